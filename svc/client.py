@@ -1,0 +1,94 @@
+"""The only caller of the registry's URLs."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from svc.errors import BadRequest, NotFound, SvcError, Unauthorized, Unavailable
+
+log = logging.getLogger(__name__)
+KINDS = {401: Unauthorized, 403: Unauthorized, 404: NotFound}
+
+
+class RegistryClient:
+    """Speaks to the first registry of `urls` that answers; the one that did is asked first the next time.
+
+    Raises NotFound for a name it does not know, Unavailable when no registry
+    answers, another SvcError for what a registry refused. `timeout` is in seconds.
+    """
+
+    def __init__(self, urls: str | Sequence[str], token_file: str = "", timeout: float = 5) -> None:
+        self.urls = [u.rstrip("/") for u in ([urls] if isinstance(urls, str) else urls)]
+        self.token_file = token_file
+        self.timeout = timeout
+
+    def health(self) -> dict[str, Any]:
+        return self._call("GET", "/health")
+
+    def services(self) -> list[dict[str, Any]]:
+        return self._call("GET", "/services")["services"]
+
+    def register(self, service: dict[str, Any]) -> dict[str, Any]:
+        return self._call("POST", "/services", service)["service"]
+
+    def get(self, name: str) -> dict[str, Any]:
+        return self._call("GET", f"/services/{name}")
+
+    def update(self, name: str, fields: dict[str, Any]) -> None:
+        self._call("PUT", f"/services/{name}", fields)
+
+    def heartbeat(self, name: str, status: str) -> None:
+        self._call("POST", f"/services/{name}/heartbeat", {"status": status})
+
+    def deregister(self, name: str) -> None:
+        self._call("DELETE", f"/services/{name}")
+
+    def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
+        reason = "no registry is configured"
+        for url in list(self.urls):
+            try:
+                answer = requests.request(
+                    method, url + path, json=json, headers=self._headers(), timeout=self.timeout, allow_redirects=False
+                )
+            except requests.RequestException as error:
+                reason = f"{url}: {_short(error)}"
+                continue
+            if answer.status_code >= 500:
+                reason = f"{url}: it answered {answer.status_code}"
+                continue
+            if self.urls[0] != url:
+                log.info("now using the registry at %s", url)
+                self.urls.remove(url)
+                self.urls.insert(0, url)
+            return _result(answer)
+        raise Unavailable(f"cannot reach the registry: {reason}")
+
+    def _headers(self) -> dict[str, str]:
+        if not self.token_file:
+            return {}
+        try:
+            token = Path(self.token_file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
+        return {"Authorization": f"Bearer {token}"}
+
+
+def _result(answer: requests.Response) -> dict[str, Any]:
+    try:
+        result = answer.json()
+    except ValueError:
+        raise SvcError(f"{answer.url}: not a registry: its answer {answer.status_code} is not JSON") from None
+    if answer.ok:
+        return result
+    message = result.get("error", {}).get("message", "") if isinstance(result, dict) else ""
+    raise KINDS.get(answer.status_code, BadRequest)(message or f"{answer.url}: answered {answer.status_code}")
+
+
+def _short(error: requests.RequestException) -> str:
+    """What is wrong, without urllib3's object addresses."""
+    if isinstance(error, requests.Timeout):
+        return "it does not answer in time"
+    return "connection refused" if "refused" in str(error) else type(error).__name__

@@ -1,0 +1,78 @@
+"""Failures that a user or a client is told of, and the one body that tells them."""
+
+from typing import Any
+
+
+class SvcError(Exception):
+    """A failure with an HTTP status; its message names the thing and the cure."""
+
+    status = 500
+    type = "api_error"
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.code
+
+
+class BadRequest(SvcError):
+    status, type, code = 400, "invalid_request_error", "bad_request"
+
+
+class Unauthorized(SvcError):
+    status, type, code = 401, "authentication_error", "invalid_token"
+
+
+class NotFound(SvcError):
+    status, type, code = 404, "invalid_request_error", "not_found"
+
+
+class NotAllowed(SvcError):
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class RequestTimeout(SvcError):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
+class TooLarge(SvcError):
+    status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class HeadTooLarge(SvcError):
+    status, type, code = 431, "invalid_request_error", "headers_too_large"
+
+
+class BadGateway(SvcError):
+    status, type, code = 502, "api_error", "bad_gateway"
+
+
+class Unavailable(SvcError):
+    status, type, code = 503, "api_error", "service_unavailable"
+
+
+class GatewayTimeout(SvcError):
+    status, type, code = 504, "api_error", "gateway_timeout"
+
+
+class ConfigError(SvcError):
+    """Wrong files or settings: every problem found, one line each."""
+
+    code = "invalid_configuration"
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class CommandError(SvcError):
+    """A command cannot do what it was asked; the CLI prints the message and exits 1."""
+
+    code = "command_failed"
+
+
+def body(error: SvcError) -> dict[str, Any]:
+    """The error object of the contract, in OpenAI's shape."""
+    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}

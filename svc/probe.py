@@ -1,0 +1,31 @@
+"""Questions to a server that is looked after: is it well, which models has it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import requests
+
+
+def healthy(url: str, timeout: float) -> bool:
+    """Whether a GET answers 200 within `timeout` seconds."""
+    try:
+        return requests.get(url, timeout=timeout, allow_redirects=False).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def models(urls: Sequence[str], timeout: float) -> list[dict[str, Any]]:
+    """The model objects of the first of `urls` (servers' roots) that lists any, at /v1/models or /models; else []."""
+    for url in urls:
+        for path in ("/v1/models", "/models"):
+            try:
+                answer = requests.get(url.rstrip("/") + path, timeout=timeout, allow_redirects=False)
+                data = answer.json().get("data") if answer.ok else None
+            except requests.ConnectionError:
+                break
+            except (requests.RequestException, ValueError, AttributeError):
+                continue
+            found = [m for m in data or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
+            if found:
+                return found
+    return []

@@ -1,0 +1,1 @@
+"""Who is there, and since when they were last heard."""

@@ -1,0 +1,195 @@
+"""Every setting of a site, with its default, its variable and its limits: the one place that reads the environment.
+
+A flag wins over the environment, the environment over `config/svc.toml`, that over the default.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from svc.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+COMPONENTS = ("registry", "router", "babysitter")
+POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
+
+
+def setting(
+    default: Any, env: str | None = None, *, least: float | None = None, most: float | None = None,
+    choices: tuple[str, ...] = (), help: str = "",
+) -> Any:  # fmt: skip
+    """A field with where it comes from and what it may be."""
+    meta = {"env": env, "least": least, "most": most, "choices": choices, "help": help}
+    return dataclasses.field(default=default, metadata=MappingProxyType(meta))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    host: str = setting("127.0.0.1", "REGISTRY_HOST", help="address to listen on")
+    port: int = setting(18000, "REGISTRY_PORT", least=1, most=65535, help="port to listen on")
+    health_interval: float = setting(30.0, "REGISTRY_HEALTH_INTERVAL", least=0.1, help="seconds between health checks")
+    health_timeout: float = setting(5.0, "REGISTRY_HEALTH_TIMEOUT", least=0.1, help="seconds a check may take")
+    cleanup_interval: float = setting(60.0, "REGISTRY_CLEANUP_INTERVAL", least=0.1, help="seconds between clean-ups")
+    forget_after: float = setting(300.0, least=1, help="seconds after its lease when a silent service is removed")
+    store: str = setting("", help="where registrations live: sqlite:PATH (default var/registry.db)")
+    token_file: str = setting("", "REGISTRY_TOKEN_FILE", help="file with the token that writes need")
+    read_token_file: str = setting("", "REGISTRY_READ_TOKEN_FILE", help="file with the token that reads need")
+    insecure: bool = setting(False, help="let other machines write without a token")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouterSettings:
+    host: str = setting("127.0.0.1", "ROUTER_HOST", help="address to listen on")
+    port: int = setting(8000, "ROUTER_PORT", least=1, most=65535, help="port to listen on")
+    registry_url: str = setting("", "ROUTER_REGISTRY_URL", help="where the registry is")
+    static_services: str = setting("", help="JSON file of services that no registry knows")
+    health_interval: float = setting(30.0, "ROUTER_HEALTH_INTERVAL", least=0.1, help="seconds between health checks")
+    health_timeout: float = setting(5.0, "ROUTER_HEALTH_TIMEOUT", least=0.1, help="seconds a check may take")
+    max_errors: int = setting(3, least=1, help="failures in a row that take an instance out")
+    registry_sync_interval: float = setting(
+        10.0, "ROUTER_REGISTRY_SYNC_INTERVAL", least=0.1, help="seconds between looks at the registry"
+    )
+    service_removal_grace_period: float = setting(
+        60.0, least=0, help="seconds that a name which vanished without a deletion is kept"
+    )
+    policy: str = setting("auto", choices=POLICIES, help="how an instance is chosen")
+    proxy_timeout: float = setting(1800.0, "PROXY_TIMEOUT_SECONDS", least=0.1, help="seconds a request may take in all")
+    cache_type_threshold: int = setting(
+        51200, "CACHE_TYPE_ROUTING_THRESHOLD", least=1, help="bytes of prompt over which static caches are preferred"
+    )
+    max_body: int = setting(64 << 20, least=1024, help="bytes a request's body may have")
+    graceful_timeout: float = setting(30.0, least=0, help="seconds that begun requests have when the router stops")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LaunchSettings:
+    components: str = setting("all", "LAUNCH_COMPONENTS", help="all, or some of registry,router,babysitter")
+    registry_url: str = setting("", "REGISTRY_URL", help="the registry, where it runs elsewhere")
+    router_url: str = setting("", "ROUTER_URL", help="the router, where it runs elsewhere")
+    babysitter_host: str = setting("", "BABYSITTER_HOST", help="the address that babysitters register with")
+    babysitter_configs: str = setting("", "BABYSITTER_CONFIGS", help="the TOML files, separated by blanks")
+
+    def runs(self, component: str) -> bool:
+        return self.components == "all" or component in self.components.split(",")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    registry: RegistrySettings
+    router: RouterSettings
+    launch: LaunchSettings
+
+    def registry_url(self) -> str:
+        """Where this site's registry is reached: told, else on this machine."""
+        return self.launch.registry_url or f"http://localhost:{self.registry.port}"
+
+    def router_registry_url(self) -> str:
+        return self.router.registry_url or self.registry_url()
+
+
+SECTIONS: dict[str, type] = {"registry": RegistrySettings, "router": RouterSettings, "launch": LaunchSettings}
+Flags = Mapping[str, Mapping[str, Any]]
+
+
+def load(toml: Path | None = None, environ: Mapping[str, str] | None = None, flags: Flags | None = None) -> Settings:
+    """Settings from flags, environment and file; an `environ` of None means: do not look there.
+
+    Raises ConfigError with every problem found.
+    """
+    problems: list[str] = []
+    written = _read(toml, problems)
+    made = {}
+    for section, cls in SECTIONS.items():
+        values = {}
+        for field in dataclasses.fields(cls):
+            for where, raw in _sources(section, field, written, toml, environ, flags):
+                try:
+                    values[field.name] = _value(field, raw)
+                except ValueError as error:
+                    problems.append(f"{where}: {error}")
+                break
+        made[section] = values
+    if problems:
+        raise ConfigError(*problems)
+    settings = Settings(*(cls(**made[section]) for section, cls in SECTIONS.items()))
+    wrong = [
+        c for c in settings.launch.components.split(",") if c not in COMPONENTS and settings.launch.components != "all"
+    ]
+    if wrong:
+        raise ConfigError(
+            f"LAUNCH_COMPONENTS: unknown component {wrong[0]!r}; give all, or some of {','.join(COMPONENTS)}"
+        )
+    return settings
+
+
+def _read(toml: Path | None, problems: list[str]) -> dict[str, Any]:
+    if toml is None or not toml.exists():
+        return {}
+    try:
+        written = tomllib.loads(toml.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problems.append(f"{toml}: cannot read it: {error}")
+        return {}
+    for section, values in written.items():
+        if section not in SECTIONS:
+            problems.append(f"{toml}: unknown section [{section}]; there are {', '.join(SECTIONS)}")
+        elif not isinstance(values, dict):
+            problems.append(f"{toml}: {section} must be a section, [{section}]")
+        else:
+            known = [f.name for f in dataclasses.fields(SECTIONS[section])]
+            problems += [
+                f"{toml}: [{section}] {key}: unknown key; there are {', '.join(known)}"
+                for key in values
+                if key not in known
+            ]
+    return {s: v for s, v in written.items() if s in SECTIONS and isinstance(v, dict)}
+
+
+def _sources(
+    section: str, field: Any, written: dict[str, Any], toml: Path | None,
+    environ: Mapping[str, str] | None, flags: Flags | None,
+) -> Iterator[tuple[str, Any]]:  # fmt: skip
+    """Where a value is given and what it is, the strongest first."""
+    flag = (flags or {}).get(section, {}).get(field.name)
+    if flag is not None:
+        yield f"--{field.name.replace('_', '-')}", flag
+    variable = field.metadata["env"]
+    if environ is not None and variable and environ.get(variable, "") != "":
+        yield variable, environ[variable]
+    if field.name in written.get(section, {}):
+        yield f"{toml}: [{section}] {field.name}", written[section][field.name]
+
+
+def _value(field: Any, raw: Any) -> Any:
+    kind: Callable[[Any], Any] = field.type
+    meta = field.metadata
+    if kind is bool:
+        if str(raw).lower() not in ("true", "false", "1", "0"):
+            raise ValueError(f"must be true or false, not {raw!r}")
+        return str(raw).lower() in ("true", "1")
+    if kind in (int, float):
+        if isinstance(raw, bool):
+            raise ValueError(f"must be a number, not {raw!r}")
+        try:
+            value = kind(raw)
+        except (TypeError, ValueError):
+            raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {raw!r}") from None
+        if value != value or (kind is int and isinstance(raw, float) and raw != value):
+            raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {raw!r}")
+        if meta["least"] is not None and value < meta["least"]:
+            raise ValueError(f"must be at least {meta['least']}, not {raw!r}")
+        if meta["most"] is not None and value > meta["most"]:
+            raise ValueError(f"must be at most {meta['most']}, not {raw!r}")
+        return value
+    if not isinstance(raw, str):
+        raise ValueError(f"must be text, not {raw!r}")
+    if meta["choices"] and raw not in meta["choices"]:
+        raise ValueError(f"must be one of {', '.join(meta['choices'])}, not {raw!r}")
+    return raw

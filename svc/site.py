@@ -1,0 +1,89 @@
+"""One host's site: where its files lie."""
+
+import dataclasses
+from pathlib import Path
+
+from svc.errors import CommandError
+
+SOCKET_LIMIT = 100  # bytes; bind() on a longer unix socket path fails
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """A directory with `config/` (sources), `conf.d/` (generated), `logs/` and `var/` (state)."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def svc_toml(self) -> Path:
+        return self.config / "svc.toml"
+
+    @property
+    def conf_d(self) -> Path:
+        return self.root / "conf.d"
+
+    @property
+    def supervisord_conf(self) -> Path:
+        return self.root / "supervisord.conf"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def var(self) -> Path:
+        return self.root / "var"
+
+    @property
+    def socket(self) -> Path:
+        return self.var / "supervisor.sock"
+
+    @property
+    def pidfile(self) -> Path:
+        return self.var / "supervisord.pid"
+
+    @property
+    def own_conf_d(self) -> Path:
+        """Where `svc up` renders to when the environment changes what would be rendered."""
+        return self.var / "conf.d"
+
+    @property
+    def own_supervisord_conf(self) -> Path:
+        return self.var / "supervisord.conf"
+
+    def make_dirs(self) -> None:
+        """logs/ and var/; raises CommandError that names what cannot be written."""
+        for path in (self.logs, self.var):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                probe = path / ".writable"
+                probe.touch()
+                probe.unlink()
+            except OSError as error:
+                raise CommandError(
+                    f"{path}: cannot write here: {error.strerror}; make it writable or use another site"
+                ) from None
+        if len(str(self.socket.absolute()).encode()) > SOCKET_LIMIT:
+            raise CommandError(
+                f"{self.socket.absolute()}: a socket's path may have {SOCKET_LIMIT} bytes; move the site to a shorter path"
+            )
+
+    def tomls(self, given: tuple[str, ...] = (), configs: str = "") -> list[Path]:
+        """The babysitter files: those given, else those of BABYSITTER_CONFIGS, else every config/*.toml but svc.toml."""
+        names = list(given) or configs.split()
+        if not names:
+            return sorted(p for p in self.config.glob("*.toml") if p.name != "svc.toml")
+        return [self._find(name) for name in names]
+
+    def _find(self, name: str) -> Path:
+        path = Path(name)
+        for candidate in (path, self.root / path, self.config / path):
+            if candidate.is_file():
+                return candidate
+        raise CommandError(
+            f"{name}: no such file, neither here nor in {self.config}; give the path of a babysitter TOML"
+        )

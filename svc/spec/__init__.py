@@ -1,0 +1,1 @@
+"""Babysitter TOML: its types, how it is read, what is made of it."""

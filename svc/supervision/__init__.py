@@ -1,0 +1,1 @@
+"""What runs inside supervisord or beside it: restarts, launching, control."""
