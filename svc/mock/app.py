@@ -1,0 +1,123 @@
+"""The mock as a WSGI application: what reaches it is counted, and may meet a misbehaviour first."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from svc.errors import SvcError
+from svc.mock import ask, exchange
+from svc.mock.api import Api
+from svc.mock.behaviour import Behaviour
+from svc.mock.exchange import ClientLeft, Cut, Methods, Reply, Request, dispatch, json, refusal
+from svc.mock.send import Start, send
+from svc.mock.stats import PROBES, Stats
+
+LOADING = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
+
+
+class Mock:
+    """`exit_later(seconds, code)` ends the process; None for seconds takes that back.
+
+    `about` is told with the statistics. `clock` gives Unix seconds, `random` a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        behaviour: Behaviour,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        exit_later: Callable[[float | None, int], None],
+        about: dict[str, Any],
+    ) -> None:
+        self.api = api
+        self.clock = clock
+        self.random = random
+        self.exit_later = exit_later
+        self.about = about
+        self.stats = Stats()
+        self._turn = 0
+        self._loaded_at = 0.0
+        self.adopt(behaviour, "loading")
+
+    def adopt(self, behaviour: Behaviour, *changes: str) -> None:
+        """Behaves so from the next request on; the times of loading and exit begin anew if they are in `changes`."""
+        self.behaviour = behaviour
+        self.api.tokens = behaviour.tokens
+        if "loading" in changes:
+            self._loaded_at = self.clock() + behaviour.loading
+        if "exit_after" in changes:
+            self.exit_later(behaviour.exit_after, behaviour.exit_code)
+
+    def __call__(self, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
+        request = exchange.request(environ)
+        if request.path.startswith("/mock/"):
+            return self._controlled(request, environ, start)
+        return self._counted(request, environ, start)
+
+    def _controlled(self, request: Request, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
+        reply = _told(lambda request: dispatch(CONTROL, self, request), request, environ)
+        yield from send(reply, self.api.name, Behaviour(), request.wire, start, head_only=request.is_head)
+
+    def _counted(self, request: Request, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
+        stats, streams = self.stats, 0
+        stats.begin(request)
+        try:
+            reply = _told(lambda request: self._misbehave(request) or self.api.reply(request), request, environ)
+            streams = int(reply.events is not None)
+            stats.open_streams += streams
+            yield from send(reply, self.api.name, self.behaviour, request.wire, start, head_only=request.is_head)
+            stats.finished += 1
+        except Cut:
+            stats.cut_by_mock += 1
+            raise
+        except (ClientLeft, GeneratorExit):  # the latter: a write failed, and the server gave the answer up
+            stats.cut_by_client += 1
+            raise
+        finally:
+            stats.open_requests -= 1
+            stats.open_streams -= streams
+
+    def _misbehave(self, request: Request) -> Reply | None:
+        """What happens in an answer's place, if anything."""
+        behaviour = self.behaviour
+        if self.clock() < self._loaded_at:
+            return json(LOADING, 503)
+        if request.path in PROBES and not behaviour.everywhere:
+            return None
+        self._turn += 1
+        if behaviour.hang:
+            request.wire.pause(None)
+        if behaviour.drop:
+            request.wire.abort(behaviour.reset)
+        if behaviour.fails(self._turn, self.random()):
+            failure = refusal(SvcError(f"{self.api.name} was told to fail", code="mock_failure"))
+            return Reply(behaviour.fail_status or 500, failure.body)
+        return None
+
+    def report(self, request: Request) -> Reply:
+        return json({"name": self.api.name, **self.about, **vars(self.stats)})
+
+    def told(self, request: Request) -> Reply:
+        return json(msgspec.structs.asdict(self.behaviour))
+
+    def behave(self, request: Request) -> Reply:
+        changes = ask.parse(request.body, dict[str, Any])
+        self.adopt(self.behaviour.changed(changes), *changes)
+        return self.told(request)
+
+
+CONTROL: dict[str, Methods[Mock]] = {
+    "/mock/stats": {"GET": Mock.report},
+    "/mock/behave": {"GET": Mock.told, "POST": Mock.behave},
+}
+
+
+def _told(answer: Callable[[Request], Reply], request: Request, environ: dict[str, Any]) -> Reply:
+    """The answer, its body read first (a client that is still sending would not see one)."""
+    try:
+        return answer(dataclasses.replace(request, body=exchange.body(environ)))
+    except SvcError as error:
+        return refusal(error)

@@ -1,0 +1,47 @@
+"""How the mock behaves: the frozen settings, and what follows from them. Pure."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from svc.errors import BadRequest
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None or 0 is good behaviour; svc/mock/cli.py says of each what it does."""
+
+    tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    first_token_delay: Seconds = 0
+    token_delay: Seconds = 0
+    cut_after: Count | None = None
+    cut_bytes: Count | None = None
+    drop: bool = False
+    reset: bool = False
+    fail_status: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
+    fail_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    fail_every: Positive | None = None
+    hang: bool = False
+    hang_after: Count | None = None
+    everywhere: bool = False
+    loading: Seconds = 0
+    exit_after: Seconds | None = None
+    exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
+
+    def changed(self, changes: dict[str, Any]) -> "Behaviour":
+        """This one with `changes`; BadRequest names a key or a value that cannot be."""
+        try:
+            return msgspec.convert({**msgspec.structs.asdict(self), **changes}, Behaviour)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"cannot behave like that: {error}") from None
+
+    def fails(self, turn: int, chance: float) -> bool:
+        """Whether request number `turn` (from 1) fails; `chance` is random in [0, 1)."""
+        if self.fail_every is not None:
+            return turn % self.fail_every == 0
+        if self.fail_rate is not None:
+            return chance < self.fail_rate
+        return self.fail_status is not None

@@ -1,0 +1,46 @@
+"""A reply on its way out, as the behaviour has it: late, cut, or well."""
+
+from collections.abc import Callable, Iterable, Iterator
+from http.client import responses
+from typing import Any
+
+from svc.mock.behaviour import Behaviour
+from svc.mock.exchange import Reply, Wire
+
+Start = Callable[[str, list[tuple[str, str]]], Any]
+
+
+def send(
+    reply: Reply, name: str, behaviour: Behaviour, wire: Wire, start: Start, *, head_only: bool = False
+) -> Iterator[bytes]:
+    """The reply's parts, each as it is to be written; `start` is called before the first of them."""
+    status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
+    named = ("x-mock-name", name.encode().decode("latin-1"))
+    if reply.events is not None:
+        start(status, [named, ("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")])
+        yield from _stream(reply.events, behaviour, wire)
+        return
+    if reply.tokens:
+        wire.pause(behaviour.first_token_delay + behaviour.token_delay * (reply.tokens - 1))
+    start(status, [named, ("Content-Type", "application/json"), ("Content-Length", str(len(reply.body)))])
+    if reply.tokens and behaviour.cut_bytes is not None:
+        yield reply.body[: behaviour.cut_bytes]
+        wire.abort(behaviour.reset)
+    if not head_only:
+        yield reply.body
+
+
+def _stream(events: Iterable[tuple[bool, bytes]], behaviour: Behaviour, wire: Wire) -> Iterator[bytes]:
+    delay = behaviour.first_token_delay
+    for sent, (timed, event) in enumerate(events):
+        if sent == behaviour.hang_after:
+            wire.pause(None)
+        if timed:
+            wire.pause(delay)
+            delay = behaviour.token_delay
+        if behaviour.cut_bytes is not None and sent == (behaviour.cut_after or 0):
+            yield event[: behaviour.cut_bytes]
+            wire.abort(behaviour.reset)
+        if sent == behaviour.cut_after:
+            wire.abort(behaviour.reset)
+        yield event
