@@ -1,0 +1,181 @@
+"""The exec shim in front of every program: `svc launch [options] -- COMMAND ARGS...`
+
+It ties the process to supervisord's life, refuses a port that is taken, and
+then becomes the command: the pid that supervisord sees is the server's. It runs
+before everything else, so it imports little.
+"""
+
+import argparse
+import ctypes
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
+
+PR_SET_PDEATHSIG = 1
+OURS = ("SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH")  # between supervisord and us
+PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`svc launch`; returns only when there is nothing to become."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    end = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        prog="svc launch",
+        usage="%(prog)s [options] -- COMMAND [ARG...]",
+        description="Become COMMAND, tied to supervisord's life.",
+    )
+    parser.add_argument("--port", type=int, help="refuse to start when this port is taken")
+    parser.add_argument(
+        "--death-signal", choices=("KILL", "TERM"), default="KILL", help="what to get when supervisord dies [KILL]"
+    )
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="K=V", type=_pair, help="a variable for COMMAND (repeatable)"
+    )
+    parser.add_argument("--own", action="store_true", help="COMMAND is svc itself: keep svc's PATH and variables")
+    told = parser.parse_args(words[:end])
+    if not words[end + 1 :]:
+        parser.error("no command; give it after --")
+    try:
+        launch(words[end + 1 :], told.port, told.death_signal, told.env, told.own)
+    except Refused as refused:
+        print(f"svc launch: {refused}", file=sys.stderr, flush=True)
+        return refused.code
+
+
+class Refused(Exception):
+    """Why the command is not started, and the exit code that says so."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def launch(
+    argv: Sequence[str],
+    port: int | None = None,
+    death_signal: str = "KILL",
+    env: Iterable[tuple[str, str]] = (),
+    own: bool = False,
+) -> NoReturn:
+    """Becomes `argv`. Raises Refused when the port is taken or there is no such command."""
+    die_with_parent(getattr(signal, f"SIG{death_signal}"), os.environ)
+    if port is not None:
+        refuse_taken(port)
+    directory = os.path.dirname(sys.executable)
+    environ = environment(os.environ, directory, env, own)
+    path = find(argv[0], [*environ.get("PATH", os.defpath).split(os.pathsep), directory])
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execve(path, list(argv), environ)
+    except OSError as error:
+        reason = "its interpreter (first line) is missing" if error.errno == errno.ENOENT else error.strerror
+        raise Refused(f"cannot run {argv[0]!r}: {path}: {reason}", 127) from None
+
+
+def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
+    """Ask for a signal when supervisord dies; exit at once if it died before that was asked."""
+    parent = environ.get("SVC_SUPERVISOR_PID", str(os.getppid()))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if str(os.getppid()) != parent:
+        raise Refused("supervisord is gone; not starting without it", 1)
+
+
+def environment(
+    environ: Mapping[str, str], directory: str, env: Iterable[tuple[str, str]] = (), own: bool = False
+) -> dict[str, str]:
+    """What the command sees. `directory` is where svc is.
+
+    svc's own programs see everything. An instance sees the operator's PATH, so
+    that `python3` is the operator's, with svc's directory at its end, so that
+    `svc mock` is found; and none of the variables between supervisord and us.
+    """
+    seen = dict(environ)
+    if not own:
+        path = environ.get("SVC_PATH", environ.get("PATH", os.defpath))
+        for key in OURS:
+            seen.pop(key, None)
+        seen["PATH"] = os.pathsep.join([path, directory])
+    seen.update(env)
+    return seen
+
+
+def find(command: str, path: Sequence[str]) -> str:
+    """The file that `command` names. Raises Refused that names it, and where it was looked for."""
+    candidates = [command] if "/" in command else [os.path.join(d or ".", command) for d in path]
+    files = [c for c in candidates if os.path.isfile(c)]
+    for file in files:
+        if os.access(file, os.X_OK):
+            return file
+    if files:
+        raise Refused(f"cannot run {command!r}: {files[0]} is not executable; chmod +x it", 127)
+    if "/" in command:
+        raise Refused(f"cannot run {command!r}: no such file (from {os.getcwd()}); correct the path", 127)
+    raise Refused(
+        f"cannot run {command!r}: not found in PATH ({os.pathsep.join(path)}); install it or give its full path", 127
+    )
+
+
+def refuse_taken(port: int, patience: float = PATIENCE) -> None:
+    """Raises Refused that says who holds the port, if it is still held after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while taken(port):
+        if time.monotonic() > deadline:
+            holder = holder_of(port)
+            by = f"by {holder[1]} (pid {holder[0]})" if holder else "by another program"
+            raise Refused(f"port {port} is taken {by}; stop it or choose another port", 1)
+        time.sleep(0.05)
+
+
+def taken(port: int) -> bool:
+    """Whether a server could not listen there. The wildcard address collides with a listener on any IPv4 address."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
+        try:
+            sock.bind(("0.0.0.0", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE  # other failures are the server's to tell
+    return False
+
+
+def holder_of(port: int) -> tuple[int, str] | None:
+    """Pid and command of the process that has the port, as far as /proc tells us."""
+    sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") in sockets for fd in os.listdir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    return int(pid), os.fsdecode(file.read()).replace("\0", " ").strip()
+        except OSError:  # it has ended, or is somebody else's
+            continue
+    return None
+
+
+def _inodes(port: int) -> list[str]:
+    """The sockets bound to the port, listeners first."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as file:
+                rows = [line.split() for line in file][1:]
+        except OSError:
+            continue
+        found += [(row[3] != "0A", row[9]) for row in rows if int(row[1].rpartition(":")[2], 16) == port]
+    return [inode for _, inode in sorted(found) if inode != "0"]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not K=V")
+    return key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

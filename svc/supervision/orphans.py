@@ -1,0 +1,93 @@
+"""What to do when supervisord died: its death signal reaches a server, but not the processes that server started."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proc:
+    """One line of the process table; `marks`: what of its first environment still names its program."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    zombie: bool
+    marks: frozenset[str]
+
+
+def parent_died(environ: Mapping[str, str], parent: int) -> bool:
+    """Whether `parent` (os.getppid()) is no longer the supervisord that started this program."""
+    return environ.get("SVC_SUPERVISOR_PID", str(parent)) != str(parent)
+
+
+def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[int]:
+    """SIGKILL every process of `group`:server, whose supervisord is that of `server_url`. Returns their pids.
+
+    `known_pid` is the last one that supervisord told.
+    """
+    marks = marks_of(group, server_url)
+    killed: set[int] = set()
+    while fresh := _found(marks, known_pid) - killed:
+        for pid in fresh:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= fresh  # another look: one may have started another meanwhile
+    return sorted(killed)
+
+
+def _found(marks: frozenset[str], known_pid: int | None) -> set[int]:
+    table = list(processes())
+    me = next(p for p in table if p.pid == os.getpid())
+    return members(table, marks, known_pid, me)
+
+
+def marks_of(group: str, server_url: str) -> frozenset[str]:
+    """The variables that supervisord gives a server; it passes them on to whatever it starts."""
+    return frozenset(
+        {
+            f"SUPERVISOR_GROUP_NAME={group}",
+            "SUPERVISOR_PROCESS_NAME=server",
+            f"SUPERVISOR_SERVER_URL={server_url}",
+        }
+    )
+
+
+def members(table: Iterable[Proc], marks: frozenset[str], known_pid: int | None, me: Proc) -> set[int]:
+    """The pids of an instance, by two signs, because each may fail; never `me`.
+
+    1. The process group that supervisord made for it: its id is the server's
+       pid. Only in supervisord's session, which is mine too: elsewhere the pid
+       has been given to somebody else.
+    2. The environment it was started with, which a process title may overwrite.
+    3. All of the group of such a one, and all that they started.
+    """
+    others = [p for p in table if not p.zombie and p.pid != me.pid]
+    groups = {p.group for p in others if p.group == known_pid and p.session == me.session}  # 1
+    groups |= {p.group for p in others if p.marks >= marks}  # 2, 3
+    found = {p.pid for p in others if p.marks >= marks or p.group in groups - {me.group}}
+    while more := {p.pid for p in others if p.parent in found} - found:  # 3
+        found |= more
+    return found
+
+
+def processes() -> Iterator[Proc]:
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                stat = file.read().rpartition(b")")[2].split()
+        except OSError:  # it has ended
+            continue
+        state, parent, group, session = stat[:4]
+        yield Proc(int(name), int(parent), int(group), int(session), state in b"ZX", _marks(name))
+
+
+def _marks(pid: str) -> frozenset[str]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return frozenset(os.fsdecode(v) for v in file.read().split(b"\0") if v.startswith(b"SUPERVISOR_"))
+    except OSError:  # it has ended, or is somebody else's
+        return frozenset()

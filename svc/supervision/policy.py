@@ -1,0 +1,199 @@
+"""The extension that supervisord loads: total restart limits, no orphans, sockets that survive restarts.
+
+    [rpcinterface:svc]
+    supervisor.rpcinterface_factory = svc.supervision.policy:make
+
+It looks after the programs that carry SVC_MAX_RESTARTS and SVC_RESTART_DELAY in
+environment= and leaves all others alone. What it relies on in supervisord 4.3:
+
+- An event's callbacks run inside the change of state that they tell of, so a
+  callback may change the state again: an exit becomes BACKOFF before anything
+  acts on it.
+- BACKOFF ends at `delay` (Unix seconds) if `backoff` <= startretries, else in
+  FATAL. supervisord takes a `delay` further away than `backoff` seconds for a
+  clock set back, so both are set; startretries must be at least the delay.
+- While an exit is told, `pid` is still set: its process group can be killed.
+- A reload (SIGHUP) makes a new Supervisor, clears all subscriptions and calls
+  the factory again; the factory is called once for each HTTP server too.
+"""
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from supervisor import events
+from supervisor.options import make_namespec
+from supervisor.states import ProcessStates, SupervisorStates
+from supervisor.xmlrpc import Faults, RPCError
+
+from svc.supervision import restarts
+from svc.supervision.restarts import Count, Limits
+from svc.supervision.sockets import Sockets
+
+ASKED = (ProcessStates.STOPPED, ProcessStates.FATAL)  # a start from here is one that somebody asked for
+XMLRPC_MAX = 2**31 - 1
+
+
+class Policy:
+    """What is remembered of our programs, and the events that change it."""
+
+    def __init__(self, supervisord: Any) -> None:
+        self.supervisord = supervisord
+        self.logger = supervisord.options.logger
+        self.counts: dict[str, Count] = {}
+        self.sockets = Sockets()
+        for event, handler in {
+            events.ProcessStateEvent: self.changed,
+            events.ProcessGroupRemovedEvent: self.removed,
+            events.SupervisorStoppingEvent: self.stopping,
+            events.Tick5Event: self.tick,
+        }.items():
+            events.subscribe(event, self._guarded(handler))
+
+    def _guarded(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        def handle(event: Any) -> None:
+            try:
+                handler(event)
+            except Exception as error:  # noqa: BLE001 - supervisord must outlive us
+                self.logger.critical(f"svc: {type(event).__name__}: {error!r}")
+
+        return handle
+
+    def leaving(self) -> bool:
+        """Whether supervisord shuts down or reloads."""
+        return self.supervisord.options.mood < SupervisorStates.RUNNING
+
+    def changed(self, event: Any) -> None:
+        """A process changed its state."""
+        process = event.process
+        limits = restarts.limits(process.config.environment)
+        if limits is None:
+            return
+        kind = type(event)
+        if kind is events.ProcessStateStartingEvent:
+            self._started(process, asked=event.from_state in ASKED)
+        elif kind is events.ProcessStateExitedEvent:
+            kill_group(process.pid)
+            process.change_state(ProcessStates.BACKOFF)  # comes back here as the next one
+        elif kind is events.ProcessStateBackoffEvent:
+            kill_group(process.pid)
+            self._exited(process, limits)
+        elif kind is events.ProcessStateStoppedEvent:
+            kill_group(process.pid)
+            self._forget_failure(process)
+            self.sockets.stopped(process.group, time.time())
+        elif kind is events.ProcessStateFatalEvent:
+            self.sockets.stopped(process.group, time.time())
+
+    def removed(self, event: Any) -> None:
+        """A group is gone: a new one of its name may want to bind its address at once."""
+        self.sockets.let_go(event.group)
+        for name in [n for n in self.counts if n.partition(":")[0] == event.group]:
+            del self.counts[name]
+
+    def stopping(self, _event: Any) -> None:
+        """supervisord ends, or binds everything anew."""
+        self.sockets.let_go_of_all()
+
+    def tick(self, event: Any) -> None:
+        self.sockets.let_go_of_idle(time.time())
+
+    def _started(self, process: Any, asked: bool) -> None:
+        # For the shim; here, because supervisord may have become a daemon since it loaded us.
+        os.environ["SVC_SUPERVISOR_PID"] = str(os.getpid())
+        name = full_name(process)
+        self.counts[name] = restarts.after_start(self.counts.get(name, Count()), asked)
+        if asked:
+            process.backoff = 0  # which `stop` in BACKOFF leaves as it was
+        self.sockets.started(process.group)
+
+    def _exited(self, process: Any, limits: Limits) -> None:
+        name = full_name(process)
+        count, delay = restarts.after_exit(self.counts.get(name, Count()), limits, self.leaving())
+        self.counts[name] = count
+        why = process.spawnerr or "Exited with code 0"
+        if delay is None:
+            process.backoff = process.config.startretries + 1  # FATAL at supervisord's next look
+            process.spawnerr = f"{why}; gave up after {limits.max_restarts} restarts"
+        else:
+            process.backoff = min(math.ceil(delay), process.config.startretries)
+            process.delay = time.time() + delay
+            process.spawnerr = f"{why}; restart {count.restarts + 1} of {limits.max_restarts} in {delay:g} s"
+            if process.backoff < delay:
+                self.logger.critical(f"svc: {name}: startretries must be at least the restart delay, {delay:g}")
+        self.logger.info(f"svc: {name}: {process.spawnerr}")
+
+    def _forget_failure(self, process: Any) -> None:
+        name = full_name(process)
+        self.counts[name] = Count(self.counts.get(name, Count()).restarts)
+
+
+class Interface:
+    """What the RPC namespace `svc` offers: supervisord calls any public method of this object."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def getRestarts(self) -> dict[str, dict[str, Any]]:  # noqa: N802 - as supervisord's own methods are named
+        """Restarts of the programs that have a limit
+
+        @return struct {name: {restarts, max_restarts, failed}}
+        """
+        if self._policy.leaving():
+            raise RPCError(Faults.SHUTDOWN_STATE)
+        return dict(self._restarts())
+
+    def _restarts(self) -> Any:
+        for group in self._policy.supervisord.process_groups.values():
+            for process in group.processes.values():
+                try:
+                    limits = restarts.limits(process.config.environment)
+                except ValueError:  # logged when it started
+                    continue
+                if limits is not None:
+                    count = self._policy.counts.get(full_name(process), Count())
+                    yield (
+                        full_name(process),
+                        {
+                            "restarts": min(count.restarts, XMLRPC_MAX),
+                            "max_restarts": min(limits.max_restarts, XMLRPC_MAX),
+                            "failed": count.failed,
+                        },
+                    )
+
+
+def full_name(process: Any) -> str:
+    """As supervisorctl writes it: "qwen:server", but "router" where group and program have one name."""
+    return make_namespec(process.group.config.name, process.config.name)
+
+
+def kill_group(pid: int) -> None:
+    """Kill what a process that is gone left in its group: workers hold ports and GPUs."""
+    if pid <= 1 or pid == os.getpgrp():
+        return
+    with contextlib.suppress(ProcessLookupError):  # nothing is left: the usual case
+        os.killpg(pid, signal.SIGKILL)
+
+
+def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:
+    """PATH with svc's own directory first, so that `svc` in a command is this one; the operator's in SVC_PATH."""
+    path = environ.get("PATH", os.defpath)
+    if "SVC_PATH" in environ and path.split(os.pathsep)[0] == directory:
+        return {}  # a reload: it stands as it should
+    return {"PATH": directory + os.pathsep + path, "SVC_PATH": path}
+
+
+def make(supervisord: Any, **config: Any) -> Interface:
+    """The factory that supervisord calls, once for each of its HTTP servers."""
+    if config:
+        raise ValueError(f"[rpcinterface:svc] {', '.join(config)}: unknown key; there are none")
+    interface = getattr(supervisord, "svc_interface", None)
+    if interface is None:
+        os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
+        interface = supervisord.svc_interface = Interface(Policy(supervisord))
+    return interface

@@ -1,0 +1,165 @@
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from svc.supervision.launch import Refused, environment, find, holder_of, main, refuse_taken, taken
+from tests.waiting import free_port
+
+INSIDE = {
+    "PATH": "/opt/svc/bin:/usr/bin",
+    "SVC_PATH": "/usr/bin",
+    "SVC_MAX_RESTARTS": "3",
+    "SVC_RESTART_DELAY": "5",
+    "SVC_SUPERVISOR_PID": "7",
+    "SVC_REGION": "north",
+    "SUPERVISOR_GROUP_NAME": "qwen",
+}
+
+
+def test_an_instance_sees_the_operators_path_and_none_of_our_variables():
+    assert environment(INSIDE, "/opt/svc/bin") == {
+        "PATH": "/usr/bin:/opt/svc/bin",
+        "SVC_REGION": "north",
+        "SUPERVISOR_GROUP_NAME": "qwen",
+    }
+
+
+def test_our_own_programs_see_everything():
+    assert environment(INSIDE, "/opt/svc/bin", own=True) == INSIDE
+
+
+def test_given_variables_win_and_arrive_as_they_are():
+    odd = [("PATH", "/only/here"), ("MOTTO", 'a "b" %d;\n#é'), ("EMPTY", "")]
+    seen = environment(INSIDE, "/opt/svc/bin", odd)
+    assert {k: seen[k] for k, _ in odd} == dict(odd)
+
+
+def test_a_command_is_found_as_a_shell_finds_it(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tool").touch(mode=0o755)
+    (tmp_path / "first" / "tool").chmod(0o644)
+    path = [str(tmp_path / "first"), str(tmp_path / "second")]
+    assert find("tool", path) == str(tmp_path / "second" / "tool")
+    assert find(str(tmp_path / "second" / "tool"), []) == str(tmp_path / "second" / "tool")
+
+
+def test_a_missing_command_is_named_with_the_path(tmp_path):
+    with pytest.raises(Refused, match=f"cannot run 'tool': not found in PATH .{tmp_path}.") as refused:
+        find("tool", [str(tmp_path)])
+    assert refused.value.code == 127
+
+
+def test_a_file_without_its_run_bit_is_told(tmp_path):
+    (tmp_path / "tool").touch(mode=0o644)
+    with pytest.raises(Refused, match=r"tool is not executable; chmod \+x it") as refused:
+        find("tool", [str(tmp_path)])
+    assert refused.value.code == 127
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "127.0.0.3"])
+def test_a_listener_on_any_address_takes_the_port_and_is_named(address):
+    with socket.create_server((address, 0)) as server:
+        port = server.getsockname()[1]
+        assert taken(port)
+        assert holder_of(port)[0] == os.getpid()
+        with pytest.raises(Refused, match=rf"port {port} is taken by .* \(pid {os.getpid()}\)") as refused:
+            refuse_taken(port, patience=0)
+        assert refused.value.code == 1
+
+
+def test_a_connection_in_time_wait_takes_no_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        accepted.close()  # the side that closes first waits
+        assert client.recv(1) == b""
+        client.close()
+    assert not taken(port)
+
+
+def test_a_free_port_is_free():
+    assert not taken(free_port())
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--"], ["--port", "8100"], ["--env", "no-pair", "--", "true"], ["--port", "x", "--", "true"]]
+)
+def test_wrong_use_exits_with_2(words, capsys):
+    with pytest.raises(SystemExit) as wrong:
+        main(words)
+    assert wrong.value.code == 2
+    assert "svc launch" in capsys.readouterr().err
+
+
+def run(*words, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "svc.supervision.launch", *words],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("SVC_")}, **environ},
+    )
+
+
+def test_it_becomes_the_command_with_every_argument_as_it_stands():
+    odd = ["--", "a b", "%d", "é\n;#", ""]
+    done = run("--env", "MOTTO=x=y %", "--", sys.executable, "-c",
+               "import os, sys; print([sys.argv[1:], os.environ['MOTTO']])", *odd)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == repr([odd, "x=y %"])
+
+
+def test_the_command_is_not_left_with_pythons_ignored_signals():
+    done = run("--", "grep", "SigIgn", "/proc/self/status")
+    assert int(done.stdout.split()[1], 16) & (1 << 12) == 0  # SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["no-such-tool"], 127, "svc launch: cannot run 'no-such-tool': not found in PATH"),
+        (["./no-such-tool"], 127, "svc launch: cannot run './no-such-tool': no such file"),
+    ],
+)
+def test_one_line_tells_what_is_missing(words, code, line):
+    done = run("--", *words)
+    assert done.returncode == code
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_script_whose_interpreter_is_missing_is_told(tmp_path):
+    script = tmp_path / "tool"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    done = run("--", str(script))
+    assert done.returncode == 127
+    assert "its interpreter (first line) is missing" in done.stderr
+
+
+def test_a_taken_port_is_one_line_and_exit_1():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = run("--port", str(server.getsockname()[1]), "--", "true")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"(pid {os.getpid()})" in done.stderr
+
+
+def test_it_does_not_start_without_the_supervisord_that_forked_it():
+    done = run("--", "true", SVC_SUPERVISOR_PID="1")
+    assert done.returncode == 1
+    assert "supervisord is gone" in done.stderr
+
+
+def test_it_imports_little():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "svc.supervision.launch", "--", "true"],
+        capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"click", "gevent", "msgspec", "jinja2", "requests", "flask", "xmlrpc.client", "dataclasses"}
