@@ -1,0 +1,196 @@
+"""The registry over HTTP."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, request
+
+from svc import web
+from svc.errors import NotFound, Unauthorized
+from svc.instance import Service, iso
+from svc.registry import fields, lease
+from svc.registry.guard import OPEN, READ, WRITE, Guard
+from svc.registry.metrics import Metrics
+from svc.registry.store import Store
+
+log = logging.getLogger(__name__)
+BODY_LIMIT = 256 << 10
+ROUTES = (
+    ("GET", "/health", OPEN, "health"),
+    ("GET", "/services", READ, "services"),
+    ("POST", "/services", WRITE, "register"),
+    ("GET", "/services/<name>", READ, "service"),
+    ("PUT", "/services/<name>", WRITE, "update"),
+    ("DELETE", "/services/<name>", WRITE, "remove"),
+    ("POST", "/services/<name>/heartbeat", WRITE, "heartbeat"),
+    ("GET", "/services/<name>/health", READ, "check"),
+    ("POST", "/services/<name>/drain", WRITE, "drain"),
+    ("POST", "/services/<name>/undrain", WRITE, "undrain"),
+    ("GET", "/stats", READ, "stats"),
+    ("GET", "/metrics", READ, "metrics_text"),
+)  # method, path, who may, handler
+
+
+def create_app(
+    store: Store,
+    probe: Callable[[str], bool],
+    guard: Guard | None = None,
+    metrics: Metrics | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Flask:
+    """`probe` tells whether a URL answers; without a `guard`, only this machine may write."""
+    app = Flask("svc.registry", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    api = Api(store, probe, guard or Guard(), metrics or Metrics(store, clock), clock)
+    for method, path, access, handler in ROUTES:
+        view = partial(api.answer, access, getattr(api, handler))
+        app.add_url_rule(path, f"{method} {path}", view, methods=[method])
+    web.install_errors(app)
+    app.after_request(_challenge)
+    return app
+
+
+class Api:
+    """One method for each route; `now` is the moment of the request."""
+
+    def __init__(
+        self, store: Store, probe: Callable[[str], bool], guard: Guard, metrics: Metrics, clock: Callable[[], float]
+    ) -> None:
+        self.store = store
+        self.probe = probe
+        self.guard = guard
+        self.metrics = metrics
+        self.clock = clock
+        self.started = clock()
+
+    def answer(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
+        try:
+            head = request.headers
+            forwarded = "X-Forwarded-For" in head or "Forwarded" in head
+            self.guard.admit(access, request.remote_addr, forwarded, head.get("Authorization", ""))
+        except Unauthorized:
+            self.metrics.refusals.inc()
+            raise
+        answer = handler(self.clock(), **path)
+        return answer if isinstance(answer, Response) else _json(answer)
+
+    def health(self, now: float) -> dict[str, Any]:
+        _, services = self.store.snapshot()
+        return {
+            "status": "healthy",
+            "registry": "running",
+            "registered_services": len(services),
+            "healthy_services": sum(s.is_healthy(now) for s in services),
+            "timestamp": iso(now),
+        }
+
+    def services(self, now: float) -> Response:
+        passes = fields.filters(request.args)
+        revision, services = self.store.snapshot()
+        found = [s.to_json(now) for s in services if passes(s, now)]
+        answer = _json({"services": found, "total": len(found), "timestamp": iso(now)})
+        answer.headers["X-Registry-Index"] = str(revision)
+        return answer
+
+    def register(self, now: float) -> Response:
+        new = fields.registration(_body(), now)
+        service = self.store.change(new.name, lambda old: lease.registered(old, new)) or new
+        self.metrics.registrations.inc()
+        log.info("%s registered, %s at %s", service.name, service.status, service.url)
+        return _json({"message": f"{service.name} is registered", "service": service.to_json(now)}, 201)
+
+    def service(self, now: float, name: str) -> dict[str, Any]:
+        return _known(name, self.store.get(name)).to_json(now)
+
+    def update(self, now: float, name: str) -> dict[str, Any]:
+        new = fields.changes(_body(), name)
+        service = _known(name, self.store.change(name, lambda old: old and lease.changed(old, new)))
+        log.info("%s changed: %s", name, ", ".join(new))
+        return {"message": f"{name} is updated", "service": service.to_json(now)}
+
+    def remove(self, now: float, name: str) -> dict[str, Any]:
+        if not self.store.remove(name):
+            raise _unknown(name)
+        self.metrics.removals.labels("request").inc()
+        log.info("%s removed", name)
+        return {"message": f"{name} is removed", "timestamp": iso(now)}
+
+    def heartbeat(self, now: float, name: str) -> dict[str, Any]:
+        if not self.store.heartbeat(name, now, fields.heartbeat(_body())):
+            raise _unknown(name)
+        self.metrics.heartbeats.inc()
+        return {"message": f"{name} is alive", "timestamp": iso(now)}
+
+    def check(self, now: float, name: str) -> dict[str, Any]:
+        """Asks now, and tells what this one check found; the thresholds are for the rounds."""
+        service = _known(name, self.store.get(name))
+        found = msgspec.structs.replace(
+            service, health_status="healthy" if self.probe(service.health_url()) else "unhealthy"
+        )
+        now = self.clock()
+        return {
+            "service": name,
+            "health_status": found.health_status,
+            "is_healthy": found.is_healthy(now),
+            "last_heartbeat": found.last_heartbeat,
+            "timestamp": iso(now),
+        }
+
+    def drain(self, now: float, name: str) -> dict[str, Any]:
+        return self._drained(now, name, True)
+
+    def undrain(self, now: float, name: str) -> dict[str, Any]:
+        return self._drained(now, name, False)
+
+    def stats(self, now: float) -> dict[str, Any]:
+        _, services = self.store.snapshot()
+        healthy = sum(s.is_healthy(now) for s in services)
+        return {
+            "total_services": len(services),
+            "healthy_services": healthy,
+            "unhealthy_services": len(services) - healthy,
+            "status_distribution": Counter(s.status for s in services),
+            "host_distribution": Counter(s.host for s in services),
+            "uptime": now - self.started,
+            "timestamp": iso(now),
+        }
+
+    def metrics_text(self, now: float) -> Response:
+        text, content_type = self.metrics.text(request.headers.get("Accept", ""))
+        return Response(text, content_type=content_type)
+
+    def _drained(self, now: float, name: str, drained: bool) -> dict[str, Any]:
+        service = _known(name, self.store.drain(name, drained))
+        log.info("%s %s by the operator", name, "drained" if drained else "undrained")
+        return {"message": f"{name} is {'drained' if drained else 'not drained'}", "service": service.to_json(now)}
+
+
+def _known(name: str, service: Service | None) -> Service:
+    if service is None:
+        raise _unknown(name)
+    return service
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(
+        f"no service {name!r} is registered; register it with POST /services", param="name", code="unknown_service"
+    )
+
+
+def _body() -> dict[str, Any]:
+    return fields.parse(request.get_data(cache=False))
+
+
+def _json(data: dict[str, Any], status: int = 200) -> Response:
+    return Response(msgspec.json.encode(data), status, mimetype="application/json")
+
+
+def _challenge(answer: Response) -> Response:
+    if answer.status_code == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="registry"'
+    return answer

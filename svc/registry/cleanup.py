@@ -1,0 +1,33 @@
+"""Forgets the services that have long been silent."""
+
+import logging
+from collections.abc import Callable
+
+from svc.instance import Service
+from svc.registry import lease
+from svc.registry.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Cleanup:
+    """`forget_after` is in seconds after a lease's end; `observe` is called for each that goes."""
+
+    def __init__(
+        self, store: Store, forget_after: float, clock: Callable[[], float], observe: Callable[[], object]
+    ) -> None:
+        self.store = store
+        self.forget_after = forget_after
+        self.clock = clock
+        self.observe = observe
+        self.since = clock()
+
+    def round(self) -> None:
+        _, services = self.store.snapshot()
+        for service in services:
+            if self._forgettable(service) and self.store.remove(service.name, when=self._forgettable):
+                self.observe()
+                log.info("%s forgotten: silent since %.0f s", service.name, self.clock() - service.last_heartbeat)
+
+    def _forgettable(self, service: Service) -> bool:
+        return lease.forgettable(service, self.clock(), self.forget_after, self.since)

@@ -1,0 +1,188 @@
+"""What clients may say of a service: every field with its limits, every problem of a body told at once."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from svc.errors import BadRequest
+from svc.instance import DEFAULT_LEASE, STATUSES, Service, iso
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+REQUIRED = ("name", "host", "port", "hostname", "url", "status")
+METADATA_SIZE = 16 << 10
+METADATA_DEPTH = 8
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request; of nothing, {}."""
+    if not body.strip():
+        return {}
+    try:
+        told = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(told, dict):
+        raise BadRequest("the body must be a JSON object, {...}", code="invalid_json")
+    return told
+
+
+def registration(told: dict[str, Any], now: float) -> Service:
+    """A new service, heard of now."""
+    missing = [key for key in REQUIRED if told.get(key) is None]
+    lack = f"{', '.join(missing)}: missing; a registration needs {' '.join(REQUIRED)}"
+    fields = _checked(told, [(",".join(missing), lack)] if missing else [])
+    return Service(**{"timestamp": iso(now), "lease_seconds": DEFAULT_LEASE, **fields, "last_heartbeat": now})
+
+
+def changes(told: dict[str, Any], name: str) -> dict[str, Any]:
+    """The fields of `name` to change."""
+    fields = _checked(told, [])
+    if fields.pop("name", name) != name:
+        raise BadRequest(
+            f"name: a service cannot be renamed; register {told['name']!r} and delete {name!r}", param="name"
+        )
+    if not fields:
+        raise BadRequest(f"no field to change; there are {' '.join(k for k in FIELDS if k != 'name')}")
+    return fields
+
+
+def heartbeat(told: dict[str, Any]) -> str | None:
+    """The status that a heartbeat brings, if it does."""
+    return _checked({"status": told.get("status")}, []).get("status")
+
+
+def filters(args: Any) -> Callable[[Service, float], bool]:
+    """What `?status= &healthy= &type=` let through."""
+    status, healthy, kind = args.get("status"), args.get("healthy"), args.get("type")
+    if healthy not in (None, "true", "false"):
+        raise BadRequest(f"healthy: must be true or false, not {healthy!r}", param="healthy")
+    _checked({"status": status}, [])
+
+    def passes(service: Service, now: float) -> bool:
+        return (
+            (status is None or service.status == status)
+            and (healthy is None or service.is_healthy(now) == (healthy == "true"))
+            and (kind is None or service.metadata.get("type") == kind)
+        )
+
+    return passes
+
+
+def _checked(told: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:
+    """The known fields that are given (null is not given); unknown ones are let pass, for the sake of older clients."""
+    fields = {key: told[key] for key in FIELDS if told.get(key) is not None}
+    for key, value in fields.items():
+        reason = FIELDS[key](value)
+        if reason:
+            problems.append((key, f"{key}: {reason}"))
+    if problems:
+        raise BadRequest("; ".join(text for _, text in problems), param=",".join(key for key, _ in problems))
+    return fields
+
+
+def _name(value: Any) -> str:
+    fits = isinstance(value, str) and NAME.fullmatch(value)
+    return (
+        "" if fits else f"must be at most 128 of A-Z a-z 0-9 _ . -, the first a letter or digit, not {_quoted(value)}"
+    )
+
+
+def _host(value: Any) -> str:
+    return "" if isinstance(value, str) and _is_host(value) else f"must be a host name or address, not {_quoted(value)}"
+
+
+def _port(value: Any) -> str:
+    return "" if _is_whole(value) and 1 <= value <= 65535 else f"must be 1 to 65535, not {_quoted(value)}"
+
+
+def _url(value: Any) -> str:
+    return "" if _is_url(value) else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
+
+
+def _status(value: Any) -> str:
+    return "" if value in STATUSES else f"must be one of {' '.join(STATUSES)}, not {_quoted(value)}"
+
+
+def _weight(value: Any) -> str:
+    return "" if _is_whole(value) and 0 <= value <= 1000 else f"must be 0 to 1000, not {_quoted(value)}"
+
+
+def _lease(value: Any) -> str:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "" if number and 1 <= value <= 86400 else f"must be 1 to 86400 seconds, not {_quoted(value)}"
+
+
+def _timestamp(value: Any) -> str:
+    return (
+        "" if isinstance(value, str) and 0 < len(value) <= 64 else f"must be a time in ISO 8601, not {_quoted(value)}"
+    )
+
+
+def _metadata(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"must be an object, not {_quoted(value)}"
+    if _deeper(value, METADATA_DEPTH):
+        return f"may be nested {METADATA_DEPTH} deep"
+    if len(msgspec.json.encode(value)) > METADATA_SIZE:
+        return f"may have {METADATA_SIZE} bytes"
+    if value.get("health_url") is not None and not _is_url(value["health_url"]):
+        return f"health_url must be like http://HOST:PORT/PATH, not {_quoted(value['health_url'])}"
+    return ""
+
+
+FIELDS: dict[str, Callable[[Any], str]] = {
+    "name": _name, "host": _host, "port": _port, "hostname": _host, "url": _url, "status": _status,
+    "timestamp": _timestamp, "lease_seconds": _lease, "weight": _weight, "metadata": _metadata,
+}  # fmt: skip
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_host(value: str) -> bool:
+    try:
+        return bool(HOST.fullmatch(value) or ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
+def _is_url(value: Any) -> bool:
+    """http(s) with a host and no user's name in it."""
+    if (
+        not isinstance(value, str)
+        or len(value) > 2048
+        or not value.isascii()
+        or not value.isprintable()
+        or " " in value
+    ):
+        return False
+    try:
+        parts = urlsplit(value)
+        return (
+            parts.scheme in ("http", "https")
+            and "@" not in parts.netloc
+            and _is_host(parts.hostname or "")
+            and parts.port != 0
+        )
+    except ValueError:
+        return False
+
+
+def _deeper(value: Any, limit: int) -> bool:
+    """Whether objects and lists are nested more than `limit` deep."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (limit == 0 or any(_deeper(v, limit - 1) for v in inner))
+
+
+def _quoted(value: Any) -> str:
+    """The value as it was told, shortened."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 80 else text[:77] + "..."

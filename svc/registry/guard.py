@@ -1,0 +1,91 @@
+"""Who may read and who may write."""
+
+import hmac
+import ipaddress
+import logging
+import threading
+from pathlib import Path
+
+from svc.errors import SvcError, Unauthorized
+
+log = logging.getLogger(__name__)
+OPEN, READ, WRITE = "open", "read", "write"
+NO_TOKEN = (
+    "this registry takes writes from its own machine only; to let others write, give it a token (--token-file, "
+    "REGISTRY_TOKEN_FILE, or token_file under [registry] in config/svc.toml), or start it with --insecure"
+)
+WRONG = "a {} from another machine needs the registry's {}token: send the header Authorization: Bearer TOKEN"
+
+
+class TokenFile:
+    """The token in a file, read again when the file changes."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self._read: tuple[object, bytes] = (None, b"")
+        self._lock = threading.Lock()
+
+    def matches(self, offered: bytes) -> bool:
+        """In constant time. A file that is empty or cannot be read matches nothing."""
+        try:
+            token = self.token()
+        except SvcError as error:
+            log.error("%s", error.message)
+            return False
+        return hmac.compare_digest(token, offered)
+
+    def token(self) -> bytes:
+        """Raises SvcError for a file without a token."""
+        try:
+            with self._lock:
+                stat = self.path.stat()
+                version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                if self._read[0] != version:
+                    self._read = (version, self.path.read_bytes().strip())
+                token = self._read[1]
+        except OSError as error:
+            raise SvcError(f"{self.path}: cannot read the registry's token: {error.strerror}") from None
+        if not token:
+            raise SvcError(f"{self.path}: the token file is empty; write the token into it")
+        return token
+
+
+class Guard:
+    """Loopback may do all. Others need the write token for a write, and where there is a read token, one of the two."""
+
+    def __init__(self, token: TokenFile | None = None, read: TokenFile | None = None, insecure: bool = False) -> None:
+        self.token = token
+        self.read = read
+        self.insecure = insecure
+
+    def admit(self, access: str, peer: str | None, forwarded: bool, authorization: str) -> None:
+        """Raises Unauthorized. `forwarded`: a proxy passed it on, so its peer says nothing of where it comes from.
+
+        1. The open, and this machine.
+        2. Reads, as long as there is no read token.
+        3. Writes, when --insecure was said on purpose.
+        4. Whoever shows a token that covers it.
+        """
+        if access == OPEN or (_is_loopback(peer) and not forwarded):
+            return  # 1
+        if (access == READ and self.read is None) or (access == WRITE and self.insecure):
+            return  # 2, 3
+        keys = [k for k in ((self.token, self.read) if access == READ else (self.token,)) if k is not None]
+        offered = _bearer(authorization)
+        if any(key.matches(offered) for key in keys):
+            return  # 4
+        raise Unauthorized(WRONG.format(access, "read " if access == READ else "") if keys else NO_TOKEN)
+
+
+def _bearer(header: str) -> bytes:
+    scheme, _, token = header.partition(" ")
+    return token.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""
+
+
+def _is_loopback(peer: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address(peer or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

@@ -1,0 +1,60 @@
+"""What /metrics tells: counters of this process, and the state of the store at the moment of asking."""
+
+from collections import Counter as Count
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from svc.instance import STATUSES
+from svc.registry.store import Store
+
+
+class Metrics:
+    """Names begin with svc_registry_."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        own = self.registry = CollectorRegistry()
+        self.registrations = Counter("svc_registry_registrations", "Registrations taken", registry=own)
+        self.heartbeats = Counter("svc_registry_heartbeats", "Heartbeats taken", registry=own)
+        self.removals = Counter("svc_registry_removals", "Services removed", ["reason"], registry=own)
+        self.refusals = Counter("svc_registry_refusals", "Requests refused for want of a token", registry=own)
+        self.checks = Counter("svc_registry_health_checks", "Active health checks", ["result"], registry=own)
+        for reason in ("request", "silence"):
+            self.removals.labels(reason)
+        for result in ("ok", "failed"):
+            self.checks.labels(result)
+        own.register(_State(store, clock))
+
+    def checked(self, ok: bool) -> None:
+        self.checks.labels("ok" if ok else "failed").inc()
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The exposition, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+class _State(Collector):
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self.store = store
+        self.clock = clock
+
+    def describe(self) -> list[Metric]:
+        return []  # else registering would ask the store
+
+    def collect(self) -> Iterator[Metric]:
+        revision, services = self.store.snapshot()
+        now = self.clock()
+        states = Count(s.status for s in services)
+        by_status = GaugeMetricFamily("svc_registry_services", "Services registered", labels=["status"])
+        for status in STATUSES:
+            by_status.add_metric([status], states[status])
+        yield by_status
+        healthy = sum(s.is_healthy(now) for s in services)
+        yield GaugeMetricFamily("svc_registry_healthy_services", "Services that are healthy", healthy)
+        drained = sum(s.drained for s in services)
+        yield GaugeMetricFamily("svc_registry_drained_services", "Services that an operator drained", drained)
+        yield CounterMetricFamily("svc_registry_revision", "Changes so far, through all restarts", revision)

@@ -1,0 +1,177 @@
+"""The registry under gunicorn: one gevent worker, with the loops beside it.
+
+The master stays plain and small. What the worker runs is imported in `load`,
+after gunicorn has patched it: requests and ssl must not be loaded before.
+"""
+
+import logging
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from svc.errors import CommandError, ConfigError
+from svc.prctl import die_with_parent
+from svc.registry.guard import Guard, TokenFile
+from svc.settings import RegistrySettings
+
+if TYPE_CHECKING:
+    from svc.loop import Loop
+    from svc.registry.store import Store
+
+log = logging.getLogger(__name__)
+CONNECTIONS = 10_000
+GRACEFUL = 5  # seconds for begun requests
+SCHEME = "sqlite:"
+DEFAULT_STORE = "sqlite:var/registry.db"
+
+
+def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = None) -> None:
+    """Runs in the foreground until SIGTERM or Ctrl-C, then exits with 0; `ready` is told the port when it listens.
+
+    Raises ConfigError or CommandError for what keeps it from starting.
+    """
+    for path in (settings.token_file, settings.read_token_file):
+        if path:
+            TokenFile(path).token()
+    open_store(settings.store).close()  # the worker opens its own: a connection must not cross a fork
+    listener = bind(settings.host, settings.port)
+    _allow_connections()
+    Server(settings, listener, ready).run()
+
+
+def open_store(url: str) -> "Store":
+    """Of `sqlite:PATH`; empty stands for var/registry.db under the working directory."""
+    from svc.registry.sqlite import SqliteStore
+
+    path = (url or DEFAULT_STORE).removeprefix(SCHEME)
+    if not (url or DEFAULT_STORE).startswith(SCHEME) or not path:
+        raise ConfigError(f"store: cannot use {url!r}; give sqlite:PATH")
+    return SqliteStore(Path(path))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The address, taken before gunicorn starts: it would try five times, with noise."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise CommandError(
+            f"registry: cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; "
+            "stop what does, or choose another with --port and --host"
+        ) from None
+    return listener
+
+
+class Server(BaseApplication):
+    """gunicorn's settings, and what its hooks do."""
+
+    def __init__(
+        self, settings: RegistrySettings, listener: socket.socket, ready: Callable[[int], object] | None
+    ) -> None:
+        self.settings = settings
+        self.port = listener.getsockname()[1]
+        self.fd = listener.detach()  # gunicorn's from here on
+        self.ready = ready
+        self.store: Store | None = None
+        self.loops: list[Loop] = []
+        super().__init__()
+
+    def load_config(self) -> None:
+        told: dict[str, Any] = {
+            "bind": f"fd://{self.fd}",
+            "proc_name": "svc registry",
+            "worker_class": "gevent",
+            "workers": 1,
+            "worker_connections": CONNECTIONS,
+            "graceful_timeout": GRACEFUL,
+            "control_socket_disable": True,
+            "logger_class": Log,
+            "when_ready": self.when_ready,
+            "post_fork": self.post_fork,
+            "post_worker_init": self.post_worker_init,
+            "worker_exit": self.worker_exit,
+        }
+        for key, value in told.items():
+            if key in self.cfg.settings:  # older ones have no control socket
+                self.cfg.set(key, value)
+
+    def load(self) -> Any:
+        """In the worker: the app, and the loops that post_worker_init starts."""
+        import gevent
+
+        from svc.loop import Loop
+        from svc.probe import healthy
+        from svc.registry.app import create_app
+        from svc.registry.checks import Checks
+        from svc.registry.cleanup import Cleanup
+        from svc.registry.metrics import Metrics
+
+        s = self.settings
+
+        def probe(url: str) -> bool:
+            """Whatever trickles in: a check is over after twice its time."""
+            with gevent.Timeout(2 * s.health_timeout, False):
+                return healthy(url, s.health_timeout)
+            return False
+
+        store = self.store = open_store(s.store)
+        metrics = Metrics(store, time.time)
+        checks = Checks(store, probe, metrics.checked)
+        cleanup = Cleanup(store, s.forget_after, time.time, metrics.removals.labels("silence").inc)
+        self.loops = [
+            Loop("health checks", checks.round, s.health_interval),
+            Loop("clean-up", cleanup.round, s.cleanup_interval),
+        ]
+        return create_app(store, probe, guard(s), metrics)
+
+    def when_ready(self, arbiter: Any) -> None:
+        if self.ready:
+            self.ready(self.port)
+
+    def post_fork(self, arbiter: Any, worker: Any) -> None:
+        die_with_parent(signal.SIGKILL, worker.ppid)
+
+    def post_worker_init(self, worker: Any) -> None:
+        for loop in self.loops:
+            loop.start()
+
+    def worker_exit(self, arbiter: Any, worker: Any) -> None:
+        """Requests are done by now: the loops, then the store."""
+        for loop in self.loops:
+            loop.stop(timeout=1)
+        if self.store is not None:
+            self.store.close()
+
+
+class Log(Logger):
+    """gunicorn's words go where ours go."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+def guard(settings: RegistrySettings) -> Guard:
+    token, read = (TokenFile(p) if p else None for p in (settings.token_file, settings.read_token_file))
+    return Guard(token, read, settings.insecure)
+
+
+def _allow_connections() -> None:
+    """As many open files as CONNECTIONS needs, where the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + 1000
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

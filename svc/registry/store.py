@@ -1,0 +1,44 @@
+"""What the registry asks of whatever keeps its registrations.
+
+A store holds services by name, the operator's drain marks beside them, and one
+revision. Every method is atomic and durable when it returns: what was
+acknowledged survives a `kill -9`. A store that cannot do its work raises
+Unavailable.
+
+The revision never goes back. Whatever a reader would notice raises it by one
+(lease.notable says what that is), a heartbeat that changes nothing does not.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from svc.instance import Service
+
+Change = Callable[[Service | None], Service | None]
+Test = Callable[[Service], bool]
+
+
+class Store(Protocol):
+    def snapshot(self) -> tuple[int, list[Service]]:
+        """The revision and all services by name, both of one moment."""
+
+    def get(self, name: str) -> Service | None: ...
+
+    def change(self, name: str, change: Change) -> Service | None:
+        """Puts what `change` makes of the service (None: there is none) in its place; returns it.
+
+        `change` is pure and may run more than once; None says to leave things
+        as they are. What it says about `drained` is not kept: only `drain`
+        sets that.
+        """
+
+    def remove(self, name: str, when: Test | None = None) -> bool:
+        """Takes it away, if it is there and `when` holds of it; whether it did."""
+
+    def heartbeat(self, name: str, now: float, status: str | None) -> bool:
+        """lease.beaten, as fast as the store can; False for a name it does not know."""
+
+    def drain(self, name: str, drained: bool) -> Service | None:
+        """Sets or clears the operator's mark, which outlives the registration; None for an unknown name."""
+
+    def close(self) -> None: ...
