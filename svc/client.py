@@ -31,6 +31,12 @@ class RegistryClient:
     def services(self) -> list[dict[str, Any]]:
         return self._call("GET", "/services")["services"]
 
+    def listing(self) -> tuple[list[dict[str, Any]], int]:
+        """The services and the registry's revision; it goes back only when the registry has lost its data."""
+        answer = self._send("GET", "/services")
+        index = answer.headers.get("X-Registry-Index", "0")
+        return _result(answer)["services"], int(index) if index.isdigit() else 0
+
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         return self._call("POST", "/services", service)["service"]
 
@@ -47,6 +53,9 @@ class RegistryClient:
         self._call("DELETE", f"/services/{name}")
 
     def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
+        return _result(self._send(method, path, json))
+
+    def _send(self, method: str, path: str, json: dict[str, Any] | None = None) -> requests.Response:
         reason = "no registry is configured"
         for url in list(self.urls):
             try:
@@ -63,7 +72,7 @@ class RegistryClient:
                 log.info("now using the registry at %s", url)
                 self.urls.remove(url)
                 self.urls.insert(0, url)
-            return _result(answer)
+            return answer
         raise Unavailable(f"cannot reach the registry: {reason}")
 
     def _headers(self) -> dict[str, str]:

@@ -1,0 +1,187 @@
+"""The router's own endpoints, and every other path relayed: complete under any WSGI server.
+
+Under our worker the relayed requests never come here: it takes them to `forward` itself.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Flask, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from svc import web
+from svc.errors import NotFound, TooLarge
+from svc.instance import iso
+from svc.router.connection import OWN
+from svc.router.forward import ClientGone, Cut, Exchange, forward
+from svc.router.metrics import Metrics
+from svc.router.state import State
+from svc.router.table import Target
+from svc.router.wsgi import request_of
+
+ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def create_app(state: State) -> Flask:
+    """Starts nothing and opens nothing; `state` is filled by whoever serves it."""
+    app = Flask(__name__, static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    web.install_errors(app)
+    app.register_blueprint(endpoints(state))
+    app.add_url_rule("/", "relay", lambda path="": relay(state), methods=ANY)
+    app.add_url_rule("/<path:path>", "relay", methods=ANY)
+    for path in OWN:  # with another method than GET they are the instances'
+        app.add_url_rule(path.decode(), "relay", methods=[m for m in ANY if m not in ("GET", "HEAD")])
+    return app
+
+
+def endpoints(state: State) -> Blueprint:
+    own = Blueprint("own", __name__)
+    metrics = CollectorRegistry()
+    metrics.register(Metrics(state))
+
+    @own.get("/livez")
+    def livez() -> dict[str, str]:
+        """200 while the process runs."""
+        return {"status": "alive"}
+
+    @own.get("/readyz")
+    def readyz() -> tuple[dict[str, str], int]:
+        """503 until there is a table, and while the router drains."""
+        if state.draining:
+            return {"status": "draining"}, 503
+        return ({"status": "ready"}, 200) if state.ready else ({"status": "waiting for the registry"}, 503)
+
+    @own.get("/health")
+    @own.get("/status")
+    def health() -> dict[str, Any]:
+        """The router's word on itself, and how many instances can be used."""
+        known, able = len(state.table.targets), len(state.table.candidates)
+        return {
+            "status": "healthy" if able else "degraded",
+            "router": "draining" if state.draining else "running",
+            "healthy_services": f"{able}/{known}",
+            "registry_url": state.settings.registry_url or None,
+            "message": f"{able} of {known} instances can be used",
+            "timestamp": iso(time.time()),
+        }
+
+    @own.get("/models")
+    @own.get("/v1/models")
+    def models() -> dict[str, Any]:
+        """The models of all instances that can be used, each once."""
+        return {"object": "list", "data": list(_models(state).values())}
+
+    @own.get("/v1/models/<path:model>")
+    def model(model: str) -> dict[str, Any]:
+        """One model; 404 when no instance that can be used has it."""
+        found = _models(state).get(model)
+        if found is None:
+            raise NotFound(f"The model '{model}' does not exist", param="model", code="model_not_found")
+        return found
+
+    @own.get("/services")
+    def services() -> dict[str, Any]:
+        """Every instance the router knows, with its counts."""
+        told = [_service(state, t) for t in state.table.targets]
+        return {"services": told, "total": len(told), "registry_url": state.settings.registry_url or None}
+
+    @own.get("/stats")
+    def stats() -> dict[str, Any]:
+        """The same counts, summed up."""
+        told = [_service(state, t) for t in state.table.targets]
+        return {
+            "total_services": len(told),
+            "healthy_services": len(state.table.candidates),
+            "total_requests": sum(s["request_count"] for s in told),
+            "total_errors": sum(s["error_count"] for s in told),
+            "in_flight": sum(s["in_flight"] for s in told),
+            "retries": state.retries,
+            "services": told,
+        }
+
+    @own.get("/metrics")
+    def prometheus() -> Response:
+        """The same counts for Prometheus."""
+        return Response(generate_latest(metrics), content_type=CONTENT_TYPE_LATEST)
+
+    return own
+
+
+def relay(state: State) -> Response:
+    """A relayed request under a WSGI server that is not ours: the same `forward`, the long way."""
+    asked = request_of(request.environ, state.settings.max_body)
+    if len(asked.body) > state.settings.max_body:
+        raise TooLarge(f"the request's body is over {state.settings.max_body} bytes")
+    state.now = state.clock()
+    try:
+        exchange = forward(state, asked, (request.remote_addr or "").encode(), lambda _: None)
+    except ClientGone:
+        return Response(status=499)
+    upstream = exchange.upstream
+    assert upstream is not None
+    response = Response(Parts(exchange), status=f"{upstream.status} {upstream.reason.decode('latin-1')}")
+    response.headers.clear()
+    for name, value in upstream.headers:
+        response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    if upstream.length is not None:
+        response.headers["Content-Length"] = str(upstream.length)
+    response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
+    response.call_on_close(exchange.close)
+    return response
+
+
+class Parts:
+    """An answer's body for a WSGI server, which closes it however it ends, begun or not."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            data = self._exchange.read()
+        except (Cut, ClientGone) as error:
+            raise ConnectionError(f"the answer is not whole: {error}") from None
+        if not data:
+            raise StopIteration
+        return data
+
+    def close(self) -> None:
+        self._exchange.close()
+
+
+def _models(state: State) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for target in state.table.targets:
+        if target.name not in state.table.candidates:
+            continue
+        told = {m.get("id"): m for m in target.metadata.get("models_list", []) if isinstance(m, dict)}
+        for name in target.models:
+            made = {"id": name, "object": "model", "created": 0, "owned_by": target.name}
+            found.setdefault(name, {**made, **told.get(name, {})})
+    return found
+
+
+def _service(state: State, target: Target) -> dict[str, Any]:
+    tally = state.tallies.get(target.name)
+    return {
+        "name": target.name,
+        "host": target.host,
+        "port": target.port,
+        "url": target.url,
+        "babysitter_url": target.babysitter_url,
+        "healthy": target.name in state.table.candidates,
+        "status": target.status,
+        "drained": target.drained,
+        "request_count": tally.requests if tally else 0,
+        "error_count": tally.errors if tally else 0,
+        "response_time": round(tally.response_time(), 6) if tally else 0.0,
+        "in_flight": state.loads.get(target.name, 0),
+        "weight": target.weight,
+        "models": list(target.models),
+        "metadata": target.metadata,
+    }

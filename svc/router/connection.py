@@ -1,0 +1,216 @@
+"""One client's connection: requests in, answers out, one after the other, until either side ends it."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from svc.errors import RequestTimeout, SvcError, body
+from svc.router.forward import ClientGone, Cut, Exchange, forward
+from svc.router.message import CONTINUE, Request, RequestReader
+from svc.router.state import State
+from svc.router.upstream import send
+from svc.router.wsgi import WsgiAnswer, call
+
+RECV = 65536
+IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
+READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
+LINGER_TIMEOUT = 2.0  # seconds that what a client still sends is read after an error was told
+OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz".split())
+
+
+class Connection:
+    """`serve` runs in the connection's greenlet; the rest is for the sweeper, which runs in another."""
+
+    __slots__ = ("_address", "_app", "_expired", "_reader", "_state", "deadline", "exchange", "idle", "sock", "since")
+
+    def __init__(self, state: State, app: Callable[..., Any], sock: socket.socket, address: str) -> None:
+        self.sock = sock
+        self.exchange: Exchange | None = None
+        self.idle = True  # between two requests
+        self.since = state.now
+        self.deadline = state.now + IDLE_TIMEOUT
+        self._state = state
+        self._app = app
+        self._address = address.encode()
+        self._reader = RequestReader(state.settings.max_body)
+        self._expired = False
+
+    def serve(self) -> None:
+        """Answers requests until the connection ends; raises OSError when the client breaks it off."""
+        keep = True
+        while keep:
+            try:
+                request = self._next()
+            except SvcError as error:
+                self._tell(error, b"", False)
+                self._linger()
+                return
+            if request is None:
+                return
+            self.deadline = self._state.now + self._state.settings.proxy_timeout
+            keep = self._own(request) if is_own(request) else self._relay(request)
+            self.since = self._state.now
+            self.deadline = self.since + IDLE_TIMEOUT
+            self.idle = not self._reader.begun and not self._reader.ready
+
+    def _next(self) -> Request | None:
+        """The next request, None when the client has no more."""
+        reader = self._reader
+        while not reader.ready:
+            data = self.sock.recv(RECV)
+            if not data:
+                if self._expired and reader.begun:
+                    raise RequestTimeout(f"the request did not arrive within {READ_TIMEOUT:g} s")
+                return None
+            if self.idle:
+                self.idle = False
+                self.deadline = self._state.now + READ_TIMEOUT
+            reader.feed(data)
+            if reader.wants_continue:
+                reader.wants_continue = False
+                send(self.sock, CONTINUE)
+        return reader.ready.popleft()
+
+    # Relaying.
+
+    def _relay(self, request: Request) -> bool:
+        try:
+            exchange = forward(self._state, request, self._address, self._watch)
+        except SvcError as error:
+            assert self.exchange is not None
+            told, self.exchange = self.exchange.request_id, None
+            keep = self._keeps(request)
+            self._tell(error, told, keep, request.method == b"HEAD")
+            return keep
+        except ClientGone:
+            return False
+        try:
+            return self._pass_on(exchange, request)
+        except (Cut, ClientGone):
+            return False
+        finally:
+            self.exchange = None
+            exchange.close()
+
+    def _watch(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    def _keeps(self, request: Request) -> bool:
+        return request.keep_alive and not self._state.draining
+
+    def _pass_on(self, exchange: Exchange, request: Request) -> bool:
+        """The answer's head and body, each as soon as it is there; whether the connection can be used again."""
+        upstream = exchange.upstream
+        assert upstream is not None
+        keep = self._keeps(request)
+        bodiless = request.method == b"HEAD" or upstream.status in (204, 304)
+        sized = upstream.length is not None
+        chunked = not bodiless and not sized and not request.http10
+        keep = keep and (bodiless or sized or chunked)
+        head = b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b%b%b\r\n" % (
+            upstream.status,
+            upstream.reason,
+            b"".join([b"%b: %b\r\n" % header for header in upstream.headers]),
+            exchange.request_id,
+            b"Content-Length: %d\r\n" % upstream.length if upstream.length is not None
+            else b"Transfer-Encoding: chunked\r\n" if chunked else b"",
+            b"X-Accel-Buffering: no\r\n" if exchange.events else b"",
+            (b"Connection: keep-alive\r\n" if request.http10 else b"") if keep else b"Connection: close\r\n",
+        )  # fmt: skip
+        if bodiless:
+            send(self.sock, head)
+            return keep
+        data = exchange.read() if upstream.available() else b""
+        finished = exchange.finished()
+        if not chunked:
+            send(self.sock, head + data)
+            while not finished and (data := exchange.read()):
+                send(self.sock, data)
+                finished = exchange.finished()
+            return keep
+        send(self.sock, head + _chunk(data, finished))
+        while not finished:
+            data = exchange.read()
+            finished = exchange.finished()
+            if data or finished:
+                send(self.sock, _chunk(data, finished))
+        return keep
+
+    # Our own endpoints, and errors.
+
+    def _own(self, request: Request) -> bool:
+        keep = self._keeps(request)
+        answer = call(self._app, request, self._address.decode())
+        send(self.sock, _whole(answer, keep, request.http10, request.method == b"HEAD"))
+        return keep
+
+    def _tell(self, error: SvcError, request_id: bytes, keep: bool, head_only: bool = False) -> None:
+        status = f"{error.status} {HTTPStatus(error.status).phrase}"
+        headers = [("Content-Type", "application/json")]
+        if request_id:
+            headers.append(("x-request-id", request_id.decode("latin-1")))
+        answer = WsgiAnswer(status, headers, msgspec.json.encode(body(error)))
+        with suppress(OSError):
+            send(self.sock, _whole(answer, keep, False, head_only))
+
+    def _linger(self) -> None:
+        """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it."""
+        self.deadline = self._state.now + LINGER_TIMEOUT
+        self._expired = False
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            while not self._expired and self.sock.recv(RECV):
+                pass
+
+    # For the sweeper.
+
+    def gone(self) -> None:
+        """The client has left; a half-closed connection counts, as in nginx."""
+        if self.exchange is not None:
+            self.exchange.interrupt("client")
+            self.shut()
+
+    def expire(self, now: float) -> None:
+        """A deadline has passed: of an idle connection, of a request that arrives, or of one that is served."""
+        if self.exchange is None:
+            self._expired = True
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RD)
+        elif self.exchange.cut:  # woken before, and still here: it hangs in sending
+            self.shut()
+        else:
+            self.exchange.interrupt("timeout")
+        self.deadline = now + 1
+
+    def shut(self) -> None:
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+def is_own(request: Request) -> bool:
+    """Whether the router answers it itself; every other path and method is relayed."""
+    if request.method not in (b"GET", b"HEAD"):
+        return False
+    path = request.path
+    return path in OWN or path.startswith(b"/v1/models/")
+
+
+def _chunk(data: bytes, last: bool) -> bytes:
+    if not data:
+        return b"0\r\n\r\n" if last else b""
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if last else b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _whole(answer: WsgiAnswer, keep: bool, http10: bool, head_only: bool) -> bytes:
+    """An answer of ours as bytes."""
+    headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+    if not keep:
+        headers.append(("Connection", "close"))
+    elif http10:
+        headers.append(("Connection", "keep-alive"))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1") + (b"" if head_only else answer.body)

@@ -1,0 +1,104 @@
+"""Running the router: gunicorn with one relaying worker, its loops around one state."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from svc.errors import ConfigError
+from svc.loop import Loop
+from svc.prctl import die_with_parent
+from svc.settings import RouterSettings
+
+WORKER_CONNECTIONS = 10_000
+STOP_MARGIN = 3  # seconds between the end of the worker's grace and the master's
+
+
+class Application(BaseApplication):
+    """What the worker needs: `state`, and `start` and `stop` for the loops that fill it.
+
+    Everything is made in the worker, after gevent has patched it.
+    """
+
+    def __init__(self, settings: RouterSettings, bind: str) -> None:
+        self._settings = settings
+        self._bind = bind
+        super().__init__()
+
+    def load_config(self) -> None:
+        for key, value in {
+            "bind": self._bind,
+            "workers": 1,
+            "worker_class": "svc.router.worker.RelayWorker",
+            "worker_connections": WORKER_CONNECTIONS,
+            "graceful_timeout": int(self._settings.graceful_timeout) + STOP_MARGIN,
+            "proc_name": "svc-router",
+            "control_socket_disable": True,
+            "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL),
+        }.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Any:
+        from svc.router.app import create_app
+
+        self.state, self._sync, self._loops = make(self._settings)
+        return create_app(self.state)
+
+    def start(self) -> None:
+        """The first table, then the loops."""
+        self._sync.once()
+        for loop in self._loops:
+            loop.start()
+
+    def stop(self) -> None:
+        for loop in self._loops:
+            loop.stop(timeout=1)
+        self.state.connections.close()
+
+
+def make(settings: RouterSettings) -> Any:
+    """A state, its sync and the loops that keep it true, none of them started; raises ConfigError."""
+    from svc.client import RegistryClient
+    from svc.router.checks import Checks
+    from svc.router.state import State
+    from svc.router.static import read_static
+    from svc.router.sync import Sync
+
+    static = read_static(Path(settings.static_services)) if settings.static_services else []
+    client = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout)
+    state = State(settings)
+    sync = Sync(state, client if settings.registry_url else None, static, time.monotonic)
+    checks = Checks(state, time.monotonic)
+    return state, sync, [Loop("sync", sync.once, settings.registry_sync_interval), Loop("checks", checks.once, 1.0)]
+
+
+def standalone() -> Any:
+    """The whole router as a WSGI application, for another server: `gunicorn 'svc.router.serve:standalone()'`.
+
+    Settings come from the environment and config/svc.toml.
+    """
+    import os
+
+    from svc.router.app import create_app
+    from svc.settings import load
+    from svc.site import Site
+
+    told = load(Site(Path()).svc_toml, os.environ)
+    state, sync, loops = make(told.router)
+    sync.once()
+    for loop in loops:
+        loop.start()
+    return create_app(state)
+
+
+def serve(settings: RouterSettings, fd: int | None = None) -> None:
+    """Runs until SIGTERM or Ctrl-C. Raises ConfigError for settings that cannot work."""
+    if not settings.registry_url and not settings.static_services:
+        raise ConfigError("the router needs --registry-url, or --static-services, or both")
+    if settings.static_services:
+        from svc.router.static import read_static
+
+        read_static(Path(settings.static_services))
+    Application(settings, f"fd://{fd}" if fd is not None else f"{settings.host}:{settings.port}").run()

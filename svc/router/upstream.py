@@ -1,0 +1,234 @@
+"""Connections to instances, and the reading of their answers: HTTP/1.1 as the router speaks it to them."""
+
+import socket
+import ssl
+from contextlib import suppress
+
+import httptools
+
+from svc.router.sweep import readable
+from svc.router.table import Target
+
+CONNECT_TIMEOUT = 5.0  # seconds
+RECV = 65536
+HEADER_LIMIT = 64 << 10
+IDLE_SECONDS = 60.0
+
+# Meant for us alone (RFC 9110, 7.6.1), or written anew for the client.
+NOT_PASSED = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authenticate "
+    b"content-length x-request-id".split()
+)
+
+
+class UpstreamError(Exception):
+    """An instance could not be asked, or did not answer as HTTP does; `processed` when it may have done the work."""
+
+    def __init__(self, message: str, *, processed: bool = False, timeout: bool = False) -> None:
+        super().__init__(message)
+        self.processed = processed
+        self.timeout = timeout
+
+
+class Upstream:
+    """One connection to an instance. Bytes of the answer's body gather until `read` takes them."""
+
+    __slots__ = (
+        "_body", "_interim", "_named", "_parser", "_until_close", "chunked", "done", "headers", "keep", "length",
+        "reason", "sock", "status", "target", "untouched", "used", "since", "_head_only", "_size",
+    )  # fmt: skip
+
+    def __init__(self, target: Target, sock: socket.socket) -> None:
+        self.target = target
+        self.sock = sock
+        self.used = False  # has answered before: its peer may have closed it meanwhile
+        self.since = 0.0
+        self._parser = httptools.HttpResponseParser(self)
+        self._begin(False)
+
+    def _begin(self, head_only: bool) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.status = 0
+        self.reason = b""
+        self.length: int | None = None
+        self.chunked = False
+        self.done = False
+        self.keep = False
+        self.untouched = True  # not a byte of an answer has come
+        self._body: list[bytes] = []
+        self._named = b""
+        self._interim = False
+        self._until_close = False
+        self._head_only = head_only
+        self._size = 0
+
+    def ask(self, message: bytes, head_only: bool) -> None:
+        """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
+        self._begin(head_only)
+        with suppress(OSError):
+            send(self.sock, message)
+
+    def read_head(self) -> None:
+        """Waits until the answer's head is there; raises UpstreamError."""
+        while not self.status:
+            if not self._receive():
+                raise UpstreamError("it closed the connection without an answer", processed=not self.untouched)
+
+    def read(self) -> bytes:
+        """More of the body, or nothing when it is whole; raises UpstreamError when it was cut."""
+        while True:
+            if self._body:
+                body = self._body
+                data = body[0] if len(body) == 1 else b"".join(body)
+                self._body = []
+                return data
+            if self.done:
+                return b""
+            if not self._receive():
+                if self._until_close:
+                    self.done = True
+                    return b""
+                raise UpstreamError("it closed the connection in the middle of its answer", processed=True)
+
+    def available(self) -> bool:
+        """Whether `read` would answer without waiting."""
+        return bool(self._body) or self.done
+
+    def _receive(self) -> bool:
+        try:
+            data = self.sock.recv(RECV)
+        except OSError:
+            return False
+        if not data:
+            return False
+        self.untouched = False
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.keep = False
+            if not self.done:
+                raise UpstreamError(f"its answer is not HTTP: {error}", processed=True) from None
+        if not self.status:
+            self._size += len(data)
+            if self._size > HEADER_LIMIT:
+                raise UpstreamError(f"the head of its answer is over {HEADER_LIMIT} bytes", processed=True)
+        return True
+
+    def close(self) -> None:
+        self.sock.close()
+        del self._parser  # it refers to us
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        if self.done:
+            raise ValueError("more than one answer")
+        self.headers = []
+        self.reason = b""
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.status:
+            return  # trailers end here
+        key = name.lower()
+        if key not in NOT_PASSED:
+            self.headers.append((name, value))
+        elif key == b"content-length":
+            self.length = int(value)
+        elif key == b"transfer-encoding":
+            self.chunked = True
+        elif key == b"connection":
+            self._named = value.lower()
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._interim = True
+            return
+        self.status = status
+        if self._named and self._named not in (b"close", b"keep-alive"):
+            drop = {token.strip() for token in self._named.split(b",")}
+            self.headers = [h for h in self.headers if h[0].lower() not in drop]
+        if self._head_only:
+            self.done = True  # and the parser waits for a body: this connection is not used again
+        elif self.length is None and not self.chunked and status not in (204, 304):
+            self._until_close = True
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            return
+        self.done = True
+        self.keep = self._parser.should_keep_alive()
+
+
+class Connections:
+    """The idle connections to every instance, the one used last first. Nothing is capped: a cap would throttle."""
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[str, int, bool], list[Upstream]] = {}
+        self._tls = ssl.create_default_context()
+
+    def take(self, target: Target) -> Upstream | None:
+        """An idle connection, if there is one."""
+        idle = self._idle.get((target.host, target.port, target.secure))
+        return idle.pop() if idle else None
+
+    def connect(self, target: Target) -> Upstream:
+        """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
+        try:
+            sock = socket.create_connection((target.host, target.port), CONNECT_TIMEOUT)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if target.secure:
+                sock = self._tls.wrap_socket(sock, server_hostname=target.host)
+            sock.settimeout(None)
+        except TimeoutError:
+            raise UpstreamError(f"no connection within {CONNECT_TIMEOUT:g} s", timeout=True) from None
+        except OSError as error:
+            raise UpstreamError(error.strerror or str(error)) from None
+        return Upstream(target, sock)
+
+    def give(self, upstream: Upstream, now: float) -> None:
+        """Keeps a connection whose answer is whole for the next request, or closes it."""
+        if not (upstream.done and upstream.keep):
+            upstream.close()
+            return
+        upstream.used = True
+        upstream.since = now
+        key = (upstream.target.host, upstream.target.port, upstream.target.secure)
+        self._idle.setdefault(key, []).append(upstream)
+
+    def prune(self, now: float) -> None:
+        """Closes what its peer has closed, and what was idle for long."""
+        for key, idle in list(self._idle.items()):
+            stale = readable(u.sock.fileno() for u in idle)
+            kept = [u for u in idle if u.sock.fileno() not in stale and now - u.since < IDLE_SECONDS]
+            for upstream in set(idle) - set(kept):
+                upstream.close()
+            if kept:
+                self._idle[key] = kept
+            else:
+                del self._idle[key]
+
+    def idle_count(self) -> int:
+        return sum(map(len, self._idle.values()))
+
+    def close(self) -> None:
+        for idle in self._idle.values():
+            for upstream in idle:
+                upstream.close()
+        self._idle.clear()
+
+
+def send(sock: socket.socket, data: bytes) -> None:
+    """All of it; gevent's own sendall asks getsockopt each time."""
+    sent = sock.send(data)
+    if sent < len(data):
+        rest = memoryview(data)
+        while sent < len(rest):
+            sent += sock.send(rest[sent:])

@@ -1,0 +1,102 @@
+"""The gunicorn worker that relays: connections in, one sweeper over all of them, and an orderly end."""
+
+import socket
+import time
+from functools import partial
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.workers.ggevent import GeventWorker
+
+from svc.router.connection import Connection
+from svc.router.sweep import POLLRDHUP, poller, readable
+
+SWEEP = 0.1  # seconds between two looks at all connections
+PRUNE = 1.0  # seconds between two looks at idle connections to instances, and between two signs of life
+IDLE_GRACE = 1.0  # seconds that an idle connection is kept while draining: its client may be about to ask
+LAST_WORDS = 2.0  # seconds for what was cut to say so
+
+
+class RelayWorker(GeventWorker):
+    """Takes relayed requests straight to `forward`, without WSGI; the application is our `serve.Application`."""
+
+    def init_process(self) -> None:
+        self._open: dict[int, Connection] = {}
+        super().init_process()
+
+    def run(self) -> None:
+        self._state = self.app.state
+        self._poll = poller()
+        self.app.start()  # the first table is there before the first connection is taken
+        servers = [
+            StreamServer(s, handle=partial(self.handle, s), spawn=Pool(self.worker_connections)) for s in self.sockets
+        ]
+        for sock in self.sockets:
+            sock.setblocking(1)
+        for server in servers:
+            server.start()
+        while self.alive:
+            self._tick()
+            gevent.sleep(SWEEP)
+        self._drain(servers)
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(self._state, self.wsgi, client, addr[0])
+        descriptor = client.fileno()
+        self._open[descriptor] = connection
+        self._poll.register(descriptor, POLLRDHUP)
+        try:
+            connection.serve()
+        except OSError:  # the client broke it off
+            pass
+        except Exception:  # noqa: BLE001 - one connection's failure is not the others'
+            self.log.exception("a connection failed")
+        finally:
+            self._poll.unregister(descriptor)
+            del self._open[descriptor]
+            client.close()
+
+    def _tick(self) -> None:
+        """One sweep: clients that left, deadlines that passed; now and then, a sign of life to the master."""
+        state = self._state
+        state.now, before = time.monotonic(), state.now
+        for descriptor, _ in self._poll.poll(0):
+            self._open[descriptor].gone()
+        for connection in list(self._open.values()):
+            if connection.deadline < state.now:
+                connection.expire(state.now)
+        if int(state.now / PRUNE) != int(before / PRUNE):
+            state.connections.prune(state.now)
+            self.notify()
+
+    def _drain(self, servers: list[StreamServer]) -> None:
+        """The order of the end: stop admitting, let begun requests finish, cut the rest, stop the loops."""
+        state = self._state
+        state.draining = True
+        for server in servers:
+            server.close()
+        limit = time.monotonic() + state.settings.graceful_timeout
+        while self._open and time.monotonic() < limit:
+            self._tick()
+            self._close_idle()
+            gevent.sleep(SWEEP)
+        for connection in self._open.values():
+            if connection.exchange is not None:
+                connection.exchange.interrupt("stopping")
+            else:
+                connection.shut()
+        limit = time.monotonic() + LAST_WORDS
+        while self._open and time.monotonic() < limit:
+            gevent.sleep(SWEEP / 10)
+        self.app.stop()
+
+    def _close_idle(self) -> None:
+        """Those that ask again meanwhile are answered, and told that the connection ends."""
+        idle = [c for c in self._open.values() if c.idle and self._state.now - c.since > IDLE_GRACE]
+        asking = readable(c.sock.fileno() for c in idle)
+        for connection in idle:
+            if connection.sock.fileno() not in asking:
+                connection.shut()

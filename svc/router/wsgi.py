@@ -1,0 +1,92 @@
+"""Between a parsed request and WSGI, both ways: the Flask app is called with what the worker has read already."""
+
+import io
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from svc.router.message import NOT_PASSED, Request
+
+UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
+
+class WsgiAnswer(NamedTuple):
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def call(app: Callable[..., Any], request: Request, address: str) -> WsgiAnswer:
+    """What the app answers, whole, without a length or connection headers."""
+    told: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        told[:] = [status, headers]
+
+    parts = app(environ(request, address), start_response)
+    try:
+        body = b"".join(parts)
+    finally:
+        if hasattr(parts, "close"):
+            parts.close()
+    return WsgiAnswer(told[0], [h for h in told[1] if h[0].lower() not in ("content-length", "connection")], body)
+
+
+def environ(request: Request, address: str) -> dict[str, Any]:
+    """PEP 3333's dictionary."""
+    path, _, query = request.target.partition(b"?")
+    made: dict[str, Any] = {
+        "REQUEST_METHOD": request.method.decode("latin-1"),
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+        "RAW_URI": request.target.decode("latin-1"),
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.0" if request.http10 else "HTTP/1.1",
+        "REMOTE_ADDR": address,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "CONTENT_LENGTH": str(len(request.body)),
+    }
+    for name, value in (*request.headers, *request.special.items()):
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key != "CONTENT_LENGTH":
+            key = key if key in UNPREFIXED else f"HTTP_{key}"
+            text = value.decode("latin-1")
+            made[key] = f"{made[key]}, {text}" if key in made else text
+    return made
+
+
+def request_of(environ: Mapping[str, Any], max_body: int) -> Request:
+    """The request as another WSGI server has read it; a body over `max_body` bytes is read no further than that."""
+    headers, special = [], {}
+    for key, value in environ.items():
+        if not key.startswith("HTTP_") and key not in UNPREFIXED or not value:
+            continue
+        name = key.removeprefix("HTTP_").replace("_", "-").title().encode("latin-1")
+        if name.lower() in NOT_PASSED:
+            special[name.lower()] = value.encode("latin-1")
+        else:
+            headers.append((name, value.encode("latin-1")))
+    body = b""
+    if b"content-length" in special:
+        body = environ["wsgi.input"].read(min(int(special[b"content-length"]), max_body + 1))
+    elif b"transfer-encoding" in special:
+        body = environ["wsgi.input"].read(max_body + 1)
+    target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _target(environ)
+    method = environ["REQUEST_METHOD"].encode("latin-1")
+    return Request(method, target.encode("latin-1"), headers, special, body)
+
+
+def _target(environ: Mapping[str, Any]) -> str:
+    from urllib.parse import quote
+
+    path = quote(environ.get("PATH_INFO", "/").encode("latin-1"), safe="/:@!$&'()*+,;=~")
+    return path + (f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else "")
