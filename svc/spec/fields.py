@@ -1,0 +1,256 @@
+"""The keys of a babysitter TOML: what each may be, and its default.
+
+A reader takes what TOML held and returns the value, or raises ValueError with
+"what is wrong; what to do". Types are exact: true is no number, 1.0 no whole one.
+"""
+
+import dataclasses
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from svc.spec import ini
+from svc.spec.model import Backend, Command, Infinilm, InfinilmRust, Mock, Vllm
+
+Reader = Callable[[Any], Any]
+PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+RESERVED = ("registry", "router", "svc")
+OWN_VARIABLES = {  # between supervisord and our programs in it
+    "SVC_MAX_RESTARTS": "use [babysitter] max_restarts",
+    "SVC_RESTART_DELAY": "use [babysitter] restart_delay",
+    "SVC_PATH": "set PATH",
+    "SVC_SUPERVISOR_PID": "choose another name",
+}
+OWN_METADATA = ("type", "parent_service", "babysitter", "models", "models_list")
+NAME_LIMIT = 128  # characters: its log files' names must fit into a directory
+METADATA_LIMIT = 16 << 10  # bytes of JSON: it travels with every registration
+
+
+class Several(ValueError):
+    """More than one thing wrong inside a value: (what to add to the key, the message) of each."""
+
+    def __init__(self, wrong: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(message for _, message in wrong))
+        self.wrong = wrong
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    read: Reader
+    default: Any = None
+    required: str = ""  # what to do where it is missing
+
+
+def shown(value: Any) -> str:
+    """A value as its file has it, shortened."""
+    told = str(value).lower() if isinstance(value, bool) else repr(value)
+    return told if len(told) <= 60 else told[:57] + "..."
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {shown(value)}; put it in quotes")
+    if blank := PLACEHOLDER.fullmatch(value):
+        raise ValueError(f"not filled in yet; fill in {blank[1]}")
+    if reason := ini.unfit(value):
+        raise ValueError(reason)
+    return value
+
+
+def something(value: Any) -> str:
+    if not text(value).strip():
+        raise ValueError("must not be empty; give it a value or leave the key out")
+    return value
+
+
+def name(value: Any) -> str:
+    if not NAME.fullmatch(text(value)):
+        raise ValueError(f"{shown(value)} is no name; use letters, digits, and _ . - after the first")
+    if value in RESERVED:
+        raise ValueError(f"{shown(value)} is reserved; choose another")
+    if len(value) > NAME_LIMIT:
+        raise ValueError(f"has {len(value)} characters; use at most {NAME_LIMIT}")
+    return value
+
+
+def host(value: Any) -> str:
+    """The address that others reach the instance by."""
+    if text(value) in ("0.0.0.0", "::", "[::]", "*"):
+        raise ValueError(
+            f"{shown(value)} is no address that others can reach; give this machine's name or address, "
+            "here or in BABYSITTER_HOST"
+        )
+    if not HOST.fullmatch(value):
+        raise ValueError(f"{shown(value)} is no host; give a name or an IPv4 address, without port or http://")
+    return value
+
+
+def url(value: Any) -> str:
+    parts = urlsplit(something(value))
+    try:
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        fine = False
+    if not fine or re.search(r"\s", value):
+        raise ValueError(f"{shown(value)} is no URL; write it like http://host:18000")
+    if parts.username or parts.password:
+        raise ValueError("holds a password; put the registry's token into token_file instead")
+    return value.rstrip("/")
+
+
+def urls(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        return (url(value),)
+    if not value:
+        raise ValueError("must not be empty; give one URL or more")
+    return items(url)(value)
+
+
+def whole(least: int, most: int) -> Reader:
+    def read(value: Any) -> int:
+        if type(value) is not int:
+            raise ValueError(f"must be a whole number, not {shown(value)}; write it without quotes or a point")
+        if not least <= value <= most:
+            raise ValueError(f"must be between {least} and {most}, not {value}; change it")
+        return value
+
+    return read
+
+
+def number(least: float, most: float) -> Reader:
+    def read(value: Any) -> float:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"must be a number, not {shown(value)}; write seconds, without quotes")
+        if not least <= value <= most:
+            raise ValueError(f"must be between {least:g} and {most:g}, not {value:g}; change it")
+        return value
+
+    return read
+
+
+def items(read: Reader) -> Reader:
+    """A list, each item read by `read`."""
+
+    def read_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"must be a list, not {shown(value)}; put it in [ ]")
+        return tuple(_each(read, ((f"[{n}]", item) for n, item in enumerate(value))))
+
+    return read_all
+
+
+def _each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
+    good, wrong = [], []
+    for suffix, value in pairs:
+        try:
+            good.append(read(value))
+        except ValueError as error:
+            wrong.append((suffix, str(error)))
+    if wrong:
+        raise Several(wrong)
+    return good
+
+
+def models(value: Any) -> tuple[str, ...]:
+    def model(item: Any) -> str:
+        if "," in something(item):
+            raise ValueError("a mock's model has no comma in its name; make it two items")
+        return item
+
+    if value == []:
+        raise ValueError('must not be empty; name a model, such as ["demo"]')
+    return items(model)(value)
+
+
+def command(value: Any) -> tuple[str, ...]:
+    try:
+        words = shlex.split(something(value))
+    except ValueError as error:
+        raise ValueError(str(error) if ";" in str(error) else f"{str(error).lower()}; check its quotes") from None
+    if not words or not words[0]:
+        raise ValueError("names no program; write it first")
+    return tuple(words)
+
+
+def work_dir(value: Any) -> str:
+    if text(value).startswith("~"):
+        raise ValueError(f"{shown(value)}: nothing expands the ~ here; write the whole path")
+    return value
+
+
+def env(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f'must be a table, not {shown(value)}; write env = {{ NAME = "value" }}')
+
+    def variable(pair: tuple[str, Any]) -> str:
+        key, told = pair
+        if not VARIABLE.fullmatch(key):
+            raise ValueError(f"{shown(key)} is no variable's name; use letters, digits and _")
+        if key in OWN_VARIABLES:
+            raise ValueError(f"is set by svc itself; {OWN_VARIABLES[key]}")
+        return text(told)
+
+    return dict(zip(value, _each(variable, ((f".{key}", (key, told)) for key, told in value.items())), strict=True))
+
+
+def metadata(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a section, not {shown(value)}; write [metadata]")
+
+    def entry(pair: tuple[str, Any]) -> None:
+        key, told = pair
+        if key in OWN_METADATA:
+            raise ValueError("is set by the babysitter itself; choose another key")
+        if key == "cache_type" and told not in ("paged", "static"):
+            raise ValueError(f'must be "paged" or "static", not {shown(told)}; choose one')
+        try:
+            json.dumps(told, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"{shown(told)} cannot be written as JSON; make it text") from None
+
+    _each(entry, ((f".{key}", (key, told)) for key, told in value.items()))
+    if (size := len(json.dumps(value))) > METADATA_LIMIT:
+        raise ValueError(f"is {size} bytes as JSON; keep it under {METADATA_LIMIT}")
+    return value
+
+
+TOP: dict[str, Field] = {
+    "name": Field(name),
+    "host": Field(host, "localhost"),
+    "port": Field(whole(1, 65534), required="give the instance's port, such as port = 8100"),
+    "registry_url": Field(urls),
+    "router_url": Field(url, ""),
+    "token_file": Field(something, ""),
+    "metadata": Field(metadata, {}),
+}
+BABYSITTER: dict[str, Field] = {
+    "max_restarts": Field(whole(0, 10**9), 10000),
+    "restart_delay": Field(number(0, 86400), 5),
+    "heartbeat_interval": Field(number(0.1, 3600), 30),
+}
+PLACE: dict[str, Field] = {"work_dir": Field(work_dir, ""), "env": Field(env, {})}
+COMMON: dict[str, Field] = {"args": Field(items(text), ()), **PLACE}
+BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
+    "command": (Command, {"command": Field(command, required="give the program to run"), **COMMON}),
+    "vllm": (Vllm, {"model": Field(something, required="give the model's name or path"), **COMMON}),
+    "mock": (Mock, {"models": Field(models, required='name its models, such as models = ["demo"]'), **COMMON}),
+    "infinilm": (
+        Infinilm,
+        {
+            "model_path": Field(something, required="give the path of the model"),
+            "launch_script": Field(something, ""),
+            **COMMON,
+        },
+    ),
+    "infinilm-rust": (
+        InfinilmRust,
+        {"config_file": Field(something, required="give the path of the model's TOML for xtask"), **PLACE},
+    ),
+}

@@ -1,0 +1,118 @@
+"""One babysitter TOML as frozen types: the instance, and the command of each type of backend."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """What every type has. `args` follow the type's own words, each one argument as it stands."""
+
+    type: ClassVar[str]
+    args: tuple[str, ...] = ()
+    work_dir: str = ""  # empty: the site's root; a relative one is relative to it
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def words(self, spec: "Spec") -> list[str]:
+        """The instance's command, without `args`."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Backend):
+    type = "command"
+    command: tuple[str, ...]
+
+    def words(self, spec: "Spec") -> list[str]:
+        return list(self.command)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Vllm(Backend):
+    type = "vllm"
+    model: str
+
+    def words(self, spec: "Spec") -> list[str]:
+        server = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+        return [*server, "--model", self.model, "--port", str(spec.port), "--host", spec.bind_host]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Mock(Backend):
+    type = "mock"
+    models: tuple[str, ...]
+
+    def words(self, spec: "Spec") -> list[str]:
+        mock = ["svc", "mock", "--name", spec.name, "--host", spec.bind_host, "--port", str(spec.port)]
+        return [*mock, "--models", ",".join(self.models)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Infinilm(Backend):
+    type = "infinilm"
+    model_path: str
+    launch_script: str = ""  # empty until it was looked up
+
+    def words(self, spec: "Spec") -> list[str]:
+        server = ["python3", self.launch_script, "--port", str(spec.port), "--host", spec.bind_host]
+        return [*server, "--model-path", self.model_path]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InfinilmRust(Backend):
+    type = "infinilm-rust"
+    config_file: str
+
+    def words(self, spec: "Spec") -> list[str]:
+        return ["xtask", "service", self.config_file, "-p", str(spec.port)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One instance and its babysitter. Delays and intervals are seconds."""
+
+    name: str
+    host: str
+    port: int
+    registry_urls: tuple[str, ...]
+    router_url: str
+    token_file: str
+    max_restarts: int
+    restart_delay: float
+    heartbeat_interval: float
+    backend: Backend
+    metadata: dict[str, Any]
+    source: Path
+
+    @property
+    def babysitter_port(self) -> int:
+        return self.port + 1
+
+    @property
+    def bind_host(self) -> str:
+        """Nothing listens beyond loopback unless others are told to come."""
+        return "127.0.0.1" if is_loopback(self.host) else "0.0.0.0"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def argv(self) -> list[str]:
+        return [*self.backend.words(self), *self.backend.args]
+
+    @property
+    def env(self) -> dict[str, str]:
+        return dict(self.backend.env)
+
+    @property
+    def work_dir(self) -> str:
+        return self.backend.work_dir
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means this machine only."""
+    host = host.lower().strip("[]").rstrip(".")
+    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")

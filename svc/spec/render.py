@@ -1,0 +1,137 @@
+"""Specs and settings into the texts of supervisord's files. Pure: the same input gives the same bytes."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from svc.errors import ConfigError
+from svc.settings import Settings
+from svc.spec import ini
+from svc.spec.model import Spec, is_loopback
+from svc.spec.place import Place
+
+SETTINGS = "the site's settings"  # what registry.conf, router.conf and supervisord.conf are made from
+OURS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for our own programs
+STOP_WAIT = 30  # seconds an instance has after SIGTERM
+BABYSITTER_STOP_WAIT = 15
+
+
+def render(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str, str]:
+    """The texts by name, relative to the directory that holds supervisord.conf.
+
+    Raises ConfigError for settings that supervisord cannot carry out.
+    """
+    texts = {"supervisord.conf": _supervisord(place)}
+    if settings.launch.runs("registry"):
+        texts["conf.d/registry.conf"] = _registry(settings, place)
+    if settings.launch.runs("router"):
+        texts["conf.d/router.conf"] = _router(settings, place)
+    if settings.launch.runs("babysitter"):
+        texts |= {f"conf.d/{spec.name}.conf": _instance(spec, place) for spec in specs}
+    return texts
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("svc"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - INI, not HTML; svc.spec.ini escapes
+    )
+
+
+def _text(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(values)
+
+
+def _supervisord(place: Place) -> str:
+    beside = place.conf_d.parent
+    logs, var = (place.bare(place.state / name, beside) for name in ("logs", "var"))
+    return _text("supervisord.conf.j2", source=SETTINGS, logs=logs, var=var)
+
+
+def _registry(settings: Settings, place: Place) -> str:
+    flags = _flags(settings.registry, store="")
+    store = settings.registry.store
+    flags += " --store " + (ini.words([store]) if store else _own_store(place))
+    port = settings.registry.port
+    program = _program(place, f"svc launch --own --port {port} -- svc registry {flags}", OURS, f"registry_{port}")
+    return _text("registry.conf.j2", source=SETTINGS, program=program)
+
+
+def _own_store(place: Place) -> str:
+    """The database in var/, as a URL: sqlite: and then the path."""
+    word = place.word(place.state / "var" / "registry.db")
+    return f"'sqlite:{word[1:]}" if word.startswith("'") else f"sqlite:{word}"
+
+
+def _router(settings: Settings, place: Place) -> str:
+    router = settings.router
+    host = "127.0.0.1" if is_loopback(router.host) and not router.host.startswith("127.") else router.host
+    if ":" in host:
+        raise ConfigError(f"router: host: {host!r}: supervisord listens on IPv4 only; give an IPv4 address or a name")
+    flags = _flags(router, registry_url=settings.router_registry_url())
+    command = f"svc launch --own -- svc router --fd 0 {flags}"
+    stop_wait = round(router.graceful_timeout) + 5
+    program = _program(place, command, OURS, f"router_{router.port}", stop_wait)
+    return _text("router.conf.j2", source=SETTINGS, program=program, address=f"{host}:{router.port}")
+
+
+def _instance(spec: Spec, place: Place) -> str:
+    limits = {"SVC_MAX_RESTARTS": str(spec.max_restarts), "SVC_RESTART_DELAY": _number(spec.restart_delay)}
+    plain, spilt = ini.environment({**limits, **spec.env})
+    shim = ["svc", "launch", "--port", str(spec.port), *(word for pair in spilt for word in ("--env", pair)), "--"]
+    server = _program(place, ini.words([*shim, *spec.argv]), {}, f"server_{spec.name}", STOP_WAIT)
+    server |= {"environment": plain, "directory": place.bare(place.site / spec.work_dir)}
+    told = _program(place, _sidecar(spec, place), OURS, f"babysitter_{spec.name}", BABYSITTER_STOP_WAIT)
+    return _text(
+        "instance.conf.j2", source=place.named(spec.source), name=spec.name, server=server, babysitter=told
+    )  # fmt: skip
+
+
+def _sidecar(spec: Spec, place: Place) -> str:
+    """Flags say what settings may have changed in the file; several registries stand in the file only."""
+    shim = f"svc launch --own --port {spec.babysitter_port} --death-signal TERM --"
+    flags = ["--host", spec.host]
+    if len(spec.registry_urls) == 1:
+        flags += ["--registry-url", spec.registry_urls[0]]
+    if spec.router_url:
+        flags += ["--router-url", spec.router_url]
+    return f"{shim} svc babysitter --config-file {place.word(spec.source)} {ini.words(flags)}"
+
+
+def _program(
+    place: Place, command: str, variables: Mapping[str, str], log: str, stop_wait: int = BABYSITTER_STOP_WAIT
+) -> dict[str, Any]:
+    """The values that templates/program.j2 places."""
+    return {
+        "command": command,
+        "directory": place.bare(place.site),
+        "environment": ini.environment(variables)[0],
+        "stop_wait": stop_wait,
+        "log": "/dev/fd/1" if place.console else place.bare(place.state / "logs" / f"{log}.log"),
+        "log_bytes": 0 if place.console else "50MB",
+        "log_backups": 0 if place.console else 5,
+    }
+
+
+def _flags(section: Any, **instead: str) -> str:
+    """Every setting of a section as a flag, so that no environment changes it; `instead` replaces some."""
+    words = []
+    for field in dataclasses.fields(section):
+        value = instead.get(field.name, getattr(section, field.name))
+        flag = "--" + field.name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif value is not False and value != "":
+            words += [flag, value if isinstance(value, str) else _number(value)]
+    return ini.words(words)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
