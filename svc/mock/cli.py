@@ -20,28 +20,41 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 
 
 @click.command("mock", context_settings={"show_default": True})
-@click.option("--name", default="mock", help="Its name: in its answers, and in the header x-mock-name.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8100, help="The port to listen on; 0 for a free one.")
-@click.option("--models", default="mock", callback=_models, metavar="A,B", help="The models that it serves.")
-@click.option("--host", default="127.0.0.1", help="The address to listen on.")
+@click.option("--name", default="mock", metavar="N", help="Its name: in its answers, and in the header x-mock-name.")
 @click.option(
-    "--tokens", type=click.IntRange(1, 1_000_000), help="Length of an answer, where the client sets no lower."
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8100, help="The port to listen on; 0 for a free one."
 )
-@click.option("--first-token-delay", type=SECONDS, default=0, help="Seconds before the first token.")
-@click.option("--token-delay", type=SECONDS, default=0, help="Seconds between tokens.")
-@click.option("--cut-after", type=COUNT, help="Close the connection in mid-stream, after so many events.")
-@click.option("--cut-bytes", type=COUNT, help="Close it in the middle: after so many bytes of an event or a body.")
+@click.option("--models", default="mock", callback=_models, metavar="A,B", help="The models that it serves.")
+@click.option("--host", default="127.0.0.1", metavar="ADDR", help="The address to listen on.")
+@click.option(
+    "--tokens",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Length of an answer, where the client sets no lower.",
+)
+@click.option("--first-token-delay", type=SECONDS, metavar="S", default=0, help="Seconds before the first token.")
+@click.option("--token-delay", type=SECONDS, metavar="S", default=0, help="Seconds between tokens.")
+@click.option("--cut-after", type=COUNT, metavar="N", help="Close the connection in mid-stream, after so many events.")
+@click.option(
+    "--cut-bytes", type=COUNT, metavar="N", help="Close it in the middle: after so many bytes of an event or a body."
+)
 @click.option("--drop", is_flag=True, help="Close the connection instead of answering.")
 @click.option("--reset", is_flag=True, help="Close with a TCP reset, where it cuts or drops.")
-@click.option("--fail-status", type=click.IntRange(400, 599), help="Answer with this error.  [500 with the next two]")
-@click.option("--fail-rate", type=click.FloatRange(0, 1), help="Fail this share of the requests.  [all of them]")
-@click.option("--fail-every", type=click.IntRange(min=1), help="Fail each Nth request.")
+@click.option(
+    "--fail-status", type=click.IntRange(400, 599), metavar="N", help="Answer with this error.  [500 with the next two]"
+)
+@click.option(
+    "--fail-rate", type=click.FloatRange(0, 1), metavar="X", help="Fail this share of the requests.  [all of them]"
+)
+@click.option("--fail-every", type=click.IntRange(min=1), metavar="N", help="Fail each Nth request.")
 @click.option("--hang", is_flag=True, help="Take requests and never answer.")
-@click.option("--hang-after", type=COUNT, help="Stop in mid-stream after so many events, without closing.")
+@click.option("--hang-after", type=COUNT, metavar="N", help="Stop in mid-stream after so many events, without closing.")
 @click.option("--everywhere", is_flag=True, help="Fail, hang and drop on /health and /models too.")
-@click.option("--loading", type=SECONDS, default=0, help="Seconds of 503 'Loading model' on every path, at first.")
-@click.option("--exit-after", type=SECONDS, help="Die after so many seconds.")
-@click.option("--exit-code", type=click.IntRange(0, 255), default=1, help="With this exit code.")
+@click.option(
+    "--loading", type=SECONDS, metavar="S", default=0, help="Seconds of 503 'Loading model' on every path, at first."
+)
+@click.option("--exit-after", type=SECONDS, metavar="S", help="Die after so many seconds.")
+@click.option("--exit-code", type=click.IntRange(0, 255), metavar="N", default=1, help="With this exit code.")
 @click.option("--child", is_flag=True, help="Fork a child that holds the port too, as a server's workers may.")
 def command(name: str, port: int, models: tuple[str, ...], host: str, child: bool, **flags: Any) -> None:
     """A fake OpenAI backend, for trying things out and for tests.

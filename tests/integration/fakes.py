@@ -1,0 +1,93 @@
+"""Backends to test against: real `svc mock` processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import requests
+
+from tests.waiting import free_port, until
+
+SVC = Path(sys.executable).parent / "svc"
+
+
+class Mock:
+    """One `svc mock`, in a process group of its own. `start` brings one that died back, on the same port."""
+
+    def __init__(self, name: str, models: Sequence[str], port: int, flags: dict[str, Any], output: IO[bytes]) -> None:
+        self.name = name
+        self.models = models
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.process: Any = None
+        self._flags = flags
+        self._output = output
+        self._http = requests.Session()
+        self._http.trust_env = False
+
+    def start(self) -> None:
+        """Starts it and waits until it answers; what is left of an earlier one ends first."""
+        self.end()
+        self.process = subprocess.Popen(
+            self._command(), stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
+        )
+        until(self._answers, what=f"mock {self.name} to answer on port {self.port}")
+
+    def stats(self) -> dict[str, Any]:
+        return self._http.get(f"{self.url}/mock/stats", timeout=10).json()
+
+    def behave(self, **flags: Any) -> dict[str, Any]:
+        """Changes the flags (None takes one back) and returns all of them."""
+        answer = self._http.post(f"{self.url}/mock/behave", json=flags, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Sends the signal to the process alone, not to its child, and waits for its end; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=10)
+
+    def output(self) -> str:
+        """What it wrote to stdout and stderr."""
+        return os.pread(self._output.fileno(), 1 << 20, 0).decode()
+
+    def end(self) -> None:
+        """Leaves nothing running, whatever was forked and however it ended."""
+        self._http.close()
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=10)
+
+    def _command(self) -> list[str]:
+        words = [str(SVC), "mock", "--name", self.name, "--port", str(self.port), "--models", ",".join(self.models)]
+        for key, value in self._flags.items():
+            flag = f"--{key.replace('_', '-')}"
+            words += [flag] if value is True else [] if value is None or value is False else [flag, str(value)]
+        return words
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, f"mock {self.name} ended with {self.process.returncode}: {self.output()}"
+        with suppress(requests.ConnectionError):
+            return bool(self.stats()["pid"] == self.process.pid)
+        return False
+
+
+@contextmanager
+def mock(
+    name: str = "m", models: Sequence[str] = ("model-a",), port: int | None = None, **flags: Any
+) -> Iterator[Mock]:
+    """A mock that answers; `flags` are those of `svc mock` with underscores (True for a bare one)."""
+    with tempfile.TemporaryFile() as output:
+        backend = Mock(name, models, port or free_port(), flags, output)
+        try:
+            backend.start()
+            yield backend
+        finally:
+            backend.end()

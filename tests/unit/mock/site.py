@@ -1,0 +1,82 @@
+"""The mock's application without a server: a wire that notes what is done to it, and a call."""
+
+import io
+import json
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from svc.mock.api import Api
+from svc.mock.app import Mock
+from svc.mock.behaviour import Behaviour
+from svc.mock.exchange import WIRE, ClientLeft, Cut
+
+
+class Wire:
+    """Time passes at once; the client leaves at the first wait over `patience` seconds."""
+
+    def __init__(self, patience: float = 1000) -> None:
+        self.target = "/as/it/came"
+        self.pauses: list[float | None] = []
+        self.aborted: str | None = None
+        self.patience = patience
+
+    def headers(self) -> Iterable[tuple[str, str]]:
+        return [("X-One", "1"), ("x-one", "2")]
+
+    def pause(self, seconds: float | None) -> None:
+        self.pauses.append(seconds)
+        if seconds is None or seconds > self.patience:
+            raise ClientLeft
+
+    def abort(self, reset: bool) -> NoReturn:
+        self.aborted = "reset" if reset else "closed"
+        raise Cut
+
+
+class Site:
+    """A mock with a clock that stands still, and what came out of it."""
+
+    def __init__(self, **behaviour: Any) -> None:
+        self.now = 1000.0
+        self.chance = 0.5
+        self.exits: list[tuple[float | None, int]] = []
+        self.wire = Wire()
+        self.status = ""
+        self.headers: dict[str, str] = {}
+        self.parts: list[bytes] = []
+        self.app = Mock(
+            Api("m", ("a", "b/c"), lambda: self.now),
+            Behaviour(**behaviour),
+            lambda: self.now,
+            lambda: self.chance,
+            lambda seconds, code: self.exits.append((seconds, code)),
+            {"pid": 1},
+        )
+
+    def call(self, method: str, path: str, body: Any = None) -> bytes:
+        """All that was sent, also of an answer that was cut."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        environ = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "QUERY_STRING": "",
+            "CONTENT_LENGTH": str(len(raw)),
+            "wsgi.input": io.BytesIO(raw),
+            WIRE: self.wire,
+        }
+        self.status, self.headers, self.parts = "", {}, []
+        try:
+            for part in self.app(environ, self._start):
+                self.parts.append(part)
+        except (ClientLeft, Cut):
+            pass
+        return b"".join(self.parts)
+
+    def json(self, method: str, path: str, body: Any = None) -> Any:
+        return json.loads(self.call(method, path, body))
+
+    def stats(self) -> dict[str, Any]:
+        return self.json("GET", "/mock/stats")
+
+    def _start(self, status: str, headers: list[tuple[str, str]]) -> None:
+        self.status, self.headers = status, dict(headers)
