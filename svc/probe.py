@@ -21,8 +21,8 @@ def models(urls: Sequence[str], timeout: float) -> list[dict[str, Any]]:
             try:
                 answer = requests.get(url.rstrip("/") + path, timeout=timeout, allow_redirects=False)
                 data = answer.json().get("data") if answer.ok else None
-            except requests.ConnectionError:
-                break
+            except (requests.ConnectionError, requests.Timeout):
+                break  # the other path would do no better
             except (requests.RequestException, ValueError, AttributeError):
                 continue
             found = [m for m in data or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]

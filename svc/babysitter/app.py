@@ -1,0 +1,76 @@
+"""The babysitter's HTTP: /health, /models, /info."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, jsonify
+
+from svc.babysitter.registrar import Registrar
+from svc.babysitter.sitter import Babysitter, ids
+from svc.errors import Unavailable
+from svc.instance import babysitter_url, iso
+from svc.web import install_errors
+
+
+def create_app(sitter: Babysitter, registrar: Registrar, clock: Callable[[], float] = time.time) -> Flask:
+    app = Flask(__name__)
+    install_errors(app)
+
+    @app.get("/health")
+    def health() -> tuple[Response, int]:
+        runs = sitter.runs()
+        return jsonify(describe_health(sitter, runs, clock())), 200 if runs else 503
+
+    @app.get("/models")
+    @app.get("/v1/models")
+    def models() -> Response:
+        found = sitter.models()
+        if not found:
+            state = sitter.picture.state.value or "not seen yet"
+            raise Unavailable(f"{sitter.spec.name} lists no models: it is {state}")
+        return jsonify({"object": "list", "data": found})
+
+    @app.get("/info")
+    def info() -> Response:
+        return jsonify(describe(sitter, registrar, clock()))
+
+    return app
+
+
+def describe_health(sitter: Babysitter, runs: bool, now: float) -> dict[str, Any]:
+    return {
+        "status": "healthy" if runs else "unhealthy",
+        "service": sitter.spec.name,
+        "babysitter": "running",
+        "infinilm_server_running": runs,
+        "infinilm_server_port": sitter.spec.port,
+        "timestamp": iso(now),
+    }
+
+
+def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, Any]:
+    spec, picture = sitter.spec, sitter.picture
+    sighting = picture.sighting
+    return {
+        "name": spec.name,
+        "host": spec.host,
+        "port": spec.babysitter_port,
+        "url": babysitter_url(spec.url),
+        "service_type": spec.backend.type,
+        "state": picture.state.value or "unknown",
+        "models": ids(picture.models),
+        "infinilm_server_port": spec.port,
+        "infinilm_server_url": spec.url,
+        "infinilm_server_pid": (sighting.pid if sighting else 0) or None,
+        "infinilm_server_since": iso(sighting.since) if sighting and sighting.since else None,
+        "uptime": round(now - sitter.born, 3),
+        "restart_count": sighting.restarts if sighting else 0,
+        "max_restarts": spec.max_restarts,
+        "registry_url": registrar.client.urls[0] if registrar.client.urls else None,
+        "registry_urls": list(registrar.client.urls),
+        "router_url": spec.router_url or None,
+        "registered": registrar.registered,
+        "last_heartbeat": registrar.last_heartbeat,
+        "timestamp": iso(now),
+    }

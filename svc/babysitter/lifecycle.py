@@ -1,0 +1,72 @@
+"""An instance's life as one table: what happened -> what the registry is to say, and what to do now.
+
+    UNSEEN --spawned/exited--> STARTING --answered--> RUNNING --stopping--> DRAINING --stopped--> STOPPED
+                                  ^                      |
+                                  +------- exited -------+        FAILED: supervisord gave up restarting
+
+supervisord owns the process; the babysitter only looks, twice a second, and so
+may miss what lies between two looks (a stop and a start, say). Such jumps are in
+the table. What cannot happen is not, and raises.
+"""
+
+from enum import Enum
+
+
+class State(Enum):
+    """Those with a value are told to the registry; the value is the status there."""
+
+    UNSEEN = ""  # not looked yet, and nothing told of the instance
+    STARTING = "starting"  # no models yet, or between two restarts
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    GONE = "gone"  # deregistered: the babysitter ends
+
+
+class Event(Enum):
+    SPAWNED = "a new process runs"
+    ANSWERED = "it lists models: the first time, or others than before"
+    EXITED = "there is no process, for now"
+    STOPPING = "it was told to stop"
+    STOPPED = "it was stopped by hand"
+    GAVE_UP = "its restarts are used up"
+    ENDING = "the babysitter ends"
+
+
+class Action(Enum):
+    TELL = "tell the registry now"
+    ASK = "ask the instance for its models now"
+    LEAVE = "take both registrations away"
+
+
+def _always(state: State) -> dict[Event, tuple[State, tuple[Action, ...]]]:
+    """What holds wherever it comes from: the supervisor's word counts."""
+    tell = (Action.TELL,)
+    return {
+        Event.SPAWNED: (State.STARTING, (Action.ASK,) if state is State.STARTING else (Action.TELL, Action.ASK)),
+        Event.EXITED: (State.STARTING, () if state is State.STARTING else tell),
+        Event.STOPPING: (State.DRAINING, () if state is State.DRAINING else tell),
+        Event.STOPPED: (State.STOPPED, () if state is State.STOPPED else tell),
+        Event.GAVE_UP: (State.FAILED, () if state is State.FAILED else tell),
+        Event.ENDING: (State.GONE, (Action.LEAVE,)),
+    }
+
+
+TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
+    State.UNSEEN: _always(State.UNSEEN),
+    State.STARTING: {**_always(State.STARTING), Event.ANSWERED: (State.RUNNING, (Action.TELL,))},
+    State.RUNNING: {**_always(State.RUNNING), Event.ANSWERED: (State.RUNNING, (Action.TELL,))},
+    State.DRAINING: _always(State.DRAINING),
+    State.STOPPED: _always(State.STOPPED),
+    State.FAILED: _always(State.FAILED),
+    State.GONE: dict.fromkeys(Event, (State.GONE, ())),  # what is still under way changes nothing any more
+}
+
+
+def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
+    """The state after `event`, and what to do; raises ValueError for what cannot happen."""
+    try:
+        return TABLE[state][event]
+    except KeyError:
+        raise ValueError(f"an instance that is {state.name} cannot have {event.name}") from None

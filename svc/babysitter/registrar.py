@@ -1,0 +1,193 @@
+"""What the registry is told, and how it comes to be told.
+
+It is told what is so now, never a backlog of what was: each round compares what
+the registry heard last with what is true, and registers or heartbeats. So a
+change cannot overtake another, and a registry that was away for an hour hears
+the present.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from svc.babysitter.answers import Models
+from svc.babysitter.lifecycle import State
+from svc.client import RegistryClient
+from svc.errors import NotFound, SvcError, Unavailable
+from svc.instance import INSTANCE_TYPE, babysitter_url, iso
+from svc.spec.model import Spec
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE = 0.5  # seconds until the second try; doubled each time, up to the heartbeat's interval
+LEAVE_WITHIN = 3.0  # seconds that taking the registrations away may need in all
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One name of ours in the registry; `about` is what only a registration can change."""
+
+    name: str
+    status: str
+    about: dict[str, Any]
+
+    def to_json(self, now: float) -> dict[str, Any]:
+        return {"name": self.name, "status": self.status, "timestamp": iso(now), **self.about}
+
+
+def entries(spec: Spec, state: State, models: Models, hostname: str) -> list[Entry]:
+    """What the registry is to know: the babysitter always, the instance once it was looked at."""
+    sidecar = babysitter_url(spec.url)
+    shared = {
+        "host": spec.host,
+        "hostname": hostname,
+        "lease_seconds": max(30.0, 3.0 * spec.heartbeat_interval),
+    }
+    babysitter = {
+        **shared,
+        "port": spec.babysitter_port,
+        "url": sidecar,
+        "weight": 1,
+        "metadata": {"type": "babysitter", "server": f"{spec.name}-server"},
+    }
+    told = [Entry(spec.name, "running", babysitter)]
+    if state not in (State.UNSEEN, State.GONE):
+        weight = spec.metadata.get("weight")
+        instance = {
+            **shared,
+            "port": spec.port,
+            "url": spec.url,
+            "weight": weight if isinstance(weight, int) and not isinstance(weight, bool) else 1,
+            "metadata": {
+                **spec.metadata,
+                "type": INSTANCE_TYPE,
+                "parent_service": spec.name,
+                "babysitter": sidecar,
+                "models": [m["id"] for m in models],
+                "models_list": models,
+            },
+        }
+        told.append(Entry(f"{spec.name}-server", state.value, instance))
+    return told
+
+
+class Registrar:
+    """Keeps the registry's picture the same as ours; `wanted` says what is so now."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        wanted: Callable[[], list[Entry]],
+        interval: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.client = client
+        self.wanted = wanted
+        self.interval = interval
+        self.clock = clock
+        self.last_heartbeat: float | None = None  # when the registry last heard all of it
+        self._heard: dict[str, dict[str, Any]] = {}  # name -> the registration that the registry has
+        self._sent: dict[str, None] = {}  # names that it may have: a registration may arrive unanswered
+        self._lock = threading.Lock()  # one call at a time: nothing registers again behind `leave`
+        self._left = False
+        self._failures = 0
+        self._complaint = ""
+
+    def round(self) -> None:
+        """Tells all of it; what fails is logged when it begins and when it is over, and tried again in `pause`."""
+        trouble: SvcError | None = None
+        for entry in self.wanted():
+            try:
+                with self._lock:
+                    self._tell(entry)
+            except SvcError as error:
+                trouble = error
+                if isinstance(error, Unavailable):
+                    break
+        if self._left:
+            return
+        self._failures = self._failures + 1 if trouble else 0
+        if trouble is None:
+            self.last_heartbeat = self.clock()
+        self._complain(trouble)
+
+    def pause(self) -> float:
+        """Seconds until the next round."""
+        if not self._failures:
+            return self.interval
+        return min(self.interval, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16))
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registry has all of it, as far as we know."""
+        return not self._left and all(entry.name in self._heard for entry in self.wanted())
+
+    def leave(self, within: float = LEAVE_WITHIN) -> None:
+        """Takes away what is registered, the instance first; nothing is told after. Waits `within` seconds at most."""
+        self._left = True
+        worker = threading.Thread(target=self._leave, args=(within / 2,), daemon=True)
+        worker.start()
+        worker.join(within)
+
+    def _tell(self, entry: Entry) -> None:
+        if self._left:
+            return
+        if self._heard.get(entry.name) == entry.about:
+            try:
+                self.client.heartbeat(entry.name, entry.status)
+            except NotFound:
+                log.info("the registry does not know %s any more", entry.name)
+            else:
+                return
+        self._register(entry)
+
+    def _register(self, entry: Entry) -> None:
+        new = self._heard.pop(entry.name, None) is None
+        known = entry.name in self._sent
+        self._sent[entry.name] = None
+        try:
+            self.client.register(entry.to_json(self.clock()))
+        except Unavailable:
+            raise
+        except SvcError:
+            if not known:
+                del self._sent[entry.name]  # refused: what stands there under this name is not ours
+            raise
+        self._heard[entry.name] = entry.about
+        log.info("%s %s (%s)", "registered" if new else "renewed", entry.name, entry.status)
+
+    def _leave(self, patience: float) -> None:
+        ours = self._lock.acquire(timeout=patience)  # a call that hangs is not waited for
+        try:
+            for name in reversed(list(self._sent)):
+                self._deregister(name)
+        except Unavailable as error:
+            log.warning("cannot deregister: %s; the leases will end", error.message)
+        finally:
+            if ours:
+                self._lock.release()
+
+    def _deregister(self, name: str) -> None:
+        try:
+            self.client.deregister(name)
+        except NotFound:
+            pass
+        except Unavailable:
+            raise
+        except SvcError as error:
+            log.warning("cannot deregister %s: %s", name, error.message)
+        else:
+            log.info("deregistered %s", name)
+
+    def _complain(self, trouble: SvcError | None) -> None:
+        # Why it cannot be reached may change from try to try; that it cannot is said once.
+        complaint = "" if trouble is None else "away" if isinstance(trouble, Unavailable) else trouble.message
+        if complaint == self._complaint:
+            return
+        if trouble is not None:
+            log.warning("not registered, trying again: %s", trouble.message)
+        else:
+            log.info("the registry has everything again")
+        self._complaint = complaint

@@ -1,0 +1,139 @@
+"""The babysitter as a process, in the foreground: its parts put together, and the order in which they end."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import gevent
+from gevent.pywsgi import LoggingLogAdapter, WSGIServer
+
+from svc import probe
+from svc.babysitter.answers import Answers, Models
+from svc.babysitter.app import create_app
+from svc.babysitter.lifecycle import Action, State
+from svc.babysitter.registrar import Registrar, entries
+from svc.babysitter.sitter import Babysitter
+from svc.babysitter.watch import Alone, Supervised, Watch
+from svc.client import RegistryClient
+from svc.errors import CommandError
+from svc.loop import Loop
+from svc.spec.model import Spec
+from svc.supervision.control import Control
+from svc.supervision.orphans import kill_instance, parent_died
+
+log = logging.getLogger(__name__)
+LOOK_EVERY = 0.5  # seconds; an exit is known after that at the latest
+FIRST_LOOK = 1.0  # seconds that the first word to the registry waits for it
+HERE = "127.0.0.1"
+
+
+def run(spec: Spec) -> None:
+    """Looks after one instance until SIGTERM or SIGINT. Expects a process that gevent has patched."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, stopping.set)
+    sidecar = Sidecar(spec, os.environ, stopping)
+    sidecar.start()
+    stopping.wait()
+    sidecar.end()
+
+
+class Sidecar:
+    """One babysitter's parts. `stopping` is set when it is to end."""
+
+    def __init__(self, spec: Spec, environ: Mapping[str, str], stopping: threading.Event) -> None:
+        self.spec = spec
+        self.stopping = stopping
+        self.group = environ.get("SUPERVISOR_GROUP_NAME", "")
+        self.server_url = environ.get("SUPERVISOR_SERVER_URL", "")
+        self.supervised = bool(self.server_url) and self.group == spec.name
+        self.environ = {"SVC_SUPERVISOR_PID": str(os.getppid()), **environ}
+        self.looked = threading.Event()
+        answers = Answers([f"http://{HERE}:{spec.port}", spec.url], ask=models_in_time)
+        effects: dict[Action, Callable[[], object]] = {}
+        self.sitter = Babysitter(spec, self._watch(), answers, effects)
+        hostname = socket.gethostname()
+        self.registrar = Registrar(
+            RegistryClient(spec.registry_urls, spec.token_file),
+            lambda: entries(spec, self.sitter.picture.state, list(self.sitter.picture.models), hostname),
+            spec.heartbeat_interval,
+        )
+        self.observing = Loop("observe", self._observe, LOOK_EVERY)
+        self.asking = Loop("ask", self._ask, LOOK_EVERY)
+        self.telling = Loop("tell", self._tell, spec.heartbeat_interval)
+        effects[Action.TELL] = self.telling.poke
+        effects[Action.ASK] = self.asking.poke
+        effects[Action.LEAVE] = self.registrar.leave
+        app = create_app(self.sitter, self.registrar)
+        self.http = WSGIServer(
+            (spec.bind_host, spec.babysitter_port), app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG)
+        )
+
+    def start(self) -> None:
+        """Raises CommandError when the port is taken."""
+        try:
+            self.http.start()
+        except OSError as error:
+            raise CommandError(
+                f"{self.spec.source}: port: the babysitter cannot listen on the instance's port + 1, "
+                f"{self.spec.bind_host}:{self.spec.babysitter_port}: {os.strerror(error.errno or 0).lower()}; "
+                "stop what does, or choose another port"
+            ) from None
+        log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
+        self.observing.start()
+        self.asking.start()
+        self.telling.start()
+
+    def end(self) -> None:
+        """The order of the end: an instance that nobody watches any more, both registrations, loops, HTTP."""
+        if self.orphaned():
+            sighting = self.sitter.picture.sighting
+            log.warning("%s: supervisord is gone: ending the instance", self.spec.name)
+            kill_instance(self.group, self.server_url, sighting.pid if sighting and sighting.pid else None)
+        self.sitter.end()
+        for loop in (self.observing, self.asking, self.telling):
+            loop.stop(timeout=0)
+        self.http.stop(timeout=0.2)
+        log.info("%s: ended", self.spec.name)
+
+    def orphaned(self) -> bool:
+        """Whether the supervisord that started us is no more."""
+        return self.supervised and parent_died(self.environ, os.getppid())
+
+    def _observe(self) -> None:
+        if self.orphaned():  # should its death signal not have reached us
+            self.stopping.set()
+            return
+        self.sitter.observe()
+        if not self.looked.is_set():
+            self.asking.poke()
+
+    def _ask(self) -> None:
+        seen = self.sitter.picture.state is not State.UNSEEN
+        self.sitter.ask()
+        if seen:
+            self.looked.set()
+
+    def _tell(self) -> None:
+        # A babysitter that was killed and is back must not call a running instance `starting`.
+        self.looked.wait(FIRST_LOOK)
+        self.registrar.round()
+        self.telling.interval = self.registrar.pause()
+
+    def _watch(self) -> Watch:
+        if self.supervised:
+            return Supervised(Control(self.server_url), f"{self.spec.name}:server")
+        return Alone([(HERE, self.spec.port), (self.spec.host, self.spec.port)])
+
+    def _what(self) -> str:
+        return f"{self.spec.name}:server through supervisord" if self.supervised else f"port {self.spec.port}"
+
+
+def models_in_time(urls: Sequence[str], timeout: float) -> Models:
+    """probe.models; whatever trickles in, it is over after twice its time."""
+    with gevent.Timeout(2 * timeout, False):
+        return probe.models(urls, timeout)
+    return []

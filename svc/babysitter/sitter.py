@@ -1,0 +1,99 @@
+"""The babysitter: what is seen of the instance goes through the table of lifecycle.py, and what follows is done."""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from svc.babysitter.answers import Answers, Models
+from svc.babysitter.lifecycle import Action, Event, State, step
+from svc.babysitter.watch import Sighting, Watch, happened
+from svc.spec.model import Spec
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """All that is known of the instance at one moment."""
+
+    state: State = State.UNSEEN
+    life: int = 0  # counts what happened to the process, so that an answer of an earlier one is told apart
+    sighting: Sighting | None = None
+    models: tuple[dict[str, Any], ...] = ()  # as last listed; a restart keeps them until it lists its own
+
+
+class Babysitter:
+    """One writer of the picture. `effects` does what the table asks for and must not block, but for LEAVE."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        watch: Watch,
+        answers: Answers,
+        effects: Mapping[Action, Callable[[], object]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.spec = spec
+        self.watch = watch
+        self.answers = answers
+        self.effects = effects
+        self.clock = clock
+        self.born = clock()
+        self.picture = Picture()
+        self._asked = float("-inf")
+        self._lock = threading.Lock()
+
+    def observe(self) -> None:
+        """One look at the process."""
+        now = self.watch.look()
+        if now is None:
+            return
+        event = happened(self.picture.sighting, now)
+        if event is None:
+            self.picture = dataclasses.replace(self.picture, sighting=now)
+        else:
+            self.answers.forget()
+            self._apply(event, sighting=now)
+
+    def ask(self) -> None:
+        """One round of asking for models: until it lists some, then now and then, for those it loads later."""
+        before = self.picture
+        due = self.clock() >= self._asked + self.spec.heartbeat_interval
+        if before.state is not State.STARTING and not (before.state is State.RUNNING and due):
+            return
+        self._asked = self.clock()
+        models = self.answers.fresh()
+        if models and (before.state is State.STARTING or ids(models) != ids(before.models)):
+            self._apply(Event.ANSWERED, life=before.life, models=tuple(models))
+
+    def end(self) -> None:
+        self._apply(Event.ENDING)
+
+    def runs(self) -> bool:
+        """Whether the instance runs and answers."""
+        return self.picture.state is State.RUNNING and bool(self.answers.models())
+
+    def models(self) -> Models:
+        """The instance's own list; [] when it does not answer."""
+        return self.answers.models()
+
+    def _apply(self, event: Event, life: int | None = None, **seen: Any) -> None:
+        with self._lock:
+            before = self.picture
+            if life is not None and life != before.life:
+                return  # an answer to a question put to an earlier process
+            state, actions = step(before.state, event)
+            after = before.life + (event is not Event.ANSWERED)
+            self.picture = dataclasses.replace(before, state=state, life=after, **seen)
+        if state is not before.state:
+            log.info("%s: %s: %s", self.spec.name, state.value, event.value)
+        for action in actions:
+            self.effects[action]()
+
+
+def ids(models: Models | tuple[dict[str, Any], ...]) -> list[str]:
+    """What a list of models is compared by: the objects carry times and random numbers."""
+    return [m["id"] for m in models]

@@ -1,0 +1,24 @@
+"""A spec as `svc.spec.load` would make it."""
+
+from pathlib import Path
+from typing import Any
+
+from svc.spec.model import Mock, Spec
+
+
+def make_spec(**changed: Any) -> Spec:
+    values: dict[str, Any] = {
+        "name": "qwen",
+        "host": "localhost",
+        "port": 8100,
+        "registry_urls": ("http://localhost:18000",),
+        "router_url": "http://localhost:8000",
+        "token_file": "",
+        "max_restarts": 3,
+        "restart_delay": 5,
+        "heartbeat_interval": 10,
+        "backend": Mock(models=("a",)),
+        "metadata": {"cache_type": "paged"},
+        "source": Path("config/qwen.toml"),
+    }
+    return Spec(**{**values, **changed})

@@ -1,0 +1,122 @@
+"""What the instance says is asked for seldom, and never for longer than the time there is."""
+
+import threading
+
+import pytest
+
+from svc.babysitter.answers import Answers
+
+A, B = {"id": "a"}, {"id": "b"}
+
+
+class Instance:
+    """Answers what `says` holds for a URL; each question takes `takes` seconds of the clock."""
+
+    def __init__(self, **says):
+        self.says, self.takes, self.now, self.asked = says, 0.0, 0.0, []
+
+    def ask(self, urls, timeout):
+        self.asked.append((*urls, timeout))
+        self.now += min(self.takes, timeout)
+        return self.says.get(urls[0], [])
+
+    def answers(self, *urls):
+        return Answers(urls, ask=self.ask, clock=lambda: self.now, keep=2.0, timeout=5.0)
+
+
+def test_many_who_want_to_know_cost_one_question():
+    instance = Instance(here=[A])
+    answers = instance.answers("here")
+    assert [answers.models() for _ in range(50)] == [[A]] * 50
+    assert len(instance.asked) == 1
+
+
+def test_an_answer_is_kept_for_a_moment_only():
+    instance = Instance(here=[A])
+    answers = instance.answers("here")
+    answers.models()
+    instance.now, instance.says = 2.0, {}
+    assert answers.models() == []
+
+
+def test_a_silence_is_kept_for_a_moment_too():
+    instance = Instance()
+    answers = instance.answers("here")
+    assert [answers.models() for _ in range(9)] == [[]] * 9
+    assert len(instance.asked) == 1
+
+
+def test_fresh_asks_now_and_others_share_its_answer():
+    instance = Instance(here=[A])
+    answers = instance.answers("here")
+    answers.models()
+    instance.says = {"here": [B]}
+    assert answers.fresh() == answers.models() == [B]
+    assert len(instance.asked) == 2
+
+
+def test_the_next_address_is_asked_where_the_first_says_nothing():
+    instance = Instance(there=[A])
+    assert instance.answers("here", "there", "here").models() == [A]
+    assert [url for url, _ in instance.asked] == ["here", "there"]
+
+
+def test_an_instance_that_hangs_costs_the_timeout_once():
+    instance = Instance()
+    instance.takes = 60
+    assert instance.answers("here", "there").models() == []
+    assert instance.asked == [("here", 5.0)]
+
+
+def test_a_forgotten_answer_is_asked_for_again():
+    instance = Instance(here=[A])
+    answers = instance.answers("here")
+    answers.models()
+    answers.forget()
+    instance.says = {}
+    assert answers.models() == []
+
+
+def test_what_is_forgotten_while_it_is_being_asked_is_not_kept():
+    instance = Instance(here=[A])
+    answers = instance.answers("here")
+    asking = instance.ask
+    answers.ask = lambda urls, timeout: (answers.forget(), asking(urls, timeout))[1]
+    answers.models()
+    answers.ask = asking
+    instance.says = {}
+    assert answers.models() == []
+
+
+def test_a_question_that_fails_does_not_leave_an_old_answer_behind():
+    instance = Instance(here=[A])
+    answers = instance.answers("here")
+    answers.models()
+    answers.ask = lambda urls, timeout: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        answers.fresh()
+    answers.ask = instance.ask
+    instance.says = {"here": [B]}
+    assert answers.models() == [B]
+
+
+def test_those_who_come_while_it_is_asked_wait_for_that_answer():
+    asked, may_answer, count = threading.Event(), threading.Event(), []
+
+    def ask(urls, timeout):
+        count.append(urls)
+        asked.set()
+        assert may_answer.wait(10)
+        return [A]
+
+    answers = Answers(["here"], ask=ask)
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(answers.models())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(10)
+    may_answer.set()
+    for thread in threads:
+        thread.join(10)
+    assert got == [[A]] * 5
+    assert len(count) == 1

@@ -1,0 +1,160 @@
+"""What is seen, what is known after it, and what is done: driven step by step, with no process and no clock."""
+
+import pytest
+
+from svc.babysitter.answers import Answers
+from svc.babysitter.lifecycle import Action, State
+from svc.babysitter.sitter import Babysitter
+from svc.babysitter.watch import Sighting
+from tests.unit.babysitter.specs import make_spec
+
+
+class World:
+    """One instance under the test's hand."""
+
+    def __init__(self):
+        self.sighting, self.models, self.now, self.asked, self.done = Sighting("RUNNING", 7), [], 0.0, 0, []
+        self.meanwhile = lambda: None
+        answers = Answers(["here"], ask=self.ask, clock=lambda: self.now)
+        effects = {a: lambda a=a: self.done.append(a.name) for a in Action}
+        self.sitter = Babysitter(make_spec(), self, answers, effects, clock=lambda: self.now)
+
+    def look(self):
+        return self.sighting
+
+    def ask(self, urls, timeout):
+        self.asked += 1
+        answer = list(self.models)
+        self.meanwhile()
+        return answer
+
+    def turn(self, seconds=0.5):
+        self.now += seconds
+        self.done.clear()
+        self.sitter.observe()
+        self.sitter.ask()
+        return self.sitter.picture.state
+
+
+def models(*names):
+    return [{"id": n, "created": object()} for n in names]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def running(world):
+    world.models = models("a")
+    world.turn()
+    return world
+
+
+def test_an_instance_starts_until_it_lists_a_model(world):
+    assert world.turn() is State.STARTING
+    assert world.turn() is State.STARTING
+    world.models = models("a")
+    assert world.turn() is State.RUNNING
+    assert world.done == ["TELL"]
+    assert [m["id"] for m in world.sitter.picture.models] == ["a"]
+
+
+def test_while_nothing_happens_nothing_is_told(running):
+    for _ in range(10):
+        running.turn()
+        assert running.done == []
+
+
+def test_what_cannot_be_seen_changes_nothing(running):
+    running.sighting = None
+    assert running.turn() is State.RUNNING
+
+
+def test_a_crash_is_told_and_the_models_are_kept_until_it_lists_its_own(running):
+    running.sighting, running.models = Sighting("BACKOFF"), []
+    assert running.turn() is State.STARTING
+    assert running.done == ["TELL"]
+    assert [m["id"] for m in running.sitter.picture.models] == ["a"]
+    running.sighting, running.models = Sighting("RUNNING", 8), models("b")
+    assert running.turn() is State.RUNNING
+    assert [m["id"] for m in running.sitter.picture.models] == ["b"]
+
+
+def test_another_pid_starts_again_though_nobody_saw_the_old_one_go(running):
+    running.sighting, running.models = Sighting("STARTING", 8), []
+    assert running.turn() is State.STARTING
+
+
+def test_an_answer_of_the_process_before_does_not_make_the_next_one_run(world):
+    world.models = models("a")
+
+    def crash():
+        world.sighting = Sighting("BACKOFF")
+        world.sitter.observe()
+
+    world.meanwhile = crash
+    assert world.turn() is State.STARTING
+
+
+def test_an_answer_that_comes_while_it_is_told_to_stop_does_not_make_it_run(world):
+    world.models = models("a")
+
+    def stop():
+        world.sighting = Sighting("STOPPING", 7)
+        world.sitter.observe()
+
+    world.meanwhile = stop
+    assert world.turn() is State.DRAINING
+
+
+def test_models_that_come_later_are_found_and_told(running):
+    running.models = models("a", "lora")
+    running.turn(0.5)
+    assert len(running.sitter.picture.models) == 1  # not asked all the time
+    running.turn(10)
+    assert running.done == ["TELL"]
+    assert len(running.sitter.picture.models) == 2
+
+
+def test_model_objects_that_only_carry_another_time_are_no_change(running):
+    running.models = models("a")
+    running.turn(10)
+    assert running.done == []
+
+
+def test_a_running_instance_that_falls_silent_is_still_running_for_the_registry(running):
+    running.models = []
+    assert running.turn(10) is State.RUNNING
+    assert running.done == []
+    assert not running.sitter.runs()  # and its /health says so
+
+
+def test_an_instance_that_answers_but_is_being_stopped_does_not_count_as_running(running):
+    assert running.sitter.runs()
+    running.sighting = Sighting("STOPPING", 7)
+    running.turn()
+    assert not running.sitter.runs()
+
+
+def test_an_answer_from_before_the_crash_is_not_passed_on_after_it(running):
+    running.sighting, running.models = Sighting("BACKOFF"), []
+    running.sitter.observe()
+    assert running.sitter.models() == []
+
+
+def test_restarts_used_up_and_a_start_by_hand(running):
+    running.sighting = Sighting("FATAL", restarts=3, failed=True)
+    assert running.turn() is State.FAILED
+    running.sighting = Sighting("STARTING", 9)
+    assert running.turn() is State.RUNNING
+
+
+def test_the_end_is_final(running):
+    running.done.clear()
+    running.sitter.end()
+    assert running.done == ["LEAVE"]
+    running.sighting = Sighting("STARTING", 9)
+    assert running.turn() is State.GONE
+    assert running.done == []
