@@ -34,9 +34,17 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 )
 @click.option("--first-token-delay", type=SECONDS, metavar="S", default=0, help="Seconds before the first token.")
 @click.option("--token-delay", type=SECONDS, metavar="S", default=0, help="Seconds between tokens.")
-@click.option("--cut-after", type=COUNT, metavar="N", help="Close the connection in mid-stream, after so many events.")
 @click.option(
-    "--cut-bytes", type=COUNT, metavar="N", help="Close it in the middle: after so many bytes of an event or a body."
+    "--cut-after",
+    type=COUNT,
+    metavar="N",
+    help="Close the connection in mid-stream, after so many events; 0 sends nothing.",
+)
+@click.option(
+    "--cut-bytes",
+    type=COUNT,
+    metavar="N",
+    help="Close it after so many bytes of the next event, or of a body; 0 sends the head.",
 )
 @click.option("--drop", is_flag=True, help="Close the connection instead of answering.")
 @click.option("--reset", is_flag=True, help="Close with a TCP reset, where it cuts or drops.")

@@ -7,7 +7,9 @@ from typing import Any
 from svc.mock.behaviour import Behaviour
 from svc.mock.exchange import Reply, Wire
 
-Start = Callable[[str, list[tuple[str, str]]], Any]
+# WSGI's start_response, and the function that it returns: unlike a yield, writing b"" sends the head.
+Write = Callable[[bytes], Any]
+Start = Callable[[str, list[tuple[str, str]]], Write]
 
 
 def send(
@@ -17,20 +19,20 @@ def send(
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
     named = ("x-mock-name", name.encode().decode("latin-1"))
     if reply.events is not None:
-        start(status, [named, ("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")])
-        yield from _stream(reply.events, behaviour, wire)
+        write = start(status, [named, ("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")])
+        yield from _stream(reply.events, behaviour, wire, write)
         return
     if reply.tokens:
         wire.pause(behaviour.first_token_delay + behaviour.token_delay * (reply.tokens - 1))
-    start(status, [named, ("Content-Type", "application/json"), ("Content-Length", str(len(reply.body)))])
+    write = start(status, [named, ("Content-Type", "application/json"), ("Content-Length", str(len(reply.body)))])
     if reply.tokens and behaviour.cut_bytes is not None:
-        yield reply.body[: behaviour.cut_bytes]
+        write(reply.body[: behaviour.cut_bytes])
         wire.abort(behaviour.reset)
     if not head_only:
         yield reply.body
 
 
-def _stream(events: Iterable[tuple[bool, bytes]], behaviour: Behaviour, wire: Wire) -> Iterator[bytes]:
+def _stream(events: Iterable[tuple[bool, bytes]], behaviour: Behaviour, wire: Wire, write: Write) -> Iterator[bytes]:
     delay = behaviour.first_token_delay
     for sent, (timed, event) in enumerate(events):
         if sent == behaviour.hang_after:
@@ -39,7 +41,7 @@ def _stream(events: Iterable[tuple[bool, bytes]], behaviour: Behaviour, wire: Wi
             wire.pause(delay)
             delay = behaviour.token_delay
         if behaviour.cut_bytes is not None and sent == (behaviour.cut_after or 0):
-            yield event[: behaviour.cut_bytes]
+            write(event[: behaviour.cut_bytes])
             wire.abort(behaviour.reset)
         if sent == behaviour.cut_after:
             wire.abort(behaviour.reset)

@@ -131,13 +131,9 @@ class _Wire:
             raise ClientLeft
 
     def abort(self, reset: bool) -> NoReturn:
-        # Shutting down ends the server's own reading of what is left of the request.
         if reset:
             self._handler.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            self._handler.socket.shutdown(socket.SHUT_RD)
-        else:
-            self._handler.socket.shutdown(socket.SHUT_RDWR)
-        raise Cut
+        raise Cut  # a socket error of the kind upon which the server closes the connection and says nothing
 
 
 class _Handler(WSGIHandler):

@@ -204,11 +204,23 @@ def test_a_stream_is_cut(naughty, cut):
     assert rest == (b'data: {"id"' if "cut_bytes" in cut else b"")
 
 
-def test_a_body_is_cut(naughty):
-    naughty.behave(cut_bytes=11)
+@pytest.mark.parametrize("size", [0, 11])
+def test_a_body_is_cut(naughty, size):
+    naughty.behave(cut_bytes=size)
+    answer = post(naughty, {"messages": HELLO})
     with pytest.raises(http.client.IncompleteRead) as caught:
-        post(naughty, {"messages": HELLO}).read()
-    assert len(caught.value.partial) == 11
+        answer.read()
+    assert len(caught.value.partial) == size
+
+
+def test_a_stream_can_be_cut_before_its_head_and_right_after_it(naughty):
+    naughty.behave(cut_after=0)
+    with pytest.raises(http.client.RemoteDisconnected):
+        post(naughty, STREAM)
+    naughty.behave(cut_after=None, cut_bytes=0)
+    answer = post(naughty, STREAM)
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
 
 
 def test_a_cut_with_a_reset_is_one(naughty):

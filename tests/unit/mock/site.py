@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from svc.mock.api import Api
@@ -78,5 +78,6 @@ class Site:
     def stats(self) -> dict[str, Any]:
         return self.json("GET", "/mock/stats")
 
-    def _start(self, status: str, headers: list[tuple[str, str]]) -> None:
+    def _start(self, status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], None]:
         self.status, self.headers = status, dict(headers)
+        return self.parts.append
