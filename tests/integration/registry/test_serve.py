@@ -1,0 +1,240 @@
+"""The registry as it runs: `svc registry`, gunicorn, SQLite, signals."""
+
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+from svc.client import RegistryClient
+from svc.errors import SvcError, Unavailable
+from tests.unit.registry.services import told
+from tests.waiting import free_port, until
+
+SVC = [sys.executable, "-m", "svc"]
+
+
+class Registry:
+    """One `svc registry` in a directory; start it as often as you like."""
+
+    def __init__(self, place: Path, *flags: str) -> None:
+        self.place = place
+        self.port = free_port()
+        self.flags = flags
+        self.log = place / "registry.log"
+        self.client = RegistryClient(f"http://127.0.0.1:{self.port}")
+
+    def start(self) -> "Registry":
+        with self.log.open("ab") as log:
+            command = [*SVC, "registry", "--port", str(self.port), *self.flags]
+            self.process = subprocess.Popen(command, cwd=self.place, stderr=log, start_new_session=True)
+        until(self.answers, what=f"the registry answers: {self.log.read_text()}")
+        return self
+
+    def answers(self):
+        try:
+            return self.client.health()
+        except Unavailable:
+            assert self.process.poll() is None, self.log.read_text()
+            return None
+
+    def worker(self) -> int:
+        """The newest worker's pid."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return max(map(int, children))
+
+    def end(self, sig: signal.Signals = signal.SIGKILL) -> int:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, sig)
+        return self.process.wait(15)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a registry with flags; all end with the test."""
+    started = []
+
+    def registry(*flags):
+        started.append(Registry(tmp_path, *flags).start())
+        return started[-1]
+
+    yield registry
+    for one in started:
+        one.end()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_with_its_worker(start, sig):
+    registry = start()
+    worker = registry.worker()
+    assert registry.end(sig) == 0
+    assert not alive(worker)
+    log = registry.log.read_text()
+    assert "Traceback" not in log
+    assert "Warning" not in log, "gevent patched too late, say"
+
+
+def test_what_was_acknowledged_survives_kill_9(start):
+    registry = start()
+    acknowledged = []
+
+    def register():
+        for n in range(10_000):
+            try:
+                registry.client.register(told(f"s{n}"))
+            except SvcError:
+                return
+            acknowledged.append(f"s{n}")
+
+    clients = threading.Thread(target=register)
+    clients.start()
+    until(lambda: len(acknowledged) >= 20)
+    registry.client.heartbeat("s0", "draining")
+    index = int(requests.get(f"{registry.client.urls[0]}/services", timeout=5).headers["X-Registry-Index"])
+    registry.end(signal.SIGKILL)
+    clients.join(20)
+    registry.start()
+    names = {s["name"] for s in registry.client.services()}
+    assert set(acknowledged) <= names
+    assert registry.client.get("s0")["status"] == "draining"
+    again = int(requests.get(f"{registry.client.urls[0]}/services", timeout=5).headers["X-Registry-Index"])
+    assert again >= index
+
+
+def test_a_worker_does_not_outlive_its_master(start):
+    registry = start()
+    worker = registry.worker()
+    os.kill(worker, signal.SIGSTOP)  # whatever it is busy with
+    registry.process.kill()
+    until(lambda: not alive(worker), 5, "the worker is gone")
+
+
+def test_hup_replaces_the_worker_and_no_request_fails(start):
+    registry = start()
+    registry.client.register(told())
+    before, beaten, failures, stop = registry.worker(), [], [], threading.Event()
+
+    def beat():
+        while not stop.is_set():
+            try:
+                registry.client.heartbeat("qwen", "running")
+                beaten.append(1)
+            except SvcError as error:
+                failures.append(error)
+
+    clients = threading.Thread(target=beat)
+    clients.start()
+    registry.process.send_signal(signal.SIGHUP)
+    until(lambda: not alive(before), 15, "the old worker is gone")
+    more = len(beaten) + 20
+    until(lambda: len(beaten) > more, 15, "the new one answers")
+    stop.set()
+    clients.join(10)
+    assert not failures
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def target():
+    """A server whose /health can be told what to answer."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.status = 200
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def silent():
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_what_runs_is_checked_beside_a_silent_host_and_nobody_waits(start, target, silent):
+    registry = start("--health-interval", "0.1", "--health-timeout", "0.5")
+    port = target.server_address[1]
+    registry.client.register(told("well", url=f"http://127.0.0.1:{port}"))
+    registry.client.register(told("mute", url=f"http://127.0.0.1:{silent}"))
+
+    def verdict(name):
+        return registry.client.get(name)["health_status"]
+
+    until(lambda: verdict("well") == "healthy")
+    until(lambda: verdict("mute") == "unhealthy", 15)
+    target.status = 503
+    until(lambda: verdict("well") == "unhealthy", 15)
+    assert not registry.client.get("well")["is_healthy"]
+    target.status = 200
+    until(lambda: verdict("well") == "healthy", 15)
+    now = requests.get(f"{registry.client.urls[0]}/services/mute/health", timeout=5).json()
+    assert now["health_status"] == "unhealthy"
+
+
+def test_the_long_silent_are_forgotten(start):
+    registry = start("--cleanup-interval", "0.2", "--forget-after", "1")
+    registry.client.register(told("brief", lease_seconds=1))
+    registry.client.register(told("lasting"))
+    until(lambda: [s["name"] for s in registry.client.services()] == ["lasting"])
+
+
+def refused(place: Path, *flags: str) -> str:
+    """What `svc registry` says when it cannot start."""
+    done = subprocess.run([*SVC, "registry", *flags], cwd=place, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_what_keeps_it_from_starting_is_one_clear_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"cannot listen on 127.0.0.1:{port}: address already in use" in refused(tmp_path, "--port", port)
+    assert "192.0.2.1" in refused(tmp_path, "--host", "192.0.2.1")
+    (tmp_path / "file").touch()
+    assert "file/registry.db: cannot keep" in refused(tmp_path, "--store", "sqlite:file/registry.db")
+    assert "give sqlite:PATH" in refused(tmp_path, "--store", "redis://localhost")
+    assert "nowhere: cannot read the registry's token" in refused(tmp_path, "--token-file", "nowhere")
+
+
+def test_another_machine_is_refused_without_the_token(start, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    registry = start("--host", "0.0.0.0", "--token-file", "token")
+    far = f"http://{address()}:{registry.port}"
+    with pytest.raises(SvcError, match="token"):
+        RegistryClient(far).register(told())
+    RegistryClient(far, token_file=str(tmp_path / "token")).register(told())
+    assert [s["name"] for s in RegistryClient(far).services()] == ["qwen"]
+    assert "secret" not in registry.log.read_text()
+
+
+def address() -> str:
+    """An address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has only loopback")
+        return sock.getsockname()[0]

@@ -1,0 +1,171 @@
+"""What every store owes the registry; one that joins is added to STORES."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from svc.errors import ConfigError, Unavailable
+from svc.registry.sqlite import SqliteStore
+from tests.unit.registry.services import NOW, service
+
+STORES = {"sqlite": lambda place: SqliteStore(place / "var" / "registry.db")}
+
+
+@pytest.fixture(params=STORES)
+def reopen(request, tmp_path):
+    """Opens the same store once more; all are closed in the end."""
+    opened = []
+
+    def again():
+        opened.append(STORES[request.param](tmp_path))
+        return opened[-1]
+
+    yield again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(reopen):
+    return reopen()
+
+
+def put(store, new):
+    return store.change(new.name, lambda old: new)
+
+
+def revision(store):
+    return store.snapshot()[0]
+
+
+def test_what_is_put_comes_back_whole_and_by_name(store):
+    rich = service("b", lease_seconds=12.5, weight=3, metadata={"models": ["m", "ü"], "n": 2**70, "deep": {"x": [1.5]}})
+    put(store, rich)
+    put(store, service("a"))
+    assert store.get("b") == rich
+    assert store.snapshot() == (2, [service("a"), rich])
+    assert store.get("c") is None
+
+
+def test_change_sees_what_is_there_and_none_leaves_it(store):
+    assert store.change("qwen", lambda old: old) is None
+    put(store, service())
+    assert store.change("qwen", lambda old: replace(old, weight=old.weight + 1)).weight == 2
+    assert store.change("qwen", lambda old: None).weight == 2
+    assert store.get("qwen").weight == 2
+
+
+def test_a_change_that_raises_leaves_everything_as_it_was(store):
+    put(store, service())
+    with pytest.raises(ZeroDivisionError):
+        store.change("qwen", lambda old: 1 / 0)
+    assert store.snapshot() == (1, [service()])
+    assert store.heartbeat("qwen", NOW + 1, None)
+
+
+def test_heartbeats_renew_and_raise_the_revision_only_when_they_change_something(store):
+    put(store, service(lease_seconds=30))
+    assert store.heartbeat("qwen", NOW + 10, None)
+    assert store.heartbeat("qwen", NOW + 20, "running")
+    assert (revision(store), store.get("qwen").last_heartbeat) == (1, NOW + 20)
+    assert store.heartbeat("qwen", NOW + 30, "draining")
+    assert (revision(store), store.get("qwen").status) == (2, "draining")
+    assert store.heartbeat("qwen", NOW + 60, None), "back after its lease"
+    assert revision(store) == 3
+    assert not store.heartbeat("other", NOW, "running")
+    assert revision(store) == 3
+
+
+def test_remove_tells_whether_it_did(store):
+    put(store, service())
+    assert not store.remove("qwen", when=lambda s: s.weight == 7)
+    assert store.remove("qwen", when=lambda s: s.weight == 1)
+    assert not store.remove("qwen")
+    assert store.snapshot() == (2, [])
+
+
+def test_the_drain_mark_outlives_heartbeats_changes_and_registrations(store):
+    assert store.drain("qwen", True) is None
+    put(store, service())
+    assert store.drain("qwen", True).drained
+    assert revision(store) == 2
+    assert store.drain("qwen", True).drained
+    assert revision(store) == 2, "it was already"
+    store.heartbeat("qwen", NOW + 1, "starting")
+    store.change("qwen", lambda old: replace(old, drained=False))
+    assert put(store, service()).drained
+    store.remove("qwen")
+    assert put(store, service()).drained
+    assert not store.drain("qwen", False).drained
+    assert not store.get("qwen").drained
+
+
+def test_everything_is_still_there_when_it_is_opened_again(store, reopen):
+    put(store, service())
+    store.drain("qwen", True)
+    store.heartbeat("qwen", NOW + 5, None)
+    before = store.snapshot()
+    store.close()
+    assert reopen().snapshot() == before
+
+
+def test_two_at_once_see_each_others_work_and_lose_none(store, reopen):
+    put(store, service(weight=0))
+    both = [store, reopen()]
+
+    def count(mine):
+        for _ in range(50):
+            mine.change("qwen", lambda old: replace(old, weight=old.weight + 1))
+
+    threads = [threading.Thread(target=count, args=(mine,)) for mine in both * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [mine.get("qwen").weight for mine in both] == [200, 200]
+    assert revision(store) == 201
+
+
+def test_a_closed_store_is_unavailable(store):
+    store.close()
+    with pytest.raises(Unavailable):
+        store.snapshot()
+    with pytest.raises(Unavailable):
+        store.heartbeat("qwen", NOW, None)
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p.mkdir(), lambda p: p.write_bytes(b"no database" * 99), newer])
+def test_sqlite_says_in_one_line_what_is_wrong_with_its_file(tmp_path, spoil):
+    path = tmp_path / "registry.db"
+    spoil(path)
+    with pytest.raises(ConfigError) as failure:
+        SqliteStore(path)
+    assert str(path) in failure.value.message
+    assert "\n" not in failure.value.message
+
+
+def fill(store):
+    for n in range(100):
+        put(store, service(f"more{n}", metadata={"fill": "x" * 8000}))
+
+
+def test_a_full_or_broken_sqlite_is_unavailable_and_recovers(tmp_path):
+    store = SqliteStore(tmp_path / "registry.db")
+    put(store, service())
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Unavailable, match="full"):
+        fill(store)
+    kept = store.snapshot()
+    store._db.execute("PRAGMA max_page_count = 100000")
+    put(store, service("after"))
+    assert (revision(store), len(store.snapshot()[1])) == (kept[0] + 1, len(kept[1]) + 1)
+    store.close()

@@ -1,0 +1,210 @@
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from svc.registry.app import create_app
+from svc.registry.guard import Guard, TokenFile
+from svc.registry.sqlite import SqliteStore
+from tests.unit.registry.services import NOW, told
+
+
+class World:
+    """What the app sees of the rest: a clock, and URLs that are down."""
+
+    def __init__(self):
+        self.now = NOW
+        self.down = set()
+
+    def clock(self):
+        return self.now
+
+    def probe(self, url):
+        return url not in self.down
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = SqliteStore(tmp_path / "registry.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def client(store, world):
+    return create_app(store, world.probe, clock=world.clock).test_client()
+
+
+def error(answer):
+    return answer.get_json()["error"]
+
+
+def test_registering_answers_201_with_the_service(client):
+    answer = client.post("/services", json=told(metadata={"type": "openai-api"}))
+    assert answer.status_code == 201
+    assert set(answer.get_json()["service"]) == {
+        "name", "host", "port", "hostname", "url", "status", "timestamp", "last_heartbeat", "lease_seconds",
+        "health_status", "is_healthy", "drained", "weight", "metadata",
+    }  # fmt: skip
+    assert client.get("/services/qwen").get_json() == answer.get_json()["service"]
+
+
+def test_registering_again_replaces(client):
+    client.post("/services", json=told(metadata={"models": ["a"]}))
+    client.post("/services", json=told(port=9000, status="starting"))
+    now = client.get("/services/qwen").get_json()
+    assert (now["port"], now["status"], now["metadata"]) == (9000, "starting", {})
+    assert client.get("/services").get_json()["total"] == 1
+
+
+def test_the_list_is_sorted_filtered_and_carries_the_revision(client, world):
+    client.post("/services", json=told("b", status="failed"))
+    client.post("/services", json=told("a", metadata={"type": "openai-api"}))
+
+    def names(query=""):
+        answer = client.get(f"/services{query}")
+        assert answer.get_json()["total"] == len(answer.get_json()["services"])
+        return [s["name"] for s in answer.get_json()["services"]]
+
+    assert names() == ["a", "b"]
+    assert names("?status=failed") == ["b"]
+    assert names("?healthy=true") == ["a"]
+    assert names("?healthy=false") == ["b"]
+    assert names("?type=openai-api") == ["a"]
+    assert client.get("/services").headers["X-Registry-Index"] == "2"
+    assert client.get("/services?status=up").status_code == 400
+    assert error(client.get("/services?healthy=1"))["param"] == "healthy"
+
+
+def test_health_is_judged_at_the_moment_of_the_answer(client, world):
+    client.post("/services", json=told(lease_seconds=30))
+    assert client.get("/services/qwen").get_json()["is_healthy"]
+    world.now += 30
+    assert not client.get("/services/qwen").get_json()["is_healthy"]
+    client.post("/services/qwen/heartbeat")
+    assert client.get("/services/qwen").get_json()["is_healthy"]
+
+
+def test_a_heartbeat_may_bring_a_status(client, world):
+    client.post("/services", json=told())
+    world.now += 5
+    answer = client.post("/services/qwen/heartbeat", json={"status": "draining"})
+    assert (answer.status_code, set(answer.get_json())) == (200, {"message", "timestamp"})
+    now = client.get("/services/qwen").get_json()
+    assert (now["status"], now["last_heartbeat"]) == ("draining", NOW + 5)
+    assert error(client.post("/services/qwen/heartbeat", json={"status": "up"}))["param"] == "status"
+
+
+def test_put_changes_what_it_names_and_not_the_lease(client, world):
+    client.post("/services", json=told(metadata={"models": ["a"]}))
+    world.now += 5
+    assert client.put("/services/qwen", json={"weight": 5, "status": "draining"}).status_code == 200
+    now = client.get("/services/qwen").get_json()
+    assert (now["weight"], now["status"], now["metadata"]) == (5, "draining", {"models": ["a"]})
+    assert now["last_heartbeat"] == NOW
+    assert error(client.put("/services/qwen", json={"port": "x"}))["param"] == "port"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""), ("DELETE", ""), ("GET", "/health"),
+        ("POST", "/heartbeat"), ("POST", "/drain"), ("POST", "/undrain"),
+    ],
+)  # fmt: skip
+def test_an_unknown_name_is_404_and_says_how_to_register(client, method, path):
+    answer = client.open(f"/services/nobody{path}", method=method)
+    assert (answer.status_code, error(answer)["code"]) == (404, "unknown_service")
+    assert "POST /services" in error(answer)["message"]
+
+
+def test_deleting_takes_it_away(client):
+    client.post("/services", json=told())
+    assert client.delete("/services/qwen").status_code == 200
+    assert client.get("/services/qwen").status_code == 404
+    assert client.put("/services/qwen", json={"weight": 1}).status_code == 404
+
+
+def test_drained_is_the_operators_alone(client):
+    client.post("/services", json=told())
+    assert client.post("/services/qwen/drain").get_json()["service"]["drained"]
+    client.post("/services/qwen/heartbeat", json={"status": "running"})
+    client.put("/services/qwen", json={"status": "running", "drained": False})
+    client.delete("/services/qwen")
+    again = client.post("/services", json=told(drained=False)).get_json()["service"]
+    assert (again["drained"], again["is_healthy"]) == (True, False)
+    again = client.post("/services/qwen/undrain").get_json()["service"]
+    assert (again["drained"], again["is_healthy"]) == (False, True)
+
+
+def test_its_health_is_asked_now(client, world):
+    client.post("/services", json=told(metadata={"type": "openai-api"}))
+    told_well = client.get("/services/qwen/health").get_json()
+    assert (told_well["service"], told_well["health_status"], told_well["is_healthy"]) == ("qwen", "healthy", True)
+    world.down.add("http://10.0.0.7:8101/health")
+    told_ill = client.get("/services/qwen/health").get_json()
+    assert (told_ill["health_status"], told_ill["is_healthy"], told_ill["last_heartbeat"]) == ("unhealthy", False, NOW)
+
+
+def test_health_and_stats_count(client, world):
+    client.post("/services", json=told("a"))
+    client.post("/services", json=told("b", status="failed", host="10.0.0.8"))
+    world.now += 3
+    assert client.get("/health").get_json() == {
+        "status": "healthy", "registry": "running", "registered_services": 2, "healthy_services": 1,
+        "timestamp": "2023-11-14T22:13:23.000Z",
+    }  # fmt: skip
+    assert client.get("/stats").get_json() == {
+        "total_services": 2, "healthy_services": 1, "unhealthy_services": 1, "uptime": 3.0,
+        "status_distribution": {"running": 1, "failed": 1}, "host_distribution": {"10.0.0.7": 1, "10.0.0.8": 1},
+        "timestamp": "2023-11-14T22:13:23.000Z",
+    }  # fmt: skip
+
+
+def test_metrics_tell_the_state_and_what_was_done(client):
+    client.post("/services", json=told())
+    client.post("/services/qwen/heartbeat")
+    client.post("/services/qwen/drain")
+    families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
+    samples = {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+    assert samples["svc_registry_services", "running"] == 1
+    assert samples["svc_registry_healthy_services",] == 0
+    assert samples["svc_registry_drained_services",] == 1
+    assert samples["svc_registry_registrations_total",] == 1
+    assert samples["svc_registry_heartbeats_total",] == 1
+    assert samples["svc_registry_revision_total",] == 2
+
+
+def test_errors_have_the_contracts_shape(client):
+    for answer, status in (
+        (client.post("/services", data=b"{"), 400),
+        (client.post("/services", json={}), 400),
+        (client.get("/nothing"), 404),
+        (client.delete("/services"), 405),
+        (client.post("/services", data=b"x" * (256 * 1024 + 1)), 413),
+    ):
+        assert (answer.status_code, set(error(answer))) == (status, {"message", "type", "param", "code"})
+
+
+def test_a_store_that_fails_is_503(client, store):
+    store.close()
+    for path in ("/health", "/services", "/stats"):
+        answer = client.get(path)
+        assert (answer.status_code, error(answer)["code"]) == (503, "service_unavailable")
+
+
+def test_other_machines_need_the_token_to_write(store, world, tmp_path):
+    (tmp_path / "token").write_text("secret")
+    app = create_app(store, world.probe, Guard(TokenFile(str(tmp_path / "token"))), clock=world.clock)
+    far = app.test_client()
+    far.environ_base["REMOTE_ADDR"] = "10.0.0.9"
+    writes = [("POST", "/services"), ("PUT", "/services/a"), ("DELETE", "/services/a")]
+    writes += [("POST", f"/services/a/{verb}") for verb in ("heartbeat", "drain", "undrain")]
+    for method, path in writes:
+        answer = far.open(path, method=method, json=told("a"))
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="registry"')
+    assert far.post("/services", json=told("a"), headers={"Authorization": "Bearer secret"}).status_code == 201
+    assert far.get("/services").status_code == 200

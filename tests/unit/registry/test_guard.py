@@ -1,0 +1,85 @@
+import os
+
+import pytest
+
+from svc.errors import Unauthorized
+from svc.registry.guard import OPEN, READ, WRITE, Guard, TokenFile
+
+FAR = "10.0.0.7"
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "write").write_text("w-secret\n")
+    (tmp_path / "read").write_text("r-secret\n")
+    return TokenFile(str(tmp_path / "write")), TokenFile(str(tmp_path / "read"))
+
+
+def refused(guard, access, peer=FAR, token="", forwarded=False):
+    try:
+        guard.admit(access, peer, forwarded, f"Bearer {token}" if token else "")
+    except Unauthorized as error:
+        return error.message
+    return ""
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_may_do_all(files, peer):
+    assert not refused(Guard(*files), WRITE, peer)
+    assert not refused(Guard(*files), READ, peer)
+
+
+@pytest.mark.parametrize("peer", [FAR, "::ffff:10.0.0.7", "2001:db8::1", "", None])
+def test_others_may_not_write_without_a_token_and_are_told_what_to_do(peer):
+    assert "--token-file" in refused(Guard(), WRITE, peer)
+    assert not refused(Guard(), READ, peer)
+
+
+def test_what_a_proxy_on_this_machine_passed_on_is_not_of_this_machine():
+    assert refused(Guard(), WRITE, "127.0.0.1", forwarded=True)
+
+
+def test_the_token_lets_write_and_no_other_does(files):
+    guard = Guard(files[0])
+    assert not refused(guard, WRITE, token="w-secret")
+    for wrong in ("", "w-secre", "w-secret2", "r-secret"):
+        assert "Authorization: Bearer" in refused(guard, WRITE, token=wrong)
+    with pytest.raises(Unauthorized):
+        guard.admit(WRITE, FAR, False, "Basic w-secret")
+
+
+def test_a_read_token_closes_reads_to_all_but_either_token(files):
+    guard = Guard(*files)
+    assert refused(guard, READ)
+    assert not refused(guard, READ, token="r-secret")
+    assert not refused(guard, READ, token="w-secret")
+    assert refused(guard, WRITE, token="r-secret")
+    assert not refused(guard, OPEN)
+
+
+def test_insecure_opens_writes_but_not_guarded_reads(files):
+    assert not refused(Guard(insecure=True), WRITE)
+    assert refused(Guard(None, files[1], insecure=True), READ)
+
+
+def test_a_changed_token_holds_from_the_next_request_on(files):
+    guard = Guard(files[0])
+    assert not refused(guard, WRITE, token="w-secret")
+    files[0].path.write_text("new-secret")
+    os.utime(files[0].path, ns=(1, 1))
+    assert refused(guard, WRITE, token="w-secret")
+    assert not refused(guard, WRITE, token="new-secret")
+
+
+def test_an_empty_or_missing_token_file_lets_nobody_in(files):
+    guard = Guard(files[0])
+    files[0].path.write_text("")
+    assert refused(guard, WRITE)
+    assert refused(guard, WRITE, token=" ")
+    files[0].path.unlink()
+    assert refused(guard, WRITE, token="w-secret")
+
+
+def test_no_refusal_and_no_log_shows_a_token(files, caplog):
+    shown = refused(Guard(*files), WRITE, token="guess")
+    assert not any(word in shown + caplog.text for word in ("secret", "guess"))
