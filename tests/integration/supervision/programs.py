@@ -1,0 +1,55 @@
+"""Programs for supervisord to run: `python programs.py NAME ARGS...`."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+
+def listen(port: int) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", port))
+    sock.listen()
+    return sock
+
+
+def holder(port: str) -> None:
+    """Holds a port for ever."""
+    _sock = listen(int(port))
+    signal.pause()
+
+
+def parent(port: str, title: str = "") -> None:
+    """A server whose child holds its port; `title`: forget the environment, as a process title overwrites it."""
+    environ = {} if title else dict(os.environ)
+    with subprocess.Popen([sys.executable, __file__, "holder", port], env=environ):
+        signal.pause()
+
+
+def babysit(group: str) -> None:
+    """Knows the pid of `group`:server; ends what is left of it when supervisord dies."""
+    from svc.supervision.control import Control
+    from svc.supervision.orphans import kill_instance
+
+    url = os.environ["SUPERVISOR_SERVER_URL"]
+    known = Control(url).process(f"{group}:server").pid
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(print(kill_instance(group, url, known))))
+    print("watching", known, flush=True)
+    signal.pause()
+
+
+def greet(word: str, pause: str) -> None:
+    """Answers each connection on descriptor 0 with `word`; ends `pause` seconds after SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(float(pause)), os._exit(0)))
+    server = socket.socket(fileno=0)
+    while True:
+        connection, _ = server.accept()
+        connection.sendall(word.encode())
+        connection.close()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,137 @@
+import socket
+import threading
+
+import pytest
+
+from svc.errors import CommandError, Unavailable
+from svc.supervision.control import Changes, Control
+from tests.waiting import until
+
+
+def test_programs_are_told_as_supervisorctl_tells_them(supervisord):
+    supervisord.program("q", "sleep 1000", group="qwen")
+    supervisord.program("router", "sh -c 'exit 4'", max_restarts=0)
+    supervisord.start()
+    supervisord.await_state("router", "FATAL")
+    supervisord.await_state("qwen:server", "RUNNING")
+    processes = supervisord.control.processes()
+    assert set(processes) == {"qwen:server", "router"}
+    server = processes["qwen:server"]
+    assert (server.name, server.group, server.state) == ("server", "qwen", "RUNNING")
+    assert 0 < server.start <= server.now
+    assert server.logfile == str(supervisord.root / "q.log")
+    assert f"pid {server.pid}" in server.description
+    assert processes["router"].pid == 0
+    assert "gave up" in processes["router"].spawnerr
+    assert set(supervisord.control.restarts()) == {"qwen:server", "router"}
+    assert supervisord.control.pid() == supervisord.process.pid
+
+
+def test_start_and_stop_say_whether_there_was_something_to_do(supervisord):
+    supervisord.program("q", "sleep 1000", group="qwen", autostart="false")
+    control = supervisord.start().control
+    for name in ("qwen:server", "qwen:*"):
+        assert control.start(name)
+        assert not control.start(name)
+        assert control.process("qwen:server").state == "RUNNING"
+        assert control.stop(name)
+        assert not control.stop(name)
+        assert control.process("qwen:server").state == "STOPPED"
+    control.restart("qwen:server")
+    control.stop_all()
+    assert control.process("qwen:server").state == "STOPPED"
+
+
+@pytest.mark.parametrize("name", ["bad", "bad-group:*"])
+def test_a_start_that_fails_is_told(supervisord, name):
+    supervisord.program("bad", "sh -c 'exit 4'", max_restarts=0, autostart="false")
+    supervisord.program("x", "sh -c 'exit 4'", max_restarts=0, autostart="false", group="bad-group")
+    with pytest.raises(CommandError, match="bad.*its log tells why"):
+        supervisord.start().control.start(name)
+
+
+def test_an_unknown_name_and_a_missing_command_are_told(supervisord):
+    supervisord.program("x", "no-such-command", autostart="false")
+    control = supervisord.start().control
+    with pytest.raises(CommandError, match="nobody: there is no such program"):
+        control.process("nobody")
+    with pytest.raises(CommandError, match="x: its command is not found.*no-such-command"):
+        control.start("x")
+
+
+def test_update_adds_changes_and_removes(supervisord):
+    for name in ("stays", "changes", "goes"):
+        supervisord.program(name, "sleep 1000")
+    control = supervisord.start().control
+    supervisord.program("changes", "sleep 2000")
+    supervisord.program("comes", "sleep 1000")
+    supervisord.remove("goes")
+    before = control.process("stays")
+    expected = Changes(added=("comes",), changed=("changes",), removed=("goes",))
+    assert control.changes() == expected
+    assert control.changes() == expected, "looking changes nothing"
+    assert control.update() == expected
+    assert not control.changes()
+    assert set(control.processes()) == {"stays", "changes", "comes"}
+    assert control.process("stays").pid == before.pid
+
+
+def test_a_bad_file_is_refused_and_changes_nothing(supervisord):
+    supervisord.program("good", "sleep 1000")
+    control = supervisord.start().control
+    supervisord.write("bad", "[program:bad]\nstartsecs=soon\n")
+    with pytest.raises(CommandError, match="refuses the configuration.*bad"):
+        control.update()
+    assert set(control.processes()) == {"good"}
+
+
+def test_many_threads_may_share_one(supervisord):
+    supervisord.program("q", "sleep 1000")
+    control = supervisord.start().control
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(control.process("q").name)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["q"] * 8
+
+
+def test_shutdown_is_told_and_is_no_failure(supervisord):
+    supervisord.program("slow", "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'", stopwaitsecs=3)
+    supervisord.program("dies", "sh -c 'exit 1'", max_restarts=3, delay=60)
+    control = supervisord.start().control
+    supervisord.await_state("dies", "BACKOFF")
+    supervisord.await_state("slow", "RUNNING")
+    control.shutdown()
+    assert control.state() == "SHUTDOWN"
+    with pytest.raises(Unavailable, match="shutting down"):
+        control.restarts()
+    with pytest.raises(Unavailable, match="shutting down"):
+        control.processes()
+    supervisord.process.wait(10)
+    with pytest.raises(Unavailable, match="no supervisord answers"):
+        control.state()
+
+
+def test_no_supervisord_is_one_clear_line(tmp_path):
+    with pytest.raises(Unavailable, match=f"unix://{tmp_path}/s.sock: no supervisord answers: No such file"):
+        Control(f"unix://{tmp_path}/s.sock").state()
+
+
+def test_one_that_hangs_is_not_waited_for_for_ever(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.sock"))
+        server.listen()
+        with pytest.raises(Unavailable, match="did not answer supervisor.getState in time"):
+            Control(f"unix://{tmp_path}/s.sock", timeout=0.2).state()
+
+
+def test_one_without_the_extension_is_told(supervisord):
+    conf = supervisord.root / "supervisord.conf"
+    text = conf.read_text()
+    begin, end = text.index("[rpcinterface:svc]"), text.index("[supervisorctl]")
+    conf.write_text(text[:begin] + text[end:])
+    control = supervisord.start().control
+    with pytest.raises(CommandError, match="lacks .rpcinterface:svc.; start it with `svc up`"):
+        until(control.restarts)

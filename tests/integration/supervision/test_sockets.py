@@ -1,0 +1,160 @@
+"""The listening socket of an [fcgi-program] of ours: held through restarts, gone after a stop."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+
+import pytest
+
+from svc.errors import CommandError
+from svc.supervision.launch import taken
+from tests.integration.supervision import programs
+from tests.integration.supervision.conftest import LAUNCH
+from tests.waiting import free_port, until
+
+
+def router(supervisord, port, word="hello", pause=0, **more):
+    supervisord.program(
+        "router", f"{LAUNCH} --own -- {sys.executable} {programs.__file__} greet {word} {pause}",
+        kind="fcgi-program", socket=f"tcp://127.0.0.1:{port}", max_restarts=100, **more,
+    )  # fmt: skip
+
+
+def ask(port, timeout=10):
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as client:
+        answer = b""
+        while part := client.recv(100):
+            answer += part
+        return answer.decode()
+
+
+class Clients:
+    """Connects again and again, a new connection each time; keeps what went wrong."""
+
+    def __init__(self, port):
+        self.port, self.served, self.failures = port, 0, []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.stop.wait(0.01):
+            try:
+                assert ask(self.port) == "hello"
+                self.served += 1
+            except (OSError, AssertionError) as error:
+                self.failures.append(error)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+def test_clients_that_connect_during_restarts_are_served(supervisord):
+    port = free_port()
+    router(supervisord, port, pause=0.5)
+    supervisord.start().await_state("router", "RUNNING")
+    with Clients(port) as clients:
+        for _ in range(2):
+            supervisord.ctl("restart", "router")
+        assert supervisord.restarts("router") == 0
+        os.kill(supervisord.control.process("router").pid, signal.SIGTERM)
+        until(lambda: supervisord.restarts("router") == 1)
+        before = clients.served
+        until(lambda: clients.served > before + 5)
+    assert clients.failures == []
+
+
+def test_a_client_that_comes_while_nobody_runs_waits_and_is_served(supervisord):
+    port = free_port()
+    router(supervisord, port, delay=2)
+    supervisord.start().await_state("router", "RUNNING")
+    os.kill(supervisord.control.process("router").pid, signal.SIGTERM)
+    supervisord.await_state("router", "BACKOFF")
+    assert ask(port) == "hello"
+
+
+def test_it_is_let_go_after_a_stop_and_opened_anew(supervisord):
+    port = free_port()
+    router(supervisord, port)
+    supervisord.start().await_state("router", "RUNNING")
+    supervisord.control.stop("router")
+    assert taken(port), "a restart by hand would still find it"
+    until(lambda: not taken(port), 10, "the port is free")
+    supervisord.control.start("router")
+    assert ask(port) == "hello"
+
+
+def test_update_moves_it_to_a_new_port_and_lets_the_old_one_go(supervisord):
+    old, new = free_port(), free_port()
+    router(supervisord, old)
+    supervisord.start().await_state("router", "RUNNING")
+    router(supervisord, new)
+    assert supervisord.control.update().changed == ("router",)
+    supervisord.await_state("router", "RUNNING")
+    assert ask(new) == "hello"
+    assert not taken(old)
+
+
+def test_update_on_the_same_port_binds_anew_at_once(supervisord):
+    port = free_port()
+    router(supervisord, port)
+    supervisord.start().await_state("router", "RUNNING")
+    router(supervisord, port, word="changed")
+    supervisord.control.update()
+    supervisord.await_state("router", "RUNNING")
+    assert ask(port) == "changed"
+
+
+def test_a_router_that_is_added_later_is_held_too(supervisord):
+    port = free_port()
+    supervisord.start()
+    router(supervisord, port, delay=1)
+    assert supervisord.control.update().added == ("router",)
+    supervisord.await_state("router", "RUNNING")
+    os.kill(supervisord.control.process("router").pid, signal.SIGTERM)
+    supervisord.await_state("router", "BACKOFF")
+    assert ask(port) == "hello"
+
+
+def test_a_reload_binds_anew(supervisord):
+    port = free_port()
+    router(supervisord, port)
+    supervisord.start().await_state("router", "RUNNING")
+    first = supervisord.control.process("router").pid
+    os.kill(supervisord.process.pid, signal.SIGHUP)
+    until(lambda: served_by_another(supervisord, first), 15)
+    assert ask(port) == "hello"
+
+
+def served_by_another(supervisord, first):
+    with contextlib.suppress(Exception):
+        return supervisord.control.process("router").pid not in (0, first)
+
+
+def test_an_update_to_a_taken_port_is_told_and_leaves_supervisord_alive(supervisord):
+    port = free_port()
+    router(supervisord, port)
+    supervisord.start().await_state("router", "RUNNING")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        router(supervisord, other.getsockname()[1])
+        with pytest.raises(CommandError, match="router: supervisord failed"):
+            supervisord.control.update()
+    router(supervisord, port)
+    assert supervisord.control.update().added == ("router",)
+    supervisord.await_state("router", "RUNNING")
+    assert ask(port) == "hello"
+
+
+def test_a_socket_of_others_is_closed_as_supervisord_does(supervisord):
+    port = free_port()
+    router(supervisord, port, environment="", startretries=1)
+    supervisord.start().await_state("router", "RUNNING")
+    supervisord.control.stop("router")
+    assert not taken(port)
