@@ -63,17 +63,16 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_size", "_fed", "_head_size", "_headers", "_in_head", "_parser", "_special", "_target",
-        "max_body", "ready", "wants_continue",
+        "begun", "max_body", "ready", "wants_continue",
     )  # fmt: skip
 
     def __init__(self, max_body: int) -> None:
         self.max_body = max_body
         self.ready: deque[Request] = deque()
         self.wants_continue = False
-        self._fed = 0
-        self._in_head = True
         self._parser = httptools.HttpRequestParser(self)
         self.on_message_begin()
+        self.begun = False  # whether part of a request has come
 
     def feed(self, data: bytes) -> None:
         try:
@@ -89,15 +88,10 @@ class RequestReader:
                 self.ready[-1].keep_alive = False
                 return
             raise BadRequest(f"cannot read the request: {error}") from None
-        if self._in_head:
+        if self.begun and self._in_head:
             self._fed += len(data)
             if self._fed > HEAD_LIMIT and not self.ready:
                 raise HeadTooLarge(f"the request's head is over {HEAD_LIMIT} bytes")
-
-    @property
-    def begun(self) -> bool:
-        """Whether part of a request has been read."""
-        return not self._in_head or self._fed > 0
 
     def _without_upgrade(self, rest: bytes) -> None:
         """Nothing is upgraded here (RFC 9110, 7.8 lets a server ignore it): the same request is read without it."""
@@ -116,8 +110,8 @@ class RequestReader:
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._body_size = self._head_size = 0
-        self._in_head = True
+        self._body_size = self._head_size = self._fed = 0
+        self._in_head = self.begun = True
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -140,7 +134,6 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._fed = 0
         special = self._special
         if len(special) > 1 or b"host" not in special:
             if b"host" not in special and self._parser.get_http_version() != "1.0":
@@ -177,4 +170,4 @@ class RequestReader:
                 self._parser.should_keep_alive(),
             )
         )
-        self._in_head = True
+        self.begun = False
