@@ -3,13 +3,16 @@
 Imports of what a command does stand inside it, so that each starts with no more than it needs.
 """
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from svc import settings as s
-from svc.options import HERE, Commands, flags_of, settings
+from svc.errors import CommandError
+from svc.options import HERE, Commands, console, flags_of, settings
 
 tomls_argument = click.argument("tomls", nargs=-1, metavar="[TOML...]")
 config_file_option = click.option("--config-file", required=True, metavar="TOML", help="the instance's babysitter TOML")
@@ -40,6 +43,64 @@ def check(tomls: tuple[str, ...]) -> None:
     told = settings()
     specs = load(HERE.tomls(tomls, told.launch.babysitter_configs), told)
     click.echo(f"{len(specs)} instance{'s' if len(specs) != 1 else ''}: all right")
+
+
+@svc.command()
+@tomls_argument
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="the directory to write to  [default: conf.d]")
+@click.option("--check", "only_check", is_flag=True, help="write nothing; exit with 1 if what is there is stale")
+@click.option("--diff", is_flag=True, help="show how what is there differs, or changes")
+def render(tomls: tuple[str, ...], out: Path | None, only_check: bool, diff: bool) -> None:
+    """Write supervisord's files from the TOML files and config/svc.toml, never from the environment.
+
+    TOML files that are given are added or refreshed, and nothing is removed; without any, all of
+    config/ is rendered, and files whose source is gone are removed. Files that are not ours stay.
+    """
+    from svc.spec.generate import plan_site
+
+    told = settings(environ=False)
+    sources = HERE.tomls(tomls, told.launch.babysitter_configs)
+    change = plan_site(HERE, told, sources, out, partial=bool(tomls))
+    if diff:
+        click.echo(change.diff(), nl=False)
+    if not only_check:
+        change.write()
+    for what, paths in (("new", change.added), ("changed", change.changed), ("gone", change.removed)):
+        for path in paths:
+            click.echo(f"{path}: {what}")
+    if only_check and change.stale:
+        raise CommandError(f"{out or HERE.conf_d}: stale; run `svc render`")
+
+
+@svc.command()
+@tomls_argument
+@click.option("--only", multiple=True, type=click.Choice(s.COMPONENTS), help="only this, beside what else runs")
+@click.option("--timeout", type=float, default=600, show_default=True, help="seconds to wait until all is ready")
+def up(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float) -> None:
+    """Start the site, or bring a running one up to date, and wait until every part answers.
+
+    Renders first. Where the environment changes what is rendered, conf.d is left alone and
+    var/supervisord.conf runs instead. Ctrl-C stops what this call has started.
+    """
+    from svc import up as work
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    work.up(HERE, work.Asked(tomls, only, os.environ), timeout, console())
+
+
+@svc.command()
+@click.option("--only", type=click.Choice(s.COMPONENTS), help="only this; the rest runs on")
+@click.option("--port", type=int, help="with --only babysitter: the instance at this port, or whose babysitter is")
+def down(only: str | None, port: int | None) -> None:
+    """Stop everything in order: the router once its requests are done, the babysitters, the rest, supervisord."""
+    from svc import down as work
+
+    if port is not None and only != "babysitter":
+        raise click.UsageError("--port goes with --only babysitter")
+    if only:
+        work.down_only(HERE, console(), only, port)
+    else:
+        work.down(HERE, console())
 
 
 @svc.command()

@@ -15,6 +15,7 @@ from svc.errors import ConfigError, SvcError
 from svc.site import Site
 
 HERE = Site(Path())  # commands work on the current directory
+INTERRUPTED = 130  # the exit code that shells give to Ctrl-C
 KINDS: dict[Any, Any] = {int: int, float: float}
 
 
@@ -41,6 +42,8 @@ class Commands(click.Group):
             for line in error.problems if isinstance(error, ConfigError) else (error.message,):
                 click.echo(f"svc: {line}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
 
 def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
@@ -58,6 +61,13 @@ def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
 def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
     """The site's settings: flags, then (if wanted) the environment, then config/svc.toml."""
     return s.load(HERE.svc_toml, os.environ if environ else None, flags)
+
+
+def console() -> Any:
+    """Where people read: stdout, with colour and motion only on a terminal."""
+    from rich.console import Console
+
+    return Console()
 
 
 def _type(field: Any) -> dict[str, Any]:

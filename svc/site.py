@@ -69,11 +69,12 @@ class Site:
                 ) from None
         if len(str(self.socket.absolute()).encode()) > SOCKET_LIMIT:
             raise CommandError(
-                f"{self.socket.absolute()}: a socket's path may have {SOCKET_LIMIT} bytes; move the site to a shorter path"
+                f"{self.socket.absolute()}: a socket's path may have {SOCKET_LIMIT} bytes; "
+                "move the site to a shorter path"
             )
 
     def tomls(self, given: tuple[str, ...] = (), configs: str = "") -> list[Path]:
-        """The babysitter files: those given, else those of BABYSITTER_CONFIGS, else every config/*.toml but svc.toml."""
+        """The babysitter files: those given, else those of `configs`, else every config/*.toml but svc.toml."""
         names = list(given) or configs.split()
         if not names:
             return sorted(p for p in self.config.glob("*.toml") if p.name != "svc.toml")

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Prints the directory of the virtual environment to use; makes .venv, or brings it up to date, where that is needed.
+# venv.sh [EXTRAS]: EXTRAS such as test,dev. SVC_VENV=DIR names one that is kept by somebody else: used as it is.
+set -eu
+cd "$(dirname "$(readlink -f "$0")")/.."
+if [ -n "${SVC_VENV:-}" ]; then echo "$SVC_VENV"; exit; fi
+
+extras=${1:-}
+installed=.venv/.installed${extras:+-$extras}
+wanted="$PWD $(cksum < setup.cfg)"
+if [ "$(cat "$installed" 2> /dev/null)" != "$wanted" ]; then
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; then
+        echo "python3: 3.10 or newer is needed: apt install python3" >&2; exit 1
+    fi
+    if ! python3 -c 'import ensurepip' 2> /dev/null; then
+        echo "python3 cannot make a virtual environment: apt install python3-venv" >&2; exit 1
+    fi
+    clear=--clear  # a half-made one, or one that was made in another directory
+    if grep -qsF "$PWD " .venv/.installed; then clear=; fi
+    echo "making .venv (once; a minute or two): infinilm-svc${extras:+ with $extras}" >&2
+    python3 -m venv $clear .venv >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}" >&2
+    echo "$wanted" | tee .venv/.installed "$installed" > /dev/null
+fi
+echo "$PWD/.venv"

@@ -1,0 +1,89 @@
+"""The site's supervisord: found by its socket, started, waited for."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from svc.errors import CommandError
+from svc.site import Site
+from svc.supervision.control import Control
+
+PATIENCE = 15.0  # seconds that supervisord may need to answer, or to be gone
+PAUSE = 0.05
+
+
+def find(site: Site) -> Control | None:
+    """The supervisord that runs on this site, whichever configuration it was started with; None where none does."""
+    path = str(site.socket.absolute())
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(path)
+        except OSError:
+            return None  # no socket, or a stale one
+    return Control(f"unix://{path}")
+
+
+def start(site: Site, conf: Path, environ: Mapping[str, str]) -> Control:
+    """Starts supervisord as a daemon; raises CommandError with what it said, or logged, when it does not come up."""
+    program = Path(sys.executable).parent / "supervisord"
+    if not program.exists():
+        raise CommandError(f"{program}: not there; install svc with pip, which brings supervisor with it")
+    log = site.logs / "supervisord.log"
+    told_before = log.stat().st_size if log.exists() else 0
+    ended = subprocess.run(
+        [str(program), "-c", str(conf.absolute())],
+        env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    if ended.returncode:
+        raise CommandError(f"{conf}: supervisord does not start: {_essence(ended.stdout)}")
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        control = find(site)
+        if control is not None:
+            return control
+        time.sleep(PAUSE)
+    said = log.read_bytes()[told_before:].decode(errors="replace") if log.exists() else ""
+    raise CommandError(f"{conf}: supervisord does not come up: {_essence(said)}; see {log}")
+
+
+def runs_from(control: Control, conf: Path) -> bool:
+    """Whether a running supervisord was started with this configuration."""
+    try:
+        words = Path(f"/proc/{control.pid()}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return os.fsencode(conf.absolute()) in words
+
+
+def wait_until_gone(site: Site, pid: int) -> None:
+    """Raises CommandError when supervisord is still there after a while."""
+    deadline = time.monotonic() + PATIENCE
+    while _alive(pid):
+        if time.monotonic() > deadline:
+            raise CommandError(f"supervisord (pid {pid}) does not end; see {site.logs / 'supervisord.log'}")
+        time.sleep(PAUSE)
+
+
+def clean_up(site: Site) -> None:
+    """Takes away what a supervisord that was killed left behind."""
+    for path in (site.socket, site.pidfile):
+        path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    """A zombie, as under an init that does not reap, counts as gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _essence(output: str) -> str:
+    """The line that says what is wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("For help")]
+    errors = [line for line in lines if line.startswith("Error") or " CRIT " in line or "Error:" in line]
+    return (errors or lines or ["it said nothing"])[-1].removeprefix("Error: ")

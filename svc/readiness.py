@@ -1,0 +1,48 @@
+"""When a site is up: what each part waits for. Pure: `up` looks, this judges."""
+
+import dataclasses
+import enum
+from collections.abc import Collection, Mapping, Sequence
+
+from svc.generated import Part, sees
+
+FAILED = ("BACKOFF", "FATAL")
+
+
+class Stage(enum.Enum):
+    STARTING = "starting"
+    HEALTH = "waiting for its health"
+    ROUTED = "waiting for the router to see its models"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sight:
+    """What is seen at one moment."""
+
+    states: Mapping[str, str]  # supervisord's, by program
+    well: Collection[str]  # names of the parts whose health is good
+    routed: Mapping[str, Sequence[str]]  # models that the router sends requests for, by instance
+
+
+def judge(part: Part, sight: Sight, router: Part | None) -> tuple[Stage, str]:
+    """How far a part is, and the program that the stage is about where it is one.
+
+    1. A program that ended and is to be started again, or was given up, has failed.
+    2. All its programs must run; 3. its health be good; 4. the router, where it is
+       one that can know of it, send requests to it.
+    """
+    states = {name: sight.states.get(name, "missing") for name in part.programs}
+    for name, state in states.items():
+        if state in FAILED:
+            return Stage.FAILED, name  # 1
+    for name, state in states.items():
+        if state != "RUNNING":
+            return Stage.STARTING, name  # 2
+    if part.name not in sight.well:
+        return Stage.HEALTH, ""  # 3
+    expected = router is not None and part.component == "babysitter" and sees(router, part)
+    if expected and not sight.routed.get(f"{part.name}-server"):
+        return Stage.ROUTED, ""  # 4
+    return Stage.READY, ""

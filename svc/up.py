@@ -1,0 +1,163 @@
+"""`svc up`: brings a site up, or up to date, and waits until every part of it can be used."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from svc import daemon
+from svc.down import ENDED, down
+from svc.errors import CommandError
+from svc.generated import Part, foreign, sees
+from svc.plan import VARIABLES, Asked, Plan, plan
+from svc.ports import refuse_taken
+from svc.progress import Waiting, waiting
+from svc.readiness import Stage, judge
+from svc.sight import look, services
+from svc.site import Site
+from svc.supervision.control import Control, Process, full_name
+
+PAUSE = 0.2  # seconds between two looks
+TAIL = 10  # lines of a log that are shown
+TAIL_BYTES = 8192
+
+
+class NotWell(Exception):
+    """A program ended instead of becoming ready."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(full_name(process))
+        self.process = process
+
+
+def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
+    """Waits `timeout` seconds at most.
+
+    Raises ConfigError or CommandError with everything as it was, or CommandError
+    naming the part that is not well; on Ctrl-C, what this call started is stopped.
+    """
+    control = daemon.find(site)
+    own = control is not None and daemon.runs_from(control, site.own_supervisord_conf)
+    planned = plan(site, asked, running=control is not None, own=own)
+    parts = planned.parts()
+    refuse_taken(parts, control, planned.touched())
+    site.make_dirs()
+    planned.write()
+    for note in [*planned.notes, *_elsewhere(parts)]:
+        _say(console, note)
+    began = time.monotonic()
+    try:
+        chosen = planned.chosen(asked, site)
+        running = _bring(site, planned, asked, control, chosen)
+        with waiting(console) as shown:
+            wait(running, chosen, parts, timeout, shown)
+    except NotWell as error:
+        for line in tail(Path(error.process.logfile)):
+            _say(console, f"  {line}")
+        raise failure(error.process) from None
+    except KeyboardInterrupt:
+        if control is None:
+            _say(console, "interrupted: stopping what was started")
+            down(site, console)
+        raise
+    for line in farewell(planned, parts, time.monotonic() - began):
+        _say(console, line)
+
+
+def _bring(site: Site, planned: Plan, asked: Asked, control: Control | None, chosen: Sequence[Part]) -> Control:
+    """Starts supervisord, or updates the running one and starts what is stopped in it."""
+    if control is None:
+        environ = {key: value for key, value in asked.environ.items() if key not in VARIABLES}  # the files say it all
+        return daemon.start(site, planned.conf, environ)
+    control.update()
+    states = {name: process.state for name, process in control.processes().items()}
+    for name in [name for part in chosen for name in part.programs]:
+        if states.get(name) in ENDED:
+            control.start(name, wait=False)
+    return control
+
+
+def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeout: float, shown: Waiting) -> None:
+    """Until every chosen part is ready; raises CommandError when the time is over, NotWell at the first that failed."""
+    router = next((part for part in parts if part.component == "router"), None)
+    ready: set[str] = set()
+    deadline = time.monotonic() + timeout
+    while True:
+        sight = look(control, chosen, router, ready)
+        late = ""
+        for part in chosen:
+            stage, program = judge(part, sight, router)
+            if stage is Stage.FAILED:
+                raise NotWell(control.process(program))
+            if stage is not Stage.READY:
+                late = late or f"{part.name}: not ready after {timeout:g} s: {stage.value}"
+                shown.show(part.name, stage.value)
+            elif part.name not in ready:
+                ready.add(part.name)
+                shown.done(part.name, f"ready at {part.url}")
+        if not late:
+            return
+        if time.monotonic() > deadline:
+            raise CommandError(f"{late}; `svc status` and logs/ tell more")
+        time.sleep(PAUSE)
+
+
+def failure(process: Process) -> CommandError:
+    log = os.path.relpath(process.logfile)
+    why = process.spawnerr or process.description
+    return CommandError(f"{full_name(process)}: {process.state}: {why}; the end of its log is above, all is in {log}")
+
+
+def tail(log: Path) -> list[str]:
+    """The last lines of a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()[-TAIL:]
+    except OSError:
+        return []
+
+
+def farewell(planned: Plan, parts: Sequence[Part], seconds: float) -> Iterator[str]:
+    """What is there, and what to try."""
+    svc = _command()
+    for path in foreign(planned.conf_d):
+        yield f"{path}: runs as well; not made by svc render, so not waited for"
+    yield f"All is ready after {seconds:.1f} s. Try:"
+    router = next((part for part in parts if part.component == "router"), None)
+    model = next((m for s in services(router.own_url) if s["healthy"] for m in s["models"]), "") if router else ""
+    if router and model:
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+        yield f"  curl {router.own_url}/v1/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    yield f"  {svc} status     what runs, and how it is"
+    yield f"  {svc} down       stop everything"
+    yield "  tail -f logs/*.log"
+
+
+def _elsewhere(parts: Sequence[Part]) -> Iterator[str]:
+    router = next((part for part in parts if part.component == "router"), None)
+    for part in parts:
+        if router and part.component == "babysitter" and not sees(router, part):
+            yield (
+                f"{part.name}: registers at {part.registry_url}, but the router asks {router.registry_url}: "
+                "it will get no requests from there"
+            )
+
+
+def _command() -> str:
+    """How this `svc` is called from here."""
+    found = shutil.which("svc")
+    if found and os.path.samefile(found, sys.argv[0]):
+        return "svc"
+    path = os.path.relpath(sys.argv[0])
+    return sys.argv[0] if path.startswith("..") else path
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

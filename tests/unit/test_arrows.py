@@ -1,0 +1,83 @@
+"""The imports run one way: command line -> programs -> leaves; and pure files import nothing that acts."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import svc
+
+ROOT = Path(svc.__file__).parent
+PROGRAMS = ("registry", "router", "babysitter")
+
+# What each part may import of svc beside itself and the leaves. `cli` may import anything.
+LEAVES = {"errors", "settings", "site", "instance", "client", "probe", "loop", "log", "metrics", "web", "prctl"}
+ALLOWED = {
+    "registry": LEAVES,
+    "router": LEAVES,
+    "babysitter": LEAVES | {"spec", "supervision"},
+    "spec": LEAVES,
+    "supervision": LEAVES,
+    "mock": LEAVES,
+    "llama": LEAVES,
+}
+ACTING = {
+    "os", "io", "socket", "select", "subprocess", "threading", "random", "secrets", "time", "datetime", "pathlib",
+    "requests", "gevent", "gunicorn", "flask", "supervisor", "sqlite3", "redis", "tempfile", "shutil", "signal",
+}  # fmt: skip
+PURE = {
+    "router/ask.py", "router/table.py", "router/policy.py", "router/breaker.py",
+    "registry/lease.py",
+    "babysitter/lifecycle.py",
+    "supervision/restarts.py",
+    "readiness.py",
+}  # fmt: skip
+
+
+def modules() -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """The dotted names that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part(module: str) -> str:
+    """The part of svc that a file (or a dotted name without `svc.`) belongs to."""
+    return module.removesuffix(".py").replace("/", ".").split(".")[0]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_arrow_is_forbidden(module):
+    own = part(module)
+    allowed = LEAVES if own in LEAVES else ALLOWED.get(own)
+    if allowed is None:
+        return  # what an operator types may know every part
+    used = {part(name.removeprefix("svc.")) for name in imports(module) if name.startswith("svc.")}
+    assert used - {own} <= allowed, f"{module} must not import {sorted(used - {own} - allowed)}"
+
+
+def test_leaves_import_no_program():
+    for module in modules():
+        if part(module) in LEAVES:
+            used = {part(name.removeprefix("svc.")) for name in imports(module) if name.startswith("svc.")}
+            assert not used & {*PROGRAMS, "spec", "supervision", "cli"}, module
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_a_pure_file_imports_nothing_that_acts(module):
+    assert not {name.split(".")[0] for name in imports(module)} & ACTING, module
+
+
+def test_the_registry_router_and_babysitter_do_not_know_each_other():
+    for module in modules():
+        if part(module) in PROGRAMS:
+            used = {part(name.removeprefix("svc.")) for name in imports(module) if name.startswith("svc.")}
+            assert not used & (set(PROGRAMS) - {part(module)}), module
