@@ -1,0 +1,97 @@
+"""The babysitter under a real supervisord: what it tells of each thing that may happen to the instance."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import requests
+
+from svc.supervision.launch import taken
+from tests.integration.babysitter.conftest import Babysat, members
+from tests.waiting import until
+
+SLOW_TO_STOP = Path(__file__).with_name("slow_to_stop.py")
+MOCK = 'type = "mock"\nmodels = ["a"]\n'
+
+
+def test_a_crash_and_its_restart(site, registry, port):
+    it, told = site(MOCK, restart_delay=2), Babysat(port)
+    registry.await_status("q-server", "running")
+    pid = told.get("/info").json()["infinilm_server_pid"]
+    assert pid == it.control.process("q:server").pid
+    os.kill(pid, signal.SIGKILL)
+    registry.await_status("q-server", "starting")
+    assert told.health() == 503
+    registry.await_status("q-server", "running")
+    until(lambda: told.health() == 200, what="health is back")
+    info = told.get("/info").json()
+    assert (info["restart_count"], info["max_restarts"], info["state"]) == (1, 5, "running")
+    assert info["infinilm_server_pid"] not in (pid, None)
+
+
+def test_a_stop_by_hand_drains_stops_and_a_start_brings_it_back(site, registry, port):
+    it = site(f'type = "command"\ncommand = "{sys.executable}"\nargs = ["{SLOW_TO_STOP}", "{port}"]')
+    registry.await_status("q-server", "running")
+    it.control.stop("q:server", wait=False)
+    registry.await_status("q-server", "draining")
+    registry.await_status("q-server", "stopped")
+    assert Babysat(port).health() == 503
+    assert registry.status("q") == "running"
+    it.control.start("q:server")
+    registry.await_status("q-server", "running")
+
+
+def test_an_instance_that_keeps_dying_is_told_as_failed_and_a_start_by_hand_begins_anew(site, registry, port):
+    it = site(MOCK + 'args = ["--exit-after", "2"]', max_restarts=1, restart_delay=0)
+    registry.await_status("q-server", "failed", timeout=30)
+    info = Babysat(port).get("/info").json()
+    assert (info["state"], info["restart_count"]) == ("failed", 1)
+    it.control.start("q:server")
+    registry.await_status("q-server", "running")
+
+
+def test_a_command_that_does_not_exist_ends_as_failed(site, registry):
+    site('type = "command"\ncommand = "no-such-command-anywhere"', max_restarts=1, restart_delay=0)
+    registry.await_status("q-server", "failed")
+
+
+def test_a_shutdown_in_the_middle_of_a_restart_is_not_told_as_failed(site, registry):
+    it = site(MOCK, restart_delay=60)
+    registry.await_status("q-server", "running")
+    os.kill(it.control.process("q:server").pid, signal.SIGKILL)
+    registry.await_status("q-server", "starting")
+    assert it.control.process("q:server").state == "BACKOFF"
+    assert it.running.end() == 0
+    assert registry.status("q-server") is None
+    assert registry.status("q") is None
+    assert "failed" not in it.log("babysitter_q")
+
+
+def test_stopping_the_group_takes_both_registrations_away(site, registry):
+    it = site(MOCK)
+    registry.await_status("q-server", "running")
+    it.control.stop("q:*")
+    assert registry.status("q-server") is None
+    assert registry.status("q") is None
+
+
+def test_restarting_the_babysitter_alone_leaves_the_instance_running(site, registry, port):
+    it = site(MOCK)
+    registry.await_status("q-server", "running")
+    pid = it.control.process("q:server").pid
+    it.control.restart("q:babysitter")
+    registry.await_status("q-server", "running")
+    assert it.control.process("q:server").pid == pid
+    assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).ok
+
+
+def test_kill_9_of_supervisord_ends_the_instance_with_its_children_and_both_registrations(site, registry, port):
+    it = site(MOCK + 'args = ["--child"]')
+    registry.await_status("q-server", "running")
+    it.running.process.kill()
+    it.running.process.wait(10)
+    until(lambda: not members(it.running.process.pid), what="nothing is left")
+    until(lambda: not taken(port), what="the port is free")
+    registry.await_status("q-server", None)
+    registry.await_status("q", None)
