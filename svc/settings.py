@@ -4,6 +4,7 @@ A flag wins over the environment, the environment over `config/svc.toml`, that o
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -179,9 +180,9 @@ def _value(field: Any, raw: Any) -> Any:
             raise ValueError(f"must be a number, not {raw!r}")
         try:
             value = kind(raw)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {raw!r}") from None
-        if value != value or (kind is int and isinstance(raw, float) and raw != value):
+        if (kind is float and not math.isfinite(value)) or (kind is int and isinstance(raw, float) and raw != value):
             raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {raw!r}")
         if meta["least"] is not None and value < meta["least"]:
             raise ValueError(f"must be at least {meta['least']}, not {raw!r}")

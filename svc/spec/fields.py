@@ -6,7 +6,6 @@ A reader takes what TOML held and returns the value, or raises ValueError with
 
 import dataclasses
 import json
-import math
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -118,7 +117,7 @@ def whole(least: int, most: int) -> Reader:
         if type(value) is not int:
             raise ValueError(f"must be a whole number, not {shown(value)}; write it without quotes or a point")
         if not least <= value <= most:
-            raise ValueError(f"must be between {least} and {most}, not {value}; change it")
+            raise ValueError(f"must be between {least} and {most}, not {shown(value)}; change it")
         return value
 
     return read
@@ -126,10 +125,10 @@ def whole(least: int, most: int) -> Reader:
 
 def number(least: float, most: float) -> Reader:
     def read(value: Any) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value):
+        if type(value) not in (int, float) or value != value:
             raise ValueError(f"must be a number, not {shown(value)}; write seconds, without quotes")
         if not least <= value <= most:
-            raise ValueError(f"must be between {least:g} and {most:g}, not {value:g}; change it")
+            raise ValueError(f"must be between {least:g} and {most:g}, not {shown(value)}; change it")
         return value
 
     return read

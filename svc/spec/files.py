@@ -152,7 +152,7 @@ def difference(wanted: Mapping[Path, str], unwanted: list[Path]) -> Change:
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise CommandError(f"{path}: cannot read it: {error.strerror}; it is in the way of a generated file") from None
@@ -180,8 +180,10 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """The new names, too, survive a power cut; where the file system cannot, the files stand all the same."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

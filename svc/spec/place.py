@@ -36,6 +36,12 @@ class Place:
         name = self.named(path, start)
         return ini.bare(name) if os.path.isabs(name) else HERE + ini.bare(name)
 
+    def work_dir(self, told: str) -> str:
+        """A program's own directory, as its file has it: a relative one is relative to the site."""
+        if os.path.isabs(told):
+            return ini.bare(told)
+        return f"{self.bare(self.site)}/{ini.bare(told)}" if told else self.bare(self.site)
+
     def word(self, path: Path) -> str:
         """A path as a word of a command."""
         name = self.named(path)

@@ -50,9 +50,10 @@ def _text(template: str, **values: Any) -> str:
 
 
 def _supervisord(place: Place) -> str:
-    beside = place.conf_d.parent
-    logs, var = (place.bare(place.state / name, beside) for name in ("logs", "var"))
-    return _text("supervisord.conf.j2", source=SETTINGS, logs=logs, var=var)
+    logs, var = place.state / "logs", place.state / "var"
+    files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
+    named = {key: place.bare(path, place.conf_d.parent) for key, path in files.items()}
+    return _text("supervisord.conf.j2", source=SETTINGS, **named)
 
 
 def _registry(settings: Settings, place: Place) -> str:
@@ -87,11 +88,10 @@ def _instance(spec: Spec, place: Place) -> str:
     plain, spilt = ini.environment({**limits, **spec.env})
     shim = ["svc", "launch", "--port", str(spec.port), *(word for pair in spilt for word in ("--env", pair)), "--"]
     server = _program(place, ini.words([*shim, *spec.argv]), {}, f"server_{spec.name}", STOP_WAIT)
-    server |= {"environment": plain, "directory": place.bare(place.site / spec.work_dir)}
+    server |= {"environment": plain, "directory": place.work_dir(spec.work_dir)}
     told = _program(place, _sidecar(spec, place), OURS, f"babysitter_{spec.name}", BABYSITTER_STOP_WAIT)
-    return _text(
-        "instance.conf.j2", source=place.named(spec.source), name=spec.name, server=server, babysitter=told
-    )  # fmt: skip
+    source = place.named(spec.source)
+    return _text("instance.conf.j2", source=source, name=spec.name, server=server, babysitter=told)
 
 
 def _sidecar(spec: Spec, place: Place) -> str:

@@ -1,0 +1,57 @@
+"""Two programs on one port, two of one name: told of the later file."""
+
+import pytest
+
+from svc import settings
+from svc.spec.collisions import Claim, between
+
+
+def told(*claims, **environ):
+    return between(
+        [Claim(f"{chr(97 + n)}.toml", *claim) for n, claim in enumerate(claims)], settings.load(environ=environ)
+    )
+
+
+def test_neighbours_that_do_not_touch():
+    assert told(("x", 8100), ("y", 8102), ("z", 8104)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "line"),
+    [
+        (8100, 8100, "b.toml: port: 8100 is also the instance's of a.toml; choose another port"),
+        (8100, 8101, "b.toml: port: 8101 is also the babysitter's of a.toml (its port + 1); choose another port"),
+        (8100, 8099, "b.toml: port: 8100, needed for the babysitter, is also the instance's of a.toml"),
+    ],
+)  # fmt: skip
+def test_ports_of_two_files(first, second, line):
+    assert any(problem.startswith(line) for problem in told(("x", first), ("y", second)))
+
+
+@pytest.mark.parametrize("port", [17999, 18000, 7999, 8000])
+def test_ports_of_registry_and_router(port):
+    (line,) = told(("x", port))
+    assert f"is also the {'registry' if port > 10000 else 'router'}'s; choose another port" in line
+
+
+def test_registry_and_router_elsewhere_take_no_port_here():
+    assert told(("x", 8000), ("y", 18000), LAUNCH_COMPONENTS="babysitter") == []
+
+
+def test_registry_and_router_on_one_port():
+    assert told(ROUTER_PORT="18000") == ["router: port: 18000 is also the registry's; choose another"]
+
+
+def test_names():
+    (line,) = told(("x", 8100), ("x", 8110))
+    assert line == "b.toml: name: 'x' collides with a.toml; choose another"
+
+
+@pytest.mark.parametrize("names", [("x", "x-server"), ("x-server", "x")])
+def test_a_name_beside_the_same_with_server(names):
+    (line,) = told((names[0], 8100), (names[1], 8110))
+    assert line == f"b.toml: name: {names[1]!r} collides with a.toml, as 'x-server' in the registry; choose another"
+
+
+def test_files_with_other_faults_collide_too():
+    assert told((None, 8100), ("y", 8100), (None, None))[0].startswith("b.toml: port: 8100 is also")

@@ -1,0 +1,197 @@
+"""A site's files from its TOML files: what appears, what is refreshed, what goes, what is left alone."""
+
+from pathlib import Path
+
+import pytest
+
+from svc import settings
+from svc.errors import ConfigError
+from svc.site import Site
+from svc.spec.generate import earlier_sources, plan_site, render_to, rendered
+from svc.spec.load import load
+from svc.spec.place import Place
+
+EXAMPLE = Path(__file__).parents[3]
+BASE = {"registry.conf", "router.conf"}
+
+
+def toml(name, port):
+    return f'name = "{name}"\nport = {port}\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config" / "more").mkdir(parents=True)
+    (tmp_path / "config" / "a.toml").write_text(toml("a", 8100))
+    (tmp_path / "config" / "b.toml").write_text(toml("b", 8110))
+    (tmp_path / "config" / "more" / "c.toml").write_text(toml("c", 8120))
+    return Site(Path())
+
+
+def plan(site, *tomls, flags=None, **how):
+    told = settings.load(flags=flags)
+    return plan_site(site, told, site.tomls(tomls), partial=bool(tomls), **how)
+
+
+def names(paths):
+    return {path.name for path in paths}
+
+
+def there(site):
+    return names(site.conf_d.iterdir())
+
+
+def wrong(site, *tomls, **how):
+    with pytest.raises(ConfigError) as caught:
+        plan(site, *tomls, **how)
+    return caught.value.problems
+
+
+def test_the_example_site_is_what_its_tomls_say(monkeypatch):
+    monkeypatch.chdir(EXAMPLE)
+    site = Site(Path())
+    change = plan_site(site, settings.load(site.svc_toml), site.tomls())
+    assert not change.stale, change.diff()
+    assert len(rendered(site, settings.load(), site.tomls())) == 6
+
+
+def test_a_fresh_site(site):
+    change = plan(site)
+    assert not site.conf_d.exists()
+    change.write()
+    assert there(site) == BASE | {"a.conf", "b.conf"}
+    assert site.supervisord_conf.exists()
+    assert site.conf_d.joinpath("a.conf").read_text().startswith('; made by "svc render" from ../config/a.toml\n')
+    assert not plan(site).stale
+
+
+def test_a_changed_file_is_stale_and_the_diff_says_how(site):
+    plan(site).write()
+    (site.config / "a.toml").write_text(toml("a", 8130))
+    change = plan(site)
+    assert (names(change.changed), change.added, change.removed) == ({"a.conf"}, [], [])
+    assert "--port 8130" in change.diff()
+
+
+def test_what_comes_from_a_toml_that_is_gone_goes(site):
+    plan(site).write()
+    (site.config / "a.toml").unlink()
+    plan(site).write()
+    assert there(site) == BASE | {"b.conf"}
+
+
+def test_an_instance_with_a_new_name_leaves_none_of_the_old(site):
+    plan(site).write()
+    (site.config / "a.toml").write_text(toml("z", 8100))
+    plan(site, "config/a.toml").write()
+    assert there(site) == BASE | {"z.conf", "b.conf"}
+
+
+def test_files_of_others_are_left_alone(site):
+    site.conf_d.mkdir()
+    (site.conf_d / "mine.conf").write_text("[program:mine]\ncommand=x\n")
+    (site.conf_d / "notes.txt").write_text("notes")
+    plan(site).write()
+    (site.config / "a.toml").unlink()
+    plan(site).write()
+    assert there(site) == BASE | {"b.conf", "mine.conf", "notes.txt"}
+
+
+def test_a_file_of_others_in_the_way_is_an_error_and_nothing_is_written(site):
+    site.conf_d.mkdir()
+    (site.conf_d / "a.conf").write_text("[program:mine]\ncommand=x\n")
+    assert wrong(site)[0].startswith("conf.d/a.conf: not made by svc render")
+    assert there(site) == {"a.conf"}
+
+
+def test_arguments_add_and_remove_nothing(site):
+    plan(site).write()
+    (site.config / "b.toml").unlink()
+    plan(site, "config/more/c.toml").write()
+    assert there(site) == BASE | {"a.conf", "b.conf", "c.conf"}
+
+
+def test_what_arguments_added_stays_and_is_refreshed(site):
+    plan(site, "config/more/c.toml").write()
+    assert there(site) == BASE | {"c.conf"}
+    assert earlier_sources(site) == [Path("config/more/c.toml")]
+    plan(site).write()
+    assert there(site) == BASE | {"a.conf", "b.conf", "c.conf"}
+    (site.config / "more" / "c.toml").write_text(toml("c", 8140))
+    assert names(plan(site).changed) == {"c.conf"}
+
+
+def test_arguments_collide_with_what_is_there(site):
+    plan(site).write()
+    (site.config / "more" / "c.toml").write_text(toml("c", 8101))
+    (problem,) = wrong(site, "config/more/c.toml")
+    assert problem.startswith("config/more/c.toml: port: 8101 is also the babysitter's of config/a.toml")
+
+
+def test_an_error_in_another_file_does_not_stop_an_argument(site):
+    plan(site).write()
+    (site.config / "a.toml").write_text("broken")
+    assert plan(site, "config/more/c.toml").added
+    assert wrong(site)[0].startswith("config/a.toml: not TOML")
+
+
+def test_a_component_that_runs_elsewhere_goes(site):
+    plan(site).write()
+    plan(site, flags={"launch": {"components": "router"}}).write()
+    assert there(site) == {"router.conf"}
+
+
+def test_one_wrong_file_and_nothing_is_written(site):
+    (site.config / "b.toml").write_text("port = 1\n")
+    assert wrong(site) == ("config/b.toml: backend: missing; give [backend] a type, one of command, vllm, mock, "
+                           "infinilm, infinilm-rust",)  # fmt: skip
+    assert not site.conf_d.exists()
+
+
+def test_the_set_in_var_is_exactly_what_is_asked(site):
+    site.make_dirs()
+    for tomls in (["config/a.toml", "config/b.toml"], ["config/b.toml"]):
+        told = settings.load(environ={"ROUTER_PORT": "8009"})
+        plan_site(site, told, site.tomls(tuple(tomls)), site.own_conf_d, exact=True).write()
+    assert names(site.own_conf_d.iterdir()) == BASE | {"b.conf"}
+    assert "config-file '%(here)s/../../config/b.toml'" in (site.own_conf_d / "b.conf").read_text()
+    assert site.own_supervisord_conf.exists()
+    assert not site.conf_d.exists()
+
+
+def test_another_directory_gets_the_programs_only(site, tmp_path_factory):
+    out = tmp_path_factory.mktemp("staging") / "conf.d"
+    plan(site, out=out).write()
+    assert names(out.iterdir()) == BASE | {"a.conf", "b.conf"}
+    assert not out.with_name("supervisord.conf").exists()
+    assert "from ../config/a.toml" in (out / "a.conf").read_text(), "as it will stand in a site"
+    assert not plan(site, out=out).stale
+    (site.config / "a.toml").unlink()
+    assert names(plan(site, out=out).removed) == {"a.conf"}
+
+
+def test_a_moved_site_renders_the_same_bytes(site, tmp_path, tmp_path_factory, monkeypatch):
+    told = settings.load()
+    here = rendered(site, told, site.tomls())
+    moved = tmp_path_factory.mktemp("moved") / "a b"
+    tmp_path.rename(moved)
+    monkeypatch.chdir(moved)
+    assert rendered(site, told, site.tomls()) == here
+    assert rendered(Site(moved), told, Site(moved).tomls()) == here
+
+
+@pytest.mark.parametrize("name", ["100%", "it's", "a*", "[x]"])
+def test_a_directory_that_supervisord_cannot_work_in(site, tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match="supervisord cannot work under a path with .* move the site"):
+        plan_site(Site(tmp_path / name), settings.load(), [])
+
+
+def test_a_private_set(site, tmp_path_factory):
+    state = tmp_path_factory.mktemp("state")
+    told = settings.load(flags={"launch": {"components": "babysitter"}})
+    place = Place(Path.cwd(), state / "conf.d", state, console=True)
+    render_to(place, load([Path("config/a.toml")], told), told)
+    assert {path.name for path in state.rglob("*.conf")} == {"supervisord.conf", "a.conf"}
+    assert f"--config-file {site.config.absolute()}/a.toml" in (state / "conf.d" / "a.conf").read_text()

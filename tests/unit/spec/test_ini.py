@@ -1,0 +1,110 @@
+"""Nasty values come back out of supervisord's own parser as they went in."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from svc import settings as site_settings
+from svc.spec import ini
+from svc.spec.model import Command, Spec
+from svc.spec.place import Place
+from svc.spec.render import render
+from tests.unit.spec import supervisord
+
+NASTY = [
+    "", " ", "plain", "two words", " edges ", "tab\tin", "\ttab edge\t", "it's", 'say "hi"', "'", '"', "''", '"" \'\'',
+    "'quoted'", '"quoted"', "a'b\"c\\d", "back\\slash", "\\", "trailing\\", "\\n", "$HOME `id` $(id)", "~", "*?[a]",
+    ";", "#", "; comment", "# comment", "a ; b", "a # b", "a;b", "x\t;y", "'; #'", "\u2003; wide blank",
+    "%", "%%", "100% sure", "%s", "%d", "%(here)s", "%%(here)s", "%(ENV_HOME)s", "%(program_name)s", "50%(x", "%(",
+    "a\nb", "\n", "\n\n", "a\n\nb\n", " a\n  b \n", "a\n[program:x]\ncommand=evil", "a\n;b\n#c", "x\n%(here)s",
+    "\nlead", "a=b", "a,b=c", "k: v", "[section]", "{json: \"yes\"}", '{"a": ["b", \'c\']}', "--", "-x", "--env", "=",
+    "ünïcödé 模型 🦙", "\u00a0nbsp\u00a0", "\u2028line\u2029", "\x85nel\x85", "\x1cfs\x1f", "\x0b\x0c",
+    "\x1b[31m", "\x7f", "e\u0301",
+    "http://u:p@h:1/?a=b&c=%20#f", "x" * 5000,
+]  # fmt: skip
+AWKWARD = {"PATH": "/only/here", "PYTHONHOME": "/nowhere", "PYTHONPATH": "a b", "LD_PRELOAD": "x.so", "A.B-C": "1"}
+
+
+def spec(args=(), env=(), work_dir="", command=("prog",)):
+    backend = Command(command=tuple(command), args=tuple(args), env=dict(env), work_dir=work_dir)
+    return Spec(
+        name="x", host="localhost", port=8100, registry_urls=("http://localhost:18000",), router_url="", token_file="",
+        max_restarts=10, restart_delay=2, heartbeat_interval=30, backend=backend, metadata={}, source=Path("x.toml"),
+    )  # fmt: skip
+
+
+def server(root, spec):
+    told = site_settings.load()
+    placed = dataclasses.replace(spec, source=root / "config" / spec.source)
+    return supervisord.programs(root, render([placed], told, Place.of(root)))["x:server"]
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_the_child_gets_an_odd_value_exactly(tmp_path, value):
+    root = tmp_path / "a site ;with #odd 模 name"
+    program = server(root, spec(args=[value, "last"], env={"ODD": value, "NEXT": "1"}, work_dir=f"w{value}w"))
+    assert supervisord.child(program) == (["prog", value, "last"], {"ODD": value, "NEXT": "1"})
+    assert program.directory == f"{root}/conf.d/../w{value}w"
+
+
+@pytest.mark.parametrize("value", [v for v in NASTY if v])
+def test_an_absolute_work_dir_is_taken_exactly(tmp_path, value):
+    assert server(tmp_path, spec(work_dir=f"/{value}")).directory == f"/{value}"
+
+
+def test_all_odd_values_at_once(tmp_path):
+    env = {f"V{n}": value for n, value in enumerate(NASTY)} | AWKWARD
+    assert supervisord.child(server(tmp_path, spec(args=NASTY, env=env))) == (["prog", *NASTY], env)
+
+
+def test_variables_that_the_shim_itself_would_obey_pass_it_by(tmp_path):
+    program = server(tmp_path, spec(env=AWKWARD))
+    assert sorted(program.environment) == ["A.B-C", "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY"]
+
+
+def test_plain_variables_stay_out_of_argv(tmp_path):
+    assert "s3cret" not in server(tmp_path, spec(env={"API_KEY": "s3cret"})).command
+
+
+words = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(words, max_size=4), words)
+def test_any_text_comes_back(tmp_path, args, value):
+    program = server(tmp_path, spec(args=args, env={"V": value, "W": value}))
+    assert supervisord.child(program) == (["prog", *args], {"V": value, "W": value})
+
+
+def test_a_real_child_behind_the_real_shim_sees_the_same(tmp_path):
+    """What supervisord would exec, executed."""
+    values = [value for value in NASTY if value]
+    env = {f"V{n}": value for n, value in enumerate(NASTY)}
+    code = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]))"
+    odd = tmp_path / 'it\'s a "dir" ; #100% ü\n.'
+    odd.mkdir()
+    program = server(tmp_path, spec(values, env, str(odd), command=(sys.executable, "-c", code)))
+    shim = [sys.executable, "-m", "svc.supervision.launch", *supervisord.words(program)[2:]]
+    at = shim.index("--port")
+    done = subprocess.run(
+        shim[:at] + shim[at + 2 :], env=os.environ | program.environment, cwd=program.directory,
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    argv, seen, cwd = json.loads(done.stdout)
+    assert argv == values
+    assert env.items() <= seen.items()
+    assert cwd == str(odd)
+
+
+@pytest.mark.parametrize(("char", "word"), [("\0", "NUL"), ("\r", "carriage return")])
+def test_what_cannot_be_carried_is_refused_with_a_reason(char, word):
+    assert word in ini.unfit(f"a{char}b")
+    with pytest.raises(ValueError, match=word):
+        ini.escape(f"a{char}b")

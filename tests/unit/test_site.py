@@ -1,0 +1,61 @@
+"""Where a site's files lie, and which TOML files it has."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from svc.errors import CommandError
+from svc.site import Site
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config" / "models").mkdir(parents=True)
+    for name in ("b.toml", "a.toml", "svc.toml", "models/m.toml", "notes.txt"):
+        (tmp_path / "config" / name).touch()
+    return Site(Path())
+
+
+def test_every_toml_of_config_but_the_settings(site):
+    assert [p.name for p in site.tomls()] == ["a.toml", "b.toml"]
+
+
+def test_given_files_come_before_those_of_the_variable(site):
+    assert [p.name for p in site.tomls(("config/b.toml",), "a.toml")] == ["b.toml"]
+    assert [p.name for p in site.tomls((), "b.toml  models/m.toml")] == ["b.toml", "m.toml"]
+
+
+def test_a_relative_path_is_looked_up_from_here_and_then_from_config(site):
+    Path("a.toml").touch()
+    assert site.tomls(("a.toml", "b.toml")) == [Path("a.toml"), Path("config/b.toml")]
+
+
+def test_a_missing_file_is_named(site):
+    with pytest.raises(CommandError, match="c.toml: no such file"):
+        site.tomls(("c.toml",))
+
+
+def test_the_directories_are_made(site):
+    site.make_dirs()
+    assert site.logs.is_dir()
+    assert list(site.var.iterdir()) == []
+
+
+def test_a_directory_that_cannot_be_made_is_named(site):
+    site.logs.write_text("in the way")
+    with pytest.raises(CommandError, match="logs: cannot write here"):
+        site.make_dirs()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_directory_is_named(site):
+    site.var.mkdir(mode=0o500)
+    with pytest.raises(CommandError, match="var: cannot write here"):
+        site.make_dirs()
+
+
+def test_a_socket_path_that_bind_would_refuse(tmp_path):
+    with pytest.raises(CommandError, match="100 bytes; move the site"):
+        Site(tmp_path / ("d" * 100)).make_dirs()
