@@ -1,6 +1,7 @@
 """A site's TOML files into the change that brings its supervisord files up to date."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -104,7 +105,11 @@ def _loads(path: Path, settings: Settings) -> bool:
 
 
 def _placed(specs: Iterable[Spec]) -> list[Spec]:
-    return [dataclasses.replace(spec, source=absolute(spec.source)) for spec in specs]
+    placed = [dataclasses.replace(spec, source=absolute(spec.source)) for spec in specs]
+    wrong = [spec.source for spec in placed if re.search(r"[\0\r\n]", str(spec.source))]
+    if wrong:
+        raise ConfigError(*(f"{str(path)!r}: a line break in a file's name; rename it" for path in wrong))
+    return placed
 
 
 def _fit(site: Path) -> None:

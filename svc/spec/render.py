@@ -9,7 +9,7 @@ import jinja2
 
 from svc.errors import ConfigError
 from svc.settings import Settings
-from svc.spec import ini
+from svc.spec import fields, ini
 from svc.spec.model import Spec, is_loopback
 from svc.spec.place import Place
 
@@ -57,9 +57,9 @@ def _supervisord(place: Place) -> str:
 
 
 def _registry(settings: Settings, place: Place) -> str:
-    flags = _flags(settings.registry, store="")
-    store = settings.registry.store
-    flags += " --store " + (ini.words([store]) if store else _own_store(place))
+    flags = _flags(settings.registry)
+    if not settings.registry.store:
+        flags += f" --store {_own_store(place)}"
     port = settings.registry.port
     program = _program(place, f"svc launch --own --port {port} -- svc registry {flags}", OURS, f"registry_{port}")
     return _text("registry.conf.j2", source=SETTINGS, program=program)
@@ -74,8 +74,8 @@ def _own_store(place: Place) -> str:
 def _router(settings: Settings, place: Place) -> str:
     router = settings.router
     host = "127.0.0.1" if is_loopback(router.host) and not router.host.startswith("127.") else router.host
-    if ":" in host:
-        raise ConfigError(f"router: host: {host!r}: supervisord listens on IPv4 only; give an IPv4 address or a name")
+    if not fields.HOST.fullmatch(host):  # supervisord listens on IPv4 only
+        raise ConfigError(f"router: host: {host!r} is nothing to listen on; give an IPv4 address or a name")
     flags = _flags(router, registry_url=settings.router_registry_url())
     command = f"svc launch --own -- svc router --fd 0 {flags}"
     stop_wait = round(router.graceful_timeout) + 5
@@ -126,6 +126,8 @@ def _flags(section: Any, **instead: str) -> str:
     for field in dataclasses.fields(section):
         value = instead.get(field.name, getattr(section, field.name))
         flag = "--" + field.name.replace("_", "-")
+        if reason := ini.unfit(str(value)):
+            raise ConfigError(f"{flag}: {reason}")
         if value is True:
             words.append(flag)
         elif value is not False and value != "":

@@ -7,6 +7,7 @@ import pytest
 from svc import settings
 from svc.errors import ConfigError
 from svc.site import Site
+from svc.spec import generate
 from svc.spec.generate import earlier_sources, plan_site, render_to, rendered
 from svc.spec.load import load
 from svc.spec.place import Place
@@ -147,6 +148,16 @@ def test_one_wrong_file_and_nothing_is_written(site):
     assert wrong(site) == ("config/b.toml: backend: missing; give [backend] a type, one of command, vllm, mock, "
                            "infinilm, infinilm-rust",)  # fmt: skip
     assert not site.conf_d.exists()
+
+
+def test_what_supervisord_would_refuse_is_never_written(site, monkeypatch):
+    monkeypatch.setattr(generate, "render", lambda *_: {"supervisord.conf": "[supervisord]\nminfds=many\n"})
+    assert wrong(site)[0].startswith("supervisord would refuse what was to be written: ")
+
+
+def test_a_file_whose_name_would_break_the_first_line(site):
+    (site.config / "x\ny.toml").write_text(toml("x", 8130))
+    assert "rename it" in wrong(site)[0]
 
 
 def test_the_set_in_var_is_exactly_what_is_asked(site):

@@ -79,9 +79,15 @@ def test_the_routers_socket(tmp_path, host, address):
     assert f"socket=tcp://{address}:8000\n" in texts(tmp_path, ROUTER_HOST=host)["conf.d/router.conf"]
 
 
-def test_the_routers_socket_is_ipv4(tmp_path):
-    with pytest.raises(ConfigError, match="router: host: 'fe80::1'"):
-        texts(tmp_path, ROUTER_HOST="fe80::1")
+@pytest.mark.parametrize("host", ["fe80::1", "a b", "x\n[program:x]", "%d"])
+def test_the_routers_socket_is_ipv4_or_a_name(tmp_path, host):
+    with pytest.raises(ConfigError, match="router: host: .* is nothing to listen on"):
+        texts(tmp_path, ROUTER_HOST=host)
+
+
+def test_a_setting_that_cannot_be_carried_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--token-file: has a carriage return"):
+        texts(tmp_path, REGISTRY_TOKEN_FILE="a\rb")
 
 
 def test_only_what_runs_here(tmp_path):
