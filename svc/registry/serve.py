@@ -143,6 +143,9 @@ class Server(BaseApplication):
         die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: Any) -> None:
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # Ctrl-C reaches the master too, which ends us; twice is a traceback
         for loop in self.loops:
             loop.start()
 

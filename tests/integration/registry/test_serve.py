@@ -33,7 +33,8 @@ class Registry:
     def start(self) -> "Registry":
         with self.log.open("ab") as log:
             command = [*SVC, "registry", "--port", str(self.port), *self.flags]
-            self.process = subprocess.Popen(command, cwd=self.place, stderr=log, start_new_session=True)
+            environ = {**os.environ, "HOME": str(self.place), "XDG_RUNTIME_DIR": str(self.place)}
+            self.process = subprocess.Popen(command, cwd=self.place, stderr=log, env=environ, start_new_session=True)
         until(self.answers, what=f"the registry answers: {self.log.read_text()}")
         return self
 
@@ -85,6 +86,13 @@ def test_a_signal_ends_it_cleanly_with_its_worker(start, sig):
     log = registry.log.read_text()
     assert "Traceback" not in log
     assert "Warning" not in log, "gevent patched too late, say"
+
+
+def test_it_leaves_nothing_about_but_its_log_and_its_store(start, tmp_path):
+    registry = start()
+    registry.process.send_signal(signal.SIGHUP)  # gunicorn's control socket comes late
+    until(lambda: registry.log.read_text().count("Booting worker") == 2)
+    assert {p.name for p in tmp_path.iterdir()} == {"registry.log", "var"}
 
 
 def test_what_was_acknowledged_survives_kill_9(start):

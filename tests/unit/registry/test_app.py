@@ -13,11 +13,13 @@ class World:
     def __init__(self):
         self.now = NOW
         self.down = set()
+        self.slow = 0
 
     def clock(self):
         return self.now
 
     def probe(self, url):
+        self.now += self.slow
         return url not in self.down
 
 
@@ -147,6 +149,12 @@ def test_its_health_is_asked_now(client, world):
     world.down.add("http://10.0.0.7:8101/health")
     told_ill = client.get("/services/qwen/health").get_json()
     assert (told_ill["health_status"], told_ill["is_healthy"], told_ill["last_heartbeat"]) == ("unhealthy", False, NOW)
+
+
+def test_a_slow_check_is_judged_when_it_is_done(client, world):
+    client.post("/services", json=told(lease_seconds=30))
+    world.slow = 31
+    assert not client.get("/services/qwen/health").get_json()["is_healthy"]
 
 
 def test_health_and_stats_count(client, world):

@@ -89,6 +89,19 @@ def test_the_revision_rises_only_with_a_change_of_the_verdict_and_the_lease_not_
     assert (store.get("qwen").health_status, store.get("qwen").last_heartbeat) == ("unhealthy", NOW)
 
 
+def test_a_new_registration_starts_the_count_again(store, net, checks):
+    net.down.add("http://10.0.0.7:8100/health")
+    put(store, service(health_status="healthy"))
+    checks.round()
+    checks.round()
+    put(store, service(health_status="unknown"))
+    checks.round()
+    assert store.get("qwen").health_status == "unknown"
+    checks.round()
+    checks.round()
+    assert store.get("qwen").health_status == "unhealthy"
+
+
 def test_a_verdict_on_what_has_meanwhile_become_another_is_dropped(store, net, checks):
     put(store, service())
 

@@ -16,3 +16,28 @@ def test_the_long_silent_go_and_the_rest_stays(tmp_path):
     assert [s.name for s in store.snapshot()[1]] == ["live"]
     assert len(gone) == 1
     store.close()
+
+
+class HeardOf:
+    """A store where every service is heard of between the looking and the removing."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def snapshot(self):
+        before = self.store.snapshot()
+        self.store.heartbeat("late", NOW + 10_000, None)
+        return before
+
+    def remove(self, name, when):
+        return self.store.remove(name, when)
+
+
+def test_what_is_heard_of_at_the_last_moment_stays(tmp_path):
+    store = SqliteStore(tmp_path / "registry.db")
+    store.change("late", lambda old: service("late"))
+    cleanup = Cleanup(HeardOf(store), 300, lambda: NOW + 10_000, lambda: None)
+    cleanup.since = NOW
+    cleanup.round()
+    assert store.get("late")
+    store.close()
