@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from svc.errors import BadRequest, NotFound, SvcError, Unauthorized, Unavailable
+from svc.fetch import fetch
 
 log = logging.getLogger(__name__)
 KINDS = {401: Unauthorized, 403: Unauthorized, 404: NotFound}
@@ -59,9 +60,7 @@ class RegistryClient:
         reason = "no registry is configured"
         for url in list(self.urls):
             try:
-                answer = requests.request(
-                    method, url + path, json=json, headers=self._headers(), timeout=self.timeout, allow_redirects=False
-                )
+                answer = fetch(method, url + path, self.timeout, json=json, headers=self._headers())
             except requests.RequestException as error:
                 reason = f"{url}: {_short(error)}"
                 continue

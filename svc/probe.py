@@ -5,11 +5,13 @@ from typing import Any
 
 import requests
 
+from svc.fetch import fetch
+
 
 def healthy(url: str, timeout: float) -> bool:
     """Whether a GET answers 200 within `timeout` seconds."""
     try:
-        return requests.get(url, timeout=timeout, allow_redirects=False).status_code == 200
+        return fetch("GET", url, timeout).status_code == 200
     except requests.RequestException:
         return False
 
@@ -19,7 +21,7 @@ def models(urls: Sequence[str], timeout: float) -> list[dict[str, Any]]:
     for url in urls:
         for path in ("/v1/models", "/models"):
             try:
-                answer = requests.get(url.rstrip("/") + path, timeout=timeout, allow_redirects=False)
+                answer = fetch("GET", url.rstrip("/") + path, timeout)
                 data = answer.json().get("data") if answer.ok else None
             except (requests.ConnectionError, requests.Timeout):
                 break  # the other path would do no better
