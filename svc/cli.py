@@ -3,8 +3,11 @@
 Imports of what a command does stand inside it, so that each starts with no more than it needs.
 """
 
+import dataclasses
+import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +107,43 @@ def down(only: str | None, port: int | None) -> None:
 
 
 @svc.command()
+@click.option("--json", "as_json", is_flag=True, help="for programs: see below")
+def status(as_json: bool) -> None:
+    """Show every program: state, pid, time up, restarts (of how many allowed), health, models, address.
+
+    Health is what the registry says of it, and for an instance also whether the router uses it.
+    Exits with 0 when all is well, with 1 when anything is not.
+
+    \b
+    --json prints one object:
+      ok           true when all is well
+      supervisord  its pid, null when it does not run
+      programs     a list of objects:
+        name          as supervisorctl writes it: registry, router, NAME:server, NAME:babysitter
+        state         supervisord's: RUNNING BACKOFF FATAL ...; "-" when it does not have it
+        pid, uptime   null when it does not run; uptime in seconds
+        restarts      how often it was started again by itself; max_restarts: how often it may be
+        health        healthy, or what is not: starting, failed, unhealthy, unrouted, drained ...
+        models        of a server: those it serves
+        address       host:port
+        ok            true when this program is well
+      problems     a list of texts, empty when all is well
+    """
+    from svc import sight, table
+    from svc.status import report
+
+    told = settings().registry
+    found = report(sight.see(HERE, told.read_token_file or told.token_file))
+    out = console()
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+    else:
+        for line in table.lines(found, out.width):
+            out.print(line, soft_wrap=True)
+    sys.exit(0 if found.ok else 1)
+
+
+@svc.command()
 @flags_of(s.RegistrySettings)
 def registry(**flags: Any) -> None:
     """Run the registry in the foreground."""
@@ -143,6 +183,18 @@ def babysitter(config_file: str, host: str | None, registry_url: str | None, rou
     log.configure()
     told = settings(launch={"babysitter_host": host, "registry_url": registry_url, "router_url": router_url})
     run(load_one(Path(config_file), told))
+
+
+@svc.command()
+@config_file_option
+def run(config_file: str) -> None:
+    """Run an instance and its babysitter together, in the foreground, for one file and no site.
+
+    SIGTERM and Ctrl-C end both. Exits with 1 when the instance is given up after max_restarts.
+    """
+    from svc import run as work
+
+    work.run(Path(config_file), settings(), os.environ, console())
 
 
 @svc.command(hidden=True, context_settings={"ignore_unknown_options": True})

@@ -27,15 +27,20 @@ def find(site: Site) -> Control | None:
     return Control(f"unix://{path}")
 
 
+def program() -> Path:
+    """The supervisord of svc's own environment: another cannot load the extension."""
+    path = Path(sys.executable).parent / "supervisord"
+    if not path.exists():
+        raise CommandError(f"{path}: not there; install svc with pip, which brings supervisor with it")
+    return path
+
+
 def start(site: Site, conf: Path, environ: Mapping[str, str]) -> Control:
     """Starts supervisord as a daemon; raises CommandError with what it said, or logged, when it does not come up."""
-    program = Path(sys.executable).parent / "supervisord"
-    if not program.exists():
-        raise CommandError(f"{program}: not there; install svc with pip, which brings supervisor with it")
     log = site.logs / "supervisord.log"
     told_before = log.stat().st_size if log.exists() else 0
     ended = subprocess.run(
-        [str(program), "-c", str(conf.absolute())],
+        [str(program()), "-c", str(conf.absolute())],
         env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     if ended.returncode:

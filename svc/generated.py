@@ -41,8 +41,8 @@ class Part:
             return f"http://127.0.0.1:{self.ports[1]}/health"
         return self.own_url + ("/readyz" if self.component == "router" else "/health")
 
-    def program(self, name: str) -> str:
-        """Which port of it a program listens on, as an address."""
+    def address_of(self, name: str) -> str:
+        """Where one of its programs listens."""
         return f"{self.host}:{self.ports[1 if name.endswith(':babysitter') else 0]}"
 
 

@@ -1,36 +1,76 @@
-"""A look at a site that runs: supervisord's states, the parts' health, what the router would send requests to."""
+"""A look at a site that runs: at supervisord, at the parts' health, at what registry and router know."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import requests
 
-from svc import probe
+from svc import daemon, generated, probe
+from svc.client import RegistryClient
+from svc.errors import SvcError
 from svc.generated import Part
 from svc.readiness import Sight
+from svc.site import Site
+from svc.status import Seen
 from svc.supervision.control import Control
 
 PATIENCE = 2.0  # seconds that an answer may take
 
 
 def look(control: Control, parts: Iterable[Part], router: Part | None, well: Collection[str] = ()) -> Sight:
-    """`well`: parts that were well before and are not asked again."""
+    """What `judge` needs of these parts. Those that were `well` before are not asked again."""
     states = {name: process.state for name, process in control.processes().items()}
+    routed = services(router.own_url) if router else None
     return Sight(
         states,
         {part.name for part in parts if part.name in well or _is_well(part, states)},
-        {s["name"]: s["models"] for s in services(router.own_url) if s["healthy"]} if router else {},
+        {service["name"]: service["models"] for service in routed or [] if service["healthy"]},
     )
 
 
-def services(router_url: str) -> list[dict[str, Any]]:
-    """The instances as the router has them; [] while it does not answer."""
+def see(site: Site, token_file: str) -> Seen:
+    """Everything that `report` needs."""
+    control = daemon.find(site)
+    own = control is not None and daemon.runs_from(control, site.own_supervisord_conf)
+    parts = generated.read(site.own_conf_d if own else site.conf_d)
+    router = next((part for part in parts if part.component == "router"), None)
+    routed = services(router.own_url) if router else None
+    url = _registry_url(parts)
+    return Seen(
+        parts=parts,
+        supervisord=control.pid() if control else None,
+        processes=control.processes() if control else {},
+        restarts=control.restarts() if control else {},
+        registry=_registered(url, token_file),
+        registry_url=url,
+        router=None if routed is None else {service["name"]: service for service in routed},
+        routing=router is not None and probe.healthy(router.health_url, PATIENCE),
+    )
+
+
+def services(router_url: str) -> list[dict[str, Any]] | None:
+    """The instances as the router has them; None where it does not answer."""
     try:
         return requests.get(router_url + "/services", timeout=PATIENCE).json()["services"]
     except (requests.RequestException, ValueError, KeyError, TypeError):
-        return []
+        return None
 
 
 def _is_well(part: Part, states: dict[str, str]) -> bool:
     """Nothing is asked that does not run yet."""
     return all(states.get(name) == "RUNNING" for name in part.programs) and probe.healthy(part.health_url, PATIENCE)
+
+
+def _registry_url(parts: Sequence[Part]) -> str:
+    """This site's own registry, or the one elsewhere that its parts speak to."""
+    own = [part.own_url for part in parts if part.component == "registry"]
+    return next(iter([*own, *(part.registry_url for part in parts if part.registry_url)]), "")
+
+
+def _registered(url: str, token_file: str) -> dict[str, dict[str, Any]] | None:
+    if not url:
+        return None
+    try:
+        return {s["name"]: s for s in RegistryClient(url.split(","), token_file, PATIENCE).services()}
+    except SvcError:
+        return None

@@ -131,7 +131,8 @@ def farewell(planned: Plan, parts: Sequence[Part], seconds: float) -> Iterator[s
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {seconds:.1f} s. Try:"
     router = next((part for part in parts if part.component == "router"), None)
-    model = next((m for s in services(router.own_url) if s["healthy"] for m in s["models"]), "") if router else ""
+    routed = services(router.own_url) or [] if router else []
+    model = next((model for service in routed if service["healthy"] for model in service["models"]), "")
     if router and model:
         body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
         yield f"  curl {router.own_url}/v1/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"

@@ -1,0 +1,122 @@
+"""`svc run`: one instance with its babysitter in the foreground, under a supervisord of their own, without a site."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+
+from svc import daemon, generated
+from svc.down import phases, stop
+from svc.errors import CommandError, Unavailable
+from svc.plan import VARIABLES
+from svc.ports import refuse_taken
+from svc.prctl import die_with_parent
+from svc.progress import Lines
+from svc.settings import Settings
+from svc.site import SOCKET_LIMIT, Site
+from svc.spec.generate import render_to
+from svc.spec.load import load_one
+from svc.spec.model import Spec
+from svc.spec.place import Place
+from svc.supervision.control import Control
+
+LOOK_EVERY = 0.5  # seconds
+LEAVING = 60.0  # seconds that supervisord may need, its programs' included
+
+
+def run(config_file: Path, told: Settings, environ: Mapping[str, str], console: Console) -> None:
+    """Until SIGTERM or Ctrl-C; raises CommandError when the instance is given up, or cannot be started at all."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    spec = load_one(config_file, told)
+    with _state() as state:
+        place = Place(Path.cwd(), state / "conf.d", state, console=True)
+        render_to(
+            place, [spec], dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="babysitter"))
+        )
+        refuse_taken(generated.read(place.conf_d))
+        with _supervisord(Site(state), environ) as process:
+            watch(spec, Site(state), process, stopping, console)
+
+
+def watch(
+    spec: Spec, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
+) -> None:
+    """Looks at the instance until it is to stop, or is given up; then ends babysitter and instance in order."""
+    control: Control | None = None
+    trouble = ""
+    while not trouble and not stopping.wait(LOOK_EVERY):
+        if process.poll() is not None:
+            raise CommandError(f"{spec.source}: supervisord ended with code {process.returncode}; its words are above")
+        control = control or daemon.find(site)
+        trouble = _given_up(control, spec) if control else ""
+    if control:
+        with contextlib.suppress(Unavailable):
+            stop(control, phases(control.processes()), Lines(console))
+    if trouble:
+        raise CommandError(f"{spec.source}: given up: {trouble}")
+
+
+def _given_up(control: Control, spec: Spec) -> str:
+    """Why supervisord does not start the instance any more; empty while it does."""
+    try:
+        server = control.process(f"{spec.name}:server")
+    except Unavailable:
+        return ""
+    return (server.spawnerr or server.description) if server.state == "FATAL" else ""
+
+
+@contextlib.contextmanager
+def _state() -> Iterator[Path]:
+    """A directory whose path is short enough for a socket in it."""
+    base = tempfile.gettempdir()
+    if len(base) > SOCKET_LIMIT // 2:
+        base = "/tmp"
+    path = Path(tempfile.mkdtemp(prefix="svc-", dir=base))
+    try:
+        Site(path).make_dirs()
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _supervisord(site: Site, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs in a session of its own, so that Ctrl-C comes to us alone; ends with us, however we end."""
+    me = os.getpid()
+    process = subprocess.Popen(
+        [str(daemon.program()), "-n", "-c", str(site.supervisord_conf)],
+        env={key: value for key, value in environ.items() if key not in VARIABLES},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True, preexec_fn=lambda: die_with_parent(signal.SIGTERM, me),
+    )  # fmt: skip
+    assert process.stdout
+    copying = threading.Thread(target=_copy, args=(process.stdout,), daemon=True)
+    copying.start()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(LEAVING)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        copying.join(1)
+
+
+def _copy(source: IO[bytes]) -> None:
+    """Its words and its programs' to our stdout, through a pipe: /dev/stdout cannot be opened where it is a socket."""
+    while data := source.read1(65536):  # type: ignore[attr-defined]
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
