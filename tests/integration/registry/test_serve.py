@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ class Registry:
         return max(map(int, children))
 
     def end(self, sig: signal.Signals = signal.SIGKILL) -> int:
-        if self.process.poll() is None:
+        with suppress(ProcessLookupError):  # the whole group, which may outlive its leader
             os.killpg(self.process.pid, sig)
         return self.process.wait(15)
 
