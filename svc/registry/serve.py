@@ -5,7 +5,6 @@ after gunicorn has patched it: requests and ssl must not be loaded before.
 """
 
 import logging
-import resource
 import signal
 import socket
 import time
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from svc.errors import CommandError, ConfigError
+from svc.errors import ConfigError
+from svc.listen import allow_connections, bind
 from svc.prctl import die_with_parent
 from svc.registry.guard import Guard, TokenFile
 from svc.settings import RegistrySettings
@@ -41,8 +41,8 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
         if path:
             TokenFile(path).token()
     open_store(settings.store).close()  # the worker opens its own: a connection must not cross a fork
-    listener = bind(settings.host, settings.port)
-    _allow_connections()
+    listener = bind("registry", settings.host, settings.port)
+    allow_connections(CONNECTIONS)
     Server(settings, listener, ready).run()
 
 
@@ -54,23 +54,6 @@ def open_store(url: str) -> "Store":
     if not (url or DEFAULT_STORE).startswith(SCHEME) or not path:
         raise ConfigError(f"store: cannot use {url!r}; give sqlite:PATH")
     return SqliteStore(Path(path))
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """The address, taken before gunicorn starts: it would try five times, with noise."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise CommandError(
-            f"registry: cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; "
-            "stop what does, or choose another with --port and --host"
-        ) from None
-    return listener
 
 
 class Server(BaseApplication):
@@ -169,12 +152,3 @@ class Log(Logger):
 def guard(settings: RegistrySettings) -> Guard:
     token, read = (TokenFile(p) if p else None for p in (settings.token_file, settings.read_token_file))
     return Guard(token, read, settings.insecure)
-
-
-def _allow_connections() -> None:
-    """As many open files as CONNECTIONS needs, where the system lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + 1000
-    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < limit:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
