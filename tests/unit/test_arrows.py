@@ -12,7 +12,21 @@ ROOT = Path(svc.__file__).parent
 PROGRAMS = ("registry", "router", "babysitter")
 
 # What each part may import of svc beside itself and the leaves. `cli` may import anything.
-LEAVES = {"errors", "settings", "site", "instance", "client", "probe", "loop", "log", "metrics", "web", "prctl"}
+LEAVES = {
+    "errors",
+    "settings",
+    "site",
+    "instance",
+    "client",
+    "probe",
+    "loop",
+    "log",
+    "metrics",
+    "web",
+    "prctl",
+    "fetch",
+    "listen",
+}
 ALLOWED = {
     "registry": LEAVES,
     "router": LEAVES,
