@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage="%(prog)s [options] -- COMMAND [ARG...]",
         description="Become COMMAND, tied to supervisord's life.",
     )
-    parser.add_argument("--port", type=int, help="refuse to start when this port is taken")
+    parser.add_argument("--port", type=_port, help="refuse to start when this port is taken")
     parser.add_argument(
         "--death-signal", choices=("KILL", "TERM"), default="KILL", help="what to get when supervisord dies [KILL]"
     )
@@ -168,6 +168,12 @@ def _inodes(port: int) -> list[str]:
             continue
         found += [(row[3] != "0A", row[9]) for row in rows if int(row[1].rpartition(":")[2], 16) == port]
     return [inode for _, inode in sorted(found) if inode != "0"]
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
 
 
 def _pair(text: str) -> tuple[str, str]:

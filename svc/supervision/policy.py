@@ -49,11 +49,14 @@ class Policy:
         self.sockets = Sockets()
         for event, handler in {
             events.ProcessStateEvent: self.changed,
+            events.ProcessGroupAddedEvent: self.added,
             events.ProcessGroupRemovedEvent: self.removed,
             events.SupervisorStoppingEvent: self.stopping,
             events.Tick5Event: self.tick,
         }.items():
             events.subscribe(event, self._guarded(handler))
+        for name in supervisord.process_groups:  # those of the start came before us
+            self._guarded(self.added)(events.ProcessGroupAddedEvent(name))
 
     def _guarded(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
         def handle(event: Any) -> None:
@@ -78,7 +81,6 @@ class Policy:
         if kind is events.ProcessStateStartingEvent:
             self._started(process, asked=event.from_state in ASKED)
         elif kind is events.ProcessStateExitedEvent:
-            kill_group(process.pid)
             process.change_state(ProcessStates.BACKOFF)  # comes back here as the next one
         elif kind is events.ProcessStateBackoffEvent:
             kill_group(process.pid)
@@ -89,6 +91,16 @@ class Policy:
             self.sockets.stopped(process.group, time.time())
         elif kind is events.ProcessStateFatalEvent:
             self.sockets.stopped(process.group, time.time())
+
+    def added(self, event: Any) -> None:
+        """A group is there. supervisord has only tried its address; from here on nobody else can take it.
+
+        supervisord dies when it cannot bind as the program starts.
+        """
+        group = self.supervisord.process_groups[event.group]
+        if any(restarts.limits(p.config.environment) for p in group.processes.values()):
+            self.sockets.started(group)
+            self.sockets.stopped(group, time.time())  # it may not be started at all
 
     def removed(self, event: Any) -> None:
         """A group is gone: a new one of its name may want to bind its address at once."""

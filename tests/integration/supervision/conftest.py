@@ -88,7 +88,11 @@ class Supervisord:
         return self.control.process(name).state
 
     def await_state(self, name: str, state: str, timeout: float = 15) -> None:
-        until(lambda: self.state(name) == state, timeout, f"{name} is {state}")
+        try:
+            until(lambda: self.state(name) == state, timeout, f"{name} is {state}")
+        except AssertionError as error:
+            logs = "".join(f"{path}:\n{path.read_text()}\n" for path in self.root.glob("*.log"))
+            raise AssertionError(f"{error}\n{self.ctl('status')}\n{logs}") from None
 
     def restarts(self, name: str) -> int:
         return self.control.restarts()[name].restarts

@@ -1,6 +1,7 @@
 """Programs for supervisord to run: `python programs.py NAME ARGS...`."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -42,13 +43,16 @@ def babysit(group: str) -> None:
 
 
 def greet(word: str, pause: str) -> None:
-    """Answers each connection on descriptor 0 with `word`; ends `pause` seconds after SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(float(pause)), os._exit(0)))
+    """Answers each connection on descriptor 0 with `word`; after SIGTERM none, and ends `pause` seconds later."""
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
     server = socket.socket(fileno=0)
-    while True:
-        connection, _ = server.accept()
-        connection.sendall(word.encode())
-        connection.close()
+    while not told:
+        if select.select([server], [], [], 0.1)[0]:
+            connection, _ = server.accept()
+            connection.sendall(word.encode())
+            connection.close()
+    time.sleep(float(pause))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,15 @@ def test_a_free_port_is_free():
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--"], ["--port", "8100"], ["--env", "no-pair", "--", "true"], ["--port", "x", "--", "true"]]
+    "words",
+    [
+        [],
+        ["--"],
+        ["--port", "8100"],
+        ["--env", "no-pair", "--", "true"],
+        ["--port", "x", "--", "true"],
+        ["--port", "70000", "--", "true"],
+    ],
 )
 def test_wrong_use_exits_with_2(words, capsys):
     with pytest.raises(SystemExit) as wrong:

@@ -1,6 +1,11 @@
-import pytest
+import logging
+from types import SimpleNamespace
 
-from svc.supervision.policy import make, search_paths
+import pytest
+from supervisor import events
+from supervisor.states import ProcessStates, SupervisorStates
+
+from svc.supervision.policy import Interface, Policy, make, search_paths
 
 
 def test_svc_comes_first_and_the_operators_path_is_kept():
@@ -23,3 +28,87 @@ def test_an_activated_environment_is_the_operators_own_path():
 def test_unknown_keys_of_the_section_are_an_error():
     with pytest.raises(ValueError, match="max_restart"):
         make(None, max_restart="3")
+
+
+@pytest.fixture
+def process():
+    """What the policy sees of a process of ours, router:router with a socket."""
+    socket_manager = SimpleNamespace(get_socket=lambda: "the reference")
+    return SimpleNamespace(
+        config=SimpleNamespace(
+            name="router", environment={"SVC_MAX_RESTARTS": "1", "SVC_RESTART_DELAY": "5"}, startretries=99
+        ),
+        group=SimpleNamespace(config=SimpleNamespace(name="router"), socket_manager=socket_manager),
+        pid=0,
+        backoff=0,
+        spawnerr=None,
+    )
+
+
+@pytest.fixture
+def policy(process):
+    options = SimpleNamespace(mood=SupervisorStates.RUNNING, logger=logging.getLogger("supervisord"))
+    process.group.processes = {"router": process}
+    yield Policy(SimpleNamespace(options=options, process_groups={"router": process.group}))
+    events.clear()
+
+
+def starts(process, come_from=ProcessStates.STOPPED):
+    events.notify(events.ProcessStateStartingEvent(process, come_from))
+
+
+def dies(process):
+    events.notify(events.ProcessStateBackoffEvent(process, ProcessStates.STARTING))
+
+
+def told(policy):
+    return Interface(policy).getRestarts()["router"]
+
+
+def test_failed_is_told_until_somebody_starts_or_stops_it(policy, process):
+    starts(process)
+    dies(process)
+    starts(process, ProcessStates.BACKOFF)
+    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": False}
+    dies(process)
+    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": True}
+    assert process.backoff > process.config.startretries
+    events.notify(events.ProcessStateStoppedEvent(process, ProcessStates.BACKOFF))
+    assert not told(policy)["failed"]
+    starts(process)
+    assert told(policy) == {"restarts": 0, "max_restarts": 1, "failed": False}
+
+
+def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(policy, process):
+    starts(process)
+    starts(process, ProcessStates.BACKOFF)
+    policy.supervisord.options.mood = SupervisorStates.SHUTDOWN
+    events.notify(events.SupervisorStoppingEvent())
+    dies(process)
+    assert not policy.counts["router"].failed
+    assert not policy.sockets._held
+
+
+def test_a_socket_is_held_before_its_program_starts_but_not_for_ever(policy, process):
+    assert policy.sockets._held == {"router": "the reference"}
+    policy.sockets.let_go_of_idle(now=9e9)
+    assert not policy.sockets._held
+
+
+def test_supervisord_can_be_asked_for_nothing_else(policy):
+    assert [name for name in dir(Interface(policy)) if not name.startswith("_")] == ["getRestarts"]
+
+
+def test_too_few_startretries_shorten_the_delay_but_never_give_up(policy, process, caplog):
+    process.config.startretries = 3
+    starts(process)
+    dies(process)
+    assert process.backoff == 3
+    assert "startretries must be at least the restart delay" in caplog.text
+
+
+def test_an_error_of_ours_is_logged_and_goes_no_further(policy, process, caplog):
+    process.config.environment["SVC_RESTART_DELAY"] = "soon"
+    starts(process)
+    assert "SVC_RESTART_DELAY='soon'" in caplog.text
+    assert Interface(policy).getRestarts() == {}
