@@ -56,7 +56,7 @@ class Supervisord:
             "environment": f'SVC_MAX_RESTARTS="{max_restarts}",SVC_RESTART_DELAY="{delay}"',
             "startretries": 1000000,
             "startsecs": 1,
-            "autorestart": "true",
+            "autorestart": "false",  # the extension does the restarts
             "stdout_logfile": f"%(here)s/{name}.log",
             "redirect_stderr": "true",
             **options,
