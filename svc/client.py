@@ -30,13 +30,16 @@ class RegistryClient:
         return self._call("GET", "/health")
 
     def services(self) -> list[dict[str, Any]]:
-        return self._call("GET", "/services")["services"]
+        return self.listing()[0]
 
     def listing(self) -> tuple[list[dict[str, Any]], int]:
         """The services and the registry's revision; it goes back only when the registry has lost its data."""
         answer = self._send("GET", "/services")
         index = answer.headers.get("X-Registry-Index", "0")
-        return _result(answer)["services"], int(index) if index.isdigit() else 0
+        services = _result(answer).get("services")
+        if not isinstance(services, list):
+            raise SvcError(f"{answer.url}: not a registry: it lists no services")
+        return services, int(index) if index.isdigit() else 0
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         return self._call("POST", "/services", service)["service"]
@@ -89,9 +92,12 @@ def _result(answer: requests.Response) -> dict[str, Any]:
         result = answer.json()
     except ValueError:
         raise SvcError(f"{answer.url}: not a registry: its answer {answer.status_code} is not JSON") from None
+    if not isinstance(result, dict):
+        raise SvcError(f"{answer.url}: not a registry: its answer {answer.status_code} is not an object")
     if answer.ok:
         return result
-    message = result.get("error", {}).get("message", "") if isinstance(result, dict) else ""
+    error = result.get("error")
+    message = error.get("message", "") if isinstance(error, dict) else ""
     raise KINDS.get(answer.status_code, BadRequest)(message or f"{answer.url}: answered {answer.status_code}")
 
 

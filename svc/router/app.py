@@ -7,32 +7,36 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from svc import web
-from svc.errors import NotFound, TooLarge
+from svc.errors import NotFound, SvcError, TooLarge, body
 from svc.instance import iso
-from svc.router.connection import OWN
-from svc.router.forward import ClientGone, Cut, Exchange, forward
+from svc.router.connection import is_own
+from svc.router.deadlines import Deadlines
+from svc.router.forward import ClientGone, Cut, Exchange
 from svc.router.metrics import Metrics
 from svc.router.state import State
 from svc.router.table import Target
-from svc.router.wsgi import request_of
-
-ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+from svc.router.wsgi import request_of, target_of
 
 
-def create_app(state: State) -> Flask:
-    """Starts nothing and opens nothing; `state` is filled by whoever serves it."""
+def create_app(state: State, deadlines: Deadlines | None = None) -> Flask:
+    """Starts nothing and opens nothing; `state` is filled, and `deadlines` kept, by whoever serves it."""
+    deadlines = deadlines or Deadlines(state)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     web.install_errors(app)
+    app.url_map.merge_slashes = False
     app.register_blueprint(endpoints(state))
-    app.add_url_rule("/", "relay", lambda path="": relay(state), methods=ANY)
-    app.add_url_rule("/<path:path>", "relay", methods=ANY)
-    for path in OWN:  # with another method than GET they are the instances'
-        app.add_url_rule(path.decode(), "relay", methods=[m for m in ANY if m not in ("GET", "HEAD")])
+
+    @app.before_request
+    def relayed() -> Response | None:
+        """Before any rule is looked at: every path and method that is not ours."""
+        own = is_own(request.method.encode("latin-1"), target_of(request.environ))
+        return None if own else relay(state, deadlines)
+
     return app
 
 
@@ -109,34 +113,47 @@ def endpoints(state: State) -> Blueprint:
     return own
 
 
-def relay(state: State) -> Response:
+def relay(state: State, deadlines: Deadlines) -> Response:
     """A relayed request under a WSGI server that is not ours: the same `forward`, the long way."""
     asked = request_of(request.environ, state.settings.max_body)
     if len(asked.body) > state.settings.max_body:
         raise TooLarge(f"the request's body is over {state.settings.max_body} bytes")
-    state.now = state.clock()
+    exchange = Exchange(state, asked)
+    deadlines.watch(exchange)
     try:
-        exchange = forward(state, asked, (request.remote_addr or "").encode(), lambda _: None)
-    except ClientGone:
-        return Response(status=499)
+        exchange.open((request.remote_addr or "").encode())
+        response = _response(exchange, deadlines)
+    except SvcError as error:
+        deadlines.close(exchange)
+        response = jsonify(body(error))
+        response.status_code = error.status
+    except BaseException:
+        deadlines.close(exchange)
+        raise
+    response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
+    return response
+
+
+def _response(exchange: Exchange, deadlines: Deadlines) -> Response:
     upstream = exchange.upstream
     assert upstream is not None
-    response = Response(Parts(exchange), status=f"{upstream.status} {upstream.reason.decode('latin-1')}")
+    response = Response(Parts(exchange, deadlines), status=f"{upstream.status} {upstream.reason.decode('latin-1')}")
     response.headers.clear()
     for name, value in upstream.headers:
         response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
     if upstream.length is not None:
         response.headers["Content-Length"] = str(upstream.length)
-    response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
-    response.call_on_close(exchange.close)
+    if exchange.events:
+        response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
 class Parts:
     """An answer's body for a WSGI server, which closes it however it ends, begun or not."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, deadlines: Deadlines) -> None:
         self._exchange = exchange
+        self._deadlines = deadlines
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -151,7 +168,7 @@ class Parts:
         return data
 
     def close(self) -> None:
-        self._exchange.close()
+        self._deadlines.close(self._exchange)
 
 
 def _models(state: State) -> dict[str, dict[str, Any]]:
@@ -159,10 +176,11 @@ def _models(state: State) -> dict[str, dict[str, Any]]:
     for target in state.table.targets:
         if target.name not in state.table.candidates:
             continue
-        told = {m.get("id"): m for m in target.metadata.get("models_list", []) if isinstance(m, dict)}
+        told = target.metadata.get("models_list")
+        models = [m for m in told if isinstance(m, dict)] if isinstance(told, list) else []
         for name in target.models:
             made = {"id": name, "object": "model", "created": 0, "owned_by": target.name}
-            found.setdefault(name, {**made, **told.get(name, {})})
+            found.setdefault(name, made | next((m for m in models if m.get("id") == name), {}))
     return found
 
 

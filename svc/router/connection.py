@@ -18,7 +18,7 @@ from svc.router.wsgi import WsgiAnswer, call
 RECV = 65536
 IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
 READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
-LINGER_TIMEOUT = 2.0  # seconds that what a client still sends is read after an error was told
+LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
 OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz".split())
 
 
@@ -46,21 +46,27 @@ class Connection:
             try:
                 request = self._next()
             except SvcError as error:
-                self._tell(error, b"", False)
-                self._linger()
-                return
+                self._tell(error)
+                break
             if request is None:
                 return
             self.deadline = self._state.now + self._state.settings.proxy_timeout
-            keep = self._own(request) if is_own(request) else self._relay(request)
+            keep = self._own(request) if is_own(request.method, request.target) else self._relay(request)
             self.since = self._state.now
             self.deadline = self.since + IDLE_TIMEOUT
             self.idle = not self._reader.begun and not self._reader.ready
+        if self._reader.error or self._reader.begun or self._reader.ready:
+            self._linger()
 
     def _next(self) -> Request | None:
         """The next request, None when the client has no more."""
         reader = self._reader
         while not reader.ready:
+            if reader.error is not None:
+                raise reader.error
+            if reader.wants_continue:
+                reader.wants_continue = False
+                send(self.sock, CONTINUE)
             data = self.sock.recv(RECV)
             if not data:
                 if self._expired and reader.begun:
@@ -70,9 +76,6 @@ class Connection:
                 self.idle = False
                 self.deadline = self._state.now + READ_TIMEOUT
             reader.feed(data)
-            if reader.wants_continue:
-                reader.wants_continue = False
-                send(self.sock, CONTINUE)
         return reader.ready.popleft()
 
     # Relaying.
@@ -84,7 +87,7 @@ class Connection:
             assert self.exchange is not None
             told, self.exchange = self.exchange.request_id, None
             keep = self._keeps(request)
-            self._tell(error, told, keep, request.method == b"HEAD")
+            self._tell(error, told, request, keep)
             return keep
         except ClientGone:
             return False
@@ -145,17 +148,19 @@ class Connection:
     def _own(self, request: Request) -> bool:
         keep = self._keeps(request)
         answer = call(self._app, request, self._address.decode())
-        send(self.sock, _whole(answer, keep, request.http10, request.method == b"HEAD"))
+        send(self.sock, _whole(answer, request, keep))
         return keep
 
-    def _tell(self, error: SvcError, request_id: bytes, keep: bool, head_only: bool = False) -> None:
+    def _tell(
+        self, error: SvcError, request_id: bytes = b"", request: Request | None = None, keep: bool = False
+    ) -> None:
         status = f"{error.status} {HTTPStatus(error.status).phrase}"
         headers = [("Content-Type", "application/json")]
         if request_id:
             headers.append(("x-request-id", request_id.decode("latin-1")))
         answer = WsgiAnswer(status, headers, msgspec.json.encode(body(error)))
         with suppress(OSError):
-            send(self.sock, _whole(answer, keep, False, head_only))
+            send(self.sock, _whole(answer, request, keep))
 
     def _linger(self) -> None:
         """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it."""
@@ -176,26 +181,30 @@ class Connection:
 
     def expire(self, now: float) -> None:
         """A deadline has passed: of an idle connection, of a request that arrives, or of one that is served."""
-        if self.exchange is None:
+        if self.exchange is not None and not self.exchange.cut:
+            self.exchange.interrupt("timeout")
+        elif self.exchange is None and not self._expired:
             self._expired = True
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RD)
-        elif self.exchange.cut:  # woken before, and still here: it hangs in sending
+        else:  # woken before, and still here: it hangs in sending
             self.shut()
-        else:
-            self.exchange.interrupt("timeout")
         self.deadline = now + 1
+
+    def close(self) -> None:
+        self.sock.close()
+        self._reader.close()
 
     def shut(self) -> None:
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
 
-def is_own(request: Request) -> bool:
+def is_own(method: bytes, target: bytes) -> bool:
     """Whether the router answers it itself; every other path and method is relayed."""
-    if request.method not in (b"GET", b"HEAD"):
+    if method not in (b"GET", b"HEAD"):
         return False
-    path = request.path
+    path = target.partition(b"?")[0]
     return path in OWN or path.startswith(b"/v1/models/")
 
 
@@ -205,12 +214,13 @@ def _chunk(data: bytes, last: bool) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if last else b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _whole(answer: WsgiAnswer, keep: bool, http10: bool, head_only: bool) -> bytes:
-    """An answer of ours as bytes."""
+def _whole(answer: WsgiAnswer, request: Request | None, keep: bool) -> bytes:
+    """An answer of ours as bytes; no `request` where it could not be read."""
     headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
     if not keep:
         headers.append(("Connection", "close"))
-    elif http10:
+    elif request is not None and request.http10:
         headers.append(("Connection", "keep-alive"))
+    head_only = request is not None and request.method == b"HEAD"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1") + (b"" if head_only else answer.body)

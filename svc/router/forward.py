@@ -74,6 +74,8 @@ class Exchange:
                 upstream = self._attempt(target, client_address)
                 failure: SvcError | None = None
             except UpstreamError as error:
+                if self.cut:
+                    raise self._cut_error() from None
                 failure = self._failure(error, target)
                 if error.processed:
                     raise failure from None
@@ -89,7 +91,12 @@ class Exchange:
             self._report(unreachable=failure is not None, failed=True)
         for name, value in upstream.headers:
             if len(name) == 12 and name.lower() == b"content-type":
-                self.events = value.startswith(b"text/event-stream")
+                self.events = value.lower().startswith(b"text/event-stream") and self._legible(upstream)
+
+    @staticmethod
+    def _legible(upstream: Upstream) -> bool:
+        """Whether an event can be added: neither the length is told, nor is the body compressed."""
+        return upstream.length is None and all(name.lower() != b"content-encoding" for name, _ in upstream.headers)
 
     def _another(self, ask: Ask, tried: tuple[str, ...]) -> Target | None:
         if len(tried) >= ATTEMPTS:
@@ -103,7 +110,7 @@ class Exchange:
         self._begin(target)
         message = self._message(target, client_address)
         head_only = self.request.method == b"HEAD"
-        upstream = self.state.connections.take(target)
+        upstream = self.state.connections.take(target, self.state.now)
         while True:
             fresh = upstream is None
             if upstream is None:
@@ -116,9 +123,7 @@ class Exchange:
                 upstream.read_head()
                 return upstream
             except UpstreamError:
-                if self.cut:
-                    raise self._cut_error() from None
-                if fresh or not upstream.untouched:
+                if self.cut or fresh or not upstream.untouched:
                     raise
             upstream.close()  # it had been closed while idle: that is nobody's failure
             self.upstream = upstream = None
@@ -150,7 +155,7 @@ class Exchange:
         if self.cut == "stopping":
             return Unavailable("the router is stopping; send the request again")
         self._failed = True
-        return GatewayTimeout(f"no answer within {self.state.settings.proxy_timeout:g} s")
+        return GatewayTimeout(f"no whole answer within {self.state.settings.proxy_timeout:g} s")
 
     # Passing on.
 
@@ -219,6 +224,7 @@ class Exchange:
         upstream, self.upstream = self.upstream, None
         self._failed = self._unreachable = False
         if upstream is not None:
+            upstream.keep = upstream.keep and not self.cut  # what was cut is shut down
             self.state.connections.give(upstream, self.state.now)
         if self._load is not None:
             name, self._load = self._load.name, None

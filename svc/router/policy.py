@@ -5,7 +5,7 @@ hashing (Thaler and Ravishankar, 1998) depends on names and weights alone.
 """
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import reduce
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +18,7 @@ MASK = (1 << 64) - 1
 SHARE = 1.25  # times its share of the load, before a session spills to the next
 PREFIX_BYTES = 1024
 LONGEST_CYCLE = 10_000
+PART = "\0"  # stands in a pool's key before the cache type
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -30,28 +31,34 @@ class Member(msgspec.Struct, frozen=True):
 class Pool(msgspec.Struct, frozen=True):
     """The candidates for one model, with what their policies need worked out once."""
 
+    key: str = ""  # the same as long as the router lives: turns are counted under it
     members: tuple[Member, ...] = ()
     cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight says
     seeds: tuple[int, ...] = ()
     by_cache: dict[str, "Pool"] = {}  # where members say a cache type: those of each
 
     @staticmethod
-    def of(members: Iterable[Member]) -> "Pool":
+    def of(members: Iterable[Member], key: str = "") -> "Pool":
         found = tuple(members)
         types = {m.cache_type for m in found if m.cache_type}
         return Pool(
+            key,
             found,
             cycle([m.weight for m in found]),
             tuple(digest(m.name.encode()) for m in found),
-            {t: Pool.of(msgspec.structs.replace(m, cache_type="") for m in found if m.cache_type == t) for t in types},
+            {t: Pool.of((_plain(m) for m in found if m.cache_type == t), f"{key}{PART}{t}") for t in types},
         )
 
 
 class Moment(msgspec.Struct):
-    """What is not in the pool: the requests in flight by name, the turn, a draw in [0, 1), and the threshold."""
+    """What is not in the pool.
+
+    The requests in flight by name, whose turn it is by the pool's key, a draw in [0, 1), the bytes of prompt from
+    which static caches are better, and who was tried before.
+    """
 
     loads: Mapping[str, int]
-    turn: int
+    turns: Mapping[str, Iterator[int]]
     draw: Callable[[], float]
     threshold: int
     tried: Container[str] = ()
@@ -81,17 +88,7 @@ def digest(data: bytes) -> int:
 
 def round_robin(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
     """Smooth and weighted: the next of the cycle that was not tried yet."""
-    length = len(pool.cycle)
-    if not length:
-        return None
-    member = pool.members[pool.cycle[moment.turn % length]]
-    if not moment.tried or member.name not in moment.tried:
-        return member
-    for step in range(1, length):
-        member = pool.members[pool.cycle[(moment.turn + step) % length]]
-        if member.name not in moment.tried:
-            return member
-    return next((m for m in pool.members if m.name not in moment.tried), None)
+    return _from(next(moment.turns[pool.key]), pool, moment)
 
 
 def least_requests(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
@@ -99,8 +96,8 @@ def least_requests(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
     free = _untried(pool, moment)
     if not free:
         return None
-    start = moment.turn % len(free)
-    return min(free[start:] + free[:start], key=lambda m: moment.loads.get(m.name, 0) / max(m.weight, 1))
+    start = next(moment.turns[pool.key]) % len(free)
+    return min(free[start:] + free[:start], key=lambda m: _load(m, moment))
 
 
 def power_of_two(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
@@ -110,14 +107,12 @@ def power_of_two(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
         return free[0] if free else None
     first = int(moment.draw() * len(free))
     second = (first + 1 + int(moment.draw() * (len(free) - 1))) % len(free)
-    return min(free[first], free[second], key=lambda m: moment.loads.get(m.name, 0) / max(m.weight, 1))
+    return min(free[first], free[second], key=lambda m: _load(m, moment))
 
 
 def random(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
     """Each as likely as its weight says."""
-    length = len(pool.cycle)
-    here = Moment(moment.loads, int(moment.draw() * length) if length else 0, moment.draw, 0, moment.tried)
-    return round_robin(pool, ask, here)
+    return _from(int(moment.draw() * len(pool.cycle)), pool, moment)
 
 
 def session(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
@@ -144,10 +139,8 @@ def auto(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
 def rendezvous(pool: Pool, key: bytes, moment: Moment) -> Member | None:
     """The highest score takes it, unless it has more than SHARE times its share of the requests in flight."""
     key_hash = digest(key)
-    order = sorted(
-        range(len(pool.members)), key=lambda i: _score(key_hash, pool.seeds[i], pool.members[i].weight), reverse=True
-    )
-    untried = [pool.members[i] for i in order if pool.members[i].name not in moment.tried]
+    scores = {m.name: _score(key_hash, seed, m.weight or 1) for m, seed in zip(pool.members, pool.seeds, strict=True)}
+    untried = sorted(_untried(pool, moment), key=lambda m: scores[m.name], reverse=True)
     total = sum(moment.loads.get(m.name, 0) for m in pool.members) + 1
     weights = sum(m.weight for m in pool.members) or len(pool.members)
     for member in untried:
@@ -165,16 +158,36 @@ def prompt(body: bytes) -> bytes:
     return bytes(fields.messages or fields.prompt or b"") if fields else b""
 
 
+def _from(turn: int, pool: Pool, moment: Moment) -> Member | None:
+    length = len(pool.cycle)
+    for step in range(length):
+        member = pool.members[pool.cycle[(turn + step) % length]]
+        if member.name not in moment.tried:
+            return member
+    return next(iter(_untried(pool, moment)), None)
+
+
 def _score(key: int, seed: int, weight: int) -> float:
+    """The weighted score of rendezvous hashing."""
     mixed = key ^ seed
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 & MASK  # splitmix64's finish
     mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB & MASK
-    mixed ^= mixed >> 31
-    return -weight / math.log((mixed + 1) / (MASK + 2)) if weight else 0.0
+    mixed = (mixed ^ (mixed >> 31)) >> 11  # 53 bits: what a float holds exactly, so that it stays below 1
+    return -weight / math.log((mixed + 1) / ((1 << 53) + 1))
+
+
+def _load(member: Member, moment: Moment) -> float:
+    return moment.loads.get(member.name, 0) / max(member.weight, 1)
 
 
 def _untried(pool: Pool, moment: Moment) -> list[Member]:
-    return [m for m in pool.members if m.name not in moment.tried]
+    """Those left; of weight 0 only when nobody else is."""
+    left = [m for m in pool.members if m.name not in moment.tried]
+    return [m for m in left if m.weight] or left
+
+
+def _plain(member: Member) -> Member:
+    return msgspec.structs.replace(member, cache_type="")
 
 
 class _Prompt(msgspec.Struct):

@@ -8,6 +8,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from svc.errors import ConfigError
+from svc.listen import allow_connections, bind
 from svc.loop import Loop
 from svc.prctl import die_with_parent
 from svc.settings import RouterSettings
@@ -36,9 +37,12 @@ class Application(BaseApplication):
             "graceful_timeout": int(self._settings.graceful_timeout) + STOP_MARGIN,
             "proc_name": "svc-router",
             "control_socket_disable": True,
-            "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL),
+            "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL, worker.ppid),
+            # Ctrl-C reaches the master too, and that tells us
+            "post_worker_init": lambda worker: signal.signal(signal.SIGINT, signal.SIG_IGN),
         }.items():
-            self.cfg.set(key, value)
+            if key in self.cfg.settings:  # older ones have no control socket
+                self.cfg.set(key, value)
 
     def load(self) -> Any:
         from svc.router.app import create_app
@@ -64,14 +68,16 @@ def make(settings: RouterSettings) -> Any:
     from svc.router.checks import Checks
     from svc.router.state import State
     from svc.router.static import read_static
-    from svc.router.sync import Sync
+    from svc.router.sync import AWAY_INTERVAL, Sync
 
+    check(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
     client = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout)
     state = State(settings)
     sync = Sync(state, client if settings.registry_url else None, static, time.monotonic)
     checks = Checks(state, time.monotonic)
-    return state, sync, [Loop("sync", sync.once, settings.registry_sync_interval), Loop("checks", checks.once, 1.0)]
+    sync_interval = min(AWAY_INTERVAL, settings.registry_sync_interval)
+    return state, sync, [Loop("sync", sync.once, sync_interval), Loop("checks", checks.once, 1.0)]
 
 
 def standalone() -> Any:
@@ -82,23 +88,33 @@ def standalone() -> Any:
     import os
 
     from svc.router.app import create_app
+    from svc.router.deadlines import Deadlines
     from svc.settings import load
     from svc.site import Site
 
     told = load(Site(Path()).svc_toml, os.environ)
     state, sync, loops = make(told.router)
+    deadlines = Deadlines(state)
     sync.once()
-    for loop in loops:
+    for loop in (*loops, Loop("deadlines", deadlines.once, 1.0)):
         loop.start()
-    return create_app(state)
+    return create_app(state, deadlines)
 
 
-def serve(settings: RouterSettings, fd: int | None = None) -> None:
-    """Runs until SIGTERM or Ctrl-C. Raises ConfigError for settings that cannot work."""
+def check(settings: RouterSettings) -> None:
+    """Raises ConfigError for settings that cannot work."""
     if not settings.registry_url and not settings.static_services:
         raise ConfigError("the router needs --registry-url, or --static-services, or both")
     if settings.static_services:
         from svc.router.static import read_static
 
         read_static(Path(settings.static_services))
-    Application(settings, f"fd://{fd}" if fd is not None else f"{settings.host}:{settings.port}").run()
+
+
+def serve(settings: RouterSettings, fd: int | None = None) -> None:
+    """Runs until SIGTERM or Ctrl-C, on the open socket `fd` if there is one. Raises ConfigError or CommandError."""
+    check(settings)
+    if fd is None:
+        fd = bind("router", settings.host, settings.port).detach()
+    allow_connections(2 * WORKER_CONNECTIONS)  # each has one to an instance
+    Application(settings, f"fd://{fd}").run()

@@ -3,14 +3,16 @@
 import itertools
 import logging
 import random
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterable
 
 from svc.errors import Unavailable
 from svc.router import breaker
 from svc.router.ask import Ask
 from svc.router.breaker import Fitness
-from svc.router.policy import POLICIES, Moment
+from svc.router.policy import PART, POLICIES, Moment
 from svc.router.table import Table, Target, build
 from svc.router.upstream import Connections
 from svc.settings import RouterSettings
@@ -49,7 +51,8 @@ class State:
         self.fitness: dict[str, Fitness] = {}
         self.retries = 0
         self._choose = POLICIES[settings.policy]
-        self._turns: dict[str | None, itertools.count[int]] = {}
+        self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
+        self._lock = threading.RLock()  # one writer of the table at a time; nobody who reads it waits
         self._ids = itertools.count()
         self._id_prefix = random.randbytes(6).hex()
 
@@ -63,10 +66,7 @@ class State:
         pool = self.table.pool(ask.model)
         if pool is None or not pool.members:
             raise Unavailable(no_services(ask.model))
-        turns = self._turns.get(ask.model)
-        if turns is None:
-            turns = self._turns[ask.model] = itertools.count()
-        moment = Moment(self.loads, next(turns), random.random, self.settings.cache_type_threshold, tried)
+        moment = Moment(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
         member = self._choose(pool, ask, moment)
         return member.target if member else None
 
@@ -84,47 +84,46 @@ class State:
         if failed:
             tally.errors += 1
         if unreachable:
-            self._judge(name, breaker.failed(self.fitness.get(name, Fitness()), self.settings.max_errors))
-        else:
-            before = self.fitness.get(name)
-            if before is not None and before.failures:
-                self._judge(name, breaker.served(before))
+            self._judge(name, lambda before: breaker.failed(before, self.settings.max_errors))
+        elif (before := self.fitness.get(name)) is not None and before.failures:
+            self._judge(name, breaker.served)
 
     # Checks and syncs.
 
     def checked(self, name: str, well: bool) -> None:
         """What the router's own health check of an instance found."""
-        before = self.fitness.get(name, Fitness())
-        self._judge(name, breaker.checked(before) if well else breaker.failed(before, self.settings.max_errors))
+        self._judge(name, breaker.checked if well else lambda before: breaker.failed(before, self.settings.max_errors))
 
-    def _judge(self, name: str, after: Fitness) -> None:
-        before = self.fitness.get(name, Fitness())
-        self.fitness[name] = after
-        if after.well is not before.well:
-            if before.well is not None or after.well is False:
-                log.info("%s is %s", name, "back" if after.well else f"out after {after.failures} failures")
-            self.replace(self.table.targets)
+    def _judge(self, name: str, verdict: Callable[[Fitness], Fitness]) -> None:
+        with self._lock:
+            before = self.fitness.get(name, Fitness())
+            after = self.fitness[name] = verdict(before)
+            if after.well is not before.well:
+                if before.well is not None or after.well is False:
+                    log.info("%s is %s", name, "back" if after.well else f"out after {after.failures} failures")
+                self.replace(self.table.targets)
 
     def replace(self, targets: Iterable[Target]) -> None:
         """A new table. An instance at another address, or started anew, is judged afresh."""
-        before = {t.name: t for t in self.table.targets}
-        found = tuple(targets)
-        for target in found:
-            old = before.get(target.name)
-            if old is None or old.url != target.url or (target.status == "running" and old.status != "running"):
-                self.fitness.pop(target.name, None)
-        well = {name: f.well for name, f in self.fitness.items() if f.well is not None}
-        self.table = build(found, well)
-        self._forget({t.name for t in found})
+        with self._lock:
+            before = {t.name: t for t in self.table.targets}
+            found = tuple(targets)
+            for target in found:
+                old = before.get(target.name)
+                if old is None or old.url != target.url or (target.status == "running" and old.status != "running"):
+                    self.fitness.pop(target.name, None)
+            well = {name: f.well for name, f in self.fitness.items() if f.well is not None}
+            self.table = build(found, well)
+            self._forget({t.name for t in found})
 
     def _forget(self, known: set[str]) -> None:
         """Nothing grows for ever: counts of who left go once nothing is in flight, turns of models with them."""
-        for name in [n for n, load in self.loads.items() if not load and n not in known]:
-            del self.loads[name]
-            self.tallies.pop(name, None)
-            self.fitness.pop(name, None)
-        for model in [m for m in self._turns if m is not None and m not in self.table.by_model]:
-            del self._turns[model]
+        for name in {*self.loads, *self.tallies, *self.fitness} - known:
+            if not self.loads.get(name):
+                for counts in (self.loads, self.tallies, self.fitness):
+                    counts.pop(name, None)
+        for key in [k for k in self._turns if k.partition(PART)[0] not in ("", *self.table.by_model)]:
+            del self._turns[key]
 
 
 def no_services(model: str | None) -> str:

@@ -15,8 +15,14 @@ from svc.router.table import Target, from_service
 log = logging.getLogger(__name__)
 
 
+AWAY_INTERVAL = 1.0  # seconds between two tries to reach a registry that is away
+
+
 class Sync:
-    """Lists the registry and swaps the table. While no registry answers, the last good table is kept."""
+    """Lists the registry and swaps the table. While no registry answers, the last good table is kept.
+
+    `once` is called every AWAY_INTERVAL or oftener, and looks when it is time.
+    """
 
     def __init__(
         self, state: State, client: RegistryClient | None, static: list[Target], clock: Callable[[], float]
@@ -25,12 +31,17 @@ class Sync:
         self._client = client
         self._static = static
         self._clock = clock
+        self._due = clock()
         self._index = -1
         self._missing: dict[str, float] = {}  # names that vanished without a deletion, and since when
         self._away = False
+        self._unusable: set[str] = set()  # what was said of entries, once
 
     def once(self) -> None:
-        """One look at the registry; what it cannot tell is logged once, not each time."""
+        """One look at the registry; what is wrong is logged once, not each time."""
+        if self._clock() < self._due:
+            return
+        self._due = self._clock() + self._state.settings.registry_sync_interval
         if self._client is None:
             self._take([])
             return
@@ -40,6 +51,7 @@ class Sync:
             if not self._away:
                 log.warning("%s; keeping the %d instances last known", error, len(self._state.table.targets))
             self._away = True
+            self._due = 0.0
             if self._static and not self._state.ready:
                 self._take([])
             return
@@ -48,7 +60,11 @@ class Sync:
         self._away = False
         lost = index < self._index  # it has forgotten: what is missing was not deleted
         self._index = index
-        self._take([t for s in services if (t := _target(s)) is not None], lost)
+        found, unusable = _targets(services)
+        for problem in unusable - self._unusable:
+            log.warning("the registry lists %s", problem)
+        self._unusable = unusable
+        self._take(found, lost)
 
     def _take(self, found: list[Target], lost: bool = False) -> None:
         names = {t.name for t in found}
@@ -71,9 +87,20 @@ class Sync:
         return [t for t in gone if t.name in self._missing]
 
 
-def _target(service: dict[str, Any]) -> Target | None:
-    try:
-        return from_service(msgspec.convert(service, Service))
-    except msgspec.ValidationError as error:
-        log.warning("the registry lists %r, which cannot be used: %s", service.get("name"), error)
-        return None
+def _targets(services: list[Any]) -> tuple[list[Target], set[str]]:
+    """The instances among them, and what is wrong with those that cannot be used."""
+    found: list[Target] = []
+    unusable: set[str] = set()
+    for told in services:
+        try:
+            service = msgspec.convert(told, Service)
+        except msgspec.ValidationError as error:
+            name = told.get("name") if isinstance(told, dict) else told
+            unusable.add(f"{name!r}, which cannot be used: {error}")
+            continue
+        target = from_service(service)
+        if target is not None:
+            found.append(target)
+        elif service.is_instance():
+            unusable.add(f"{service.name!r}, which cannot be used: its url is {service.url!r}")
+    return found, unusable

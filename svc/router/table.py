@@ -75,7 +75,7 @@ def build(targets: Iterable[Target], well: Mapping[str, bool]) -> Table:
         ordered,
         frozenset(members),
         Pool.of(members.values()),
-        {model: Pool.of(found) for model, found in models.items()},
+        {model: Pool.of(found, model) for model, found in models.items()},
     )
 
 
@@ -102,6 +102,6 @@ def from_service(service: Service, static: bool = False) -> Target | None:
         well={"healthy": True, "unhealthy": False}.get(service.health_status),
         static=static,
         models=tuple(m for m in models if isinstance(m, str)) if isinstance(models, list) else (),
-        weight=service.weight,
+        weight=max(0, service.weight),
         metadata=service.metadata,
     )

@@ -3,9 +3,11 @@
 import socket
 import ssl
 from contextlib import suppress
+from typing import Any
 
 import httptools
 
+from svc.router.message import unnamed
 from svc.router.sweep import readable
 from svc.router.table import Target
 
@@ -13,6 +15,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 RECV = 65536
 HEADER_LIMIT = 64 << 10
 IDLE_SECONDS = 60.0
+FRESH = 0.3  # seconds that an idle connection is trusted without a look at it
 
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the client.
 NOT_PASSED = frozenset(
@@ -34,16 +37,15 @@ class Upstream:
     """One connection to an instance. Bytes of the answer's body gather until `read` takes them."""
 
     __slots__ = (
-        "_body", "_interim", "_named", "_parser", "_until_close", "chunked", "done", "headers", "keep", "length",
-        "reason", "sock", "status", "target", "untouched", "used", "since", "_head_only", "_size",
+        "_body", "_chunked", "_head_only", "_interim", "_named", "_parser", "_size", "_until_close", "done", "headers",
+        "keep", "length", "reason", "since", "sock", "status", "target", "untouched",
     )  # fmt: skip
 
     def __init__(self, target: Target, sock: socket.socket) -> None:
         self.target = target
         self.sock = sock
-        self.used = False  # has answered before: its peer may have closed it meanwhile
         self.since = 0.0
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._begin(False)
 
     def _begin(self, head_only: bool) -> None:
@@ -51,7 +53,7 @@ class Upstream:
         self.status = 0
         self.reason = b""
         self.length: int | None = None
-        self.chunked = False
+        self._chunked = False
         self.done = False
         self.keep = False
         self.untouched = True  # not a byte of an answer has come
@@ -107,7 +109,7 @@ class Upstream:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.keep = False
             if not self.done:
-                raise UpstreamError(f"its answer is not HTTP: {error}", processed=True) from None
+                raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", processed=True) from None
         if not self.status:
             self._size += len(data)
             if self._size > HEADER_LIMIT:
@@ -116,15 +118,16 @@ class Upstream:
 
     def close(self) -> None:
         self.sock.close()
-        del self._parser  # it refers to us
+        self._parser = None  # it refers to us
 
     # What llhttp calls.
 
     def on_message_begin(self) -> None:
         if self.done:
             raise ValueError("more than one answer")
-        self.headers = []
-        self.reason = b""
+        self.headers = []  # what an interim answer said goes with it
+        self.reason = self._named = b""
+        self.length, self._chunked = None, False
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
@@ -138,22 +141,27 @@ class Upstream:
         elif key == b"content-length":
             self.length = int(value)
         elif key == b"transfer-encoding":
-            self.chunked = True
+            if value.strip().lower() != b"chunked":
+                raise ValueError("a transfer coding that nobody asked for")
+            self._chunked = True
         elif key == b"connection":
             self._named = value.lower()
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status == 101:
+            raise ValueError("it switches protocols unasked")
         if status < 200:
             self._interim = True
             return
         self.status = status
         if self._named and self._named not in (b"close", b"keep-alive"):
-            drop = {token.strip() for token in self._named.split(b",")}
-            self.headers = [h for h in self.headers if h[0].lower() not in drop]
+            self.headers = list(unnamed(self.headers, self._named))
+        if status == 204:
+            self.length = None
         if self._head_only:
             self.done = True  # and the parser waits for a body: this connection is not used again
-        elif self.length is None and not self.chunked and status not in (204, 304):
+        elif self.length is None and not self._chunked and status not in (204, 304):
             self._until_close = True
 
     def on_body(self, data: bytes) -> None:
@@ -174,10 +182,15 @@ class Connections:
         self._idle: dict[tuple[str, int, bool], list[Upstream]] = {}
         self._tls = ssl.create_default_context()
 
-    def take(self, target: Target) -> Upstream | None:
-        """An idle connection, if there is one."""
+    def take(self, target: Target, now: float) -> Upstream | None:
+        """An idle connection, if there is one; on one that is readable its peer has said goodbye."""
         idle = self._idle.get((target.host, target.port, target.secure))
-        return idle.pop() if idle else None
+        while idle:
+            upstream = idle.pop()
+            if now - upstream.since < FRESH or not readable([upstream.sock.fileno()]):
+                return upstream
+            upstream.close()
+        return None
 
     def connect(self, target: Target) -> Upstream:
         """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
@@ -198,22 +211,20 @@ class Connections:
         if not (upstream.done and upstream.keep):
             upstream.close()
             return
-        upstream.used = True
         upstream.since = now
         key = (upstream.target.host, upstream.target.port, upstream.target.secure)
         self._idle.setdefault(key, []).append(upstream)
 
     def prune(self, now: float) -> None:
         """Closes what its peer has closed, and what was idle for long."""
-        for key, idle in list(self._idle.items()):
+        for key in list(self._idle):
+            idle = self._idle.pop(key)  # first of all: with real threads, nobody else takes one of these meanwhile
             stale = readable(u.sock.fileno() for u in idle)
             kept = [u for u in idle if u.sock.fileno() not in stale and now - u.since < IDLE_SECONDS]
             for upstream in set(idle) - set(kept):
                 upstream.close()
             if kept:
-                self._idle[key] = kept
-            else:
-                del self._idle[key]
+                self._idle.setdefault(key, [])[:0] = kept
 
     def idle_count(self) -> int:
         return sum(map(len, self._idle.values()))

@@ -57,7 +57,7 @@ class RelayWorker(GeventWorker):
         finally:
             self._poll.unregister(descriptor)
             del self._open[descriptor]
-            client.close()
+            connection.close()
 
     def _tick(self) -> None:
         """One sweep: clients that left, deadlines that passed; now and then, a sign of life to the master."""
@@ -78,6 +78,7 @@ class RelayWorker(GeventWorker):
         state.draining = True
         for server in servers:
             server.close()
+        gevent.sleep(0)  # what was just accepted begins
         limit = time.monotonic() + state.settings.graceful_timeout
         while self._open and time.monotonic() < limit:
             self._tick()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from svc.router.message import NOT_PASSED, Request
+from svc.router.message import NOT_PASSED, Request, origin_form, unnamed
 
 UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
@@ -34,10 +34,10 @@ def call(app: Callable[..., Any], request: Request, address: str) -> WsgiAnswer:
 
 
 def environ(request: Request, address: str) -> dict[str, Any]:
-    """PEP 3333's dictionary."""
+    """PEP 3333's dictionary. HEAD is asked as GET: who sends the answer tells the length and leaves the body out."""
     path, _, query = request.target.partition(b"?")
     made: dict[str, Any] = {
-        "REQUEST_METHOD": request.method.decode("latin-1"),
+        "REQUEST_METHOD": "GET" if request.method == b"HEAD" else request.method.decode("latin-1"),
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
         "QUERY_STRING": query.decode("latin-1"),
@@ -80,9 +80,14 @@ def request_of(environ: Mapping[str, Any], max_body: int) -> Request:
         body = environ["wsgi.input"].read(min(int(special[b"content-length"]), max_body + 1))
     elif b"transfer-encoding" in special:
         body = environ["wsgi.input"].read(max_body + 1)
+    headers = list(unnamed(headers, special.get(b"connection", b"")))
+    return Request(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special, body)
+
+
+def target_of(environ: Mapping[str, Any]) -> bytes:
+    """Path and query as they came, where the server tells."""
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _target(environ)
-    method = environ["REQUEST_METHOD"].encode("latin-1")
-    return Request(method, target.encode("latin-1"), headers, special, body)
+    return origin_form(target.encode("latin-1"))
 
 
 def _target(environ: Mapping[str, Any]) -> str:
