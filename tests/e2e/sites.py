@@ -1,0 +1,158 @@
+"""Sites in short temporary directories, at ports of their own, driven by the commands as an operator types them."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from svc.plan import VARIABLES
+from svc.supervision.control import Control
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+PORTS = range(20000, 32000, 2)  # below those that the kernel gives to outgoing connections
+http = requests.Session()
+http.trust_env = False
+
+
+def free_pair() -> int:
+    """A port that is free together with the one after it."""
+    while True:
+        port = random.choice(PORTS)
+        if all(is_free(number) for number in (port, port + 1)):
+            return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what lingers in TIME_WAIT takes no port
+        try:
+            sock.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True
+
+
+class Site:
+    """A directory with config/svc.toml and nothing else yet."""
+
+    def __init__(self, root: Path, settings: str = "") -> None:
+        self.root = root
+        self.registry_port, self.router_port = free_pair(), free_pair()
+        self.registry = f"http://127.0.0.1:{self.registry_port}"
+        self.router = f"http://127.0.0.1:{self.router_port}"
+        self.control = Control(f"unix://{root}/var/supervisor.sock")
+        (root / "config").mkdir(exist_ok=True)
+        (root / "config" / "svc.toml").write_text(
+            f"[registry]\nport = {self.registry_port}\nhealth_interval = 1\n"
+            f"[router]\nport = {self.router_port}\nhealth_interval = 1\nregistry_sync_interval = 0.5\n{settings}"
+        )
+
+    def mock(self, name: str, models: str = "m", *flags: str, **babysitter: Any) -> int:
+        """config/NAME.toml of a `svc mock`; its port."""
+        port = free_pair()
+        words = ["--name", name, "--port", str(port), "--models", models, *flags]
+        self.toml(name, port, f'command = "svc mock"\nargs = {words!r}', **babysitter)
+        return port
+
+    def toml(self, name: str, port: int, backend: str, **babysitter: Any) -> Path:
+        """config/NAME.toml; `backend` is what follows type = "command"."""
+        settings = "".join(f"{key} = {value}\n" for key, value in babysitter.items())
+        path = self.root / "config" / f"{name}.toml"
+        path.write_text(
+            f'name = "{name}"\nport = {port}\n[babysitter]\n{settings}[backend]\ntype = "command"\n{backend}\n'
+        )
+        return path
+
+    def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
+        """A command in the site's directory, in a process group of its own."""
+        program = BIN / command[0] if command[0] in ("svc", "supervisorctl", "supervisord") else self.root / command[0]
+        return subprocess.Popen(
+            [str(program), *command[1:]], cwd=self.root, env=clean_environ() | environ, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *command: str, status: int | None = 0, timeout: float = 90, **environ: str) -> tuple[str, str]:
+        """Its stdout and stderr; `status` is the exit code that it must have, None for any."""
+        process = self.start(*command, **environ)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            raise AssertionError(f"{command}: not done after {timeout} s:\n{out}{err}") from None
+        assert status is None or process.returncode == status, f"{command}: {process.returncode}\n{out}{err}"
+        return out, err
+
+    def svc(self, *words: str, status: int | None = 0, timeout: float = 90, **environ: str) -> tuple[str, str]:
+        return self.run("svc", *words, status=status, timeout=timeout, **environ)
+
+    def refused(self, *words: str, **environ: str) -> str:
+        """The one line that a command which exits with 1 prints on stderr."""
+        _, err = self.svc(*words, status=1, **environ)
+        lines = err.splitlines()
+        assert len(lines) == 1, err
+        assert lines[0].startswith("svc: ")
+        return lines[0]
+
+    def service(self, name: str) -> dict[str, Any]:
+        """What the registry has of it; {} if nothing."""
+        answer = http.get(f"{self.registry}/services/{name}", timeout=5)
+        return answer.json() if answer.ok else {}
+
+    def routed(self) -> set[str]:
+        """The instances that the router sends requests to."""
+        return {s["name"] for s in http.get(f"{self.router}/services", timeout=5).json()["services"] if s["healthy"]}
+
+    def chat(self, model: str = "m", **more: Any) -> requests.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}
+        return requests.post(
+            f"{self.router}/v1/chat/completions", json=body, timeout=30, stream=bool(more.get("stream"))
+        )
+
+    def pid(self, program: str = "") -> int:
+        """Of a program; of supervisord itself when it has no name."""
+        return self.control.processes()[program].pid if program else self.control.pid()
+
+    def processes(self) -> dict[int, str]:
+        """Every process that works in the site's directory: supervisord, and all that it and its programs started."""
+        return {pid: command for pid, directory, command in _processes() if directory.is_relative_to(self.root)}
+
+    def files(self) -> Mapping[str, bytes]:
+        """Every file of the site but logs and state."""
+        left_out = {self.root / name for name in ("logs", "var", ".git")}
+        kept = [path for path in self.root.rglob("*") if path.is_file() and not left_out & {path, *path.parents}]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in kept}
+
+    def end(self) -> None:
+        """Stops everything; whatever is left is killed and told of."""
+        self.svc("down", status=None)
+        left = self.processes()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.root, ignore_errors=True)
+        assert not left, left
+
+
+def clean_environ() -> dict[str, str]:
+    """Without the variables that change what svc does, and the terminal's width."""
+    return {key: value for key, value in os.environ.items() if key not in (*VARIABLES, "COLUMNS")}
+
+
+def _processes() -> Iterator[tuple[int, Path, str]]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            directory = (entry / "cwd").readlink()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue  # it ended, or is not ours
+        if command:  # a zombie has none
+            yield int(entry.name), directory, command

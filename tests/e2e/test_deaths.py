@@ -1,0 +1,75 @@
+"""Things die, and nothing is left behind or left undone."""
+
+import json
+import os
+import signal
+
+from tests.e2e.sites import free_pair, is_free
+from tests.waiting import until
+
+
+def test_nothing_survives_a_supervisord_that_is_killed(site):
+    port = site.mock("family", "m", "--child")
+    site.svc("up")
+    assert len([command for command in site.processes().values() if "--child" in command]) == 2
+    os.kill(site.pid(), signal.SIGKILL)
+    until(lambda: not site.processes(), timeout=20, what="every process to be gone")
+    assert is_free(port)
+    site.svc("up")
+    assert site.chat().ok
+
+
+def test_an_instance_that_is_killed_takes_its_child_along_and_comes_back(site):
+    site.mock("family", "m", "--child", restart_delay=1)
+    site.svc("up")
+    first = {pid for pid, command in site.processes().items() if "--child" in command}
+    os.kill(site.pid("family:server"), signal.SIGKILL)
+    until(lambda: not first & site.processes().keys(), what="the child to be gone")
+    until(lambda: site.service("family-server").get("status") == "starting", what="the registry to hear of it")
+    until(lambda: site.routed() == {"family-server"}, timeout=20, what="it to come back")
+    until(lambda: site.control.processes()["family:server"].state == "RUNNING", what="supervisord to believe it")
+    row = next(p for p in json.loads(site.svc("status", "--json")[0])["programs"] if p["name"] == "family:server")
+    assert row["restarts"] == 1
+
+
+def test_an_instance_that_keeps_dying_is_given_up_after_exactly_max_restarts(site):
+    site.mock("steady", "m")
+    starts = site.root / "starts"
+    site.mock("mortal", "m", "--exit-after", "1.5", max_restarts=2, restart_delay=1)
+    toml = site.root / "config" / "mortal.toml"
+    toml.write_text(
+        toml.read_text()
+        .replace('command = "svc mock"', 'command = "sh"')
+        .replace("args = [", f"args = ['-c', 'echo >> {starts}; exec svc mock \"$@\"', 'sh', ")
+    )
+    site.svc("up", status=None)
+    until(lambda: site.control.processes()["mortal:server"].state == "FATAL", timeout=40, what="FATAL")
+    assert len(starts.read_text().splitlines()) == 3, "the first start and max_restarts more"
+    until(lambda: site.service("mortal-server").get("status") == "failed", what="the registry to say failed")
+    until(lambda: site.routed() == {"steady-server"}, what="the router to have dropped it")
+    told = json.loads(site.svc("status", "--json", status=1)[0])
+    row = next(row for row in told["programs"] if row["name"] == "mortal:server")
+    assert (row["state"], row["restarts"], row["max_restarts"], row["health"]) == ("FATAL", 2, 2, "failed")
+    assert any(problem.startswith("mortal:server: FATAL: ") for problem in told["problems"])
+    assert site.chat().ok
+
+
+def test_sigterm_to_supervisord_ends_everything(site):
+    site.mock("family", "m", "--child")
+    site.svc("up")
+    os.kill(site.pid(), signal.SIGTERM)
+    until(lambda: not site.processes(), timeout=40, what="every process to be gone")
+
+
+def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_ignores_sigterm(site):
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
+    site.toml("deaf", free_pair(), f'command = "python3"\nargs = ["-c", "{code}"]')
+    site.svc("render")
+    conf = site.root / "conf.d" / "deaf.conf"
+    conf.write_text(conf.read_text().replace("stopwaitsecs=30", "stopwaitsecs=2"))
+    for directory in ("logs", "var"):
+        (site.root / directory).mkdir()
+    site.run("supervisord", "-c", "supervisord.conf")
+    until(lambda: site.control.processes()["deaf:server"].state == "RUNNING", what="it to run")
+    site.svc("down")
+    assert site.processes() == {}

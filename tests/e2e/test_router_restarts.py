@@ -1,0 +1,56 @@
+"""The router restarts under load, and no client notices."""
+
+import threading
+
+import pytest
+
+from tests.e2e.traffic import Traffic, read_stream
+from tests.waiting import until
+
+COMMANDS = [["restart", "router"], ["signal", "HUP", "router"]]
+
+
+@pytest.fixture
+def busy(site):
+    site.mock("one", "m", "--token-delay", "0.002")
+    site.mock("two", "m", "--token-delay", "0.002")
+    site.mock("slow", "slow", "--token-delay", "0.05", "--tokens", "100")
+    site.svc("up")
+    return site
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["restart", "HUP"])
+def test_no_request_fails_and_an_open_stream_completes(busy, command):
+    streamed = busy.chat("slow", stream=True)
+    events: list[str] = []
+    reading = threading.Thread(target=lambda: events.extend(read_stream(streamed)), daemon=True)
+    reading.start()
+    before = router_workers(busy)
+    with Traffic(busy.router, kept=True) as kept, Traffic(busy.router, kept=False) as fresh:
+        until(lambda: kept.answered > 20 and fresh.answered > 20, what="traffic")
+        busy.run("supervisorctl", *command)
+        until(lambda: router_workers(busy) and not before & router_workers(busy), timeout=40, what="a new worker alone")
+        marks = kept.answered, fresh.answered
+        until(
+            lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, what="traffic through the new one"
+        )
+    assert kept.failures == []
+    assert fresh.failures == []
+    reading.join(30)
+    assert events[-1] == "[DONE]"
+    assert not any('"error"' in event for event in events)
+    assert len(events) > 100
+
+
+def router_workers(site) -> set[int]:
+    """The processes that the router's program started: they serve."""
+    master = site.pid("router")
+    return {pid for pid in site.processes() if pid != master and _parent(pid) == master}
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

@@ -1,0 +1,326 @@
+"""`svc up`, `svc status` and `svc down` on a site of mocks, and everything that can be in the way."""
+
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.e2e.sites import free_pair, http
+from tests.waiting import until
+
+
+def test_up_waits_until_all_is_ready_and_down_leaves_nothing(site):
+    port = site.mock("one", "m1,m2")
+    out, _ = site.svc("up")
+    assert [line.split()[0] for line in out.splitlines()[:3]] == ["registry", "router", "one"]
+    assert site.chat("m2").json()["choices"][0]["message"]["content"]  # no waiting: up has waited
+    assert http.get(f"http://127.0.0.1:{port + 1}/health").status_code == 200
+
+    began = time.monotonic()
+    site.svc("up")
+    assert time.monotonic() - began < 2, "a second up of a site that runs is quick"
+
+    site.svc("down")
+    assert site.processes() == {}
+    assert not (site.root / "var" / "supervisor.sock").exists()
+
+
+def test_down_of_nothing_says_so_and_is_content(site):
+    site.mock("one")
+    assert "nothing runs here" in site.svc("down")[0]
+    (site.root / "var").mkdir()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(site.root / "var" / "supervisor.sock"))
+    assert "nothing runs here" in site.svc("down")[0]
+    site.svc("up")
+
+
+def test_up_brings_a_changed_and_a_new_instance_in_and_leaves_the_others_running(site):
+    site.mock("one", "m1")
+    site.mock("two", "m2")
+    site.svc("up")
+    before = {name: site.pid(name) for name in ("registry", "router", "one:server", "two:server")}
+    site.mock("two", "changed")
+    site.mock("three", "m3")
+    site.svc("up")
+    after = {name: site.pid(name) for name in before}
+    assert [name for name in before if before[name] != after[name]] == ["two:server"]
+    models = {model["id"] for model in http.get(f"{site.router}/v1/models").json()["data"]}
+    assert models == {"m1", "changed", "m3"}
+
+
+def test_up_starts_what_was_stopped_by_hand(site):
+    site.mock("one")
+    site.svc("up")
+    site.run("supervisorctl", "stop", "one:*", "router")
+    assert "one:server: STOPPED" in site.svc("status", status=1)[0]
+    site.svc("up")
+    site.svc("status")
+
+
+def test_status_is_one_table_in_80_columns_and_the_same_in_json(site):
+    long = "an-instance-with-a-rather-long-name-of-its-own"
+    port = site.mock(long, "m1,m2", max_restarts=7)
+    site.svc("up")
+    out, _ = site.svc("status")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "m1, m2" in out
+    told = json.loads(site.svc("status", "--json")[0])
+    rows = {row["name"]: row for row in told["programs"]}
+    assert told["ok"]
+    assert list(rows) == ["registry", "router", f"{long}:server", f"{long}:babysitter"]
+    server = rows[f"{long}:server"]
+    assert server == {
+        "name": f"{long}:server",
+        "state": "RUNNING",
+        "pid": site.pid(f"{long}:server"),
+        "uptime": server["uptime"],
+        "restarts": 0,
+        "max_restarts": 7,
+        "health": "healthy",
+        "models": ["m1", "m2"],
+        "address": f"localhost:{port}",
+        "ok": True,
+    }
+
+
+def test_status_says_which_of_registry_router_and_supervisord_is_down(site):
+    site.mock("one")
+    site.svc("render")
+    assert "supervisord does not run" in site.svc("status", status=1)[0]
+    site.svc("up")
+    for program in ("registry", "router"):
+        site.run("supervisorctl", "stop", program)
+        assert f"{program}: STOPPED" in site.svc("status", status=1)[0].splitlines()
+        site.run("supervisorctl", "start", program)
+    until(lambda: json.loads(site.svc("status", "--json", status=None)[0])["ok"], what="all to be well again")
+
+
+def test_ctrl_c_stops_what_this_up_started(site):
+    site.mock("slow", "m", "--loading", "60")
+    process = site.start("svc", "up")
+    until(lambda: site.processes() and (site.root / "var" / "supervisor.sock").exists(), what="supervisord")
+    until(lambda: len(site.processes()) > 5, what="the programs to start")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert site.processes() == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_alone_what_ran_before_this_up(site, number):
+    site.mock("one")
+    site.svc("up")
+    supervisord = site.pid()
+    site.mock("slow", "m", "--loading", "60")
+    process = site.start("svc", "up")
+    until(lambda: "slow:server" in site.run("supervisorctl", "status", status=None)[0], what="the update")
+    os.killpg(process.pid, number)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert site.pid() == supervisord
+    assert site.chat().ok
+
+
+def test_a_program_of_another_file_runs_as_well(site):
+    site.mock("one")
+    site.svc("render")
+    (site.root / "conf.d" / "mine.conf").write_text("[program:mine]\ncommand=sleep 1000\n")
+    out, _ = site.svc("up")
+    assert "conf.d/mine.conf: runs as well" in out
+    assert "mine" in site.svc("status")[0]
+
+
+# What is in the way: one clear line, and everything as it was.
+
+
+def test_a_taken_port_is_told_with_who_has_it_before_anything_starts(site):
+    port = site.mock("one")
+    site.mock("two")
+    site.svc("render")
+    before = site.files()
+    for taken, part in (
+        (port, "one"),
+        (port + 1, "one"),
+        (site.router_port, "router"),
+        (site.registry_port, "registry"),
+    ):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", taken))
+            sock.listen()
+            line = site.refused("up")
+        assert line.startswith(f"svc: {part}: port {taken} is taken by ")
+        assert f"(pid {os.getpid()})" in line
+    assert site.processes() == {}
+    assert site.files() == before
+
+
+def test_a_taken_router_address_does_not_kill_the_supervisord_that_runs(site):
+    site.mock("one")
+    site.svc("up")
+    supervisord, before = site.pid(), site.files()
+    config = site.root / "config" / "svc.toml"
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        config.write_text(config.read_text().replace(str(site.router_port), str(sock.getsockname()[1])))
+        assert "is taken by" in site.refused("up")
+    assert site.pid() == supervisord
+    assert site.chat().ok
+    assert {**site.files(), "config/svc.toml": b""} == {**before, "config/svc.toml": b""}
+
+
+def test_a_wrong_file_is_told_and_nothing_is_written_or_started(site):
+    site.mock("one")
+    site.svc("up")
+    before = site.files()
+    running = site.run("supervisorctl", "pid", "all")
+    for text, told in (
+        ("port = ", "not TOML"),
+        ('port = 8100\ncolour = "red"\n[backend]\ntype = "mock"\nmodels = ["m"]', "colour: unknown key"),
+        ('port = "8100"\n[backend]\ntype = "mock"\nmodels = ["m"]', "port: "),
+        ("port = 8100", "backend: missing"),
+    ):
+        (site.root / "config" / "wrong.toml").write_text(text)
+        for command in ("check", "render", "up"):
+            line = site.refused(command)
+            assert "config/wrong.toml: " in line
+            assert told in line
+        assert {**before, "config/wrong.toml": text.encode()} == site.files()
+    assert site.run("supervisorctl", "pid", "all") == running
+
+
+def test_every_error_of_every_file_is_told(site):
+    (site.root / "config" / "a.toml").write_text('port = 1.5\nx = 1\n[backend]\ntype = "mock"\nmodels = ["m"]')
+    (site.root / "config" / "b.toml").write_text('port = 9\n[backend]\ntype = "mok"')
+    _, err = site.svc("check", status=1)
+    assert len([line for line in err.splitlines() if line.startswith("svc: config/a.toml: ")]) == 2
+    assert "config/b.toml: backend.type" in err
+
+
+def test_a_missing_command_is_told_with_the_end_of_its_log_while_the_rest_runs(site):
+    site.mock("one")
+    port = free_pair()
+    site.toml("absent", port, 'command = "no-such-server --fast"')
+    out, err = site.svc("up", status=1)
+    assert "cannot run 'no-such-server': not found in PATH" in out
+    assert "absent:server" in err
+    assert "logs/server_absent.log" in err
+    assert len(err.splitlines()) == 1
+    until(lambda: site.chat().ok, what="the other instance to serve")
+
+
+@pytest.mark.parametrize("directory", ["logs", "var", "conf.d"])
+def test_a_directory_that_cannot_be_written_is_told(site, directory):
+    site.mock("one")
+    (site.root / directory).write_text("a file in the way")
+    before = site.files()
+    line = site.refused("up")
+    assert directory in line
+    assert site.processes() == {}
+    assert site.files() == before
+
+
+def test_without_a_registry_up_says_what_it_waits_for_and_serving_begins_when_it_comes(site):
+    gone = free_pair()
+    site.mock("one")
+    elsewhere = {"REGISTRY_URL": f"http://localhost:{gone}", "LAUNCH_COMPONENTS": "router,babysitter"}
+    _, err = site.svc("up", "--timeout", "3", status=1, **elsewhere)
+    assert "router: not ready after 3 s: waiting for its health" in err
+    assert len(err.splitlines()) == 1
+    registry = site.start("svc", "registry", "--port", str(gone))
+    try:
+        until(lambda: site.chat().ok, timeout=20, what="the router to hear of the instance")
+    finally:
+        registry.terminate()
+        registry.communicate(timeout=20)
+
+
+def test_a_supervisord_that_cannot_start_says_why(site):
+    site.mock("one")
+    site.svc("render")
+    (site.root / "conf.d" / "broken.conf").write_text("[program:broken]\ncommand=sleep %(ENV_NOT_SET_ANYWHERE)s\n")
+    line = site.refused("up")
+    assert "supervisord does not start" in line
+    assert "broken" in line
+
+
+# Which configuration runs.
+
+
+def test_a_variable_of_the_shell_leaves_the_committed_files_byte_for_byte(site):
+    site.mock("one")
+    site.svc("render")
+    before, other = site.files(), free_pair()
+    site.svc("render", ROUTER_PORT=str(other), REGISTRY_HEALTH_INTERVAL="3")
+    assert site.files() == before
+    site.svc("render", "--check", ROUTER_PORT=str(other))
+    out, _ = site.svc("up", ROUTER_PORT=str(other))
+    assert "ROUTER_PORT" in out
+    assert "var/supervisord.conf" in out
+    assert http.get(f"http://127.0.0.1:{other}/health").ok
+    site.run("supervisorctl", "restart", "router")
+    assert site.files() == before
+    assert f"127.0.0.1:{other}" in site.svc("status")[0]
+    site.svc("down")
+    assert site.processes() == {}
+    assert site.files() == before
+
+
+def test_a_variable_that_changes_a_running_site_is_refused_with_the_cure(site):
+    site.mock("one")
+    site.svc("up")
+    line = site.refused("up", ROUTER_PORT=str(free_pair()))
+    assert "ROUTER_PORT" in line
+    assert "svc down" in line
+    site.svc("up", ROUTER_PORT=str(site.router_port))  # it says what the files say
+
+
+def test_babysitter_configs_and_launch_components_choose_what_runs(site):
+    site.mock("one")
+    site.mock("two")
+    site.svc("render")
+    site.svc("up", BABYSITTER_CONFIGS="config/two.toml")
+    assert site.routed() == {"two-server"}
+    site.svc("down")
+    site.svc("up", LAUNCH_COMPONENTS="registry")
+    assert "router" not in site.run("supervisorctl", "status")[0]
+
+
+def test_components_one_after_the_other_make_the_whole_and_go_one_by_one(site):
+    site.mock("one")
+    two = site.mock("two")
+    site.svc("up", "--only", "registry")
+    registry = site.pid("registry")
+    site.svc("up", "--only", "router")
+    site.svc("up", "--only", "babysitter", "config/one.toml")
+    site.svc("up", "--only", "babysitter", "two.toml")
+    assert site.routed() == {"one-server", "two-server"}
+    assert site.pid("registry") == registry
+    assert not (site.root / "conf.d").exists()
+
+    site.svc("down", "--only", "babysitter", "--port", str(two + 1))
+    until(lambda: site.routed() == {"one-server"}, what="the router to know that two left")
+    assert "no babysitter at port 9" in site.refused("down", "--only", "babysitter", "--port", "9")
+    site.svc("down", "--only", "router")
+    assert site.pid("registry") == registry
+    site.svc("down", "--only", "babysitter")
+    site.svc("down", "--only", "registry")
+    assert site.processes() == {}, "the last one takes its supervisord along"
+
+
+def test_a_toml_that_is_given_is_added_to_what_runs(site):
+    site.mock("one")
+    site.svc("up")
+    extra = site.root / "extra"
+    extra.mkdir()
+    site.mock("two")
+    (site.root / "config" / "two.toml").rename(extra / "two.toml")
+    site.svc("up", "extra/two.toml")
+    assert site.routed() == {"one-server", "two-server"}
+    site.svc("up")
+    assert site.routed() == {"one-server", "two-server"}

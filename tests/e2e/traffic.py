@@ -1,0 +1,53 @@
+"""Steady requests while something happens to the site."""
+
+import threading
+from types import TracebackType
+
+import requests
+
+CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+CLIENTS = 4
+
+
+class Traffic:
+    """Chats of a few clients, each on a connection that is kept or with a new one a request, until the block ends."""
+
+    def __init__(self, router: str, model: str = "m", kept: bool = True, **body: object) -> None:
+        self.url = f"{router}/v1/chat/completions"
+        self.body = {"model": model, **CHAT, **body}
+        self.kept = kept
+        self.answered = 0
+        self.failures: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _client(self) -> None:
+        session = requests.Session()
+        session.trust_env = False
+        while not self._over.is_set():
+            try:
+                answer = session.post(self.url, json=self.body, timeout=60)
+                if answer.status_code == 200 and answer.json()["choices"][0]["message"]["content"]:
+                    self.answered += 1
+                else:
+                    self.failures.append(f"{answer.status_code} {answer.text}")
+            except (requests.RequestException, ValueError, KeyError) as failure:
+                self.failures.append(repr(failure))
+            if not self.kept:
+                session.close()
+            self._over.wait(0.005)
+
+
+def read_stream(answer: requests.Response) -> list[str]:
+    """The data of every event of a stream."""
+    return [line[len("data: ") :] for line in answer.iter_lines(decode_unicode=True) if line.startswith("data: ")]
