@@ -35,8 +35,6 @@ def clone() -> Iterator[Site]:
     root = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(root)], check=True)
     site = Site(root)
-    for toml in root.glob("config/*/*.toml"):
-        toml.touch()
     for toml in root.glob("config/babysitter*.toml"):
         text = toml.read_text()
         port = re.search(r"^port = (\d+)", text, re.M)

@@ -4,12 +4,13 @@ import importlib.util
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import openai
 import pytest
 
-from tests.e2e.sites import ROOT, Site, free_pair
+from tests.e2e.sites import ROOT, Site, free_pair, http
 from tests.e2e.traffic import Traffic
 from tests.waiting import until
 
@@ -33,28 +34,67 @@ def llamas(site) -> Iterator[Site]:
 
 
 @pytest.mark.timeout(300)
-def test_the_official_client_is_served_and_a_killed_server_costs_only_what_it_had_begun(llamas):
+def test_the_official_client_lists_models_chats_and_streams(llamas):
     client = openai.OpenAI(base_url=f"{llamas.router}/v1", api_key="none", max_retries=0, timeout=60)
     assert [model.id for model in client.models.list()] == [MODEL]
-
     answer = client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8)
     assert answer.choices[0].message.content
     assert answer.usage.completion_tokens > 0
     events = list(client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8, stream=True))
     assert "".join(event.choices[0].delta.content or "" for event in events if event.choices)
 
-    # One server is killed in the middle of steady traffic.
-    victim = "llama1:server"
-    with Traffic(llamas.router, MODEL, max_tokens=8) as traffic:
-        until(lambda: traffic.answered > 10, timeout=60, what="traffic")
-        begun = _in_flight(llamas, "llama1-server")
-        os.kill(llamas.pid(victim), signal.SIGKILL)
-        mark = traffic.answered
-        until(lambda: traffic.answered > mark + 20, timeout=60, what="traffic on the other one")
+
+@pytest.mark.timeout(300)
+def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
+    streams = [Stream(llamas), Stream(llamas)]
+    until(lambda: all(stream.events for stream in streams), timeout=60, what="a stream on each server")
+    assert _in_flight(llamas) == {"llama1-server": 1, "llama2-server": 1}
+    with Traffic(llamas.router, MODEL, max_tokens=4) as traffic:
+        until(lambda: traffic.answered > 4, timeout=60, what="traffic")
+        killed = llamas.pid("llama1:server")
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: not all(stream.open() for stream in streams), what="a stream to end")
+        assert any(stream.open() for stream in streams), "the other one goes on"
+        until(lambda: llamas.routed() == {"llama2-server"}, what="the router to leave it out")
+        until(lambda: llamas.pid("llama1:server") not in (0, killed), timeout=20, what="supervisord to start it again")
         until(lambda: llamas.routed() == {"llama1-server", "llama2-server"}, timeout=60, what="it to rejoin")
         mark = traffic.answered
-        until(lambda: traffic.answered > mark + 10, timeout=60, what="traffic on both")
-    assert len(traffic.failures) <= 4, traffic.failures
-    until(lambda: llamas.control.processes()[victim].state == "RUNNING", what="supervisord to believe it")
+        until(lambda: traffic.answered > mark + 8, timeout=60, what="traffic on both")
+    assert traffic.failures == []
+    cut, whole = sorted(streams, key=lambda stream: "error" not in stream.end(60)[-2])
+    assert "error" in json.loads(cut.events[-2])
+    assert cut.events[-1] == whole.events[-1] == "[DONE]"
+    assert not any("error" in json.loads(event) for event in whole.events[:-1])
+    until(lambda: llamas.control.processes()["llama1:server"].state == "RUNNING", what="supervisord to believe it")
     rows = json.loads(llamas.svc("status", "--json")[0])["programs"]
-    assert next(row for row in rows if row["name"] == victim)["restarts"] == 1
+    assert {row["name"]: row["restarts"] for row in rows if row["name"].endswith(":server")} == {
+        "llama1:server": 1,
+        "llama2:server": 0,
+    }
+
+
+class Stream:
+    """A long answer, read as it comes."""
+
+    def __init__(self, site: Site) -> None:
+        self.events: list[str] = []
+        self._answer = site.chat(MODEL, stream=True, max_tokens=600, ignore_eos=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def open(self) -> bool:
+        return self._thread.is_alive()
+
+    def end(self, timeout: float) -> list[str]:
+        self._thread.join(timeout)
+        return self.events
+
+    def _read(self) -> None:
+        for line in self._answer.iter_lines(decode_unicode=True):
+            if line.startswith("data: "):
+                self.events.append(line[len("data: ") :])
+
+
+def _in_flight(site: Site) -> dict[str, int]:
+    services = http.get(f"{site.router}/services", timeout=5).json()["services"]
+    return {service["name"]: service["in_flight"] for service in services}
