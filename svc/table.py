@@ -9,7 +9,7 @@ from svc.status import Report, Row
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
 GAP = "  "
-LEAST = 12  # columns for the names, however narrow it is
+LEAST = 8  # columns for the names, however narrow it is
 
 
 def lines(report: Report, width: int) -> Iterator[Text]:

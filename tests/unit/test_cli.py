@@ -1,0 +1,79 @@
+"""The command line's own part: help, exit codes, errors of one line."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from svc.cli import svc
+from svc.errors import ConfigError
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return CliRunner()
+
+
+def commands() -> list[str]:
+    return svc.list_commands(click.Context(svc))
+
+
+def test_every_command_of_the_contract_is_there():
+    assert {"check", "render", "up", "down", "status", "registry", "router", "babysitter", "run", "mock"} <= set(
+        commands()
+    )
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_has_help(runner, command):
+    result = runner.invoke(svc, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_help_shows_defaults_as_people_write_them(runner):
+    told = " ".join(runner.invoke(svc, ["router", "--help"]).output.split())
+    assert "[default: 67108864]" in told
+    assert "[PROXY_TIMEOUT_SECONDS: 1800]" in told
+    assert "--port, --router-port" in told
+
+
+@pytest.mark.parametrize(
+    "words", [["no-such"], ["up", "--no-such"], ["run"], ["down", "--port", "1"], ["up", "--only", "x"]]
+)
+def test_wrong_use_exits_with_2(runner, words):
+    assert runner.invoke(svc, words).exit_code == 2
+
+
+def test_every_problem_is_one_line_on_stderr_and_the_exit_code_1(runner, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ConfigError("a.toml: x: wrong", "b.toml: y: wrong")
+
+    monkeypatch.setattr("svc.spec.load.load", fail)
+    result = runner.invoke(svc, ["check"])
+    assert result.exit_code == 1
+    assert result.stderr == "svc: a.toml: x: wrong\nsvc: b.toml: y: wrong\n"
+    assert result.stdout == ""
+
+
+def test_render_writes_checks_and_shows_differences(runner, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "a.toml").write_text('name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n')
+    assert runner.invoke(svc, ["render", "--check"]).exit_code == 1
+    assert not (tmp_path / "conf.d").exists()
+    result = runner.invoke(svc, ["render"])
+    assert "conf.d/a.conf: new\n" in result.output
+    assert runner.invoke(svc, ["render", "--check", "--diff"]).output == ""
+    (tmp_path / "conf.d" / "a.conf").write_text((tmp_path / "conf.d" / "a.conf").read_text().replace("8100", "8102"))
+    result = runner.invoke(svc, ["render", "--check", "--diff"])
+    assert result.exit_code == 1
+    assert "-command=svc launch --port 8102" in result.stdout
+    assert "+command=svc launch --port 8100" in result.stdout
+    assert result.stderr == "svc: conf.d: stale; run `svc render`\n"
+
+
+def test_render_reads_files_and_flags_only(runner, tmp_path):
+    (tmp_path / "config").mkdir()
+    assert runner.invoke(svc, ["render"], env={"ROUTER_PORT": "9000", "LAUNCH_COMPONENTS": "router"}).exit_code == 0
+    assert "tcp://127.0.0.1:8000" in (tmp_path / "conf.d" / "router.conf").read_text()
+    assert (tmp_path / "conf.d" / "registry.conf").exists()

@@ -1,0 +1,22 @@
+from svc.down import component_of, phases
+from tests.unit.test_status import process
+
+
+def test_the_router_stops_first_and_the_registry_when_the_babysitters_have_left_it():
+    names = ["registry", "router", "a:server", "a:babysitter", "b:server", "b:babysitter", "mine"]
+    assert phases({name: process(name) for name in names}) == [
+        ["router"],
+        ["a:babysitter", "b:babysitter"],
+        ["registry", "a:server", "b:server", "mine"],
+    ]
+
+
+def test_what_has_ended_is_not_stopped():
+    states = {"router": "FATAL", "a:server": "STOPPED", "a:babysitter": "EXITED", "registry": "BACKOFF"}
+    assert phases({name: process(name, state) for name, state in states.items()}) == [["registry"]]
+
+
+def test_the_component_of_a_program():
+    assert component_of(process("router")) == "router"
+    assert component_of(process("a:server")) == component_of(process("a:babysitter")) == "babysitter"
+    assert component_of(process("server")) == component_of(process("mine")) == ""

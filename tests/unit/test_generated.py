@@ -1,0 +1,64 @@
+"""What is read back from the generated files is what went into them."""
+
+from pathlib import Path
+
+import pytest
+
+from svc import generated, settings
+from svc.errors import CommandError
+from svc.generated import Part, sees
+from svc.spec.load import load
+from svc.spec.place import Place
+from svc.spec.render import render
+
+TOML = """
+name = "qwen"
+host = "10.0.0.5"
+port = 8100
+registry_url = "http://10.0.0.1:18000"
+[backend]
+type = "command"
+command = "serve"
+args = ["--port", "9", "--", "--host", "% ; # ' \\" \\n x", "-- svc babysitter --host 1"]
+env = { A = "% ; # x" }
+"""
+
+
+@pytest.fixture
+def parts(tmp_path):
+    (tmp_path / "config").mkdir()
+    toml = tmp_path / "config" / "qwen.toml"
+    toml.write_text(TOML)
+    told = settings.load(None, {"ROUTER_HOST": "0.0.0.0", "REGISTRY_PORT": "18001"})
+    texts = render(load([toml], told), told, Place.of(tmp_path))
+    return generated.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
+
+
+def test_every_part_is_found_with_its_address_and_programs(parts):
+    registry, router, qwen = parts
+    assert registry == Part("registry", "registry", "127.0.0.1", (18001,), ("registry",))
+    assert router == Part("router", "router", "0.0.0.0", (8000,), ("router",), "http://localhost:18001")
+    assert qwen == Part(
+        "qwen", "babysitter", "10.0.0.5", (8100, 8101), ("qwen:server", "qwen:babysitter"),
+        "http://10.0.0.1:18000", "../config/qwen.toml",
+    )  # fmt: skip
+
+
+def test_where_others_reach_a_part_and_where_this_machine_does(parts):
+    registry, router, qwen = parts
+    assert (router.own_url, router.health_url) == ("http://127.0.0.1:8000", "http://127.0.0.1:8000/readyz")
+    assert (registry.url, registry.health_url) == ("http://127.0.0.1:18001", "http://127.0.0.1:18001/health")
+    assert (qwen.url, qwen.health_url) == ("http://10.0.0.5:8100", "http://127.0.0.1:8101/health")
+    assert [qwen.address_of(name) for name in qwen.programs] == ["10.0.0.5:8100", "10.0.0.5:8101"]
+
+
+def test_a_router_sees_the_instances_of_its_registry_by_whatever_name(parts):
+    _, router, qwen = parts
+    assert not sees(router, qwen)
+    near = Part("a", "babysitter", "localhost", (1, 2), (), "http://127.0.0.1:18001")
+    assert sees(router, near)
+
+
+def test_a_file_that_was_changed_by_hand_is_named_with_the_cure():
+    with pytest.raises(CommandError, match=r"x\.conf: not as svc render writes it; run svc render"):
+        generated.parse({Path("x.conf"): "[group:x]\nprograms=y\n"})

@@ -1,0 +1,123 @@
+"""What the report makes of what supervisord, the registry and the router say."""
+
+import dataclasses
+
+import pytest
+
+from svc.generated import Part
+from svc.status import Seen, report
+from svc.supervision.control import Process, Restarts
+
+PARTS = [
+    Part("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
+    Part("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
+    Part("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"), "http://localhost:18000"),
+]
+SERVICE = {"status": "running", "is_healthy": True, "drained": False, "metadata": {"models": ["m"]}}
+
+
+def process(name: str, state: str = "RUNNING", **more) -> Process:
+    group, _, own = name.partition(":")
+    fields = {
+        "pid": 7,
+        "start": 100,
+        "stop": 0,
+        "now": 160,
+        "exitstatus": 0,
+        "spawnerr": "",
+        "description": "",
+        "logfile": "",
+    }
+    return Process(**{"name": own or group, "group": group, "state": state, **fields, **more})
+
+
+WELL = Seen(
+    parts=PARTS,
+    supervisord=1,
+    processes={name: process(name) for part in PARTS for name in part.programs},
+    restarts={"qwen:server": Restarts(2, 5, False)},
+    registry={"qwen": SERVICE, "qwen-server": SERVICE},
+    registry_url="http://127.0.0.1:18000",
+    router={"qwen-server": {"healthy": True, "models": ["m"]}},
+    routing=True,
+)
+
+
+def changed(**more) -> Seen:
+    return dataclasses.replace(WELL, **more)
+
+
+def with_process(name: str, state: str, **more) -> Seen:
+    return changed(processes={**WELL.processes, name: process(name, state, **more)})
+
+
+def with_service(**more) -> Seen:
+    return changed(registry={"qwen": SERVICE, "qwen-server": {**SERVICE, **more}})
+
+
+def row(seen: Seen, name: str = "qwen:server"):
+    return next(row for row in report(seen).programs if row.name == name)
+
+
+def test_when_all_is_well_there_is_no_problem():
+    told = report(WELL)
+    assert told.ok
+    assert told.problems == []
+    assert [program.health for program in told.programs] == ["healthy", "ready 1/1", "healthy", "healthy"]
+    server = row(WELL)
+    assert (server.pid, server.uptime, server.restarts, server.max_restarts) == (7, 60, 2, 5)
+    assert (server.models, server.address) == (["m"], "localhost:8100")
+
+
+@pytest.mark.parametrize(
+    ("seen", "health"),
+    [
+        (with_service(status="starting", is_healthy=False), "starting"),
+        (with_service(status="failed", is_healthy=False), "failed"),
+        (with_service(is_healthy=False), "unhealthy"),
+        (with_service(drained=True, is_healthy=False), "drained"),
+        (changed(registry={"qwen": SERVICE}), "unregistered"),
+        (changed(router={"qwen-server": {"healthy": False, "models": ["m"]}}), "unrouted"),
+        (changed(router={}), "unrouted"),
+        (changed(registry=None), "routed"),
+        (changed(registry=None, router=None), "unknown"),
+    ],
+)
+def test_an_instance_is_well_only_if_the_registry_says_so_and_the_router_uses_it(seen, health):
+    assert row(seen).health == health
+    assert not row(seen).ok
+    assert not report(seen).ok
+
+
+def test_a_router_of_another_registry_is_not_asked():
+    away = dataclasses.replace(PARTS[2], registry_url="http://10.0.0.1:18000")
+    assert row(changed(parts=[*PARTS[:2], away], router={})).ok
+
+
+@pytest.mark.parametrize("state", ["STOPPED", "STARTING", "BACKOFF", "FATAL", "EXITED"])
+def test_a_program_that_does_not_run_is_a_problem_with_supervisord_s_reason(state):
+    told = report(with_process("qwen:server", state, spawnerr="Exited too quickly"))
+    reason = ": Exited too quickly" if state in ("BACKOFF", "FATAL") else ""
+    assert told.problems == [f"qwen:server: {state}{reason}"]
+
+
+def test_without_supervisord_that_is_said_and_the_parts_are_listed_all_the_same():
+    told = report(Seen(PARTS, registry_url="http://127.0.0.1:18000"))
+    assert told.problems == [
+        "supervisord does not run here; svc up starts it",
+        "the registry does not answer at http://127.0.0.1:18000",
+    ]
+    assert [program.name for program in told.programs] == ["registry", "router", "qwen:server", "qwen:babysitter"]
+
+
+def test_a_part_that_supervisord_does_not_have_yet_is_a_problem():
+    told = report(changed(processes={k: v for k, v in WELL.processes.items() if k != "qwen:babysitter"}))
+    assert told.problems == ["qwen:babysitter: supervisord does not have it yet; svc up brings it in"]
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "ok"),
+    [("RUNNING", 0, True), ("EXITED", 0, True), ("EXITED", 1, False), ("FATAL", 0, False), ("STOPPED", 0, True)],
+)
+def test_of_a_program_that_is_not_ours_only_failures_are_problems(state, code, ok):
+    assert report(with_process("mine", state, exitstatus=code)).ok is ok
