@@ -32,7 +32,7 @@ def test_a_free_port_is_no_problem():
 
 
 def test_ancestors_lead_from_a_process_to_the_first():
-    code = "import sys; sys.path[:0] = sys.argv[1:]; from svc.ports import ancestors; import os; print(*ancestors(os.getpid()))"
+    code = "import os, sys; sys.path[:0] = sys.argv[1:]; from svc import ports; print(*ports.ancestors(os.getpid()))"
     child = subprocess.run([sys.executable, "-c", code, *sys.path], capture_output=True, text=True, check=True)
     pids = [int(pid) for pid in child.stdout.split()]
     assert pids[1] == os.getpid()

@@ -29,7 +29,7 @@ def test_the_widest_cells_fit_80_columns():
 
 
 def test_columns_stand_under_their_heads():
-    head, first, second = text(row("short"), row("longer-name", state="FATAL", pid=None, uptime=None))
+    head, first, second = text(row("a:server"), row("bb:server", state="FATAL", pid=None, uptime=None))
     for title, cell in (("STATE", "RUNNING"), ("RESTARTS", "12/10k"), ("ADDRESS", "10.100")):
         assert head.index(title) == first.index(cell)
     assert second.index("FATAL") == head.index("STATE")
