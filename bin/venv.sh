@@ -15,10 +15,11 @@ if [ "$(cat "$installed" 2> /dev/null)" != "$wanted" ]; then
     if ! python3 -c 'import ensurepip' 2> /dev/null; then
         echo "python3 cannot make a virtual environment: apt install python3-venv" >&2; exit 1
     fi
-    clear=--clear  # a half-made one, or one that was made in another directory
-    if grep -qsF "$PWD " .venv/.installed; then clear=; fi
-    echo "making .venv (once; a minute or two): infinilm-svc${extras:+ with $extras}" >&2
-    python3 -m venv $clear .venv >&2
+    echo "installing infinilm-svc${extras:+ with $extras} into .venv (once; a minute or two)" >&2
+    # A new one, too, where the old is half made, was made in another directory, or has lost its Python.
+    if ! grep -qsF "$PWD " .venv/.installed || ! .venv/bin/python -c '' 2> /dev/null; then
+        python3 -m venv --clear .venv >&2
+    fi
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}" >&2
     echo "$wanted" | tee .venv/.installed "$installed" > /dev/null
 fi

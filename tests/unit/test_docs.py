@@ -1,0 +1,56 @@
+"""What the documents name is there: commands, scripts, files, variables, links."""
+
+import re
+
+import click
+import pytest
+
+from svc.cli import svc
+from svc.plan import VARIABLES
+from svc.settings import SECTIONS
+from tests.e2e.sites import ROOT
+
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "README.md"])
+documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+@documents
+def test_links_lead_somewhere(document):
+    for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / link).exists(), link
+
+
+@documents
+def test_commands_and_scripts_exist(document):
+    text = document.read_text()
+    known = set(svc.list_commands(click.Context(svc)))
+    assert set(re.findall(r"(?:^|`|bin/)svc ([a-z]+)", text, re.M)) <= known
+    for script in re.findall(r"bin/(\w+\.sh)", text):
+        assert (ROOT / "bin" / script).exists(), script
+
+
+@documents
+def test_flags_of_svc_exist(document):
+    for command, flag in re.findall(r"(?:^|`|bin/)svc (\w+)[^`\n|]*? (--[a-z-]+)", document.read_text(), re.M):
+        found = svc.get_command(click.Context(svc), command)
+        assert flag in {name for option in found.params for name in option.opts} | {"--help"}, f"{command} {flag}"
+
+
+@documents
+def test_variables_are_read(document):
+    named = set(re.findall(r"\b(?:REGISTRY|ROUTER|BABYSITTER|LAUNCH)_[A-Z_]+\b", document.read_text()))
+    assert named <= set(VARIABLES)
+
+
+@documents
+def test_toml_files_that_are_named_exist(document):
+    for path in re.findall(r"(?:up|babysitter\.sh|CONFIGS=\")[^`\n]*?(config/[\w/]+\.toml)", document.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+@documents
+def test_settings_in_examples_exist(document):
+    for block in re.findall(r"```toml\n(.*?)```", document.read_text(), re.S):
+        for section, body in re.findall(r"\[(registry|router|launch)\]\n((?:\w.*\n?)*)", block):
+            keys = set(re.findall(r"^(\w+) =", body, re.M))
+            assert keys <= set(SECTIONS[section].__dataclass_fields__), f"[{section}]"
