@@ -8,6 +8,7 @@ import requests
 from svc import daemon, generated, probe
 from svc.client import RegistryClient
 from svc.errors import SvcError
+from svc.fetch import fetch
 from svc.generated import Part
 from svc.readiness import Sight
 from svc.site import Site
@@ -51,7 +52,7 @@ def see(site: Site, token_file: str) -> Seen:
 def services(router_url: str) -> list[dict[str, Any]] | None:
     """The instances as the router has them; None where it does not answer."""
     try:
-        return requests.get(router_url + "/services", timeout=PATIENCE).json()["services"]
+        return fetch("GET", router_url + "/services", PATIENCE).json()["services"]
     except (requests.RequestException, ValueError, KeyError, TypeError):
         return None
 

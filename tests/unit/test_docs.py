@@ -31,7 +31,7 @@ def test_commands_and_scripts_exist(document):
 
 @documents
 def test_flags_of_svc_exist(document):
-    for command, flag in re.findall(r"(?:^|`|bin/)svc (\w+)[^`\n|]*? (--[a-z-]+)", document.read_text(), re.M):
+    for command, flag in re.findall(r"(?:^|`|bin/)svc ([a-z]+)[^`\n|]*? (--[a-z-]+)", document.read_text(), re.M):
         found = svc.get_command(click.Context(svc), command)
         assert flag in {name for option in found.params for name in option.opts} | {"--help"}, f"{command} {flag}"
 
