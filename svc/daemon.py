@@ -1,11 +1,13 @@
 """The site's supervisord: found by its socket, started, waited for."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from svc.errors import CommandError
@@ -39,8 +41,13 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> Control:
     """Starts supervisord as a daemon; raises CommandError with what it said, or logged, when it does not come up."""
     log = site.logs / "supervisord.log"
     told_before = log.stat().st_size if log.exists() else 0
+    with _undisturbed():
+        return _start(site, conf, environ, log, told_before)
+
+
+def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, told_before: int) -> Control:
     ended = subprocess.run(
-        [str(program()), "-c", str(conf.absolute())],
+        [str(program()), "-c", str(conf.absolute())], start_new_session=True,
         env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     if ended.returncode:
@@ -53,6 +60,21 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> Control:
         time.sleep(PAUSE)
     said = log.read_bytes()[told_before:].decode(errors="replace") if log.exists() else ""
     raise CommandError(f"{conf}: supervisord does not come up: {_essence(said)}; see {log}")
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until supervisord is there or has failed: half started, nobody could stop it."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for first in came[:1]:
+        signal.raise_signal(first)
 
 
 def runs_from(control: Control, conf: Path) -> bool:

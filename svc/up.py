@@ -71,16 +71,32 @@ def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
 
 
 def _bring(site: Site, planned: Plan, asked: Asked, control: Control | None, chosen: Sequence[Part]) -> Control:
-    """Starts supervisord, or updates the running one and starts what is stopped in it."""
+    """Starts supervisord, or updates the running one and starts what is stopped in it.
+
+    What a TOML file says of the instance itself is in its program; the rest, such as
+    metadata, only its babysitter reads: that alone restarts when the file is newer.
+    """
     if control is None:
         environ = {key: value for key, value in asked.environ.items() if key not in VARIABLES}  # the files say it all
         return daemon.start(site, planned.conf, environ)
     control.update()
-    states = {name: process.state for name, process in control.processes().items()}
-    for name in [name for part in chosen for name in part.programs]:
-        if states.get(name) in ENDED:
-            control.start(name, wait=False)
+    processes = control.processes()
+    for part in chosen:
+        for name in [name for name in part.programs if name in processes]:
+            if processes[name].state in ENDED:
+                control.start(name, wait=False)
+            elif (
+                part.source
+                and name.endswith(":babysitter")
+                and _changed(planned.conf_d / part.source) > processes[name].start
+            ):
+                control.restart(name, wait=False)
     return control
+
+
+def _changed(source: Path) -> int:
+    """The second in which a file was changed; 0 if it is gone."""
+    return int(source.stat().st_mtime) if source.exists() else 0
 
 
 def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeout: float, shown: Waiting) -> None:

@@ -52,6 +52,19 @@ def test_up_brings_a_changed_and_a_new_instance_in_and_leaves_the_others_running
     assert models == {"m1", "changed", "m3"}
 
 
+def test_what_only_the_babysitter_reads_of_a_changed_file_takes_effect_without_the_instance_restarting(site):
+    site.mock("one")
+    site.svc("up")
+    before = site.pid("one:server")
+    assert "cache_type" not in site.service("one-server")["metadata"]
+    toml = site.root / "config" / "one.toml"
+    toml.write_text(toml.read_text() + '[metadata]\ncache_type = "static"\n')
+    os.utime(toml, (time.time() + 2, time.time() + 2))  # in a later second than that of the start
+    site.svc("up")
+    until(lambda: site.service("one-server").get("metadata", {}).get("cache_type") == "static", what="the new metadata")
+    assert site.pid("one:server") == before
+
+
 def test_up_starts_what_was_stopped_by_hand(site):
     site.mock("one")
     site.svc("up")
