@@ -1,0 +1,60 @@
+"""What is asked of a router: each scenario by name."""
+
+import json
+from dataclasses import dataclass
+
+MODEL = "model-a"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`connections` clients, each asking again as soon as it was answered, for `seconds`; `once`: each asks one time.
+
+    `body` is the bytes of prompt. With `events` the answer is a stream of so many, `gap` milliseconds apart.
+    """
+
+    name: str
+    tells: str
+    connections: int
+    seconds: float = 4
+    body: int = 200
+    events: int = 0
+    gap: int = 0
+    once: bool = False
+
+    @property
+    def files(self) -> int:
+        """Open files that a router needs for it: a connection on each side of a request, and some of its own."""
+        return 2 * self.connections + 1000
+
+    def request(self, host: str) -> bytes:
+        """What every client sends. The prompt tells the backend what to answer: every router passes it on as it is."""
+        order = f"stream {self.events} events, {self.gap} ms apart; " if self.events else ""
+        content = order + "x" * (self.body - len(order))
+        asked = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": self.events or 16,
+            "stream": bool(self.events),
+        }
+        body = json.dumps(asked).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            f"Accept: */*\r\nUser-Agent: bench\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("one", "one client, short requests", connections=1, seconds=3),
+        Scenario("small", "32 clients, short requests", connections=32),
+        Scenario("large", "32 clients, prompts of 64 KB", connections=32, body=65536),
+        Scenario("stream", "128 clients, 100 events 10 ms apart", connections=128, events=100, gap=10),
+        Scenario("crowd", "1,000 clients, 100 events 50 ms apart", connections=1000, seconds=6, events=100, gap=50),
+        Scenario(
+            "flood", "5,000 streams at once, 30 events 1 s apart", connections=5000, events=30, gap=1000, once=True
+        ),
+    )
+}
