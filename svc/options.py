@@ -73,6 +73,8 @@ def console() -> Any:
 def _type(field: Any) -> dict[str, Any]:
     if field.type is bool:
         return {"is_flag": True}
+    if field.type is s.Pairs:
+        return {"multiple": True, "metavar": "NAME=VALUE"}
     if field.metadata["choices"]:
         return {"type": click.Choice(field.metadata["choices"])}
     return {"type": KINDS.get(field.type, str)}
@@ -81,7 +83,7 @@ def _type(field: Any) -> dict[str, Any]:
 def _help(field: Any) -> str:
     """What it is, then in brackets its variable and its default, as far as it has them."""
     variable, default = field.metadata["env"], field.default
-    if default in ("", False):
+    if default in ("", False, ()):
         return field.metadata["help"] + (f"  [{variable}]" if variable else "")
     shown = f"{default:g}" if isinstance(default, float) else default
     return f"{field.metadata['help']}  [{variable or 'default'}: {shown}]"

@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 COMPONENTS = ("registry", "router", "babysitter")
+Pairs = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 
 
@@ -61,11 +62,26 @@ class RouterSettings:
         60.0, least=0, help="seconds that a name which vanished without a deletion is kept"
     )
     policy: str = setting("auto", choices=POLICIES, help="how an instance is chosen")
+    policies: Pairs = setting((), choices=POLICIES, help="how for one model: MODEL=POLICY")
+    aliases: Pairs = setting((), help="another name for a model: NAME=MODEL")
+    fallbacks: Pairs = setting((), help="the model to take when nobody has one: MODEL=OTHER")
     proxy_timeout: float = setting(1800.0, "PROXY_TIMEOUT_SECONDS", least=0.1, help="seconds a request may take in all")
+    first_byte_timeout: float = setting(600.0, least=0.1, help="seconds until an instance's answer begins")
+    idle_timeout: float = setting(300.0, least=0.1, help="seconds that an answer may pause")
+    queue_size: int = setting(100, least=0, help="requests that may wait for an instance")
+    queue_timeout: float = setting(60.0, least=0, help="seconds that one may wait")
+    max_ejected: float = setting(0.5, least=0, most=1, help="share of a model's instances that may be ejected at once")
+    retry_budget: float = setting(0.2, least=0, help="second attempts, as a share of the requests in flight")
     cache_type_threshold: int = setting(
         51200, "CACHE_TYPE_ROUTING_THRESHOLD", least=1, help="bytes of prompt over which static caches are preferred"
     )
     max_body: int = setting(64 << 20, least=1024, help="bytes a request's body may have")
+    keys_file: str = setting("", "ROUTER_KEYS_FILE", help="file of API keys that clients need (svc keys)")
+    trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is believed, separated by commas")
+    access_log: str = setting("", help="file for one line a request; - is stdout")
+    access_log_format: str = setting("json", choices=("json", "text"), help="how those lines look")
+    certfile: str = setting("", help="certificate (PEM) to serve TLS with")
+    keyfile: str = setting("", help="the certificate's key (PEM)")
     graceful_timeout: float = setting(30.0, least=0, help="seconds that begun requests have when the router stops")
 
 
@@ -159,7 +175,7 @@ def _sources(
 ) -> Iterator[tuple[str, Any]]:  # fmt: skip
     """Where a value is given and what it is, the strongest first."""
     flag = (flags or {}).get(section, {}).get(field.name)
-    if flag is not None:
+    if flag is not None and flag != ():
         yield f"--{field.name.replace('_', '-')}", flag
     variable = field.metadata["env"]
     if environ is not None and variable and environ.get(variable, "") != "":
@@ -189,8 +205,25 @@ def _value(field: Any, raw: Any) -> Any:
         if meta["most"] is not None and value > meta["most"]:
             raise ValueError(f"must be at most {meta['most']}, not {raw!r}")
         return value
+    if kind is Pairs:
+        return _pairs(raw, meta["choices"])
     if not isinstance(raw, str):
         raise ValueError(f"must be text, not {raw!r}")
     if meta["choices"] and raw not in meta["choices"]:
         raise ValueError(f"must be one of {', '.join(meta['choices'])}, not {raw!r}")
     return raw
+
+
+def _pairs(raw: Any, choices: tuple[str, ...]) -> Pairs:
+    """A table of the file, or a flag's NAME=VALUE words."""
+    if not isinstance(raw, dict):
+        words = [str(word).partition("=") for word in raw] if isinstance(raw, (list, tuple)) else [("", "", "")]
+        if not all(name and value for name, _, value in words):
+            raise ValueError(f"must be names and values, NAME=VALUE, not {raw!r}")
+        raw = {name: value for name, _, value in words}
+    for name, value in raw.items():
+        if not isinstance(value, str) or not value or "=" in name:
+            raise ValueError(f"{name}: must be a name, not {value!r}")
+        if choices and value not in choices:
+            raise ValueError(f"{name}: must be one of {', '.join(choices)}, not {value!r}")
+    return tuple(sorted(raw.items()))

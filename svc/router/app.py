@@ -7,19 +7,23 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from svc import web
-from svc.errors import NotFound, SvcError, TooLarge, body
+from svc.errors import NotFound, RateLimited, SvcError, TooLarge
 from svc.instance import iso
+from svc.router.clients import client_of
 from svc.router.connection import is_own
 from svc.router.deadlines import Deadlines
-from svc.router.forward import ClientGone, Cut, Exchange
+from svc.router.dialect import error_body
+from svc.router.forward import ClientGone, Cut, Exchange, forward
 from svc.router.metrics import Metrics
 from svc.router.state import State
 from svc.router.table import Target
 from svc.router.wsgi import request_of, target_of
+
+OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
 
 
 def create_app(state: State, deadlines: Deadlines | None = None) -> Flask:
@@ -44,6 +48,15 @@ def endpoints(state: State) -> Blueprint:
     own = Blueprint("own", __name__)
     metrics = CollectorRegistry()
     metrics.register(Metrics(state))
+
+    @own.before_request
+    def keyed() -> None:
+        """Where clients need keys, what tells of instances and models needs one too."""
+        if state.keys is not None and request.path not in OPEN:
+            told = request.headers
+            state.keys.identify(
+                told.get("Authorization", "").encode("latin-1"), told.get("x-api-key", "").encode("latin-1")
+            )
 
     @own.get("/livez")
     def livez() -> dict[str, str]:
@@ -101,6 +114,7 @@ def endpoints(state: State) -> Blueprint:
             "total_requests": sum(s["request_count"] for s in told),
             "total_errors": sum(s["error_count"] for s in told),
             "in_flight": sum(s["in_flight"] for s in told),
+            "waiting": state.lines.waiting,
             "retries": state.retries,
             "services": told,
         }
@@ -118,31 +132,32 @@ def relay(state: State, deadlines: Deadlines) -> Response:
     asked = request_of(request.environ, state.settings.max_body)
     if len(asked.body) > state.settings.max_body:
         raise TooLarge(f"the request's body is over {state.settings.max_body} bytes")
-    exchange = Exchange(state, asked)
+    peer = request.remote_addr or ""
+    client = client_of(peer, asked.header(b"x-forwarded-for"), state.trusted)
+    exchange = Exchange(state, asked, client)
     deadlines.watch(exchange)
     try:
-        exchange.open((request.remote_addr or "").encode())
-        response = _response(exchange, deadlines)
+        forward(exchange, peer.encode())
+        response = _response(exchange)
     except SvcError as error:
-        deadlines.close(exchange)
-        response = jsonify(body(error))
-        response.status_code = error.status
-    except BaseException:
-        deadlines.close(exchange)
-        raise
+        response = Response(error_body(error, asked.target), error.status, mimetype="application/json")
+        if isinstance(error, RateLimited):
+            response.headers["Retry-After"] = str(error.retry_after)
     response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
     return response
 
 
-def _response(exchange: Exchange, deadlines: Deadlines) -> Response:
+def _response(exchange: Exchange) -> Response:
     upstream = exchange.upstream
     assert upstream is not None
-    response = Response(Parts(exchange, deadlines), status=f"{upstream.status} {upstream.reason.decode('latin-1')}")
+    response = Response(Parts(exchange), status=f"{upstream.status} {upstream.reason.decode('latin-1')}")
     response.headers.clear()
     for name, value in upstream.headers:
         response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
     if upstream.length is not None:
         response.headers["Content-Length"] = str(upstream.length)
+    if b"x-served-by" in exchange.request.special:
+        response.headers["X-Served-By"] = upstream.target.name
     if exchange.events:
         response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -151,9 +166,8 @@ def _response(exchange: Exchange, deadlines: Deadlines) -> Response:
 class Parts:
     """An answer's body for a WSGI server, which closes it however it ends, begun or not."""
 
-    def __init__(self, exchange: Exchange, deadlines: Deadlines) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._deadlines = deadlines
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -168,7 +182,7 @@ class Parts:
         return data
 
     def close(self) -> None:
-        self._deadlines.close(self._exchange)
+        self._exchange.close()
 
 
 def _models(state: State) -> dict[str, dict[str, Any]]:
@@ -181,6 +195,9 @@ def _models(state: State) -> dict[str, dict[str, Any]]:
         for name in target.models:
             made = {"id": name, "object": "model", "created": 0, "owned_by": target.name}
             found.setdefault(name, made | next((m for m in models if m.get("id") == name), {}))
+    for alias, model in state.aliases.items():
+        if model in found:
+            found.setdefault(alias, found[model] | {"id": alias})
     return found
 
 
@@ -195,6 +212,7 @@ def _service(state: State, target: Target) -> dict[str, Any]:
         "healthy": target.name in state.table.candidates,
         "status": target.status,
         "drained": target.drained,
+        "ejected": (fitness := state.fitness.get(target.name)) is not None and not fitness.usable(),
         "request_count": tally.requests if tally else 0,
         "error_count": tally.errors if tally else 0,
         "response_time": round(tally.response_time(), 6) if tally else 0.0,

@@ -1,26 +1,87 @@
-"""Whether an instance is fit for requests, as the router itself has seen: pure."""
+"""Whether an instance is fit for requests, as the router itself has seen: pure.
+
+Two judges that do not overrule each other:
+
+1. Health checks: unwell after `max_errors` failed ones in a row, well after two good ones
+   (the first ever counts alone).
+2. Requests: ejected after `max_errors` failures in a row; only transport failures and 502, 503 and 504 are failures,
+   never what a client can cause. Back after a time that doubles with each ejection in a row, by way of one trial
+   request. (Envoy's outlier detection, with Finagle's jitter.)
+"""
+
+from collections.abc import Callable
 
 import msgspec
 
+WELL_AFTER = 2  # good checks in a row
+EJECTION = 5.0  # seconds of the first ejection
+LONGEST = 300.0  # seconds of the longest
+JITTER = 0.25  # of the time, either way: instances that went together do not return together
+
 
 class Fitness(msgspec.Struct, frozen=True):
-    """Failures in a row; `well` is None until anything was seen."""
+    """Counts in a row, and until when an instance is ejected (monotonic seconds; 0: it is not)."""
 
+    well: bool | None = None  # None until it was checked
+    bad_checks: int = 0
+    good_checks: int = 0
     failures: int = 0
-    well: bool | None = None
+    ejections: int = 0
+    until: float = 0.0
+    trial: bool = False  # its time is over: one request may try it
+    trying: bool = False  # and does
+
+    def usable(self) -> bool:
+        return not self.until or self.trial
 
 
-def failed(before: Fitness, max_errors: int) -> Fitness:
-    """A failed check, or an attempt that did not reach it: out after `max_errors` in a row."""
+def checked(before: Fitness, well: bool, max_errors: int) -> Fitness:
+    """After a health check."""
+    change = msgspec.structs.replace
+    if not well:
+        bad = before.bad_checks + 1
+        return change(before, bad_checks=bad, good_checks=0, well=False if bad >= max_errors else before.well)
+    good = before.good_checks + 1
+    settled = before.well is None or before.well or good >= WELL_AFTER
+    return change(before, bad_checks=0, good_checks=min(good, WELL_AFTER), well=True if settled else before.well)
+
+
+def failed(before: Fitness, now: float, draw: Callable[[], float], max_errors: int, may_eject: bool = True) -> Fitness:
+    """After a request that failed; `may_eject` is false where too many are out already."""
     failures = before.failures + 1
-    return Fitness(failures, False if failures >= max_errors else before.well)
-
-
-def checked(before: Fitness) -> Fitness:
-    """A good check brings it back at once."""
-    return Fitness(0, True)
+    if before.until and not before.trying:  # begun before it was ejected
+        return before
+    if not (before.trying or failures >= max_errors) or not (before.trying or may_eject):
+        return msgspec.structs.replace(before, failures=failures)
+    out = min(LONGEST, EJECTION * 2**before.ejections) * (1 + JITTER * (2 * draw() - 1))
+    ejections = min(before.ejections + 1, 16)
+    return msgspec.structs.replace(before, failures=0, ejections=ejections, until=now + out, trying=False)
 
 
 def served(before: Fitness) -> Fitness:
-    """An answer ends the row of failures, but only a check brings back what is out."""
-    return Fitness(0, before.well) if before.failures and before.well is not False else before
+    """After an answer: the row of failures ends, and with a trial that went well the ejection."""
+    if before.until and not before.trying:
+        return before
+    return msgspec.structs.replace(before, failures=0, ejections=0, until=0.0, trying=False)
+
+
+def tried(before: Fitness) -> Fitness:
+    """The trial request is on its way, and the only one."""
+    return msgspec.structs.replace(before, trial=False, trying=True)
+
+
+def untold(before: Fitness) -> Fitness:
+    """A request ended without a word on the instance (its client left): a trial begins anew."""
+    return msgspec.structs.replace(before, trial=True, trying=False) if before.trying else before
+
+
+def lapsed(before: Fitness, now: float) -> Fitness:
+    """An ejection whose time is over becomes a trial."""
+    if before.until and not before.trial and not before.trying and now >= before.until:
+        return msgspec.structs.replace(before, trial=True)
+    return before
+
+
+def may_eject(out: int, all: int, share: float) -> bool:
+    """Whether one more may go: no more than `share` of them at once, but one always."""
+    return out + 1 <= max(1, int(all * share))

@@ -6,13 +6,13 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-
-from svc.errors import RequestTimeout, SvcError, body
+from svc.errors import RateLimited, RequestTimeout, SvcError
+from svc.router.clients import client_of
+from svc.router.dialect import error_body
 from svc.router.forward import ClientGone, Cut, Exchange, forward
 from svc.router.message import CONTINUE, Request, RequestReader
+from svc.router.sock import send, shut, waiter
 from svc.router.state import State
-from svc.router.upstream import send
 from svc.router.wsgi import WsgiAnswer, call
 
 RECV = 65536
@@ -25,7 +25,20 @@ OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /
 class Connection:
     """`serve` runs in the connection's greenlet; the rest is for the sweeper, which runs in another."""
 
-    __slots__ = ("_address", "_app", "_expired", "_reader", "_state", "deadline", "exchange", "idle", "sock", "since")
+    __slots__ = (
+        "_address",
+        "_app",
+        "_expired",
+        "_peer",
+        "_reader",
+        "_state",
+        "_wait",
+        "deadline",
+        "exchange",
+        "idle",
+        "sock",
+        "since",
+    )
 
     def __init__(self, state: State, app: Callable[..., Any], sock: socket.socket, address: str) -> None:
         self.sock = sock
@@ -35,7 +48,9 @@ class Connection:
         self.deadline = state.now + IDLE_TIMEOUT
         self._state = state
         self._app = app
+        self._peer = address
         self._address = address.encode()
+        self._wait = waiter(sock)
         self._reader = RequestReader(state.settings.max_body)
         self._expired = False
 
@@ -50,7 +65,6 @@ class Connection:
                 break
             if request is None:
                 return
-            self.deadline = self._state.now + self._state.settings.proxy_timeout
             keep = self._own(request) if is_own(request.method, request.target) else self._relay(request)
             self.since = self._state.now
             self.deadline = self.since + IDLE_TIMEOUT
@@ -67,6 +81,7 @@ class Connection:
             if reader.wants_continue:
                 reader.wants_continue = False
                 send(self.sock, CONTINUE)
+            self._wait()
             data = self.sock.recv(RECV)
             if not data:
                 if self._expired and reader.begun:
@@ -81,26 +96,22 @@ class Connection:
     # Relaying.
 
     def _relay(self, request: Request) -> bool:
+        state, client = self._state, self._peer
+        if state.trusted:
+            client = client_of(client, request.special.get(b"x-forwarded-for", b""), state.trusted)
+        exchange = self.exchange = Exchange(state, request, client)
         try:
-            exchange = forward(self._state, request, self._address, self._watch)
-        except SvcError as error:
-            assert self.exchange is not None
-            told, self.exchange = self.exchange.request_id, None
-            keep = self._keeps(request)
-            self._tell(error, told, request, keep)
-            return keep
-        except ClientGone:
-            return False
-        try:
+            forward(exchange, self._address)
             return self._pass_on(exchange, request)
+        except SvcError as error:
+            keep = self._keeps(request)
+            self._tell(error, exchange.request_id, request, keep)
+            return keep
         except (Cut, ClientGone):
             return False
         finally:
             self.exchange = None
             exchange.close()
-
-    def _watch(self, exchange: Exchange) -> None:
-        self.exchange = exchange
 
     def _keeps(self, request: Request) -> bool:
         return request.keep_alive and not self._state.draining
@@ -114,11 +125,12 @@ class Connection:
         sized = upstream.length is not None
         chunked = not bodiless and not sized and not request.http10
         keep = keep and (bodiless or sized or chunked)
-        head = b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b%b%b\r\n" % (
+        head = b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b%b%b%b\r\n" % (
             upstream.status,
             upstream.reason,
             b"".join([b"%b: %b\r\n" % header for header in upstream.headers]),
             exchange.request_id,
+            b"X-Served-By: %b\r\n" % upstream.target.name.encode() if b"x-served-by" in request.special else b"",
             b"Content-Length: %d\r\n" % upstream.length if upstream.length is not None
             else b"Transfer-Encoding: chunked\r\n" if chunked else b"",
             b"X-Accel-Buffering: no\r\n" if exchange.events else b"",
@@ -158,7 +170,9 @@ class Connection:
         headers = [("Content-Type", "application/json")]
         if request_id:
             headers.append(("x-request-id", request_id.decode("latin-1")))
-        answer = WsgiAnswer(status, headers, msgspec.json.encode(body(error)))
+        if isinstance(error, RateLimited):
+            headers.append(("Retry-After", str(error.retry_after)))
+        answer = WsgiAnswer(status, headers, error_body(error, request.target if request else b""))
         with suppress(OSError):
             send(self.sock, _whole(answer, request, keep))
 
@@ -167,11 +181,15 @@ class Connection:
         self.deadline = self._state.now + LINGER_TIMEOUT
         self._expired = False
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
+            shut(self.sock, socket.SHUT_WR)
             while not self._expired and self.sock.recv(RECV):
                 pass
 
     # For the sweeper.
+
+    def late(self, now: float) -> bool:
+        """Whether its deadline, or that of the request being served, has passed."""
+        return (self.exchange.deadline if self.exchange is not None else self.deadline) < now
 
     def gone(self) -> None:
         """The client has left; a half-closed connection counts, as in nginx."""
@@ -183,10 +201,11 @@ class Connection:
         """A deadline has passed: of an idle connection, of a request that arrives, or of one that is served."""
         if self.exchange is not None and not self.exchange.cut:
             self.exchange.interrupt("timeout")
+            self.exchange.deadline = now + 1
         elif self.exchange is None and not self._expired:
             self._expired = True
             with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RD)
+                shut(self.sock, socket.SHUT_RD)
         else:  # woken before, and still here: it hangs in sending
             self.shut()
         self.deadline = now + 1
@@ -197,7 +216,7 @@ class Connection:
 
     def shut(self) -> None:
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            shut(self.sock)
 
 
 def is_own(method: bytes, target: bytes) -> bool:

@@ -5,23 +5,22 @@ from svc.router.state import State
 
 
 class Deadlines:
-    """Exchanges and when each must be over. `once` is called every second."""
+    """Exchanges that are under way. `once` is called every second."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._open: dict[Exchange, float] = {}
+        self._open: set[Exchange] = set()
 
     def watch(self, exchange: Exchange) -> None:
-        self._open[exchange] = self._state.clock() + self._state.settings.proxy_timeout
-
-    def close(self, exchange: Exchange) -> None:
-        self._open.pop(exchange, None)
-        exchange.close()
+        self._open.add(exchange)
 
     def once(self) -> None:
         state = self._state
         state.now = state.clock()
-        for exchange, deadline in list(self._open.items()):
-            if deadline < state.now:
+        for exchange in list(self._open):
+            if exchange.closed:
+                self._open.discard(exchange)
+            elif exchange.deadline < state.now:
                 exchange.interrupt("timeout")
+        state.sweep()
         state.connections.prune(state.now)

@@ -7,25 +7,34 @@ before the first byte, or the instance's own 503.
 """
 
 import logging
-import socket
-from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable, body
+from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.ask import Ask, parse
+from svc.router.dialect import error_event
 from svc.router.message import Request
-from svc.router.state import State
+from svc.router.names import renamed
+from svc.router.outgoing import CREDENTIALS, outgoing, request_id
+from svc.router.record import TAIL, Record
+from svc.router.sock import shut
 from svc.router.table import Target
 from svc.router.upstream import Upstream, UpstreamError
+
+if TYPE_CHECKING:
+    from svc.router.admission import Place
+    from svc.router.keys import Key
+    from svc.router.state import State
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+CLIENT_GONE = 499  # told in records only, as nginx does
+FAULTS = (502, 503, 504)  # what an instance is to blame for; a plain 500 may be a client's doing
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 HELD_LIMIT = 1 << 20  # bytes of one event that are waited for before it is passed on in parts
-REQUEST_IDS = (b"x-correlation-id", b"request-id")
 
 
 class ClientGone(Exception):
@@ -39,59 +48,95 @@ class Cut(Exception):
 class Exchange:
     """One relayed request, from the pick to the report; read it to the end, and always close it.
 
-    `interrupt` is for whoever watches it from outside: the sweeper.
+    `deadline` and `interrupt` are for whoever watches it from outside: the sweeper.
     """
 
     __slots__ = (
-        "_closed", "_failed", "_held", "_load", "_started", "_unreachable", "attempts", "cut", "events", "request",
-        "request_id", "state", "upstream",
+        "_before", "_bytes", "_faulty", "_failed", "_first", "_held", "_key", "_last", "_limit", "_place",
+        "_retry", "_started", "_target", "attempts", "client", "closed", "cut", "deadline", "end", "events", "model",
+        "request", "request_id", "started", "state", "status", "upstream",
     )  # fmt: skip
 
-    def __init__(self, state: State, request: Request) -> None:
+    def __init__(self, state: "State", request: Request, client: str) -> None:
         self.state = state
         self.request = request
+        self.client = client
         self.upstream: Upstream | None = None
         self.request_id = request_id(request) or state.request_id()
+        self.model: str | None = None
+        self.started = state.clock()
+        self.deadline = self._limit = state.now + state.settings.proxy_timeout
         self.cut = ""  # "client", "timeout" or "stopping"
+        self.end = "done"
+        self.status = 0
         self.attempts = 0
         self.events = False  # whether the answer is a stream of events
-        self._load: Target | None = None
-        self._started = 0.0
-        self._held = b""
-        self._failed = self._unreachable = self._closed = False
+        self._key: Key | None = None
+        self._place: Place | None = None
+        self._target: Target | None = None  # who has the request now
+        self._started = self._first = 0.0
+        self._bytes = 0
+        self._held = self._before = self._last = b""
+        self._retry = self._failed = self._faulty = self.closed = False
 
     # Asking.
 
     def open(self, client_address: bytes) -> None:
         """Gets an instance to answer; raises SvcError, or ClientGone."""
-        ask = parse(self.request)
+        state = self.state
+        if state.keys is not None:
+            self._show_key()
+        ask = self._asked()
         tried: tuple[str, ...] = ()
-        target = self.state.pick(ask)
+        target = state.admit(ask, self._stay)
         while True:
-            assert target is not None
             self.attempts += 1
+            failure: SvcError | None = None
             try:
                 upstream = self._attempt(target, client_address)
-                failure: SvcError | None = None
             except UpstreamError as error:
-                if self.cut:
-                    raise self._cut_error() from None
                 failure = self._failure(error, target)
                 if error.processed:
                     raise failure from None
             if failure is None and upstream.status != 503:
                 break
             tried = (*tried, target.name)
-            target = self._another(ask, tried)
-            if target is None:
+            another = self._another(ask, tried)
+            if another is None:
                 if failure is not None:
                     raise failure
                 break  # the instance's own 503 says best what is wrong
-            self.state.retries += 1
-            self._report(unreachable=failure is not None, failed=True)
+            self._report()
+            self._retry, target = True, another
+        self.status = upstream.status
         for name, value in upstream.headers:
             if len(name) == 12 and name.lower() == b"content-type":
                 self.events = value.lower().startswith(b"text/event-stream") and self._legible(upstream)
+
+    def _show_key(self) -> None:
+        """Raises SvcError for a key that is missing, unknown or used up; it is ours, and goes no further."""
+        keys, request = self.state.keys, self.request
+        assert keys is not None
+        key = keys.identify(request.header(b"authorization"), request.header(b"x-api-key"))
+        key.admit(self.state.now)
+        self._key = key
+        request.headers = [h for h in request.headers if h[0].lower() not in CREDENTIALS]  # they are ours
+
+    def _asked(self) -> Ask:
+        """What the request asks for; its body rewritten where an alias or a fallback stands for the model."""
+        ask = parse(self.request)
+        self.model = self.state.meant(ask.model)
+        if self.model != ask.model:
+            assert ask.model is not None
+            assert self.model is not None
+            self.request.body = renamed(ask.body, ask.model, self.model)
+            ask = msgspec.structs.replace(ask, model=self.model, body=self.request.body)
+        return ask
+
+    def _stay(self, place: "Place") -> None:
+        self._place = place
+        if self.cut:
+            raise self._cut_error()
 
     @staticmethod
     def _legible(upstream: Upstream) -> bool:
@@ -99,7 +144,7 @@ class Exchange:
         return upstream.length is None and all(name.lower() != b"content-encoding" for name, _ in upstream.headers)
 
     def _another(self, ask: Ask, tried: tuple[str, ...]) -> Target | None:
-        if len(tried) >= ATTEMPTS:
+        if len(tried) >= ATTEMPTS or not self.state.may_retry():
             return None
         try:
             return self.state.pick(ask, tried)
@@ -107,14 +152,18 @@ class Exchange:
             return None
 
     def _attempt(self, target: Target, client_address: bytes) -> Upstream:
-        self._begin(target)
-        message = self._message(target, client_address)
+        state = self.state
+        self._target = target
+        self._started = state.clock()
+        state.begin(target, self._retry)
+        message = outgoing(self.request, target.authority.encode(), client_address, self.request_id)
         head_only = self.request.method == b"HEAD"
-        upstream = self.state.connections.take(target, self.state.now)
+        self.deadline = min(self._limit, state.now + state.settings.first_byte_timeout)
+        upstream = state.connections.take(target, state.now)
         while True:
             fresh = upstream is None
             if upstream is None:
-                upstream = self.state.connections.connect(target)
+                upstream = state.connections.connect(target)
             self.upstream = upstream
             if self.cut:
                 raise self._cut_error()
@@ -128,23 +177,11 @@ class Exchange:
             upstream.close()  # it had been closed while idle: that is nobody's failure
             self.upstream = upstream = None
 
-    def _message(self, target: Target, client_address: bytes) -> bytes:
-        request = self.request
-        forwarded = request.special.get(b"x-forwarded-for")
-        head = b"%b %b HTTP/1.1\r\nHost: %b\r\n%bX-Forwarded-For: %b\r\nx-request-id: %b\r\n" % (
-            request.method,
-            request.target,
-            target.authority.encode(),
-            b"".join([b"%b: %b\r\n" % header for header in request.headers]),
-            b"%b, %b" % (forwarded, client_address) if forwarded else client_address,
-            self.request_id,
-        )
-        if request.has_body():
-            return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(request.body), request.body)
-        return head + b"\r\n"
-
     def _failure(self, error: UpstreamError, target: Target) -> SvcError:
-        self._failed = self._unreachable = True
+        """The error to tell; raises it where the request was cut."""
+        if self.cut:
+            raise self._cut_error()
+        self._failed = self._faulty = True
         log.warning("%s %s: %s", self.request_id.decode("latin-1"), target.name, error)
         kind = GatewayTimeout if error.timeout else BadGateway
         return kind(f"cannot reach an instance: {target.name}: {error}")
@@ -155,7 +192,13 @@ class Exchange:
         if self.cut == "stopping":
             return Unavailable("the router is stopping; send the request again")
         self._failed = True
-        return GatewayTimeout(f"no whole answer within {self.state.settings.proxy_timeout:g} s")
+        settings = self.state.settings
+        if self.state.now >= self._limit:
+            return GatewayTimeout(f"no whole answer within {settings.proxy_timeout:g} s")
+        self._faulty = True
+        if not self._bytes:
+            return GatewayTimeout(f"no answer within {settings.first_byte_timeout:g} s")
+        return GatewayTimeout(f"the answer paused for {settings.idle_timeout:g} s")
 
     # Passing on.
 
@@ -169,90 +212,128 @@ class Exchange:
         assert upstream is not None
         try:
             data = upstream.read()
-            if not self.events:
-                return data
-            if self._held:
+            if self.events and not data.endswith(EVENT_ENDS):
+                data = self._whole_events(upstream, data)
+            elif self._held:
                 data, self._held = self._held + data, b""
-            while data and not data.endswith(EVENT_ENDS):
-                end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
-                if end > 1:
-                    self._held = data[end:]
-                    return data[:end]
-                if upstream.done or len(data) > HELD_LIMIT:
-                    return data
-                self._held = data
-                data += upstream.read()
-                self._held = b""
-            return data
         except UpstreamError as error:
-            if self.cut == "client":
-                raise ClientGone from None
-            self._failed = True
-            self._unreachable = not self.cut
-            told = self._cut_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
-            log.warning("%s %s: %s", self.request_id.decode("latin-1"), upstream.target.name, told)
-            if not self.events:
-                raise Cut(str(told)) from None
-            upstream.done, upstream.keep = True, False
-            self._held = b""
-            assert isinstance(told, SvcError)
-            return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(body(told))
+            return self._broken(upstream, error)
+        state = self.state
+        if not self._first:
+            self._first = state.clock()
+        self.deadline = min(self._limit, state.now + state.settings.idle_timeout)
+        if data:
+            self._bytes += len(data)
+            self._before, self._last = self._last, data
+        return data
+
+    def _whole_events(self, upstream: Upstream, data: bytes) -> bytes:
+        """Up to the end of the last event that is there; what follows is held until it is whole."""
+        data, self._held = self._held + data, b""
+        while data and not data.endswith(EVENT_ENDS):
+            end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
+            if end > 1:
+                self._held = data[end:]
+                return data[:end]
+            if upstream.done or len(data) > HELD_LIMIT:
+                return data
+            data += upstream.read()
+        return data
+
+    def _broken(self, upstream: Upstream, error: UpstreamError) -> bytes:
+        """The event that ends a stream; raises Cut where the answer is none, ClientGone where nobody reads it."""
+        if self.cut == "client":
+            raise ClientGone from None
+        self._failed = True
+        self._faulty = not self.cut
+        told = self._cut_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
+        self.end = self.cut or "cut"
+        log.warning("%s %s: %s", self.request_id.decode("latin-1"), upstream.target.name, told)
+        if not self.events:
+            raise Cut(str(told)) from None
+        upstream.done, upstream.keep = True, False
+        self._held = b""
+        assert isinstance(told, SvcError)
+        return error_event(told, self.request.target)
 
     def finished(self) -> bool:
         """Whether everything has been read."""
         return self.upstream is not None and self.upstream.done and not self._held
 
     def interrupt(self, reason: str) -> None:
-        """Ends it from outside: whoever waits for the instance wakes."""
+        """Ends it from outside: whoever waits for the instance, or for a place at one, wakes."""
         self.cut = self.cut or reason
+        if self._place is not None:
+            self._place.wake()
         if self.upstream is not None:
             with suppress(OSError):
-                self.upstream.sock.shutdown(socket.SHUT_RDWR)
+                shut(self.upstream.sock)
+
+    # The end.
 
     def close(self) -> None:
-        """The end, however it came: the connection kept or closed, the counts released exactly once."""
-        if not self._closed:
-            self._closed = True
-            self._report(self._unreachable, self._failed)
+        """However it came: the connection kept or closed, the counts released exactly once, the request recorded."""
+        if self.closed:
+            return
+        self.closed = True
+        instance = self._target.name if self._target else ""
+        if self.end == "done" and (self.cut or not self.finished()):
+            self.end = self.cut or "client"
+        self._report()
+        if self._key is not None:
+            self._key.release()
+        known = self.model is None or self.model in self.state.table.by_model
+        self.state.recorder.ended(self._record(instance), self.events, self._tail(), known)
 
-    def _begin(self, target: Target) -> None:
-        self._load = target
-        self._started = self.state.clock()
-        self.state.begin(target.name)
-
-    def _report(self, unreachable: bool, failed: bool) -> None:
+    def _report(self) -> None:
         upstream, self.upstream = self.upstream, None
-        self._failed = self._unreachable = False
         if upstream is not None:
             upstream.keep = upstream.keep and not self.cut  # what was cut is shut down
             self.state.connections.give(upstream, self.state.now)
-        if self._load is not None:
-            name, self._load = self._load.name, None
-            bad = upstream is not None and upstream.status >= 500
-            self.state.observe(name, self.state.clock() - self._started, failed or bad, unreachable)
+        target, self._target = self._target, None
+        if target is not None:
+            status = upstream.status if upstream is not None else 0
+            faulty = self._faulty or status in FAULTS or (None if self.cut and not status else False)
+            seconds = self.state.clock() - self._started
+            self.state.observe(target, seconds, self._failed or status >= 500, faulty, self._retry)
+        self._failed = self._faulty = False
+
+    def _tail(self) -> bytes:
+        """The end of a good answer: where it says what it used."""
+        return (self._before + self._last)[-TAIL:] if self.status == 200 else b""
+
+    def _record(self, instance: str) -> Record:
+        request, key, started = self.request, self._key, self.started
+        return Record(
+            id=self.request_id.decode("latin-1"),
+            client=self.client,
+            key=key.name if key is not None else "",
+            method=request.method.decode("latin-1"),
+            path=request.target.decode("latin-1"),
+            model=self.model or "",
+            instance=instance,
+            status=CLIENT_GONE if self.cut == "client" else self.status,
+            bytes=self._bytes,
+            first_byte=round(self._first - started, 6) if self._first else None,
+            duration=round(self.state.clock() - started, 6),
+            attempts=self.attempts,
+            end=self.end,
+        )
 
 
-def forward(state: State, request: Request, client_address: bytes, watch: Callable[[Exchange], None]) -> Exchange:
-    """An open exchange, its answer's head read. `watch` is told of it before anything is waited for.
+def forward(exchange: Exchange, client_address: bytes) -> None:
+    """Gets an instance to answer, and the head of its answer.
 
-    Raises SvcError when no instance answers, ClientGone when there is nobody to
-    answer; nothing is left to close then.
+    Raises SvcError when none does, ClientGone when there is nobody to answer;
+    nothing is left to close then.
     """
-    exchange = Exchange(state, request)
-    watch(exchange)
     try:
         exchange.open(client_address)
+    except SvcError as error:
+        exchange.status = error.status
+        exchange.end = exchange.cut or ("failed" if exchange.attempts else "refused")
+        exchange.close()
+        raise
     except BaseException:
         exchange.close()
         raise
-    return exchange
-
-
-def request_id(request: Request) -> bytes:
-    """The id that came with the request, if any."""
-    told = request.special.get(b"x-request-id", b"")
-    if not told:
-        for name, value in request.headers:
-            if name.lower() in REQUEST_IDS:
-                told = value
-    return told[:128]

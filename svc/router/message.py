@@ -19,7 +19,7 @@ PIECES = 4096  # of a body, before they are put together: many small ones weigh 
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
-    b"proxy-authorization content-length expect host x-forwarded-for x-request-id".split()
+    b"proxy-authorization content-length expect host x-forwarded-for x-request-id x-served-by".split()
 )
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")

@@ -1,31 +1,75 @@
-"""The router's counts as Prometheus reads them, worked out when it asks: a request pays nothing for them."""
+"""What Prometheus reads, made of the router's counts when it asks. Labels are bounded: models and instances we know."""
 
 from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from svc.router.record import Histogram
 from svc.router.state import State
+
+INSTANCE, MODEL = ["instance"], ["model"]
 
 
 class Metrics(Collector):
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[Any]:
+        yield from self._models()
+        yield from self._instances()
         state = self._state
-        label = ["instance"]
-        requests = CounterMetricFamily("svc_router_requests", "Attempts that ended, by instance.", labels=label)
-        errors = CounterMetricFamily("svc_router_errors", "Attempts that failed, by instance.", labels=label)
-        seconds = CounterMetricFamily("svc_router_request_seconds", "Time spent in attempts.", labels=label)
-        flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=label)
-        up = GaugeMetricFamily("svc_router_instance_up", "1 while the instance gets requests.", labels=label)
-        for target in state.table.targets:
-            tally = state.tallies.get(target.name)
-            requests.add_metric([target.name], tally.requests if tally else 0)
-            errors.add_metric([target.name], tally.errors if tally else 0)
-            seconds.add_metric([target.name], tally.seconds if tally else 0)
-            flight.add_metric([target.name], state.loads.get(target.name, 0))
-            up.add_metric([target.name], int(target.name in state.table.candidates))
-        yield from (requests, errors, seconds, flight, up)
         yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", state.retries)
+        yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.connections.idle_count())
+        queue = GaugeMetricFamily("svc_router_queue", "Requests that wait for an instance.", labels=MODEL)
+        for model, length in state.lines.lengths().items():
+            queue.add_metric([model or ""], length)
+        yield queue
+        if state.keys is not None:
+            keys = CounterMetricFamily("svc_router_key_requests", "Requests by key.", labels=["key"])
+            for name, count in state.recorder.keys.items():
+                keys.add_metric([name], count)
+            yield keys
+
+    def _models(self) -> Iterator[Any]:
+        requests = CounterMetricFamily("svc_router_requests", "Requests that ended.", labels=["model", "status"])
+        tokens = CounterMetricFamily("svc_router_tokens", "Tokens, as usage says.", labels=["model", "kind"])
+        duration = HistogramMetricFamily("svc_router_request_duration_seconds", "Of whole requests.", labels=MODEL)
+        first = HistogramMetricFamily("svc_router_ttft_seconds", "Of streams: until the first token.", labels=MODEL)
+        token = HistogramMetricFamily("svc_router_tpot_seconds", "Of streams: a token after the first.", labels=MODEL)
+        for model, meter in list(self._state.recorder.meters.items()):
+            for status, count in list(meter.statuses.items()):
+                requests.add_metric([model, str(status)], count)
+            for kind, count in list(meter.tokens.items()):
+                tokens.add_metric([model, kind], count)
+            for family, told in ((duration, meter.duration), (first, meter.first_byte), (token, meter.token)):
+                family.add_metric([model], _buckets(told), told.sum)
+        yield from (requests, tokens, duration, first, token)
+
+    def _instances(self) -> Iterator[Any]:
+        state = self._state
+        attempts = CounterMetricFamily("svc_router_attempts", "Attempts that ended.", labels=INSTANCE)
+        errors = CounterMetricFamily("svc_router_attempt_errors", "Attempts that failed.", labels=INSTANCE)
+        seconds = CounterMetricFamily("svc_router_attempt_seconds", "Time spent in attempts.", labels=INSTANCE)
+        ejections = CounterMetricFamily("svc_router_ejections", "How often it was ejected.", labels=INSTANCE)
+        flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=INSTANCE)
+        up = GaugeMetricFamily("svc_router_instance_up", "1 while the instance gets requests.", labels=INSTANCE)
+        ejected = GaugeMetricFamily("svc_router_instance_ejected", "1 while it is ejected.", labels=INSTANCE)
+        for target in state.table.targets:
+            name = [target.name]
+            tally, fitness = state.tallies.get(target.name), state.fitness.get(target.name)
+            attempts.add_metric(name, tally.requests if tally else 0)
+            errors.add_metric(name, tally.errors if tally else 0)
+            seconds.add_metric(name, tally.seconds if tally else 0)
+            ejections.add_metric(name, tally.ejections if tally else 0)
+            flight.add_metric(name, state.loads.get(target.name, 0))
+            up.add_metric(name, int(target.name in state.table.candidates))
+            ejected.add_metric(name, int(fitness is not None and not fitness.usable()))
+        yield from (attempts, errors, seconds, ejections, flight, up, ejected)
+
+
+def _buckets(told: Histogram) -> list[tuple[str, float]]:
+    bounds = [*(f"{bound:g}" for bound in told.bounds), "+Inf"]
+    return list(zip(bounds, accumulate(told.counts), strict=True))

@@ -1,6 +1,7 @@
 """Running the router: gunicorn with one relaying worker, its loops around one state."""
 
 import signal
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ class Application(BaseApplication):
         self.state, self._sync, self._loops = make(self._settings)
         return create_app(self.state)
 
+    def tls(self) -> ssl.SSLContext | None:
+        return tls(self._settings)
+
     def start(self) -> None:
         """The first table, then the loops."""
         self._sync.once()
@@ -59,6 +63,7 @@ class Application(BaseApplication):
     def stop(self) -> None:
         for loop in self._loops:
             loop.stop(timeout=1)
+        self.state.recorder.flush()
         self.state.connections.close()
 
 
@@ -73,11 +78,41 @@ def make(settings: RouterSettings) -> Any:
     check(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
     client = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout)
-    state = State(settings)
+    state = State(settings, keys=read_keys(settings))
     sync = Sync(state, client if settings.registry_url else None, static, time.monotonic)
     checks = Checks(state, time.monotonic)
     sync_interval = min(AWAY_INTERVAL, settings.registry_sync_interval)
-    return state, sync, [Loop("sync", sync.once, sync_interval), Loop("checks", checks.once, 1.0)]
+    loops = [Loop("sync", sync.once, sync_interval), Loop("checks", checks.once, 1.0)]
+    if state.keys is not None:
+        loops.append(Loop("keys", state.keys.refresh, 1.0))
+    return state, sync, loops
+
+
+def read_keys(settings: RouterSettings) -> Any:
+    """The keys that clients need, None where they need none; raises ConfigError."""
+    from svc.router.keys import Keys
+
+    if not settings.keys_file:
+        return None
+    keys = Keys(Path(settings.keys_file))
+    keys.load()
+    return keys
+
+
+def tls(settings: RouterSettings) -> ssl.SSLContext | None:
+    """What clients are served TLS with, None where they are not; raises ConfigError."""
+    if not settings.certfile and not settings.keyfile:
+        return None
+    if not settings.certfile or not settings.keyfile:
+        raise ConfigError("certfile and keyfile go together: give both, or neither")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.certfile, settings.keyfile)
+    except OSError as error:
+        raise ConfigError(
+            f"{settings.certfile}, {settings.keyfile}: cannot serve TLS with them: {error.strerror or error}"
+        ) from None
+    return context
 
 
 def standalone() -> Any:
@@ -105,10 +140,14 @@ def check(settings: RouterSettings) -> None:
     """Raises ConfigError for settings that cannot work."""
     if not settings.registry_url and not settings.static_services:
         raise ConfigError("the router needs --registry-url, or --static-services, or both")
-    if settings.static_services:
-        from svc.router.static import read_static
+    from svc.router.clients import networks
+    from svc.router.static import read_static
 
+    if settings.static_services:
         read_static(Path(settings.static_services))
+    networks(settings.trusted_proxies)
+    read_keys(settings)
+    tls(settings)
 
 
 def serve(settings: RouterSettings, fd: int | None = None) -> None:

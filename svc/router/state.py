@@ -1,4 +1,4 @@
-"""What the router knows and counts: one table, one tally an instance, who is fit. One process has the whole truth."""
+"""What the router knows and counts: one table, the loads, who is fit. One process has the whole truth."""
 
 import itertools
 import logging
@@ -6,28 +6,36 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 
-from svc.errors import Unavailable
+from svc.errors import RateLimited, Unavailable
 from svc.router import breaker
+from svc.router.admission import Lines, Place
 from svc.router.ask import Ask
 from svc.router.breaker import Fitness
+from svc.router.clients import networks
+from svc.router.keys import Keys
+from svc.router.names import meant
 from svc.router.policy import PART, POLICIES, Moment
+from svc.router.record import Recorder
 from svc.router.table import Table, Target, build
 from svc.router.upstream import Connections
 from svc.settings import RouterSettings
 
 log = logging.getLogger(__name__)
+RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is nothing
+LONGEST_RETRY_AFTER = 60
 
 
 class Tally:
     """The counts of one instance. They outlive its leaving the table: it may come back."""
 
-    __slots__ = ("errors", "requests", "seconds")
+    __slots__ = ("ejections", "errors", "requests", "seconds")
 
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
+        self.ejections = 0
         self.seconds = 0.0  # of all requests together
 
     def response_time(self) -> float:
@@ -38,69 +46,170 @@ class Tally:
 class State:
     """Everything that requests, checks and syncs share. `now` is monotonic and coarse: set at each sweep."""
 
-    def __init__(self, settings: RouterSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: RouterSettings, clock: Callable[[], float] = time.monotonic, keys: Keys | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.now = clock()
         self.table = Table()
         self.ready = False  # whether there is a table at all
         self.draining = False
+        self.keys = keys  # None: nobody needs one
+        self.trusted = networks(settings.trusted_proxies)
         self.connections = Connections()
+        self.lines = Lines(settings.queue_size)
+        self.recorder = Recorder(settings.access_log, settings.access_log_format == "text")
         self.loads: dict[str, int] = {}  # requests in flight by instance
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.fitness: dict[str, Fitness] = {}
-        self.retries = 0
+        self.in_flight = 0
+        self.retrying = 0  # of those, the second attempts and later ones
+        self.retries = 0  # ever
+        self.aliases = dict(settings.aliases)
+        self.fallbacks = dict(settings.fallbacks)
+        self._choices = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
         self._lock = threading.RLock()  # one writer of the table at a time; nobody who reads it waits
         self._ids = itertools.count()
-        self._id_prefix = random.randbytes(6).hex()
+        self._id_prefix = random.randbytes(6).hex().encode()
 
     # Requests.
 
     def request_id(self) -> bytes:
-        return b"%b-%x" % (self._id_prefix.encode(), next(self._ids))
+        return b"%b-%x" % (self._id_prefix, next(self._ids))
 
-    def pick(self, ask: Ask, tried: Container[str] = ()) -> Target | None:
-        """The instance for a request, None when all were tried; raises Unavailable when there never was one."""
+    def meant(self, model: str | None) -> str | None:
+        """What an alias stands for, or the fallback of a model that nobody has."""
+        if not self.aliases and not self.fallbacks:
+            return model
+        return meant(model, self.aliases, self.fallbacks, lambda m: self.table.serves(m) or m in self.table.returning)
+
+    def pick(self, ask: Ask, tried: tuple[str, ...] = ()) -> Target | None:
+        """The instance for a request; None when all that could take it are busy, were tried, or are on their way back.
+
+        Raises Unavailable where none of that is so.
+        """
         pool = self.table.pool(ask.model)
         if pool is None or not pool.members:
+            if ask.model in self.table.returning:
+                return None
             raise Unavailable(no_services(ask.model))
-        moment = Moment(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
-        member = self._choose(pool, ask, moment)
+        if pool.limited:
+            tried = (*tried, *pool.full(self.loads))
+        choose = self._choices.get(ask.model, self._choose) if self._choices and ask.model else self._choose
+        member = choose(
+            pool, ask, Moment(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
+        )
         return member.target if member else None
 
-    def begin(self, name: str) -> None:
-        self.loads[name] = self.loads.get(name, 0) + 1
+    def admit(self, ask: Ask, stay: Callable[[Place], None]) -> Target:
+        """The instance for a request, as soon as there is one: behind those who wait already, for `queue_timeout`.
 
-    def observe(self, name: str, seconds: float, failed: bool, unreachable: bool = False) -> None:
-        """The one report of an attempt's end. `unreachable` counts against the instance's fitness."""
+        `stay` is told of the place in the line before and after each wait, and may
+        raise. Raises RateLimited when it takes too long, Unavailable when there is none.
+        """
+        if not self.lines.occupied(ask.model) and (target := self.pick(ask)):
+            return target
+        place = self.lines.join(ask.model, self.now + self.settings.queue_timeout, self.retry_after())
+        try:
+            while not place.expired:
+                stay(place)
+                place.wait()
+                stay(place)
+                if self.lines.first(ask.model, place) and (target := self.pick(ask)):
+                    return target
+        finally:
+            self.lines.leave(ask.model, place)
+        if self.table.serves(ask.model):
+            raise RateLimited(
+                f"all instances are busy: none was free within {self.settings.queue_timeout:g} s", self.retry_after()
+            )
+        raise Unavailable(no_services(ask.model))
+
+    def retry_after(self) -> int:
+        """Whole seconds after which a place may be free: what a request takes on average."""
+        requests = sum(t.requests for t in self.tallies.values())
+        mean = sum(t.seconds for t in self.tallies.values()) / requests if requests else 1.0
+        return max(1, min(LONGEST_RETRY_AFTER, round(mean)))
+
+    def may_retry(self) -> bool:
+        """Whether the budget has room for one more second attempt."""
+        return self.retrying < max(RETRIES_AT_LEAST, self.settings.retry_budget * self.in_flight)
+
+    def begin(self, target: Target, retry: bool) -> None:
+        """An attempt starts; `observe` is its one end."""
+        self.loads[target.name] = self.loads.get(target.name, 0) + 1
+        self.in_flight += 1
+        if retry:
+            self.retries += 1
+            self.retrying += 1
+        if (fitness := self.fitness.get(target.name)) and fitness.trial:
+            self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
+
+    def observe(
+        self, target: Target, seconds: float, failed: bool, faulty: bool | None = False, retry: bool = False
+    ) -> None:
+        """The one report of an attempt's end.
+
+        `faulty`: the instance is to blame, and may be ejected for it; None: it did not come to that.
+        """
+        name = target.name
         self.loads[name] -= 1
-        tally = self.tallies.get(name)
-        if tally is None:
-            tally = self.tallies[name] = Tally()
+        self.in_flight -= 1
+        if retry:
+            self.retrying -= 1
+        tally = self.tallies[name]
         tally.requests += 1
         tally.seconds += seconds
         if failed:
             tally.errors += 1
-        if unreachable:
-            self._judge(name, lambda before: breaker.failed(before, self.settings.max_errors))
-        elif (before := self.fitness.get(name)) is not None and before.failures:
-            self._judge(name, breaker.served)
+        if faulty:
+            self._judge(name, self._failed)
+        elif (before := self.fitness.get(name)) and (before.failures or before.until):
+            self._judge(name, breaker.untold if faulty is None else breaker.served)
+        if self.lines.waiting:
+            self.lines.wake((*target.models, None))
 
-    # Checks and syncs.
+    # Checks, syncs and sweeps.
 
     def checked(self, name: str, well: bool) -> None:
         """What the router's own health check of an instance found."""
-        self._judge(name, breaker.checked if well else lambda before: breaker.failed(before, self.settings.max_errors))
+        self._judge(name, lambda before: breaker.checked(before, well, self.settings.max_errors))
+
+    def sweep(self) -> None:
+        """Ten times a second: those who waited too long, ejections that are over, lines to be written."""
+        if self.lines.waiting:
+            self.lines.expire(self.now)
+        for name in [
+            n for n, f in self.fitness.items() if f.until and self.now >= f.until and not (f.trial or f.trying)
+        ]:
+            self._judge(name, lambda before: breaker.lapsed(before, self.now))
+        self.recorder.flush()
+
+    def fit(self, target: Target) -> bool:
+        """Whether it is to get requests: not ejected, and well; the router's checks decide where there are any."""
+        fitness = self.fitness.get(target.name)
+        if fitness is None:
+            return target.well is not False
+        return fitness.usable() and (target.well is not False if fitness.well is None else fitness.well)
+
+    def _failed(self, before: Fitness) -> Fitness:
+        out = sum(1 for t in self.table.targets if (f := self.fitness.get(t.name)) and not f.usable())
+        may = breaker.may_eject(out, sum(t.admitted() for t in self.table.targets), self.settings.max_ejected)
+        return breaker.failed(before, self.clock(), random.random, self.settings.max_errors, may)
 
     def _judge(self, name: str, verdict: Callable[[Fitness], Fitness]) -> None:
         with self._lock:
             before = self.fitness.get(name, Fitness())
             after = self.fitness[name] = verdict(before)
-            if after.well is not before.well:
-                if before.well is not None or after.well is False:
-                    log.info("%s is %s", name, "back" if after.well else f"out after {after.failures} failures")
+            if after.well is not before.well and (before.well is not None or after.well is False):
+                log.info("%s %s its health checks", name, "passes" if after.well else "fails")
+            if after.until != before.until:
+                self.tallies[name].ejections += bool(after.until)
+                log.info(f"ejected {name} for {after.until - self.now:.0f} s" if after.until else f"{name} is back")
+            if after.usable() != before.usable() or after.well is not before.well:
                 self.replace(self.table.targets)
 
     def replace(self, targets: Iterable[Target]) -> None:
@@ -112,9 +221,10 @@ class State:
                 old = before.get(target.name)
                 if old is None or old.url != target.url or (target.status == "running" and old.status != "running"):
                     self.fitness.pop(target.name, None)
-            well = {name: f.well for name, f in self.fitness.items() if f.well is not None}
-            self.table = build(found, well)
+            self.table = build(found, self.fit)
             self._forget({t.name for t in found})
+        if self.lines.waiting:
+            self.lines.wake_all()
 
     def _forget(self, known: set[str]) -> None:
         """Nothing grows for ever: counts of who left go once nothing is in flight, turns of models with them."""

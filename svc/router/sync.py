@@ -98,7 +98,7 @@ def _targets(services: list[Any]) -> tuple[list[Target], set[str]]:
             name = told.get("name") if isinstance(told, dict) else told
             unusable.add(f"{name!r}, which cannot be used: {error}")
             continue
-        target = from_service(service)
+        target = from_service(service, heard=told.get("is_healthy", True) or service.health_status == "unhealthy")
         if target is not None:
             found.append(target)
         elif service.is_instance():

@@ -1,6 +1,6 @@
 """The instances that the router knows, as one immutable snapshot: pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,6 +8,8 @@ import msgspec
 
 from svc.instance import Service, babysitter_url
 from svc.router.policy import Member, Pool
+
+RETURNING = ("starting", "stopping", "draining")  # states of an instance that will be back
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +22,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secure: bool = False
     status: str = "running"
     drained: bool = False
-    well: bool | None = None  # the registry's checks: None when it has none
+    well: bool | None = None  # the registry's word: None when it has none
     static: bool = False
     models: tuple[str, ...] = ()
     weight: int = 1
@@ -41,6 +43,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         told = self.metadata.get("cache_type")
         return told if isinstance(told, str) else ""
 
+    @property
+    def limit(self) -> int:
+        """The requests it may have at once; 0: as many as come."""
+        told = self.metadata.get("max_concurrency")
+        return told if isinstance(told, int) and told > 0 and not isinstance(told, bool) else 0
+
     def admitted(self) -> bool:
         """Whether the one who registered it lets it have requests."""
         return self.status == "running" and not self.drained
@@ -53,34 +61,47 @@ class Table(msgspec.Struct, frozen=True):
     candidates: frozenset[str] = frozenset()
     everyone: Pool = Pool()
     by_model: dict[str, Pool] = {}
+    returning: frozenset[str] = frozenset()  # models whose instances are all on their way back
 
     def pool(self, model: str | None) -> Pool | None:
         """The candidates for a model (None: any); None or an empty pool when there are none."""
         return self.everyone if model is None else self.by_model.get(model)
 
-    def knows(self, model: str) -> bool:
-        return any(model in t.models for t in self.targets)
+    def serves(self, model: str | None) -> bool:
+        pool = self.pool(model)
+        return pool is not None and bool(pool.members)
 
 
-def build(targets: Iterable[Target], well: Mapping[str, bool]) -> Table:
-    """A table of `targets`; `well` is what the router itself last found out, and decides where it knows."""
+def build(targets: Iterable[Target], fit: Callable[[Target], bool]) -> Table:
+    """A table of `targets`, in which the unfit get nothing; where a model has only unfit ones, they are tried all the
+    same: when everything looks broken, the looking may be (Envoy's panic threshold)."""
     ordered = tuple(sorted(targets, key=lambda t: t.name))
-    able = [t for t in ordered if t.admitted() and well.get(t.name, t.well is not False)]
-    members = {t.name: Member(t.name, t.weight, t.cache_type, t) for t in able}
+    admitted = [t for t in ordered if t.admitted()]
+    able = frozenset(t.name for t in admitted if fit(t))
+    members = {t.name: Member(t.name, t.weight, t.cache_type, t.limit, t) for t in admitted}
     models: dict[str, list[Member]] = {}
-    for target in able:
+    for target in admitted:
         for model in target.models:
             models.setdefault(model, []).append(members[target.name])
+    returning = {m for t in ordered if t.status in RETURNING and not t.drained for m in t.models}
     return Table(
         ordered,
-        frozenset(members),
-        Pool.of(members.values()),
-        {model: Pool.of(found, model) for model, found in models.items()},
+        able,
+        Pool.of(_able(list(members.values()), able)),
+        {model: Pool.of(_able(found, able), model) for model, found in models.items()},
+        frozenset(returning - set(models)),
     )
 
 
-def from_service(service: Service, static: bool = False) -> Target | None:
-    """The instance that a registration describes; None for what is no instance (a babysitter) or has no usable URL."""
+def _able(members: list[Member], able: frozenset[str]) -> list[Member]:
+    return [m for m in members if m.name in able] or members
+
+
+def from_service(service: Service, static: bool = False, heard: bool = True) -> Target | None:
+    """The instance that a registration describes; None for what is no instance (a babysitter) or has no usable URL.
+
+    `heard`: its lease has not expired.
+    """
     if not static and not service.is_instance():
         return None
     try:
@@ -99,7 +120,7 @@ def from_service(service: Service, static: bool = False) -> Target | None:
         secure=parts.scheme == "https",
         status=service.status,
         drained=service.drained,
-        well={"healthy": True, "unhealthy": False}.get(service.health_status),
+        well={"healthy": True, "unhealthy": False}.get(service.health_status) if heard else False,
         static=static,
         models=tuple(m for m in models if isinstance(m, str)) if isinstance(models, list) else (),
         weight=max(0, service.weight),

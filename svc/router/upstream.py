@@ -8,6 +8,7 @@ from typing import Any
 import httptools
 
 from svc.router.message import unnamed
+from svc.router.sock import send, waiter
 from svc.router.sweep import readable
 from svc.router.table import Target
 
@@ -37,14 +38,15 @@ class Upstream:
     """One connection to an instance. Bytes of the answer's body gather until `read` takes them."""
 
     __slots__ = (
-        "_body", "_chunked", "_head_only", "_interim", "_named", "_parser", "_size", "_until_close", "done", "headers",
-        "keep", "length", "reason", "since", "sock", "status", "target", "untouched",
+        "_body", "_chunked", "_head_only", "_interim", "_named", "_parser", "_size", "_until_close", "_wait", "done",
+        "headers", "keep", "length", "reason", "since", "sock", "status", "target", "untouched",
     )  # fmt: skip
 
     def __init__(self, target: Target, sock: socket.socket) -> None:
         self.target = target
         self.sock = sock
         self.since = 0.0
+        self._wait = waiter(sock)
         self._parser: Any = httptools.HttpResponseParser(self)
         self._begin(False)
 
@@ -98,6 +100,7 @@ class Upstream:
 
     def _receive(self) -> bool:
         try:
+            self._wait()
             data = self.sock.recv(RECV)
         except OSError:
             return False
@@ -234,12 +237,3 @@ class Connections:
             for upstream in idle:
                 upstream.close()
         self._idle.clear()
-
-
-def send(sock: socket.socket, data: bytes) -> None:
-    """All of it; gevent's own sendall asks getsockopt each time."""
-    sent = sock.send(data)
-    if sent < len(data):
-        rest = memoryview(data)
-        while sent < len(rest):
-            sent += sock.send(rest[sent:])

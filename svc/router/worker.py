@@ -30,8 +30,11 @@ class RelayWorker(GeventWorker):
         self._state = self.app.state
         self._poll = poller()
         self.app.start()  # the first table is there before the first connection is taken
+        context = self.app.tls()
+        secured = {"ssl_context": context} if context else {}
         servers = [
-            StreamServer(s, handle=partial(self.handle, s), spawn=Pool(self.worker_connections)) for s in self.sockets
+            StreamServer(s, handle=partial(self.handle, s), spawn=Pool(self.worker_connections), **secured)
+            for s in self.sockets
         ]
         for sock in self.sockets:
             sock.setblocking(1)
@@ -66,8 +69,9 @@ class RelayWorker(GeventWorker):
         for descriptor, _ in self._poll.poll(0):
             self._open[descriptor].gone()
         for connection in list(self._open.values()):
-            if connection.deadline < state.now:
+            if connection.late(state.now):
                 connection.expire(state.now)
+        state.sweep()
         if int(state.now / PRUNE) != int(before / PRUNE):
             state.connections.prune(state.now)
             self.notify()

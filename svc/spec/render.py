@@ -130,6 +130,8 @@ def _flags(section: Any, **instead: str) -> str:
             raise ConfigError(f"{flag}: {reason}")
         if value is True:
             words.append(flag)
+        elif isinstance(value, tuple):
+            words += [word for pair in value for word in (flag, "=".join(pair))]
         elif value is not False and value != "":
             words += [flag, value if isinstance(value, str) else _number(value)]
     return ini.words(words)

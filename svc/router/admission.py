@@ -1,0 +1,85 @@
+"""Waiting for an instance: a bounded line for each model, first come, first served.
+
+Nobody here owns a timer: the sweeper calls `expire`, and whoever ends a request
+or changes the table calls `wake`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from svc.errors import RateLimited
+
+
+class Place:
+    """One request's place in a line. `wait` returns when it is worth looking again, or must stop."""
+
+    __slots__ = ("_event", "deadline", "expired")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.expired = False
+        self._event = threading.Event()
+
+    def wait(self) -> None:
+        self._event.wait()
+        self._event.clear()
+
+    def wake(self) -> None:
+        self._event.set()
+
+
+class Lines:
+    """The lines by model; None is the line of those to whom any model will do."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.waiting = 0
+        self._lines: dict[str | None, deque[Place]] = {}
+
+    def occupied(self, model: str | None) -> bool:
+        """Whether somebody is before a newcomer."""
+        return model in self._lines
+
+    def join(self, model: str | None, deadline: float, retry_after: int) -> Place:
+        """The last place; raises RateLimited when all places are taken."""
+        if self.waiting >= self.size:
+            raise RateLimited("all instances are busy and the queue is full; try again later", retry_after=retry_after)
+        place = Place(deadline)
+        self._lines.setdefault(model, deque()).append(place)
+        self.waiting += 1
+        return place
+
+    def first(self, model: str | None, place: Place) -> bool:
+        return self._lines[model][0] is place
+
+    def leave(self, model: str | None, place: Place) -> None:
+        """Served, or given up: the next one may look."""
+        line = self._lines[model]
+        line.remove(place)
+        self.waiting -= 1
+        if line:
+            line[0].wake()
+        else:
+            del self._lines[model]
+
+    def wake(self, models: Iterable[str | None]) -> None:
+        """Something became free for these models: whoever is first looks again."""
+        for model in models:
+            if model in self._lines:
+                self._lines[model][0].wake()
+
+    def wake_all(self) -> None:
+        """The table changed."""
+        self.wake(list(self._lines))
+
+    def expire(self, now: float) -> None:
+        """Those who have waited too long stop."""
+        for line in list(self._lines.values()):
+            for place in line:
+                if place.deadline <= now:
+                    place.expired = True
+                    place.wake()
+
+    def lengths(self) -> dict[str | None, int]:
+        return {model: len(line) for model, line in self._lines.items()}

@@ -1,0 +1,38 @@
+"""Who asks: the client's address, believed from X-Forwarded-For only where a trusted proxy says so. Pure."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from svc.errors import ConfigError
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+def networks(text: str) -> Networks:
+    """Of `10.0.0.0/8,127.0.0.1`; raises ConfigError."""
+    try:
+        return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError(f"trusted_proxies: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
+
+
+def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
+    """The last address that no trusted proxy has."""
+    if not trusted or not forwarded or not _among(peer, trusted):
+        return peer
+    hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
+    for hop in reversed(hops):
+        if not _among(hop, trusted):
+            return hop if _is_address(hop) else peer
+    return hops[0]
+
+
+def _among(address: str, trusted: Networks) -> bool:
+    return _is_address(address) and any(ip_address(address) in network for network in trusted)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

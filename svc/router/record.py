@@ -1,0 +1,161 @@
+"""What is told of every relayed request once it has ended: a line in the access log, and its share in the metrics."""
+
+import logging
+import os
+import re
+import sys
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from typing import IO
+
+import msgspec
+
+from svc.instance import iso
+
+log = logging.getLogger(__name__)
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
+TAIL = 2048  # bytes of an answer's end in which its usage stands
+USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|cached_tokens)" ?: ?(\d{1,12})')
+NAMES = {b"input_tokens": b"prompt_tokens", b"output_tokens": b"completion_tokens"}  # Anthropic's, and Responses'
+UNKNOWN = "unknown"  # the label of models that nobody has: what clients may invent is none
+BUFFER = 64 << 10
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """One relayed request. Times are seconds since it was read; `first_byte` is None where no answer began."""
+
+    time: str = ""
+    id: str
+    client: str
+    key: str
+    method: str
+    path: str
+    model: str
+    instance: str
+    status: int
+    bytes: int
+    first_byte: float | None
+    duration: float
+    attempts: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    end: str  # done, refused, failed, cut, timeout, client or stopping
+
+
+class Histogram:
+    """Counts by bucket; Prometheus' sums are made when it asks."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Meter:
+    """The metrics of one model."""
+
+    __slots__ = ("duration", "first_byte", "statuses", "token", "tokens")
+
+    def __init__(self) -> None:
+        self.statuses: defaultdict[int, int] = defaultdict(int)
+        self.tokens: defaultdict[str, int] = defaultdict(int)
+        self.duration = Histogram(SECONDS)
+        self.first_byte = Histogram(SECONDS)  # of streams: the time to the first token
+        self.token = Histogram(TOKEN_SECONDS)  # of streams: the time for each token after it
+
+
+class Recorder:
+    """`ended` for every request; `flush` ten times a second writes the lines that have gathered."""
+
+    def __init__(self, path: str, text: bool = False) -> None:
+        self.meters: defaultdict[str, Meter] = defaultdict(Meter)
+        self.keys: defaultdict[str, int] = defaultdict(int)  # requests by name of key
+        self._log = AccessLog(path, text) if path else None
+
+    def ended(self, record: Record, stream: bool, tail: bytes, known: bool) -> None:
+        """`tail`: the end of the answer, where its usage stands; `known`: whether somebody has the model."""
+        meter = self.meters[record.model if known else UNKNOWN]
+        meter.statuses[record.status] += 1
+        meter.duration.observe(record.duration)
+        if record.key:
+            self.keys[record.key] += 1
+        if tail:
+            self._usage(meter, record, tail)
+        if stream and record.first_byte is not None:
+            meter.first_byte.observe(record.first_byte)
+            if record.completion_tokens and record.completion_tokens > 1:
+                meter.token.observe((record.duration - record.first_byte) / (record.completion_tokens - 1))
+        if self._log is not None:
+            self._log.add(record)
+
+    def _usage(self, meter: Meter, record: Record, tail: bytes) -> None:
+        if b"_tokens" not in tail:
+            return
+        used = {NAMES.get(name, name): int(count) for name, count in USAGE.findall(tail)}
+        record.prompt_tokens = used.get(b"prompt_tokens")
+        record.completion_tokens = used.get(b"completion_tokens")
+        for name, count in used.items():
+            meter.tokens[name.decode().removesuffix("_tokens")] += count
+
+    def flush(self) -> None:
+        if self._log is not None:
+            self._log.flush()
+
+
+class AccessLog:
+    """One line a request, JSON or text. A file that was moved away (logrotate) is opened anew."""
+
+    def __init__(self, path: str, text: bool) -> None:
+        self._path = path
+        self._lines: list[bytes] = []
+        self._write = _text if text else msgspec.json.Encoder().encode
+        self._file: IO[bytes] | None = None
+        self._failing = False
+
+    def add(self, record: Record) -> None:
+        record.time = iso(time.time())
+        self._lines.append(self._write(record))
+
+    def flush(self) -> None:
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        try:
+            file = self._opened()
+            file.write(b"\n".join((*lines, b"")))
+            file.flush()
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                log.error("%s: cannot write the access log: %s; lines are lost", self._path, error.strerror)
+            self._failing = True
+            self._file = None
+
+    def _opened(self) -> IO[bytes]:
+        if self._path == "-":
+            return sys.stdout.buffer
+        if self._file is not None and _same(self._file, self._path):
+            return self._file
+        self._file = open(self._path, "ab", BUFFER)  # noqa: SIM115 - kept open
+        return self._file
+
+
+def _same(file: IO[bytes], path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        return False
+
+
+def _text(record: Record) -> bytes:
+    values = [getattr(record, name) for name in record.__struct_fields__]
+    return " ".join("-" if v in ("", None) else f"{v:.6f}" if isinstance(v, float) else str(v) for v in values).encode()
