@@ -203,4 +203,4 @@ def launch(words: tuple[str, ...]) -> None:
     """Become COMMAND: what stands in front of every program in conf.d. See `svc launch --help`."""
 
 
-svc.elsewhere |= {"mock": "svc.mock:command", "llama": "svc.llama:command"}
+svc.elsewhere |= {"mock": "svc.mock:command", "llama": "svc.llama:command", "keys": "svc.keys:command"}

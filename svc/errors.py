@@ -1,5 +1,6 @@
 """Failures that a user or a client is told of, and the one body that tells them."""
 
+import math
 from typing import Any
 
 
@@ -39,6 +40,16 @@ class RequestTimeout(SvcError):
 
 class TooLarge(SvcError):
     status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class RateLimited(SvcError):
+    """`retry_after`: whole seconds, at least one, as the header of that name wants them."""
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+    def __init__(self, message: str, retry_after: float = 1) -> None:
+        super().__init__(message)
+        self.retry_after = max(1, math.ceil(retry_after))
 
 
 class HeadTooLarge(SvcError):

@@ -26,6 +26,7 @@ LEAVES = {
     "prctl",
     "fetch",
     "listen",
+    "keyfile",
 }
 ALLOWED = {
     "registry": LEAVES,

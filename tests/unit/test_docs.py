@@ -31,8 +31,11 @@ def test_commands_and_scripts_exist(document):
 
 @documents
 def test_flags_of_svc_exist(document):
-    for command, flag in re.findall(r"(?:^|`|bin/)svc ([a-z]+)[^`\n|]*? (--[a-z-]+)", document.read_text(), re.M):
+    pattern = r"(?:^|`|bin/)svc ([a-z]+)(?: ([a-z]+))?[^`\n|]*? (--[a-z-]+)"
+    for command, word, flag in re.findall(pattern, document.read_text(), re.M):
         found = svc.get_command(click.Context(svc), command)
+        if isinstance(found, click.Group):
+            found = found.commands[word]
         assert flag in {name for option in found.params for name in option.opts} | {"--help"}, f"{command} {flag}"
 
 

@@ -1,0 +1,367 @@
+"""The file of keys, read, written and changed by several at once; and `svc keys` before it."""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import re
+import stat
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from svc import keyfile
+from svc.cli import svc
+from svc.errors import CommandError, ConfigError
+from svc.settings import RouterSettings
+from tests.e2e.sites import ROOT
+from tests.integration.fakes import SVC
+
+NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
+DIGEST = "ab" * 32
+SECRET = re.compile(r"svc-[A-Za-z0-9_-]{43}")
+
+counts = st.none() | st.integers(1, 2**40)
+texts = st.text(st.characters(exclude_categories=keyfile.NOT_IN_NOTES), max_size=keyfile.NOTE_LIMIT)
+moments = st.datetimes(min_value=datetime.datetime(1970, 1, 2), max_value=datetime.datetime(9000, 1, 1))
+entries = st.builds(
+    keyfile.Entry,
+    sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    created=moments.map(lambda naive: naive.replace(tzinfo=datetime.timezone.utc)),
+    requests_per_minute=counts,
+    concurrency=counts,
+    note=texts,
+)
+
+
+def problems(text: str | bytes) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        keyfile.parse(text if isinstance(text, bytes) else text.encode(), Path("keys.toml"))
+    return list(caught.value.problems)
+
+
+def table(name: str = "ci", **values: str) -> str:
+    told = {"sha256": f'"{DIGEST}"', "created": "2026-01-02T12:00:00Z"} | values
+    return f"[keys.{name}]\n" + "".join(f"{key} = {value}\n" for key, value in told.items() if value)
+
+
+# The file.
+
+
+@given(st.dictionaries(st.from_regex(keyfile.NAME, fullmatch=True), entries, max_size=5))
+def test_what_is_written_is_read_again(made):
+    assume(len({entry.sha256 for entry in made.values()}) == len(made))
+    assert keyfile.parse(keyfile.render(made).encode(), Path("keys.toml")) == made
+
+
+def test_times_of_any_offset_and_digests_in_capitals_are_read():
+    told = table(sha256=f'"{DIGEST.upper()}"', created="2026-01-02T13:00:00+01:00")
+    assert keyfile.parse(told.encode(), Path("f")) == {"ci": keyfile.Entry(DIGEST, NOON)}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "keys.toml: keys: missing or no section; write [keys]"),
+        ("keys = 3", "keys.toml: keys: missing or no section; write [keys]"),
+        ("[kets]\n[keys]", "keys.toml: kets: unknown key; there is only [keys]"),
+        ("[keys", "keys.toml: not TOML: "),
+        ("a = " + "[" * 5000, "keys.toml: not TOML: "),
+        (b"[keys]\n# \xff", "keys.toml: line 2 is not UTF-8; save"),
+        (table(sha256=""), "keys.toml: keys.ci.sha256: missing; make the key anew"),
+        (table(created=""), "keys.toml: keys.ci.created: missing; make the key anew"),
+        (table(sha256='"abc"'), "keys.toml: keys.ci.sha256: must be 64 hexadecimal digits"),
+        (table(created='"2026-01-02T12:00:00Z"'), "keys.toml: keys.ci.created: must be a time with its offset, unq"),
+        (table(created="2026-01-02T12:00:00"), "not 2026-01-02 12:00:00"),
+        (table(created="2026-01-02"), "not 2026-01-02"),
+        (table(requests_per_minute="0"), "keys.toml: keys.ci.requests_per_minute: must be a whole number from 1 on"),
+        (table(requests_per_minute="true"), "not true; leave it out for no limit"),
+        (table(concurrency="1.0"), "keys.toml: keys.ci.concurrency: must be a whole number from 1 on, not 1.0"),
+        (table(note="7"), "keys.toml: keys.ci.note: must be one line of text, not 7"),
+        (table(note=r'"a\u001b[2J"'), "keys.toml: keys.ci.note: must be one line of text"),
+        (table(note=f'"{"x" * 201}"'), "keys.toml: keys.ci.note: has 201 characters; use at most 200"),
+        (table(expires="1"), "keys.toml: keys.ci.expires: unknown key; there are sha256, created, requests_per_"),
+        (table('"a b"'), 'keys.toml: keys."a b": no name; begin with a letter or digit'),
+        (table("a.b"), 'keys.toml: keys.a.b: unknown section; a name with a dot stands in quotes, [keys."NAME"]'),
+        (table("a") + table("b"), "keys.toml: keys.b.sha256: the same as that of a; remove one of the two"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_key_and_a_cure(text, told):
+    assert any(told in problem for problem in problems(text)), problems(text)
+    assert all("\n" not in problem for problem in problems(text))
+
+
+def test_every_problem_is_told_at_once():
+    assert len(problems("x = 1\n" + table(concurrency="0", note="1") + '[keys.".a"]\n')) == 6
+
+
+def test_no_error_shows_what_may_be_a_secret():
+    for text in ('[keys]\nci = "svc-hidden"', table(sha256='"svc-hidden"'), table(secret='"svc-hidden"')):
+        assert "hidden" not in " ".join(problems(text))
+
+
+def test_a_file_that_cannot_be_read_is_told_with_a_cure(tmp_path):
+    with pytest.raises(ConfigError, match="No such file.*; make it with `svc keys add NAME`"):
+        keyfile.read(tmp_path / "none")
+    with pytest.raises(ConfigError, match="Is a directory; check the path"):
+        keyfile.read(tmp_path)
+
+
+# Changing it.
+
+
+def test_a_changed_file_is_for_its_owner_alone_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "keys.toml"
+    path.write_text("[keys]\n")
+    path.chmod(0o644)
+    with keyfile.editing(path) as keys:
+        keys["ci"] = keyfile.Entry(DIGEST, NOON)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert keyfile.read(path) == {"ci": keyfile.Entry(DIGEST, NOON)}
+    assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
+
+
+def test_a_block_that_fails_changes_nothing(tmp_path):
+    path = tmp_path / "keys.toml"
+    path.write_text(table())
+    with contextlib.suppress(CommandError), keyfile.editing(path) as keys:
+        keys.clear()
+        raise CommandError("no")
+    assert path.read_text() == table()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "keys.toml"
+    path.write_text(table())
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CommandError, match="No space left.*nothing was changed"), keyfile.editing(path) as keys:
+        keys.clear()
+    assert path.read_text() == table()
+    assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
+
+
+def test_a_broken_file_is_not_written_over(tmp_path):
+    path = tmp_path / "keys.toml"
+    path.write_text("[keys")
+    with pytest.raises(ConfigError), keyfile.editing(path):
+        pass
+    assert path.read_text() == "[keys"
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "real.toml").write_text("[keys]\n")
+    (tmp_path / "link.toml").symlink_to("real.toml")
+    with keyfile.editing(tmp_path / "link.toml") as keys:
+        keys["ci"] = keyfile.Entry(DIGEST, NOON)
+    assert (tmp_path / "link.toml").is_symlink()
+    assert "ci" in keyfile.read(tmp_path / "real.toml")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_stays_with_whom_it_was_of(tmp_path):
+    os.chown(tmp_path, 12345, 12346)
+    path = tmp_path / "keys.toml"
+    for _ in range(2):  # new, and there
+        with keyfile.editing(path):
+            pass
+        for made in (path, tmp_path / ".keys.toml.lock"):
+            assert (made.stat().st_uid, made.stat().st_gid) == (12345, 12346)
+
+
+def test_two_that_change_it_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "keys.toml"
+    both = threading.Barrier(2)
+
+    def add(prefix: str) -> None:
+        for number in range(20):
+            both.wait(timeout=10)
+            with keyfile.editing(path) as keys:
+                keys[f"{prefix}{number}"] = keyfile.Entry(keyfile.digest(f"{prefix}{number}"), NOON)
+
+    adders = [threading.Thread(target=add, args=(prefix,)) for prefix in "ab"]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join(timeout=30)
+    assert set(keyfile.read(path)) == {f"{prefix}{number}" for prefix in "ab" for number in range(20)}
+
+
+# The command.
+
+told_to_the_router = pytest.mark.skipif(
+    "keys_file" not in RouterSettings.__dataclass_fields__, reason="the router has no keys_file yet"
+)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ROUTER_KEYS_FILE", raising=False)
+    return lambda *words: CliRunner().invoke(svc, ["keys", *words])
+
+
+def kept() -> dict[str, keyfile.Entry]:
+    return keyfile.read(Path("var/keys.toml"))
+
+
+def test_add_prints_the_secret_alone_and_keeps_its_digest_alone(run):
+    done = run("add", "ci", "--requests-per-minute", "60", "--concurrency", "4", "--note", "für die Nacht")
+    secret = done.stdout.strip()
+    assert done.exit_code == 0
+    assert SECRET.fullmatch(secret)
+    assert secret not in done.stderr
+    entry = kept()["ci"]
+    assert entry.sha256 == hashlib.sha256(secret.encode()).hexdigest()
+    assert (entry.requests_per_minute, entry.concurrency, entry.note) == (60, 4, "für die Nacht")
+    assert abs(datetime.datetime.now(datetime.timezone.utc) - entry.created) < datetime.timedelta(minutes=1)
+    assert secret not in Path("var/keys.toml").read_text()
+
+
+def test_every_secret_is_another(run):
+    assert len({run("add", f"key{number}").stdout for number in range(5)}) == 5
+
+
+def test_add_says_what_is_left_to_do_until_the_router_asks_for_keys(run):
+    assert 'keys_file = "var/keys.toml" under [router]' in run("add", "ci").stderr
+
+
+@told_to_the_router
+def test_the_file_is_the_routers_where_it_is_told_of_one(run, monkeypatch):
+    monkeypatch.setenv("ROUTER_KEYS_FILE", "mine.toml")
+    done = run("add", "ci")
+    assert set(keyfile.read(Path("mine.toml"))) == {"ci"}
+    assert "keys_file" not in done.stderr
+    assert "keys_file" in run("add", "ci", "--file", "other.toml").stderr
+
+
+def test_an_existing_name_is_an_error_and_stays_as_it_is(run):
+    run("add", "ci")
+    before = kept()
+    done = run("add", "ci")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "there is a key 'ci' already" in done.stderr
+    assert "svc keys revoke ci" in done.stderr
+    assert kept() == before
+
+
+@pytest.mark.parametrize("name", [".ci", "a b", "", "x" * 65, "ci\n", "é"])
+def test_a_wrong_name_is_wrong_use(run, name):
+    done = run("add", "--", name)
+    assert done.exit_code == 2
+    assert "begin with a letter or digit" in done.stderr
+    assert not Path("var").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--concurrency", "0"], ["--requests-per-minute", "-1"], ["--requests-per-minute", "x"], ["--note", "\t"]]
+)
+def test_a_wrong_limit_or_note_is_wrong_use(run, words):
+    assert run("add", "ci", *words).exit_code == 2
+    assert not Path("var").exists()
+
+
+def test_list_shows_all_but_secrets_and_whole_digests(run):
+    secret = run("add", "ci", "--note", "nightly", "--concurrency", "2").stdout.strip()
+    run("add", "a.b")
+    entry = kept()["ci"]
+    done = run("list")
+    head, first, second = done.stdout.splitlines()
+    assert head.split() == ["NAME", "CREATED", "PER", "MINUTE", "AT", "ONCE", "SHA-256", "NOTE"]
+    assert first.split()[0] == "a.b"
+    assert second.split() == ["ci", f"{entry.created:%Y-%m-%dT%H:%M:%SZ}", "-", "2", entry.sha256[:8], "nightly"]
+    told = run("list", "--json").stdout
+    assert json.loads(told)["keys"][1] == {
+        "name": "ci",
+        "created": f"{entry.created:%Y-%m-%dT%H:%M:%SZ}",
+        "requests_per_minute": None,
+        "concurrency": 2,
+        "sha256": entry.sha256[:8],
+        "note": "nightly",
+    }
+    for text in (done.stdout, told):
+        assert secret not in text
+        assert entry.sha256 not in text
+
+
+def test_list_without_keys_says_how_to_make_one(run):
+    done = run("list")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "svc keys add NAME" in done.stderr
+    assert json.loads(run("list", "--json").stdout) == {"keys": []}
+
+
+def test_list_of_a_broken_file_tells_every_problem(run):
+    Path("mine.toml").write_text(table(concurrency="0", note="1"))
+    done = run("list", "--file", "mine.toml")
+    assert done.exit_code == 1
+    assert done.stderr.count("svc: mine.toml: keys.ci.") == 2
+
+
+def test_revoke_takes_one_key_away(run):
+    run("add", "ci")
+    run("add", "dev")
+    assert run("revoke", "ci").exit_code == 0
+    assert set(kept()) == {"dev"}
+    assert run("add", "ci").exit_code == 0
+
+
+def test_revoke_of_an_unknown_key_says_what_there_is(run):
+    assert "no such file" in run("revoke", "ci").stderr
+    run("add", "nightly")
+    done = run("revoke", "nightli")
+    assert done.exit_code == 1
+    assert "there is no key 'nightli'; did you mean nightly?" in done.stderr
+
+
+def test_the_file_is_the_one_that_is_given(run):
+    assert run("add", "ci", "--file", "mine.toml").exit_code == 0
+    assert set(keyfile.read(Path("mine.toml"))) == {"ci"}
+    assert not Path("var").exists()
+
+
+def test_a_directory_that_is_not_there_is_told_of(run):
+    done = run("add", "ci", "--file", "none/mine.toml")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "none/mine.toml: cannot write the keys: No such file or directory" in done.stderr
+
+
+def test_two_real_commands_at_once_both_count(tmp_path):
+    words = [[str(SVC), "keys", "add", name, "--file", "keys.toml"] for name in ("ci", "dev")]
+    running = [
+        subprocess.Popen(w, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for w in words
+    ]
+    told = [process.communicate(timeout=60) for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
+    secrets = [out.removesuffix("\n") for out, _ in told]
+    assert all(SECRET.fullmatch(secret) for secret in secrets)
+    found = keyfile.read(tmp_path / "keys.toml")
+    assert {name: entry.sha256 for name, entry in found.items()} == dict(
+        zip(("ci", "dev"), map(keyfile.digest, secrets), strict=True)
+    )
+
+
+def test_a_secret_that_cannot_be_printed_is_not_kept(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [str(SVC), "keys", "add", "ci"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert "cannot write the secret to stdout: No space left on device; no key was added" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert keyfile.read(tmp_path / "var" / "keys.toml") == {}
+
+
+def test_the_file_in_the_documentation_is_right():
+    text = (ROOT / "docs" / "KEYS.md").read_text()
+    example = re.findall(r"```toml\n(.*?)```", text, re.S)[0]
+    assert set(keyfile.parse(example.encode(), Path("docs/KEYS.md"))) == {"ci"}
