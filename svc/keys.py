@@ -116,7 +116,7 @@ def _check(what: str, rule: Any, value: str) -> None:
 
 def _file(given: Path | None) -> tuple[Path, bool]:
     """The file of keys, and whether the router is told of it."""
-    told = getattr(settings().router, "keys_file", "")
+    told = settings().router.keys_file
     path = given or Path(told or HERE.var / DEFAULT)
     return path, bool(told) and os.path.realpath(told) == os.path.realpath(path)
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from svc import keyfile
 from svc.cli import svc
 from svc.errors import CommandError, ConfigError
-from svc.settings import RouterSettings
 from tests.e2e.sites import ROOT
 from tests.integration.fakes import SVC
 
@@ -198,11 +197,6 @@ def test_two_that_change_it_at_once_lose_nothing(tmp_path):
 
 # The command.
 
-told_to_the_router = pytest.mark.skipif(
-    "keys_file" not in RouterSettings.__dataclass_fields__, reason="the router has no keys_file yet"
-)
-
-
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -235,7 +229,6 @@ def test_add_says_what_is_left_to_do_until_the_router_asks_for_keys(run):
     assert 'keys_file = "var/keys.toml" under [router]' in run("add", "ci").stderr
 
 
-@told_to_the_router
 def test_the_file_is_the_routers_where_it_is_told_of_one(run, monkeypatch):
     monkeypatch.setenv("ROUTER_KEYS_FILE", "mine.toml")
     done = run("add", "ci")
