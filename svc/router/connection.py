@@ -11,11 +11,10 @@ from svc.router.clients import client_of
 from svc.router.dialect import error_body
 from svc.router.forward import ClientGone, Cut, Exchange, forward
 from svc.router.message import CONTINUE, Request, RequestReader
-from svc.router.sock import send, shut, waiter
+from svc.router.sock import receiver, sender, shut
 from svc.router.state import State
 from svc.router.wsgi import WsgiAnswer, call
 
-RECV = 65536
 IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
 READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
 LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
@@ -32,7 +31,8 @@ class Connection:
         "_peer",
         "_reader",
         "_state",
-        "_wait",
+        "_recv",
+        "_send",
         "deadline",
         "exchange",
         "idle",
@@ -50,7 +50,8 @@ class Connection:
         self._app = app
         self._peer = address
         self._address = address.encode()
-        self._wait = waiter(sock)
+        self._recv = receiver(sock)
+        self._send = sender(sock)
         self._reader = RequestReader(state.settings.max_body)
         self._expired = False
 
@@ -80,9 +81,8 @@ class Connection:
                 raise reader.error
             if reader.wants_continue:
                 reader.wants_continue = False
-                send(self.sock, CONTINUE)
-            self._wait()
-            data = self.sock.recv(RECV)
+                self._send(CONTINUE)
+            data = self._recv()
             if not data:
                 if self._expired and reader.begun:
                     raise RequestTimeout(f"the request did not arrive within {READ_TIMEOUT:g} s")
@@ -137,22 +137,22 @@ class Connection:
             (b"Connection: keep-alive\r\n" if request.http10 else b"") if keep else b"Connection: close\r\n",
         )  # fmt: skip
         if bodiless:
-            send(self.sock, head)
+            self._send(head)
             return keep
         data = exchange.read() if upstream.available() else b""
         finished = exchange.finished()
         if not chunked:
-            send(self.sock, head + data)
+            self._send(head + data)
             while not finished and (data := exchange.read()):
-                send(self.sock, data)
+                self._send(data)
                 finished = exchange.finished()
             return keep
-        send(self.sock, head + _chunk(data, finished))
+        self._send(head + _chunk(data, finished))
         while not finished:
             data = exchange.read()
             finished = exchange.finished()
             if data or finished:
-                send(self.sock, _chunk(data, finished))
+                self._send(_chunk(data, finished))
         return keep
 
     # Our own endpoints, and errors.
@@ -160,7 +160,7 @@ class Connection:
     def _own(self, request: Request) -> bool:
         keep = self._keeps(request)
         answer = call(self._app, request, self._address.decode())
-        send(self.sock, _whole(answer, request, keep))
+        self._send(_whole(answer, request, keep))
         return keep
 
     def _tell(
@@ -174,7 +174,7 @@ class Connection:
             headers.append(("Retry-After", str(error.retry_after)))
         answer = WsgiAnswer(status, headers, error_body(error, request.target if request else b""))
         with suppress(OSError):
-            send(self.sock, _whole(answer, request, keep))
+            self._send(_whole(answer, request, keep))
 
     def _linger(self) -> None:
         """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it."""
@@ -182,7 +182,7 @@ class Connection:
         self._expired = False
         with suppress(OSError):
             shut(self.sock, socket.SHUT_WR)
-            while not self._expired and self.sock.recv(RECV):
+            while not self._expired and self._recv():
                 pass
 
     # For the sweeper.

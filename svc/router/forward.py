@@ -52,7 +52,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_before", "_bytes", "_faulty", "_failed", "_first", "_held", "_key", "_last", "_limit", "_place",
+        "_before", "_bytes", "_faulty", "_failed", "_first", "_held", "_idle", "_key", "_last", "_limit", "_place",
         "_retry", "_started", "_target", "attempts", "client", "closed", "cut", "deadline", "end", "events", "model",
         "request", "request_id", "started", "state", "status", "upstream",
     )  # fmt: skip
@@ -66,6 +66,7 @@ class Exchange:
         self.model: str | None = None
         self.started = state.clock()
         self.deadline = self._limit = state.now + state.settings.proxy_timeout
+        self._idle = state.settings.idle_timeout
         self.cut = ""  # "client", "timeout" or "stopping"
         self.end = "done"
         self.status = 0
@@ -212,18 +213,16 @@ class Exchange:
         assert upstream is not None
         try:
             data = upstream.read()
-            if self.events and not data.endswith(EVENT_ENDS):
+            if self._held or (self.events and not data.endswith(EVENT_ENDS)):
                 data = self._whole_events(upstream, data)
-            elif self._held:
-                data, self._held = self._held + data, b""
         except UpstreamError as error:
             return self._broken(upstream, error)
-        state = self.state
         if not self._first:
-            self._first = state.clock()
-        self.deadline = min(self._limit, state.now + state.settings.idle_timeout)
+            self._first = self.state.clock()
+        deadline = self.state.now + self._idle
+        self.deadline = deadline if deadline < self._limit else self._limit
+        self._bytes += len(data)
         if data:
-            self._bytes += len(data)
             self._before, self._last = self._last, data
         return data
 

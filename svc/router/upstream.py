@@ -8,12 +8,11 @@ from typing import Any
 import httptools
 
 from svc.router.message import unnamed
-from svc.router.sock import send, waiter
+from svc.router.sock import receiver, sender
 from svc.router.sweep import readable
 from svc.router.table import Target
 
 CONNECT_TIMEOUT = 5.0  # seconds
-RECV = 65536
 HEADER_LIMIT = 64 << 10
 IDLE_SECONDS = 60.0
 FRESH = 0.3  # seconds that an idle connection is trusted without a look at it
@@ -38,15 +37,16 @@ class Upstream:
     """One connection to an instance. Bytes of the answer's body gather until `read` takes them."""
 
     __slots__ = (
-        "_body", "_chunked", "_head_only", "_interim", "_named", "_parser", "_size", "_until_close", "_wait", "done",
-        "headers", "keep", "length", "reason", "since", "sock", "status", "target", "untouched",
+        "_body", "_chunked", "_head_only", "_interim", "_named", "_parser", "_recv", "_send", "_size", "_until_close",
+        "done", "headers", "keep", "length", "reason", "since", "sock", "status", "target", "untouched",
     )  # fmt: skip
 
     def __init__(self, target: Target, sock: socket.socket) -> None:
         self.target = target
         self.sock = sock
         self.since = 0.0
-        self._wait = waiter(sock)
+        self._recv = receiver(sock)
+        self._send = sender(sock)
         self._parser: Any = httptools.HttpResponseParser(self)
         self._begin(False)
 
@@ -70,7 +70,7 @@ class Upstream:
         """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
         self._begin(head_only)
         with suppress(OSError):
-            send(self.sock, message)
+            self._send(message)
 
     def read_head(self) -> None:
         """Waits until the answer's head is there; raises UpstreamError."""
@@ -80,12 +80,8 @@ class Upstream:
 
     def read(self) -> bytes:
         """More of the body, or nothing when it is whole; raises UpstreamError when it was cut."""
-        while True:
-            if self._body:
-                body = self._body
-                data = body[0] if len(body) == 1 else b"".join(body)
-                self._body = []
-                return data
+        body = self._body
+        while not body:
             if self.done:
                 return b""
             if not self._receive():
@@ -93,6 +89,11 @@ class Upstream:
                     self.done = True
                     return b""
                 raise UpstreamError("it closed the connection in the middle of its answer", processed=True)
+        if len(body) == 1:
+            return body.pop()
+        data = b"".join(body)
+        body.clear()
+        return data
 
     def available(self) -> bool:
         """Whether `read` would answer without waiting."""
@@ -100,8 +101,7 @@ class Upstream:
 
     def _receive(self) -> bool:
         try:
-            self._wait()
-            data = self.sock.recv(RECV)
+            data = self._recv()
         except OSError:
             return False
         if not data:

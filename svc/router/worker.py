@@ -1,5 +1,6 @@
 """The gunicorn worker that relays: connections in, one sweeper over all of them, and an orderly end."""
 
+import gc
 import socket
 import time
 from functools import partial
@@ -16,6 +17,7 @@ from svc.router.sweep import POLLRDHUP, poller, readable
 SWEEP = 0.1  # seconds between two looks at all connections
 PRUNE = 1.0  # seconds between two looks at idle connections to instances, and between two signs of life
 IDLE_GRACE = 1.0  # seconds that an idle connection is kept while draining: its client may be about to ask
+GARBAGE = (10_000, 20, 50)  # requests leave no cycles behind; looking for them seldom is enough
 LAST_WORDS = 2.0  # seconds for what was cut to say so
 
 
@@ -40,6 +42,9 @@ class RelayWorker(GeventWorker):
             sock.setblocking(1)
         for server in servers:
             server.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection looks at it again
+        gc.set_threshold(*GARBAGE)
         while self.alive:
             self._tick()
             gevent.sleep(SWEEP)
