@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from tests.e2e.sites import http, is_free
-from tests.waiting import until
+from tests.e2e.sites import http
+from tests.waiting import is_free, until
 
 
 @pytest.fixture
