@@ -76,8 +76,14 @@ def make(settings: RouterSettings) -> Any:
     state = State(settings)
     sync = Sync(state, client if settings.registry_url else None, static, time.monotonic)
     checks = Checks(state, time.monotonic)
-    sync_interval = min(AWAY_INTERVAL, settings.registry_sync_interval)
-    return state, sync, [Loop("sync", sync.once, sync_interval), Loop("checks", checks.once, 1.0)]
+    return (
+        state,
+        sync,
+        [
+            Loop("sync", sync.once, min(AWAY_INTERVAL, settings.registry_sync_interval)),
+            Loop("checks", checks.once, min(1.0, settings.health_interval)),
+        ],
+    )
 
 
 def standalone() -> Any:

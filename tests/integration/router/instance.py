@@ -72,13 +72,13 @@ class Instance:
     GET /health is answered apart, unless `sick`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.script: Script = ok
         self.sick = False
         self.heard: list[Heard] = []
         self.peers: list[Peer] = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -212,9 +212,7 @@ def test_an_upgrade_is_ignored(relay: Router, a: Instance, b: Instance, c: Insta
     """As Java's HttpClient offers HTTP/2, with a body too."""
     with relay.client() as client:
         client.send(
-            post(
-                body, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA", b"X-Kept: 1"
-            )
+            post(body, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEA", b"X-Kept: 1")
             + post({"model": "a"}, path=b"/next")
         )
         assert client.answer().body == b"ok"
