@@ -36,7 +36,7 @@ def test_both_run_until_a_signal_ends_both(site, registry, number):
 
 def test_nothing_survives_when_it_is_killed(site, registry):
     port = site.mock("alone", "m", "--child")
-    process = site.start("svc", "run", "--config-file", "config/alone.toml")
+    process = site.start("svc", "run", "--config-file", "config/alone.toml", TMPDIR=str(site.root))
     until(lambda: _status(port + 1) == 200, timeout=30, what="the babysitter to say that it is well")
     process.kill()
     until(lambda: list(site.processes()) == [registry.pid] or len(site.processes()) <= 2, timeout=30, what="their end")
