@@ -1,5 +1,6 @@
 """Waiting for the thing itself, with a deadline; and ports that are free."""
 
+import random
 import socket
 import threading
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+PORTS = range(20000, 32000)
 
 
 def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every: float = 0.05) -> T:
@@ -23,18 +25,26 @@ def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Below the ports that the kernel gives to outgoing connections: one of those could take it meanwhile."""
+    while True:
+        port = random.choice(PORTS)
+        if is_free(port):
+            return port
 
 
 def free_port_pair() -> int:
     """A port that is free together with the one after it (an instance's and its babysitter's)."""
     while True:
         port = free_port()
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
+        if is_free(port + 1):
             return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what lingers in TIME_WAIT takes no port
+        try:
+            sock.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True

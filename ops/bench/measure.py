@@ -14,7 +14,10 @@ LOOK = 1.0  # seconds between two looks at the router's memory
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One round. Times of CPU in microseconds, of waiting in milliseconds, memory in MB (KB a stream)."""
+    """One round. Times of CPU in microseconds, of waiting in milliseconds, memory in MB (KB a stream).
+
+    `memory_stream` is all that the router has grown by since its start, over the streams that were open at most.
+    """
 
     cpu_request: float | None
     cpu_event: float | None

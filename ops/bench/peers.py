@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from processes import free_port
 from scenarios import MODEL
@@ -44,12 +45,16 @@ class Place:
 
     def static(self) -> str:
         """Our file of static services. The limit is never met, yet every request passes admission."""
-        metadata = {"type": "openai-api", "models": [MODEL], "max_concurrency": 2 * MOST}
-        services = [
-            {"name": f"backend{number}", "host": "127.0.0.1", "port": port, "metadata": metadata}
-            for number, port in enumerate(self.backends, 1)
-        ]
-        return self.write("static.json", json.dumps({"services": services}))
+        return self.write("static.json", static_services(self.backends, MODEL, max_concurrency=2 * MOST))
+
+
+def static_services(ports: list[int], model: str, **metadata: Any) -> str:
+    about = {"type": "openai-api", "models": [model], **metadata}
+    services = [
+        {"name": f"backend{number}", "host": "127.0.0.1", "port": port, "metadata": about}
+        for number, port in enumerate(ports, 1)
+    ]
+    return json.dumps({"services": services})
 
 
 def ours(place: Place) -> list[str]:

@@ -1,5 +1,7 @@
 """Programs that we start, what they cost, and the limits that they inherit."""
 
+import http.client
+import json
 import os
 import resource
 import signal
@@ -10,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+READY = 60  # seconds that a program has until it answers
 STOP = 10  # seconds that a program has to end by itself
 
 
@@ -30,6 +33,15 @@ class Program:
     def output(self) -> IO[bytes]:
         assert self._process.stdout
         return self._process.stdout
+
+    def answers(self, port: int, model: str) -> bool:
+        """Whether it comes to answer a request at `port`; it may listen long before."""
+        deadline = time.monotonic() + READY
+        while self.alive and time.monotonic() < deadline:
+            if asked(port, model):
+                return True
+            time.sleep(0.2)
+        return False
 
     def cpu(self) -> float:
         """Seconds of CPU that it and its children have used so far, to the nanosecond."""
@@ -75,6 +87,18 @@ def memory(pid: int) -> float:
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def asked(port: int, model: str) -> bool:
+    question = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(question), {"Content-Type": "application/json"})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
 """Measures routers side by side: the same backends, the same load, in one run, several rounds.
 
 What counts is the CPU that a router's processes spend on a request, and on a streamed event: that holds on a busy
-machine, where seconds and requests a second do not. The rounds are interleaved, and medians are shown.
+machine, where seconds and requests a second do not. The routers take turns, and medians are shown.
 
     python ops/bench/run.py
     python ops/bench/run.py --routers ours,nginx,vllm-router --scenarios small,stream --rounds 3
@@ -11,15 +11,13 @@ machine, where seconds and requests a second do not. The rounds are interleaved,
 
 import argparse
 import dataclasses
-import http.client
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 try:
@@ -32,8 +30,16 @@ try:
 except ImportError as error:
     sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench]'")
 
-READY = 60  # seconds that a router has until it answers
 WARM = Scenario("warm", "before what is measured", connections=32, seconds=0.3)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Router:
+    program: Program
+    port: int
+    idle: float  # MB before anybody asked it anything
+
+
 Found = dict[str, dict[str, list[Figures | None]]]  # by scenario, then by router: each round's
 
 
@@ -47,13 +53,15 @@ def main() -> int:
         sys.exit(f"run.py: {problem}")
     plot = plotter() if options.plot else None
     found: Found = {scenario.name: {name: [] for name in options.routers} for scenario in scenarios}
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory, backends(Path(directory)) as ports:
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, backends(Path(scratch)) as ports:
         for number in range(options.rounds):
-            order = options.routers if number % 2 == 0 else options.routers[::-1]
-            for name in order:
-                place = Place(free_port(), ports, Path(directory), options.cache)
-                for scenario, figures in one_round(name, options.peers[name], place, scenarios, options.seconds):
-                    found[scenario.name][name].append(figures)
+            with ExitStack() as stack:
+                places = {name: Place(free_port(), ports, Path(scratch), options.cache) for name in options.routers}
+                routers = {
+                    name: stack.enter_context(running(name, options.peers[name], place))
+                    for name, place in places.items()
+                }
+                one_round(number, routers, scenarios, options.seconds, found)
     for scenario in scenarios:
         print(f"\n{table(scenario, found[scenario.name])}")
     if options.json:
@@ -66,31 +74,40 @@ def main() -> int:
 
 
 def one_round(
-    name: str, command: Callable[[Place], list[str]], place: Place, scenarios: list[Scenario], seconds: float | None
-) -> Iterator[tuple[Scenario, Figures | None]]:
-    """Every scenario on a fresh process; none for those that could not be measured."""
+    number: int, routers: Mapping[str, Router | None], scenarios: list[Scenario], seconds: float | None, found: Found
+) -> None:
+    """One router after the other on each scenario, so that a busy minute of the machine touches all of them."""
+    names = list(routers) if number % 2 == 0 else list(routers)[::-1]
+    for scenario in scenarios:
+        for name in names:
+            figures, router = None, routers[name]
+            if router:
+                figures = uvloop.run(measure(router.program, router.port, scenario, router.idle, seconds))
+                say(f"{name} {scenario.name}: {progress(figures)}")
+            found[scenario.name][name].append(figures)
+
+
+@contextmanager
+def running(name: str, command: Callable[[Place], list[str]], place: Place) -> Iterator[Router | None]:
+    """The router, when it answers; a fresh process for every round."""
     log = place.cache / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        router = Program(command(place), log, cwd=place.directory)
+        program = Program(command(place), log, cwd=place.directory)
     except (MissingError, OSError) as problem:
         say(f"{name}: {problem}")
-        yield from ((scenario, None) for scenario in scenarios)
+        yield None
         return
     try:
-        up = ready(router, place.port)
-        idle = router.memory()
-        if up:
-            uvloop.run(measure(router, place.port, WARM, idle))
-        else:
-            say(f"{name} does not answer after {READY} s; it says: {log}")
-        for scenario in scenarios:
-            figures = uvloop.run(measure(router, place.port, scenario, idle, seconds)) if up else None
-            if figures:
-                say(f"{name} {scenario.name}: {progress(figures)}")
-            yield scenario, figures
+        if not program.answers(place.port, MODEL):
+            say(f"{name} does not answer; it says: {log}")
+            yield None
+            return
+        router = Router(program, place.port, program.memory())
+        uvloop.run(measure(program, place.port, WARM, router.idle))
+        yield router
     finally:
-        router.stop()
+        program.stop()
 
 
 @contextmanager
@@ -106,24 +123,6 @@ def backends(directory: Path) -> Iterator[list[int]]:
         yield json.loads(line)
     finally:
         program.stop()
-
-
-def ready(router: Program, port: int) -> bool:
-    """Whether it comes to answer a request; it may listen long before."""
-    deadline = time.monotonic() + READY
-    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]})
-    while router.alive and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        try:
-            connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
-            if connection.getresponse().status == 200:
-                return True
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.2)
-    return False
 
 
 def whole(found: Found) -> bool:

@@ -94,8 +94,8 @@ def digest(data: bytes) -> int:
 
 
 def round_robin(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
-    """Smooth and weighted: the next of the cycle that was not tried yet."""
-    return _from(next(moment.turns[pool.key]), pool, moment)
+    """Smooth and weighted: the next of the cycle. A second try takes nobody's turn: chance decides."""
+    return random(pool, ask, moment) if moment.tried else _from(next(moment.turns[pool.key]), pool, moment)
 
 
 def least_requests(pool: Pool, ask: Ask, moment: Moment) -> Member | None:

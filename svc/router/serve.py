@@ -82,7 +82,7 @@ def make(settings: RouterSettings) -> Any:
     sync = Sync(state, client if settings.registry_url else None, static, time.monotonic)
     checks = Checks(state, time.monotonic)
     sync_interval = min(AWAY_INTERVAL, settings.registry_sync_interval)
-    loops = [Loop("sync", sync.once, sync_interval), Loop("checks", checks.once, 1.0)]
+    loops = [Loop("sync", sync.once, sync_interval), Loop("checks", checks.once, min(1.0, settings.health_interval))]
     if state.keys is not None:
         loops.append(Loop("keys", state.keys.refresh, 1.0))
     return state, sync, loops

@@ -101,6 +101,9 @@ class RelayWorker(GeventWorker):
         limit = time.monotonic() + LAST_WORDS
         while self._open and time.monotonic() < limit:
             gevent.sleep(SWEEP / 10)
+            for connection in self._open.values():
+                if connection.idle:
+                    connection.shut()
         self.app.stop()
 
     def _close_idle(self) -> None:

@@ -1,10 +1,8 @@
 """Sites in short temporary directories, at ports of their own, driven by the commands as an operator types them."""
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,30 +13,12 @@ import requests
 
 from svc.plan import VARIABLES
 from svc.supervision.control import Control
+from tests.waiting import free_port_pair
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
-PORTS = range(20000, 32000, 2)  # below those that the kernel gives to outgoing connections
 http = requests.Session()
 http.trust_env = False
-
-
-def free_pair() -> int:
-    """A port that is free together with the one after it."""
-    while True:
-        port = random.choice(PORTS)
-        if all(is_free(number) for number in (port, port + 1)):
-            return port
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what lingers in TIME_WAIT takes no port
-        try:
-            sock.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-        return True
 
 
 class Site:
@@ -46,7 +26,7 @@ class Site:
 
     def __init__(self, root: Path, settings: str = "") -> None:
         self.root = root
-        self.registry_port, self.router_port = free_pair(), free_pair()
+        self.registry_port, self.router_port = free_port_pair(), free_port_pair()
         self.registry = f"http://127.0.0.1:{self.registry_port}"
         self.router = f"http://127.0.0.1:{self.router_port}"
         self.control = Control(f"unix://{root}/var/supervisor.sock")
@@ -58,7 +38,7 @@ class Site:
 
     def mock(self, name: str, models: str = "m", *flags: str, **babysitter: Any) -> int:
         """config/NAME.toml of a `svc mock`; its port."""
-        port = free_pair()
+        port = free_port_pair()
         words = ["--name", name, "--port", str(port), "--models", models, *flags]
         self.toml(name, port, f'command = "svc mock"\nargs = {words!r}', **babysitter)
         return port

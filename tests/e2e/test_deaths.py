@@ -4,8 +4,7 @@ import json
 import os
 import signal
 
-from tests.e2e.sites import free_pair, is_free
-from tests.waiting import until
+from tests.waiting import free_port_pair, is_free, until
 
 
 def test_nothing_survives_a_supervisord_that_is_killed(site):
@@ -63,7 +62,7 @@ def test_sigterm_to_supervisord_ends_everything(site):
 
 def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_ignores_sigterm(site):
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
-    site.toml("deaf", free_pair(), f'command = "python3"\nargs = ["-c", "{code}"]')
+    site.toml("deaf", free_port_pair(), f'command = "python3"\nargs = ["-c", "{code}"]')
     site.svc("render")
     conf = site.root / "conf.d" / "deaf.conf"
     conf.write_text(conf.read_text().replace("stopwaitsecs=30", "stopwaitsecs=2"))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sites import BIN, ROOT, Site, clean_environ, free_pair, http
+from tests.e2e.sites import BIN, ROOT, Site, clean_environ, http
 from tests.e2e.traffic import read_stream
-from tests.waiting import until
+from tests.waiting import free_port_pair, until
 
 ENVIRON = {"SVC_VENV": str(BIN.parent)}  # the scripts make an environment of their own otherwise: minutes
 
@@ -39,7 +39,7 @@ def clone() -> Iterator[Site]:
         text = toml.read_text()
         port = re.search(r"^port = (\d+)", text, re.M)
         assert port
-        toml.write_text(text.replace(port[1], str(free_pair())))
+        toml.write_text(text.replace(port[1], str(free_port_pair())))
     yield site
     site.end()
 
@@ -186,7 +186,7 @@ def test_single_scripts_make_the_whole_and_stop_it_one_by_one(clone):
 
 def test_the_guide_s_variables(clone):
     run(clone, "stop_all.sh")
-    registry, router = free_pair(), free_pair()
+    registry, router = free_port_pair(), free_port_pair()
     configs = "config/babysitter1.toml config/babysitter2.toml"
     environ = {"REGISTRY_PORT": str(registry), "ROUTER_PORT": str(router), "BABYSITTER_CONFIGS": configs}
     before = clone.files()

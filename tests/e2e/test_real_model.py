@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.e2e.sites import ROOT, Site, free_pair, http
+from tests.e2e.sites import ROOT, Site, http
 from tests.e2e.traffic import Traffic
-from tests.waiting import until
+from tests.waiting import free_port_pair, until
 
 MODEL = "gemma-3-270m"
 QUESTION = [{"role": "user", "content": "Name a colour."}]
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(missing and not os.environ.get("CI"), reason="th
 def llamas(site) -> Iterator[Site]:
     """The two instances of config/llama, at free ports."""
     for toml in sorted((ROOT / "config" / "llama").glob("*.toml")):
-        text, port = toml.read_text(), free_pair()
+        text, port = toml.read_text(), free_port_pair()
         for fixed in ("8220", "8230"):
             text = text.replace(fixed, str(port))
         (site.root / "config" / toml.name).write_text(text)

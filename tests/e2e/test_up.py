@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.e2e.sites import free_pair, http
-from tests.waiting import until
+from tests.e2e.sites import http
+from tests.waiting import free_port_pair, until
 
 
 def test_up_waits_until_all_is_ready_and_down_leaves_nothing(site):
@@ -217,7 +217,7 @@ def test_every_error_of_every_file_is_told(site):
 
 def test_a_missing_command_is_told_with_the_end_of_its_log_while_the_rest_runs(site):
     site.mock("one")
-    port = free_pair()
+    port = free_port_pair()
     site.toml("absent", port, 'command = "no-such-server --fast"')
     out, err = site.svc("up", status=1)
     assert "cannot run 'no-such-server': not found in PATH" in out
@@ -239,7 +239,7 @@ def test_a_directory_that_cannot_be_written_is_told(site, directory):
 
 
 def test_without_a_registry_up_says_what_it_waits_for_and_serving_begins_when_it_comes(site):
-    gone = free_pair()
+    gone = free_port_pair()
     site.mock("one")
     elsewhere = {"REGISTRY_URL": f"http://localhost:{gone}", "LAUNCH_COMPONENTS": "router,babysitter"}
     _, err = site.svc("up", "--timeout", "3", status=1, **elsewhere)
@@ -268,7 +268,7 @@ def test_a_supervisord_that_cannot_start_says_why(site):
 def test_a_variable_of_the_shell_leaves_the_committed_files_byte_for_byte(site):
     site.mock("one")
     site.svc("render")
-    before, other = site.files(), free_pair()
+    before, other = site.files(), free_port_pair()
     site.svc("render", ROUTER_PORT=str(other), REGISTRY_HEALTH_INTERVAL="3")
     assert site.files() == before
     site.svc("render", "--check", ROUTER_PORT=str(other))
@@ -287,7 +287,7 @@ def test_a_variable_of_the_shell_leaves_the_committed_files_byte_for_byte(site):
 def test_a_variable_that_changes_a_running_site_is_refused_with_the_cure(site):
     site.mock("one")
     site.svc("up")
-    line = site.refused("up", ROUTER_PORT=str(free_pair()))
+    line = site.refused("up", ROUTER_PORT=str(free_port_pair()))
     assert "ROUTER_PORT" in line
     assert "svc down" in line
     site.svc("up", ROUTER_PORT=str(site.router_port))  # it says what the files say

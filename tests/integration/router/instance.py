@@ -1,0 +1,124 @@
+"""A fake instance that speaks exact bytes: what it does with a connection is a function of the test."""
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Heard:
+    """One request as it came."""
+
+    def __init__(self, head: bytes, body: bytes) -> None:
+        self.head = head
+        self.body = body
+        self.line, *lines = head.split(b"\r\n")
+        self.headers = [tuple(line.split(b": ", 1)) for line in lines]
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.headers if key.lower() == name]
+
+    def one(self, name: bytes) -> bytes | None:
+        found = self.all(name)
+        assert len(found) < 2, found
+        return found[0] if found else None
+
+
+class Peer:
+    """The router's end of one connection, as the instance sees it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.rest = b""
+
+    def request(self) -> Heard | None:
+        """The next request, None when there is no more."""
+        while b"\r\n\r\n" not in self.rest:
+            if not self._more():
+                return None
+        head, _, self.rest = self.rest.partition(b"\r\n\r\n")
+        length = int(Heard(head, b"").one(b"content-length") or 0)
+        assert b"transfer-encoding" not in head.lower()
+        while len(self.rest) < length:
+            if not self._more():
+                return None
+        body, self.rest = self.rest[:length], self.rest[length:]
+        return Heard(head, body)
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def _more(self) -> bool:
+        with suppress(OSError):
+            data = self.sock.recv(65536)
+            self.rest += data
+            if data:
+                return True
+        return False
+
+
+Script = Callable[[Peer, Heard], object]
+
+
+def ok(peer: Peer, heard: Heard) -> None:
+    peer.send(OK)
+
+
+class Instance:
+    """Calls the script for each request of each connection; a script that returns False ends its connection.
+
+    GET /health is answered apart, unless `sick`.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.script: Script = ok
+        self.sick = False
+        self.heard: list[Heard] = []
+        self.peers: list[Peer] = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def play(self, script: Script = ok) -> None:
+        """Another script, on new connections, with nothing heard yet."""
+        self.script = script
+        self.hang_up()
+        self.heard = []
+        self.connections = 0
+
+    def hang_up(self) -> None:
+        for peer in self.peers:
+            with suppress(OSError):
+                peer.sock.shutdown(socket.SHUT_RDWR)
+        self.peers = []
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.hang_up()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = self._listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                peer = Peer(sock)
+                self.peers.append(peer)
+                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer: Peer) -> None:
+        counted = False
+        with suppress(OSError), peer.sock:
+            while (heard := peer.request()) is not None:
+                if heard.line.startswith(b"GET /health "):
+                    peer.send(OK if not self.sick else b"HTTP/1.1 503 Sick\r\nContent-Length: 0\r\n\r\n")
+                    continue
+                self.connections += not counted
+                counted = True
+                self.heard.append(heard)
+                if self.script(peer, heard) is False:
+                    return

@@ -1,0 +1,58 @@
+"""A fake registry: lists what it is told to."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Registry:
+    def __init__(self) -> None:
+        self.services: list[Any] = []
+        self.index = 1
+        self.status = 200
+        self.body: bytes | None = None  # in place of the listing
+        self.asked = 0
+        self.url = ""
+
+    def listing(self) -> bytes:
+        return self.body or json.dumps({"services": self.services, "total": len(self.services)}).encode()
+
+
+def instance(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
+    metadata = {"type": "openai-api", "models": list(models), **more.pop("metadata", {})}
+    return {
+        "name": name, "host": "127.0.0.1", "hostname": "h", "port": port, "url": f"http://127.0.0.1:{port}",
+        "status": "running", "timestamp": "2025-01-01T00:00:00.000Z", "last_heartbeat": 1.5, "lease_seconds": 90,
+        "health_status": "healthy", "is_healthy": True, "drained": False, "weight": 1, "metadata": metadata, **more,
+    }  # fmt: skip
+
+
+@contextmanager
+def registry(port: int = 0) -> Iterator[Registry]:
+    """Serves as long as the context is open."""
+    told = Registry()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told.asked += 1
+            body = told.listing()
+            self.send_response(told.status)
+            self.send_header("X-Registry-Index", str(told.index))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    told.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield told
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,86 @@
+"""Real routers to test: `svc router` processes, and the files they start from."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.integration.router.client import Client
+from tests.waiting import free_port, until
+
+BIN = Path(sys.executable).parent
+
+
+class Router:
+    def __init__(self, port: int, process: Any, output: Any) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = process
+        self._output = output
+
+    def client(self) -> Client:
+        return Client(self.port)
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.url + path, timeout=10)
+
+    def service(self, name: str) -> dict[str, Any]:
+        return next(s for s in self.get("/services").json()["services"] if s["name"] == name)
+
+    def in_flight(self) -> int:
+        return self.get("/stats").json()["in_flight"]
+
+    def output(self) -> str:
+        return os.pread(self._output.fileno(), 1 << 20, 0).decode()
+
+    def worker(self) -> int:
+        """The process that relays, the youngest where one replaces another."""
+        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[-1])
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.output()
+        with suppress(requests.ConnectionError):
+            return self.get("/readyz").status_code == 200
+        return False
+
+
+def static(path: Path, services: Sequence[dict[str, Any]]) -> Path:
+    path.write_text(json.dumps({"services": list(services)}))
+    return path
+
+
+def service(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
+    metadata = {"type": "openai-api", "models": list(models), **more.pop("metadata", {})}
+    return {"name": name, "host": "127.0.0.1", "port": port, "metadata": metadata, **more}
+
+
+@contextmanager
+def router(*flags: object, ready: bool = True) -> Iterator[Router]:
+    port = free_port()
+    with running([str(BIN / "svc"), "router", "--host", "127.0.0.1", "--port", str(port), *map(str, flags)], port) as r:
+        if ready:
+            until(r.ready, what="the router to be ready")
+        yield r
+
+
+@contextmanager
+def running(words: Sequence[str], port: int, **environ: str) -> Iterator[Router]:
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            env={**os.environ, **environ},
+        )  # fmt: skip
+        try:
+            yield Router(port, process, output)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=10)

@@ -1,0 +1,192 @@
+"""Stopping and replacing a router while it works."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.integration.router.client import Client, get, post
+from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.routers import Router, router, service, static
+from tests.integration.router.test_streams import CHUNKED, chunk, last_words
+from tests.waiting import until
+
+ASK = post({"model": "m"})
+
+
+class Streams:
+    """An instance whose streams go on until `end` is set."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.end = threading.Event()
+
+    def __call__(self, peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED + chunk(b"data: 1\n\n"))
+        self.end.wait(20)
+        with suppress(OSError):
+            peer.send(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+
+@pytest.fixture
+def streams() -> Iterator[Streams]:
+    instance = Instance()
+    made = Streams(instance)
+    yield made
+    made.end.set()
+    instance.close()
+
+
+@pytest.fixture
+def services(streams: Streams, tmp_path: Path) -> Path:
+    return static(tmp_path / "static.json", [service("m", streams.instance.port, "m")])
+
+
+def refused(own: Router) -> bool:
+    try:
+        Client(own.port).sock.close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_sigterm_lets_a_stream_finish_and_takes_nothing_new(streams: Streams, services: Path):
+    streams.instance.play(streams)
+    with router("--static-services", services) as own, own.client() as stream, own.client() as kept:
+        assert kept.send(get(b"/readyz")).answer().status == 200
+        stream.send(ASK).head()
+        assert stream.chunk() == b"data: 1\n\n"
+        own.process.send_signal(signal.SIGTERM)
+        until(lambda: refused(own))
+        answer = kept.send(get(b"/readyz")).answer()
+        assert (answer.status, answer.one(b"connection")) == (503, b"close")
+        assert own.process.poll() is None
+        streams.end.set()
+        assert [stream.chunk(), stream.chunk()] == [b"data: [DONE]\n\n", b""]
+        assert own.process.wait(5) == 0
+        assert "Traceback" not in own.output()
+
+
+def test_a_request_on_a_kept_connection_is_served_while_draining(streams: Streams, services: Path):
+    with router("--static-services", services) as own, own.client() as stream, own.client() as kept:
+        assert kept.send(ASK).answer().one(b"connection") is None
+        streams.instance.play(streams)
+        stream.send(ASK).head()
+        own.process.send_signal(signal.SIGTERM)
+        streams.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        until(lambda: refused(own))
+        answer = kept.send(ASK).answer()
+        assert (answer.body, answer.one(b"connection")) == (b"ok", b"close")
+        assert kept.ended()
+
+
+def test_idle_connections_are_closed_and_hold_up_nothing(streams: Streams, services: Path):
+    with router("--static-services", services) as own:
+        clients = [own.client() for _ in range(5)]
+        for client in clients[1:]:
+            assert client.send(ASK).answer().status == 200
+        own.process.send_signal(signal.SIGTERM)
+        for client in clients:
+            assert client.ended()
+        assert own.process.wait(4) == 0
+
+
+def test_after_its_time_a_stream_ends_with_the_error_event(streams: Streams, services: Path):
+    streams.instance.play(streams)
+    with router("--static-services", services, "--graceful-timeout", 0.5) as own, own.client() as stream:
+        with own.client() as unsized, own.client() as half:
+            stream.send(ASK).head()
+            half.send(ASK[:-3])
+            streams.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+            unsized.send(ASK).head()
+            own.process.send_signal(signal.SIGTERM)
+            *_, told = iter(stream.chunk, b"")
+            assert last_words(told)["message"].startswith("the router is stopping")
+            assert unsized.all() == b"abc"
+            assert half.all() == b""
+        assert own.process.wait(5) == 0
+
+
+def test_a_request_without_an_answer_yet_hears_that_the_router_stops(streams: Streams, services: Path):
+    streams.instance.play(lambda peer, heard: None)
+    with router("--static-services", services, "--graceful-timeout", 0.3) as own, own.client() as client:
+        client.send(ASK)
+        until(lambda: streams.instance.heard)
+        own.process.send_signal(signal.SIGTERM)
+        answer = client.answer()
+        assert (answer.status, answer.error()["message"]) == (503, "the router is stopping; send the request again")
+
+
+def test_ctrl_c_ends_it_quietly(services: Path):
+    with router("--static-services", services) as own:
+        os.killpg(own.process.pid, signal.SIGINT)
+        assert own.process.wait(5) == 0
+        assert "Traceback" not in own.output()
+
+
+def test_a_worker_does_not_outlive_its_master(services: Path):
+    with router("--static-services", services) as own:
+        worker = own.worker()
+        own.process.kill()
+        until(lambda: not Path(f"/proc/{worker}/cmdline").exists() or _zombie(worker))
+
+
+def test_hup_under_load_fails_no_request(streams: Streams, services: Path):
+    """With kept connections, with a connection a request, and with a stream open throughout."""
+    with router("--static-services", services) as own, own.client() as stream:
+        streams.instance.play(streams)
+        stream.send(ASK).head()
+        streams.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        with load(own.url) as done:
+            replace(own, done)
+            streams.end.set()
+            assert b"".join(iter(stream.chunk, b"")) == b"data: 1\n\ndata: [DONE]\n\n"
+            replace(own, done)  # gunicorn does it when the first worker is gone
+        assert "Traceback" not in own.output()
+
+
+def replace(own: Router, done: list[int]) -> None:
+    """By another worker, which every client has been served by when this returns."""
+    before = own.worker()
+    own.process.send_signal(signal.SIGHUP)
+    until(lambda: own.worker() != before, what="another worker")
+    served = list(done)
+    until(lambda: all(now > then + 20 for now, then in zip(done, served, strict=True)))
+
+
+@contextmanager
+def load(url: str) -> Iterator[list[int]]:
+    """Two clients with kept connections and two with one a request, and how often each was served."""
+    stop, done, failures = threading.Event(), [0] * 4, []
+
+    def work(n: int) -> None:
+        with requests.Session() as session:
+            call = session.post if n % 2 else requests.post
+            while not stop.is_set() and not failures:
+                try:
+                    assert call(f"{url}/x", json={"model": "m"}, timeout=5).text == "ok"
+                    done[n] += 1
+                except (requests.RequestException, AssertionError) as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+
+
+def _zombie(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True

@@ -1,0 +1,62 @@
+"""What is left after many requests: nothing."""
+
+import threading
+from pathlib import Path
+
+from tests.integration.router.client import post
+from tests.integration.router.instance import Instance
+from tests.integration.router.routers import Router
+from tests.integration.router.test_streams import CHUNKED, chunk
+from tests.waiting import until
+
+KINDS = (
+    post({"model": "a"}),
+    post({"model": "a", "stream": True}),
+    post({"model": "nobody"}),
+    post({"model": "dead"}),
+    b"GET /services HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+)
+
+
+def _requests(relay: Router, count: int) -> None:
+    """On new connections, of every kind in turn, four side by side."""
+
+    def work(first: int) -> None:
+        for n in range(first, count, 4):
+            with relay.client() as client:
+                client.send(KINDS[n % len(KINDS)]).answer()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _memory(relay: Router) -> int:
+    """Kilobytes that belong to the worker alone."""
+    lines = Path(f"/proc/{relay.worker()}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def _descriptors(relay: Router) -> int:
+    return len(list(Path(f"/proc/{relay.worker()}/fd").iterdir()))
+
+
+def test_requests_leave_no_count_no_connection_and_no_memory(relay: Router, a: Instance):
+    def script(peer, heard) -> bool | None:
+        if b"stream" not in heard.body:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            return None
+        peer.send(CHUNKED + chunk(b"data: 1\n\nda"))
+        return False
+
+    a.play(script)
+    _requests(relay, 600)  # everything is loaded, and every pool as large as it gets
+    memory, descriptors = _memory(relay), _descriptors(relay)
+    _requests(relay, 1200)
+    until(lambda: relay.in_flight() == 0)
+    assert _memory(relay) - memory < 1500
+    until(lambda: _descriptors(relay) <= descriptors + 4, what="connections to be closed")
+    assert a.connections <= 4 + 300  # a broken stream costs one; the others are used again

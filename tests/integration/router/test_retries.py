@@ -1,0 +1,102 @@
+"""Which failures send a request to another instance, and what the client hears when all are used up."""
+
+import socket
+import struct
+
+import pytest
+
+from tests.integration.router.client import post
+from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.routers import Router
+
+LOADING = b'HTTP/1.1 503 Loading\r\nContent-Length: 26\r\n\r\n{"error": "Loading model"}'
+
+
+def closes(peer: Peer, heard: Heard) -> bool:
+    return False
+
+
+def resets(peer: Peer, heard: Heard) -> bool:
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
+
+
+def loads(peer: Peer, heard: Heard) -> None:
+    peer.send(LOADING)
+
+
+def test_refused_tries_another(relay: Router, a: Instance):
+    retries = relay.get("/stats").json()["retries"]
+    with relay.client() as client:
+        for _ in range(6):
+            assert client.send(post({"model": "dead-a"})).answer().body == b"ok"
+    assert len(a.heard) == 6
+    assert relay.get("/stats").json()["retries"] == retries + 3
+
+
+@pytest.mark.parametrize("fails", [closes, resets, loads])
+def test_an_instance_that_did_not_answer_is_passed_over(relay: Router, a: Instance, b: Instance, fails):
+    a.play(fails)
+    before = relay.service("a")["error_count"], relay.service("b")["error_count"]
+    with relay.client() as client:
+        for _ in range(6):
+            assert client.send(post({"model": "ab"})).answer().body == b"ok"
+    assert (len(a.heard), len(b.heard)) == (3, 6)
+    assert (relay.service("a")["error_count"], relay.service("b")["error_count"]) == (before[0] + 3, before[1])
+
+
+def test_a_kept_connection_that_fails_is_first_replaced_and_then_passed_over(relay: Router, a: Instance, b: Instance):
+    with relay.client() as client:
+        assert client.send(post({"model": "a"})).answer().body == b"ok"
+        a.script = closes
+        assert client.send(post({"model": "ab"})).answer().body == b"ok"
+        assert client.send(post({"model": "ab"})).answer().body == b"ok"
+    assert len(b.heard) == 2
+
+
+def test_three_attempts_and_no_more(relay: Router, a: Instance, b: Instance, c: Instance):
+    for instance in (a, b, c):
+        instance.play(closes)
+    with relay.client() as client:
+        answer = client.send(post({"model": "abc"})).answer()
+    assert (answer.status, answer.error()["code"]) == (502, "bad_gateway")
+    assert [len(i.heard) for i in (a, b, c)] == [1, 1, 1]
+
+
+def test_none_is_tried_twice(relay: Router, a: Instance):
+    a.play(closes)
+    with relay.client() as client:
+        assert client.send(post({"model": "a"})).answer().status == 502
+        assert client.send(post({"model": "dead-a"})).answer().status == 502
+    assert len(a.heard) == 2
+
+
+def test_the_503_of_the_last_instance_is_passed_on(relay: Router, a: Instance, b: Instance):
+    for instance in (a, b):
+        instance.play(loads)
+    with relay.client() as client:
+        for model in ("a", "ab"):
+            answer = client.send(post({"model": model})).answer()
+            assert (answer.status, answer.reason, answer.body) == (503, b"Loading", b'{"error": "Loading model"}')
+            assert answer.one(b"x-request-id")
+
+
+def test_after_the_first_byte_there_is_no_other_try(relay: Router, a: Instance, b: Instance):
+    def half(peer: Peer, heard: Heard) -> bool:
+        peer.send(b"H")
+        return False
+
+    for instance in (a, b):
+        instance.play(half)
+    with relay.client() as client:
+        assert client.send(post({"model": "ab"})).answer().status == 502
+    assert len(a.heard) + len(b.heard) == 1
+
+
+def test_the_whole_body_is_sent_again(relay: Router, a: Instance, b: Instance):
+    body = b'{"model": "ab", "x": "%b"}' % (b"y" * 3_000_000)
+    a.play(closes)
+    with relay.client() as client:
+        for _ in range(2):
+            assert client.send(post(body)).answer().body == b"ok"
+    assert [h.body == body for h in b.heard] == [True, True]

