@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 try:
     from peers import static_services
@@ -60,7 +61,8 @@ class Conversation:
         length = QUESTION if self.messages else HISTORY
         self.messages.append({"role": "user", "content": " ".join(self.words.choices(WORDS, k=length))})
         asked = time.perf_counter()
-        first, text, usage = None, "", {}
+        first, text = None, ""
+        usage: dict[str, Any] = {}
         for event in stream(port, self.name, self.messages):
             first = first or time.perf_counter() - asked
             text += "".join(choice["delta"].get("content") or "" for choice in event.get("choices", []))
@@ -72,7 +74,7 @@ class Conversation:
         self.turns.append(Turn(len(self.turns), first, usage["prompt_tokens"], cached))
 
 
-def stream(port: int, session: str, messages: list[dict[str, str]]) -> Iterator[dict]:
+def stream(port: int, session: str, messages: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
     """The events of an answer. Every policy is sent the session; only some look at it."""
     question = {"model": MODEL, "messages": messages, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     body = json.dumps(question | {"stream_options": {"include_usage": True}})
@@ -166,4 +168,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

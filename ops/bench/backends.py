@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import sys
+from typing import Any
 
 import httptools
 import uvloop
@@ -63,7 +64,7 @@ class Backend(asyncio.Protocol):
         self._body = b""
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import httptools
 from scenarios import Scenario
@@ -35,7 +36,7 @@ class Client(asyncio.Protocol):
         self._done: asyncio.Future[None] | None = None
         self.usable = True
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     async def ask(self, request: bytes) -> None:

@@ -22,8 +22,8 @@ class Program:
     def __init__(self, argv: list[str], log: Path, **popen: Any) -> None:
         self.log = log
         with log.open("wb") as output:
-            popen = {"stdout": output, "stderr": output, "stdin": subprocess.DEVNULL} | popen
-            self._process = subprocess.Popen(argv, start_new_session=True, **popen)
+            given: dict[str, Any] = {"stdout": output, "stderr": output, "stdin": subprocess.DEVNULL} | popen
+            self._process = subprocess.Popen(argv, start_new_session=True, **given)
 
     @property
     def alive(self) -> bool:

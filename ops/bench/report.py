@@ -28,7 +28,7 @@ def ratio(rounds: Rounds, name: str, scenario: Scenario) -> float | None:
 
 def table(scenario: Scenario, rounds: Rounds) -> str:
     unit = "event" if scenario.events else "request"
-    head = ["router", f"CPU µs/{unit}", "spread", "ours/it", "requests/s", "p50 ms", "p99 ms"]
+    head = ["router", f"CPU µs/{unit}", "from-to", "ours/it", "requests/s", "p50 ms", "p99 ms"]
     head += ["first p99 ms", "idle MB", "MB"] + (["KB/stream", "at once"] if scenario.events else []) + ["failed"]
     rows = [row(scenario, rounds, name) for name in rounds if any(rounds[name])]
     title = f"**{scenario.name}**: {scenario.tells}; medians of {max(map(len, rounds.values()))} rounds"
@@ -39,13 +39,13 @@ def row(scenario: Scenario, rounds: Rounds, name: str) -> list[str]:
     found = [figures for figures in rounds[name] if figures]
     spent = costs(found, scenario)
     middle = statistics.median(spent) if spent else None
-    spread = f"±{(max(spent) - min(spent)) / 2 / middle:.0%}" if middle else "-"
+    ends = f"{number(min(spent), 1)}-{number(max(spent), 1)}" if spent else "-"
 
     def median(key: str, digits: int = 1) -> str:
         values = [value for figures in found if (value := getattr(figures, key)) is not None]
         return number(statistics.median(values) if values else None, digits)
 
-    cells = [name, number(middle, 1), spread, number(ratio(rounds, name, scenario), 2)]
+    cells = [name, number(middle, 1), ends, number(ratio(rounds, name, scenario), 2)]
     cells += [median("rate", 0), median("p50", 2), median("p99", 2), median("first_p99", 2)]
     cells += [median("memory_idle"), median("memory")]
     cells += [median("memory_stream"), median("most_open", 0)] if scenario.events else []

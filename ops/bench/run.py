@@ -12,6 +12,7 @@ machine, where seconds and requests a second do not. The routers take turns, and
 import argparse
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -52,6 +53,8 @@ def main() -> int:
     except PermissionError as problem:
         sys.exit(f"run.py: {problem}")
     plot = plotter() if options.plot else None
+    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        say(f"others use this machine (load {os.getloadavg()[0]:.1f}): figures will differ from round to round")
     found: Found = {scenario.name: {name: [] for name in options.routers} for scenario in scenarios}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch, backends(Path(scratch)) as ports:
         for number in range(options.rounds):
@@ -173,4 +176,7 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
