@@ -1,5 +1,6 @@
 """The file of static services: instances that no registry knows."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,16 @@ import msgspec
 from svc.errors import ConfigError
 from svc.instance import Service
 from svc.router.table import Target, from_service
+
+REQUIRED = ("name", "host", "port")
+KINDS: dict[str, tuple[type, str]] = {
+    "name": (str, "text"),
+    "host": (str, "text"),
+    "port": (int, "a whole number"),
+    "weight": (int, "a whole number"),
+    "metadata": (dict, "an object"),
+    "url": (str, "text"),
+}
 
 
 def read_static(path: Path) -> list[Target]:
@@ -24,52 +35,60 @@ def read_static(path: Path) -> list[Target]:
     if not isinstance(told, list):
         raise ConfigError(f'{path}: must be a list of services, or {{"services": [...]}}')
     problems: list[str] = []
-    targets = [t for i, entry in enumerate(told) if (t := _static(entry, f"{path}: services[{i}]", problems))]
-    names = [t.name for t in targets]
+    targets = []
+    for i, entry in enumerate(told):
+        wrong = [f"{path}: services[{i}]: {problem}" for problem in _problems(entry)]
+        problems += wrong
+        if not wrong:
+            targets.append(_target(entry))
+    names = [entry.get("name") for entry in told if isinstance(entry, dict)]
     problems += [
-        f"{path}: two services are called {n!r}; give each its own name"
-        for n in {n for n in names if names.count(n) > 1}
+        f"{path}: two services are called {name!r}; give each its own name"
+        for name in sorted({n for n in names if isinstance(n, str) and names.count(n) > 1})
     ]
     if problems:
         raise ConfigError(*problems)
-    return targets
+    return [t for t in targets if t is not None]
 
 
-def _static(entry: Any, where: str, problems: list[str]) -> Target | None:
-    before = len(problems)
+def _problems(entry: Any) -> Iterator[str]:
+    """Everything that is wrong with one service."""
     if not isinstance(entry, dict):
-        problems.append(f"{where}: must be an object with name, host and port")
-        return None
-    kinds: dict[str, type] = {"name": str, "host": str, "port": int, "weight": int, "metadata": dict, "url": str}
-    for key, kind in kinds.items():
+        yield "must be an object with name, host and port"
+        return
+    fit: dict[str, Any] = {}
+    for key, (kind, words) in KINDS.items():
         value = entry.get(key)
         if key not in entry:
-            if key in ("name", "host", "port"):
-                problems.append(f"{where}: {key} is missing")
-        elif not isinstance(value, kind) or isinstance(value, bool) or value == "":
-            problems.append(f"{where}: {key}: must be {kind.__name__}, not {value!r}")
-    if len(problems) > before:
-        return None
-    if not 1 <= entry["port"] <= 65535:
-        problems.append(f"{where}: port: must be from 1 to 65535, not {entry['port']}")
-        return None
-    if entry.get("weight", 1) < 0:
-        problems.append(f"{where}: weight: must not be negative")
-        return None
+            if key in REQUIRED:
+                yield f"{key} is missing"
+        elif not isinstance(value, kind) or isinstance(value, bool):
+            yield f"{key}: must be {words}, not {value!r}"
+        elif value == "":
+            yield f"{key}: must not be empty"
+        else:
+            fit[key] = value
+    if not 1 <= fit.get("port", 1) <= 65535:
+        yield f"port: must be from 1 to 65535, not {fit['port']}"
+    if fit.get("weight", 1) < 0:
+        yield "weight: must not be negative"
+    models = fit.get("metadata", {}).get("models", [])
+    if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
+        yield f"metadata: models: must be a list of names, not {models!r}"
+    if "url" in fit and _target({"name": "", "host": "", "port": 1, "url": fit["url"]}) is None:
+        yield f"url: must be http://HOST:PORT or https://HOST:PORT, not {fit['url']!r}"
+
+
+def _target(entry: dict[str, Any]) -> Target | None:
     host = f"[{entry['host']}]" if ":" in entry["host"] else entry["host"]
-    target = from_service(
-        Service(
-            name=entry["name"],
-            host=entry["host"],
-            port=entry["port"],
-            hostname=entry["host"],
-            url=entry.get("url") or f"http://{host}:{entry['port']}",
-            status="running",
-            weight=entry.get("weight", 1),
-            metadata=entry.get("metadata", {}),
-        ),
-        static=True,
+    service = Service(
+        name=entry["name"],
+        host=entry["host"],
+        port=entry["port"],
+        hostname=entry["host"],
+        url=entry.get("url") or f"http://{host}:{entry['port']}",
+        status="running",
+        weight=entry.get("weight", 1),
+        metadata=entry.get("metadata", {}),
     )
-    if target is None:
-        problems.append(f"{where}: url: must be http://HOST:PORT or https://HOST:PORT, not {entry.get('url')!r}")
-    return target
+    return from_service(service, static=True)

@@ -1,0 +1,39 @@
+"""Requests, instances and states to test with."""
+
+from typing import Any
+
+from svc.router.message import Request
+from svc.router.state import State
+from svc.router.table import Target
+from svc.settings import RouterSettings
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def request(body: bytes = b"", *headers: tuple[bytes, bytes], method: bytes = b"POST", **special: bytes) -> Request:
+    named = {name.replace("_", "-").encode(): value for name, value in special.items()}
+    return Request(method, b"/v1/chat/completions", list(headers), named, body)
+
+
+def target(name: str, *models: str, **more: Any) -> Target:
+    told = {"host": "127.0.0.1", "port": 8100, "url": f"http://{name}:8100", **more}
+    return Target(name=name, models=models, **told)
+
+
+def state(*targets: Target, clock: Clock | None = None, **settings: Any) -> State:
+    made = State(RouterSettings(**settings), clock or Clock())
+    made.replace(targets)
+    return made
+
+
+def service(name: str, *models: str, **more: Any) -> dict[str, Any]:
+    """As the registry lists it."""
+    metadata = {"type": "openai-api", "models": list(models), **more.pop("metadata", {})}
+    told = {"name": name, "host": "h", "port": 8100, "hostname": "h", "url": "http://h:8100", "status": "running"}
+    return {**told, "metadata": metadata, **more}

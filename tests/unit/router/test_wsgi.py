@@ -1,0 +1,64 @@
+import io
+
+import pytest
+
+from svc.router.message import Request
+from svc.router.wsgi import call, environ, request_of, target_of
+from tests.unit.router.made import request
+
+
+def test_a_request_becomes_an_environ():
+    made = environ(
+        Request(
+            b"GET",
+            b"/v1/models/a%2Fb?x=%41",
+            [(b"X-A", b"1"), (b"x-a", b"2"), (b"Content-Type", b"t")],
+            {b"host": b"h"},
+            b"hi",
+        ),
+        "10.0.0.1",
+    )
+    assert (made["PATH_INFO"], made["QUERY_STRING"], made["REMOTE_ADDR"]) == ("/v1/models/a/b", "x=%41", "10.0.0.1")
+    assert (made["HTTP_X_A"], made["CONTENT_TYPE"], made["CONTENT_LENGTH"]) == ("1, 2", "t", "2")
+    assert made["HTTP_HOST"] == "h"
+    assert made["wsgi.input"].read() == b"hi"
+
+
+def test_an_app_is_called_and_closed():
+    class Parts(list):
+        closed = False
+
+        def close(self) -> None:
+            Parts.closed = True
+
+    def app(told, start_response):
+        start_response("200 OK", [("Content-Length", "9"), ("Connection", "x"), ("X-A", told["REQUEST_METHOD"])])
+        return Parts([b"a", b"b"])
+
+    answer = call(app, request(method=b"HEAD"), "")
+    assert answer == ("200 OK", [("X-A", "GET")], b"ab")
+    assert Parts.closed
+
+
+def test_an_environ_becomes_a_request():
+    told = {
+        "REQUEST_METHOD": "POST", "PATH_INFO": "/a b", "QUERY_STRING": "x=1", "CONTENT_LENGTH": "4", "CONTENT_TYPE": "t",
+        "HTTP_HOST": "h", "HTTP_X_A": "1", "HTTP_CONNECTION": "keep-alive, X-Mine", "HTTP_X_MINE": "1", "HTTP_TE": "x",
+        "wsgi.input": io.BytesIO(b"body and more"),
+    }  # fmt: skip
+    made = request_of(told, 100)
+    assert (made.method, made.target, made.body) == (b"POST", b"/a%20b?x=1", b"body")
+    assert sorted(made.headers) == [(b"Content-Type", b"t"), (b"X-A", b"1")]
+    assert made.special[b"content-length"] == b"4"
+
+
+@pytest.mark.parametrize("told", [{"CONTENT_LENGTH": "1000"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
+def test_no_more_of_a_body_is_read_than_is_needed_to_refuse_it(told: dict[str, str]):
+    made = request_of({"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"x" * 1000), **told}, 10)
+    assert len(made.body) == 11
+
+
+def test_the_target_as_it_came_where_the_server_tells():
+    assert target_of({"RAW_URI": "/%41?b", "PATH_INFO": "/A"}) == b"/%41?b"
+    assert target_of({"REQUEST_URI": "http://h/x"}) == b"/x"
+    assert target_of({"PATH_INFO": "/\u00c3\u00a4"}) == b"/%C3%A4"
