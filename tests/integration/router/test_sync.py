@@ -219,7 +219,7 @@ def test_static_services_in_three_shapes(tmp_path: Path, shape):
 
 def test_wrong_settings_end_in_one_line_each(tmp_path: Path):
     path = tmp_path / "static.json"
-    path.write_text(json.dumps([{"name": "a", "host": "h"}, {"name": "", "host": "h", "port": 0}]))
+    path.write_text(json.dumps([{"name": "a", "host": "h"}, {"name": "b", "host": "h", "port": 0}]))
     for words, said in (
         (
             ["--static-services", str(path)],

@@ -42,9 +42,9 @@ def test_an_app_is_called_and_closed():
 
 def test_an_environ_becomes_a_request():
     told = {
-        "REQUEST_METHOD": "POST", "PATH_INFO": "/a b", "QUERY_STRING": "x=1", "CONTENT_LENGTH": "4", "CONTENT_TYPE": "t",
-        "HTTP_HOST": "h", "HTTP_X_A": "1", "HTTP_CONNECTION": "keep-alive, X-Mine", "HTTP_X_MINE": "1", "HTTP_TE": "x",
-        "wsgi.input": io.BytesIO(b"body and more"),
+        "REQUEST_METHOD": "POST", "PATH_INFO": "/a b", "QUERY_STRING": "x=1", "CONTENT_LENGTH": "4",
+        "CONTENT_TYPE": "t", "HTTP_HOST": "h", "HTTP_X_A": "1", "HTTP_TE": "x",
+        "HTTP_CONNECTION": "keep-alive, X-Mine", "HTTP_X_MINE": "1", "wsgi.input": io.BytesIO(b"body and more"),
     }  # fmt: skip
     made = request_of(told, 100)
     assert (made.method, made.target, made.body) == (b"POST", b"/a%20b?x=1", b"body")

@@ -1,0 +1,111 @@
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from svc.router.app import create_app
+from svc.router.state import State
+from tests.unit.router.made import state, target
+
+
+@pytest.fixture
+def made() -> State:
+    listed = [{"id": "m", "object": "model", "created": 5, "owned_by": "vllm", "max_model_len": 9}]
+    return state(
+        target("a", "m", "n", metadata={"models_list": listed}, weight=2),
+        target("b", "m", metadata={"models_list": "nonsense"}),
+        target("c", "org/other", metadata={"models_list": [7, {"id": []}, None]}),
+        target("d", "gone", status="failed"),
+        registry_url="http://r:1",
+    )
+
+
+@pytest.fixture
+def client(made: State) -> FlaskClient:
+    return create_app(made).test_client()
+
+
+def json(client: FlaskClient, path: str, status: int = 200) -> Any:
+    answer = client.get(path)
+    assert answer.status_code == status
+    return answer.get_json()
+
+
+@pytest.mark.parametrize("path", ["/health", "/status"])
+def test_health(client: FlaskClient, made: State, path: str):
+    told = json(client, path)
+    assert told.pop("timestamp").endswith("Z")
+    assert told == {
+        "status": "healthy", "router": "running", "healthy_services": "3/4", "registry_url": "http://r:1",
+        "message": "3 of 4 instances can be used",
+    }  # fmt: skip
+    made.replace([])
+    assert json(client, path)["status"] == "degraded"
+
+
+@pytest.mark.parametrize("path", ["/models", "/v1/models"])
+def test_models_each_once(client: FlaskClient, path: str):
+    told = json(client, path)
+    assert told["object"] == "list"
+    assert [m["id"] for m in told["data"]] == ["m", "n", "org/other"]
+    assert told["data"][0] == {"id": "m", "object": "model", "created": 5, "owned_by": "vllm", "max_model_len": 9}
+    assert told["data"][1] == {"id": "n", "object": "model", "created": 0, "owned_by": "a"}
+
+
+def test_one_model(client: FlaskClient):
+    assert json(client, "/v1/models/m")["id"] == "m"
+    assert json(client, "/v1/models/org/other")["id"] == "org/other"
+    assert json(client, "/v1/models/gone", 404)["error"]["code"] == "model_not_found"
+
+
+def test_services(client: FlaskClient, made: State):
+    made.begin(target("a"), retry=False)
+    made.observe(target("a"), 0.5, failed=True)
+    made.begin(target("a"), retry=False)
+    told = json(client, "/services")
+    assert (told["total"], told["registry_url"]) == (4, "http://r:1")
+    first = told["services"][0]
+    del first["metadata"]
+    assert first == {
+        "name": "a", "host": "127.0.0.1", "port": 8100, "url": "http://a:8100", "babysitter_url": "http://a:8101",
+        "healthy": True, "ejected": False, "status": "running", "drained": False, "request_count": 1, "error_count": 1,
+        "response_time": 0.5, "in_flight": 1, "weight": 2, "models": ["m", "n"],
+    }  # fmt: skip
+    assert not told["services"][3]["healthy"]
+
+
+def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: State):
+    for _ in range(3):
+        made.begin(target("b"), retry=False)
+        made.observe(target("b"), 0.5, failed=False)
+    made.begin(target("b"), retry=False)
+    told = json(client, "/stats")
+    assert (told["total_services"], told["healthy_services"], told["total_requests"], told["in_flight"]) == (4, 3, 3, 1)
+    lines = client.get("/metrics").text.splitlines()
+    assert 'svc_router_attempts_total{instance="b"} 3.0' in lines
+    assert 'svc_router_requests_in_flight{instance="b"} 1.0' in lines
+    assert 'svc_router_instance_up{instance="d"} 0.0' in lines
+
+
+def test_live_and_ready(client: FlaskClient, made: State):
+    assert json(client, "/livez") == {"status": "alive"}
+    json(client, "/readyz", 503)
+    made.ready = True
+    json(client, "/readyz")
+    made.draining = True
+    assert json(client, "/readyz", 503) == {"status": "draining"}
+
+
+def test_head(client: FlaskClient):
+    assert client.head("/health").status_code == 200
+
+
+def test_what_is_relayed_to_nobody_hears_so_with_its_id(client: FlaskClient):
+    answer = client.post("/v1/chat/completions", json={"model": "x"}, headers={"x-request-id": "mine"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (503, "mine")
+    assert answer.get_json()["error"]["message"] == "No healthy services available for model 'x'"
+
+
+def test_a_body_over_the_limit():
+    app = create_app(state(target("a", "m"), max_body=1024))
+    assert app.test_client().post("/x", data=b"x" * 1025).status_code == 413

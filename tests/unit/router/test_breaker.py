@@ -1,0 +1,92 @@
+import pytest
+
+from svc.router.breaker import (
+    EJECTION,
+    JITTER,
+    LONGEST,
+    Fitness,
+    checked,
+    failed,
+    lapsed,
+    may_eject,
+    served,
+    tried,
+    untold,
+)
+
+
+def middle() -> float:
+    return 0.5  # no jitter
+
+
+def ejected(before: Fitness = Fitness(), now: float = 0.0) -> Fitness:  # noqa: B008 - frozen
+    return failed(before, now, middle, 1)
+
+
+def trial(before: Fitness) -> Fitness:
+    return tried(lapsed(before, before.until))
+
+
+def test_ejected_after_so_many_failures_in_a_row():
+    fitness = Fitness()
+    for usable in (True, True, False):
+        fitness = failed(fitness, 10.0, middle, 3)
+        assert fitness.usable() is usable
+    assert fitness.until == 10.0 + EJECTION
+    assert failed(served(failed(Fitness(), 0, middle, 2)), 0, middle, 2).usable()
+
+
+def test_back_by_way_of_one_trial():
+    fitness = ejected()
+    assert lapsed(fitness, fitness.until - 0.1) == fitness
+    assert lapsed(fitness, fitness.until).usable()
+    assert not trial(fitness).usable()
+    assert served(trial(fitness)) == Fitness()
+    assert untold(trial(fitness)) == lapsed(fitness, fitness.until)
+
+
+def test_a_failed_trial_doubles_the_time_up_to_a_limit():
+    fitness, now, times = ejected(), 0.0, []
+    for _ in range(12):
+        now = fitness.until
+        fitness = failed(trial(fitness), now, middle, 3)
+        times.append(fitness.until - now)
+    assert times[:3] == [2 * EJECTION, 4 * EJECTION, 8 * EJECTION]
+    assert times[-1] == pytest.approx(LONGEST)
+
+
+def test_requests_that_were_begun_before_change_nothing():
+    fitness = ejected()
+    assert failed(fitness, 1.0, middle, 1) == served(fitness) == untold(fitness) == fitness
+
+
+def test_the_time_is_jittered():
+    assert failed(Fitness(), 0, lambda: 0.0, 1).until == EJECTION * (1 - JITTER)
+    assert failed(Fitness(), 0, lambda: 1.0, 1).until == EJECTION * (1 + JITTER)
+
+
+def test_where_too_many_are_out_it_stays():
+    assert failed(Fitness(), 0, middle, 1, may_eject=False).usable()
+    assert may_eject(0, 1, 0.5)
+    assert may_eject(1, 4, 0.5)
+    assert not may_eject(2, 4, 0.5)
+
+
+def test_health_checks_and_requests_do_not_overrule_each_other():
+    fitness = checked(ejected(), True, 3)
+    assert fitness.well
+    assert not fitness.usable()
+    unwell = checked(Fitness(), False, 1)
+    assert served(unwell).well is False
+
+
+def test_the_first_check_counts_alone_and_the_return_takes_two():
+    assert checked(Fitness(), True, 3).well
+    fitness = Fitness(well=True)
+    for well in (True, True, False):
+        fitness = checked(fitness, False, 3)
+        assert fitness.well is well
+    fitness = checked(fitness, True, 3)
+    assert not fitness.well
+    assert checked(fitness, True, 3).well
+    assert not checked(checked(fitness, False, 3), True, 3).well

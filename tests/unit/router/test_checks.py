@@ -1,0 +1,145 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from svc.router.checks import RETURN_INTERVAL, Checks
+from tests.unit.router.made import Clock, state, target
+from tests.waiting import free_port_pair
+
+
+class World:
+    """Checks that are started when they are due, and run when the test says so."""
+
+    def __init__(self, *names: str) -> None:
+        self.clock = Clock()
+        self.state = state(*(target(n, "m") for n in names), health_interval=30, max_errors=1)
+        self.started: list = []
+        self.checks = Checks(self.state, self.clock, lambda work, target: self.started.append((work, target)))
+        self.well = dict.fromkeys(names, True)
+
+    def due(self, after: float = 0) -> list[str]:
+        """Who is checked now."""
+        self.clock.now += after
+        self.checks.once()
+        return [t.name for _, t in self.started]
+
+    def finish(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for work, checked in self.started:
+            monkeypatch.setattr("svc.router.checks.healthy", lambda url, timeout, t=checked: self.well[t.name])
+            work(checked)
+        self.started.clear()
+
+
+def test_the_fit_are_checked_each_interval_and_the_others_sooner(monkeypatch: pytest.MonkeyPatch):
+    world = World("a", "b")
+    world.well["b"] = False
+    assert world.due() == ["a", "b"]
+    world.finish(monkeypatch)
+    assert world.state.table.candidates == {"a"}
+    assert world.due(RETURN_INTERVAL - 0.1) == []
+    assert world.due(0.2) == ["b"]
+    world.well["b"] = True
+    world.finish(monkeypatch)
+    assert world.due(RETURN_INTERVAL) == ["b"]
+    world.finish(monkeypatch)
+    assert world.state.table.candidates == {"a", "b"}
+    assert world.due(25) == []
+    assert world.due(2) == ["a"]
+
+
+def test_a_check_that_takes_long_holds_up_nobody(monkeypatch: pytest.MonkeyPatch):
+    world = World("slow", "b")
+    assert world.due() == ["b", "slow"]
+    slow = world.started.pop()
+    world.finish(monkeypatch)
+    assert world.due(31) == ["b"]
+    world.started.append(slow)
+    world.finish(monkeypatch)
+    assert world.due(31) == ["b", "slow"]
+
+
+def test_a_check_that_fails_for_reasons_of_ours_is_made_again(monkeypatch: pytest.MonkeyPatch):
+    world = World("a")
+    world.due()
+    monkeypatch.setattr("svc.router.checks.healthy", lambda url, timeout: 1 / 0)
+    work, checked = world.started.pop()
+    with pytest.raises(ZeroDivisionError):
+        work(checked)
+    assert world.due(31) == ["a"]
+
+
+def test_only_those_that_may_have_requests_are_checked():
+    world = World()
+    world.state.replace([target("a", status="starting"), target("b", drained=True), target("c")])
+    assert world.due() == ["c"]
+    world.state.replace([target("a"), target("b", drained=True)])
+    assert world.due() == ["c", "a"]
+
+
+class Health(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Sick(Health):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+
+@pytest.fixture
+def serve() -> Iterator:
+    servers = []
+
+    def serve(port: int, handler: type[BaseHTTPRequestHandler] = Health) -> None:
+        servers.append(ThreadingHTTPServer(("127.0.0.1", port), handler))
+        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("static", "own", "sitter", "neighbour", "well"),
+    [
+        (True, Health, None, False, True),
+        (True, Sick, None, False, False),
+        (True, Sick, Health, False, True),
+        (True, Health, Sick, False, False),
+        (True, Sick, Health, True, False),
+        (True, Health, Sick, True, True),
+        (False, Health, None, False, False),
+        (False, Sick, Health, True, True),
+    ],
+)
+def test_where_an_instance_is_checked(serve, static: bool, own, sitter, neighbour: bool, well: bool):
+    """By its babysitter; a static one with nothing of its own on the next port at its own /health."""
+    port = free_port_pair()
+    serve(port, own)
+    if sitter:
+        serve(port + 1, sitter)
+    targets = [target("a", port=port, url=f"http://127.0.0.1:{port}", static=static)]
+    if neighbour:
+        targets.append(target("b", port=port + 1, url=f"http://127.0.0.1:{port + 1}", static=static))
+    made = state(*targets, max_errors=1)
+    Checks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).once()
+    assert ("a" in made.table.candidates) is well
+
+
+def test_a_told_babysitter_is_asked_where_it_is(serve):
+    port = free_port_pair()
+    serve(port + 1)
+    made = state(
+        target(
+            "a", port=1, url="http://127.0.0.1:1", static=True, metadata={"babysitter": f"http://127.0.0.1:{port + 1}"}
+        )
+    )
+    Checks(made, Clock(), lambda work, checked: work(checked)).once()
+    assert made.fitness["a"].well

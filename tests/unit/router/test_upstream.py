@@ -1,0 +1,157 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svc.router.upstream import FRESH, IDLE_SECONDS, Connections, Upstream, UpstreamError
+from tests.unit.router.made import target
+
+Pair = tuple[Upstream, socket.socket]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = _pair()
+    yield made
+    made[0].close()
+    made[1].close()
+
+
+def _pair() -> Pair:
+    ours, theirs = socket.socketpair()
+    return Upstream(target("a"), ours), theirs
+
+
+def answer(pair: Pair, sent: bytes, head_only: bool = False, closes: bool = False) -> bytes:
+    """The body of what the instance sent."""
+    upstream, theirs = pair
+    upstream.ask(b"GET / HTTP/1.1\r\n\r\n", head_only)
+    theirs.sendall(sent)
+    if closes:
+        theirs.shutdown(socket.SHUT_WR)
+    upstream.read_head()
+    return b"".join(iter(upstream.read, b""))
+
+
+@pytest.mark.parametrize(
+    ("sent", "keep"),
+    [
+        (OK, True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\nX: 1\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 200 OK\r\n\r\nok", False),
+        (OK + OK, False),
+        (OK + b"garbage", False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nContent-Length: 7\r\n\r\n" + OK, True),
+    ],
+)
+def test_whole_answers_and_whether_the_connection_can_be_used_again(pair: Pair, sent: bytes, keep: bool):
+    upstream = pair[0]
+    assert answer(pair, sent, closes=not keep) == b"ok"
+    assert upstream.done
+    assert upstream.keep is keep
+    if keep:
+        assert answer(pair, sent) == b"ok"
+
+
+def test_head_ends_with_its_head(pair: Pair):
+    assert answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", head_only=True) == b""
+    assert (pair[0].length, pair[0].done, pair[0].keep) == (99, True, False)
+
+
+@pytest.mark.parametrize(
+    ("sent", "processed"),
+    [
+        (b"", False),
+        (b"H", True),
+        (b"garbage\r\n", True),
+        (b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", True),
+    ],
+)
+def test_no_answer(pair: Pair, sent: bytes, processed: bool):
+    with pytest.raises(UpstreamError) as caught:
+        answer(pair, sent, closes=True)
+    assert caught.value.processed is processed
+
+
+@pytest.mark.parametrize("told", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
+def test_half_an_answer(pair: Pair, told: bytes):
+    with pytest.raises(UpstreamError, match="in the middle of its answer"):
+        answer(pair, b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % told, closes=True)
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_nothing_that_an_instance_says_is_more_than_an_upstream_error(data: bytes, begun: bool):
+    pair = _pair()
+    try:
+        answer(pair, (b"HTTP/1.1 200 OK\r\n" if begun else b"") + data, closes=True)
+    except UpstreamError:
+        pass
+    finally:
+        pair[0].close()
+        pair[1].close()
+
+
+def used(connections: Connections, now: float) -> Pair:
+    """A connection that answered, given back."""
+    pair = _pair()
+    answer(pair, OK)
+    connections.give(pair[0], now)
+    return pair
+
+
+def test_the_connection_used_last_is_taken_first():
+    connections = Connections()
+    first, second = used(connections, 1.0), used(connections, 1.1)
+    assert connections.idle_count() == 2
+    assert connections.take(target("a"), 1.2) is second[0]
+    assert connections.take(target("a"), 1.2) is first[0]
+    assert connections.take(target("a"), 1.2) is None
+    assert connections.take(target("a", port=1), 1.2) is None
+
+
+def test_what_is_not_whole_is_closed():
+    connections = Connections()
+    upstream, theirs = _pair()
+    connections.give(upstream, 1.0)
+    assert connections.idle_count() == 0
+    assert theirs.recv(1) == b""
+
+
+def test_one_that_its_peer_closed_or_spoke_on_is_not_taken():
+    connections = Connections()
+    good = used(connections, 1.0)
+    closed, spoke = used(connections, 1.0), used(connections, 1.0)
+    closed[1].close()
+    spoke[1].sendall(b"HTTP/1.1 408 Timeout\r\n\r\n")
+    assert connections.take(target("a"), 1.0 + FRESH) is good[0]
+    assert connections.take(target("a"), 1.0 + FRESH) is None
+    assert spoke[0].sock.fileno() == -1
+
+
+def test_pruning_closes_what_is_old_or_closed():
+    connections = Connections()
+    old, closed, good = used(connections, 0.0), used(connections, 30.0), used(connections, 30.0)
+    closed[1].close()
+    connections.prune(IDLE_SECONDS + 1)
+    assert connections.idle_count() == 1
+    assert connections.take(target("a"), IDLE_SECONDS + 1) is good[0]
+    assert old[1].recv(100)
+    assert old[1].recv(1) == b""
+    connections.prune(IDLE_SECONDS + 1)
+    assert not connections._idle  # noqa: SLF001 - no key is left of an instance that went
+
+
+def test_connecting_where_nobody_listens():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = target("a", port=taken.getsockname()[1])
+        with pytest.raises(UpstreamError, match="refused") as caught:
+            Connections().connect(nobody)
+    assert not caught.value.processed
+    assert not caught.value.timeout
