@@ -51,34 +51,29 @@ class Exchange:
     `deadline` and `interrupt` are for whoever watches it from outside: the sweeper.
     """
 
-    __slots__ = (
-        "_before", "_bytes", "_faulty", "_failed", "_first", "_held", "_idle", "_key", "_last", "_limit", "_place",
-        "_retry", "_started", "_target", "attempts", "client", "closed", "cut", "deadline", "end", "events", "model",
-        "request", "request_id", "started", "state", "status", "upstream",
-    )  # fmt: skip
+    upstream: Upstream | None = None
+    model: str | None = None
+    cut = ""  # "client", "timeout" or "stopping"
+    end = "done"
+    status = attempts = 0
+    events = False  # whether the answer is a stream of events
+    closed = False
+    _key: "Key | None" = None
+    _place: "Place | None" = None
+    _target: Target | None = None  # who has the request now
+    _started = _first = 0.0
+    _bytes = 0
+    _held = _before = _last = b""
+    _retry = _failed = _faulty = False
 
     def __init__(self, state: "State", request: Request, client: str) -> None:
         self.state = state
         self.request = request
         self.client = client
-        self.upstream: Upstream | None = None
         self.request_id = request_id(request) or state.request_id()
-        self.model: str | None = None
         self.started = state.clock()
         self.deadline = self._limit = state.now + state.settings.proxy_timeout
         self._idle = state.settings.idle_timeout
-        self.cut = ""  # "client", "timeout" or "stopping"
-        self.end = "done"
-        self.status = 0
-        self.attempts = 0
-        self.events = False  # whether the answer is a stream of events
-        self._key: Key | None = None
-        self._place: Place | None = None
-        self._target: Target | None = None  # who has the request now
-        self._started = self._first = 0.0
-        self._bytes = 0
-        self._held = self._before = self._last = b""
-        self._retry = self._failed = self._faulty = self.closed = False
 
     # Asking.
 
@@ -159,7 +154,8 @@ class Exchange:
         state.begin(target, self._retry)
         message = outgoing(self.request, target.authority.encode(), client_address, self.request_id)
         head_only = self.request.method == b"HEAD"
-        self.deadline = min(self._limit, state.now + state.settings.first_byte_timeout)
+        deadline = state.now + state.settings.first_byte_timeout
+        self.deadline = deadline if deadline < self._limit else self._limit
         upstream = state.connections.take(target, state.now)
         while True:
             fresh = upstream is None
@@ -313,8 +309,8 @@ class Exchange:
             instance=instance,
             status=CLIENT_GONE if self.cut == "client" else self.status,
             bytes=self._bytes,
-            first_byte=round(self._first - started, 6) if self._first else None,
-            duration=round(self.state.clock() - started, 6),
+            first_byte=self._first - started if self._first else None,
+            duration=self.state.clock() - started,
             attempts=self.attempts,
             end=self.end,
         )
