@@ -152,7 +152,7 @@ class Exchange:
         self._target = target
         self._started = state.clock()
         state.begin(target, self._retry)
-        message = outgoing(self.request, target.authority.encode(), client_address, self.request_id)
+        message = outgoing(self.request, target.authority, client_address, self.request_id)
         head_only = self.request.method == b"HEAD"
         deadline = state.now + state.settings.first_byte_timeout
         self.deadline = deadline if deadline < self._limit else self._limit

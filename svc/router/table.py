@@ -27,16 +27,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     weight: int = 1
     metadata: dict[str, Any] = {}
+    authority: bytes = b""  # host and port, worked out once
+    address: tuple[str, int, bool] = ("", 0, False)  # what connections are kept by
+
+    def __post_init__(self) -> None:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        force = msgspec.structs.force_setattr
+        force(self, "authority", f"{host}:{self.port}".encode())
+        force(self, "address", (self.host, self.port, self.secure))
 
     @property
     def babysitter_url(self) -> str:
         told = self.metadata.get("babysitter")
         return told if isinstance(told, str) and told.startswith("http") else babysitter_url(self.url)
-
-    @property
-    def authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
     @property
     def cache_type(self) -> str:

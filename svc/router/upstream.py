@@ -188,7 +188,7 @@ class Connections:
 
     def take(self, target: Target, now: float) -> Upstream | None:
         """An idle connection, if there is one; on one that is readable its peer has said goodbye."""
-        idle = self._idle.get((target.host, target.port, target.secure))
+        idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
             if now - upstream.since < FRESH or not readable([upstream.sock.fileno()]):
@@ -217,8 +217,10 @@ class Connections:
             upstream.close()
             return
         upstream.since = now
-        key = (upstream.target.host, upstream.target.port, upstream.target.secure)
-        self._idle.setdefault(key, []).append(upstream)
+        idle = self._idle.get(upstream.target.address)
+        if idle is None:
+            idle = self._idle[upstream.target.address] = []
+        idle.append(upstream)
 
     def prune(self, now: float) -> None:
         """Closes what its peer has closed, and what was idle for long."""

@@ -40,7 +40,7 @@ def test_odd_metadata_is_no_harm():
 
 
 def test_authority_and_babysitter():
-    assert target("x", host="::1", port=9).authority == "[::1]:9"
+    assert target("x", host="::1", port=9).authority == b"[::1]:9"
     assert target("x", url="http://h:9").babysitter_url == "http://h:10"
     assert target("x", metadata={"babysitter": "http://b:1"}).babysitter_url == "http://b:1"
 
