@@ -17,6 +17,10 @@ class SvcError(Exception):
         self.param = param
         self.code = code or self.code
 
+    def headers(self) -> dict[str, str]:
+        """What the answer says beside the body."""
+        return {}
+
 
 class BadRequest(SvcError):
     status, type, code = 400, "invalid_request_error", "bad_request"
@@ -24,6 +28,9 @@ class BadRequest(SvcError):
 
 class Unauthorized(SvcError):
     status, type, code = 401, "authentication_error", "invalid_token"
+
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(SvcError):
@@ -50,6 +57,9 @@ class RateLimited(SvcError):
     def __init__(self, message: str, retry_after: float = 1) -> None:
         super().__init__(message)
         self.retry_after = max(1, math.ceil(retry_after))
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
 
 
 class HeadTooLarge(SvcError):

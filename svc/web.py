@@ -15,8 +15,8 @@ def install_errors(app: Flask) -> None:
     """Every failure answers with the error object, none with a page or a traceback."""
 
     @app.errorhandler(SvcError)
-    def told(error: SvcError) -> tuple[Response, int]:
-        return jsonify(body(error)), error.status
+    def told(error: SvcError) -> tuple[Response, int, dict[str, str]]:
+        return jsonify(body(error)), error.status, error.headers()
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> tuple[Response, int]:

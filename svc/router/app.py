@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from svc import web
-from svc.errors import NotFound, RateLimited, SvcError, TooLarge
+from svc.errors import NotFound, SvcError, TooLarge
 from svc.instance import iso
 from svc.router.clients import client_of
 from svc.router.connection import is_own
@@ -140,9 +140,8 @@ def relay(state: State, deadlines: Deadlines) -> Response:
         forward(exchange, peer.encode())
         response = _response(exchange)
     except SvcError as error:
-        response = Response(error_body(error, asked.target), error.status, mimetype="application/json")
-        if isinstance(error, RateLimited):
-            response.headers["Retry-After"] = str(error.retry_after)
+        told = error_body(error, asked.target)
+        response = Response(told, error.status, error.headers(), mimetype="application/json")
     response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
     return response
 

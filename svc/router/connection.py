@@ -6,7 +6,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from svc.errors import RateLimited, RequestTimeout, SvcError
+from svc.errors import RequestTimeout, SvcError
 from svc.router.clients import client_of
 from svc.router.dialect import error_body
 from svc.router.forward import ClientGone, Cut, Exchange, forward
@@ -167,12 +167,10 @@ class Connection:
         self, error: SvcError, request_id: bytes = b"", request: Request | None = None, keep: bool = False
     ) -> None:
         status = f"{error.status} {HTTPStatus(error.status).phrase}"
-        headers = [("Content-Type", "application/json")]
+        headers = [("Content-Type", "application/json"), *error.headers().items()]
         if request_id:
             headers.append(("x-request-id", request_id.decode("latin-1")))
-        if isinstance(error, RateLimited):
-            headers.append(("Retry-After", str(error.retry_after)))
-        answer = WsgiAnswer(status, headers, error_body(error, request.target if request else b""))
+        answer = WsgiAnswer(status, headers, error_body(error, request.target if request else self._reader.target))
         with suppress(OSError):
             self._send(_whole(answer, request, keep))
 

@@ -67,7 +67,7 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_size", "_head_size", "_headers", "_http10", "_in_head", "_no_body", "_parser", "_special",
-        "_target", "begun", "error", "max_body", "ready", "wants_continue",
+        "begun", "error", "max_body", "ready", "target", "wants_continue",
     )  # fmt: skip
     _body_size: int
     _no_body: int  # bytes in a row that were head or trailers
@@ -126,7 +126,7 @@ class RequestReader:
     # What llhttp calls.
 
     def on_message_begin(self) -> None:
-        self._target = b""
+        self.target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
         self._body: list[bytes | bytearray] = []
@@ -134,7 +134,7 @@ class RequestReader:
         self._in_head = self.begun = True
 
     def on_url(self, url: bytes) -> None:
-        self._target += url
+        self.target += url
         self._head_size += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -190,7 +190,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         self.wants_continue = self.begun = False
-        target, body = self._target, self._body
+        target, body = self.target, self._body
         self.ready.append(
             Request(
                 self._parser.get_method(),

@@ -25,10 +25,18 @@ def meant(
 
 
 def renamed(body: bytes, old: str, new: str) -> bytes:
-    """The body with another model: all else stays byte for byte as it was in its fields."""
+    """The body with another model: the value of every other field stays byte for byte as it was.
+
+    A body that is not quite JSON is left alone: the instance says what is wrong with it.
+    """
     if body.lstrip()[:1] == b"{":
-        fields = _fields(body)
+        try:
+            fields = _fields(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return body
         fields["model"] = msgspec.Raw(msgspec.json.encode(new))
         return msgspec.json.encode(fields)
-    part = re.compile(rb'(name="?model"?[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)' + re.escape(old.encode()) + rb"(?=\r\n--)")
+    part = re.compile(
+        rb'([; ]name=(?:"model"|model\b)[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)' + re.escape(old.encode()) + rb"(?=\r\n--)"
+    )
     return part.sub(lambda found: found.group(1) + new.encode(), body, count=1)
