@@ -56,6 +56,7 @@ def test_one_model(client: FlaskClient):
     assert json(client, "/v1/models/m")["id"] == "m"
     assert json(client, "/v1/models/org/other")["id"] == "org/other"
     assert json(client, "/v1/models/gone", 404)["error"]["code"] == "model_not_found"
+    json(client, "/v1/models//m", 404)  # and no redirect
 
 
 def test_services(client: FlaskClient, made: State):

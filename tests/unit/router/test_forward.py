@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from svc.errors import BadGateway
 from svc.router.forward import HELD_LIMIT, Exchange, forward
 from svc.router.outgoing import request_id
-from svc.router.upstream import UpstreamError
+from svc.router.upstream import Upstream, UpstreamError
 from tests.unit.router.made import request, state, target
 
 STATE = state()
@@ -93,6 +95,24 @@ def test_the_report_is_made_once():
     one.close()
     assert made.loads == {"a": 0}
     assert made.tallies["a"].requests == 1
+
+
+@pytest.mark.parametrize("cut", ["", "client"])
+def test_a_connection_is_kept_unless_the_request_was_cut(cut: str):
+    """Even where the answer was whole before the client left: what was cut is shut down."""
+    made = state(target("a", "m"))
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    made.connections.connect = lambda asked: Upstream(asked, ours)  # type: ignore[method-assign]
+    one = Exchange(made, request(b'{"model": "m"}'), "")
+    forward(one, b"")
+    assert one.read() == b"ok"
+    if cut:
+        one.interrupt(cut)
+    one.close()
+    assert made.connections.idle_count() == (0 if cut else 1)
+    ours.close()
+    theirs.close()
 
 
 def test_a_request_brings_its_id_by_several_names():
