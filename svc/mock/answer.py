@@ -1,4 +1,4 @@
-"""What the mock says, and how OpenAI's two dialects write it down. Pure."""
+"""What the mock says, and how chat and completions write it down. Pure."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +18,9 @@ encode = msgspec.json.encode
 @dataclass(frozen=True, slots=True)
 class Choice:
     tokens: list[str]
-    finish: str  # stop | length
+    finish: str  # stop | length | tool_calls
+    call: str = ""  # the function that is called; the tokens are its arguments then
+    stop: str | None = None  # the stop sequence that ended it
 
     @property
     def text(self) -> str:
@@ -39,12 +41,17 @@ def say(name: str, prompt: str, tokens: int | None, limit: int | None, stops: li
     begun = _tokens(f"{name} heard: {prompt}")
     said = list(islice(begun, NATURAL_LENGTH) if tokens is None else islice(chain(begun, _round(prompt)), tokens))
     text = "".join(said)
-    found = [at for at in (text.find(stop) for stop in stops if stop) if at >= 0]
-    if found:
-        said = list(_tokens(text[: min(found)]))
+    found = [(at, stop) for stop in stops if stop and (at := text.find(stop)) >= 0]
+    at, stop = min(found, default=(len(text), None))
+    said = list(_tokens(text[:at])) if found else said
     if limit is not None and len(said) > limit:
         return Choice(said[:limit], "length")
-    return Choice(said, "stop")
+    return Choice(said, "stop", stop=stop)
+
+
+def call(function: str, arguments: str) -> Choice:
+    """A call in place of words."""
+    return Choice(list(_tokens(arguments)), "tool_calls", function)
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -62,25 +69,44 @@ class Dialect:
     prefix: str
     object: str
     chunk_object: str
-    whole: Callable[[str], dict[str, Any]]
-    piece: Callable[[str, bool], dict[str, Any]]  # text, whether it is the choice's first
+    whole: Callable[[Choice], dict[str, Any]]
+    piece: Callable[[Choice, str, bool], dict[str, Any]]  # choice, text, whether it is the choice's first
     last: dict[str, Any]
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.call:
+        message |= {"content": None, "tool_calls": [_called(choice.call, choice.text)]}
+    return {"message": message}
+
+
+def _delta(choice: Choice, text: str, first: bool) -> dict[str, Any]:
+    delta: dict[str, Any] = {"role": "assistant"} if first else {}
+    if not choice.call:
+        return {"delta": {**delta, "content": text}}
+    part = _called(choice.call, text) if first else {"function": {"arguments": text}}
+    return {"delta": {**delta, "tool_calls": [{"index": 0, **part}]}}
+
+
+def _called(function: str, arguments: str) -> dict[str, Any]:
+    return {"id": f"call_{function}", "type": "function", "function": {"name": function, "arguments": arguments}}
 
 
 CHAT = Dialect(
     prefix="chatcmpl-",
     object="chat.completion",
     chunk_object="chat.completion.chunk",
-    whole=lambda text: {"message": {"role": "assistant", "content": text, "refusal": None}},
-    piece=lambda text, first: {"delta": {"role": "assistant", "content": text} if first else {"content": text}},
+    whole=_message,
+    piece=_delta,
     last={"delta": {}},
 )
 TEXT = Dialect(
     prefix="cmpl-",
     object="text_completion",
     chunk_object="text_completion",
-    whole=lambda text: {"text": text},
-    piece=lambda text, _: {"text": text},
+    whole=lambda choice: {"text": choice.text},
+    piece=lambda _, text, __: {"text": text},
     last={"text": ""},
 )
 
@@ -88,7 +114,7 @@ TEXT = Dialect(
 def body(answer: Answer, dialect: Dialect) -> bytes:
     """The answer in one piece."""
     choices = [
-        {"index": i, **dialect.whole(choice.text), "logprobs": None, "finish_reason": choice.finish}
+        {"index": i, **dialect.whole(choice), "logprobs": None, "finish_reason": choice.finish}
         for i, choice in enumerate(answer.choices)
     ]
     return encode({**_head(answer, dialect.object), "choices": choices, "usage": answer.usage})
@@ -107,7 +133,7 @@ def events(answer: Answer, dialect: Dialect, with_usage: bool) -> Iterator[tuple
         for index, choice in enumerate(answer.choices):
             if step < len(choice.tokens) or step == 0:
                 text = choice.tokens[step] if choice.tokens else ""
-                yield timed, event(index, dialect.piece(text, step == 0))
+                yield timed, event(index, dialect.piece(choice, text, step == 0))
                 timed = False
     for index, choice in enumerate(answer.choices):
         yield False, event(index, dialect.last, choice.finish)

@@ -93,8 +93,8 @@ class Mock:
         if behaviour.drop:
             request.wire.abort(behaviour.reset)
         if behaviour.fails(self._turn, self.random()):
-            failure = refusal(SvcError(f"{self.api.name} was told to fail", code="mock_failure"))
-            return Reply(behaviour.fail_status or 500, failure.body)
+            failure = SvcError(f"{self.api.name} was told to fail", code="mock_failure")
+            return refusal(failure, request.path, behaviour.fail_status or 500)
         return None
 
     def report(self, request: Request) -> Reply:
@@ -120,4 +120,4 @@ def _told(answer: Callable[[Request], Reply], request: Request, environ: dict[st
     try:
         return answer(dataclasses.replace(request, body=exchange.body(environ)))
     except SvcError as error:
-        return refusal(error)
+        return refusal(error, request.path)

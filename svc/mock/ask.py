@@ -1,10 +1,11 @@
-"""What a request asks for: the parts of OpenAI's bodies that the mock reads. Pure."""
+"""What a request asks for: the parts of OpenAI's and Anthropic's bodies that the mock reads. Pure."""
 
 from typing import Annotated, TypeVar
 
 import msgspec
 
 from svc.errors import BadRequest
+from svc.mock import tool
 
 T = TypeVar("T")
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -55,13 +56,10 @@ class Generation(msgspec.Struct, kw_only=True):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-class Chat(Generation, kw_only=True):
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
-    max_completion_tokens: Positive | None = None
+class Conversation(Generation, kw_only=True):
+    """Where the prompt is a list of messages."""
 
-    @property
-    def limit(self) -> int | None:
-        return self.max_completion_tokens or self.max_tokens
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
 
     def transcript(self) -> str:
         """All that the model has to read."""
@@ -73,6 +71,48 @@ class Chat(Generation, kw_only=True):
         return said[-1].text
 
 
+class Chat(Conversation, kw_only=True):
+    max_completion_tokens: Positive | None = None
+    tools: tool.Tools | None = None
+    tool_choice: str | tool.Forced | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    def forced(self) -> tool.Function | None:
+        return tool.forced(self.tools or [], self.tool_choice)
+
+
+class Messages(Conversation, kw_only=True):
+    """Anthropic's."""
+
+    max_tokens: Positive
+    system: str | list[Part] = ""
+    stop_sequences: list[str] | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        return self.stop_sequences or []
+
+    def transcript(self) -> str:
+        return f"system: {Message('system', self.system).text}\n{super().transcript()}"
+
+
+class Responses(Generation, kw_only=True):
+    input: str | Annotated[list[Message], msgspec.Meta(min_length=1)]
+    instructions: str | None = None
+    max_output_tokens: Positive | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_output_tokens
+
+    def conversation(self) -> Conversation:
+        said = [Message("user", self.input)] if isinstance(self.input, str) else self.input
+        return Conversation(messages=[Message("system", self.instructions), *said])
+
+
 class Completion(Generation, kw_only=True):
     prompt: Prompt
 
@@ -82,6 +122,28 @@ class Embedding(msgspec.Struct):
     model: str | None = None
     encoding_format: str | None = "float"
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+
+
+class Document(msgspec.Struct):
+    text: str
+
+
+class Rerank(msgspec.Struct):
+    query: str
+    documents: Annotated[list[str | Document], msgspec.Meta(min_length=1)]
+    model: str | None = None
+    top_n: Positive | None = None
+
+
+class Speech(msgspec.Struct):
+    input: str
+    model: str | None = None
+
+
+class Image(msgspec.Struct):
+    prompt: str
+    model: str | None = None
+    n: Few | None = 1
 
 
 def texts(prompt: Prompt) -> list[str]:

@@ -67,8 +67,9 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 def command(name: str, port: int, models: tuple[str, ...], host: str, child: bool, **flags: Any) -> None:
     """A fake OpenAI backend, for trying things out and for tests.
 
-    It answers chat, completions, embeddings and models as an OpenAI client expects,
-    streams too; its answers repeat what was asked:
+    It answers as the clients of OpenAI and Anthropic expect: chat (with tools),
+    completions, responses, messages, streams too; embeddings, rerank, audio, images
+    and models. Its answers repeat what was asked:
 
     \b
         svc mock --name alpha --port 8100 --models qwen,llama

@@ -13,6 +13,7 @@ import msgspec
 
 from svc import errors
 from svc.errors import NotAllowed, NotFound, SvcError, TooLarge
+from svc.mock import messages
 
 WIRE = "svc.mock.wire"
 BODY_LIMIT = 256 << 20
@@ -69,6 +70,7 @@ class Reply:
     body: bytes = b""
     events: Iterable[tuple[bool, bytes]] | None = None
     tokens: int = 0
+    kind: str = "application/json"  # of the body
 
 
 Methods = dict[str, Callable[[Owner, Request], Reply]]
@@ -114,5 +116,8 @@ def json(value: object, status: int = 200) -> Reply:
     return Reply(status, encode(value))
 
 
-def refusal(error: SvcError) -> Reply:
-    return json(errors.body(error), error.status)
+def refusal(error: SvcError, path: str, status: int | None = None) -> Reply:
+    """In the dialect of the path; `status` in place of the error's own."""
+    status = status or error.status
+    told = messages.error(error, status) if path == messages.PATH else errors.body(error)
+    return json(told, status)

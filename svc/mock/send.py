@@ -24,7 +24,7 @@ def send(
         return
     if reply.tokens:
         wire.pause(behaviour.first_token_delay + behaviour.token_delay * (reply.tokens - 1))
-    write = start(status, [named, ("Content-Type", "application/json"), ("Content-Length", str(len(reply.body)))])
+    write = start(status, [named, ("Content-Type", reply.kind), ("Content-Length", str(len(reply.body)))])
     if reply.tokens and behaviour.cut_bytes is not None:
         write(reply.body[: behaviour.cut_bytes])
         wire.abort(behaviour.reset)

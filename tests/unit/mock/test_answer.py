@@ -33,7 +33,9 @@ def test_the_limit_of_the_client_holds_and_is_told(limit, finish, tokens):
 
 
 def test_it_stops_before_the_first_of_the_stops():
-    assert say("m", "one two three", None, None, ["three", " two", ""]) == Choice(["m", " heard:", " one"], "stop")
+    assert say("m", "one two three", None, None, ["three", " two", ""]) == Choice(
+        ["m", " heard:", " one"], "stop", stop=" two"
+    )
 
 
 def test_a_long_prompt_is_not_repeated_whole_unless_asked():
@@ -60,6 +62,31 @@ def test_a_chat_in_one_piece():
     assert body["choices"][0]["message"] == {"role": "assistant", "content": "m x", "refusal": None}
     assert body["choices"][0]["finish_reason"] == "length"
     assert body["usage"] == {"total_tokens": 9}
+
+
+CALL = answer.call("weather", '{"city": "Bergen"}')
+
+
+def test_a_tool_call_in_one_piece():
+    choice = json.loads(answer.body(made(CALL), CHAT))["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] is None
+    (call,) = choice["message"]["tool_calls"]
+    assert (call["type"], call["function"]) == ("function", {"name": "weather", "arguments": '{"city": "Bergen"}'})
+
+
+def test_a_tool_call_in_events_is_named_first_and_its_arguments_come_in_parts():
+    chunks = [read(event) for _, event in list(answer.events(made(CALL), CHAT, with_usage=False))[:-1]]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    calls = [delta["tool_calls"][0] for delta in deltas[:-1]]
+    assert len(calls) == len(CALL.tokens) > 1
+    assert (deltas[0]["role"], calls[0]["id"], calls[0]["function"]["name"]) == (
+        "assistant", "call_weather", "weather",
+    )  # fmt: skip
+    assert "".join(call["function"]["arguments"] for call in calls) == '{"city": "Bergen"}'
+    assert all(call["index"] == 0 for call in calls)
+    assert all("id" not in call for call in calls[1:])
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_a_chat_in_events_has_a_token_in_each_then_the_end_then_the_usage():

@@ -50,6 +50,18 @@ def test_errors_have_the_shape_of_openai(method, path, body, status, code):
     assert (site.status[:3], error["code"]) == (str(status), code)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "model", "status", "kind"),
+    [({}, "zzz", "404", "not_found_error"), ({"fail_status": 429}, "a", "429", "rate_limit_error")],
+)
+def test_errors_of_messages_have_the_shape_of_anthropic(behaviour, model, status, kind):
+    site = Site(**behaviour)
+    told = site.json("POST", "/v1/messages", {**ASKED, "model": model, "max_tokens": 9})
+    assert set(told) == {"type", "error"}
+    assert set(told["error"]) == {"type", "message"}
+    assert (told["type"], told["error"]["type"], site.status[:3]) == ("error", kind, status)
+
+
 def test_a_body_over_the_limit_is_refused(monkeypatch):
     monkeypatch.setattr(exchange, "BODY_LIMIT", 10)
     site = Site()
@@ -200,3 +212,45 @@ def test_a_stream_is_open_until_its_reader_gives_up():
     stream.close()
     stats = site.stats()
     assert (stats["open_streams"], stats["cut_by_client"], stats["finished"]) == (0, 1, 0)
+
+
+QUESTIONS = {
+    "/v1/responses": {"model": "a", "input": "x y"},
+    "/v1/messages": {**ASKED, "max_tokens": 9},
+    "/v1/rerank": {"model": "a", "query": "x", "documents": ["x", {"text": "y"}]},
+    "/v1/audio/speech": {"model": "a", "input": "x y"},
+    "/v1/images/generations": {"model": "a", "prompt": "x y"},
+}
+
+
+@pytest.mark.parametrize("path", QUESTIONS)
+def test_each_path_answers_for_its_models_only(path):
+    site = Site()
+    assert site.call("POST", path, QUESTIONS[path])
+    assert site.status == "200 OK"
+    site.call("POST", path, {**QUESTIONS[path], "model": "zzz"})
+    assert site.status.startswith("404")
+
+
+@pytest.mark.parametrize(("path", "waits"), [("/v1/responses", 4), ("/v1/messages", 4)])
+def test_streams_of_other_dialects_wait_and_are_cut_as_chats_are(path, waits):
+    asked = {**QUESTIONS[path], "stream": True}
+    site = Site(first_token_delay=5, token_delay=2)
+    whole = site.call("POST", path, asked)
+    assert site.headers["Content-Type"] == "text/event-stream"
+    assert site.wire.pauses == [5] + [2] * (waits - 1)
+    assert whole.startswith(Site(cut_after=3).call("POST", path, asked))
+
+
+def test_speech_is_told_to_be_what_it_is():
+    site = Site()
+    assert site.call("POST", "/v1/audio/speech", QUESTIONS["/v1/audio/speech"])[:4] == b"RIFF"
+    assert site.headers["Content-Type"] == "audio/wav"
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
+def test_a_forced_tool_is_called(choice):
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"q": {"type": "string"}}}}}]
+    answer = Site().json("POST", CHAT, {**ASKED, "tools": tools, "tool_choice": choice})
+    function = answer["choices"][0]["message"]["tool_calls"][0]["function"]
+    assert (function["name"], json.loads(function["arguments"])) == ("f", {"q": "x y"})

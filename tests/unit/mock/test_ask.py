@@ -5,7 +5,7 @@ import json
 import pytest
 
 from svc.errors import BadRequest
-from svc.mock.ask import Chat, Completion, parse, texts
+from svc.mock.ask import Chat, Completion, Messages, Responses, parse, texts
 
 
 def chat(**fields):
@@ -35,6 +35,23 @@ def test_what_clients_send_as_null_is_as_if_not_sent():
     assert not asked.stream
     assert not asked.wants_usage
     assert asked.stops == []
+
+
+def test_anthropic_s_messages_have_their_system_apart():
+    said = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "stop_sequences": ["x"]}
+    for system in ("be brief", [{"type": "text", "text": "be brief"}]):
+        asked = parse(json.dumps({**said, "system": system}).encode(), Messages)
+        assert asked.transcript() == "system: be brief\nuser: hi\n"
+    assert (asked.question(), asked.limit, asked.stops) == ("hi", 5, ["x"])
+    with pytest.raises(BadRequest, match="max_tokens"):
+        parse(b'{"messages": [{"role": "user"}]}', Messages)
+
+
+@pytest.mark.parametrize("given", ["hi", [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]])
+def test_responses_take_a_text_or_messages(given):
+    asked = parse(json.dumps({"input": given, "instructions": "be brief", "max_output_tokens": 5}).encode(), Responses)
+    said = asked.conversation()
+    assert (said.question(), said.transcript(), asked.limit) == ("hi", "system: be brief\nuser: hi\n", 5)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""Sounds and images: small, and files that any player or viewer opens. Pure."""
+
+import base64
+import io
+import struct
+import wave
+import zlib
+from typing import Any
+
+from werkzeug.datastructures import FileStorage
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+from svc.errors import BadRequest
+
+RATE = 8000  # samples a second
+SAMPLES_A_LETTER = RATE // 20
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def speech(text: str) -> bytes:
+    """A WAV of silence, as long as it takes to read the text."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 1, RATE, 0, "NONE", ""))
+        sound.writeframes(b"\x80" * (SAMPLES_A_LETTER * len(text)))
+    return file.getvalue()
+
+
+def images(created: int, prompt: str, number: int) -> dict[str, Any]:
+    """PNGs of one pixel, its colour the prompt's."""
+    pixel = zlib.crc32(prompt.encode("utf-8", "surrogatepass")).to_bytes(4, "big")[:3]
+    image = base64.b64encode(_png(pixel)).decode()
+    return {"created": created, "data": [{"b64_json": image, "revised_prompt": prompt}] * number}
+
+
+def form(content_type: str, body: bytes) -> tuple[dict[str, str], FileStorage]:
+    """A multipart form's fields, and its `file`."""
+    kind, options = parse_options_header(content_type)
+    if kind != "multipart/form-data":
+        raise BadRequest("cannot read the request: send a multipart/form-data with `model` and `file`")
+    parser = FormDataParser(max_form_memory_size=None, silent=False)
+    try:
+        _, fields, files = parser.parse(io.BytesIO(body), kind, len(body), options)
+    except ValueError as error:
+        raise BadRequest(f"cannot read the request's form: {error}") from None
+    if "file" not in files:
+        raise BadRequest("cannot transcribe nothing: the form has no `file`", param="file")
+    return fields.to_dict(), files["file"]
+
+
+def _png(pixel: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + pixel)), (b"IEND", b""))
+    return PNG + b"".join(_chunk(name, data) for name, data in chunks)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
