@@ -3,8 +3,6 @@
 from typing import Any
 
 import msgspec
-from werkzeug.sansio.multipart import Data as PartData
-from werkzeug.sansio.multipart import Epilogue, Field, File, MultipartDecoder, NeedData
 
 from svc.router.message import Request
 
@@ -63,6 +61,9 @@ def _session(request: Request) -> bytes:
 
 def _form_model(content_type: bytes, body: bytes) -> str | None:
     """The form field `model`, as audio and image requests carry it."""
+    from werkzeug.sansio.multipart import Data as PartData  # only where there are forms: it weighs 2 MB
+    from werkzeug.sansio.multipart import Epilogue, Field, File, MultipartDecoder, NeedData
+
     boundary = next(
         (p.strip()[9:].strip(b'"') for p in content_type.split(b";") if p.strip().lower().startswith(b"boundary=")), b""
     )

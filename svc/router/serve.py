@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.base_async import AsyncWorker
 
 from svc.errors import ConfigError
 from svc.listen import allow_connections, bind
@@ -16,6 +17,19 @@ from svc.settings import RouterSettings
 
 WORKER_CONNECTIONS = 10_000
 STOP_MARGIN = 3  # seconds between the end of the worker's grace and the master's
+
+
+class LateWorker(AsyncWorker):
+    """Becomes the RelayWorker once it is a process of its own: the master has no use for gevent and all that relays.
+
+    It saves a quarter of its memory, and a HUP takes up new code.
+    """
+
+    def init_process(self) -> None:
+        from svc.router.worker import RelayWorker
+
+        self.__class__ = RelayWorker
+        self.init_process()
 
 
 class Application(BaseApplication):
@@ -33,7 +47,7 @@ class Application(BaseApplication):
         for key, value in {
             "bind": self._bind,
             "workers": 1,
-            "worker_class": "svc.router.worker.RelayWorker",
+            "worker_class": LateWorker,
             "worker_connections": WORKER_CONNECTIONS,
             "graceful_timeout": int(self._settings.graceful_timeout) + STOP_MARGIN,
             "proc_name": "svc-router",
