@@ -4,6 +4,7 @@ Nobody here owns a timer: the sweeper calls `expire`, and whoever ends a request
 or changes the table calls `wake`.
 """
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -14,10 +15,11 @@ from svc.errors import RateLimited
 class Place:
     """One request's place in a line. `wait` returns when it is worth looking again, or must stop."""
 
-    __slots__ = ("_event", "deadline", "expired")
+    __slots__ = ("_event", "deadline", "expired", "number")
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, number: int) -> None:
         self.deadline = deadline
+        self.number = number  # in the order of arrival
         self.expired = False
         self._event = threading.Event()
 
@@ -35,6 +37,7 @@ class Lines:
     def __init__(self, size: int) -> None:
         self.size = size
         self.waiting = 0
+        self._numbers = itertools.count()
         self._lines: dict[str | None, deque[Place]] = {}
 
     def occupied(self, model: str | None) -> bool:
@@ -45,7 +48,7 @@ class Lines:
         """The last place; raises RateLimited when all places are taken."""
         if self.waiting >= self.size:
             raise RateLimited("all instances are busy and the queue is full; try again later", retry_after=retry_after)
-        place = Place(deadline)
+        place = Place(deadline, next(self._numbers))
         self._lines.setdefault(model, deque()).append(place)
         self.waiting += 1
         return place
@@ -64,10 +67,10 @@ class Lines:
             del self._lines[model]
 
     def wake(self, models: Iterable[str | None]) -> None:
-        """Something became free for these models: whoever is first looks again."""
-        for model in models:
-            if model in self._lines:
-                self._lines[model][0].wake()
+        """Something became free for these models: those who are first look again, who came first before the others."""
+        first = [self._lines[model][0] for model in models if model in self._lines]
+        for place in sorted(first, key=lambda place: place.number):
+            place.wake()
 
     def wake_all(self) -> None:
         """The table changed."""

@@ -6,7 +6,7 @@ Two judges that do not overrule each other:
    (the first ever counts alone).
 2. Requests: ejected after `max_errors` failures in a row; only transport failures and 502, 503 and 504 are failures,
    never what a client can cause. Back after a time that doubles with each ejection in a row, by way of one trial
-   request. (Envoy's outlier detection, with Finagle's jitter.)
+   request, at once where checks have seen it go and come back. (Envoy's outlier detection, with Finagle's jitter.)
 """
 
 from collections.abc import Callable
@@ -43,7 +43,9 @@ def checked(before: Fitness, well: bool, max_errors: int) -> Fitness:
         return change(before, bad_checks=bad, good_checks=0, well=False if bad >= max_errors else before.well)
     good = before.good_checks + 1
     settled = before.well is None or before.well or good >= WELL_AFTER
-    return change(before, bad_checks=0, good_checks=min(good, WELL_AFTER), well=True if settled else before.well)
+    after = change(before, bad_checks=0, good_checks=min(good, WELL_AFTER), well=True if settled else before.well)
+    returned = settled and before.well is False and before.until and not before.trying
+    return change(after, trial=True) if returned else after  # it was down and is back: no need to wait
 
 
 def failed(before: Fitness, now: float, draw: Callable[[], float], max_errors: int, may_eject: bool = True) -> Fitness:
