@@ -7,7 +7,9 @@ before the first byte, or the instance's own 503.
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -87,20 +89,21 @@ class Exchange:
         target = state.admit(ask, self._stay)
         while True:
             self.attempts += 1
-            failure: SvcError | None = None
+            # Not raised yet: an exception that the frame it passes through still holds is a cycle, with the body in it.
+            failure: Callable[[], SvcError] | None = None
             try:
                 upstream = self._attempt(target, client_address)
             except UpstreamError as error:
                 failure = self._failure(error, target)
                 if error.processed:
-                    raise failure from None
+                    raise failure() from None
             if failure is None and upstream.status != 503:
                 break
             tried = (*tried, target.name)
             another = self._another(ask, tried)
             if another is None:
                 if failure is not None:
-                    raise failure
+                    raise failure()
                 break  # the instance's own 503 says best what is wrong
             self._report()
             self._retry, target = True, another
@@ -174,14 +177,14 @@ class Exchange:
             upstream.close()  # it had been closed while idle: that is nobody's failure
             self.upstream = upstream = None
 
-    def _failure(self, error: UpstreamError, target: Target) -> SvcError:
-        """The error to tell; raises it where the request was cut."""
+    def _failure(self, error: UpstreamError, target: Target) -> Callable[[], SvcError]:
+        """What makes the error to tell; raises it where the request was cut."""
         if self.cut:
             raise self._cut_error()
         self._failed = self._faulty = True
         log.warning("%s %s: %s", self.request_id.decode("latin-1"), target.name, error)
         kind = GatewayTimeout if error.timeout else BadGateway
-        return kind(f"cannot reach an instance: {target.name}: {error}")
+        return partial(kind, f"cannot reach an instance: {target.name}: {error}")
 
     def _cut_error(self) -> Exception:
         if self.cut == "client":

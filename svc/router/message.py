@@ -104,7 +104,9 @@ class RequestReader:
                 self.error = HeadTooLarge(f"the request's head, or its trailers, are over {HEAD_LIMIT} bytes")
 
     def close(self) -> None:
+        """Undoes the cycles: a large body would wait in one for the garbage collection."""
         del self._parser  # it refers to us
+        self.error = None  # so do the frames that raised it
 
     def _without_upgrade(self, rest: bytes) -> bytes:
         """Nothing is upgraded here (RFC 9110, 7.8 lets a server ignore it): the request, to be read without it."""

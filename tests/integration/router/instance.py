@@ -39,8 +39,9 @@ class Peer:
             if not self._more():
                 return None
         head, _, self.rest = self.rest.partition(b"\r\n\r\n")
-        length = int(Heard(head, b"").one(b"content-length") or 0)
-        assert b"transfer-encoding" not in head.lower()
+        heard = Heard(head, b"")
+        length = int(heard.one(b"content-length") or 0)
+        assert not heard.all(b"transfer-encoding")
         while len(self.rest) < length:
             if not self._more():
                 return None

@@ -19,6 +19,9 @@ KINDS = (
 )
 
 
+GARBAGE = b"POST / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n1e8480\r\n" + b"x" * 2_000_000 + b"garbage"
+
+
 def _requests(relay: Router, count: int) -> None:
     """On new connections, of every kind in turn, four side by side."""
 
@@ -60,3 +63,18 @@ def test_requests_leave_no_count_no_connection_and_no_memory(relay: Router, a: I
     assert _memory(relay) - memory < 1500
     until(lambda: _descriptors(relay) <= descriptors + 4, what="connections to be closed")
     assert a.connections <= 4 + 300  # a broken stream costs one; the others are used again
+
+
+def test_bodies_of_requests_that_fail_are_gone_with_them(relay: Router, a: Instance):
+    """And do not wait for a garbage collection, which may be far."""
+    a.play(lambda peer, heard: False)
+    filler = b"y" * 2_000_000
+    memory = _memory(relay)
+    for _ in range(20):
+        for asked in (
+            *(post(b'{"model": "%b", "x": "%b"}' % (m, filler)) for m in (b"a", b"dead", b"nobody")),
+            GARBAGE,
+        ):
+            with relay.client() as client:
+                assert client.send(asked).answer().status >= 400
+    assert _memory(relay) - memory < 20_000
