@@ -60,12 +60,13 @@ class Exchange:
     status = attempts = 0
     events = False  # whether the answer is a stream of events
     closed = False
-    _key: "Key | None" = None
+    key = ""  # its name
+    _key: "Key | None" = None  # while the request counts for it
     _place: "Place | None" = None
     _target: Target | None = None  # who has the request now
     _started = _first = 0.0
     _bytes = 0
-    _held = _before = _last = b""
+    _held = _opening = _before = _last = b""
     _retry = _failed = _faulty = False
 
     def __init__(self, state: "State", request: Request, client: str) -> None:
@@ -108,6 +109,8 @@ class Exchange:
             self._report()
             self._retry, target = True, another
         self.status = upstream.status
+        if upstream.status not in FAULTS:
+            state.answers(target)
         for name, value in upstream.headers:
             if len(name) == 12 and name.lower() == b"content-type":
                 self.events = value.lower().startswith(b"text/event-stream") and self._legible(upstream)
@@ -117,6 +120,7 @@ class Exchange:
         keys, request = self.state.keys, self.request
         assert keys is not None
         key = keys.identify(request.header(b"authorization"), request.header(b"x-api-key"))
+        self.key = key.name
         key.admit(self.state.now)
         self._key = key
         request.headers = [h for h in request.headers if h[0].lower() not in CREDENTIALS]  # they are ours
@@ -218,6 +222,7 @@ class Exchange:
             return self._broken(upstream, error)
         if not self._first:
             self._first = self.state.clock()
+            self._opening = data[:TAIL]
         deadline = self.state.now + self._idle
         self.deadline = deadline if deadline < self._limit else self._limit
         self._bytes += len(data)
@@ -297,20 +302,23 @@ class Exchange:
         self._failed = self._faulty = False
 
     def _tail(self) -> bytes:
-        """The end of a good answer: where it says what it used."""
-        return (self._before + self._last)[-TAIL:] if self.status == 200 else b""
+        """Where a good answer says what it used: its end, and its beginning (Anthropic's streams say both)."""
+        if self.status != 200:
+            return b""
+        end = (self._before + self._last)[-TAIL:]
+        return end if self._bytes <= TAIL else self._opening + end
 
     def _record(self, instance: str) -> Record:
-        request, key, started = self.request, self._key, self.started
+        request, started = self.request, self.started
         return Record(
             id=self.request_id.decode("latin-1"),
             client=self.client,
-            key=key.name if key is not None else "",
+            key=self.key,
             method=request.method.decode("latin-1"),
             path=request.target.decode("latin-1"),
             model=self.model or "",
             instance=instance,
-            status=CLIENT_GONE if self.cut == "client" else self.status,
+            status=CLIENT_GONE if self.end == "client" else self.status,
             bytes=self._bytes,
             first_byte=self._first - started if self._first else None,
             duration=self.state.clock() - started,

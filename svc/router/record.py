@@ -17,10 +17,17 @@ log = logging.getLogger(__name__)
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
-TAIL = 2048  # bytes of an answer's end in which its usage stands
+TAIL = 1024  # bytes of an answer's end in which its usage stands
 USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|cached_tokens)" ?: ?(\d{1,12})')
-NAMES = {b"input_tokens": b"prompt_tokens", b"output_tokens": b"completion_tokens"}  # Anthropic's, and Responses'
+KINDS = {
+    b"prompt_tokens": "prompt",
+    b"input_tokens": "prompt",  # Anthropic's, and Responses'
+    b"completion_tokens": "completion",
+    b"output_tokens": "completion",
+    b"cached_tokens": "cached",
+}
 UNKNOWN = "unknown"  # the label of models that nobody has: what clients may invent is none
+PLAIN = re.compile(r"[!#-~]+")  # what stands in a line of text as it is
 BUFFER = 64 << 10
 
 
@@ -88,7 +95,7 @@ class Recorder:
         meter.duration.observe(record.duration)
         if record.key:
             self.keys[record.key] += 1
-        if tail:
+        if b"_tokens" in tail:
             self._usage(meter, record, tail)
         if stream and record.first_byte is not None:
             meter.first_byte.observe(record.first_byte)
@@ -98,13 +105,12 @@ class Recorder:
             self._log.add(record)
 
     def _usage(self, meter: Meter, record: Record, tail: bytes) -> None:
-        if b"_tokens" not in tail:
-            return
-        used = {NAMES.get(name, name): int(count) for name, count in USAGE.findall(tail)}
-        record.prompt_tokens = used.get(b"prompt_tokens")
-        record.completion_tokens = used.get(b"completion_tokens")
-        for name, count in used.items():
-            meter.tokens[name.decode().removesuffix("_tokens")] += count
+        used = {KINDS[name]: int(count) for name, count in USAGE.findall(tail)}
+        if used:
+            record.prompt_tokens = used.get("prompt")
+            record.completion_tokens = used.get("completion")
+            for kind, count in used.items():
+                meter.tokens[kind] += count
 
     def flush(self) -> None:
         if self._log is not None:
@@ -120,12 +126,17 @@ class AccessLog:
         self._write = _text if text else msgspec.json.Encoder().encode
         self._file: IO[bytes] | None = None
         self._failing = False
+        self._time = iso(time.time())  # as of the last flush: writing it down costs more than all the rest
 
     def add(self, record: Record) -> None:
-        record.time = iso(time.time())
+        record.time = self._time
+        record.duration = round(record.duration, 6)
+        if record.first_byte is not None:
+            record.first_byte = round(record.first_byte, 6)
         self._lines.append(self._write(record))
 
     def flush(self) -> None:
+        self._time = iso(time.time())
         if not self._lines:
             return
         lines, self._lines = self._lines, []
@@ -157,5 +168,12 @@ def _same(file: IO[bytes], path: str) -> bool:
 
 
 def _text(record: Record) -> bytes:
-    values = [getattr(record, name) for name in record.__struct_fields__]
-    return " ".join("-" if v in ("", None) else f"{v:.6f}" if isinstance(v, float) else str(v) for v in values).encode()
+    return " ".join([_word(getattr(record, name)) for name in record.__struct_fields__]).encode()
+
+
+def _word(value: str | float | None) -> str:
+    """One word for each field, whatever a client called its model."""
+    if isinstance(value, str):
+        quoted = value and not PLAIN.fullmatch(value)
+        return msgspec.json.encode(value).decode().replace(" ", "\\u0020") if quoted else value or "-"
+    return "-" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
