@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from svc.router.breaker import (
     EJECTION,
@@ -78,6 +80,44 @@ def test_health_checks_and_requests_do_not_overrule_each_other():
     assert not fitness.usable()
     unwell = checked(Fitness(), False, 1)
     assert served(unwell).well is False
+
+
+def test_who_was_seen_to_go_and_come_back_is_tried_at_once():
+    down = checked(ejected(), False, 1)
+    back = checked(checked(down, True, 1), True, 1)
+    assert back.usable()
+    assert not tried(back).usable()
+    assert served(tried(back)).until == 0
+    tries = checked(checked(trial(down), True, 1), True, 1)
+    assert not tries.usable()  # one trial at a time
+
+
+@given(st.lists(st.sampled_from(["failed", "served", "well", "unwell", "later", "tried", "untold"])), st.floats(0, 1))
+def test_whatever_happens_in_whatever_order(events: list[str], draw: float):
+    """Never out without a row of failures, never for longer than told, and one trial at a time."""
+    fitness, now, row = Fitness(), 100.0, 0
+    for event in events:
+        before = fitness
+        if event == "failed":
+            fitness, row = failed(before, now, lambda: draw, 3), row + 1
+        elif event == "served":
+            fitness, row = served(before), 0
+        elif event in ("well", "unwell"):
+            fitness = checked(before, event == "well", 3)
+        elif event == "later":
+            now += 400
+            fitness = lapsed(before, now)
+        elif event == "tried" and before.trial:
+            fitness = tried(before)
+        elif event == "untold":
+            fitness = untold(before)
+        if fitness.until > before.until:
+            assert row >= 3 or before.trying
+            assert fitness.until <= now + LONGEST * (1 + JITTER)
+        assert not (fitness.trial and fitness.trying)
+        assert fitness.until or not (fitness.trial or fitness.trying)
+        if event in ("well", "unwell"):
+            assert (fitness.failures, fitness.ejections) == (before.failures, before.ejections)
 
 
 def test_the_first_check_counts_alone_and_the_return_takes_two():
