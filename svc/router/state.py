@@ -25,6 +25,7 @@ from svc.settings import RouterSettings
 log = logging.getLogger(__name__)
 RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is nothing
 LONGEST_RETRY_AFTER = 60
+UNKNOWN = Fitness()
 
 
 class Tally:
@@ -147,6 +148,11 @@ class State:
             self.retrying += 1
         if (fitness := self.fitness.get(target.name)) and fitness.trial:
             self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
+
+    def answers(self, target: Target) -> None:
+        """A good answer has begun: of a trial that is enough to know, however long the rest takes."""
+        if self.fitness.get(target.name, UNKNOWN).trying:
+            self._judge(target.name, breaker.served)
 
     def observe(
         self, target: Target, seconds: float, failed: bool, faulty: bool | None = False, retry: bool = False
