@@ -48,7 +48,7 @@ def test_who_leaves_the_middle_gives_up_no_place_but_its_own():
 def test_among_models_who_came_first_looks_first(monkeypatch: pytest.MonkeyPatch):
     """An instance with several models: no model's line starves another's."""
     made, order = lines(), []
-    monkeypatch.setattr(Place, "wake", order.append)
+    monkeypatch.setattr(Place, "wake", lambda place: order.append(place))
     places = [made.join(model, 10, 1) for model in ("b", None, "a")]
     made.wake(["a", "b", "c", None])
     assert order == places
@@ -191,8 +191,8 @@ def test_a_model_on_its_way_back_is_waited_for(status: str):
     made = state(target("a", "m", status=status), target("b", "other"))
     found = made.admit(M, once(lambda: made.replace([target("a", "m"), target("b", "other")])))
     assert found.name == "a"
+    made.replace([target("a", "m", status=status)])
     with pytest.raises(Unavailable, match="for model 'm'"):
-        made.replace([target("a", "m", status=status)])
         made.admit(M, once(lambda: made.lines.expire(made.now + 99)))
 
 
