@@ -1,0 +1,80 @@
+"""A router whose registry lists what a test says, and nothing of the test before."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.integration.router.client import Answer, Client, post
+from tests.integration.router.instance import Heard, Instance, Peer, ok
+from tests.integration.router.registry import Registry, instance, registry
+from tests.integration.router.routers import Router, router
+from tests.waiting import until
+
+
+class Listed:
+    def __init__(self, own: Router, told: Registry) -> None:
+        self.router = own
+        self.registry = told
+
+    def tell(self, *services: dict[str, Any]) -> None:
+        """The registry lists these from now on; returns when the router has heard."""
+        self.registry.index += 1
+        self.registry.services = list(services)
+        wanted = [(s["name"], s["status"], s["port"]) for s in sorted(services, key=lambda s: s["name"])]
+        until(lambda: self._heard() == wanted, what="the router to hear of it", every=0.01)
+
+    def _heard(self) -> list[tuple[str, str, int]]:
+        return [(s["name"], s["status"], s["port"]) for s in self.router.get("/services").json()["services"]]
+
+    def waiting(self) -> int:
+        return self.router.get("/stats").json()["waiting"]
+
+    def ask(self, model: str, **more: Any) -> Client:
+        """A client that has asked, and not yet read the answer."""
+        return self.router.client().send(post({"model": model, **more}))
+
+    def answer(self, model: str, **more: Any) -> Answer:
+        with self.ask(model, **more) as client:
+            return client.answer()
+
+
+@contextmanager
+def listed(*flags: object) -> Iterator[Listed]:
+    with registry() as told:
+        quick = ("--registry-url", told.url, "--registry-sync-interval", 0.1, "--service-removal-grace-period", 0)
+        with router(*quick, *flags) as own:
+            yield Listed(own, told)
+            assert "Traceback" not in own.output()
+
+
+def at(made: Instance, name: str, *models: str, **more: Any) -> dict[str, Any]:
+    """As the registry lists it; it is its own babysitter."""
+    metadata = {"babysitter": f"http://127.0.0.1:{made.port}", **more.pop("metadata", {})}
+    return instance(name, made.port, *models, metadata=metadata, **more)
+
+
+class Gate:
+    """A script that answers each request when it is let through; `heard` are the bodies, `most` how many at once."""
+
+    def __init__(self, answer: Callable[[Peer, Heard], object] = ok, pause: float = 0) -> None:
+        self.heard: list[bytes] = []
+        self.now = self.most = 0
+        self._answer = answer
+        self._pause = pause
+        self._free = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def __call__(self, peer: Peer, heard: Heard) -> object:
+        with self._lock:
+            self.heard.append(heard.body)
+            self.now += 1
+            self.most = max(self.most, self.now)
+        assert self._free.acquire(timeout=20)
+        threading.Event().wait(self._pause)
+        with self._lock:
+            self.now -= 1
+        return self._answer(peer, heard)
+
+    def let(self, count: int = 1) -> None:
+        self._free.release(count)
