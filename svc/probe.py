@@ -8,11 +8,11 @@ import requests
 from svc.fetch import fetch
 
 
-def healthy(url: str, timeout: float) -> bool:
-    """Whether a GET answers 200 within `timeout` seconds."""
+def healthy(url: str, timeout: float, ca: str | None = None) -> bool:
+    """Whether a GET answers 200 within `timeout` seconds; `ca`: a file or directory of CA certificates for https."""
     try:
-        return fetch("GET", url, timeout).status_code == 200
-    except requests.RequestException:
+        return fetch("GET", url, timeout, verify=ca or True).status_code == 200
+    except (requests.RequestException, OSError):  # OSError: of a `ca` that is not there
         return False
 
 

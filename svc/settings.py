@@ -82,6 +82,7 @@ class RouterSettings:
     access_log_format: str = setting("json", choices=("json", "text"), help="how those lines look")
     certfile: str = setting("", help="certificate (PEM) to serve TLS with")
     keyfile: str = setting("", help="the certificate's key (PEM)")
+    upstream_ca: str = setting("", help="CA certificates (PEM) for https instances, instead of the system's")
     graceful_timeout: float = setting(30.0, least=0, help="seconds that begun requests have when the router stops")
 
 

@@ -1,6 +1,7 @@
 """The router's own health checks: of an instance by its babysitter, side by side, one slow host holding up nobody."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,7 @@ class Checks:
         self._clock = clock
         self._spawn = spawn
         self._timeout = state.settings.health_timeout
+        self._ca = state.settings.upstream_ca or system_ca()
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 
@@ -41,7 +43,7 @@ class Checks:
 
     def _check(self, target: Target) -> None:
         try:
-            self._state.checked(target.name, healthy(self._url(target) + "/health", self._timeout))
+            self._state.checked(target.name, healthy(self._url(target) + "/health", self._timeout, self._ca))
         finally:
             self._due[target.name] = self._clock() + self._interval(target)
             self._busy.discard(target.name)
@@ -57,6 +59,12 @@ class Checks:
         beside = (target.host, target.port + 1)
         taken = any((t.host, t.port) == beside for t in self._state.table.targets)  # by another instance
         return target.url if taken or not _listens(beside, self._timeout) else target.babysitter_url
+
+
+def system_ca() -> str | None:
+    """Where requests are verified with, too."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath
 
 
 def _listens(address: tuple[str, int], timeout: float) -> bool:

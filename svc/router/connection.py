@@ -11,7 +11,7 @@ from svc.router.clients import client_of
 from svc.router.dialect import error_body
 from svc.router.forward import ClientGone, Cut, Exchange, forward
 from svc.router.message import CONTINUE, Request, RequestReader
-from svc.router.sock import receiver, sender, shut
+from svc.router.sock import farewell, receiver, sender, shut
 from svc.router.state import State
 from svc.router.wsgi import WsgiAnswer, call
 
@@ -146,6 +146,8 @@ class Connection:
             while not finished and (data := exchange.read()):
                 self._send(data)
                 finished = exchange.finished()
+            if not sized:
+                farewell(self.sock)
             return keep
         self._send(head + _chunk(data, finished))
         while not finished:

@@ -120,13 +120,35 @@ def tls(settings: RouterSettings) -> ssl.SSLContext | None:
     if not settings.certfile or not settings.keyfile:
         raise ConfigError("certfile and keyfile go together: give both, or neither")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for path in (settings.certfile, settings.keyfile):
+        readable(path)
     try:
-        context.load_cert_chain(settings.certfile, settings.keyfile)
-    except OSError as error:
+        context.load_cert_chain(settings.certfile, settings.keyfile, password="")  # rather than to ask for one
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).lower().replace("_", " ")
         raise ConfigError(
-            f"{settings.certfile}, {settings.keyfile}: cannot serve TLS with them: {error.strerror or error}"
+            f"certfile, keyfile: {settings.certfile} and {settings.keyfile} are no certificate (PEM) "
+            f"and its unencrypted key: {reason}"
         ) from None
     return context
+
+
+def check_ca(settings: RouterSettings) -> None:
+    """Raises ConfigError for a file of CA certificates that holds none."""
+    if settings.upstream_ca:
+        readable(settings.upstream_ca)
+        try:
+            ssl.create_default_context(cafile=settings.upstream_ca)
+        except ssl.SSLError:
+            raise ConfigError(f"upstream_ca: {settings.upstream_ca}: no certificate (PEM) in it") from None
+
+
+def readable(path: str) -> None:
+    """Raises ConfigError where it is not; ssl does not say which of two files."""
+    try:
+        Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read it: {error.strerror}") from None
 
 
 def standalone() -> Any:
@@ -162,6 +184,7 @@ def check(settings: RouterSettings) -> None:
     networks(settings.trusted_proxies)
     read_keys(settings)
     tls(settings)
+    check_ca(settings)
 
 
 def serve(settings: RouterSettings, fd: int | None = None) -> None:

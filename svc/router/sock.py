@@ -8,6 +8,7 @@ and then speak to the socket inside: a relayed request costs a fifth less.
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 RECV = 65536
 
@@ -54,3 +55,10 @@ def shut(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     """
     plain = getattr(sock, "_sock", None)  # gevent's sockets have one inside
     (plain if plain is not None else super(socket.socket, sock)).shutdown(how)  # type: ignore[union-attr]
+
+
+def farewell(sock: socket.socket) -> None:
+    """Under TLS, says that all was said: the end of the connection alone could be anybody's doing."""
+    if isinstance(sock, ssl.SSLSocket):
+        with suppress(OSError):  # it would wait for the peer's own
+            sock._sslobj.shutdown()  # type: ignore[attr-defined]

@@ -58,7 +58,7 @@ class State:
         self.draining = False
         self.keys = keys  # None: nobody needs one
         self.trusted = networks(settings.trusted_proxies)
-        self.connections = Connections()
+        self.connections = Connections(settings.upstream_ca)
         self.lines = Lines(settings.queue_size)
         self.recorder = Recorder(settings.access_log, settings.access_log_format == "text")
         self.loads: dict[str, int] = {}  # requests in flight by instance

@@ -182,8 +182,9 @@ class Upstream:
 class Connections:
     """The idle connections to every instance, the one used last first. Nothing is capped: a cap would throttle."""
 
-    def __init__(self) -> None:
+    def __init__(self, ca: str = "") -> None:
         self._idle: dict[tuple[str, int, bool], list[Upstream]] = {}
+        self._ca = ca or None  # the system's
         self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
 
     def take(self, target: Target, now: float) -> Upstream | None:
@@ -202,7 +203,7 @@ class Connections:
             sock = socket.create_connection((target.host, target.port), CONNECT_TIMEOUT)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if target.secure:
-                self._tls = self._tls or ssl.create_default_context()
+                self._tls = self._tls or ssl.create_default_context(cafile=self._ca)
                 sock = self._tls.wrap_socket(sock, server_hostname=target.host)
             sock.settimeout(None)
         except TimeoutError:

@@ -3,6 +3,7 @@
 import gc
 import socket
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -32,11 +33,9 @@ class RelayWorker(GeventWorker):
         self._state = self.app.state
         self._poll = poller()
         self.app.start()  # the first table is there before the first connection is taken
-        context = self.app.tls()
-        secured = {"ssl_context": context} if context else {}
+        self._context = self.app.tls()
         servers = [
-            StreamServer(s, handle=partial(self.handle, s), spawn=Pool(self.worker_connections), **secured)
-            for s in self.sockets
+            StreamServer(s, handle=partial(self.handle, s), spawn=Pool(self.worker_connections)) for s in self.sockets
         ]
         for sock in self.sockets:
             sock.setblocking(1)
@@ -52,13 +51,23 @@ class RelayWorker(GeventWorker):
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._context is not None:
+            with suppress(OSError):  # it has left
+                self.relay(self._context.wrap_socket(client, server_side=True, do_handshake_on_connect=False), addr)
+        else:
+            self.relay(client, addr)
+
+    def relay(self, client: Any, addr: Any) -> None:
+        """One connection, watched by the sweeper from its handshake on."""
         connection = Connection(self._state, self.wsgi, client, addr[0])
         descriptor = client.fileno()
         self._open[descriptor] = connection
         self._poll.register(descriptor, POLLRDHUP)
         try:
+            if self._context is not None:
+                client.do_handshake()
             connection.serve()
-        except OSError:  # the client broke it off
+        except OSError:  # the client broke it off, or speaks no TLS
             pass
         except Exception:  # noqa: BLE001 - one connection's failure is not the others'
             self.log.exception("a connection failed")

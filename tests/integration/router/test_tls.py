@@ -1,0 +1,313 @@
+"""TLS on both sides: for clients, and to `https://` instances."""
+
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.integration.router.client import Client, get, post
+from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.routers import Router, router, service, static
+from tests.integration.router.test_streams import CHUNKED, chunk, last_words
+from tests.waiting import until
+
+ASK = post({"model": "m"})
+
+
+class Pair(NamedTuple):
+    cert: Path
+    key: Path
+
+    def server(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.key)
+        return context
+
+
+class Secure(Instance):
+    """An instance that speaks TLS."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._context = pair.server()
+        super().__init__()
+
+    def _serve(self, peer: Peer) -> None:
+        with suppress(OSError):
+            peer.sock = self._context.wrap_socket(peer.sock, server_side=True)
+            super()._serve(peer)
+
+
+def made(directory: Path, name: str) -> Pair:
+    """A certificate that is its own CA, for localhost and 127.0.0.1."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates; apt install openssl")
+    pair = Pair(directory / f"{name}.pem", directory / f"{name}.key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", pair.key, "-out", pair.cert],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    return pair
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return made(tmp_path_factory.mktemp("tls"), "router")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return made(tmp_path_factory.mktemp("tls"), "other")
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Instance]:
+    instance = Instance()
+    yield instance
+    instance.close()
+
+
+@pytest.fixture(scope="module")
+def secured(pair: Pair, plain: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    services = static(tmp_path_factory.mktemp("tls") / "static.json", [service("m", plain.port, "m")])
+    with serving(pair, services) as running:
+        yield running
+        assert "Traceback" not in running.output()
+        assert "SSLError" not in running.output()
+
+
+@pytest.fixture
+def own(secured: Router, plain: Instance) -> Router:
+    plain.play()
+    return secured
+
+
+class serving:
+    """A router with TLS; `router` itself would ask for its readiness in plain HTTP."""
+
+    def __init__(self, pair: Pair, services: Path, *flags: object) -> None:
+        tls = ("--certfile", pair.cert, "--keyfile", pair.key)
+        self._pair = pair
+        self._context = router("--static-services", services, *tls, *flags, ready=False)
+
+    def __enter__(self) -> Router:
+        running = self._context.__enter__()
+        until(lambda: self.ready(running), what="the router to be ready")
+        return running
+
+    def __exit__(self, *_: object) -> None:
+        self._context.__exit__(None, None, None)
+
+    def ready(self, running: Router) -> bool:
+        assert running.process.poll() is None, running.output()
+        with suppress(ConnectionRefusedError), secure(running, self._pair) as client:
+            return client.send(get(b"/readyz")).answer().status == 200
+        return False
+
+
+def secure(running: Router, pair: Pair) -> Client:
+    client = Client(running.port)
+    context = ssl.create_default_context(cafile=str(pair.cert))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    client.sock = context.wrap_socket(client.sock, server_hostname="localhost", suppress_ragged_eofs=False)
+    return client
+
+
+def in_flight(running: Router, pair: Pair) -> int:
+    with secure(running, pair) as client:
+        return int(client.send(get(b"/stats")).answer().body.partition(b'"in_flight":')[2].partition(b",")[0])
+
+
+# Clients.
+
+
+def test_many_requests_on_one_connection(own: Router, pair: Pair, plain: Instance):
+    with secure(own, pair) as client:
+        for n in range(5):
+            assert client.send(post({"model": "m", "n": n})).answer().body == b"ok"
+        assert client.send(get(b"/v1/models")).answer().status == 200
+    assert [heard.body for heard in plain.heard] == [b'{"model": "m", "n": %d}' % n for n in range(5)]
+
+
+def test_pipelined_requests_and_large_bodies_both_ways(own: Router, pair: Pair, plain: Instance):
+    def echo(peer: Peer, heard: Heard) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(heard.body), heard.body))
+
+    plain.play(echo)
+    large = b'{"model": "m", "text": "%b"}' % (b"x" * 3_000_000)
+    with secure(own, pair) as client:
+        assert client.send(post(large)).answer().body == large
+        client.send(ASK * 3)
+        assert [client.answer().body for _ in range(3)] == [b'{"model": "m"}'] * 3
+
+
+def test_a_stream_passes_event_by_event(own: Router, pair: Pair, plain: Instance):
+    plain.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    with secure(own, pair) as client:
+        client.send(ASK).head()
+        assert client.chunk() == b"data: 1\n\n"
+        plain.peers[-1].send(chunk(b"data: 2\n\n"))
+        assert client.chunk() == b"data: 2\n\n"
+        plain.peers[-1].send(b"0\r\n\r\n")
+        assert client.chunk() == b""
+        plain.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain")
+        assert client.send(ASK).answer().body == b"again"
+
+
+def test_an_answer_that_ends_with_its_connection_says_farewell(own: Router, pair: Pair):
+    with secure(own, pair) as client:
+        client.send(ASK.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert client.answer().body == b"ok"
+
+
+def test_an_unsized_answer_that_ends_with_its_connection_is_whole(own: Router, pair: Pair, plain: Instance):
+    def unsized(peer: Peer, heard: Heard) -> bool:
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\nto the end")
+        return False
+
+    plain.play(unsized)
+    with secure(own, pair) as client:
+        client.send(ASK.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        client.head()
+        assert client.all() == b"to the end"  # without a farewell of the router's this raises
+
+
+def test_an_unsized_answer_that_was_cut_does_not_look_whole(own: Router, pair: Pair, plain: Instance):
+    def broken(peer: Peer, heard: Heard) -> bool:
+        peer.send(CHUNKED.replace(b"text/event-stream", b"text/plain") + chunk(b"half of"))
+        return False
+
+    plain.play(broken)
+    with secure(own, pair) as client:
+        client.send(ASK.replace(b"HTTP/1.1", b"HTTP/1.0")).head()
+        with pytest.raises(ssl.SSLError):
+            client.all()
+
+
+def test_errors_are_told(own: Router, pair: Pair):
+    with secure(own, pair) as client:
+        told = client.send(post({"model": "nobody's"})).answer()
+        assert (told.status, told.error()["code"]) == (503, "service_unavailable")
+        assert client.send(ASK).answer().body == b"ok"
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        assert client.answer().status == 400
+
+
+def test_a_client_that_leaves_is_noticed(own: Router, pair: Pair, plain: Instance):
+    plain.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    with secure(own, pair) as client:
+        client.send(ASK).head()
+        peer = plain.peers[-1]
+        assert in_flight(own, pair) == 1
+    until(lambda: peer.sock.fileno() < 0, 1, "the connection to the instance to be cut")
+    until(lambda: in_flight(own, pair) == 0, 2)
+
+
+def test_plain_http_and_half_a_handshake_hurt_nobody(own: Router, pair: Pair):
+    with socket.create_connection(("127.0.0.1", own.port), 10) as sock:
+        sock.sendall(get(b"/readyz"))
+        told = b""
+        with suppress(OSError):
+            told = sock.recv(100)
+        assert not told.startswith(b"HTTP")
+    with socket.create_connection(("127.0.0.1", own.port), 10) as silent, secure(own, pair) as client:
+        silent.sendall(b"\x16\x03\x01")
+        assert client.send(ASK).answer().body == b"ok"
+
+
+def test_sigterm_drains(pair: Pair, plain: Instance, tmp_path: Path):
+    """A stream ends with the error event, an idle connection and half a handshake hold up nothing."""
+    services = static(tmp_path / "static.json", [service("m", plain.port, "m")])
+    plain.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    with serving(pair, services, "--graceful-timeout", 0.5) as own:
+        with secure(own, pair) as stream, secure(own, pair) as idle, Client(own.port) as silent:
+            stream.send(ASK).head()
+            own.process.send_signal(signal.SIGTERM)
+            *_, told = iter(stream.chunk, b"")
+            assert last_words(told)["message"].startswith("the router is stopping")
+            with suppress(ssl.SSLEOFError):
+                assert idle.ended()
+            assert silent.ended()
+        assert own.process.wait(8) == 0
+        assert "Traceback" not in own.output()
+
+
+# Wrong files.
+
+
+def refused(*flags: object) -> str:
+    """What the router says that does not start: one line."""
+    with router("--registry-url", "http://127.0.0.1:9", *flags, ready=False) as own:
+        assert own.process.wait(20) == 1
+        (line,) = own.output().splitlines()
+    return line
+
+
+def test_files_that_cannot_serve(pair: Pair, other: Pair, tmp_path: Path):
+    gone = tmp_path / "gone.pem"
+    assert (
+        refused("--certfile", pair.cert, "--keyfile", gone) == f"svc: {gone}: cannot read it: No such file or directory"
+    )
+    assert "are no certificate (PEM) and its unencrypted key: " in refused(
+        "--certfile", pair.cert, "--keyfile", other.key
+    )
+    assert "certfile and keyfile go together" in refused("--certfile", pair.cert)
+    assert refused("--upstream-ca", pair.key) == f"svc: upstream_ca: {pair.key}: no certificate (PEM) in it"
+
+
+def test_an_encrypted_key_is_refused_without_a_question(pair: Pair, tmp_path: Path):
+    locked = tmp_path / "locked.key"
+    subprocess.run(
+        ["openssl", "ec", "-aes128", "-in", pair.key, "-out", locked, "-passout", "pass:secret"],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    assert "unencrypted key" in refused("--certfile", pair.cert, "--keyfile", locked)
+
+
+# Instances.
+
+
+def test_an_https_instance(pair: Pair, tmp_path: Path):
+    """Verified with --upstream-ca; its connections are kept, its streams flow, its health is asked with TLS."""
+    instance = Secure(pair)
+    services = [service("m", instance.port, "m", url=f"https://127.0.0.1:{instance.port}")]
+    flags = ("--static-services", static(tmp_path / "static.json", services), "--upstream-ca", pair.cert)
+    try:
+        with router(*flags, "--health-interval", 0.2, "--max-errors", 1) as own, own.client() as client:
+            for _ in range(5):
+                assert client.send(ASK).answer().body == b"ok"
+            assert instance.connections == 1
+            instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+            client.send(ASK).head()
+            assert client.chunk() == b"data: 1\n\n"
+            instance.peers[-1].send(chunk(b"data: 2\n\n") + b"0\r\n\r\n")
+            assert [client.chunk(), client.chunk()] == [b"data: 2\n\n", b""]
+            instance.sick = True  # and its checks are believed
+            until(lambda: not own.service("m")["healthy"])
+            instance.sick = False
+            until(lambda: own.service("m")["healthy"])
+    finally:
+        instance.close()
+
+
+def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Pair, other: Pair, tmp_path: Path):
+    instance = Secure(pair)
+    services = [service("m", instance.port, "m", url=f"https://127.0.0.1:{instance.port}")]
+    path = static(tmp_path / "static.json", services)
+    try:
+        for flags in ((), ("--upstream-ca", other.cert)):
+            with router("--static-services", path, *flags) as own, own.client() as client:
+                told = client.send(ASK).answer()
+                assert told.status == 502
+                assert "certificate verify failed" in told.error()["message"]
+        assert not instance.heard
+    finally:
+        instance.close()
