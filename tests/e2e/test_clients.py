@@ -184,7 +184,8 @@ def test_openai_hears_speech_and_has_it_transcribed(client, tmp_path):
     client.audio.speech.create(model="qwen", input="Hello", voice="alloy").write_to_file(tmp_path / "hello.wav")
     sound = (tmp_path / "hello.wav").read_bytes()
     assert sound[:4] == b"RIFF"
-    for model, name in (("qwen", "alpha"), ("org/llama", "beta")):  # in a form: the router looks into it
+    # The model stands in a form, into which the router looks; each twice, as once can be luck.
+    for model, name in (("qwen", "alpha"), ("qwen", "alpha"), ("org/llama", "beta"), ("org/llama", "beta")):
         with (tmp_path / "hello.wav").open("rb") as file:
             told = client.audio.transcriptions.create(model=model, file=file)
         assert told.text == f"{name} heard: hello.wav, {len(sound)} bytes"
@@ -304,7 +305,9 @@ def test_with_a_key_each_client_is_let_in_its_own_way(site):
     with openai_at(site.keyed, secret) as client, anthropic_at(site.keyed, secret) as claude:
         assert len(list(client.models.list())) == 3
         assert client.chat.completions.create(**CHAT).choices
-        assert claude.messages.create(**MESSAGE).content  # in x-api-key
+        assert claude.messages.create(**MESSAGE).content
+    with anthropic_at(site.keyed, "for somebody else", default_headers={"x-api-key": secret}) as claude:
+        assert claude.messages.create(**MESSAGE).content  # older ones, and curl, send it so
     for name in ("authorization", "x-api-key"):
         assert name not in site.alpha.stats()["last_headers"]  # it is the router's, not the instance's
 
@@ -335,7 +338,7 @@ def test_a_client_that_is_over_its_limit_waits_as_long_as_it_is_told(site, kind)
         with connect(site.keyed, secret, max_retries=1, http_client=http) as patient:
             assert ask(patient)
     ((when, wait),) = refused
-    assert wait <= time.monotonic() - when < wait + 5
+    assert 1 <= wait <= time.monotonic() - when < wait + 5
 
 
 @pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
@@ -362,7 +365,7 @@ def test_the_npm_client(site, tmp_path):
     """Everything in openai.mjs, with the client of package-lock.json."""
     if not shutil.which("npm") or not shutil.which("node"):
         told = "node and npm are not installed (Debian: apt install nodejs npm)"
-        pytest.fail(told) if os.environ.get("CI") == "true" else pytest.skip(told)
+        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
     place = shutil.copytree(CLIENTS, tmp_path / "clients", ignore=shutil.ignore_patterns("node_modules"))
     run(["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline", "--ignore-scripts"], place)
     urls = {"OPEN_URL": site.open.url, "KEYED_URL": site.keyed.url, "ALPHA_URL": site.alpha.url}

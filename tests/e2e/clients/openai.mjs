@@ -86,8 +86,10 @@ test("audio and images", async () => {
   const bytes = Buffer.from(await sound.arrayBuffer());
   assert.equal(bytes.subarray(0, 4).toString(), "RIFF");
   const file = await toFile(bytes, "hello.wav");
-  const { text } = await client.audio.transcriptions.create({ model: "org/llama", file });
-  assert.equal(text, `beta heard: hello.wav, ${bytes.length} bytes`);
+  for (const _ of [1, 2]) {
+    const { text } = await client.audio.transcriptions.create({ model: "org/llama", file });
+    assert.equal(text, `beta heard: hello.wav, ${bytes.length} bytes`);
+  }
   const images = await client.images.generate({ model: "qwen", prompt: "a cat" });
   assert.equal(Buffer.from(images.data[0].b64_json, "base64").subarray(1, 4).toString(), "PNG");
 });
