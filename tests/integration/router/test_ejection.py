@@ -1,0 +1,235 @@
+"""Instances that fail: when one is passed over, how it returns, and how much is tried on others meanwhile."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from svc.router.breaker import EJECTION, JITTER
+from tests.integration.router.client import post
+from tests.integration.router.instance import Heard, Instance, Peer, Script, ok
+from tests.integration.router.listed import Gate, Listed, at, listed
+from tests.integration.router.test_retries import closes, resets
+from tests.integration.router.test_streams import CHUNKED, chunk, last_words
+from tests.waiting import until
+
+MAX_ERRORS = 3
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Listed]:
+    with listed(
+        "--policy", "round_robin", "--max-errors", MAX_ERRORS, "--first-byte-timeout", 0.3, "--idle-timeout", 0.3
+    ) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def as_new(site: Listed) -> None:
+    """Who was ejected by the test before is forgotten: the router has not known any of these names."""
+    site.tell()
+
+
+def status(number: int) -> Script:
+    return lambda peer, heard: peer.send(b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno" % number)
+
+
+def breaks_off(peer: Peer, heard: Heard) -> bool:
+    peer.send(CHUNKED + chunk(b"data: 1\n\n"))
+    return False
+
+
+def pauses(peer: Peer, heard: Heard) -> None:
+    peer.send(CHUNKED + chunk(b"data: 1\n\n"))
+
+
+def says_nothing(peer: Peer, heard: Heard) -> None:
+    pass
+
+
+def ejected(site: Listed, name: str = "a") -> bool:
+    return site.router.service(name)["ejected"]
+
+
+@pytest.mark.parametrize("fails", [closes, resets, *map(status, (502, 503, 504)), breaks_off, pauses, says_nothing])
+def test_so_many_failures_in_a_row_eject(site: Listed, a: Instance, b: Instance, fails: Script):
+    a.play(fails)
+    site.tell(at(a, "a", "m", "only a"), at(b, "b", "m"))
+    for _ in range(MAX_ERRORS):
+        assert not ejected(site)
+        site.answer("only a")
+    assert ejected(site)
+    assert site.router.get("/v1/models").json()["data"][0]["id"] == "m", "b has it"
+    heard = len(a.heard)
+    assert [site.answer("m").status for _ in range(10)] == [200] * 10
+    assert (len(a.heard), len(b.heard)) == (heard, 10)
+
+
+def test_who_cannot_be_reached_is_ejected(site: Listed, b: Instance):
+    dead = Instance()
+    dead.close()
+    site.tell(at(dead, "a", "m"), at(b, "b", "m"))
+    assert [site.answer("m").status for _ in range(2 * MAX_ERRORS)] == [200] * 2 * MAX_ERRORS
+    assert ejected(site)
+    retries = site.router.get("/stats").json()["retries"]
+    assert [site.answer("m").status for _ in range(10)] == [200] * 10
+    assert site.router.get("/stats").json()["retries"] == retries, "nobody is sent there any more"
+
+
+@pytest.mark.parametrize("number", [400, 401, 404, 408, 413, 422, 429, 499, 500, 501, 505])
+def test_what_a_client_can_cause_ejects_nobody(site: Listed, a: Instance, b: Instance, number: int):
+    a.play(status(number))
+    site.tell(at(a, "a", "m"), at(b, "b", "m"))
+    told = [site.answer("m").status for _ in range(4 * MAX_ERRORS)]
+    assert sorted(told) == sorted([200, number] * 2 * MAX_ERRORS)
+    assert not ejected(site)
+
+
+def test_an_answer_ends_the_row(site: Listed, a: Instance, b: Instance):
+    turns = iter([502, 502, 200, 502, 504, 500, 503, 503, 400])
+    a.play(lambda peer, heard: status(next(turns))(peer, heard))
+    site.tell(at(a, "a", "m"), at(b, "b", "other"))
+    assert [site.answer("m").status for _ in range(9)] == [502, 502, 200, 502, 504, 500, 503, 503, 400]
+    assert not ejected(site)
+
+
+def test_clients_that_leave_are_no_failures(site: Listed, a: Instance, b: Instance):
+    a.play(pauses)
+    site.tell(at(a, "a", "m"), at(b, "b", "m"))
+    for _ in range(4 * MAX_ERRORS):
+        with site.ask("m") as client:
+            client.head()
+    until(lambda: site.router.in_flight() == 0)
+    assert not ejected(site)
+
+
+def test_it_returns_through_one_request(site: Listed, a: Instance, b: Instance):
+    a.play(status(502))
+    site.tell(at(a, "a", "m", "only a"), at(b, "b", "m"))
+    for _ in range(MAX_ERRORS):
+        site.answer("only a")
+    assert ejected(site)
+    a.play(gate := Gate())
+    assert site.answer("m").body == b"ok"
+    assert not gate.heard
+    until(lambda: not ejected(site), timeout=EJECTION * (1 + JITTER) + 2, what="the time to be over")
+    with site.router.client() as trial:
+        until(lambda: _lands(site, gate), what="a request to be the trial")
+        assert [site.answer("m").status for _ in range(10)] == [200] * 10
+        assert len(gate.heard) == 1, "the one trial is not over"
+        assert ejected(site)
+        gate.let(100)
+        until(lambda: not ejected(site))
+        before = len(gate.heard)
+        for _ in range(10):
+            assert trial.send(post({"model": "m"})).answer().status == 200
+        assert len(gate.heard) == before + 5, "it has its share again"
+
+
+def _lands(site: Listed, gate: Gate) -> bool:
+    """Sends a request that nobody waits for, until one is at the gate."""
+    threading.Thread(target=site.answer, args=("m",), daemon=True).start()
+    threading.Event().wait(0.05)
+    return bool(gate.heard)
+
+
+def test_half_of_them_can_be_out_at_once(site: Listed, instances: list[Instance]):
+    for instance in instances:
+        instance.play(status(504))
+    fourth = Instance()
+    fourth.play(status(504))
+    names = "abcd"
+    site.tell(*(at(i, n, "m", f"only {n}") for i, n in zip((*instances, fourth), names, strict=True)))
+    for name in names:
+        for _ in range(2 * MAX_ERRORS):
+            assert site.answer(f"only {name}").status == 504, "the only one is tried, ejected or not"
+    assert [ejected(site, n) for n in names] == [True, True, False, False]
+    fourth.close()
+
+
+def test_when_all_are_out_one_is_tried(site: Listed, a: Instance):
+    a.play(status(502))
+    site.tell(at(a, "a", "m"))
+    for _ in range(MAX_ERRORS):
+        assert site.answer("m").status == 502
+    assert ejected(site)
+    a.play()
+    assert site.answer("m").status == 200
+
+
+@pytest.mark.parametrize(("load", "retried"), [(25, 5), (5, 3)])
+def test_second_attempts_are_a_fifth_of_the_load_or_three(
+    site: Listed, a: Instance, b: Instance, load: int, retried: int
+):
+    """All first attempts go to a, which fails them all at once; b holds what is tried again."""
+    failing, holding = Gate(status(503)), Gate()
+    a.play(failing)
+    b.play(holding)
+    with listed("--first-byte-timeout", 20) as own:
+        own.tell(at(a, "a", "m"), at(b, "b", "m", weight=0))
+        clients = [own.ask("m", n=n) for n in range(load)]
+        until(lambda: failing.now == load)
+        failing.let(load)
+        until(lambda: own.router.in_flight() == holding.now == retried, what="the others to be told")
+        holding.let(load)
+        told = []
+        for client in clients:
+            with client:
+                told.append(client.answer().status)
+        assert sorted(told) == [200] * retried + [503] * (load - retried)
+
+
+# Timeouts of their own.
+
+
+def test_an_answer_that_does_not_begin_in_time_is_504(site: Listed, a: Instance):
+    a.play(says_nothing)
+    site.tell(at(a, "a", "m"))
+    answer = site.answer("m")
+    assert (answer.status, answer.error()["message"]) == (504, "no answer within 0.3 s")
+
+
+def test_a_stream_that_pauses_too_long_ends_with_the_error_event(site: Listed, a: Instance):
+    a.play(pauses)
+    site.tell(at(a, "a", "m"))
+    told = site.answer("m").body
+    assert told.startswith(b"data: 1\n\n")
+    assert last_words(told)["message"] == "the answer paused for 0.3 s"
+
+
+def test_a_stream_may_take_longer_than_its_pauses(site: Listed, a: Instance):
+    def slow(peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED)
+        for _ in range(8):
+            threading.Event().wait(0.1)
+            peer.send(chunk(b"data: 1\n\n"))
+        peer.send(b"0\r\n\r\n")
+
+    a.play(slow)
+    site.tell(at(a, "a", "m"))
+    assert site.answer("m").body == b"data: 1\n\n" * 8
+
+
+@pytest.mark.long
+def test_a_trial_that_streams_for_long_is_over_when_it_begins(site: Listed, a: Instance, b: Instance):
+    go = threading.Event()
+
+    def long(peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED + chunk(b"data: 1\n\n"))
+        while not go.wait(0.1):
+            peer.send(chunk(b"data: 1\n\n"))
+        peer.send(b"0\r\n\r\n")
+
+    a.play(status(502))
+    site.tell(at(a, "a", "m", "only a"), at(b, "b", "m"))
+    for _ in range(MAX_ERRORS):
+        site.answer("only a")
+    until(lambda: not ejected(site), timeout=EJECTION * (1 + JITTER) + 2, what="the time to be over")
+    a.play(long)
+    with site.ask("only a") as stream:
+        stream.head()
+        assert not ejected(site)
+        a.script = ok
+        assert [site.answer("only a").status for _ in range(5)] == [200] * 5
+        go.set()
+        assert set(iter(stream.chunk, b"")) == {b"data: 1\n\n"}
