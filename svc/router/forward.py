@@ -17,6 +17,7 @@ import msgspec
 from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.ask import Ask, parse
 from svc.router.dialect import error_event
+from svc.router.events import EVENT_ENDS, whole
 from svc.router.message import Request
 from svc.router.names import renamed
 from svc.router.outgoing import CREDENTIALS, outgoing, request_id
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 CLIENT_GONE = 499  # told in records only, as nginx does
 FAULTS = (502, 503, 504)  # what an instance is to blame for; a plain 500 may be a client's doing
-EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 HELD_LIMIT = 1 << 20  # bytes of one event that are waited for before it is passed on in parts
 
 
@@ -233,13 +233,11 @@ class Exchange:
     def _whole_events(self, upstream: Upstream, data: bytes) -> bytes:
         """Up to the end of the last event that is there; what follows is held until it is whole."""
         data, self._held = self._held + data, b""
-        while data and not data.endswith(EVENT_ENDS):
-            end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
-            if end > 1:
-                self._held = data[end:]
-                return data[:end]
-            if upstream.done or len(data) > HELD_LIMIT:
-                return data
+        while not upstream.done and len(data) <= HELD_LIMIT:
+            ready, self._held = whole(data)
+            if ready:
+                return ready
+            self._held = b""
             data += upstream.read()
         return data
 
