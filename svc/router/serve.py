@@ -1,5 +1,6 @@
 """Running the router: gunicorn with one relaying worker, its loops around one state."""
 
+import gc
 import signal
 import ssl
 import time
@@ -52,6 +53,7 @@ class Application(BaseApplication):
             "graceful_timeout": int(self._settings.graceful_timeout) + STOP_MARGIN,
             "proc_name": "svc-router",
             "control_socket_disable": True,
+            "pre_fork": lambda server, worker: share(),
             "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL, worker.ppid),
             # Ctrl-C reaches the master too, and that tells us
             "post_worker_init": lambda worker: signal.signal(signal.SIGINT, signal.SIG_IGN),
@@ -79,6 +81,16 @@ class Application(BaseApplication):
             loop.stop(timeout=1)
         self.state.recorder.flush()
         self.state.connections.close()
+
+
+def share() -> None:
+    """What is there before the fork stays one copy for both: no garbage collection writes to it any more.
+
+    No lock is held then, so gevent, which looks for such among what is collected, misses none.
+    """
+    gc.unfreeze()  # what an earlier fork left, and nobody needs any more, goes
+    gc.collect()
+    gc.freeze()
 
 
 def make(settings: RouterSettings) -> Any:
