@@ -1,0 +1,116 @@
+"""Every path of OpenAI's API is relayed by its model, and errors are told in the caller's own dialect."""
+
+import json
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+import requests
+
+from tests.integration.router.client import post
+from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.routers import Router
+from tests.integration.router.test_streams import CHUNKED, chunk
+
+PATHS = [
+    "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank", "/v1/moderations",
+    "/v1/audio/speech", "/v1/images/generations", "/v1/messages", "/v1/messages/count_tokens",
+]  # fmt: skip
+FORMS = ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_relayed_by_the_model_of_its_json(relay: Router, a: Instance, b: Instance, c: Instance, path: str):
+    for model in ("a", "b", "c", "b"):
+        assert requests.post(relay.url + path, json={"model": model}, timeout=10).text == "ok"
+    assert [len(instance.heard) for instance in (a, b, c)] == [1, 2, 1]
+    assert b.heard[0].line == b"POST %b HTTP/1.1" % path.encode()
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_is_relayed_by_its_field(relay: Router, a: Instance, b: Instance, path: str):
+    files = {"file": ("speech.wav", b"RIFF\x00\r\n--\xff" * 1000, "audio/wav")}
+    for model in ("b", "b", "a"):
+        assert requests.post(relay.url + path, data={"model": model}, files=files, timeout=10).text == "ok"
+    assert [len(instance.heard) for instance in (a, b)] == [1, 2]
+    assert files["file"][1] in b.heard[0].body
+    assert requests.post(relay.url + path, data={"model": "nobody"}, files=files, timeout=10).status_code == 503
+
+
+def told(relay: Router, path: bytes, body: dict[str, Any], *headers: bytes) -> tuple[int, Any]:
+    with relay.client() as client:
+        answer = client.send(post(body, *headers, path=path)).answer()
+        assert answer.one(b"content-type") == b"application/json"
+        return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "openais", "anthropics"),
+    [("nobody", 503, "api_error", "overloaded_error"), ("dead", 502, "api_error", "api_error")],
+)
+def test_errors_of_the_routers_own(relay: Router, model: str, status: int, openais: str, anthropics: str):
+    code, error = told(relay, b"/v1/chat/completions", {"model": model})
+    assert (code, error.keys(), error["error"]["type"]) == (status, {"error"}, openais)
+    assert error["error"].keys() == {"message", "type", "param", "code"}
+    code, error = told(relay, b"/v1/messages?beta=true", {"model": model})
+    assert (code, error.keys(), error["type"]) == (status, {"type", "error"}, "error")
+    assert error["error"].keys() == {"type", "message"}
+    assert error["error"]["type"] == anthropics
+
+
+def test_a_body_that_is_too_large_is_told_before_it_was_read(relay: Router):
+    for path, kind in ((b"/v1/messages", "request_too_large"), (b"/v1/responses", "invalid_request_error")):
+        with relay.client() as client:
+            client.send(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" % path)
+            answer = client.answer()
+            assert (answer.status, json.loads(answer.body)["error"]["type"]) == (413, kind)
+
+
+def test_an_instances_own_errors_pass_as_they_are(relay: Router, a: Instance):
+    body = b'{"detail": "model is on fire"}'
+    a.play(lambda peer, heard: peer.send(b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)))
+    answer = requests.post(relay.url + "/v1/messages", json={"model": "a"}, timeout=10)
+    assert (answer.status_code, answer.content) == (422, body)
+
+
+def breaks(peer: Peer, heard: Heard) -> bool:
+    peer.send(CHUNKED + chunk(b'event: ping\ndata: {"type": "ping"}\n\n'))
+    return False
+
+
+def test_a_stream_that_breaks_off_ends_in_the_callers_words(relay: Router, a: Instance):
+    a.play(breaks)
+    with relay.client() as client:
+        client.send(post({"model": "a"}, path=b"/v1/messages")).head()
+        *_, last = iter(client.chunk, b"")
+        name, data = last.rstrip().split(b"\n")
+        assert name == b"event: error"
+        assert json.loads(data.removeprefix(b"data: "))["error"]["type"] == "api_error"
+        client.send(post({"model": "a"}, path=b"/v1/chat/completions")).head()
+        *_, last = iter(client.chunk, b"")
+        assert last.endswith(b"data: [DONE]\n\n")
+
+
+# As the official clients understand it.
+
+
+def test_openais_client_raises_its_own_errors(relay: Router, a: Instance):
+    messages: Any = [{"role": "user", "content": "hi"}]
+    with openai.OpenAI(base_url=relay.url + "/v1", api_key="x", max_retries=0) as client:
+        with pytest.raises(openai.InternalServerError, match="No healthy services available for model 'nobody'"):
+            client.chat.completions.create(model="nobody", messages=messages)
+        a.play(breaks)
+        with pytest.raises(openai.APIError, match="broke off"):
+            list(client.chat.completions.create(model="a", messages=messages, stream=True))
+
+
+def test_anthropics_client_raises_its_own_errors(relay: Router, a: Instance):
+    asked: Any = {"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    with anthropic.Anthropic(base_url=relay.url, api_key="x", max_retries=0) as client:
+        with pytest.raises(anthropic.InternalServerError, match="No healthy services") as caught:
+            client.messages.create(model="nobody", **asked)
+        assert caught.value.body["error"]["type"] == "overloaded_error"  # type: ignore[index, call-overload]
+        a.play(breaks)
+        with pytest.raises(anthropic.APIStatusError, match="broke off"):
+            list(client.messages.create(model="a", stream=True, **asked))
