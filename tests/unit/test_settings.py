@@ -119,3 +119,39 @@ def test_the_registry_of_another_host():
     told = settings.load(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
     assert told.registry_url() == told.router_registry_url() == "http://r:1"
     assert settings.load(environ={"REGISTRY_PORT": "5"}).registry_url() == "http://localhost:5"
+
+
+def test_tables_of_names(toml):
+    toml.write_text("[router.aliases]\n'gpt-4o' = 'qwen'\nmini = 'a=b'\n[router.policies]\nqwen = 'session'\n")
+    told = settings.load(toml).router
+    assert told.aliases == (("gpt-4o", "qwen"), ("mini", "a=b"))
+    assert told.policies == (("qwen", "session"),)
+    assert told.fallbacks == ()
+
+
+def test_flags_of_names_replace_the_files_table(toml):
+    toml.write_text("[router]\naliases = { a = 'b' }\nfallbacks = { c = 'd' }\n")
+    told = settings.load(toml, flags={"router": {"aliases": ("x=y", "z=w=v"), "fallbacks": ()}}).router
+    assert told.aliases == (("x", "y"), ("z", "w=v"))
+    assert told.fallbacks == (("c", "d"),)  # a flag that was not given
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("aliases = 'a'", "[router] aliases: must be names and values"),
+        ("aliases = { a = 1 }", "[router] aliases: a: must be a name, not 1"),
+        ("aliases = { a = '' }", "[router] aliases: a: must be a name, not ''"),
+        ("policies = { a = 'best' }", "[router] policies: a: must be one of auto,"),
+    ],
+)
+def test_tables_that_cannot_be(toml, table, problem):
+    toml.write_text(f"[router]\n{table}\n")
+    (told,) = wrong(toml)
+    assert told.startswith(f"{toml}: {problem}")
+
+
+@pytest.mark.parametrize("word", ["a", "=b", "a="])
+def test_a_flag_without_a_name_or_value(word):
+    (told,) = wrong(flags={"router": {"aliases": (word,)}})
+    assert told.startswith("--aliases: must be names and values, NAME=VALUE")

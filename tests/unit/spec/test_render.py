@@ -60,6 +60,17 @@ def test_settings_that_are_texts_and_switches_are_flags_too(tmp_path):
     assert words[words.index("--token-file") + 1] == "/etc/a token"
 
 
+def test_tables_of_names_are_repeated_flags_that_come_back_as_they_were(tmp_path):
+    flags = {"router": {"aliases": ("gpt-4o=my model", "50%=a=b"), "policies": ("m=session",), "keys_file": "var/k"}}
+    words = supervisord.words(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
+    told = {name: [words[n + 1] for n, word in enumerate(words) if word == name] for name in words if name[:2] == "--"}
+    assert told["--aliases"] == ["50%=a=b", "gpt-4o=my model"]
+    assert (told["--policies"], told["--keys-file"]) == (["m=session"], ["var/k"])
+    assert "--fallbacks" not in told
+    again = settings.load(flags={"router": {"aliases": tuple(told["--aliases"])}})
+    assert again.router.aliases == settings.load(flags=flags).router.aliases
+
+
 def test_what_supervisord_reads(tmp_path):
     spec = load([PAIRS / "mock.toml"], settings.load())[0]
     programs = supervisord.programs(tmp_path, texts(tmp_path, [spec]))

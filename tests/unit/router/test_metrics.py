@@ -1,0 +1,77 @@
+"""What Prometheus reads, by its own parser."""
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from svc.router.metrics import Metrics
+from svc.router.state import State
+from tests.unit.router.made import state, target
+from tests.unit.router.test_record import record
+
+
+def samples(told: State) -> dict[tuple[str, ...], float]:
+    registry = CollectorRegistry()
+    registry.register(Metrics(told))
+    text = generate_latest(registry).decode()
+    return {
+        (s.name, *(value for _, value in sorted(s.labels.items()))): s.value
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    }
+
+
+def test_an_idle_router_tells_of_its_instances():
+    told = samples(state(target("a", "m"), target("b", "m", status="starting")))
+    assert told["svc_router_instance_up", "a"] == 1
+    assert told["svc_router_instance_up", "b"] == 0
+    assert told["svc_router_attempts_total", "a"] == told["svc_router_requests_in_flight", "a"] == 0
+    assert told["svc_router_retries_total",] == told["svc_router_idle_connections",] == 0
+    assert not [name for name, *_ in told if name.startswith("svc_router_key")]  # where there are no keys
+
+
+def test_attempts_in_flight_errors_and_retries():
+    told, a = state(target("a", "m")), target("a", "m")
+    told.begin(a, False)
+    told.begin(a, True)
+    assert samples(told)["svc_router_requests_in_flight", "a"] == 2
+    told.observe(a, 0.25, True, True, True)
+    told.observe(a, 0.25, False)
+    found = samples(told)
+    assert found["svc_router_attempts_total", "a"] == 2
+    assert found["svc_router_attempt_errors_total", "a"] == 1
+    assert found["svc_router_attempt_seconds_total", "a"] == 0.5
+    assert found["svc_router_requests_in_flight", "a"] == 0
+    assert found["svc_router_retries_total",] == 1
+
+
+def test_an_ejected_instance():
+    told, a = state(target("a", "m"), target("b", "m"), max_errors=2), target("a", "m")
+    for _ in range(2):
+        told.begin(a, False)
+        told.observe(a, 0.1, True, True)
+    found = samples(told)
+    assert found["svc_router_ejections_total", "a"] == found["svc_router_instance_ejected", "a"] == 1
+    assert (found["svc_router_instance_up", "a"], found["svc_router_instance_up", "b"]) == (0, 1)
+
+
+def test_requests_and_their_histograms():
+    told = state(target("a", 'a "model"\n'))
+    for duration in (0.001, 0.3, 9999.0):
+        told.recorder.ended(record(model='a "model"\n', duration=duration), False, b'"prompt_tokens":2', True)
+    found = samples(told)
+    assert found["svc_router_requests_total", 'a "model"\n', "200"] == 3
+    assert found["svc_router_tokens_total", "prompt", 'a "model"\n'] == 6
+    buckets = [value for (name, *_), value in found.items() if name == "svc_router_request_duration_seconds_bucket"]
+    assert buckets == sorted(buckets)
+    assert (buckets[0], buckets[-1]) == (1, 3)
+    assert found["svc_router_request_duration_seconds_count", 'a "model"\n'] == 3
+
+
+def test_who_waits():
+    told = state(target("a", "m"))
+    place = told.lines.join("m", 9.0, 1)
+    told.lines.join(None, 9.0, 1)
+    found = samples(told)
+    assert found["svc_router_queue", "m"] == found["svc_router_queue", ""] == 1
+    told.lines.leave("m", place)
+    assert ("svc_router_queue", "m") not in samples(told)
