@@ -103,6 +103,25 @@ def test_clients_that_leave_are_no_failures(site: Listed, a: Instance, b: Instan
     assert not ejected(site)
 
 
+def test_clients_that_do_not_read_are_no_failures(site: Listed, a: Instance, b: Instance):
+    """The router hangs in sending to them, until the answer has paused for too long."""
+
+    def floods(peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED)
+        while True:  # until the router closes
+            peer.send(chunk(b"data: %b\n\n" % (b"x" * 100_000)))
+
+    a.play(floods)
+    site.tell(at(a, "a", "m"), at(b, "b", "other"))
+    clients = [site.ask("m") for _ in range(2 * MAX_ERRORS)]
+    for client in clients:
+        client.head()
+    until(lambda: site.router.in_flight() == 0, what="the router to give up on them")
+    assert not ejected(site)
+    for client in clients:
+        client.sock.close()
+
+
 def test_it_returns_through_one_request(site: Listed, a: Instance, b: Instance):
     a.play(status(502))
     site.tell(at(a, "a", "m", "only a"), at(b, "b", "m"))
