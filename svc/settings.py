@@ -70,7 +70,7 @@ class RouterSettings:
     idle_timeout: float = setting(300.0, least=0.1, help="seconds that an answer may pause")
     queue_size: int = setting(100, least=0, help="requests that may wait for an instance")
     queue_timeout: float = setting(60.0, least=0, help="seconds that one may wait")
-    max_ejected: float = setting(0.5, least=0, most=1, help="share of a model's instances that may be ejected at once")
+    max_ejected: float = setting(0.5, least=0, most=1, help="share of the instances that may be ejected at once")
     retry_budget: float = setting(0.2, least=0, help="second attempts, as a share of the requests in flight")
     cache_type_threshold: int = setting(
         51200, "CACHE_TYPE_ROUTING_THRESHOLD", least=1, help="bytes of prompt over which static caches are preferred"
