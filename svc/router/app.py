@@ -17,7 +17,8 @@ from svc.router.clients import client_of
 from svc.router.connection import is_own
 from svc.router.deadlines import Deadlines
 from svc.router.dialect import error_body
-from svc.router.forward import ClientGone, Cut, Exchange, forward
+from svc.router.exchange import ClientGone, Cut, Exchange
+from svc.router.forward import forward
 from svc.router.metrics import Metrics
 from svc.router.state import State
 from svc.router.table import Target

@@ -9,7 +9,8 @@ from typing import Any
 from svc.errors import RequestTimeout, SvcError
 from svc.router.clients import client_of
 from svc.router.dialect import error_body
-from svc.router.forward import ClientGone, Cut, Exchange, forward
+from svc.router.exchange import ClientGone, Cut, Exchange
+from svc.router.forward import forward
 from svc.router.message import CONTINUE, Request, RequestReader
 from svc.router.sock import farewell, receiver, sender, shut
 from svc.router.state import State

@@ -1,6 +1,6 @@
 """Looking after open exchanges where no worker of ours does: under a stock WSGI server."""
 
-from svc.router.forward import Exchange
+from svc.router.exchange import Exchange
 from svc.router.state import State
 
 

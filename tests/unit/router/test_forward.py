@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.errors import BadGateway
-from svc.router.forward import HELD_LIMIT, Exchange, forward
+from svc.router.exchange import HELD_LIMIT, Exchange
+from svc.router.forward import forward
 from svc.router.outgoing import request_id
 from svc.router.upstream import Upstream, UpstreamError
 from tests.unit.router.made import request, state, target

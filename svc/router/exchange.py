@@ -1,0 +1,217 @@
+"""One relayed request and its answer, from the first attempt to the one report at the end."""
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
+from svc.router.dialect import error_event
+from svc.router.events import EVENT_ENDS, whole
+from svc.router.message import Request
+from svc.router.outgoing import request_id
+from svc.router.record import TAIL, Record
+from svc.router.sock import shut
+from svc.router.table import Target
+from svc.router.upstream import Upstream, UpstreamError
+
+if TYPE_CHECKING:
+    from svc.router.admission import Place
+    from svc.router.keys import Key
+    from svc.router.state import State
+
+log = logging.getLogger(__name__)
+
+CLIENT_GONE = 499  # told in records only, as nginx does
+FAULTS = (502, 503, 504)  # what an instance is to blame for; a plain 500 may be a client's doing
+HELD_LIMIT = 1 << 20  # bytes of one event that are waited for before it is passed on in parts
+
+
+class ClientGone(Exception):
+    """Nobody is there to answer."""
+
+
+class Cut(Exception):
+    """The answer broke off after part of it was passed on; a client must see that it is not whole."""
+
+
+class Exchange:
+    """One relayed request, from the pick to the report; read it to the end, and always close it.
+
+    `deadline` and `interrupt` are for whoever watches it from outside: the sweeper.
+    """
+
+    upstream: Upstream | None = None
+    model: str | None = None
+    cut = ""  # "client", "timeout" or "stopping"
+    end = "done"
+    status = attempts = 0
+    events = False  # whether the answer is a stream of events
+    closed = False
+    key = ""  # its name
+    counted: "Key | None" = None  # while the request counts for it
+    _place: "Place | None" = None
+    target: Target | None = None  # who has the request now
+    _started = _first = 0.0
+    _bytes = 0
+    _held = _opening = _before = _last = b""
+    retry = failed = faulty = False
+
+    def __init__(self, state: "State", request: Request, client: str) -> None:
+        self.state = state
+        self.request = request
+        self.client = client
+        self.request_id = request_id(request) or state.request_id()
+        self.started = state.clock()
+        self.deadline = self.limit = state.now + state.settings.proxy_timeout
+        self._idle = state.settings.idle_timeout
+
+    def begin(self, target: Target) -> None:
+        """An attempt at this instance; `report` is its end."""
+        state = self.state
+        self.target = target
+        self._started = state.clock()
+        state.begin(target, self.retry)
+        deadline = state.now + state.settings.first_byte_timeout
+        self.deadline = deadline if deadline < self.limit else self.limit
+
+    def stay(self, place: "Place") -> None:
+        """Waits in a line, at this place: whoever interrupts wakes it."""
+        self._place = place
+        if self.cut:
+            raise self.cut_error()
+
+    def cut_error(self) -> Exception:
+        """Why it ended from outside, as whoever waits for it is to know."""
+        if self.cut == "client":
+            return ClientGone()
+        if self.cut == "stopping":
+            return Unavailable("the router is stopping; send the request again")
+        self.failed = True
+        settings = self.state.settings
+        if self.state.now >= self.limit:
+            return GatewayTimeout(f"no whole answer within {settings.proxy_timeout:g} s")
+        self.faulty = True
+        if not self._bytes:
+            return GatewayTimeout(f"no answer within {settings.first_byte_timeout:g} s")
+        return GatewayTimeout(f"the answer paused for {settings.idle_timeout:g} s")
+
+    # Passing on.
+
+    def read(self) -> bytes:
+        """More of the answer's body, nothing at its end; of an event stream only whole events.
+
+        A stream of events that breaks off ends with an error event, any other
+        answer raises Cut.
+        """
+        upstream = self.upstream
+        assert upstream is not None
+        try:
+            data = upstream.read()
+            if self._held or (self.events and not data.endswith(EVENT_ENDS)):
+                data = self._whole_events(upstream, data)
+        except UpstreamError as error:
+            return self._broken(upstream, error)
+        if not self._first:
+            self._first = self.state.clock()
+            self._opening = data[:TAIL]
+        deadline = self.state.now + self._idle
+        self.deadline = deadline if deadline < self.limit else self.limit
+        self._bytes += len(data)
+        if data:
+            self._before, self._last = self._last, data
+        return data
+
+    def _whole_events(self, upstream: Upstream, data: bytes) -> bytes:
+        """Up to the end of the last event that is there; what follows is held until it is whole."""
+        data, self._held = self._held + data, b""
+        while not upstream.done and len(data) <= HELD_LIMIT:
+            ready, self._held = whole(data)
+            if ready:
+                return ready
+            self._held = b""
+            data += upstream.read()
+        return data
+
+    def _broken(self, upstream: Upstream, error: UpstreamError) -> bytes:
+        """The event that ends a stream; raises Cut where the answer is none, ClientGone where nobody reads it."""
+        if self.cut == "client":
+            raise ClientGone from None
+        self.failed = True
+        self.faulty = not self.cut
+        told = self.cut_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
+        self.end = self.cut or "cut"
+        log.warning("%s %s: %s", self.request_id.decode("latin-1"), upstream.target.name, told)
+        if not self.events:
+            raise Cut(str(told)) from None
+        upstream.done, upstream.keep = True, False
+        self._held = b""
+        assert isinstance(told, SvcError)
+        return error_event(told, self.request.target)
+
+    def finished(self) -> bool:
+        """Whether everything has been read."""
+        return self.upstream is not None and self.upstream.done and not self._held
+
+    def interrupt(self, reason: str) -> None:
+        """Ends it from outside: whoever waits for the instance, or for a place at one, wakes."""
+        self.cut = self.cut or reason
+        if self._place is not None:
+            self._place.wake()
+        if self.upstream is not None:
+            with suppress(OSError):
+                shut(self.upstream.sock)
+
+    # The end.
+
+    def close(self) -> None:
+        """However it came: the connection kept or closed, the counts released exactly once, the request recorded."""
+        if self.closed:
+            return
+        self.closed = True
+        instance = self.target.name if self.target else ""
+        if self.end == "done" and (self.cut or not self.finished()):
+            self.end = self.cut or "client"
+        self.report()
+        if self.counted is not None:
+            self.counted.release()
+        known = self.model is None or self.model in self.state.table.by_model
+        self.state.recorder.ended(self._record(instance), self.events, self._tail(), known)
+
+    def report(self) -> None:
+        """The end of an attempt: of the last one, or of one that another follows."""
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.keep = upstream.keep and not self.cut  # what was cut is shut down
+            self.state.connections.give(upstream, self.state.now)
+        target, self.target = self.target, None
+        if target is not None:
+            status = upstream.status if upstream is not None else 0
+            faulty = self.faulty or status in FAULTS or (None if self.cut and not status else False)
+            seconds = self.state.clock() - self._started
+            self.state.observe(target, seconds, self.failed or status >= 500, faulty, self.retry)
+        self.failed = self.faulty = False
+
+    def _tail(self) -> bytes:
+        """Where a good answer says what it used: its end, and its beginning (Anthropic's streams say both)."""
+        if self.status != 200:
+            return b""
+        end = (self._before + self._last)[-TAIL:]
+        return end if self._bytes <= TAIL else self._opening + end
+
+    def _record(self, instance: str) -> Record:
+        request, started = self.request, self.started
+        return Record(
+            id=self.request_id.decode("latin-1"),
+            client=self.client,
+            key=self.key,
+            method=request.method.decode("latin-1"),
+            path=request.target.decode("latin-1"),
+            model=self.model or "",
+            instance=instance,
+            status=CLIENT_GONE if self.end == "client" else self.status,
+            bytes=self._bytes,
+            first_byte=self._first - started if self._first else None,
+            duration=self.state.clock() - started,
+            attempts=self.attempts,
+            end=self.end,
+        )
