@@ -23,6 +23,7 @@ class Part:
     programs: tuple[str, ...]  # as supervisorctl names them
     registry_url: str = ""  # the registry that it speaks to, where the file names one
     source: str = ""  # the TOML file that an instance was made from, as seen from the directory
+    secure: bool = False  # whether it speaks TLS
 
     @property
     def url(self) -> str:
@@ -32,7 +33,8 @@ class Part:
     def own_url(self) -> str:
         """How it is reached from this machine, all of whose parts listen on loopback, or on one address."""
         host = "127.0.0.1" if self.component == "babysitter" or self.host in ("0.0.0.0", "localhost") else self.host
-        return f"http://{'[::1]' if host == '::' else f'[{host}]' if ':' in host else host}:{self.ports[0]}"
+        scheme = "https" if self.secure else "http"
+        return f"{scheme}://{'[::1]' if host == '::' else f'[{host}]' if ':' in host else host}:{self.ports[0]}"
 
     @property
     def health_url(self) -> str:
@@ -90,7 +92,8 @@ def _part(path: Path, text: str) -> Part:
         if ini.has_section("fcgi-program:router"):
             told = _flags(ini["fcgi-program:router"]["command"])
             host, _, digits = ini["fcgi-program:router"]["socket"].removeprefix("tcp://").rpartition(":")
-            return Part("router", "router", host, (int(digits),), ("router",), told.get("--registry-url", ""))
+            registry_url, secure = told.get("--registry-url", ""), "--certfile" in told
+            return Part("router", "router", host, (int(digits),), ("router",), registry_url, secure=secure)
         name = next(section for section in ini.sections() if section.startswith("group:")).removeprefix("group:")
         shim = _flags(ini[f"program:{name}-server"]["command"], shim=True)
         told = _flags(ini[f"program:{name}-babysitter"]["command"])

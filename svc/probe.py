@@ -8,11 +8,11 @@ import requests
 from svc.fetch import fetch
 
 
-def healthy(url: str, timeout: float, ca: str | None = None) -> bool:
-    """Whether a GET answers 200 within `timeout` seconds; `ca`: a file or directory of CA certificates for https."""
+def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
+    """Whether a GET answers 200 within `timeout` seconds; `verify`: CA certificates for https, if any."""
     try:
-        return fetch("GET", url, timeout, verify=ca or True).status_code == 200
-    except (requests.RequestException, OSError):  # OSError: of a `ca` that is not there
+        return fetch("GET", url, timeout, verify=verify).status_code == 200
+    except (requests.RequestException, OSError):  # OSError: of certificates that are not there
         return False
 
 

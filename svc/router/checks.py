@@ -43,7 +43,7 @@ class Checks:
 
     def _check(self, target: Target) -> None:
         try:
-            self._state.checked(target.name, healthy(self._url(target) + "/health", self._timeout, self._ca))
+            self._state.checked(target.name, healthy(self._url(target) + "/health", self._timeout, self._ca or True))
         finally:
             self._due[target.name] = self._clock() + self._interval(target)
             self._busy.discard(target.name)
