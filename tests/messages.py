@@ -173,6 +173,16 @@ def sound_answers(draw: st.DrawFn) -> bytes:
     return interim + CRLF.join([b"HTTP/1.1 " + status, *headers, b"", sent])
 
 
+@st.composite
+def framed_answers(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """An answer that says itself where it ends, and its body."""
+    body = draw(bodies)
+    sized = draw(st.booleans())
+    framing = b"Content-Length: %d" % len(body) if sized else b"Transfer-Encoding: chunked"
+    headers = draw(st.permutations([framing, *draw(st.lists(plain_headers, max_size=2))]))
+    return CRLF.join([b"HTTP/1.1 200 OK", *headers, b"", body if sized else draw(chunks(body))]), body
+
+
 odd_answer_lines = st.sampled_from(
     [
         b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 999 X", b"HTTP/1.1 99 X",

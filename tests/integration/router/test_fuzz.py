@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.integration.router.client import Client, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
-from tests.messages import broken, broken_answers, sound_answers, sound_requests, split
+from tests.messages import broken, broken_answers, framed_answers, sound_answers, sound_requests, split
 from tests.waiting import until
 
 few = settings(max_examples=120, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -23,6 +23,8 @@ ASK = post({"model": "m"})
 
 leaving = st.sampled_from(["waits", "waits", "half-closes", "closes", "resets"])
 clients = st.lists(st.tuples(split(broken | sound_requests().map(lambda r: r[0])), leaving), min_size=1, max_size=4)
+extra = st.sampled_from([b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"0\r\n\r\n", b"x", b"HTTP/1.1 "])
+endings = st.tuples(framed_answers(), st.integers(0, 5000) | extra | st.none())  # cut there, with more after it, whole
 answers = st.lists(split(broken_answers() | sound_answers()), min_size=1, max_size=4)
 
 
@@ -116,6 +118,32 @@ def assert_instances_may_do_what_they_like(
             read_whole_or_cut(client)
 
 
+def assert_each_gets_its_own_answer(
+    own: Router, instance: Instance, drawn: list[tuple[tuple[bytes, bytes], int | bytes | None]]
+) -> None:
+    """On connections that are used again where they can be: nothing of one answer is read as another."""
+
+    def script(peer: Peer, heard: Heard) -> bool:
+        (data, _), ending = drawn[int(heard.one(b"x-turn") or 0)]
+        peer.send(data[: ending % len(data)] if isinstance(ending, int) else data + (ending or b""))
+        return not isinstance(ending, int)
+
+    instance.play(script)
+    with Client(own.port) as client:
+        for turn, ((_, body), ending) in enumerate(drawn):
+            client.send(post({"model": "m"}, b"X-Turn: %d" % turn))
+            if isinstance(ending, int):
+                break
+            assert client.answer().body == body
+        else:
+            return
+        try:
+            assert client.answer().status == 502
+        except AssertionError as error:
+            if "the connection ended" not in str(error):
+                raise
+
+
 def read_whole_or_cut(client: Client) -> None:
     try:
         answer = client.answer()
@@ -139,6 +167,14 @@ def test_clients_may_do_what_they_like(own: Router, drawn: list[tuple[tuple[byte
 @given(answers)
 def test_instances_may_do_what_they_like(own: Router, instance: Instance, drawn: list[tuple[bytes, list[bytes]]]):
     assert_instances_may_do_what_they_like(own, instance, drawn)
+
+
+@few
+@given(st.lists(endings, min_size=1, max_size=6))
+def test_each_client_gets_its_own_answer(
+    own: Router, instance: Instance, drawn: list[tuple[tuple[bytes, bytes], int | bytes | None]]
+):
+    assert_each_gets_its_own_answer(own, instance, drawn)
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from svc.errors import SvcError
 from svc.router.message import Request, RequestReader
 from svc.router.outgoing import outgoing
 from svc.router.upstream import HEADER_LIMIT, Upstream, UpstreamError
-from tests.messages import CRLF, broken, broken_answers, sound_requests, split
+from tests.messages import CRLF, broken, broken_answers, framed_answers, sound_requests, split
 from tests.unit.router.made import target
 
 MAX_BODY = 2000
@@ -175,6 +175,15 @@ def assert_answers_are_read_alike(case: tuple[bytes, list[bytes]], head_only: bo
 @given(split(broken_answers()), st.booleans())
 def test_broken_answers_are_read_alike_or_not_at_all(case: tuple[bytes, list[bytes]], head_only: bool):
     assert_answers_are_read_alike(case, head_only)
+
+
+@few
+@given(framed_answers(), st.integers(0, 5000))
+def test_whole_answers_are_read_and_cut_ones_are_not(drawn: tuple[bytes, bytes], cut: int):
+    data, body = drawn
+    assert heard(data, [data], head_only=False)[2:] == (body, "")
+    part = data[: cut % len(data)]
+    assert heard(part, [part], head_only=False)[3]
 
 
 @pytest.mark.long
