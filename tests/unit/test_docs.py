@@ -1,5 +1,6 @@
 """What the documents name is there: commands, scripts, files, variables, links."""
 
+import dataclasses
 import re
 
 import click
@@ -57,3 +58,17 @@ def test_settings_in_examples_exist(document):
         for section, body in re.findall(r"\[(registry|router|launch)\]\n((?:\w.*\n?)*)", block):
             keys = set(re.findall(r"^(\w+) =", body, re.M))
             assert keys <= set(SECTIONS[section].__dataclass_fields__), f"[{section}]"
+
+
+def test_every_setting_of_the_router_is_in_its_guide():
+    """With its flag, its variable and its default."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (`--.*) \|$", (ROOT / "docs" / "ROUTER.md").read_text(), re.M))
+    fields = {field.name: field for field in dataclasses.fields(SECTIONS["router"])}
+    assert list(rows) == list(fields)
+    for name, field in fields.items():
+        flag, variable, default, what = rows[name].split(" | ")
+        assert flag == f"`--{name.replace('_', '-')}`"
+        assert variable.strip("` ") == (field.metadata["env"] or "")
+        shown = "" if field.default in ("", ()) else f"{field.default:g}" if isinstance(field.default, float) else None
+        assert default.strip() == (str(field.default) if shown is None else shown), name
+        assert what == field.metadata["help"]

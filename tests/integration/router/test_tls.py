@@ -1,17 +1,21 @@
 """TLS on both sides: for clients, and to `https://` instances."""
 
+import json
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import requests
 
+from tests.e2e.sites import Site
 from tests.integration.router.client import Client, get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
@@ -240,6 +244,24 @@ def test_sigterm_drains(pair: Pair, plain: Instance, tmp_path: Path):
         assert "Traceback" not in own.output()
 
 
+def test_hup_takes_up_a_renewed_certificate(pair: Pair, other: Pair, plain: Instance, tmp_path: Path):
+    services = static(tmp_path / "static.json", [service("m", plain.port, "m")])
+    used = Pair(tmp_path / "cert.pem", tmp_path / "key.pem")
+    for old, new in zip(pair, used, strict=True):
+        shutil.copy(old, new)
+    with serving(used, services) as own:
+        for renewed, file in zip(other, used, strict=True):
+            shutil.copy(renewed, file)
+        own.process.send_signal(signal.SIGHUP)
+
+        def renewed_is_served() -> bool:
+            with suppress(ssl.SSLCertVerificationError), secure(own, other) as client:
+                return client.send(get(b"/readyz")).answer().status == 200
+            return False
+
+        until(renewed_is_served)
+
+
 # Wrong files.
 
 
@@ -311,3 +333,24 @@ def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Pair, othe
         assert not instance.heard
     finally:
         instance.close()
+
+
+# A whole site.
+
+
+def test_a_site_whose_router_wants_keys_and_speaks_tls_comes_up_and_is_seen(pair: Pair):
+    root = Path(tempfile.mkdtemp(prefix="svc"))  # short: the path of a socket is
+    site = Site(root, f'keys_file = "var/keys.toml"\ncertfile = "{pair.cert}"\nkeyfile = "{pair.key}"\n')
+    try:
+        site.mock("one")
+        secret = site.svc("keys", "add", "me")[0].strip()
+        site.svc("up", "--timeout", "60")
+        told = json.loads(site.svc("status", "--json")[0])
+        assert told["ok"], told["problems"]
+        assert {p["health"] for p in told["programs"]} == {"healthy", "ready 1/1"}
+        url = f"https://localhost:{site.router_port}/v1/models"
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert requests.get(url, headers=headers, verify=str(pair.cert), timeout=10).json()["data"][0]["id"] == "m"
+    finally:
+        site.end()
+        shutil.rmtree(root, ignore_errors=True)
