@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Flask, Response, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from svc import web
 from svc.errors import NotFound, SvcError, TooLarge
@@ -19,7 +18,6 @@ from svc.router.deadlines import Deadlines
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import forward
-from svc.router.metrics import Metrics
 from svc.router.state import State
 from svc.router.table import Target
 from svc.router.wsgi import request_of, target_of
@@ -47,8 +45,6 @@ def create_app(state: State, deadlines: Deadlines | None = None) -> Flask:
 
 def endpoints(state: State) -> Blueprint:
     own = Blueprint("own", __name__)
-    metrics = CollectorRegistry()
-    metrics.register(Metrics(state))
 
     @own.before_request
     def keyed() -> None:
@@ -123,6 +119,12 @@ def endpoints(state: State) -> Blueprint:
     @own.get("/metrics")
     def prometheus() -> Response:
         """The same counts for Prometheus."""
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+        from svc.router.metrics import Metrics  # only where somebody asks: it weighs 1.5 MB
+
+        metrics = CollectorRegistry()
+        metrics.register(Metrics(state))
         return Response(generate_latest(metrics), content_type=CONTENT_TYPE_LATEST)
 
     return own
