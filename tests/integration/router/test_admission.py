@@ -185,3 +185,18 @@ def test_an_unknown_model_is_503_at_once(site: Listed, a: Instance):
     answer = site.answer("unknown")
     assert time.monotonic() - began < 1
     assert (answer.status, answer.error()["message"]) == (503, "No healthy services available for model 'unknown'")
+
+
+def test_a_second_attempt_exceeds_no_limit(site: Listed, a: Instance, b: Instance):
+    gate = Gate()
+    a.play(lambda peer, heard: False)
+    b.play(gate)
+    site.tell(at(a, "a", "m"), at(b, "b", "m", "only b", weight=0, metadata={"max_concurrency": 1}))
+    with site.ask("only b") as client:
+        until(lambda: gate.heard)
+        assert site.answer("m").status == 502
+        gate.let()
+        assert client.answer().status == 200
+    gate.let()
+    assert site.answer("m").status == 200, "b is free"
+    assert gate.most == 1
