@@ -191,3 +191,13 @@ def test_thousands_of_clients(own: Router, drawn: list[tuple[tuple[bytes, list[b
 @given(answers)
 def test_thousands_of_answers(own: Router, instance: Instance, drawn: list[tuple[bytes, list[bytes]]]):
     assert_instances_may_do_what_they_like(own, instance, drawn)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@many
+@given(st.lists(endings, min_size=1, max_size=6))
+def test_thousands_of_own_answers(
+    own: Router, instance: Instance, drawn: list[tuple[tuple[bytes, bytes], int | bytes | None]]
+):
+    assert_each_gets_its_own_answer(own, instance, drawn)
