@@ -197,6 +197,7 @@ def test_two_that_change_it_at_once_lose_nothing(tmp_path):
 
 # The command.
 
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
