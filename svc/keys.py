@@ -5,6 +5,7 @@ import difflib
 import json
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def add(
     except OSError as error:  # nobody will ever know it
         with keyfile.editing(path) as entries:
             entries.pop(name, None)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in it has to go somewhere
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
     click.echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
     click.echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)

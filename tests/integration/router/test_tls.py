@@ -121,6 +121,7 @@ def secure(running: Router, pair: Pair) -> Client:
     client = Client(running.port)
     context = ssl.create_default_context(cafile=str(pair.cert))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # an end without a goodbye is an error here
     client.sock = context.wrap_socket(client.sock, server_hostname="localhost", suppress_ragged_eofs=False)
     return client
 
