@@ -14,6 +14,11 @@ def die_with_parent(sig: signal.Signals, parent: int = 0) -> None:
     setting goes with the next fork, but stays through an exec.
     """
     expected = parent or os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(sig), *[ctypes.c_ulong(0)] * 3)
+    ask_for(sig)
     if os.getppid() != expected:
         os.kill(os.getpid(), sig)
+
+
+def ask_for(number: int) -> None:
+    """From now on the parent's death sends this signal; whether it has died already is the caller's question."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), *[ctypes.c_ulong(0)] * 3)

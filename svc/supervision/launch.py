@@ -6,7 +6,6 @@ before everything else, so it imports little.
 """
 
 import argparse
-import ctypes
 import errno
 import os
 import signal
@@ -16,7 +15,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
-PR_SET_PDEATHSIG = 1
+from svc import prctl
+
 OURS = ("SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH")  # between supervisord and us
 PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
 
@@ -82,7 +82,7 @@ def launch(
 def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
     """Ask for a signal when supervisord dies; exit at once if it died before that was asked."""
     parent = environ.get("SVC_SUPERVISOR_PID", str(os.getppid()))
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    prctl.ask_for(number)
     if str(os.getppid()) != parent:
         raise Refused("supervisord is gone; not starting without it", 1)
 

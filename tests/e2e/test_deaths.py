@@ -61,7 +61,7 @@ def test_sigterm_to_supervisord_ends_everything(site):
 
 
 def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_ignores_sigterm(site):
-    code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
+    code = "import signal; signal.signal(15, signal.SIG_IGN); signal.pause()"
     site.toml("deaf", free_port_pair(), f'command = "python3"\nargs = ["-c", "{code}"]')
     site.svc("render")
     conf = site.root / "conf.d" / "deaf.conf"

@@ -19,6 +19,7 @@ from svc.spec.load import load
 from svc.spec.place import Place
 from svc.spec.render import render
 from svc.supervision.control import Control
+from tests.processes import members
 from tests.waiting import free_port, free_port_pair, until
 
 BIN = Path(sys.executable).parent
@@ -126,17 +127,6 @@ class Site:
             return self.control.state() == "RUNNING"
         assert self.running.process.poll() is None, self.running.said()
         return False
-
-
-def members(session: int) -> list[int]:
-    """The processes of a session; programs under supervisord are in supervisord's."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            if int(stat[3]) == session and stat[0] != "Z":
-                found.append(int(name))
-    return found
 
 
 @pytest.fixture(scope="module")

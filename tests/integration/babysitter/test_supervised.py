@@ -8,7 +8,8 @@ from pathlib import Path
 import requests
 
 from svc.supervision.launch import taken
-from tests.integration.babysitter.conftest import Babysat, members
+from tests.integration.babysitter.conftest import Babysat
+from tests.processes import members
 from tests.waiting import until
 
 SLOW_TO_STOP = Path(__file__).with_name("slow_to_stop.py")

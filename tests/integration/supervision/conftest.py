@@ -11,6 +11,7 @@ import pytest
 
 from svc.errors import SvcError
 from svc.supervision.control import Control
+from tests.processes import members
 from tests.waiting import until
 
 HEAD = """\
@@ -116,20 +117,10 @@ class Supervisord:
             return
         self.process.kill()
         self.process.wait()
-        while left := members_of_session(self.process.pid):
+        while left := members(self.process.pid):
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-
-
-def members_of_session(session: int) -> list[int]:
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            if int(stat[3]) == session and stat[0] != "Z":
-                found.append(int(name))
-    return found
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from svc.supervision.launch import taken
 from svc.supervision.orphans import kill_instance
 from tests.integration.supervision import programs
-from tests.integration.supervision.conftest import LAUNCH, members_of_session
+from tests.integration.supervision.conftest import LAUNCH
+from tests.processes import members
 from tests.waiting import free_port, until
 
 PYTHON = f"{sys.executable} {programs.__file__}"
@@ -45,7 +46,7 @@ def test_kill_9_of_supervisord_ends_what_it_started(supervisord):
     supervisord.await_state("q:server", "RUNNING")
     supervisord.process.kill()
     supervisord.process.wait()
-    until(lambda: not members_of_session(supervisord.process.pid), what="nothing is left")
+    until(lambda: not members(supervisord.process.pid), what="nothing is left")
 
 
 def test_sigterm_ends_everything(supervisord):
@@ -54,7 +55,7 @@ def test_sigterm_ends_everything(supervisord):
     supervisord.await_state("q:server", "RUNNING")
     supervisord.process.terminate()
     assert supervisord.process.wait(10) == 0
-    assert members_of_session(supervisord.process.pid) == []
+    assert members(supervisord.process.pid) == []
     assert not taken(port)
 
 
@@ -88,7 +89,7 @@ def test_a_babysitter_ends_its_instance_when_supervisord_is_killed(supervisord, 
     until(lambda: "watching" in supervisord.log("b"))
     supervisord.process.kill()
     supervisord.process.wait()
-    until(lambda: not members_of_session(supervisord.process.pid), what="nothing is left")
+    until(lambda: not members(supervisord.process.pid), what="nothing is left")
     assert not taken(port)
 
 
