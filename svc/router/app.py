@@ -13,11 +13,11 @@ from svc import web
 from svc.errors import NotFound, SvcError, TooLarge
 from svc.instance import iso
 from svc.router.clients import client_of
-from svc.router.connection import is_own
 from svc.router.deadlines import Deadlines
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import forward
+from svc.router.request import is_own
 from svc.router.state import State
 from svc.router.table import Target
 from svc.router.wsgi import request_of, target_of
@@ -132,33 +132,34 @@ def endpoints(state: State) -> Blueprint:
 
 def relay(state: State, deadlines: Deadlines) -> Response:
     """A relayed request under a WSGI server that is not ours: the same `forward`, the long way."""
-    asked = request_of(request.environ, state.settings.max_body)
+    asked = request_of(request.environ, state.settings.max_body, state.heads.not_passed)
     if len(asked.body) > state.settings.max_body:
         raise TooLarge(f"the request's body is over {state.settings.max_body} bytes")
     peer = request.remote_addr or ""
-    client = client_of(peer, asked.header(b"x-forwarded-for"), state.trusted)
+    client = client_of(peer, asked.head.header(b"x-forwarded-for"), state.trusted)
     exchange = Exchange(state, asked, client)
     deadlines.watch(exchange)
     try:
         forward(exchange, peer.encode())
         response = _response(exchange)
     except SvcError as error:
-        told = error_body(error, asked.target)
+        told = error_body(error, asked.head.target)
         response = Response(told, error.status, error.headers(), mimetype="application/json")
     response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
     return response
 
 
 def _response(exchange: Exchange) -> Response:
-    upstream = exchange.upstream
+    upstream, head = exchange.upstream, exchange.head
     assert upstream is not None
-    response = Response(Parts(exchange), status=f"{upstream.status} {upstream.reason.decode('latin-1')}")
+    assert head is not None
+    response = Response(Parts(exchange), status=f"{head.status} {head.reason.decode('latin-1')}")
     response.headers.clear()
-    for name, value in upstream.headers:
+    for name, value in head.headers:
         response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
     if upstream.length is not None:
         response.headers["Content-Length"] = str(upstream.length)
-    if b"x-served-by" in exchange.request.special:
+    if b"x-served-by" in exchange.request.head.special:
         response.headers["X-Served-By"] = upstream.target.name
     if exchange.events:
         response.headers["X-Accel-Buffering"] = "no"

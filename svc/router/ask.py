@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from svc.router.message import Request
+from svc.router.request import Request
 
 MODEL_LIMIT = 512  # characters of a model's name
 
@@ -40,23 +40,12 @@ def parse(request: Request) -> Ask:
                 model, key = fields.model, fields.prompt_cache_key
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
-        elif request.header(b"content-type").lower().startswith(b"multipart/form-data"):
-            model = _form_model(request.header(b"content-type"), body)
+        elif request.head.content_type.lower().startswith(b"multipart/form-data"):
+            model = _form_model(request.head.content_type, body)
     if not isinstance(model, str) or not model:
         model = None
-    session = key.encode("utf-8", "surrogatepass") if isinstance(key, str) and key else _session(request)
+    session = key.encode("utf-8", "surrogatepass") if isinstance(key, str) and key else request.head.session
     return Ask(model[:MODEL_LIMIT] if model else None, session, len(body), body)
-
-
-def _session(request: Request) -> bytes:
-    told = forwarded = agent = b""
-    for name, value in request.headers:
-        if len(name) == 12 and name.lower() == b"x-session-id":
-            told = value
-        elif len(name) == 10 and name.lower() == b"user-agent":
-            agent = value
-    forwarded = request.special.get(b"x-forwarded-for", b"")
-    return told or (forwarded + b"\n" + agent if forwarded else b"")
 
 
 def _form_model(content_type: bytes, body: bytes) -> str | None:

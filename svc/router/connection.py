@@ -11,15 +11,15 @@ from svc.router.clients import client_of
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import forward
-from svc.router.message import CONTINUE, Request, RequestReader
-from svc.router.sock import farewell, receiver, sender, shut
+from svc.router.message import CONTINUE, RequestReader
+from svc.router.request import Request
+from svc.router.sock import farewell, pump, receiver, sender, shut
 from svc.router.state import State
 from svc.router.wsgi import WsgiAnswer, call
 
 IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
 READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
 LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
-OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz".split())
 
 
 class Connection:
@@ -53,7 +53,7 @@ class Connection:
         self._address = address.encode()
         self._recv = receiver(sock)
         self._send = sender(sock)
-        self._reader = RequestReader(state.settings.max_body)
+        self._reader = RequestReader(state.settings.max_body, state.heads)
         self._expired = False
 
     def serve(self) -> None:
@@ -67,7 +67,7 @@ class Connection:
                 break
             if request is None:
                 return
-            keep = self._own(request) if is_own(request.method, request.target) else self._relay(request)
+            keep = self._own(request) if request.head.own else self._relay(request)
             self.since = self._state.now
             self.deadline = self.since + IDLE_TIMEOUT
             self.idle = not self._reader.begun and not self._reader.ready
@@ -99,7 +99,7 @@ class Connection:
     def _relay(self, request: Request) -> bool:
         state, client = self._state, self._peer
         if state.trusted:
-            client = client_of(client, request.special.get(b"x-forwarded-for", b""), state.trusted)
+            client = client_of(client, request.head.special.get(b"x-forwarded-for", b""), state.trusted)
         exchange = self.exchange = Exchange(state, request, client)
         try:
             forward(exchange, self._address)
@@ -115,27 +115,26 @@ class Connection:
             exchange.close()
 
     def _keeps(self, request: Request) -> bool:
-        return request.keep_alive and not self._state.draining
+        return request.head.keep_alive and not self._state.draining
 
     def _pass_on(self, exchange: Exchange, request: Request) -> bool:
         """The answer's head and body, each as soon as it is there; whether the connection can be used again."""
-        upstream = exchange.upstream
+        upstream, answer, asked = exchange.upstream, exchange.head, request.head
         assert upstream is not None
+        assert answer is not None
         keep = self._keeps(request)
-        bodiless = request.method == b"HEAD" or upstream.status in (204, 304)
-        sized = upstream.length is not None
-        chunked = not bodiless and not sized and not request.http10
-        keep = keep and (bodiless or sized or chunked)
-        head = b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b%b%b%b\r\n" % (
-            upstream.status,
-            upstream.reason,
-            b"".join([b"%b: %b\r\n" % header for header in upstream.headers]),
+        length = upstream.length
+        bodiless = asked.method == b"HEAD" or answer.status in (204, 304)
+        chunked = not bodiless and length is None and not asked.http10
+        keep = keep and (bodiless or length is not None or chunked)
+        head = b"%b%b\r\n%b%b%b%b\r\n" % (
+            answer.start,
             exchange.request_id,
-            b"X-Served-By: %b\r\n" % upstream.target.name.encode() if b"x-served-by" in request.special else b"",
-            b"Content-Length: %d\r\n" % upstream.length if upstream.length is not None
+            b"X-Served-By: %b\r\n" % upstream.target.name.encode() if b"x-served-by" in asked.special else b"",
+            b"Content-Length: %d\r\n" % length if length is not None
             else b"Transfer-Encoding: chunked\r\n" if chunked else b"",
             b"X-Accel-Buffering: no\r\n" if exchange.events else b"",
-            (b"Connection: keep-alive\r\n" if request.http10 else b"") if keep else b"Connection: close\r\n",
+            (b"Connection: keep-alive\r\n" if asked.http10 else b"") if keep else b"Connection: close\r\n",
         )  # fmt: skip
         if bodiless:
             self._send(head)
@@ -147,10 +146,12 @@ class Connection:
             while not finished and (data := exchange.read()):
                 self._send(data)
                 finished = exchange.finished()
-            if not sized:
+            if length is None:
                 farewell(self.sock)
             return keep
         self._send(head + _chunk(data, finished))
+        if exchange.events and not finished:
+            upstream.relay = pump(upstream.sock, self.sock, exchange.passes)
         while not finished:
             data = exchange.read()
             finished = exchange.finished()
@@ -173,7 +174,7 @@ class Connection:
         headers = [("Content-Type", "application/json"), *error.headers().items()]
         if request_id:
             headers.append(("x-request-id", request_id.decode("latin-1")))
-        answer = WsgiAnswer(status, headers, error_body(error, request.target if request else self._reader.target))
+        answer = WsgiAnswer(status, headers, error_body(error, request.head.target if request else self._reader.target))
         with suppress(OSError):
             self._send(_whole(answer, request, keep))
 
@@ -220,14 +221,6 @@ class Connection:
             shut(self.sock)
 
 
-def is_own(method: bytes, target: bytes) -> bool:
-    """Whether the router answers it itself; every other path and method is relayed."""
-    if method not in (b"GET", b"HEAD"):
-        return False
-    path = target.partition(b"?")[0]
-    return path in OWN or path.startswith(b"/v1/models/")
-
-
 def _chunk(data: bytes, last: bool) -> bytes:
     if not data:
         return b"0\r\n\r\n" if last else b""
@@ -239,8 +232,8 @@ def _whole(answer: WsgiAnswer, request: Request | None, keep: bool) -> bytes:
     headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
     if not keep:
         headers.append(("Connection", "close"))
-    elif request is not None and request.http10:
+    elif request is not None and request.head.http10:
         headers.append(("Connection", "keep-alive"))
-    head_only = request is not None and request.method == b"HEAD"
+    head_only = request is not None and request.head.method == b"HEAD"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1") + (b"" if head_only else answer.body)

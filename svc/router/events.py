@@ -1,6 +1,7 @@
 """Where one event of a stream ends and the next begins (the HTML standard, 9.2.6). Pure."""
 
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+CHUNK_ENDS = tuple(end + b"\r\n" for end in EVENT_ENDS)  # the same at the end of a chunk of HTTP
 
 
 def whole(data: bytes) -> tuple[bytes, bytes]:

@@ -5,14 +5,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
+from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.dialect import error_event
-from svc.router.events import EVENT_ENDS, whole
-from svc.router.message import Request
-from svc.router.outgoing import request_id
+from svc.router.events import CHUNK_ENDS, EVENT_ENDS, whole
 from svc.router.record import TAIL, Record
+from svc.router.request import Request
 from svc.router.sock import shut
 from svc.router.table import Target
-from svc.router.upstream import Upstream, UpstreamError
+from svc.router.upstream import Upstream
 
 if TYPE_CHECKING:
     from svc.router.admission import Place
@@ -41,6 +41,7 @@ class Exchange:
     """
 
     upstream: Upstream | None = None
+    head: AnswerHead | None = None  # of the answer that is passed on
     model: str | None = None
     cut = ""  # "client", "timeout" or "stopping"
     end = "done"
@@ -60,7 +61,7 @@ class Exchange:
         self.state = state
         self.request = request
         self.client = client
-        self.request_id = request_id(request) or state.request_id()
+        self.request_id = request.head.id or state.request_id()
         self.started = state.clock()
         self.deadline = self.limit = state.now + state.settings.proxy_timeout
         self._idle = state.settings.idle_timeout
@@ -111,25 +112,41 @@ class Exchange:
                 data = self._whole_events(upstream, data)
         except UpstreamError as error:
             return self._broken(upstream, error)
+        self._note(data, len(data))
+        return data
+
+    def _note(self, data: bytes, size: int) -> None:
         if not self._first:
             self._first = self.state.clock()
             self._opening = data[:TAIL]
         deadline = self.state.now + self._idle
         self.deadline = deadline if deadline < self.limit else self.limit
-        self._bytes += len(data)
-        if data:
+        self._bytes += size
+        if size:
             self._before, self._last = self._last, data
-        return data
+
+    def passes(self, data: bytes) -> bool:
+        """Whether these bytes can be passed on as they came, unread: they are one whole chunk of whole events.
+
+        True only where no other reading is possible: the chunk's size is written as we would write it.
+        """
+        digits = data.find(b"\r\n", 0, 10)
+        size = len(data) - digits - 4
+        if self._held or size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size):
+            return False
+        self._note(data, size)
+        return True
 
     def _whole_events(self, upstream: Upstream, data: bytes) -> bytes:
         """Up to the end of the last event that is there; what follows is held until it is whole."""
-        data, self._held = self._held + data, b""
-        while not upstream.done and len(data) <= HELD_LIMIT:
-            ready, self._held = whole(data)
+        self._held += data
+        while not upstream.done and len(self._held) <= HELD_LIMIT:
+            ready, rest = whole(self._held)
             if ready:
+                self._held = rest
                 return ready
-            self._held = b""
-            data += upstream.read()
+            self._held += upstream.read()
+        data, self._held = self._held, b""
         return data
 
     def _broken(self, upstream: Upstream, error: UpstreamError) -> bytes:
@@ -146,7 +163,7 @@ class Exchange:
         upstream.done, upstream.keep = True, False
         self._held = b""
         assert isinstance(told, SvcError)
-        return error_event(told, self.request.target)
+        return error_event(told, self.request.head.target)
 
     def finished(self) -> bool:
         """Whether everything has been read."""
@@ -185,7 +202,7 @@ class Exchange:
             self.state.connections.give(upstream, self.state.now)
         target, self.target = self.target, None
         if target is not None:
-            status = upstream.status if upstream is not None else 0
+            status = upstream.head.status if upstream is not None and upstream.head is not None else 0
             faulty = self.faulty or status in FAULTS or (None if self.cut and not status else False)
             seconds = self.state.clock() - self._started
             self.state.observe(target, seconds, self.failed or status >= 500, faulty, self.retry)
@@ -199,13 +216,13 @@ class Exchange:
         return end if self._bytes <= TAIL else self._opening + end
 
     def _record(self, instance: str) -> Record:
-        request, started = self.request, self.started
+        head, started = self.request.head, self.started
         return Record(
             id=self.request_id.decode("latin-1"),
             client=self.client,
             key=self.key,
-            method=request.method.decode("latin-1"),
-            path=request.target.decode("latin-1"),
+            method=head.verb,
+            path=head.path,
             model=self.model or "",
             instance=instance,
             status=CLIENT_GONE if self.end == "client" else self.status,

@@ -12,12 +12,11 @@ from functools import partial
 import msgspec
 
 from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
+from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.ask import Ask, parse
 from svc.router.exchange import FAULTS, Exchange
 from svc.router.names import renamed
-from svc.router.outgoing import CREDENTIALS, outgoing
 from svc.router.table import Target
-from svc.router.upstream import Upstream, UpstreamError
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +54,12 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
         # Not raised yet: an exception that the frame it passes through still holds is a cycle, with the body in it.
         failure: Callable[[], SvcError] | None = None
         try:
-            upstream = _attempt(exchange, target, client_address)
+            head = _attempt(exchange, target, client_address)
         except UpstreamError as error:
             failure = _failure(exchange, error, target)
             if error.processed:
                 raise failure() from None
-        if failure is None and upstream.status != 503:
+        if failure is None and head.status != 503:
             break
         tried = (*tried, target.name)
         another = _another(exchange, ask, tried)
@@ -70,23 +69,19 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
             break  # the instance's own 503 says best what is wrong
         exchange.report()
         exchange.retry, target = True, another
-    exchange.status = upstream.status
-    if upstream.status not in FAULTS:
+    exchange.head, exchange.status, exchange.events = head, head.status, head.events
+    if head.status not in FAULTS:
         state.answers(target)
-    for name, value in upstream.headers:
-        if len(name) == 12 and name.lower() == b"content-type":
-            exchange.events = value.lower().startswith(b"text/event-stream") and _legible(upstream)
 
 
 def _show_key(exchange: Exchange) -> None:
-    """Raises SvcError for a key that is missing, unknown or used up; it is ours, and goes no further."""
-    keys, request = exchange.state.keys, exchange.request
+    """Raises SvcError for a key that is missing, unknown or used up."""
+    keys, head = exchange.state.keys, exchange.request.head
     assert keys is not None
-    key = keys.identify(request.header(b"authorization"), request.header(b"x-api-key"))
+    key = keys.identify(head.header(b"authorization"), head.header(b"x-api-key"))
     exchange.key = key.name
     key.admit(exchange.state.now)
     exchange.counted = key
-    request.headers = [h for h in request.headers if h[0].lower() not in CREDENTIALS]  # they are ours
 
 
 def _asked(exchange: Exchange) -> Ask:
@@ -110,11 +105,12 @@ def _another(exchange: Exchange, ask: Ask, tried: tuple[str, ...]) -> Target | N
         return None
 
 
-def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Upstream:
+def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead:
     state = exchange.state
     exchange.begin(target)
-    message = outgoing(exchange.request, target.authority, client_address, exchange.request_id)
-    head_only = exchange.request.method == b"HEAD"
+    request = exchange.request
+    message = request.outgoing(target.authority, client_address, exchange.request_id)
+    head_only = request.head.method == b"HEAD"
     upstream = state.connections.take(target, state.now)
     while True:
         fresh = upstream is None
@@ -125,8 +121,7 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Upstr
             raise exchange.cut_error()
         upstream.ask(message, head_only)
         try:
-            upstream.read_head()
-            return upstream
+            return upstream.read_head()
         except UpstreamError:
             if exchange.cut or fresh or not upstream.untouched:
                 raise
@@ -142,8 +137,3 @@ def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Callab
     log.warning("%s %s: %s", exchange.request_id.decode("latin-1"), target.name, error)
     kind = GatewayTimeout if error.timeout else BadGateway
     return partial(kind, f"cannot reach an instance: {target.name}: {error}")
-
-
-def _legible(upstream: Upstream) -> bool:
-    """Whether an event can be added: neither the length is told, nor is the body compressed."""
-    return upstream.length is None and all(name.lower() != b"content-encoding" for name, _ in upstream.headers)

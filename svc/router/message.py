@@ -4,58 +4,28 @@ llhttp is strict, and its verdict is the only reading of a message: both
 lengths at once, two lengths, bare CR or LF, folded headers are all refused.
 """
 
-import re
 from collections import deque
-from collections.abc import Iterator
 
 import httptools
 
 from svc.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
+from svc.router.request import CREDENTIALS, NOT_PASSED, Head, Request, origin_form, unnamed
+from svc.router.seen import Seen
 
 HEAD_LIMIT = 64 << 10  # bytes of request line and headers
 HEADER_COUNT = 128
+NOT_KEPT = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not simply its body
 PIECES = 4096  # of a body, before they are put together: many small ones weigh more than what is in them
 
-# Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance.
-NOT_PASSED = frozenset(
-    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
-    b"proxy-authorization content-length expect host x-forwarded-for x-request-id x-served-by".split()
-)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
 
-class Request:
-    """One request, whole. `headers` are those that pass on; `special` has the others, by lower-case name."""
+class Heads(Seen[Head]):
+    """What all readers of one router share: the heads seen, and which headers do not pass on (`keyed`: nor do keys)."""
 
-    __slots__ = ("body", "headers", "http10", "keep_alive", "method", "special", "target")
-
-    def __init__(
-        self,
-        method: bytes,
-        target: bytes,
-        headers: list[tuple[bytes, bytes]],
-        special: dict[bytes, bytes],
-        body: bytes,
-        http10: bool = False,
-        keep_alive: bool = True,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.special = special
-        self.body = body
-        self.http10 = http10
-        self.keep_alive = keep_alive
-
-    def has_body(self) -> bool:
-        return bool(self.body) or b"content-length" in self.special or b"transfer-encoding" in self.special
-
-    def header(self, name: bytes) -> bytes:
-        """The first value under `name` (lower case), or nothing."""
-        if name in self.special:
-            return self.special[name]
-        return next((value for key, value in self.headers if key.lower() == name), b"")
+    def __init__(self, keyed: bool = False) -> None:
+        super().__init__()
+        self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED
 
 
 class RequestReader:
@@ -66,14 +36,15 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_body_size", "_head_size", "_headers", "_http10", "_in_head", "_no_body", "_parser", "_special",
-        "begun", "error", "max_body", "ready", "target", "wants_continue",
+        "_body", "_body_size", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser",
+        "_special", "begun", "error", "max_body", "ready", "target", "wants_continue",
     )  # fmt: skip
     _body_size: int
     _no_body: int  # bytes in a row that were head or trailers
 
-    def __init__(self, max_body: int) -> None:
+    def __init__(self, max_body: int, heads: Heads | None = None) -> None:
         self.max_body = max_body
+        self._heads = heads or Heads()
         self.ready: deque[Request] = deque()
         self.error: SvcError | None = None
         self.wants_continue = False
@@ -82,6 +53,23 @@ class RequestReader:
         self.begun = False  # whether part of a request has been read
 
     def feed(self, data: bytes) -> None:
+        if self.begun:
+            self._parse(data)
+        elif (seen := self._heads.find(data)) and len(seen[1]) <= self.max_body:
+            self.ready.append(Request(*seen))
+        else:
+            before = len(self.ready)
+            self._parse(data)
+            if len(self.ready) == before + 1 and not self.begun and self.error is None:
+                self._learn(data, self.ready[-1])
+
+    def _learn(self, data: bytes, request: Request) -> None:
+        """A head like this comes again, unless it names its request."""
+        head = request.head
+        if head.keep_alive and not (head.http10 or head.id or head.traced) and head.special.keys().isdisjoint(NOT_KEPT):
+            self._heads.learn(data, head, len(request.body) if head.has_body else None)
+
+    def _parse(self, data: bytes) -> None:
         before, size, rest = len(self.ready), self._body_size, data
         while rest:
             try:
@@ -110,12 +98,12 @@ class RequestReader:
 
     def _without_upgrade(self, rest: bytes) -> bytes:
         """Nothing is upgraded here (RFC 9110, 7.8 lets a server ignore it): the request, to be read without it."""
-        asked = self.ready.pop()
+        asked = self.ready.pop().head
         if asked.method == b"CONNECT":
             self.error = NotAllowed("CONNECT is not supported")
             return b""
         self._parser = httptools.HttpRequestParser(self)
-        kept = [*asked.headers, *((k, v) for k, v in asked.special.items() if k not in (b"upgrade", b"connection"))]
+        kept = [*asked.headers, *((k, v) for k, v in self._special.items() if k not in (b"upgrade", b"connection"))]
         kept.append((b"connection", b"keep-alive" if asked.keep_alive else b"close"))
         return b"%b %b HTTP/1.%d\r\n%b\r\n%b" % (
             asked.method,
@@ -146,7 +134,7 @@ class RequestReader:
         if self._head_size > HEAD_LIMIT or len(self._headers) >= HEADER_COUNT:
             raise HeadTooLarge(f"the request's head is over {HEAD_LIMIT} bytes or {HEADER_COUNT} headers")
         key = name.lower()
-        if key not in NOT_PASSED:
+        if key not in self._heads.not_passed:
             self._headers.append((name, value))
         elif key in self._special:
             if key == b"host":
@@ -195,24 +183,14 @@ class RequestReader:
         target, body = self.target, self._body
         self.ready.append(
             Request(
-                self._parser.get_method(),
-                target if target[:1] == b"/" else origin_form(target),
-                self._headers,
-                self._special,
+                Head(
+                    self._parser.get_method(),
+                    target if target[:1] == b"/" else origin_form(target),
+                    self._headers,
+                    self._special,
+                    self._http10,
+                    self._parser.should_keep_alive(),
+                ),
                 bytes(body[0]) if len(body) == 1 else b"".join(body),
-                self._http10,
-                self._parser.should_keep_alive(),
             )
         )
-
-
-def unnamed(headers: list[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The headers but for those that Connection names: they are for this hop alone."""
-    drop = {token.strip() for token in connection.lower().split(b",")}
-    return (h for h in headers if h[0].lower() not in drop)
-
-
-def origin_form(target: bytes) -> bytes:
-    """A target as proxies are asked for it, without the authority (RFC 9112, 3.2.2); `*` stays."""
-    path = AUTHORITY.sub(b"", target, count=1)
-    return path if path[:1] in (b"/", b"*") else b"/" + path

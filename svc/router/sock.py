@@ -30,6 +30,55 @@ def receiver(sock: socket.socket) -> Callable[[], bytes]:
     return receive
 
 
+def pump(source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool]) -> Callable[[], bytes] | None:
+    """What to call for more bytes of `source`, after all those that `passes` let through have been sent to `sink`.
+
+    Under gevent that happens in the hub: this greenlet is not woken for them, and
+    a streamed event costs a third less. Where that is not to be had, None. What is
+    returned has not passed; nothing is the end of `source`. Raises OSError when
+    `sink` is broken off.
+    """
+    ours, theirs = getattr(source, "_sock", None), getattr(sink, "_sock", None)
+    if ours is None or theirs is None or isinstance(source, ssl.SSLSocket) or isinstance(sink, ssl.SSLSocket):
+        return None
+    from gevent import get_hub, getcurrent
+
+    recv, push, send = ours.recv, theirs.send, sender(sink)
+    readable, hub, wake = source._read_event, get_hub(), getcurrent().switch  # type: ignore[attr-defined]
+
+    def relay() -> None:
+        unsent = b""
+        try:
+            data = recv(RECV)
+        except BlockingIOError:  # it was not for us after all
+            return
+        except OSError:
+            data = b""
+        if passes(data):
+            try:
+                sent = push(data)
+            except OSError:  # whoever sends the rest learns what it is
+                sent = 0
+            if sent == len(data):
+                return
+            unsent, data = data[sent:], b""
+        wake((unsent, data))
+
+    def receive() -> bytes:
+        unsent = data = b""
+        while True:
+            readable.start(relay)
+            try:
+                unsent, data = hub.switch()
+            finally:
+                readable.stop()
+            if not unsent:
+                return data
+            send(unsent)
+
+    return receive
+
+
 def sender(sock: socket.socket) -> Callable[[bytes], None]:
     """What to call to send all of some bytes."""
     raw = getattr(sock, "_sock", None)

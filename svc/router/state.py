@@ -15,6 +15,7 @@ from svc.router.ask import Ask
 from svc.router.breaker import Fitness
 from svc.router.clients import networks
 from svc.router.keys import Keys
+from svc.router.message import Heads
 from svc.router.names import meant
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
@@ -58,6 +59,7 @@ class State:
         self.draining = False
         self.keys = keys  # None: nobody needs one
         self.trusted = networks(settings.trusted_proxies)
+        self.heads = Heads(keyed=keys is not None)
         self.connections = Connections(settings.upstream_ca)
         self.lines = Lines(settings.queue_size)
         self.recorder = Recorder(settings.access_log, settings.access_log_format == "text")

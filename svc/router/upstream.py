@@ -1,92 +1,57 @@
-"""Connections to instances, and the reading of their answers: HTTP/1.1 as the router speaks it to them."""
+"""Connections to instances: HTTP/1.1 as the router speaks it to them."""
 
 import socket
 import ssl
-from typing import Any
+from collections.abc import Callable
 
-import httptools
-
-from svc.router.message import unnamed
+from svc.router.answer import AnswerHead, AnswerReader, UpstreamError
+from svc.router.seen import Seen
 from svc.router.sock import receiver, sender
 from svc.router.sweep import readable
 from svc.router.table import Target
 
 CONNECT_TIMEOUT = 5.0  # seconds
-HEADER_LIMIT = 64 << 10
 IDLE_SECONDS = 60.0
 FRESH = 0.3  # seconds that an idle connection is trusted without a look at it
 
-# Meant for us alone (RFC 9110, 7.6.1), or written anew for the client.
-NOT_PASSED = frozenset(
-    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authenticate "
-    b"content-length x-request-id".split()
-)
 
+class Upstream(AnswerReader):
+    """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
-class UpstreamError(Exception):
-    """An instance could not be asked, or did not answer as HTTP does; `processed` when it may have done the work."""
+    __slots__ = ("_recv", "_send", "relay", "since", "sock", "target")
 
-    def __init__(self, message: str, *, processed: bool = False, timeout: bool = False) -> None:
-        super().__init__(message)
-        self.processed = processed
-        self.timeout = timeout
-
-
-class Upstream:
-    """One connection to an instance. Bytes of the answer's body gather until `read` takes them."""
-
-    __slots__ = (
-        "_body", "_chunked", "_head_only", "_interim", "_named", "_parser", "_recv", "_send", "_size", "_until_close",
-        "done", "headers", "keep", "length", "reason", "since", "sock", "status", "target", "untouched",
-    )  # fmt: skip
-
-    def __init__(self, target: Target, sock: socket.socket) -> None:
+    def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
+        super().__init__(seen or Seen())
         self.target = target
         self.sock = sock
         self.since = 0.0
+        self.relay: Callable[[], bytes] | None = None
         self._recv = receiver(sock)
         self._send = sender(sock)
-        self._parser: Any = httptools.HttpResponseParser(self)
-        self._begin(False)
-
-    def _begin(self, head_only: bool) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.status = 0
-        self.reason = b""
-        self.length: int | None = None
-        self._chunked = False
-        self.done = False
-        self.keep = False
-        self.untouched = True  # not a byte of an answer has come
-        self._body: list[bytes] = []
-        self._named = b""
-        self._interim = False
-        self._until_close = False
-        self._head_only = head_only
-        self._size = 0
 
     def ask(self, message: bytes, head_only: bool) -> None:
         """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
-        self._begin(head_only)
+        self.begin(head_only)
         try:  # noqa: SIM105 - suppress() costs ten times as much
             self._send(message)
         except OSError:
             pass
 
-    def read_head(self) -> None:
+    def read_head(self) -> AnswerHead:
         """Waits until the answer's head is there; raises UpstreamError."""
-        while not self.status:
+        while self.head is None:
             if not self._receive():
                 raise UpstreamError("it closed the connection without an answer", processed=not self.untouched)
+        return self.head
 
     def read(self) -> bytes:
         """More of the body, or nothing when it is whole; raises UpstreamError when it was cut."""
-        body = self._body
+        body = self.body
         while not body:
             if self.done:
                 return b""
             if not self._receive():
-                if self._until_close:
+                if self.until_close:
                     self.done = True
                     return b""
                 raise UpstreamError("it closed the connection in the middle of its answer", processed=True)
@@ -98,85 +63,23 @@ class Upstream:
 
     def available(self) -> bool:
         """Whether `read` would answer without waiting."""
-        return bool(self._body) or self.done
+        return bool(self.body) or self.done
 
     def _receive(self) -> bool:
-        try:
-            data = self._recv()
-        except OSError:
-            return False
-        if not data:
-            return False
-        self.untouched = False
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.keep = False
-            if not self.done:
-                raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", processed=True) from None
-        if not self.status:
-            self._size += len(data)
-            if self._size > HEADER_LIMIT:
-                raise UpstreamError(f"the head of its answer is over {HEADER_LIMIT} bytes", processed=True)
-        return True
+        if self.between and self.relay is not None:
+            data = self.relay()  # an OSError here is its client's
+        else:
+            try:
+                data = self._recv()
+            except OSError:
+                return False
+        if data:
+            self.feed(data)
+        return bool(data)
 
     def close(self) -> None:
         self.sock.close()
-        self._parser = None  # it refers to us
-
-    # What llhttp calls.
-
-    def on_message_begin(self) -> None:
-        if self.done:
-            raise ValueError("more than one answer")
-        self.headers = []  # what an interim answer said goes with it
-        self.reason = self._named = b""
-        self.length, self._chunked = None, False
-
-    def on_status(self, reason: bytes) -> None:
-        self.reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.status:
-            return  # trailers end here
-        key = name.lower()
-        if key not in NOT_PASSED:
-            self.headers.append((name, value))
-        elif key == b"content-length":
-            self.length = int(value)
-        elif key == b"transfer-encoding":
-            if value.strip().lower() != b"chunked":
-                raise ValueError("a transfer coding that nobody asked for")
-            self._chunked = True
-        elif key == b"connection":
-            self._named = value.lower()
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status == 101:
-            raise ValueError("it switches protocols unasked")
-        if status < 200:
-            self._interim = True
-            return
-        self.status = status
-        if self._named and self._named not in (b"close", b"keep-alive"):
-            self.headers = list(unnamed(self.headers, self._named))
-        if status == 204:
-            self.length = None
-        if self._head_only:
-            self.done = True  # and the parser waits for a body: this connection is not used again
-        elif self.length is None and not self._chunked and status not in (204, 304):
-            self._until_close = True
-
-    def on_body(self, data: bytes) -> None:
-        self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        if self._interim:
-            self._interim = False
-            return
-        self.done = True
-        self.keep = self._parser.should_keep_alive()
+        self.forget()
 
 
 class Connections:
@@ -184,6 +87,7 @@ class Connections:
 
     def __init__(self, ca: str = "") -> None:
         self._idle: dict[tuple[str, int, bool], list[Upstream]] = {}
+        self._seen: Seen[AnswerHead] = Seen()
         self._ca = ca or None  # the system's
         self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
 
@@ -210,10 +114,11 @@ class Connections:
             raise UpstreamError(f"no connection within {CONNECT_TIMEOUT:g} s", timeout=True) from None
         except OSError as error:
             raise UpstreamError(error.strerror or str(error)) from None
-        return Upstream(target, sock)
+        return Upstream(target, sock, self._seen)
 
     def give(self, upstream: Upstream, now: float) -> None:
         """Keeps a connection whose answer is whole for the next request, or closes it."""
+        upstream.relay = None
         if not (upstream.done and upstream.keep):
             upstream.close()
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from svc.router.message import NOT_PASSED, Request, origin_form, unnamed
+from svc.router.request import NOT_PASSED, Head, Request, origin_form, unnamed
 
 UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
@@ -35,16 +35,17 @@ def call(app: Callable[..., Any], request: Request, address: str) -> WsgiAnswer:
 
 def environ(request: Request, address: str) -> dict[str, Any]:
     """PEP 3333's dictionary. HEAD is asked as GET: who sends the answer tells the length and leaves the body out."""
-    path, _, query = request.target.partition(b"?")
+    head = request.head
+    path, _, query = head.target.partition(b"?")
     made: dict[str, Any] = {
-        "REQUEST_METHOD": "GET" if request.method == b"HEAD" else request.method.decode("latin-1"),
+        "REQUEST_METHOD": "GET" if head.verb == "HEAD" else head.verb,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
         "QUERY_STRING": query.decode("latin-1"),
-        "RAW_URI": request.target.decode("latin-1"),
+        "RAW_URI": head.path,
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.0" if request.http10 else "HTTP/1.1",
+        "SERVER_PROTOCOL": "HTTP/1.0" if head.http10 else "HTTP/1.1",
         "REMOTE_ADDR": address,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
@@ -55,7 +56,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
         "wsgi.run_once": False,
         "CONTENT_LENGTH": str(len(request.body)),
     }
-    for name, value in (*request.headers, *request.special.items()):
+    for name, value in (*head.headers, *head.special.items()):
         key = name.decode("latin-1").upper().replace("-", "_")
         if key != "CONTENT_LENGTH":
             key = key if key in UNPREFIXED else f"HTTP_{key}"
@@ -64,14 +65,14 @@ def environ(request: Request, address: str) -> dict[str, Any]:
     return made
 
 
-def request_of(environ: Mapping[str, Any], max_body: int) -> Request:
+def request_of(environ: Mapping[str, Any], max_body: int, not_passed: frozenset[bytes] = NOT_PASSED) -> Request:
     """The request as another WSGI server has read it; a body over `max_body` bytes is read no further than that."""
     headers, special = [], {}
     for key, value in environ.items():
         if not key.startswith("HTTP_") and key not in UNPREFIXED or not value:
             continue
         name = key.removeprefix("HTTP_").replace("_", "-").title().encode("latin-1")
-        if name.lower() in NOT_PASSED:
+        if name.lower() in not_passed:
             special[name.lower()] = value.encode("latin-1")
         else:
             headers.append((name, value.encode("latin-1")))
@@ -81,7 +82,8 @@ def request_of(environ: Mapping[str, Any], max_body: int) -> Request:
     elif b"transfer-encoding" in special:
         body = environ["wsgi.input"].read(max_body + 1)
     headers = list(unnamed(headers, special.get(b"connection", b"")))
-    return Request(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special, body)
+    head = Head(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special)
+    return Request(head, body)
 
 
 def target_of(environ: Mapping[str, Any]) -> bytes:

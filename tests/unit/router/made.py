@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from svc.router.message import Request
+from svc.router.request import Head, Request
 from svc.router.state import State
 from svc.router.table import Target
 from svc.settings import RouterSettings
@@ -18,7 +18,7 @@ class Clock:
 
 def request(body: bytes = b"", *headers: tuple[bytes, bytes], method: bytes = b"POST", **special: bytes) -> Request:
     named = {name.replace("_", "-").encode(): value for name, value in special.items()}
-    return Request(method, b"/v1/chat/completions", list(headers), named, body)
+    return Request(Head(method, b"/v1/chat/completions", headers, named), body)
 
 
 def target(name: str, *models: str, **more: Any) -> Target:

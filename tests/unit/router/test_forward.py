@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.errors import BadGateway
+from svc.router.answer import AnswerReader, UpstreamError
 from svc.router.exchange import HELD_LIMIT, Exchange
 from svc.router.forward import forward
-from svc.router.outgoing import request_id
-from svc.router.upstream import Upstream, UpstreamError
+from svc.router.seen import Seen
+from svc.router.upstream import Upstream
 from tests.unit.router.made import request, state, target
 
 STATE = state()
@@ -17,7 +18,7 @@ STATE = state()
 class Parts:
     """An upstream whose body comes in these parts, and then ends or breaks off."""
 
-    status = 200
+    head = None
 
     def __init__(self, parts: list[bytes], breaks: bool = False) -> None:
         self.parts = parts
@@ -77,6 +78,46 @@ def test_wherever_a_stream_breaks_off_whole_events_and_the_error_pass(
     assert said.count(b"[DONE]") == 1
 
 
+@given(
+    st.lists(
+        st.sampled_from([b"data: 1\n\n", b": ping\r\n\r\n", b"data: \n\n\r\n", b"d", b"\n", b"\n\n"]), max_size=12
+    ),
+    st.lists(st.integers(0, 999), max_size=12),
+    st.booleans(),
+)
+def test_whole_chunks_pass_unread_and_nothing_is_lost_or_mixed(chunks: list[bytes], cuts: list[int], whole: bool):
+    """As `sock.pump` does it; what a client gets is read by the parser that reads instances."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    framed = [b"%x\r\n%b\r\n" % (len(c), c) for c in chunks] + [b"0\r\n\r\n"]
+    arriving = iter([head, *(framed if whole else split(b"".join(framed), cuts))])
+    ours, theirs = socket.socketpair()
+    upstream = Upstream(target("a"), ours)
+    upstream._recv = lambda: next(arriving)  # noqa: SLF001 - each part as one read
+    one = Exchange(STATE, request(), "")
+    one.upstream, one.events = upstream, upstream.read_head().events
+    sent = [head]
+
+    def relay() -> bytes:
+        while one.passes(data := next(arriving)):
+            sent.append(data)
+        return data
+
+    upstream.relay = relay
+    while not one.finished():
+        data = one.read()
+        sent.append(b"%x\r\n%b\r\n" % (len(data), data) if data else b"")
+    sent.append(b"0\r\n\r\n")
+    client = AnswerReader(Seen())
+    for part in sent:
+        client.feed(part)
+    assert client.done
+    assert b"".join(client.body) == b"".join(chunks)
+    if whole and len(chunks) > 1 and all(c.endswith((b"\n\n", b"\r\n\r\n")) for c in chunks):
+        assert set(framed[1:-1]) <= set(sent)
+    ours.close()
+    theirs.close()
+
+
 def test_what_is_no_event_is_not_held_for_ever():
     made = exchange([b"x" * (HELD_LIMIT // 2 + 1)] * 2 + [b"y"])
     assert len(made.read()) > HELD_LIMIT
@@ -114,11 +155,3 @@ def test_a_connection_is_kept_unless_the_request_was_cut(cut: str):
     assert made.connections.idle_count() == (0 if cut else 1)
     ours.close()
     theirs.close()
-
-
-def test_a_request_brings_its_id_by_several_names():
-    assert request_id(request()) == b""
-    assert request_id(request(b"", (b"Request-Id", b"r"))) == b"r"
-    assert request_id(request(b"", (b"X-Correlation-ID", b"c"))) == b"c"
-    assert request_id(request(b"", (b"X-Correlation-ID", b"c"), x_request_id=b"x")) == b"x"
-    assert request_id(request(x_request_id=b"x" * 1000)) == b"x" * 128

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.errors import BadRequest, HeadTooLarge, NotAllowed, TooLarge
-from svc.router.message import HEAD_LIMIT, HEADER_COUNT, PIECES, Request, RequestReader, origin_form
+from svc.router.message import HEAD_LIMIT, HEADER_COUNT, PIECES, RequestReader
+from svc.router.request import Request, origin_form
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\n"
 
@@ -25,20 +26,20 @@ def only(reader: RequestReader) -> Request:
 
 def test_what_passes_on_stands_apart_from_what_is_for_us():
     request = only(read(HEAD + b"X-A: 1\r\nx-empty:\r\nTE: trailers\r\nContent-Length: 2\r\nX-A: 2\r\n\r\nhi"))
-    assert request.headers == [(b"X-A", b"1"), (b"x-empty", b""), (b"X-A", b"2")]
-    assert request.special == {b"host": b"r", b"te": b"trailers", b"content-length": b"2"}
-    assert (request.method, request.target, request.body) == (b"POST", b"/x", b"hi")
-    assert request.keep_alive
-    assert not request.http10
-    assert request.header(b"x-a") == b"1"
-    assert request.header(b"te") == b"trailers"
-    assert request.header(b"none") == b""
+    assert request.head.headers == ((b"X-A", b"1"), (b"x-empty", b""), (b"X-A", b"2"))
+    assert request.head.special == {b"host": b"r", b"te": b"trailers"}
+    assert (request.head.method, request.head.target, request.body) == (b"POST", b"/x", b"hi")
+    assert request.head.keep_alive
+    assert not request.head.http10
+    assert request.head.header(b"x-a") == b"1"
+    assert request.head.header(b"te") == b"trailers"
+    assert request.head.header(b"none") == b""
 
 
 def test_headers_that_connection_names_are_dropped():
     request = only(read(HEAD + b"Connection: close, X-A\r\nX-A: 1\r\nX-B: 1\r\nConnection: x-b\r\nX-C: 1\r\n\r\n"))
-    assert request.headers == [(b"X-C", b"1")]
-    assert not request.keep_alive
+    assert request.head.headers == ((b"X-C", b"1"),)
+    assert not request.head.keep_alive
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_headers_that_connection_names_are_dropped():
 )
 def test_whether_the_connection_is_kept(head: bytes, kept: bool, old: bool):
     request = only(read(head))
-    assert (request.keep_alive, request.http10) == (kept, old)
+    assert (request.head.keep_alive, request.head.http10) == (kept, old)
 
 
 @pytest.mark.parametrize("body", [b"", b"hello"])
@@ -61,9 +62,9 @@ def test_an_upgrade_is_read_as_if_it_were_not_there(body: bytes, connection: byt
     head = HEAD + b"Connection: %b\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\nX-A: 1\r\nContent-Length: %d\r\n\r\n"
     request = only(read(head % (connection, len(body)) + body))
     assert request.body == body
-    assert request.headers == [(b"X-A", b"1")]
-    assert b"upgrade" not in request.special
-    assert request.keep_alive is (b"close" not in connection)
+    assert request.head.headers == ((b"X-A", b"1"),)
+    assert b"upgrade" not in request.head.special
+    assert request.head.keep_alive is (b"close" not in connection)
 
 
 def test_a_thousand_upgrades_in_one_packet():
@@ -106,7 +107,7 @@ def test_the_limits_of_the_head():
 def test_trailers_have_the_limit_of_a_head():
     trailers = HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: "
     assert isinstance(read(trailers, *[b"x" * 1000] * 70).error, HeadTooLarge)
-    assert only(read(trailers + b"1\r\n\r\n")).headers == []
+    assert only(read(trailers + b"1\r\n\r\n")).head.headers == ()
 
 
 def test_bodies_do_not_count_as_head():
@@ -117,7 +118,7 @@ def test_bodies_do_not_count_as_head():
     assert len(reader.ready.popleft().body) == HEAD_LIMIT // 2
     reader.feed(b"A: " + b"x" * 40_000)
     reader.feed(b"\r\n\r\n")
-    assert only(reader).headers[0][0] == b"A"
+    assert only(reader).head.headers[0][0] == b"A"
 
 
 def test_many_small_pieces_make_one_body():
@@ -147,7 +148,7 @@ def test_when_a_client_waits_for_100_continue():
 def test_targets_of_other_forms(target: bytes, origin: bytes):
     assert origin_form(target) == origin
     method = b"OPTIONS" if target == b"*" else b"GET"
-    assert only(read(b"%b %b HTTP/1.1\r\nHost: r\r\n\r\n" % (method, target))).target == origin
+    assert only(read(b"%b %b HTTP/1.1\r\nHost: r\r\n\r\n" % (method, target))).head.target == origin
 
 
 bodies = st.binary(max_size=300)

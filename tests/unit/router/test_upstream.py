@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.upstream import FRESH, IDLE_SECONDS, Connections, Upstream, UpstreamError
+from svc.router.answer import UpstreamError
+from svc.router.upstream import FRESH, IDLE_SECONDS, Connections, Upstream
 from tests.unit.router.made import target
 
 Pair = tuple[Upstream, socket.socket]

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from svc.router.message import Request
+from svc.router.request import Head, Request
 from svc.router.wsgi import call, environ, request_of, target_of
 from tests.unit.router.made import request
 
@@ -10,10 +10,12 @@ from tests.unit.router.made import request
 def test_a_request_becomes_an_environ():
     made = environ(
         Request(
-            b"GET",
-            b"/v1/models/a%2Fb?x=%41",
-            [(b"X-A", b"1"), (b"x-a", b"2"), (b"Content-Type", b"t")],
-            {b"host": b"h"},
+            Head(
+                b"GET",
+                b"/v1/models/a%2Fb?x=%41",
+                [(b"X-A", b"1"), (b"x-a", b"2"), (b"Content-Type", b"t")],
+                {b"host": b"h"},
+            ),
             b"hi",
         ),
         "10.0.0.1",
@@ -47,9 +49,9 @@ def test_an_environ_becomes_a_request():
         "HTTP_CONNECTION": "keep-alive, X-Mine", "HTTP_X_MINE": "1", "wsgi.input": io.BytesIO(b"body and more"),
     }  # fmt: skip
     made = request_of(told, 100)
-    assert (made.method, made.target, made.body) == (b"POST", b"/a%20b?x=1", b"body")
-    assert sorted(made.headers) == [(b"Content-Type", b"t"), (b"X-A", b"1")]
-    assert made.special[b"content-length"] == b"4"
+    assert (made.head.method, made.head.target, made.body) == (b"POST", b"/a%20b?x=1", b"body")
+    assert sorted(made.head.headers) == [(b"Content-Type", b"t"), (b"X-A", b"1")]
+    assert made.head.has_body
 
 
 @pytest.mark.parametrize("told", [{"CONTENT_LENGTH": "1000"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])

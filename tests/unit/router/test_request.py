@@ -1,6 +1,7 @@
 import pytest
 
-from svc.router.connection import is_own
+from svc.router.request import is_own
+from tests.unit.router.made import request
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,11 @@ def test_our_own(line: bytes):
 )  # fmt: skip
 def test_the_instances(line: bytes):
     assert not is_own(*line.split())
+
+
+def test_a_request_brings_its_id_by_several_names():
+    assert request().head.id == b""
+    assert request(b"", (b"Request-Id", b"r")).head.id == b"r"
+    assert request(b"", (b"X-Correlation-ID", b"c")).head.id == b"c"
+    assert request(b"", (b"X-Correlation-ID", b"c"), x_request_id=b"x").head.id == b"x"
+    assert request(x_request_id=b"x" * 1000).head.id == b"x" * 128

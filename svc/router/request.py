@@ -1,0 +1,114 @@
+"""One request: its head, with all that can be told from it worked out once, and its body."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+# Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance.
+NOT_PASSED = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
+    b"proxy-authorization content-length expect host x-forwarded-for x-request-id x-served-by".split()
+)
+CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+REQUEST_IDS = (b"x-correlation-id", b"request-id")
+LONGEST_ID = 128
+OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz".split())
+AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
+
+
+class Head:
+    """What stands before a request's body.
+
+    `headers` are those that pass on; `special` has the others, by lower-case name, but
+    for the body's length: a head is the same whatever it says.
+    `id` is the one that it came with, `session` whom it seems to belong to, `own`
+    whether we answer it ourselves; `verb` and `path` are for records.
+    """
+
+    __slots__ = (
+        "_after", "_before", "content_type", "has_body", "headers", "http10", "id", "keep_alive", "method", "own",
+        "path", "session", "special", "target", "traced", "verb",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        special: dict[bytes, bytes],
+        http10: bool = False,
+        keep_alive: bool = True,
+    ) -> None:
+        self.method, self.verb = method, method.decode("latin-1")
+        self.target, self.path = target, target.decode("latin-1")
+        self.headers = tuple(headers)
+        self.special = {name: value for name, value in special.items() if name != b"content-length"}
+        self.http10 = http10
+        self.keep_alive = keep_alive
+        self.own = is_own(method, target)
+        self.has_body = b"content-length" in special or b"transfer-encoding" in special
+        self.content_type = session = agent = b""
+        self.traced = False
+        told = special.get(b"x-request-id", b"")
+        for name, value in self.headers:
+            match name.lower():
+                case b"content-type":
+                    self.content_type = value
+                case b"x-session-id":
+                    session = value
+                case b"user-agent":
+                    agent = value
+                case b"traceparent":
+                    self.traced = True
+                case b"x-correlation-id" | b"request-id" if b"x-request-id" not in special:
+                    told = value
+        self.id = told[:LONGEST_ID]
+        forwarded = special.get(b"x-forwarded-for")
+        self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
+        self._before = b"%b %b HTTP/1.1\r\nHost: " % (method, target)
+        lines = b"".join([b"%b: %b\r\n" % header for header in self.headers])
+        self._after = b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
+
+    def header(self, name: bytes) -> bytes:
+        """The first value under `name` (lower case), or nothing."""
+        if name in self.special:
+            return self.special[name]
+        return next((value for key, value in self.headers if key.lower() == name), b"")
+
+
+class Request:
+    """One request, whole."""
+
+    __slots__ = ("body", "head")
+
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.body = body
+
+    def outgoing(self, host: bytes, client: bytes, request_id: bytes) -> bytes:
+        """As an instance gets it: what is for one hop only is not in it."""
+        head, body = self.head, self.body
+        if body or head.has_body:
+            return b"%b%b%b%b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+                head._before, host, head._after, client, request_id, len(body), body,
+            )  # fmt: skip
+        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, head._after, client, request_id)
+
+
+def is_own(method: bytes, target: bytes) -> bool:
+    """Whether the router answers it itself; every other path and method is relayed."""
+    if method not in (b"GET", b"HEAD"):
+        return False
+    path = target.partition(b"?")[0]
+    return path in OWN or path.startswith(b"/v1/models/")
+
+
+def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The headers but for those that Connection names: they are for this hop alone."""
+    drop = {token.strip() for token in connection.lower().split(b",")}
+    return (h for h in headers if h[0].lower() not in drop)
+
+
+def origin_form(target: bytes) -> bytes:
+    """A target as proxies are asked for it, without the authority (RFC 9112, 3.2.2); `*` stays."""
+    path = AUTHORITY.sub(b"", target, count=1)
+    return path if path[:1] in (b"/", b"*") else b"/" + path

@@ -1,0 +1,116 @@
+from svc.router.answer import AnswerReader
+from svc.router.message import Heads, RequestReader
+from svc.router.seen import KEPT, LONGEST, Seen
+
+HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
+
+
+def test_a_head_is_known_again_whatever_its_length_says():
+    seen: Seen[str] = Seen()
+    assert seen.find(HEAD % 2 + b"hi") is None
+    seen.learn(HEAD % 2 + b"hi", "told", 2)
+    assert seen.find(HEAD % 2 + b"ho") == ("told", b"ho")
+    assert seen.find(HEAD % 12 + b"hello, world") == ("told", b"hello, world")
+    assert seen.find(HEAD % 0) == ("told", b"")
+
+
+def test_only_exactly_one_message_is_known_again():
+    seen: Seen[str] = Seen()
+    seen.learn(HEAD % 2 + b"hi", "told", 2)
+    for other in (
+        HEAD % 2 + b"h",
+        HEAD % 2 + b"hi!",
+        HEAD[:-4] % 2 + b"\r\n",
+        HEAD.replace(b"%d", b"+2") + b"hi",
+        HEAD.replace(b"%d", b" 2") + b"hi",
+        HEAD.replace(b"%d", b"") + b"hi",
+        HEAD.replace(b"%d", b"0000000002") + b"hi",
+        HEAD.replace(b"%d", b"2, 2") + b"hi",
+        HEAD.replace(b"X-A", b"x-a") % 2 + b"hi",
+        b"\r\n" + HEAD % 2 + b"hi",
+        b"",
+    ):
+        assert seen.find(other) is None, other
+
+
+def test_one_without_a_body_is_known_by_all_its_bytes():
+    seen: Seen[str] = Seen()
+    seen.learn(b"GET / HTTP/1.1\r\n\r\n", "told", None)
+    assert seen.find(b"GET / HTTP/1.1\r\n\r\n") == ("told", b"")
+    assert seen.find(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n") is None
+
+
+def test_another_header_that_ends_like_the_length_is_none():
+    seen: Seen[str] = Seen()
+    strong = b"GET / HTTP/1.1\r\nX-Strength: 3\r\n\r\n"
+    seen.learn(strong, "told", None)
+    assert seen.find(strong) is None
+    both = b"POST / HTTP/1.1\r\nX-Strength: 3\r\nContent-Length: 1\r\n\r\n1"
+    seen.learn(both, "told", 1)
+    assert seen.find(both) is None
+
+
+def test_what_was_not_whole_is_not_learnt():
+    seen: Seen[str] = Seen()
+    seen.learn(HEAD % 2 + b"h", "told", 2)
+    seen.learn(HEAD % 2 + b"hi", "told", 3)
+    seen.learn(b"GET / HTTP/1.1\r\n\r\nmore", "told", None)
+    seen.learn(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * LONGEST), "told", None)
+    assert not seen._heads  # noqa: SLF001 - nothing is kept of them
+
+
+def test_no_more_is_kept_than_a_few_hundred_heads():
+    seen: Seen[int] = Seen()
+    for n in range(3 * KEPT):
+        seen.learn(b"GET /%d HTTP/1.1\r\n\r\n" % n, n, None)
+        assert seen.find(b"GET /%d HTTP/1.1\r\n\r\n" % n) == (n, b"")
+        assert len(seen._heads) <= KEPT  # noqa: SLF001 - what a stranger can fill
+
+
+def test_a_reader_learns_only_heads_that_come_again():
+    heads = Heads()
+    for line, kept in (
+        (b"Accept: a", 1),
+        (b"X-Request-Id: 1", 1),
+        (b"traceparent: 00-1-2-03", 1),
+        (b"Transfer-Encoding: chunked", 1),
+        (b"Expect: 100-continue\r\nContent-Length: 0", 1),
+        (b"Content-Length: 0", 2),
+    ):
+        reader = RequestReader(1000, heads)
+        reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % line)
+        assert len(heads._heads) == kept, line  # noqa: SLF001
+
+
+def test_what_is_known_is_bound_by_the_reader_s_own_limit():
+    heads = Heads()
+    RequestReader(1000, heads).feed(HEAD % 900 + b"x" * 900)
+    reader = RequestReader(100, heads)
+    reader.feed(HEAD % 900 + b"x" * 900)
+    assert reader.error is not None
+    assert reader.error.status == 413
+
+
+def test_answers_are_known_again_one_after_the_other_and_between_others():
+    seen: Seen = Seen()
+    reader = AnswerReader(seen)
+    plain = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for data, body in (
+        (plain % (2, b"hi"), b"hi"),
+        (plain % (5, b"hello"), b"hello"),
+        (chunks + b"1\r\na\r\n0\r\n\r\n", b"a"),
+        (plain % (3, b"abc"), b"abc"),
+    ):
+        reader.begin(False)
+        reader.feed(data)
+        assert reader.done
+        assert reader.keep
+        assert reader.head is not None
+        assert reader.head.status == 200
+        assert b"".join(reader.body) == body
+        reader.body.clear()
+    assert len(seen._heads) == 1  # noqa: SLF001
+    reader.begin(True)  # to a HEAD request, the same head is another answer
+    reader.feed(plain % (2, b""))
+    assert (reader.done, reader.keep, reader.body) == (True, False, [])
