@@ -127,15 +127,20 @@ class Connection:
         bodiless = asked.method == b"HEAD" or answer.status in (204, 304)
         chunked = not bodiless and length is None and not asked.http10
         keep = keep and (bodiless or length is not None or chunked)
-        head = b"%b%b\r\n%b%b%b%b\r\n" % (
-            answer.start,
-            exchange.request_id,
-            b"X-Served-By: %b\r\n" % upstream.target.name.encode() if b"x-served-by" in asked.special else b"",
-            b"Content-Length: %d\r\n" % length if length is not None
-            else b"Transfer-Encoding: chunked\r\n" if chunked else b"",
-            b"X-Accel-Buffering: no\r\n" if exchange.events else b"",
-            (b"Connection: keep-alive\r\n" if asked.http10 else b"") if keep else b"Connection: close\r\n",
-        )  # fmt: skip
+        lines = b""
+        if length is not None:
+            lines = b"Content-Length: %d\r\n" % length
+        elif chunked:
+            lines = b"Transfer-Encoding: chunked\r\n"
+        if exchange.events:
+            lines += b"X-Accel-Buffering: no\r\n"
+        if b"x-served-by" in asked.special:
+            lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
+        if not keep:
+            lines += b"Connection: close\r\n"
+        elif asked.http10:
+            lines += b"Connection: keep-alive\r\n"
+        head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
         if bodiless:
             self._send(head)
             return keep

@@ -212,7 +212,7 @@ class Exchange:
         """Where a good answer says what it used: its end, and its beginning (Anthropic's streams say both)."""
         if self.status != 200:
             return b""
-        end = (self._before + self._last)[-TAIL:]
+        end = (self._before + self._last if self._before else self._last)[-TAIL:]
         return end if self._bytes <= TAIL else self._opening + end
 
     def _record(self, instance: str) -> Record:

@@ -25,7 +25,6 @@ class Member(msgspec.Struct, frozen=True):
     name: str
     weight: int = 1
     cache_type: str = ""
-    limit: int = 0  # requests at once; 0: no limit
     target: Any = None
 
 
@@ -37,11 +36,6 @@ class Pool(msgspec.Struct, frozen=True):
     cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight says
     seeds: tuple[int, ...] = ()
     by_cache: dict[str, "Pool"] = {}  # where members say a cache type: those of each
-    limited: bool = False  # whether any member has a limit
-
-    def full(self, loads: Mapping[str, int]) -> tuple[str, ...]:
-        """Those that have as many requests as they may have."""
-        return tuple(m.name for m in self.members if m.limit and loads.get(m.name, 0) >= m.limit)
 
     @staticmethod
     def of(members: Iterable[Member], key: str = "") -> "Pool":
@@ -53,7 +47,6 @@ class Pool(msgspec.Struct, frozen=True):
             cycle([m.weight for m in found]),
             tuple(digest(m.name.encode()) for m in found),
             {t: Pool.of((_plain(m) for m in found if m.cache_type == t), f"{key}{PART}{t}") for t in types},
-            any(m.limit for m in found),
         )
 
 

@@ -26,6 +26,7 @@ KINDS = {
     b"output_tokens": "completion",
     b"cached_tokens": "cached",
 }
+LONGEST_KIND = 1 + max(map(len, KINDS))  # with its quotation mark
 UNKNOWN = "unknown"  # the label of models that nobody has: what clients may invent is none
 PLAIN = re.compile(r"[!#-~]+")  # what stands in a line of text as it is
 BUFFER = 64 << 10
@@ -95,8 +96,8 @@ class Recorder:
         meter.duration.observe(record.duration)
         if record.key:
             self.keys[record.key] += 1
-        if b"_tokens" in tail:
-            self._usage(meter, record, tail)
+        if (found := tail.find(b"_tokens")) >= 0:
+            self._usage(meter, record, USAGE.findall(tail, max(0, found - LONGEST_KIND)))
         if stream and record.first_byte is not None:
             meter.first_byte.observe(record.first_byte)
             if record.completion_tokens and record.completion_tokens > 1:
@@ -104,8 +105,8 @@ class Recorder:
         if self._log is not None:
             self._log.add(record)
 
-    def _usage(self, meter: Meter, record: Record, tail: bytes) -> None:
-        used = {KINDS[name]: int(count) for name, count in USAGE.findall(tail)}
+    def _usage(self, meter: Meter, record: Record, told: list[tuple[bytes, bytes]]) -> None:
+        used = {KINDS[name]: int(count) for name, count in told}
         if used:
             record.prompt_tokens = used.get("prompt")
             record.completion_tokens = used.get("completion")

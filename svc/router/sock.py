@@ -15,13 +15,19 @@ RECV = 65536
 
 def receiver(sock: socket.socket) -> Callable[[], bytes]:
     """What to call for more bytes, where none are there yet; empty at the end, OSError when it is broken off."""
-    wait, raw = getattr(sock, "_wait", None), getattr(sock, "_sock", None)
-    if wait is None or raw is None or isinstance(sock, ssl.SSLSocket):  # decrypted bytes may lie in it already
+    raw = getattr(sock, "_sock", None)
+    if raw is None or isinstance(sock, ssl.SSLSocket):  # decrypted bytes may lie in it already
         return lambda: sock.recv(RECV)
-    event, recv = sock._read_event, raw.recv  # type: ignore[attr-defined]
+    from gevent import get_hub, getcurrent
+
+    event, recv, rest = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]
 
     def receive() -> bytes:
-        wait(event)
+        event.start(getcurrent().switch)
+        try:
+            rest()
+        finally:
+            event.stop()
         try:
             return recv(RECV)
         except BlockingIOError:  # it was not for us after all

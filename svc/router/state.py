@@ -64,6 +64,7 @@ class State:
         self.lines = Lines(settings.queue_size)
         self.recorder = Recorder(settings.access_log, settings.access_log_format == "text")
         self.loads: dict[str, int] = {}  # requests in flight by instance
+        self.full: set[str] = set()  # those that have as many requests as they may have
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.fitness: dict[str, Fitness] = {}
         self.in_flight = 0
@@ -99,8 +100,8 @@ class State:
             if ask.model in self.table.returning:
                 return None
             raise Unavailable(no_services(ask.model))
-        if pool.limited:
-            tried = (*tried, *pool.full(self.loads))
+        if self.full:
+            tried = (*tried, *[m.name for m in pool.members if m.name in self.full])
         choose = self._choices.get(ask.model, self._choose) if self._choices and ask.model else self._choose
         member = choose(
             pool, ask, Moment(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
@@ -143,7 +144,9 @@ class State:
 
     def begin(self, target: Target, retry: bool) -> None:
         """An attempt starts; `observe` is its one end."""
-        self.loads[target.name] = self.loads.get(target.name, 0) + 1
+        load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
+        if target.limit and load >= target.limit:
+            self.full.add(target.name)
         self.in_flight += 1
         if retry:
             self.retries += 1
@@ -165,6 +168,10 @@ class State:
         """
         name = target.name
         self.loads[name] -= 1
+        if name in self.full:
+            limit = next((t.limit for t in self.table.targets if t.name == name), 0)  # it may have changed since
+            if self.loads[name] < limit or not limit:
+                self.full.discard(name)
         self.in_flight -= 1
         if retry:
             self.retrying -= 1
@@ -230,6 +237,7 @@ class State:
                 if old is None or old.url != target.url or (target.status == "running" and old.status != "running"):
                     self.fitness.pop(target.name, None)
             self.table = build(found, self.fit)
+            self.full = {t.name for t in found if t.limit and self.loads.get(t.name, 0) >= t.limit}
             self._forget({t.name for t in found})
         if self.lines.waiting:
             self.lines.wake_all()

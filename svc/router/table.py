@@ -29,12 +29,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
     authority: bytes = b""  # host and port, worked out once
     address: tuple[str, int, bool] = ("", 0, False)  # what connections are kept by
+    limit: int = 0  # the requests it may have at once; 0: as many as come
 
     def __post_init__(self) -> None:
         host = f"[{self.host}]" if ":" in self.host else self.host
         force = msgspec.structs.force_setattr
         force(self, "authority", f"{host}:{self.port}".encode())
         force(self, "address", (self.host, self.port, self.secure))
+        told = self.metadata.get("max_concurrency")
+        force(self, "limit", told if isinstance(told, int) and told > 0 and not isinstance(told, bool) else 0)
 
     @property
     def babysitter_url(self) -> str:
@@ -45,12 +48,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def cache_type(self) -> str:
         told = self.metadata.get("cache_type")
         return told if isinstance(told, str) else ""
-
-    @property
-    def limit(self) -> int:
-        """The requests it may have at once; 0: as many as come."""
-        told = self.metadata.get("max_concurrency")
-        return told if isinstance(told, int) and told > 0 and not isinstance(told, bool) else 0
 
     def admitted(self) -> bool:
         """Whether the one who registered it lets it have requests."""
@@ -81,7 +78,7 @@ def build(targets: Iterable[Target], fit: Callable[[Target], bool]) -> Table:
     ordered = tuple(sorted(targets, key=lambda t: t.name))
     admitted = [t for t in ordered if t.admitted()]
     able = frozenset(t.name for t in admitted if fit(t))
-    members = {t.name: Member(t.name, t.weight, t.cache_type, t.limit, t) for t in admitted}
+    members = {t.name: Member(t.name, t.weight, t.cache_type, t) for t in admitted}
     models: dict[str, list[Member]] = {}
     for target in admitted:
         for model in target.models:

@@ -104,7 +104,7 @@ class Connections:
     def connect(self, target: Target) -> Upstream:
         """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
         try:
-            sock = socket.create_connection((target.host, target.port), CONNECT_TIMEOUT)
+            sock = _dial(target.host, target.port)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if target.secure:
                 self._tls = self._tls or ssl.create_default_context(cafile=self._ca)
@@ -147,3 +147,20 @@ class Connections:
             for upstream in idle:
                 upstream.close()
         self._idle.clear()
+
+
+def _dial(host: str, port: int) -> socket.socket:
+    """A connection; an address needs no resolver, which under gevent costs twice as much as all the rest."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host)
+    except OSError:
+        return socket.create_connection((host, port), CONNECT_TIMEOUT)
+    sock = socket.socket(family)
+    try:
+        sock.settimeout(CONNECT_TIMEOUT)
+        sock.connect((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
