@@ -48,7 +48,7 @@ class AnswerReader:
     """Bytes of one answer in by `feed`; `take` has what came of its body.
 
     `head` is None until it is there, `length` where it is not told, `between`
-    whether the last chunk was whole, and not a byte of the next one has come.
+    whether the next byte is the first of a chunk.
     """
 
     __slots__ = (
@@ -90,14 +90,13 @@ class AnswerReader:
         self.done = self.keep = True
 
     def _parse(self, data: bytes) -> None:
-        self.between = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.keep = False
             if not self.done:
                 raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", processed=True) from None
-        self.between = self.between and data[-1:] == b"\n"  # or the next one's size has begun
+        self.between = self.between and data[-1:] == b"\n"  # else the size of one has begun
         if self.head is None:
             self._size += len(data)
             if self._size > HEADER_LIMIT:
@@ -147,6 +146,7 @@ class AnswerReader:
         if status == 204:
             self.length = None
         self.head = AnswerHead(status, self._reason, headers, self.length is not None)
+        self.between = self._chunked
         if self._head_only:
             self.done = True  # and the parser waits for a body: this connection is not used again
         elif self.length is None and not self._chunked and status not in (204, 304):
@@ -154,6 +154,9 @@ class AnswerReader:
 
     def on_body(self, data: bytes) -> None:
         self.body.append(data)
+
+    def on_chunk_header(self) -> None:
+        self.between = False
 
     def on_chunk_complete(self) -> None:
         self.between = True

@@ -130,11 +130,16 @@ class Exchange:
 
         True only where no other reading is possible: the chunk's size is written as we would write it.
         """
-        digits = data.find(b"\r\n", 0, 10)
-        size = len(data) - digits - 4
-        if self._held or size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size):
+        size = len(data) - data.find(b"\r\n", 0, 10) - 4
+        if size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size) or self._held:
             return False
-        self._note(data, size)
+        if not self._bytes:
+            self._note(data, size)
+            return True
+        deadline = self.state.now + self._idle  # as _note, without a call
+        self.deadline = deadline if deadline < self.limit else self.limit
+        self._bytes += size
+        self._before, self._last = self._last, data
         return True
 
     def _whole_events(self, upstream: Upstream, data: bytes) -> bytes:
