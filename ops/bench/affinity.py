@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--policies", default="round_robin,session,prefix", help="default: %(default)s")
     parser.add_argument("--conversations", type=int, default=6, help="default: %(default)s")
     parser.add_argument("--turns", type=int, default=5, help="of each conversation (default: %(default)s)")
-    parser.add_argument("--clients", type=int, default=2, help="conversations that ask at once (default: %(default)s)")
+    parser.add_argument("--clients", type=int, default=1, help="conversations that ask at once (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every turn")
     options = parser.parse_args()
     if options.turns < 2:
