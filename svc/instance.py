@@ -27,15 +27,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     drained: bool = False  # the operator's; no heartbeat, PUT or new registration clears it
     weight: int = 1
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    expired: bool = False  # the registry's own: it marks what was silent for its whole lease
+    owner: str = ""  # the registry's own: who may replace or remove it
 
-    def is_healthy(self, now: float) -> bool:
-        """Running, not drained, heard of within its lease, and not failing its checks."""
-        return (
-            self.status == "running"
-            and not self.drained
-            and now < self.last_heartbeat + self.lease_seconds
-            and self.health_status != "unhealthy"
-        )
+    def is_healthy(self) -> bool:
+        """Running, not drained, its lease not expired, and not failing its checks."""
+        return self.status == "running" and not self.drained and not self.expired and self.health_status != "unhealthy"
 
     def is_instance(self) -> bool:
         return self.metadata.get("type") == INSTANCE_TYPE
@@ -47,8 +44,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             return told
         return (babysitter_url(self.url) if self.is_instance() else self.url.rstrip("/")) + "/health"
 
-    def to_json(self, now: float) -> dict[str, Any]:
-        return {**msgspec.to_builtins(self), "is_healthy": self.is_healthy(now)}
+    def to_json(self) -> dict[str, Any]:
+        told = {**msgspec.to_builtins(self), "is_healthy": self.is_healthy()}
+        del told["expired"], told["owner"]
+        return told
 
 
 def babysitter_url(url: str) -> str:

@@ -15,6 +15,7 @@ from svc.errors import NotFound, Unauthorized
 from svc.instance import Service, iso
 from svc.registry import fields, lease
 from svc.registry.guard import OPEN, READ, WRITE, Guard
+from svc.registry.listing import Listing, encode
 from svc.registry.metrics import Metrics
 from svc.registry.store import Store
 
@@ -46,7 +47,7 @@ def create_app(
     """`probe` tells whether a URL answers; without a `guard`, only this machine may write."""
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
-    api = Api(store, probe, guard or Guard(), metrics or Metrics(store, clock), clock)
+    api = Api(store, probe, guard or Guard(), metrics or Metrics(store), clock)
     for method, path, access, handler in ROUTES:
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
@@ -62,6 +63,7 @@ class Api:
         self, store: Store, probe: Callable[[str], bool], guard: Guard, metrics: Metrics, clock: Callable[[], float]
     ) -> None:
         self.store = store
+        self.listing = Listing(store)
         self.probe = probe
         self.guard = guard
         self.metrics = metrics
@@ -85,33 +87,38 @@ class Api:
             "status": "healthy",
             "registry": "running",
             "registered_services": len(services),
-            "healthy_services": sum(s.is_healthy(now) for s in services),
+            "healthy_services": sum(s.is_healthy() for s in services),
             "timestamp": iso(now),
         }
 
     def services(self, now: float) -> Response:
+        """To a watcher, when there is something new; the others are told of the last heartbeats too."""
         passes = fields.filters(request.args)
-        revision, services = self.store.snapshot()
-        found = [s.to_json(now) for s in services if passes(s, now)]
-        answer = _json({"services": found, "total": len(found), "timestamp": iso(now)})
-        answer.headers["X-Registry-Index"] = str(revision)
-        return answer
+        watched = fields.watch(request.args)
+        if watched is None:
+            revision, services = self.store.snapshot()
+            encoded = encode([s for s in services if passes(s)])
+        else:
+            revision, encoded = self.listing.of(self.store.wait(*watched), fields.filter_key(request.args), passes)
+        services_json, total = encoded
+        body = b'{"services":%b,"total":%d,"timestamp":"%b"}' % (services_json, total, iso(self.clock()).encode())
+        return Response(body, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
 
     def register(self, now: float) -> Response:
         new = fields.registration(_body(), now)
         service = self.store.change(new.name, lambda old: lease.registered(old, new)) or new
         self.metrics.registrations.inc()
         log.info("%s registered, %s at %s", service.name, service.status, service.url)
-        return _json({"message": f"{service.name} is registered", "service": service.to_json(now)}, 201)
+        return _json({"message": f"{service.name} is registered", "service": service.to_json()}, 201)
 
     def service(self, now: float, name: str) -> dict[str, Any]:
-        return _known(name, self.store.get(name)).to_json(now)
+        return _known(name, self.store.get(name)).to_json()
 
     def update(self, now: float, name: str) -> dict[str, Any]:
         new = fields.changes(_body(), name)
         service = _known(name, self.store.change(name, lambda old: old and lease.changed(old, new)))
         log.info("%s changed: %s", name, ", ".join(new))
-        return {"message": f"{name} is updated", "service": service.to_json(now)}
+        return {"message": f"{name} is updated", "service": service.to_json()}
 
     def remove(self, now: float, name: str) -> dict[str, Any]:
         if not self.store.remove(name):
@@ -136,7 +143,7 @@ class Api:
         return {
             "service": name,
             "health_status": found.health_status,
-            "is_healthy": found.is_healthy(now),
+            "is_healthy": found.is_healthy(),
             "last_heartbeat": found.last_heartbeat,
             "timestamp": iso(now),
         }
@@ -149,7 +156,7 @@ class Api:
 
     def stats(self, now: float) -> dict[str, Any]:
         _, services = self.store.snapshot()
-        healthy = sum(s.is_healthy(now) for s in services)
+        healthy = sum(s.is_healthy() for s in services)
         return {
             "total_services": len(services),
             "healthy_services": healthy,
@@ -167,7 +174,7 @@ class Api:
     def _drained(self, now: float, name: str, drained: bool) -> dict[str, Any]:
         service = _known(name, self.store.drain(name, drained))
         log.info("%s %s by the operator", name, "drained" if drained else "undrained")
-        return {"message": f"{name} is {'drained' if drained else 'not drained'}", "service": service.to_json(now)}
+        return {"message": f"{name} is {'drained' if drained else 'not drained'}", "service": service.to_json()}
 
 
 def _known(name: str, service: Service | None) -> Service:

@@ -13,6 +13,9 @@ from svc.instance import DEFAULT_LEASE, STATUSES, Service, iso
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+WHOLE = re.compile(r"-?[0-9]{1,18}")
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
+LONGEST_WAIT = 60.0  # seconds
 REQUIRED = ("name", "host", "port", "hostname", "url", "status")
 METADATA_SIZE = 16 << 10
 METADATA_DEPTH = 8
@@ -56,21 +59,37 @@ def heartbeat(told: dict[str, Any]) -> str | None:
     return _checked({"status": told.get("status")}, []).get("status")
 
 
-def filters(args: Any) -> Callable[[Service, float], bool]:
+def filters(args: Any) -> Callable[[Service], bool]:
     """What `?status= &healthy= &type=` let through."""
     status, healthy, kind = args.get("status"), args.get("healthy"), args.get("type")
     if healthy not in (None, "true", "false"):
         raise BadRequest(f"healthy: must be true or false, not {healthy!r}", param="healthy")
     _checked({"status": status}, [])
 
-    def passes(service: Service, now: float) -> bool:
+    def passes(service: Service) -> bool:
         return (
             (status is None or service.status == status)
-            and (healthy is None or service.is_healthy(now) == (healthy == "true"))
+            and (healthy is None or service.is_healthy() == (healthy == "true"))
             and (kind is None or service.metadata.get("type") == kind)
         )
 
     return passes
+
+
+def filter_key(args: Any) -> tuple[str | None, ...]:
+    return tuple(args.get(key) for key in ("status", "healthy", "type"))
+
+
+def watch(args: Any) -> tuple[int, float] | None:
+    """What `?index=&wait=` say: the revision that the client has, and the seconds that it waits for another."""
+    index, wait = args.get("index"), args.get("wait")
+    if index is None and wait is None:
+        return None
+    if index is None or not WHOLE.fullmatch(index):
+        raise BadRequest(f"index: must be the X-Registry-Index of an earlier answer, not {index!r}", param="index")
+    if wait is not None and not SECONDS.fullmatch(wait):
+        raise BadRequest(f"wait: must be seconds, not {wait!r}", param="wait")
+    return int(index), min(float(wait or 0), LONGEST_WAIT)
 
 
 def _checked(told: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:

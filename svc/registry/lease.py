@@ -6,19 +6,31 @@ from msgspec.structs import replace
 
 from svc.instance import Service
 
+UNSEEN = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}  # what readers of the list need not be told at once
 
-def lapsed(service: Service, now: float) -> bool:
+
+def ends(service: Service, since: float) -> float:
+    """When its lease ends, if nothing is heard of it.
+
+    `since` is when this registry began to listen: what it was not there to
+    hear is no silence.
+    """
+    return max(service.last_heartbeat, since) + service.lease_seconds
+
+
+def lapsed(service: Service, now: float, since: float) -> bool:
     """Nothing was heard of it for as long as it said."""
-    return now >= service.last_heartbeat + service.lease_seconds
+    return now >= ends(service, since)
 
 
 def forgettable(service: Service, now: float, forget_after: float, since: float) -> bool:
-    """It has been silent for `forget_after` seconds after its lease, and for as long since `since`.
+    """It has expired, and has been silent for `forget_after` seconds more."""
+    return service.expired and now >= max(service.last_heartbeat + service.lease_seconds, since) + forget_after
 
-    `since` is when this registry started: what it was not there to hear is no
-    silence.
-    """
-    return now >= max(service.last_heartbeat + service.lease_seconds, since) + forget_after
+
+def expired(service: Service, now: float, since: float) -> Service:
+    """Marked, if it is time."""
+    return replace(service, expired=True) if lapsed(service, now, since) else service
 
 
 def registered(old: Service | None, new: Service) -> Service:
@@ -30,7 +42,7 @@ def registered(old: Service | None, new: Service) -> Service:
 
 def beaten(service: Service, now: float, status: str | None) -> Service:
     """After a heartbeat, which may bring a new status."""
-    return changed(replace(service, last_heartbeat=now), {"status": status} if status else {})
+    return changed(replace(service, last_heartbeat=now, expired=False), {"status": status} if status else {})
 
 
 def changed(service: Service, fields: dict[str, Any]) -> Service:
@@ -44,7 +56,4 @@ def changed(service: Service, fields: dict[str, Any]) -> Service:
 
 def notable(old: Service | None, new: Service) -> bool:
     """Whether a reader of the list would notice: all but a lease that is renewed while it holds."""
-    if old is None:
-        return True
-    revived = new.last_heartbeat > old.last_heartbeat and lapsed(old, new.last_heartbeat)
-    return revived or replace(old, last_heartbeat=0, timestamp="") != replace(new, last_heartbeat=0, timestamp="")
+    return old is None or replace(old, **UNSEEN) != replace(new, **UNSEEN)

@@ -1,7 +1,7 @@
 """What /metrics tells: counters of this process, and the state of the store at the moment of asking."""
 
 from collections import Counter as Count
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,7 +15,7 @@ from svc.registry.store import Store
 class Metrics:
     """Names begin with svc_registry_."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store) -> None:
         own = self.registry = CollectorRegistry()
         self.registrations = Counter("svc_registry_registrations", "Registrations taken", registry=own)
         self.heartbeats = Counter("svc_registry_heartbeats", "Heartbeats taken", registry=own)
@@ -26,7 +26,7 @@ class Metrics:
             self.removals.labels(reason)
         for result in ("ok", "failed"):
             self.checks.labels(result)
-        own.register(_State(store, clock))
+        own.register(_State(store))
 
     def checked(self, ok: bool) -> None:
         self.checks.labels("ok" if ok else "failed").inc()
@@ -38,22 +38,20 @@ class Metrics:
 
 
 class _State(Collector):
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
-        self.clock = clock
 
     def describe(self) -> list[Metric]:
         return []  # else registering would ask the store
 
     def collect(self) -> Iterator[Metric]:
         revision, services = self.store.snapshot()
-        now = self.clock()
         states = Count(s.status for s in services)
         by_status = GaugeMetricFamily("svc_registry_services", "Services registered", labels=["status"])
         for status in STATUSES:
             by_status.add_metric([status], states[status])
         yield by_status
-        healthy = sum(s.is_healthy(now) for s in services)
+        healthy = sum(s.is_healthy() for s in services)
         yield GaugeMetricFamily("svc_registry_healthy_services", "Services that are healthy", healthy)
         drained = sum(s.drained for s in services)
         yield GaugeMetricFamily("svc_registry_drained_services", "Services that an operator drained", drained)

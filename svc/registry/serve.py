@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 CONNECTIONS = 10_000
 GRACEFUL = 5  # seconds for begun requests
+FAREWELL = 0.5  # seconds between two looks at whether the watchers must go
 SCHEME = "sqlite:"
 DEFAULT_STORE = "sqlite:var/registry.db"
 
@@ -99,6 +100,7 @@ class Server(BaseApplication):
         from svc.registry.checks import Checks
         from svc.registry.cleanup import Cleanup
         from svc.registry.metrics import Metrics
+        from svc.registry.sweep import INTERVAL, Sweep
 
         s = self.settings
 
@@ -109,12 +111,14 @@ class Server(BaseApplication):
             return False
 
         store = self.store = open_store(s.store)
-        metrics = Metrics(store, time.time)
+        metrics = Metrics(store)
         checks = Checks(store, probe, metrics.checked)
+        sweep = Sweep(store, time.time)
         cleanup = Cleanup(store, s.forget_after, time.time, metrics.removals.labels("silence").inc)
         self.loops = [
             Loop("health checks", checks.round, s.health_interval),
             Loop("clean-up", cleanup.round, s.cleanup_interval),
+            Loop("leases", sweep.round, INTERVAL),
         ]
         return create_app(store, probe, guard(s), metrics)
 
@@ -126,11 +130,19 @@ class Server(BaseApplication):
         die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: Any) -> None:
+        from svc.loop import Loop
+
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
         )  # Ctrl-C reaches the master too, which ends us; twice is a traceback
+        self.loops.append(Loop("farewell", lambda: self.let_go(worker), FAREWELL))
         for loop in self.loops:
             loop.start()
+
+    def let_go(self, worker: Any) -> None:
+        """A worker that ends answers its watchers, who come again to the next; gunicorn has no hook for it."""
+        if not worker.alive and self.store is not None:
+            self.store.wake()
 
     def worker_exit(self, arbiter: Any, worker: Any) -> None:
         """Requests are done by now: the loops, then the store."""

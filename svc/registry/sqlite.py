@@ -14,26 +14,29 @@ from svc.instance import Service
 from svc.registry import lease
 from svc.registry.store import Change, Test
 
-VERSION = 1
-SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS services (
-    name TEXT PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL, hostname TEXT NOT NULL, url TEXT NOT NULL,
-    status TEXT NOT NULL, timestamp TEXT NOT NULL, last_heartbeat REAL NOT NULL, lease_seconds REAL NOT NULL,
-    health_status TEXT NOT NULL, weight INTEGER NOT NULL, metadata BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS drained (name TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL);
-INSERT OR IGNORE INTO revision VALUES (1, 0);
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
+STEPS = (
+    (
+        """CREATE TABLE services (
+            name TEXT PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL, hostname TEXT NOT NULL, url TEXT NOT NULL,
+            status TEXT NOT NULL, timestamp TEXT NOT NULL, last_heartbeat REAL NOT NULL, lease_seconds REAL NOT NULL,
+            health_status TEXT NOT NULL, weight INTEGER NOT NULL, metadata BLOB NOT NULL
+        )""",
+        "CREATE TABLE drained (name TEXT PRIMARY KEY)",
+        "CREATE TABLE revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL)",
+        "INSERT INTO revision VALUES (1, 0)",
+    ),
+    (
+        "ALTER TABLE services ADD COLUMN expired INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE services ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+    ),
+)  # each takes a file from one version to the next; an empty file is of version 0
+VERSION = len(STEPS)
 FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
 SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
 WRITE = f"INSERT OR REPLACE INTO services ({', '.join(FIELDS)}) VALUES ({', '.join(':' + f for f in FIELDS)})"
 BEAT = """
 UPDATE services SET last_heartbeat = :now
-WHERE name = :name AND last_heartbeat + lease_seconds > :now AND (:status IS NULL OR status = :status)
+WHERE name = :name AND NOT expired AND (:status IS NULL OR status = :status)
 """
 MARK, UNMARK = "INSERT INTO drained VALUES (?)", "DELETE FROM drained WHERE name = ?"
 UNUSABLE = "{}: cannot keep registrations here: {}; make it writable, move it away or name another with --store"
@@ -50,6 +53,8 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._changed = threading.Event()  # of the revision that stands now; swapped at each raise
+        self._raised = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
@@ -76,7 +81,7 @@ class SqliteStore:
             if new != old:
                 db.execute(WRITE, _row(new))
             if lease.notable(old, new):
-                _raise_revision(db)
+                self._raise_revision()
             return new
 
     def remove(self, name: str, when: Test | None = None) -> bool:
@@ -85,7 +90,7 @@ class SqliteStore:
             if old is None or (when is not None and not when(old)):
                 return False
             db.execute("DELETE FROM services WHERE name = ?", (name,))
-            _raise_revision(db)
+            self._raise_revision()
             return True
 
     def heartbeat(self, name: str, now: float, status: str | None) -> bool:
@@ -100,8 +105,19 @@ class SqliteStore:
             old = _find(db, name)
             if old is not None and old.drained != drained:
                 db.execute(MARK if drained else UNMARK, (name,))
-                _raise_revision(db)
+                self._raise_revision()
             return old and replace(old, drained=drained)
+
+    def wait(self, index: int, timeout: float) -> int:
+        changed = self._changed  # before the look: what comes after it is not missed
+        revision = self._revision()
+        if revision == index and changed.wait(timeout):
+            return self._revision()
+        return revision
+
+    def wake(self) -> None:
+        changed, self._changed = self._changed, threading.Event()
+        changed.set()
 
     def close(self) -> None:
         with self._lock:
@@ -113,17 +129,39 @@ class SqliteStore:
             raise sqlite3.DatabaseError(f"it is of version {version}, this program knows {VERSION}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
+        self._migrate()
+
+    def _migrate(self) -> None:
+        """In one transaction, which another process that opens the file waits for."""
+        self._db.execute("BEGIN IMMEDIATE")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        for step in STEPS[version:]:
+            for statement in step:
+                self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version = {VERSION}")
+        self._db.execute("COMMIT")
+
+    def _revision(self) -> int:
+        with self._transaction("") as db:
+            (revision,) = db.execute("SELECT value FROM revision").fetchone()
+            return revision
+
+    def _raise_revision(self) -> None:
+        self._db.execute("UPDATE revision SET value = value + 1")
+        self._raised = True
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
         with self._lock:
+            self._raised = False
             try:
                 if begin:
                     self._db.execute(begin)
                 yield self._db
                 if begin:
                     self._db.execute("COMMIT")
+                if self._raised:
+                    self.wake()
             except sqlite3.Error as error:
                 raise Unavailable(f"{self.path}: the registry cannot use its store: {error}") from error
             finally:
@@ -145,13 +183,10 @@ def _marked(db: sqlite3.Connection, name: str) -> bool:
     return db.execute("SELECT 1 FROM drained WHERE name = ?", (name,)).fetchone() is not None
 
 
-def _raise_revision(db: sqlite3.Connection) -> None:
-    db.execute("UPDATE revision SET value = value + 1")
-
-
 def _service(row: tuple) -> Service:
     told = dict(zip(FIELDS, row, strict=False))
     told["metadata"] = msgspec.json.decode(told["metadata"])
+    told["expired"] = bool(told["expired"])
     return Service(**told, drained=bool(row[-1]))
 
 

@@ -41,4 +41,10 @@ class Store(Protocol):
     def drain(self, name: str, drained: bool) -> Service | None:
         """Sets or clears the operator's mark, which outlives the registration; None for an unknown name."""
 
+    def wait(self, index: int, timeout: float) -> int:
+        """The revision, as soon as it is not `index` any more or `timeout` seconds are over. Waiting costs nothing."""
+
+    def wake(self) -> None:
+        """Lets go at once of all who wait; for a process that ends."""
+
     def close(self) -> None: ...

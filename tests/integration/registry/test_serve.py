@@ -247,3 +247,46 @@ def address() -> str:
         except OSError:
             pytest.skip("this machine has only loopback")
         return sock.getsockname()[0]
+
+
+def watch(registry, index, wait=30):
+    answer = requests.get(f"{registry.client.urls[0]}/services?index={index}&wait={wait}", timeout=60)
+    assert answer.status_code == 200, answer.text
+    return {s["name"]: s["is_healthy"] for s in answer.json()["services"]}, int(answer.headers["X-Registry-Index"])
+
+
+def test_who_watches_is_told_of_a_change_and_of_an_expiry(start):
+    registry = start()
+    told_of = []
+
+    def follow():
+        index = 0
+        for _ in range(3):
+            listed, index = watch(registry, index)
+            told_of.append(listed)
+
+    watcher = threading.Thread(target=follow)
+    watcher.start()
+    registry.client.register(told("brief", lease_seconds=1))
+    until(lambda: len(told_of) == 1)
+    registry.client.register(told("lasting"))
+    watcher.join(15)
+    assert told_of == [{"brief": True}, {"brief": True, "lasting": True}, {"brief": False, "lasting": True}]
+
+
+def test_a_registry_that_ends_lets_its_watchers_go(start):
+    registry = start()
+    registry.client.register(told())
+    answers = []
+    watcher = threading.Thread(target=lambda: answers.append(watch(registry, 1, 60)))
+    watcher.start()
+    until(lambda: watching(registry.port))
+    assert registry.end(signal.SIGTERM) == 0
+    watcher.join(10)
+    assert answers == [({"qwen": True}, 1)]
+
+
+def watching(port: int) -> bool:
+    """Whether a connection to it is established."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(int(line[1].split(":")[1], 16) == port and line[3] == "01" for line in lines)

@@ -1,4 +1,7 @@
+import threading
+
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from svc.registry.app import create_app
@@ -13,13 +16,11 @@ class World:
     def __init__(self):
         self.now = NOW
         self.down = set()
-        self.slow = 0
 
     def clock(self):
         return self.now
 
     def probe(self, url):
-        self.now += self.slow
         return url not in self.down
 
 
@@ -81,10 +82,51 @@ def test_the_list_is_sorted_filtered_and_carries_the_revision(client, world):
     assert error(client.get("/services?healthy=1"))["param"] == "healthy"
 
 
-def test_health_is_judged_at_the_moment_of_the_answer(client, world):
+def test_a_watcher_is_told_when_something_changes_and_then_all(client, store, world):
+    client.post("/services", json=told("a"))
+    answers = []
+    watcher = threading.Thread(target=lambda: answers.append(client.get("/services?index=1&wait=30")))
+    watcher.start()
+    client.post("/services/a/heartbeat", json={"status": "running"})
+    assert not answers, "nothing has changed"
+    client.post("/services", json=told("b"))
+    watcher.join(10)
+    assert [s["name"] for s in answers[0].get_json()["services"]] == ["a", "b"]
+    assert answers[0].headers["X-Registry-Index"] == "2"
+
+
+def test_a_watcher_that_knows_other_things_is_told_at_once(client):
+    client.post("/services", json=told("a"))
+    for index in (0, 99, -1):
+        answer = client.get(f"/services?index={index}&wait=60")
+        assert (answer.headers["X-Registry-Index"], answer.get_json()["total"]) == ("1", 1)
+    client.post("/services", json=told("b", status="failed"))
+    for _ in range(2):
+        assert client.get("/services?index=1&wait=60&status=failed").get_json()["total"] == 1
+        assert client.get("/services?index=1&wait=60&healthy=true").get_json()["total"] == 1
+    assert client.get("/services?index=2&wait=0.01").get_json()["total"] == 2, "after the wait, what there is"
+    assert client.get("/services?index=2").get_json()["total"] == 2
+
+
+@pytest.mark.parametrize("query", ["index=x", "index=1&wait=-1", "wait=5", "index=1&wait=nan", "index=1&wait=x"])
+def test_an_odd_watch_is_refused(client, query):
+    answer = client.get(f"/services?{query}")
+    assert (answer.status_code, error(answer)["param"]) == (400, "wait" if "index=1" in query else "index")
+
+
+def test_watchers_share_one_encoding(client, store, monkeypatch):
+    client.post("/services", json=told("a"))
+    looked, snapshot = [], store.snapshot
+    monkeypatch.setattr(store, "snapshot", lambda: looked.append(1) or snapshot())
+    for _ in range(5):
+        assert client.get("/services?index=0").get_json()["total"] == 1
+    assert len(looked) == 1
+
+
+def test_the_expired_are_not_healthy_until_they_are_heard_of(client, store):
     client.post("/services", json=told(lease_seconds=30))
     assert client.get("/services/qwen").get_json()["is_healthy"]
-    world.now += 30
+    store.change("qwen", lambda s: replace(s, expired=True))
     assert not client.get("/services/qwen").get_json()["is_healthy"]
     client.post("/services/qwen/heartbeat")
     assert client.get("/services/qwen").get_json()["is_healthy"]
@@ -149,12 +191,6 @@ def test_its_health_is_asked_now(client, world):
     world.down.add("http://10.0.0.7:8101/health")
     told_ill = client.get("/services/qwen/health").get_json()
     assert (told_ill["health_status"], told_ill["is_healthy"], told_ill["last_heartbeat"]) == ("unhealthy", False, NOW)
-
-
-def test_a_slow_check_is_judged_when_it_is_done(client, world):
-    client.post("/services", json=told(lease_seconds=30))
-    world.slow = 31
-    assert not client.get("/services/qwen/health").get_json()["is_healthy"]
 
 
 def test_health_and_stats_count(client, world):
