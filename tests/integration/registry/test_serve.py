@@ -5,56 +5,17 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
 
 from svc.client import RegistryClient
-from svc.errors import SvcError, Unavailable
+from svc.errors import SvcError
+from tests.integration.registry.process import SVC, Registry
 from tests.unit.registry.services import told
-from tests.waiting import free_port, until
-
-SVC = [sys.executable, "-m", "svc"]
-
-
-class Registry:
-    """One `svc registry` in a directory; start it as often as you like."""
-
-    def __init__(self, place: Path, *flags: str) -> None:
-        self.place = place
-        self.port = free_port()
-        self.flags = flags
-        self.log = place / "registry.log"
-        self.client = RegistryClient(f"http://127.0.0.1:{self.port}")
-
-    def start(self) -> "Registry":
-        with self.log.open("ab") as log:
-            command = [*SVC, "registry", "--port", str(self.port), *self.flags]
-            environ = {**os.environ, "HOME": str(self.place), "XDG_RUNTIME_DIR": str(self.place)}
-            self.process = subprocess.Popen(command, cwd=self.place, stderr=log, env=environ, start_new_session=True)
-        until(self.answers, what=f"the registry answers: {self.log.read_text()}")
-        return self
-
-    def answers(self):
-        try:
-            return self.client.health()
-        except Unavailable:
-            assert self.process.poll() is None, self.log.read_text()
-            return None
-
-    def worker(self) -> int:
-        """The newest worker's pid."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return max(map(int, children))
-
-    def end(self, sig: signal.Signals = signal.SIGKILL) -> int:
-        with suppress(ProcessLookupError):  # the whole group, which may outlive its leader
-            os.killpg(self.process.pid, sig)
-        return self.process.wait(15)
+from tests.waiting import until
 
 
 @pytest.fixture
