@@ -1,7 +1,8 @@
 """The only caller of the registry's URLs."""
 
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,18 @@ from svc.fetch import fetch
 
 log = logging.getLogger(__name__)
 KINDS = {401: Unauthorized, 403: Unauthorized, 404: NotFound}
+CONNECT_WITHIN = 1.0  # seconds, for a list: after a link has healed, the next try is not far
+
+Query = Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listing:
+    """A registry's services, of one moment."""
+
+    services: list[dict[str, Any]]
+    index: int | None  # its revision, which goes back only when it has lost its data; None: it tells none
+    url: str  # the registry: revisions of two that share no store cannot be compared
 
 
 class RegistryClient:
@@ -25,21 +38,31 @@ class RegistryClient:
         self.urls = [u.rstrip("/") for u in ([urls] if isinstance(urls, str) else urls)]
         self.token_file = token_file
         self.timeout = timeout
+        self._listed = ""  # where the last list came from
 
     def health(self) -> dict[str, Any]:
         return self._call("GET", "/health")
 
     def services(self) -> list[dict[str, Any]]:
-        return self.listing()[0]
+        return self.listing().services
 
-    def listing(self) -> tuple[list[dict[str, Any]], int]:
-        """The services and the registry's revision; it goes back only when the registry has lost its data."""
-        answer = self._send("GET", "/services")
-        index = answer.headers.get("X-Registry-Index", "0")
+    def listing(self, index: int | None = None, wait: float = 0) -> Listing:
+        """The services: at once, or with the `index` of the list before, when it has risen or after `wait` seconds.
+
+        A registry other than the one that this index is from answers at once, and
+        so does one that does not know how to wait.
+        """
+
+        def query(url: str) -> Query:
+            return {"index": str(index), "wait": f"{wait:g}"} if index is not None and url == self._listed else {}
+
+        answer, url = self._send("GET", "/services", query=query, wait=wait)
         services = _result(answer).get("services")
         if not isinstance(services, list):
             raise SvcError(f"{answer.url}: not a registry: it lists no services")
-        return services, int(index) if index.isdigit() else 0
+        told = answer.headers.get("X-Registry-Index", "")
+        self._listed = url
+        return Listing(services, int(told) if told.isdigit() else None, url)
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         return self._call("POST", "/services", service)["service"]
@@ -56,14 +79,30 @@ class RegistryClient:
     def deregister(self, name: str) -> None:
         self._call("DELETE", f"/services/{name}")
 
-    def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
-        return _result(self._send(method, path, json))
+    def drain(self, name: str, drained: bool = True) -> dict[str, Any]:
+        """Sets or clears the operator's mark."""
+        return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}")["service"]
 
-    def _send(self, method: str, path: str, json: dict[str, Any] | None = None) -> requests.Response:
+    def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
+        return _result(self._send(method, path, json)[0])
+
+    def _send(
+        self, method: str, path: str, json: dict[str, Any] | None = None, query: Callable[[str], Query] | None = None,
+        wait: float = 0,
+    ) -> tuple[requests.Response, str]:  # fmt: skip
+        """The answer, and which registry gave it; `query` is asked what to send to each, which may `wait` for so long.
+
+        One that waits is known to be gone within seconds, too.
+        """
         reason = "no registry is configured"
         for url in list(self.urls):
+            params = query(url) if query else {}
+            connect = min(CONNECT_WITHIN, self.timeout) if query else self.timeout
+            timeout = (connect, self.timeout + wait if params else self.timeout)
             try:
-                answer = fetch(method, url + path, self.timeout, json=json, headers=self._headers())
+                answer = fetch(
+                    method, url + path, timeout, patient=bool(params), json=json, params=params, headers=self._headers()
+                )
             except requests.RequestException as error:
                 reason = f"{url}: {_short(error)}"
                 continue
@@ -74,7 +113,7 @@ class RegistryClient:
                 log.info("now using the registry at %s", url)
                 self.urls.remove(url)
                 self.urls.insert(0, url)
-            return answer
+            return answer, url
         raise Unavailable(f"cannot reach the registry: {reason}")
 
     def _headers(self) -> dict[str, str]:

@@ -61,6 +61,7 @@ class RouterSettings:
     service_removal_grace_period: float = setting(
         60.0, least=0, help="seconds that a name which vanished without a deletion is kept"
     )
+    state_file: str = setting("", help="file that keeps the last table, for a start while no registry answers")
     policy: str = setting("auto", choices=POLICIES, help="how an instance is chosen")
     policies: Pairs = setting((), choices=POLICIES, help="how for one model: MODEL=POLICY")
     aliases: Pairs = setting((), help="another name for a model: NAME=MODEL")

@@ -71,12 +71,14 @@ def endpoints(state: State) -> Blueprint:
     @own.get("/status")
     def health() -> dict[str, Any]:
         """The router's word on itself, and how many instances can be used."""
-        known, able = len(state.table.targets), len(state.table.candidates)
+        known, able, origin = len(state.table.targets), len(state.table.candidates), state.origin
         return {
             "status": "healthy" if able else "degraded",
             "router": "draining" if state.draining else "running",
             "healthy_services": f"{able}/{known}",
             "registry_url": state.settings.registry_url or None,
+            "table_source": origin.source if origin else None,
+            "table_age_seconds": _age(state),
             "message": f"{able} of {known} instances can be used",
             "timestamp": iso(time.time()),
         }
@@ -202,6 +204,12 @@ def _models(state: State) -> dict[str, dict[str, Any]]:
         if model in found:
             found.setdefault(alias, found[model] | {"id": alias})
     return found
+
+
+def _age(state: State) -> float | None:
+    """Seconds since a registry last said that the table is so; None where none ever did."""
+    seen = state.origin.seen if state.origin else None
+    return None if seen is None else round(state.clock() - seen, 1)
 
 
 def _service(state: State, target: Target) -> dict[str, Any]:

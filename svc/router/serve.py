@@ -17,6 +17,7 @@ from svc.prctl import die_with_parent
 from svc.settings import RouterSettings
 
 WORKER_CONNECTIONS = 10_000
+SAVE = 1.0  # seconds between two looks whether the table is to be saved
 STOP_MARGIN = 3  # seconds between the end of the worker's grace and the master's
 
 
@@ -64,7 +65,7 @@ class Application(BaseApplication):
     def load(self) -> Any:
         from svc.router.app import create_app
 
-        self.state, self._sync, self._loops = make(self._settings)
+        self.state, self._sync, self._keeper, self._loops = make(self._settings)
         return create_app(self.state)
 
     def tls(self) -> ssl.SSLContext | None:
@@ -78,7 +79,8 @@ class Application(BaseApplication):
 
     def stop(self) -> None:
         for loop in self._loops:
-            loop.stop(timeout=1)
+            loop.stop(timeout=0)  # one waits for the registry
+        self._keeper.once()
         self.state.recorder.flush()
         self.state.connections.close()
 
@@ -94,24 +96,39 @@ def share() -> None:
 
 
 def make(settings: RouterSettings) -> Any:
-    """A state, its sync and the loops that keep it true, none of them started; raises ConfigError."""
+    """A state, its sync, its keeper and the loops that keep it true, none of them started; raises ConfigError."""
     from svc.client import RegistryClient
     from svc.router.checks import Checks
+    from svc.router.saved import Keeper, TableFile
     from svc.router.state import State
     from svc.router.static import read_static
-    from svc.router.sync import AWAY_INTERVAL, Sync
+    from svc.router.sync import Sync
 
     check(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
     client = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout)
     state = State(settings, keys=read_keys(settings))
-    sync = Sync(state, client if settings.registry_url else None, static, time.monotonic)
+    file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
+    saved = file.load(client.urls) if file else None
+    sync = Sync(state, client if settings.registry_url else None, static, time.monotonic, saved)
+    keeper = Keeper(state, file)
     checks = Checks(state, time.monotonic)
-    sync_interval = min(AWAY_INTERVAL, settings.registry_sync_interval)
-    loops = [Loop("sync", sync.once, sync_interval), Loop("checks", checks.once, min(1.0, settings.health_interval))]
+    checking = Loop("checks", checks.once, min(1.0, settings.health_interval))
+    loops = [following(sync), checking, Loop("save", keeper.once, SAVE)]
     if state.keys is not None:
         loops.append(Loop("keys", state.keys.refresh, 1.0))
-    return state, sync, loops
+    return state, sync, keeper, loops
+
+
+def following(sync: Any) -> Loop:
+    def work() -> None:
+        try:
+            sync.once()
+        finally:
+            loop.interval = sync.pause
+
+    loop = Loop("sync", work, 1.0)
+    return loop
 
 
 def read_keys(settings: RouterSettings) -> Any:
@@ -176,7 +193,7 @@ def standalone() -> Any:
     from svc.site import Site
 
     told = load(Site(Path()).svc_toml, os.environ)
-    state, sync, loops = make(told.router)
+    state, sync, _, loops = make(told.router)
     deadlines = Deadlines(state)
     sync.once()
     for loop in (*loops, Loop("deadlines", deadlines.once, 1.0)):

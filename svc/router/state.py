@@ -19,7 +19,7 @@ from svc.router.message import Heads
 from svc.router.names import meant
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
-from svc.router.table import Table, Target, build
+from svc.router.table import Origin, Table, Target, build
 from svc.router.upstream import Connections
 from svc.settings import RouterSettings
 
@@ -55,6 +55,7 @@ class State:
         self.clock = clock
         self.now = clock()
         self.table = Table()
+        self.origin: Origin | None = None  # of the table
         self.ready = False  # whether there is a table at all
         self.draining = False
         self.keys = keys  # None: nobody needs one
@@ -228,13 +229,13 @@ class State:
                 self.replace(self.table.targets)
 
     def replace(self, targets: Iterable[Target]) -> None:
-        """A new table. An instance at another address, or started anew, is judged afresh."""
+        """A new table. An instance at another address, started anew, or heard again, is judged afresh."""
         with self._lock:
             before = {t.name: t for t in self.table.targets}
             found = tuple(targets)
             for target in found:
                 old = before.get(target.name)
-                if old is None or old.url != target.url or (target.status == "running" and old.status != "running"):
+                if old is None or _returns(old, target):
                     self.fitness.pop(target.name, None)
             self.table = build(found, self.fit)
             self.full = {t.name for t in found if t.limit and self.loads.get(t.name, 0) >= t.limit}
@@ -250,6 +251,13 @@ class State:
                     counts.pop(name, None)
         for key in [k for k in self._turns if k.partition(PART)[0] not in ("", *self.table.by_model)]:
             del self._turns[key]
+
+
+def _returns(old: Target, new: Target) -> bool:
+    """Whether what was found out about an instance was found out about another life of it."""
+    running = new.status == "running" and old.status != "running"
+    heard = new.heard and not old.heard
+    return running or heard or (old.url, old.registered) != (new.url, new.registered)
 
 
 def no_services(model: str | None) -> str:

@@ -6,85 +6,115 @@ from typing import Any
 
 import msgspec
 
-from svc.client import RegistryClient
+from svc.client import Listing, RegistryClient
 from svc.errors import SvcError
 from svc.instance import Service
+from svc.router.saved import Saved
 from svc.router.state import State
-from svc.router.table import Target, from_service
+from svc.router.table import Origin, Target, from_service
+from svc.watch import WAIT, Watch
 
 log = logging.getLogger(__name__)
 
 
-AWAY_INTERVAL = 1.0  # seconds between two tries to reach a registry that is away
-
-
 class Sync:
-    """Lists the registry and swaps the table. While no registry answers, the last good table is kept.
+    """Follows the registry's list and swaps the table. While no registry answers, the last good table is kept.
 
-    `once` is called every AWAY_INTERVAL or oftener, and looks when it is time.
+    Call `once` again and again, `pause` seconds after each: it returns when there
+    is something new.
     """
 
     def __init__(
-        self, state: State, client: RegistryClient | None, static: list[Target], clock: Callable[[], float]
-    ) -> None:
+        self, state: State, client: RegistryClient | None, static: list[Target], clock: Callable[[], float],
+        saved: Saved | None = None,
+    ) -> None:  # fmt: skip
         self._state = state
-        self._client = client
         self._static = static
         self._clock = clock
-        self._due = clock()
-        self._index = -1
+        self._saved = saved
+        self._interval = state.settings.registry_sync_interval
+        self._watch = Watch(client, self._interval, clock) if client else None
         self._missing: dict[str, float] = {}  # names that vanished without a deletion, and since when
         self._away = False
         self._unusable: set[str] = set()  # what was said of entries, once
 
+    @property
+    def pause(self) -> float:
+        return self._watch.pause if self._watch else self._interval
+
     def once(self) -> None:
         """One look at the registry; what is wrong is logged once, not each time."""
-        if self._clock() < self._due:
-            return
-        self._due = self._clock() + self._state.settings.registry_sync_interval
-        if self._client is None:
-            self._take([])
+        if self._watch is None:
+            self._take([], Origin("static"))
             return
         try:
-            services, index = self._client.listing()
+            listing = self._watch.look(self._patience())
         except SvcError as error:
-            if not self._away:
-                log.warning("%s; keeping the %d instances last known", error, len(self._state.table.targets))
-            self._away = True
-            self._due = 0.0
-            if self._static and not self._state.ready:
-                self._take([])
-            return
+            self._without(error)
+        else:
+            self._with(listing)
+
+    def _with(self, listing: Listing) -> None:
         if self._away:
             log.info("the registry is back")
         self._away = False
-        lost = index < self._index  # it has forgotten: what is missing was not deleted
-        self._index = index
-        found, unusable = _targets(services)
+        self._saved = None
+        found, unusable = _targets(listing.services)
         for problem in unusable - self._unusable:
             log.warning("the registry lists %s", problem)
         self._unusable = unusable
-        self._take(found, lost)
+        self._take(found, Origin("registry", self._clock(), listing.url, listing.index))
 
-    def _take(self, found: list[Target], lost: bool = False) -> None:
+    def _without(self, error: SvcError) -> None:
+        """1. The table stays. 2. Where there is none yet, the saved one or the static services make one."""
+        if not self._away:
+            log.warning("%s; keeping the %d instances last known", error, len(self._state.table.targets))
+        self._away = True
+        if self._state.ready:
+            return  # 1
+        if self._saved is not None:
+            log.warning(
+                "starting with the %d instances that %s told %.0f s ago",
+                len(self._saved.targets), self._saved.registry, self._saved.age,
+            )  # fmt: skip
+            seen = self._clock() - self._saved.age
+            self._take(self._saved.targets, Origin("saved", seen, self._saved.registry, self._saved.index))
+        elif self._static:
+            self._take([], Origin("static"))
+
+    def _take(self, found: list[Target], origin: Origin) -> None:
         names = {t.name for t in found}
-        kept = self._grace(names, lost)
+        kept = self._grace(names, _forgot(self._state.origin, origin))
         taken = [t for t in self._static if t.name not in names]
         before = self._state.table
         self._state.replace([*found, *kept, *taken])
+        self._state.origin = origin
         self._state.ready = True
         if before.candidates != self._state.table.candidates:
             log.info("instances in use: %s", ", ".join(sorted(self._state.table.candidates)) or "none")
 
-    def _grace(self, found: set[str], lost: bool) -> list[Target]:
-        """Those kept although the registry no longer lists them: it lost its data, and they may register again."""
+    def _grace(self, found: set[str], forgot: bool) -> list[Target]:
+        """Those kept although the registry does not list them: they may register again."""
         now = self._clock()
         gone = [t for t in self._state.table.targets if not t.static and t.name not in found]
-        if lost:
+        if forgot:
             self._missing.update({t.name: now for t in gone if t.name not in self._missing})
         grace = self._state.settings.service_removal_grace_period
         self._missing = {n: since for n, since in self._missing.items() if n not in found and now - since < grace}
         return [t for t in gone if t.name in self._missing]
+
+    def _patience(self) -> float:
+        """How long the next look may take: until the first grace ends."""
+        if not self._missing:
+            return WAIT
+        return min(self._missing.values()) + self._state.settings.service_removal_grace_period - self._clock()
+
+
+def _forgot(before: Origin | None, now: Origin) -> bool:
+    """Whether what is missing now may just be unknown: the registry has lost its data, or is another one."""
+    if before is None or not before.registry:
+        return False
+    return now.registry != before.registry or (now.index or 0) < (before.index or 0)
 
 
 def _targets(services: list[Any]) -> tuple[list[Target], set[str]]:
@@ -98,9 +128,14 @@ def _targets(services: list[Any]) -> tuple[list[Target], set[str]]:
             name = told.get("name") if isinstance(told, dict) else told
             unusable.add(f"{name!r}, which cannot be used: {error}")
             continue
-        target = from_service(service, heard=told.get("is_healthy", True) or service.health_status == "unhealthy")
+        target = from_service(service, heard=_heard(service, told.get("is_healthy", True)))
         if target is not None:
             found.append(target)
         elif service.is_instance():
             unusable.add(f"{service.name!r}, which cannot be used: its url is {service.url!r}")
     return found, unusable
+
+
+def _heard(service: Service, healthy: bool) -> bool:
+    """Whether its lease holds: if not, there is no other reason why it should not be healthy."""
+    return healthy or service.status != "running" or service.drained or service.health_status == "unhealthy"

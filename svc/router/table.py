@@ -23,6 +23,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "running"
     drained: bool = False
     well: bool | None = None  # the registry's word: None when it has none
+    heard: bool = True  # within its lease
+    registered: str = ""  # when it registered itself, as the registry tells it
     static: bool = False
     models: tuple[str, ...] = ()
     weight: int = 1
@@ -52,6 +54,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def admitted(self) -> bool:
         """Whether the one who registered it lets it have requests."""
         return self.status == "running" and not self.drained
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a table is from, and how old it is."""
+
+    source: str  # registry | saved | static
+    seen: float | None = None  # when a registry last said that it is so
+    registry: str = ""
+    index: int | None = None  # that registry's revision
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -121,6 +132,8 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
         status=service.status,
         drained=service.drained,
         well={"healthy": True, "unhealthy": False}.get(service.health_status) if heard else False,
+        heard=heard,
+        registered=service.timestamp,
         static=static,
         models=tuple(m for m in models if isinstance(m, str)) if isinstance(models, list) else (),
         weight=max(0, service.weight),

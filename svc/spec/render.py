@@ -77,6 +77,8 @@ def _router(settings: Settings, place: Place) -> str:
     if not fields.HOST.fullmatch(host):  # supervisord listens on IPv4 only
         raise ConfigError(f"router: host: {host!r} is nothing to listen on; give an IPv4 address or a name")
     flags = _flags(router, registry_url=settings.router_registry_url())
+    if not router.state_file:
+        flags += f" --state-file {place.word(place.state / 'var' / 'router_table.json')}"
     command = f"svc launch --own -- svc router --fd 0 {flags}"
     stop_wait = round(router.graceful_timeout) + 5
     program = _program(place, command, OURS, f"router_{router.port}", stop_wait)

@@ -18,6 +18,7 @@ LEAVES = {
     "site",
     "instance",
     "client",
+    "watch",
     "probe",
     "loop",
     "log",

@@ -5,6 +5,7 @@ from flask.testing import FlaskClient
 
 from svc.router.app import create_app
 from svc.router.state import State
+from svc.router.table import Origin
 from tests.unit.router.made import state, target
 
 
@@ -33,14 +34,18 @@ def json(client: FlaskClient, path: str, status: int = 200) -> Any:
 
 @pytest.mark.parametrize("path", ["/health", "/status"])
 def test_health(client: FlaskClient, made: State, path: str):
+    made.origin = Origin("registry", made.clock() - 2.5)
     told = json(client, path)
     assert told.pop("timestamp").endswith("Z")
     assert told == {
         "status": "healthy", "router": "running", "healthy_services": "3/4", "registry_url": "http://r:1",
+        "table_source": "registry", "table_age_seconds": 2.5,
         "message": "3 of 4 instances can be used",
     }  # fmt: skip
     made.replace([])
-    assert json(client, path)["status"] == "degraded"
+    made.origin = None
+    told = json(client, path)
+    assert (told["status"], told["table_source"], told["table_age_seconds"]) == ("degraded", None, None)
 
 
 @pytest.mark.parametrize("path", ["/models", "/v1/models"])

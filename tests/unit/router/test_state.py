@@ -156,3 +156,24 @@ def test_an_instance_that_starts_anew_is_judged_anew(anew: dict[str, str]):
 def test_request_ids_are_all_different():
     made, other = state(), state()
     assert len({s.request_id() for s in (made, other) for _ in range(100)}) == 200
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "back"),
+    [
+        ({}, {}, False),
+        ({"well": False}, {"well": True}, False),  # the registry's checks are not ours
+        ({"drained": True}, {}, False),
+        ({"heard": False}, {}, True),
+        ({"registered": "1"}, {"registered": "2"}, True),
+        ({"status": "starting"}, {}, True),
+        ({}, {"url": "http://elsewhere:1"}, True),
+    ],
+)
+def test_an_instance_that_is_back_is_judged_afresh_and_one_that_never_left_is_not(before, after, back):
+    made = state(target("a", "m", **before))
+    for _ in range(3):
+        made.checked("a", well=False)
+    assert not made.table.candidates
+    made.replace([target("a", "m", **after)])
+    assert made.table.candidates == ({"a"} if back else set())

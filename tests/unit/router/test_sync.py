@@ -2,31 +2,38 @@ import logging
 
 import pytest
 
+from svc.client import Listing
 from svc.errors import Unavailable
+from svc.router.saved import Saved
 from svc.router.sync import Sync
+from svc.router.table import Origin
 from tests.unit.router.made import Clock, service, state, target
 
 
-class Listing:
+class Client:
     """A registry's client that lists what it is told to; None: no registry answers."""
 
     def __init__(self, *services: object) -> None:
         self.services: list[object] | None = list(services)
-        self.index = 5
+        self.index: int | None = 5
+        self.url = "http://r"
+        self.waits: list[float] = []
 
-    def listing(self):
+    def listing(self, index: int | None = None, wait: float = 0) -> Listing:
+        self.waits.append(wait)
         if self.services is None:
             raise Unavailable("cannot reach the registry: connection refused")
-        return self.services, self.index
+        return Listing(self.services, self.index, self.url)
 
 
 class World:
-    def __init__(self, *static, listing: Listing | None = None) -> None:
+    def __init__(self, *static, listing: Client | None = None, saved: Saved | None = None) -> None:
         self.clock = Clock()
         self.client = listing
         self.state = state(registry_sync_interval=10, service_removal_grace_period=60)
         self.state.table = type(self.state.table)()
-        self.sync = Sync(self.state, listing, list(static), self.clock)
+        self.state.clock = self.clock
+        self.sync = Sync(self.state, listing, list(static), self.clock, saved)
 
     def look(self, *services: object, index: int | None = None, after: float = 10) -> list[str]:
         self.clock.now += after
@@ -42,13 +49,13 @@ A, B = service("a", "m"), service("b", "m")
 
 
 def test_a_deletion_holds_at_once():
-    world = World(listing=Listing(A, B))
+    world = World(listing=Client(A, B))
     assert world.look() == ["a", "b"]
     assert world.look(A, index=6) == ["a"]
 
 
 def test_what_vanishes_when_the_index_goes_back_is_kept_for_the_grace():
-    world = World(listing=Listing(A, B))
+    world = World(listing=Client(A, B))
     world.look(index=5)
     assert world.look(A, index=1) == ["a", "b"]
     assert world.look(A, index=2, after=50) == ["a", "b"]
@@ -56,7 +63,7 @@ def test_what_vanishes_when_the_index_goes_back_is_kept_for_the_grace():
 
 
 def test_what_comes_back_within_the_grace_is_as_others_again():
-    world = World(listing=Listing(A, B))
+    world = World(listing=Client(A, B))
     world.look(index=5)
     world.look(A, index=1)
     assert world.look(A, B, index=2) == ["a", "b"]
@@ -64,7 +71,7 @@ def test_what_comes_back_within_the_grace_is_as_others_again():
 
 
 def test_the_states_of_those_listed_hold_at_once():
-    world = World(listing=Listing(A, B))
+    world = World(listing=Client(A, B))
     world.look()
     for status in ("draining", "failed", "stopped"):
         world.look({**A, "status": status}, B)
@@ -74,7 +81,7 @@ def test_the_states_of_those_listed_hold_at_once():
 
 
 def test_the_table_stays_while_no_registry_answers(caplog: pytest.LogCaptureFixture):
-    world = World(listing=Listing(A))
+    world = World(listing=Client(A))
     world.look()
     world.client.services = None
     with caplog.at_level(logging.INFO):
@@ -88,20 +95,70 @@ def test_the_table_stays_while_no_registry_answers(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_a_registry_is_looked_at_when_it_is_time_and_each_second_while_it_is_away():
-    world = World(listing=Listing(A))
+def test_it_follows_the_registry_and_tries_often_while_it_is_away():
+    world = World(listing=Client(A))
     world.look()
-    world.client.services = [A, B]
-    assert world.look(after=9.9) == ["a"]
-    assert world.look(after=0.1) == ["a", "b"]
+    assert world.sync.pause < 0.1
+    world.look(after=0)
+    assert world.client.waits == [0, 30]
+    world.client.services = None
+    world.look()
+    assert 0.1 < world.sync.pause <= 1
+    assert World(target("s", "m", static=True)).sync.pause == 10
+
+
+def test_a_look_ends_with_the_first_grace():
+    world = World(listing=Client(A, B))
+    world.look(index=5)
+    world.look(A, index=1)
+    world.look(A, index=1, after=50)
+    assert world.client.waits[-1] == 10
+    world.look(A, index=1, after=10)
+    world.look(A, index=1)
+    assert world.client.waits[-1] == 30
+
+
+def test_another_registry_may_not_know_all_and_that_is_no_deletion():
+    world = World(listing=Client(A, B))
+    world.look(index=5)
+    world.client.url = "http://other"
+    assert world.look(A, index=9) == ["a", "b"]
+    assert world.look(A, index=10, after=60) == ["a"]
+
+
+SAVED = Saved("http://r", 5, [target("a", "m"), target("b", "m")], age=100)
+
+
+def test_while_no_registry_answers_a_start_takes_the_saved_table_and_knows_its_age():
+    world = World(target("s", "m", static=True), listing=Client(), saved=SAVED)
+    world.client.services = None
+    assert world.look() == ["a", "b", "s"]
+    assert world.state.ready
+    assert world.state.origin == Origin("saved", world.clock.now - 100, "http://r", 5)
+    world.client.services = [A]
+    assert world.look(index=5) == ["a", "s"], "b was deleted meanwhile"
+    assert world.state.origin == Origin("registry", world.clock.now, "http://r", 5)
+
+
+def test_where_the_registry_has_lost_its_data_meanwhile_the_saved_ones_have_the_grace():
+    world = World(listing=Client(), saved=SAVED)
     world.client.services = None
     world.look()
     world.client.services = [A]
-    assert world.look(after=1) == ["a"]
+    assert world.look(index=4) == ["a", "b"]
+    assert world.look(index=4, after=60) == ["a"]
+
+
+def test_a_registry_that_answers_makes_the_saved_table_worthless():
+    world = World(listing=Client(A), saved=SAVED)
+    assert world.look(index=1) == ["a"]
+    world.client.services = None
+    assert world.look() == ["a"]
+    assert world.state.origin.source == "registry"
 
 
 def test_it_is_ready_with_the_first_list():
-    world = World(listing=Listing())
+    world = World(listing=Client())
     world.client.services = None
     world.look()
     assert not world.state.ready
@@ -114,7 +171,7 @@ def test_static_services_need_no_registry_and_give_way_to_those_of_the_same_name
     alone = World(target("s", "m", static=True))
     assert alone.look() == ["s"]
     assert alone.state.ready
-    world = World(target("a", "other", static=True), target("s", "m", static=True), listing=Listing())
+    world = World(target("a", "other", static=True), target("s", "m", static=True), listing=Client())
     world.client.services = None
     assert world.look() == ["a", "s"]
     assert world.state.ready
@@ -128,7 +185,7 @@ def test_static_services_need_no_registry_and_give_way_to_those_of_the_same_name
 
 def test_entries_that_cannot_be_used_are_told_once(caplog: pytest.LogCaptureFixture):
     bad = ({"name": "x"}, {**A, "name": "y", "port": "1"}, {**A, "name": "z", "url": "ftp://h"}, "text", None, 7)
-    world = World(listing=Listing(A, *bad))
+    world = World(listing=Client(A, *bad))
     for _ in range(3):
         assert world.look() == ["a"]
     said = [r.message for r in caplog.records if r.levelno == logging.WARNING]
@@ -140,5 +197,5 @@ def test_entries_that_cannot_be_used_are_told_once(caplog: pytest.LogCaptureFixt
 
 
 def test_babysitters_are_left_out_in_silence(caplog: pytest.LogCaptureFixture):
-    assert World(listing=Listing({**A, "metadata": {"type": "babysitter"}})).look() == []
+    assert World(listing=Client({**A, "metadata": {"type": "babysitter"}})).look() == []
     assert not [r for r in caplog.records if r.levelno == logging.WARNING]

@@ -1,0 +1,104 @@
+"""The table on disk: what is written is read back, and nothing else is."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from svc.router.saved import Keeper, Saved, TableFile
+from svc.router.table import Origin
+from tests.unit.router.made import Clock, state, target
+
+HERE = ["http://r"]
+TABLE = Saved(
+    "http://r", 7, [target("a", "m", "n", weight=3, metadata={"max_concurrency": 2}), target("b", secure=True)]
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> TableFile:
+    return TableFile(tmp_path / "var" / "table.json", Clock())
+
+
+def test_a_table_comes_back_as_it_was_with_its_age(file: TableFile):
+    file.store(TABLE)
+    file.touch(age=0)
+    file._clock.now += 5  # noqa: SLF001 - the test's own
+    assert file.load(HERE) == Saved("http://r", 7, TABLE.targets, age=5)
+    assert os.listdir(file.path.parent) == ["table.json"]
+
+
+def test_where_there_is_none_nothing_is_said(file: TableFile, caplog: pytest.LogCaptureFixture):
+    assert file.load(HERE) is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b'{"format":"svc router table 1","registry":"http://r","index":7,"targets":[{"na',
+             b'{"format":"svc router table 1"}', b'{"format":"svc router table 9","registry":"http://r"}',
+             b'{"format":"svc router table 1","registry":"http://other","index":7,"targets":[]}'],
+)  # fmt: skip
+def test_one_that_cannot_be_used_is_one_warning_and_is_written_anew(file: TableFile, caplog, data: bytes):
+    file.path.parent.mkdir()
+    file.path.write_bytes(data)
+    assert file.load(HERE) is None
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    assert str(file.path) in caplog.text
+    file.store(TABLE)
+    assert file.load(HERE)
+
+
+@pytest.mark.parametrize("data", [b"[router]\nport = 1\n", b'{"services": []}', b"\0\xff"])
+def test_a_file_that_is_not_ours_is_one_warning_and_never_written(file: TableFile, caplog, data: bytes):
+    file.path.parent.mkdir()
+    file.path.write_bytes(data)
+    os.utime(file.path, (1, 1))
+    assert file.load(HERE) is None
+    file.store(TABLE)
+    file.touch(age=0)
+    assert (file.path.read_bytes(), file.path.stat().st_mtime) == (data, 1)
+    assert len(caplog.records) == 1
+
+
+def test_what_cannot_be_written_is_told_once_until_it_can(file: TableFile, caplog: pytest.LogCaptureFixture):
+    file.path.mkdir(parents=True)
+    for _ in range(3):
+        file.store(TABLE)
+    assert [r.getMessage() for r in caplog.records] == [f"{file.path}: cannot save the table: Is a directory"]
+    assert os.listdir(file.path.parent) == ["table.json"], "no half-written file is left"
+
+
+class Disk:
+    def __init__(self) -> None:
+        self.did: list[object] = []
+
+    def store(self, saved: Saved) -> None:
+        self.did.append([t.name for t in saved.targets])
+
+    def touch(self, age: float) -> None:
+        self.did.append(age)
+
+
+def test_the_keeper_writes_what_changed_and_no_more():
+    disk, clock = Disk(), Clock()
+    made = state(target("a", "m"), target("s", "m", static=True), clock=clock)
+    keeper = Keeper(made, disk)
+    keeper.once()
+    for origin in (Origin("static"), Origin("saved", 990.0, "http://r", 5)):
+        made.origin = origin
+        keeper.once()
+    assert disk.did == [], "only what a registry told"
+    made.origin = Origin("registry", 1000.0, "http://r", 5)
+    clock.now = 1001.0
+    keeper.once()
+    keeper.once()
+    assert disk.did == [["a"], 1.0]
+    made.origin = Origin("registry", 1030.0, "http://r", 5)
+    clock.now = 1030.0
+    keeper.once()
+    assert disk.did == [["a"], 1.0, 0.0], "confirmed, not changed"
+    made.replace([target("a", "m", "n")])
+    made.origin = Origin("registry", 1031.0, "http://r", 6)
+    keeper.once()
+    assert disk.did[3:] == [["a"], -1.0]

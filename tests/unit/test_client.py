@@ -1,0 +1,111 @@
+"""How the registry is asked: by a real HTTP server that tells what it was asked."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from svc.client import Listing, RegistryClient
+from svc.errors import NotFound, Unauthorized, Unavailable
+
+
+class Server:
+    """Answers GET /services; `status` 0: breaks the connection off."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.index: str | None = "7"
+        self.queries: list[dict[str, list[str]]] = []
+        self.open = threading.Event()  # a request that may wait goes on when it is set
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                query = parse_qs(urlsplit(self.path).query)
+                outer.queries.append(query)
+                if "wait" in query:
+                    outer.open.wait(10)
+                if not outer.status:
+                    return
+                self.send_response(outer.status)
+                if outer.index is not None:
+                    self.send_header("X-Registry-Index", outer.index)
+                self.end_headers()
+                self.wfile.write(json.dumps({"services": [], "error": {"message": "no"}}).encode())
+
+            do_POST = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self.open.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Server, Server]]:
+    pair = Server(), Server()
+    yield pair
+    for server in pair:
+        server.close()
+
+
+def test_the_list_has_the_revision_and_where_it_is_from(servers):
+    one, _ = servers
+    client = RegistryClient(one.url)
+    assert client.listing() == Listing([], 7, one.url)
+    one.index = None
+    assert client.listing().index is None
+
+
+def test_with_an_index_the_registry_may_wait_longer_than_others_may(servers):
+    one, _ = servers
+    client = RegistryClient(one.url, timeout=0.2)
+    client.listing()
+    timer = threading.Timer(0.6, one.open.set)
+    timer.start()
+    assert client.listing(index=7, wait=5).index == 7
+    timer.join()
+    assert one.queries == [{}, {"index": ["7"], "wait": ["5"]}]
+
+
+def test_one_that_waits_beyond_that_is_away(servers):
+    one, _ = servers
+    client = RegistryClient(one.url, timeout=0.1)
+    client.listing()
+    with pytest.raises(Unavailable, match="does not answer in time"):
+        client.listing(index=7, wait=0.2)
+
+
+@pytest.mark.parametrize("status", [0, 500])
+def test_where_one_fails_the_next_is_asked_for_all_of_it_and_stays_the_first(servers, status):
+    one, two = servers
+    one.open.set()
+    two.index = "3"
+    client = RegistryClient([one.url, two.url])
+    assert client.listing().url == one.url
+    one.status = status
+    assert client.listing(index=7, wait=5) == Listing([], 3, two.url)
+    assert two.queries == [{}], "the other's revision means nothing to it"
+    two.open.set()
+    assert client.listing(index=3, wait=5).url == two.url
+    assert two.queries[-1] == {"index": ["3"], "wait": ["5"]}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (404, NotFound)])
+def test_a_refusal_is_the_answer_and_no_reason_to_ask_another(servers, status, kind):
+    one, two = servers
+    one.status = status
+    with pytest.raises(kind, match="no"):
+        RegistryClient([one.url, two.url]).drain("x")
+    assert two.queries == []
