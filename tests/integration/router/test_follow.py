@@ -1,0 +1,169 @@
+"""The router behind real registries: what changes there, goes away there, and was there before."""
+
+import json
+import signal
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.registry.process import Registry
+from tests.integration.router.client import post
+from tests.integration.router.instance import Instance
+from tests.integration.router.registry import instance
+from tests.integration.router.routers import Router, router
+from tests.waiting import free_port, until
+
+AT_ONCE = 1.0  # seconds; the sync interval is 10
+
+
+@pytest.fixture
+def registries(tmp_path: Path) -> Iterator[tuple[Registry, Registry]]:
+    """Two that know nothing of each other, the first started."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = (Registry(tmp_path / name, "--store", "sqlite:registry.db") for name in ("one", "two"))
+    one.start()
+    yield one, two
+    for made in (one, two):
+        if hasattr(made, "process"):
+            made.end()
+
+
+@pytest.fixture
+def backend() -> Iterator[Instance]:
+    made = Instance()
+    yield made
+    made.close()
+
+
+def listed(made: Instance, name: str, *models: str, **more: object) -> dict[str, object]:
+    about = {"babysitter": f"http://127.0.0.1:{made.port}", "health_url": f"http://127.0.0.1:{made.port}/health"}
+    return instance(name, made.port, *models, metadata=about, **more)
+
+
+def urls(*registries: Registry) -> str:
+    return ",".join(made.client.urls[0] for made in registries)
+
+
+def known(own: Router) -> dict[str, str]:
+    return {s["name"]: "drained" if s["drained"] else s["status"] for s in own.get("/services").json()["services"]}
+
+
+def soon(own: Router, wanted: dict[str, str]) -> float:
+    """Seconds until the router knows exactly these."""
+    began = time.monotonic()
+    until(lambda: known(own) == wanted, timeout=AT_ONCE, every=0.002, what=f"{wanted}, not {known(own)}")
+    return time.monotonic() - began
+
+
+def test_a_change_is_in_the_table_at_once(registries, backend):
+    one, _ = registries
+    with router("--registry-url", urls(one)) as own:
+        took = []
+        one.client.register(listed(backend, "a", "m"))
+        took.append(soon(own, {"a": "running"}))
+        for status in ("draining", "running", "failed", "running"):
+            one.client.heartbeat("a", status)
+            took.append(soon(own, {"a": status}))
+        one.client.drain("a")
+        took.append(soon(own, {"a": "drained"}))
+        one.client.drain("a", drained=False)
+        took.append(soon(own, {"a": "running"}))
+        one.client.deregister("a")
+        took.append(soon(own, {}))
+        assert statistics.median(took) < 0.1, took
+
+
+def test_a_registry_that_is_killed_and_back_is_followed_again(registries, backend):
+    one, _ = registries
+    one.client.register(listed(backend, "a", "m"))
+    with router("--registry-url", urls(one)) as own:
+        soon(own, {"a": "running"})
+        one.end()
+        until(lambda: "keeping the 1 instances last known" in own.output(), timeout=3)
+        assert own.get("/health").json()["table_source"] == "registry"
+        one.start()
+        until(lambda: "the registry is back" in own.output(), timeout=5)
+        one.client.drain("a")
+        soon(own, {"a": "drained"})
+
+
+def test_where_one_registry_goes_the_next_is_followed_and_what_it_does_not_know_is_kept_for_the_grace(
+    registries, backend
+):
+    one, two = registries
+    two.start()
+    for made, names in ((one, "abc"), (two, "x")):
+        for name in names:
+            made.client.register(listed(backend, name, "m"))
+    grace = 2
+    with router("--registry-url", urls(one, two), "--service-removal-grace-period", grace) as own:
+        soon(own, {"a": "running", "b": "running", "c": "running"})
+        one.end()
+        until(lambda: set(known(own)) == {"a", "b", "c", "x"}, timeout=3)
+        two.client.register(listed(backend, "a", "m"))
+        two.client.deregister("x")
+        soon(own, {"a": "running", "b": "running", "c": "running"})
+        until(lambda: set(known(own)) == {"a"}, timeout=grace + 1)
+
+
+def test_without_a_registry_a_router_starts_with_the_table_that_one_before_it_saved(tmp_path, registries, backend):
+    one, _ = registries
+    one.client.register(listed(backend, "a", "m"))
+    one.client.register(listed(backend, "gone", "m"))
+    path = tmp_path / "var" / "table.json"
+    flags = ("--registry-url", urls(one), "--state-file", path)
+    with router(*flags) as own:
+        until(lambda: path.exists() and b'"a"' in path.read_bytes())
+    one.end()
+    with router(*flags) as own:
+        told = own.get("/health").json()
+        assert told["table_source"] == "saved"
+        assert 0 <= told["table_age_seconds"] < 60
+        assert "starting with the 2 instances that http://127.0.0.1" in own.output()
+        with own.client() as client:
+            assert client.send(post({"model": "m"})).answer().body == b"ok"
+        one.start()
+        until(lambda: own.get("/health").json()["table_source"] == "registry", timeout=5)
+        one.client.deregister("gone")
+        soon(own, {"a": "running"})
+        until(lambda: [t["name"] for t in json.loads(path.read_bytes())["targets"]] == ["a"], timeout=3)
+
+
+def test_a_damaged_table_is_one_line_and_the_router_waits_for_the_registry(tmp_path):
+    path = tmp_path / "table.json"
+    path.write_bytes(b'{"format":"svc router table 1","regis')
+    with router("--registry-url", f"http://127.0.0.1:{free_port()}", "--state-file", path, ready=False) as own:
+        until(lambda: "keeping the 0 instances" in own.output())
+        until(lambda: own.get("/livez").ok)
+        assert own.get("/readyz").status_code == 503
+        assert len([line for line in own.output().splitlines() if str(path) in line]) == 1
+        assert "Traceback" not in own.output()
+
+
+def test_a_router_that_waits_for_the_registry_stops_at_once(registries, backend):
+    one, _ = registries
+    with router("--registry-url", urls(one)) as own:
+        until(lambda: own.get("/health").json()["table_age_seconds"] > 0.2)
+        began = time.monotonic()
+        own.process.send_signal(signal.SIGTERM)
+        own.process.wait(10)
+        assert time.monotonic() - began < 2
+        assert "Traceback" not in own.output()
+
+
+def test_an_instance_that_was_out_and_registers_anew_at_the_same_address_gets_requests_at_once(registries, backend):
+    one, _ = registries
+    port = backend.port
+    one.client.register(listed(backend, "a", "m"))
+    with router("--registry-url", urls(one), "--health-interval", 0.2, "--max-errors", 1) as own:
+        soon(own, {"a": "running"})
+        backend.close()
+        until(lambda: not own.service("a")["healthy"])
+        again = Instance(port)
+        one.client.register(listed(again, "a", "m", timestamp="2030-01-01T00:00:00.000Z"))
+        until(lambda: own.service("a")["healthy"], timeout=AT_ONCE, every=0.01)
+        again.close()
