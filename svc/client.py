@@ -83,6 +83,10 @@ class RegistryClient:
         """Sets or clears the operator's mark."""
         return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}")["service"]
 
+    def expire(self) -> list[str]:
+        """Ends the leases that a degraded registry keeps; the names."""
+        return self._call("POST", "/expire")["expired"]
+
     def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
         return _result(self._send(method, path, json)[0])
 

@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from svc.errors import SvcError
+
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +43,8 @@ class Loop:
             self._wake.clear()
             try:
                 self.work()
+            except SvcError as error:
+                log.warning("%s: %s; trying again in %s s", self.name, error.message, self.interval)
             except Exception:  # noqa: BLE001 - a loop outlives its work
                 log.exception("%s: this round failed, the next is in %s s", self.name, self.interval)
             if not self._stopping:

@@ -11,13 +11,15 @@ import msgspec
 from flask import Flask, Response, request
 
 from svc import web
-from svc.errors import NotFound, Unauthorized
+from svc.errors import NotFound, Unauthorized, Unavailable, body
 from svc.instance import Service, iso
 from svc.registry import fields, lease
+from svc.registry.condition import FAILING
 from svc.registry.guard import OPEN, READ, WRITE, Guard
 from svc.registry.listing import Listing, encode
 from svc.registry.metrics import Metrics
 from svc.registry.store import Store
+from svc.registry.sweep import Sweep
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 256 << 10
@@ -32,6 +34,7 @@ ROUTES = (
     ("GET", "/services/<name>/health", READ, "check"),
     ("POST", "/services/<name>/drain", WRITE, "drain"),
     ("POST", "/services/<name>/undrain", WRITE, "undrain"),
+    ("POST", "/expire", WRITE, "expire"),
     ("GET", "/stats", READ, "stats"),
     ("GET", "/metrics", READ, "metrics_text"),
 )  # method, path, who may, handler
@@ -42,12 +45,14 @@ def create_app(
     probe: Callable[[str], bool],
     guard: Guard | None = None,
     metrics: Metrics | None = None,
+    sweep: Sweep | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Flask:
     """`probe` tells whether a URL answers; without a `guard`, only this machine may write."""
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
-    api = Api(store, probe, guard or Guard(), metrics or Metrics(store), clock)
+    sweep = sweep or Sweep(store, clock)
+    api = Api(store, probe, guard or Guard(), metrics or Metrics(store, sweep.condition), sweep, clock)
     for method, path, access, handler in ROUTES:
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
@@ -60,13 +65,20 @@ class Api:
     """One method for each route; `now` is the moment of the request."""
 
     def __init__(
-        self, store: Store, probe: Callable[[str], bool], guard: Guard, metrics: Metrics, clock: Callable[[], float]
+        self,
+        store: Store,
+        probe: Callable[[str], bool],
+        guard: Guard,
+        metrics: Metrics,
+        sweep: Sweep,
+        clock: Callable[[], float],
     ) -> None:
         self.store = store
         self.listing = Listing(store)
         self.probe = probe
         self.guard = guard
         self.metrics = metrics
+        self.sweep = sweep
         self.clock = clock
         self.started = clock()
 
@@ -78,18 +90,28 @@ class Api:
         except Unauthorized:
             self.metrics.refusals.inc()
             raise
-        answer = handler(self.clock(), **path)
+        try:
+            answer = handler(self.clock(), **path)
+        except Unavailable as error:
+            self.sweep.condition.failed(error.message)
+            raise
         return answer if isinstance(answer, Response) else _json(answer)
 
-    def health(self, now: float) -> dict[str, Any]:
-        _, services = self.store.snapshot()
-        return {
-            "status": "healthy",
-            "registry": "running",
-            "registered_services": len(services),
-            "healthy_services": sum(s.is_healthy() for s in services),
-            "timestamp": iso(now),
-        }
+    def health(self, now: float) -> Response:
+        """200 as long as the registry can do its work, were it degraded; 503 when its store fails."""
+        condition = self.sweep.condition
+        counts = {}
+        try:
+            _, services = self.store.snapshot()
+            healthy = sum(s.is_healthy() for s in services)
+            counts = {"registered_services": len(services), "healthy_services": healthy}
+        except Unavailable as error:
+            condition.failed(error.message)
+        status, reason = condition.told()
+        told = {"status": status, "registry": "running", **counts, "timestamp": iso(now)}
+        if reason:
+            told["reason"] = reason
+        return _json({**told, **body(Unavailable(reason))}, 503) if status == FAILING else _json(told)
 
     def services(self, now: float) -> Response:
         """To a watcher, when there is something new; the others are told of the last heartbeats too."""
@@ -101,8 +123,8 @@ class Api:
         else:
             revision, encoded = self.listing.of(self.store.wait(*watched), fields.filter_key(request.args), passes)
         services_json, total = encoded
-        body = b'{"services":%b,"total":%d,"timestamp":"%b"}' % (services_json, total, iso(self.clock()).encode())
-        return Response(body, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
+        told = b'{"services":%b,"total":%d,"timestamp":"%b"}' % (services_json, total, iso(self.clock()).encode())
+        return Response(told, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
 
     def register(self, now: float) -> Response:
         new = fields.registration(_body(), now)
@@ -153,6 +175,11 @@ class Api:
 
     def undrain(self, now: float, name: str) -> dict[str, Any]:
         return self._drained(now, name, False)
+
+    def expire(self, now: float) -> dict[str, Any]:
+        names = self.sweep.release()
+        log.info("the operator ended %d leases", len(names))
+        return {"message": f"{len(names)} leases ended", "expired": names, "timestamp": iso(now)}
 
     def stats(self, now: float) -> dict[str, Any]:
         _, services = self.store.snapshot()

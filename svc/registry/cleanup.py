@@ -11,16 +11,24 @@ log = logging.getLogger(__name__)
 
 
 class Cleanup:
-    """`forget_after` is in seconds after a lease's end; `observe` is called for each that goes."""
+    """`forget_after` is in seconds after a lease's end, `since` when this registry began to listen.
+
+    `observe` is called for each that goes.
+    """
 
     def __init__(
-        self, store: Store, forget_after: float, clock: Callable[[], float], observe: Callable[[], object]
+        self,
+        store: Store,
+        forget_after: float,
+        clock: Callable[[], float],
+        since: Callable[[], float],
+        observe: Callable[[], object],
     ) -> None:
         self.store = store
         self.forget_after = forget_after
         self.clock = clock
         self.observe = observe
-        self.since = clock()
+        self.since = since
 
     def round(self) -> None:
         _, services = self.store.snapshot()
@@ -30,4 +38,4 @@ class Cleanup:
                 log.info("%s forgotten: silent since %.0f s", service.name, self.clock() - service.last_heartbeat)
 
     def _forgettable(self, service: Service) -> bool:
-        return lease.forgettable(service, self.clock(), self.forget_after, self.since)
+        return lease.forgettable(service, self.clock(), self.forget_after, self.since())

@@ -33,6 +33,11 @@ def expired(service: Service, now: float, since: float) -> Service:
     return replace(service, expired=True) if lapsed(service, now, since) else service
 
 
+def brought_back(service: Service, now: float) -> Service:
+    """Heard of now at the latest: the clock that said otherwise was ahead."""
+    return replace(service, last_heartbeat=min(service.last_heartbeat, now))
+
+
 def registered(old: Service | None, new: Service) -> Service:
     """A new registration starts with a clean bill of health; a good one is not taken away."""
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():

@@ -9,24 +9,26 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from svc.instance import STATUSES
+from svc.registry.condition import DEGRADED, FAILING, Condition
 from svc.registry.store import Store
 
 
 class Metrics:
     """Names begin with svc_registry_."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, condition: Condition) -> None:
         own = self.registry = CollectorRegistry()
         self.registrations = Counter("svc_registry_registrations", "Registrations taken", registry=own)
         self.heartbeats = Counter("svc_registry_heartbeats", "Heartbeats taken", registry=own)
         self.removals = Counter("svc_registry_removals", "Services removed", ["reason"], registry=own)
+        self.expirations = Counter("svc_registry_expirations", "Leases that ended in silence", registry=own)
         self.refusals = Counter("svc_registry_refusals", "Requests refused for want of a token", registry=own)
         self.checks = Counter("svc_registry_health_checks", "Active health checks", ["result"], registry=own)
         for reason in ("request", "silence"):
             self.removals.labels(reason)
         for result in ("ok", "failed"):
             self.checks.labels(result)
-        own.register(_State(store))
+        own.register(_State(store, condition))
 
     def checked(self, ok: bool) -> None:
         self.checks.labels("ok" if ok else "failed").inc()
@@ -38,13 +40,21 @@ class Metrics:
 
 
 class _State(Collector):
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, condition: Condition) -> None:
         self.store = store
+        self.condition = condition
 
     def describe(self) -> list[Metric]:
         return []  # else registering would ask the store
 
     def collect(self) -> Iterator[Metric]:
+        status, _ = self.condition.told()
+        for one, meaning in ((DEGRADED, "leases are kept, or the store has news"), (FAILING, "the store fails")):
+            yield GaugeMetricFamily(f"svc_registry_{one}", f"1 while {meaning}: see /health", status == one)
+        if status != FAILING:
+            yield from self._services()
+
+    def _services(self) -> Iterator[Metric]:
         revision, services = self.store.snapshot()
         states = Count(s.status for s in services)
         by_status = GaugeMetricFamily("svc_registry_services", "Services registered", labels=["status"])

@@ -111,16 +111,16 @@ class Server(BaseApplication):
             return False
 
         store = self.store = open_store(s.store)
-        metrics = Metrics(store)
+        sweep = Sweep(store, time.time, lambda: metrics.expirations.inc())
+        metrics = Metrics(store, sweep.condition)
         checks = Checks(store, probe, metrics.checked)
-        sweep = Sweep(store, time.time)
-        cleanup = Cleanup(store, s.forget_after, time.time, metrics.removals.labels("silence").inc)
+        cleanup = Cleanup(store, s.forget_after, time.time, sweep.since, metrics.removals.labels("silence").inc)
         self.loops = [
             Loop("health checks", checks.round, s.health_interval),
             Loop("clean-up", cleanup.round, s.cleanup_interval),
             Loop("leases", sweep.round, INTERVAL),
         ]
-        return create_app(store, probe, guard(s), metrics)
+        return create_app(store, probe, guard(s), metrics, sweep)
 
     def when_ready(self, arbiter: Any) -> None:
         if self.ready:

@@ -115,6 +115,13 @@ class SqliteStore:
             return self._revision()
         return revision
 
+    def check(self) -> None:
+        with self._transaction() as db:
+            db.execute("UPDATE revision SET value = value")
+
+    def notice(self) -> str:
+        return ""
+
     def wake(self) -> None:
         changed, self._changed = self._changed, threading.Event()
         changed.set()

@@ -44,6 +44,12 @@ class Store(Protocol):
     def wait(self, index: int, timeout: float) -> int:
         """The revision, as soon as it is not `index` any more or `timeout` seconds are over. Waiting costs nothing."""
 
+    def check(self) -> None:
+        """Raises Unavailable when nothing can be written now."""
+
+    def notice(self) -> str:
+        """What an operator should know of it, although it works; else nothing."""
+
     def wake(self) -> None:
         """Lets go at once of all who wait; for a process that ends."""
 

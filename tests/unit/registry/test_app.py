@@ -6,7 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from svc.registry.app import create_app
 from svc.registry.guard import Guard, TokenFile
+from svc.registry.metrics import Metrics
 from svc.registry.sqlite import SqliteStore
+from svc.registry.sweep import Sweep
 from tests.unit.registry.services import NOW, told
 
 
@@ -235,9 +237,48 @@ def test_errors_have_the_contracts_shape(client):
 
 def test_a_store_that_fails_is_503(client, store):
     store.close()
-    for path in ("/health", "/services", "/stats"):
+    for path in ("/health", "/services", "/services?index=0&wait=9", "/stats"):
         answer = client.get(path)
         assert (answer.status_code, error(answer)["code"]) == (503, "service_unavailable")
+    health = client.get("/health").get_json()
+    assert (health["status"], health["registry"]) == ("failing", "running")
+    assert "registry.db" in health["reason"]
+    assert (sample(client, "svc_registry_failing"), sample(client, "svc_registry_degraded")) == (1, 0)
+
+
+def test_a_store_that_only_reads_still_lists_and_says_so(client, store):
+    client.post("/services", json=told())
+    store._db.execute("PRAGMA query_only = 1")
+    assert client.get("/health").status_code == 200, "nobody has written yet"
+    assert client.post("/services/qwen/heartbeat").status_code == 503
+    assert client.get("/services").get_json()["total"] == 1
+    health = client.get("/health")
+    assert (health.status_code, health.get_json()["registered_services"]) == (503, 1)
+    assert "readonly" in health.get_json()["reason"]
+
+
+def test_a_degraded_registry_says_so_and_an_operator_ends_it(store, world):
+    sweep = Sweep(store, world.clock)
+    client = create_app(store, world.probe, sweep=sweep, metrics=Metrics(store, sweep.condition), clock=world.clock)
+    client = client.test_client()
+    for n in range(3):
+        client.post("/services", json=told(f"s{n}", lease_seconds=2))
+    for _ in range(3):
+        world.now += 1
+        sweep.round()
+    health = client.get("/health")
+    assert (health.status_code, health.get_json()["status"]) == (200, "degraded")
+    assert "3 of 3" in health.get_json()["reason"]
+    assert sample(client, "svc_registry_degraded") == 1
+    assert client.get("/services?healthy=true").get_json()["total"] == 3
+    assert client.post("/expire").get_json()["expired"] == ["s0", "s1", "s2"]
+    assert client.get("/health").get_json()["status"] == "healthy"
+    assert client.get("/services?healthy=true").get_json()["total"] == 0
+
+
+def sample(client, name):
+    families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
+    return next(s.value for f in families for s in f.samples if s.name == name)
 
 
 def test_other_machines_need_the_token_to_write(store, world, tmp_path):
@@ -246,6 +287,7 @@ def test_other_machines_need_the_token_to_write(store, world, tmp_path):
     far = app.test_client()
     far.environ_base["REMOTE_ADDR"] = "10.0.0.9"
     writes = [("POST", "/services"), ("PUT", "/services/a"), ("DELETE", "/services/a")]
+    writes += [("POST", "/expire")]
     writes += [("POST", f"/services/a/{verb}") for verb in ("heartbeat", "drain", "undrain")]
     for method, path in writes:
         answer = far.open(path, method=method, json=told("a"))

@@ -7,7 +7,7 @@ def test_the_long_silent_go_and_the_rest_stays(tmp_path):
     store, now, gone = SqliteStore(tmp_path / "registry.db"), [NOW], []
     for one in (service("silent", lease_seconds=30, expired=True), service("live", last_heartbeat=NOW + 300)):
         store.change(one.name, lambda old, new=one: new)
-    cleanup = Cleanup(store, 300, lambda: now[0], lambda: gone.append(1))
+    cleanup = Cleanup(store, 300, lambda: now[0], lambda: NOW, lambda: gone.append(1))
     now[0] = NOW + 329
     cleanup.round()
     assert not gone
@@ -36,8 +36,7 @@ class HeardOf:
 def test_what_is_heard_of_at_the_last_moment_stays(tmp_path):
     store = SqliteStore(tmp_path / "registry.db")
     store.change("late", lambda old: service("late", expired=True))
-    cleanup = Cleanup(HeardOf(store), 300, lambda: NOW + 10_000, lambda: None)
-    cleanup.since = NOW
+    cleanup = Cleanup(HeardOf(store), 300, lambda: NOW + 10_000, lambda: NOW, lambda: None)
     cleanup.round()
     assert store.get("late")
     store.close()

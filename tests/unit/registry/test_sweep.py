@@ -1,5 +1,6 @@
 import pytest
 
+from svc.errors import Unavailable
 from svc.registry.sqlite import SqliteStore
 from svc.registry.sweep import Sweep
 from tests.unit.registry.services import NOW, service
@@ -18,11 +19,75 @@ def put(store, *services):
 
 
 def test_the_silent_expire_and_the_revision_rises_once_for_each(store):
-    put(store, service("silent", lease_seconds=30), service("live", last_heartbeat=NOW + 20, lease_seconds=30))
+    put(store, service("silent", lease_seconds=30), service("live", lease_seconds=50))
     now = [NOW]
     sweep = Sweep(store, lambda: now[0])
-    for moment, expected in ((29, []), (30, ["silent"]), (31, ["silent"]), (50, ["live", "silent"])):
+    for moment in range(1, 51):
         now[0] = NOW + moment
         sweep.round()
-        assert [s.name for s in store.snapshot()[1] if s.expired] == expected
+        assert names(store) == ["silent"] * (moment >= 30) + ["live"] * (moment >= 50)
     assert store.snapshot()[0] == 4
+
+
+def names(store):
+    return sorted((s.name for s in store.snapshot()[1] if s.expired), reverse=True)
+
+
+@pytest.fixture
+def kept(store):
+    """Four that fell silent at once, swept until their leases are over."""
+    put(store, *(service(f"s{n}", lease_seconds=30) for n in range(4)))
+    now, ended = [NOW], []
+    sweep = Sweep(store, lambda: now[0], lambda: ended.append(1))
+    sweep.now, sweep.ended = now, ended
+    turn(sweep, 40)
+    return sweep
+
+
+def turn(sweep, seconds):
+    for _ in range(seconds):
+        sweep.now[0] += 1
+        sweep.round()
+
+
+def test_the_many_are_kept_which_is_told_until_they_are_heard_of(store, kept):
+    status, reason = kept.condition.told()
+    assert (status, names(store)) == ("degraded", [])
+    assert "4 of 4" in reason
+    assert "svc services expire" in reason
+    for n in range(4):
+        store.heartbeat(f"s{n}", kept.now[0], None)
+    turn(kept, 1)
+    assert kept.condition.told() == ("healthy", "")
+
+
+def test_an_operator_ends_them(store, kept):
+    assert kept.release() == ["s0", "s1", "s2", "s3"]
+    assert names(store) == ["s3", "s2", "s1", "s0"]
+    assert (kept.condition.told(), len(kept.ended)) == (("healthy", ""), 4)
+
+
+def test_a_heartbeat_of_a_clock_that_was_ahead_is_brought_back(store):
+    put(store, service("ahead", last_heartbeat=NOW + 3600))
+    Sweep(store, lambda: NOW).round()
+    assert (store.get("ahead").last_heartbeat, store.snapshot()[0]) == (NOW, 1)
+
+
+def test_while_the_store_fails_no_lease_ends_and_after_it_they_begin_anew(store):
+    put(store, service("a", lease_seconds=30))
+    now = [NOW]
+    sweep = Sweep(store, lambda: now[0])
+    sweep.now = now
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Unavailable) as failure:
+        put(store, *(service(f"more{n}", metadata={"fill": "x" * 8000}) for n in range(50)))
+    store._db.execute("PRAGMA query_only = 1")
+    sweep.condition.failed(failure.value.message)
+    turn(sweep, 100)
+    assert (sweep.condition.told()[0], names(store)) == ("failing", [])
+    store._db.execute("PRAGMA query_only = 0")
+    turn(sweep, 32)
+    assert (sweep.condition.told()[0], names(store)) == ("healthy", []), "it could not heartbeat"
+    turn(sweep, 4)
+    assert names(store)

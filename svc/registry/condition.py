@@ -1,0 +1,55 @@
+"""How the registry itself is: what /health and the metrics tell of it."""
+
+import logging
+
+from svc.registry.store import Store
+
+log = logging.getLogger(__name__)
+HEALTHY, DEGRADED, FAILING = "healthy", "degraded", "failing"
+CALM = 3  # looks in a row without a failure until a store that failed is trusted again
+
+
+class Condition:
+    """Failing while the store cannot be used, degraded while leases are kept beyond their end or the store has news."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.trouble = ""  # why the store cannot be used
+        self.kept = ""  # why leases are kept
+        self._calm = 0
+
+    def told(self) -> tuple[str, str]:
+        """The status and its reason."""
+        if self.trouble:
+            return FAILING, self.trouble
+        reason = "; ".join(filter(None, (self.kept, self.store.notice())))
+        return (DEGRADED, reason) if reason else (HEALTHY, "")
+
+    def failed(self, reason: str) -> None:
+        self._calm = 0
+        if not self.trouble:
+            log.error("%s", reason)
+        self.trouble = reason
+
+    def well(self) -> bool:
+        """Whether the store can be used, tried where it could not. Raises Unavailable."""
+        if self.trouble:
+            self.store.check()
+            self._calm += 1
+            if self._calm >= CALM:
+                log.info("the store can be used again")
+                self.trouble = ""
+        return not self.trouble
+
+    def keep(self, kept: int, live: int) -> None:
+        """Notes how many of the live are kept; says so when that begins and when it is over."""
+        told = KEPT.format(kept, live) if kept else ""
+        if bool(told) != bool(self.kept):
+            log.warning("%s", told or "no lease is kept beyond its end any more")
+        self.kept = told
+
+
+KEPT = (
+    "{} of {} services were not heard of for their whole lease, more than are believed to fail at once: they are "
+    "kept; look at the network between here and them, or end their leases with `svc services expire`"
+)
