@@ -40,7 +40,10 @@ class RegistrySettings:
     health_timeout: float = setting(5.0, "REGISTRY_HEALTH_TIMEOUT", least=0.1, help="seconds a check may take")
     cleanup_interval: float = setting(60.0, "REGISTRY_CLEANUP_INTERVAL", least=0.1, help="seconds between clean-ups")
     forget_after: float = setting(300.0, least=1, help="seconds after its lease when a silent service is removed")
-    store: str = setting("", help="where registrations live: sqlite:PATH (default var/registry.db)")
+    store: str = setting(
+        "", help="where registrations live: sqlite:PATH (default var/registry.db) or redis://HOST:PORT/DB?prefix=svc"
+    )
+    store_password_file: str = setting("", "REGISTRY_STORE_PASSWORD_FILE", help="file with the password of that Redis")
     token_file: str = setting("", "REGISTRY_TOKEN_FILE", help="file with the token that writes need")
     read_token_file: str = setting("", "REGISTRY_READ_TOKEN_FILE", help="file with the token that reads need")
     insecure: bool = setting(False, help="let other machines write without a token")

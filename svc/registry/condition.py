@@ -10,18 +10,23 @@ CALM = 3  # looks in a row without a failure until a store that failed is truste
 
 
 class Condition:
-    """Failing while the store cannot be used, degraded while leases are kept beyond their end or the store has news."""
+    """Failing while the store cannot be used.
+
+    Degraded while leases are kept beyond their end, or the store has news: it
+    may still know the list, though nothing can be written.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.trouble = ""  # why the store cannot be used
         self.kept = ""  # why leases are kept
         self._calm = 0
+        self._failing = FAILING
 
     def told(self) -> tuple[str, str]:
         """The status and its reason."""
         if self.trouble:
-            return FAILING, self.trouble
+            return self._failing, self.store.notice() or self.trouble
         reason = "; ".join(filter(None, (self.kept, self.store.notice())))
         return (DEGRADED, reason) if reason else (HEALTHY, "")
 
@@ -29,11 +34,12 @@ class Condition:
         self._calm = 0
         if not self.trouble:
             log.error("%s", reason)
+            self._failing = DEGRADED if self.store.notice() else FAILING
         self.trouble = reason
 
     def well(self) -> bool:
         """Whether the store can be used, tried where it could not. Raises Unavailable."""
-        if self.trouble:
+        if self.trouble or self.store.notice():
             self.store.check()
             self._calm += 1
             if self._calm >= CALM:

@@ -4,10 +4,10 @@ The master stays plain and small. What the worker runs is imported in `load`,
 after gunicorn has patched it: requests and ssl must not be loaded before.
 """
 
+import importlib.util
 import logging
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from gunicorn.glogging import Logger
 from svc.errors import ConfigError
 from svc.listen import allow_connections, bind
 from svc.prctl import die_with_parent
+from svc.registry import redis_address
 from svc.registry.guard import Guard, TokenFile
 from svc.settings import RegistrySettings
 
@@ -41,20 +42,42 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
     for path in (settings.token_file, settings.read_token_file):
         if path:
             TokenFile(path).token()
-    open_store(settings.store).close()  # the worker opens its own: a connection must not cross a fork
+    check_store(settings)
     listener = bind("registry", settings.host, settings.port)
     allow_connections(CONNECTIONS)
     Server(settings, listener, ready).run()
 
 
-def open_store(url: str) -> "Store":
-    """Of `sqlite:PATH`; empty stands for var/registry.db under the working directory."""
+def open_store(settings: RegistrySettings) -> "Store":
+    """Of `sqlite:PATH` or a Redis; empty stands for var/registry.db under the working directory."""
+    url = settings.store or DEFAULT_STORE
+    if redis_address.is_redis(url):
+        from svc.registry.redis import RedisStore
+
+        return RedisStore(redis_address.parse(url, settings.store_password_file))
     from svc.registry.sqlite import SqliteStore
 
-    path = (url or DEFAULT_STORE).removeprefix(SCHEME)
-    if not (url or DEFAULT_STORE).startswith(SCHEME) or not path:
-        raise ConfigError(f"store: cannot use {url!r}; give sqlite:PATH")
+    path = url.removeprefix(SCHEME)
+    if not url.startswith(SCHEME) or not path:
+        raise ConfigError(f"store: cannot use {redis_address.masked(url)!r}; give sqlite:PATH or redis://HOST:PORT/DB")
     return SqliteStore(Path(path))
+
+
+def check_store(settings: RegistrySettings) -> None:
+    """In the master, which must not load what Redis needs; one that is away is no reason not to start.
+
+    The worker opens its own: a connection must not cross a fork.
+    """
+    if not redis_address.is_redis(settings.store):
+        open_store(settings).close()
+        return
+    address = redis_address.parse(settings.store, settings.store_password_file)
+    if importlib.util.find_spec("redis") is None:
+        raise ConfigError("store: the redis package is missing: pip install 'infinilm-svc[redis]'")
+    if address.password:
+        log.warning("store: its password can be seen in the list of processes; --store-password-file hides it")
+    if address.password_file:
+        redis_address.password(address.password_file)
 
 
 class Server(BaseApplication):
@@ -110,17 +133,17 @@ class Server(BaseApplication):
                 return healthy(url, s.health_timeout)
             return False
 
-        store = self.store = open_store(s.store)
-        sweep = Sweep(store, time.time, lambda: metrics.expirations.inc())
+        store = self.store = open_store(s)
+        sweep = Sweep(store, store.now, lambda: metrics.expirations.inc())
         metrics = Metrics(store, sweep.condition)
         checks = Checks(store, probe, metrics.checked)
-        cleanup = Cleanup(store, s.forget_after, time.time, sweep.since, metrics.removals.labels("silence").inc)
+        cleanup = Cleanup(store, s.forget_after, store.now, sweep.since, metrics.removals.labels("silence").inc)
         self.loops = [
             Loop("health checks", checks.round, s.health_interval),
             Loop("clean-up", cleanup.round, s.cleanup_interval),
             Loop("leases", sweep.round, INTERVAL),
         ]
-        return create_app(store, probe, guard(s), metrics, sweep)
+        return create_app(store, probe, guard(s), metrics, sweep, store.now)
 
     def when_ready(self, arbiter: Any) -> None:
         if self.ready:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -121,6 +122,9 @@ class SqliteStore:
 
     def notice(self) -> str:
         return ""
+
+    def now(self) -> float:
+        return time.time()
 
     def wake(self) -> None:
         changed, self._changed = self._changed, threading.Event()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from svc.spec.place import Place
 
 SETTINGS = "the site's settings"  # what registry.conf, router.conf and supervisord.conf are made from
 OURS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for our own programs
+WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
 STOP_WAIT = 30  # seconds an instance has after SIGTERM
 BABYSITTER_STOP_WAIT = 15
 
@@ -57,6 +59,11 @@ def _supervisord(place: Place) -> str:
 
 
 def _registry(settings: Settings, place: Place) -> str:
+    if WITH_PASSWORD.match(settings.registry.store):
+        raise ConfigError(
+            "registry: store: it has a password, which would stand in conf.d; "
+            "write it into a file and name that one: store_password_file"
+        )
     flags = _flags(settings.registry)
     if not settings.registry.store:
         flags += f" --store {_own_store(place)}"

@@ -185,7 +185,7 @@ def test_what_keeps_it_from_starting_is_one_clear_line(tmp_path):
     assert "192.0.2.1" in refused(tmp_path, "--host", "192.0.2.1")
     (tmp_path / "file").touch()
     assert "file/registry.db: cannot keep" in refused(tmp_path, "--store", "sqlite:file/registry.db")
-    assert "give sqlite:PATH" in refused(tmp_path, "--store", "redis://localhost")
+    assert "give sqlite:PATH" in refused(tmp_path, "--store", "mysql://localhost")
     assert "nowhere: cannot read the registry's token" in refused(tmp_path, "--token-file", "nowhere")
 
 

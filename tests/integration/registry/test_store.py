@@ -8,12 +8,18 @@ import pytest
 from msgspec.structs import replace
 
 from svc.errors import ConfigError, Unavailable
-from svc.registry import lease
+from svc.registry import lease, redis_address
+from svc.registry.redis import RedisStore
 from svc.registry.sqlite import STEPS, SqliteStore
 from tests.unit.registry.services import NOW, service
 from tests.waiting import until
 
-STORES = {"sqlite": lambda place: SqliteStore(place / "var" / "registry.db")}
+STORES = {
+    "sqlite": lambda request, place: SqliteStore(place / "var" / "registry.db"),
+    "redis": lambda request, place: RedisStore(
+        redis_address.parse(f"{request.getfixturevalue('shared_redis').url}?prefix={place.name}")
+    ),
+}
 
 
 @pytest.fixture(params=STORES)
@@ -22,7 +28,7 @@ def reopen(request, tmp_path):
     opened = []
 
     def again():
-        opened.append(STORES[request.param](tmp_path))
+        opened.append(STORES[request.param](request, tmp_path))
         return opened[-1]
 
     yield again
