@@ -25,12 +25,16 @@ class Registry:
         self.client = RegistryClient(f"http://127.0.0.1:{self.port}")
 
     def start(self) -> "Registry":
+        """Returns when it answers."""
+        self.launch()
+        until(self.answers, what=f"the registry answers: {self.log.read_text()}")
+        return self
+
+    def launch(self) -> None:
         with self.log.open("ab") as log:
             command = [*SVC, "registry", "--port", str(self.port), *self.flags]
             environ = {**os.environ, "HOME": str(self.place), "XDG_RUNTIME_DIR": str(self.place)}
             self.process = subprocess.Popen(command, cwd=self.place, stderr=log, env=environ, start_new_session=True)
-        until(self.answers, what=f"the registry answers: {self.log.read_text()}")
-        return self
 
     def answers(self):
         try:
@@ -48,3 +52,10 @@ class Registry:
         with suppress(ProcessLookupError):  # the whole group, which may outlive its leader
             os.killpg(self.process.pid, sig)
         return self.process.wait(15)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False

@@ -13,7 +13,7 @@ import requests
 
 from svc.client import RegistryClient
 from svc.errors import SvcError
-from tests.integration.registry.process import SVC, Registry
+from tests.integration.registry.process import SVC, Registry, alive
 from tests.unit.registry.services import told
 from tests.waiting import until
 
@@ -30,13 +30,6 @@ def start(tmp_path):
     yield registry
     for one in started:
         one.end()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
