@@ -203,4 +203,12 @@ def launch(words: tuple[str, ...]) -> None:
     """Become COMMAND: what stands in front of every program in conf.d. See `svc launch --help`."""
 
 
-svc.elsewhere |= {"mock": "svc.mock:command", "llama": "svc.llama:command", "keys": "svc.keys:command"}
+svc.elsewhere |= {
+    "mock": "svc.mock:command",
+    "llama": "svc.llama:command",
+    "keys": "svc.keys:command",
+    "services": "svc.services:command",
+    "drain": "svc.verbs:drain",
+    "undrain": "svc.verbs:undrain",
+    "remove": "svc.verbs:remove",
+}

@@ -18,6 +18,7 @@ from svc.supervision.control import Control
 
 PATIENCE = 2.0  # seconds that an answer may take
 UP = re.compile(r'^svc_router_instance_up\{instance="([^"]+)"\} (\S+)$', re.M)
+FLIGHT = re.compile(r'^svc_router_requests_in_flight\{instance="([^"]+)"\} (\S+)$', re.M)
 UNTOLD = ""  # some model
 
 
@@ -65,6 +66,19 @@ def services(router_url: str) -> list[dict[str, Any]] | None:
         return answer.json()["services"]
     except (requests.RequestException, ValueError, KeyError, TypeError):
         return None
+
+
+def in_flight(router_url: str) -> dict[str, tuple[bool, int]] | None:
+    """Of each instance of the router: whether it gets more requests, and how many it serves. None: no answer.
+
+    No key is needed for it.
+    """
+    try:
+        told = fetch("GET", router_url + "/metrics", PATIENCE, verify=False).text
+    except requests.RequestException:
+        return None
+    used = {name for name, up in UP.findall(told) if float(up)}
+    return {name: (name in used, int(float(count))) for name, count in FLIGHT.findall(told)}
 
 
 def _is_well(part: Part, states: dict[str, str]) -> bool:

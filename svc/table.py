@@ -1,7 +1,8 @@
-"""A report as lines of text that fit a terminal. Pure."""
+"""Tables as lines of text that fit a terminal: that of programs, and others. Pure."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -12,24 +13,39 @@ GAP = "  "
 LEAST = 8  # columns for the names, however narrow it is
 
 
+class Line(NamedTuple):
+    """One thing: its cells, the name first, and what stands below them."""
+
+    cells: Sequence[str]
+    style: str
+    below: Sequence[str]
+    models: Sequence[str]
+
+
 def lines(report: Report, width: int) -> Iterator[Text]:
-    """A name that does not fit its column stands on a line of its own; models follow their program."""
-    cells = [_cells(row) for row in report.programs]
-    widths = [max(len(line[i]) for line in [HEAD, *cells]) for i in range(len(HEAD))]
-    rest = sum(widths[1:]) + len(GAP) * (len(HEAD) - 1)
+    """The programs, and what is wrong."""
+    rows = [Line(_cells(row), "" if row.ok else "red", (), row.models) for row in report.programs]
+    yield from grid(HEAD, rows, width)
+    for problem in report.problems:
+        yield Text(problem, style="red")
+
+
+def grid(head: Sequence[str], rows: Sequence[Line], width: int) -> Iterator[Text]:
+    """A name that does not fit its column stands on a line of its own; models follow what has them."""
+    widths = [max(len(line[i]) for line in [head, *(row.cells for row in rows)]) for i in range(len(head))]
+    rest = sum(widths[1:]) + len(GAP) * (len(head) - 1)
     widths[0] = max(LEAST, min(widths[0], width - rest))
-    yield Text(_line(HEAD, widths), style="bold")
-    for row, line in zip(report.programs, cells, strict=True):
-        style = "" if row.ok else "red"
-        if len(line[0]) > widths[0]:
-            yield Text(line[0], style=style)
-            line = ("", *line[1:])
-        yield Text(_line(line, widths), style=style)
+    yield Text(_line(head, widths), style="bold")
+    for row in rows:
+        cells = row.cells
+        if len(cells[0]) > widths[0]:
+            yield Text(cells[0], style=row.style)
+            cells = ("", *cells[1:])
+        yield Text(_line(cells, widths), style=row.style)
+        yield from (Text(f"  {text}", style=row.style) for text in row.below)
         if row.models:
             told = textwrap.wrap(", ".join(row.models), width - 2, initial_indent="  ", subsequent_indent="  ")
             yield from (Text(text, style="dim") for text in told)
-    for problem in report.problems:
-        yield Text(problem, style="red")
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

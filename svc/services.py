@@ -1,0 +1,139 @@
+"""`svc services`: what the registry knows."""
+
+import json
+import time
+from typing import Any
+
+import click
+
+from svc import listed
+from svc.access import Access, Away, explained, registry_options
+from svc.options import console
+from svc.watch import Watch
+
+json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
+
+
+class ListFirst(click.Group):
+    """`list` is what is meant when nothing is said."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("services", cls=ListFirst)
+def command() -> None:
+    """Show what the registry knows: a table, one service, or every change as it comes.
+
+    \b
+    STATE is what becomes of a service:
+      healthy    instances get requests
+      drained    by `svc drain`: nothing new, until `svc undrain`
+      unhealthy  it fails the registry's checks
+      expired    nothing was heard of it for as long as its lease
+    or what it says of itself: starting, stopping, stopped, failed.
+    """
+
+
+@command.command("list")
+@json_option
+@registry_options
+def show_list(access: Access, as_json: bool) -> None:
+    """One table of all services (also plain `svc services`).
+
+    --json prints {"services": [...], "total", "index"}, each service as the registry lists it.
+    """
+    client = access.client(read=True)
+    with explained("list the services", client):
+        found = client.listing()
+    services = sorted(found.services, key=lambda service: service["name"])
+    if as_json:
+        click.echo(json.dumps({"services": services, "total": len(services), "index": found.index}, indent=2))
+    elif services:
+        out = console()
+        for line in listed.lines(services, time.time(), out.width):
+            out.print(line, soft_wrap=True)
+    else:
+        click.echo(f"no service is registered at {found.url}", err=True)
+
+
+@command.command()
+@click.argument("name")
+@json_option
+@registry_options
+def show(access: Access, name: str, as_json: bool) -> None:
+    """All that the registry knows of NAME.
+
+    --json prints it as the registry has it.
+    """
+    client = access.client(read=True)
+    with explained(f"show {name}", client):
+        services = {service["name"]: service for service in client.services()}
+    service = services[listed.known(name, services)]
+    if as_json:
+        click.echo(json.dumps(service, indent=2))
+        return
+    for key, value in listed.details(service, time.time()):
+        click.echo(f"{key:15} {value}")
+
+
+@command.command()
+@json_option
+@registry_options
+def watch(access: Access, as_json: bool) -> None:
+    """A line for each service, then a line for each change as it comes, until Ctrl-C.
+
+    --json prints one object a line: time, name, change (in words), and service as the
+    registry has it now (null once it is removed).
+    """
+    client = access.client(read=True)
+    following = Watch(client)
+    before: dict[str, Any] | None = None
+    away = False
+    while True:
+        try:
+            with explained("watch the services", client):
+                services = {service["name"]: service for service in following.look().services}
+        except Away as error:
+            if before is None:
+                raise
+            if not away:
+                click.echo(f"svc: {error.message}; trying again", err=True)
+            away = True
+        else:
+            if away:
+                click.echo("svc: the registry is back", err=True)
+            away = False
+            _tell(before, services, as_json)
+            before = services
+        time.sleep(following.pause)
+
+
+@command.command()
+@registry_options
+def expire(access: Access) -> None:
+    """End the leases that a degraded registry keeps, because they really are gone.
+
+    When many leases would end at once, the registry's own network is the likelier fault: it
+    keeps them and calls itself degraded, until heartbeats come again or this is said.
+    """
+    client = access.client()
+    with explained("end the leases", client):
+        names = client.expire()
+    click.echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
+
+
+def _tell(before: dict[str, Any] | None, services: dict[str, Any], as_json: bool) -> None:
+    """The changes, or the first time all there is."""
+    if before is None:
+        told = [(name, f"{listed.state_of(s)}, {s['url']}") for name, s in sorted(services.items())]
+    else:
+        told = list(listed.changes(before, services))
+    now = time.strftime("%H:%M:%S")
+    for name, change in told:
+        if as_json:
+            click.echo(json.dumps({"time": time.time(), "name": name, "change": change, "service": services.get(name)}))
+        else:
+            click.echo(f"{now}  {name}  {change}")

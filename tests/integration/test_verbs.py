@@ -1,0 +1,210 @@
+"""`svc services`, `svc drain`, `svc undrain` and `svc remove` against a real registry and a real router."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.sites import clean_environ
+from tests.integration.registry.process import Registry
+from tests.integration.router.client import post
+from tests.integration.router.instance import Instance
+from tests.integration.router.listed import Gate
+from tests.integration.router.registry import instance
+from tests.integration.router.routers import router
+from tests.waiting import free_port, until
+
+SVC = str(Path(sys.executable).parent / "svc")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = Registry(tmp_path, "--store", "sqlite:registry.db").start()
+    yield made
+    made.end()
+
+
+def url_of(registry: Registry) -> str:
+    return registry.client.urls[0]
+
+
+def environ(registry: Registry) -> dict[str, str]:
+    return {**clean_environ(), "REGISTRY_URL": url_of(registry)}
+
+
+def run(registry: Registry, *words: str, status: int = 0, **more: str) -> tuple[str, str]:
+    done = subprocess.run(
+        [SVC, *words], cwd=registry.place, env={**environ(registry), **more}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == status, done
+    return done.stdout, done.stderr
+
+
+@contextmanager
+def running(registry: Registry, *words: str) -> Iterator[Any]:
+    """A command whose output is read line by line."""
+    process = subprocess.Popen(
+        [SVC, *words], cwd=registry.place, env=environ(registry), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def register(registry: Registry, name: str, port: int = 8100, **more: Any) -> None:
+    registry.client.register(instance(name, port, "m", **more))
+    sitter = instance(name.removesuffix("-server"), port + 1) | {"metadata": {"type": "babysitter", "server": name}}
+    registry.client.register(sitter)
+
+
+def test_the_list_is_a_table_and_json(registry: Registry):
+    assert run(registry, "services")[1] == f"no service is registered at {url_of(registry)}\n"
+    register(registry, "qwen-server")
+    out, _ = run(registry, "services")
+    assert [line.split()[:3] for line in out.splitlines() if not line.startswith(" ")] == [
+        ["NAME", "TYPE", "STATE"], ["qwen", "babysitter", "healthy"], ["qwen-server", "instance", "healthy"],
+    ]  # fmt: skip
+    assert run(registry, "services", "list")[0].splitlines()[0] == out.splitlines()[0]
+    told = json.loads(run(registry, "services", "--json")[0])
+    assert (told["total"], [s["name"] for s in told["services"]]) == (2, ["qwen", "qwen-server"])
+
+
+def test_one_is_shown_whole(registry: Registry):
+    register(registry, "qwen-server", metadata={"cache_type": "paged"})
+    out, _ = run(registry, "services", "show", "qwen-server")
+    assert {"state           healthy", "cache_type      paged"} <= set(out.splitlines())
+    assert json.loads(run(registry, "services", "show", "qwen", "--json")[0])["metadata"]["type"] == "babysitter"
+
+
+def test_drain_and_undrain_take_the_babysitters_name_and_say_which_instance_that_is(registry: Registry):
+    register(registry, "a-server")
+    register(registry, "b-server", 8200)
+    out, _ = run(registry, "drain", "a", "b-server", "a-server")
+    assert [line.split()[0] for line in out.splitlines()] == ["a-server", "b-server"]
+    assert registry.client.get("a-server")["drained"]
+    assert not registry.client.get("a")["drained"]
+    assert run(registry, "undrain", "a")[0].startswith("a-server ")
+    assert [registry.client.get(name)["drained"] for name in ("a-server", "b-server")] == [False, True]
+
+
+def test_what_is_removed_is_gone(registry: Registry):
+    register(registry, "a-server")
+    assert run(registry, "remove", "a-server", "a")[0] == "a-server is removed\na is removed\n"
+    assert registry.client.services() == []
+
+
+@pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
+def test_a_wrong_name_among_good_ones_does_nothing_and_names_the_near_one(registry: Registry, verb: str):
+    register(registry, "qwen-server")
+    _, err = run(registry, verb, "qwen-server", "qwem-server", status=1)
+    assert err == "svc: no service 'qwem-server' is registered; did you mean qwen-server?\n"
+    assert not registry.client.get("qwen-server")["drained"]
+
+
+def test_wrong_use_is_told_in_one_line(registry: Registry):
+    run(registry, "drain", status=2)
+    run(registry, "services", "show", status=2)
+    run(registry, "services", "no-such", status=2)
+    far = f"http://127.0.0.1:{free_port()}"
+    _, err = run(registry, "services", "--registry-url", far, status=1)
+    assert err == (
+        f"svc: cannot list the services: cannot reach the registry: {far}: connection refused; "
+        "give its address with --registry-url\n"
+    )
+
+
+def test_a_registry_that_wants_a_token_gets_the_operators(tmp_path: Path):
+    """Loopback needs none, so that the registry is asked through this machine's other address."""
+    (tmp_path / "token").write_text("secret-word\n")
+    (tmp_path / "wrong").write_text("guess\n")
+    registry = Registry(tmp_path, "--store", "sqlite:registry.db", "--host", "0.0.0.0", "--token-file", "token").start()
+    try:
+        far = f"http://{_address()}:{registry.port}"
+        register(registry, "qwen-server")
+        _, err = run(registry, "drain", "qwen", "--registry-url", far, status=1)
+        assert "cannot drain qwen" in err
+        assert "--token-file" in err
+        assert err.count("\n") == 1
+        _, err = run(registry, "drain", "qwen", "--registry-url", far, "--token-file", "wrong", status=1)
+        assert "wrong was shown: is its token this registry's?" in err
+        run(registry, "drain", "qwen", "--registry-url", far, "--token-file", "token")
+        run(registry, "undrain", "qwen", "--registry-url", far, REGISTRY_TOKEN_FILE="token")
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config" / "svc.toml").write_text(
+            f'[registry]\ntoken_file = "token"\n[launch]\nregistry_url = "{far}"\n'
+        )
+        run(registry, "remove", "qwen-server", REGISTRY_URL="")
+        assert [s["name"] for s in registry.client.services()] == ["qwen"]
+    finally:
+        registry.end()
+
+
+def test_watch_tells_each_change_as_it_comes_until_ctrl_c(registry: Registry):
+    register(registry, "a-server")
+    with running(registry, "services", "watch") as process:
+        first = [process.stdout.readline().split()[1:3] for _ in range(2)]
+        assert first == [["a", "healthy,"], ["a-server", "healthy,"]]
+        registry.client.heartbeat("a-server", "running")  # changes nothing
+        registry.client.heartbeat("a-server", "failed")
+        assert process.stdout.readline().split(maxsplit=1)[1] == "a-server  healthy -> failed\n"
+        registry.client.deregister("a-server")
+        assert process.stdout.readline().split(maxsplit=1)[1] == "a-server  removed\n"
+        registry.end()
+        assert "trying again" in process.stderr.readline()
+        registry.start()
+        assert process.stderr.readline() == "svc: the registry is back\n"
+        registry.client.register(instance("b", 8300, "m"))
+        assert process.stdout.readline().split()[1:4] == ["b", "registered:", "healthy,"]
+        process.send_signal(2)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == ""
+
+
+def test_watch_in_json_has_one_object_a_line(registry: Registry):
+    register(registry, "a-server")
+    with running(registry, "services", "watch", "--json") as process:
+        told = [json.loads(process.stdout.readline()) for _ in range(2)]
+        assert [t["name"] for t in told] == ["a", "a-server"]
+        registry.client.deregister("a")
+        told = json.loads(process.stdout.readline())
+        assert (told["name"], told["change"], told["service"]) == ("a", "removed", None)
+
+
+def test_drain_waits_until_nothing_is_in_flight_at_the_router(registry: Registry):
+    made, gate = Instance(), Gate()
+    made.script = gate
+    about = {"babysitter": f"http://127.0.0.1:{made.port}", "health_url": f"http://127.0.0.1:{made.port}/health"}
+    registry.client.register(instance("a-server", made.port, "m", metadata=about))
+    with router("--registry-url", url_of(registry)) as own, own.client() as client:
+        until(lambda: own.service("a-server")["healthy"])
+        client.send(post({"model": "m"}))
+        until(lambda: gate.now)
+        _, err = run(registry, "drain", "a", "--wait", "--timeout", "0.5", "--router-url", own.url, status=1)
+        assert err.startswith("svc: a-server: requests in flight after 0.5 s, and it stays drained")
+        words = ("drain", "a", "--wait", "--router-url", own.url)
+        with running(registry, *words) as process:
+            assert process.stdout.readline() == "a-server is drained: it gets nothing new\n"
+            assert process.poll() is None
+            gate.let()
+            assert client.answer().body == b"ok"
+            assert "nothing in flight" in process.stdout.readline()
+            assert process.wait(10) == 0
+        _, err = run(registry, *words[:3], "--router-url", f"http://127.0.0.1:{free_port()}", status=1)
+        assert "give its address with --router-url" in err
+    made.close()
+
+
+def _address() -> str:
+    """Of this machine, and not loopback's."""
+    out = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    if not out:
+        pytest.skip("this machine has no address but loopback's")
+    return out[0]
