@@ -108,11 +108,12 @@ def down(only: str | None, port: int | None) -> None:
 
 @svc.command()
 @click.option("--json", "as_json", is_flag=True, help="for programs: see below")
-def status(as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="go on: in place on a terminal, else a table (or a line of JSON) a change")
+def status(as_json: bool, watch: bool) -> None:
     """Show every program: state, pid, time up, restarts (of how many allowed), health, models, address.
 
     Health is what the registry says of it, and for an instance also whether the router uses it.
-    Exits with 0 when all is well, with 1 when anything is not.
+    Exits with 0 when all is well, with 1 when anything is not. --watch goes on until Ctrl-C.
 
     \b
     --json prints one object:
@@ -133,8 +134,13 @@ def status(as_json: bool) -> None:
     from svc.status import report
 
     told = settings().registry
-    found = report(sight.see(HERE, told.read_token_file or told.token_file))
-    out = console()
+    token_file, out = told.read_token_file or told.token_file, console()
+    if watch:
+        from svc import live
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the terminal is left in order
+        live.follow(HERE, token_file, out, as_json)
+    found = report(sight.see(HERE, token_file))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:

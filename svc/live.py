@@ -1,0 +1,88 @@
+"""`svc status --watch`: the site as it changes."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from svc import sight, table
+from svc.client import RegistryClient
+from svc.errors import SvcError
+from svc.site import Site
+from svc.status import Report, report
+from svc.watch import Watch
+
+EVERY = 2.0  # seconds; the registry's changes are shown when they come
+SETTLE = 0.1  # seconds that the router has to hear of one, too
+
+
+def follow(site: Site, token_file: str, out: Console, as_json: bool) -> None:
+    """Shows each report that differs from the one before, until it is interrupted."""
+    changes = Changes(token_file)
+    with ExitStack() as stack:
+        live = None
+        if out.is_terminal and not as_json:
+            live = stack.enter_context(Live(console=out, auto_refresh=False))
+        for told, new in _reports(site, changes, token_file):
+            if live is not None:
+                live.update(Group(*table.lines(told, out.width)), refresh=True)
+            elif new and as_json:
+                print(json.dumps(dataclasses.asdict(told)), flush=True)
+            elif new:
+                _print(told, out)
+
+
+class Changes:
+    """What makes a new look worth while: the registry's revision, or else time."""
+
+    def __init__(self, token_file: str) -> None:
+        self._token_file = token_file
+        self._url = ""
+        self._watch: Watch | None = None
+        self._last: tuple[str, int | None] | None = None
+
+    def wait(self, url: str) -> None:
+        """Returns soon after a change at the registry, after EVERY seconds at the latest."""
+        if url != self._url:
+            self._url = url
+            self._watch = Watch(RegistryClient(url.split(","), self._token_file, sight.PATIENCE)) if url else None
+        end = time.monotonic() + EVERY
+        time.sleep(SETTLE if self._changed() else max(0.0, end - time.monotonic()))
+
+    def _changed(self) -> bool:
+        if self._watch is None:
+            return False
+        try:
+            found = self._watch.look(EVERY)
+        except SvcError:
+            return False
+        last, self._last = self._last, (found.url, found.index)
+        return last != self._last
+
+
+def _reports(site: Site, changes: Changes, token_file: str) -> Iterator[tuple[Report, bool]]:
+    """What is seen, and whether it is something new."""
+    last: Any = None
+    url = ""
+    while True:
+        try:
+            seen = sight.see(site, token_file)
+            told, url = report(seen), seen.registry_url
+        except SvcError as error:  # supervisord ended between two questions
+            told = Report(False, None, [], [error.message])
+        timeless = dataclasses.replace(told, programs=[dataclasses.replace(r, uptime=None) for r in told.programs])
+        yield told, timeless != last
+        last = timeless
+        changes.wait(url)
+
+
+def _print(told: Report, out: Console) -> None:
+    out.print(time.strftime("%H:%M:%S"), style="dim", highlight=False)
+    for line in table.lines(told, out.width):
+        out.print(line, soft_wrap=True)
+    out.print()
