@@ -13,7 +13,7 @@ class Condition:
     """Failing while the store cannot be used.
 
     Degraded while leases are kept beyond their end, or the store has news: it
-    may still know the list, though nothing can be written.
+    may still know the list, though nothing can be written, or has begun anew.
     """
 
     def __init__(self, store: Store) -> None:
@@ -22,12 +22,13 @@ class Condition:
         self.kept = ""  # why leases are kept
         self._calm = 0
         self._failing = FAILING
+        self._proven = False
 
     def told(self) -> tuple[str, str]:
         """The status and its reason."""
         if self.trouble:
             return self._failing, self.store.notice() or self.trouble
-        reason = "; ".join(filter(None, (self.kept, self.store.notice())))
+        reason = "; ".join(filter(None, (self.kept, self.store.notice(), self.store.history())))
         return (DEGRADED, reason) if reason else (HEALTHY, "")
 
     def failed(self, reason: str) -> None:
@@ -38,9 +39,11 @@ class Condition:
         self.trouble = reason
 
     def well(self) -> bool:
-        """Whether the store can be used, tried where it could not. Raises Unavailable."""
-        if self.trouble or self.store.notice():
+        """Whether the store can be used, tried at the start and where it could not. Raises Unavailable."""
+        if self.trouble or self.store.notice() or not self._proven:
             self.store.check()
+            self._proven = True
+        if self.trouble:
             self._calm += 1
             if self._calm >= CALM:
                 log.info("the store can be used again")

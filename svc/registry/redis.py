@@ -106,6 +106,9 @@ class RedisStore:
             return ""
         return f"{self._link.unavailable().message}; the list is as of {self._link.now() - self._copy.at:.0f} s ago"
 
+    def history(self) -> str:
+        return ""
+
     def now(self) -> float:
         return self._link.now()
 

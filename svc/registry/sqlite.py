@@ -1,5 +1,6 @@
 """The store of one host: a SQLite file in WAL mode."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -12,26 +13,10 @@ from msgspec.structs import replace
 
 from svc.errors import ConfigError, Unavailable
 from svc.instance import Service
-from svc.registry import lease
+from svc.registry import database, lease
 from svc.registry.store import Change, Test
 
-STEPS = (
-    (
-        """CREATE TABLE services (
-            name TEXT PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL, hostname TEXT NOT NULL, url TEXT NOT NULL,
-            status TEXT NOT NULL, timestamp TEXT NOT NULL, last_heartbeat REAL NOT NULL, lease_seconds REAL NOT NULL,
-            health_status TEXT NOT NULL, weight INTEGER NOT NULL, metadata BLOB NOT NULL
-        )""",
-        "CREATE TABLE drained (name TEXT PRIMARY KEY)",
-        "CREATE TABLE revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL)",
-        "INSERT INTO revision VALUES (1, 0)",
-    ),
-    (
-        "ALTER TABLE services ADD COLUMN expired INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE services ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
-    ),
-)  # each takes a file from one version to the next; an empty file is of version 0
-VERSION = len(STEPS)
+log = logging.getLogger(__name__)
 FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
 SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
 WRITE = f"INSERT OR REPLACE INTO services ({', '.join(FIELDS)}) VALUES ({', '.join(':' + f for f in FIELDS)})"
@@ -40,7 +25,6 @@ UPDATE services SET last_heartbeat = :now
 WHERE name = :name AND NOT expired AND (:status IS NULL OR status = :status)
 """
 MARK, UNMARK = "INSERT INTO drained VALUES (?)", "DELETE FROM drained WHERE name = ?"
-UNUSABLE = "{}: cannot keep registrations here: {}; make it writable, move it away or name another with --store"
 
 
 class SqliteStore:
@@ -56,12 +40,14 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._changed = threading.Event()  # of the revision that stands now; swapped at each raise
         self._raised = False
+        self._closed = False
+        self._db: sqlite3.Connection | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-            self._prepare()
+            self._opened()
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(UNUSABLE.format(path, getattr(error, "strerror", None) or error)) from None
+            if not database.disk_trouble(path, error):
+                raise ConfigError(database.UNUSABLE.format(path, getattr(error, "strerror", None) or error)) from None
+            log.error("%s", database.reason(path, error))
 
     def snapshot(self) -> tuple[int, list[Service]]:
         with self._transaction("BEGIN") as db:
@@ -82,7 +68,7 @@ class SqliteStore:
             if new != old:
                 db.execute(WRITE, _row(new))
             if lease.notable(old, new):
-                self._raise_revision()
+                self._raise_revision(db)
             return new
 
     def remove(self, name: str, when: Test | None = None) -> bool:
@@ -91,7 +77,7 @@ class SqliteStore:
             if old is None or (when is not None and not when(old)):
                 return False
             db.execute("DELETE FROM services WHERE name = ?", (name,))
-            self._raise_revision()
+            self._raise_revision(db)
             return True
 
     def heartbeat(self, name: str, now: float, status: str | None) -> bool:
@@ -106,7 +92,7 @@ class SqliteStore:
             old = _find(db, name)
             if old is not None and old.drained != drained:
                 db.execute(MARK if drained else UNMARK, (name,))
-                self._raise_revision()
+                self._raise_revision(db)
             return old and replace(old, drained=drained)
 
     def wait(self, index: int, timeout: float) -> int:
@@ -123,6 +109,9 @@ class SqliteStore:
     def notice(self) -> str:
         return ""
 
+    def history(self) -> str:
+        return database.set_aside_before(self.path)
+
     def now(self) -> float:
         return time.time()
 
@@ -132,33 +121,16 @@ class SqliteStore:
 
     def close(self) -> None:
         with self._lock:
-            self._db.close()
-
-    def _prepare(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise sqlite3.DatabaseError(f"it is of version {version}, this program knows {VERSION}")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._migrate()
-
-    def _migrate(self) -> None:
-        """In one transaction, which another process that opens the file waits for."""
-        self._db.execute("BEGIN IMMEDIATE")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        for step in STEPS[version:]:
-            for statement in step:
-                self._db.execute(statement)
-        self._db.execute(f"PRAGMA user_version = {VERSION}")
-        self._db.execute("COMMIT")
+            self._closed = True
+            self._drop()
 
     def _revision(self) -> int:
         with self._transaction("") as db:
             (revision,) = db.execute("SELECT value FROM revision").fetchone()
             return revision
 
-    def _raise_revision(self) -> None:
-        self._db.execute("UPDATE revision SET value = value + 1")
+    def _raise_revision(self, db: sqlite3.Connection) -> None:
+        db.execute("UPDATE revision SET value = value + 1")
         self._raised = True
 
     @contextmanager
@@ -166,23 +138,42 @@ class SqliteStore:
         with self._lock:
             self._raised = False
             try:
+                db = self._opened()
                 if begin:
-                    self._db.execute(begin)
-                yield self._db
+                    db.execute(begin)
+                yield db
                 if begin:
-                    self._db.execute("COMMIT")
+                    db.execute("COMMIT")
                 if self._raised:
                     self.wake()
-            except sqlite3.Error as error:
-                raise Unavailable(f"{self.path}: the registry cannot use its store: {error}") from error
+            except (OSError, sqlite3.Error) as error:
+                if database.must_reopen(error):
+                    self._drop()
+                    self.wake()  # they find out in their turn
+                raise Unavailable(database.reason(self.path, error)) from error
+            except ConfigError as error:
+                raise Unavailable(error.message) from error
             finally:
                 self._roll_back()
 
     def _roll_back(self) -> None:
         """Ends a transaction that a failure left open; after a COMMIT there is none."""
         with suppress(sqlite3.Error):
-            if self._db.in_transaction:
+            if self._db is not None and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def _opened(self) -> sqlite3.Connection:
+        """Opens it where that is still to do: a disk that is full at the start is no reason not to start."""
+        if self._closed:
+            raise sqlite3.ProgrammingError("it is closed")
+        if self._db is None:
+            self._db = database.open_database(self.path)
+        return self._db
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
 
 def _find(db: sqlite3.Connection, name: str) -> Service | None:

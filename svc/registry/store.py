@@ -50,6 +50,9 @@ class Store(Protocol):
     def notice(self) -> str:
         """What an operator should know of it, although it works; else nothing."""
 
+    def history(self) -> str:
+        """What happened to it that an operator should look into; else nothing."""
+
     def now(self) -> float:
         """Unix seconds, by the clock that all registries of one store share."""
 

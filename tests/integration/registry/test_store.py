@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from svc.errors import ConfigError, Unavailable
 from svc.registry import lease, redis_address
+from svc.registry.database import STEPS
 from svc.registry.redis import RedisStore
-from svc.registry.sqlite import STEPS, SqliteStore
+from svc.registry.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
 from tests.waiting import until
 
@@ -203,14 +204,19 @@ def newer(path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
 
 
-@pytest.mark.parametrize("spoil", [lambda p: p.mkdir(), lambda p: p.write_bytes(b"no database" * 99), newer])
+def taken(path: Path) -> None:
+    path.write_text("name = 'qwen'")
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p.mkdir(), taken, newer])
 def test_sqlite_says_in_one_line_what_is_wrong_with_its_file(tmp_path, spoil):
-    path = tmp_path / "registry.db"
+    path = tmp_path / "qwen.toml"
     spoil(path)
     with pytest.raises(ConfigError) as failure:
         SqliteStore(path)
     assert str(path) in failure.value.message
     assert "\n" not in failure.value.message
+    assert [p.name for p in tmp_path.iterdir()] == ["qwen.toml"], "nothing was moved"
 
 
 def fill(store):

@@ -254,7 +254,7 @@ def test_a_store_that_only_reads_still_lists_and_says_so(client, store):
     assert client.get("/services").get_json()["total"] == 1
     health = client.get("/health")
     assert (health.status_code, health.get_json()["registered_services"]) == (503, 1)
-    assert "readonly" in health.get_json()["reason"]
+    assert "read-only" in health.get_json()["reason"]
 
 
 def test_a_degraded_registry_says_so_and_an_operator_ends_it(store, world):

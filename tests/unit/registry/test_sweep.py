@@ -73,20 +73,21 @@ def test_a_heartbeat_of_a_clock_that_was_ahead_is_brought_back(store):
     assert (store.get("ahead").last_heartbeat, store.snapshot()[0]) == (NOW, 1)
 
 
-def test_while_the_store_fails_no_lease_ends_and_after_it_they_begin_anew(store):
+def test_while_the_store_fails_no_lease_ends_and_after_it_they_begin_anew(store, monkeypatch):
     put(store, service("a", lease_seconds=30))
     now = [NOW]
     sweep = Sweep(store, lambda: now[0])
     sweep.now = now
-    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(Unavailable) as failure:
-        put(store, *(service(f"more{n}", metadata={"fill": "x" * 8000}) for n in range(50)))
-    store._db.execute("PRAGMA query_only = 1")
-    sweep.condition.failed(failure.value.message)
+    sweep.condition.failed("the store is full")
+    check = store.check
+
+    def fails():
+        raise Unavailable("the store is full")
+
+    monkeypatch.setattr(store, "check", fails)
     turn(sweep, 100)
     assert (sweep.condition.told()[0], names(store)) == ("failing", [])
-    store._db.execute("PRAGMA query_only = 0")
+    monkeypatch.setattr(store, "check", check)
     turn(sweep, 32)
     assert (sweep.condition.told()[0], names(store)) == ("healthy", []), "it could not heartbeat"
     turn(sweep, 4)
