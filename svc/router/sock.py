@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+from gevent import get_hub, getcurrent
+
 RECV = 65536
 
 
@@ -18,8 +20,6 @@ def receiver(sock: socket.socket) -> Callable[[], bytes]:
     raw = getattr(sock, "_sock", None)
     if raw is None or isinstance(sock, ssl.SSLSocket):  # decrypted bytes may lie in it already
         return lambda: sock.recv(RECV)
-    from gevent import get_hub, getcurrent
-
     event, recv, rest = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]
 
     def receive() -> bytes:
@@ -47,8 +47,6 @@ def pump(source: socket.socket, sink: socket.socket, passes: Callable[[bytes], b
     ours, theirs = getattr(source, "_sock", None), getattr(sink, "_sock", None)
     if ours is None or theirs is None or isinstance(source, ssl.SSLSocket) or isinstance(sink, ssl.SSLSocket):
         return None
-    from gevent import get_hub, getcurrent
-
     recv, push, send = ours.recv, theirs.send, sender(sink)
     readable, hub, wake = source._read_event, get_hub(), getcurrent().switch  # type: ignore[attr-defined]
 
