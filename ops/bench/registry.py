@@ -68,15 +68,8 @@ def main() -> int:
     if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
         say(f"others use this machine (load {os.getloadavg()[0]:.1f}): times will be worse than they need be")
     port = free_port()
-    fleet = Fleet(
-        port,
-        options.instances,
-        options.watchers,
-        options.interval,
-        options.changes,
-        options.seconds,
-        options.keep_alive,
-    )
+    o = options
+    fleet = Fleet(port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.keep_alive)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         program = Program(command(options, port), Path(scratch) / "registry.log", cwd=scratch)
         try:

@@ -23,12 +23,15 @@ STEADY = ("steady-1", "steady-2", "steady-3")
 WRITERS = 4
 NAMES = 5  # a writer's
 LONGEST = 0.5  # seconds under load before a kill
-STORES = {"sqlite": "sqlite:registry.db"}
+STORES = {
+    "sqlite": lambda request, place: "sqlite:registry.db",
+    "redis": lambda request, place: f"{request.getfixturevalue('shared_redis').url}?prefix={place.name}",
+}
 
 
 @pytest.fixture(params=STORES)
 def registry(request, tmp_path) -> Iterator[Registry]:
-    made = Registry(tmp_path, "--store", STORES[request.param]).start()
+    made = Registry(tmp_path, "--store", STORES[request.param](request, tmp_path)).start()
     yield made
     made.end()
 
