@@ -8,11 +8,11 @@ from typing import Any
 
 import requests
 
-from svc.errors import BadRequest, NotFound, SvcError, Unauthorized, Unavailable
+from svc.errors import BadRequest, Forbidden, NotFound, SvcError, Unauthorized, Unavailable
 from svc.fetch import fetch
 
 log = logging.getLogger(__name__)
-KINDS = {401: Unauthorized, 403: Unauthorized, 404: NotFound}
+KINDS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
 CONNECT_WITHIN = 1.0  # seconds, for a list: after a link has healed, the next try is not far
 
 Query = Mapping[str, str]
@@ -30,15 +30,18 @@ class Listing:
 class RegistryClient:
     """Speaks to the first registry of `urls` that answers; the one that did is asked first the next time.
 
-    Raises NotFound for a name it does not know, Unavailable when no registry
-    answers, another SvcError for what a registry refused. `timeout` is in seconds.
+    Raises NotFound for a name it does not know, Forbidden for one that is
+    another's, Unavailable when no registry answers, another SvcError for what a
+    registry refused. `timeout` is in seconds; with a `secret`, what is registered
+    is ours.
     """
 
-    def __init__(self, urls: str | Sequence[str], token_file: str = "", timeout: float = 5) -> None:
+    def __init__(self, urls: str | Sequence[str], token_file: str = "", timeout: float = 5, secret: str = "") -> None:
         self.urls = [u.rstrip("/") for u in ([urls] if isinstance(urls, str) else urls)]
         self.token_file = token_file
         self.timeout = timeout
         self._listed = ""  # where the last list came from
+        self.secret = secret
 
     def health(self) -> dict[str, Any]:
         return self._call("GET", "/health")
@@ -121,13 +124,14 @@ class RegistryClient:
         raise Unavailable(f"cannot reach the registry: {reason}")
 
     def _headers(self) -> dict[str, str]:
+        ours = {"X-Service-Secret": self.secret} if self.secret else {}
         if not self.token_file:
-            return {}
+            return ours
         try:
             token = Path(self.token_file).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
-        return {"Authorization": f"Bearer {token}"}
+        return {**ours, "Authorization": f"Bearer {token}"}
 
 
 def _result(answer: requests.Response) -> dict[str, Any]:

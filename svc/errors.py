@@ -33,6 +33,10 @@ class Unauthorized(SvcError):
         return {"WWW-Authenticate": "Bearer"}
 
 
+class Forbidden(SvcError):
+    status, type, code = 403, "permission_error", "forbidden"
+
+
 class NotFound(SvcError):
     status, type, code = 404, "invalid_request_error", "not_found"
 

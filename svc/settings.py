@@ -46,6 +46,7 @@ class RegistrySettings:
     store_password_file: str = setting("", "REGISTRY_STORE_PASSWORD_FILE", help="file with the password of that Redis")
     token_file: str = setting("", "REGISTRY_TOKEN_FILE", help="file with the token that writes need")
     read_token_file: str = setting("", "REGISTRY_READ_TOKEN_FILE", help="file with the token that reads need")
+    allowed_networks: str = setting("", help="networks that services may be in, separated by commas; none: any")
     insecure: bool = setting(False, help="let other machines write without a token")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from svc.babysitter.answers import Models
 from svc.babysitter.lifecycle import State
 from svc.client import RegistryClient
-from svc.errors import NotFound, SvcError, Unavailable
+from svc.errors import Forbidden, NotFound, SvcError, Unavailable
 from svc.instance import INSTANCE_TYPE, babysitter_url, iso
 from svc.spec.model import Spec
 
@@ -139,6 +139,10 @@ class Registrar:
                 self.client.heartbeat(entry.name, entry.status)
             except NotFound:
                 log.info("the registry does not know %s any more", entry.name)
+            except Forbidden:
+                self._heard.pop(entry.name)
+                self._sent.pop(entry.name, None)  # it has become another's
+                raise
             else:
                 return
         self._register(entry)

@@ -11,6 +11,7 @@ import gevent
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
 from svc import probe
+from svc.babysitter import secret
 from svc.babysitter.answers import Answers, Models
 from svc.babysitter.app import create_app
 from svc.babysitter.lifecycle import Action, State
@@ -56,8 +57,9 @@ class Sidecar:
         effects: dict[Action, Callable[[], object]] = {}
         self.sitter = Babysitter(spec, self._watch(), answers, effects)
         hostname = socket.gethostname()
+        kept = secret.keep(secret.state_dir(self.server_url) / f"{spec.name}.secret")
         self.registrar = Registrar(
-            RegistryClient(spec.registry_urls, spec.token_file),
+            RegistryClient(spec.registry_urls, spec.token_file, secret=kept),
             lambda: entries(spec, self.sitter.picture.state, list(self.sitter.picture.models), hostname),
             spec.heartbeat_interval,
         )

@@ -11,18 +11,20 @@ import msgspec
 from flask import Flask, Response, request
 
 from svc import web
-from svc.errors import NotFound, Unauthorized, Unavailable, body
+from svc.errors import Forbidden, NotFound, Unauthorized, Unavailable, body
 from svc.instance import Service, iso
-from svc.registry import fields, lease
+from svc.registry import fields, lease, owner
 from svc.registry.condition import FAILING
-from svc.registry.guard import OPEN, READ, WRITE, Guard
+from svc.registry.guard import OPEN, READ, WRITE, Guard, is_near
 from svc.registry.listing import Listing, encode
 from svc.registry.metrics import Metrics
+from svc.registry.reach import Reach
 from svc.registry.store import Store
 from svc.registry.sweep import Sweep
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 256 << 10
+PLACE = {"host", "port", "hostname", "url", "metadata"}  # the fields that say where a service is
 ROUTES = (
     ("GET", "/health", OPEN, "health"),
     ("GET", "/services", READ, "services"),
@@ -47,12 +49,18 @@ def create_app(
     metrics: Metrics | None = None,
     sweep: Sweep | None = None,
     clock: Callable[[], float] = time.time,
+    reach: Reach | None = None,
 ) -> Flask:
-    """`probe` tells whether a URL answers; without a `guard`, only this machine may write."""
+    """`probe` tells whether a URL answers; without a `guard`, only this machine may write.
+
+    Without a `reach`, a service may be in any network.
+    """
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     sweep = sweep or Sweep(store, clock)
-    api = Api(store, probe, guard or Guard(), metrics or Metrics(store, sweep.condition), sweep, clock)
+    api = Api(
+        store, probe, guard or Guard(), metrics or Metrics(store, sweep.condition), sweep, reach or Reach(), clock
+    )
     for method, path, access, handler in ROUTES:
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
@@ -71,6 +79,7 @@ class Api:
         guard: Guard,
         metrics: Metrics,
         sweep: Sweep,
+        reach: Reach,
         clock: Callable[[], float],
     ) -> None:
         self.store = store
@@ -80,18 +89,16 @@ class Api:
         self.metrics = metrics
         self.sweep = sweep
         self.clock = clock
+        self.reach = reach
         self.started = clock()
 
     def answer(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
         try:
-            head = request.headers
-            forwarded = "X-Forwarded-For" in head or "Forwarded" in head
-            self.guard.admit(access, request.remote_addr, forwarded, head.get("Authorization", ""))
-        except Unauthorized:
+            self.guard.admit(access, request.remote_addr, _forwarded(), request.headers.get("Authorization", ""))
+            answer = handler(self.clock(), **path)
+        except (Unauthorized, Forbidden):
             self.metrics.refusals.inc()
             raise
-        try:
-            answer = handler(self.clock(), **path)
         except Unavailable as error:
             self.sweep.condition.failed(error.message)
             raise
@@ -127,8 +134,10 @@ class Api:
         return Response(told, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
 
     def register(self, now: float) -> Response:
-        new = fields.registration(_body(), now)
-        service = self.store.change(new.name, lambda old: lease.registered(old, new)) or new
+        caller = self._caller()
+        new = msgspec.structs.replace(fields.registration(_body(), now), owner=caller or owner.NOBODY)
+        self.reach.check(new, _near())
+        service = self.store.change(new.name, lambda old: lease.registered(old, new, caller)) or new
         self.metrics.registrations.inc()
         log.info("%s registered, %s at %s", service.name, service.status, service.url)
         return _json({"message": f"{service.name} is registered", "service": service.to_json()}, 201)
@@ -138,19 +147,24 @@ class Api:
 
     def update(self, now: float, name: str) -> dict[str, Any]:
         new = fields.changes(_body(), name)
-        service = _known(name, self.store.change(name, lambda old: old and lease.changed(old, new)))
+        caller = self._caller()
+        if PLACE & new.keys():  # names are looked up before the store is held
+            moved = msgspec.structs.replace(_known(name, self.store.get(name)), **new)
+            self.reach.check(moved, _near() or not {"host", "url"} & new.keys())
+        service = _known(name, self.store.change(name, lambda old: old and lease.changed(old, new, caller)))
         log.info("%s changed: %s", name, ", ".join(new))
         return {"message": f"{name} is updated", "service": service.to_json()}
 
     def remove(self, now: float, name: str) -> dict[str, Any]:
-        if not self.store.remove(name):
+        caller = self._caller()
+        if not self.store.remove(name, lambda service: owner.check(service, caller)):
             raise _unknown(name)
         self.metrics.removals.labels("request").inc()
         log.info("%s removed", name)
         return {"message": f"{name} is removed", "timestamp": iso(now)}
 
     def heartbeat(self, now: float, name: str) -> dict[str, Any]:
-        if not self.store.heartbeat(name, now, fields.heartbeat(_body())):
+        if not self.store.heartbeat(name, now, fields.heartbeat(_body()), self._caller()):
             raise _unknown(name)
         self.metrics.heartbeats.inc()
         return {"message": f"{name} is alive", "timestamp": iso(now)}
@@ -198,6 +212,13 @@ class Api:
         text, content_type = self.metrics.text(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 
+    def _caller(self) -> owner.Caller:
+        """Who asks: a secret is what counts, where one is shown; else the token, if it is."""
+        secret = request.headers.get("X-Service-Secret", "")
+        if not secret and self.guard.is_operator(request.headers.get("Authorization", "")):
+            return owner.OPERATOR
+        return owner.digest(secret)
+
     def _drained(self, now: float, name: str, drained: bool) -> dict[str, Any]:
         service = _known(name, self.store.drain(name, drained))
         log.info("%s %s by the operator", name, "drained" if drained else "undrained")
@@ -214,6 +235,14 @@ def _unknown(name: str) -> NotFound:
     return NotFound(
         f"no service {name!r} is registered; register it with POST /services", param="name", code="unknown_service"
     )
+
+
+def _forwarded() -> bool:
+    return "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+
+
+def _near() -> bool:
+    return is_near(request.remote_addr, _forwarded())
 
 
 def _body() -> dict[str, Any]:

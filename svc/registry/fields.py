@@ -16,8 +16,9 @@ HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 LONGEST_WAIT = 60.0  # seconds
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 REQUIRED = ("name", "host", "port", "hostname", "url", "status")
-METADATA_SIZE = 16 << 10
+METADATA_SIZE = 64 << 10  # lists of models may be long
 METADATA_DEPTH = 8
 
 
@@ -120,7 +121,8 @@ def _port(value: Any) -> str:
 
 
 def _url(value: Any) -> str:
-    return "" if _is_url(value) else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
+    fits = _is_url(value) and not set(value) & {"?", "#"}
+    return "" if fits else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
 
 
 def _status(value: Any) -> str:
@@ -165,8 +167,11 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_host(value: str) -> bool:
+    """A name, or an address as it is usually written: some systems read 127.1, 0x7f000001 and 2130706433 as one too."""
+    if HOST.fullmatch(value) and not NUMBER.fullmatch(value.rstrip(".").rpartition(".")[2]):
+        return True
     try:
-        return bool(HOST.fullmatch(value) or ipaddress.ip_address(value))
+        return bool(ipaddress.ip_address(value))
     except ValueError:
         return False
 

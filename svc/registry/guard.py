@@ -66,7 +66,7 @@ class Guard:
         3. Writes, when --insecure was said on purpose.
         4. Whoever shows a token that covers it.
         """
-        if access == OPEN or (_is_loopback(peer) and not forwarded):
+        if access == OPEN or is_near(peer, forwarded):
             return  # 1
         if (access == READ and self.read is None) or (access == WRITE and self.insecure):
             return  # 2, 3
@@ -75,6 +75,15 @@ class Guard:
         if any(key.matches(offered) for key in keys):
             return  # 4
         raise Unauthorized(WRONG.format(access, "read " if access == READ else "") if keys else NO_TOKEN)
+
+    def is_operator(self, authorization: str) -> bool:
+        """Whether the write token is shown."""
+        return self.token is not None and self.token.matches(_bearer(authorization))
+
+
+def is_near(peer: str | None, forwarded: bool) -> bool:
+    """Whether it comes from this machine."""
+    return _is_loopback(peer) and not forwarded
 
 
 def _bearer(header: str) -> bytes:

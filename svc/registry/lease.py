@@ -5,6 +5,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from svc.instance import Service
+from svc.registry import owner
+from svc.registry.owner import OPERATOR, Caller
 
 UNSEEN = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}  # what readers of the list need not be told at once
 
@@ -38,20 +40,26 @@ def brought_back(service: Service, now: float) -> Service:
     return replace(service, last_heartbeat=min(service.last_heartbeat, now))
 
 
-def registered(old: Service | None, new: Service) -> Service:
-    """A new registration starts with a clean bill of health; a good one is not taken away."""
+def registered(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Service:
+    """A new registration starts with a clean bill of health; a good one is not taken away.
+
+    Raises Forbidden, as do the others, when it is not the caller's.
+    """
+    owner.check(old, caller)
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():
         return replace(new, health_status="healthy")
     return replace(new, health_status="unknown")
 
 
-def beaten(service: Service, now: float, status: str | None) -> Service:
+def beaten(service: Service, now: float, status: str | None, caller: Caller = OPERATOR) -> Service:
     """After a heartbeat, which may bring a new status."""
+    owner.check_heartbeat(service, caller)
     return changed(replace(service, last_heartbeat=now, expired=False), {"status": status} if status else {})
 
 
-def changed(service: Service, fields: dict[str, Any]) -> Service:
+def changed(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) -> Service:
     """With new fields. A verdict of the checks is about one stretch of running at one address, and ends with it."""
+    owner.check(service, caller)
     new = replace(service, **fields)
     begins = new.status == "running" and service.status != "running"
     if begins or new.health_url() != service.health_url():

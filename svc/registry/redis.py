@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from svc.errors import Unavailable
 from svc.instance import Service
 from svc.registry import lease, redis_scripts
+from svc.registry.owner import OPERATOR, Caller
 from svc.registry.redis_address import Address
 from svc.registry.redis_link import Link
 from svc.registry.revision import UNKNOWN
@@ -77,10 +78,11 @@ class RedisStore:
             found = self._swap(name, found, b"", "", "", 1)
         return True
 
-    def heartbeat(self, name: str, now: float, status: str | None) -> bool:
-        if self._link.run(redis_scripts.BEAT, name, repr(now), status or ""):
+    def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
+        who = redis_scripts.ANYBODY if caller is OPERATOR else caller
+        if self._link.run(redis_scripts.BEAT, name, repr(now), status or "", who):
             return True
-        return self.change(name, lambda s: s and lease.beaten(s, now, status)) is not None
+        return self.change(name, lambda s: s and lease.beaten(s, now, status, caller)) is not None
 
     def drain(self, name: str, drained: bool) -> Service | None:
         done = self._link.run(redis_scripts.DRAIN, name, int(drained))
@@ -168,6 +170,6 @@ def _record(service: Service) -> bytes:
 
 
 def _calm(service: Service) -> str:
-    """The status with which a heartbeat does no more than renew its lease."""
+    """The status with which a heartbeat does no more than renew its lease, and whose heartbeat."""
     beaten = lease.beaten(service, service.last_heartbeat, None)
-    return "" if lease.notable(service, beaten) else service.status
+    return "" if lease.notable(service, beaten) else f"{service.status} {service.owner}"

@@ -4,12 +4,13 @@ Our keys, under one prefix:
 
 services    hash: name -> the registration as JSON, without what stands in the next
 heartbeats  hash: name -> Unix seconds of the last one
-calm        hash: name -> the status with which a heartbeat changes nothing else
+calm        hash: name -> the status with which a heartbeat changes nothing else, a blank, its owner's digest
 drained     set: the names that the operator marked, registered or not
 revision    hash: revision; writes, which counts what a copy of `services` and `drained` would miss
 changes     channel: each new revision
 """
 
+ANYBODY = "*"  # whose heartbeat the owner does not matter for
 KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes")
 
 _COMMON = """
@@ -55,12 +56,13 @@ return {1, written(ARGV[8] == '1')}
 """
 )
 
-# name, time, status (empty: none) -> whether that was all there is to it
+# name, time, status (empty: none), digest of the sender's secret or ANYBODY -> whether that was all there is to it
 BEAT = (
     _COMMON
     + """
-local status = redis.call('HGET', calm, ARGV[1])
+local status, owner = string.match(redis.call('HGET', calm, ARGV[1]) or '', '^(%S+) ?(%S*)$')
 if not status or (ARGV[3] ~= '' and ARGV[3] ~= status) then return 0 end
+if owner ~= '' and ARGV[4] ~= owner and ARGV[4] ~= '*' then return 0 end
 redis.call('HSET', heartbeats, ARGV[1], ARGV[2])
 return 1
 """

@@ -20,6 +20,7 @@ from svc.listen import allow_connections, bind
 from svc.prctl import die_with_parent
 from svc.registry import redis_address
 from svc.registry.guard import Guard, TokenFile
+from svc.registry.reach import Reach, networks
 from svc.settings import RegistrySettings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
 
     Raises ConfigError or CommandError for what keeps it from starting.
     """
+    networks(settings.allowed_networks)
     for path in (settings.token_file, settings.read_token_file):
         if path:
             TokenFile(path).token()
@@ -143,7 +145,7 @@ class Server(BaseApplication):
             Loop("clean-up", cleanup.round, s.cleanup_interval),
             Loop("leases", sweep.round, INTERVAL),
         ]
-        return create_app(store, probe, guard(s), metrics, sweep, store.now)
+        return create_app(store, probe, guard(s), metrics, sweep, store.now, Reach(networks(s.allowed_networks)))
 
     def when_ready(self, arbiter: Any) -> None:
         if self.ready:

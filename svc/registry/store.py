@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from svc.instance import Service
+from svc.registry.owner import OPERATOR, Caller
 
 Change = Callable[[Service | None], Service | None]
 Test = Callable[[Service], bool]
@@ -28,15 +29,19 @@ class Store(Protocol):
         """Puts what `change` makes of the service (None: there is none) in its place; returns it.
 
         `change` is pure and may run more than once; None says to leave things
-        as they are. What it says about `drained` is not kept: only `drain`
-        sets that.
+        as they are, as does what it raises. What it says about `drained` is not
+        kept: only `drain` sets that.
         """
 
     def remove(self, name: str, when: Test | None = None) -> bool:
-        """Takes it away, if it is there and `when` holds of it; whether it did."""
+        """Takes it away, if it is there and `when` holds of it (and does not raise); whether it did."""
 
-    def heartbeat(self, name: str, now: float, status: str | None) -> bool:
-        """lease.beaten, as fast as the store can; False for a name it does not know."""
+    def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
+        """lease.beaten, as fast as the store can; False for a name it does not know.
+
+        A store may take the same digest, or none, for the owner's by itself;
+        whatever else it leaves to lease.beaten.
+        """
 
     def drain(self, name: str, drained: bool) -> Service | None:
         """Sets or clears the operator's mark, which outlives the registration; None for an unknown name."""

@@ -44,7 +44,7 @@ ACTING = {
 }  # fmt: skip
 PURE = {
     "router/ask.py", "router/table.py", "router/policy.py", "router/breaker.py",
-    "registry/lease.py",
+    "registry/lease.py", "registry/owner.py",
     "babysitter/lifecycle.py",
     "supervision/restarts.py",
     "readiness.py",

@@ -58,11 +58,14 @@ class Registry:
         self.root = root
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = RegistryClient(self.url)
+        self.token = root / "token"
+        self.token.write_text("the-operators-token")
+        self.client = RegistryClient(self.url, str(self.token))  # the names are the babysitters'
         self.running: Running | None = None
 
     def start(self) -> None:
         flags = ["--port", str(self.port), "--store", f"sqlite:{self.root}/registry.db", "--health-interval", "600"]
+        flags += ["--token-file", str(self.token)]
         self.running = Running([*SVC, "registry", *flags], self.root, self.root / "registry.log")
         until(self._answers, what="the registry answers")
 

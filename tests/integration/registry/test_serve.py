@@ -171,11 +171,23 @@ def refused(place: Path, *flags: str) -> str:
     return done.stderr
 
 
+def test_a_service_outside_the_allowed_networks_is_refused(start):
+    registry = start("--allowed-networks", "10.0.0.0/24,127.0.0.0/8")
+    registry.client.register(told())
+    registry.client.register(told("here", host="localhost"))
+    with pytest.raises(SvcError, match=r"10\.0\.1\.7 is in no network of the registry's allowed_networks"):
+        registry.client.register(told("far", host="10.0.1.7"))
+    with pytest.raises(SvcError, match="cannot resolve"):
+        registry.client.register(told("nowhere", host="nowhere.invalid"))
+    assert [s["name"] for s in registry.client.services()] == ["here", "qwen"]
+
+
 def test_what_keeps_it_from_starting_is_one_clear_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert f"cannot listen on 127.0.0.1:{port}: address already in use" in refused(tmp_path, "--port", port)
     assert "192.0.2.1" in refused(tmp_path, "--host", "192.0.2.1")
+    assert "allowed_networks: '10/8'" in refused(tmp_path, "--allowed-networks", "10/8")
     (tmp_path / "file").touch()
     assert "file/registry.db: cannot keep" in refused(tmp_path, "--store", "sqlite:file/registry.db")
     assert "give sqlite:PATH" in refused(tmp_path, "--store", "mysql://localhost")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from svc.errors import ConfigError, Unavailable
-from svc.registry import lease, redis_address
+from svc.errors import ConfigError, Forbidden, NotFound, Unavailable
+from svc.registry import lease, owner, redis_address
 from svc.registry.database import STEPS
 from svc.registry.redis import RedisStore
 from svc.registry.sqlite import SqliteStore
@@ -121,6 +121,39 @@ def test_heartbeats_renew_and_raise_the_revision_only_when_they_change_something
     assert (revision(store), store.get("qwen").status) == (2, "draining")
     assert not store.heartbeat("other", NOW, "running")
     assert revision(store) == 2
+
+
+def test_a_heartbeat_is_its_owners_the_operators_or_for_what_is_nobodys(store):
+    mine, others = owner.digest("mine" * 8), owner.digest("others" * 8)
+    put(store, service("mine", owner=mine))
+    put(store, service("free"))
+    for caller in (mine, owner.OPERATOR):
+        assert store.heartbeat("mine", NOW + 1, "running", caller)
+    for caller in (mine, owner.NOBODY, owner.OPERATOR):
+        assert store.heartbeat("free", NOW + 1, "running", caller)
+    for caller in (others, owner.NOBODY):
+        for status in ("running", "draining", None):
+            with pytest.raises(Forbidden):
+                store.heartbeat("mine", NOW + 9, status, caller)
+    assert (store.get("mine").last_heartbeat, store.get("mine").status, revision(store)) == (NOW + 1, "running", 2)
+    store.change("mine", lambda old: replace(old, expired=True))
+    with pytest.raises(NotFound):
+        store.heartbeat("mine", NOW + 9, "running", others)
+    assert store.heartbeat("mine", NOW + 9, "running", mine)
+
+
+def test_a_new_owner_alone_is_kept_and_wakes_nobody(store):
+    put(store, service(owner="a"))
+    put(store, service(owner="b"))
+    assert (store.get("qwen").owner, revision(store)) == ("b", 1)
+    assert store.heartbeat("qwen", NOW + 1, "running", "b")
+
+
+def test_what_a_test_raises_leaves_it_there(store):
+    put(store, service())
+    with pytest.raises(ZeroDivisionError):
+        store.remove("qwen", lambda old: 1 / 0)
+    assert store.snapshot() == (1, [service()])
 
 
 def test_remove_tells_whether_it_did(store):

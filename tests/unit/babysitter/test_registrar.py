@@ -8,7 +8,7 @@ import pytest
 
 from svc.babysitter.lifecycle import State
 from svc.babysitter.registrar import Entry, Registrar, entries
-from svc.errors import BadRequest, NotFound, Unavailable
+from svc.errors import BadRequest, Forbidden, NotFound, Unavailable
 from tests.unit.babysitter.specs import make_spec
 
 MODEL = {"id": "a", "object": "model", "created": 1}
@@ -212,6 +212,27 @@ def test_a_name_that_belongs_to_another_is_not_taken_away(registry, registrar):
     registry.refuses = ()
     registrar.leave()
     assert list(registry.services) == ["qwen"]
+
+
+def test_a_name_that_has_become_another_s_is_registered_again_when_it_is_free_and_till_then_not_taken_away(
+    registry, registrar
+):
+    registrar.round()
+    beat, register = registry.heartbeat, registry.register
+
+    def refuse(*_):
+        raise Forbidden("qwen belongs to the babysitter on gpu2")
+
+    registry.heartbeat = registry.register = refuse
+    registrar.round()
+    assert not registrar.registered
+    registry.heartbeat, registry.register, registry.told = beat, register, []
+    registrar.round()
+    assert [what for what, *_ in registry.told] == ["register", "register"]
+    registry.heartbeat = refuse
+    registrar.round()
+    registrar.leave()
+    assert not [what for what, *_ in registry.told if what == "deregister"]
 
 
 def test_a_name_whose_registration_had_no_answer_is_taken_away_too(registry, registrar):

@@ -294,3 +294,14 @@ def test_other_machines_need_the_token_to_write(store, world, tmp_path):
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="registry"')
     assert far.post("/services", json=told("a"), headers={"Authorization": "Bearer secret"}).status_code == 201
     assert far.get("/services").status_code == 200
+
+
+def test_where_a_service_is_is_checked_in_registrations_and_changes(client):
+    assert error(client.post("/services", json=told(url="http://10.0.0.8:8100", host="10.0.0.7")))["param"] == "url"
+    client.post("/services", json=told())
+    assert error(client.put("/services/qwen", json={"port": 9000}))["param"] == "url"
+    assert (
+        error(client.put("/services/qwen", json={"metadata": {"health_url": "http://10.0.0.9"}}))["param"] == "metadata"
+    )
+    assert client.put("/services/qwen", json={"port": 9000, "url": "http://10.0.0.7:9000"}).status_code == 200
+    assert client.put("/services/nobody", json={"port": 9000}).status_code == 404
