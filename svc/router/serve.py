@@ -10,6 +10,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base_async import AsyncWorker
 
+from svc import forks
 from svc.errors import ConfigError
 from svc.listen import allow_connections, bind
 from svc.loop import Loop
@@ -56,8 +57,8 @@ class Application(BaseApplication):
             "control_socket_disable": True,
             "pre_fork": lambda server, worker: share(),
             "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL, worker.ppid),
-            # Ctrl-C reaches the master too, and that tells us
-            "post_worker_init": lambda worker: signal.signal(signal.SIGINT, signal.SIG_IGN),
+            "when_ready": lambda server: forks.hold(),
+            "post_worker_init": lambda worker: listening(),
         }.items():
             if key in self.cfg.settings:  # older ones have no control socket
                 self.cfg.set(key, value)
@@ -83,6 +84,12 @@ class Application(BaseApplication):
         self._keeper.once()
         self.state.recorder.flush()
         self.state.connections.close()
+
+
+def listening() -> None:
+    """The worker hears what the master says. Ctrl-C reaches the master too, and that tells us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forks.let()
 
 
 def share() -> None:

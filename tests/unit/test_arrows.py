@@ -25,6 +25,7 @@ LEAVES = {
     "metrics",
     "web",
     "prctl",
+    "forks",
     "fetch",
     "listen",
     "keyfile",
