@@ -29,6 +29,7 @@ class Answers:
         self.clock = clock
         self.keep = keep
         self.timeout = timeout
+        self.took: float | None = None  # seconds that the last question took, answered or not
         self._lock = threading.Lock()
         self._models: Models = []
         self._until = float("-inf")
@@ -53,10 +54,12 @@ class Answers:
 
     def _renew(self) -> None:
         self._stale, self._models, self._until = False, [], float("-inf")
-        ends = self.clock() + self.timeout
+        began = self.clock()
+        ends = began + self.timeout
         for url in self.urls:
             left = ends - self.clock()
             if self._models or left <= 0:
                 break
             self._models = self.ask([url], left)
+        self.took = self.clock() - began
         self._until = self.clock() + self.keep

@@ -1,11 +1,12 @@
-"""The babysitter's HTTP: /health, /models, /info."""
+"""The babysitter's HTTP: /health, /models, /info, /metrics."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 
+from svc.babysitter.metrics import Metrics
 from svc.babysitter.registrar import Registrar
 from svc.babysitter.sitter import Babysitter, ids
 from svc.errors import Unavailable
@@ -16,6 +17,7 @@ from svc.web import install_errors
 def create_app(sitter: Babysitter, registrar: Registrar, clock: Callable[[], float] = time.time) -> Flask:
     app = Flask(__name__)
     install_errors(app)
+    metrics = Metrics(sitter, registrar)
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
@@ -34,6 +36,11 @@ def create_app(sitter: Babysitter, registrar: Registrar, clock: Callable[[], flo
     @app.get("/info")
     def info() -> Response:
         return jsonify(describe(sitter, registrar, clock()))
+
+    @app.get("/metrics")
+    def metrics_text() -> Response:
+        text, content_type = metrics.text(request.headers.get("Accept", ""))
+        return Response(text, content_type=content_type)
 
     return app
 

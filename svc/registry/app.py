@@ -11,9 +11,9 @@ import msgspec
 from flask import Flask, Response, request
 
 from svc import web
-from svc.errors import Forbidden, NotFound, Unauthorized, Unavailable, body
+from svc.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailable, body
 from svc.instance import Service, iso
-from svc.registry import fields, lease, owner
+from svc.registry import discovery, fields, lease, owner
 from svc.registry.condition import FAILING
 from svc.registry.guard import OPEN, READ, WRITE, Guard, is_near
 from svc.registry.listing import Listing, encode
@@ -39,6 +39,7 @@ ROUTES = (
     ("POST", "/expire", WRITE, "expire"),
     ("GET", "/stats", READ, "stats"),
     ("GET", "/metrics", READ, "metrics_text"),
+    ("GET", "/sd/prometheus", READ, "prometheus"),
 )  # method, path, who may, handler
 
 
@@ -212,6 +213,12 @@ class Api:
         text, content_type = self.metrics.text(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 
+    def prometheus(self, now: float) -> Response:
+        _, services = self.store.snapshot()
+        if not fields.is_url(request.host_url):
+            raise BadRequest("Host: no address of this registry; ask it by the one that you have", param="Host")
+        return _json(discovery.groups(services, request.host_url))
+
     def _caller(self) -> owner.Caller:
         """Who asks: a secret is what counts, where one is shown; else the token, if it is."""
         secret = request.headers.get("X-Service-Secret", "")
@@ -249,7 +256,7 @@ def _body() -> dict[str, Any]:
     return fields.parse(request.get_data(cache=False))
 
 
-def _json(data: dict[str, Any], status: int = 200) -> Response:
+def _json(data: dict[str, Any] | list[Any], status: int = 200) -> Response:
     return Response(msgspec.json.encode(data), status, mimetype="application/json")
 
 

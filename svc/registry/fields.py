@@ -121,7 +121,7 @@ def _port(value: Any) -> str:
 
 
 def _url(value: Any) -> str:
-    fits = _is_url(value) and not set(value) & {"?", "#"}
+    fits = is_url(value) and not set(value) & {"?", "#"}
     return "" if fits else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
 
 
@@ -151,7 +151,7 @@ def _metadata(value: Any) -> str:
         return f"may be nested {METADATA_DEPTH} deep"
     if len(msgspec.json.encode(value)) > METADATA_SIZE:
         return f"may have {METADATA_SIZE} bytes"
-    if value.get("health_url") is not None and not _is_url(value["health_url"]):
+    if value.get("health_url") is not None and not is_url(value["health_url"]):
         return f"health_url must be like http://HOST:PORT/PATH, not {_quoted(value['health_url'])}"
     return ""
 
@@ -176,7 +176,7 @@ def _is_host(value: str) -> bool:
         return False
 
 
-def _is_url(value: Any) -> bool:
+def is_url(value: Any) -> bool:
     """http(s) with a host and no user's name in it."""
     if (
         not isinstance(value, str)

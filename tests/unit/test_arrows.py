@@ -45,7 +45,7 @@ ACTING = {
 }  # fmt: skip
 PURE = {
     "router/ask.py", "router/table.py", "router/policy.py", "router/breaker.py",
-    "registry/lease.py", "registry/owner.py",
+    "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py",
     "supervision/restarts.py",
     "readiness.py",

@@ -62,6 +62,21 @@ def test_the_life_of_an_instance_as_the_registry_sees_it(babysitter, registry, p
         assert instance.stats()  # the instance is somebody else's, and lives on
 
 
+def test_prometheus_finds_metrics_wherever_it_is_sent(babysitter, registry, port):
+    with mock("q", ["a"], port):
+        process = babysitter(registry.url)
+        registry.await_status("q-server", "running")
+        found = {g["labels"]["name"]: g for g in requests.get(f"{registry.url}/sd/prometheus", timeout=5).json()}
+        assert found.keys() == {"registry", "q", "q-server"}
+        for name, metric in (("registry", "svc_registry_services"), ("q", "svc_babysitter_state")):
+            (target,), told = found[name]["targets"], found[name]["labels"]
+            answer = requests.get(f"{told['__scheme__']}://{target}{told['__metrics_path__']}", timeout=5)
+            assert metric in answer.text
+        assert 'svc_babysitter_state{state="running"} 1.0' in Babysat(port).get("/metrics").text
+        assert found["q-server"]["targets"] == [f"localhost:{port}"]
+        process.end()
+
+
 def test_a_babysitter_that_was_killed_and_is_back_does_not_call_a_running_instance_starting(babysitter, registry, port):
     with mock("q", ["a"], port):
         first = babysitter(registry.url)

@@ -1,6 +1,7 @@
 """The three answers of a babysitter."""
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from svc.babysitter.app import create_app
 from svc.babysitter.registrar import Registrar, entries
@@ -105,6 +106,26 @@ def test_info(world, client):
 def test_info_before_anything_was_seen(client):
     info = client.get("/info").json
     assert (info["state"], info["models"], info["infinilm_server_pid"]) == ("unknown", [], None)
+
+
+def test_metrics(world, client):
+    def samples():
+        families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
+        return {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+
+    before = samples()
+    assert before["svc_babysitter_state", "running"] == 0
+    assert ("svc_babysitter_probe_seconds",) not in before
+    world.models = [{"id": "a"}]
+    world.sighting = Sighting("RUNNING", 7, restarts=2)
+    world.turn()
+    after = samples()
+    assert after["svc_babysitter_state", "running"] == 1
+    assert sum(value for (name, *_), value in after.items() if name == "svc_babysitter_state") == 1
+    assert after["svc_babysitter_restarts_total",] == 2
+    assert after["svc_babysitter_max_restarts",] == 3
+    assert after["svc_babysitter_registered",] == 0
+    assert after["svc_babysitter_probe_seconds",] >= 0
 
 
 def test_a_path_that_is_not_there_is_told_in_the_contract_s_shape(client):

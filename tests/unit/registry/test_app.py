@@ -305,3 +305,16 @@ def test_where_a_service_is_is_checked_in_registrations_and_changes(client):
     )
     assert client.put("/services/qwen", json={"port": 9000, "url": "http://10.0.0.7:9000"}).status_code == 200
     assert client.put("/services/nobody", json={"port": 9000}).status_code == 404
+
+
+def test_prometheus_is_told_what_to_scrape(client):
+    client.post("/services", json=told("q-server", metadata={"type": "openai-api"}))
+    answer = client.get("/sd/prometheus", headers={"Host": "gpu1:18000"})
+    assert answer.content_type == "application/json"
+    assert [g["targets"] for g in answer.get_json()] == [["gpu1:18000"], ["10.0.0.7:8100"]]
+
+
+@pytest.mark.parametrize("host", ["gpu1:0", "a b", "gpu1:99999", ""])
+def test_prometheus_that_asks_by_no_address_is_told_so(client, host):
+    answer = client.get("/sd/prometheus", environ_overrides={"HTTP_HOST": host})
+    assert (answer.status_code, error(answer)["param"]) == (400, "Host")

@@ -1,0 +1,54 @@
+from svc.registry.discovery import groups
+from tests.unit.registry.services import service
+
+REGISTRY = "http://gpu1:18000/"
+INSTANCE = {"type": "openai-api", "models": ["a", "b"]}
+
+
+def labels(one):
+    return groups([one], REGISTRY)[1]["labels"]
+
+
+def test_the_registry_every_instance_and_every_babysitter_are_listed():
+    found = groups(
+        [service("q", port=8101, metadata={"type": "babysitter"}), service("q-server", metadata=INSTANCE)], REGISTRY
+    )
+    assert [(g["targets"], g["labels"]["job"], g["labels"]["name"]) for g in found] == [
+        (["gpu1:18000"], "svc-registry", "registry"),
+        (["10.0.0.7:8101"], "svc-babysitter", "q"),
+        (["10.0.0.7:8100"], "svc-instance", "q-server"),
+    ]
+
+
+def test_labels_say_how_it_is_scraped_and_what_it_is():
+    assert labels(service("q-server", metadata=INSTANCE, drained=True)) == {
+        "__scheme__": "http",
+        "__metrics_path__": "/metrics",
+        "job": "svc-instance",
+        "name": "q-server",
+        "models": "a,b",
+        "__meta_svc_status": "running",
+        "__meta_svc_healthy": "false",
+        "__meta_svc_drained": "true",
+        "__meta_svc_type": "openai-api",
+        "__meta_svc_hostname": "gpu7",
+    }
+
+
+def test_a_url_with_tls_a_path_or_an_ipv6_address():
+    assert labels(service(url="https://models.example/base"))["__scheme__"] == "https"
+    assert labels(service(url="https://models.example/base"))["__metrics_path__"] == "/base/metrics"
+    assert groups([service(url="https://models.example")], REGISTRY)[1]["targets"] == ["models.example:443"]
+    assert groups([service(url="http://[::1]:8100")], REGISTRY)[1]["targets"] == ["[::1]:8100"]
+
+
+def test_metadata_may_say_where_the_metrics_are_or_that_there_are_none():
+    assert labels(service(metadata={"metrics_path": "/prom"}))["__metrics_path__"] == "/prom"
+    assert labels(service(metadata={"metrics_path": 7}))["__metrics_path__"] == "/metrics"
+    assert len(groups([service(metadata={"metrics_path": ""})], REGISTRY)) == 1
+
+
+def test_all_values_are_text_whatever_was_registered():
+    odd = service(metadata={"type": ["x"], "models": ["a", 7, None]})
+    assert all(isinstance(value, str) for value in labels(odd).values())
+    assert labels(odd)["models"] == "a"
