@@ -44,6 +44,7 @@ def parse(url: str, password_file: str = "") -> Address:
     """Raises ConfigError, which does not show the password either."""
     try:
         parts = urlsplit(url)
+        place = _place(parts)
         told = _options(parts)
         db = told.pop("db", "0") if parts.scheme == "unix" else parts.path.strip("/") or "0"
         if not db.isdecimal():
@@ -61,7 +62,7 @@ def parse(url: str, password_file: str = "") -> Address:
             ca=told.get("ca", ""),
             prefix=told.get("prefix", "svc"),
         )
-        return dataclasses.replace(address, **_place(parts))
+        return dataclasses.replace(address, **place)
     except _Wrong as wrong:
         raise ConfigError(f"store: cannot use {masked(url)!r}: {wrong}; give {SHAPES}") from None
     except ValueError:  # its words may hold a piece of a password

@@ -18,21 +18,26 @@ MISSING = "redis-server is not installed (Debian: apt install redis-server)"
 class RedisServer:
     """Start, kill and stop it as often as you like; what it acknowledged it knows again."""
 
-    def __init__(self, place: Path, *flags: str, scheme: str = "redis") -> None:
+    def __init__(
+        self, place: Path, *flags: str, scheme: str = "redis", cert: Path | None = None, key: Path | None = None
+    ) -> None:
         if not shutil.which("redis-server"):
             pytest.fail(MISSING) if os.environ.get("CI") else pytest.skip(MISSING)
         place.mkdir(parents=True, exist_ok=True)
         self.place = place
         self.port = free_port()
+        self.listen = ["--port", str(self.port)]
+        if scheme == "rediss":
+            files = ["--tls-cert-file", str(cert), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
+            self.listen = ["--port", "0", "--tls-port", str(self.port), *files]
         self.flags = flags
         self.url = f"{scheme}://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "RedisServer":
         told = ["--bind", "127.0.0.1", "--dir", str(self.place), "--appendonly", "yes", "--save", ""]
-        listen = [] if "--tls-port" in self.flags else ["--port", str(self.port)]
         with (self.place / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(["redis-server", *listen, *told, *self.flags], stdout=log)
+            self.process = subprocess.Popen(["redis-server", *self.listen, *told, *self.flags], stdout=log)
         until(self._listens, what="redis-server listens")
         return self
 

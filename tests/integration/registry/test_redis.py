@@ -1,0 +1,284 @@
+"""The store in a Redis that has its troubles."""
+
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from svc.errors import Unavailable
+from svc.registry import redis_address
+from svc.registry.redis import RedisStore
+from tests.integration.redis_server import RedisServer
+from tests.unit.registry.services import NOW, service
+from tests.waiting import until
+
+
+@pytest.fixture
+def open_store():
+    """Opens a store on a server; all are closed in the end."""
+    opened = []
+
+    def opens(server, password_file="", **options):
+        query = "&".join(f"{key}={value}" for key, value in options.items())
+        opened.append(RedisStore(redis_address.parse(f"{server.url}?{query}", password_file)))
+        return opened[-1]
+
+    yield opens
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Makes a Redis with flags; all end with the test."""
+    made = []
+
+    def makes(*flags, **told):
+        made.append(RedisServer(tmp_path / f"redis{len(made)}", *flags, **told))
+        return made[-1].start()
+
+    yield makes
+    for one in made:
+        one.end()
+
+
+def put(store, new):
+    return store.change(new.name, lambda old: new)
+
+
+def works(store):
+    try:
+        store.check()
+    except Unavailable:
+        return False
+    return True
+
+
+def refusal(store) -> tuple[str, float]:
+    """What a write is told, and after how many seconds."""
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as failure:
+        put(store, service("new"))
+    return failure.value.message, time.monotonic() - began
+
+
+def test_gone_and_back_again_with_everything(own_redis, open_store):
+    store = open_store(own_redis)
+    put(store, service())
+    store.drain("qwen", True)
+    store.heartbeat("qwen", NOW + 5, None)
+    before = store.snapshot()
+    own_redis.end(signal.SIGKILL)
+    until(store.notice, 2, "the listener sees it go")
+    assert store.snapshot() == before
+    assert store.get("qwen") == before[1][0]
+    assert store.get("other") is None
+    message, took = refusal(store)
+    assert "redis://127.0.0.1" in message
+    assert "refused" in message
+    assert took < 0.1
+    assert re.search(r"cannot use its store: .*refused.*; the list is as of \d s ago", store.notice())
+    own_redis.start()
+    until(lambda: works(store), 5, "it works again by itself")
+    assert store.notice() == ""
+    assert store.snapshot() == before
+    assert put(store, service("after")).name == "after"
+
+
+def test_a_redis_that_hangs_holds_up_nobody_for_long(own_redis, open_store):
+    store = open_store(own_redis)
+    put(store, service())
+    before = store.snapshot()
+    own_redis.send(signal.SIGSTOP)
+    until(store.notice, 5, "the listener gets no answer")
+    began = time.monotonic()
+    for _ in range(100):
+        refusal(store)
+        assert store.snapshot() == before
+    assert time.monotonic() - began < 1, "nobody waits for what is known to be gone"
+    own_redis.send(signal.SIGCONT)
+    until(lambda: works(store), 5)
+    assert store.snapshot() == before
+
+
+def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
+    store, other = open_store(own_redis), open_store(own_redis)
+    put(store, service())
+    index = store.snapshot()[0]
+    until(lambda: store.wait(-1, 0) == index)
+    own_redis.end(signal.SIGKILL)
+    until(store.notice)
+    began = time.monotonic()
+    assert store.wait(index, 0.3) == index
+    assert time.monotonic() - began > 0.25, "no busy round"
+    woken = threading.Event()
+    watcher = threading.Thread(target=lambda: (until(lambda: store.wait(index, 20) != index, 20), woken.set()))
+    watcher.start()
+    own_redis.start()
+    until(lambda: works(other), 5)
+    put(other, service("new"))
+    watcher.join(10)
+    assert woken.is_set()
+    assert [s.name for s in store.snapshot()[1]] == ["new", "qwen"]
+
+
+def test_a_change_at_one_wakes_those_at_another_within_100_ms(shared_redis, open_store, tmp_path):
+    here, there = open_store(shared_redis, prefix=tmp_path.name), open_store(shared_redis, prefix=tmp_path.name)
+    took = []
+    for n in range(20):
+        index = put(here, service()) and here.snapshot()[0]
+        until(lambda index=index: there.wait(-1, 0) == index, every=0.001)
+        done = threading.Event()
+        waiter = threading.Thread(target=lambda index=index, done=done: (there.wait(index, 5), done.set()))
+        waiter.start()
+        began = time.monotonic()
+        here.change("qwen", lambda old, n=n: service(weight=n + 2))
+        assert done.wait(5)
+        took.append(time.monotonic() - began)
+    assert sorted(took)[18] < 0.1, took
+
+
+def test_a_redis_started_late_is_found(tmp_path, open_store):
+    late = RedisServer(tmp_path / "redis")
+    store = open_store(late)
+    with pytest.raises(Unavailable, match="cannot use its store"):
+        store.snapshot()
+    assert store.notice() == "", "there is no list to tell of"
+    late.start()
+    try:
+        until(lambda: works(store), 5)
+        assert store.snapshot() == (0, [])
+    finally:
+        late.end()
+
+
+def test_full_memory_refuses_writes_and_says_so_until_there_is_room(own_redis, open_store):
+    store = open_store(own_redis)
+    put(store, service())
+    before = store.snapshot()
+    own_redis.cli("config", "set", "maxmemory", "1")
+    assert "maxmemory" in refusal(store)[0]
+    assert store.snapshot() == before
+    assert "maxmemory" in store.notice()
+    own_redis.cli("config", "set", "maxmemory", "0")
+    until(lambda: works(store), 5)
+    assert put(store, service("after")).name == "after"
+
+
+def test_a_redis_that_forgot_everything_shows_by_its_revision(own_redis, open_store):
+    store = open_store(own_redis)
+    for n in range(5):
+        put(store, service(f"s{n}"))
+    assert store.snapshot()[0] == 5
+    own_redis.cli("flushall")
+    assert store.snapshot() == (0, [])
+    until(lambda: store.wait(5, 0) == 0, 5, "watchers learn of it")
+    assert not store.heartbeat("s0", NOW, None), "who beats is told to register again"
+    put(store, service())
+    assert store.snapshot()[0] == 1
+
+
+def test_prefixes_keep_sites_apart(shared_redis, open_store, tmp_path):
+    one = open_store(shared_redis, prefix=f"{tmp_path.name}-a")
+    two = open_store(shared_redis, prefix=f"{tmp_path.name}-b")
+    put(one, service())
+    assert two.snapshot() == (0, [])
+    assert one.snapshot() == (1, [service()])
+
+
+def test_many_registries_mark_an_expiry_once(shared_redis, open_store, tmp_path):
+    stores = [open_store(shared_redis, prefix=tmp_path.name) for _ in range(4)]
+    put(stores[0], service())
+    at_once = threading.Barrier(4)
+    marked = []
+
+    def mark(store):
+        def expired(old):
+            made.append(not old.expired)
+            return service(expired=True) if not old.expired else None
+
+        made = []
+        at_once.wait()
+        store.change("qwen", expired)
+        marked.append(made[-1])
+
+    threads = [threading.Thread(target=mark, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(marked) == [False, False, False, True]
+    assert stores[0].snapshot()[0] == 2
+
+
+def test_the_password_comes_from_a_file_and_may_change(server, open_store, tmp_path, caplog):
+    redis = server("--requirepass", "first")
+    file = tmp_path / "password"
+    file.write_text("wrong")
+    store = open_store(redis, str(file))
+    with pytest.raises(Unavailable, match="WRONGPASS|invalid"):
+        put(store, service())
+    file.write_text("first\n")
+    until(lambda: works(store), 5)
+    put(store, service())
+    assert "first" not in caplog.text
+    assert "wrong" not in caplog.text
+
+
+def test_without_the_password_it_says_what_is_missing(server, open_store):
+    store = open_store(server("--requirepass", "secret"))
+    with pytest.raises(Unavailable, match="(?i)auth"):
+        put(store, service())
+
+
+def test_it_speaks_over_a_socket_file(server, open_store, tmp_path):
+    redis = server("--unixsocket", str(tmp_path / "redis.sock"))
+    redis.url = f"unix://{tmp_path}/redis.sock"
+    store = open_store(redis, db=3)
+    put(store, service())
+    assert open_store(redis, db=3).snapshot() == (1, [service()])
+    assert open_store(redis, db=4).snapshot() == (0, [])
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate; apt install openssl")
+def test_it_speaks_tls_and_trusts_only_the_named_authority(server, open_store, tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    redis = server(scheme="rediss", cert=cert, key=key)
+    store = open_store(redis, ca=cert)
+    put(store, service())
+    assert store.snapshot() == (1, [service()])
+    with pytest.raises(Unavailable, match="(?i)certificate"):
+        put(open_store(redis), service())
+
+
+def test_a_redis_that_may_lose_registrations_is_warned_of_once(server, open_store, caplog):
+    redis = server("--appendonly", "no", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    store = open_store(redis)
+    until(lambda: "noeviction" in caplog.text)
+    assert caplog.text.count("appendonly is off") == 1
+    redis.end()
+    until(lambda: not works(store))
+    redis.start()
+    until(lambda: works(store), 5)
+    put(store, service())
+    assert caplog.text.count("appendonly is off") == 1
+
+
+def test_all_count_by_the_clock_of_redis(own_redis, open_store, monkeypatch):
+    stores = [open_store(own_redis), open_store(own_redis)]
+    for store in stores:
+        until(lambda store=store: works(store))
+    monkeypatch.setattr(time, "time", lambda: NOW)  # this host's clock is wrong
+    until(lambda: all(store._link._ahead for store in stores))
+    one, two = (store.now() for store in stores)
+    assert abs(one - two) < 0.1
+    assert one > NOW + 1000

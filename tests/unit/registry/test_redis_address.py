@@ -1,0 +1,66 @@
+"""What `--store redis://...` may say."""
+
+import pytest
+
+from svc.errors import ConfigError
+from svc.registry.redis_address import Address, masked, parse, password
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://here", Address("redis", "here")),
+        ("redis://here:7000/3?prefix=lab", Address("redis", "here", 7000, db=3, prefix="lab")),
+        ("redis://:p%40ss@here", Address("redis", "here", password="p@ss")),
+        ("redis://ann:word@[::1]:7000", Address("redis", "::1", 7000, username="ann", password="word")),
+        ("rediss://here/?ca=/etc/ca.pem", Address("rediss", "here", ca="/etc/ca.pem")),
+        ("unix:///run/redis.sock?db=2&prefix=a:b", Address("unix", path="/run/redis.sock", db=2, prefix="a:b")),
+    ],
+)
+def test_an_address_is_read(url, address):
+    assert parse(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis://", "the host is missing"),
+        ("redis://here/x", "the database must be a whole number"),
+        ("redis://here?perfix=a", "unknown option 'perfix'; there are prefix"),
+        ("redis://here?prefix=a b", "the prefix must be"),
+        ("redis://secret@here", "it names a user but no password"),
+        ("redis://:sec/ret@here", "it is no URL"),
+        ("redis://here:port", "it is no URL"),
+        ("unix://run/redis.sock", "must be absolute"),
+    ],
+)
+def test_what_is_wrong_with_it_is_told_without_its_password(url, problem):
+    with pytest.raises(ConfigError) as failure:
+        parse(url)
+    assert problem in failure.value.message
+    assert "redis://HOST:PORT/DB" in failure.value.message
+    assert "sec" not in failure.value.message
+
+
+def test_a_password_is_given_in_one_place():
+    assert parse("redis://ann@here", "file").username == "ann"
+    with pytest.raises(ConfigError, match="give one of them"):
+        parse("redis://:secret@here", "file")
+
+
+def test_an_address_as_text_has_no_secret():
+    address = parse("redis://ann:secret@here:7000/1")
+    assert str(address) == "redis://here:7000/1"
+    assert "secret" not in repr(address)
+    assert masked("redis://ann:sec@ret@here") == "redis://***@here"
+
+
+def test_the_password_of_a_file_is_its_text(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("wörd\n")
+    assert password(str(file)) == "wörd"
+    file.write_text("\n")
+    with pytest.raises(ConfigError, match=f"{file}: the file is empty"):
+        password(str(file))
+    with pytest.raises(ConfigError, match="nowhere: cannot read the store's password: No such file"):
+        password("nowhere")
