@@ -1,0 +1,245 @@
+"""Several registries on one Redis: whichever is asked, the answer is the same."""
+
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+import requests
+
+from svc.client import RegistryClient
+from svc.errors import SvcError, Unavailable
+from tests.integration.registry.process import Registry, alive
+from tests.integration.router.client import post
+from tests.integration.router.instance import Instance
+from tests.integration.router.routers import router
+from tests.unit.registry.services import told
+from tests.waiting import until
+
+
+@pytest.fixture
+def pair(tmp_path, own_redis):
+    """Two registries as if on two hosts."""
+    made = [Registry(tmp_path / name, "--store", own_redis.url) for name in ("one", "two")]
+    for registry in made:
+        registry.place.mkdir()
+        registry.launch()
+    for registry in made:
+        until(registry.answers, 20, "it answers")
+    yield made
+    for registry in made:
+        registry.end()
+
+
+def names(registry):
+    return [s["name"] for s in registry.client.services()]
+
+
+def listing(registry, index=None, wait=0):
+    query = {} if index is None else {"index": index, "wait": wait}
+    answer = requests.get(f"{registry.client.urls[0]}/services", params=query, timeout=wait + 5)
+    answer.raise_for_status()
+    return int(answer.headers["X-Registry-Index"]), answer.json()["services"]
+
+
+def health(registry):
+    return requests.get(f"{registry.client.urls[0]}/health", timeout=5)
+
+
+def test_what_one_is_told_the_other_knows(pair):
+    one, two = pair
+    one.client.register(told("a"))
+    two.client.register(told("b"))
+    two.client.drain("a")
+    one.client.heartbeat("b", "draining")
+    assert listing(one) == listing(two)
+    assert {s["name"]: (s["drained"], s["status"]) for s in listing(one)[1]} == {
+        "a": (True, "running"),
+        "b": (False, "draining"),
+    }
+    two.client.deregister("a")
+    assert names(one) == names(two) == ["b"]
+
+
+def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
+    one, two = pair
+    one.client.register(told())
+    took = []
+    for n in range(10):
+        index, _ = listing(two)
+        heard = {}
+
+        def watch(registry, index=index, heard=heard):
+            after, services = listing(registry, index, 10)
+            heard[registry.port] = (time.monotonic(), after, services[0]["weight"])
+
+        watchers = [threading.Thread(target=watch, args=(registry,)) for registry in pair]
+        for watcher in watchers:
+            watcher.start()
+        until(lambda: all(waits(registry) for registry in pair), every=0.01)
+        began = time.monotonic()
+        one.client.update("qwen", {"weight": n + 2})
+        for watcher in watchers:
+            watcher.join(15)
+        assert [seen[1:] for seen in heard.values()] == [(index + 1, n + 2)] * 2
+        took.append(max(at for at, _, _ in heard.values()) - began)
+    assert sorted(took)[8] < 0.1, took
+
+
+def waits(registry):
+    """Whether a watcher's request has reached it: each has its own connection."""
+    worker = registry.worker()
+    with open(f"/proc/{worker}/net/tcp") as table:
+        local = f":{registry.port:04X}"
+        return any(line.split()[1].endswith(local) and line.split()[3] == "01" for line in table)
+
+
+def test_a_lease_ends_once_and_a_heartbeat_at_the_other_keeps_it(pair):
+    one, two = pair
+    one.client.register(told("brief", lease_seconds=1))
+    one.client.register(told("kept", lease_seconds=3))
+    index, _ = listing(one)
+
+    def healthy():
+        two.client.heartbeat("kept", "running")
+        return {s["name"] for s in one.client.services() if s["is_healthy"]}
+
+    until(lambda: healthy() == {"kept"}, what="brief expires")
+    until(lambda: healthy() and time.time() > one.client.get("brief")["last_heartbeat"] + 5, what="both have swept")
+    assert listing(one)[0] == listing(two)[0] == index + 1
+    logs = [registry.log.read_text() for registry in pair]
+    assert sum(log.count("brief expired") for log in logs) == 1
+    assert not any("kept expired" in log for log in logs)
+
+
+def test_one_killed_and_everybody_goes_on_with_the_other(pair):
+    one, two = pair
+    instance = Instance()
+    here = f"http://127.0.0.1:{instance.port}"
+    about = {"type": "openai-api", "models": ["m"], "babysitter": here, "health_url": f"{here}/health"}
+    urls = [registry.client.urls[0] for registry in pair]
+    babysitter = RegistryClient(urls)
+    babysitter.register(told("m-server", host="127.0.0.1", port=instance.port, url=here, metadata=about))
+    flags = ("--registry-url", ",".join(urls), "--registry-sync-interval", 0.2, "--health-interval", 0.5)
+    try:
+        with router(*flags) as own:
+            until(lambda: in_use(own), what="the router uses it")
+            one.end(signal.SIGKILL)
+            babysitter.heartbeat("m-server", "running")
+            assert asked(own) == 200
+            babysitter.heartbeat("m-server", "draining")
+            until(lambda: not in_use(own), 5, "the router hears of it from the other")
+            babysitter.heartbeat("m-server", "running")
+            until(lambda: in_use(own), 5)
+            assert asked(own) == 200
+    finally:
+        instance.close()
+
+
+def in_use(own):
+    return [s["name"] for s in own.get("/services").json()["services"] if s["healthy"]]
+
+
+def asked(own):
+    with own.client() as client:
+        return client.send(post({"model": "m"})).answer().status
+
+
+def test_redis_gone_and_back(pair, own_redis):
+    one, two = pair
+    one.client.register(told("a", lease_seconds=30))
+    index, before = listing(two)
+    listing(one)
+    woken = {}
+    watcher = threading.Thread(target=lambda: woken.update(at=watch_on(two, index)))
+    own_redis.end(signal.SIGKILL)
+    watcher.start()
+    for registry in pair:
+        until(lambda registry=registry: health(registry).json()["status"] == "degraded", 5)
+        assert health(registry).status_code == 200
+        assert "the list is as of" in health(registry).json()["reason"]
+        began = time.monotonic()
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                registry.client.heartbeat("a", "running")
+        assert time.monotonic() - began < 2, "nobody waits for Redis"
+        assert listing(registry) == (index, before)
+    own_redis.start()
+    until(lambda: beats(one), 5, "writes are taken again")
+    two.client.register(told("b"))
+    watcher.join(20)
+    assert woken["at"] == index + 1
+    assert names(one) == names(two) == ["a", "b"]
+    for registry in pair:
+        until(lambda registry=registry: health(registry).json()["status"] == "healthy", 10)
+        log = registry.log.read_text()
+        assert "Traceback" not in log
+        assert log.count("cannot use its store") < 10, "once, not each time"
+
+
+def watch_on(registry, index):
+    """As a router does: asks again until there is something new."""
+    return until(lambda: (now := listing(registry, index, 5)[0]) != index and now, 30)
+
+
+def beats(registry):
+    with suppress(SvcError):
+        registry.client.heartbeat("a", "running")
+        return True
+    return False
+
+
+@pytest.mark.long
+def test_redis_gone_for_a_minute_and_no_lease_ends(pair, own_redis):
+    """Its heartbeats could not be taken, which is no fault of theirs."""
+    one, two = pair
+    for n in range(2):
+        one.client.register(told(f"s{n}", lease_seconds=30))
+    index, _ = listing(one)
+    own_redis.end(signal.SIGKILL)
+    gone = time.monotonic()
+    until(lambda: not beats_of(one, "s0") and time.monotonic() - gone > 60, 90, every=1)
+    own_redis.start()
+    until(lambda: beats_of(one, "s0") and beats_of(two, "s1"), 10)
+    back = time.monotonic()
+    until(lambda: beats_of(one, "s0") and beats_of(two, "s1") and time.monotonic() - back > 10, 30, every=1)
+    for registry in pair:
+        assert all(s["is_healthy"] for s in listing(registry)[1])
+        assert listing(registry)[0] == index
+        assert "expired" not in registry.log.read_text()
+        assert health(registry).json()["status"] == "healthy"
+
+
+def beats_of(registry, name):
+    with suppress(SvcError):
+        registry.client.heartbeat(name, "running")
+        return True
+    return False
+
+
+def test_the_password_is_in_no_log_and_a_worker_dies_alone(tmp_path, server_with_password):
+    redis, file = server_with_password
+    registry = Registry(tmp_path, "--store", redis.url, "--store-password-file", str(file)).start()
+    try:
+        until(lambda: registry.client.register(told()))
+        worker = registry.worker()
+        registry.process.send_signal(signal.SIGHUP)
+        until(lambda: not alive(worker), 15)
+        assert names(registry) == ["qwen"]
+        assert registry.end(signal.SIGTERM) == 0
+        assert "hush" not in registry.log.read_text()
+        assert "Warning" not in registry.log.read_text(), "gevent patched too late, say"
+    finally:
+        registry.end()
+
+
+@pytest.fixture
+def server_with_password(tmp_path):
+    from tests.integration.redis_server import RedisServer
+
+    file = tmp_path / "password"
+    file.write_text("hush-hush\n")
+    server = RedisServer(tmp_path / "redis", "--requirepass", "hush-hush").start()
+    yield server, file
+    server.end()
