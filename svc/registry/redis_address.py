@@ -107,6 +107,7 @@ def _place(parts: SplitResult) -> dict[str, Any]:
         if parts.hostname or not parts.path.startswith("/"):
             raise _Wrong("the socket's path must be absolute, with three slashes")
         return {"path": unquote(parts.path)}
+    port = parts.port  # raises ValueError
     if not parts.hostname:
         raise _Wrong("the host is missing")
-    return {"host": parts.hostname, "port": parts.port or PORT}
+    return {"host": parts.hostname, "port": port or PORT}

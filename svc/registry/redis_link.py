@@ -62,10 +62,10 @@ class Link:
         return self._closing.is_set()
 
     def close(self) -> None:
-        """The listener, which has a connection of its own, follows within CHECK seconds."""
+        """Cuts the listener's connection too, which lets it go."""
         self._closing.set()
         self.revision.wake()
-        self._redis.connection_pool.disconnect(inuse_connections=False)
+        self._redis.connection_pool.disconnect()
 
     def _run(self, script: str, *args: str | bytes | int) -> Any:
         if script not in self._scripts:
@@ -79,7 +79,8 @@ class Link:
             except (redis.RedisError, OSError) as error:
                 self._fail(error)
             except Exception as error:  # noqa: BLE001 - the listener outlives whatever a strange Redis says
-                log.exception("the listener to Redis failed")
+                if not self.closed:
+                    log.exception("the listener to Redis failed")
                 self._fail(error)
             self._closing.wait(CHECK)
 
@@ -173,4 +174,10 @@ def _pool(address: Address) -> redis.BlockingConnectionPool:
 
 
 def _reason(error: Exception) -> str:
+    """In few words, where it is the network's."""
+    if isinstance(error, redis.TimeoutError):
+        return "it does not answer in time"
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, redis.ConnectionError) and isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
