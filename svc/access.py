@@ -9,7 +9,7 @@ import click
 
 from svc import settings as s
 from svc.client import RegistryClient
-from svc.errors import CommandError, Unauthorized, Unavailable
+from svc.errors import CommandError, Forbidden, Unauthorized, Unavailable
 from svc.generated import Part
 from svc.options import settings
 
@@ -70,5 +70,8 @@ def explained(what: str, client: RegistryClient) -> Iterator[None]:
         if client.token_file:
             cure = f"{client.token_file} was shown: is its token this registry's?"
         raise CommandError(f"cannot {what}: {error.message}; {cure}") from None
+    except Forbidden as error:
+        cure = "" if client.token_file else "; --token-file, or REGISTRY_TOKEN_FILE, names the token's file"
+        raise CommandError(f"cannot {what}: {error.message}{cure}") from None
     except Unavailable as error:
         raise Away(f"cannot {what}: {error.message}; give its address with --registry-url") from None

@@ -56,7 +56,8 @@ def undrain(access: Access, names: tuple[str, ...]) -> None:
 def remove(access: Access, names: tuple[str, ...]) -> None:
     """Take a service out of the registry, for one that is gone for good.
 
-    One that still runs is registered again within a heartbeat; stop it first, or drain it.
+    While its babysitter is heard of, that takes the registry's token, and it registers again within a
+    heartbeat: stop it first, or drain it.
     """
     client = access.client()
     for name in _each("remove", names, client, listed.known, client.deregister):

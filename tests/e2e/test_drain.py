@@ -33,6 +33,9 @@ def test_drained_by_hand_stays_drained_through_heartbeats_and_every_restart(site
 
 def test_what_runs_comes_back_when_it_is_removed_and_drained_if_it_was(site):
     site.mock("one", heartbeat_interval=1)
+    toml = site.root / "config" / "svc.toml"
+    toml.write_text(toml.read_text().replace("[registry]", '[registry]\ntoken_file = "config/token"'))
+    (site.root / "config" / "token").write_text("secret-word")
     site.svc("up")
     site.svc("drain", "one")
     site.svc("remove", "one-server")

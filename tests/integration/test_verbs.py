@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from svc.client import RegistryClient
 from tests.e2e.sites import clean_environ
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post
@@ -99,6 +100,21 @@ def test_what_is_removed_is_gone(registry: Registry):
     register(registry, "a-server")
     assert run(registry, "remove", "a-server", "a")[0] == "a-server is removed\na is removed\n"
     assert registry.client.services() == []
+
+
+def test_a_name_that_is_a_living_babysitters_takes_the_token(tmp_path: Path):
+    (tmp_path / "token").write_text("secret-word\n")
+    registry = Registry(tmp_path, "--store", "sqlite:registry.db", "--token-file", "token").start()
+    try:
+        RegistryClient(url_of(registry), secret="its own").register(instance("a-server", 8100, "m"))
+        run(registry, "drain", "a")
+        _, err = run(registry, "remove", "a-server", status=1)
+        assert err.startswith("svc: cannot remove a-server: a-server belongs to the babysitter on h")
+        assert err.endswith("; --token-file, or REGISTRY_TOKEN_FILE, names the token's file\n")
+        run(registry, "remove", "a-server", "--token-file", "token")
+        assert registry.client.services() == []
+    finally:
+        registry.end()
 
 
 @pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
