@@ -55,6 +55,9 @@ class RouterSettings:
     host: str = setting("127.0.0.1", "ROUTER_HOST", help="address to listen on")
     port: int = setting(8000, "ROUTER_PORT", least=1, most=65535, help="port to listen on")
     registry_url: str = setting("", "ROUTER_REGISTRY_URL", help="where the registry is")
+    registry_token_file: str = setting(
+        "", "REGISTRY_READ_TOKEN_FILE", help="file with the token that the registry wants of readers elsewhere"
+    )
     static_services: str = setting("", help="JSON file of services that no registry knows")
     health_interval: float = setting(30.0, "ROUTER_HEALTH_INTERVAL", least=0.1, help="seconds between health checks")
     health_timeout: float = setting(5.0, "ROUTER_HEALTH_TIMEOUT", least=0.1, help="seconds a check may take")

@@ -2,10 +2,13 @@
 
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+import pytest
 
 T = TypeVar("T")
 PORTS = range(20000, 32000)
@@ -48,3 +51,11 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def other_address() -> str:
+    """An address of this machine that is not loopback's; skips the test where there is none."""
+    out = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    if not out:
+        pytest.skip("this machine has no address but loopback's")
+    return out[0]

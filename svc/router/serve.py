@@ -113,7 +113,8 @@ def make(settings: RouterSettings) -> Any:
 
     check(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
-    client = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout)
+    urls = settings.registry_url.split(",")
+    client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
     state = State(settings, keys=read_keys(settings))
     file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
     saved = file.load(client.urls) if file else None
@@ -217,6 +218,8 @@ def check(settings: RouterSettings) -> None:
 
     if settings.static_services:
         read_static(Path(settings.static_services))
+    if settings.registry_token_file:
+        readable(settings.registry_token_file)
     networks(settings.trusted_proxies)
     read_keys(settings)
     tls(settings)

@@ -18,7 +18,7 @@ from tests.integration.router.instance import Instance
 from tests.integration.router.listed import Gate
 from tests.integration.router.registry import instance
 from tests.integration.router.routers import router
-from tests.waiting import free_port, until
+from tests.waiting import free_port, other_address, until
 
 SVC = str(Path(sys.executable).parent / "svc")
 
@@ -143,7 +143,7 @@ def test_a_registry_that_wants_a_token_gets_the_operators(tmp_path: Path):
     (tmp_path / "wrong").write_text("guess\n")
     registry = Registry(tmp_path, "--store", "sqlite:registry.db", "--host", "0.0.0.0", "--token-file", "token").start()
     try:
-        far = f"http://{_address()}:{registry.port}"
+        far = f"http://{other_address()}:{registry.port}"
         register(registry, "qwen-server")
         _, err = run(registry, "drain", "qwen", "--registry-url", far, status=1)
         assert "cannot drain qwen" in err
@@ -216,11 +216,3 @@ def test_drain_waits_until_nothing_is_in_flight_at_the_router(registry: Registry
         _, err = run(registry, *words[:3], "--router-url", f"http://127.0.0.1:{free_port()}", status=1)
         assert "give its address with --router-url" in err
     made.close()
-
-
-def _address() -> str:
-    """Of this machine, and not loopback's."""
-    out = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
-    if not out:
-        pytest.skip("this machine has no address but loopback's")
-    return out[0]

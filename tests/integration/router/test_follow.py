@@ -14,7 +14,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.registry import instance
 from tests.integration.router.routers import Router, router
-from tests.waiting import free_port, until
+from tests.waiting import free_port, other_address, until
 
 AT_ONCE = 1.0  # seconds; the sync interval is 10
 
@@ -167,3 +167,20 @@ def test_an_instance_that_was_out_and_registers_anew_at_the_same_address_gets_re
         one.client.register(listed(again, "a", "m", timestamp="2030-01-01T00:00:00.000Z"))
         until(lambda: own.service("a")["healthy"], timeout=AT_ONCE, every=0.01)
         again.close()
+
+
+def test_a_registry_that_wants_a_token_of_readers_is_shown_the_one_in_the_file(tmp_path, backend):
+    """Loopback needs none, so that the router asks this machine's other address."""
+    (tmp_path / "token").write_text("read-word\n")
+    flags = ("--host", "0.0.0.0", "--read-token-file", "token", "--store", "sqlite:registry.db")
+    made = Registry(tmp_path, *flags).start()
+    try:
+        made.client.register(listed(backend, "a", "m"))
+        far = f"http://{other_address()}:{made.port}"
+        with router("--registry-url", far, ready=False) as own:
+            until(lambda: "keeping the 0 instances" in own.output())
+            assert "read-word" not in own.output()
+        with router("--registry-url", far, "--registry-token-file", tmp_path / "token") as own:
+            soon(own, {"a": "running"})
+    finally:
+        made.end()
