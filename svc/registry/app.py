@@ -16,7 +16,7 @@ from svc.instance import Service, iso
 from svc.registry import discovery, fields, lease, owner
 from svc.registry.condition import FAILING
 from svc.registry.guard import OPEN, READ, WRITE, Guard, is_near
-from svc.registry.listing import Listing, encode
+from svc.registry.listing import Listing
 from svc.registry.metrics import Metrics
 from svc.registry.reach import Reach
 from svc.registry.store import Store
@@ -126,8 +126,7 @@ class Api:
         passes = fields.filters(request.args)
         watched = fields.watch(request.args)
         if watched is None:
-            revision, services = self.store.snapshot()
-            encoded = encode([s for s in services if passes(s)])
+            revision, encoded = self.listing.now(passes)
         else:
             revision, encoded = self.listing.of(self.store.wait(*watched), fields.filter_key(request.args), passes)
         services_json, total = encoded

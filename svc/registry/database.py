@@ -35,7 +35,7 @@ CORRUPT = ("not a database", "malformed")  # what SQLite says; its codes are tol
 FULL = "its disk is full; make room there"
 READ_ONLY = "it is read-only; make it, its directory and their file system writable"
 SET_ASIDE = (
-    "{} was corrupt and is set aside as {}: the registry began anew, what runs registers again by itself; "
+    "{} was corrupt and is set aside as {}: what was lost with it registers again by itself; "
     "move that file away once you have looked at it"
 )
 

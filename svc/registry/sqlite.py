@@ -8,19 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
 from svc.errors import ConfigError, Unavailable
 from svc.instance import Service
 from svc.registry import database, lease
+from svc.registry.memory import WRITE, Memory, row
 from svc.registry.owner import OPERATOR, Caller
 from svc.registry.store import Change, Test
 
 log = logging.getLogger(__name__)
-FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
-SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
-WRITE = f"INSERT OR REPLACE INTO services ({', '.join(FIELDS)}) VALUES ({', '.join(':' + f for f in FIELDS)})"
 BEAT = """
 UPDATE services SET last_heartbeat = :now
 WHERE name = :name AND NOT expired AND (:status IS NULL OR status = :status)
@@ -30,7 +27,7 @@ MARK, UNMARK = "INSERT INTO drained VALUES (?)", "DELETE FROM drained WHERE name
 
 
 class SqliteStore:
-    """One connection for the process; transactions are tiny, since they hold up the event loop.
+    """One connection for the process; transactions are tiny, since they hold up the event loop. Reads are from memory.
 
     synchronous=NORMAL: a commit is in the kernel's hands when it returns, so a
     killed process loses nothing; the last ones before a power cut may be lost,
@@ -41,7 +38,7 @@ class SqliteStore:
         self.path = path
         self._lock = threading.Lock()
         self._changed = threading.Event()  # of the revision that stands now; swapped at each raise
-        self._raised = False
+        self._memory = Memory()
         self._closed = False
         self._db: sqlite3.Connection | None = None
         try:
@@ -52,50 +49,58 @@ class SqliteStore:
             log.error("%s", database.reason(path, error))
 
     def snapshot(self) -> tuple[int, list[Service]]:
-        with self._transaction("BEGIN") as db:
-            (revision,) = db.execute("SELECT value FROM revision").fetchone()
-            return revision, [_service(row) for row in db.execute(f"{SELECT} ORDER BY name")]
+        with self._transaction("BEGIN"):
+            services = self._memory.services
+            return self._memory.revision, [services[name] for name in sorted(services)]
 
     def get(self, name: str) -> Service | None:
-        with self._transaction("") as db:  # one statement is its own transaction
-            return _find(db, name)
+        with self._transaction("BEGIN"):
+            return self._memory.services.get(name)
 
     def change(self, name: str, change: Change) -> Service | None:
         with self._transaction() as db:
-            old = _find(db, name)
+            old = self._memory.services.get(name)
             new = change(old)
             if new is None:
                 return old
-            new = replace(new, drained=_marked(db, name))
+            new = replace(new, drained=old.drained if old else _marked(db, name))
             if new != old:
-                db.execute(WRITE, _row(new))
+                db.execute(WRITE, row(new))
+                self._memory.put(name, new)
             if lease.notable(old, new):
                 self._raise_revision(db)
             return new
 
     def remove(self, name: str, when: Test | None = None) -> bool:
         with self._transaction() as db:
-            old = _find(db, name)
+            old = self._memory.services.get(name)
             if old is None or (when is not None and not when(old)):
                 return False
             db.execute("DELETE FROM services WHERE name = ?", (name,))
+            self._memory.put(name, None)
             self._raise_revision(db)
             return True
 
     def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        with self._transaction("") as db:
+        with self._transaction("") as db:  # one statement is its own transaction
             beat = db.execute(BEAT, {"name": name, "now": now, "status": status, "caller": caller})
+            known = self._memory.services.get(name) if beat.rowcount else None
+            if known:
+                self._memory.put(name, replace(known, last_heartbeat=now))
         if beat.rowcount:
             return True
         return self.change(name, lambda s: s and lease.beaten(s, now, status, caller)) is not None
 
     def drain(self, name: str, drained: bool) -> Service | None:
         with self._transaction() as db:
-            old = _find(db, name)
-            if old is not None and old.drained != drained:
-                db.execute(MARK if drained else UNMARK, (name,))
-                self._raise_revision(db)
-            return old and replace(old, drained=drained)
+            old = self._memory.services.get(name)
+            if old is None or old.drained == drained:
+                return old
+            db.execute(MARK if drained else UNMARK, (name,))
+            new = replace(old, drained=drained)
+            self._memory.put(name, new)
+            self._raise_revision(db)
+            return new
 
     def wait(self, index: int, timeout: float) -> int:
         changed = self._changed  # before the look: what comes after it is not missed
@@ -127,26 +132,26 @@ class SqliteStore:
             self._drop()
 
     def _revision(self) -> int:
-        with self._transaction("") as db:
-            (revision,) = db.execute("SELECT value FROM revision").fetchone()
-            return revision
+        with self._transaction("BEGIN"):
+            return self._memory.revision
 
     def _raise_revision(self, db: sqlite3.Connection) -> None:
         db.execute("UPDATE revision SET value = value + 1")
-        self._raised = True
+        self._memory.raised = True
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """With `begin`, the memory is what the file holds."""
         with self._lock:
-            self._raised = False
             try:
                 db = self._opened()
                 if begin:
                     db.execute(begin)
+                    self._memory.read(db)
                 yield db
                 if begin:
                     db.execute("COMMIT")
-                if self._raised:
+                if self._memory.commit():
                     self.wake()
             except (OSError, sqlite3.Error) as error:
                 if database.must_reopen(error):
@@ -160,6 +165,7 @@ class SqliteStore:
 
     def _roll_back(self) -> None:
         """Ends a transaction that a failure left open; after a COMMIT there is none."""
+        self._memory.forget_pending()
         with suppress(sqlite3.Error):
             if self._db is not None and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -169,7 +175,13 @@ class SqliteStore:
         if self._closed:
             raise sqlite3.ProgrammingError("it is closed")
         if self._db is None:
-            self._db = database.open_database(self.path)
+            db = database.open_database(self.path)
+            try:
+                self._memory.restore(db)
+            except BaseException:
+                db.close()  # to be tried again
+                raise
+            self._db = db
         return self._db
 
     def _drop(self) -> None:
@@ -178,21 +190,5 @@ class SqliteStore:
             self._db = None
 
 
-def _find(db: sqlite3.Connection, name: str) -> Service | None:
-    row = db.execute(f"{SELECT} WHERE name = ?", (name,)).fetchone()
-    return row and _service(row)
-
-
 def _marked(db: sqlite3.Connection, name: str) -> bool:
     return db.execute("SELECT 1 FROM drained WHERE name = ?", (name,)).fetchone() is not None
-
-
-def _service(row: tuple) -> Service:
-    told = dict(zip(FIELDS, row, strict=False))
-    told["metadata"] = msgspec.json.decode(told["metadata"])
-    told["expired"] = bool(told["expired"])
-    return Service(**told, drained=bool(row[-1]))
-
-
-def _row(service: Service) -> dict[str, object]:
-    return {**{f: getattr(service, f) for f in FIELDS}, "metadata": msgspec.json.encode(service.metadata)}

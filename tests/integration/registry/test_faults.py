@@ -177,12 +177,24 @@ def test_a_file_that_becomes_corrupt_under_a_running_registry(run):
     run.start()
     for n in range(200):
         run.client.register(told(f"s{n}", metadata={"fill": "x" * 8000}))
+    run.client.drain("s7")
+    before = run.client.listing()
     for file in (run.place / "disk").iterdir():
         overwrite(file, 0, file.stat().st_size)
-    until(lambda: run.health()["status"] == "degraded", 20)
-    run.client.register(told("again"))
-    assert "again" in run.names()
+    until(lambda: beats(run, "s0") and run.health()["status"] == "degraded", 20)
+    after = run.client.listing()
+    assert [s["name"] for s in after.services] == [s["name"] for s in before.services], "it knew them all"
+    assert after.index == before.index
+    run.end(signal.SIGKILL)
+    run.start()
+    assert (len(run.names()), run.client.get("s7")["drained"]) == (200, True)
     assert "Traceback" not in run.log.read_text()
+
+
+def beats(run, name):
+    with suppress(Unavailable):
+        run.client.heartbeat(name, "running")
+        return True
 
 
 @pytest.mark.long

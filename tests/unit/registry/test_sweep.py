@@ -1,6 +1,7 @@
 import pytest
 
 from svc.errors import Unavailable
+from svc.registry.cleanup import Cleanup
 from svc.registry.sqlite import SqliteStore
 from svc.registry.sweep import Sweep
 from tests.unit.registry.services import NOW, service
@@ -71,6 +72,31 @@ def test_a_heartbeat_of_a_clock_that_was_ahead_is_brought_back(store):
     put(store, service("ahead", last_heartbeat=NOW + 3600))
     Sweep(store, lambda: NOW).round()
     assert (store.get("ahead").last_heartbeat, store.snapshot()[0]) == (NOW, 1)
+
+
+@pytest.mark.parametrize("jump", [3600, -3600])
+def test_a_jump_of_the_clock_ends_no_lease_and_forgets_nobody(store, jump):
+    put(store, service("a", lease_seconds=30), service("gone", lease_seconds=30, expired=True))
+    now = [NOW]
+    sweep = Sweep(store, lambda: now[0])
+    sweep.now = now
+    cleanup = Cleanup(store, 300, lambda: now[0], sweep.since, lambda: None)
+    turn(sweep, 10)
+    now[0] += jump
+    turn(sweep, 1)
+    cleanup.round()
+    assert (sweep.condition.told()[0], names(store)) == ("healthy", ["gone"])
+    assert store.heartbeat("a", now[0], None)
+    assert store.get("a").last_heartbeat == now[0]
+    turn(sweep, 31)
+    assert store.get("a").expired, "silent since"
+
+
+def test_what_is_kept_is_not_forgotten(store, kept):
+    cleanup = Cleanup(store, 0, kept.clock, kept.since, lambda: None)
+    turn(kept, 100)
+    cleanup.round()
+    assert len(store.snapshot()[1]) == 4
 
 
 def test_while_the_store_fails_no_lease_ends_and_after_it_they_begin_anew(store, monkeypatch):

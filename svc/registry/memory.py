@@ -1,0 +1,71 @@
+"""What a SQLite file holds, kept in memory beside it: thousands of rows are not decoded for each reader."""
+
+import sqlite3
+
+import msgspec
+
+from svc.instance import Service
+
+FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
+SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
+WRITE = f"INSERT OR REPLACE INTO services ({', '.join(FIELDS)}) VALUES ({', '.join(':' + f for f in FIELDS)})"
+
+
+class Memory:
+    """Read anew only when another process has written to the file. What is put waits for the transaction's end."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, Service] = {}
+        self.revision = 0
+        self.raised = False  # whether this transaction raises the revision
+        self._pending: dict[str, Service | None] = {}
+        self._version: int | None = None  # SQLite's number for what others have written
+
+    def read(self, db: sqlite3.Connection) -> None:
+        """Within a transaction."""
+        (version,) = db.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            (self.revision,) = db.execute("SELECT value FROM revision").fetchone()
+            self.services = {found[0]: _service(found) for found in db.execute(SELECT)}
+            self._version = version
+
+    def put(self, name: str, service: Service | None) -> None:
+        self._pending[name] = service
+
+    def commit(self) -> bool:
+        """Takes over what was put; whether the revision was raised."""
+        for name, service in self._pending.items():
+            if service is None:
+                self.services.pop(name, None)
+            else:
+                self.services[name] = service
+        self.revision += self.raised
+        return self.raised
+
+    def forget_pending(self) -> None:
+        self._pending = {}
+        self.raised = False
+
+    def restore(self, db: sqlite3.Connection) -> None:
+        """After a file was opened: what is known goes into one that had to be begun anew."""
+        self._version = None
+        (revision,) = db.execute("SELECT value FROM revision").fetchone()
+        if revision or not self.revision:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(WRITE, [row(service) for service in self.services.values()])
+        marks = [(name,) for name, service in self.services.items() if service.drained]
+        db.executemany("INSERT OR IGNORE INTO drained VALUES (?)", marks)
+        db.execute("UPDATE revision SET value = ?", (self.revision,))
+        db.execute("COMMIT")
+
+
+def row(service: Service) -> dict[str, object]:
+    return {**{f: getattr(service, f) for f in FIELDS}, "metadata": msgspec.json.encode(service.metadata)}
+
+
+def _service(found: tuple) -> Service:
+    told = dict(zip(FIELDS, found, strict=False))
+    told["metadata"] = msgspec.json.decode(told["metadata"])
+    told["expired"] = bool(told["expired"])
+    return Service(**told, drained=bool(found[-1]))

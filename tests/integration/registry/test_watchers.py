@@ -1,0 +1,109 @@
+"""A thousand who watch one process: each is told at once, and waiting costs nothing."""
+
+import os
+import selectors
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.registry.process import Registry
+from tests.unit.registry.services import told
+from tests.waiting import until
+
+WATCHERS, SERVICES = 1000, 20
+IDLE = 5.0  # seconds that nothing happens
+
+
+@pytest.fixture
+def registry(tmp_path):
+    one = Registry(tmp_path, "--health-interval", "3600").start()
+    yield one
+    one.end()
+
+
+class Watcher:
+    """One connection that waits for the revision after `index`."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port), 10)
+        self.index = 0
+        self.got = b""
+
+    def ask(self):
+        head = f"GET /services?index={self.index}&wait=60 HTTP/1.1\r\nHost: registry\r\n\r\n"
+        self.sock.sendall(head.encode())
+        self.got = b""
+
+    def read(self):
+        """Whether the answer is there as a whole."""
+        self.got += self.sock.recv(1 << 16)
+        head, _, body = self.got.partition(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ") for line in head.split(b"\r\n")[1:])
+        if len(body) < int(fields.get(b"content-length", 1 << 30)):
+            return False
+        self.index = int(fields[b"x-registry-index"])
+        return True
+
+
+def collect(watchers, timeout=30):
+    """Seconds until each had its answer."""
+    begun, times = time.monotonic(), []
+    with selectors.DefaultSelector() as selector:
+        for watcher in watchers:
+            selector.register(watcher.sock, selectors.EVENT_READ, watcher)
+        while selector.get_map():
+            ready = selector.select(timeout)
+            assert ready, f"{len(selector.get_map())} were told nothing"
+            for key, _ in ready:
+                if key.data.read():
+                    selector.unregister(key.fileobj)
+                    times.append(time.monotonic() - begun)
+    return times
+
+
+def cpu(pid):
+    """Seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rests(pid):
+    """Whether it has taken all that was sent, and uses no CPU."""
+    used = []
+    until(lambda: used.append(cpu(pid)) or len(used) == 5, every=0.1)
+    return used[-1] - used[0] <= 0.02
+
+
+@pytest.mark.long
+def test_a_thousand_watchers_are_told_of_each_change_and_cost_nothing_meanwhile(registry):
+    for n in range(SERVICES):
+        registry.client.register(told(f"s{n}"))
+    watchers = [Watcher(registry.port) for _ in range(WATCHERS)]
+    for watcher in watchers:
+        watcher.ask()
+    collect(watchers)
+    assert {w.index for w in watchers} == {SERVICES}
+    for watcher in watchers:
+        watcher.ask()
+    worker = registry.worker()
+    until(lambda: rests(worker), 30)
+    before, begun = cpu(worker), time.monotonic()
+    for n in range(SERVICES):
+        registry.client.heartbeat(f"s{n}", "running")  # wakes nobody
+    until(lambda: time.monotonic() - begun >= IDLE)
+    used = (cpu(worker) - before) / IDLE
+    for change in ("draining", "running"):
+        registry.client.heartbeat("s0", change)
+        times = sorted(collect(watchers))
+        assert len(times) == WATCHERS
+        print(f"{change}: the median after {times[500] * 1000:.0f} ms, the last after {times[-1] * 1000:.0f} ms")
+        for watcher in watchers:
+            watcher.ask()
+    assert {w.index for w in watchers} == {SERVICES + 2}
+    print(f"while they waited: {used:.1%} of a core")
+    assert used < 0.05
+    assert times[-1] < 3
+    for watcher in watchers:
+        watcher.sock.close()
