@@ -48,6 +48,7 @@ def see(site: Site, token_file: str) -> Seen:
         restarts=control.restarts() if control else {},
         registry=_registered(url, token_file),
         registry_url=url,
+        registry_trouble=_trouble(url),
         router=None if routed is None else {service["name"]: service for service in routed},
         routing=router is not None and probe.healthy(router.health_url, PATIENCE, verify=False),
     )
@@ -92,6 +93,16 @@ def _registry_url(parts: Sequence[Part]) -> str:
     """This site's own registry, or the one elsewhere that its parts speak to."""
     own = [part.own_url for part in parts if part.component == "registry"]
     return next(iter([*own, *(part.registry_url for part in parts if part.registry_url)]), "")
+
+
+def _trouble(url: str) -> str:
+    """What is wrong with the registry itself, where it answers and says so."""
+    for one in filter(None, url.split(",")):
+        try:
+            return str(fetch("GET", one + "/health", PATIENCE).json().get("reason", ""))
+        except (requests.RequestException, ValueError, AttributeError):
+            continue
+    return ""
 
 
 def _registered(url: str, token_file: str) -> dict[str, dict[str, Any]] | None:

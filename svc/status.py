@@ -23,6 +23,7 @@ class Seen:
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     registry: Services | None = None
     registry_url: str = ""
+    registry_trouble: str = ""  # what it says is wrong with itself
     router: Services | None = None
     routing: bool = False  # whether the router says that it is ready
 
@@ -62,7 +63,7 @@ def _ours(seen: Seen) -> Iterator[Row]:
     for part in seen.parts:
         for name in part.programs:
             if part.component == "registry":
-                health, well = ("healthy", True) if seen.registry is not None else (NO_ANSWER, False)
+                health, well = _registry_health(seen)
             elif part.component == "router":
                 health, well = _router_health(seen)
             elif name.endswith(":babysitter"):
@@ -71,6 +72,12 @@ def _ours(seen: Seen) -> Iterator[Row]:
                 health, well = _instance_health(seen, part, router)
             models = _models(seen, part) if name.endswith(":server") else ()
             yield _row(seen, name, health, well, models, part.address_of(name))
+
+
+def _registry_health(seen: Seen) -> tuple[str, bool]:
+    if seen.registry is None:
+        return ("failing" if seen.registry_trouble else NO_ANSWER), False
+    return ("degraded", False) if seen.registry_trouble else ("healthy", True)
 
 
 def _router_health(seen: Seen) -> tuple[str, bool]:
@@ -142,7 +149,9 @@ def _row(seen: Seen, name: str, health: str, well: bool, models: Sequence[str], 
 def _problems(seen: Seen, rows: Sequence[Row]) -> Iterator[str]:
     if seen.supervisord is None:
         yield "supervisord does not run here; svc up starts it"
-    if seen.registry is None and seen.registry_url:
+    if seen.registry_trouble:
+        yield f"the registry at {seen.registry_url}: {seen.registry_trouble}"
+    elif seen.registry is None and seen.registry_url:
         yield f"the registry does not answer at {seen.registry_url}"
     for row in rows:
         process = seen.processes.get(row.name)

@@ -110,6 +110,13 @@ def test_without_supervisord_that_is_said_and_the_parts_are_listed_all_the_same(
     assert [program.name for program in told.programs] == ["registry", "router", "qwen:server", "qwen:babysitter"]
 
 
+def test_a_registry_that_is_not_well_itself_says_why():
+    told = report(changed(registry_trouble="its disk is full"))
+    assert told.programs[0].health == "degraded"
+    assert told.problems == ["the registry at http://127.0.0.1:18000: its disk is full", "registry: degraded"]
+    assert report(changed(registry=None, registry_trouble="its disk is full")).programs[0].health == "failing"
+
+
 def test_a_part_that_supervisord_does_not_have_yet_is_a_problem():
     told = report(changed(processes={k: v for k, v in WELL.processes.items() if k != "qwen:babysitter"}))
     assert told.problems == ["qwen:babysitter: supervisord does not have it yet; svc up brings it in"]
