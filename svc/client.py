@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import requests
 
 from svc.errors import BadRequest, Forbidden, NotFound, SvcError, Unauthorized, Unavailable
@@ -20,11 +21,19 @@ Query = Mapping[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Listing:
-    """A registry's services, of one moment."""
+    """A registry's services, of one moment; `entries` are their JSON, which routers read in their own way."""
 
-    services: list[dict[str, Any]]
+    entries: Sequence[msgspec.Raw]
     index: int | None  # its revision, which goes back only when it has lost its data; None: it tells none
     url: str  # the registry: revisions of two that share no store cannot be compared
+
+    @property
+    def services(self) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(entry) for entry in self.entries]
+
+
+class _Body(msgspec.Struct):
+    services: list[msgspec.Raw]
 
 
 class RegistryClient:
@@ -60,12 +69,14 @@ class RegistryClient:
             return {"index": str(index), "wait": f"{wait:g}"} if index is not None and url == self._listed else {}
 
         answer, url = self._send("GET", "/services", query=query, wait=wait)
-        services = _result(answer).get("services")
-        if not isinstance(services, list):
-            raise SvcError(f"{answer.url}: not a registry: it lists no services")
+        try:
+            entries = msgspec.json.decode(answer.content if answer.ok else b"", type=_Body).services
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            _result(answer)  # which may know better
+            raise SvcError(f"{answer.url}: not a registry: it lists no services") from None
         told = answer.headers.get("X-Registry-Index", "")
         self._listed = url
-        return Listing(services, int(told) if told.isdigit() else None, url)
+        return Listing(entries, int(told) if told.isdigit() else None, url)
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         return self._call("POST", "/services", service)["service"]
@@ -108,7 +119,7 @@ class RegistryClient:
             timeout = (connect, self.timeout + wait if params else self.timeout)
             try:
                 answer = fetch(
-                    method, url + path, timeout, patient=bool(params), json=json, params=params, headers=self._headers()
+                    method, url + path, timeout, patient=bool(query), json=json, params=params, headers=self._headers()
                 )
             except requests.RequestException as error:
                 reason = f"{url}: {_short(error)}"

@@ -7,7 +7,9 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-ALIVE = {"TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3}  # seconds, seconds, and how many
+ALIVE = {  # seconds, seconds, how many, and milliseconds for what was sent
+    "TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 4000,
+}  # fmt: skip
 
 
 class Patient(HTTPAdapter):

@@ -42,7 +42,7 @@ class Watch:
         new = last is None or (found.url, found.index) != (last.url, last.index)
         self._idle = 0 if new or took > wait / 2 else self._idle + 1
         self.pause = self.interval if found.index is None else self._pause()
-        self._last = dataclasses.replace(found, services=[])
+        self._last = dataclasses.replace(found, entries=())
         return found
 
     def _pause(self) -> float:

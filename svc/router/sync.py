@@ -1,7 +1,8 @@
 """Where the table comes from: the registry and the static services."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -59,7 +60,7 @@ class Sync:
             log.info("the registry is back")
         self._away = False
         self._saved = None
-        found, unusable = _targets(listing.services)
+        found, unusable = _targets(listing.entries)
         for problem in unusable - self._unusable:
             log.warning("the registry lists %s", problem)
         self._unusable = unusable
@@ -117,18 +118,26 @@ def _forgot(before: Origin | None, now: Origin) -> bool:
     return now.registry != before.registry or (now.index or 0) < (before.index or 0)
 
 
-def _targets(services: list[Any]) -> tuple[list[Target], set[str]]:
+class Told(Service, frozen=True, kw_only=True):
+    """A service as the registry lists it."""
+
+    healthy: bool = msgspec.field(default=True, name="is_healthy")
+
+
+_told = msgspec.json.Decoder(Told).decode
+
+
+def _targets(entries: Iterable[msgspec.Raw]) -> tuple[list[Target], set[str]]:
     """The instances among them, and what is wrong with those that cannot be used."""
     found: list[Target] = []
     unusable: set[str] = set()
-    for told in services:
+    for entry in entries:
         try:
-            service = msgspec.convert(told, Service)
-        except msgspec.ValidationError as error:
-            name = told.get("name") if isinstance(told, dict) else told
-            unusable.add(f"{name!r}, which cannot be used: {error}")
+            service = _told(entry)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            unusable.add(f"{_name(entry)!r}, which cannot be used: {error}")
             continue
-        target = from_service(service, heard=_heard(service, told.get("is_healthy", True)))
+        target = from_service(service, heard=_heard(service))
         if target is not None:
             found.append(target)
         elif service.is_instance():
@@ -136,6 +145,16 @@ def _targets(services: list[Any]) -> tuple[list[Target], set[str]]:
     return found, unusable
 
 
-def _heard(service: Service, healthy: bool) -> bool:
+def _name(entry: msgspec.Raw) -> Any:
+    """What an entry calls itself, or the entry as it is."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        told = msgspec.json.decode(entry)
+        return told.get("name") if isinstance(told, dict) else told
+    return bytes(entry)
+
+
+def _heard(service: Told) -> bool:
     """Whether its lease holds: if not, there is no other reason why it should not be healthy."""
-    return healthy or service.status != "running" or service.drained or service.health_status == "unhealthy"
+    if service.healthy or service.status != "running":
+        return True
+    return service.drained or service.health_status == "unhealthy"

@@ -15,7 +15,7 @@ from svc.client import RegistryClient
 from svc.errors import SvcError
 from tests.integration.registry.process import SVC, Registry, alive
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import other_address, until
 
 
 @pytest.fixture
@@ -197,22 +197,12 @@ def test_what_keeps_it_from_starting_is_one_clear_line(tmp_path):
 def test_another_machine_is_refused_without_the_token(start, tmp_path):
     (tmp_path / "token").write_text("secret\n")
     registry = start("--host", "0.0.0.0", "--token-file", "token")
-    far = f"http://{address()}:{registry.port}"
+    far = f"http://{other_address()}:{registry.port}"
     with pytest.raises(SvcError, match="token"):
         RegistryClient(far).register(told())
     RegistryClient(far, token_file=str(tmp_path / "token")).register(told())
     assert [s["name"] for s in RegistryClient(far).services()] == ["qwen"]
     assert "secret" not in registry.log.read_text()
-
-
-def address() -> str:
-    """An address of this machine that is not loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # sends nothing
-        except OSError:
-            pytest.skip("this machine has only loopback")
-        return sock.getsockname()[0]
 
 
 def watch(registry, index, wait=30):

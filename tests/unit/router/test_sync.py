@@ -1,5 +1,6 @@
 import logging
 
+import msgspec
 import pytest
 
 from svc.client import Listing
@@ -23,7 +24,8 @@ class Client:
         self.waits.append(wait)
         if self.services is None:
             raise Unavailable("cannot reach the registry: connection refused")
-        return Listing(self.services, self.index, self.url)
+        entries = [msgspec.Raw(msgspec.json.encode(one)) for one in self.services]
+        return Listing(entries, self.index, self.url)
 
 
 class World:
