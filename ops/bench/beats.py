@@ -70,7 +70,7 @@ class Connection:
 
     async def ask(self, method: str, path: str, body: bytes = b"", headers: str = "") -> tuple[int, int, bytes]:
         """Status, X-Registry-Index (-1: none) and body; what goes wrong raises OSError."""
-        if self.writer is None or self.writer.is_closing():
+        if self.writer is None or self.reader.at_eof():
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
         head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n{headers}"
         head += "Content-Type: application/json\r\n" + ("" if self.keep else "Connection: close\r\n")

@@ -19,6 +19,7 @@ from svc.registry.guard import OPEN, READ, WRITE, Guard, is_near
 from svc.registry.listing import Listing
 from svc.registry.metrics import Metrics
 from svc.registry.reach import Reach
+from svc.registry.short import Heard
 from svc.registry.store import Store
 from svc.registry.sweep import Sweep
 
@@ -65,6 +66,7 @@ def create_app(
     for method, path, access, handler in ROUTES:
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
+    app.extensions["svc.registry.api"] = api  # for the worker, which knows a shorter way
     web.install_errors(app)
     app.after_request(_challenge)
     return app
@@ -134,7 +136,7 @@ class Api:
         return Response(told, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
 
     def register(self, now: float) -> Response:
-        caller = self._caller()
+        caller = self._caller(request.headers)
         new = msgspec.structs.replace(fields.registration(_body(), now), owner=caller or owner.NOBODY)
         self.reach.check(new, _near())
         service = self.store.change(new.name, lambda old: lease.registered(old, new, caller)) or new
@@ -147,7 +149,7 @@ class Api:
 
     def update(self, now: float, name: str) -> dict[str, Any]:
         new = fields.changes(_body(), name)
-        caller = self._caller()
+        caller = self._caller(request.headers)
         if PLACE & new.keys():  # names are looked up before the store is held
             moved = msgspec.structs.replace(_known(name, self.store.get(name)), **new)
             self.reach.check(moved, _near() or not {"host", "url"} & new.keys())
@@ -156,7 +158,7 @@ class Api:
         return {"message": f"{name} is updated", "service": service.to_json()}
 
     def remove(self, now: float, name: str) -> dict[str, Any]:
-        caller = self._caller()
+        caller = self._caller(request.headers)
         if not self.store.remove(name, lambda service: owner.check(service, caller)):
             raise _unknown(name)
         self.metrics.removals.labels("request").inc()
@@ -164,10 +166,12 @@ class Api:
         return {"message": f"{name} is removed", "timestamp": iso(now)}
 
     def heartbeat(self, now: float, name: str) -> dict[str, Any]:
-        if not self.store.heartbeat(name, now, fields.heartbeat(_body()), self._caller()):
-            raise _unknown(name)
-        self.metrics.heartbeats.inc()
-        return {"message": f"{name} is alive", "timestamp": iso(now)}
+        return self._beat(now, name, request.headers, request.get_data(cache=False))
+
+    def short(self, peer: str, heard: Heard) -> bytes:
+        """Answers a heartbeat that no proxy passed on, outside of Flask's requests; raises what refuses it."""
+        self.guard.admit(WRITE, peer, False, heard.headers.get("authorization", ""))
+        return msgspec.json.encode(self._beat(self.clock(), heard.name, heard.headers, heard.body))
 
     def check(self, now: float, name: str) -> dict[str, Any]:
         """Asks now, and tells what this one check found; the thresholds are for the rounds."""
@@ -218,12 +222,19 @@ class Api:
             raise BadRequest("Host: no address of this registry; ask it by the one that you have", param="Host")
         return _json(discovery.groups(services, request.host_url))
 
-    def _caller(self) -> owner.Caller:
+    def _caller(self, headers: Any) -> owner.Caller:
         """Who asks: a secret is what counts, where one is shown; else the token, if it is."""
-        secret = request.headers.get("X-Service-Secret", "")
-        if not secret and self.guard.is_operator(request.headers.get("Authorization", "")):
+        secret = headers.get("x-service-secret", "")
+        if not secret and self.guard.is_operator(headers.get("authorization", "")):
             return owner.OPERATOR
         return owner.digest(secret)
+
+    def _beat(self, now: float, name: str, headers: Any, body: bytes) -> dict[str, Any]:
+        """`headers` knows names in lower case."""
+        if not self.store.heartbeat(name, now, fields.heartbeat(fields.parse(body)), self._caller(headers)):
+            raise _unknown(name)
+        self.metrics.heartbeats.inc()
+        return {"message": f"{name} is alive", "timestamp": iso(now)}
 
     def _drained(self, now: float, name: str, drained: bool) -> dict[str, Any]:
         service = _known(name, self.store.drain(name, drained))

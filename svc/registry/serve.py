@@ -100,7 +100,7 @@ class Server(BaseApplication):
         told: dict[str, Any] = {
             "bind": f"fd://{self.fd}",
             "proc_name": "svc registry",
-            "worker_class": "gevent",
+            "worker_class": "svc.registry.worker.Worker",
             "workers": 1,
             "worker_connections": CONNECTIONS,
             "graceful_timeout": GRACEFUL,

@@ -156,6 +156,21 @@ def test_what_a_test_raises_leaves_it_there(store):
     assert store.snapshot() == (1, [service()])
 
 
+def test_a_list_is_fresh_although_the_revision_stands(store, reopen):
+    other = reopen()
+    for name in ("a", "b", "c"):
+        put(store, service(name))
+    before = store.snapshot(), other.snapshot()
+    store.heartbeat("b", NOW + 20, None)
+    put(store, service("c", timestamp="2030-01-01T00:00:00Z"))
+    for mine, (index, listed) in zip((store, other), before, strict=True):
+        now, found = mine.snapshot()
+        assert now == index
+        assert [s.last_heartbeat for s in found] == [NOW, NOW + 20, NOW]
+        assert found[2].timestamp == "2030-01-01T00:00:00Z"
+        assert listed[1].last_heartbeat == NOW, "what was listed before stays as it was"
+
+
 def test_remove_tells_whether_it_did(store):
     put(store, service())
     assert not store.remove("qwen", when=lambda s: s.weight == 7)

@@ -1,0 +1,85 @@
+"""Which bytes are a usual heartbeat: those take the short way, all others the long one."""
+
+import pytest
+
+from svc.registry import short
+
+BODY = b'{"status": "running"}'
+USUAL = (
+    b"POST /services/qwen-server/heartbeat HTTP/1.1\r\nHost: h:18000\r\nUser-Agent: x\r\nX-Service-Secret: s\r\n"
+    b"Connection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: 21\r\n\r\n" + BODY
+)
+
+
+def test_a_usual_heartbeat_is_read():
+    heard = short.read(USUAL)
+    assert (heard.name, heard.body, heard.last) == ("qwen-server", BODY, False)
+    assert heard.headers["x-service-secret"] == "s"
+    assert short.read(USUAL.replace(b"keep-alive", b"close")).last
+
+
+def test_one_without_a_body_is_read():
+    heard = short.read(b"POST /services/q/heartbeat HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert (heard.name, heard.body) == ("q", b"")
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (b"POST", b"PUT"),
+        (b"/heartbeat", b"/drain"),
+        (b"/heartbeat", b"/heartbeat?x=1"),
+        (b"qwen-server", b"qwen%2dserver"),
+        (b"qwen-server", b"-qwen"),
+        (b"qwen-server", b"../x"),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"Host: h:18000\r\n", b""),
+        (b"User-Agent: x", b"Transfer-Encoding: chunked"),
+        (b"User-Agent: x", b"Expect: 100-continue"),
+        (b"User-Agent: x", b"Upgrade: h2c"),
+        (b"User-Agent: x", b"X-Forwarded-For: 10.0.0.1"),
+        (b"User-Agent: x", b"Forwarded: for=10.0.0.1"),
+        (b"User-Agent: x", b"User-Agent : x"),
+        (b"User-Agent: x", b"X_Service_Secret: t"),
+        (b"User-Agent: x", b"X-Service-Secret: t"),
+        (b"User-Agent: x", b"Content-Length: 21"),
+        (b"User-Agent: x", b" folded"),
+        (b"User-Agent: x", b"User-Agent: \x00"),
+        (b"User-Agent: x", b"User-Agent: \xc3\xa9"),
+        (b"keep-alive", b"upgrade"),
+        (b"Content-Length: 21", b"Content-Length: 20"),
+        (b"Content-Length: 21", b"Content-Length: 22"),
+        (b"Content-Length: 21", b"Content-Length: +21"),
+        (BODY, BODY + b"GET / HTTP/1.1\r\n\r\n"),
+        (b"\r\n", b"\n"),
+    ],
+)
+def test_what_is_unusual_is_not(part, other):
+    assert short.read(USUAL.replace(part, other)) is None
+
+
+def test_what_has_not_all_come_is_waited_for():
+    head = USUAL.index(b"\r\n\r\n")
+    for cut in (0, 1, 5, 20, head, head + 4, len(USUAL) - 1):
+        assert not short.ends(USUAL[:cut]), cut
+        assert short.read(USUAL[:cut]) is None
+    assert short.ends(USUAL)
+
+
+@pytest.mark.parametrize(
+    "data", [b"G", b"GET / HTTP/1.1\r\n", b"POST /services HTTP/1.1\r\n", b"\x16\x03\x01", b"\r\n"]
+)
+def test_what_is_no_heartbeat_is_not_waited_for(data):
+    assert short.ends(data)
+
+
+def test_what_is_too_long_is_not_waited_for():
+    assert short.ends(b"POST /services/" + b"x" * short.LIMIT)
+
+
+def test_an_answer_is_as_http_wants_it():
+    told = short.answer(b"{}", 0.0, last=True)
+    assert told == (
+        b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    )
