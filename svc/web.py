@@ -19,9 +19,11 @@ def install_errors(app: Flask) -> None:
         return jsonify(body(error)), error.status, error.headers()
 
     @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> tuple[Response, int]:
+    def http(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
         kind = KINDS.get(error.code, BadRequest)
-        return jsonify(body(kind(error.description or error.name))), error.code or 500
+        allowed = getattr(error, "valid_methods", None)
+        headers = {"Allow": ", ".join(sorted(allowed))} if allowed else {}
+        return jsonify(body(kind(error.description or error.name))), error.code or 500, headers
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[Response, int]:

@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from svc import web
 from svc.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailable, body
 from svc.instance import Service, iso
-from svc.registry import discovery, fields, lease, owner
+from svc.registry import discovery, fields, lease, openapi, owner
 from svc.registry.condition import FAILING
 from svc.registry.guard import OPEN, READ, WRITE, Guard, is_near
 from svc.registry.listing import Listing
@@ -41,6 +41,7 @@ ROUTES = (
     ("GET", "/stats", READ, "stats"),
     ("GET", "/metrics", READ, "metrics_text"),
     ("GET", "/sd/prometheus", READ, "prometheus"),
+    ("GET", "/openapi.json", OPEN, "openapi"),
 )  # method, path, who may, handler
 
 
@@ -59,6 +60,7 @@ def create_app(
     """
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.url_map.merge_slashes = False  # an empty name is no other path
     sweep = sweep or Sweep(store, clock)
     api = Api(
         store, probe, guard or Guard(), metrics or Metrics(store, sweep.condition), sweep, reach or Reach(), clock
@@ -94,6 +96,7 @@ class Api:
         self.clock = clock
         self.reach = reach
         self.started = clock()
+        self.document = msgspec.json.encode(openapi.document(ROUTES))
 
     def answer(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
         try:
@@ -221,6 +224,9 @@ class Api:
         if not fields.is_url(request.host_url):
             raise BadRequest("Host: no address of this registry; ask it by the one that you have", param="Host")
         return _json(discovery.groups(services, request.host_url))
+
+    def openapi(self, now: float) -> Response:
+        return Response(self.document, mimetype="application/json")
 
     def _caller(self, headers: Any) -> owner.Caller:
         """Who asks: a secret is what counts, where one is shown; else the token, if it is."""

@@ -8,9 +8,8 @@ import requests
 from svc.client import RegistryClient
 from svc.errors import Forbidden, NotFound, SvcError, Unauthorized
 from tests.integration.registry.process import Registry
-from tests.integration.registry.test_serve import address
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import other_address, until
 
 TOKEN = "the-operators-token"
 
@@ -30,7 +29,7 @@ def speak(registry, tmp_path):
     def client(secret="", token="", far=False):
         path = tmp_path / f"token-{secrets.token_hex(4)}"
         path.write_text(token)
-        host = address() if far else "127.0.0.1"
+        host = other_address() if far else "127.0.0.1"
         return RegistryClient(f"http://{host}:{registry.port}", str(path) if token else "", secret=secret)
 
     return client

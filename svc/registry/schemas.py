@@ -1,0 +1,100 @@
+"""The shapes that the registry takes and gives, as JSON Schema; limits are those of fields.py."""
+
+from typing import Any
+
+from svc.instance import STATUSES
+from svc.registry import fields
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def told(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
+    """An object of ours: all of these and nothing else, but for the optional ones."""
+    required = [key for key in properties if key not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def either(schema: Schema) -> Schema:
+    """Or null, which is as good as not given."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+SECONDS: Schema = {"type": "number", "description": "Unix seconds"}
+TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
+STATUS: Schema = {"type": "string", "enum": list(STATUSES)}
+NAME: Schema = {"type": "string", "pattern": f"^{fields.NAME.pattern}$", "maxLength": 128}
+HOST: Schema = {"type": "string", "minLength": 1, "maxLength": 253, "description": "a host name or an address"}
+URL: Schema = {"type": "string", "pattern": "^https?://[^/?#@ ]+(/[^?# ]*)?$", "maxLength": 2048}
+WEIGHT: Schema = {"type": "integer", "minimum": 0, "maximum": 1000, "default": 1}
+LEASE: Schema = {"type": "number", "minimum": 1, "maximum": 86400, "default": 90}
+METADATA: Schema = {
+    "type": "object",
+    "description": f"at most {fields.METADATA_SIZE >> 10} KB, nested at most {fields.METADATA_DEPTH} deep; "
+    "`health_url` and `babysitter` are URLs on the service's own host",
+}
+EXAMPLE = {
+    "name": "qwen-server", "host": "10.0.0.7", "port": 8100, "hostname": "gpu7", "url": "http://10.0.0.7:8100",
+    "status": "running", "lease_seconds": 90, "metadata": {"type": "openai-api", "models": ["qwen"]},
+}  # fmt: skip
+
+WRITABLE: Schema = {
+    "name": NAME, "host": HOST, "port": {"type": "integer", "minimum": 1, "maximum": 65535}, "hostname": HOST,
+    "url": {**URL, "description": "its host is `host` or `hostname`, its port is `port`"}, "status": STATUS,
+    "timestamp": {"type": "string", "minLength": 1, "maxLength": 64}, "lease_seconds": LEASE, "weight": WEIGHT,
+    "metadata": METADATA,
+}  # fmt: skip
+REQUIRED = fields.REQUIRED
+CHANGES: Schema = {key: either(one) for key, one in WRITABLE.items()}
+TAKEN: Schema = {key: one if key in REQUIRED else CHANGES[key] for key, one in WRITABLE.items()}
+OWN: Schema = {
+    "last_heartbeat": SECONDS, "is_healthy": FLAG, "drained": FLAG,
+    "health_status": {"type": "string", "enum": ["unknown", "healthy", "unhealthy"]},
+}  # fmt: skip
+CONDITION: Schema = {
+    "status": {"type": "string", "enum": ["healthy", "degraded", "failing"]}, "registry": TEXT,
+    "registered_services": COUNT, "healthy_services": COUNT, "reason": TEXT, "timestamp": TIMESTAMP,
+}  # fmt: skip
+UNSURE = ("registered_services", "healthy_services", "reason")  # of a registry that is not well
+COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
+
+SCHEMAS: Schema = {
+    "Registration": {
+        "type": "object", "properties": TAKEN, "required": list(REQUIRED), "examples": [EXAMPLE],
+    },
+    "Change": {"type": "object", "properties": CHANGES, "minProperties": 1, "examples": [{"status": "draining"}]},
+    "Heartbeat": {"type": "object", "properties": {"status": either(STATUS)}, "examples": [{"status": "running"}]},
+    "Service": told({**WRITABLE, **OWN}),
+    "Services": told({"services": {"type": "array", "items": ref("Service")}, "total": COUNT, "timestamp": TIMESTAMP}),
+    "Changed": told({"message": TEXT, "service": ref("Service")}),
+    "Done": told({"message": TEXT, "timestamp": TIMESTAMP}),
+    "Expired": told({"message": TEXT, "expired": {"type": "array", "items": NAME}, "timestamp": TIMESTAMP}),
+    "Check": told({
+        "service": NAME, "health_status": OWN["health_status"], "is_healthy": FLAG, "last_heartbeat": SECONDS,
+        "timestamp": TIMESTAMP,
+    }),
+    "Health": told(CONDITION, UNSURE),
+    "Failing": told({**CONDITION, "error": ref("Problem")}, UNSURE),
+    "Stats": told({
+        "total_services": COUNT, "healthy_services": COUNT, "unhealthy_services": COUNT, "status_distribution": COUNTS,
+        "host_distribution": COUNTS, "uptime": {"type": "number"}, "timestamp": TIMESTAMP,
+    }),
+    "Targets": {
+        "type": "array",
+        "items": told({
+            "targets": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1},
+            "labels": {"type": "object", "additionalProperties": TEXT, "required": ["job", "name"]},
+        }),
+    },
+    "Problem": told({
+        "message": TEXT, "type": TEXT, "param": {"type": ["string", "null"], "description": "the field that is wrong"},
+        "code": TEXT,
+    }),
+    "Error": told({"error": ref("Problem")}),
+}  # fmt: skip
