@@ -22,7 +22,9 @@ class Metrics:
         self.heartbeats = Counter("svc_registry_heartbeats", "Heartbeats taken", registry=own)
         self.removals = Counter("svc_registry_removals", "Services removed", ["reason"], registry=own)
         self.expirations = Counter("svc_registry_expirations", "Leases that ended in silence", registry=own)
-        self.refusals = Counter("svc_registry_refusals", "Requests refused for want of a token", registry=own)
+        self.refusals = Counter(
+            "svc_registry_refusals", "Requests without the token or the owner's secret", registry=own
+        )
         self.checks = Counter("svc_registry_health_checks", "Active health checks", ["result"], registry=own)
         for reason in ("request", "silence"):
             self.removals.labels(reason)
