@@ -78,7 +78,7 @@ def endpoints(state: State) -> Blueprint:
             "healthy_services": f"{able}/{known}",
             "registry_url": state.settings.registry_url or None,
             "table_source": origin.source if origin else None,
-            "table_age_seconds": _age(state),
+            "table_age_seconds": None if (age := state.age()) is None else round(age, 1),
             "message": f"{able} of {known} instances can be used",
             "timestamp": iso(time.time()),
         }
@@ -204,12 +204,6 @@ def _models(state: State) -> dict[str, dict[str, Any]]:
         if model in found:
             found.setdefault(alias, found[model] | {"id": alias})
     return found
-
-
-def _age(state: State) -> float | None:
-    """Seconds since a registry last said that the table is so; None where none ever did."""
-    seen = state.origin.seen if state.origin else None
-    return None if seen is None else round(state.clock() - seen, 1)
 
 
 def _service(state: State, target: Target) -> dict[str, Any]:

@@ -23,6 +23,9 @@ class Metrics(Collector):
         state = self._state
         yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", state.retries)
         yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.connections.idle_count())
+        if (age := state.age()) is not None:
+            told = "Seconds since a registry last said that the table is so."
+            yield GaugeMetricFamily("svc_router_table_age_seconds", told, age)
         queue = GaugeMetricFamily("svc_router_queue", "Requests that wait for an instance.", labels=MODEL)
         for model, length in state.lines.lengths().items():
             queue.add_metric([model or ""], length)

@@ -243,6 +243,11 @@ class State:
         if self.lines.waiting:
             self.lines.wake_all()
 
+    def age(self) -> float | None:
+        """Seconds since a registry last said that the table is so; None where none ever did."""
+        seen = self.origin.seen if self.origin else None
+        return None if seen is None else self.clock() - seen
+
     def _forget(self, known: set[str]) -> None:
         """Nothing grows for ever: counts of who left go once nothing is in flight, turns of models with them."""
         for name in {*self.loads, *self.tallies, *self.fitness} - known:

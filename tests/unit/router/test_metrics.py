@@ -5,6 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from svc.router.metrics import Metrics
 from svc.router.state import State
+from svc.router.table import Origin
 from tests.unit.router.made import state, target
 from tests.unit.router.test_record import record
 
@@ -75,3 +76,11 @@ def test_who_waits():
     assert found["svc_router_queue", "m"] == found["svc_router_queue", ""] == 1
     told.lines.leave("m", place)
     assert ("svc_router_queue", "m") not in samples(told)
+
+
+def test_the_tables_age_is_told_where_a_registry_told_the_table():
+    told = state(target("a", "m"))
+    told.origin = Origin("static")
+    assert ("svc_router_table_age_seconds",) not in samples(told)
+    told.origin = Origin("saved", told.clock() - 90)
+    assert samples(told)["svc_router_table_age_seconds",] == 90
