@@ -65,6 +65,14 @@ def is_corrupt(error: Exception) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and any(words in str(error) for words in CORRUPT)
 
 
+def identity(path: Path) -> int:
+    """Which file it is that has this name."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
 def must_reopen(error: Exception) -> bool:
     """Whether an open file does not get well: the corrupt one is set aside, one opened read-only stays that."""
     return is_corrupt(error) or "readonly" in str(error)

@@ -39,6 +39,7 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._changed = threading.Event()  # of the revision that stands now; swapped at each raise
         self._memory = Memory()
+        self._file = 0
         self._closed = False
         self._db: sqlite3.Connection | None = None
         try:
@@ -174,6 +175,8 @@ class SqliteStore:
         """Opens it where that is still to do: a disk that is full at the start is no reason not to start."""
         if self._closed:
             raise sqlite3.ProgrammingError("it is closed")
+        if self._db is not None and database.identity(self.path) != self._file:
+            self._drop()  # the file was taken away or replaced: what is written would be lost with it
         if self._db is None:
             db = database.open_database(self.path)
             try:
@@ -181,7 +184,7 @@ class SqliteStore:
             except BaseException:
                 db.close()  # to be tried again
                 raise
-            self._db = db
+            self._db, self._file = db, database.identity(self.path)
         return self._db
 
     def _drop(self) -> None:

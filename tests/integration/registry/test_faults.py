@@ -191,6 +191,22 @@ def test_a_file_that_becomes_corrupt_under_a_running_registry(run):
     assert "Traceback" not in run.log.read_text()
 
 
+def test_a_file_that_is_taken_away_under_a_running_registry(run):
+    run.start()
+    for n in range(5):
+        run.client.register(told(f"s{n}"))
+    run.client.drain("s3")
+    index = run.client.listing().index
+    for file in (run.place / "disk").iterdir():
+        file.unlink()
+    run.client.register(told("after"))
+    run.end(signal.SIGKILL)
+    run.start()
+    assert run.names() == {"s0", "s1", "s2", "s3", "s4", "after"}
+    assert run.client.get("s3")["drained"]
+    assert run.client.listing().index > index
+
+
 def beats(run, name):
     with suppress(Unavailable):
         run.client.heartbeat(name, "running")
