@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -18,13 +19,16 @@ log = logging.getLogger(__name__)
 TIMEOUT = 1.0  # seconds for a connection, and for an answer
 CHECK = 0.5  # seconds between two looks at whether it is well
 CONNECTIONS = 32
+BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
 PROMPT = 0.1  # seconds that an answer may take which is to tell the time
 
 
 class Link:
     """While `trouble` says why Redis cannot be used, nobody waits for it but the listener, which tries again.
 
-    Nothing is tried twice: an answer that was lost may stand for a deed.
+    An answer that does not come is asked for once more: it may have been this
+    process that was busy, or the connection was an old one. That is safe, since
+    a script that was done finds that there is nothing left to do.
     """
 
     def __init__(self, address: Address) -> None:
@@ -41,9 +45,13 @@ class Link:
 
     def run(self, script: str, *args: str | bytes | int) -> Any:
         """Raises Unavailable; at once while Redis is known to be gone."""
-        if self.closed or self.trouble:
-            raise self.unavailable()
         try:
+            if self.closed or self.trouble:
+                raise self.unavailable()
+            with suppress(*BROKEN):
+                return self._run(script, *args)
+            if self.closed or self.trouble:
+                raise self.unavailable()
             return self._run(script, *args)
         except (redis.RedisError, OSError) as error:
             self._fail(error)
@@ -102,8 +110,13 @@ class Link:
     def _check(self) -> None:
         """After trouble it is well again when it takes a write: memory and disks fill up, replicas are read-only."""
         before, trouble, asked = self.revision.value, self.trouble, time.monotonic()
-        revision, seconds, micros = self._run(redis_scripts.CHECK, "1" if trouble else "")
+        try:
+            told = self._run(redis_scripts.CHECK, "1" if trouble else "")
+        except BROKEN:
+            asked = time.monotonic()
+            told = self._run(redis_scripts.CHECK, "1" if trouble else "")
         answered = time.monotonic()
+        revision, seconds, micros = told
         if self._ahead is None or answered - asked < PROMPT:
             self._ahead = seconds + micros / 1e6 - (asked + answered) / 2
         self.revision.found(revision, before)

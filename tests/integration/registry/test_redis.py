@@ -8,10 +8,12 @@ import threading
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from svc.errors import Unavailable
 from svc.registry import redis_address
 from svc.registry.redis import RedisStore
+from svc.registry.redis_link import TIMEOUT
 from tests.integration.redis_server import RedisServer
 from tests.unit.registry.services import NOW, service
 from tests.waiting import until
@@ -102,6 +104,18 @@ def test_a_redis_that_hangs_holds_up_nobody_for_long(own_redis, open_store):
     own_redis.send(signal.SIGCONT)
     until(lambda: works(store), 5)
     assert store.snapshot() == before
+
+
+def test_a_pause_and_cut_connections_fail_no_write(own_redis, open_store):
+    store = open_store(own_redis)
+    put(store, service())
+    own_redis.cli("client", "kill", "type", "normal")
+    assert store.change("qwen", lambda old: replace(old, weight=7)).weight == 7
+    own_redis.send(signal.SIGSTOP)
+    threading.Timer(TIMEOUT + 0.2, own_redis.send, [signal.SIGCONT]).start()
+    assert store.change("qwen", lambda old: replace(old, weight=8)).weight == 8
+    assert store.snapshot() == (3, [service(weight=8)])
+    assert store.notice() == ""
 
 
 def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):

@@ -12,7 +12,9 @@ import pytest
 import requests
 
 from svc.client import RegistryClient
-from svc.errors import SvcError
+from svc.errors import ConfigError, SvcError
+from svc.registry.serve import check_store
+from svc.settings import RegistrySettings
 from tests.integration.registry.process import SVC, Registry, alive
 from tests.unit.registry.services import told
 from tests.waiting import other_address, until
@@ -192,6 +194,15 @@ def test_what_keeps_it_from_starting_is_one_clear_line(tmp_path):
     assert "file/registry.db: cannot keep" in refused(tmp_path, "--store", "sqlite:file/registry.db")
     assert "give sqlite:PATH" in refused(tmp_path, "--store", "mysql://localhost")
     assert "nowhere: cannot read the registry's token" in refused(tmp_path, "--token-file", "nowhere")
+    redis = ("--store", "redis://localhost", "--store-password-file", "nowhere")
+    assert "nowhere: cannot read the store's password" in refused(tmp_path, *redis)
+    assert "store: cannot use 'redis://***@host/x'" in refused(tmp_path, "--store", "redis://:secret@host/x")
+
+
+def test_without_the_redis_package_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'infinilm-svc\[redis\]'"):
+        check_store(RegistrySettings(store="redis://localhost"))
 
 
 def test_another_machine_is_refused_without_the_token(start, tmp_path):

@@ -60,6 +60,17 @@ def test_settings_that_are_texts_and_switches_are_flags_too(tmp_path):
     assert words[words.index("--token-file") + 1] == "/etc/a token"
 
 
+def test_a_password_gets_into_no_file(tmp_path):
+    file = {"store": "redis://ann@here:6379/0?prefix=a", "store_password_file": "/etc/redis password"}
+    words = supervisord.words(
+        supervisord.programs(tmp_path, texts(tmp_path, flags={"registry": file}))["registry:registry"]
+    )
+    assert words[words.index("--store-password-file") + 1] == "/etc/redis password"
+    for scheme in ("redis", "rediss", "unix"):
+        with pytest.raises(ConfigError, match="store_password_file"):
+            texts(tmp_path, flags={"registry": {"store": f"{scheme}://ann:secret@here"}})
+
+
 def test_tables_of_names_are_repeated_flags_that_come_back_as_they_were(tmp_path):
     flags = {"router": {"aliases": ("gpt-4o=my model", "50%=a=b"), "policies": ("m=session",), "keys_file": "var/k"}}
     words = supervisord.words(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
