@@ -138,7 +138,7 @@ def test_neither_secret_nor_token_nor_digest_is_told_or_kept_anywhere(registry, 
     base = f"http://127.0.0.1:{registry.port}"
     paths = ("/services", "/services/qwen", "/stats", "/health", "/metrics", "/services?index=0&wait=0")
     shown = "".join(requests.get(base + path, timeout=5).text for path in paths)
-    for word in (secret, TOKEN, "another" * 8, digest(secret), "owner"):
+    for word in (secret, TOKEN, "another" * 8, digest(secret), '"owner"'):
         assert word not in shown + registry.log.read_text()
     for path in tmp_path.rglob("registry.db*"):
         assert secret.encode() not in path.read_bytes()
