@@ -267,6 +267,18 @@ def test_sqlite_says_in_one_line_what_is_wrong_with_its_file(tmp_path, spoil):
     assert [p.name for p in tmp_path.iterdir()] == ["qwen.toml"], "nothing was moved"
 
 
+def test_what_sqlite_did_not_take_is_not_told_either_not_even_later(tmp_path):
+    store = SqliteStore(tmp_path / "registry.db")
+    refuse = "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON revision BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    store._db.execute(refuse)
+    with pytest.raises(Unavailable, match="refused"):
+        put(store, service("refused"))
+    store._db.execute("DROP TRIGGER refuse")
+    put(store, service("taken"))
+    assert store.snapshot() == (1, [service("taken")])
+    store.close()
+
+
 def fill(store):
     for n in range(100):
         put(store, service(f"more{n}", metadata={"fill": "x" * 8000}))

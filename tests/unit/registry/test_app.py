@@ -116,6 +116,17 @@ def test_an_odd_watch_is_refused(client, query):
     assert (answer.status_code, error(answer)["param"]) == (400, "wait" if "index=1" in query else "index")
 
 
+def test_a_list_has_the_last_heartbeats_and_a_watchers_list_the_last_change(client, world):
+    client.post("/services", json=told())
+    assert client.get("/services").get_json()["services"][0]["last_heartbeat"] == NOW
+    assert client.get("/services?index=0").get_json()["services"][0]["status"] == "running"
+    world.now += 5
+    client.post("/services/qwen/heartbeat")
+    assert client.get("/services").get_json()["services"][0]["last_heartbeat"] == NOW + 5
+    client.post("/services/qwen/heartbeat", json={"status": "draining"})
+    assert client.get("/services?index=1").get_json()["services"][0]["status"] == "draining"
+
+
 def test_watchers_share_one_encoding(client, store, monkeypatch):
     client.post("/services", json=told("a"))
     looked, snapshot = [], store.snapshot
