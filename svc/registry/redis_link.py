@@ -119,6 +119,8 @@ class Link:
         revision, seconds, micros = told
         if self._ahead is None or answered - asked < PROMPT:
             self._ahead = seconds + micros / 1e6 - (asked + answered) / 2
+        if revision < before:
+            log.warning("%s: it went from revision %d back to %d: it has lost data", self.address, before, revision)
         self.revision.found(revision, before)
         if trouble:
             self.trouble = ""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from svc.errors import Unavailable
 from svc.registry import redis_address
 from svc.registry.redis import RedisStore
-from svc.registry.redis_link import TIMEOUT
+from svc.registry.redis_link import CHECK, TIMEOUT
 from tests.integration.redis_server import RedisServer
 from tests.unit.registry.services import NOW, service
 from tests.waiting import until
@@ -139,6 +139,66 @@ def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
     assert [s.name for s in store.snapshot()[1]] == ["new", "qwen"]
 
 
+def test_what_was_heard_of_but_not_read_is_told_when_redis_is_back(own_redis, open_store):
+    store, other = open_store(own_redis), open_store(own_redis)
+    put(store, service())
+    assert store.snapshot()[0] == 1
+    put(other, service("new"))
+    until(lambda: store.wait(1, 0) == 2)
+    own_redis.end(signal.SIGKILL)
+    until(store.notice)
+    assert store.wait(1, 0.3) == 1, "the list is that of 1: whoever has it waits"
+    told = []
+    watcher = threading.Thread(target=lambda: told.append(store.wait(1, 20)))
+    watcher.start()
+    own_redis.start()
+    watcher.join(5)
+    assert told == [2]
+    assert store.snapshot()[0] == 2
+
+
+SHIFTS = {
+    "heartbeat": lambda other: other.heartbeat("qwen", NOW + 5, None),
+    "change": lambda other: other.change("qwen", lambda old: replace(old, status="draining")),
+    "drain": lambda other: other.drain("qwen", True),
+    "remove": lambda other: other.remove("qwen"),
+}
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_change_is_made_anew_where_its_ground_has_shifted(shared_redis, open_store, tmp_path, shift):
+    store, other = (open_store(shared_redis, prefix=tmp_path.name) for _ in range(2))
+    put(store, service())
+    seen = []
+
+    def change(old):
+        if not seen:
+            SHIFTS[shift](other)
+        seen.append(old)
+        return replace(old or service(), weight=9)
+
+    made = store.change("qwen", change)
+    assert len(seen) == 2
+    assert seen[1] != seen[0]
+    assert made == store.get("qwen") == replace(seen[1] or service(), weight=9)
+
+
+@pytest.mark.parametrize("shift", ["heartbeat", "remove"])
+def test_a_removal_too(shared_redis, open_store, tmp_path, shift):
+    store, other = (open_store(shared_redis, prefix=tmp_path.name) for _ in range(2))
+    put(store, service())
+    seen = []
+
+    def silent(old):
+        if not seen:
+            SHIFTS[shift](other)
+        seen.append(old)
+        return old.last_heartbeat == NOW
+
+    assert not store.remove("qwen", silent)
+    assert (store.get("qwen") is None) == (shift == "remove")
+
+
 def test_a_change_at_one_wakes_those_at_another_within_100_ms(shared_redis, open_store, tmp_path):
     here, there = open_store(shared_redis, prefix=tmp_path.name), open_store(shared_redis, prefix=tmp_path.name)
     took = []
@@ -176,13 +236,15 @@ def test_full_memory_refuses_writes_and_says_so_until_there_is_room(own_redis, o
     own_redis.cli("config", "set", "maxmemory", "1")
     assert "maxmemory" in refusal(store)[0]
     assert store.snapshot() == before
-    assert "maxmemory" in store.notice()
+    ends = time.monotonic() + 3 * CHECK
+    until(lambda: not store.notice() or time.monotonic() > ends)
+    assert "maxmemory" in store.notice(), "reads work, and that is not enough"
     own_redis.cli("config", "set", "maxmemory", "0")
     until(lambda: works(store), 5)
     assert put(store, service("after")).name == "after"
 
 
-def test_a_redis_that_forgot_everything_shows_by_its_revision(own_redis, open_store):
+def test_a_redis_that_forgot_everything_shows_by_its_revision(own_redis, open_store, caplog):
     store = open_store(own_redis)
     for n in range(5):
         put(store, service(f"s{n}"))
@@ -190,6 +252,7 @@ def test_a_redis_that_forgot_everything_shows_by_its_revision(own_redis, open_st
     own_redis.cli("flushall")
     assert store.snapshot() == (0, [])
     until(lambda: store.wait(5, 0) == 0, 5, "watchers learn of it")
+    assert "it went from revision 5 back to 0" in caplog.text
     assert not store.heartbeat("s0", NOW, None), "who beats is told to register again"
     put(store, service())
     assert store.snapshot()[0] == 1
