@@ -1,4 +1,4 @@
-"""The fleet that run by registry.py: instances with babysitters that heartbeat, and watchers. One process, one thread.
+"""The fleet that registry.py measures with: instances with babysitters that heartbeat, and watchers. One process, one thread.
 
 It is told on its command line, and tells in JSON lines on its standard output what happens: `ready`, `begin`, `end`
 and the figures.

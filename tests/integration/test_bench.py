@@ -97,6 +97,30 @@ def test_unknown_names_are_told_with_those_that_there_are():
     assert "unknown scenario 'huge'; there are one, small, large, stream, crowd, flood" in done.stderr
 
 
+@needs("uvloop")
+def test_a_registry_with_a_small_fleet_is_measured(tmp_path):
+    told = tmp_path / "registry.json"
+    done = run(
+        "registry.py", "--instances", "20", "--watchers", "3", "--interval", "1", "--changes", "0.2", "--seconds", "2",
+        "--json", str(told),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(told.read_text())
+    assert 60 <= figures["beats"] <= 100, "40 names for 2 s"
+    assert figures["lists"] == 3 * figures["changes"] > 0, "each change reached each watcher"
+    assert 0 < figures["seen_p50"] <= figures["seen_max"] < 5000, "milliseconds"
+    assert 0 < figures["percent"] < 100
+    assert f"| CPU of the registry | {figures['percent']:.1f} % of a core |" in done.stdout
+
+
+@needs("uvloop")
+def test_a_registry_that_does_not_start_is_told():
+    done = run("registry.py", "--command", f"{sys.executable} -c 'exit(\"no, {{port}}\")'")
+    assert done.returncode == 1
+    assert "registry.py: it does not answer; it says: no, " in done.stderr
+    assert done.stderr.count("\n") <= 2
+
+
 @pytest.mark.long
 @bench
 def test_five_thousand_streams_are_open_at_once_and_all_complete(tmp_path):
