@@ -1,4 +1,4 @@
-"""The fleet that registry.py measures with: instances with babysitters that heartbeat, and watchers. One process, one thread.
+"""The fleet that registry.py measures with: instances, their babysitters and watchers, in one process and thread.
 
 It is told on its command line, and tells in JSON lines on its standard output what happens: `ready`, `begin`, `end`
 and the figures.
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import uvloop
 
 REGISTERING = 50  # requests at a time
-SETTLE = 3.0  # seconds between the last registration and what is measured
 AFTER = 5.0  # seconds that watchers have for the last change
 PATIENCE = 30.0  # seconds until a request has failed
+PAUSE = 0.02  # seconds between two lists of a watcher, as of routers
 OLD = 10.0  # seconds between two lists of a registry that cannot be watched: the router's fallback
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n" + b'{"status":"healthy"}'
 
@@ -30,6 +30,7 @@ class Fleet:
     interval: float  # seconds between two heartbeats of a name
     changes: float  # seconds between two changes
     seconds: float
+    settle: float  # seconds between the last registration and what is measured
     keep: bool  # connections are kept for the next heartbeat
 
 
@@ -111,7 +112,7 @@ class Run:
         self._start(self._beat())
         for number in range(self.fleet.watchers):
             self._start(self._watch(number))
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(self.fleet.settle)
         tell({"event": "begin"})
         self.measuring, before = True, time.perf_counter()
         await self._change()
@@ -206,6 +207,7 @@ class Run:
                 await asyncio.sleep(OLD)
             else:
                 path = f"/services?index={index}&wait=30"
+                await asyncio.sleep(PAUSE)
 
     async def _healthy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """All babysitters' /health."""

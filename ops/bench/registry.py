@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from beats import SETTLE, Fleet
+    from beats import Fleet
     from processes import READY, Program, allow_files, free_port
 except ImportError as error:
     sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench]'")
@@ -69,7 +69,7 @@ def main() -> int:
         say(f"others use this machine (load {os.getloadavg()[0]:.1f}): times will be worse than they need be")
     port = free_port()
     o = options
-    fleet = Fleet(port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.keep_alive)
+    fleet = Fleet(port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.settle, o.keep_alive)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         program = Program(command(options, port), Path(scratch) / "registry.log", cwd=scratch)
         try:
@@ -98,7 +98,7 @@ def measure(program: Program, fleet: Fleet) -> Figures:
             if told["event"] in ("begin", "end"):
                 marks.append(program.cpu())
                 seconds = told.get("seconds", 0.0)
-            say(STEPS.get(told["event"], "").format(settle=SETTLE, seconds=fleet.seconds))
+            say(STEPS.get(told["event"], "").format(settle=fleet.settle, seconds=fleet.seconds))
     finally:
         process.terminate()
         process.wait()
@@ -175,12 +175,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--interval", type=float, default=10, help=f"seconds between two heartbeats of a name; {told}")
     parser.add_argument("--changes", type=float, default=2, help=f"seconds between two changes, on average; {told}")
     parser.add_argument("--seconds", type=float, default=60, help=f"how long it is measured; {told}")
+    parser.add_argument(
+        "--settle", type=float, default=35, help=f"seconds before that: the first health checks are over then; {told}"
+    )
     parser.add_argument("--keep-alive", action="store_true", help="heartbeats share connections; babysitters' do not")
     parser.add_argument("--store", default="sqlite:registry.db", help=f"a path is in a temporary directory; {told}")
     parser.add_argument("--command", metavar="WORDS", help="another registry; {port} is filled in")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the figures")
     options = parser.parse_args()
-    for name in ("instances", "watchers", "interval", "changes", "seconds"):
+    for name in ("instances", "watchers", "interval", "changes", "seconds", "settle"):
         if getattr(options, name) <= 0:
             parser.error(f"--{name} must be above 0")
     return options

@@ -102,7 +102,7 @@ def test_a_registry_with_a_small_fleet_is_measured(tmp_path):
     told = tmp_path / "registry.json"
     done = run(
         "registry.py", "--instances", "20", "--watchers", "3", "--interval", "1", "--changes", "0.2", "--seconds", "2",
-        "--json", str(told),
+        "--settle", "1", "--json", str(told),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(told.read_text())
