@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from svc import forks
 from svc.errors import ConfigError
 from svc.listen import allow_connections, bind
 from svc.prctl import die_with_parent
@@ -148,6 +149,7 @@ class Server(BaseApplication):
         return create_app(store, probe, guard(s), metrics, sweep, store.now, Reach(networks(s.allowed_networks)))
 
     def when_ready(self, arbiter: Any) -> None:
+        forks.hold()
         if self.ready:
             self.ready(self.port)
 
@@ -157,9 +159,9 @@ class Server(BaseApplication):
     def post_worker_init(self, worker: Any) -> None:
         from svc.loop import Loop
 
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl-C reaches the master too, which ends us; twice is a traceback
+        # Ctrl-C reaches the master too, which ends us; twice is a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        forks.let()
         self.loops.append(Loop("farewell", lambda: self.let_go(worker), FAREWELL))
         for loop in self.loops:
             loop.start()

@@ -46,7 +46,7 @@ class Registry:
     def worker(self) -> int:
         """The newest worker's pid."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return max(map(int, children))
+        return max(map(int, children), default=0)
 
     def end(self, sig: signal.Signals = signal.SIGKILL) -> int:
         with suppress(ProcessLookupError):  # the whole group, which may outlive its leader

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import requests
 
 from svc.client import RegistryClient
 from svc.errors import ConfigError, SvcError
-from svc.registry.serve import check_store
+from svc.registry.serve import GRACEFUL, check_store
 from svc.settings import RegistrySettings
 from tests.integration.registry.process import SVC, Registry, alive
 from tests.unit.registry.services import told
@@ -43,6 +44,19 @@ def test_a_signal_ends_it_cleanly_with_its_worker(start, sig):
     log = registry.log.read_text()
     assert "Traceback" not in log
     assert "Warning" not in log, "gevent patched too late, say"
+
+
+def test_a_signal_is_not_lost_while_the_worker_begins(tmp_path):
+    """It would end by being killed, after the grace for begun requests."""
+    registry = Registry(tmp_path)
+    registry.launch()
+    try:
+        until(lambda: "Listening" in registry.log.read_text() and registry.worker() > 0, every=0.001)
+        begun = time.monotonic()
+        assert registry.end(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < GRACEFUL - 1
+    finally:
+        registry.end()
 
 
 def test_it_leaves_nothing_about_but_its_log_and_its_store(start, tmp_path):
