@@ -1,5 +1,6 @@
 """Waiting for the thing itself, with a deadline; and ports that are free."""
 
+import os
 import random
 import socket
 import threading
@@ -10,7 +11,12 @@ from typing import TypeVar
 import pytest
 
 T = TypeVar("T")
-PORTS = range(20000, 32000)
+
+# Below the ports that the kernel gives to outgoing connections: one of those could take it meanwhile.
+# Each of pytest's processes has a part of them for itself.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+SHARE = 12000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(20000 + WORKER * SHARE, 20000 + (WORKER + 1) * SHARE - 1)
 
 
 def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every: float = 0.05) -> T:
@@ -27,7 +33,6 @@ def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every
 
 
 def free_port() -> int:
-    """Below the ports that the kernel gives to outgoing connections: one of those could take it meanwhile."""
     while True:
         port = random.choice(PORTS)
         if is_free(port):

@@ -206,6 +206,7 @@ def make(supervisord: Any, **config: Any) -> Interface:
         raise ValueError(f"[rpcinterface:svc] {', '.join(config)}: unknown key; there are none")
     interface = getattr(supervisord, "svc_interface", None)
     if interface is None:
+        os.environ.pop("SVC_SUPERVISOR_PID", None)  # of another supervisord, which started whoever started this one
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
         interface = supervisord.svc_interface = Interface(Policy(supervisord))
     return interface

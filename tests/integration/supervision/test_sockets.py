@@ -152,7 +152,8 @@ def test_an_update_to_a_taken_port_is_told_and_leaves_supervisord_alive(supervis
     assert ask(port) == "hello"
 
 
-def test_a_socket_of_others_is_closed_as_supervisord_does(supervisord):
+def test_a_socket_of_others_is_closed_as_supervisord_does(supervisord, monkeypatch):
+    monkeypatch.setenv("SVC_SUPERVISOR_PID", "1")  # as in a shell that another supervisord started
     port = free_port()
     router(supervisord, port, environment="", startretries=1)
     supervisord.start().await_state("router", "RUNNING")

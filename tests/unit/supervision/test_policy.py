@@ -46,7 +46,8 @@ def process():
 
 
 @pytest.fixture
-def policy(process):
+def policy(process, monkeypatch):
+    monkeypatch.setenv("SVC_SUPERVISOR_PID", "1")  # which it writes: to be as it was afterwards
     options = SimpleNamespace(mood=SupervisorStates.RUNNING, logger=logging.getLogger("supervisord"))
     process.group.processes = {"router": process}
     yield Policy(SimpleNamespace(options=options, process_groups={"router": process.group}))
