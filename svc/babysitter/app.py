@@ -11,6 +11,7 @@ from svc.babysitter.registrar import Registrar
 from svc.babysitter.sitter import Babysitter, ids
 from svc.errors import Unavailable
 from svc.instance import babysitter_url, iso
+from svc.spec.digest import digest
 from svc.web import install_errors
 
 
@@ -74,6 +75,7 @@ def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, 
         "uptime": round(now - sitter.born, 3),
         "restart_count": sighting.restarts if sighting else 0,
         "max_restarts": spec.max_restarts,
+        "config": digest(spec),
         "registry_url": registrar.client.urls[0] if registrar.client.urls else None,
         "registry_urls": list(registrar.client.urls),
         "router_url": spec.router_url or None,

@@ -2,12 +2,14 @@
 
 import dataclasses
 import http.client
+import json
 import socket
 import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
 
 from svc.errors import CommandError, Unavailable
+from svc.supervision.programs import Running, read
 
 TIMEOUT = 10.0
 WAITING = 600.0  # for calls that wait for programs to start or stop: as long as a stopwaitsecs may be
@@ -100,15 +102,19 @@ class Control:
 
     def restarts(self) -> dict[str, Restarts]:
         """Of the programs with a restart limit, by the same names."""
-        try:
-            told = self._call("svc.getRestarts")
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode == UNKNOWN_METHOD:
-                raise CommandError(
-                    f"{self.url}: this supervisord lacks [rpcinterface:svc]; start it with `svc up`"
-                ) from None
-            raise self._refused("", fault) from None
+        told = self._ask_extension("svc.getRestarts")
         return {name: Restarts(**values) for name, values in told.items()}
+
+    def programs(self) -> Running:
+        """The configuration that runs: what `update` compares the files with."""
+        told = json.loads(self._ask_extension("svc.getPrograms"))
+        return Running(told["root"], read(told["groups"]))
+
+    def replace(self, name: str, wait: bool = True) -> None:
+        """Stops one program, gives it the configuration that `changes` read, and starts it; its group runs on."""
+        self.stop(name)
+        self._ask_extension("svc.replaceProgram", name, about=name)
+        self.start(name, wait)
 
     def start(self, name: str, wait: bool = True) -> bool:
         """Starts a program, or all of "GROUP:*"; False when it ran already. `wait` for it to be RUNNING."""
@@ -171,6 +177,17 @@ class Control:
             _raise_failed(told, done)
             return bool(told)
         return True
+
+    def _ask_extension(self, method: str, *params: Any, about: str = "") -> Any:
+        try:
+            return self._call(method, *params)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == UNKNOWN_METHOD:
+                raise CommandError(
+                    f"{self.url}: this supervisord lacks [rpcinterface:svc], or an older svc started it; "
+                    "start it anew with `svc down` and `svc up`"
+                ) from None
+            raise self._refused(about, fault) from None
 
     def _ask(self, method: str, *params: Any, about: str = "", timeout: float | None = None) -> Any:
         try:

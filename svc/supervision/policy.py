@@ -18,6 +18,7 @@ environment= and leaves all others alone. What it relies on in supervisord 4.3:
 """
 
 import contextlib
+import json
 import math
 import os
 import signal
@@ -27,11 +28,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from supervisor import events
-from supervisor.options import make_namespec
-from supervisor.states import ProcessStates, SupervisorStates
+from supervisor.options import make_namespec, split_namespec
+from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from svc.supervision import restarts
+from svc.supervision.describe import described
 from svc.supervision.restarts import Count, Limits
 from svc.supervision.sockets import Sockets
 
@@ -156,12 +158,50 @@ class Interface:
 
         @return struct {name: {restarts, max_restarts, failed}}
         """
-        if self._policy.leaving():
-            raise RPCError(Faults.SHUTDOWN_STATE)
+        self._refuse_when_leaving()
         return dict(self._restarts())
 
+    def getPrograms(self) -> str:  # noqa: N802
+        """The configuration that runs, of every group and program, whatever the files say by now
+
+        @return string JSON {root, groups}: XML-RPC holds neither large numbers nor control characters
+        """
+        self._refuse_when_leaving()
+        groups = described(group.config for group in self._groups().values())
+        return json.dumps({"root": self._policy.supervisord.options.here, "groups": groups})
+
+    def replaceProgram(self, name: str) -> bool:  # noqa: N802
+        """Give a stopped program the configuration that was last read; the rest of its group runs on
+
+        @param string name  as supervisorctl writes it
+        @return boolean     always true unless error
+        """
+        self._refuse_when_leaving()
+        group_name, program = split_namespec(name)
+        group = self._groups().get(group_name)
+        wanted = {c.name: c for c in self._policy.supervisord.options.process_group_configs}.get(group_name)
+        if group is None or wanted is None or program not in group.processes:
+            raise RPCError(Faults.BAD_NAME, name)
+        config = next((c for c in wanted.process_configs if c.name == program), None)
+        if config is None:
+            raise RPCError(Faults.BAD_NAME, name)
+        process = group.processes[program]
+        if process.get_state() not in STOPPED_STATES:
+            raise RPCError(Faults.STILL_RUNNING, name)
+        config.create_autochildlogs()
+        group.config.process_configs = [config if c.name == program else c for c in group.config.process_configs]
+        process.config = config
+        return True
+
+    def _groups(self) -> Any:
+        return self._policy.supervisord.process_groups
+
+    def _refuse_when_leaving(self) -> None:
+        if self._policy.leaving():
+            raise RPCError(Faults.SHUTDOWN_STATE)
+
     def _restarts(self) -> Any:
-        for group in self._policy.supervisord.process_groups.values():
+        for group in self._groups().values():
             for process in group.processes.values():
                 try:
                     limits = restarts.limits(process.config.environment)

@@ -133,5 +133,5 @@ def test_one_without_the_extension_is_told(supervisord):
     begin, end = text.index("[rpcinterface:svc]"), text.index("[supervisorctl]")
     conf.write_text(text[:begin] + text[end:])
     control = supervisord.start().control
-    with pytest.raises(CommandError, match="lacks .rpcinterface:svc.; start it with `svc up`"):
+    with pytest.raises(CommandError, match="lacks .rpcinterface:svc., .*; start it anew with"):
         until(control.restarts)

@@ -7,6 +7,7 @@ from svc.babysitter.app import create_app
 from svc.babysitter.registrar import Registrar, entries
 from svc.babysitter.watch import Sighting
 from svc.client import RegistryClient
+from svc.spec.digest import digest
 from tests.unit.babysitter.test_sitter import World, models
 
 
@@ -94,6 +95,7 @@ def test_info(world, client):
         "uptime": 100.0,
         "restart_count": 2,
         "max_restarts": 3,
+        "config": digest(world.sitter.spec),
         "registry_url": "http://localhost:18000",
         "registry_urls": ["http://localhost:18000"],
         "router_url": "http://localhost:8000",

@@ -1,0 +1,122 @@
+"""What runs, and what would run if the files of a change were written: both as supervisord's own groups."""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import requests
+from supervisor.options import ServerOptions
+
+from svc import generated
+from svc.errors import CommandError, ConfigError
+from svc.fetch import fetch
+from svc.generated import Part
+from svc.settings import Settings
+from svc.site import Site
+from svc.spec.digest import digest
+from svc.spec.files import Change
+from svc.spec.load import load
+from svc.supervision.control import Control
+from svc.supervision.describe import described
+from svc.supervision.programs import Group, Running, read
+
+PATIENCE = 2.0  # seconds that a babysitter's answer may take
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Files:
+    """supervisord.conf and the files of conf.d as they would be after a change."""
+
+    supervisord_conf: bytes
+    conf_d: Mapping[Path, bytes]
+
+    def parts(self) -> list[Part]:
+        """Those that svc made."""
+        ours = {path: text for path, text in self.conf_d.items() if text.startswith(generated.MADE_BY.encode())}
+        return generated.parse({path: text.decode() for path, text in ours.items()})
+
+
+def files(site: Site, change: Change) -> Files:
+    there = {path: path.read_bytes() for path in site.conf_d.glob("*.conf")}
+    edits = {path: after for path, _, after in change.edits}
+    main = edits.pop(site.supervisord_conf, None) or site.supervisord_conf.read_bytes()
+    after = {**there, **edits}
+    return Files(main, {path: text for path, text in sorted(after.items()) if text is not None})
+
+
+def running(control: Control, site: Site) -> Running:
+    """What supervisord runs by; raises CommandError where that are not the site's own files."""
+    found = control.programs()
+    if not os.path.samefile(found.root, site.root):
+        raise CommandError(
+            f"supervisord runs from {Path(found.root) / 'supervisord.conf'}, because variables of the environment "
+            f"changed what `svc up` rendered, not from {site.conf_d}; write them into {site.svc_toml}, "
+            "then `svc down` and `svc up` without them"
+        )
+    return found
+
+
+def wanted(files: Files, root: str, environ: Mapping[str, str]) -> dict[str, Group]:
+    """The groups of these files, as the supervisord of `root` and `environ` would read them there.
+
+    Raises ConfigError with supervisord's own complaint.
+    """
+    with tempfile.TemporaryDirectory(prefix="svc-") as top:
+        for path, text in files.conf_d.items():
+            copy = Path(top, "conf.d", path.name)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(text.replace(b"%(here)s", os.fsencode(f"{root}/conf.d")))
+        main = Path(top, "supervisord.conf")
+        main.write_bytes(files.supervisord_conf)
+        options = ServerOptions()
+        options.here, options.configfile = root, str(main)
+        options.environ_expansions = {f"ENV_{key}": value for key, value in environ.items()}
+        try:
+            return read(described(options.read_config(str(main)).process_group_configs))
+        except ValueError as error:
+            complaint = " ".join(str(error).replace(f"{top}/", "").split())
+            raise ConfigError(f"supervisord would refuse it: {complaint}") from None
+
+
+def environ_of(control: Control) -> dict[str, str]:
+    """What supervisord was started with, which `%(ENV_X)s` in its files means; ours, where that cannot be told."""
+    try:
+        told = Path(f"/proc/{control.pid()}/environ").read_bytes()
+    except OSError:
+        return dict(os.environ)
+    pairs = (os.fsdecode(pair).partition("=") for pair in told.split(b"\0") if pair)
+    return {key: value for key, _, value in pairs}
+
+
+def rereads(parts: Iterable[Part], control: Control, site: Site, settings: Settings) -> tuple[set[str], list[str]]:
+    """The running instances whose TOML is not what their babysitter has loaded, and those that do not tell."""
+    states = control.processes()
+    stale, silent = set(), []
+    for part in parts:
+        sidecar = states.get(f"{part.name}:babysitter")
+        if part.component != "babysitter" or sidecar is None or sidecar.state not in ("STARTING", "RUNNING"):
+            continue
+        loaded = loaded_config(part)
+        if loaded is None:
+            silent.append(part.name)
+        elif loaded != _config(site.conf_d / part.source, settings):
+            stale.add(part.name)
+    return stale, silent
+
+
+def loaded_config(part: Part) -> str | None:
+    """The digest that a babysitter tells; empty from one of an older svc, None where it does not answer."""
+    try:
+        answer = fetch("GET", f"http://127.0.0.1:{part.ports[1]}/info", PATIENCE)
+        return str(answer.json().get("config", ""))
+    except (requests.RequestException, ValueError, AttributeError):
+        return None
+
+
+def _config(source: Path, settings: Settings) -> str | None:
+    try:
+        return digest(load([source], settings)[0])
+    except ConfigError:
+        return None  # what it has loaded is not what is there

@@ -1,0 +1,99 @@
+"""What a real supervisord tells of the configuration that it runs, and one program of a group that is replaced."""
+
+import os
+from pathlib import Path
+
+from svc.rollout.difference import difference
+from svc.rollout.running import Files, environ_of, wanted
+from tests.integration.supervision.conftest import HEAD
+from tests.waiting import until
+
+AWKWARD = r"""[program:awkward]
+stopsignal=QUIT
+command=sh -c 'sleep "1000"; echo 100%%; true' "%(here)s/a b" ; a remark
+directory=%(here)s/..
+stdout_logfile=%(here)s/../awkward.log
+stdout_logfile_maxbytes=5GB
+umask=022
+environment=SVC_MAX_RESTARTS="3",SVC_RESTART_DELAY="0",HOME_WAS="%(ENV_HOME)s",BELL="@"
+""".replace("@", "\x01\x7f é")
+OTHERS = """[program:plain]
+command=sleep 1000
+autorestart=true
+exitcodes=0,2
+[eventlistener:ear]
+command=sleep 1000
+events=TICK_5,PROCESS_STATE
+[fcgi-program:web]
+command=sleep 1000
+socket=unix://%(here)s/../w.sock
+socket_backlog=7
+[group:qwen]
+programs=q
+[program:q]
+process_name=server
+command=sleep 1000
+"""
+
+
+def test_what_runs_is_what_the_same_files_would_be(supervisord):
+    conf, conf_d = supervisord.root / "supervisord.conf", supervisord.root / "conf.d"
+    conf.write_text(HEAD.replace("*.conf.d", "conf.d/*.conf"))
+    conf_d.mkdir()
+    (conf_d / "awkward.conf").write_text(AWKWARD)
+    (conf_d / "others.conf").write_text(OTHERS)
+    supervisord.start()
+    running = supervisord.control.programs()
+    assert running.root == str(supervisord.root)
+    awkward = running.groups["awkward"].programs["awkward"]
+    assert awkward.environment["BELL"] == "\x01\x7f é"
+    assert awkward.environment["HOME_WAS"] == os.environ["HOME"]
+    assert awkward.keys["stopsignal"] == "QUIT"
+    assert awkward.keys["stdout_logfile_maxbytes"] == str(5 << 30)
+    assert awkward.keys["umask"] == "022"
+    assert running.groups["plain"].programs["plain"].keys["exitcodes"] == "0,2"
+    assert running.groups["web"].keys["socket"] == f"unix://{supervisord.root}/w.sock"
+    assert list(running.groups["qwen"].programs) == ["qwen:server"]
+
+    there = Files(conf.read_bytes(), {path: path.read_bytes() for path in conf_d.iterdir()})
+    found = wanted(there, running.root, environ_of(supervisord.control))
+    assert difference(running.groups, found) == []
+    (conf_d / "others.conf").write_text(OTHERS.replace("exitcodes=0,2", "exitcodes=0"))
+    found = wanted(
+        Files(there.supervisord_conf, {p: p.read_bytes() for p in there.conf_d}), running.root, {"HOME": "/"}
+    )
+    changed = {(e.key, e.old, e.new) for c in difference(running.groups, found) for p in c.programs for e in p.edits}
+    assert changed == {("exitcodes", "0,2", "0"), ("environment.HOME_WAS", os.environ["HOME"], "/")}
+    assert supervisord.control.changes().changed == ("plain",)
+
+
+def test_files_that_changed_do_not_change_what_is_told_to_run(supervisord):
+    supervisord.program("q", "sleep 1000", group="qwen")
+    supervisord.start()
+    before = supervisord.control.programs()
+    supervisord.program("q", "sleep 2000", group="qwen")
+    assert supervisord.control.changes().changed == ("qwen",)
+    assert supervisord.control.programs() == before
+    supervisord.control.update()
+    assert supervisord.control.programs().groups["qwen"].programs["qwen:server"].keys["command"] == "sleep 2000"
+
+
+def two(supervisord, sidecar):
+    text = "[group:qwen]\nprograms=a,b\n"
+    for program, name, command in (("a", "server", "sleep 1000"), ("b", "babysitter", sidecar)):
+        text += f"[program:{program}]\nprocess_name={name}\ncommand={command}\n"
+    supervisord.write("qwen", text)
+
+
+def test_one_program_of_a_group_is_replaced_and_the_other_runs_on(supervisord):
+    two(supervisord, "sleep 1000")
+    control = supervisord.start().control
+    supervisord.await_state("qwen:server", "RUNNING")
+    server = control.process("qwen:server").pid
+    two(supervisord, "sleep 2000")
+    assert control.changes().changed == ("qwen",)
+    control.replace("qwen:babysitter")
+    assert not control.changes(), "supervisord agrees that nothing is left to do"
+    assert control.process("qwen:server").pid == server
+    new = control.process("qwen:babysitter").pid
+    until(lambda: b"2000" in Path(f"/proc/{new}/cmdline").read_bytes())

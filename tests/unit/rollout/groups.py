@@ -1,0 +1,15 @@
+"""Groups as supervisord would tell them."""
+
+from svc.supervision.programs import Group, Program
+
+
+def program(name: str, command: str = "run", environment: dict[str, str] | None = None, **keys: str) -> Program:
+    return Program(name, {"command": command, "stopwaitsecs": "30", **keys}, environment or {})
+
+
+def group(name: str, *programs: Program, **keys: str) -> Group:
+    return Group(name, {"kind": "ProcessGroupConfig", "priority": "999", **keys}, {p.name: p for p in programs})
+
+
+def instance(name: str, server: str = "run", babysitter: str = "watch", environment: dict[str, str] | None = None):
+    return group(name, program(f"{name}:server", server, environment), program(f"{name}:babysitter", babysitter))

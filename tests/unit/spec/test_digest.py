@@ -1,0 +1,42 @@
+"""The word by which a babysitter tells which TOML it has read."""
+
+import pytest
+
+from svc.spec.digest import digest
+from svc.spec.model import Command, Mock
+from tests.unit.babysitter.specs import make_spec
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"metadata": {"cache_type": "static"}},
+        {"metadata": {}},
+        {"heartbeat_interval": 11},
+        {"max_restarts": 4},
+        {"token_file": "config/token"},
+        {"registry_urls": ("http://a:1", "http://b:1")},
+        {"backend": Command(command=("x",))},
+    ],
+)
+def test_what_a_babysitter_reads_in_its_file_changes_it(changed):
+    assert digest(make_spec(**changed)) != digest(make_spec())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"heartbeat_interval": 10.0},
+        {"registry_urls": ("http://elsewhere:18000",)},
+        {"host": "h1"},
+        {"router_url": ""},
+        {"source": make_spec().source.parent / "other.toml"},
+        {"backend": Mock(models=("a", "b"), env={"X": "1"})},
+    ],
+)
+def test_what_stands_in_the_programs_does_not(changed):
+    assert digest(make_spec(**changed)) == digest(make_spec())
+
+
+def test_the_order_of_a_table_does_not_matter():
+    assert digest(make_spec(metadata={"a": 1, "b": 2})) == digest(make_spec(metadata={"b": 2, "a": 1}))
