@@ -18,7 +18,8 @@ class Way(enum.Enum):
 
     ADD = "add"  # the whole group
     REMOVE = "remove"  # the whole group
-    REPLACE = "replace"  # the whole group: an instance's server restarts, and its babysitter with it
+    REPLACE = "replace"  # the whole group, as `supervisorctl update` does: of an instance, both programs restart
+    REPLACE_PROGRAM = "replace the program"  # Control.replace: the router keeps its socket
     REPLACE_BABYSITTER = "replace the babysitter"  # Control.replace; its server runs on
     RESTART_BABYSITTER = "restart the babysitter"  # it reads its TOML again; its server runs on
 
@@ -55,14 +56,17 @@ class PartChange:
 
     @property
     def way(self) -> Way:
-        """1. A group that comes or goes; 2. any change but one of the babysitter alone; 3. its program; 4. its TOML."""
+        """1. A group that comes or goes, or is not ours, or differs itself; 2. its only program; 3. an instance."""
+        sidecar = f"{self.name}:babysitter"
         if self.kind is not Kind.CHANGED:
             return Way.ADD if self.kind is Kind.ADDED else Way.REMOVE  # 1
-        sidecar = f"{self.name}:babysitter"
-        others = [p for p in self.programs if (p.name, p.kind) != (sidecar, Kind.CHANGED)]
-        if self.component != "babysitter" or self.edits or others:
-            return Way.REPLACE  # 2
-        return Way.REPLACE_BABYSITTER if self.programs else Way.RESTART_BABYSITTER  # 3, 4
+        if not self.component or self.edits or any(p.kind is not Kind.CHANGED for p in self.programs):
+            return Way.REPLACE  # 1
+        if self.component != "babysitter":
+            return Way.REPLACE_PROGRAM  # 2
+        if any(p.name != sidecar for p in self.programs):
+            return Way.REPLACE  # 3
+        return Way.REPLACE_BABYSITTER if self.programs else Way.RESTART_BABYSITTER
 
     @property
     def interrupts(self) -> bool:

@@ -110,11 +110,13 @@ class Control:
         told = json.loads(self._ask_extension("svc.getPrograms"))
         return Running(told["root"], read(told["groups"]))
 
-    def replace(self, name: str, wait: bool = True) -> None:
-        """Stops one program, gives it the configuration that `changes` read, and starts it; its group runs on."""
+    def replace(self, name: str) -> None:
+        """Stops one program and starts it with the configuration that `changes` has read; its group stays.
+
+        Returns when it was started, before it is RUNNING. A router keeps its listening socket.
+        """
         self.stop(name)
         self._ask_extension("svc.replaceProgram", name, about=name)
-        self.start(name, wait)
 
     def start(self, name: str, wait: bool = True) -> bool:
         """Starts a program, or all of "GROUP:*"; False when it ran already. `wait` for it to be RUNNING."""

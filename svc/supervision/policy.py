@@ -101,12 +101,15 @@ class Policy:
         """
         group = self.supervisord.process_groups[event.group]
         if any(restarts.limits(p.config.environment) for p in group.processes.values()):
-            self.sockets.started(group)
+            self.sockets.added(group)
             self.sockets.stopped(group, time.time())  # it may not be started at all
+        else:
+            self.sockets.let_go(event.group)
 
     def removed(self, event: Any) -> None:
-        """A group is gone: a new one of its name may want to bind its address at once."""
-        self.sockets.let_go(event.group)
+        """A group is gone: a new one of its name may want its address at once, by the configuration last read."""
+        coming = wanted_group(self.supervisord, event.group)
+        self.sockets.removed(event.group, getattr(coming, "socket_config", None), time.time())
         for name in [n for n in self.counts if n.partition(":")[0] == event.group]:
             del self.counts[name]
 
@@ -171,7 +174,7 @@ class Interface:
         return json.dumps({"root": self._policy.supervisord.options.here, "groups": groups})
 
     def replaceProgram(self, name: str) -> bool:  # noqa: N802
-        """Give a stopped program the configuration that was last read; the rest of its group runs on
+        """Start a stopped program with the configuration that was last read; the rest of its group runs on
 
         @param string name  as supervisorctl writes it
         @return boolean     always true unless error
@@ -179,7 +182,7 @@ class Interface:
         self._refuse_when_leaving()
         group_name, program = split_namespec(name)
         group = self._groups().get(group_name)
-        wanted = {c.name: c for c in self._policy.supervisord.options.process_group_configs}.get(group_name)
+        wanted = wanted_group(self._policy.supervisord, group_name)
         if group is None or wanted is None or program not in group.processes:
             raise RPCError(Faults.BAD_NAME, name)
         config = next((c for c in wanted.process_configs if c.name == program), None)
@@ -191,6 +194,7 @@ class Interface:
         config.create_autochildlogs()
         group.config.process_configs = [config if c.name == program else c for c in group.config.process_configs]
         process.config = config
+        process.spawn()  # here, so that whoever asks and dies leaves either the old one stopped or the new one started
         return True
 
     def _groups(self) -> Any:
@@ -222,6 +226,11 @@ class Interface:
 def full_name(process: Any) -> str:
     """As supervisorctl writes it: "qwen:server", but "router" where group and program have one name."""
     return make_namespec(process.group.config.name, process.config.name)
+
+
+def wanted_group(supervisord: Any, name: str) -> Any:
+    """The group's configuration as it was last read, which may not run yet; None where there is none."""
+    return next((config for config in supervisord.options.process_group_configs if config.name == name), None)
 
 
 def kill_group(pid: int) -> None:

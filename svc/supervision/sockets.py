@@ -3,6 +3,9 @@
 supervisord counts the references to such a socket and closes it with the last
 one: whenever its only process exits. One more reference, held here, lets new
 connections wait in the backlog instead of being refused.
+
+`supervisorctl update` replaces a group that has changed, and the new group binds
+its address. Where that is the old one's, it gets the old one's socket.
 """
 
 from typing import Any
@@ -16,6 +19,7 @@ class Sockets:
     def __init__(self, grace: float = GRACE) -> None:
         self.grace = grace
         self._held: dict[str, Any] = {}
+        self._addresses: dict[str, Any] = {}  # of those, supervisord's socket configurations
         self._idle_since: dict[str, float] = {}
 
     def started(self, group: Any) -> None:
@@ -23,7 +27,30 @@ class Sockets:
         name = group.config.name
         self._idle_since.pop(name, None)
         if name not in self._held and hasattr(group, "socket_manager"):
-            self._held[name] = group.socket_manager.get_socket()
+            self._hold(group)
+
+    def added(self, group: Any) -> None:
+        """The group is there; one that went before it may have left its socket."""
+        if hasattr(group, "socket_manager"):
+            self._hold(group)
+        else:
+            self.let_go(group.config.name)
+
+    def removed(self, name: str, coming: Any, now: float) -> None:
+        """The group is gone; `coming`: the socket configuration of the one that takes its place, if one does."""
+        if name not in self._held or coming is None or coming != self._addresses[name]:
+            self.let_go(name)
+            return
+        bind = coming.create_and_bind
+        # Its group opens it with this: the old socket while that is held, with all that waits in it.
+        coming.create_and_bind = lambda: self._held[name].dup() if name in self._held else bind()
+        self._idle_since[name] = now
+
+    def _hold(self, group: Any) -> None:
+        manager = group.socket_manager
+        # The new reference first: one before it goes when it is collected, at once.
+        self._held[group.config.name] = manager.get_socket()
+        self._addresses[group.config.name] = manager.config()
 
     def stopped(self, group: Any, now: float) -> None:
         """A program of the group was stopped by hand, or was given up."""
@@ -37,6 +64,7 @@ class Sockets:
 
     def let_go(self, name: str) -> None:
         self._idle_since.pop(name, None)
+        self._addresses.pop(name, None)
         self._held.pop(name, None)  # the reference counts down when it is collected: at once
 
     def let_go_of_all(self) -> None:

@@ -102,7 +102,32 @@ def test_update_moves_it_to_a_new_port_and_lets_the_old_one_go(supervisord):
     assert not taken(old)
 
 
-def test_update_on_the_same_port_binds_anew_at_once(supervisord):
+@pytest.mark.parametrize("how", ["supervisorctl", "update", "replace"])
+def test_a_change_of_its_program_refuses_nobody(supervisord, how):
+    port = free_port()
+    router(supervisord, port, pause=0.5)
+    supervisord.start().await_state("router", "RUNNING")
+    with Clients(port) as clients:
+        for stop_wait in (20, 21):
+            before = clients.served
+            old = supervisord.control.process("router").pid
+            router(supervisord, port, pause=0.5, stopwaitsecs=stop_wait)
+            if how == "supervisorctl":
+                assert "updated process group" in supervisord.ctl("update")
+            elif how == "update":
+                assert supervisord.control.update().changed == ("router",)
+            else:
+                assert supervisord.control.changes().changed == ("router",)
+                supervisord.control.replace("router")
+            assert not supervisord.control.changes()
+            assert supervisord.control.process("router").pid != old
+            until(lambda before=before: clients.served > before + 5)
+    assert clients.failures == []
+    supervisord.control.stop("router")
+    until(lambda: not taken(port), 15, "the port is free: nothing else holds it")
+
+
+def test_the_new_program_on_the_same_port_is_the_changed_one(supervisord):
     port = free_port()
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
@@ -110,6 +135,15 @@ def test_update_on_the_same_port_binds_anew_at_once(supervisord):
     supervisord.control.update()
     supervisord.await_state("router", "RUNNING")
     assert ask(port) == "changed"
+
+
+def test_a_router_that_is_gone_for_good_lets_its_port_go(supervisord):
+    port = free_port()
+    router(supervisord, port)
+    supervisord.start().await_state("router", "RUNNING")
+    supervisord.remove("router")
+    supervisord.control.update()
+    assert not taken(port)
 
 
 def test_a_router_that_is_added_later_is_held_too(supervisord):

@@ -54,6 +54,11 @@ def test_a_change_of_the_group_itself_replaces_all_of_it():
     assert change.edits == (Edit("socket", "tcp://a:1", "b"),)
 
 
+def test_the_router_s_program_is_replaced_in_its_group():
+    change = one(group("router", program("router")), group("router", program("router", "run x")))
+    assert (change.component, change.way, change.interrupts) == ("router", Way.REPLACE_PROGRAM, False)
+
+
 def test_a_program_that_came_into_a_group_replaces_all_of_it():
     more = group("a", *instance("a").programs.values(), program("a:extra"))
     assert one(instance("a"), more).way is Way.REPLACE

@@ -33,7 +33,7 @@ def test_unknown_keys_of_the_section_are_an_error():
 @pytest.fixture
 def process():
     """What the policy sees of a process of ours, router:router with a socket."""
-    socket_manager = SimpleNamespace(get_socket=lambda: "the reference")
+    socket_manager = SimpleNamespace(get_socket=lambda: "the reference", config=lambda: "the address")
     return SimpleNamespace(
         config=SimpleNamespace(
             name="router", environment={"SVC_MAX_RESTARTS": "1", "SVC_RESTART_DELAY": "5"}, startretries=99

@@ -11,10 +11,20 @@ class Address:
 
     url = "tcp://127.0.0.1:0"
     open = False
+    took_over = False
 
     def create_and_bind(self):
         self.open = True
         return self
+
+    def dup(self):
+        """Another descriptor of the same socket."""
+        copy = Address()
+        copy.open = copy.took_over = True
+        return copy
+
+    def __eq__(self, other):
+        return self.url == other.url
 
     def get_backlog(self):
         return 1
@@ -74,8 +84,40 @@ def test_a_clock_set_back_does_not_hold_it_for_ever(sockets, group, address):
 
 def test_a_removed_group_lets_go_at_once(sockets, group, address):
     sockets.started(group)
+    sockets.removed("router", None, now=100)
+    sockets.removed("never heard of", None, now=100)
+    assert not address.open
+
+
+def test_a_group_that_takes_its_place_gets_its_socket(sockets, group, address):
+    sockets.started(group)
+    coming = Address()
+    sockets.removed("router", coming, now=100)
+    new = SimpleNamespace(config=SimpleNamespace(name="router"), socket_manager=SocketManager(coming))
+    new.socket_manager.get_socket()  # supervisord tries it, and lets it go
+    assert address.open
+    sockets.added(new)
+    assert new.socket_manager.socket.took_over
+    assert not address.open, "the old descriptor is closed once the new one is held"
     sockets.let_go("router")
-    sockets.let_go("never heard of")
+    new.socket_manager.get_socket()
+    assert not new.socket_manager.socket.took_over, "later it binds as ever"
+
+
+def test_one_that_takes_its_place_at_another_address_does_not(sockets, group, address):
+    sockets.started(group)
+    coming = Address()
+    coming.url = "tcp://127.0.0.1:1"
+    sockets.removed("router", coming, now=100)
+    assert not address.open
+    assert not coming.create_and_bind().took_over
+
+
+def test_what_waits_for_a_group_that_does_not_come_goes(sockets, group, address):
+    sockets.started(group)
+    sockets.removed("router", Address(), now=100)
+    assert address.open
+    sockets.let_go_of_idle(now=103)
     assert not address.open
 
 
