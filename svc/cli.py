@@ -53,17 +53,37 @@ def check(tomls: tuple[str, ...]) -> None:
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="the directory to write to  [default: conf.d]")
 @click.option("--check", "only_check", is_flag=True, help="write nothing; exit with 1 if what is there is stale")
 @click.option("--diff", is_flag=True, help="show how what is there differs, or changes")
-def render(tomls: tuple[str, ...], out: Path | None, only_check: bool, diff: bool) -> None:
+@click.option("--nginx", "output", flag_value="nginx", help="write nginx/ instead: TLS in front of the router")
+@click.option("--from-registry", is_flag=True, help="with --nginx: its upstream, from what is healthy now")
+@click.option("--registry-url", metavar="URL", help="with --from-registry: where it is  [REGISTRY_URL]")
+@click.option("--token-file", metavar="FILE", help="with --from-registry: its token  [REGISTRY_READ_TOKEN_FILE]")
+def render(
+    tomls: tuple[str, ...], out: Path | None, only_check: bool, diff: bool, output: str | None, from_registry: bool,
+    registry_url: str | None, token_file: str | None,
+) -> None:  # fmt: skip
     """Write supervisord's files from the TOML files and config/svc.toml, never from the environment.
 
     TOML files that are given are added or refreshed, and nothing is removed; without any, all of
     config/ is rendered, and files whose source is gone are removed. Files that are not ours stay.
+
+    With --nginx, files for nginx instead, from section [nginx] of config/svc.toml.
     """
     from svc.spec.generate import plan_site
 
     told = settings(environ=False)
     sources = HERE.tomls(tomls, told.launch.babysitter_configs)
-    change = plan_site(HERE, told, sources, out, partial=bool(tomls))
+    if from_registry or registry_url or token_file:
+        from svc.front import plan_listed
+
+        if output != "nginx" or not from_registry or tomls:
+            raise click.UsageError("--from-registry goes with --nginx, and without TOML files")
+        change = plan_listed(HERE, told, registry_url, token_file, out)
+    elif output:
+        from svc.spec.outputs import plan_output
+
+        change = plan_output(HERE, told, output, sources, out)
+    else:
+        change = plan_site(HERE, told, sources, out, partial=bool(tomls))
     if diff:
         click.echo(change.diff(), nl=False)
     if not only_check:
@@ -72,7 +92,8 @@ def render(tomls: tuple[str, ...], out: Path | None, only_check: bool, diff: boo
         for path in paths:
             click.echo(f"{path}: {what}")
     if only_check and change.stale:
-        raise CommandError(f"{out or HERE.conf_d}: stale; run `svc render`")
+        command = f"svc render --{output}" if output else "svc render"
+        raise CommandError(f"{out or output or HERE.conf_d}: stale; run `{command}`")
 
 
 @svc.command()

@@ -107,10 +107,24 @@ class LaunchSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NginxSettings:
+    """What `svc render --nginx` is told."""
+
+    listen: str = setting("443", help="where nginx listens, separated by commas: 443, 192.0.2.1:443, [::]:443")
+    server_name: str = setting("_", help="the names that clients use, separated by blanks; _: any")
+    certificate: str = setting("", help="path of the certificate (PEM), with its chain")
+    key: str = setting("", help="path of the certificate's key (PEM)")
+    upstream: str = setting("router", choices=("router", "instances"), help="where requests go")
+    routers: str = setting("", help="the routers, HOST:PORT, separated by commas; none: the site's own")
+    model: str = setting("", help="with --from-registry: only the instances that have this model")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     registry: RegistrySettings
     router: RouterSettings
     launch: LaunchSettings
+    nginx: NginxSettings
 
     def registry_url(self) -> str:
         """Where this site's registry is reached: told, else on this machine."""
@@ -120,7 +134,12 @@ class Settings:
         return self.router.registry_url or self.registry_url()
 
 
-SECTIONS: dict[str, type] = {"registry": RegistrySettings, "router": RouterSettings, "launch": LaunchSettings}
+SECTIONS: dict[str, type] = {
+    "registry": RegistrySettings,
+    "router": RouterSettings,
+    "launch": LaunchSettings,
+    "nginx": NginxSettings,
+}
 Flags = Mapping[str, Mapping[str, Any]]
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from svc.errors import CommandError, ConfigError
 from svc.spec.place import Place
 
 MADE_BY = '; made by "svc render" from '
+OURS = re.compile(r'[;#] made by "svc render" from (.*)')  # a comment, as each program has it
 
 
 def source_of(path: Path) -> str | None:
@@ -24,12 +26,13 @@ def source_of(path: Path) -> str | None:
             first = file.readline().decode(errors="replace").rstrip("\r\n")
     except OSError:
         return None
-    return first[len(MADE_BY) :] if first.startswith(MADE_BY) else None
+    found = OURS.fullmatch(first)
+    return found[1] if found else None
 
 
-def generated(directory: Path) -> dict[Path, str]:
+def generated(directory: Path, pattern: str = "*.conf") -> dict[Path, str]:
     """The files of a directory that are ours, with what they were made from."""
-    found = ((path, source_of(path)) for path in sorted(directory.glob("*.conf")))
+    found = ((path, source_of(path)) for path in sorted(directory.glob(pattern)))
     return {path: source for path, source in found if source is not None}
 
 

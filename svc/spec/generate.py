@@ -19,7 +19,7 @@ UNFIT_FOR_A_SITE = "%'*?[\n\r"  # supervisord expands them in %(here)s, or in th
 
 def rendered(site: Site, settings: Settings, tomls: Iterable[Path]) -> dict[str, str]:
     """What the site's own files would be, to compare settings by; raises ConfigError."""
-    return render(_specs(tomls, settings), settings, Place.of(site.root))
+    return render(specs_of(tomls, settings), settings, Place.of(site.root))
 
 
 def render_to(place: Place, specs: Sequence[Spec], settings: Settings) -> None:
@@ -54,7 +54,7 @@ def plan_site(
     _fit(place.site)
     there = files.generated(out)
     earlier = [] if exact else earlier_sources(site, out)
-    specs = _specs(tomls, settings, earlier, lenient=partial)
+    specs = specs_of(tomls, settings, earlier, lenient=partial)
     if partial:
         given = {absolute(path) for path in tomls}
         specs = [spec for spec in specs if spec.source in given]
@@ -84,7 +84,7 @@ def _as_told(path: Path, site: Site) -> Path:
     return site.root / path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def _specs(
+def specs_of(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
 ) -> list[Spec]:
     """The Specs of all, with absolute sources; `lenient`: what is wrong inside an earlier one is its own affair."""

@@ -47,7 +47,8 @@ def _templates() -> jinja2.Environment:
     )
 
 
-def _text(template: str, **values: Any) -> str:
+def text(template: str, **values: Any) -> str:
+    """A template with its values placed."""
     return _templates().get_template(template).render(values)
 
 
@@ -55,7 +56,7 @@ def _supervisord(place: Place) -> str:
     logs, var = place.state / "logs", place.state / "var"
     files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
     named = {key: place.bare(path, place.conf_d.parent) for key, path in files.items()}
-    return _text("supervisord.conf.j2", source=SETTINGS, **named)
+    return text("supervisord.conf.j2", source=SETTINGS, **named)
 
 
 def _registry(settings: Settings, place: Place) -> str:
@@ -69,7 +70,7 @@ def _registry(settings: Settings, place: Place) -> str:
         flags += f" --store {_own_store(place)}"
     port = settings.registry.port
     program = _program(place, f"svc launch --own --port {port} -- svc registry {flags}", OURS, f"registry_{port}")
-    return _text("registry.conf.j2", source=SETTINGS, program=program)
+    return text("registry.conf.j2", source=SETTINGS, program=program)
 
 
 def _own_store(place: Place) -> str:
@@ -89,7 +90,7 @@ def _router(settings: Settings, place: Place) -> str:
     command = f"svc launch --own -- svc router --fd 0 {flags}"
     stop_wait = round(router.graceful_timeout) + 5
     program = _program(place, command, OURS, f"router_{router.port}", stop_wait)
-    return _text("router.conf.j2", source=SETTINGS, program=program, address=f"{host}:{router.port}")
+    return text("router.conf.j2", source=SETTINGS, program=program, address=f"{host}:{router.port}")
 
 
 def _instance(spec: Spec, place: Place) -> str:
@@ -100,7 +101,7 @@ def _instance(spec: Spec, place: Place) -> str:
     server |= {"environment": plain, "directory": place.work_dir(spec.work_dir)}
     told = _program(place, _sidecar(spec, place), OURS, f"babysitter_{spec.name}", BABYSITTER_STOP_WAIT)
     source = place.named(spec.source)
-    return _text("instance.conf.j2", source=source, name=spec.name, server=server, babysitter=told)
+    return text("instance.conf.j2", source=source, name=spec.name, server=server, babysitter=told)
 
 
 def _sidecar(spec: Spec, place: Place) -> str:

@@ -77,3 +77,24 @@ def test_render_reads_files_and_flags_only(runner, tmp_path):
     assert runner.invoke(svc, ["render"], env={"ROUTER_PORT": "9000", "LAUNCH_COMPONENTS": "router"}).exit_code == 0
     assert "tcp://127.0.0.1:8000" in (tmp_path / "conf.d" / "router.conf").read_text()
     assert (tmp_path / "conf.d" / "registry.conf").exists()
+
+
+def test_render_writes_for_nginx_what_the_file_asks(runner, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "svc.toml").write_text('[nginx]\ncertificate = "/c.pem"\n')
+    result = runner.invoke(svc, ["render", "--nginx"])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("svc: config/svc.toml: [nginx] key: missing; ")
+    (tmp_path / "config" / "svc.toml").write_text('[nginx]\ncertificate = "/c.pem"\nkey = "/k.pem"\n')
+    result = runner.invoke(svc, ["render", "--nginx", "--check"])
+    assert (result.exit_code, result.stderr) == (1, "svc: nginx: stale; run `svc render --nginx`\n")
+    result = runner.invoke(svc, ["render", "--nginx"], env={"ROUTER_PORT": "9000"})
+    assert result.output == "nginx/server.conf: new\nnginx/upstream.conf: new\n"
+    assert "127.0.0.1:8000;" in (tmp_path / "nginx" / "upstream.conf").read_text()
+    assert not (tmp_path / "conf.d").exists()
+    assert runner.invoke(svc, ["render", "--nginx", "--check"]).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["--from-registry"], ["--nginx", "--registry-url", "x"], ["--token-file", "x"]])
+def test_the_registry_is_for_nginx_only(runner, words):
+    assert runner.invoke(svc, ["render", *words]).exit_code == 2

@@ -1,0 +1,29 @@
+"""What `svc render` writes for other programs than supervisord, each in a directory of the site."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from svc.settings import Settings
+from svc.site import Site
+from svc.spec import files, nginx
+from svc.spec.generate import specs_of
+from svc.spec.model import Spec
+from svc.spec.place import Place
+
+# The texts by name, from the instances, the settings, and where the site is.
+OUTPUTS: dict[str, Callable[[Sequence[Spec], Settings, Place], Mapping[str, str]]] = {
+    "nginx": nginx.render,
+}
+
+
+def plan_output(
+    site: Site, settings: Settings, name: str, tomls: Sequence[Path], out: Path | None = None
+) -> files.Change:
+    """What has to be written so that `out` (default: the directory of that name) is what the files say.
+
+    Ours that are no longer made go. Raises ConfigError with every problem; nothing is written here.
+    """
+    out = out or site.root / name
+    texts = OUTPUTS[name](specs_of(tomls, settings), settings, Place.of(site.root))
+    wanted = {out / file: text for file, text in texts.items()}
+    return files.difference(wanted, [path for path in files.generated(out, "*") if path not in wanted])
