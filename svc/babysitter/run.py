@@ -32,14 +32,19 @@ HERE = "127.0.0.1"
 
 
 def run(spec: Spec) -> None:
-    """Looks after one instance until SIGTERM or SIGINT. Expects a process that gevent has patched."""
-    stopping = threading.Event()
+    """Looks after one instance until SIGTERM or SIGINT. Expects a process that gevent has patched.
+
+    SIGHUP ends it for another that takes its place: the registrations stay.
+    """
+    stopping, staying = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopping.set)
+    for event in (staying, stopping):
+        gevent.signal_handler(signal.SIGHUP, event.set)
     sidecar = Sidecar(spec, os.environ, stopping)
     sidecar.start()
     stopping.wait()
-    sidecar.end()
+    sidecar.end(leave=not staying.is_set())
 
 
 class Sidecar:
@@ -89,13 +94,17 @@ class Sidecar:
         self.asking.start()
         self.telling.start()
 
-    def end(self) -> None:
-        """The order of the end: an instance that nobody watches any more, both registrations, loops, HTTP."""
+    def end(self, leave: bool = True) -> None:
+        """The order of the end: an instance that nobody watches any more, both registrations, loops, HTTP.
+
+        Without `leave` the registrations stay as they are.
+        """
         if self.orphaned():
             sighting = self.sitter.picture.sighting
             log.warning("%s: supervisord is gone: ending the instance", self.spec.name)
             kill_instance(self.group, self.server_url, sighting.pid if sighting and sighting.pid else None)
-        self.sitter.end()
+        if leave:
+            self.sitter.end()
         for loop in (self.observing, self.asking, self.telling):
             loop.stop(timeout=0)
         self.http.stop(timeout=0.2)

@@ -20,8 +20,8 @@ class Way(enum.Enum):
     REMOVE = "remove"  # the whole group
     REPLACE = "replace"  # the whole group, as `supervisorctl update` does: of an instance, both programs restart
     REPLACE_PROGRAM = "replace the program"  # Control.replace: the router keeps its socket
-    REPLACE_BABYSITTER = "replace the babysitter"  # Control.replace; its server runs on
-    RESTART_BABYSITTER = "restart the babysitter"  # it reads its TOML again; its server runs on
+    REPLACE_BABYSITTER = "replace the babysitter"  # Control.hand_over; its server runs on, and stays routed
+    RESTART_BABYSITTER = "restart the babysitter"  # Control.hand_over: it reads its TOML again; as before
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -110,6 +110,13 @@ class Control:
         told = json.loads(self._ask_extension("svc.getPrograms"))
         return Running(told["root"], read(told["groups"]))
 
+    def hand_over(self, name: str) -> None:
+        """Starts a babysitter anew, with the configuration that `changes` has read; its instance stays registered.
+
+        Returns at once: the old one ends, and then the new one tells the registry what is so.
+        """
+        self._ask_extension("svc.replaceProgram", name, "HUP", about=name)
+
     def replace(self, name: str) -> None:
         """Stops one program and starts it with the configuration that `changes` has read; its group stays.
 

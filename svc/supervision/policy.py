@@ -28,8 +28,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from supervisor import events
+from supervisor.datatypes import signal_number
 from supervisor.options import make_namespec, split_namespec
-from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
+from supervisor.states import SIGNALLABLE_STATES, STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from svc.supervision import restarts
@@ -49,6 +50,7 @@ class Policy:
         self.logger = supervisord.options.logger
         self.counts: dict[str, Count] = {}
         self.sockets = Sockets()
+        self.replaced: set[str] = set()  # names of those that were told to end so that they start anew
         for event, handler in {
             events.ProcessStateEvent: self.changed,
             events.ProcessGroupAddedEvent: self.added,
@@ -81,7 +83,7 @@ class Policy:
             return
         kind = type(event)
         if kind is events.ProcessStateStartingEvent:
-            self._started(process, asked=event.from_state in ASKED)
+            self._started(process, event.from_state in ASKED or full_name(process) in self.replaced)
         elif kind is events.ProcessStateExitedEvent:
             process.change_state(ProcessStates.BACKOFF)  # comes back here as the next one
         elif kind is events.ProcessStateBackoffEvent:
@@ -90,6 +92,7 @@ class Policy:
         elif kind is events.ProcessStateStoppedEvent:
             kill_group(process.pid)
             self._forget_failure(process)
+            self.replaced.discard(full_name(process))
             self.sockets.stopped(process.group, time.time())
         elif kind is events.ProcessStateFatalEvent:
             self.sockets.stopped(process.group, time.time())
@@ -113,6 +116,25 @@ class Policy:
         for name in [n for n in self.counts if n.partition(":")[0] == event.group]:
             del self.counts[name]
 
+    def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
+        """All at once, so that whoever asked may die: what is left has the old configuration, or starts with the new.
+
+        Raises RPCError for a process that runs and is not to be signalled, or is on its way out.
+        """
+        runs = process.get_state() in SIGNALLABLE_STATES and process.get_state() != ProcessStates.STOPPING
+        ended = process.get_state() in (*STOPPED_STATES, ProcessStates.BACKOFF)
+        if not ended and not (runs and signal_name and restarts.limits(process.config.environment)):
+            raise RPCError(Faults.STILL_RUNNING, full_name(process))
+        number = signal_number(signal_name) if runs else 0
+        config.create_autochildlogs()
+        group.config.process_configs = [config if c.name == config.name else c for c in group.config.process_configs]
+        process.config = config
+        if runs:
+            self.replaced.add(full_name(process))
+            os.kill(process.pid, number)
+        else:
+            process.spawn()
+
     def stopping(self, _event: Any) -> None:
         """supervisord ends, or binds everything anew."""
         self.sockets.let_go_of_all()
@@ -125,12 +147,16 @@ class Policy:
         os.environ["SVC_SUPERVISOR_PID"] = str(os.getpid())
         name = full_name(process)
         self.counts[name] = restarts.after_start(self.counts.get(name, Count()), asked)
+        self.replaced.discard(name)
         if asked:
             process.backoff = 0  # which `stop` in BACKOFF leaves as it was
         self.sockets.started(process.group)
 
     def _exited(self, process: Any, limits: Limits) -> None:
         name = full_name(process)
+        if name in self.replaced:
+            process.delay = time.time()
+            return
         count, delay = restarts.after_exit(self.counts.get(name, Count()), limits, self.leaving())
         self.counts[name] = count
         why = process.spawnerr or "Exited with code 0"
@@ -173,28 +199,23 @@ class Interface:
         groups = described(group.config for group in self._groups().values())
         return json.dumps({"root": self._policy.supervisord.options.here, "groups": groups})
 
-    def replaceProgram(self, name: str) -> bool:  # noqa: N802
-        """Start a stopped program with the configuration that was last read; the rest of its group runs on
+    def replaceProgram(self, name: str, signal_name: str = "") -> bool:  # noqa: N802
+        """Start a program with the configuration that was last read; the rest of its group runs on
 
-        @param string name  as supervisorctl writes it
-        @return boolean     always true unless error
+        It must be stopped, or be one of ours and end by the signal: then it starts as soon as it has ended.
+
+        @param string name         as supervisorctl writes it
+        @param string signal_name  such as HUP; none for one that is stopped
+        @return boolean            always true unless error
         """
         self._refuse_when_leaving()
         group_name, program = split_namespec(name)
         group = self._groups().get(group_name)
         wanted = wanted_group(self._policy.supervisord, group_name)
-        if group is None or wanted is None or program not in group.processes:
+        config = next((c for c in wanted.process_configs if c.name == program), None) if wanted else None
+        if group is None or config is None or program not in group.processes:
             raise RPCError(Faults.BAD_NAME, name)
-        config = next((c for c in wanted.process_configs if c.name == program), None)
-        if config is None:
-            raise RPCError(Faults.BAD_NAME, name)
-        process = group.processes[program]
-        if process.get_state() not in STOPPED_STATES:
-            raise RPCError(Faults.STILL_RUNNING, name)
-        config.create_autochildlogs()
-        group.config.process_configs = [config if c.name == program else c for c in group.config.process_configs]
-        process.config = config
-        process.spawn()  # here, so that whoever asks and dies leaves either the old one stopped or the new one started
+        self._policy.replace(group, group.processes[program], config, signal_name)
         return True
 
     def _groups(self) -> Any:

@@ -87,6 +87,35 @@ def test_restarting_the_babysitter_alone_leaves_the_instance_running(site, regis
     assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).ok
 
 
+def test_another_takes_over_and_the_registry_never_misses_the_instance(site, registry, port):
+    it, told = site(MOCK), Babysat(port)
+    registry.await_status("q-server", "running")
+    until(lambda: registry.status("q") == "running")
+    before, instance = it.control.process("q:babysitter").pid, it.control.process("q:server").pid
+    loaded = told.get("/info").json()["config"]
+    toml = it.root / "config" / "q.toml"
+    toml.write_text(toml.read_text() + '\n[metadata]\ncache_type = "static"\n')
+    revision = registry.client.listing().index
+    it.control.hand_over("q:babysitter")
+    seen = []
+
+    def renewed():
+        found = registry.client.get("q-server")  # raises where it is not registered
+        seen.append((found["status"], registry.client.get("q")["status"]))
+        return found["metadata"].get("cache_type") == "static"
+
+    until(renewed, timeout=30, what="the new one has told what it has read")
+    assert set(seen) == {("running", "running")}
+    assert registry.client.listing().index > revision
+    assert "deregistered" not in it.log("babysitter_q")
+    process = it.control.process("q:babysitter")
+    assert process.pid != before
+    assert it.control.process("q:server").pid == instance
+    assert it.control.restarts()["q:babysitter"].restarts == 0, "it was asked for"
+    until(lambda: told.health() == 200)
+    assert told.get("/info").json()["config"] != loaded
+
+
 def test_kill_9_of_supervisord_ends_the_instance_with_its_children_and_both_registrations(site, registry, port):
     it = site(MOCK + 'args = ["--child"]')
     registry.await_status("q-server", "running")

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from svc.errors import CommandError
 from svc.rollout.difference import difference
 from svc.rollout.running import Files, environ_of, wanted
 from tests.integration.supervision.conftest import HEAD
@@ -97,3 +100,40 @@ def test_one_program_of_a_group_is_replaced_and_the_other_runs_on(supervisord):
     assert control.process("qwen:server").pid == server
     new = control.process("qwen:babysitter").pid
     until(lambda: b"2000" in Path(f"/proc/{new}/cmdline").read_bytes())
+
+
+def test_a_program_is_replaced_by_its_own_end(supervisord):
+    supervisord.program("q", "sleep 1000", group="qwen", delay=60)
+    control = supervisord.start().control
+    supervisord.await_state("qwen:server", "RUNNING")
+    old = control.process("qwen:server").pid
+    supervisord.program("q", "sleep 2000", group="qwen", delay=60)
+    assert control.changes().changed == ("qwen",)
+    control.hand_over("qwen:server")
+    until(lambda: control.process("qwen:server").pid not in (0, old), what="at once, not after the delay of a crash")
+    assert not control.changes()
+    assert supervisord.restarts("qwen:server") == 0
+    supervisord.ctl("signal", "KILL", "qwen:server")
+    supervisord.await_state("qwen:server", "BACKOFF")
+    assert "restart 1 of 2 in 60 s" in control.process("qwen:server").spawnerr, "the next exit is one of its own"
+    supervisord.program("q", "sleep 3000", group="qwen", delay=60)
+    control.changes()
+    control.hand_over("qwen:server")
+    supervisord.await_state("qwen:server", "RUNNING")
+
+
+def test_what_cannot_be_replaced_is_told_and_left_as_it_is(supervisord):
+    supervisord.program("q", "sleep 1000", group="qwen")
+    supervisord.write("other", "[program:other]\ncommand=sleep 1000\n")
+    control = supervisord.start().control
+    supervisord.await_state("other", "RUNNING")
+    supervisord.await_state("qwen:server", "RUNNING")
+    with pytest.raises(CommandError, match="other: it is still running"):
+        control.hand_over("other")
+    with pytest.raises(CommandError, match="nobody: there is no such program"):
+        control.hand_over("nobody")
+    supervisord.remove("q")
+    control.changes()
+    with pytest.raises(CommandError, match="qwen:server: there is no such program"):
+        control.hand_over("qwen:server")
+    assert control.process("qwen:server").state == "RUNNING"
