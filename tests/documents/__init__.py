@@ -1,0 +1,1 @@
+"""The documents' command blocks, run as their readers type them."""

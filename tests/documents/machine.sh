@@ -1,0 +1,52 @@
+# machine.sh VENV CHECKOUT [SITE]: makes a machine of its own out of the namespaces that it is started in, then
+# reads what to do on stdin ("run FILE") and answers on stdout with the exit code. Whatever the blocks print goes to stderr.
+ip link set lo up
+mount -t tmpfs tmpfs /mnt
+# What is written to the directories named below is this machine's only.
+over() {  # over LOWER [WHERE]
+    number=$((number + 1))
+    mkdir -p "/mnt/$number/up" "/mnt/$number/work" "${2:-$1}"
+    mount -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/$number/up,workdir=/mnt/$number/work" "${2:-$1}"
+}
+
+environment() {  # environment VENV DIRECTORY: what bin/venv.sh would have made there, without the installing
+    over "$1" "$2/.venv"
+    sed -i "1s|^#!$1/|#!$2/.venv/|" $(grep -lI "^#!$1/" "$2"/.venv/bin/*)
+    rm -f "$2"/.venv/lib/python*/site-packages/__editable__*infinilm*
+    for packages in "$2"/.venv/lib/python*/site-packages; do echo "$2" > "$packages/infinilm-svc.pth"; done
+    echo "$2 $(cksum < "$2/setup.cfg")" > "$2/.venv/.installed"
+}
+
+set -e
+lent=$1 checkout=$2 site=${3:-}
+exec 3>&1 >&2
+for directory in /etc /home /opt /root /srv /tmp /usr/local /var; do over $directory; done
+export HOME=/root
+printf '%s\n' fail-with-body silent show-error max-time=30 > ~/.curlrc  # an answer of 400 or more fails the block
+git config --global user.name Reader
+git config --global user.email reader@example.com
+git config --global safe.directory '*'
+cd
+if [ -n "$site" ]; then
+    over "$checkout" "$site"
+    environment "$lent" "$site"
+    PATH=$site/.venv/bin:$PATH
+    cd "$site"
+fi
+
+listen() {
+    local verb file pid status
+    while read -r verb file; do
+        status=0
+        case $verb in
+        run) . "$file" < /dev/null >&2 ;;
+        fail) . "$file" < /dev/null >&2 || status=$? ;;
+        start) set -m; (. "$file") < /dev/null >&2 & pid=$!; set +m ;;
+        interrupt) kill -INT -- "-$pid"; wait "$pid" || status=$? ;;
+        esac
+        echo "$status"
+    done
+}
+exec >&3 3>&-
+set -o pipefail -v  # -v: what is printed reads like a terminal
+listen

@@ -1,0 +1,68 @@
+"""Every command block of the documents is run, in its order, in a copy of the example site; or says why it is not."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
+from tests.documents.checkout import checkout
+from tests.documents.machine import Machine, missing
+
+NOTES = {"not run", "run by", "before", "until", "exits"}
+ALL = [block for document in DOCUMENTS for block in blocks(document)]
+RUN = sorted({block.document for block in ALL if block.runs})
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    return checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture
+def machine(copy) -> Iterator[Machine]:
+    if reason := missing():
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    made = Machine(copy)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("document", RUN, ids=str)
+def test_the_blocks_of_a_document_run(document, machine):
+    for block in blocks(document):
+        if block.runs:
+            machine.run(block)
+
+
+def test_what_is_not_run_says_why(capsys):
+    left = [block for block in ALL if not block.runs]
+    with capsys.disabled():
+        print(f"\n{len(ALL) - len(left)} command blocks of the documents are run; not run here:")
+        for block in left:
+            print(f"  {block.place}: {block.notes.get('not run') or 'run by ' + block.notes['run by']}")
+    assert [block.place for block in left if not (block.notes.get("not run") or block.notes.get("run by"))] == []
+
+
+def test_a_block_that_another_test_runs_is_taken_by_that_test():
+    for block in ALL:
+        if by := block.notes.get("run by"):
+            source = (ROOT / by).read_text()
+            assert "documents.blocks" in source, f"{block.place}: {by} reads no document"
+            assert block.document.name in source, f"{block.place}: {by} reads others"
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda block: block.place)
+def test_the_comments_above_a_block_are_known(block: Block):
+    assert block.notes.keys() <= NOTES
+    assert "" not in block.notes.values()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_commands_stand_in_bash_blocks(document):
+    """Each fence says what it holds, and a shell's commands are no other's."""
+    opened = re.findall(r"^ *```(\S*)$", (ROOT / document).read_text(), re.M)[::2]
+    assert set(opened) <= {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", ""}
+    assert opened.count("bash") == len(blocks(document))
