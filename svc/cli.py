@@ -238,4 +238,5 @@ svc.elsewhere |= {
     "drain": "svc.verbs:drain",
     "undrain": "svc.verbs:undrain",
     "remove": "svc.verbs:remove",
+    "rollout": "svc.rollout.restart:command",
 }

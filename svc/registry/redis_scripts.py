@@ -68,12 +68,15 @@ return 1
 """
 )
 
-# name, mark? -> record, heartbeat, mark, revision; nothing for an unknown name
+# name, mark? -> record, heartbeat, mark, revision; nothing for an unknown name, which loses a mark all the same
 DRAIN = (
     _COMMON
     + """
 local name = ARGV[1]
-if redis.call('HEXISTS', services, name) == 0 then return false end
+if redis.call('HEXISTS', services, name) == 0 then
+  if ARGV[2] == '0' and redis.call('SREM', drained, name) == 1 then written(false) end
+  return false
+end
 local done = redis.call(ARGV[2] == '1' and 'SADD' or 'SREM', drained, name)
 local now = found(name)
 now[4] = done == 1 and written(true) or revision()

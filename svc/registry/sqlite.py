@@ -95,6 +95,8 @@ class SqliteStore:
     def drain(self, name: str, drained: bool) -> Service | None:
         with self._transaction() as db:
             old = self._memory.services.get(name)
+            if old is None and not drained:
+                db.execute(UNMARK, (name,))  # of one that has left
             if old is None or old.drained == drained:
                 return old
             db.execute(MARK if drained else UNMARK, (name,))

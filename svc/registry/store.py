@@ -44,7 +44,10 @@ class Store(Protocol):
         """
 
     def drain(self, name: str, drained: bool) -> Service | None:
-        """Sets or clears the operator's mark, which outlives the registration; None for an unknown name."""
+        """Sets or clears the operator's mark, which outlives the registration; None for an unknown name.
+
+        It is cleared for a name that is not registered any more, too, but not set.
+        """
 
     def wait(self, index: int, timeout: float) -> int:
         """The revision, as soon as it is not `index` any more or `timeout` seconds are over. Waiting costs nothing."""

@@ -159,18 +159,27 @@ class Control:
         """
         changes = self.changes()
         for group in (*changes.removed, *changes.changed):
-            self._remove(group)
+            self.remove(group)
         failures = []
         for group in (*changes.changed, *changes.added):
             try:
-                self._ask("supervisor.addProcessGroup", group, about=group)
+                self.add(group)
             except CommandError as error:
                 failures.append(error.message)
         if failures:
             raise CommandError("; ".join(failures))
         return changes
 
-    def _remove(self, group: str) -> None:
+    def groups(self) -> set[str]:
+        """Names of those that supervisord has."""
+        return {process.group for process in self.processes().values()}
+
+    def add(self, group: str) -> None:
+        """As the files say that `changes` read; its programs start."""
+        self._ask("supervisor.addProcessGroup", group, about=group)
+
+    def remove(self, group: str) -> None:
+        """Stops it, and forgets it."""
         results = self._ask("supervisor.stopProcessGroup", group, about=group, timeout=self.waiting)
         _raise_failed(results, NOT_RUNNING)
         self._ask("supervisor.removeProcessGroup", group, about=group)

@@ -37,7 +37,7 @@ class Traffic:
         while not self._over.is_set():
             try:
                 answer = session.post(self.url, json=self.body, timeout=60)
-                if answer.status_code == 200 and answer.json()["choices"][0]["message"]["content"]:
+                if answer.status_code == 200 and self._whole(answer):
                     self.answered += 1
                 else:
                     self.failures.append(f"{answer.status_code} {answer.text}")
@@ -46,6 +46,12 @@ class Traffic:
             if not self.kept:
                 session.close()
             self._over.wait(0.005)
+
+    def _whole(self, answer: requests.Response) -> bool:
+        if not self.body.get("stream"):
+            return bool(answer.json()["choices"][0]["message"]["content"])
+        events = read_stream(answer)
+        return events[-1] == "[DONE]" and not any('"error"' in event for event in events)
 
 
 def read_stream(answer: requests.Response) -> list[str]:

@@ -49,6 +49,7 @@ PURE = {
     "babysitter/lifecycle.py",
     "supervision/restarts.py",
     "readiness.py",
+    "rollout/steps.py", "rollout/targets.py",
 }  # fmt: skip
 
 

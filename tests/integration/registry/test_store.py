@@ -296,3 +296,15 @@ def test_a_full_or_broken_sqlite_is_unavailable_and_recovers(tmp_path):
     put(store, service("after"))
     assert (revision(store), len(store.snapshot()[1])) == (kept[0] + 1, len(kept[1]) + 1)
     store.close()
+
+
+def test_a_mark_is_taken_from_who_has_left_and_given_to_nobody_who_is_not_there(store, reopen):
+    put(store, service("gone"))
+    store.drain("gone", True)
+    store.remove("gone")
+    assert store.drain("gone", False) is None
+    assert store.drain("never", True) is None
+    store.close()
+    again = reopen()
+    for name in ("gone", "never"):
+        assert not put(again, service(name)).drained

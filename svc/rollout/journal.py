@@ -1,0 +1,102 @@
+"""What a rollout has begun, in var/rollout.json: written before it acts, so that one that died is finished by another.
+
+It tells the drain marks that are a rollout's own from those that an operator has set.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from svc.errors import CommandError
+from svc.site import Site
+
+RESUME_WITHIN = 3600.0  # seconds in which the same command goes on where it ended, instead of beginning anew
+
+
+@dataclasses.dataclass(slots=True)
+class Journal:
+    """`what` is the command; `ours` the instances with our drain mark; `begun` and `done` names of parts."""
+
+    path: Path
+    what: str = ""
+    wrote: float = 0.0  # Unix seconds
+    ours: set[str] = dataclasses.field(default_factory=set)
+    begun: set[str] = dataclasses.field(default_factory=set)  # stopped, or to be stopped, and not back yet
+    done: set[str] = dataclasses.field(default_factory=set)
+
+    @classmethod
+    def of(cls, site: Site) -> "Journal":
+        """As the rollout before has left it; raises CommandError where it cannot be read."""
+        path = site.var / "rollout.json"
+        try:
+            told = json.loads(path.read_bytes())
+            names = {key: set(map(str, told[key])) for key in ("ours", "begun", "done")}
+            return cls(path, str(told["what"]), float(told["wrote"]), **names)
+        except FileNotFoundError:
+            return cls(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CommandError(
+                f"{path}: cannot read what an earlier rollout has begun ({error}); see `svc services` for what is "
+                "drained, and remove the file"
+            ) from None
+
+    def begin(self, what: str, now: float) -> None:
+        """The same command goes on, soon after it ended in the middle; another begins anew. Drain marks are kept."""
+        if what != self.what or not 0 <= now - self.wrote < RESUME_WITHIN:
+            self.what, self.done = what, set()
+
+    def write(self) -> None:
+        """Whole or not at all."""
+        told: dict[str, Any] = {"what": self.what, "wrote": time.time()}
+        told |= {key: sorted(getattr(self, key)) for key in ("ours", "begun", "done")}
+        new = self.path.with_name(f".{self.path.name}.new")
+        try:
+            with new.open("w") as file:
+                json.dump(told, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, self.path)
+        except OSError as error:
+            raise CommandError(
+                f"{self.path}: cannot write: {error.strerror}; make {self.path.parent} writable"
+            ) from None
+
+    def end(self, whole: bool) -> None:
+        """`whole`: everything was done. What is still drained, or not back, is kept for the next rollout."""
+        if whole:
+            self.done = set()
+        if self.ours or self.begun or self.done:
+            self.write()
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(site: Site, words: Sequence[str]) -> Iterator[None]:
+    """One rollout at a time on this site; the lock dies with its process. Raises CommandError with who has it."""
+    path = site.var / "rollout.lock"
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise CommandError(f"{path}: cannot write: {error.strerror}; make {path.parent} writable") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip() or "another rollout"
+            raise CommandError(f"{who} is at work on this site; wait until it is done, or end it with Ctrl-C") from None
+        file.truncate(0)
+        clock = time.strftime("%H:%M:%S")
+        file.write(f"`svc {' '.join(words)}` (pid {os.getpid()}, since {clock})")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

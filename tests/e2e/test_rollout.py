@@ -1,0 +1,197 @@
+"""`svc rollout restart` under load: nobody notices, and what goes wrong stops it where it is."""
+
+import json
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.sites import Site, http
+from tests.e2e.traffic import Traffic, read_stream
+from tests.waiting import until
+
+BOTH = {"one-server", "two-server"}
+
+
+@pytest.fixture
+def pair(site: Site) -> Site:
+    """Two instances of m, that start unless there is a file broken-NAME."""
+    for name in ("one", "two"):
+        site.mock(name, "m", "--token-delay", "0.002")
+        toml = site.root / "config" / f"{name}.toml"
+        script = f'test ! -e {site.root}/broken-{name} || {{ echo no luck today; exit 3; }}; exec svc mock "$@"'
+        text = toml.read_text().replace('command = "svc mock"', 'command = "sh"')
+        toml.write_text(text.replace("args = [", f"args = ['-c', '{script}', 'sh', "))
+    site.svc("up")
+    return site
+
+
+def pids(site: Site, *names: str) -> dict[str, int]:
+    return {name: site.pid(f"{name}:server") for name in names}
+
+
+def test_two_instances_are_renewed_one_after_the_other_and_no_request_fails(pair: Site):
+    before = pids(pair, "one", "two")
+    streamed, _ = long_stream(pair)
+    events: list[str] = []
+    reading = threading.Thread(target=lambda: events.extend(read_stream(streamed)), daemon=True)
+    reading.start()
+    with Traffic(pair.router, kept=True) as kept, Traffic(pair.router, kept=False, stream=False) as fresh:
+        until(lambda: kept.answered > 20 and fresh.answered > 20, what="traffic")
+        out, _ = pair.svc("rollout", "restart", "m")
+        marks = kept.answered, fresh.answered
+        until(lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, what="traffic afterwards")
+    assert (kept.failures, fresh.failures) == ([], [])
+    assert [line.split()[:2] for line in out.splitlines()] == [["one", "back"], ["two", "back"]]
+    after = pids(pair, "one", "two")
+    assert not set(before.values()) & set(after.values())
+    assert pair.routed() == BOTH
+    assert not (pair.root / "var" / "rollout.json").exists()
+    reading.join(30)
+    assert events[-1] == "[DONE]"
+    assert not any('"error"' in event for event in events)
+
+
+def test_the_last_healthy_instance_of_a_model_is_refused_before_anything_moves_unless_told(site: Site):
+    site.mock("one", "m")
+    site.mock("two", "m,n")
+    site.svc("up")
+    before = pids(site, "one", "two")
+    line = site.refused("rollout", "restart", "all")
+    assert line == ("svc: two: it is the last healthy instance of n; start another first, or give --allow-downtime")
+    site.svc("drain", "two")
+    assert "one: it is the last healthy instance of m" in site.refused("rollout", "restart", "one")
+    assert pids(site, "one", "two") == before
+    site.svc("undrain", "two")
+    assert site.svc("rollout", "restart", "all", "--dry-run", "--allow-downtime")[0].splitlines() == [
+        "one: drain, restart", "two: drain, restart",
+    ]  # fmt: skip
+    assert pids(site, "one", "two") == before
+    site.svc("rollout", "restart", "two-server", "--allow-downtime")
+    assert site.pid("one:server") == before["one"]
+    assert site.pid("two:server") != before["two"]
+
+
+def test_one_that_does_not_come_back_stops_it_with_its_log_and_the_others_serve(pair: Site):
+    """The second is never touched; and once the first is mended, the same command finishes."""
+    before = pids(pair, "one", "two")
+    broken = pair.root / "broken-one"
+    broken.touch()
+    with Traffic(pair.router) as traffic:
+        until(lambda: traffic.answered > 20, what="traffic")
+        out, err = pair.svc("rollout", "restart", "all", status=1)
+        mark = traffic.answered
+        until(lambda: traffic.answered > mark + 20, what="traffic at the other")
+    assert traffic.failures == []
+    assert "  no luck today" in out.splitlines()
+    assert err.startswith("svc: one:server: it does not come back; it stays drained")
+    assert "not begun: two" in err
+    assert len(err.splitlines()) == 1
+    assert pids(pair, "two") == {"two": before["two"]}
+    assert pair.routed() == {"two-server"}
+
+    broken.unlink()
+    pair.svc("rollout", "restart", "all")
+    assert pair.routed() == BOTH
+    assert pids(pair, "two")["two"] != before["two"]
+
+
+def test_what_an_operator_has_drained_stays_drained(pair: Site):
+    pair.svc("drain", "one")
+    before = pids(pair, "one", "two")
+    out, _ = pair.svc("rollout", "restart", "one")
+    assert "stays drained by the operator" in out
+    assert pair.service("one-server")["drained"]
+    assert pair.routed() == {"two-server"}
+    assert pids(pair, "one")["one"] != before["one"]
+
+
+def test_ctrl_c_gives_back_what_is_only_drained(pair: Site):
+    streamed, begun = long_stream(pair)
+    name = begun.removesuffix("-server")
+    process = pair.start("svc", "rollout", "restart", name)
+    until(lambda: pair.service(begun)["drained"], what="the drain")
+    line = pair.refused("rollout", "restart", "all")
+    assert f"`svc rollout restart {name}` (pid {process.pid}, since " in line
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    assert out.splitlines() == ["interrupted", f"  {name}: as it was"]
+    assert not pair.service(begun)["drained"]
+    assert not (pair.root / "var" / "rollout.json").exists()
+    assert read_stream(streamed)[-1] == "[DONE]"
+
+
+def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
+    """Killed while the first is drained, its drain mark is known for the rollout's own; the operator's is kept."""
+    streamed, begun = long_stream(pair)
+    name = begun.removesuffix("-server")
+    process = pair.start("svc", "rollout", "restart", name)
+    until(lambda: pair.service(begun)["drained"], what="the drain")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert json.loads((pair.root / "var" / "rollout.json").read_text())["ours"] == [begun]
+    assert read_stream(streamed)[-1] == "[DONE]"
+    with Traffic(pair.router) as traffic:
+        until(lambda: traffic.answered > 20, what="traffic")
+        pair.svc("rollout", "restart", "all")
+    assert traffic.failures == []
+    assert pair.routed() == BOTH
+    assert not (pair.root / "var" / "rollout.json").exists()
+
+
+def test_router_and_registry_are_renewed_while_all_is_served(pair: Site):
+    before = {name: pair.pid(name) for name in ("registry", "router")}
+    with Traffic(pair.router) as traffic:
+        until(lambda: traffic.answered > 20, what="traffic")
+        pair.svc("rollout", "restart", "router", "registry")
+    assert traffic.failures == []
+    assert pair.pid("registry") != before["registry"]
+    assert pair.pid("router") == before["router"], "gunicorn's master stays"
+
+
+def test_a_wrong_name_is_told_with_the_near_one(pair: Site):
+    assert "did you mean one?" in pair.refused("rollout", "restart", "two", "on")
+    far = pair.refused("rollout", "restart", "one", "--router-url", "http://127.0.0.1:1")
+    assert "the router does not answer at http://127.0.0.1:1" in far
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_ten_rollouts_under_load_fail_nothing(pair: Site):
+    """Short requests on kept and on new connections, and streams, from 24 clients."""
+    began = time.monotonic()
+    loads = [
+        Traffic(pair.router, kept=True), Traffic(pair.router, kept=False),
+        *(Traffic(pair.router, kept=True, stream=True, max_tokens=300) for _ in range(4)),
+    ]  # fmt: skip
+    for load in loads:
+        load.__enter__()
+    for _ in range(10):
+        marks = [load.answered for load in loads]
+        pair.svc("rollout", "restart", "all", timeout=300)
+        assert pair.routed() == BOTH
+        until(lambda marks=marks: all(x.answered > m for x, m in zip(loads, marks, strict=True)), what="traffic")
+    for load in loads:
+        load.__exit__(None, None, None)
+    assert [load.failures for load in loads] == [[]] * len(loads)
+    print(f"{sum(load.answered for load in loads)} answers in {time.monotonic() - began:.0f} s")
+
+
+def long_stream(site: Site) -> tuple[requests.Response, str]:
+    """One of five seconds, and the instance that it is from."""
+    for name in BOTH:
+        http.post(f"{site.service(name)['url']}/mock/behave", json={"tokens": 250, "token_delay": 0.02}, timeout=5)
+    streamed = site.chat(stream=True, max_tokens=1000)
+    begun = until(lambda: next((s["name"] for s in _services(site) if s["in_flight"]), ""), what="the stream")
+    for name in BOTH:
+        http.post(f"{site.service(name)['url']}/mock/behave", json={"tokens": None, "token_delay": 0}, timeout=5)
+    return streamed, begun
+
+
+def _services(site: Site) -> list[dict[str, Any]]:
+    return http.get(f"{site.router}/services", timeout=5).json()["services"]
