@@ -11,6 +11,7 @@ from svc.client import RegistryClient
 from svc.errors import CommandError
 from svc.options import console, settings
 from svc.progress import Waiting, waiting
+from svc.rollout.steps import in_flight
 
 LOOK_EVERY = 0.2  # seconds
 names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")
@@ -95,12 +96,12 @@ def _idle(names: Sequence[str], router_url: str, timeout: float) -> None:
 
 def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:
     """Those that have requests in flight, or may get some: the router has not heard yet."""
-    seen, left = sight.in_flight(router_url), []
+    seen, left = [sight.in_flight(router_url)], []
     for name in names:
-        used, count = (True, 0) if seen is None else seen.get(name, (False, 0))
-        if used or count:
-            progress.show(name, "no answer" if seen is None else f"{count} in flight")
-            left.append(name)
-        else:
+        count = in_flight(name, seen)
+        if count == 0:
             progress.done(name, "nothing in flight")
+        else:
+            progress.show(name, "no answer" if count is None else f"{count} in flight")
+            left.append(name)
     return left

@@ -43,8 +43,8 @@ def test_a_journal_that_nobody_can_read_is_told_with_the_cure(site: Site):
 
 
 def test_two_at_once_are_one_too_many(site: Site):
-    with alone(site, ["apply"]), pytest.raises(CommandError, match=r"^`svc apply` \(pid \d+, since .* is at work"):
-        with alone(site, ["rollout"]):
-            pass
+    refused = pytest.raises(CommandError, match=r"^`svc apply` \(pid \d+, since .* is at work")
+    with alone(site, ["apply"]), refused, alone(site, ["rollout"]):
+        pass
     with alone(site, ["rollout"]):
         pass
