@@ -1,0 +1,118 @@
+"""nginx straight in front of instances: what the registry has as healthy is in its upstream."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.nginx.server import Nginx
+from tests.integration.registry.process import Registry
+from tests.integration.router.client import post
+from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.test_streams import CHUNKED, chunk
+
+
+def named(name: str):
+    def script(peer: Peer, heard: Heard) -> None:
+        body = json.dumps(name).encode()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    return script
+
+
+@pytest.fixture(autouse=True)
+def straight(nginx: Nginx) -> None:
+    nginx.settings('upstream = "instances"')
+
+
+@pytest.fixture
+def registry(tmp_path) -> Iterator[Registry]:
+    made = Registry(tmp_path, "--store", f"sqlite:{tmp_path}/registry.db").start()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def instances(registry: Registry) -> Iterator[dict[str, Instance]]:
+    made = {name: Instance() for name in ("a-server", "b-server")}
+    for name, instance in made.items():
+        instance.play(named(name))
+        registry.client.register(
+            {
+                "name": name, "host": "127.0.0.1", "port": instance.port, "hostname": "h", "status": "running",
+                "url": f"http://127.0.0.1:{instance.port}", "metadata": {"type": "openai-api", "models": ["m"]},
+            }
+        )  # fmt: skip
+    yield made
+    for instance in made.values():
+        instance.close()
+
+
+def answering(front: Nginx) -> set[str]:
+    with front.client() as client:
+        return {json.loads(client.send(post({"model": "m"})).answer().body) for _ in range(8)}
+
+
+def test_a_drained_instance_leaves_when_it_is_rendered_again(nginx: Nginx, registry: Registry, instances):
+    told = ("--from-registry", "--registry-url", registry.client.urls[0])
+    assert nginx.render(*told) == "nginx/server.conf: new\nnginx/upstream.conf: new\n"
+    nginx.start()
+    assert answering(nginx) == {"a-server", "b-server"}
+    assert nginx.render(*told) == "", "nothing has changed"
+
+    registry.client.drain("a-server")
+    assert nginx.svc("render", "--nginx", *told, "--check").returncode == 1
+    assert nginx.render(*told) == "nginx/upstream.conf: changed\n"
+    nginx.reload()
+    assert answering(nginx) == {"b-server"}
+
+    registry.client.drain("b-server")
+    before = (nginx.place / "nginx" / "upstream.conf").read_bytes()
+    done = nginx.svc("render", "--nginx", *told)
+    assert (done.returncode, done.stderr) == (
+        1, "svc: the registry has no healthy instance; what is there is left as it is\n",
+    )  # fmt: skip
+    assert (nginx.place / "nginx" / "upstream.conf").read_bytes() == before
+
+    registry.client.drain("a-server", drained=False)
+    nginx.render(*told)
+    nginx.reload()
+    assert answering(nginx) == {"a-server"}
+
+    registry.end()
+    done = nginx.svc("render", "--nginx", *told)
+    assert done.returncode == 1
+    assert done.stderr.startswith("svc: cannot list the instances: cannot reach the registry: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_each_event_arrives_before_the_next_is_made(nginx: Nginx, registry: Registry, instances):
+    """Though the instance does not ask nginx to."""
+    arrived = threading.Event()
+
+    def script(peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED)
+        for n in range(3):
+            peer.send(chunk(b"data: %d\n\n" % n))
+            assert arrived.wait(10)
+            arrived.clear()
+        peer.send(b"0\r\n\r\n")
+
+    for instance in instances.values():
+        instance.play(script)
+    nginx.render("--from-registry", "--registry-url", registry.client.urls[0])
+    nginx.reload() if nginx.process else nginx.start()
+    with nginx.client() as client:
+        client.send(post({"model": "m", "stream": True})).head()
+        for n in range(3):
+            assert client.chunk() == b"data: %d\n\n" % n
+            arrived.set()
+        assert client.chunk() == b""
+
+
+def test_a_token_is_never_in_the_files(nginx: Nginx, tmp_path, instances, registry: Registry):
+    (tmp_path / "token").write_text("open-sesame")
+    told = ("--from-registry", "--registry-url", registry.client.urls[0], "--token-file", str(tmp_path / "token"))
+    nginx.render(*told)
+    assert all("open-sesame" not in path.read_text() for path in (nginx.place / "nginx").iterdir())
