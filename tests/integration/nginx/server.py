@@ -15,7 +15,7 @@ from tests.waiting import free_port, until
 OWN = """\
 daemon off;
 pid {place}/nginx.pid;
-error_log {place}/error.log;
+error_log {place}/error.log warn;
 {user}
 events {{ worker_connections 1024; }}
 http {{
