@@ -32,6 +32,7 @@ def svc() -> None:
       svc render     write conf.d/ from them
       svc up         start everything and wait until it answers
       svc status     what is there, and how it is
+      svc doctor     what is wrong, why, and what cures it
       svc down       stop everything
     supervisorctl start, stop and restart work as ever.
     """
@@ -234,6 +235,7 @@ svc.elsewhere |= {
     "mock": "svc.mock:command",
     "llama": "svc.llama:command",
     "keys": "svc.keys:command",
+    "doctor": "svc.doctor.command:command",
     "services": "svc.services:command",
     "drain": "svc.verbs:drain",
     "undrain": "svc.verbs:undrain",

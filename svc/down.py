@@ -124,10 +124,10 @@ def _leftovers(site: Site) -> Collection[int]:
     return [
         process.pid
         for process in orphans.processes()
-        if not process.zombie and process.pid != os.getpid() and any(_socket(mark) == here for mark in process.marks)
+        if not process.zombie and process.pid != os.getpid() and any(mark_of(mark) == here for mark in process.marks)
     ]
 
 
-def _socket(mark: str) -> str:
+def mark_of(mark: str) -> str:
     key, _, url = mark.partition("=unix://")
     return os.path.realpath(Path(url)) if key == "SUPERVISOR_SERVER_URL" else ""

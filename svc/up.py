@@ -142,7 +142,7 @@ def tail(log: Path) -> list[str]:
 
 def farewell(planned: Plan, parts: Sequence[Part], seconds: float) -> Iterator[str]:
     """What is there, and what to try."""
-    svc = _command()
+    svc = command_name()
     for path in foreign(planned.conf_d):
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {seconds:.1f} s. Try:"
@@ -167,7 +167,7 @@ def _elsewhere(parts: Sequence[Part]) -> Iterator[str]:
             )
 
 
-def _command() -> str:
+def command_name() -> str:
     """How this `svc` is called from here."""
     found = shutil.which("svc")
     if found and os.path.samefile(found, sys.argv[0]):

@@ -1,10 +1,11 @@
-"""What our Flask apps share: errors in the contract's shape."""
+"""What our Flask apps share: errors in the contract's shape, and which svc it is."""
 
 import logging
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from svc import version
 from svc.errors import BadRequest, NotAllowed, NotFound, SvcError, TooLarge, body
 
 log = logging.getLogger(__name__)
@@ -29,3 +30,14 @@ def install_errors(app: Flask) -> None:
     def unexpected(error: Exception) -> tuple[Response, int]:
         log.exception("unexpected failure")
         return jsonify(body(SvcError("internal error; the log has the details"))), 500
+
+
+def install_version(app: Flask) -> None:
+    """/health says which code runs: after an upgrade, that need not be what is installed."""
+    told = version.running()
+
+    @app.after_request
+    def which(answer: Response) -> Response:
+        if request.path == "/health":
+            answer.headers[version.HEADER] = told
+        return answer

@@ -12,12 +12,13 @@ from svc.babysitter.sitter import Babysitter, ids
 from svc.errors import Unavailable
 from svc.instance import babysitter_url, iso
 from svc.spec.digest import digest
-from svc.web import install_errors
+from svc.web import install_errors, install_version
 
 
 def create_app(sitter: Babysitter, registrar: Registrar, clock: Callable[[], float] = time.time) -> Flask:
     app = Flask(__name__)
     install_errors(app)
+    install_version(app)
     metrics = Metrics(sitter, registrar)
 
     @app.get("/health")

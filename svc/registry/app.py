@@ -70,6 +70,7 @@ def create_app(
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
     app.extensions["svc.registry.api"] = api  # for the worker, which knows a shorter way
     web.install_errors(app)
+    web.install_version(app)
     app.after_request(_challenge)
     return app
 

@@ -31,6 +31,7 @@ def create_app(state: State, deadlines: Deadlines | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     web.install_errors(app)
+    web.install_version(app)
     app.url_map.merge_slashes = False
     app.register_blueprint(endpoints(state))
 

@@ -125,6 +125,19 @@ class Control:
         self.stop(name)
         self._ask_extension("svc.replaceProgram", name, about=name)
 
+    def version(self) -> str:
+        """Which supervisor it is."""
+        return self._ask("supervisor.getSupervisorVersion")
+
+    def code(self) -> dict[str, str]:
+        """Which svc, supervisor and Python it is made of; {} where the extension is older than this question."""
+        try:
+            return self._call("svc.getVersion")
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == UNKNOWN_METHOD:
+                return {}
+            raise self._refused("", fault) from None
+
     def start(self, name: str, wait: bool = True) -> bool:
         """Starts a program, or all of "GROUP:*"; False when it ran already. `wait` for it to be RUNNING."""
         return self._order("supervisor.startProcess", name, wait, done=ALREADY_STARTED)

@@ -21,6 +21,7 @@ import contextlib
 import json
 import math
 import os
+import platform
 import signal
 import sys
 import time
@@ -29,10 +30,11 @@ from typing import Any
 
 from supervisor import events
 from supervisor.datatypes import signal_number
-from supervisor.options import make_namespec, split_namespec
+from supervisor.options import VERSION, make_namespec, split_namespec
 from supervisor.states import SIGNALLABLE_STATES, STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+from svc import version
 from svc.supervision import restarts
 from svc.supervision.describe import described
 from svc.supervision.restarts import Count, Limits
@@ -218,6 +220,13 @@ class Interface:
         self._policy.replace(group, group.processes[program], config, signal_name)
         return True
 
+    def getVersion(self) -> dict[str, str]:  # noqa: N802
+        """Which svc this is, and supervisor and Python: what is installed now may be newer
+
+        @return struct {svc, supervisor, python}
+        """
+        return {"svc": version.running(), "supervisor": VERSION, "python": platform.python_version()}
+
     def _groups(self) -> Any:
         return self._policy.supervisord.process_groups
 
@@ -277,6 +286,8 @@ def make(supervisord: Any, **config: Any) -> Interface:
     interface = getattr(supervisord, "svc_interface", None)
     if interface is None:
         os.environ.pop("SVC_SUPERVISOR_PID", None)  # of another supervisord, which started whoever started this one
+
+        version.running()  # as it is now
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
         interface = supervisord.svc_interface = Interface(Policy(supervisord))
     return interface

@@ -29,6 +29,7 @@ LEAVES = {
     "fetch",
     "listen",
     "keyfile",
+    "version",
 }
 ALLOWED = {
     "registry": LEAVES,
@@ -50,6 +51,8 @@ PURE = {
     "supervision/restarts.py",
     "readiness.py",
     "rollout/steps.py", "rollout/targets.py",
+    "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
+    *(f"doctor/checks/{path.name}" for path in (ROOT / "doctor" / "checks").glob("*.py")),
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Facts into findings, a file for each subject; all of it is pure."""

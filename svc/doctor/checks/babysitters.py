@@ -1,0 +1,138 @@
+"""Each babysitter, and the instance behind it: whether they answer, whether they are registered, and why not."""
+
+import re
+from collections.abc import Iterator
+
+from svc.doctor.facts import Facts, Sidecar
+from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.generated import Part, sees
+
+SOON = 5  # seconds after which a babysitter answers and has registered
+LOADING = 900  # seconds that an instance may answer 503
+OWNED = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
+SAID = "not registered, trying again: "
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    router = facts.part("router")
+    for part in facts.instances:
+        sidecar, server, babysitter = facts.sidecars.get(part.name), *part.programs
+        if router is not None and not sees(router, part):
+            yield _elsewhere(part, router)
+        if sidecar is None:
+            continue
+        if facts.uptime(babysitter) > SOON:
+            yield from _babysitter(facts, part, sidecar)
+        if facts.uptime(server) > SOON and part.ports[0] in facts.listeners:
+            yield from _instance(facts, part, sidecar)
+
+
+def _elsewhere(part: Part, router: Part) -> Finding:
+    return Finding(
+        f"elsewhere.{part.name}",
+        PROBLEM,
+        f"{part.name}: registers at {part.registry_url}, and the router asks {router.registry_url}",
+        "the router never hears of it",
+        first=f"correct registry_url in {part.source.removeprefix('../')}, or of the router in config/svc.toml",
+        fix="svc up",
+        because=("files.own",),
+    )
+
+
+def _babysitter(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
+    name, key = part.programs[1], f"babysitter.{part.name}"
+    if sidecar.info.error:
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{name}: does not answer on port {part.ports[1]}",
+            sidecar.info.error,
+            fix=f"supervisorctl restart {name}",
+            because=(f"listen.{name}", f"port.{part.ports[1]}"),
+        )
+        return
+    if sidecar.info.get("name") not in (None, part.name):
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{name}: on port {part.ports[1]} answers the babysitter of {sidecar.info.get('name')}",
+            "two use one port",
+            first="choose another port",
+            fix="svc up",
+        )
+        return
+    if sidecar.info.get("registered") is False:
+        yield _unregistered(facts, part)
+
+
+def _unregistered(facts: Facts, part: Part) -> Finding:
+    name, source = part.programs[1], part.source.removeprefix("../")
+    spec = facts.specs.get(part.name)
+    said = [line for line in facts.logs.get(name, ()) if SAID in line]
+    why = said[-1].partition(SAID)[2] if said else "its log does not say why"
+    owned = OWNED.search(why)
+    if owned:
+        return Finding(
+            f"babysitter.{part.name}",
+            PROBLEM,
+            f"{part.name}: the name is taken: {owned[2]} on {owned[1]} has it",
+            why,
+            first=f"give it another name in {source}; or, if that one is gone for good,",
+            fix=f"svc remove {part.name} {part.name}-server",
+        )
+    return Finding(
+        f"babysitter.{part.name}",
+        PROBLEM,
+        f"{part.name}: is not registered",
+        why,
+        first=f"look at registry_url and token_file in {source}; then",
+        fix=f"supervisorctl restart {name}",
+        because=(
+            f"registry.write.{spec.token_file if spec else ''}",
+            "registry.silent",
+            "registry.condition.*",
+            "registry.other.*",
+            "registry.*",
+        ),
+    )
+
+
+def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
+    """What the babysitter hears when it asks for the models."""
+    name, answer, key = part.programs[0], sidecar.models, f"models.{part.name}"
+    uptime, again = facts.uptime(name), f"supervisorctl restart {name}"
+    if answer.error:
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{name}: listens, but does not answer: it hangs",
+            f"GET {answer.url}: {answer.error}",
+            fix=again,
+        )
+    elif answer.status == 503:
+        yield Finding(
+            key,
+            PROBLEM if uptime > LOADING else WARNING,
+            f"{name}: still loads its model, for {uptime} s",
+            f"GET {answer.url}: {answer.told}",
+            fix=again if uptime > LOADING else "svc status --watch",
+        )
+    elif answer.status in (401, 403):
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{name}: wants a key to list its models, so its babysitter cannot fetch them",
+            f"GET {answer.url}: {answer.told}",
+            fix="svc up",
+            first="take the key out of its command ([backend] args or env): the router asks for keys (svc keys)",
+        )
+    elif not answer.ok or not answer.get("data"):
+        told = "it lists none" if answer.ok else answer.told
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{name}: its models cannot be fetched",
+            f"GET {answer.url}: {told}",
+            fix="svc up",
+            first="make [backend] an OpenAI-compatible server: it lists its models at /v1/models",
+        )

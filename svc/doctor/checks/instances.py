@@ -1,0 +1,178 @@
+"""What the registry's list says of the instances, on this machine and on others."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from svc.doctor.facts import Facts, Registry
+from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.generated import Part
+from svc.instance import INSTANCE_TYPE
+from svc.listed import state_of
+from svc.spec.model import is_loopback
+
+Told = Mapping[str, Any]
+SETTLED = 5  # seconds of a program's life after which the registry knows of it
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    registry = facts.registry()
+    if registry is None:
+        return
+    services = registry.services()
+    ours = {f"{part.name}-server": part for part in facts.instances}
+    for name, service in sorted(services.items()):
+        if service.get("metadata", {}).get("type") == INSTANCE_TYPE:
+            yield from _instance(facts, registry, service, ours.get(name))
+    for name, part in ours.items():
+        if name not in services:
+            yield from _missing(facts, part)
+
+
+def models_of(service: Told) -> list[str]:
+    told = service.get("metadata", {}).get("models")
+    return [model for model in told if isinstance(model, str)] if isinstance(told, list) else []
+
+
+def spared(service: Told, services: Mapping[str, Told]) -> bool:
+    """Whether each of its models has another healthy instance."""
+    others = {m for s in services.values() if s is not service and s["is_healthy"] for m in models_of(s)}
+    models = models_of(service)
+    return bool(models) and set(models) <= others
+
+
+def _instance(facts: Facts, registry: Registry, service: Told, part: Part | None) -> Iterator[Finding]:
+    name = service["name"]
+    grave = WARNING if spared(service, registry.services()) else PROBLEM
+    if part and not _same(part, service):
+        yield _others(part, service)
+    elif service["drained"]:
+        alone = "nobody else has its models" if grave == PROBLEM else "others serve its models meanwhile"
+        yield Finding(
+            f"instance.{name}",
+            grave,
+            f"{name}: is drained: it gets no requests",
+            f"an operator said so; {alone}",
+            fix=f"svc undrain {name}",
+        )
+    elif not service["is_healthy"]:
+        yield _unwell(facts, registry, service, part, grave)
+    if not registry.here and is_loopback(str(service["host"])) and facts.router and facts.router.here and not part:
+        yield Finding(
+            f"loopback.{name}",
+            PROBLEM,
+            f"{name}: is registered as {service['host']}: the router here would ask itself",
+            f"it is on {service.get('hostname')}",
+            first=f"on {service.get('hostname')}: give host in its TOML that machine's address, svc up; then",
+            fix=f"svc services show {name}",
+        )
+
+
+def _same(part: Part, service: Told) -> bool:
+    return (part.host, part.ports[0]) == (service["host"], service["port"])
+
+
+def _others(part: Part, service: Told) -> Finding:
+    here, there = f"{part.host}:{part.ports[0]}", f"{service['host']}:{service['port']}"
+    return Finding(
+        f"owner.{part.name}",
+        PROBLEM,
+        f"{service['name']}: the registry has another one: {there} on {service.get('hostname')}",
+        f"the one here is {here}: two of one name, or a changed file whose babysitter did not restart",
+        first=f"give it another name in {part.source.removeprefix('../')}; or, if that one is gone for good,",
+        fix=f"svc remove {part.name} {service['name']}",
+        because=(
+            f"babysitter.{part.name}",
+            "files.pending",
+            "files.stale",
+            f"program.{part.programs[1]}",
+            "supervisord.*",
+        ),
+    )
+
+
+def _unwell(facts: Facts, registry: Registry, service: Told, part: Part | None, grave: str) -> Finding:
+    name, state = service["name"], state_of(service)
+    key, silence = f"instance.{name}", int(facts.now - service.get("last_heartbeat", facts.now))
+    if part is None:
+        return Finding(
+            key,
+            grave,
+            f"{name}: is {state}",
+            f"it is on {service.get('hostname')} ({service['host']}), last heard {silence} s ago",
+            first=f"on {service.get('hostname')}: svc doctor; if it is gone for good,",
+            fix=f"svc remove {service.get('metadata', {}).get('parent_service', name)} {name}",
+            because=(f"registry.condition.{registry.url}",),
+        )
+    server, babysitter = part.programs
+    because = (
+        f"program.{server}",
+        f"models.{part.name}",
+        f"listen.{server}",
+        f"program.{babysitter}",
+        f"babysitter.{part.name}",
+        "supervisord.*",
+        f"host.{part.name}",
+        f"registry.condition.{registry.url}",
+    )
+    sidecar = facts.sidecars.get(part.name)
+    if state == "unhealthy" and sidecar and sidecar.health.ok:
+        return _cut_off(registry, service, part, because)
+    fresh = 0 < facts.uptime(server) < SETTLED
+    return Finding(
+        key,
+        WARNING if fresh else PROBLEM,
+        f"{name}: is {state} in the registry",
+        f"last heard {silence} s ago",
+        fix=f"supervisorctl restart {part.name}:*",
+        because=because,
+    )
+
+
+def _cut_off(registry: Registry, service: Told, part: Part, because: tuple[str, ...]) -> Finding:
+    name = service["name"]
+    now = registry.checks.get(name)
+    url = service.get("metadata", {}).get("health_url") or f"http://{part.host}:{part.ports[1]}/health"
+    if now and now.get("health_status") == "healthy":
+        return Finding(
+            f"instance.{name}",
+            WARNING,
+            f"{name}: did not pass the registry's checks, and does now",
+            f"the registry asked {url} just now",
+            fix="svc services",
+            because=because,
+        )
+    return Finding(
+        f"instance.{name}",
+        PROBLEM,
+        f"{name}: the registry cannot reach it at {url}",
+        "its babysitter is well when asked from here: a firewall, or the wrong address in host",
+        because=because,
+        first=f"open port {part.ports[1]} here to {urlsplit(registry.url).hostname}, or correct host in "
+        f"{part.source.removeprefix('../')}; then",
+        fix="svc up",
+    )
+
+
+def _missing(facts: Facts, part: Part) -> Iterator[Finding]:
+    babysitter = part.programs[1]
+    if 0 < facts.uptime(babysitter) < SETTLED:
+        return
+    spec = facts.specs.get(part.name)
+    yield Finding(
+        f"instance.{part.name}-server",
+        PROBLEM,
+        f"{part.name}-server: is not in the registry",
+        "its babysitter registers it as soon as it knows the instance",
+        fix=f"supervisorctl restart {babysitter}",
+        because=(
+            f"program.{babysitter}",
+            f"babysitter.{part.name}",
+            f"listen.{babysitter}",
+            "supervisord.*",
+            f"elsewhere.{part.name}",
+            f"program.{part.programs[0]}",
+            f"models.{part.name}",
+            f"registry.write.{spec.token_file if spec else ''}",
+        ),
+    )

@@ -1,0 +1,44 @@
+"""Names and addresses: registries that cannot be found, hosts that are not this machine's."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from svc.doctor.facts import Facts
+from svc.doctor.findings import PROBLEM, WARNING, Finding
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    for registry in facts.registries:
+        host = urlsplit(registry.url).hostname or ""
+        name = facts.names.get(host)
+        if name and name.trouble:
+            yield Finding(
+                f"dns.{host}",
+                PROBLEM,
+                f"{host}: this machine does not know that name",
+                f"{registry.url} is the registry: {name.trouble}",
+                first="correct registry_url, or the name service (/etc/hosts)",
+                fix=f"getent hosts {host}",
+            )
+    for part in facts.instances:
+        name = facts.names.get(part.host)
+        source = part.source.removeprefix("../")
+        told = f"{source}: host: {part.host!r}"
+        if name and name.trouble:
+            yield Finding(
+                f"host.{part.name}",
+                WARNING,
+                f"{told} is a name that this machine does not know",
+                name.trouble,
+                first="give this machine's address",
+                fix="hostname -I",
+            )
+        elif name and not name.here:
+            yield Finding(
+                f"host.{part.name}",
+                WARNING,
+                f"{told} is no address of this machine",
+                f"it is {', '.join(name.addresses)}: registry and router will look for {part.name} there",
+                first="give this machine's address, unless another one passes it on to here",
+                fix="hostname -I",
+            )

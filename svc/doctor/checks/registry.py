@@ -1,0 +1,123 @@
+"""The registry: whether it answers, lets us in, and is well itself."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from svc.doctor.facts import Facts, Registry
+from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.generated import Part
+
+DOWN = ("program.registry", "supervisord.*", "listen.registry")
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    answering = [one for one in facts.registries if not one.health.error]
+    for registry in facts.registries:
+        if registry.health.error:
+            yield _silent(facts, registry, alone=not answering)
+        elif registry.health.status not in (200, 503) or not registry.health.get("registry"):
+            yield Finding(
+                f"registry.other.{registry.url}",
+                PROBLEM,
+                f"what answers at {registry.url} is no registry",
+                registry.health.told,
+                first="correct registry_url",
+                fix="svc up",
+            )
+        else:
+            yield from _condition(registry)
+            yield from _refusals(facts, registry)
+
+
+def _silent(facts: Facts, registry: Registry, alone: bool) -> Finding:
+    parts = urlsplit(registry.url)
+    port = parts.port or 80
+    if registry.here:
+        program = facts.state("registry")
+        state = f"supervisord calls it {program}" if program else "it is not running"
+        return Finding(
+            "registry.silent",
+            PROBLEM,
+            f"the registry does not answer at {registry.url}",
+            f"{registry.health.error}; {state}",
+            fix="supervisorctl restart registry",
+            because=DOWN,
+        )
+    first = (
+        f"on {parts.hostname}: is it up (svc doctor), does it listen for others ([registry] host), is port {port} open"
+    )
+    return Finding(
+        "registry.silent" if alone else f"registry.mute.{registry.url}",
+        PROBLEM if alone else WARNING,
+        f"the registry does not answer at {registry.url}",
+        registry.health.error,
+        first=first,
+        fix=f"curl -sS -m 5 {registry.url}/health",
+        because=(f"dns.{parts.hostname}",),
+    )
+
+
+def _condition(registry: Registry) -> Iterator[Finding]:
+    status, reason = registry.health.get("status"), str(registry.health.get("reason") or "")
+    if status == "healthy":
+        return
+    release = "`svc services expire`" in reason
+    yield Finding(
+        f"registry.condition.{registry.url}",
+        PROBLEM if status == "failing" else WARNING,
+        f"the registry at {registry.url} is {status}",
+        reason,
+        first="if they are gone for good" if release else "follow what it says; it goes on by itself then",
+        fix="svc services expire" if release else f"curl -sS {registry.url}/health",
+        because=("disk.*",) if registry.here else (),
+    )
+
+
+def _refusals(facts: Facts, registry: Registry) -> Iterator[Finding]:
+    if registry.listing.status in (401, 403) or (registry.listing.error and not registry.listing.status):
+        yield Finding(
+            "registry.read",
+            PROBLEM,
+            f"the registry at {registry.url} does not let us read",
+            registry.listing.told,
+            because=("token.*",),
+            first="name the file with its token in config/svc.toml: [registry] read_token_file",
+            fix="svc doctor",
+        )
+    elif registry.listing.ok and not isinstance(registry.listing.get("services"), list):
+        yield Finding(
+            f"registry.schema.{registry.url}",
+            PROBLEM,
+            f"the list of {registry.url} is not a registry's",
+            "it has no services: another version, or another program",
+            fix=f"curl -sS {registry.url}/services",
+        )
+    for token, answer in registry.writes.items():
+        if answer.status in (401, 403) or (answer.error and token):
+            users = [part for part in facts.instances if _token(facts, part) == token]
+            yield _refused(registry, token, answer.told, users)
+
+
+def _refused(registry: Registry, token: str, told: str, users: list[Part]) -> Finding:
+    names = ", ".join(part.name for part in users)
+    sources = ", ".join(part.source.removeprefix("../") for part in users)
+    if token:
+        what = f"the registry at {registry.url} does not take the token in {token}"
+        first = f"copy the registry's token (its [registry] token_file) to {token}; then"
+    else:
+        what = f"the registry at {registry.url} wants a token, and {names} has none"
+        first = f'copy its token to a file here, name that in {sources}: token_file = "FILE"; then'
+    return Finding(
+        f"registry.write.{token}",
+        PROBLEM,
+        what,
+        f"it refuses what {names} registers: {told}",
+        first=first,
+        fix="svc up" if not token else "svc doctor",
+        because=(f"token.{token}", "token.*"),
+    )
+
+
+def _token(facts: Facts, part: Part) -> str:
+    spec = facts.specs.get(part.name)
+    return spec.token_file if spec else ""

@@ -1,0 +1,182 @@
+"""The router: whether it answers, has a table that is true, and sends requests to what is healthy."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from svc.doctor.facts import Facts, Router
+from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.instance import INSTANCE_TYPE
+
+DOWN = ("program.router", "supervisord.*", "listen.router")
+NEWS = 5.0  # seconds after which a router has heard what the registry knows
+OLD = 3  # looks at the registry after which a table is old
+QUEUE = re.compile(r'^svc_router_queue\{model="(.*)"\} (\S+)$', re.M)
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    router = facts.router
+    if router is None:
+        return
+    if router.health.error:
+        yield _silent(facts, router)
+        return
+    if router.health.get("router") is None:
+        yield Finding(
+            "router.other",
+            PROBLEM,
+            f"what answers at {router.url} is no router",
+            router.health.told,
+            first="correct the port or router_url",
+            fix="svc up",
+        )
+        return
+    yield from _ready(router)
+    yield from _table(facts, router)
+    yield from _unrouted(facts, router)
+    yield from _queue(facts, router)
+
+
+def _silent(facts: Facts, router: Router) -> Finding:
+    if router.here:
+        return Finding(
+            "router.silent",
+            PROBLEM,
+            f"the router does not answer at {router.url}",
+            router.health.error,
+            fix="supervisorctl restart router",
+            because=DOWN,
+        )
+    return Finding(
+        "router.silent",
+        WARNING,
+        f"the router does not answer at {router.url}",
+        router.health.error,
+        first="on its machine: svc doctor",
+        fix=f"curl -sS -m 5 {router.url}/health",
+    )
+
+
+def _ready(router: Router) -> Iterator[Finding]:
+    if router.ready.ok:
+        return
+    draining = router.ready.get("status") == "draining"
+    yield Finding(
+        "router.waiting",
+        PROBLEM,
+        "the router drains: it takes nothing new"
+        if draining
+        else "the router has no table yet: it answers 503 to everything",
+        router.ready.told,
+        fix="supervisorctl restart router",
+        because=("registry.silent", "registry.read", "registry.*"),
+    )
+
+
+def _table(facts: Facts, router: Router) -> Iterator[Finding]:
+    """A table that is not what a registry says now. A watched registry may be silent for half a minute."""
+    source, age = router.health.get("table_source"), router.health.get("table_age_seconds")
+    interval = facts.settings.router.registry_sync_interval if facts.settings else 10.0
+    told = f"{age:.0f} s old" if isinstance(age, (int, float)) else "of unknown age"
+    if source == "saved":
+        what = f"the router works from the table that it saved, {told}"
+    elif source == "registry" and isinstance(age, (int, float)) and age > max(45.0, OLD * interval):
+        what = f"the router's table is {told}"
+    else:
+        return
+    yield Finding(
+        "router.table",
+        WARNING,
+        what,
+        f"it does not hear its registry, {router.health.get('registry_url')}",
+        fix="supervisorctl restart router" if router.here else f"curl -sS {router.url}/health",
+        because=("registry.silent", "registry.read", "registry.*"),
+    )
+
+
+def _unrouted(facts: Facts, router: Router) -> Iterator[Finding]:
+    """Instances that the registry calls healthy and the router does not use."""
+    routed = router.instances()
+    for name, service in sorted(facts.known().items()):
+        if service.get("metadata", {}).get("type") != INSTANCE_TYPE or not service["is_healthy"]:
+            continue
+        told = routed.get(name)
+        if told is None:
+            if router.services.ok and facts.now - _since(service) > NEWS and _same_registry(facts, router):
+                yield Finding(
+                    f"router.missing.{name}",
+                    PROBLEM,
+                    f"{name}: is healthy in the registry, and the router does not know it",
+                    "its table is another registry's, or old",
+                    fix="supervisorctl restart router",
+                    because=(
+                        "router.table",
+                        "router.waiting",
+                        "registry.*",
+                        f"elsewhere.{name.removesuffix('-server')}",
+                    ),
+                )
+        elif not told.get("healthy"):
+            yield _unused(name, told, router)
+
+
+def _unused(name: str, told: Mapping[str, Any], router: Router) -> Finding:
+    because = (f"models.{name.removesuffix('-server')}", "router.table", "registry.*")
+    errors, requests = told.get("error_count", 0), told.get("request_count", 0)
+    why = router.reached.get(name)
+    if told.get("ejected"):
+        return Finding(
+            f"router.ejected.{name}",
+            WARNING,
+            f"{name}: the router has ejected it for a while",
+            f"requests to it failed, {errors} of {requests} in all: it comes back by itself with a trial request",
+            first="its log tells why",
+            fix=f"tail -n 50 logs/server_{name.removesuffix('-server')}.log",
+            because=because,
+        )
+    if why:
+        return Finding(
+            f"router.unreached.{name}",
+            PROBLEM,
+            f"{name}: the router's machine cannot reach it",
+            f"{told.get('host')}:{told.get('port')}: {why}",
+            first="open that port, and the next one, on its machine",
+            fix=f"curl -sS -m 5 {told.get('url')}/v1/models",
+            because=because,
+        )
+    return Finding(
+        f"router.unused.{name}",
+        PROBLEM,
+        f"{name}: does not pass the router's own checks",
+        f"the router asks {told.get('babysitter_url')}/health",
+        first="open that port to the router's machine; see",
+        fix=f"curl -sS -m 5 {told.get('babysitter_url')}/health",
+        because=because,
+    )
+
+
+def _queue(facts: Facts, router: Router) -> Iterator[Finding]:
+    lengths = {model: int(float(count)) for model, count in QUEUE.findall(router.metrics.text)}
+    waiting, size = sum(lengths.values()), facts.settings.router.queue_size if facts.settings else 100
+    if waiting and waiting >= size / 2:
+        told = ", ".join(f"{model or 'any model'}: {count}" for model, count in lengths.items() if count)
+        full = waiting >= size
+        yield Finding(
+            "router.queue",
+            PROBLEM if full else WARNING,
+            f"the router's queue is {'full: it answers 429' if full else 'more than half full'}",
+            f"{waiting} of {size} requests wait ({told})",
+            because=("instance.*", "program.*"),
+            first="run another instance of that model, or raise its max_concurrency",
+            fix="svc status",
+        )
+
+
+def _same_registry(facts: Facts, router: Router) -> bool:
+    part = facts.part("router")
+    return bool(part) or bool(router.health.get("registry_url"))
+
+
+def _since(service: Mapping[str, Any]) -> float:
+    told = service.get("last_heartbeat")
+    return float(told) if isinstance(told, (int, float)) and not service.get("timestamp") else 0.0

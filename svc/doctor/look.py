@@ -1,0 +1,188 @@
+"""Gathers the facts: what lies on disk and in this machine first, then everybody that can be asked, all at once."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from svc import generated, settings, version
+from svc.doctor import asking, host, packages, processes, sources
+from svc.doctor.facts import Facts, Registry, Router, Secret, Sidecar, Supervisor, Unseen
+from svc.doctor.together import together
+from svc.errors import SvcError
+from svc.generated import Part
+from svc.settings import Settings
+from svc.site import Site
+from svc.spec.digest import digest
+from svc.spec.model import Spec, is_loopback
+
+NEAR = 8.0  # seconds that looks at this machine may take in all
+FAR = 14.0  # and those at others
+Begun = Callable[[list[str]], object]
+
+
+def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun | None = None) -> Facts:
+    """Never raises for what is broken: what cannot be looked at is a fact too. Changes nothing."""
+    unseen: list[Unseen] = []
+    told = _settings(site, environ)
+    found = together({"supervisord": lambda: processes.supervisor(site)}, NEAR, begun)
+    supervisor = _taken(found, "supervisord", Supervisor(trouble="it does not answer in time"), unseen)
+    own = supervisor.pid is not None and processes.runs_from(supervisor.pid, site.own_supervisord_conf)
+    conf_d = site.own_conf_d if own else site.conf_d
+    parts = _parts(conf_d, unseen)
+    specs = sources.specs(site, told, conf_d)
+    near = together(_near(site, told, supervisor, parts, specs, own), NEAR, begun)
+    started = _taken(near, "processes", cast("dict[int, str]", {}), unseen)
+    left = host.leftovers(started, supervisor.pid)
+    far = together(_far(told, parts, specs), FAR, begun)
+    logs = {name: host.log_end(Path(p.logfile)) for name, p in supervisor.processes.items() if p.logfile}
+    return Facts(
+        now=time.time(),
+        settings=told,
+        files=_taken(near, "site files", sources.NOTHING, unseen),
+        supervisor=supervisor,
+        parts=parts,
+        specs=specs,
+        digests={name: digest(spec) for name, spec in specs.items()},
+        pending=_taken(near, "what runs", cast("list[str]", []), unseen),
+        logs=logs,
+        deaths=host.deaths(host.log_end(site.logs / "supervisord.log")),
+        listeners=host.listeners(started, {one.pid for one in left}),
+        registries=[a for key, a in far.items() if key.startswith("registry ") and isinstance(a, Registry)],
+        sidecars={key.removeprefix("babysitter "): a for key, a in far.items() if isinstance(a, Sidecar)},
+        router=next((a for a in far.values() if isinstance(a, Router)), None),
+        secrets=_taken(near, "tokens", cast("list[Secret]", []), unseen),
+        disks=[d for key in ("var", "logs") if (d := _taken(near, key, None, unseen))],
+        open=_taken(near, "open files", [], unseen),
+        gpus=_taken(near, "GPUs", host.Gpus(), unseen),
+        names={key.removeprefix("name "): a for key, a in near.items() if isinstance(a, host.Name)},
+        leftovers=left,
+        code=version.installed(),
+        dependencies=_taken(near, "packages", cast("list[str]", []), unseen),
+        unseen=[*unseen, *(Unseen(key, _why(error)) for key, error in far.items() if isinstance(error, Exception))],
+        model=model,
+    )
+
+
+def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
+    """What is wrong with them is told of with the other files."""
+    for source, variables in ((site.svc_toml, environ), (site.svc_toml, None)):
+        with suppress(SvcError):
+            return settings.load(source, variables)
+    return settings.load()
+
+
+def _parts(conf_d: Path, unseen: list[Unseen]) -> list[Part]:
+    found = []
+    for path in generated.files(conf_d):
+        try:
+            found += generated.parse({path: path.read_text(encoding="utf-8")})
+        except (OSError, ValueError) as error:
+            unseen.append(Unseen(str(path), _why(error)))
+        except SvcError as error:
+            unseen.append(Unseen(str(path), error.message.removeprefix(f"{path}: ")))
+    order = {"registry": 0, "router": 1}
+    return sorted(found, key=lambda part: (order.get(part.component, 2), part.name))
+
+
+def _near(
+    site: Site, told: Settings, supervisor: Supervisor, parts: Iterable[Part], specs: Mapping[str, Spec], own: bool
+) -> dict[str, Callable[[], Any]]:
+    pids = {name: process.pid for name, process in supervisor.processes.items() if process.pid}
+    pids |= {"supervisord": supervisor.pid} if supervisor.pid else {}
+    looks: dict[str, Callable[[], Any]] = {
+        "what runs": lambda: sources.pending(site, own) if supervisor.pid and supervisor.code else [],
+        "site files": lambda: sources.files(site, own),
+        "processes": lambda: host.processes_of(site.socket),
+        "var": lambda: host.disk(site.var),
+        "logs": lambda: host.disk(site.logs),
+        "open files": lambda: list(host.open_files(pids)),
+        "GPUs": host.gpus,
+        "tokens": lambda: [host.secret(path, use) for path, use in _secrets(site, told, specs)],
+        "packages": lambda: list(packages.wanting()),
+    }
+    away = {urlsplit(url).hostname or "" for url in registries(told, parts, specs)}
+    hosts = {part.host for part in parts if part.component == "babysitter"} | {h for h in away if asking.is_name(h)}
+    looks |= {f"name {one}": (lambda one=one: host.name(one)) for one in sorted(hosts) if one}  # type: ignore[misc]
+    return looks
+
+
+def _far(told: Settings, parts: list[Part], specs: Mapping[str, Spec]) -> dict[str, Callable[[], Any]]:
+    instances = [part for part in parts if part.component == "babysitter"]
+    looks: dict[str, Callable[[], Any]] = {}
+    for url, here in registries(told, parts, specs).items():
+        # What speaks to it, and so needs a token that it takes.
+        ours = [specs[part.name] for part in instances if part.name in specs and _speaks(part, specs[part.name], url)]
+        tokens = sorted({spec.token_file for spec in ours})
+        names = [f"{spec.name}-server" for spec in ours]
+        read = told.registry.read_token_file or told.registry.token_file or told.router.registry_token_file
+        read = read or next((token for token in tokens if token), "")
+        looks[f"registry {url}"] = lambda url=url, here=here, read=read, tokens=tokens, names=names: asking.registry(  # type: ignore[misc]
+            url, here, read, tokens, names
+        )
+    looks |= {f"babysitter {part.name}": (lambda part=part: asking.sidecar(part)) for part in instances}  # type: ignore[misc]
+    router = next((part for part in parts if part.component == "router"), None)
+    url = router.own_url if router else told.launch.router_url or next((s.router_url for s in specs.values()), "")
+    if url:
+        looks["router"] = lambda: asking.router(url.rstrip("/"), router is not None)
+    return looks
+
+
+def registries(told: Settings, parts: Iterable[Part], specs: Mapping[str, Spec]) -> dict[str, bool]:
+    """The registries that this site speaks to, and whether it runs them itself."""
+    parts = list(parts)
+    own = [part.own_url for part in parts if part.component == "registry"]
+    named = [url for part in parts for url in part.registry_url.split(",") if url]
+    named += [url for part in parts if part.name in specs for url in specs[part.name].registry_urls]
+    if not own and not named and told.launch.registry_url:
+        named = told.launch.registry_url.split(",")
+    found = {address(url): (url, True) for url in own}
+    for url in named:
+        found.setdefault(address(url), (url, False))
+    return dict(found.values())
+
+
+def address(url: str) -> tuple[str, int | None]:
+    """What two URLs of one server have in common."""
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    with suppress(ValueError):
+        return ("localhost" if is_loopback(name) or name == "0.0.0.0" else name, parts.port)
+    return (name, None)
+
+
+def _speaks(part: Part, spec: Spec, url: str) -> bool:
+    return address(url) in {address(one) for one in [*part.registry_url.split(","), *spec.registry_urls]}
+
+
+def _secrets(site: Site, told: Settings, specs: Mapping[str, Spec]) -> Iterator[tuple[Path, str]]:
+    named = [
+        (told.registry.token_file, "[registry] token_file"),
+        (told.registry.read_token_file, "[registry] read_token_file"),
+        (told.registry.store_password_file, "[registry] store_password_file"),
+        (told.router.registry_token_file, "[router] registry_token_file"),
+        *((spec.token_file, f"token_file of {os.path.relpath(spec.source, site.root)}") for spec in specs.values()),
+    ]
+    seen = set()
+    for name, use in named:
+        if name and name not in seen:
+            seen.add(name)
+            yield site.root / name, use
+
+
+def _taken(found: Mapping[str, Any], key: str, default: Any, unseen: list[Unseen]) -> Any:
+    """What a look found; where it failed, `default`, and why in `unseen`."""
+    result = found.get(key, default)
+    if isinstance(result, Exception):
+        unseen.append(Unseen(key, _why(result)))
+        return default
+    return result
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, SvcError):
+        return error.message
+    return str(error) or type(error).__name__
