@@ -241,4 +241,5 @@ svc.elsewhere |= {
     "undrain": "svc.verbs:undrain",
     "remove": "svc.verbs:remove",
     "rollout": "svc.rollout.restart:command",
+    "plan": "svc.rollout.plan:command",
 }

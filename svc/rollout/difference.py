@@ -53,6 +53,7 @@ class PartChange:
     edits: tuple[Edit, ...] = ()  # of the group itself
     programs: tuple[ProgramChange, ...] = ()
     reread: bool = False  # the babysitter has loaded another TOML than there is now
+    members: tuple[str, ...] = ()  # all its programs, those that go too
 
     @property
     def way(self) -> Way:
@@ -95,12 +96,13 @@ def _part(
     if old is None or new is None:
         kind, group = (Kind.ADDED, new) if new else (Kind.REMOVED, old)
         assert group is not None
-        return PartChange(name, kind, component_of(group), (), tuple(_programs(old, new)))
+        return PartChange(name, kind, component_of(group), (), tuple(_programs(old, new)), members=(*group.programs,))
     edits, programs = tuple(_edits(old.keys, new.keys)), tuple(_programs(old, new))
     reread = name in rereads
     if not (edits or programs or reread):
         return None
-    return PartChange(name, Kind.CHANGED, component_of(new), edits, programs, reread)
+    members = tuple({**new.programs, **old.programs})
+    return PartChange(name, Kind.CHANGED, component_of(new), edits, programs, reread, members)
 
 
 def _programs(old: Group | None, new: Group | None) -> Iterator[ProgramChange]:

@@ -12,6 +12,7 @@ from svc.settings import Settings
 from svc.site import Site
 from svc.spec.files import Change
 from svc.spec.generate import plan_site
+from svc.spec.place import absolute
 from svc.supervision.control import Control
 
 
@@ -42,11 +43,16 @@ def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Propos
     parts, foreign = after.parts(), tuple(generated.foreign(site.conf_d))
     control = daemon.find(site)
     if control is None:
-        added = tuple(PartChange(part.name, Kind.ADDED, part.component) for part in parts)
+        added = tuple(PartChange(p.name, Kind.ADDED, p.component, members=p.programs) for p in parts)
         return Proposal(change, tuple(parts), added, None, foreign)
     runs = running.running(control, site)
     wanted = running.wanted(after, runs.root, running.environ_of(control))
-    here = [part for part in parts if part.name in runs.groups]
+    given = {absolute(path) for path in sources}
+    here = [part for part in parts if part.name in runs.groups and (not tomls or _source(site, part) in given)]
     rereads, silent = running.rereads(here, control, site, settings)
     changes = tuple(difference(runs.groups, wanted, rereads))
     return Proposal(change, tuple(parts), changes, control, foreign, tuple(silent))
+
+
+def _source(site: Site, part: Part) -> Path:
+    return absolute(site.conf_d / part.source)

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
@@ -22,6 +23,7 @@ from svc.supervision.control import Control
 from svc.supervision.describe import described
 from svc.supervision.programs import Group, Running, read
 
+TOGETHER = 16  # babysitters that are asked at once
 PATIENCE = 2.0  # seconds that a babysitter's answer may take
 
 
@@ -92,18 +94,17 @@ def environ_of(control: Control) -> dict[str, str]:
 
 def rereads(parts: Iterable[Part], control: Control, site: Site, settings: Settings) -> tuple[set[str], list[str]]:
     """The running instances whose TOML is not what their babysitter has loaded, and those that do not tell."""
-    states = control.processes()
-    stale, silent = set(), []
-    for part in parts:
-        sidecar = states.get(f"{part.name}:babysitter")
-        if part.component != "babysitter" or sidecar is None or sidecar.state not in ("STARTING", "RUNNING"):
-            continue
-        loaded = loaded_config(part)
-        if loaded is None:
-            silent.append(part.name)
-        elif loaded != _config(site.conf_d / part.source, settings):
-            stale.add(part.name)
-    return stale, silent
+    states = {name: process.state for name, process in control.processes().items()}
+    asked = [
+        part
+        for part in parts
+        if part.component == "babysitter" and states.get(f"{part.name}:babysitter") in ("STARTING", "RUNNING")
+    ]
+    with ThreadPoolExecutor(TOGETHER) as threads:
+        loaded = dict(zip((part.name for part in asked), threads.map(loaded_config, asked), strict=True))
+    wanted = {part.name: config_of(site.conf_d / part.source, settings) for part in asked}
+    stale = {name for name, told in loaded.items() if None not in (told, wanted[name]) and told != wanted[name]}
+    return stale, [name for name, told in loaded.items() if told is None]
 
 
 def loaded_config(part: Part) -> str | None:
@@ -115,8 +116,9 @@ def loaded_config(part: Part) -> str | None:
         return None
 
 
-def _config(source: Path, settings: Settings) -> str | None:
+def config_of(source: Path, settings: Settings) -> str | None:
+    """The digest of a TOML; None for one that is wrong or gone: no babysitter could start with it."""
     try:
         return digest(load([source], settings)[0])
     except ConfigError:
-        return None  # what it has loaded is not what is there
+        return None
