@@ -54,6 +54,8 @@ def check(tomls: tuple[str, ...]) -> None:
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="the directory to write to  [default: conf.d]")
 @click.option("--check", "only_check", is_flag=True, help="write nothing; exit with 1 if what is there is stale")
 @click.option("--diff", is_flag=True, help="show how what is there differs, or changes")
+@click.option("--systemd", "output", flag_value="systemd", help="write systemd/ instead: a unit that runs the site")
+@click.option("--logrotate", "output", flag_value="logrotate", help="write logrotate/ instead: see [logs]")
 @click.option("--nginx", "output", flag_value="nginx", help="write nginx/ instead: TLS in front of the router")
 @click.option("--from-registry", is_flag=True, help="with --nginx: its upstream, from what is healthy now")
 @click.option("--registry-url", metavar="URL", help="with --from-registry: where it is  [REGISTRY_URL]")
@@ -67,7 +69,8 @@ def render(
     TOML files that are given are added or refreshed, and nothing is removed; without any, all of
     config/ is rendered, and files whose source is gone are removed. Files that are not ours stay.
 
-    With --nginx, files for nginx instead, from section [nginx] of config/svc.toml.
+    With --systemd, --logrotate or --nginx, files for these instead, from the sections [systemd], [logs]
+    and [nginx] of config/svc.toml.
     """
     from svc.spec.generate import plan_site
 
@@ -88,6 +91,8 @@ def render(
     if diff:
         click.echo(change.diff(), nl=False)
     if not only_check:
+        if not (out or output):
+            HERE.make_room()
         change.write()
     for what, paths in (("new", change.added), ("changed", change.changed), ("gone", change.removed)):
         for path in paths:
@@ -242,4 +247,5 @@ svc.elsewhere |= {
     "remove": "svc.verbs:remove",
     "rollout": "svc.rollout.restart:command",
     "plan": "svc.rollout.plan:command",
+    "logs": "svc.logs:logs",
 }

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from svc.errors import CommandError
+from svc.errors import CommandError, Unavailable
 from svc.site import Site
 from svc.supervision.control import Control
 
@@ -19,14 +19,24 @@ PAUSE = 0.05
 
 
 def find(site: Site) -> Control | None:
-    """The supervisord that runs on this site, whichever configuration it was started with; None where none does."""
+    """The supervisord that runs on this site, whichever configuration it was started with; None where none does.
+
+    Raises CommandError where what answers is not svc's: restart limits and the rest are its extension's.
+    """
     path = str(site.socket.absolute())
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(path)
         except OSError:
             return None  # no socket, or a stale one
-    return Control(f"unix://{path}")
+    control = Control(f"unix://{path}")
+    with contextlib.suppress(Unavailable):  # it has just begun, or is about to end
+        if not control.ours():
+            raise CommandError(
+                f"{site.socket}: what answers here is not svc's supervisord, so it is left alone; "
+                f"stop it (supervisorctl -s unix://{path} shutdown), then svc up"
+            )
+    return control
 
 
 def program() -> Path:

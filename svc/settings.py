@@ -5,6 +5,7 @@ A flag wins over the environment, the environment over `config/svc.toml`, that o
 
 import dataclasses
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,14 +22,18 @@ else:
 COMPONENTS = ("registry", "router", "babysitter")
 Pairs = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
+Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
+SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
+ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}|", "the name of a user or a group, such as infinilm")
+PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of letters, digits and . _ + -")
 
 
 def setting(
     default: Any, env: str | None = None, *, least: float | None = None, most: float | None = None,
-    choices: tuple[str, ...] = (), help: str = "",
+    choices: tuple[str, ...] = (), form: Form | None = None, help: str = "",
 ) -> Any:  # fmt: skip
     """A field with where it comes from and what it may be."""
-    meta = {"env": env, "least": least, "most": most, "choices": choices, "help": help}
+    meta = {"env": env, "least": least, "most": most, "choices": choices, "form": form, "help": help}
     return dataclasses.field(default=default, metadata=MappingProxyType(meta))
 
 
@@ -120,11 +125,33 @@ class NginxSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What the files in logs/ look like, and who rotates them: one of the two, never both."""
+
+    max_size: str = setting("50MB", form=SIZE, help="size at which a log is rotated")
+    backups: int = setting(5, least=0, most=1000, help="rotated files that are kept of each")
+    rotate: str = setting("supervisord", choices=("supervisord", "logrotate"), help="who rotates")
+    format: str = setting("text", "SVC_LOG_FORMAT", choices=("text", "json"), help="how svc's own programs log")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SystemdSettings:
+    """Where a host has its site and its svc, and as whom they run."""
+
+    user: str = setting("infinilm", form=ACCOUNT, help="the user that everything runs as")
+    group: str = setting("", form=ACCOUNT, help="its group; empty: of the user's name")
+    site: str = setting("/var/lib/infinilm", form=PLACE, help="the site's directory on the host")
+    prefix: str = setting("/opt/infinilm-svc", form=PLACE, help="the virtual environment that svc is installed in")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     registry: RegistrySettings
     router: RouterSettings
     launch: LaunchSettings
     nginx: NginxSettings
+    logs: LogSettings
+    systemd: SystemdSettings
 
     def registry_url(self) -> str:
         """Where this site's registry is reached: told, else on this machine."""
@@ -139,6 +166,8 @@ SECTIONS: dict[str, type] = {
     "router": RouterSettings,
     "launch": LaunchSettings,
     "nginx": NginxSettings,
+    "logs": LogSettings,
+    "systemd": SystemdSettings,
 }
 Flags = Mapping[str, Mapping[str, Any]]
 
@@ -239,6 +268,8 @@ def _value(field: Any, raw: Any) -> Any:
         raise ValueError(f"must be text, not {raw!r}")
     if meta["choices"] and raw not in meta["choices"]:
         raise ValueError(f"must be one of {', '.join(meta['choices'])}, not {raw!r}")
+    if meta["form"] and not re.fullmatch(meta["form"][0], raw):
+        raise ValueError(f"must be {meta['form'][1]}, not {raw!r}")
     return raw
 
 

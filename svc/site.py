@@ -1,11 +1,14 @@
 """One host's site: where its files lie."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 from svc.errors import CommandError
 
 SOCKET_LIMIT = 100  # bytes; bind() on a longer unix socket path fails
+IGNORE_ALL_ELSE = "*\n!.gitignore\n"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,18 +58,25 @@ class Site:
     def own_supervisord_conf(self) -> Path:
         return self.var / "supervisord.conf"
 
+    def make_room(self) -> None:
+        """logs/ and var/, where they are missing: supervisord does not start without them.
+
+        git keeps the directories of a site that is committed, and ignores what comes into them.
+        """
+        for path in (self.logs, self.var):
+            if not path.exists():
+                with _writing(path):
+                    path.mkdir(parents=True, exist_ok=True)
+                    (path / ".gitignore").write_text(IGNORE_ALL_ELSE)
+
     def make_dirs(self) -> None:
         """logs/ and var/; raises CommandError that names what cannot be written."""
+        self.make_room()
         for path in (self.logs, self.var):
-            try:
-                path.mkdir(parents=True, exist_ok=True)
+            with _writing(path):
                 probe = path / ".writable"
                 probe.touch()
                 probe.unlink()
-            except OSError as error:
-                raise CommandError(
-                    f"{path}: cannot write here: {error.strerror}; make it writable or use another site"
-                ) from None
         if len(str(self.socket.absolute()).encode()) > SOCKET_LIMIT:
             raise CommandError(
                 f"{self.socket.absolute()}: a socket's path may have {SOCKET_LIMIT} bytes; "
@@ -88,3 +98,13 @@ class Site:
         raise CommandError(
             f"{name}: no such file, neither here nor in {self.config}; give the path of a babysitter TOML"
         )
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(
+            f"{path}: cannot write here: {error.strerror}; make it writable or use another site"
+        ) from None

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 
 from svc import forks
 from svc.errors import ConfigError
+from svc.gunicorn_log import Log
 from svc.listen import allow_connections, bind
 from svc.prctl import die_with_parent
 from svc.registry import redis_address
@@ -177,15 +177,6 @@ class Server(BaseApplication):
             loop.stop(timeout=1)
         if self.store is not None:
             self.store.close()
-
-
-class Log(Logger):
-    """gunicorn's words go where ours go."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        self.error_log.handlers.clear()
-        self.error_log.propagate = True
 
 
 def guard(settings: RegistrySettings) -> Guard:

@@ -162,7 +162,8 @@ class Exchange:
         self.faulty = not self.cut
         told = self.cut_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
         self.end = self.cut or "cut"
-        log.warning("%s %s: %s", self.request_id.decode("latin-1"), upstream.target.name, told)
+        request_id = self.request_id.decode("latin-1")
+        log.warning("%s %s: %s", request_id, upstream.target.name, told, extra={"request_id": request_id})
         if not self.events:
             raise Cut(str(told)) from None
         upstream.done, upstream.keep = True, False

@@ -134,6 +134,7 @@ def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Callab
     if exchange.cut:
         raise exchange.cut_error()
     exchange.failed = exchange.faulty = True
-    log.warning("%s %s: %s", exchange.request_id.decode("latin-1"), target.name, error)
+    request_id = exchange.request_id.decode("latin-1")
+    log.warning("%s %s: %s", request_id, target.name, error, extra={"request_id": request_id})
     kind = GatewayTimeout if error.timeout else BadGateway
     return partial(kind, f"cannot reach an instance: {target.name}: {error}")

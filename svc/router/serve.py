@@ -12,6 +12,7 @@ from gunicorn.workers.base_async import AsyncWorker
 
 from svc import forks
 from svc.errors import ConfigError
+from svc.gunicorn_log import Log
 from svc.listen import allow_connections, bind
 from svc.loop import Loop
 from svc.prctl import die_with_parent
@@ -55,6 +56,7 @@ class Application(BaseApplication):
             "graceful_timeout": int(self._settings.graceful_timeout) + STOP_MARGIN,
             "proc_name": "svc-router",
             "control_socket_disable": True,
+            "logger_class": Log,
             "pre_fork": lambda server, worker: share(),
             "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL, worker.ppid),
             "when_ready": lambda server: forks.hold(),

@@ -5,13 +5,15 @@ from pathlib import Path
 
 from svc.settings import Settings
 from svc.site import Site
-from svc.spec import files, nginx
+from svc.spec import files, host, nginx
 from svc.spec.generate import specs_of
 from svc.spec.model import Spec
 from svc.spec.place import Place
 
 # The texts by name, from the instances, the settings, and where the site is.
 OUTPUTS: dict[str, Callable[[Sequence[Spec], Settings, Place], Mapping[str, str]]] = {
+    "systemd": host.systemd,
+    "logrotate": host.logrotate,
     "nginx": nginx.render,
 }
 
@@ -21,9 +23,11 @@ def plan_output(
 ) -> files.Change:
     """What has to be written so that `out` (default: the directory of that name) is what the files say.
 
-    Ours that are no longer made go. Raises ConfigError with every problem; nothing is written here.
+    Ours that are no longer made go, from their own directory. Raises ConfigError with every problem; nothing is
+    written here.
     """
-    out = out or site.root / name
+    own = site.root / name
     texts = OUTPUTS[name](specs_of(tomls, settings), settings, Place.of(site.root))
-    wanted = {out / file: text for file, text in texts.items()}
-    return files.difference(wanted, [path for path in files.generated(out, "*") if path not in wanted])
+    wanted = {(out or own) / file: text for file, text in texts.items()}
+    there = {} if out else files.generated(own, "*")
+    return files.difference(wanted, [path for path in there if path not in wanted])

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from svc.errors import ConfigError
-from svc.settings import Settings
+from svc.settings import LogSettings, Settings
 from svc.spec import fields, ini
 from svc.spec.model import Spec, is_loopback
 from svc.spec.place import Place
@@ -26,13 +26,13 @@ def render(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str,
 
     Raises ConfigError for settings that supervisord cannot carry out.
     """
-    texts = {"supervisord.conf": _supervisord(place)}
+    texts = {"supervisord.conf": _supervisord(settings, place)}
     if settings.launch.runs("registry"):
         texts["conf.d/registry.conf"] = _registry(settings, place)
     if settings.launch.runs("router"):
         texts["conf.d/router.conf"] = _router(settings, place)
     if settings.launch.runs("babysitter"):
-        texts |= {f"conf.d/{spec.name}.conf": _instance(spec, place) for spec in specs}
+        texts |= {f"conf.d/{spec.name}.conf": _instance(spec, settings, place) for spec in specs}
     return texts
 
 
@@ -52,11 +52,11 @@ def text(template: str, **values: Any) -> str:
     return _templates().get_template(template).render(values)
 
 
-def _supervisord(place: Place) -> str:
+def _supervisord(settings: Settings, place: Place) -> str:
     logs, var = place.state / "logs", place.state / "var"
     files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
     named = {key: place.bare(path, place.conf_d.parent) for key, path in files.items()}
-    return text("supervisord.conf.j2", source=SETTINGS, **named)
+    return text("supervisord.conf.j2", source=SETTINGS, **named, **_rotation(settings.logs))
 
 
 def _registry(settings: Settings, place: Place) -> str:
@@ -69,7 +69,8 @@ def _registry(settings: Settings, place: Place) -> str:
     if not settings.registry.store:
         flags += f" --store {_own_store(place)}"
     port = settings.registry.port
-    program = _program(place, f"svc launch --own --port {port} -- svc registry {flags}", OURS, f"registry_{port}")
+    command = f"svc launch --own --port {port} -- svc registry {flags}"
+    program = _program(settings, place, command, _ours(settings), f"registry_{port}")
     return text("registry.conf.j2", source=SETTINGS, program=program)
 
 
@@ -89,17 +90,17 @@ def _router(settings: Settings, place: Place) -> str:
         flags += f" --state-file {place.word(place.state / 'var' / 'router_table.json')}"
     command = f"svc launch --own -- svc router --fd 0 {flags}"
     stop_wait = round(router.graceful_timeout) + 5
-    program = _program(place, command, OURS, f"router_{router.port}", stop_wait)
+    program = _program(settings, place, command, _ours(settings), f"router_{router.port}", stop_wait)
     return text("router.conf.j2", source=SETTINGS, program=program, address=f"{host}:{router.port}")
 
 
-def _instance(spec: Spec, place: Place) -> str:
+def _instance(spec: Spec, settings: Settings, place: Place) -> str:
     limits = {"SVC_MAX_RESTARTS": str(spec.max_restarts), "SVC_RESTART_DELAY": _number(spec.restart_delay)}
     plain, spilt = ini.environment({**limits, **spec.env})
     shim = ["svc", "launch", "--port", str(spec.port), *(word for pair in spilt for word in ("--env", pair)), "--"]
-    server = _program(place, ini.words([*shim, *spec.argv]), {}, f"server_{spec.name}", STOP_WAIT)
+    server = _program(settings, place, ini.words([*shim, *spec.argv]), {}, f"server_{spec.name}", STOP_WAIT)
     server |= {"environment": plain, "directory": place.work_dir(spec.work_dir)}
-    told = _program(place, _sidecar(spec, place), OURS, f"babysitter_{spec.name}", BABYSITTER_STOP_WAIT)
+    told = _program(settings, place, _sidecar(spec, place), _ours(settings), f"babysitter_{spec.name}")
     source = place.named(spec.source)
     return text("instance.conf.j2", source=source, name=spec.name, server=server, babysitter=told)
 
@@ -116,18 +117,30 @@ def _sidecar(spec: Spec, place: Place) -> str:
 
 
 def _program(
-    place: Place, command: str, variables: Mapping[str, str], log: str, stop_wait: int = BABYSITTER_STOP_WAIT
-) -> dict[str, Any]:
+    settings: Settings, place: Place, command: str, variables: Mapping[str, str], log: str,
+    stop_wait: int = BABYSITTER_STOP_WAIT,
+) -> dict[str, Any]:  # fmt: skip
     """The values that templates/program.j2 places."""
+    rotation = {"log_bytes": 0, "log_backups": 0} if place.console else _rotation(settings.logs)
     return {
         "command": command,
         "directory": place.bare(place.site),
         "environment": ini.environment(variables)[0],
         "stop_wait": stop_wait,
         "log": "/dev/fd/1" if place.console else place.bare(place.state / "logs" / f"{log}.log"),
-        "log_bytes": 0 if place.console else "50MB",
-        "log_backups": 0 if place.console else 5,
+        **rotation,
     }
+
+
+def _ours(settings: Settings) -> dict[str, str]:
+    """The variables of our own programs."""
+    return OURS | ({"SVC_LOG_FORMAT": settings.logs.format} if settings.logs.format != "text" else {})
+
+
+def _rotation(logs: LogSettings) -> dict[str, Any]:
+    """What supervisord does with a log: nothing, where logrotate does it."""
+    by_itself = logs.rotate == "supervisord"
+    return {"log_bytes": logs.max_size if by_itself else 0, "log_backups": logs.backups if by_itself else 0}
 
 
 def _flags(section: Any, **instead: str) -> str:

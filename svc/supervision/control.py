@@ -4,6 +4,7 @@ import dataclasses
 import http.client
 import json
 import socket
+import xml.parsers.expat
 import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +89,16 @@ class Control:
             if fault.faultCode == SHUTDOWN_STATE:
                 return "SHUTDOWN"
             raise self._refused("", fault) from None
+
+    def ours(self) -> bool:
+        """Whether what answers is a supervisord with our extension; raises Unavailable where nothing answers."""
+        try:
+            self._call("svc.getRestarts")
+        except xmlrpc.client.Fault as fault:
+            return fault.faultCode != UNKNOWN_METHOD
+        except (CommandError, ValueError, xml.parsers.expat.ExpatError):  # no supervisord at all
+            return False
+        return True
 
     def pid(self) -> int:
         return self._ask("supervisor.getPID")

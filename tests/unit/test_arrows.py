@@ -22,6 +22,7 @@ LEAVES = {
     "probe",
     "loop",
     "log",
+    "gunicorn_log",
     "metrics",
     "web",
     "prctl",

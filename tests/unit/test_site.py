@@ -40,7 +40,7 @@ def test_a_missing_file_is_named(site):
 def test_the_directories_are_made(site):
     site.make_dirs()
     assert site.logs.is_dir()
-    assert list(site.var.iterdir()) == []
+    assert [path.name for path in site.var.iterdir()] == [".gitignore"]
 
 
 def test_a_directory_that_cannot_be_made_is_named(site):

@@ -1,0 +1,59 @@
+"""How svc's own programs log."""
+
+import json
+import logging
+
+import pytest
+
+from svc import log
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def logged(monkeypatch, capsys, write, **environ):
+    for key, value in environ.items():
+        monkeypatch.setenv(key, value)
+    log.configure()
+    write(logging.getLogger("svc.part"))
+    return capsys.readouterr().err
+
+
+def test_text_by_default(monkeypatch, capsys):
+    monkeypatch.delenv("SVC_LOG_FORMAT", raising=False)
+    told = logged(monkeypatch, capsys, lambda part: part.warning("%s is gone", "a"))
+    assert told.endswith(" WARNING svc.part: a is gone\n")
+
+
+def test_json_is_one_object_a_line(monkeypatch, capsys):
+    def write(part):
+        part.info('two\nlines and a "quote"', extra={"request_id": "r-1"})
+        try:
+            raise ValueError("why")
+        except ValueError:
+            part.exception("failed")
+
+    first, second = logged(monkeypatch, capsys, write, SVC_LOG_FORMAT="json").splitlines()
+    told = json.loads(first)
+    assert told.pop("time")[10:11] + told.pop("x", "Z") == "TZ"
+    assert told == {
+        "level": "INFO", "logger": "svc.part", "message": 'two\nlines and a "quote"', "request_id": "r-1",
+    }  # fmt: skip
+    assert "request_id" not in json.loads(second)
+    assert json.loads(second)["exception"].endswith("ValueError: why")
+
+
+def test_the_time_is_utc_with_milliseconds():
+    record = logging.makeLogRecord({"created": 1700000000.25, "msecs": 250.0, "msg": "x"})
+    assert json.loads(log.Json().format(record))["time"] == "2023-11-14T22:13:20.250Z"
+
+
+def test_what_is_no_text_cannot_break_a_line():
+    record = logging.makeLogRecord({"msg": "%s", "args": ("\ud800\u2028\x00",)})
+    assert len(log.Json().format(record).encode("ascii").splitlines()) == 1

@@ -1,0 +1,143 @@
+"""A log file as it is written, rotated and emptied: every line is told once, in its order."""
+
+import shutil
+
+import pytest
+from supervisor.loggers import LevelsByName, LogRecord, RotatingFileHandler
+
+from svc.errors import CommandError
+from svc.logfile import LONGEST, LogFile
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "a.log"
+
+
+def write(path, *lines):
+    with path.open("ab") as file:
+        file.write(b"".join(line.encode() + b"\n" for line in lines))
+
+
+def move(path):
+    """As supervisord and logrotate do it."""
+    for number in range(8, 0, -1):
+        if (older := path.with_name(f"a.log.{number}")).exists():
+            older.rename(path.with_name(f"a.log.{number + 1}"))
+    path.rename(path.with_name("a.log.1"))
+
+
+def text(lines):
+    return [line.decode() for line in lines]
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, []), (1, ["3"]), (2, ["2", "3"]), (9, ["1", "2", "3"])])
+def test_the_last_lines(path, count, told):
+    write(path, "1", "2", "3")
+    assert text(LogFile(path).last(count)) == told
+
+
+def test_the_last_lines_of_a_large_file(path):
+    write(path, *(f"{n:080}" for n in range(30_000)))
+    assert text(LogFile(path).last(2000)) == [f"{n:080}" for n in range(28_000, 30_000)]
+
+
+def test_an_unfinished_line_waits_for_its_end(path):
+    write(path, "1")
+    with path.open("ab") as file:
+        file.write(b"half")
+    log = LogFile(path)
+    assert (log.last(5), log.rest) == ([b"1"], b"half")
+    assert log.new() == []
+    write(path, " and half")
+    assert log.new() == [b"half and half"]
+
+
+def test_the_last_lines_are_those_of_rotated_files_too(path):
+    for part in ("12", "34", "5"):
+        if path.exists():
+            move(path)
+        write(path, *part)
+    assert text(LogFile(path).last(4)) == ["2", "3", "4", "5"]
+    path.unlink()  # moved, and the next one is not there yet
+    assert text(LogFile(path).last(9)) == ["1", "2", "3", "4"]
+
+
+def test_what_is_written_next_through_rotations_even_several_at_once(path):
+    write(path, "0")
+    log = LogFile(path)
+    log.last(1)
+    told = []
+    for part in ("1", "23", "4"):
+        write(path, *part, "begun")
+        move(path)
+        write(path, *part)
+    told += log.new()
+    move(path)
+    told += log.new()  # none is there
+    write(path, "5")
+    told += log.new()
+    assert text(told) == ["1", "begun", "1", "2", "3", "begun", "2", "3", "4", "begun", "4", "5"]
+
+
+def test_a_line_that_is_cut_by_a_rotation_is_one_line(path):
+    path.write_bytes(b"")
+    log = LogFile(path)
+    log.last(0)
+    path.write_bytes(b"first ")
+    move(path)
+    write(path, "second")
+    assert log.new() == [b"first second"]
+
+
+def test_every_line_through_supervisords_own_rotation(path):
+    """As fast as it can, looked at now and then."""
+    handler = RotatingFileHandler(str(path), "ab", 1000, 50)
+    handler.setFormat("%(message)s")
+    log, told = LogFile(path), []
+    for n in range(3000):
+        handler.emit(LogRecord(LevelsByName.INFO, f"line {n}\n"))
+        if n % 97 == 0:
+            told += log.new()
+    handler.close()
+    assert text([*told, *log.new()]) == [f"line {n}" for n in range(3000)]
+
+
+def test_a_file_that_is_not_there_yet(path):
+    log = LogFile(path)
+    assert (log.last(5), log.new()) == ([], [])
+    write(path, "1")
+    assert log.new() == [b"1"]
+
+
+def test_an_emptied_file_begins_anew(path):
+    write(path, "1", "2")
+    log = LogFile(path)
+    log.last(1)
+    path.write_bytes(b"")
+    log.new()
+    write(path, "3")
+    assert log.new() == [b"3"]
+
+
+def test_a_line_without_end_is_told_in_pieces(path):
+    log = LogFile(path)
+    path.write_bytes(b"x" * (LONGEST + 1))
+    assert log.new() == [b"x" * (LONGEST + 1)]
+
+
+def test_a_rotated_file_that_is_gone(path):
+    write(path, "1")
+    log = LogFile(path)
+    log.last(1)
+    write(path, "2")
+    path.unlink()
+    write(path, "3")
+    assert log.new() == [b"2", b"3"]
+
+
+def test_what_cannot_be_read_is_told(path):
+    path.mkdir()
+    with pytest.raises(CommandError, match=r"a\.log: cannot read it: Is a directory"):
+        LogFile(path).last(1)
+    shutil.rmtree(path)
