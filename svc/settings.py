@@ -24,7 +24,7 @@ Pairs = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
-ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}|", "the name of a user or a group, such as infinilm")
+ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
 PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of letters, digits and . _ + -")
 
 
@@ -268,7 +268,7 @@ def _value(field: Any, raw: Any) -> Any:
         raise ValueError(f"must be text, not {raw!r}")
     if meta["choices"] and raw not in meta["choices"]:
         raise ValueError(f"must be one of {', '.join(meta['choices'])}, not {raw!r}")
-    if meta["form"] and not re.fullmatch(meta["form"][0], raw):
+    if meta["form"] and raw != field.default and not re.fullmatch(meta["form"][0], raw):
         raise ValueError(f"must be {meta['form'][1]}, not {raw!r}")
     return raw
 

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from svc.errors import SvcError
 from svc.plan import VARIABLES
 from svc.supervision.control import Control
 from tests.waiting import free_port_pair
@@ -91,6 +93,17 @@ class Site:
     def routed(self) -> set[str]:
         """The instances that the router sends requests to."""
         return {s["name"] for s in http.get(f"{self.router}/services", timeout=5).json()["services"] if s["healthy"]}
+
+    def control_answers(self) -> bool:
+        with suppress(SvcError):
+            return self.control.state() == "RUNNING"
+        return False
+
+    def answers(self) -> bool:
+        """Whether the router has an instance for everybody."""
+        with suppress(requests.RequestException):
+            return bool(self.routed())
+        return False
 
     def chat(self, model: str = "m", **more: Any) -> requests.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}

@@ -1,0 +1,65 @@
+"""A unit's Exec lines, run as systemd would run them: in its order, its directory and its environment, each
+without a shell. Users, limits and the sandbox are systemd's own."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"  # a service's, where none is told
+
+
+class Unit:
+    def __init__(self, path: Path) -> None:
+        lines = re.findall(r"^(\w+)=(.*)$", path.read_text(), re.M)
+        self.told: dict[str, list[str]] = {}
+        for key, value in lines:
+            self.told.setdefault(key, []).append(value)
+        self.process: subprocess.Popen[str] | None = None
+
+    def one(self, key: str) -> str:
+        (value,) = self.told[key]
+        return value
+
+    def start(self) -> None:
+        for line in self.told.get("ExecStartPre", []):
+            self.run(line)
+        self.process = self._begin(self.one("ExecStart"))
+
+    def reload(self) -> str:
+        return self.run(self.one("ExecReload"))
+
+    def stop(self) -> str:
+        """ExecStop, then SIGTERM to the main process and SIGKILL to the rest; each has TimeoutStopSec."""
+        assert self.process
+        told = self.run(self.one("ExecStop"), float(self.one("TimeoutStopSec")))
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(float(self.one("TimeoutStopSec")))
+        return told
+
+    def end(self) -> None:
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def run(self, line: str, timeout: float = 90) -> str:
+        process = self._begin(line)
+        out, _ = process.communicate(timeout=timeout)
+        assert process.returncode == 0, f"{line}: {process.returncode}\n{out}"
+        return out
+
+    def _begin(self, line: str) -> subprocess.Popen[str]:
+        words = shlex.split(line)
+        assert words[0].startswith("/"), "systemd takes a program by its full path"
+        assert "$" not in line, "nothing is expanded here"
+        assert "%" not in line, "nor here"
+        environ = dict(pair.split("=", 1) for value in self.told.get("Environment", []) for pair in shlex.split(value))
+        own = {key: os.environ[key] for key in ("HOME", "PYTHONPATH") if key in os.environ}
+        output = subprocess.DEVNULL if self.process is None and line == self.one("ExecStart") else subprocess.PIPE
+        return subprocess.Popen(
+            words, cwd=self.one("WorkingDirectory"), env={"PATH": PATH, **own, **environ}, text=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip

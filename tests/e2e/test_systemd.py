@@ -1,0 +1,187 @@
+"""The unit that `svc render --systemd` writes: accepted by systemd's own tools, and its Exec lines do what they say."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.sites import BIN, http
+from tests.e2e.systemd import Unit
+from tests.e2e.traffic import read_stream
+from tests.tools import tool
+from tests.waiting import until
+
+MOST_EXPOSED = 40  # tenths
+
+
+def systemd_section(site, user="infinilm"):
+    """The settings of a host whose svc is the one under test, by a path of plain letters."""
+    (site.root / "prefix").symlink_to(BIN.parent)
+    toml = site.root / "config" / "svc.toml"
+    toml.write_text(
+        f'{toml.read_text()}[systemd]\nuser = "{user}"\nsite = "{site.root}"\nprefix = "{site.root}/prefix"\n'
+    )
+
+
+def unit_file(site):
+    site.svc("render", "--systemd")
+    return site.root / "systemd" / "infinilm-svc.service"
+
+
+def analyze(*words):
+    done = subprocess.run(
+        [tool("systemd-analyze", "systemd"), *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
+def test_systemd_has_nothing_to_say_against_it(site, full):
+    if full:  # of instances, and with a file of somebody else's
+        for n in range(20):
+            site.mock(f"m{n}", "a,b", "--token-delay", "0.01")
+        (site.root / "conf.d").mkdir()
+        (site.root / "conf.d" / "mine.conf").write_text("[program:mine]\ncommand=sleep 1000\nstopwaitsecs=300\n")
+    systemd_section(site)
+    path = unit_file(site)
+    assert analyze("verify", str(path)) == (0, "")
+    status, told = analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(path))
+    assert status == 0, told
+    exposure = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", told)[1])
+    assert exposure <= MOST_EXPOSED / 10
+    for open_on_purpose in ("PrivateDevices", "DeviceAllow", "ProtectClock", "MemoryDenyWriteExecute"):
+        assert re.search(rf"✗ {open_on_purpose}=", told), "a GPU and code that is compiled as it runs need it"
+
+
+def test_a_site_in_its_usual_place_is_accepted_too(site):
+    """There systemd makes logs/ and var/."""
+    (site.root / "prefix").symlink_to(BIN.parent)
+    toml = site.root / "config" / "svc.toml"
+    toml.write_text(f'{toml.read_text()}[systemd]\nprefix = "{site.root}/prefix"\n')
+    path = unit_file(site)
+    assert "\nStateDirectory=infinilm/logs infinilm/var\n" in path.read_text()
+    assert analyze("verify", str(path)) == (0, "")
+
+
+@pytest.fixture
+def unit(site) -> Iterator[Unit]:
+    systemd_section(site)
+    site.mock("one", "m", "--token-delay", "0.1")
+    site.svc("render")
+    made = Unit(unit_file(site))
+    yield made
+    made.end()
+
+
+def test_its_exec_lines_start_update_and_stop_in_order(site, unit):
+    for name in ("logs", "var"):  # as of a site that was copied without them
+        shutil.rmtree(site.root / name)
+    unit.start()
+    until(lambda: site.control_answers() and site.answers(), 60, "the site answers")
+    assert site.pid() == unit.process.pid, "supervisord is the main process"
+
+    before = site.pid("one:server")
+    site.mock("two", "m2")
+    site.svc("render")
+    unit.reload()
+    until(lambda: {"one-server", "two-server"} <= site.routed(), 60, "the new instance is used")
+    assert (site.pid(), site.pid("one:server")) == (unit.process.pid, before)
+
+    answer = site.chat(stream=True, max_tokens=30)
+    events: list[str] = []
+    reading = threading.Thread(target=lambda: events.extend(read_stream(answer)))
+    reading.start()
+    until(lambda: http.get(f"{site.router}/services", timeout=5).json()["services"], what="the router answers")
+    told = unit.stop()
+    reading.join(30)
+    assert events[-1] == "[DONE]"
+    assert not [event for event in events if '"error"' in event], "what had begun is finished"
+    stopped = [line.split()[0] for line in told.splitlines() if "stopped" in line]
+    assert stopped[0] == "router"
+    assert set(stopped[1:3]) == {"one:babysitter", "two:babysitter"}
+    assert set(stopped[3:]) == {"registry", "one:server", "two:server"}
+    assert unit.process.returncode == 0, "no failure, so no restart"
+    assert site.processes() == {}
+
+
+def test_a_reload_of_a_wrong_file_changes_nothing_and_says_so(site, unit):
+    unit.start()
+    until(lambda: site.control_answers() and site.answers(), 60, "the site answers")
+    running = site.run("supervisorctl", "pid", "all")
+    (site.root / "conf.d" / "wrong.conf").write_text("[program:wrong]\n")
+    with pytest.raises(AssertionError, match="ExecReload|supervisorctl|svc"):
+        unit.reload()
+    assert site.run("supervisorctl", "pid", "all") == running
+
+
+def test_a_site_from_git_starts_by_hand(site):
+    """`supervisord -c supervisord.conf` in a fresh clone: logs/ and var/ are in it."""
+    site.svc("render")
+    clone = site.root / "clone"
+    for words in (
+        ["init", "-q", "."],
+        ["add", "-A"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
+        ["clone", "-q", ".", str(clone)],
+    ):
+        subprocess.run([tool("git", "git"), *words], cwd=site.root, check=True, capture_output=True)
+    assert {"logs", "var"} <= {path.name for path in clone.iterdir()}
+    control = site.control
+    site.run("supervisord", "-c", str(clone / "supervisord.conf"))
+    site.control = type(control)(f"unix://{clone}/var/supervisor.sock")
+    until(site.control_answers, what="supervisord answers")
+    subprocess.run([str(BIN / "svc"), "down"], cwd=clone, check=True, capture_output=True, timeout=60)
+
+
+def test_a_supervisord_without_svc_says_so_in_one_line(site, tmp_path):
+    """Debian's: another Python's, which cannot import our extension."""
+    import supervisor
+
+    site.svc("render")
+    (tmp_path / "supervisor").symlink_to(supervisor.__path__[0])
+    program = f"import sys; sys.path[:] = [p for p in sys.path if 'packages' not in p] + [{str(tmp_path)!r}]\n"
+    program += "from supervisor.supervisord import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, "-n", "-c", "supervisord.conf"], cwd=site.root,
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    line, *rest = (done.stdout + done.stderr).splitlines()
+    assert line == "Error: svc.supervision.policy:make cannot be resolved within [rpcinterface:svc]"
+    assert all(more.startswith("For help, use") for more in rest)
+
+
+PLAIN = """\
+[supervisord]
+logfile=%(here)s/var/plain.log
+pidfile=%(here)s/var/plain.pid
+[unix_http_server]
+file=%(here)s/var/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[program:theirs]
+command=sleep 1000
+"""
+
+
+def test_a_supervisord_that_is_not_svcs_is_refused_in_one_line_and_left_alone(site):
+    site.mock("one")
+    site.svc("render")
+    before = site.files()
+    plain = site.root / "plain.conf"
+    plain.write_text(PLAIN)
+    process = site.start("supervisord", "-n", "-c", str(plain))
+    try:
+        until(site.control_answers, what="it answers")
+        for command in (["up"], ["status"], ["status", "--json"], ["down"], ["down", "--only", "router"], ["logs"]):
+            line = site.refused(*command)
+            assert line.startswith("svc: var/supervisor.sock: what answers here is not svc's supervisord"), line
+        assert site.control.process("theirs").state == "RUNNING"
+        assert {**before, "plain.conf": PLAIN.encode()} == site.files()
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)

@@ -1,0 +1,157 @@
+"""The files for systemd and logrotate: what settings and conf.d make of them."""
+
+from pathlib import Path
+
+import pytest
+
+from svc import settings
+from svc.errors import ConfigError
+from svc.router.serve import WORKER_CONNECTIONS
+from svc.site import Site
+from svc.spec.generate import plan_site
+from svc.spec.host import MARGIN, plan_host, stop_time
+
+TOML = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "a.toml").write_text(TOML)
+    return Site(Path())
+
+
+def made(site, kind, toml=""):
+    site.svc_toml.write_text(toml)
+    ((path, _, after),) = plan_host(site, settings.load(site.svc_toml), site.tomls(), [kind]).edits
+    return str(path), after.decode()
+
+
+def values(text):
+    """Of a unit, each key's last."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+
+
+def test_a_unit_by_default(site):
+    path, text = made(site, "systemd")
+    unit = values(text)
+    assert path == "systemd/infinilm-svc.service"
+    assert text.startswith('# made by "svc render" from the site\'s settings\n')
+    assert (unit["User"], unit["Group"], unit["WorkingDirectory"]) == ("infinilm", "infinilm", "/var/lib/infinilm")
+    assert unit["StateDirectory"] == "infinilm/logs infinilm/var"
+    assert "ExecStartPre" not in unit
+    assert unit["ExecStart"] == (
+        "/opt/infinilm-svc/bin/supervisord --nodaemon --configuration /var/lib/infinilm/supervisord.conf"
+    )
+    assert not {"PrivateDevices", "DeviceAllow", "DevicePolicy", "ProtectClock", "MemoryDenyWriteExecute"} & set(unit)
+
+
+def test_a_unit_for_another_place_and_user(site):
+    _, text = made(site, "systemd", '[systemd]\nuser = "llm"\ngroup = "gpu"\nsite = "/srv/llm"\nprefix = "/srv/venv"')
+    unit = values(text)
+    assert (unit["User"], unit["Group"], unit["WorkingDirectory"]) == ("llm", "gpu", "/srv/llm")
+    assert "StateDirectory" not in unit
+    assert unit["ExecStartPre"] == "/bin/mkdir -p /srv/llm/logs /srv/llm/var"
+    assert unit["ExecStop"] == "/srv/venv/bin/svc down"
+
+
+def test_descriptors_are_enough_for_supervisord_and_for_the_router(site):
+    limit = int(values(made(site, "systemd")[1])["LimitNOFILE"])
+    plan_site(site, settings.load(), site.tomls()).write()
+    (asked,) = [line for line in site.supervisord_conf.read_text().splitlines() if line.startswith("minfds=")]
+    assert int(asked.removeprefix("minfds=")) <= limit, "or supervisord would not start"
+    assert limit >= 2 * WORKER_CONNECTIONS
+
+
+def test_the_time_to_stop_is_that_of_the_phases_of_svc_down(site):
+    """The router's 300 + 5 s, a babysitter's 15, then an instance's 30."""
+    unit = values(made(site, "systemd", "[router]\ngraceful_timeout = 300\n")[1])
+    assert int(unit["TimeoutStopSec"]) == 305 + 15 + 30 + MARGIN
+
+
+def test_programs_of_others_count_for_the_time_to_stop_too(site):
+    site.conf_d.mkdir()
+    (site.conf_d / "mine.conf").write_text("[program:mine]\ncommand=x\nstopwaitsecs=600 ; long\n")
+    assert int(values(made(site, "systemd")[1])["TimeoutStopSec"]) == 35 + 15 + 600 + MARGIN
+    assert stop_time(["[program:mine]\ncommand=x\n"]) == 10, "supervisord's own default"
+
+
+def test_a_rule_for_logrotate(site):
+    path, text = made(site, "logrotate", '[logs]\nrotate = "logrotate"\nmax_size = "7GB"\nbackups = 3\n')
+    assert path == "logrotate/infinilm-svc"
+    for line in ("/var/lib/infinilm/logs/*.log {", "    size 7G", "    rotate 3", "    su infinilm infinilm"):
+        assert line in text.splitlines()
+
+
+def test_a_rule_for_logrotate_beside_supervisords_own_rotation_is_refused(site):
+    with pytest.raises(ConfigError, match=r"svc.toml: \[logs\] rotate: supervisord rotates"):
+        made(site, "logrotate")
+
+
+def test_with_logrotate_supervisord_rotates_nothing(site):
+    site.svc_toml.write_text('[logs]\nrotate = "logrotate"\n')
+    plan_site(site, settings.load(site.svc_toml), site.tomls()).write()
+    texts = [path.read_text() for path in (*site.conf_d.iterdir(), site.supervisord_conf)]
+    sizes = [line for text in texts for line in text.splitlines() if "_maxbytes=" in line or "_backups=" in line]
+    assert len(sizes) == 10
+    assert all(line.endswith("=0") for line in sizes)
+
+
+def test_the_size_and_number_of_logs_are_supervisords_otherwise(site):
+    site.svc_toml.write_text('[logs]\nmax_size = "3KB"\nbackups = 0\nformat = "json"\n')
+    plan_site(site, settings.load(site.svc_toml), site.tomls()).write()
+    text = (site.conf_d / "a.conf").read_text()
+    assert text.count("stdout_logfile_maxbytes=3KB\nstdout_logfile_backups=0\n") == 2
+    assert text.count(',SVC_LOG_FORMAT="json"\n') == 1, "the babysitter's, not the instance's"
+    assert "logfile_maxbytes=3KB\nlogfile_backups=0\n" in site.supervisord_conf.read_text()
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ('systemd]\nuser = "Me"', "[systemd] user: must be the name of a user or a group"),
+        ('systemd]\nuser = "root\\nExecStart=x"', "[systemd] user: must be the name of a user or a group"),
+        ('systemd]\nsite = "var/lib"', "[systemd] site: must be an absolute path"),
+        ('systemd]\nsite = "/"', "[systemd] site: must be an absolute path"),
+        ('systemd]\nsite = "/var/../etc"', "[systemd] site: must be an absolute path"),
+        ('systemd]\nsite = "/var/my site"', "[systemd] site: must be an absolute path"),
+        ('systemd]\nprefix = "/opt/%n"', "[systemd] prefix: must be an absolute path"),
+        ("systemd]\nprefix = 1", "[systemd] prefix: must be text, not 1"),
+        ('systemd]\nusers = "a"', "[systemd] users: unknown key; there are user, group, site, prefix"),
+        ('logs]\nmax_size = "50"', "[logs] max_size: must be a size such as 50MB (KB, MB or GB), not '50'"),
+        ('logs]\nmax_size = "0MB"', "[logs] max_size: must be a size"),
+        ("logs]\nbackups = -1", "[logs] backups: must be at least 0, not -1"),
+        ('logs]\nrotate = "both"', "[logs] rotate: must be one of supervisord, logrotate, not 'both'"),
+        ('logs]\nformat = "xml"', "[logs] format: must be one of text, json, not 'xml'"),
+    ],
+)
+def test_wrong_values_are_told(site, section, told):
+    site.svc_toml.write_text(f"[{section}\n")
+    with pytest.raises(ConfigError) as caught:
+        settings.load(site.svc_toml)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"config/svc.toml: {told}")
+
+
+def test_a_user_is_needed_and_a_site_short_enough_for_its_socket(site):
+    with pytest.raises(ConfigError, match=r"\[systemd\] site: too long"):
+        made(site, "systemd", f'[systemd]\nsite = "/{"x" * 90}"\n')
+    with pytest.raises(ConfigError, match=r"\[systemd\] user: must be"):
+        made(site, "systemd", '[systemd]\nuser = ""\n')
+
+
+def test_a_file_that_is_not_ours_is_left_alone(site):
+    (site.root / "systemd").mkdir()
+    (site.root / "systemd" / "infinilm-svc.service").write_text("[Unit]\n")
+    with pytest.raises(ConfigError, match="not made by svc render"):
+        made(site, "systemd")
+
+
+def test_what_is_there_already_is_not_stale(site):
+    told = settings.load()
+    plan_host(site, told, site.tomls(), ["systemd"]).write()
+    assert not plan_host(site, told, site.tomls(), ["systemd"]).stale
+    assert plan_host(site, told, site.tomls(), ["systemd"], Path("elsewhere")).added == [
+        Path("elsewhere/infinilm-svc.service")
+    ]
