@@ -1,0 +1,235 @@
+"""`svc logs` over files that are written, rotated and replaced; logrotate itself; logs as JSON."""
+
+import gzip
+import json
+import os
+import pty
+import pwd
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from tests.e2e.sites import BIN, clean_environ
+from tests.e2e.test_systemd import systemd_section
+from tests.tools import tool
+from tests.waiting import free_port_pair, until
+
+COUNTING = "import time, itertools\nfor n in itertools.count(): print('line', n, flush=True); time.sleep(0.002)"
+
+
+def counting(site, name="count"):
+    """An instance that writes numbered lines and never answers."""
+    backend = f"command = {json.dumps(sys.executable)}\nargs = {json.dumps(['-c', COUNTING])}"
+    site.toml(name, free_port_pair(), backend)
+
+
+def numbers(text):
+    return [int(n) for n in re.findall(r"^(?:\S+ \| )?line (\d+)$", text, re.M)]
+
+
+def without_gaps(found):
+    return found == list(range(found[0], found[0] + len(found)))
+
+
+def start(site):
+    """supervisord alone: `svc up` would wait for what never answers."""
+    site.svc("render")
+    site.run("supervisord", "-c", "supervisord.conf")
+    until(site.control_answers, 20, "supervisord answers")
+
+
+class Following:
+    """`svc logs -f`, its output in a file."""
+
+    def __init__(self, site, *words):
+        self.path = site.root / "followed"
+        with self.path.open("wb") as out:
+            self.process = subprocess.Popen(
+                [str(BIN / "svc"), "logs", "-f", *words], cwd=site.root, env=clean_environ(), stdout=out,
+                stderr=subprocess.PIPE, text=True, start_new_session=True,
+            )  # fmt: skip
+
+    def text(self):
+        return self.path.read_text()
+
+    def interrupt(self):
+        self.process.send_signal(signal.SIGINT)
+        _, err = self.process.communicate(timeout=20)
+        assert (self.process.returncode, err) == (130, "")
+
+
+@contextmanager
+def following(site, *words) -> Iterator[Following]:
+    made = Following(site, *words)
+    try:
+        yield made
+    finally:
+        made.process.kill()
+        made.process.communicate()
+
+
+def logs_section(site, text):
+    toml = site.root / "config" / "svc.toml"
+    toml.write_text(f"{toml.read_text()}[logs]\n{text}\n")
+
+
+def test_the_right_files_whether_it_runs_or_not(site):
+    site.mock("one")
+    site.svc("up")
+    assert "svc.router" in site.svc("logs", "router")[0]
+    assert "mock one serves" in site.svc("logs", "one:server", "-n", "100")[0]
+    told = site.svc("logs")[0].splitlines()
+    assert {line.split(" | ")[0] for line in told} == {
+        "registry", "router", "one:server", "one:babysitter", "supervisord",
+    }  # fmt: skip
+    assert len(site.svc("logs", "one:babysitter", "-n", "1")[0].splitlines()) == 1
+    assert site.refused("logs", "two").startswith("svc: two: no such program here; there are registry, router, one:")
+    site.svc("down")
+    assert "mock one serves" in site.svc("logs", "one", "-n", "100")[0]
+    assert site.refused("logs", "two").startswith("svc: two: no such program here; there are registry, router, one:")
+
+
+def test_no_line_is_lost_by_supervisords_rotation(site):
+    counting(site)
+    logs_section(site, 'max_size = "1KB"\nbackups = 5')
+    start(site)
+    with following(site, "count:server", "-n", "1") as seen:
+        until(lambda: len(numbers(seen.text())) > 1000, 60, "a thousand lines, some seventy of them a file")
+        seen.interrupt()
+    assert without_gaps(numbers(seen.text()))
+
+
+def test_a_restart_and_a_new_program_are_followed(site):
+    counting(site)
+    start(site)
+    with following(site) as seen:
+        until(lambda: "count:server | line 0\n" in seen.text(), 30, "its lines")
+        site.run("supervisorctl", "restart", "count:server")
+        until(lambda: seen.text().count("count:server | line 0\n") == 2, 30, "the new process's lines")
+        counting(site, "more")
+        site.svc("render")
+        site.run("supervisorctl", "update")
+        until(lambda: "more:server | line " in seen.text(), 30, "the new program's lines")
+        seen.interrupt()
+
+
+def test_a_reader_that_leaves_ends_it_without_a_word(site):
+    counting(site)
+    start(site)
+    until(lambda: (site.root / "logs" / "server_count.log").stat().st_size > 1000, 30, "some lines")
+    for words in (["-n", "1000", "count:server"], ["-f", "count:server"], ["-f", "-n", "1", "supervisord"]):
+        process = subprocess.Popen(
+            [str(BIN / "svc"), "logs", *words], cwd=site.root, env=clean_environ(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) in (0, -signal.SIGPIPE)
+        assert process.stderr.read() == ""
+        process.stderr.close()
+
+
+def test_colours_only_on_a_terminal(site):
+    site.mock("one")
+    site.svc("render")
+    (site.root / "logs" / "supervisord.log").write_text("hello\n")
+    (site.root / "logs" / "server_one.log").write_text("hello\n")
+    assert "\x1b" not in site.svc("logs", "one", "supervisord")[0]
+    for environ, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        terminal, end = pty.openpty()
+        subprocess.run(
+            [str(BIN / "svc"), "logs", "one", "supervisord"], cwd=site.root, env=clean_environ() | environ,
+            stdout=end, stderr=subprocess.DEVNULL, timeout=30, check=True,
+        )  # fmt: skip
+        os.close(end)
+        told = os.read(terminal, 10_000)
+        os.close(terminal)
+        assert (b"\x1b[" in told) == coloured
+        assert b"hello" in told
+
+
+def lines_of(log):
+    """All that a log and its rotated files hold, the oldest first."""
+    rotated = {int(path.name.split(".")[2]): path for path in log.parent.glob(f"{log.name}.*")}
+    paths = [rotated[n] for n in sorted(rotated, reverse=True)] + [log]
+    return "".join((gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes()).decode() for p in paths)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="logrotate's file is for root's logrotate")
+def test_no_line_is_lost_by_logrotate(site):
+    counting(site)
+    systemd_section(site, user=pwd.getpwuid(os.geteuid()).pw_name)
+    logs_section(site, 'rotate = "logrotate"\nmax_size = "1KB"\nbackups = 50')
+    site.svc("render", "--logrotate")
+    start(site)
+    log, own = site.root / "logs" / "server_count.log", site.root / "logs" / "supervisord.log"
+    with following(site, "count:server", "-n", "1") as seen:
+        until(lambda: numbers(seen.text()), 30, "its first line")
+        for times in range(1, 6):
+            until(lambda: log.exists() and log.stat().st_size > 1000, 30, "enough to rotate")
+            subprocess.run(
+                [tool("logrotate", "logrotate"), "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
+                cwd=site.root, check=True, timeout=60,
+            )  # fmt: skip
+            until(log.exists, 20, "supervisord opens a new one")
+            assert len(list(log.parent.glob(f"{log.name}.*"))) == times
+        subprocess.run(
+            [tool("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
+            cwd=site.root, check=True, timeout=60,
+        )  # fmt: skip
+        until(own.exists, 20, "supervisord's own is anew")
+        last = numbers(seen.text())[-1]
+        until(lambda: numbers(seen.text())[-1] > last + 100, 30, "it goes on")
+        seen.interrupt()
+    site.svc("down")
+    assert without_gaps(numbers(lines_of(log)))
+    assert numbers(lines_of(log))[0] == 0
+    assert without_gaps(numbers(seen.text()))
+
+
+def test_a_rotation_while_nothing_runs_is_no_failure(site):
+    if os.geteuid():
+        pytest.skip("logrotate's file is for root's logrotate")
+    systemd_section(site, user=pwd.getpwuid(os.geteuid()).pw_name)
+    logs_section(site, 'rotate = "logrotate"')
+    site.svc("render")
+    site.svc("render", "--logrotate")
+    (site.root / "logs" / "old.log").write_text("x\n")
+    done = subprocess.run(
+        [tool("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
+        cwd=site.root, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (site.root / "logs" / "old.log.1").exists()
+
+
+def test_logs_as_json_are_one_object_a_line_with_the_requests_id(site):
+    logs_section(site, 'format = "json"')
+    site.mock("one", "m", "--cut-after", "1")
+    site.svc("up")
+    requests.post(
+        f"{site.router}/v1/chat/completions", timeout=30, headers={"X-Request-ID": "mine-1"},
+        json={"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hello"}]},
+    )  # fmt: skip
+    found: list[dict] = []
+    for name in ("registry", "router", "one:babysitter"):
+        for line in site.svc("logs", name, "-n", "1000")[0].splitlines():
+            found.append(json.loads(line))
+            assert {"time", "level", "logger", "message"} <= found[-1].keys()
+    (failed,) = [entry for entry in found if "request_id" in entry]
+    assert failed["request_id"] == "mine-1"
+    assert {entry["logger"].split(".")[0] for entry in found} >= {"svc", "gunicorn"}
+
+
+def test_the_environment_may_ask_for_json_too(site):
+    site.mock("one")
+    site.svc("up", SVC_LOG_FORMAT="json")
+    line = site.svc("logs", "one:babysitter", "-n", "1")[0]
+    assert json.loads(line)["level"] == "INFO"
+    assert not (site.root / "conf.d").exists(), "committed files never depend on a shell"
