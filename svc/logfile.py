@@ -110,11 +110,18 @@ def _opened(path: Path) -> list[IO[bytes]]:
 
 
 def _later(files: list[IO[bytes]], than: IO[bytes]) -> list[IO[bytes]]:
-    """Those that were begun after one of them; where that one is gone, the newest alone. The others are closed."""
-    known = next((n for n, file in enumerate(files) if _same(file, than)), 1)
+    """Those that were begun after one of them, the others closed; where that one is not there any more (removed, or
+    compressed), those that were written to after it."""
+    known = next((n for n, file in enumerate(files) if _same(file, than)), None)
+    if known is None:
+        known = next((n for n, file in enumerate(files) if n and _written(file) < _written(than)), len(files))
     for file in files[known:]:
         file.close()
     return files[:known]
+
+
+def _written(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_mtime_ns
 
 
 def _same(one: IO[bytes], other: IO[bytes]) -> bool:

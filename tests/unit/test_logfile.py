@@ -1,5 +1,6 @@
 """A log file as it is written, rotated and emptied: every line is told once, in its order."""
 
+import os
 import shutil
 
 import pytest
@@ -134,6 +135,22 @@ def test_a_rotated_file_that_is_gone(path):
     path.unlink()
     write(path, "3")
     assert log.new() == [b"2", b"3"]
+
+
+def test_a_rotated_file_that_was_compressed_meanwhile_hides_none_that_came_after_it(path):
+    write(path, "0")
+    move(path)
+    os.utime(path.with_name("a.log.1"), (1, 1))
+    write(path, "1")
+    log = LogFile(path)
+    log.last(1)
+    write(path, "2")
+    for part in "34":
+        move(path)
+        write(path, part)
+    path.with_name("a.log.2").rename(path.with_name("a.log.2.gz"))
+    path.with_name("a.log.3").rename(path.with_name("a.log.2"))  # nothing is older than what is older
+    assert log.new() == [b"2", b"3", b"4"]
 
 
 def test_what_cannot_be_read_is_told(path):

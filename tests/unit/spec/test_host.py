@@ -9,7 +9,8 @@ from svc.errors import ConfigError
 from svc.router.serve import WORKER_CONNECTIONS
 from svc.site import Site
 from svc.spec.generate import plan_site
-from svc.spec.host import MARGIN, plan_host, stop_time
+from svc.spec.host import MARGIN, stop_time
+from svc.spec.outputs import plan_output
 
 TOML = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 
@@ -24,7 +25,7 @@ def site(tmp_path, monkeypatch):
 
 def made(site, kind, toml=""):
     site.svc_toml.write_text(toml)
-    ((path, _, after),) = plan_host(site, settings.load(site.svc_toml), site.tomls(), [kind]).edits
+    ((path, _, after),) = plan_output(site, settings.load(site.svc_toml), kind, site.tomls()).edits
     return str(path), after.decode()
 
 
@@ -150,8 +151,12 @@ def test_a_file_that_is_not_ours_is_left_alone(site):
 
 def test_what_is_there_already_is_not_stale(site):
     told = settings.load()
-    plan_host(site, told, site.tomls(), ["systemd"]).write()
-    assert not plan_host(site, told, site.tomls(), ["systemd"]).stale
-    assert plan_host(site, told, site.tomls(), ["systemd"], Path("elsewhere")).added == [
-        Path("elsewhere/infinilm-svc.service")
-    ]
+    plan_output(site, told, "systemd", site.tomls()).write()
+    assert not plan_output(site, told, "systemd", site.tomls()).stale
+
+
+def test_another_directory_keeps_whatever_else_is_in_it(site):
+    told = settings.load()
+    plan_site(site, told, site.tomls()).write()
+    change = plan_output(site, told, "systemd", site.tomls(), Path())
+    assert (change.added, change.removed) == ([Path("infinilm-svc.service")], [])
