@@ -245,6 +245,7 @@ svc.elsewhere |= {
     "drain": "svc.verbs:drain",
     "undrain": "svc.verbs:undrain",
     "remove": "svc.verbs:remove",
+    "apply": "svc.rollout.apply:command",
     "rollout": "svc.rollout.restart:command",
     "plan": "svc.rollout.plan:command",
     "logs": "svc.logs:logs",

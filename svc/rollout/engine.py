@@ -96,8 +96,8 @@ class Engine:
     def _take(self, step: Step, _move: Move, scene: Scene) -> None:
         """An operator's mark is left alone, now and in the end."""
         told = (scene.services or {}).get(step.task.instance)
-        ours = told is not None and step.task.listed and (step.ours or not told.get("drained"))
-        if ours:
+        ours = step.ours or (told is not None and step.task.listed and not told.get("drained"))
+        if ours and told is not None:
             self.journal.ours.add(step.task.instance)
             self.journal.write()
             if not self._mark(step, drained=True):
@@ -115,7 +115,8 @@ class Engine:
             self.shown.done(f"{step.task.name} (drain)", move.text)
         self.journal.begun.add(step.task.name)
         self.journal.write()
-        self.control.stop(f"{step.task.name}:*", wait=False)
+        if step.task.name in self.control.groups():
+            self.control.stop(f"{step.task.name}:*", wait=False)
         self._at(step, Stage.STOPPING)
 
     def _change(self, step: Step, move: Move, scene: Scene) -> None:

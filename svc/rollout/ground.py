@@ -11,6 +11,7 @@ from rich.console import Console
 
 from svc import daemon, generated
 from svc.access import Access, Away, explained, registry_of, registry_options, router_of
+from svc.client import RegistryClient
 from svc.errors import CommandError, ConfigError
 from svc.generated import Part
 from svc.options import settings
@@ -148,38 +149,40 @@ class Ground:
         return tail(Path(processes[program].logfile)) if program in processes else []
 
 
-def ground(site: Site, asked: Asked, console: Console) -> Ground:
-    """Raises CommandError where something does not answer that has to."""
-    control = daemon.find(site)
-    if control is None:
-        raise CommandError("no supervisord runs on this site; start it with `svc up`")
+def ground(site: Site, asked: Asked, console: Console, control: Control, strict: bool = True) -> Ground:
+    """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
     own = daemon.runs_from(control, site.own_supervisord_conf)
     parts = {part.name: part for part in generated.read(site.own_conf_d if own else site.conf_d)}
     told = settings(launch={"registry_url": asked.access.registry_url, "router_url": asked.router_url})
-    client = asked.access.client()
+    strict = strict and not asked.limits.allow_downtime
+    client: RegistryClient | None = asked.access.client()
+    assert client is not None
     try:
         with explained("ask for the healthy instances", client):
             client.services()
     except Away:
-        if not asked.limits.allow_downtime:
+        if strict:
             raise
-        console.print(f"no registry answers at {registry_of(told)}: going on without it", markup=False)
-        client = None  # type: ignore[assignment]
+        console.print(f"no registry answers at {registry_of(told)}: going on without it", markup=False, soft_wrap=True)
+        client = None
     eyes = Eyes(control, client, tuple(url.rstrip("/") for url in router_of(told).split(",")))
-    if client is None:
-        eyes = dataclasses.replace(eyes, routers=())
-    elif asked.limits.allow_downtime:
-        eyes = dataclasses.replace(eyes, routers=eyes.answering())
-    else:
+    if strict:
         eyes.refuse_blind()
+    else:
+        eyes = dataclasses.replace(eyes, routers=eyes.answering() if client else ())
     return Ground(site, asked, eyes, parts, eyes.scene(), console)
+
+
+def running(site: Site) -> Control:
+    control = daemon.find(site)
+    if control is None:
+        raise CommandError("no supervisord runs on this site; start it with `svc up`")
+    return control
 
 
 def unfinished(ground: Ground, journal: Journal, names: Collection[str]) -> list[Task]:
     """What an earlier rollout has left drained or not back, and is none of `names`."""
     held = {name.removesuffix("-server") for name in journal.ours} | journal.begun
     left = sorted(held - set(names))
-    gone = [name for name in left if name not in ground.parts]  # somebody has removed it meanwhile
-    journal.ours -= {f"{name}-server" for name in gone}
-    journal.begun -= set(gone)
-    return [ground.task(name, Act.START) for name in left if name in ground.parts]
+    # Of one that is gone since, only the mark is left to be taken away.
+    return [ground.task(name, Act.START if name in ground.parts else Act.REMOVE) for name in left]

@@ -9,7 +9,7 @@ import click
 from svc import probe, sight
 from svc.errors import CommandError
 from svc.options import HERE, console
-from svc.rollout.ground import Asked, Ground, ground, rollout_options, unfinished
+from svc.rollout.ground import Asked, Ground, ground, rollout_options, running, unfinished
 from svc.rollout.journal import Journal, alone
 from svc.rollout.steps import Act, ordered
 from svc.rollout.targets import meant
@@ -51,7 +51,7 @@ def restart(asked: Asked, names: tuple[str, ...]) -> None:
     words = [name for name in names if name not in ("registry", "router")]
     HERE.make_dirs()
     with alone(HERE, ["rollout", "restart", *names]):
-        here = ground(HERE, asked, out)
+        here = ground(HERE, asked, out, running(HERE), strict=bool(words))
         journal = Journal.of(HERE)
         journal.begin(" ".join(["restart", *sorted(words)]), time.time())
         parts = meant(words, list(here.parts.values()), here.scene.services or {}, here.scene.states)
