@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from svc.access import Access, registry_options
+from svc.access import Access, explained, registry_options
 from svc.errors import SvcError
 from svc.options import HERE, console, settings
 from svc.rollout.losses import Loss, losses
@@ -76,7 +76,7 @@ def report_of(proposal: Proposal, access: Access) -> Report:
     try:
         lost = _losses(proposal, access)
     except SvcError as error:
-        notes.append(f"which models have no instance meanwhile is not known: {error.message}")
+        notes.append(error.message)
     states = {name: process.state for name, process in control.processes().items()} if control else {}
     pid = control.pid() if control else None
     return report(proposal.changes, _files(proposal.files), pid, states, lost, proposal.foreign, notes)
@@ -86,7 +86,9 @@ def _losses(proposal: Proposal, access: Access) -> list[Loss]:
     """Nobody is asked where no instance goes."""
     if not any(change.interrupts for change in proposal.changes):
         return []
-    return losses(proposal.changes, access.client(read=True).services())
+    client = access.client(read=True)
+    with explained("tell which models have no instance meanwhile", client):
+        return losses(proposal.changes, client.services())
 
 
 def _files(change: Change) -> list[FileRow]:

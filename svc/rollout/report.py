@@ -71,7 +71,7 @@ def lines(told: Report) -> Iterator[tuple[str, str]]:
     yield from ((f"{MARKS.get(file.change, '~')} {file.path}: {file.change}", "dim") for file in told.files)
     for loss in told.without_instance or ():
         when = f"once {loss.instance} is gone" if loss.forever else f"while {loss.instance} restarts"
-        yield f"! {loss.model}: no instance {when}, its last healthy one", "red"
+        yield f"! {loss.model}: no instance {when}, its last healthy one; that takes --allow-downtime", "red"
     yield from ((f"! {note}", "") for note in told.notes)
     yield from ((f"  {path}: not made by svc render; supervisord runs it as well", "dim") for path in told.foreign)
     yield _summary(told), "bold"

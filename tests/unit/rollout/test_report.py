@@ -35,7 +35,7 @@ def test_a_changed_server():
         "~ a: changed: a:server restarts, a:babysitter restarts, drained first: what it has begun, it finishes",
         "    a:server",
         "      command: --models x -> --models x,y",
-        "! x: no instance while a restarts, its last healthy one",
+        "! x: no instance while a restarts, its last healthy one; that takes --allow-downtime",
         "0 added, 1 changed, 0 removed; 1 instance to restart. `svc apply` does it.",
     ]
 
