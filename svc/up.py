@@ -19,6 +19,7 @@ from svc.plan import VARIABLES, Asked, Plan, plan
 from svc.ports import refuse_taken
 from svc.progress import Waiting, waiting
 from svc.readiness import Stage, judge
+from svc.rollout.journal import beside
 from svc.sight import look, services
 from svc.site import Site
 from svc.supervision.control import Control, Process, full_name
@@ -37,11 +38,17 @@ class NotWell(Exception):
 
 
 def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
-    """Waits `timeout` seconds at most.
+    """Waits `timeout` seconds at most; not while a rollout is at work here.
 
     Raises ConfigError or CommandError with everything as it was, or CommandError
     naming the part that is not well; on Ctrl-C, what this call started is stopped.
     """
+    site.make_room()
+    with beside(site):
+        _up(site, asked, timeout, console)
+
+
+def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     control = daemon.find(site)
     own = control is not None and daemon.runs_from(control, site.own_supervisord_conf)
     planned = plan(site, asked, running=control is not None, own=own)

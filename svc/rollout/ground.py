@@ -19,7 +19,7 @@ from svc.progress import waiting
 from svc.rollout.engine import Engine, Stopped
 from svc.rollout.journal import Journal
 from svc.rollout.look import Eyes
-from svc.rollout.steps import Act, Limits, Scene, Step, Task, hopeless
+from svc.rollout.steps import Act, Limits, Scene, Step, Task, hopeless, last
 from svc.site import Site
 from svc.supervision.control import Control
 from svc.up import tail
@@ -109,12 +109,7 @@ class Ground:
         found = hopeless(steps, self.scene)
         if found:
             cure = "start another first, or give --allow-downtime"
-            raise ConfigError(
-                *(
-                    f"{name}: it is the last healthy instance of {', '.join(lost)}; {cure}"
-                    for name, lost in found.items()
-                )
-            )
+            raise ConfigError(*(f"{name}: {last(lost)}; {cure}" for name, lost in found.items()))
 
     def tell(self, tasks: Iterable[Task]) -> None:
         """What would be done."""

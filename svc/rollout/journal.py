@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from svc.errors import CommandError
 from svc.site import Site
@@ -80,18 +80,8 @@ class Journal:
 @contextlib.contextmanager
 def alone(site: Site, words: Sequence[str]) -> Iterator[None]:
     """One rollout at a time on this site; the lock dies with its process. Raises CommandError with who has it."""
-    path = site.var / "rollout.lock"
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise CommandError(f"{path}: cannot write: {error.strerror}; make {path.parent} writable") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            who = file.read().strip() or "another rollout"
-            raise CommandError(f"{who} is at work on this site; wait until it is done, or end it with Ctrl-C") from None
+    with _lock(site) as file:
+        _take(file, fcntl.LOCK_EX)
         file.truncate(0)
         clock = time.strftime("%H:%M:%S")
         file.write(f"`svc {' '.join(words)}` (pid {os.getpid()}, since {clock})")
@@ -100,3 +90,28 @@ def alone(site: Site, words: Sequence[str]) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+@contextlib.contextmanager
+def beside(site: Site) -> Iterator[None]:
+    """No rollout meanwhile, but others that do not mind each other; raises CommandError with who is at work."""
+    with _lock(site) as file:
+        _take(file, fcntl.LOCK_SH)
+        yield
+
+
+def _lock(site: Site) -> IO[str]:
+    path = site.var / "rollout.lock"
+    try:
+        return path.open("a+")
+    except OSError as error:
+        raise CommandError(f"{path}: cannot write: {error.strerror}; make {path.parent} writable") from None
+
+
+def _take(file: IO[str], kind: int) -> None:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        who = file.read().strip() or "`svc up`"
+        raise CommandError(f"{who} is at work on this site; wait until it is done, or end it with Ctrl-C") from None

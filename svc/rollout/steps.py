@@ -189,8 +189,12 @@ def doing(step: Step, scene: Scene) -> str:
         count = in_flight(step.task.instance, scene.flights)
         return "draining: " + ("no answer from the router" if count is None else f"{count} in flight")
     if step.stage is Stage.WAITING and (without := lost(step, scene)):
-        return f"waiting: it is the last healthy instance of {', '.join(without)}"
+        return f"waiting: {last(without)}"
     return step.stage.value
+
+
+def last(lost: Iterable[str]) -> str:
+    return f"it is the last healthy instance of {', '.join(lost)}"
 
 
 def _stops(step: Step) -> bool:
@@ -202,11 +206,13 @@ def _takes(steps: Steps, scene: Scene, limits: Limits) -> Iterator[Move]:
 
     1. `parallel` at most are out at once; 2. who needs the port of another waits for it;
     3. nobody goes while the registry does not answer; 4. nor the last one of a model.
+
+    Who may not go waits, for an instance of another host may come back; not where nobody else has the model.
     """
     waiting = [step for step in steps.values() if step.stage is Stage.WAITING]
     free = limits.parallel - sum(step.stage in OUT for step in steps.values())  # 1
     gone: list[str] = []
-    refused = ""
+    refused, vain = "", False
     for step in waiting:
         if len(gone) >= free:
             return
@@ -218,13 +224,20 @@ def _takes(steps: Steps, scene: Scene, limits: Limits) -> Iterator[Move]:
                 refused = refused or "the registry does not answer"
                 continue  # 3
             if without := lost(step, scene, gone):
-                refused = refused or f"it is the last healthy instance of {', '.join(without)}"
+                refused = refused or f"{last(without)}; --allow-downtime lets it go"
+                vain = vain or not _elsewhere(without, task.instance, scene)
                 continue  # 4
         gone.append(task.instance)
         yield Move(task.name, Do.TAKE if task.act.ends else Do.CHANGE)
     late = scene.now - max((step.since for step in steps.values()), default=scene.now) > limits.timeout
-    if refused and not gone and late and not any(step.stage in OUT for step in steps.values()):
+    if refused and not gone and (late or vain) and not any(step.stage in OUT for step in steps.values()):
         yield Move(waiting[0].task.name, Do.FAIL, refused)
+
+
+def _elsewhere(without: Collection[str], instance: str, scene: Scene) -> bool:
+    """Whether each of these models is another's too, who does not serve it now."""
+    others = {m for name, told in (scene.services or {}).items() if name != instance for m in models(told)}
+    return set(without) <= others
 
 
 def _next(step: Step, scene: Scene, limits: Limits, halted: bool) -> Move | None:

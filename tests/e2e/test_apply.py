@@ -125,6 +125,20 @@ def test_the_last_instance_of_a_model_goes_when_told(site: Site):
     assert site.chat("other").ok
 
 
+def test_a_model_that_is_given_up_goes_when_told(pair: Site):
+    """Only the first that comes back without it shows that this is what the files mean."""
+    for name in ("one", "two"):
+        edit(pair, name, "'m'", "'m,old'")
+    pair.svc("apply")
+    for name in ("one", "two"):
+        edit(pair, name, "'m,old'", "'m,new'")
+    _, err = pair.svc("apply", status=1)
+    assert err == "svc: two: it is the last healthy instance of old; --allow-downtime lets it go\n"
+    assert (pair.chat("old").ok, pair.chat("new").ok) == (True, True)
+    served(pair, "--allow-downtime")
+    assert (pair.chat("old").status_code, pair.chat("new").ok) == (503, True)
+
+
 def test_a_new_name_on_the_same_port_waits_until_the_old_one_has_left(pair: Site):
     (pair.root / "config" / "two.toml").rename(pair.root / "config" / "zwei.toml")
     edit(pair, "zwei", 'name = "two"', 'name = "zwei"')
@@ -178,10 +192,12 @@ def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_killed_at_any_moment_it_is_finished_by_running_it_again(pair: Site):
-    before, kills = "m", 0
+    before, kills = "m', '--tokens', '3", 0
+    for name in ("one", "two"):
+        edit(pair, name, "'m'", f"'{before}'")
     with Traffic(pair.router) as kept, Traffic(pair.router, kept=False) as fresh:
         for turn in range(20):
-            after, moment = f"m,n{turn}", random.uniform(0.5, 8)
+            after, moment = f"m', '--tokens', '{4 + turn}", random.uniform(0.5, 8)
             for name in ("one", "two"):
                 edit(pair, name, f"'{before}'", f"'{after}'")
             process = pair.start("svc", "apply")
@@ -193,7 +209,7 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(pair: Site):
             process.communicate(timeout=30)
             pair.svc("apply", timeout=120)
             assert pair.routed() == BOTH, moment
-            assert pair.chat(f"n{turn}").ok, moment
+            assert pair.chat().json()["usage"]["completion_tokens"] == 4 + turn, moment
             assert not (pair.root / "var" / "rollout.json").exists(), moment
             before = after
     assert kills > 5

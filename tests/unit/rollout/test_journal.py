@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from svc.errors import CommandError
-from svc.rollout.journal import RESUME_WITHIN, Journal, alone
+from svc.rollout.journal import RESUME_WITHIN, Journal, alone, beside
 from svc.site import Site
 
 
@@ -25,7 +25,7 @@ def test_what_is_written_is_read_again_and_an_end_leaves_nothing(site: Site):
     assert again.wrote > 0
     again.ours, again.begun = set(), set()
     again.end(whole=True)
-    assert sorted(os.listdir(site.var)) == []
+    assert not {"rollout.json", ".rollout.json.new"} & set(os.listdir(site.var))
 
 
 def test_the_same_command_goes_on_within_an_hour_and_marks_are_never_forgotten(site: Site):
@@ -47,4 +47,12 @@ def test_two_at_once_are_one_too_many(site: Site):
     with alone(site, ["apply"]), refused, alone(site, ["rollout"]):
         pass
     with alone(site, ["rollout"]):
+        pass
+
+
+def test_what_may_be_done_together_is_not_done_beside_a_rollout(site: Site):
+    refused = pytest.raises(CommandError, match="^`svc up` is at work")
+    with beside(site), beside(site), refused, alone(site, ["apply"]):
+        pass
+    with alone(site, ["apply"]), pytest.raises(CommandError, match="^`svc apply` "), beside(site):
         pass

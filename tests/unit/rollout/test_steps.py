@@ -66,10 +66,18 @@ def test_several_go_at_once_but_never_all_of_a_model():
 
 def test_the_last_healthy_one_waits_and_fails_in_the_end():
     seen = scene(a=service("m"), b=service("m", healthy=False))
-    assert moves(waiting("a"), seen, LIMITS) == []
+    assert moves(waiting("a"), seen, LIMITS) == [], "b may come back"
     (move,) = moves(waiting("a"), dataclasses.replace(seen, now=31), LIMITS)
-    assert (move.do, move.text) == (Do.FAIL, "it is the last healthy instance of m")
+    assert (move.do, move.text) == (Do.FAIL, "it is the last healthy instance of m; --allow-downtime lets it go")
     assert moves(waiting("a"), seen, dataclasses.replace(LIMITS, allow_downtime=True)) == [Move("a", Do.TAKE)]
+
+
+def test_the_last_one_that_has_a_model_at_all_is_not_waited_for():
+    """As where the others were changed to serve another: nobody will come."""
+    (move,) = moves(waiting("a"), scene(a=service("old"), b=service("new")), LIMITS)
+    assert (move.do, move.text) == (Do.FAIL, "it is the last healthy instance of old; --allow-downtime lets it go")
+    going = {**waiting("a"), **steps(Step(task("b"), Stage.RETURNING))}
+    assert moves(going, scene(a=service("old"), b=service("new", **DRAINED)), LIMITS) == [], "b is waited for first"
 
 
 def test_an_instance_that_a_router_does_not_use_is_nobody_to_rely_on():
