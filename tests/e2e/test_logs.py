@@ -15,9 +15,9 @@ from contextlib import contextmanager
 import pytest
 import requests
 
+from tests.debian import program
 from tests.e2e.sites import BIN, clean_environ
 from tests.e2e.test_systemd import systemd_section
-from tests.tools import tool
 from tests.waiting import free_port_pair, until
 
 COUNTING = "import time, itertools\nfor n in itertools.count(): print('line', n, flush=True); time.sleep(0.002)"
@@ -175,13 +175,13 @@ def test_no_line_is_lost_by_logrotate(site):
         for times in range(1, 6):
             until(lambda: log.exists() and log.stat().st_size > 2000, 30, "enough to rotate")
             subprocess.run(
-                [tool("logrotate", "logrotate"), "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
+                [program("logrotate", "logrotate"), "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
                 cwd=site.root, check=True, timeout=60,
             )  # fmt: skip
             until(log.exists, 20, "supervisord opens a new one")
             assert len(list(log.parent.glob(f"{log.name}.*"))) == times
         subprocess.run(
-            [tool("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
+            [program("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
             cwd=site.root, check=True, timeout=60,
         )  # fmt: skip
         until(own.exists, 20, "supervisord's own is anew")
@@ -203,7 +203,7 @@ def test_a_rotation_while_nothing_runs_is_no_failure(site):
     site.svc("render", "--logrotate")
     (site.root / "logs" / "old.log").write_text("x\n")
     done = subprocess.run(
-        [tool("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
+        [program("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
         cwd=site.root, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

@@ -6,6 +6,8 @@ from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
 
 LEAST = (4, 3)
+# Of one that is not svc's, which `svc down` leaves alone.
+REPLACE = 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown && sleep 5 && svc up'
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -38,7 +40,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "the supervisord that runs here is not svc's: it lacks [rpcinterface:svc]",
             f"supervisor {told.version}" + (f" of {told.python}" if told.python else ""),
             first="stop the unit or script that starts it",
-            fix="svc down && svc up",
+            fix=REPLACE,
         )
     numbers = [int(word) for word in told.version.split(".")[:2] if word.isdigit()]
     if told.pid is not None and numbers and tuple(numbers) < LEAST:
@@ -47,7 +49,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             PROBLEM,
             f"supervisor {told.version} runs; svc needs 4.3",
             f"it is of {told.python}" if told.python else "it was started before an upgrade",
-            fix="svc down && svc up",
+            fix="svc down && svc up" if told.extended else REPLACE,
             because=("supervisord.foreign",),
         )
 
