@@ -55,7 +55,7 @@ def test_toml_files_that_are_named_exist(document):
 @documents
 def test_settings_in_examples_exist(document):
     for block in re.findall(r"```toml\n(.*?)```", document.read_text(), re.S):
-        for section, body in re.findall(r"\[(registry|router|launch)\]\n((?:\w.*\n?)*)", block):
+        for section, body in re.findall(r"\[(registry|router|launch|logs|systemd|nginx)\]\n((?:\w.*\n?)*)", block):
             keys = set(re.findall(r"^(\w+) =", body, re.M))
             assert keys <= set(SECTIONS[section].__dataclass_fields__), f"[{section}]"
 
@@ -72,3 +72,17 @@ def test_every_setting_of_the_router_is_in_its_guide():
         shown = "" if field.default in ("", ()) else f"{field.default:g}" if isinstance(field.default, float) else None
         assert default.strip() == (str(field.default) if shown is None else shown), name
         assert what == field.metadata["help"]
+
+
+def test_every_setting_of_the_logs_is_in_their_document():
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", (ROOT / "docs" / "LOGS.md").read_text(), re.M))
+    assert rows == {
+        field.name: f'"{field.default}"' if isinstance(field.default, str) else str(field.default)
+        for field in dataclasses.fields(SECTIONS["logs"])
+    }
+
+
+def test_every_setting_of_the_unit_is_in_its_document_with_its_default():
+    block = re.search(r"```toml\n\[systemd\]\n(.*?)```", (ROOT / "docs" / "SYSTEMD.md").read_text(), re.S)[1]
+    told = dict(re.findall(r'^(\w+) = "(.*?)"', block, re.M))
+    assert told == {field.name: field.default for field in dataclasses.fields(SECTIONS["systemd"])}
