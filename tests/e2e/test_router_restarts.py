@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.traffic import Traffic, read_stream
 from tests.waiting import until
 
-COMMANDS = [["restart", "router"], ["signal", "HUP", "router"]]
+COMMANDS = [["restart", "router"], ["signal", "HUP", "router"], ["update"]]
 
 
 @pytest.fixture
@@ -19,13 +19,17 @@ def busy(site):
     return site
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=["restart", "HUP"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["restart", "HUP", "changed settings"])
 def test_no_request_fails_and_an_open_stream_completes(busy, command):
     streamed = busy.chat("slow", stream=True)
     events: list[str] = []
     reading = threading.Thread(target=lambda: events.extend(read_stream(streamed)), daemon=True)
     reading.start()
     before = router_workers(busy)
+    if command == ["update"]:
+        settings = busy.root / "config" / "svc.toml"
+        settings.write_text(settings.read_text().replace("[router]", "[router]\nmax_errors = 5"))
+        busy.svc("render")
     with Traffic(busy.router, kept=True) as kept, Traffic(busy.router, kept=False) as fresh:
         until(lambda: kept.answered > 20 and fresh.answered > 20, what="traffic")
         busy.run("supervisorctl", *command)
