@@ -1,7 +1,6 @@
 """What registry, router, babysitters and instances say when they are asked. It acts, and changes nothing."""
 
 import dataclasses
-import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -136,14 +135,3 @@ def router(url: str, here: bool) -> Router:
     looks = {s["name"]: (lambda s=s: reach(str(s["host"]), int(s["port"]), PATIENCE)) for s in unwell}
     reached = {name: why for name, why in together(looks, PATIENCE + 1).items() if isinstance(why, str)}
     return dataclasses.replace(made, reached=reached)
-
-
-def is_name(host: str) -> bool:
-    """Whether it has to be looked up."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host.strip("[]"))
-        except OSError:
-            continue
-        return False
-    return True

@@ -105,7 +105,7 @@ def _near(
         "packages": lambda: list(packages.wanting()),
     }
     away = {urlsplit(url).hostname or "" for url in registries(told, parts, specs)}
-    hosts = {part.host for part in parts if part.component == "babysitter"} | {h for h in away if asking.is_name(h)}
+    hosts = {part.host for part in parts if part.component == "babysitter"} | away
     looks |= {f"name {one}": (lambda one=one: host.name(one)) for one in sorted(hosts) if one}  # type: ignore[misc]
     return looks
 

@@ -76,6 +76,7 @@ SYMPTOMS = (
         "the model is not here, and huggingface.co cannot be reached", "download the model and give its path"),
     _of(r"SafetensorError|MetadataIncompleteBuffer|tensor .* data is not within", "the model's files are damaged",
         "copy the model again"),
+    _of(r"can't open file '([^']+)'", "there is no {0}", "put it there, or correct the path in [backend]"),
     _of(r"(?:FileNotFoundError|No such file or directory).*?['\"]([^'\"]+)['\"]", "there is no {0}",
         "put it there, or correct the path in [backend]"),
     # the system

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from svc.doctor.facts import Facts, Sidecar
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part, sees
+from svc.spec.model import is_loopback
 
 SOON = 5  # seconds after which a babysitter answers and has registered
+BEATS = 2.5  # heartbeats that may be missing
 LOADING = 900  # seconds that an instance may answer 503
 OWNED = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
 SAID = "not registered, trying again: "
@@ -17,7 +20,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     router = facts.part("router")
     for part in facts.instances:
         sidecar, server, babysitter = facts.sidecars.get(part.name), *part.programs
-        if router is not None and not sees(router, part):
+        if router is not None and not sees(router, part) and not _meet(facts, router, part):
             yield _elsewhere(part, router)
         if sidecar is None:
             continue
@@ -25,6 +28,22 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield from _babysitter(facts, part, sidecar)
         if facts.uptime(server) > SOON and part.ports[0] in facts.listeners:
             yield from _instance(facts, part, sidecar)
+
+
+def _meet(facts: Facts, router: Part, part: Part) -> bool:
+    """Whether two names stand for one registry after all: one on this machine, or the router knows the instance."""
+    if facts.router and f"{part.name}-server" in facts.router.instances():
+        return True
+    return not _places(facts, router.registry_url).isdisjoint(_places(facts, part.registry_url))
+
+
+def _places(facts: Facts, urls: str) -> set[tuple[str, int | None]]:
+    found = set()
+    for url in urls.split(","):
+        host = urlsplit(url).hostname or ""
+        name = facts.names.get(host)
+        found.add(("here" if is_loopback(host) or (name and name.here) else host, urlsplit(url).port))
+    return found
 
 
 def _elsewhere(part: Part, router: Part) -> Finding:
@@ -61,29 +80,36 @@ def _babysitter(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]
             fix="svc up",
         )
         return
+    heard = sidecar.info.get("last_heartbeat")
+    spec = facts.specs.get(part.name)
+    patience = BEATS * (spec.heartbeat_interval if spec else 30.0)
     if sidecar.info.get("registered") is False:
-        yield _unregistered(facts, part)
+        yield _unregistered(facts, part, "is not registered")
+    elif isinstance(heard, (int, float)) and facts.now - heard > patience:
+        yield _unregistered(facts, part, f"was last heard by the registry {facts.now - heard:.0f} s ago")
 
 
-def _unregistered(facts: Facts, part: Part) -> Finding:
+def _unregistered(facts: Facts, part: Part, how: str) -> Finding:
     name, source = part.programs[1], part.source.removeprefix("../")
     spec = facts.specs.get(part.name)
     said = [line for line in facts.logs.get(name, ()) if SAID in line]
     why = said[-1].partition(SAID)[2] if said else "its log does not say why"
     owned = OWNED.search(why)
     if owned:
+        yields = facts.settings is not None and facts.settings.registry.token_file
+        free = "if that one is gone for good," if yields else "stop that one and wait until its lease ends; see"
         return Finding(
             f"babysitter.{part.name}",
             PROBLEM,
             f"{part.name}: the name is taken: {owned[2]} on {owned[1]} has it",
             why,
-            first=f"give it another name in {source}; or, if that one is gone for good,",
-            fix=f"svc remove {part.name} {part.name}-server",
+            first=f"give it another name in {source}; or, {free}",
+            fix=f"svc remove {part.name} {part.name}-server" if yields else f"svc services show {part.name}",
         )
     return Finding(
         f"babysitter.{part.name}",
         PROBLEM,
-        f"{part.name}: is not registered",
+        f"{part.name}: {how}",
         why,
         first=f"look at registry_url and token_file in {source}; then",
         fix=f"supervisorctl restart {name}",

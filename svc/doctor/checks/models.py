@@ -7,7 +7,7 @@ from svc.doctor.checks.instances import models_of
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
 from svc.instance import INSTANCE_TYPE
-from svc.spec.model import Mock
+from svc.spec.model import Mock, Spec
 
 SHOWN = 8
 
@@ -122,15 +122,15 @@ def _everything(facts: Facts) -> tuple[str, ...]:
 
 def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
     url = facts.router.url if facts.router else ""
-    waiting = [s.name for s in facts.specs.values() if isinstance(s.backend, Mock) and model in s.backend.models]
+    waiting = [spec.name for spec in facts.specs.values() if _names(spec, model)]
     if waiting:
         return Finding(
             f"model.{model}",
             PROBLEM,
             f"model {model!r}: the router does not know it",
-            f"config/ has it for {', '.join(waiting)}, which does not run",
+            f"config/ has it for {', '.join(waiting)}, which does not serve it yet",
             fix="svc up",
-            because=("files.stale", "files.wrong.*"),
+            because=("files.stale", "files.pending", "files.wrong.*"),
         )
     return Finding(
         f"model.{model}",
@@ -141,6 +141,11 @@ def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
         f'[router.aliases] "{model}" = "MODEL"; the list is at',
         fix=f"curl -sS {url}/v1/models",
     )
+
+
+def _names(spec: Spec, model: str) -> bool:
+    """Whether an instance's command speaks of the model."""
+    return any(model in (word, *word.split(",")) for word in spec.argv)
 
 
 def _listed(names: object) -> str:

@@ -9,7 +9,6 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.instance import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
-NEWS = 5.0  # seconds after which a router has heard what the registry knows
 OLD = 3  # looks at the registry after which a table is old
 QUEUE = re.compile(r'^svc_router_queue\{model="(.*)"\} (\S+)$', re.M)
 
@@ -102,7 +101,7 @@ def _unrouted(facts: Facts, router: Router) -> Iterator[Finding]:
             continue
         told = routed.get(name)
         if told is None:
-            if router.services.ok and facts.now - _since(service) > NEWS and _same_registry(facts, router):
+            if router.services.ok:
                 yield Finding(
                     f"router.missing.{name}",
                     PROBLEM,
@@ -170,13 +169,3 @@ def _queue(facts: Facts, router: Router) -> Iterator[Finding]:
             first="run another instance of that model, or raise its max_concurrency",
             fix="svc status",
         )
-
-
-def _same_registry(facts: Facts, router: Router) -> bool:
-    part = facts.part("router")
-    return bool(part) or bool(router.health.get("registry_url"))
-
-
-def _since(service: Mapping[str, Any]) -> float:
-    told = service.get("last_heartbeat")
-    return float(told) if isinstance(told, (int, float)) and not service.get("timestamp") else 0.0

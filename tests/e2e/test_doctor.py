@@ -1,0 +1,363 @@
+"""`svc doctor` on real sites: the guide's three troubles, made in several ways, found, and cured by what it says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from svc.doctor.findings import PROBLEM
+from tests.e2e.sites import BIN, Site, clean_environ, http
+from tests.waiting import free_port_pair, other_address, until
+
+SERVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("listening", flush=True)
+sys.stdin.read()
+"""
+
+
+def doctor(site: Site, *words: str, status: int | None = 1) -> list[dict]:
+    """The findings, what to do first at the beginning."""
+    told = json.loads(site.svc("doctor", "--json", *words, status=status)[0])
+    assert told["ok"] == (told["problems"] == 0)
+    return told["findings"]
+
+
+def everything(findings: list[dict]) -> dict[str, dict]:
+    """By key, causes and consequences."""
+    found = {}
+    for finding in findings:
+        found |= {finding["key"]: finding, **everything(finding["consequences"])}
+    return found
+
+
+def fix(site: Site, finding: dict, status: int | None = 0) -> str:
+    """Does what the doctor says, as an operator who pastes it into a shell."""
+    ran = subprocess.run(
+        ["bash", "-c", finding["fix"]], cwd=site.root, env=clean_environ(), capture_output=True, text=True, timeout=90,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert status is None or ran.returncode == status, f"{finding['fix']}: {ran.stdout}{ran.stderr}"
+    return ran.stdout
+
+
+def well(site: Site, *words: str) -> None:
+    """Until the doctor has nothing more to say, and requests are answered."""
+
+    def healed() -> bool:
+        return not doctor(site, *words, status=None)
+
+    until(healed, timeout=45, what=f"health, not {doctor(site, *words, status=None)}")
+    assert site.chat().status_code == 200
+
+
+@pytest.fixture
+def ailing(site: Site) -> Site:
+    """A site that is well, with one instance."""
+    site.mock("one", heartbeat_interval=1, restart_delay=1)
+    site.svc("up")
+    return site
+
+
+# Health.
+
+
+def test_a_healthy_site_has_no_findings_and_is_left_as_it_is(ailing):
+    files, pids = ailing.files(), ailing.run("supervisorctl", "pid", "all")[0]
+    began = time.monotonic()
+    out, err = ailing.svc("doctor")
+    assert time.monotonic() - began < 5
+    assert out.splitlines()[-1] == "all is well"
+    assert out.startswith("ok ")
+    assert err == ""
+    assert doctor(ailing, status=0) == []
+    assert doctor(ailing, "--model", "m", status=0) == []
+    assert (ailing.files(), ailing.run("supervisorctl", "pid", "all")[0]) == (files, pids)
+
+
+def test_a_directory_that_is_no_site_and_a_site_that_does_not_run(site):
+    (site.root / "config" / "svc.toml").unlink()
+    assert [found["key"] for found in doctor(site)] == ["files.none"]
+    again = Site(site.root)
+    again.mock("one")
+    [down] = doctor(again)
+    assert down["key"] == "supervisord.down"
+    assert down["consequences"]
+    assert len(again.svc("doctor", status=1)[0].splitlines()[0]) < 200
+    fix(again, down)
+    well(again)
+
+
+# Router returns 503 "No healthy services available".
+
+
+def refused(site: Site) -> None:
+    answer = site.chat()
+    assert answer.status_code == 503
+    assert "No healthy services available" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "key", "said"),
+    [
+        (["supervisorctl", "stop", "one:server"], "program.one:server", "stopped by hand"),
+        (["svc", "drain", "one"], "instance.one-server", "drained"),
+    ],
+)
+def test_503_because_of_what_somebody_did(ailing, broken, key, said):
+    ailing.run(*broken)
+    until(lambda: ailing.chat().status_code == 503, what="the router to hear of it")
+    refused(ailing)
+    [cause] = doctor(ailing)
+    assert cause["key"] == key
+    assert said in cause["what"]
+    told = everything([cause])["model.m"]
+    assert "503" in told["what"]
+    fix(ailing, cause)
+    well(ailing)
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ('command = "no-such-engine"', "there is no command no-such-engine"),
+        (f"command = {sys.executable!r}\nargs = ['-c', 'open(\"/models/absent/config.json\")']", "/models/absent"),
+        (
+            f"command = {sys.executable!r}\nargs = ['-c', 'raise SystemExit(\"CUDA out of memory.\")']",
+            "the GPU's memory is full",
+        ),
+    ],
+)
+def test_503_because_the_instance_cannot_start(ailing, backend, said):
+    toml = ailing.root / "config" / "one.toml"
+    before = toml.read_text()
+    toml.write_text(before.partition("[backend]")[0] + f'[backend]\ntype = "command"\n{backend}\n')
+    ailing.svc("up", status=1)
+    until(lambda: ailing.chat().status_code == 503, what="the router to hear of it")
+    causes = doctor(ailing)
+    assert causes[0]["key"] == "program.one:server", causes
+    assert said in causes[0]["what"]
+    assert "[backend]" in causes[0]["first"]
+    assert "config/one.toml" in causes[0]["first"]
+    toml.write_text(before)
+    fix(ailing, causes[0])
+    well(ailing)
+
+
+def test_503_because_another_program_has_the_port(ailing):
+    port = ailing.service("one-server")["port"]
+    ailing.run("supervisorctl", "stop", "one:server")
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        try:
+            assert other.stdout.readline() == "listening\n"
+            ailing.run("supervisorctl", "start", "one:server", status=None)
+            until(lambda: ailing.control.process("one:server").state == "BACKOFF", what="the refusal of the port")
+            cause = doctor(ailing)[0]
+            assert cause["key"] == f"port.{port}"
+            assert f"(pid {other.pid})" in cause["what"]
+            assert {"program.one:server", "model.m"} <= everything([cause]).keys()
+            fix(ailing, cause)
+            other.wait(timeout=10)
+        finally:
+            other.kill()
+    well(ailing)
+
+
+# Service not registering.
+
+
+def test_not_registering_because_the_registry_is_down(ailing):
+    ailing.run("supervisorctl", "stop", "registry")
+    until(lambda: "babysitter.one" in everything(doctor(ailing)), what="the babysitter to notice")
+    causes = doctor(ailing)
+    assert [cause["key"] for cause in causes] == ["program.registry"]
+    assert {"registry.silent", "babysitter.one"} <= everything(causes).keys()
+    first, *_ = ailing.svc("doctor", status=1)[0].splitlines()
+    assert first == "problem  registry: was stopped by hand"
+    fix(ailing, causes[0])
+    well(ailing)
+
+
+def test_not_registering_because_the_babysitter_was_stopped(ailing):
+    ailing.run("supervisorctl", "stop", "one:babysitter")
+    until(lambda: ailing.chat().status_code == 503, what="the deregistration")
+    [cause] = doctor(ailing)
+    assert cause["key"] == "program.one:babysitter"
+    assert "instance.one-server" in everything([cause])
+    fix(ailing, cause)
+    well(ailing)
+
+
+def test_not_registering_because_the_token_is_another(site):
+    """From another machine, as the registry sees it: its own address is not loopback's."""
+    here = other_address()
+    token, copy = site.root / "token", site.root / "copy"
+    config = site.root / "config" / "svc.toml"
+    told = f'[registry]\nhost = "0.0.0.0"\ntoken_file = "{token}"'
+    config.write_text(config.read_text().replace("[registry]", told))
+    for path, word in ((token, "right"), (copy, "wrong")):
+        path.write_text(word)
+        path.chmod(0o600)
+    site.mock("one", heartbeat_interval=1)
+    config.write_text(config.read_text() + f'[launch]\nregistry_url = "http://{here}:{site.registry_port}"\n')
+    toml = site.root / "config" / "one.toml"
+    served = toml.read_text().replace('"--port"', '"--host", "0.0.0.0", "--port"')
+    toml.write_text(f'host = "{here}"\ntoken_file = "{copy}"\n{served}')
+    site.svc("up", "--timeout", "3", status=1)
+    found = until(lambda: (f := everything(doctor(site))).get("babysitter.one") and f, what="the babysitter's word")
+    refusal = found[f"registry.write.{copy}"]
+    assert str(copy) in refusal["what"]
+    assert "babysitter.one" in everything([refusal])
+    assert doctor(site)[0]["key"] == refusal["key"]
+    copy.write_text("right")
+    fix(site, refusal, status=None)
+    well(site)
+
+
+def test_not_registering_because_the_name_is_anothers(site):
+    token = site.root / "token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    config = site.root / "config" / "svc.toml"
+    config.write_text(config.read_text().replace("[registry]", f'[registry]\ntoken_file = "{token}"'))
+    site.mock("one", heartbeat_interval=1)
+    site.svc("up")
+    site.run("supervisorctl", "stop", "one:*")
+    until(lambda: not site.service("one"), what="the deregistration")
+    other = {"name": "one", "host": "127.0.0.1", "hostname": "elsewhere", "port": 9, "url": "http://127.0.0.1:9"}
+    http.post(
+        f"{site.registry}/services", json={**other, "status": "running", "lease_seconds": 3600},
+        headers={"X-Service-Secret": "a word of sixteen letters"}, timeout=5,
+    ).raise_for_status()  # fmt: skip
+    site.run("supervisorctl", "start", "one:*")
+    found = until(lambda: everything(doctor(site, status=None)).get("babysitter.one"), what="the refusal")
+    assert "http://127.0.0.1:9 on elsewhere" in found["what"]
+    assert "config/one.toml" in found["first"]
+    fix(site, found, status=None)  # of the two names, it may have one only
+    well(site)
+
+
+# Model not found.
+
+
+def test_a_model_that_is_misspelt_is_told_with_what_is_meant(ailing):
+    [found] = doctor(ailing, "--model", "M")
+    assert found["key"] == "model.M"
+    assert "did you mean m?" in found["first"]
+    assert '"id":"m"' in fix(ailing, found).replace(" ", "")
+
+
+def test_a_model_whose_file_is_not_what_runs(ailing):
+    ailing.mock("two", "fresh")
+    [cause] = doctor(ailing, "--model", "fresh")
+    assert cause["key"] == "files.stale"
+    assert "config/two.toml" in cause["why"] or "two.conf: new" in cause["why"]
+    assert "model.fresh" in everything([cause])
+    fix(ailing, cause)
+    assert ailing.chat("fresh").ok
+    well(ailing, "--model", "fresh")
+
+
+def test_a_model_whose_alias_leads_nowhere(ailing):
+    config = ailing.root / "config" / "svc.toml"
+    config.write_text(config.read_text() + '[router.aliases]\ngpt = "n"\n')
+    ailing.svc("up")
+    assert ailing.chat("gpt").status_code == 503
+    [found] = doctor(ailing)
+    assert found["key"] == "alias.gpt"
+    config.write_text(config.read_text().replace('"n"', '"m"'))
+    fix(ailing, found)
+    until(lambda: ailing.chat("gpt").ok, what="the alias")
+    well(ailing)
+
+
+def test_a_model_that_the_babysitter_cannot_fetch(site):
+    site.mock("one", heartbeat_interval=1)
+    toml = site.root / "config" / "one.toml"
+    right = toml.read_text()
+    port = int(right.partition("port = ")[2].split()[0])
+    wrong = f"command = {sys.executable!r}\nargs = ['-m', 'http.server', '--bind', '127.0.0.1', '{port}']"
+    site.toml("one", port, wrong, heartbeat_interval=1)
+    site.svc("up", "--timeout", "3", status=1)
+    cause = until(lambda: next((f for f in doctor(site) if f["key"] == "models.one"), None), what="the server's age")
+    assert "404" in cause["why"]
+    assert "/v1/models" in cause["why"]
+    toml.write_text(right)
+    fix(site, cause)
+    well(site)
+
+
+# What else is in the way.
+
+
+def test_what_an_earlier_supervisord_left_behind(ailing):
+    left = subprocess.Popen(
+        [str(BIN / "python3") if (BIN / "python3").exists() else sys.executable, "-c", "import time; time.sleep(600)"],
+        env={
+            "SUPERVISOR_SERVER_URL": f"unix://{ailing.root}/var/supervisor.sock", "SUPERVISOR_GROUP_NAME": "one",
+            "SUPERVISOR_PROCESS_NAME": "server",
+        },
+    )  # fmt: skip
+    try:
+        [found] = doctor(ailing)
+        assert found["key"] == "leftovers"
+        assert str(left.pid) in found["fix"]
+        fix(ailing, found)
+        assert left.wait(timeout=10) == -signal.SIGKILL
+    finally:
+        left.kill()
+        left.wait()
+    well(ailing)
+
+
+def test_a_supervisord_that_is_not_ours(site):
+    """With a socket where ours would be, and without our extension."""
+    site.mock("one")
+    site.svc("render")
+    (site.root / "var").mkdir(exist_ok=True)
+    conf = site.root / "other.conf"
+    conf.write_text(
+        f"[supervisord]\npidfile={site.root}/var/supervisord.pid\nlogfile={site.root}/other.log\n"
+        f"[unix_http_server]\nfile={site.root}/var/supervisor.sock\n[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+    )
+    site.run("supervisord", "-c", str(conf))
+    until(lambda: (site.root / "var" / "supervisor.sock").exists(), what="the socket")
+    found = doctor(site)
+    assert found[0]["key"] == "supervisord.foreign"
+    fix(site, found[0])
+    well(site)
+
+
+def test_a_registry_that_is_degraded_or_elsewhere_and_nothing_else_here(site):
+    """An instance host whose registry is unreachable."""
+    gone = free_port_pair()
+    config = site.root / "config" / "svc.toml"
+    config.write_text(f'[launch]\ncomponents = "babysitter"\nregistry_url = "http://127.0.0.1:{gone}"\n')
+    site.mock("one", heartbeat_interval=1)
+    site.svc("up")
+    cause = until(lambda: next((f for f in doctor(site) if f["key"] == "registry.silent"), None), what="a diagnosis")
+    assert "connection refused" in cause["why"]
+    until(lambda: "babysitter.one" in everything(doctor(site)), what="the babysitter to notice")
+    assert [f["key"] for f in doctor(site) if f["severity"] == PROBLEM] == ["registry.silent"]
+
+
+def test_it_can_be_interrupted(ailing):
+    os.kill(ailing.pid("one:babysitter"), signal.SIGSTOP)
+    try:
+        process = ailing.start("svc", "doctor")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=1.5)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert "Traceback" not in err
+    finally:
+        os.kill(ailing.pid("one:babysitter"), signal.SIGCONT)

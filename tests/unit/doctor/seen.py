@@ -1,0 +1,141 @@
+"""Facts as values: a site of a registry, a router and two instances that is well, and what differs from that."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from svc import settings
+from svc.doctor.checks import table
+from svc.doctor.facts import Answer, Facts, Holder, Name, Registry, Router, Sidecar, Supervisor
+from svc.doctor.findings import Finding
+from svc.generated import Part
+from svc.spec.model import Mock, Spec
+from svc.supervision.control import Process, Restarts
+
+NOW = 1_000_000.0
+REGISTRY, ROUTER = "http://127.0.0.1:18000", "http://127.0.0.1:8000"
+PARTS = (
+    Part("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
+    Part("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
+    Part("a", "babysitter", "localhost", (8100, 8101), ("a:server", "a:babysitter"), "http://localhost:18000",
+         "../config/a.toml"),
+    Part("b", "babysitter", "localhost", (8110, 8111), ("b:server", "b:babysitter"), "http://localhost:18000",
+         "../config/b.toml"),
+)  # fmt: skip
+
+
+def answer(body: Any = None, status: int = 200, **more: Any) -> Answer:
+    return Answer("http://x", status, body if body is not None else {}, ahead=0.0, version="1+x", **more)
+
+
+GONE = Answer("http://x", error="connection refused: nothing listens there")
+
+
+def process(name: str, state: str = "RUNNING", age: int = 100, **more: Any) -> Process:
+    group, _, program = name.partition(":")
+    told = {
+        "pid": 7, "start": int(NOW) - age, "stop": int(NOW) - 9, "now": int(NOW), "exitstatus": 0, "spawnerr": "",
+        "description": "", "logfile": "",
+    }  # fmt: skip
+    return Process(name=program or group, group=group, state=state, **{**told, **more})
+
+
+def service(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) -> dict[str, Any]:
+    """An instance as the registry lists it."""
+    return {
+        "name": f"{name}-server", "host": "localhost", "port": port, "hostname": "here", "url": f"http://localhost:{port}",
+        "status": "running", "is_healthy": True, "drained": False, "health_status": "healthy",
+        "last_heartbeat": NOW - 1,
+        "metadata": {"type": "openai-api", "models": list(models), "parent_service": name}, **more,
+    }  # fmt: skip
+
+
+def routed(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) -> dict[str, Any]:
+    """An instance as the router lists it."""
+    return {
+        "name": f"{name}-server", "host": "localhost", "port": port, "url": f"http://localhost:{port}", "healthy": True,
+        "status": "running", "ejected": False, "models": list(models), "request_count": 0, "error_count": 0,
+        "babysitter_url": f"http://localhost:{port + 1}", **more,
+    }  # fmt: skip
+
+
+def spec(name: str, port: int, **more: Any) -> Spec:
+    told = {
+        "host": "localhost", "registry_urls": ("http://localhost:18000",), "router_url": "", "token_file": "",
+        "max_restarts": 10, "restart_delay": 1.0, "heartbeat_interval": 30.0, "backend": Mock(models=("m",)),
+        "metadata": {}, "source": Path(f"config/{name}.toml"),
+    }  # fmt: skip
+    known = {field.name for field in dataclasses.fields(Spec)}
+    defaults = {
+        f.name: f.default for f in dataclasses.fields(Spec) if f.default is not dataclasses.MISSING and f.name in known
+    }
+    return Spec(name=name, port=port, **{**defaults, **told, **more})
+
+
+def registry(services: list[dict[str, Any]] | None = None, **more: Any) -> Registry:
+    told = [service("a", 8100), service("b", 8110)] if services is None else services
+    made = Registry(
+        REGISTRY, True, answer({"registry": "running", "status": "healthy"}), answer({"services": told}),
+        {"": answer({}, 400)},
+    )  # fmt: skip
+    return dataclasses.replace(made, **more)
+
+
+def router(services: list[dict[str, Any]] | None = None, **more: Any) -> Router:
+    told = [routed("a", 8100), routed("b", 8110)] if services is None else services
+    health = {"router": "running", "table_source": "registry", "table_age_seconds": 1.0}
+    made = Router(
+        ROUTER, True, answer(health), answer({"status": "ready"}), answer({"services": told}), answer({}, text="")
+    )  # fmt: skip
+    return dataclasses.replace(made, **more)
+
+
+def sidecar(name: str, **info: Any) -> Sidecar:
+    told = {"name": name, "registered": True, "last_heartbeat": NOW - 1, **info}
+    return Sidecar(answer(told), answer({}), answer({"data": [{"id": "m"}]}))
+
+
+def supervisor(**more: Any) -> Supervisor:
+    programs = [program for part in PARTS for program in part.programs]
+    made = Supervisor(
+        1, processes={p: process(p) for p in programs}, restarts={p: Restarts(0, 10, False) for p in programs},
+        version="4.3.0", code="1+x",
+    )  # fmt: skip
+    return dataclasses.replace(made, **more)
+
+
+def states(**named: str | Process) -> Supervisor:
+    """The same, but for these programs; `a_server` is a:server."""
+    told = supervisor()
+    changed = {
+        (key := name.replace("_", ":")): state if isinstance(state, Process) else process(key, state)
+        for name, state in named.items()
+    }
+    return dataclasses.replace(told, processes={**told.processes, **changed})
+
+
+def facts(**more: Any) -> Facts:
+    """A site that is well, but for what is given."""
+    made = Facts(
+        now=NOW,
+        settings=settings.load(),
+        supervisor=supervisor(),
+        parts=PARTS,
+        specs={"a": spec("a", 8100), "b": spec("b", 8110)},
+        listeners={
+            port: Holder(7, "svc", program)
+            for part in PARTS
+            for port, program in zip(part.ports, part.programs, strict=True)
+        },
+        registries=[registry()],
+        sidecars={"a": sidecar("a"), "b": sidecar("b")},
+        router=router(),
+        names={"localhost": Name("localhost", ("127.0.0.1",))},
+        code="1+x",
+    )
+    return dataclasses.replace(made, **more)
+
+
+def found(**more: Any) -> dict[str, Finding]:
+    """What all checks say, by key."""
+    return {finding.key: finding for finding in table.findings(facts(**more))}

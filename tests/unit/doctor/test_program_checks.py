@@ -1,0 +1,154 @@
+"""supervisord, its programs and their ports."""
+
+import dataclasses
+
+import pytest
+
+from svc.doctor.checks import table
+from svc.doctor.facts import Holder, Supervisor
+from svc.doctor.findings import PROBLEM, WARNING, ordered
+from svc.supervision.control import Restarts
+from tests.unit.doctor import seen
+from tests.unit.doctor.seen import facts, found, process, states
+
+
+def roots(**more) -> list[str]:
+    return [node.finding.key for node in ordered(table.findings(facts(**more)))]
+
+
+# supervisord.
+
+
+def test_nothing_runs():
+    silent = {"supervisor": Supervisor(last_words="CRIT out of memory"), "listeners": {}, "sidecars": {}}
+    silent |= {
+        "registries": [seen.registry(health=seen.GONE, listing=seen.GONE)],
+        "router": seen.router(health=seen.GONE, ready=seen.GONE, services=[]),
+    }
+    assert roots(**silent) == ["supervisord.down"]
+    told = found(**silent)["supervisord.down"]
+    assert told.fix == "svc up"
+    assert "CRIT out of memory" in told.why
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "key", "fix"),
+    [
+        (Supervisor(trouble="permission denied", owner="bob"), "supervisord.denied", "sudo -u bob svc doctor"),
+        (Supervisor(trouble="it does not answer"), "supervisord.mute", "svc down && svc up"),
+        (Supervisor(lost=41), "supervisord.lost", "kill 41 && sleep 5 && svc down && svc up"),
+        (seen.supervisor(extended=False, code="", python="/usr/bin"), "supervisord.foreign", "svc down && svc up"),
+        (seen.supervisor(version="4.2.5"), "supervisord.old", "svc down && svc up"),
+    ],
+)
+def test_a_supervisord_that_is_not_as_it_should_be(supervisor, key, fix):
+    told = found(supervisor=supervisor)
+    assert told[key].severity == PROBLEM
+    assert told[key].fix == fix
+
+
+# Programs.
+
+
+def test_a_program_that_was_stopped():
+    told = found(supervisor=states(a_server="STOPPED"))["program.a:server"]
+    assert told.what == "a:server: was stopped by hand"
+    assert told.fix == "supervisorctl start a:server"
+
+
+def test_a_program_that_supervisord_does_not_have():
+    told = seen.supervisor()
+    processes = {name: p for name, p in told.processes.items() if not name.startswith("b:")}
+    assert found(supervisor=dataclasses.replace(told, processes=processes))["program.b:server"].fix == "svc up"
+
+
+def test_a_known_end_of_a_log_is_the_diagnosis():
+    log = ("starting", "torch.OutOfMemoryError: CUDA out of memory.")
+    gone = process("a:server", "FATAL", spawnerr="gave up after 3 restarts")
+    told = found(supervisor=states(a_server=gone), logs={"a:server": log})["program.a:server"]
+    assert told.what == "a:server: the GPU's memory is full"
+    assert "FATAL: gave up after 3 restarts" in told.why
+    assert "CUDA out of memory" in told.why
+    assert "(in config/a.toml)" in told.first
+    assert told.fix == "svc up"
+
+
+def test_an_unknown_end_is_shown():
+    told = found(supervisor=states(a_server="BACKOFF"), logs={"a:server": ("gone fishing", "")})["program.a:server"]
+    assert "gone fishing" in told.why
+    assert told.fix == "supervisorctl restart a:server"
+    assert "its log is empty" in found(supervisor=states(a_server="BACKOFF"))["program.a:server"].why
+
+
+def test_a_program_that_was_killed():
+    told = found(supervisor=states(a_server="BACKOFF"), deaths={"a:server": "terminated by SIGKILL"})
+    assert "SIGKILL" in told["program.a:server"].what
+    assert "dmesg" in told["program.a:server"].first
+
+
+def test_one_that_runs_but_was_restarted_again_and_again():
+    restless = dataclasses.replace(seen.supervisor(), restarts={"a:server": Restarts(5, 10, False)})
+    told = found(supervisor=restless, deaths={"a:server": "terminated by SIGSEGV"})
+    assert told["restarts.a:server"].severity == WARNING
+    assert "SIGSEGV" in told["restarts.a:server"].why
+    calm = dataclasses.replace(states(a_server=process("a:server", age=5000)), restarts=restless.restarts)
+    assert found(supervisor=calm) == {}
+
+
+# Ports.
+
+
+def held(**holder) -> dict:
+    return {**facts().listeners, 8100: Holder(99, "nc -l 8100", **holder)}
+
+
+@pytest.mark.parametrize(
+    ("state", "fix"),
+    [("BACKOFF", "kill 99"), ("FATAL", "kill 99 && sleep 2 && supervisorctl start a:server")],
+)
+def test_a_port_that_another_program_has_is_the_cause(state, fix):
+    log = {"a:server": ("svc launch: port 8100 is taken by nc -l 8100 (pid 99); stop it",)}
+    more = {"supervisor": states(a_server=state), "listeners": held(), "logs": log}
+    assert roots(**more) == ["port.8100"]
+    told = found(**more)["port.8100"]
+    assert "nc -l 8100 (pid 99)" in told.what
+    assert told.fix == fix
+
+
+def test_a_port_that_is_taken_while_nothing_runs():
+    [first, *_] = ordered(table.findings(facts(supervisor=Supervisor(), listeners={8100: Holder(99, "nc")})))
+    assert first.finding.key == "port.8100"
+    assert first.finding.fix == "kill 99 && sleep 2 && svc up"
+    assert "supervisord.down" in {f.key for f in first.all()}
+
+
+def test_a_port_of_somebody_who_is_not_told():
+    told = found(supervisor=states(a_server="BACKOFF"), listeners={8100: Holder(0, "")})["port.8100"]
+    assert "another user" in told.what
+    assert "ss -ltnp" in told.fix
+
+
+def test_a_port_that_another_of_ours_has_taken():
+    told = found(supervisor=states(a_server="BACKOFF"), listeners=held(program="b:server"))["port.8100"]
+    assert "b:server" in told.why
+    assert told.fix == "svc up"
+
+
+def test_one_that_listens_elsewhere():
+    listeners = {port: holder for port, holder in facts().listeners.items() if port != 8100}
+    told = found(listeners={**listeners, 9000: Holder(7, "engine", "a:server")})["listen.a:server"]
+    assert told.what == "a:server: listens on port 9000, not on its own, 8100"
+
+
+@pytest.mark.parametrize(("age", "severity"), [(100, WARNING), (5000, PROBLEM)])
+def test_an_instance_that_does_not_listen_yet(age, severity):
+    listeners = {port: holder for port, holder in facts().listeners.items() if port != 8100}
+    supervisor = states(a_server=process("a:server", age=age))
+    told = found(listeners=listeners, supervisor=supervisor, logs={"a:server": ("Loading 3/7",)})["listen.a:server"]
+    assert told.severity == severity
+    assert "Loading 3/7" in told.why
+
+
+def test_a_registry_that_does_not_listen():
+    listeners = {port: holder for port, holder in facts().listeners.items() if port != 18000}
+    assert found(listeners=listeners)["listen.registry"].severity == PROBLEM

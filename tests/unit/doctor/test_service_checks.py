@@ -1,0 +1,300 @@
+"""Registry, babysitters, instances, router and models: what they say of each other."""
+
+import dataclasses
+
+import pytest
+
+from svc import settings
+from svc.doctor.checks import table
+from svc.doctor.facts import Answer, Holder
+from svc.doctor.findings import PROBLEM, WARNING, ordered
+from svc.spec.model import Mock
+from tests.unit.doctor import seen
+from tests.unit.doctor.seen import (
+    GONE,
+    NOW,
+    answer,
+    facts,
+    found,
+    process,
+    registry,
+    routed,
+    router,
+    service,
+    sidecar,
+    states,
+)
+
+CONTROL = "http://control:18000"
+
+
+def roots(**more) -> list[str]:
+    return [node.finding.key for node in ordered(table.findings(facts(**more)))]
+
+
+# The registry.
+
+
+def test_a_registry_that_is_down_explains_the_rest():
+    more = {
+        "supervisor": states(registry="STOPPED"),
+        "registries": [registry(health=GONE, listing=GONE)],
+        "sidecars": {"a": sidecar("a", registered=False), "b": sidecar("b", last_heartbeat=NOW - 500)},
+        "router": router(health=answer({"router": "running", "table_source": "saved", "table_age_seconds": 99})),
+    }
+    assert roots(**more) == ["program.registry"]
+    assert {"registry.silent", "babysitter.a", "babysitter.b", "router.table"} <= found(**more).keys()
+    assert "500 s ago" in found(**more)["babysitter.b"].what
+
+
+def test_a_registry_elsewhere_that_does_not_answer():
+    away = registry(url=CONTROL, here=False, health=GONE, listing=GONE)
+    told = found(registries=[away])["registry.silent"]
+    assert "control" in told.first
+    assert told.fix == f"curl -sS -m 5 {CONTROL}/health"
+
+
+def test_one_of_two_registries_is_a_warning():
+    told = found(registries=[registry(), registry(url=CONTROL, here=False, health=GONE, listing=GONE)])
+    assert [(f.key, f.severity) for f in told.values()] == [(f"registry.mute.{CONTROL}", WARNING)]
+
+
+def test_something_else_at_its_address():
+    assert "registry.other.http://127.0.0.1:18000" in found(registries=[registry(health=answer(None, 404))])
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "severity", "fix"),
+    [
+        ("degraded", "5 of 6 kept; end their leases with `svc services expire`", WARNING, "svc services expire"),
+        ("failing", "the disk is full", PROBLEM, "curl -sS http://127.0.0.1:18000/health"),
+    ],
+)
+def test_a_registry_that_is_not_well_itself(status, reason, severity, fix):
+    health = answer({"registry": "running", "status": status, "reason": reason})
+    [told] = found(registries=[registry(health=health)]).values()
+    assert (told.severity, told.why, told.fix) == (severity, reason, fix)
+
+
+def test_tokens_that_are_missing_or_wrong():
+    specs = {"a": seen.spec("a", 8100, token_file="t"), "b": seen.spec("b", 8110)}
+    writes = {"t": answer({}, 401), "": answer({}, 401)}
+    told = found(registries=[registry(writes=writes)], specs=specs)
+    assert "does not take the token in t" in told["registry.write.t"].what
+    assert "b has none" in told["registry.write."].what
+    assert "config/b.toml" in told["registry.write."].first
+
+
+def test_a_registry_that_does_not_let_us_read():
+    assert found(registries=[registry(listing=answer({}, 401))])["registry.read"].severity == PROBLEM
+
+
+# Babysitters and the instances behind them.
+
+
+def test_a_babysitter_that_does_not_answer():
+    mute = dataclasses.replace(sidecar("a"), info=GONE, health=GONE)
+    assert found(sidecars={"a": mute})["babysitter.a"].fix == "supervisorctl restart a:babysitter"
+
+
+def test_the_reason_why_it_is_not_registered_is_that_of_its_log():
+    log = {"a:babysitter": ("WARNING not registered, trying again: url: no such thing",)}
+    told = found(sidecars={"a": sidecar("a", registered=False)}, logs=log)["babysitter.a"]
+    assert told.why == "url: no such thing"
+
+
+@pytest.mark.parametrize(("token", "fix"), [("t", "svc remove a a-server"), ("", "svc services show a")])
+def test_a_name_that_another_has(token, fix):
+    line = (
+        "not registered, trying again: a belongs to the babysitter on gpu9 that registered it, at http://10.0.0.9:8101,"
+    )
+    told = settings.load(flags={"registry": {"token_file": token}})
+    one = found(sidecars={"a": sidecar("a", registered=False)}, logs={"a:babysitter": (line,)}, settings=told)
+    assert "http://10.0.0.9:8101 on gpu9" in one["babysitter.a"].what
+    assert one["babysitter.a"].fix == fix
+
+
+@pytest.mark.parametrize(
+    ("models", "said", "severity"),
+    [
+        (Answer("u", error="it does not answer in time"), "hangs", PROBLEM),
+        (answer({}, 503), "still loads", WARNING),
+        (answer({}, 401), "wants a key", PROBLEM),
+        (answer({}, 404), "cannot be fetched", PROBLEM),
+        (answer({"data": []}), "cannot be fetched", PROBLEM),
+    ],
+)
+def test_models_that_the_babysitter_cannot_fetch(models, said, severity):
+    told = found(sidecars={"a": dataclasses.replace(sidecar("a"), models=models)})["models.a"]
+    assert said in told.what
+    assert told.severity == severity
+
+
+def test_one_that_loads_for_too_long():
+    slow = dataclasses.replace(sidecar("a"), models=answer({}, 503))
+    supervisor = states(a_server=process("a:server", age=5000))
+    assert found(sidecars={"a": slow}, supervisor=supervisor)["models.a"].severity == PROBLEM
+
+
+def test_an_instance_and_a_router_that_speak_to_two_registries():
+    part = dataclasses.replace(seen.PARTS[2], registry_url=CONTROL)
+    parts, rest = [*seen.PARTS[:2], part], {"router": router([]), "registries": [registry([])]}
+    assert "elsewhere.a" in found(parts=parts, **rest)
+    assert "elsewhere.a" not in found(parts=parts, router=router(), registries=[registry()])
+
+
+# What the registry lists.
+
+
+def test_a_drained_instance_whose_models_others_have_is_a_warning():
+    told = found(registries=[registry([service("a", 8100, drained=True, is_healthy=False), service("b", 8110)])])
+    assert [(f.key, f.severity, f.fix) for f in told.values()] == [
+        ("instance.a-server", WARNING, "svc undrain a-server")
+    ]
+
+
+def test_the_last_one_that_is_drained_is_a_problem_and_why_its_model_is_gone():
+    drained = [service("a", 8100, ("x",), drained=True, is_healthy=False), service("b", 8110)]
+    more = {
+        "registries": [registry(drained)],
+        "router": router([routed("a", 8100, ("x",), healthy=False), routed("b", 8110)]),
+    }
+    assert roots(**more) == ["instance.a-server"]
+    assert found(**more)["instance.a-server"].severity == PROBLEM
+    assert "503" in found(**more)["model.x"].what
+
+
+def test_a_lease_that_has_ended_elsewhere():
+    gone = service("c", 8100, is_healthy=False, host="10.0.0.7", hostname="gpu7", last_heartbeat=NOW - 300)
+    told = found(registries=[registry([service("a", 8100), service("b", 8110), gone])])["instance.c-server"]
+    assert "expired" in told.what
+    assert "300 s ago" in told.why
+    assert "gpu7" in told.first
+
+
+def test_an_instance_that_the_registry_cannot_reach_although_it_is_well_here():
+    cut = service("a", 8100, is_healthy=False, health_status="unhealthy")
+    asked = {"a-server": answer({"health_status": "unhealthy"})}
+    one = registry([cut, service("b", 8110)], checks=asked)
+    told = found(registries=[one])["instance.a-server"]
+    assert "the registry cannot reach it at http://localhost:8101/health" in told.what
+    healed = dataclasses.replace(one, checks={"a-server": answer({"health_status": "healthy"})})
+    assert found(registries=[healed])["instance.a-server"].severity == WARNING
+
+
+def test_another_one_of_our_name():
+    told = found(registries=[registry([service("a", 8100, host="10.0.0.9", hostname="gpu9"), service("b", 8110)])])
+    assert "10.0.0.9:8100 on gpu9" in told["owner.a"].what
+
+
+def test_loopback_in_the_list_of_a_registry_elsewhere():
+    away = registry([service("a", 8100), service("b", 8110), service("c", 8100)], url=CONTROL, here=False)
+    assert "loopback.c-server" in found(registries=[away])
+
+
+def test_one_that_is_missing():
+    told = found(registries=[registry([service("a", 8100)])])
+    assert told["instance.b-server"].severity == PROBLEM
+
+
+# The router.
+
+
+def test_a_router_without_a_table():
+    waiting = router([], ready=answer({"status": "waiting for the registry"}, 503))
+    assert found(router=waiting)["router.waiting"].severity == PROBLEM
+
+
+def test_an_old_table():
+    health = answer({"router": "running", "table_source": "registry", "table_age_seconds": 120.0})
+    assert "120 s old" in found(router=router(health=health))["router.table"].what
+
+
+@pytest.mark.parametrize(
+    ("told", "key"),
+    [
+        ({"healthy": False, "ejected": True, "error_count": 5}, "router.ejected.a-server"),
+        ({"healthy": False}, "router.unused.a-server"),
+    ],
+)
+def test_an_instance_that_the_router_does_not_use(told, key):
+    assert key in found(router=router([routed("a", 8100, **told), routed("b", 8110)]))
+
+
+def test_an_instance_that_the_router_cannot_reach():
+    one = router([routed("a", 8100, healthy=False), routed("b", 8110)], reached={"a-server": "no route to host"})
+    assert "no route to host" in found(router=one)["router.unreached.a-server"].why
+
+
+def test_an_instance_that_the_router_does_not_know():
+    assert "router.missing.b-server" in found(router=router([routed("a", 8100)]))
+
+
+@pytest.mark.parametrize(("waiting", "severity"), [(100, PROBLEM), (60, WARNING), (3, None)])
+def test_the_queue(waiting, severity):
+    metrics = answer({}, text=f'svc_router_queue{{model="m"}} {waiting}.0\n')
+    told = found(router=router(metrics=metrics)).get("router.queue")
+    assert (told.severity if told else None) == severity
+
+
+# Models.
+
+
+def test_a_model_without_an_instance_comes_of_what_is_wrong_with_them():
+    more = {
+        "supervisor": states(a_server="FATAL", b_server="STOPPED"),
+        "router": router([routed("a", 8100, healthy=False), routed("b", 8110, healthy=False)]),
+        "registries": [registry([
+            service("a", 8100, status="failed", is_healthy=False),
+            service("b", 8110, status="stopped", is_healthy=False),
+        ])],
+    }  # fmt: skip
+    assert roots(**more) == ["program.a:server", "program.b:server"]
+    assert "a-server, b-server" in found(**more)["model.m"].why
+
+
+def test_a_router_that_knows_nobody():
+    specs = {name: seen.spec(name, 8100, backend=Mock(models=())) for name in "ab"}
+    assert "model." in found(router=router([]), registries=[registry([])], specs=specs)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("M", "m"), ("org/m", "m"), ("qwen2.5-7B", "Qwen/Qwen2.5-7B"), ("zzz", "")]
+)
+def test_the_model_that_is_asked_for(asked, meant):
+    models = ("m", "Qwen/Qwen2.5-7B")
+    both = {
+        "router": router([routed("a", 8100, models), routed("b", 8110)]),
+        "registries": [registry([service("a", 8100, models), service("b", 8110)])],
+    }
+    [told] = found(model=asked, **both).values()
+    assert told.key == f"model.{asked}"
+    assert ("did you mean" in told.first) == bool(meant)
+    assert meant in told.first
+    assert found(model="m", **both) == {}
+
+
+def test_a_model_that_a_file_has_and_nobody_serves_yet():
+    specs = {**facts().specs, "c": seen.spec("c", 8120, backend=Mock(models=("fresh",)))}
+    told = found(model="fresh", specs=specs)["model.fresh"]
+    assert "c, which does not serve it yet" in told.why
+    assert told.fix == "svc up"
+
+
+def test_an_alias_that_leads_nowhere():
+    told = settings.load(flags={"router": {"aliases": ("gpt=mm",)}})
+    one = found(settings=told)["alias.gpt"]
+    assert "'mm', which nobody serves" in one.what
+    assert "did you mean m?" in one.first
+    assert found(settings=settings.load(flags={"router": {"aliases": ("gpt=m",)}}), model="gpt") == {}
+
+
+def test_a_router_whose_clients_need_keys_tells_nothing_of_models():
+    assert found(router=router(services=None)) == {}
+    keyed = dataclasses.replace(router(), services=answer({}, 401))
+    assert found(router=keyed, model="zzz") == {}
+
+
+def test_two_babysitters_on_one_port():
+    told = found(sidecars={"a": sidecar("c"), "b": sidecar("b")}, listeners={**facts().listeners, 1: Holder(1, "x")})
+    assert "the babysitter of c" in told["babysitter.a"].what

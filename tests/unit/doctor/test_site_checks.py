@@ -1,0 +1,211 @@
+"""Files, disks, tokens, GPUs, versions, clocks: what lies around the programs."""
+
+import dataclasses
+
+import pytest
+
+from svc import settings
+from svc.doctor.checks import table
+from svc.doctor.facts import Disk, Facts, Files, Gpus, Leftover, Name, Open, Secret, Supervisor, Unseen
+from svc.doctor.findings import PROBLEM, WARNING, ordered
+from svc.spec.model import Mock, Vllm
+from tests.unit.doctor import seen
+from tests.unit.doctor.seen import facts, found
+
+
+def test_a_site_that_is_well_has_no_findings():
+    assert found() == {}
+    assert table.well(facts())[0] == "site files"
+
+
+def test_nothing_is_said_to_be_well_that_was_not_looked_at():
+    nothing = Facts(files=Files(present=False))
+    assert not {"programs", "registry", "babysitters", "instances", "router", "models", "GPUs"} & {*table.well(nothing)}
+
+
+# Files.
+
+
+def test_no_site():
+    assert [f.key for f in table.findings(Facts(files=Files(present=False)))] == ["files.none"]
+
+
+def test_each_error_of_the_files():
+    told = found(files=Files(wrong=["config/a.toml: port: missing", "config/b.toml: x: unknown key"]))
+    assert [f.what for f in told.values()] == ["config/a.toml: port: missing", "config/b.toml: x: unknown key"]
+    assert all(f.severity == PROBLEM and f.fix == "svc up" for f in told.values())
+
+
+def test_stale_files_and_what_runs_otherwise():
+    told = found(files=Files(stale=["conf.d/a.conf: changed"]), pending=["b: changed (command)"])
+    assert {key: f.severity for key, f in told.items()} == {"files.stale": WARNING, "files.pending": WARNING}
+    assert "conf.d/a.conf" in told["files.stale"].why
+
+
+def test_a_babysitter_that_has_not_read_its_file():
+    told = found(digests={"a": "new", "b": "same"}, sidecars={
+        "a": seen.sidecar("a", config="old"), "b": seen.sidecar("b", config="same"),
+    })  # fmt: skip
+    assert "config/a.toml" in told["files.pending"].why
+    assert "config/b.toml" not in told["files.pending"].why
+
+
+def test_a_site_that_runs_from_var():
+    assert found(files=Files(own=True))["files.own"].severity == WARNING
+
+
+# Disks and open files.
+
+
+@pytest.mark.parametrize(
+    ("disk", "severity"),
+    [
+        (Disk("var", free=1 << 20), PROBLEM),
+        (Disk("var", inodes=0.0), PROBLEM),
+        (Disk("var", writable=False), PROBLEM),
+        (Disk("var", free=500 << 20), WARNING),
+        (Disk("var", inodes=0.01), WARNING),
+        (Disk("var", free=40 << 20, size=50 << 20), PROBLEM),
+    ],
+)
+def test_disks(disk, severity):
+    [told] = found(disks=[disk]).values()
+    assert (told.key, told.severity) == ("disk.var", severity)
+
+
+def test_open_files():
+    told = found(open=[Open("router", 900, 1000), Open("registry", 10, 256), Open("a:server", 900, 20000)])
+    assert {f.key: f.severity for f in told.values()} == {"open.router": PROBLEM, "open.registry": WARNING}
+
+
+# Tokens.
+
+
+@pytest.mark.parametrize(
+    ("secret", "said", "severity"),
+    [
+        (Secret("t", "token_file", missing=True), "no such file", PROBLEM),
+        (Secret("t", "token_file", trouble="permission denied"), "permission denied", PROBLEM),
+        (Secret("t", "token_file", words=0), "is empty", PROBLEM),
+        (Secret("t", "token_file", words=2), "is no token", PROBLEM),
+        (Secret("t", "token_file", mode=0o644), "everybody", WARNING),
+    ],
+)
+def test_tokens(secret, said, severity):
+    [told] = found(secrets=[secret]).values()
+    assert said in told.what
+    assert told.severity == severity
+
+
+def test_a_token_that_its_group_may_read_is_well():
+    assert found(secrets=[Secret("t", "token_file", mode=0o640)]) == {}
+
+
+# Leftovers.
+
+
+def test_leftovers_while_supervisord_runs_are_killed_one_by_one():
+    told = found(leftovers=[Leftover(41, "vllm"), Leftover(42, "vllm")])
+    assert told["leftovers"].fix == "kill -9 41 42"
+
+
+def test_leftovers_and_nothing_else_are_the_cause_that_nothing_runs():
+    left = {"leftovers": [Leftover(41, "vllm")], "supervisor": Supervisor()}
+    [first, *_] = ordered(table.findings(facts(**left)))
+    assert first.finding.key == "leftovers"
+    assert first.finding.fix == "svc down && svc up"
+    assert "supervisord.down" in {f.key for f in first.all()}
+
+
+# GPUs.
+
+
+def specs(**env: dict[str, str]):
+    return {
+        name: dataclasses.replace(seen.spec(name, 8100), backend=Mock(models=("m",), env=given))
+        for name, given in env.items()
+    }
+
+
+def test_a_gpu_that_is_not_there():
+    told = found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "1,7"}), gpus=Gpus((0, 1)))
+    assert "GPU 7" in told["gpu.a"].what
+    assert told["gpu.a"].severity == PROBLEM
+
+
+def test_a_machine_that_shows_no_gpu():
+    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "0"}))["gpu.a"].severity == WARNING
+    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": ""})) == {}
+
+
+@pytest.mark.parametrize("variable", ["CUDA_VISIBLE_DEVICES", "HPCC_VISIBLE_DEVICES"])
+def test_two_instances_on_one_gpu(variable):
+    told = found(specs=specs(a={variable: "0,1"}, b={variable: "1"}), gpus=Gpus((0, 1)))
+    assert [f.what for f in told.values()] == ["a and b share GPU 1"]
+
+
+def test_two_engines_that_were_told_of_no_gpu_share_the_first():
+    both = {name: dataclasses.replace(seen.spec(name, 8100), backend=Vllm(model="m")) for name in "ab"}
+    told = found(specs=both, gpus=Gpus((0, 1)))
+    assert [f.what for f in told.values()] == ["a and b share GPU 0"]
+
+
+def test_gpus_by_their_uuid():
+    gpus = Gpus((0,), ("GPU-aaaa-1", "GPU-bbbb-2"))
+    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}), gpus=gpus) == {}
+    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "GPU-cccc"}), gpus=gpus)["gpu.a"].severity == PROBLEM
+
+
+# Versions, clocks, names, what could not be seen.
+
+
+def test_what_runs_is_older_than_what_is_installed():
+    told = found(code="2+y")["version.old"]
+    assert told.severity == WARNING
+    assert "supervisord" in told.what
+    assert told.fix == "svc down && svc up"
+
+
+def test_only_one_program_is_older():
+    old = dataclasses.replace(seen.sidecar("a"), health=dataclasses.replace(seen.answer(), version="0+w"))
+    told = found(sidecars={"a": old, "b": seen.sidecar("b")})["version.old"]
+    assert told.fix == "supervisorctl restart a:babysitter"
+
+
+def test_a_registry_elsewhere_of_another_version_and_packages_that_are_missing():
+    other = dataclasses.replace(
+        seen.registry(), here=False, health=dataclasses.replace(seen.registry().health, version="2+z")
+    )
+    told = found(registries=[other], dependencies=["gevent is missing"])
+    assert told["version.http://127.0.0.1:18000"].severity == WARNING
+    assert told["version.packages"].severity == PROBLEM
+
+
+@pytest.mark.parametrize(("ahead", "word"), [(7.0, "7 s ahead of"), (-90.0, "90 s behind"), (1.9, "")])
+def test_clocks(ahead, word):
+    health = dataclasses.replace(seen.registry().health, ahead=ahead)
+    told = [f.what for f in found(registries=[seen.registry(health=health)]).values()]
+    assert bool(told) == bool(word)
+    assert all(word in what for what in told)
+
+
+def test_names_that_are_not_known_and_hosts_that_are_not_here():
+    part = dataclasses.replace(seen.PARTS[2], host="10.9.9.9")
+    parts = [*seen.PARTS[:2], part]
+    there = Name("10.9.9.9", ("10.9.9.9",), here=False)
+    told = found(
+        parts=parts, names={"10.9.9.9": there}, registries=[seen.registry([seen.service("a", 8100, host="10.9.9.9")])]
+    )
+    assert "host.a" in told
+    away = dataclasses.replace(seen.registry(), url="http://control:18000", here=False)
+    assert "dns.control" in found(registries=[away], names={"control": Name("control", (), False, "not known")})
+
+
+def test_what_could_not_be_seen_is_told():
+    [told] = found(unseen=[Unseen("GPUs", "not over in time")]).values()
+    assert told.severity == WARNING
+
+
+def test_settings_may_be_missing():
+    assert found(settings=None) == {}
+    assert settings.load()

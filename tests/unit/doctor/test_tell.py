@@ -1,0 +1,52 @@
+"""What people and programs read."""
+
+import json
+
+from svc.doctor.findings import PROBLEM, WARNING, Finding, ordered
+from svc.doctor.tell import as_json, lines, spelt, summary
+
+ROOT = Finding("p", PROBLEM, "it broke", "it said so", fix="svc up", first="correct it")
+CHILD = Finding("c", WARNING, "this too", "seen", fix="svc status", because=("p",))
+
+
+def test_commands_are_spelt_as_they_are_called_here():
+    for told, here in {
+        "svc down && svc up": "./svc down && ./svc up",
+        "kill 7 && sleep 2 && supervisorctl start a:server": "kill 7 && sleep 2 && ctl start a:server",
+        "sudo -u bob svc doctor": "sudo -u bob ./svc doctor",
+        "curl http://svc /svc": "curl http://svc /svc",
+    }.items():
+        assert spelt(told, "./svc", "ctl") == here
+
+
+def test_a_cause_with_its_cure_and_what_comes_of_it():
+    told = [line.plain for line in lines(ordered([ROOT, CHILD]), ["disks"])]
+    assert told == [
+        "problem  it broke",
+        "         why  it said so",
+        "         fix  correct it: svc up",
+        "         └ warning: this too",
+        "ok       disks",
+    ]
+
+
+def test_many_consequences_are_counted():
+    many = [Finding(f"c{n}", PROBLEM, f"c{n}", "seen", because=("p",)) for n in range(10)]
+    assert [line.plain for line in lines(ordered([ROOT, *many]), [])][-1].strip() == "and 4 more things that come of it"
+
+
+def test_the_last_line_counts():
+    assert summary([]) == "all is well"
+    assert summary(ordered([CHILD])) == "1 warning"
+    assert summary(ordered([ROOT, CHILD])) == "1 problem, 1 warning, from 1 cause"
+    two = [ROOT, Finding("q", PROBLEM, "q", "seen")]
+    assert summary(ordered(two)) == "2 problems; begin at the top"
+
+
+def test_json_is_whole():
+    told = json.loads(json.dumps(as_json(ordered([ROOT, CHILD]), ["disks"], "./svc")))
+    assert (told["ok"], told["problems"], told["warnings"], told["well"]) == (False, 1, 1, ["disks"])
+    [cause] = told["findings"]
+    assert cause["fix"] == "./svc up"
+    assert [one["key"] for one in cause["consequences"]] == ["c"]
+    assert as_json(ordered([CHILD]), [])["ok"]
