@@ -15,6 +15,7 @@ from svc.doctor.host import reach
 from svc.doctor.together import together
 from svc.fetch import fetch
 from svc.generated import Part
+from svc.spec.model import is_loopback
 from svc.version import HEADER
 
 PATIENCE = 3.0  # seconds that an answer may take
@@ -115,12 +116,12 @@ def registry(url: str, here: bool, read_token: str, write_tokens: list[str], ins
 
 
 def sidecar(part: Part) -> Sidecar:
+    """An instance may listen on one address only, the one that others have."""
     port, beside = part.ports
-    instance = get(f"http://127.0.0.1:{port}/v1/models")
-    if instance.error and part.host not in ("127.0.0.1", "localhost"):
-        elsewhere = get(f"{part.url}/v1/models")  # it may listen on that address only
-        instance = instance if elsewhere.error else elsewhere
-    return Sidecar(get(f"http://127.0.0.1:{beside}/info"), get(f"http://127.0.0.1:{beside}/health"), instance)
+    inside = get(f"http://127.0.0.1:{port}/v1/models")
+    outside = None if is_loopback(part.host) else get(f"{part.url}/v1/models")
+    models = outside if inside.error and outside and not outside.error else inside
+    return Sidecar(get(f"http://127.0.0.1:{beside}/info"), get(f"http://127.0.0.1:{beside}/health"), models, outside)
 
 
 def router(url: str, here: bool) -> Router:

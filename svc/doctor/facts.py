@@ -103,6 +103,7 @@ class Sidecar:
     info: Answer
     health: Answer
     models: Answer  # of the instance: its /v1/models
+    outside: Answer | None = None  # the same at the address that others have; None where that is loopback's
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -170,6 +170,22 @@ def test_503_because_another_program_has_the_port(ailing):
     well(ailing)
 
 
+def test_502_because_the_instance_listens_on_loopback_only(site):
+    here = other_address()
+    site.mock("one", heartbeat_interval=1)
+    toml = site.root / "config" / "one.toml"
+    shut = f'host = "{here}"\n{toml.read_text()}'
+    toml.write_text(shut)
+    site.svc("up")
+    assert site.chat().status_code in (502, 503)
+    cause = until(lambda: next((f for f in doctor(site, status=None) if f["key"] == "outside.one"), None), what="the server's age")
+    assert f"{here}:" in cause["what"]
+    assert "--host 0.0.0.0" in cause["first"]
+    toml.write_text(shut.replace("'--port'", "'--host', '0.0.0.0', '--port'"))
+    fix(site, cause)
+    well(site)
+
+
 # Service not registering.
 
 
@@ -208,7 +224,7 @@ def test_not_registering_because_the_token_is_another(site):
     site.mock("one", heartbeat_interval=1)
     config.write_text(config.read_text() + f'[launch]\nregistry_url = "http://{here}:{site.registry_port}"\n')
     toml = site.root / "config" / "one.toml"
-    served = toml.read_text().replace('"--port"', '"--host", "0.0.0.0", "--port"')
+    served = toml.read_text().replace("'--port'", "'--host', '0.0.0.0', '--port'")
     toml.write_text(f'host = "{here}"\ntoken_file = "{copy}"\n{served}')
     site.svc("up", "--timeout", "3", status=1)
     found = until(lambda: (f := everything(doctor(site))).get("babysitter.one") and f, what="the babysitter's word")

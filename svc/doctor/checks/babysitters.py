@@ -123,6 +123,12 @@ def _unregistered(facts: Facts, part: Part, how: str) -> Finding:
     )
 
 
+def _is_here(facts: Facts, part: Part) -> bool:
+    """Otherwise the address is another machine's, which passes on what it gets."""
+    name = facts.names.get(part.host)
+    return name is not None and name.here
+
+
 def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
     """What the babysitter hears when it asks for the models."""
     name, answer, key = part.programs[0], sidecar.models, f"models.{part.name}"
@@ -151,6 +157,15 @@ def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
             f"GET {answer.url}: {answer.told}",
             fix="svc up",
             first="take the key out of its command ([backend] args or env): the router asks for keys (svc keys)",
+        )
+    elif answer.ok and sidecar.outside and sidecar.outside.error and _is_here(facts, part):
+        yield Finding(
+            f"outside.{part.name}",
+            PROBLEM,
+            f"{name}: answers on 127.0.0.1, and not at {part.host}:{part.ports[0]}, where the router looks for it",
+            f"GET {sidecar.outside.url}: {sidecar.outside.error}",
+            first=f"make [backend] args say --host 0.0.0.0 (in {part.source.removeprefix('../')})",
+            fix="svc up",
         )
     elif not answer.ok or not answer.get("data"):
         told = "it lists none" if answer.ok else answer.told

@@ -79,6 +79,7 @@ def _unserved(facts: Facts, model: str, names: list[str]) -> Finding:
         because += [
             f"program.{part}:server",
             f"models.{part}",
+            f"outside.{part}",
             f"instance.{name}",
             f"router.*.{name}",
             f"router.unused.{name}",

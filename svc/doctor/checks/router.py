@@ -120,7 +120,12 @@ def _unrouted(facts: Facts, router: Router) -> Iterator[Finding]:
 
 
 def _unused(name: str, told: Mapping[str, Any], router: Router) -> Finding:
-    because = (f"models.{name.removesuffix('-server')}", "router.table", "registry.*")
+    because = (
+        f"models.{name.removesuffix('-server')}",
+        f"outside.{name.removesuffix('-server')}",
+        "router.table",
+        "registry.*",
+    )
     errors, requests = told.get("error_count", 0), told.get("request_count", 0)
     why = router.reached.get(name)
     if told.get("ejected"):

@@ -6,7 +6,7 @@ import pytest
 
 from svc import settings
 from svc.doctor.checks import table
-from svc.doctor.facts import Answer, Holder
+from svc.doctor.facts import Answer, Holder, Name
 from svc.doctor.findings import PROBLEM, WARNING, ordered
 from svc.spec.model import Mock
 from tests.unit.doctor import seen
@@ -128,6 +128,14 @@ def test_models_that_the_babysitter_cannot_fetch(models, said, severity):
     told = found(sidecars={"a": dataclasses.replace(sidecar("a"), models=models)})["models.a"]
     assert said in told.what
     assert told.severity == severity
+
+
+def test_an_instance_that_listens_on_loopback_only():
+    parts = [*seen.PARTS[:2], dataclasses.replace(seen.PARTS[2], host="10.0.0.7")]
+    shut = dataclasses.replace(sidecar("a"), outside=GONE)
+    more = {"parts": parts, "registries": [registry([service("a", 8100, host="10.0.0.7")])], "sidecars": {"a": shut}}
+    assert "--host 0.0.0.0" in found(**more, names={"10.0.0.7": Name("10.0.0.7", ("10.0.0.7",))})["outside.a"].first
+    assert "outside.a" not in found(**more, names={"10.0.0.7": Name("10.0.0.7", ("10.0.0.7",), here=False)})
 
 
 def test_one_that_loads_for_too_long():
