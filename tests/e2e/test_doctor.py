@@ -178,7 +178,9 @@ def test_502_because_the_instance_listens_on_loopback_only(site):
     toml.write_text(shut)
     site.svc("up")
     assert site.chat().status_code in (502, 503)
-    cause = until(lambda: next((f for f in doctor(site, status=None) if f["key"] == "outside.one"), None), what="the server's age")
+    cause = until(
+        lambda: next((f for f in doctor(site, status=None) if f["key"] == "outside.one"), None), what="the server's age"
+    )
     assert f"{here}:" in cause["what"]
     assert "--host 0.0.0.0" in cause["first"]
     toml.write_text(shut.replace("'--port'", "'--host', '0.0.0.0', '--port'"))

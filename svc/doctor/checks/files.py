@@ -6,6 +6,7 @@ from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 SHOWN = 5
+GENTLE = "`svc plan` shows what it restarts, `svc apply` does it without failing a request; at once"
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -34,6 +35,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             WARNING,
             "conf.d/ is not what config/ says: what runs is older",
             _some(files.stale),
+            first=GENTLE,
             fix="svc up",
             because=("files.wrong.*", "supervisord.down"),
         )
@@ -44,6 +46,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             WARNING,
             f"what runs is not what {'var/conf.d/' if files.own else 'conf.d/'} says",
             _some(pending),
+            first=GENTLE,
             fix="svc up",
             because=("files.wrong.*", "supervisord.*"),
         )
