@@ -73,6 +73,7 @@ class Ground:
     site: Site
     asked: Asked
     eyes: Eyes
+    conf_d: Path
     parts: Mapping[str, Part]  # those that run, by name
     scene: Scene
     console: Console
@@ -146,8 +147,8 @@ class Ground:
 
 def ground(site: Site, asked: Asked, console: Console, control: Control, strict: bool = True) -> Ground:
     """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
-    own = daemon.runs_from(control, site.own_supervisord_conf)
-    parts = {part.name: part for part in generated.read(site.own_conf_d if own else site.conf_d)}
+    conf_d = site.own_conf_d if daemon.runs_from(control, site.own_supervisord_conf) else site.conf_d
+    parts = {part.name: part for part in generated.read(conf_d)}
     told = settings(launch={"registry_url": asked.access.registry_url, "router_url": asked.router_url})
     strict = strict and not asked.limits.allow_downtime
     client: RegistryClient | None = asked.access.client()
@@ -165,7 +166,7 @@ def ground(site: Site, asked: Asked, console: Console, control: Control, strict:
         eyes.refuse_blind()
     else:
         eyes = dataclasses.replace(eyes, routers=eyes.answering() if client else ())
-    return Ground(site, asked, eyes, parts, eyes.scene(), console)
+    return Ground(site, asked, eyes, conf_d, parts, eyes.scene(), console)
 
 
 def running(site: Site) -> Control:

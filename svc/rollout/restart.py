@@ -1,18 +1,21 @@
 """`svc rollout restart`: the instances of this host anew, one after the other, without a failed request."""
 
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import click
 
 from svc import probe, sight
-from svc.errors import CommandError
-from svc.options import HERE, console
+from svc.errors import CommandError, ConfigError
+from svc.options import HERE, console, settings
 from svc.rollout.ground import Asked, Ground, ground, rollout_options, running, unfinished
 from svc.rollout.journal import Journal, alone
-from svc.rollout.steps import Act, ordered
+from svc.rollout.steps import Act, Task, ordered
 from svc.rollout.targets import meant
+from svc.spec.load import load
 
 LOOK_EVERY = 0.2  # seconds
 
@@ -62,6 +65,7 @@ def restart(asked: Asked, names: tuple[str, ...]) -> None:
         tasks += unfinished(here, journal, [task.name for task in tasks])
         tasks = ordered(tasks, here.scene)
         here.refuse(tasks, journal)
+        _refuse_wrong(here, tasks)
         _ours(here, names)
         if asked.dry_run:
             here.tell(tasks)
@@ -70,6 +74,19 @@ def restart(asked: Asked, names: tuple[str, ...]) -> None:
             if name in names:
                 renew(here)
         here.roll(tasks, here.parts, journal)
+
+
+def _refuse_wrong(here: Ground, tasks: Iterable[Task]) -> None:
+    """A babysitter reads its TOML when it starts: raises ConfigError with what it would refuse."""
+    problems: list[str] = []
+    for part in (here.parts[task.name] for task in tasks if task.name in here.parts):
+        told = settings(launch={"babysitter_host": part.host, "registry_url": part.registry_url})
+        try:
+            load([Path(os.path.relpath(here.conf_d / part.source))], told)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _ours(here: Ground, names: tuple[str, ...]) -> None:

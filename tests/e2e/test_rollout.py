@@ -160,6 +160,14 @@ def test_a_wrong_name_is_told_with_the_near_one(pair: Site):
     assert "the router does not answer at http://127.0.0.1:1" in far
 
 
+def test_a_toml_that_its_babysitter_would_refuse_is_told_before_anything_moves(pair: Site):
+    before = pids(pair, "one", "two")
+    toml = pair.root / "config" / "two.toml"
+    toml.write_text(toml.read_text() + '\ncolour = "red"\n')
+    assert "config/two.toml: " in pair.refused("rollout", "restart", "m")
+    assert (pids(pair, "one", "two"), pair.routed()) == (before, BOTH)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_ten_rollouts_under_load_fail_nothing(pair: Site):
