@@ -11,7 +11,7 @@ from svc.client import RegistryClient
 from svc.errors import CommandError
 from svc.options import console, settings
 from svc.progress import Waiting, waiting
-from svc.rollout.steps import in_flight
+from svc.rollout.scene import in_flight
 
 LOOK_EVERY = 0.2  # seconds
 names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")

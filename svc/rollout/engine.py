@@ -9,7 +9,8 @@ from svc.generated import Part
 from svc.progress import Waiting
 from svc.rollout.journal import Journal
 from svc.rollout.look import Eyes
-from svc.rollout.steps import Act, Do, Limits, Move, Scene, Stage, Step, Task, doing, moves
+from svc.rollout.scene import Scene
+from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, doing, moves
 
 PAUSE = 0.2  # seconds between two looks
 OVER = (Stage.WAITING, Stage.DONE, Stage.FAILED)
@@ -54,15 +55,15 @@ class Engine:
         self.steps = {t.name: Step(t, since=now, ours=t.instance in self.journal.ours) for t in tasks}
         while True:
             scene = self.eyes.scene(self._waited())
-            found = moves(self.steps, scene, self.limits, halted=self.failure is not None)
-            for move in found:
+            before = dict(self.steps)
+            for move in moves(self.steps, scene, self.limits, halted=self.failure is not None):
                 self._moves[move.do](self.steps[move.name], move, scene)
             for name, step in self.steps.items():
                 if step.stage not in (Stage.DONE, Stage.FAILED):
                     self.shown.show(name, doing(step, scene))
             if all(s.stage in (OVER if self.failure else (Stage.DONE,)) for s in self.steps.values()):
                 break
-            if not found:
+            if self.steps == before:
                 time.sleep(PAUSE)
         if self.failure:
             raise self._stopped(self.failure)

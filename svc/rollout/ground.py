@@ -19,7 +19,8 @@ from svc.progress import waiting
 from svc.rollout.engine import Engine, Stopped
 from svc.rollout.journal import Journal
 from svc.rollout.look import Eyes
-from svc.rollout.steps import Act, Limits, Scene, Step, Task, hopeless, last
+from svc.rollout.scene import Scene, strangers
+from svc.rollout.steps import Act, Limits, Step, Task, hopeless, last
 from svc.site import Site
 from svc.supervision.control import Control
 from svc.up import tail
@@ -103,9 +104,15 @@ class Ground:
         return Task(name, act, programs, listed, frozenset(after))
 
     def refuse(self, tasks: Iterable[Task], journal: Journal) -> None:
-        """Raises ConfigError, a line for each instance that cannot go without downtime."""
+        """Raises ConfigError, a line for each instance that would be missed, CommandError for a wrong router."""
         if self.asked.limits.allow_downtime:
             return
+        tasks = list(tasks)
+        for place in strangers([t.instance for t in tasks if t.listed and t.act.ends], self.scene):
+            raise CommandError(
+                f"the router at {self.eyes.routers[place]} knows nothing of {', '.join(t.name for t in tasks)}; "
+                "give the one that sends them requests with --router-url"
+            )
         steps = {t.name: Step(t, ours=t.instance in journal.ours) for t in tasks}
         found = hopeless(steps, self.scene)
         if found:

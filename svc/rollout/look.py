@@ -9,7 +9,7 @@ from svc import probe, sight
 from svc.client import RegistryClient
 from svc.errors import CommandError, Unavailable
 from svc.generated import Part
-from svc.rollout.steps import Scene
+from svc.rollout.scene import Scene
 from svc.supervision.control import Control
 
 

@@ -9,12 +9,12 @@ What is added, or only started, goes from WAITING to RETURNING; what is removed,
 
 import dataclasses
 import enum
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from svc.rollout.scene import Scene, healthy, in_flight, models, serving
 
 ENDED = ("STOPPED", "EXITED", "FATAL")
 NOT_BACK = ("BACKOFF", "FATAL")
-Flight = Mapping[str, tuple[bool, int]]  # a router's instances: whether it gets requests, and how many it serves
 
 
 class Act(enum.Enum):
@@ -79,17 +79,6 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Scene:
-    """What is seen at one moment; `services` is None, and a flight, where there is no answer."""
-
-    now: float
-    services: Mapping[str, Mapping[str, Any]] | None  # the registry's
-    flights: Sequence[Flight | None]  # of each router
-    states: Mapping[str, str]  # supervisord's, by program
-    well: Collection[str] = ()  # names of those that are waited for whose babysitter says that they answer
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
     parallel: int = 1
     drain_timeout: float = 1800  # seconds until what is still in flight is cut
@@ -123,8 +112,8 @@ def lost(step: Step, scene: Scene, gone: Collection[str] = ()) -> list[str]:
     """The models that nobody would serve without this instance; `gone`: others that are as good as out."""
     services = scene.services or {}
     mine = services.get(step.task.instance)
-    if mine is None or not (serving(step.task.instance, scene) or step.ours):
-        return []
+    if mine is None or not (healthy(step.task.instance, scene) or step.ours):
+        return []  # it serves nothing: what a router makes of it does not matter here
     out = {step.task.instance, *gone}
     there = {m for name, told in services.items() if name not in out and serving(name, scene) for m in models(told)}
     return [model for model in models(mine) if model not in there]
@@ -157,30 +146,6 @@ def ordered(tasks: Iterable[Task], scene: Scene) -> list[Task]:
         return first, serving(task.instance, scene), task.name
 
     return sorted(tasks, key=turn)
-
-
-def serving(instance: str, scene: Scene) -> bool:
-    """Healthy by the registry, and used by every router that answers."""
-    told = (scene.services or {}).get(instance)
-    return bool(told and told.get("is_healthy")) and all(
-        flight is None or flight.get(instance, (False, 0))[0] for flight in scene.flights
-    )
-
-
-def models(service: Mapping[str, Any]) -> list[str]:
-    told = service.get("metadata", {}).get("models")
-    return [model for model in told if isinstance(model, str)] if isinstance(told, list) else []
-
-
-def in_flight(instance: str, flights: Sequence[Flight | None]) -> int | None:
-    """Requests begun at all routers, at least one where one may come yet; None where that cannot be told."""
-    count = 0
-    for flight in flights:
-        if flight is None:
-            return None
-        used, serves = flight.get(instance, (False, 0))
-        count += max(serves, int(used))
-    return count
 
 
 def doing(step: Step, scene: Scene) -> str:

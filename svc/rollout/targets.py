@@ -6,7 +6,7 @@ from typing import Any
 
 from svc.errors import CommandError
 from svc.generated import Part
-from svc.rollout.steps import models
+from svc.rollout.scene import models
 
 ALL = "all"
 

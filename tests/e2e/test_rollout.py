@@ -1,8 +1,11 @@
 """`svc rollout restart` under load: nobody notices, and what goes wrong stops it where it is."""
 
+import contextlib
 import json
 import os
+import random
 import signal
+import subprocess
 import threading
 import time
 from typing import Any
@@ -166,6 +169,48 @@ def test_a_toml_that_its_babysitter_would_refuse_is_told_before_anything_moves(p
     toml.write_text(toml.read_text() + '\ncolour = "red"\n')
     assert "config/two.toml: " in pair.refused("rollout", "restart", "m")
     assert (pids(pair, "one", "two"), pair.routed()) == (before, BOTH)
+
+
+@pytest.mark.long
+def test_several_at_once_are_never_all_of_a_model(site: Site):
+    for name in ("a", "b", "c", "d"):
+        site.mock(name, "m" if name < "d" else "n,m")
+    site.mock("e", "n")
+    site.svc("up")
+    with Traffic(site.router) as traffic, Traffic(site.router, model="n") as other:
+        until(lambda: traffic.answered > 20 and other.answered > 20, what="traffic")
+        process = site.start("svc", "rollout", "restart", "all", "--parallel", "5")
+        while process.poll() is None:
+            routed = site.routed()
+            assert routed & {"d-server", "e-server"}
+            assert routed & {"a-server", "b-server", "c-server", "d-server"}
+        out, _ = process.communicate(timeout=10)
+    assert (traffic.failures, other.failures) == ([], [])
+    assert process.returncode == 0
+    assert len(out.splitlines()) == 5
+    assert len(site.routed()) == 5
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_killed_at_any_moment_a_rollout_is_finished_by_the_next(pair: Site):
+    kills = 0
+    with Traffic(pair.router) as kept, Traffic(pair.router, kept=False) as fresh:
+        for _ in range(15):
+            before, moment = pids(pair, "one", "two"), random.uniform(0.5, 6)
+            process = pair.start("svc", "rollout", "restart", "all")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(moment)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                kills += 1
+            process.communicate(timeout=30)
+            pair.svc("rollout", "restart", "all", timeout=120)
+            assert pair.routed() == BOTH, moment
+            assert not set(before.values()) & set(pids(pair, "one", "two").values()), moment
+            assert not (pair.root / "var" / "rollout.json").exists(), moment
+    assert kills > 3
+    assert (kept.failures, fresh.failures) == ([], [])
 
 
 @pytest.mark.long

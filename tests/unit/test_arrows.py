@@ -51,7 +51,7 @@ PURE = {
     "babysitter/lifecycle.py",
     "supervision/restarts.py",
     "readiness.py",
-    "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
+    "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
     *(f"doctor/checks/{path.name}" for path in (ROOT / "doctor" / "checks").glob("*.py")),
 }  # fmt: skip

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from svc.rollout.steps import Act, Do, Limits, Move, Scene, Stage, Step, Task, hopeless, lost, moves, ordered
+from svc.rollout.scene import Scene, strangers
+from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, hopeless, lost, moves, ordered
 
 LIMITS = Limits(drain_timeout=60, timeout=30)
 
@@ -85,6 +86,15 @@ def test_an_instance_that_a_router_does_not_use_is_nobody_to_rely_on():
     ejected = dataclasses.replace(seen, flights=[*seen.flights, {"a-server": (True, 0), "b-server": (False, 0)}])
     assert lost(Step(task("a")), seen) == []
     assert lost(Step(task("a")), ejected) == ["m"]
+
+
+def test_what_a_router_does_not_use_goes_by_the_registrys_word_all_the_same():
+    """Else the wrong router would make every instance one that may go."""
+    seen = dataclasses.replace(scene(a=service("m"), b=service("m")), flights=[{}])
+    assert lost(Step(task("a")), seen) == ["m"]
+    assert strangers(["a-server"], seen) == [0]
+    assert strangers(["a-server"], scene(a=service("m", healthy=False))) == []
+    assert strangers(["a-server", "new-server"], scene(a=service("m"))) == []
 
 
 def test_each_model_of_an_instance_counts():
