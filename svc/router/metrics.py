@@ -1,5 +1,6 @@
 """What Prometheus reads, made of the router's counts when it asks. Labels are bounded: models and instances we know."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
@@ -27,9 +28,11 @@ class Metrics(Collector):
             told = "Seconds since a registry last said that the table is so."
             yield GaugeMetricFamily("svc_router_table_age_seconds", told, age)
         queue = GaugeMetricFamily("svc_router_queue", "Requests that wait for an instance.", labels=MODEL)
-        for model, length in state.lines.lengths().items():
+        known: dict[str | None, int] = {model: 0 for target in state.table.targets for model in target.models}
+        for model, length in (known | state.lines.lengths()).items():
             queue.add_metric([model or ""], length)
         yield queue
+        yield GaugeMetricFamily("svc_router_queue_limit", "Requests that may wait in all.", state.settings.queue_size)
         if state.keys is not None:
             keys = CounterMetricFamily("svc_router_key_requests", "Requests by key.", labels=["key"])
             for name, count in state.recorder.keys.items():
@@ -60,7 +63,10 @@ class Metrics(Collector):
         flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=INSTANCE)
         up = GaugeMetricFamily("svc_router_instance_up", "1 while the instance gets requests.", labels=INSTANCE)
         ejected = GaugeMetricFamily("svc_router_instance_ejected", "1 while it is ejected.", labels=INSTANCE)
+        serving = GaugeMetricFamily("svc_router_model_instances", "Instances that get its requests.", labels=MODEL)
+        able: Counter[str] = Counter()
         for target in state.table.targets:
+            able.update(dict.fromkeys(target.models, target.name in state.table.candidates))
             name = [target.name]
             tally, fitness = state.tallies.get(target.name), state.fitness.get(target.name)
             attempts.add_metric(name, tally.requests if tally else 0)
@@ -70,7 +76,9 @@ class Metrics(Collector):
             flight.add_metric(name, state.loads.get(target.name, 0))
             up.add_metric(name, int(target.name in state.table.candidates))
             ejected.add_metric(name, int(fitness is not None and not fitness.usable()))
-        yield from (attempts, errors, seconds, ejections, flight, up, ejected)
+        for model, count in able.items():
+            serving.add_metric([model], count)
+        yield from (attempts, errors, seconds, ejections, flight, up, ejected, serving)
 
 
 def _buckets(told: Histogram) -> list[tuple[str, float]]:

@@ -30,6 +30,15 @@ def test_an_idle_router_tells_of_its_instances():
     assert not [name for name, *_ in told if name.startswith("svc_router_key")]  # where there are no keys
 
 
+def test_how_many_instances_a_model_has_that_get_its_requests():
+    one, two = target("a", "m", "only-a"), target("b", "m", status="starting")
+    told = samples(state(one, two, target("c", "gone", status="failed"), queue_size=7))
+    assert told["svc_router_model_instances", "m"] == told["svc_router_model_instances", "only-a"] == 1
+    assert told["svc_router_model_instances", "gone"] == 0, "known, and served by nobody"
+    assert told["svc_router_queue_limit",] == 7
+    assert told["svc_router_queue", "m"] == 0
+
+
 def test_attempts_in_flight_errors_and_retries():
     told, a = state(target("a", "m")), target("a", "m")
     told.begin(a, False)
@@ -75,7 +84,7 @@ def test_who_waits():
     found = samples(told)
     assert found["svc_router_queue", "m"] == found["svc_router_queue", ""] == 1
     told.lines.leave("m", place)
-    assert ("svc_router_queue", "m") not in samples(told)
+    assert samples(told)["svc_router_queue", "m"] == 0
 
 
 def test_the_tables_age_is_told_where_a_registry_told_the_table():

@@ -1,0 +1,160 @@
+"""Alerts and dashboard are about what a running site tells: scraped by hand, and by a real Prometheus."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.debian import program
+from tests.e2e.sites import Site, http
+from tests.integration.monitoring.queries import PROMETHEUS, RULES, asked, metrics
+from tests.waiting import free_port, until
+
+QUIET = ("ALERTS{", "max_restarts > 0.5")  # what has nothing to show while all is well
+
+
+@pytest.fixture
+def stack(site: Site) -> tuple[Site, str]:
+    """A site with two mocks, and a key; every kind of request has been made once."""
+    key = site.svc("keys", "add", "team")[0].strip()
+    with (site.root / "config" / "svc.toml").open("a") as file:
+        file.write('keys_file = "var/keys.toml"\n')
+    site.mock("a", "m,only-a")
+    site.mock("b", "m")
+    site.svc("up")
+    ask(site, key)
+    return site, key
+
+
+def ask(site: Site, key: str) -> None:
+    body = {"messages": [{"role": "user", "content": "Hello"}], "stream_options": {"include_usage": True}}
+    for model, stream in (("m", True), ("m", False), ("only-a", True), ("nobody", False)):
+        requests.post(
+            f"{site.router}/v1/chat/completions", json={**body, "model": model, "stream": stream},
+            headers={"Authorization": f"Bearer {key}"}, timeout=30,
+        )  # fmt: skip
+
+
+def exported(url: str) -> set[str]:
+    """The names of the samples that are really there."""
+    families = text_string_to_metric_families(http.get(f"{url}/metrics", timeout=10).text)
+    return {re.sub("_bucket$", "", sample.name) for family in families for sample in family.samples}
+
+
+def test_every_metric_of_alerts_and_dashboard_is_exported(stack: tuple[Site, str]):
+    site, _ = stack
+    babysitters = [s for s in http.get(f"{site.registry}/services", timeout=5).json()["services"] if s["name"] == "a"]
+    told = exported(site.registry) | exported(site.router) | exported(babysitters[0]["url"])
+    assert metrics() - told == set()
+
+
+class Prometheus:
+    """The configuration of ops/ at the site's addresses, and looking every second."""
+
+    def __init__(self, place: Path, site: Site) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        text = (
+            PROMETHEUS.read_text()
+            .replace("localhost:8000", site.router[7:])
+            .replace("localhost:18000", site.registry[7:])
+        )
+        (place / "prometheus.yml").write_text(re.sub("(interval: )15s", r"\g<1>1s", text))
+        (place / RULES.name).write_text(RULES.read_text())
+        words = ["--config.file", place / "prometheus.yml", "--storage.tsdb.path", place / "data"]
+        self.log = (place / "log").open("wb")
+        self.process = subprocess.Popen(
+            [program("prometheus", "prometheus"), *map(str, words), "--web.listen-address", self.url[7:]],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+        )  # fmt: skip
+
+    def get(self, path: str, **params: str) -> Any:
+        answer = http.get(f"{self.url}/api/v1/{path}", params=params, timeout=10).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        return self.get("query", query=text)["result"]
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None
+        try:
+            return http.get(f"{self.url}/-/ready", timeout=2).ok
+        except requests.ConnectionError:
+            return False
+
+    def targets(self) -> dict[str, dict[str, str]]:
+        """Job and name of each with its health."""
+        found: dict[str, dict[str, str]] = {}
+        for target in self.get("targets")["activeTargets"]:
+            labels = target["labels"]
+            found.setdefault(labels["job"], {})[labels.get("name", "")] = target["health"]
+        return found
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+
+@pytest.fixture
+def prometheus(stack: tuple[Site, str], tmp_path: Path) -> Iterator[Prometheus]:
+    made = Prometheus(tmp_path, stack[0])
+    yield made
+    made.end()
+
+
+@pytest.mark.long
+def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple[Site, str], prometheus: Prometheus):
+    site, key = stack
+    until(prometheus.ready, 60, what="Prometheus is ready")
+    expected = {
+        "svc-router": {"": "up"}, "svc-registry": {"registry": "up"}, "svc-babysitter": {"a": "up", "b": "up"},
+        "svc-instance": {"a-server": "down", "b-server": "down"},  # a mock has no /metrics
+    }  # fmt: skip
+    until(lambda: prometheus.targets() == expected, 60, what="all is scraped")
+
+    def unanswered() -> list[tuple[str, str]]:
+        ask(site, key)
+        return [
+            (title, text)
+            for title, text in asked("20s")
+            if not prometheus.query(text) and not any(word in text for word in QUIET)
+        ]
+
+    left: list[tuple[str, str]] = []
+
+    def answered() -> bool:
+        left[:] = unanswered()
+        return not left
+
+    try:
+        until(answered, 60, what="every panel has something to show", every=1)
+    except AssertionError:
+        assert left == []
+        raise
+    values = prometheus.query('svc_router_instance_up{job="svc-router"}')
+    assert {(one["metric"]["name"], "exported_instance" in one["metric"]) for one in values} == {
+        ("a-server", False), ("b-server", False),
+    }  # fmt: skip
+    states = prometheus.query(next(text for title, text in asked() if title == "State of the instance"))
+    assert {one["metric"]["name"]: one["value"][1] for one in states} == {"a": "2", "b": "2"}
+
+    rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}
+    assert [rule["name"] for rule in rules if rule["state"] != "inactive"] in ([], ["SvcErrors"])  # nobody's model
+
+    site.run("supervisorctl", "stop", "a:server")
+
+    def pending() -> set[str]:
+        return {
+            alert["labels"]["alertname"] + " " + alert["labels"].get("model", alert["labels"].get("name", ""))
+            for alert in prometheus.get("alerts")["alerts"]
+        }
+
+    stopped = {"SvcModelDown only-a", "SvcInstanceUnused a-server"}
+    until(lambda: stopped <= pending(), 60, what="the alerts about a stopped instance are on their way")
