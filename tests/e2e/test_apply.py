@@ -113,6 +113,7 @@ def test_what_is_wrong_is_refused_before_anything_moves(pair: Site):
     pair.svc("undrain", "two")
 
 
+@pytest.mark.long
 def test_the_last_instance_of_a_model_goes_when_told(site: Site):
     site.mock("one")
     site.svc("up")
@@ -125,6 +126,7 @@ def test_the_last_instance_of_a_model_goes_when_told(site: Site):
     assert site.chat("other").ok
 
 
+@pytest.mark.long
 def test_a_model_that_is_given_up_goes_when_told(pair: Site):
     """Only the first that comes back without it shows that this is what the files mean."""
     for name in ("one", "two"):
@@ -139,6 +141,7 @@ def test_a_model_that_is_given_up_goes_when_told(pair: Site):
     assert (pair.chat("old").status_code, pair.chat("new").ok) == (503, True)
 
 
+@pytest.mark.long
 def test_a_new_name_on_the_same_port_waits_until_the_old_one_has_left(pair: Site):
     (pair.root / "config" / "two.toml").rename(pair.root / "config" / "zwei.toml")
     edit(pair, "zwei", 'name = "two"', 'name = "zwei"')
@@ -147,6 +150,7 @@ def test_a_new_name_on_the_same_port_waits_until_the_old_one_has_left(pair: Site
     assert pair.service("two-server") == {}
 
 
+@pytest.mark.long
 def test_two_that_exchange_their_ports_are_told_to_take_turns(pair: Site):
     files = [pair.root / "config" / f"{name}.toml" for name in ("one", "two")]
     one, two = (path.read_text() for path in files)

@@ -103,6 +103,7 @@ def test_one_that_does_not_come_back_stops_it_with_its_log_and_the_others_serve(
     assert pids(pair, "two")["two"] != before["two"]
 
 
+@pytest.mark.long
 def test_what_an_operator_has_drained_stays_drained(pair: Site):
     pair.svc("drain", "one")
     before = pids(pair, "one", "two")
@@ -147,6 +148,7 @@ def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
     assert not (pair.root / "var" / "rollout.json").exists()
 
 
+@pytest.mark.long
 def test_router_and_registry_are_renewed_while_all_is_served(pair: Site):
     before = {name: pair.pid(name) for name in ("registry", "router")}
     with Traffic(pair.router) as traffic:
