@@ -86,3 +86,16 @@ def test_every_setting_of_the_unit_is_in_its_document_with_its_default():
     block = re.search(r"```toml\n\[systemd\]\n(.*?)```", (ROOT / "docs" / "SYSTEMD.md").read_text(), re.S)[1]
     told = dict(re.findall(r'^(\w+) = "(.*?)"', block, re.M))
     assert told == {field.name: field.default for field in dataclasses.fields(SECTIONS["systemd"])}
+
+
+def test_every_setting_of_nginx_is_in_its_guide():
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", (ROOT / "docs" / "NGINX.md").read_text(), re.M)
+    fields = dataclasses.fields(SECTIONS["nginx"])
+    assert rows == [(field.name, field.default, field.metadata["help"]) for field in fields]
+
+
+def test_every_alert_is_in_the_guide():
+    rules = (ROOT / "ops" / "prometheus" / "svc.rules.yml").read_text()
+    guide = (ROOT / "docs" / "MONITORING.md").read_text()
+    severities = re.findall(r"alert: (\w+)$.*?severity: (\w+)", rules, re.M | re.S)
+    assert re.findall(r"^\| `(Svc\w+)` \| (\w+) \|", guide, re.M) == severities
