@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from svc import daemon
+from svc import daemon, settings
 from svc.down import ENDED, down
 from svc.errors import CommandError
 from svc.generated import Part, foreign, sees
@@ -20,11 +20,13 @@ from svc.ports import refuse_taken
 from svc.progress import Waiting, waiting
 from svc.readiness import Stage, judge
 from svc.rollout.journal import beside
+from svc.rollout.running import rereads
 from svc.sight import look, services
 from svc.site import Site
 from svc.supervision.control import Control, Process, full_name
 
 PAUSE = 0.2  # seconds between two looks
+TAKES_OVER = 15.0  # seconds that a babysitter may need to end
 TAIL = 10  # lines of a log that are shown
 TAIL_BYTES = 8192
 
@@ -81,29 +83,29 @@ def _bring(site: Site, planned: Plan, asked: Asked, control: Control | None, cho
     """Starts supervisord, or updates the running one and starts what is stopped in it.
 
     What a TOML file says of the instance itself is in its program; the rest, such as
-    metadata, only its babysitter reads: that alone restarts when the file is newer.
+    metadata, only its babysitter reads: another takes its place where it has not read the file as it is.
     """
     if control is None:
         environ = {key: value for key, value in asked.environ.items() if key not in VARIABLES}  # the files say it all
         return daemon.start(site, planned.conf, environ)
     control.update()
+    stale, _ = rereads(chosen, control, planned.conf_d, settings.load(site.svc_toml, asked.environ))
+    _take_over(control, [f"{name}:babysitter" for name in stale])
     processes = control.processes()
-    for part in chosen:
-        for name in [name for name in part.programs if name in processes]:
-            if processes[name].state in ENDED:
-                control.start(name, wait=False)
-            elif (
-                part.source
-                and name.endswith(":babysitter")
-                and _changed(planned.conf_d / part.source) > processes[name].start
-            ):
-                control.restart(name, wait=False)
+    for name in (name for part in chosen for name in part.programs):
+        if name in processes and processes[name].state in ENDED:
+            control.start(name, wait=False)
     return control
 
 
-def _changed(source: Path) -> int:
-    """The second in which a file was changed; 0 if it is gone."""
-    return int(source.stat().st_mtime) if source.exists() else 0
+def _take_over(control: Control, names: Sequence[str]) -> None:
+    """Other babysitters take the place of these; waits until they do."""
+    before = control.processes()
+    for name in names:
+        control.hand_over(name)
+    end = time.monotonic() + TAKES_OVER
+    while any(control.process(name).pid in (0, before[name].pid) for name in names) and time.monotonic() < end:
+        time.sleep(PAUSE)
 
 
 def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeout: float, shown: Waiting) -> None:

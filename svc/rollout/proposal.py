@@ -49,7 +49,7 @@ def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Propos
     wanted = running.wanted(after, runs.root, running.environ_of(control))
     given = {absolute(path) for path in sources}
     here = [part for part in parts if part.name in runs.groups and (not tomls or _source(site, part) in given)]
-    rereads, silent = running.rereads(here, control, site, settings)
+    rereads, silent = running.rereads(here, control, site.conf_d, settings)
     changes = tuple(difference(runs.groups, wanted, rereads))
     return Proposal(change, tuple(parts), changes, control, foreign, tuple(silent))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from svc.supervision.describe import described
 from svc.supervision.programs import Group, Running, read
 
 TOGETHER = 16  # babysitters that are asked at once
+NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)  # all of the environment
 PATIENCE = 2.0  # seconds that a babysitter's answer may take
 
 
@@ -67,6 +69,7 @@ def wanted(files: Files, root: str, environ: Mapping[str, str]) -> dict[str, Gro
     """
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         for path, text in files.conf_d.items():
+            _refuse_bytes(path, text)
             copy = Path(top, "conf.d", path.name)
             copy.parent.mkdir(exist_ok=True)
             copy.write_bytes(text.replace(b"%(here)s", os.fsencode(f"{root}/conf.d")))
@@ -78,8 +81,17 @@ def wanted(files: Files, root: str, environ: Mapping[str, str]) -> dict[str, Gro
         try:
             return read(described(options.read_config(str(main)).process_group_configs))
         except ValueError as error:
-            complaint = " ".join(str(error).replace(f"{top}/", "").split())
-            raise ConfigError(f"supervisord would refuse it: {complaint}") from None
+            complaint = " ".join(NAMES.sub("", str(error).replace(f"{top}/", "")).split())
+            raise ConfigError(f"supervisord would refuse it: {complaint}; correct that file or move it away") from None
+
+
+def _refuse_bytes(path: Path, text: bytes) -> None:
+    """supervisord's own complaint does not name the file."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}: line {line} is not UTF-8, which supervisord refuses; save it as UTF-8") from None
 
 
 def environ_of(control: Control) -> dict[str, str]:
@@ -92,7 +104,7 @@ def environ_of(control: Control) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def rereads(parts: Iterable[Part], control: Control, site: Site, settings: Settings) -> tuple[set[str], list[str]]:
+def rereads(parts: Iterable[Part], control: Control, conf_d: Path, settings: Settings) -> tuple[set[str], list[str]]:
     """The running instances whose TOML is not what their babysitter has loaded, and those that do not tell."""
     states = {name: process.state for name, process in control.processes().items()}
     asked = [
@@ -102,7 +114,7 @@ def rereads(parts: Iterable[Part], control: Control, site: Site, settings: Setti
     ]
     with ThreadPoolExecutor(TOGETHER) as threads:
         loaded = dict(zip((part.name for part in asked), threads.map(loaded_config, asked), strict=True))
-    wanted = {part.name: config_of(site.conf_d / part.source, settings) for part in asked}
+    wanted = {part.name: config_of(conf_d / part.source, settings) for part in asked}
     stale = {name for name, told in loaded.items() if None not in (told, wanted[name]) and told != wanted[name]}
     return stale, [name for name, told in loaded.items() if told is None]
 

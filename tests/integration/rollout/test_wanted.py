@@ -1,0 +1,40 @@
+"""What files would make of supervisord, read by its own parser: complaints name the file."""
+
+from pathlib import Path
+
+import pytest
+
+from svc.errors import ConfigError
+from svc.rollout.running import Files, wanted
+
+MAIN = b"[supervisord]\nlogfile=/dev/null\npidfile=/dev/null\n[include]\nfiles=conf.d/*.conf\n"
+
+
+def read(text: bytes, **environ: str):
+    return wanted(Files(MAIN, {Path("conf.d/x.conf"): text}), "/site", environ)
+
+
+def test_paths_are_those_of_the_site_and_variables_those_of_supervisord():
+    found = read(b"[program:x]\ncommand=run %(here)s %(ENV_WHO)s\ndirectory=%(here)s/..\n", WHO="me")
+    assert found["x"].programs["x"].keys["command"] == "run /site/conf.d me"
+    assert found["x"].programs["x"].keys["directory"] == "/site/conf.d/.."
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b"[program:x]\ncommand=run %(ENV_NOBODY)s\n", "names ('ENV_NOBODY')"),
+        (b"[program:x]\ncommand=run\nstdout_logfile=/no/such/place/x\n", "/no/such/place/x does not exist"),
+        (b"rubbish\n", "no section headers"),
+        (b"[program:x]\ncommand=\xff\n", "line 2 is not UTF-8"),
+        (b"[program:x]\n", "does not specify a command"),
+    ],
+)
+def test_what_supervisord_would_refuse_is_told_in_one_line_with_the_file(text, complaint):
+    with pytest.raises(ConfigError) as told:
+        read(text, HF_TOKEN="x")
+    [line] = told.value.problems
+    assert complaint in line
+    assert "conf.d/x.conf" in line
+    assert "\n" not in line
+    assert "HF_TOKEN" not in line
