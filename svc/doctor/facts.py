@@ -180,6 +180,16 @@ class Leftover:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Rollout:
+    """One that goes on (`busy` says whose), or ended in the middle; `words`: the command that finishes it."""
+
+    words: str
+    ours: Sequence[str] = ()  # the instances that it has drained
+    begun: Sequence[str] = ()  # the parts that it has stopped
+    busy: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Unseen:
     """What could not be looked at, and why."""
 
@@ -211,6 +221,7 @@ class Facts:
     gpus: Gpus = Gpus()
     names: Mapping[str, Name] = dataclasses.field(default_factory=dict)
     leftovers: Sequence[Leftover] = ()
+    rollout: Rollout | None = None
     code: str = ""  # the version of svc that is installed here, with what it is made of
     dependencies: Sequence[str] = ()  # what of the packages that svc needs is missing or too old
     unseen: Sequence[Unseen] = ()

@@ -9,7 +9,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from svc import generated, settings, version
-from svc.doctor import asking, host, packages, processes, sources
+from svc.doctor import asking, host, packages, processes, rollouts, sources
 from svc.doctor.facts import Facts, Registry, Router, Secret, Sidecar, Supervisor, Unseen
 from svc.doctor.together import together
 from svc.errors import SvcError
@@ -60,6 +60,7 @@ def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun |
         gpus=_taken(near, "GPUs", host.Gpus(), unseen),
         names={key.removeprefix("name "): a for key, a in near.items() if isinstance(a, host.Name)},
         leftovers=left,
+        rollout=_taken(near, "rollout", None, unseen),
         code=version.installed(),
         dependencies=_taken(near, "packages", cast("list[str]", []), unseen),
         unseen=[*unseen, *(Unseen(key, _why(error)) for key, error in far.items() if isinstance(error, Exception))],
@@ -101,6 +102,7 @@ def _near(
         "logs": lambda: host.disk(site.logs),
         "open files": lambda: list(host.open_files(pids)),
         "GPUs": host.gpus,
+        "rollout": lambda: rollouts.rollout(site),
         "tokens": lambda: [host.secret(path, use) for path, use in _secrets(site, told, specs)],
         "packages": lambda: list(packages.wanting()),
     }

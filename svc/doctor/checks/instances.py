@@ -47,13 +47,16 @@ def _instance(facts: Facts, registry: Registry, service: Told, part: Part | None
     if part and not _same(part, service):
         yield _others(part, service)
     elif service["drained"]:
+        held = facts.rollout is not None and name in facts.rollout.ours
+        who, because = ("a rollout", ("rollout",)) if held else ("an operator", ())
         alone = "nobody else has its models" if grave == PROBLEM else "others serve its models meanwhile"
         yield Finding(
             f"instance.{name}",
             grave,
             f"{name}: is drained: it gets no requests",
-            f"an operator said so; {alone}",
+            f"{who} said so; {alone}",
             fix=f"svc undrain {name}",
+            because=because,
         )
     elif not service["is_healthy"]:
         yield _unwell(facts, registry, service, part, grave)

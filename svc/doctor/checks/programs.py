@@ -39,6 +39,7 @@ def _program(facts: Facts, part: Part, name: str) -> Iterator[Finding]:
             f"{name}: was stopped by hand",
             f"supervisord calls it STOPPED{since}",
             fix=f"supervisorctl start {name}",
+            because=("rollout",) if facts.rollout and part.name in facts.rollout.begun else (),
         )
     elif process.state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN"):
         yield _failed(facts, part, name, key, f"{process.state}: {process.spawnerr or process.description}")

@@ -6,7 +6,7 @@ import pytest
 
 from svc.doctor.checks import table
 from svc.doctor.checks.supervisord import REPLACE
-from svc.doctor.facts import Holder, Supervisor
+from svc.doctor.facts import Holder, Rollout, Supervisor
 from svc.doctor.findings import PROBLEM, WARNING, ordered
 from svc.supervision.control import Restarts
 from tests.unit.doctor import seen
@@ -153,3 +153,23 @@ def test_an_instance_that_does_not_listen_yet(age, severity):
 def test_a_registry_that_does_not_listen():
     listeners = {port: holder for port, holder in facts().listeners.items() if port != 18000}
     assert found(listeners=listeners)["listen.registry"].severity == PROBLEM
+
+
+# Rollouts.
+
+
+def test_a_rollout_that_ended_in_the_middle_is_the_cause_of_what_it_holds():
+    drained = seen.service("a", 8100, drained=True, is_healthy=False)
+    more = {
+        "rollout": Rollout("apply", ours=["a-server"]),
+        "registries": [seen.registry([drained, seen.service("b", 8110)])],
+    }
+    assert roots(**more) == ["rollout"]
+    assert found(**more)["rollout"].fix == "svc apply"
+    assert "a rollout said so" in found(**more)["instance.a-server"].why
+
+
+def test_a_rollout_that_is_at_work():
+    told = found(rollout=Rollout("apply", busy="`svc apply` (pid 9, since 03:00:00)"))["rollout"]
+    assert told.severity == WARNING
+    assert "pid 9" in told.why
