@@ -78,6 +78,7 @@ def _unserved(facts: Facts, model: str, names: list[str]) -> Finding:
         part = name.removesuffix("-server")
         because += [
             f"program.{part}:server",
+            f"restarts.{part}:server",
             f"models.{part}",
             f"outside.{part}",
             f"instance.{name}",

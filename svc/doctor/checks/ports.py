@@ -92,6 +92,7 @@ def _silent(facts: Facts, program: str, port: int) -> Iterator[Finding]:
             PROBLEM if uptime > LOADING else WARNING,
             f"{program}: nothing listens on port {port} after {uptime} s: {state}",
             f"its log ends: {last[:WIDTH]}",
+            because=(f"restarts.{program}",),
             fix=f"supervisorctl restart {program}" if uptime > LOADING else "svc status --watch",
         )
     elif uptime > SOON:

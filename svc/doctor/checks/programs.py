@@ -8,6 +8,7 @@ from svc.doctor.symptoms import Diagnosis, diagnose
 from svc.generated import Part
 
 OFTEN, LATELY = 3, 300  # restarts, seconds
+JUST = 10  # seconds after a restart in which one is worth a word
 KILLED = "terminated by SIGKILL"
 WIDTH = 200
 
@@ -43,6 +44,8 @@ def _program(facts: Facts, part: Part, name: str) -> Iterator[Finding]:
         )
     elif process.state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN"):
         yield _failed(facts, part, name, key, f"{process.state}: {process.spawnerr or process.description}")
+    elif process.state == "STARTING" and (count := facts.supervisor.restarts.get(name)) and count.restarts:
+        yield _failed(facts, part, name, key, f"STARTING, for the {count.restarts + 1}. time")
     elif process.state == "RUNNING":
         yield from _restless(facts, name)
 
@@ -92,13 +95,14 @@ def _first(known: Diagnosis, part: Part) -> str:
 
 def _restless(facts: Facts, name: str) -> Iterator[Finding]:
     count, uptime = facts.supervisor.restarts.get(name), facts.uptime(name)
-    if count and count.restarts >= OFTEN and uptime < LATELY:
+    if count and ((count.restarts >= OFTEN and uptime < LATELY) or (count.restarts and uptime < JUST)):
         known = diagnose(facts.logs.get(name, ()))
         how = facts.deaths.get(name, "")
+        times = "once" if count.restarts == 1 else f"{count.restarts} times"
         yield Finding(
             f"restarts.{name}",
             WARNING,
-            f"{name}: runs, but was restarted {count.restarts} times, {uptime} s ago last",
+            f"{name}: runs, but was restarted {times}, {uptime} s ago last",
             (f"its log: {known.line[:WIDTH]}" if known else "") or (f"it was {how}" if how else "its log tells why"),
             first=known.cure if known else "look for the reason in its log; then",
             fix=f"supervisorctl restart {name}",

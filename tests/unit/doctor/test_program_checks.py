@@ -96,6 +96,16 @@ def test_one_that_runs_but_was_restarted_again_and_again():
     assert found(supervisor=calm) == {}
 
 
+def test_one_that_ends_again_and_again_is_known_in_every_moment():
+    log, count = {"a:server": ("ModuleNotFoundError: No module named 'vllm'",)}, {"a:server": Restarts(1, 10, False)}
+    starting = dataclasses.replace(states(a_server="STARTING"), restarts=count)
+    assert "no module vllm" in found(supervisor=starting, logs=log)["program.a:server"].what
+    young = dataclasses.replace(states(a_server=process("a:server", age=2)), restarts=count)
+    assert found(supervisor=young, logs=log)["restarts.a:server"].what.endswith("restarted once, 2 s ago last")
+    fresh = dataclasses.replace(starting, restarts={"a:server": Restarts(0, 10, False)})
+    assert found(supervisor=fresh) == {}
+
+
 # Ports.
 
 
