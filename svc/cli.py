@@ -106,14 +106,24 @@ def render(
 @tomls_argument
 @click.option("--only", multiple=True, type=click.Choice(s.COMPONENTS), help="only this, beside what else runs")
 @click.option("--timeout", type=float, default=600, show_default=True, help="seconds to wait until all is ready")
-def up(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float) -> None:
+@click.option("--foreground", is_flag=True, help="stay: all logs to stdout, and SIGTERM ends the site (for containers)")
+def up(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreground: bool) -> None:
     """Start the site, or bring a running one up to date, and wait until every part answers.
 
     Renders first. Where the environment changes what is rendered, conf.d is left alone and
     var/supervisord.conf runs instead. Ctrl-C stops what this call has started.
+
+    With --foreground it stays until SIGTERM or Ctrl-C, which stops everything in order as svc down
+    does. What the programs write goes to stdout as well as to logs/, or to stdout alone where logs/
+    cannot be written. An instance that fails is started again; a registry or a router that cannot
+    start ends it with 1.
     """
+    from svc import foreground as staying
     from svc import up as work
 
+    if foreground:
+        staying.run(HERE, work.Asked(tomls, only, os.environ), timeout, console())
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     work.up(HERE, work.Asked(tomls, only, os.environ), timeout, console())
 
@@ -248,5 +258,6 @@ svc.elsewhere |= {
     "apply": "svc.rollout.apply:command",
     "rollout": "svc.rollout.restart:command",
     "plan": "svc.rollout.plan:command",
+    "health": "svc.health:health",
     "logs": "svc.logs:logs",
 }

@@ -9,7 +9,7 @@ from svc import generated, settings
 from svc.errors import CommandError, ConfigError
 from svc.generated import Part
 from svc.settings import Settings
-from svc.site import Site
+from svc.site import Site, writable
 from svc.spec.files import Change
 from svc.spec.generate import earlier_sources, plan_site, rendered
 
@@ -18,7 +18,7 @@ VARIABLES = [
     for section in settings.SECTIONS.values()
     for field in dataclasses.fields(section)
     if field.metadata["env"]
-]
+] + [settings.DEFAULT_HOST]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,11 +72,12 @@ class Asked:
     environ: Mapping[str, str]
 
 
-def plan(site: Site, asked: Asked, running: bool, own: bool) -> Plan:
+def plan(site: Site, asked: Asked, running: bool, own: bool, as_can_be: bool = False) -> Plan:
     """`running`: a supervisord runs here; `own`: it was started with var/supervisord.conf.
 
     1. Single components, with nothing running or `own`: they go to var/conf.d, beside those that are there.
     2. The environment changes what would be rendered: all goes to var/conf.d; conf.d is left alone.
+       The same where conf.d cannot be written, `as_can_be`; and what cannot be logged to logs/ goes to stdout.
     3. Otherwise conf.d is brought up to date, and var/conf.d too where that is what runs.
 
     A supervisord that was started with the site's supervisord.conf never sees
@@ -90,23 +91,19 @@ def plan(site: Site, asked: Asked, running: bool, own: bool) -> Plan:
             f"{', '.join(variables)} in the environment would change what runs, and what runs was started from "
             f"{site.conf_d}; unset it, or write it into {site.svc_toml}, or `svc down` first"
         )
+    console = as_can_be and not site.keeps_logs
     if asked.only:
-        return _single(site, asked, told, running, own)  # 1
+        return _single(site, asked, told, running, own, console)  # 1
     sources = site.tomls(asked.tomls, told.launch.babysitter_configs)
     partial = bool(asked.tomls)
-    if differs:  # 2
+    if differs or console or (as_can_be and not writable(site.conf_d)):  # 2
         if not asked.environ.get("BABYSITTER_CONFIGS"):
             sources = _with_earlier(site, sources)
-        return Plan(
-            (plan_site(site, told, sources, site.own_conf_d, partial=partial and own, exact=not (partial and own)),),
-            site.own_supervisord_conf,
-            site.own_conf_d,
-            (
-                f"{', '.join(variables)} in the environment: running from {site.own_supervisord_conf}; "
-                f"{site.conf_d} is left as it is",
-                *_not_run(site),
-            ),
-        )
+        added = partial and own
+        change = plan_site(site, told, sources, site.own_conf_d, partial=added, exact=not added, console=console)
+        why = f"{', '.join(variables)} in the environment: " if differs else ""
+        note = f"{why}running from {site.own_supervisord_conf}; {site.conf_d} is left as it is"
+        return Plan((change,), site.own_supervisord_conf, site.own_conf_d, (note, *_not_run(site)))
     change = plan_site(site, settings.load(site.svc_toml), sources, partial=partial)  # 3
     if not own:
         return Plan((change,), site.supervisord_conf, site.conf_d)
@@ -114,13 +111,13 @@ def plan(site: Site, asked: Asked, running: bool, own: bool) -> Plan:
     return Plan((change, mirror), site.own_supervisord_conf, site.own_conf_d, tuple(_not_run(site)))
 
 
-def _single(site: Site, asked: Asked, told: Settings, running: bool, own: bool) -> Plan:
+def _single(site: Site, asked: Asked, told: Settings, running: bool, own: bool, console: bool) -> Plan:
     launch = dataclasses.replace(told.launch, components=",".join(asked.only))
     told = dataclasses.replace(told, launch=launch)
     sources = site.tomls(asked.tomls, launch.babysitter_configs) if launch.runs("babysitter") else []
     if running and not own:
         return Plan((plan_site(site, told, sources, partial=True),), site.supervisord_conf, site.conf_d)
-    change = plan_site(site, told, sources, site.own_conf_d, partial=running, exact=not running)
+    change = plan_site(site, told, sources, site.own_conf_d, partial=running, exact=not running, console=console)
     return Plan((change,), site.own_supervisord_conf, site.own_conf_d)
 
 

@@ -2,25 +2,21 @@
 
 import contextlib
 import dataclasses
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 from rich.console import Console
 
 from svc import daemon, generated
+from svc.child import supervisord, to_stdout
 from svc.down import phases, stop
 from svc.errors import CommandError, Unavailable
-from svc.plan import VARIABLES
 from svc.ports import refuse_taken
-from svc.prctl import die_with_parent
 from svc.progress import Lines
 from svc.settings import Settings
 from svc.site import SOCKET_LIMIT, Site
@@ -31,7 +27,6 @@ from svc.spec.place import Place
 from svc.supervision.control import Control
 
 LOOK_EVERY = 0.5  # seconds
-LEAVING = 60.0  # seconds that supervisord may need, its programs' included
 
 
 def run(config_file: Path, told: Settings, environ: Mapping[str, str], console: Console) -> None:
@@ -46,7 +41,7 @@ def run(config_file: Path, told: Settings, environ: Mapping[str, str], console: 
             place, [spec], dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="babysitter"))
         )
         refuse_taken(generated.read(place.conf_d))
-        with _supervisord(Site(state), environ) as process:
+        with supervisord(Site(state).supervisord_conf, environ, to_stdout) as process:
             watch(spec, Site(state), process, stopping, console)
 
 
@@ -89,34 +84,3 @@ def _state() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _supervisord(site: Site, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs in a session of its own, so that Ctrl-C comes to us alone; ends with us, however we end."""
-    me = os.getpid()
-    process = subprocess.Popen(
-        [str(daemon.program()), "-n", "-c", str(site.supervisord_conf)],
-        env={key: value for key, value in environ.items() if key not in VARIABLES},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True, preexec_fn=lambda: die_with_parent(signal.SIGTERM, me),
-    )  # fmt: skip
-    assert process.stdout
-    copying = threading.Thread(target=_copy, args=(process.stdout,), daemon=True)
-    copying.start()
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(LEAVING)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        copying.join(1)
-
-
-def _copy(source: IO[bytes]) -> None:
-    """Its words and its programs' to our stdout, through a pipe: /dev/stdout cannot be opened where it is a socket."""
-    while data := source.read1(65536):  # type: ignore[attr-defined]
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()

@@ -22,6 +22,7 @@ else:
 COMPONENTS = ("registry", "router", "babysitter")
 Pairs = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
+DEFAULT_HOST = "SVC_DEFAULT_HOST"  # for images: loopback is nobody else's in a container
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
@@ -30,16 +31,16 @@ PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of let
 
 def setting(
     default: Any, env: str | None = None, *, least: float | None = None, most: float | None = None,
-    choices: tuple[str, ...] = (), form: Form | None = None, help: str = "",
+    choices: tuple[str, ...] = (), form: Form | None = None, weak: str | None = None, help: str = "",
 ) -> Any:  # fmt: skip
-    """A field with where it comes from and what it may be."""
-    meta = {"env": env, "least": least, "most": most, "choices": choices, "form": form, "help": help}
+    """A field with where it comes from and what it may be; the file wins over the `weak` variable."""
+    meta = {"env": env, "least": least, "most": most, "choices": choices, "form": form, "weak": weak, "help": help}
     return dataclasses.field(default=default, metadata=MappingProxyType(meta))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    host: str = setting("127.0.0.1", "REGISTRY_HOST", help="address to listen on")
+    host: str = setting("127.0.0.1", "REGISTRY_HOST", weak=DEFAULT_HOST, help="address to listen on")
     port: int = setting(18000, "REGISTRY_PORT", least=1, most=65535, help="port to listen on")
     health_interval: float = setting(30.0, "REGISTRY_HEALTH_INTERVAL", least=0.1, help="seconds between health checks")
     health_timeout: float = setting(5.0, "REGISTRY_HEALTH_TIMEOUT", least=0.1, help="seconds a check may take")
@@ -57,7 +58,7 @@ class RegistrySettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RouterSettings:
-    host: str = setting("127.0.0.1", "ROUTER_HOST", help="address to listen on")
+    host: str = setting("127.0.0.1", "ROUTER_HOST", weak=DEFAULT_HOST, help="address to listen on")
     port: int = setting(8000, "ROUTER_PORT", least=1, most=65535, help="port to listen on")
     registry_url: str = setting("", "ROUTER_REGISTRY_URL", help="where the registry is")
     registry_token_file: str = setting(
@@ -239,6 +240,9 @@ def _sources(
         yield variable, environ[variable]
     if field.name in written.get(section, {}):
         yield f"{toml}: [{section}] {field.name}", written[section][field.name]
+    weak = field.metadata["weak"]
+    if environ is not None and weak and environ.get(weak, "") != "":
+        yield weak, environ[weak]
 
 
 def _value(field: Any, raw: Any) -> Any:

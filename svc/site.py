@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,21 +59,22 @@ class Site:
     def own_supervisord_conf(self) -> Path:
         return self.var / "supervisord.conf"
 
+    @property
+    def keeps_logs(self) -> bool:
+        return writable(self.logs)
+
     def make_room(self) -> None:
         """logs/ and var/, where they are missing: supervisord does not start without them.
 
         git keeps the directories of a site that is committed, and ignores what comes into them.
         """
         for path in (self.logs, self.var):
-            if not path.exists():
-                with _writing(path):
-                    path.mkdir(parents=True, exist_ok=True)
-                    (path / ".gitignore").write_text(IGNORE_ALL_ELSE)
+            _make_room(path)
 
-    def make_dirs(self) -> None:
-        """logs/ and var/; raises CommandError that names what cannot be written."""
-        self.make_room()
-        for path in (self.logs, self.var):
+    def make_dirs(self, logs: bool = True) -> None:
+        """var/, and logs/ unless nothing is to be written there; raises CommandError that names what cannot be."""
+        for path in (self.logs, self.var) if logs else (self.var,):
+            _make_room(path)
             with _writing(path):
                 probe = path / ".writable"
                 probe.touch()
@@ -100,11 +102,24 @@ class Site:
         )
 
 
+def writable(directory: Path) -> bool:
+    """Whether files can be made in it, and itself if it is not there."""
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+def _make_room(path: Path) -> None:
+    if not path.exists():
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            (path / ".gitignore").write_text(IGNORE_ALL_ELSE)
+
+
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise CommandError(
-            f"{path}: cannot write here: {error.strerror}; make it writable or use another site"
+            f"{path}: cannot write here: {error.strerror}; make it writable for user {os.getuid()} or use another site"
         ) from None

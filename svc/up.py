@@ -53,10 +53,10 @@ def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
 def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     control = daemon.find(site)
     own = control is not None and daemon.runs_from(control, site.own_supervisord_conf)
-    planned = plan(site, asked, running=control is not None, own=own)
+    planned = plan(site, asked, running=control is not None, own=own, as_can_be=own)
     parts = planned.parts()
     refuse_taken(parts, control, planned.touched())
-    site.make_dirs()
+    site.make_dirs(logs=site.keeps_logs or not own)
     planned.write()
     for note in [*planned.notes, *_elsewhere(parts)]:
         _say(console, note)

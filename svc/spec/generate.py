@@ -37,6 +37,7 @@ def plan_site(
     *,
     partial: bool = False,
     exact: bool = False,
+    console: bool = False,
 ) -> files.Change:
     """What has to be written so that `out` (default: the site's conf.d) is what the TOML files say.
 
@@ -50,7 +51,7 @@ def plan_site(
     Raises ConfigError with every problem; nothing is written here.
     """
     out = out or site.conf_d
-    place = Place.of(site.root, out)
+    place = dataclasses.replace(Place.of(site.root, out), console=console)
     _fit(place.site)
     there = files.generated(out)
     earlier = [] if exact else earlier_sources(site, out)

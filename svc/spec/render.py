@@ -56,7 +56,9 @@ def _supervisord(settings: Settings, place: Place) -> str:
     logs, var = place.state / "logs", place.state / "var"
     files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
     named = {key: place.bare(path, place.conf_d.parent) for key, path in files.items()}
-    return text("supervisord.conf.j2", source=SETTINGS, **named, **_rotation(settings.logs))
+    if place.console:  # in the foreground it prints its log as well
+        named["log"] = "/dev/null"
+    return text("supervisord.conf.j2", source=SETTINGS, **named, **_rotation(settings.logs, place))
 
 
 def _registry(settings: Settings, place: Place) -> str:
@@ -121,14 +123,13 @@ def _program(
     stop_wait: int = BABYSITTER_STOP_WAIT,
 ) -> dict[str, Any]:  # fmt: skip
     """The values that templates/program.j2 places."""
-    rotation = {"log_bytes": 0, "log_backups": 0} if place.console else _rotation(settings.logs)
     return {
         "command": command,
         "directory": place.bare(place.site),
         "environment": ini.environment(variables)[0],
         "stop_wait": stop_wait,
         "log": "/dev/fd/1" if place.console else place.bare(place.state / "logs" / f"{log}.log"),
-        **rotation,
+        **_rotation(settings.logs, place),
     }
 
 
@@ -137,9 +138,9 @@ def _ours(settings: Settings) -> dict[str, str]:
     return OURS | ({"SVC_LOG_FORMAT": settings.logs.format} if settings.logs.format != "text" else {})
 
 
-def _rotation(logs: LogSettings) -> dict[str, Any]:
-    """What supervisord does with a log: nothing, where logrotate does it."""
-    by_itself = logs.rotate == "supervisord"
+def _rotation(logs: LogSettings, place: Place) -> dict[str, Any]:
+    """What supervisord does with a log: nothing, where logrotate does it, or there is no file."""
+    by_itself = logs.rotate == "supervisord" and not place.console
     return {"log_bytes": logs.max_size if by_itself else 0, "log_backups": logs.backups if by_itself else 0}
 
 

@@ -1,0 +1,37 @@
+"""`svc health`: whether what runs here can be used, for HEALTHCHECK and other programs that ask."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+
+from svc import daemon, generated, probe
+from svc.errors import CommandError
+from svc.generated import Part
+from svc.options import HERE
+
+PATIENCE = 5.0  # seconds that an answer may take
+
+
+@click.command()
+def health() -> None:
+    """Exit with 0 when every part that runs here can be used, else with 1 and a line for each that cannot.
+
+    Asked are this machine's own parts and nothing else: the registry's /health, the router's /readyz,
+    each babysitter's /health, which is that of its instance. For a container's HEALTHCHECK and the
+    like; `svc status` tells more.
+    """
+    control = daemon.find(HERE)
+    if control is None:
+        raise CommandError("nothing runs here: no supervisord answers on var/supervisor.sock; `svc up` starts it")
+    own = daemon.runs_from(control, HERE.own_supervisord_conf)
+    parts = generated.read(HERE.own_conf_d if own else HERE.conf_d)
+    with ThreadPoolExecutor(max(1, len(parts))) as pool:
+        answers = list(pool.map(_well, parts))
+    ill = [part for part, well in zip(parts, answers, strict=True) if not well]
+    if ill:
+        raise CommandError("; ".join(f"{part.name}: no 200 from {part.health_url}" for part in ill))
+    click.echo(f"well: {', '.join(part.name for part in parts)}")
+
+
+def _well(part: Part) -> bool:
+    return probe.healthy(part.health_url, PATIENCE, verify=False)
