@@ -143,8 +143,8 @@ def _logs(site: Site, plain: bool) -> Iterator[Words]:
     """Copies what comes into the site's log files to stdout; yields what is to be done with supervisord's own words."""
     if not site.keeps_logs:
         print(  # noqa: T201
-            f"svc: {site.logs}: cannot write here as user {os.getuid()}, so all logs go to stdout alone; "
-            f"to keep files as well: chown {os.getuid()} on that directory",
+            f"svc: {site.logs}: user {os.getuid()} cannot write here, so logs go to stdout alone; "
+            f"to keep files as well, make it a directory of that user's (chown {os.getuid()})",
             file=sys.stderr, flush=True,
         )  # fmt: skip
         yield to_stdout
