@@ -105,7 +105,7 @@ class Watch:
 
     def _failed(self, part: Part, control: Control, program: str) -> None:
         process = control.process(program)
-        why = f"{full_name(process)}: {process.state}: {process.spawnerr or process.description}"
+        why = f"{full_name(process)}: {process.spawnerr or 'it ended while it started'}"
         if part.component != "babysitter" and part.name not in self.ready:
             raise CommandError(f"{why}; what it said is above")
         self._tell(part, why)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
@@ -54,12 +54,13 @@ class Site:
         )
         return path
 
-    def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
-        """A command in the site's directory, in a process group of its own."""
+    def start(self, *command: str, out: IO[str] | None = None, **environ: str) -> subprocess.Popen[str]:
+        """A command in the site's directory, in a process group of its own; `out` gets all that it says."""
         program = BIN / command[0] if command[0] in ("svc", "supervisorctl", "supervisord") else self.root / command[0]
         return subprocess.Popen(
             [str(program), *command[1:]], cwd=self.root, env=clean_environ() | environ, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=out or subprocess.PIPE, stderr=out or subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
 
     def run(self, *command: str, status: int | None = 0, timeout: float = 90, **environ: str) -> tuple[str, str]:

@@ -1,0 +1,77 @@
+"""The image's own command without an image: as pid 1 of a bare environment, where tini and root are there."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.e2e import dockerfile
+from tests.e2e.sites import BIN, Site
+from tests.waiting import until
+
+
+class Container:
+    """`site` stands for /app. Its output is in `out`, of which nothing else reads."""
+
+    def __init__(self, site: Site, **environ: str) -> None:
+        self.site = site
+        self.apart = os.geteuid() == 0 and shutil.which("tini") is not None
+        command = dockerfile.command()
+        if not self.apart:
+            command = command[command.index("--") + 1 :]  # tini is to be pid 1, or nothing
+        apart = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"] if self.apart else []
+        mine = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}  # where the tested svc is
+        self.environ = {"PATH": f"{BIN}:/usr/bin:/bin", **mine, **dockerfile.environ(), **environ}
+        self.log = site.root / "stdout"
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [*apart, *command], cwd=site.root, env=self.environ, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    @property
+    def out(self) -> str:
+        return self.log.read_text()
+
+    def pid(self) -> int:
+        """The one that Docker would signal."""
+        if not self.apart:
+            return self.process.pid
+        of = self.process.pid
+        return int(until(Path(f"/proc/{of}/task/{of}/children").read_text, what="pid 1").split()[0])
+
+    def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """As `docker exec` does it."""
+        inside = (
+            ["nsenter", "--target", str(self.pid()), "--pid", "--mount", f"--wd={self.site.root}"] if self.apart else []
+        )
+        return subprocess.run(
+            [*inside, *command], cwd=self.site.root, env=self.environ, capture_output=True, text=True, timeout=30
+        )
+
+    def ready(self) -> None:
+        def look() -> bool:
+            assert self.process.poll() is None, self.out
+            return "all is ready" in self.out
+
+        until(look, timeout=60, what="all is ready")
+
+    def stop(self) -> int:
+        """Its exit code after SIGTERM."""
+        os.kill(self.pid(), signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        return self.process.wait(60)
+
+    def zombies(self) -> Iterator[str]:
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, _, rest = path.read_text().rpartition(")")
+                same = os.readlink(path.parent / "ns" / "pid") == os.readlink(f"/proc/{self.pid()}/ns/pid")
+            except OSError:
+                continue
+            if same and rest.split()[0] == "Z":
+                yield name

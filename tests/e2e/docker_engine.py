@@ -1,0 +1,132 @@
+"""A Docker engine of the tests' own: Debian's, with its data in a directory and a network of its own.
+
+Images are built in the machine's network, which reaches the package registries, and run in the
+other, so that neither bridges nor firewall rules of this machine's change. No image can be pulled:
+the base is made by debootstrap under the name that the Dockerfile has for it.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.sites import ROOT
+from tests.debian import program
+from tests.waiting import until
+
+BASE = "debian:bookworm-slim"
+LEFT_OUT = ("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./var/cache/apt/*", "./var/lib/apt/lists/*")
+CA = Path("/etc/ssl/certs/ca-certificates.crt")  # also where a proxy in between has one of its own
+
+
+class Engine:
+    """Needs root, and packages that the test environment may not have: skips then, with the reason."""
+
+    def __init__(self, place: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("needs root, to run a Docker engine")
+        self.dockerd, self.debootstrap = program("dockerd", "docker.io"), program("debootstrap", "debootstrap")
+        self.client = str(Path(self.dockerd).parents[1] / "bin" / "docker")  # of the same package
+        self.place = place
+        self.network = f"svc-docker-{os.getpid()}"
+        self.environ = {**os.environ, "DOCKER_HOST": f"unix://{place}/sock", "DOCKER_BUILDKIT": "1"}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, apart: bool) -> None:
+        flags = [] if apart else ["--bridge=none", "--iptables=false"]
+        places = [f"--{name}={self.place}/{name}" for name in ("data-root", "exec-root", "pidfile")]
+        with (self.place / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self._inside(apart), self.dockerd, *places, f"--host=unix://{self.place}/sock", *flags],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        until(self._answers, timeout=60, what="dockerd answers", every=0.3)
+
+    def _answers(self) -> bool:
+        assert self.process
+        if self.process.poll() is not None:
+            pytest.skip(f"no Docker engine can run here: {(self.place / 'log').read_text()[-300:]}")
+        return self._run("version").returncode == 0
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(90)
+            self.process = None
+
+    def make_base(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="svc-base-") as root:
+            words = [self.debootstrap, "--variant=minbase", "bookworm", root]
+            done = subprocess.run(words, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout[-2000:]
+            (Path(root) / "etc" / "pip-ca.crt").write_bytes(CA.read_bytes())
+            (Path(root) / "etc" / "pip.conf").write_text("[global]\ncert = /etc/pip-ca.crt\n")
+            out = [word for path in LEFT_OUT for word in ("--exclude", path)]
+            tar = subprocess.Popen(["tar", "-C", root, *out, "-c", "."], stdout=subprocess.PIPE)
+            subprocess.run([self.client, "import", "-", BASE], env=self.environ, stdin=tar.stdout, check=True)
+            assert tar.wait(60) == 0
+
+    def build(self, tag: str, dockerfile: str) -> None:
+        done = self._run("build", "--network", "host", "-t", tag, "-f", dockerfile, ".", timeout=900)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def apart(self) -> None:
+        """From here on in a network of its own."""
+        self.stop()
+        subprocess.run(["ip", "netns", "add", self.network], check=True)
+        subprocess.run([*self._inside(True), "ip", "link", "set", "lo", "up"], check=True)
+        self.start(apart=True)
+
+    def end(self) -> None:
+        if self.process is not None:
+            for name in self.docker("ps", "-aq").split():
+                self.docker("rm", "-fv", name)
+        self.stop()
+        subprocess.run(["ip", "netns", "delete", self.network], capture_output=True)
+
+    def docker(self, *words: str, status: int = 0, timeout: float = 120) -> str:
+        """Its stdout; of `logs`, stderr too."""
+        done = self._run(*words, timeout=timeout)
+        assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return (done.stdout + done.stderr if words[0] in ("logs", "run") else done.stdout).strip()
+
+    def ask(self, *words: str) -> str:
+        """curl, from the host that the containers run on."""
+        command = [*self._inside(True), "curl", "-sS", "--max-time", "20", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+
+    def shell(self, text: str, directory: Path) -> None:
+        """Commands as a reader types them, on that host."""
+        environ = self.environ | {"PATH": f"{Path(self.client).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            [*self._inside(True), "bash", "-euo", "pipefail", "-c", text], cwd=directory, env=environ,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def healthy(self, name: str, timeout: float = 90) -> None:
+        def look() -> bool:
+            state = self.docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name)
+            assert state.startswith("running"), f"{state}\n{self.docker('logs', name)}"
+            return self._run("exec", name, "svc", "health").returncode == 0
+
+        until(look, timeout=timeout, what=f"{name} to be healthy", every=0.5)
+
+    def compose(self, *words: str, timeout: float = 300) -> str:
+        command = [*self._inside(True), program("docker-compose", "docker-compose"), *words]
+        done = subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def _run(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.client, *words], cwd=ROOT, env=self.environ, timeout=timeout,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+
+    def _inside(self, apart: bool) -> Sequence[str]:
+        return ["nsenter", f"--net=/run/netns/{self.network}"] if apart else []

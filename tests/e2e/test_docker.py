@@ -1,0 +1,205 @@
+"""The image, built and run by a real Docker engine, with the guide's own commands."""
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.documents.blocks import blocks
+from tests.e2e.docker_engine import Engine
+from tests.e2e.sites import ROOT
+from tests.waiting import until
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+ROUTER = "http://localhost:8000"
+CHAT = ["-H", "Content-Type: application/json", "-d", '{"model": "demo-small", "messages": []}']
+
+
+@pytest.fixture(scope="module")
+def engine():
+    place = Path(tempfile.mkdtemp(prefix="svc-docker-", dir="/tmp"))
+    made = Engine(place)
+    try:
+        made.start(apart=False)
+        made.make_base()
+        made.build("infinilm-svc", "docker/Dockerfile")
+        made.build("infinilm-svc-rust", "docker/Dockerfile.rust")
+        made.apart()
+        yield made
+    finally:
+        made.end()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def run(engine):
+    """`docker run -d` under a name; the containers go with the test."""
+    names = []
+
+    def start(*words, image="infinilm-svc"):
+        names.append(f"c{len(names)}")
+        engine.docker("run", "-d", "--name", names[-1], *words, image)
+        return names[-1]
+
+    yield start
+    for name in names:
+        engine.docker("rm", "-fv", name)
+
+
+def exit_code(engine, name):
+    return engine.docker("inspect", "-f", "{{.State.ExitCode}}", name)
+
+
+def test_it_is_small_and_nobodys_root(engine):
+    assert int(engine.docker("image", "inspect", "-f", "{{.Size}}", "infinilm-svc")) < 200_000_000
+    assert engine.docker("run", "--rm", "infinilm-svc", "id", "-u") == "10001"
+    assert engine.docker("run", "--rm", "infinilm-svc", "sh", "-c", "command -v python3 pip gcc") == "/usr/bin/python3"
+    assert engine.docker("run", "--rm", "infinilm-svc", "svc", "check") == "3 instances: all right"
+
+
+def test_the_guides_python_command(engine, run):
+    name = run("-p", "8000:8000", "-p", "8080:8080", "-p", "8081:8081")
+    engine.healthy(name)
+    answer = json.loads(engine.ask("http://localhost:8000/v1/chat/completions", *CHAT))
+    assert answer["model"] == "demo-small"
+    assert engine.docker("exec", name, "cat", "/proc/1/comm") == "tini"
+    assert "demo1:server" in engine.docker("exec", name, "supervisorctl", "status")
+    until(lambda: engine.docker("inspect", "-f", "{{.State.Health.Status}}", name) == "healthy", timeout=60, every=1)
+
+    engine.docker("exec", name, "sh", "-c", "(exec sleep 0.2) & (exec sleep 0.3) & :")
+    states = "cat /proc/[0-9]*/stat | grep -c ') Z ' || true"
+    until(lambda: engine.docker("exec", name, "sh", "-c", states) == "0", what="no zombies", every=0.3)
+
+    engine.docker("stop", "-t", "90", name)
+    assert exit_code(engine, name) == "0"
+    told = engine.docker("logs", name)
+    stopped = re.findall(r"^(\S+) +stopped \(", told, re.M)
+    assert stopped[0] == "router"
+    assert sorted(stopped[1:4]) == [f"demo{n}:babysitter" for n in (1, 2, 3)]
+    assert "deregistered demo1-server" in told
+
+    engine.docker("start", name)  # state is still there
+    engine.healthy(name)
+
+
+def test_the_guides_rust_command_with_directories_that_docker_makes(engine, run, tmp_path):
+    config, logs = tmp_path / "config", tmp_path / "logs"  # logs: Docker makes it, root's
+    shutil.copytree(ROOT / "config", config)
+    tmp_path.chmod(0o755)
+    name = run(
+        "-e", "REGISTRY_PORT=18000", "-e", "ROUTER_PORT=8000",
+        "-e", "BABYSITTER_CONFIGS=config/babysitter1.toml config/babysitter2.toml",
+        "-v", f"{config}:/app/config", "-v", f"{logs}:/app/logs", "-p", "8000:8000",
+        image="infinilm-svc-rust",
+    )  # fmt: skip
+    engine.healthy(name)
+    assert "demo-small" in engine.ask("http://localhost:8000/models")
+    assert "demo-large" not in engine.ask("http://localhost:8000/models")
+    told = engine.docker("logs", name)
+    assert "svc: logs: user 10001 cannot write here" in told
+    assert "mock demo1 serves demo-small" in told
+    assert list(logs.iterdir()) == []
+    engine.docker("rm", "-fv", name)
+
+    logs.chmod(0o777)
+    name = run("-v", f"{config}:/app/config:ro", "-v", f"{logs}:/app/logs")
+    engine.healthy(name)
+    assert {"registry_18000.log", "router_8000.log", "babysitter_demo1.log"} <= {path.name for path in logs.iterdir()}
+    assert "router | " in engine.docker("logs", name)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--user", "12345"),
+        ("--user", "12345:54321"),
+        ("--read-only",),
+        ("--read-only", "--user", "777:777"),
+        ("-u", "0"),
+    ],
+)
+def test_any_user_and_a_read_only_root(engine, run, words):
+    name = run(*words, "--cap-drop=ALL", "--security-opt=no-new-privileges", "-e", "LAUNCH_COMPONENTS=registry,router")
+    engine.healthy(name)
+    engine.docker("stop", "-t", "60", name)
+    assert exit_code(engine, name) == "0", engine.docker("logs", name)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("-e", "ROUTER_PORT=many"), "svc: ROUTER_PORT: must be a whole number, not 'many'"),
+        (("-v", "{bad}:/app/config"), "svc: config/bad.toml: backend: missing"),
+        (("-v", "{root}:/app/var"), "svc: var: cannot write here: Permission denied; make it writable for user 10001"),
+        (("--read-only", "-v", "{root}:/app/var:ro"), "svc: var: cannot write here: Read-only file system"),
+    ],
+)
+def test_what_cannot_start_is_one_line_and_exit_1(engine, tmp_path, words, line):
+    tmp_path.chmod(0o755)
+    for name in ("root", "bad"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bad" / "bad.toml").write_text("port = 8100")
+    told = engine.docker("run", "--rm", *(w.format(bad=tmp_path / "bad", root=tmp_path / "root") for w in words),
+                         "infinilm-svc", status=1)  # fmt: skip
+    assert len(told.splitlines()) == 1, told
+    assert told.startswith(line)
+
+
+def test_the_commands_of_the_document(engine, tmp_path):
+    """DOCKER.md's, in a copy of the checkout; built before, so that nothing is fetched now."""
+    tmp_path.chmod(0o755)
+    for name in ("config", "docker", "ops", "svc", "templates", ".dockerignore", "setup.cfg", "pyproject.toml", "README.md"):
+        subprocess.run(["cp", "-a", str(ROOT / name), str(tmp_path)], check=True)
+    mine = [block.text for block in blocks(Path("docs/DOCKER.md")) if "run by" in block.notes]
+    assert len(mine) == 2
+    try:
+        for text in mine:
+            engine.shell(text.replace("docker build", "docker build --network host"), tmp_path)
+        engine.healthy("svc")
+    finally:
+        engine.docker("rm", "-fv", "svc")
+
+
+def test_health_tells_the_truth(engine, run):
+    name = run("-e", "LAUNCH_COMPONENTS=registry,router")
+    engine.healthy(name)
+    assert engine.docker("exec", name, "svc", "health") == "well: registry, router"
+    engine.docker("exec", name, "supervisorctl", "stop", "registry")
+    engine.docker("exec", name, "svc", "health", status=1)
+
+
+def served(engine):
+    """The instances that the router sends requests to."""
+    told = json.loads(engine.ask(f"{ROUTER}/services") or '{"services": []}')
+    return {service["name"] for service in told["services"] if service["healthy"]}
+
+
+def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_path):
+    """With Debian's docker-compose, which is older than the `name` key."""
+    ops = tmp_path / "ops" / "docker"
+    shutil.copytree(ROOT / "ops" / "docker", ops, symlinks=True)
+    tmp_path.chmod(0o755)
+    (ops / "registry-token").write_text("secret word\n")
+    text = (ops / "compose.yaml").read_text()
+    (ops / "compose.yaml").write_text(text.replace("name: infinilm-svc\n", ""))
+    compose = ("-f", str(ops / "compose.yaml"), "-p", "svc")
+    try:
+        engine.compose(*compose, "up", "-d", "--no-build")
+        both = {"mock-a-server", "mock-b-server"}
+        until(lambda: served(engine) == both, timeout=90, what="both instances", every=1)
+        assert json.loads(engine.ask(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
+        refused = engine.ask("-X", "DELETE", "http://localhost:18000/services/mock-a-server")
+        assert "token" in refused, "a write from another machine needs it"
+
+        engine.compose(*compose, "stop", "instance-a")
+        until(lambda: served(engine) == {"mock-b-server"}, timeout=30, what="the one that left to be gone", every=0.5)
+        told = engine.compose(*compose, "logs", "--no-color", "instance-a")
+        assert "deregistered mock-a-server" in told
+        assert "secret word" not in engine.compose(*compose, "logs", "--no-color")
+        assert json.loads(engine.ask(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
+    finally:
+        engine.compose(*compose, "down", "-v")

@@ -1,0 +1,96 @@
+"""What the image runs, in a bare environment: only the image's own variables, its own command, pid 1 where possible."""
+
+import re
+
+import pytest
+
+from tests.e2e import dockerfile
+from tests.e2e.container import Container
+from tests.e2e.sites import http
+from tests.waiting import until
+
+
+@pytest.fixture
+def start(site):
+    started = []
+
+    def start(**environ):
+        started.append(Container(site, **environ))
+        return started[-1]
+
+    yield start
+    for container in started:
+        if container.process.poll() is None:
+            container.process.kill()
+            container.wait()
+
+
+def test_it_starts_answers_reaps_and_ends_in_order(site, start):
+    site.mock("one")
+    container = start()
+    container.ready()
+    assert site.chat().ok
+    assert site.service("one-server")["status"] == "running"
+    assert container.exec(*dockerfile.health()).stdout == "well: registry, router, one\n"
+
+    for log in ("supervisord", f"router_{site.router_port}", "babysitter_one", "server_one"):
+        assert (site.root / "logs" / f"{log}.log").stat().st_size, log
+    for name in ("supervisord", "registry", "router", "one:server", "one:babysitter"):
+        assert re.search(rf"^{name} \| \S", container.out, re.M), name
+
+    assert container.stop() == 0, container.out
+    stopped = re.findall(r"^(\S+) +stopped \(", container.out, re.M)
+    assert stopped[:2] == ["router", "one:babysitter"]
+    assert sorted(stopped[2:]) == ["one:server", "registry"]
+    assert "deregistered one-server" in container.out
+    assert site.processes() == {}
+    assert not (site.root / "conf.d").exists()
+
+
+@pytest.mark.long
+def test_what_the_image_listens_on_gives_way_to_the_file_and_to_the_variable(site, start):
+    (site.root / "config" / "svc.toml").open("a").write('[launch]\ncomponents = "registry"\n')
+    container = start()
+    container.ready()
+    assert "--host 0.0.0.0" in (site.root / "var" / "conf.d" / "registry.conf").read_text()
+    assert container.exec(*dockerfile.health()).stdout == "well: registry\n"
+    assert container.stop() == 0
+    text = (site.root / "config" / "svc.toml").read_text()
+    (site.root / "config" / "svc.toml").write_text(text.replace("[registry]", '[registry]\nhost = "127.0.0.2"'))
+    container = start()
+    container.ready()
+    assert http.get(f"http://127.0.0.2:{site.registry_port}/health", timeout=5).ok
+    assert container.stop() == 0
+
+
+@pytest.mark.long
+def test_zombies_are_reaped(site, start):
+    container = start(LAUNCH_COMPONENTS="registry")
+    container.ready()
+    if not container.apart:
+        pytest.skip("not root, or no tini (Debian: apt install tini): nothing is pid 1 here")
+    container.exec("sh", "-c", "(exec sleep 0.2) & (exec sleep 0.3) & :")
+    until(lambda: "sleep" not in " ".join(site.processes().values()), what="the orphans' end")
+    until(lambda: not list(container.zombies()), what="no zombies")
+    assert container.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "text", "line"),
+    [
+        ({}, "port = 8100\n[backend]\ntype = 'mock'", "config/wrong.toml: backend.models: missing"),
+        ({}, "port = ", "config/wrong.toml: not TOML: "),
+        ({"ROUTER_PORT": "many"}, "", "ROUTER_PORT: must be a whole number, not 'many'"),
+        ({"LAUNCH_COMPONENTS": "everything"}, "", "LAUNCH_COMPONENTS: unknown component 'everything'"),
+        ({"LAUNCH_COMPONENTS": "babysitter"}, "", "config: nothing to run: "),
+        ({"BABYSITTER_CONFIGS": "config/none.toml"}, "", "config/none.toml: no such file"),
+    ],
+)
+def test_what_cannot_start_is_one_line_and_exit_1(site, start, environ, text, line):
+    if text:
+        (site.root / "config" / "wrong.toml").write_text(text)
+    container = start(**environ)
+    assert container.wait() == 1
+    assert len(container.out.splitlines()) == 1, container.out
+    assert container.out.startswith(f"svc: {line}")
+    assert site.processes() == {}

@@ -1,0 +1,106 @@
+"""`svc up --foreground`, for people without Docker as well."""
+
+import os
+import signal
+
+import pytest
+
+from tests.waiting import until
+
+
+@pytest.fixture
+def staying(site):
+    """Starts one; its output so far."""
+    started = []
+
+    def start(**environ):
+        out = (site.root / "stdout").open("w+")
+        process = site.start("svc", "up", "--foreground", out=out, **environ)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+
+
+@pytest.fixture
+def out(site):
+    return lambda: (site.root / "stdout").read_text()
+
+
+@pytest.mark.long
+def test_an_instance_that_fails_is_told_and_the_rest_stays(site, staying, out):
+    site.mock("good")
+    site.mock("bad", "m", "--exit-after", "0.1", "--exit-code", "7", restart_delay=1000)
+    process = staying()
+    until(lambda: "bad:server: " in out(), timeout=40, what="the failure to be told")
+    until(lambda: "good   " in out(), timeout=40, what="the other to be ready")
+    assert site.chat().ok
+    line = site.refused("health")
+    assert "bad: no 200 from " in line
+    assert "good" not in line
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert site.processes() == {}
+
+
+def test_a_registry_that_cannot_start_ends_it(site, staying, out):
+    process = staying(REGISTRY_TOKEN_FILE=str(site.root / "no-token"))
+    assert process.wait(60) == 1
+    assert "no-token: cannot read" in out()
+    assert out().splitlines()[-1].startswith("svc: registry: ")
+    assert site.processes() == {}
+
+
+@pytest.mark.long
+def test_without_a_place_for_logs_they_go_to_stdout_and_nothing_is_left_out(site, staying, out):
+    port = site.mock("one")
+    (site.root / "logs").write_text("in the way")
+    process = staying()
+    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    assert "logs: user " in out()
+    assert f"mock one serves m at http://127.0.0.1:{port}" in out()
+    assert "svc.registry.app: one registered" in out()
+    assert "entered RUNNING state" in out()
+    site.mock("two")
+    site.svc("up")  # beside it, as with docker exec
+    assert site.routed() == {"one-server", "two-server"}
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+@pytest.mark.long
+def test_json_lines_stay_json(site, staying, out):
+    process = staying(SVC_LOG_FORMAT="json", LAUNCH_COMPONENTS="registry")
+    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    process.terminate()
+    assert process.wait(60) == 0
+    assert any(line.startswith('{"') for line in out().splitlines()), out()
+
+
+@pytest.mark.long
+def test_down_ends_it_well_and_a_dead_supervisord_does_not(site, staying, out):
+    process = staying(LAUNCH_COMPONENTS="registry")
+    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    assert "already" in site.refused("up", "--foreground")
+    site.svc("down")
+    assert process.wait(60) == 0
+
+    process = staying(LAUNCH_COMPONENTS="registry")
+    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    os.kill(site.pid(), signal.SIGKILL)
+    assert process.wait(60) == 1
+    assert "supervisord ended with code -9" in out().splitlines()[-1]
+
+
+@pytest.mark.long
+def test_nothing_is_left_when_it_is_killed(site, staying, out):
+    site.mock("one")
+    process = staying()
+    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    process.kill()
+    process.wait(10)
+    until(lambda: not site.processes(), timeout=60, what="everything to end")

@@ -1,0 +1,79 @@
+"""The files in ops/docker, read by the tools that know their formats."""
+
+import fnmatch
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from svc.plan import VARIABLES
+from svc.settings import load
+from svc.spec.load import load_one
+from tests.e2e import dockerfile
+from tests.e2e.sites import ROOT
+
+OPS = ROOT / "ops" / "docker"
+BIN = Path(sys.executable).parent
+
+
+def check(program: str, *words: str) -> None:
+    """One of the `test` extra's."""
+    if not (BIN / program).exists():
+        pytest.skip(f"{program} is not installed (pip install -e '.[test]')")
+    done = subprocess.run([str(BIN / program), *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_hadolint_has_nothing_to_say():
+    check("hadolint", "ops/docker/Dockerfile")
+
+
+def test_the_compose_file_fits_its_schema():
+    check("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "ops/docker/compose.yaml")
+
+
+def test_the_guides_names_lead_to_the_dockerfile():
+    """By a link to the directory: BuildKit does not follow one that leaves the Dockerfile's own."""
+    for name in ("Dockerfile", "Dockerfile.rust"):
+        assert (ROOT / "docker" / name).resolve() == dockerfile.PATH
+    assert (ROOT / "docker").is_symlink()
+    assert (OPS / "Dockerfile.rust").readlink() == Path("Dockerfile")
+
+
+def test_what_is_copied_is_in_the_build_context():
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    kept = [line[1:] for line in lines if line.startswith("!")]
+    assert lines[0] == "*", "nothing but what is named"
+    for source in dockerfile.copied():
+        assert list(ROOT.glob(source)), source
+        assert any(fnmatch.fnmatch(source, pattern) or source.startswith(f"{pattern}/") for pattern in kept), source
+
+
+def test_the_ports_are_the_defaults():
+    told = load()
+    assert dockerfile.told("EXPOSE").split() == [str(told.router.port), str(told.registry.port)]
+
+
+def test_it_does_not_run_as_root():
+    assert dockerfile.told("USER").split(":")[0].isdigit()
+    assert int(dockerfile.told("USER").split(":")[0]) > 0
+
+
+def test_its_variables_are_those_of_svc():
+    assert {name for name in dockerfile.environ() if not name.startswith("PYTHON")} <= set(VARIABLES)
+    text = (OPS / "compose.yaml").read_text()
+    assert set(re.findall(r"^ +([A-Z_]+): ", text, re.M)) <= set(VARIABLES)
+
+
+def test_every_variable_is_in_the_guide():
+    named = set(re.findall(r"`([A-Z_]+)`", (ROOT / "docs" / "DOCKER.md").read_text()))
+    assert set(VARIABLES) <= named, set(VARIABLES) - named
+
+
+def test_the_instances_of_the_compose_file_are_right():
+    told = load(environ={"REGISTRY_URL": "http://control:18000", "BABYSITTER_HOST": "instance-a"})
+    found = [load_one(path, told) for path in sorted(OPS.glob("instance-*/*.toml"))]
+    assert [spec.name for spec in found] == ["mock-a", "mock-b"]
+    assert {spec.token_file for spec in found} == {"/run/secrets/registry-token"}
