@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sites import ROOT
 from tests.debian import program
+from tests.e2e.sites import ROOT
 from tests.waiting import until
 
 BASE = "debian:bookworm-slim"

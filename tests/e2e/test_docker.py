@@ -152,7 +152,17 @@ def test_what_cannot_start_is_one_line_and_exit_1(engine, tmp_path, words, line)
 def test_the_commands_of_the_document(engine, tmp_path):
     """DOCKER.md's, in a copy of the checkout; built before, so that nothing is fetched now."""
     tmp_path.chmod(0o755)
-    for name in ("config", "docker", "ops", "svc", "templates", ".dockerignore", "setup.cfg", "pyproject.toml", "README.md"):
+    for name in (
+        "config",
+        "docker",
+        "ops",
+        "svc",
+        "templates",
+        ".dockerignore",
+        "setup.cfg",
+        "pyproject.toml",
+        "README.md",
+    ):
         subprocess.run(["cp", "-a", str(ROOT / name), str(tmp_path)], check=True)
     mine = [block.text for block in blocks(Path("docs/DOCKER.md")) if "run by" in block.notes]
     assert len(mine) == 2
