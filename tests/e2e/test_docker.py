@@ -16,7 +16,12 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
 ROUTER = "http://localhost:8000"
-CHAT = ["-H", "Content-Type: application/json", "-d", '{"model": "demo-small", "messages": []}']
+CHAT = [
+    "-H",
+    "Content-Type: application/json",
+    "-d",
+    '{"model": "demo-small", "messages": [{"role": "user", "content": "Hi"}]}',
+]
 
 
 @pytest.fixture(scope="module")
@@ -152,18 +157,8 @@ def test_what_cannot_start_is_one_line_and_exit_1(engine, tmp_path, words, line)
 def test_the_commands_of_the_document(engine, tmp_path):
     """DOCKER.md's, in a copy of the checkout; built before, so that nothing is fetched now."""
     tmp_path.chmod(0o755)
-    for name in (
-        "config",
-        "docker",
-        "ops",
-        "svc",
-        "templates",
-        ".dockerignore",
-        "setup.cfg",
-        "pyproject.toml",
-        "README.md",
-    ):
-        subprocess.run(["cp", "-a", str(ROOT / name), str(tmp_path)], check=True)
+    names = ["config", "docker", "ops", "svc", "templates", ".dockerignore", "setup.cfg", "pyproject.toml", "README.md"]
+    subprocess.run(["cp", "-a", *names, str(tmp_path)], cwd=ROOT, check=True)
     mine = [block.text for block in blocks(Path("docs/DOCKER.md")) if "run by" in block.notes]
     assert len(mine) == 2
     try:
