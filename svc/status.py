@@ -42,6 +42,7 @@ class Row:
     models: Sequence[str]
     address: str
     ok: bool
+    reason: str = ""  # why it was last restarted, if it was
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def _row(seen: Seen, name: str, health: str, well: bool, models: Sequence[str], 
         list(models),
         address,
         running and well,
+        restarts.reason if restarts and restarts.restarts else "",
     )
 
 

@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 def lines(report: Report, width: int) -> Iterator[Text]:
     """The programs, and what is wrong."""
-    rows = [Line(_cells(row), "" if row.ok else "red", (), row.models) for row in report.programs]
+    rows = [Line(_cells(row), "" if row.ok else "red", _below(row, width), row.models) for row in report.programs]
     yield from grid(HEAD, rows, width)
     for problem in report.problems:
         yield Text(problem, style="red")
@@ -56,6 +56,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     restarts = "" if row.restarts is None else f"{row.restarts}/{_short(row.max_restarts or 0)}"
     pid = str(row.pid) if row.pid else ""
     return (row.name, row.state, pid, duration(row.uptime), restarts, row.health, row.address)
+
+
+def _below(row: Row, width: int) -> Sequence[str]:
+    return textwrap.wrap(f"last restart: {row.reason}", width - len(GAP)) if row.reason else ()
 
 
 def _short(number: int) -> str:

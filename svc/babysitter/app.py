@@ -6,8 +6,11 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
+from svc.babysitter.limits import Limits
 from svc.babysitter.metrics import Metrics
+from svc.babysitter.prober import Prober
 from svc.babysitter.registrar import Registrar
+from svc.babysitter.remedy import KINDS
 from svc.babysitter.sitter import Babysitter, ids
 from svc.errors import Unavailable
 from svc.instance import babysitter_url, iso
@@ -15,11 +18,13 @@ from svc.spec.digest import digest
 from svc.web import install_errors, install_version
 
 
-def create_app(sitter: Babysitter, registrar: Registrar, clock: Callable[[], float] = time.time) -> Flask:
+def create_app(
+    sitter: Babysitter, registrar: Registrar, prober: Prober, limits: Limits, clock: Callable[[], float] = time.time
+) -> Flask:
     app = Flask(__name__)
     install_errors(app)
     install_version(app)
-    metrics = Metrics(sitter, registrar)
+    metrics = Metrics(sitter, registrar, prober, limits)
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
@@ -37,7 +42,7 @@ def create_app(sitter: Babysitter, registrar: Registrar, clock: Callable[[], flo
 
     @app.get("/info")
     def info() -> Response:
-        return jsonify(describe(sitter, registrar, clock()))
+        return jsonify(describe(sitter, registrar, clock()) | describe_checks(prober, limits))
 
     @app.get("/metrics")
     def metrics_text() -> Response:
@@ -77,10 +82,26 @@ def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, 
         "restart_count": sighting.restarts if sighting else 0,
         "max_restarts": spec.max_restarts,
         "config": digest(spec),
+        "restart_reason": (sighting.reason if sighting and sighting.restarts else "") or None,
         "registry_url": registrar.client.urls[0] if registrar.client.urls else None,
         "registry_urls": list(registrar.client.urls),
         "router_url": spec.router_url or None,
         "registered": registrar.registered,
         "last_heartbeat": registrar.last_heartbeat,
         "timestamp": iso(now),
+    }
+
+
+def describe_checks(prober: Prober, limits: Limits) -> dict[str, Any]:
+    """What was looked at more closely, where the TOML asks for it."""
+    spec, last = limits.spec, prober.last
+    return {
+        "probe": spec.probe,
+        "probe_result": last.sign.value if last.sign else None,
+        "probe_reason": last.why or None,
+        "probe_failures": last.failures,
+        "probe_time": iso(last.at) if last.at else None,
+        "memory": limits.memory,
+        "max_memory": spec.max_memory or None,
+        "restarts_asked": {kind: limits.remedy.counts[kind] for kind in KINDS},
     }

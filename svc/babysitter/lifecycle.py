@@ -4,6 +4,8 @@
                                   ^                      |
                                   +------- exited -------+        FAILED: supervisord gave up restarting
 
+    RUNNING --silent--> HUNG --spoke--> RUNNING: only where it is asked for tokens (`probe = "generate"`)
+
 supervisord owns the process; the babysitter only looks, twice a second, and so
 may miss what lies between two looks (a stop and a start, say). Such jumps are in
 the table. What cannot happen is not, and raises.
@@ -13,25 +15,37 @@ from enum import Enum
 
 
 class State(Enum):
-    """Those with a value are told to the registry; the value is the status there."""
+    """Those with a value are told to the registry; `status` is what it hears."""
 
     UNSEEN = ""  # not looked yet, and nothing told of the instance
     STARTING = "starting"  # no models yet, or between two restarts
     RUNNING = "running"
+    HUNG = "hung"  # runs, and may list models, but generates nothing
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"
     GONE = "gone"  # deregistered: the babysitter ends
 
+    @property
+    def status(self) -> str:
+        """The registry's word for it: one that hangs gets nothing new, and what it may still finish is not cut."""
+        return "draining" if self is State.HUNG else self.value
+
 
 class Event(Enum):
     SPAWNED = "a new process runs"
     ANSWERED = "it lists models: the first time, or others than before"
+    SILENT = "it generates nothing"
+    SPOKE = "it generates again"
+    RETIRED = "it is to be restarted once it is idle"
     EXITED = "there is no process, for now"
     STOPPING = "it was told to stop"
     STOPPED = "it was stopped by hand"
     GAVE_UP = "its restarts are used up"
     ENDING = "the babysitter ends"
+
+
+OF_ITSELF = (Event.ANSWERED, Event.SILENT, Event.SPOKE)  # these begin no other chapter of the process's life
 
 
 class Action(Enum):
@@ -55,8 +69,25 @@ def _always(state: State) -> dict[Event, tuple[State, tuple[Action, ...]]]:
 
 TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
     State.UNSEEN: _always(State.UNSEEN),
-    State.STARTING: {**_always(State.STARTING), Event.ANSWERED: (State.RUNNING, (Action.TELL,))},
-    State.RUNNING: {**_always(State.RUNNING), Event.ANSWERED: (State.RUNNING, (Action.TELL,))},
+    State.STARTING: {
+        **_always(State.STARTING),
+        Event.ANSWERED: (State.RUNNING, (Action.TELL,)),
+        Event.RETIRED: (State.DRAINING, (Action.TELL,)),
+    },
+    State.RUNNING: {
+        **_always(State.RUNNING),
+        Event.ANSWERED: (State.RUNNING, (Action.TELL,)),
+        Event.SILENT: (State.HUNG, (Action.TELL,)),
+        Event.SPOKE: (State.RUNNING, ()),
+        Event.RETIRED: (State.DRAINING, (Action.TELL,)),
+    },
+    State.HUNG: {
+        **_always(State.HUNG),
+        Event.ANSWERED: (State.HUNG, ()),  # it lists models: that is not enough
+        Event.SILENT: (State.HUNG, ()),
+        Event.SPOKE: (State.RUNNING, (Action.TELL,)),
+        Event.RETIRED: (State.DRAINING, (Action.TELL,)),
+    },
     State.DRAINING: _always(State.DRAINING),
     State.STOPPED: _always(State.STOPPED),
     State.FAILED: _always(State.FAILED),

@@ -8,16 +8,22 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from svc.babysitter.lifecycle import State
+from svc.babysitter.limits import Limits
+from svc.babysitter.prober import Prober
 from svc.babysitter.registrar import Registrar
+from svc.babysitter.remedy import KINDS
 from svc.babysitter.sitter import Babysitter
+from svc.babysitter.verdict import Sign
 
 
 class Metrics(Collector):
     """Names begin with svc_babysitter_."""
 
-    def __init__(self, sitter: Babysitter, registrar: Registrar) -> None:
+    def __init__(self, sitter: Babysitter, registrar: Registrar, prober: Prober, limits: Limits) -> None:
         self.sitter = sitter
         self.registrar = registrar
+        self.prober = prober
+        self.limits = limits
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -52,3 +58,24 @@ class Metrics(Collector):
                 "svc_babysitter_probe_seconds", "How long the instance took to list its models, when last asked",
                 self.sitter.answers.took,
             )  # fmt: skip
+        yield from self._checks()
+
+    def _checks(self) -> Iterator[Metric]:
+        """Of what the TOML asks to be looked at more closely."""
+        spec, limits = self.limits.spec, self.limits
+        asked = CounterMetricFamily("svc_babysitter_restarts_asked", "Restarts it asked for", labels=["reason"])
+        for kind in KINDS:
+            asked.add_metric([kind], limits.remedy.counts[kind])
+        yield asked
+        if spec.probe == "generate":
+            probes = CounterMetricFamily("svc_babysitter_probes", "Rounds of the probe, by result", labels=["result"])
+            for sign in Sign:
+                probes.add_metric([sign.value], self.prober.counts[sign])
+            yield probes
+            yield GaugeMetricFamily(
+                "svc_babysitter_probe_failures", "Probes that failed, in a row", self.prober.last.failures
+            )
+        if spec.max_memory:
+            yield GaugeMetricFamily("svc_babysitter_max_memory_bytes", "How much it may use", spec.max_memory)
+        if limits.memory is not None:
+            yield GaugeMetricFamily("svc_babysitter_memory_bytes", "How much memory it uses", limits.memory)

@@ -69,7 +69,7 @@ def entries(spec: Spec, state: State, models: Models, hostname: str) -> list[Ent
                 "models_list": models,
             },
         }
-        told.append(Entry(f"{spec.name}-server", state.value, instance))
+        told.append(Entry(f"{spec.name}-server", state.status, instance))
     return told
 
 

@@ -6,8 +6,10 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import gevent
+import requests
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
 from svc import probe
@@ -15,8 +17,13 @@ from svc.babysitter import secret
 from svc.babysitter.answers import Answers, Models
 from svc.babysitter.app import create_app
 from svc.babysitter.lifecycle import Action, State
+from svc.babysitter.limits import Limits
+from svc.babysitter.prober import Prober
+from svc.babysitter.question import Question, post
 from svc.babysitter.registrar import Registrar, entries
+from svc.babysitter.remedy import Remedy
 from svc.babysitter.sitter import Babysitter
+from svc.babysitter.traffic import Traffic
 from svc.babysitter.watch import Alone, Supervised, Watch
 from svc.client import RegistryClient
 from svc.errors import CommandError
@@ -26,6 +33,7 @@ from svc.supervision.control import Control
 from svc.supervision.orphans import kill_instance, parent_died
 
 log = logging.getLogger(__name__)
+LIMITS_EVERY = 1.0  # seconds
 LOOK_EVERY = 0.5  # seconds; an exit is known after that at the latest
 FIRST_LOOK = 1.0  # seconds that the first word to the registry waits for it
 HERE = "127.0.0.1"
@@ -58,7 +66,8 @@ class Sidecar:
         self.supervised = bool(self.server_url) and self.group == spec.name
         self.environ = {"SVC_SUPERVISOR_PID": str(os.getppid()), **environ}
         self.looked = threading.Event()
-        answers = Answers([f"http://{HERE}:{spec.port}", spec.url], ask=models_in_time)
+        urls = [f"http://{HERE}:{spec.port}", spec.url]
+        answers = Answers(urls, ask=models_in_time)
         effects: dict[Action, Callable[[], object]] = {}
         self.sitter = Babysitter(spec, self._watch(), answers, effects)
         hostname = socket.gethostname()
@@ -68,13 +77,23 @@ class Sidecar:
             lambda: entries(spec, self.sitter.picture.state, list(self.sitter.picture.models), hostname),
             spec.heartbeat_interval,
         )
+        self.remedy = Remedy(spec.name, self._ending())
+        traffic = Traffic(urls, spec.router_url, f"{spec.name}-server")
+        question = Question(urls, spec.probe_timeout, post_in_time)
+        self.prober = Prober(self.sitter, question.put, traffic.read, self.remedy)
+        self.limits = Limits(self.sitter, traffic.read, self.remedy)
         self.observing = Loop("observe", self._observe, LOOK_EVERY)
         self.asking = Loop("ask", self._ask, LOOK_EVERY)
         self.telling = Loop("tell", self._tell, spec.heartbeat_interval)
+        self.loops = [self.observing, self.asking, self.telling]
+        if spec.probe == "generate":
+            self.loops.append(Loop("probe", self.prober.round, spec.probe_interval))
+        if spec.startup_timeout or spec.max_memory:
+            self.loops.append(Loop("limits", self.limits.round, LIMITS_EVERY))
         effects[Action.TELL] = self.telling.poke
         effects[Action.ASK] = self.asking.poke
         effects[Action.LEAVE] = self.registrar.leave
-        app = create_app(self.sitter, self.registrar)
+        app = create_app(self.sitter, self.registrar, self.prober, self.limits)
         self.http = WSGIServer(
             (spec.bind_host, spec.babysitter_port), app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG)
         )
@@ -90,9 +109,10 @@ class Sidecar:
                 "stop what does, or choose another port"
             ) from None
         log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
-        self.observing.start()
-        self.asking.start()
-        self.telling.start()
+        if not self.supervised and len(self.loops) > 3:
+            log.warning("%s: nothing supervises it here: what is wrong with it is told, not cured", self.spec.name)
+        for loop in self.loops:
+            loop.start()
 
     def end(self, leave: bool = True) -> None:
         """The order of the end: an instance that nobody watches any more, both registrations, loops, HTTP.
@@ -105,7 +125,7 @@ class Sidecar:
             kill_instance(self.group, self.server_url, sighting.pid if sighting and sighting.pid else None)
         if leave:
             self.sitter.end()
-        for loop in (self.observing, self.asking, self.telling):
+        for loop in self.loops:
             loop.stop(timeout=0)
         self.http.stop(timeout=0.2)
         log.info("%s: ended", self.spec.name)
@@ -139,6 +159,12 @@ class Sidecar:
             return Supervised(Control(self.server_url), f"{self.spec.name}:server")
         return Alone([(HERE, self.spec.port), (self.spec.host, self.spec.port)])
 
+    def _ending(self) -> Callable[[int, str], bool] | None:
+        if not self.supervised:
+            return None
+        control, program = Control(self.server_url), f"{self.spec.name}:server"
+        return lambda pid, reason: control.end(program, pid, reason)
+
     def _what(self) -> str:
         return f"{self.spec.name}:server through supervisord" if self.supervised else f"port {self.spec.port}"
 
@@ -148,3 +174,12 @@ def models_in_time(urls: Sequence[str], timeout: float) -> Models:
     with gevent.Timeout(2 * timeout, False):
         return probe.models(urls, timeout)
     return []
+
+
+def post_in_time(url: str, body: dict[str, Any], timeout: float) -> int:
+    """question.post; raises requests.Timeout when its time is over, whatever trickles in."""
+    try:
+        with gevent.Timeout(timeout):
+            return post(url, body, timeout)
+    except gevent.Timeout:
+        raise requests.Timeout from None

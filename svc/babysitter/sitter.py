@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from svc.babysitter.answers import Answers, Models
-from svc.babysitter.lifecycle import Action, Event, State, step
+from svc.babysitter.lifecycle import OF_ITSELF, Action, Event, State, step
 from svc.babysitter.watch import Sighting, Watch, happened
 from svc.spec.model import Spec
 
@@ -69,6 +69,10 @@ class Babysitter:
         if models and (before.state is State.STARTING or ids(models) != ids(before.models)):
             self._apply(Event.ANSWERED, life=before.life, models=tuple(models))
 
+    def found(self, event: Event, life: int) -> None:
+        """What a closer look at the process of this `life` has shown; nothing, where another one runs meanwhile."""
+        self._apply(event, life=life)
+
     def end(self) -> None:
         self._apply(Event.ENDING)
 
@@ -84,9 +88,9 @@ class Babysitter:
         with self._lock:
             before = self.picture
             if life is not None and life != before.life:
-                return  # an answer to a question put to an earlier process
+                return  # it is about an earlier process
             state, actions = step(before.state, event)
-            after = before.life + (event is not Event.ANSWERED)
+            after = before.life + (event not in OF_ITSELF)
             self.picture = dataclasses.replace(before, state=state, life=after, **seen)
         if state is not before.state:
             log.info("%s: %s: %s", self.spec.name, state.value, event.value)

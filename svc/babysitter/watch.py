@@ -35,6 +35,7 @@ class Sighting:
     since: float = 0.0
     restarts: int = 0
     failed: bool = False  # restarts are used up
+    reason: str = ""  # why it was last restarted, where that is known
 
     def event(self) -> Event:
         return Event.GAVE_UP if self.state == "FATAL" and self.failed else MEANING[self.state]
@@ -80,8 +81,8 @@ class Supervised:
         now = (process.state, process.pid, process.start)
         if self._seen is None or now != self._before or process.state != "RUNNING":
             told = self.control.restarts().get(self.program)
-            count, failed = (told.restarts, told.failed) if told else (0, False)
-            self._seen = Sighting(process.state, process.pid, process.start, count, failed)
+            more = (told.restarts, told.failed, told.reason) if told else ()
+            self._seen = Sighting(process.state, process.pid, process.start, *more)
             self._before = now
         return self._seen
 

@@ -48,6 +48,8 @@ class Mock:
         self.api.tokens = behaviour.tokens
         if "loading" in changes:
             self._loaded_at = self.clock() + behaviour.loading
+        if "memory" in changes:
+            self._ballast = b"\1" * (behaviour.memory << 20)  # touched, and so in memory
         if "exit_after" in changes:
             self.exit_later(behaviour.exit_after, behaviour.exit_code)
 
@@ -59,16 +61,18 @@ class Mock:
 
     def _controlled(self, request: Request, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
         reply = _told(lambda request: dispatch(CONTROL, self, request), request, environ)
-        yield from send(reply, self.api.name, Behaviour(), request.wire, start, head_only=request.is_head)
+        yield from send(reply, self.api.name, Behaviour(), request.wire, start, _ignored, head_only=request.is_head)
 
     def _counted(self, request: Request, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
         stats, streams = self.stats, 0
         stats.begin(request)
         try:
-            reply = _told(lambda request: self._misbehave(request) or self.api.reply(request), request, environ)
+            reply = _told(lambda request: self._misbehave(request) or self._answer(request), request, environ)
             streams = int(reply.events is not None)
             stats.open_streams += streams
-            yield from send(reply, self.api.name, self.behaviour, request.wire, start, head_only=request.is_head)
+            yield from send(
+                reply, self.api.name, self.behaviour, request.wire, start, stats.made, head_only=request.is_head
+            )
             stats.finished += 1
         except Cut:
             stats.cut_by_mock += 1
@@ -77,8 +81,11 @@ class Mock:
             stats.cut_by_client += 1
             raise
         finally:
-            stats.open_requests -= 1
+            stats.end(request)
             stats.open_streams -= streams
+
+    def _answer(self, request: Request) -> Reply:
+        return dispatch(OWN, self, request) if request.path in OWN else self.api.reply(request)
 
     def _misbehave(self, request: Request) -> Reply | None:
         """What happens in an answer's place, if anything."""
@@ -100,6 +107,9 @@ class Mock:
     def report(self, request: Request) -> Reply:
         return json({"name": self.api.name, **self.about, **vars(self.stats)})
 
+    def metrics(self, request: Request) -> Reply:
+        return Reply(body=self.stats.exposition(), kind="text/plain; version=0.0.4; charset=utf-8")
+
     def told(self, request: Request) -> Reply:
         return json(msgspec.structs.asdict(self.behaviour))
 
@@ -109,10 +119,15 @@ class Mock:
         return self.told(request)
 
 
+OWN: dict[str, Methods[Mock]] = {"/metrics": {"GET": Mock.metrics}}
 CONTROL: dict[str, Methods[Mock]] = {
     "/mock/stats": {"GET": Mock.report},
     "/mock/behave": {"GET": Mock.told, "POST": Mock.behave},
 }
+
+
+def _ignored(_tokens: int) -> None:
+    """Of what is no answer of a model."""
 
 
 def _told(answer: Callable[[Request], Reply], request: Request, environ: dict[str, Any]) -> Reply:

@@ -28,6 +28,7 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hang_after: Count | None = None
     everywhere: bool = False
     loading: Seconds = 0
+    memory: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
     exit_after: Seconds | None = None
     exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
 

@@ -57,10 +57,11 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 @click.option("--fail-every", type=click.IntRange(min=1), metavar="N", help="Fail each Nth request.")
 @click.option("--hang", is_flag=True, help="Take requests and never answer.")
 @click.option("--hang-after", type=COUNT, metavar="N", help="Stop in mid-stream after so many events, without closing.")
-@click.option("--everywhere", is_flag=True, help="Fail, hang and drop on /health and /models too.")
+@click.option("--everywhere", is_flag=True, help="Fail, hang and drop on /health, /models and /metrics too.")
 @click.option(
     "--loading", type=SECONDS, metavar="S", default=0, help="Seconds of 503 'Loading model' on every path, at first."
 )
+@click.option("--memory", type=COUNT, metavar="MB", default=0, help="Hold so much memory besides.")
 @click.option("--exit-after", type=SECONDS, metavar="S", help="Die after so many seconds.")
 @click.option("--exit-code", type=click.IntRange(0, 255), metavar="N", default=1, help="With this exit code.")
 @click.option("--child", is_flag=True, help="Fork a child that holds the port too, as a server's workers may.")
@@ -84,6 +85,7 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, child: boo
         curl localhost:8100/mock/behave -d '{"cut_after": null}'
         curl localhost:8100/mock/stats
 
+    /metrics tells how many tokens it has made and how many requests it serves.
     /echo answers with the request that reached it: method, headers, length and digest of the body.
     """
     # Only here: whoever asks for --help needs no gevent.

@@ -211,7 +211,10 @@ class Exchange:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0
             faulty = self.faulty or status in FAULTS or (None if self.cut and not status else False)
             seconds = self.state.clock() - self._started
-            self.state.observe(target, seconds, self.failed or status >= 500, faulty, self.retry)
+            failed = self.failed or status >= 500
+            answered = not failed and upstream is not None and upstream.done and 200 <= status < 300
+            worked = answered and self.request.head.method == b"POST"  # what is only read up takes no engine
+            self.state.observe(target, seconds, failed, faulty, self.retry, worked)
         self.failed = self.faulty = False
 
     def _tail(self) -> bytes:

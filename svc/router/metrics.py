@@ -58,6 +58,7 @@ class Metrics(Collector):
         state = self._state
         attempts = CounterMetricFamily("svc_router_attempts", "Attempts that ended.", labels=INSTANCE)
         errors = CounterMetricFamily("svc_router_attempt_errors", "Attempts that failed.", labels=INSTANCE)
+        answered = CounterMetricFamily("svc_router_attempts_answered", "POSTs answered in whole.", labels=INSTANCE)
         seconds = CounterMetricFamily("svc_router_attempt_seconds", "Time spent in attempts.", labels=INSTANCE)
         ejections = CounterMetricFamily("svc_router_ejections", "How often it was ejected.", labels=INSTANCE)
         flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=INSTANCE)
@@ -71,6 +72,7 @@ class Metrics(Collector):
             tally, fitness = state.tallies.get(target.name), state.fitness.get(target.name)
             attempts.add_metric(name, tally.requests if tally else 0)
             errors.add_metric(name, tally.errors if tally else 0)
+            answered.add_metric(name, tally.answered if tally else 0)
             seconds.add_metric(name, tally.seconds if tally else 0)
             ejections.add_metric(name, tally.ejections if tally else 0)
             flight.add_metric(name, state.loads.get(target.name, 0))
@@ -78,7 +80,7 @@ class Metrics(Collector):
             ejected.add_metric(name, int(fitness is not None and not fitness.usable()))
         for model, count in able.items():
             serving.add_metric([model], count)
-        yield from (attempts, errors, seconds, ejections, flight, up, ejected, serving)
+        yield from (attempts, errors, answered, seconds, ejections, flight, up, ejected, serving)
 
 
 def _buckets(told: Histogram) -> list[tuple[str, float]]:

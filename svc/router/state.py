@@ -32,11 +32,12 @@ UNKNOWN = Fitness()
 class Tally:
     """The counts of one instance. They outlive its leaving the table: it may come back."""
 
-    __slots__ = ("ejections", "errors", "requests", "seconds")
+    __slots__ = ("answered", "ejections", "errors", "requests", "seconds")
 
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
+        self.answered = 0  # whole answers, of status 2xx
         self.ejections = 0
         self.seconds = 0.0  # of all requests together
 
@@ -161,11 +162,13 @@ class State:
             self._judge(target.name, breaker.served)
 
     def observe(
-        self, target: Target, seconds: float, failed: bool, faulty: bool | None = False, retry: bool = False
-    ) -> None:
+        self, target: Target, seconds: float, failed: bool, faulty: bool | None = False, retry: bool = False,
+        answered: bool = False,
+    ) -> None:  # fmt: skip
         """The one report of an attempt's end.
 
         `faulty`: the instance is to blame, and may be ejected for it; None: it did not come to that.
+        `answered`: it has made a whole answer.
         """
         name = target.name
         self.loads[name] -= 1
@@ -181,6 +184,7 @@ class State:
         tally.seconds += seconds
         if failed:
             tally.errors += 1
+        tally.answered += answered
         if faulty:
             self._judge(name, self._failed)
         elif (before := self.fitness.get(name)) and (before.failures or before.until):

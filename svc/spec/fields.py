@@ -20,6 +20,11 @@ PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]i?B)")
+UNITS = {
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
+LEAST_SIZE = 2**20
 RESERVED = ("registry", "router", "svc")
 OWN_VARIABLES = {  # between supervisord and our programs in it
     "SVC_MAX_RESTARTS": "use [babysitter] max_restarts",
@@ -134,6 +139,26 @@ def number(least: float, most: float) -> Reader:
     return read
 
 
+def choice(*words: str) -> Reader:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"must be {' or '.join(map(json.dumps, words))}, not {shown(value)}; choose one")
+        return str(value)
+
+    return read
+
+
+def size(value: Any) -> int:
+    """Bytes, as a whole number or with a unit; 0 for none."""
+    found = SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None and type(value) is not int:
+        raise ValueError(f'{shown(value)} is no size; write it like "24GiB", or as a whole number of bytes')
+    told = int(float(found[1]) * UNITS[found[2]]) if found else int(value)
+    if told and told < LEAST_SIZE:
+        raise ValueError(f'{shown(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
+    return told
+
+
 def items(read: Reader) -> Reader:
     """A list, each item read by `read`."""
 
@@ -233,6 +258,12 @@ BABYSITTER: dict[str, Field] = {
     "max_restarts": Field(whole(0, 10**9), 10000),
     "restart_delay": Field(number(0, 86400), 5),
     "heartbeat_interval": Field(number(0.1, 3600), 30),
+    "probe": Field(choice("models", "generate"), "models"),
+    "probe_interval": Field(number(0.1, 86400), 30),
+    "probe_timeout": Field(number(0.1, 3600), 30),
+    "probe_threshold": Field(whole(1, 1000), 3),
+    "startup_timeout": Field(number(0, 604800), 0),
+    "max_memory": Field(size, 0),
 }
 PLACE: dict[str, Field] = {"work_dir": Field(work_dir, ""), "env": Field(env, {})}
 COMMON: dict[str, Field] = {"args": Field(items(text), ()), **PLACE}

@@ -52,6 +52,7 @@ class Restarts:
     restarts: int
     max_restarts: int
     failed: bool  # gave up because the restarts were used up
+    reason: str = ""  # why it exited last, since somebody started it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,6 +164,17 @@ class Control:
 
     def stop_all(self) -> None:
         _raise_failed(self._ask("supervisor.stopAllProcesses", timeout=self.waiting), NOT_RUNNING)
+
+    def end(self, name: str, pid: int, reason: str) -> bool:
+        """Ends a process as if it had crashed, its restart counted; False when this pid runs no more."""
+        try:
+            return bool(self._call("svc.endProcess", name, pid, reason))
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == UNKNOWN_METHOD:
+                raise CommandError(
+                    f"{self.url}: this supervisord runs an older svc and cannot end {name}; svc down, then svc up"
+                ) from None
+            raise self._refused(name, fault) from None
 
     def signal(self, name: str, signal: str) -> None:
         self._ask("supervisor.signalProcess", name, signal, about=name)

@@ -1,4 +1,5 @@
-"""The extension that supervisord loads: total restart limits, no orphans, sockets that survive restarts.
+"""The extension that supervisord loads: total restart limits, no orphans, sockets that survive restarts, and an end
+for a process that only seems to live.
 
     [rpcinterface:svc]
     supervisor.rpcinterface_factory = svc.supervision.policy:make
@@ -17,12 +18,9 @@ environment= and leaves all others alone. What it relies on in supervisord 4.3:
   the factory again; the factory is called once for each HTTP server too.
 """
 
-import contextlib
-import json
+import dataclasses
 import math
 import os
-import platform
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,18 +28,17 @@ from typing import Any
 
 from supervisor import events
 from supervisor.datatypes import signal_number
-from supervisor.options import VERSION, make_namespec, split_namespec
 from supervisor.states import SIGNALLABLE_STATES, STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from svc import version
 from svc.supervision import restarts
-from svc.supervision.describe import described
+from svc.supervision.endings import Endings, kill_group
+from svc.supervision.interface import Interface, full_name, wanted_group
 from svc.supervision.restarts import Count, Limits
 from svc.supervision.sockets import Sockets
 
 ASKED = (ProcessStates.STOPPED, ProcessStates.FATAL)  # a start from here is one that somebody asked for
-XMLRPC_MAX = 2**31 - 1
 
 
 class Policy:
@@ -53,6 +50,7 @@ class Policy:
         self.counts: dict[str, Count] = {}
         self.sockets = Sockets()
         self.replaced: set[str] = set()  # names of those that were told to end so that they start anew
+        self.endings = Endings()
         for event, handler in {
             events.ProcessStateEvent: self.changed,
             events.ProcessGroupAddedEvent: self.added,
@@ -93,6 +91,7 @@ class Policy:
             self._exited(process, limits)
         elif kind is events.ProcessStateStoppedEvent:
             kill_group(process.pid)
+            self.endings.over(process.pid)
             self._forget_failure(process)
             self.replaced.discard(full_name(process))
             self.sockets.stopped(process.group, time.time())
@@ -143,6 +142,7 @@ class Policy:
 
     def tick(self, event: Any) -> None:
         self.sockets.let_go_of_idle(time.time())
+        self.endings.kill_overdue(time.monotonic())
 
     def _started(self, process: Any, asked: bool) -> None:
         # For the shim; here, because supervisord may have become a daemon since it loaded us.
@@ -156,12 +156,12 @@ class Policy:
 
     def _exited(self, process: Any, limits: Limits) -> None:
         name = full_name(process)
+        why = self.endings.over(process.pid) or process.spawnerr or "Exited with code 0"
         if name in self.replaced:
             process.delay = time.time()
             return
-        count, delay = restarts.after_exit(self.counts.get(name, Count()), limits, self.leaving())
+        count, delay = restarts.after_exit(self.counts.get(name, Count()), limits, self.leaving(), why)
         self.counts[name] = count
-        why = process.spawnerr or "Exited with code 0"
         if delay is None:
             process.backoff = process.config.startretries + 1  # FATAL at supervisord's next look
             process.spawnerr = f"{why}; gave up after {limits.max_restarts} restarts"
@@ -175,100 +175,7 @@ class Policy:
 
     def _forget_failure(self, process: Any) -> None:
         name = full_name(process)
-        self.counts[name] = Count(self.counts.get(name, Count()).restarts)
-
-
-class Interface:
-    """What the RPC namespace `svc` offers: supervisord calls any public method of this object."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def getRestarts(self) -> dict[str, dict[str, Any]]:  # noqa: N802 - as supervisord's own methods are named
-        """Restarts of the programs that have a limit
-
-        @return struct {name: {restarts, max_restarts, failed}}
-        """
-        self._refuse_when_leaving()
-        return dict(self._restarts())
-
-    def getPrograms(self) -> str:  # noqa: N802
-        """The configuration that runs, of every group and program, whatever the files say by now
-
-        @return string JSON {root, groups}: XML-RPC holds neither large numbers nor control characters
-        """
-        self._refuse_when_leaving()
-        groups = described(group.config for group in self._groups().values())
-        return json.dumps({"root": self._policy.supervisord.options.here, "groups": groups})
-
-    def replaceProgram(self, name: str, signal_name: str = "") -> bool:  # noqa: N802
-        """Start a program with the configuration that was last read; the rest of its group runs on
-
-        It must be stopped, or be one of ours and end by the signal: then it starts as soon as it has ended.
-
-        @param string name         as supervisorctl writes it
-        @param string signal_name  such as HUP; none for one that is stopped
-        @return boolean            always true unless error
-        """
-        self._refuse_when_leaving()
-        group_name, program = split_namespec(name)
-        group = self._groups().get(group_name)
-        wanted = wanted_group(self._policy.supervisord, group_name)
-        config = next((c for c in wanted.process_configs if c.name == program), None) if wanted else None
-        if group is None or config is None or program not in group.processes:
-            raise RPCError(Faults.BAD_NAME, name)
-        self._policy.replace(group, group.processes[program], config, signal_name)
-        return True
-
-    def getVersion(self) -> dict[str, str]:  # noqa: N802
-        """Which svc this is, and supervisor and Python: what is installed now may be newer
-
-        @return struct {svc, supervisor, python}
-        """
-        return {"svc": version.running(), "supervisor": VERSION, "python": platform.python_version()}
-
-    def _groups(self) -> Any:
-        return self._policy.supervisord.process_groups
-
-    def _refuse_when_leaving(self) -> None:
-        if self._policy.leaving():
-            raise RPCError(Faults.SHUTDOWN_STATE)
-
-    def _restarts(self) -> Any:
-        for group in self._groups().values():
-            for process in group.processes.values():
-                try:
-                    limits = restarts.limits(process.config.environment)
-                except ValueError:  # logged when it started
-                    continue
-                if limits is not None:
-                    count = self._policy.counts.get(full_name(process), Count())
-                    yield (
-                        full_name(process),
-                        {
-                            "restarts": min(count.restarts, XMLRPC_MAX),
-                            "max_restarts": min(limits.max_restarts, XMLRPC_MAX),
-                            "failed": count.failed,
-                        },
-                    )
-
-
-def full_name(process: Any) -> str:
-    """As supervisorctl writes it: "qwen:server", but "router" where group and program have one name."""
-    return make_namespec(process.group.config.name, process.config.name)
-
-
-def wanted_group(supervisord: Any, name: str) -> Any:
-    """The group's configuration as it was last read, which may not run yet; None where there is none."""
-    return next((config for config in supervisord.options.process_group_configs if config.name == name), None)
-
-
-def kill_group(pid: int) -> None:
-    """Kill what a process that is gone left in its group: workers hold ports and GPUs."""
-    if pid <= 1 or pid == os.getpgrp():
-        return
-    with contextlib.suppress(ProcessLookupError):  # nothing is left: the usual case
-        os.killpg(pid, signal.SIGKILL)
+        self.counts[name] = dataclasses.replace(self.counts.get(name, Count()), failed=False)
 
 
 def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:

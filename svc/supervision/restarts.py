@@ -5,6 +5,7 @@
 3. After such an exit, while restarts are left: wait for `delay`, then start again (BACKOFF).
 4. With none left: give up (FATAL). The count stays at `max_restarts`.
 5. Where supervisord itself is on its way out, nothing is given up: that is no failure.
+6. Why it exited last is told until somebody starts it again.
 """
 
 import dataclasses
@@ -28,10 +29,11 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Count:
-    """Restarts since somebody last started it; `failed`: gave up because they were used up."""
+    """Restarts since somebody last started it; `failed`: they were used up; `reason`: of the last exit."""
 
     restarts: int = 0
     failed: bool = False
+    reason: str = ""
 
 
 def limits(environment: Mapping[str, str] | None) -> Limits | None:
@@ -58,11 +60,11 @@ def _number(environment: Mapping[str, str], key: str, kind: type[N]) -> N:
 def after_start(count: Count, asked: bool) -> Count:
     if asked:
         return Count()  # 1
-    return Count(count.restarts + 1)  # 2
+    return Count(count.restarts + 1, reason=count.reason)  # 2, 6
 
 
-def after_exit(count: Count, limits: Limits, leaving: bool = False) -> tuple[Count, float | None]:
+def after_exit(count: Count, limits: Limits, leaving: bool = False, reason: str = "") -> tuple[Count, float | None]:
     """The count after an exit that nobody asked for, and the seconds until the next start (None: no next one)."""
     if leaving or count.restarts < limits.max_restarts:
-        return Count(count.restarts), limits.delay  # 3, 5
-    return Count(count.restarts, failed=True), None  # 4
+        return Count(count.restarts, reason=reason), limits.delay  # 3, 5, 6
+    return Count(count.restarts, failed=True, reason=reason), None  # 4

@@ -1,6 +1,7 @@
 """Real processes: a registry, a babysitter alone, a supervisord with one instance and its babysitter."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -158,11 +159,11 @@ def babysitter(tmp_path, port):
     """Starts `svc babysitter` for an instance on `port`, which something else runs, or nothing."""
     started = []
 
-    def start(registry_url: str) -> Running:
+    def start(registry_url: str, more: str = "") -> Running:
         toml = tmp_path / "q.toml"
         toml.write_text(
             f'name = "q"\nport = {port}\nregistry_url = "{registry_url}"\n'
-            '[babysitter]\nheartbeat_interval = 1\n[backend]\ntype = "mock"\nmodels = ["a"]\n'
+            f'[babysitter]\nheartbeat_interval = 1\n{more}[backend]\ntype = "mock"\nmodels = ["a"]\n'
         )
         started.append(Running([*SVC, "babysitter", "--config-file", toml], tmp_path, tmp_path / "babysitter.log"))
         return started[-1]
@@ -178,10 +179,11 @@ def site(registry, port):
     root = Path(tempfile.mkdtemp(prefix="svc-"))  # a socket's path must be short
     started = []
 
-    def start(backend: str, max_restarts: int = 5, restart_delay: int = 1) -> Site:
+    def start(backend: str, max_restarts: int = 5, restart_delay: int = 1, **babysitter: object) -> Site:
+        more = "".join(f"{key} = {json.dumps(value)}\n" for key, value in babysitter.items())
         toml = (
             f'name = "q"\nport = {port}\nregistry_url = "{registry.url}"\n[babysitter]\nheartbeat_interval = 10\n'
-            f"max_restarts = {max_restarts}\nrestart_delay = {restart_delay}\n[backend]\n{backend}\n"
+            f"max_restarts = {max_restarts}\nrestart_delay = {restart_delay}\n{more}[backend]\n{backend}\n"
         )
         started.append(Site(root, toml))
         return started[-1]
@@ -191,4 +193,4 @@ def site(registry, port):
         with contextlib.suppress(subprocess.TimeoutExpired):
             one.running.end()
         one.running.leave_nothing()
-    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(root/'logs', '/tmp/h-c-logs', dirs_exist_ok=True); shutil.rmtree(root, ignore_errors=True)

@@ -4,10 +4,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from svc.babysitter.app import create_app
+from svc.babysitter.limits import Limits
+from svc.babysitter.prober import Prober
 from svc.babysitter.registrar import Registrar, entries
+from svc.babysitter.remedy import Remedy
+from svc.babysitter.verdict import NOTHING, Sign
 from svc.babysitter.watch import Sighting
 from svc.client import RegistryClient
 from svc.spec.digest import digest
+from tests.unit.babysitter.specs import make_spec
 from tests.unit.babysitter.test_sitter import World, models
 
 
@@ -22,7 +27,11 @@ def client(world):
     registrar = Registrar(
         RegistryClient(sitter.spec.registry_urls), lambda: entries(sitter.spec, sitter.picture.state, [], "h"), 10
     )
-    return create_app(sitter, registrar, clock=lambda: 100.0).test_client()
+    remedy = Remedy("qwen", None)
+    prober = Prober(sitter, lambda _: (Sign.SILENT, "no token within 3 s"), lambda: NOTHING, remedy, lambda: 50.0)
+    limits = Limits(sitter, lambda: NOTHING, remedy, lambda *_: 3 << 20, lambda: world.now)
+    world.prober, world.limits = prober, limits
+    return create_app(sitter, registrar, prober, limits, clock=lambda: 100.0).test_client()
 
 
 def test_health_of_an_instance_that_runs_and_answers(world, client):
@@ -95,6 +104,15 @@ def test_info(world, client):
         "uptime": 100.0,
         "restart_count": 2,
         "max_restarts": 3,
+        "restart_reason": None,
+        "probe": "models",
+        "probe_result": None,
+        "probe_reason": None,
+        "probe_failures": 0,
+        "probe_time": None,
+        "memory": None,
+        "max_memory": None,
+        "restarts_asked": {"hung": 0, "startup": 0, "memory": 0},
         "config": digest(world.sitter.spec),
         "registry_url": "http://localhost:18000",
         "registry_urls": ["http://localhost:18000"],
@@ -134,3 +152,26 @@ def test_a_path_that_is_not_there_is_told_in_the_contract_s_shape(client):
     answer = client.get("/nothing")
     assert answer.status_code == 404
     assert answer.json["error"]["code"] == "not_found"
+
+
+def test_what_was_looked_at_more_closely_is_told(world, client):
+    world.sitter.spec = make_spec(probe="generate", max_memory=2 << 20)
+    world.limits.spec = world.sitter.spec
+    world.models = models("a")
+    world.sighting = Sighting("RUNNING", 7, restarts=1, reason="memory: 3 MiB used")
+    world.turn()
+    world.prober.round()
+    world.limits.round()
+    info = client.get("/info").json
+    assert info["state"] == "hung"
+    assert (info["probe"], info["probe_result"], info["probe_failures"]) == ("generate", "silent", 1)
+    assert (info["probe_reason"], info["probe_time"]) == ("no token within 3 s", "1970-01-01T00:00:50.000Z")
+    assert (info["memory"], info["max_memory"], info["restart_reason"]) == (3 << 20, 2 << 20, "memory: 3 MiB used")
+    assert client.get("/health").status_code == 503
+    told = client.get("/metrics").text
+    for line in (
+        'svc_babysitter_state{state="hung"} 1.0', 'svc_babysitter_probes_total{result="silent"} 1.0',
+        "svc_babysitter_probe_failures 1.0", "svc_babysitter_memory_bytes 3.145728e+06",
+        "svc_babysitter_max_memory_bytes 2.097152e+06", 'svc_babysitter_restarts_asked_total{reason="hung"} 0.0',
+    ):  # fmt: skip
+        assert line in told.splitlines(), told

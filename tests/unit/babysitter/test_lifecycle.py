@@ -24,7 +24,7 @@ def walk(*events):
 
 
 def test_every_state_but_the_first_and_the_last_is_a_status_of_the_registry():
-    assert {s.value for s in State} - {"", "gone"} == set(STATUSES) - {"stopping"}
+    assert {s.status for s in State} - {"", "gone"} == set(STATUSES) - {"stopping"}
 
 
 def test_every_state_is_in_the_table():
@@ -77,3 +77,19 @@ def test_a_stop_by_hand_and_a_start():
 
 def test_an_instance_that_keeps_dying_is_told_twice_only():
     assert walk(*[Event.SPAWNED, Event.EXITED] * 5, Event.GAVE_UP) == ["starting", "failed"]
+
+
+def test_one_that_hangs_drains_until_it_speaks_again():
+    life = (Event.SPAWNED, Event.ANSWERED, Event.SILENT, Event.SILENT, Event.ANSWERED, Event.SPOKE)
+    assert walk(*life) == ["starting", "running", "hung", "running"]
+    assert State.HUNG.status == "draining"
+
+
+def test_one_that_hangs_and_is_restarted():
+    life = (Event.SPAWNED, Event.ANSWERED, Event.SILENT, Event.EXITED, Event.SPAWNED, Event.ANSWERED)
+    assert walk(*life) == ["starting", "running", "hung", "starting", "running"]
+
+
+def test_one_that_is_to_be_restarted_once_idle_drains():
+    life = (Event.SPAWNED, Event.ANSWERED, Event.RETIRED, Event.EXITED, Event.SPAWNED, Event.ANSWERED)
+    assert walk(*life) == ["starting", "running", "draining", "starting", "running"]

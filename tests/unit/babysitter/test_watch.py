@@ -57,16 +57,16 @@ class FakeControl:
     def restarts(self):
         self.asked += 1
         count, failed = self.told
-        return {"qwen:server": SimpleNamespace(restarts=count, max_restarts=3, failed=failed)}
+        return {"qwen:server": SimpleNamespace(restarts=count, max_restarts=3, failed=failed, reason="why")}
 
 
 def test_supervisord_is_asked_for_restarts_only_when_something_moved():
     control = FakeControl()
     watch = Supervised(control, "qwen:server")
-    assert watch.look() == watch.look() == Sighting("RUNNING", 7, 1000)
+    assert watch.look() == watch.look() == Sighting("RUNNING", 7, 1000, reason="why")
     assert control.asked == 1
     control.pid, control.told = 8, (1, False)
-    assert watch.look() == Sighting("RUNNING", 8, 1000, restarts=1)
+    assert watch.look() == Sighting("RUNNING", 8, 1000, restarts=1, reason="why")
 
 
 def test_giving_up_is_seen_though_the_state_came_first():
@@ -75,7 +75,7 @@ def test_giving_up_is_seen_though_the_state_came_first():
     control.state = "FATAL"
     assert not watch.look().failed
     control.told = (3, True)
-    assert watch.look() == Sighting("FATAL", 7, 1000, restarts=3, failed=True)
+    assert watch.look() == Sighting("FATAL", 7, 1000, restarts=3, failed=True, reason="why")
 
 
 def test_a_supervisord_that_is_away_is_told_once_when_it_goes_and_once_when_it_is_back(caplog):

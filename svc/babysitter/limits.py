@@ -1,0 +1,93 @@
+"""Watches what an instance must keep to: be ready in time, and leave memory to others."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from svc.babysitter import verdict
+from svc.babysitter.lifecycle import Event, State
+from svc.babysitter.memory import used
+from svc.babysitter.remedy import Remedy
+from svc.babysitter.sitter import Babysitter
+from svc.babysitter.verdict import NOTHING, Reading
+from svc.babysitter.watch import Sighting
+
+log = logging.getLogger(__name__)
+MEMORY_EVERY = 5.0  # seconds
+ALIVE = (State.STARTING, State.RUNNING, State.HUNG)
+
+
+class Limits:
+    """`round` is due every second. `clock` is monotonic: a clock that is set must not make anything late."""
+
+    def __init__(
+        self,
+        sitter: Babysitter,
+        read: Callable[[], Reading],
+        remedy: Remedy,
+        measure: Callable[[int, int], int] = used,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sitter = sitter
+        self.spec = sitter.spec
+        self.read = read
+        self.remedy = remedy
+        self.measure = measure
+        self.clock = clock
+        self.memory: int | None = None  # bytes, as last seen
+        self._process: tuple[int, float] | None = None
+        self._since = 0.0  # when this process was first seen
+        self._above = 0
+        self._next_look = 0.0
+        self._leaving: Leaving | None = None
+
+    def round(self) -> None:
+        sighting, now = self.sitter.picture.sighting, self.clock()
+        process = (sighting.pid, sighting.since) if sighting and sighting.event() is Event.SPAWNED else None
+        if process != self._process:
+            self._process, self._since, self._next_look = process, now, now
+            self._above, self._leaving, self.memory = 0, None, None
+        if sighting is None or process is None:
+            return
+        if self._leaving is not None:
+            self._leave(sighting, self._leaving, now)
+        elif self._late(now):
+            self.remedy.restart(sighting, "startup", f"no models within {self.spec.startup_timeout:g} s of its start")
+        elif self.spec.max_memory and sighting.pid and now >= self._next_look:
+            self._next_look = now + MEMORY_EVERY
+            self._weigh(sighting.pid, now)
+
+    def _late(self, now: float) -> bool:
+        limit = self.spec.startup_timeout
+        return bool(limit) and self.sitter.picture.state is State.STARTING and now - self._since > limit
+
+    def _weigh(self, pid: int, now: float) -> None:
+        limit, picture = self.spec.max_memory, self.sitter.picture
+        self.memory = self.measure(pid, limit)
+        self._above = verdict.above(self._above, self.memory, limit)
+        if self._above < verdict.LOOKS or picture.state not in ALIVE:
+            return
+        why = f"{verdict.size(self.memory)} used, and {verdict.size(limit)} is the limit"
+        log.warning("%s: %s: it gets no new requests, and is restarted once it is idle", self.spec.name, why)
+        self._leaving = Leaving(why, now, useful=picture.state is State.RUNNING)
+        self.sitter.found(Event.RETIRED, picture.life)
+
+    def _leave(self, sighting: Sighting, leaving: "Leaving", now: float) -> None:
+        if not leaving.useful or leaving.over(self.read(), now):
+            self.remedy.restart(sighting, "memory", leaving.why)
+
+
+class Leaving:
+    """An instance that gets nothing new, until it may be ended; `useful`: it may have begun requests to finish."""
+
+    def __init__(self, why: str, now: float, useful: bool) -> None:
+        self.why = why
+        self.useful = useful
+        self._since = self._moved = now
+        self._reading = NOTHING
+
+    def over(self, reading: Reading, now: float) -> bool:
+        if verdict.moved(self._reading, reading) or not reading.counters:  # nothing known: nothing stands still
+            self._moved = now
+        self._reading = reading
+        return verdict.drained(now - self._since, reading.running, now - self._moved)
