@@ -129,3 +129,57 @@ def test_a_process_that_is_stopped_in_its_tracks_is_killed_and_restarted(site, r
     until(lambda: it.control.process("q:server").pid not in (0, pid), 90, "it was killed, after stopwaitsecs")
     registry.await_status("q-server", "running", LONG)
     assert it.control.restarts()["q:server"].restarts == 1
+
+
+@pytest.mark.long
+def test_one_that_is_never_ready_is_restarted_after_its_time_and_given_up(site, registry, port):
+    it = site(MOCK + 'args = ["--loading", "3600"]', max_restarts=1, restart_delay=0, startup_timeout=3)
+    registry.await_status("q-server", "starting", LONG)
+    registry.await_status("q-server", "failed", LONG)
+    told = it.control.restarts()["q:server"]
+    assert (told.restarts, told.reason) == (1, "startup: no models within 3 s of its start")
+    info = Babysat(port).get("/info").json()
+    assert info["restarts_asked"]["startup"] == 2
+    assert it.control.process("q:server").spawnerr == f"{told.reason}; gave up after 1 restarts"
+
+
+@pytest.mark.long
+def test_one_that_eats_memory_finishes_what_it_has_begun_and_is_restarted(site, registry, port):
+    it, told = site(MOCK + 'args = ["--child"]', max_memory="256MiB"), Babysat(port)
+    registry.await_status("q-server", "running")
+    pid = it.control.process("q:server").pid
+    until(lambda: told.get("/info").json()["memory"], LONG, "it was weighed")
+    assert 0 < told.get("/info").json()["memory"] < 256 << 20
+    behave(port, memory=300, first_token_delay=20)
+    answer = []
+    asking = threading.Thread(target=lambda: answer.append(chat(port).status_code))
+    asking.start()
+    registry.await_status("q-server", "draining", LONG)
+    assert told.health() == 503
+    assert "svc_babysitter_max_memory_bytes 2.68435456e+08" in told.get("/metrics").text
+    asking.join(LONG)
+    assert answer == [200]
+    registry.await_status("q-server", "starting", LONG)
+    registry.await_status("q-server", "running", LONG)
+    assert it.control.process("q:server").pid != pid
+    counted = it.control.restarts()["q:server"]
+    assert counted.restarts == 1
+    assert counted.reason.endswith("MiB used, and 256 MiB is the limit")
+    until(lambda: (told.get("/info").json()["memory"] or 256 << 20) < 256 << 20, LONG, "the new one is weighed")
+
+
+def test_alone_a_hung_engine_is_told_and_left_to_whoever_runs_it(babysitter, registry, port):
+    with mock("q", ["a"], port) as instance:
+        toml = "".join(f"{key} = {value!r}\n" for key, value in PROBE.items())
+        process, told = babysitter(registry.url, toml), Babysat(port)
+        until(lambda: generated(told), LONG, "a probe is answered")
+        assert "nothing supervises it here: what is wrong with it is told, not cured" in process.said()
+        instance.behave(hang=True)
+        registry.await_status("q-server", "draining", LONG)
+        assert told.health() == 503
+        until(lambda: "nothing supervises it here: restart it yourself" in process.said(), LONG, "it says so")
+        instance.behave(hang=False)
+        registry.await_status("q-server", "running", LONG)
+        assert told.health() == 200
+        assert told.get("/info").json()["restarts_asked"]["hung"] == 0
+        process.end()

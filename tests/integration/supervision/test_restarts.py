@@ -3,6 +3,8 @@ import signal
 import time
 from contextlib import suppress
 
+import pytest
+
 from svc.errors import CommandError
 from svc.supervision.control import Restarts
 from tests.waiting import until
@@ -22,14 +24,15 @@ def test_fatal_after_exactly_max_restarts(supervisord):
     for name, restarts in {"early": 3, "late": 1, "content": 1, "never": 0}.items():
         supervisord.await_state(name, "FATAL")
         assert spawns(supervisord, name) == 1 + restarts
-        assert supervisord.control.restarts()[name] == Restarts(restarts, restarts, failed=True)
+        told = supervisord.control.restarts()[name]
+        assert (told.restarts, told.max_restarts, told.failed) == (restarts, restarts, True)
     assert f"gave up after {3} restarts" in supervisord.ctl("status", "early")
 
 
 def test_a_command_that_is_not_found_counts_likewise(supervisord):
     supervisord.program("missing", "no-such-command-at-all", max_restarts=2)
     supervisord.start().await_state("missing", "FATAL")
-    assert supervisord.control.restarts()["missing"] == Restarts(2, 2, failed=True)
+    assert supervisord.control.restarts()["missing"].failed
     assert (supervisord.root / "supervisord.log").read_text().count("spawnerr: can't find command") == 3
 
 
@@ -100,7 +103,7 @@ def test_a_reload_keeps_the_policy(supervisord):
     until(lambda: spawns(supervisord, "dies") > 3)
     supervisord.await_state("dies", "FATAL")
     assert spawns(supervisord, "dies") == 6
-    assert supervisord.control.restarts()["dies"] == Restarts(2, 2, failed=True)
+    assert supervisord.control.restarts()["dies"].failed
 
 
 def test_foreign_programs_are_left_alone(supervisord):
@@ -128,3 +131,50 @@ def test_the_programs_find_svc_and_know_their_supervisord(supervisord):
     assert told.split()[0] == str(supervisord.process.pid)
     assert os.path.dirname(where) == told.split(" ", 1)[1].split(":")[0]
     assert path == os.environ["PATH"]
+
+
+def test_one_that_is_ended_counts_as_crashed_and_the_reason_is_told(supervisord):
+    supervisord.program("server", "sleep 1000", max_restarts=3, delay=2)
+    supervisord.start().await_state("server", "RUNNING")
+    pid = supervisord.control.process("server").pid
+    assert not supervisord.control.end("server", pid + 1, "hung")  # another life
+    assert supervisord.control.end("server", pid, "hung: no token")
+    supervisord.await_state("server", "BACKOFF")
+    assert "hung: no token; restart 1 of 3 in 2 s" in supervisord.ctl("status", "server")
+    assert not supervisord.control.end("server", pid, "hung")
+    supervisord.await_state("server", "RUNNING")
+    assert supervisord.control.restarts()["server"] == Restarts(1, 3, failed=False, reason="hung: no token")
+    supervisord.ctl("restart", "server")
+    assert supervisord.control.restarts()["server"] == Restarts(0, 3, failed=False)
+
+
+def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervisord):
+    supervisord.program("server", "sh -c 'trap : TERM; sleep 1000 & echo $!; while :; do wait; done'", stopwaitsecs=1)
+    supervisord.start().await_state("server", "RUNNING")
+    pid, child = supervisord.control.process("server").pid, int(supervisord.log("server"))
+    assert supervisord.control.end("server", pid, "hung")
+    assert supervisord.control.end("server", pid, "hung")  # which does not send it another signal
+    until(lambda: supervisord.restarts("server") == 1, what="it is killed, and started again")
+    until(lambda: not alive(child), what="its child is gone")
+
+
+def test_used_up_restarts_are_used_up_by_those_too(supervisord):
+    supervisord.program("server", "sleep 1000", max_restarts=0)
+    supervisord.start().await_state("server", "RUNNING")
+    supervisord.control.end("server", supervisord.control.process("server").pid, "memory: 2 GiB")
+    supervisord.await_state("server", "FATAL")
+    assert "memory: 2 GiB; gave up after 0 restarts" in supervisord.ctl("status", "server")
+
+
+def test_only_what_there_is_can_be_ended(supervisord):
+    supervisord.start()
+    with pytest.raises(CommandError, match="nothing:here: there is no such program"):
+        supervisord.control.end("nothing:here", 7, "hung")
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -50,7 +50,8 @@ def test_how_long_begun_requests_get(waited, running, still, expected):
 
 
 @pytest.mark.parametrize(
-    ("count", "told"), [(1 << 20, "1 MiB"), (25 * (1 << 30) + (1 << 28), "25.25 GiB"), (3 << 40, "3 TiB"), (7, "7 bytes")]
+    ("count", "told"),
+    [(1 << 20, "1 MiB"), (25 * (1 << 30) + (1 << 28), "25.25 GiB"), (3 << 40, "3 TiB"), (7, "7 bytes")],
 )
 def test_sizes_as_a_person_writes_them(count, told):
     assert verdict.size(count) == told

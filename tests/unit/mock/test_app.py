@@ -254,3 +254,19 @@ def test_a_forced_tool_is_called(choice):
     answer = Site().json("POST", CHAT, {**ASKED, "tools": tools, "tool_choice": choice})
     function = answer["choices"][0]["message"]["tool_calls"][0]["function"]
     assert (function["name"], json.loads(function["arguments"])) == ("f", {"q": "x y"})
+
+
+def test_it_counts_its_tokens_as_engines_do():
+    site = Site(tokens=7)
+    site.call("POST", "/v1/chat/completions", {"model": "a", "messages": [{"role": "user", "content": "Hi"}]})
+    site.call("POST", "/v1/completions", {"model": "a", "prompt": "Hi", "stream": True, "max_tokens": 3})
+    assert site.call("GET", "/metrics") == b"mock:generation_tokens_total 10\nmock:num_requests_running 0\n"
+    assert site.stats()["requests"] == 2
+
+
+def test_a_request_that_hangs_is_being_served_and_makes_no_token():
+    site = Site(hang=True)
+    pages = []
+    site.wire.pause = lambda _: pages.append(site.call("GET", "/metrics"))
+    site.call("POST", "/v1/completions", {"model": "a", "prompt": "Hi", "max_tokens": 1})
+    assert pages == [b"mock:generation_tokens_total 0\nmock:num_requests_running 1\n"]

@@ -44,6 +44,8 @@ def test_the_least_that_is_needed_and_the_defaults(write):
     assert (spec.name, spec.host, spec.url) == ("mock-8100", "localhost", "http://localhost:8100")
     assert (spec.babysitter_port, spec.bind_host) == (8101, "127.0.0.1")
     assert (spec.max_restarts, spec.restart_delay, spec.heartbeat_interval) == (10000, 5, 30)
+    assert (spec.probe, spec.startup_timeout, spec.max_memory) == ("models", 0, 0)
+    assert (spec.probe_interval, spec.probe_timeout, spec.probe_threshold) == (30, 30, 3)
     assert (spec.registry_urls, spec.router_url, spec.token_file) == (("http://localhost:18000",), "", "")
     assert (spec.metadata, spec.env, spec.work_dir) == ({}, {}, "")
     assert spec.backend == Mock(models=("m",))
@@ -62,6 +64,12 @@ token_file = "/etc/token"
 max_restarts = 3
 restart_delay = 0.5
 heartbeat_interval = 10
+probe = "generate"
+probe_interval = 60
+probe_timeout = 0.5
+probe_threshold = 2
+startup_timeout = 600
+max_memory = "1.5GiB"
 [backend]
 type = "command"
 command = "python3 -m 'my server'"
@@ -75,6 +83,8 @@ deep = { list = [1, 2.5, true, "x"] }
         settings.load(),
     )
     assert spec.registry_urls == ("http://r1:18000", "https://r2")
+    assert (spec.probe, spec.probe_interval, spec.probe_timeout, spec.probe_threshold) == ("generate", 60, 0.5, 2)
+    assert (spec.startup_timeout, spec.max_memory) == (600, 3 << 29)
     assert spec.argv == ["python3", "-m", "my server", "--x", "a b"]
     assert (spec.env, spec.work_dir, spec.bind_host) == ({"A": "1"}, "/srv", "0.0.0.0")
     assert spec.metadata == {"cache_type": "paged", "deep": {"list": [1, 2.5, True, "x"]}}
@@ -156,6 +166,17 @@ def test_what_is_wrong_at_the_top(write, lines, line):
         ("heartbeat_interval = 0", "heartbeat_interval: must be between 0.1 and 3600, not 0"),
         ("restart_dealy = 1", "restart_dealy: unknown key; did you mean restart_delay"),
         ("port = 1", "port: unknown key; it belongs at the top, before any section"),
+        ('probe = "tokens"', 'probe: must be "models" or "generate", not \'tokens\'; choose one'),
+        ("probe = true", 'probe: must be "models" or "generate", not true; choose one'),
+        ("probe_interval = 0", "probe_interval: must be between 0.1 and 86400, not 0; change it"),
+        ("probe_threshold = 0", "probe_threshold: must be between 1 and 1000, not 0; change it"),
+        ("probe_treshold = 2", "probe_treshold: unknown key; did you mean probe_threshold?"),
+        ('startup_timeout = "10m"', "startup_timeout: must be a number, not '10m'; write seconds, without quotes"),
+        ('max_memory = "24G"', "max_memory: '24G' is no size; write it like \"24GiB\", or as a whole number of bytes"),
+        ("max_memory = 1e9", "max_memory: 1000000000.0 is no size; write it like"),
+        ("max_memory = true", "max_memory: true is no size; write it like"),
+        ("max_memory = -1", "max_memory: -1 is less than any server needs; write it like"),
+        ("max_memory = 24", 'max_memory: 24 is less than any server needs; write it like "24GiB", or 0 for no limit'),
     ],
 )
 def test_what_is_wrong_with_the_babysitter(write, lines, line):
@@ -290,3 +311,12 @@ def test_infinilms_launch_script_is_looked_up_from_work_dir(write, tmp_path):
 def test_a_registry_on_another_machine_by_setting(write):
     (problem,) = told(write(GOOD), REGISTRY_URL="http://far:1")
     assert "a.toml: host: 'localhost' means this machine only, but the registry http://far:1" in problem
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("24GiB", 24 << 30), ("24 GB", 24 * 10**9), ("512MiB", 512 << 20), ("0.5TiB", 1 << 39), (2**31, 2**31), (0, 0)],
+)
+def test_sizes_have_units_or_are_bytes(write, size, expected):
+    shown = f'"{size}"' if isinstance(size, str) else size
+    assert load_one(write(f"{GOOD}[babysitter]\nmax_memory = {shown}\n"), settings.load()).max_memory == expected

@@ -70,14 +70,15 @@ def test_failed_is_told_until_somebody_starts_or_stops_it(policy, process):
     starts(process)
     dies(process)
     starts(process, ProcessStates.BACKOFF)
-    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": False}
+    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": False, "reason": "Exited with code 0"}
+    process.spawnerr = "Bad exit code 3"
     dies(process)
-    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": True}
+    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": True, "reason": "Bad exit code 3"}
     assert process.backoff > process.config.startretries
     events.notify(events.ProcessStateStoppedEvent(process, ProcessStates.BACKOFF))
     assert not told(policy)["failed"]
     starts(process)
-    assert told(policy) == {"restarts": 0, "max_restarts": 1, "failed": False}
+    assert told(policy) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
 
 
 def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(policy, process):

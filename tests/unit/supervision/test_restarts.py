@@ -30,6 +30,12 @@ def test_an_exit_is_not_yet_a_restart():
     assert after_start(count, asked=False) == Count(4)
 
 
+def test_why_it_exited_is_told_until_somebody_starts_it():
+    count, _ = after_exit(Count(), Limits(10, 5), reason="hung")
+    assert after_start(count, asked=False) == Count(1, reason="hung")
+    assert after_start(count, asked=True) == Count()
+
+
 def test_nothing_is_given_up_while_supervisord_leaves():
     count, delay = after_exit(Count(2), Limits(2, 5), leaving=True)
     assert not count.failed
