@@ -79,4 +79,4 @@ class Prober:
         if failures:
             log.warning("%s: probe %d of %d failed: %s", self.sitter.spec.name, failures, self.threshold, why)
         if failures >= self.threshold and picture.sighting is not None:
-            self.remedy.restart(picture.sighting, "hung", f"{why} ({failures} probes of {self.threshold})")
+            self.remedy.restart(picture.sighting, "hung", f"{why} ({failures} in a row)")

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,43 @@ def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
         "llama1:server": 1,
         "llama2:server": 0,
     }
+
+
+@pytest.mark.timeout(300)
+def test_a_server_that_stops_in_its_tracks_is_found_and_the_probe_costs_a_token(site):
+    port = free_port_pair()
+    words = ["--host", "127.0.0.1", "--port", str(port), "--alias", MODEL, "--threads", "1", "--ctx-size", "1024"]
+    site.toml(
+        "q", port, f'command = "svc llama"\nargs = {[*words, "--metrics", "--no-webui"]!r}',
+        probe='"generate"', probe_interval=1, probe_timeout=5, probe_threshold=1, restart_delay=0,
+    )  # fmt: skip
+    site.svc("up", timeout=180)
+
+    def info():
+        return http.get(f"http://127.0.0.1:{port + 1}/info", timeout=30).json()
+
+    def predicted():
+        text = http.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+        return int(re.search(r"^llamacpp:tokens_predicted_total (\d+)", text, re.M)[1])
+
+    def probes():
+        text = http.get(f"http://127.0.0.1:{port + 1}/metrics", timeout=30).text
+        return int(float(re.search(r'svc_babysitter_probes_total{result="generated"} (\S+)', text)[1]))
+
+    until(lambda: probes() >= 2, timeout=60, what="probes are answered")
+    before, between, after = probes(), predicted(), probes()
+    assert before <= between <= after + 1  # a token each
+    assert site.chat(MODEL, max_tokens=8).ok
+    killed = site.pid("q:server")
+    os.kill(killed, signal.SIGSTOP)
+    until(lambda: site.service("q-server").get("status") == "draining", timeout=60, what="the registry to be told")
+    until(lambda: not site.routed(), what="the router to leave it out")
+    os.kill(killed, signal.SIGCONT)  # it may hear its SIGTERM, which saves half a minute
+    until(lambda: site.pid("q:server") not in (0, killed), timeout=60, what="supervisord to start it again")
+    until(lambda: site.routed() == {"q-server"}, timeout=60, what="it to rejoin")
+    assert info()["restart_reason"] == "hung: no token within 5 s (1 in a row)"
+    assert site.chat(MODEL, max_tokens=8).ok
+    assert "last restart: hung: no token within 5 s" in site.svc("status", status=None, COLUMNS="200")[0]
 
 
 class Stream:

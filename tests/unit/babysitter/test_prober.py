@@ -91,7 +91,7 @@ def test_a_first_failure_takes_it_out_and_a_token_brings_it_back(silent):
 def test_failures_in_a_row_end_it_once(silent):
     for _ in range(5):
         silent.round()
-    assert silent.ended == [(7, "hung: no token (3 probes of 3)")]
+    assert silent.ended == [(7, "hung: no token (3 in a row)")]
     assert silent.remedy.counts == {"hung": 1}
 
 
@@ -126,7 +126,7 @@ def test_a_supervisord_that_does_not_listen_is_asked_again(silent, caplog):
     assert caplog.text.count("cannot restart it: no supervisord answers") == 1
     silent.refuses = False
     silent.round()
-    assert silent.ended == [(7, "hung: no token (6 probes of 3)")]
+    assert silent.ended == [(7, "hung: no token (6 in a row)")]
 
 
 def test_one_that_loads_its_models_is_not_asked(world):

@@ -99,7 +99,7 @@ def test_a_socket_is_held_before_its_program_starts_but_not_for_ever(policy, pro
 
 def test_supervisord_can_be_asked_for_nothing_else(policy):
     assert [name for name in dir(Interface(policy)) if not name.startswith("_")] == [
-        "getPrograms", "getRestarts", "getVersion", "replaceProgram",
+        "endProcess", "getPrograms", "getRestarts", "getVersion", "replaceProgram",
     ]  # fmt: skip
 
 
