@@ -48,7 +48,7 @@ ACTING = {
 PURE = {
     "router/ask.py", "router/table.py", "router/policy.py", "router/breaker.py",
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
-    "babysitter/lifecycle.py",
+    "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
     "readiness.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",

@@ -1,6 +1,7 @@
 """What a babysitter does about an instance that lives and is of no use, under a real supervisord."""
 
 import os
+import re
 import signal
 import threading
 
@@ -55,7 +56,7 @@ def test_a_hung_engine_gets_no_requests_and_is_restarted_with_the_reason_told(si
     assert it.log("babysitter_q").count(f"q: restarting it: {why}") == 1
     metrics = told.get("/metrics").text
     assert 'svc_babysitter_restarts_asked_total{reason="hung"} 1.0' in metrics
-    assert 'svc_babysitter_probes_total{result="silent"} 2.0' in metrics
+    assert float(re.search(r'svc_babysitter_probes_total{result="silent"} (\S+)', metrics)[1]) >= 2
     assert "svc_babysitter_restarts_total 1.0" in metrics
 
 
