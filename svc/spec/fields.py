@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from svc.spec import ini
-from svc.spec.model import Backend, Command, Infinilm, InfinilmRust, Mock, Vllm
+from svc.spec.model import Backend, Command, Infinilm, InfinilmRust, Mock, Spec, Vllm
 
 Reader = Callable[[Any], Any]
 PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
@@ -254,16 +254,17 @@ TOP: dict[str, Field] = {
     "token_file": Field(something, ""),
     "metadata": Field(metadata, {}),
 }
+OFF = {field.name: field.default for field in dataclasses.fields(Spec)}
 BABYSITTER: dict[str, Field] = {
     "max_restarts": Field(whole(0, 10**9), 10000),
     "restart_delay": Field(number(0, 86400), 5),
     "heartbeat_interval": Field(number(0.1, 3600), 30),
-    "probe": Field(choice("models", "generate"), "models"),
-    "probe_interval": Field(number(0.1, 86400), 30),
-    "probe_timeout": Field(number(0.1, 3600), 30),
-    "probe_threshold": Field(whole(1, 1000), 3),
-    "startup_timeout": Field(number(0, 604800), 0),
-    "max_memory": Field(size, 0),
+    "probe": Field(choice("models", "generate"), OFF["probe"]),
+    "probe_interval": Field(number(0.1, 86400), OFF["probe_interval"]),
+    "probe_timeout": Field(number(0.1, 3600), OFF["probe_timeout"]),
+    "probe_threshold": Field(whole(1, 1000), OFF["probe_threshold"]),
+    "startup_timeout": Field(number(0, 604800), OFF["startup_timeout"]),
+    "max_memory": Field(size, OFF["max_memory"]),
 }
 PLACE: dict[str, Field] = {"work_dir": Field(work_dir, ""), "env": Field(env, {})}
 COMMON: dict[str, Field] = {"args": Field(items(text), ()), **PLACE}

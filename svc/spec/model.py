@@ -82,12 +82,12 @@ class Spec:
     max_restarts: int
     restart_delay: float
     heartbeat_interval: float
-    probe: str  # models | generate: what an instance must do to count as alive
-    probe_interval: float
-    probe_timeout: float
-    probe_threshold: int  # failures in a row
-    startup_timeout: float  # 0: none
-    max_memory: int  # bytes; 0: no limit
+    probe: str = "models"  # models | generate: what an instance must do to count as alive
+    probe_interval: float = 30
+    probe_timeout: float = 30
+    probe_threshold: int = 3  # failures in a row
+    startup_timeout: float = 0  # none
+    max_memory: int = 0  # bytes; 0: no limit
     backend: Backend
     metadata: dict[str, Any]
     source: Path

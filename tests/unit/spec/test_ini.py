@@ -36,8 +36,7 @@ def spec(args=(), env=(), work_dir="", command=("prog",)):
     backend = Command(command=tuple(command), args=tuple(args), env=dict(env), work_dir=work_dir)
     return Spec(
         name="x", host="localhost", port=8100, registry_urls=("http://localhost:18000",), router_url="", token_file="",
-        max_restarts=10, restart_delay=2, heartbeat_interval=30, probe="models", probe_interval=30, probe_timeout=30,
-        probe_threshold=3, startup_timeout=0, max_memory=0, backend=backend, metadata={}, source=Path("x.toml"),
+        max_restarts=10, restart_delay=2, heartbeat_interval=30, backend=backend, metadata={}, source=Path("x.toml"),
     )  # fmt: skip
 
 
