@@ -235,6 +235,8 @@ def test_counts_agree_with_the_traffic_and_with_one_another(tmp_path: Path):
         assert told["svc_router_requests_total", "m", "500"] == 1
         assert told["svc_router_requests_total", "dead-m", "502"] == 1
         assert told["svc_router_attempts_total", "one"] == 6
+        assert told["svc_router_attempts_answered_total", "one"] == 5
+        assert told["svc_router_attempts_answered_total", "dead"] == 0
         assert told["svc_router_attempt_errors_total", "one"] == 1
         assert told["svc_router_attempt_errors_total", "dead"] == 1
         assert told["svc_router_requests_in_flight", "one"] == 0

@@ -45,10 +45,10 @@ def test_attempts_in_flight_errors_and_retries():
     told.begin(a, True)
     assert samples(told)["svc_router_requests_in_flight", "a"] == 2
     told.observe(a, 0.25, True, True, True)
-    told.observe(a, 0.25, False)
+    told.observe(a, 0.25, False, answered=True)
     found = samples(told)
     assert found["svc_router_attempts_total", "a"] == 2
-    assert found["svc_router_attempt_errors_total", "a"] == 1
+    assert found["svc_router_attempt_errors_total", "a"] == found["svc_router_attempts_answered_total", "a"] == 1
     assert found["svc_router_attempt_seconds_total", "a"] == 0.5
     assert found["svc_router_requests_in_flight", "a"] == 0
     assert found["svc_router_retries_total",] == 1
