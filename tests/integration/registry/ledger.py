@@ -27,8 +27,13 @@ def remove(f: Fact) -> Fact | None:
     return Fact(None, 1, f.drained) if f.status else None
 
 
-def drain(drained: bool) -> Act:
-    return lambda f: f._replace(drained=drained) if f.status else None
+def drain(f: Fact) -> Fact | None:
+    return f._replace(drained=True) if f.status else None
+
+
+def undrain(f: Fact) -> Fact | None:
+    """One that has left loses its mark, though the answer is 404."""
+    return f._replace(drained=False) if f.status else None
 
 
 class Ledger:
@@ -46,13 +51,15 @@ class Ledger:
         self._become({done for f in self.possible if (done := act(f))}, "it acknowledged what it could not do")
         self.heard = max(self.heard, now)
 
-    def unknown(self) -> None:
+    def unknown(self, act: Act) -> None:
         """It answered 404."""
-        self._become({f for f in self.possible if f.status is None}, "it does not know the name")
+        left = {f for f in self.possible if f.status is None}
+        self._become({Fact()} if left and act is undrain else left, "it does not know the name")
 
     def unanswered(self, act: Act) -> None:
         """It may have done it or not."""
-        self.possible |= {done for f in self.possible if (done := act(f))}
+        unmarked = {Fact() for f in self.possible if f.status is None and act is undrain}
+        self.possible |= unmarked | {done for f in self.possible if (done := act(f))}
 
     def seen(self, status: str | None, weight: int = 1, drained: bool = False, heard: float = 0.0) -> None:
         """It lists this; of a name that it does not list, the drain mark cannot be seen."""

@@ -72,12 +72,12 @@ class Writer:
         try:
             send()
         except NotFound:
-            mine.unknown()
+            mine.unknown(act)
         except Unavailable:
             mine.unanswered(act)
             raise
         else:
-            renews = act not in (ledger.remove, DRAIN, UNDRAIN)
+            renews = act not in (ledger.remove, ledger.drain, ledger.undrain)
             mine.acknowledged(act, now if renews else 0.0)
 
     def check(self, services: dict[str, dict[str, Any]]) -> int:
@@ -102,7 +102,7 @@ class Writer:
             return ledger.heartbeat(status), lambda: self.client.heartbeat(name, status)
         if kind == "remove":
             return ledger.remove, lambda: self.client.deregister(name)
-        return (DRAIN if kind == "drain" else UNDRAIN), lambda: self._post(f"/services/{name}/{kind}")
+        return (ledger.drain if kind == "drain" else ledger.undrain), lambda: self._post(f"/services/{name}/{kind}")
 
     def _post(self, path: str) -> None:
         try:
@@ -114,9 +114,6 @@ class Writer:
         if answer.status_code >= 500:
             raise Unavailable(answer.text)
         assert answer.ok, answer.text
-
-
-DRAIN, UNDRAIN = ledger.drain(True), ledger.drain(False)
 
 
 class Reader:
