@@ -66,8 +66,6 @@ def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_i
     site.svc("render")
     conf = site.root / "conf.d" / "deaf.conf"
     conf.write_text(conf.read_text().replace("stopwaitsecs=30", "stopwaitsecs=2"))
-    for directory in ("logs", "var"):
-        (site.root / directory).mkdir()
     site.run("supervisord", "-c", "supervisord.conf")
     until(lambda: site.control.processes()["deaf:server"].state == "RUNNING", what="it to run")
     site.svc("down")
