@@ -15,8 +15,11 @@ def check(facts: Facts) -> Iterator[Finding]:
         for number, program in enumerate(part.programs):
             port = part.ports[number]
             holder = facts.listeners.get(port)
-            if facts.state(program) in ("RUNNING", "STARTING", "STOPPING"):
+            state = facts.state(program)
+            if state in ("RUNNING", "STOPPING"):
                 yield from _silent(facts, program, port)
+            elif state == "STARTING" and not (holder and holder.pid):
+                continue  # it may be its own
             elif holder and (holder.left or holder.program != program):
                 yield _taken(facts, program, port, holder)
 
@@ -52,7 +55,7 @@ def _taken(facts: Facts, program: str, port: int, holder: Holder) -> Finding:
             first=choose,
             fix=f"sudo ss -ltnp 'sport = :{port}'",
         )
-    after = {"BACKOFF": "", "": " && sleep 2 && svc up"}.get(
+    after = {"BACKOFF": "", "STARTING": "", "": " && sleep 2 && svc up"}.get(
         facts.state(program), f" && sleep 2 && supervisorctl start {program}"
     )
     return Finding(

@@ -115,7 +115,7 @@ def held(**holder) -> dict:
 
 @pytest.mark.parametrize(
     ("state", "fix"),
-    [("BACKOFF", "kill 99"), ("FATAL", "kill 99 && sleep 2 && supervisorctl start a:server")],
+    [("BACKOFF", "kill 99"), ("STARTING", "kill 99"), ("FATAL", "kill 99 && sleep 2 && supervisorctl start a:server")],
 )
 def test_a_port_that_another_program_has_is_the_cause(state, fix):
     log = {"a:server": ("svc launch: port 8100 is taken by nc -l 8100 (pid 99); stop it",)}
