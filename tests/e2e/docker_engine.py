@@ -82,11 +82,13 @@ class Engine:
         self.start(apart=True)
 
     def end(self) -> None:
-        if self.process is not None:
-            for name in self.docker("ps", "-aq").split():
-                self.docker("rm", "-fv", name)
-        self.stop()
-        subprocess.run(["ip", "netns", "delete", self.network], capture_output=True)
+        try:
+            if self.process is not None:
+                for name in self._run("ps", "-aq").stdout.split():
+                    self._run("rm", "-fv", name)
+        finally:
+            self.stop()
+            subprocess.run(["ip", "netns", "delete", self.network], capture_output=True)
 
     def docker(self, *words: str, status: int = 0, timeout: float = 120) -> str:
         """Its stdout; of `logs`, stderr too."""
