@@ -3,7 +3,6 @@
 import dataclasses
 import http.client
 import json
-import socket
 import xml.parsers.expat
 import xmlrpc.client
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 from svc.errors import CommandError, Unavailable
 from svc.supervision.programs import Running, read
+from svc.supervision.unix import UnixTransport
 
 TIMEOUT = 10.0
 WAITING = 600.0  # for calls that wait for programs to start or stop: as long as a stopwaitsecs may be
@@ -250,7 +250,7 @@ class Control:
             raise self._refused(about, fault) from None
 
     def _call(self, method: str, *params: Any, timeout: float | None = None) -> Any:
-        transport = _UnixTransport(self.url.removeprefix("unix://"), timeout or self.timeout)
+        transport = UnixTransport(self.url.removeprefix("unix://"), timeout or self.timeout)
         try:
             with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as server:
                 call: Callable[..., Any] = getattr(server, method)
@@ -296,24 +296,3 @@ def _raise_failed(results: list[dict[str, Any]], done: int) -> None:
     ]
     if failures:
         raise CommandError("; ".join(failures))
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__()
-        self.path = path
-        self.timeout = timeout
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self.path, self.timeout)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
