@@ -12,6 +12,13 @@ from svc.router.table import Target
 
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_SECONDS = 60.0
+OPTIONS = (  # the kernel asks whether a silent machine is still there, and gives it up after 10 s
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
+)
 FRESH = 0.3  # seconds that an idle connection is trusted without a look at it
 
 
@@ -105,7 +112,8 @@ class Connections:
         """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
         try:
             sock = _dial(target.host, target.port)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in OPTIONS:
+                sock.setsockopt(*option)
             if target.secure:
                 self._tls = self._tls or ssl.create_default_context(cafile=self._ca)
                 sock = self._tls.wrap_socket(sock, server_hostname=target.host)

@@ -22,6 +22,7 @@ class Block:
     line: int
     text: str
     notes: dict[str, str] = field(default_factory=dict)
+    section: str = ""
 
     @property
     def place(self) -> str:
@@ -42,5 +43,6 @@ def read(text: str, document: Path) -> list[Block]:
     for match in BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("indent")) + 1
         lines = (row.removeprefix(match["indent"]) for row in match["text"].splitlines(keepends=True))
-        found.append(Block(document, line, "".join(lines), dict(NOTE.findall(match["notes"]))))
+        section = ([""] + re.findall(r"^## (.*)$", text[: match.start()], re.M))[-1]
+        found.append(Block(document, line, "".join(lines), dict(NOTE.findall(match["notes"])), section))
     return found

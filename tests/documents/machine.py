@@ -58,14 +58,24 @@ class Machine:
     def run(self, block: Block) -> str:
         """What it printed. Fails where its exit code is not what the document says (0, mostly)."""
         if before := block.notes.get("before"):
-            status, said = self._do("run", before, block.place)
-            assert not status, f"{block.place}, before it: exit code {status}\n{said}"
+            self.do(before)
         if text := block.notes.get("until"):
             return self._interrupted(block, text)
         expected = int(block.notes.get("exits", 0))
         status, said = self._do("fail" if expected else "run", block.text, block.place)
         assert status == expected, f"{block.place}: exit code {status}\n{said}"
         return said
+
+    def do(self, text: str) -> str:
+        """Commands that stand in no document."""
+        status, said = self._do("run", text, text)
+        assert not status, f"{text}: exit code {status}\n{said}"
+        return said
+
+    def root(self) -> Path:
+        """Its files, seen from here."""
+        first = Path(f"/proc/{self._shell.pid}/task/{self._shell.pid}/children").read_text().split()[0]
+        return Path(f"/proc/{first}/root")
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")

@@ -9,12 +9,12 @@ over() {  # over LOWER [WHERE]
     mount -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/$number/up,workdir=/mnt/$number/work" "${2:-$1}"
 }
 
-environment() {  # environment VENV DIRECTORY: what bin/venv.sh would have made there, without the installing
-    over "$1" "$2/.venv"
-    sed -i "1s|^#!$1/|#!$2/.venv/|" $(grep -lI "^#!$1/" "$2"/.venv/bin/*)
-    rm -f "$2"/.venv/lib/python*/site-packages/__editable__*infinilm*
-    for packages in "$2"/.venv/lib/python*/site-packages; do echo "$2" > "$packages/infinilm-svc.pth"; done
-    echo "$2 $(cksum < "$2/setup.cfg")" > "$2/.venv/.installed"
+install_venv() {  # install_venv WHERE SOURCE: as if it had been made there, and SOURCE installed into it
+    over "$lent" "$1"
+    sed -i "1s|^#!$lent/|#!$1/|" $(grep -lI "^#!$lent/" "$1"/bin/*)
+    rm -f "$1"/lib/python*/site-packages/__editable__*infinilm*
+    local packages
+    for packages in "$1"/lib/python*/site-packages; do echo "$2" > "$packages/infinilm-svc.pth"; done
 }
 
 set -e
@@ -26,10 +26,12 @@ printf '%s\n' fail-with-body silent show-error max-time=30 > ~/.curlrc  # an ans
 git config --global user.name Reader
 git config --global user.email reader@example.com
 git config --global safe.directory '*'
+git config --global url."$checkout".insteadOf https://git.example.com/infinilm-svc.git
 cd
 if [ -n "$site" ]; then
     over "$checkout" "$site"
-    environment "$lent" "$site"
+    install_venv "$site/.venv" "$site"
+    echo "$site $(cksum < "$site/setup.cfg")" > "$site/.venv/.installed"  # what bin/venv.sh looks for
     PATH=$site/.venv/bin:$PATH
     cd "$site"
 fi

@@ -11,7 +11,7 @@ from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
 from tests.documents.checkout import checkout
 from tests.documents.machine import Machine, missing
 
-NOTES = {"not run", "run by", "before", "until", "exits"}
+NOTES = {"not run", "run by", "on", "before", "until", "exits"}
 ALL = [block for document in DOCUMENTS for block in blocks(document)]
 RUN = sorted({block.document for block in ALL if block.runs})
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -43,9 +43,9 @@ def ip(*words: str) -> None:
 
 
 class Network:
-    """Hosts on one bridge: h1 at 10.77.0.1 and so on."""
+    """Hosts on one bridge: h1 at 10.77.0.1 and so on, or at the addresses that are told."""
 
-    def __init__(self, count: int, place: Path) -> None:
+    def __init__(self, count: int, place: Path, addresses: Sequence[str] = ()) -> None:
         self.key = secrets.token_hex(3)
         self.hub = f"hub-{self.key}"
         self.hosts: list[Host] = []
@@ -55,7 +55,8 @@ class Network:
         for number in range(1, count + 1):
             directory = place / f"h{number}"
             directory.mkdir()
-            self.hosts.append(Host(self, number, directory))
+            address = addresses[number - 1] if addresses else f"10.77.0.{number}"
+            self.hosts.append(Host(self, number, directory, address))
 
     def close(self) -> None:
         for host in self.hosts:
@@ -66,11 +67,11 @@ class Network:
 class Host:
     """One namespace; what it runs stays in it, and ends with it."""
 
-    def __init__(self, network: Network, number: int, directory: Path) -> None:
+    def __init__(self, network: Network, number: int, directory: Path, address: str) -> None:
         self.number = number
         self.directory = directory
         self.name = f"h{number}-{network.key}"
-        self.address = f"10.77.0.{number}"
+        self.address = address
         self.hub, self.link = network.hub, f"to-h{number}"
         self.processes: list[subprocess.Popen] = []
         ip("netns", "add", self.name)
