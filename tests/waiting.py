@@ -5,7 +5,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
@@ -17,6 +17,7 @@ T = TypeVar("T")
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 SHARE = 12000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 PORTS = range(20000 + WORKER * SHARE, 20000 + (WORKER + 1) * SHARE - 1)
+GIVEN: set[int] = set()
 
 
 def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every: float = 0.05) -> T:
@@ -33,18 +34,24 @@ def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every
 
 
 def free_port() -> int:
-    while True:
-        port = random.choice(PORTS)
-        if is_free(port):
-            return port
+    """None twice, as long as there are others."""
+    return next(_ports(1))
 
 
 def free_port_pair() -> int:
     """A port that is free together with the one after it (an instance's and its babysitter's)."""
+    return next(_ports(2))
+
+
+def _ports(count: int) -> Iterator[int]:
     while True:
-        port = free_port()
-        if is_free(port + 1):
-            return port
+        port = random.choice(PORTS)
+        wanted = set(range(port, port + count))
+        if not wanted & GIVEN and all(map(is_free, wanted)):
+            GIVEN.update(wanted)
+            yield port
+        elif len(GIVEN) > len(PORTS) // 2:
+            GIVEN.clear()
 
 
 def is_free(port: int) -> bool:
