@@ -114,7 +114,7 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
     until(prometheus.ready, 60, what="Prometheus is ready")
     expected = {
         "svc-router": {"": "up"}, "svc-registry": {"registry": "up"}, "svc-babysitter": {"a": "up", "b": "up"},
-        "svc-instance": {"a-server": "down", "b-server": "down"},  # a mock has no /metrics
+        "svc-instance": {"a-server": "up", "b-server": "up"},
     }  # fmt: skip
     until(lambda: prometheus.targets() == expected, 60, what="all is scraped")
 
