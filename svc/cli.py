@@ -165,6 +165,7 @@ def status(as_json: bool, watch: bool) -> None:
         models        of a server: those it serves
         address       host:port
         ok            true when this program is well
+        reason        why it was last restarted, empty when it was not
       problems     a list of texts, empty when all is well
     """
     from svc import sight, table

@@ -98,6 +98,7 @@ def test_status_is_one_table_in_80_columns_and_the_same_in_json(site):
         "models": ["m1", "m2"],
         "address": f"localhost:{port}",
         "ok": True,
+        "reason": "",
     }
 
 
