@@ -10,7 +10,16 @@ from svc.rollout.difference import Edit
 MASK = "***"
 SECRETS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "auth", "cookie"}
 ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
-NAMES_ONE = {"file", "path", "dir"}  # the last word of a name whose value only says where a secret is
+NO_SECRET = {
+    "file",
+    "path",
+    "dir",
+    "delay",
+    "timeout",
+    "limit",
+    "count",
+    "length",
+}  # a last word: where one is, or how many
 NAMED = re.compile(r"""([A-Za-z_][\w.-]*)["']?\s*[=:]\s*""")  # NAME=, and "name": in JSON
 VALUE = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
 WHOLE = re.compile(r"(-*([A-Za-z_][\w.-]*)=).+", re.DOTALL)
@@ -22,7 +31,7 @@ IN_URL = re.compile(r"(\w+://[^/\s:@]*):[^@\s/]+@")
 def is_secret(name: str) -> bool:
     """Whether a variable or a flag of this name holds a secret, as far as its name tells."""
     words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
-    if not words or words[-1] in NAMES_ONE:
+    if not words or words[-1] in NO_SECRET:
         return False
     return bool(SECRETS & set(words)) or words[-1].endswith(ENDINGS)
 

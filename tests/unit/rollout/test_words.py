@@ -73,6 +73,15 @@ def test_a_secret_inside_a_value_is_masked(value, told):
 
 def test_what_names_secrets_and_what_does_not():
     secret = ["HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "api-key", "APIKEY", "X_AUTH"]
-    plain = ["CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "max-tokens", "token-file", "KEYS_FILE", "models", ""]
+    plain = [
+        "CUDA_VISIBLE_DEVICES",
+        "TOKENIZERS_PARALLELISM",
+        "max-tokens",
+        "token-file",
+        "token-delay",
+        "KEYS_FILE",
+        "models",
+        "",
+    ]
     assert [name for name in secret if not is_secret(name)] == []
     assert [name for name in plain if is_secret(name)] == []
