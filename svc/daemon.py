@@ -87,6 +87,12 @@ def _undisturbed() -> Iterator[None]:
         signal.raise_signal(first)
 
 
+def conf_d(control: Control | None, site: Site) -> Path:
+    """The directory whose files run: the one in var/ where supervisord was started from there, else the site's."""
+    own = control is not None and runs_from(control, site.own_supervisord_conf)
+    return site.own_conf_d if own else site.conf_d
+
+
 def runs_from(control: Control, conf: Path) -> bool:
     """Whether a running supervisord was started with this configuration."""
     try:

@@ -46,8 +46,7 @@ def down_only(site: Site, console: Console, component: str, port: int | None) ->
     processes = control.processes()
     chosen = {n: p for n, p in processes.items() if component_of(p) == component}
     if port is not None:
-        own = daemon.runs_from(control, site.own_supervisord_conf)
-        parts = generated.read(site.own_conf_d if own else site.conf_d)
+        parts = generated.read(daemon.conf_d(control, site))
         there = {name for part in parts if port in part.ports for name in part.programs}
         chosen = {n: p for n, p in chosen.items() if n in there}
     if not chosen:

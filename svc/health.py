@@ -23,8 +23,7 @@ def health() -> None:
     control = daemon.find(HERE)
     if control is None:
         raise CommandError("nothing runs here: no supervisord answers on var/supervisor.sock; `svc up` starts it")
-    own = daemon.runs_from(control, HERE.own_supervisord_conf)
-    parts = generated.read(HERE.own_conf_d if own else HERE.conf_d)
+    parts = generated.read(daemon.conf_d(control, HERE))
     with ThreadPoolExecutor(max(1, len(parts))) as pool:
         answers = list(pool.map(_well, parts))
     ill = [part for part, well in zip(parts, answers, strict=True) if not well]

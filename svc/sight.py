@@ -36,8 +36,7 @@ def look(control: Control, parts: Iterable[Part], router: Part | None, well: Col
 def see(site: Site, token_file: str) -> Seen:
     """Everything that `report` needs."""
     control = daemon.find(site)
-    own = control is not None and daemon.runs_from(control, site.own_supervisord_conf)
-    parts = generated.read(site.own_conf_d if own else site.conf_d)
+    parts = generated.read(daemon.conf_d(control, site))
     router = next((part for part in parts if part.component == "router"), None)
     routed = services(router.own_url) if router else None
     url = _registry_url(parts)

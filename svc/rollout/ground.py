@@ -154,7 +154,7 @@ class Ground:
 
 def ground(site: Site, asked: Asked, console: Console, control: Control, strict: bool = True) -> Ground:
     """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
-    conf_d = site.own_conf_d if daemon.runs_from(control, site.own_supervisord_conf) else site.conf_d
+    conf_d = daemon.conf_d(control, site)
     parts = {part.name: part for part in generated.read(conf_d)}
     told = settings(launch={"registry_url": asked.access.registry_url, "router_url": asked.router_url})
     strict = strict and not asked.limits.allow_downtime

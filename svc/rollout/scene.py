@@ -44,7 +44,7 @@ def strangers(instances: Collection[str], scene: Scene) -> list[int]:
 
 
 def models(service: Mapping[str, Any]) -> list[str]:
-    told = service.get("metadata", {}).get("models")
+    told = (service.get("metadata") or {}).get("models")
     return [model for model in told if isinstance(model, str)] if isinstance(told, list) else []
 
 

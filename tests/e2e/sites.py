@@ -63,6 +63,17 @@ class Site:
             start_new_session=True,
         )  # fmt: skip
 
+    def killed(self, *command: str, after: float) -> bool:
+        """Runs a command that gets SIGKILL with its group after so many seconds; whether it was still at work."""
+        process = self.start(*command)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(after)
+        working = process.poll() is None
+        if working:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+        return working
+
     def run(self, *command: str, status: int | None = 0, timeout: float = 90, **environ: str) -> tuple[str, str]:
         """Its stdout and stderr; `status` is the exit code that it must have, None for any."""
         process = self.start(*command, **environ)

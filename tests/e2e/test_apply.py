@@ -1,11 +1,9 @@
 """`svc apply`: only what differs changes, and nobody notices."""
 
-import contextlib
 import os
 import random
 import signal
 import socket
-import subprocess
 
 import pytest
 
@@ -204,13 +202,7 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(pair: Site):
             after, moment = f"m', '--tokens', '{4 + turn}", random.uniform(0.5, 8)
             for name in ("one", "two"):
                 edit(pair, name, f"'{before}'", f"'{after}'")
-            process = pair.start("svc", "apply")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment)
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                kills += 1
-            process.communicate(timeout=30)
+            kills += pair.killed("svc", "apply", after=moment)
             pair.svc("apply", timeout=120)
             assert pair.routed() == BOTH, moment
             assert pair.chat().json()["usage"]["completion_tokens"] == 4 + turn, moment

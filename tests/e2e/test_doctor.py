@@ -317,7 +317,7 @@ def test_a_model_that_the_babysitter_cannot_fetch(site):
 
 def test_what_an_earlier_supervisord_left_behind(ailing):
     left = subprocess.Popen(
-        [str(BIN / "python3") if (BIN / "python3").exists() else sys.executable, "-c", "import time; time.sleep(600)"],
+        [str(BIN / "python3") if (BIN / "python3").exists() else sys.executable, "-c", "import signal; signal.pause()"],
         env={
             "SUPERVISOR_SERVER_URL": f"unix://{ailing.root}/var/supervisor.sock", "SUPERVISOR_GROUP_NAME": "one",
             "SUPERVISOR_PROCESS_NAME": "server",

@@ -1,11 +1,9 @@
 """`svc rollout restart` under load: nobody notices, and what goes wrong stops it where it is."""
 
-import contextlib
 import json
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from typing import Any
@@ -200,13 +198,7 @@ def test_killed_at_any_moment_a_rollout_is_finished_by_the_next(pair: Site):
     with Traffic(pair.router) as kept, Traffic(pair.router, kept=False) as fresh:
         for _ in range(15):
             before, moment = pids(pair, "one", "two"), random.uniform(0.5, 6)
-            process = pair.start("svc", "rollout", "restart", "all")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment)
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                kills += 1
-            process.communicate(timeout=30)
+            kills += pair.killed("svc", "rollout", "restart", "all", after=moment)
             pair.svc("rollout", "restart", "all", timeout=120)
             assert pair.routed() == BOTH, moment
             assert not set(before.values()) & set(pids(pair, "one", "two").values()), moment

@@ -10,7 +10,7 @@ from tests.integration.nginx.server import Nginx
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post
 from tests.integration.router.instance import Heard, Instance, Peer
-from tests.integration.router.test_streams import CHUNKED, chunk
+from tests.integration.router.test_streams import one_by_one
 
 
 def named(name: str):
@@ -90,17 +90,8 @@ def test_a_drained_instance_leaves_when_it_is_rendered_again(nginx: Nginx, regis
 def test_each_event_arrives_before_the_next_is_made(nginx: Nginx, registry: Registry, instances):
     """Though the instance does not ask nginx to."""
     arrived = threading.Event()
-
-    def script(peer: Peer, heard: Heard) -> None:
-        peer.send(CHUNKED)
-        for n in range(3):
-            peer.send(chunk(b"data: %d\n\n" % n))
-            assert arrived.wait(10)
-            arrived.clear()
-        peer.send(b"0\r\n\r\n")
-
     for instance in instances.values():
-        instance.play(script)
+        instance.play(one_by_one(arrived, 3, patience=10))
     nginx.render("--from-registry", "--registry-url", registry.client.urls[0])
     nginx.reload() if nginx.process else nginx.start()
     with nginx.client() as client:

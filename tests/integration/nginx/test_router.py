@@ -16,7 +16,7 @@ from tests.integration.registry.process import alive
 from tests.integration.router.client import get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_streams import CHUNKED, chunk
+from tests.integration.router.test_streams import CHUNKED, one_by_one
 from tests.waiting import free_port, until
 
 MAX_BODY = 4 << 20
@@ -78,16 +78,7 @@ def test_the_router_that_is_down_costs_no_request(front: Nginx):
 
 def test_each_event_arrives_before_the_next_is_made(front: Nginx, instance: Instance):
     arrived = threading.Event()
-
-    def script(peer: Peer, heard: Heard) -> None:
-        peer.send(CHUNKED)
-        for n in range(5):
-            peer.send(chunk(b"data: %d\n\n" % n))
-            assert arrived.wait(10)
-            arrived.clear()
-        peer.send(b"0\r\n\r\n")
-
-    instance.play(script)
+    instance.play(one_by_one(arrived, 5, patience=10))
     with front.client() as client:
         status, _, headers = client.send(ASK).head()
         assert (status, dict(headers)[b"Content-Type"]) == (200, b"text/event-stream; charset=utf-8")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 
 import openai
 import pytest
@@ -20,6 +21,20 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def one_by_one(arrived: threading.Event, count: int, patience: float) -> Callable[[Peer, Heard], None]:
+    """Sends each event when the one before it has `arrived`, within `patience` seconds."""
+
+    def script(peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED)
+        for n in range(count):
+            peer.send(chunk(b"data: %d\n\n" % n))
+            assert arrived.wait(patience)
+            arrived.clear()
+        peer.send(b"0\r\n\r\n")
+
+    return script
+
+
 def last_words(body: bytes) -> dict[str, str]:
     """The error event with which a stream ends."""
     *_, told, done, rest = body.split(b"\n\n")
@@ -31,16 +46,7 @@ def last_words(body: bytes) -> dict[str, str]:
 
 def test_each_event_arrives_before_the_next_is_made(relay: Router, a: Instance):
     arrived = threading.Event()
-
-    def script(peer: Peer, heard: Heard) -> None:
-        peer.send(CHUNKED)
-        for n in range(5):
-            peer.send(chunk(b"data: %d\n\n" % n))
-            assert arrived.wait(5)
-            arrived.clear()
-        peer.send(b"0\r\n\r\n")
-
-    a.play(script)
+    a.play(one_by_one(arrived, 5, patience=5))
     with relay.client() as client:
         status, _, headers = client.send(ASK).head()
         assert status == 200
