@@ -104,14 +104,16 @@ def test_a_reader_that_stops_and_leaves_ends_the_work(relay: Router, a: Instance
 
 
 def test_a_client_that_leaves_between_attempts_gets_no_other(relay: Router, a: Instance, b: Instance):
+    client = relay.client()
+
     def script(peer: Peer, heard: Heard) -> bool:
         client.sock.close()
-        threading.Event().wait(0.4)
+        threading.Event().wait(2 * NOTICED)
         return False
 
     for instance in (a, b):
         instance.play(script)
-    client = relay.client().send(post({"model": "ab"}))
+    client.send(post({"model": "ab"}))
     until(lambda: a.heard or b.heard)
     until(lambda: relay.in_flight() == 0)
     threading.Event().wait(0.5)
