@@ -9,6 +9,7 @@ from rich.text import Text
 
 from svc.errors import NotFound
 from svc.instance import INSTANCE_TYPE
+from svc.state import state_of
 from svc.table import Line, duration, grid
 
 Told = Mapping[str, Any]  # a service as the registry lists it
@@ -17,18 +18,6 @@ WIDEST_ADDRESS = 30
 TYPES = {INSTANCE_TYPE: "instance"}
 SHOWN = ("url", "host", "hostname", "weight", "health_status", "lease_seconds", "timestamp")
 LISTED = ("models_list",)  # metadata that is for programs
-
-
-def state_of(service: Told) -> str:
-    """1. What the operator said, and 2. what it says of itself, and 3. what becomes of one that says it is running."""
-    status = service["status"]
-    if service.get("drained"):
-        return "drained" if status == "running" else f"drained, {status}"  # 1
-    if status != "running":
-        return status  # 2
-    if service.get("is_healthy"):
-        return "healthy"  # 3
-    return "unhealthy" if service.get("health_status") == "unhealthy" else "expired"
 
 
 def type_of(service: Told) -> str:

@@ -9,6 +9,7 @@ import click
 from svc import listed
 from svc.access import Access, Away, explained, registry_options
 from svc.options import console
+from svc.state import state_of
 from svc.watch import Watch
 
 json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
@@ -128,7 +129,7 @@ def expire(access: Access) -> None:
 def _tell(before: dict[str, Any] | None, services: dict[str, Any], as_json: bool) -> None:
     """The changes, or the first time all there is."""
     if before is None:
-        told = [(name, f"{listed.state_of(s)}, {s['url']}") for name, s in sorted(services.items())]
+        told = [(name, f"{state_of(s)}, {s['url']}") for name, s in sorted(services.items())]
     else:
         told = list(listed.changes(before, services))
     now = time.strftime("%H:%M:%S")

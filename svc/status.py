@@ -108,8 +108,9 @@ def _instance_health(seen: Seen, part: Part, router: Part | None) -> tuple[str, 
     health, well = _registered(seen, name)  # 1
     if router is None or seen.router is None or not sees(router, part) or health not in ("healthy", UNKNOWN):
         return health, well
-    if not seen.router.get(name, {}).get("healthy"):
-        return "unrouted", False  # 2
+    routed = seen.router.get(name, {})
+    if not routed.get("healthy"):
+        return ("ejected" if routed.get("ejected") else "unrouted"), False  # 2
     return ("healthy", True) if well else ("routed", False)
 
 

@@ -22,21 +22,6 @@ SITTER = service("qwen", metadata={"type": "babysitter", "server": "qwen-server"
 BOTH = {"qwen": SITTER, "qwen-server": service()}
 
 
-@pytest.mark.parametrize(
-    ("more", "state"),
-    [
-        ({}, "healthy"),
-        ({"drained": True, "is_healthy": False}, "drained"),
-        ({"drained": True, "is_healthy": False, "status": "failed"}, "drained, failed"),
-        ({"status": "starting", "is_healthy": False}, "starting"),
-        ({"health_status": "unhealthy", "is_healthy": False}, "unhealthy"),
-        ({"is_healthy": False}, "expired"),
-    ],
-)
-def test_the_state_is_the_first_thing_that_keeps_it_from_requests(more, state):
-    assert listed.state_of(service(**more)) == state
-
-
 def test_the_table_fits_80_columns_and_stands_under_its_heads():
     services = [
         service("a" * 100, models=[]), service("b", status="starting", host="h" * 60),

@@ -8,8 +8,8 @@ from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part
 from svc.instance import INSTANCE_TYPE
-from svc.listed import state_of
 from svc.spec.model import is_loopback
+from svc.state import state_of
 
 Told = Mapping[str, Any]
 SETTLED = 5  # seconds of a program's life after which the registry knows of it

@@ -1,0 +1,61 @@
+"""What happened, as the registry keeps it and everybody tells it. Pure."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from svc.instance import iso
+from svc.state import BAD, GOOD, WARNING
+
+INFO = "info"
+LONGEST_MESSAGE = 500
+
+
+class Kind(NamedTuple):
+    level: str  # info, good, warning or bad
+    by: str  # who tells it: registry, router or babysitter
+    meaning: str
+
+
+KINDS = {
+    "registered": Kind(INFO, "registry", "a service registered, for the first time or again"),
+    "left": Kind(INFO, "registry", "it deregistered, was removed, or was silent for so long that it is forgotten"),
+    "expired": Kind(BAD, "registry", "nothing was heard of it for as long as its lease"),
+    "back": Kind(GOOD, "registry", "it is heard of again"),
+    "starting": Kind(INFO, "registry", "it says that it is starting"),
+    "running": Kind(GOOD, "registry", "it says that it runs"),
+    "draining": Kind(WARNING, "registry", "it says that it takes nothing new"),
+    "stopping": Kind(INFO, "registry", "it says that it is stopping"),
+    "stopped": Kind(INFO, "registry", "it says that it was stopped"),
+    "failed": Kind(BAD, "registry", "it was given up after too many restarts"),
+    "drained": Kind(WARNING, "registry", "an operator drained it"),
+    "undrained": Kind(INFO, "registry", "an operator took it back"),
+    "unhealthy": Kind(BAD, "registry", "it fails the registry's health checks"),
+    "healthy": Kind(GOOD, "registry", "it passes them again"),
+    "restarted": Kind(WARNING, "babysitter", "its process ended and is started again; the message says why"),
+    "ejected": Kind(BAD, "router", "requests to it failed: the router keeps away from it for a while"),
+    "readmitted": Kind(GOOD, "router", "a trial request went well: it gets requests again"),
+    "failing": Kind(BAD, "router", "it fails the router's own health checks"),
+    "passing": Kind(GOOD, "router", "it passes them again"),
+}
+TOLD = frozenset(kind for kind, (_, by, _) in KINDS.items() if by != "registry")  # what POST /events takes
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to one service. `id` rises by one with each, and is the registry's to give."""
+
+    id: int = 0
+    time: float  # Unix seconds
+    kind: str
+    service: str
+    source: str = "registry"  # who tells it: registry, router, or babysitter
+    message: str = ""  # a sentence, without the service's name
+
+    def to_json(self) -> dict[str, Any]:
+        """As `GET /events` has it: `time` in ISO 8601, and the kind's level."""
+        return {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
+
+
+def level_of(kind: str) -> str:
+    known = KINDS.get(kind)
+    return known.level if known else INFO
