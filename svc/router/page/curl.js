@@ -1,0 +1,12 @@
+// The equal command. Never with the key itself. Pure.
+
+const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+export function curl(origin, request, keyed) {
+  return [
+    `curl ${request.stream ? "-N " : ""}${origin}/v1/chat/completions`,
+    "-H 'Content-Type: application/json'",
+    ...(keyed ? ['-H "Authorization: Bearer $ROUTER_API_KEY"'] : []),
+    `-d ${quote(JSON.stringify(request))}`,
+  ].join(" \\\n  ");
+}

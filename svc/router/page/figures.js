@@ -1,0 +1,30 @@
+// Numbers as people read them.
+
+export const NONE = "–";
+
+export function rate(value) {
+  if (value === undefined || value === null) return NONE;
+  if (value === 0) return "0";
+  return value < 0.1 ? value.toFixed(2) : value < 10 ? value.toFixed(1) : whole(value);
+}
+
+export function seconds(value) {
+  if (value === undefined || value === null) return NONE;
+  if (value < 0.9995) return `${Math.round(value * 1000)} ms`;
+  return value < 10 ? `${value.toFixed(2)} s` : value < 120 ? `${value.toFixed(0)} s` : `${Math.round(value / 60)} min`;
+}
+
+const groups = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+export const whole = (value) => (value === undefined || value === null ? NONE : groups.format(value));
+
+export const count = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+
+export const timeOf = (date) => clock.format(date);
+
+export const dayOf = (date) => day.format(date);
+
+export const sameDay = (one, other) => one.toDateString() === other.toDateString();

@@ -1,0 +1,69 @@
+// A section for each model: how it does, as numbers and plots, and what went wrong by kind.
+
+import { arrange, byId, make, mark, put, set } from "./dom.js";
+import { whole } from "./figures.js";
+import { Plots } from "./plots.js";
+
+export class Models {
+  #sections = new Map();
+
+  site({ models, instances }) {
+    const levels = new Map(instances.map(({ name, level }) => [name, level]));
+    const shown = models.map((model) => this.#section(model.name).site(model, levels));
+    const known = new Set(models.map(({ name }) => name));
+    for (const name of this.#sections.keys()) if (!known.has(name)) this.#sections.delete(name);
+    arrange(byId("models"), shown);
+  }
+
+  tick({ models }, history) {
+    for (const [name, section] of this.#sections) section.tick(models[name], history.get(name));
+  }
+
+  #section(name) {
+    if (!this.#sections.has(name)) this.#sections.set(name, new Section(name));
+    return this.#sections.get(name);
+  }
+}
+
+let made = 0;
+
+class Section {
+  #aliases = make("span", { class: "muted" });
+  #able = make("span", { class: "able" });
+  #mark = mark("good");
+  #load = make("span", { class: "load" });
+  #kinds = make("p", { class: "kinds" });
+  #plots;
+
+  constructor(name) {
+    const id = `model-${made++}`;
+    const plots = make("div", { class: "plots" });
+    this.node = make(
+      "section",
+      { class: "model", "aria-labelledby": id },
+      make("div", { class: "head" }, make("h2", { id }, name), this.#aliases, this.#mark, this.#able, this.#load),
+      plots,
+      this.#kinds,
+    );
+    this.#plots = new Plots(plots, name);
+  }
+
+  site({ aliases, instances }, levels) {
+    const able = instances.filter((name) => levels.get(name) === "good").length;
+    const level = able === instances.length ? "good" : able ? "warning" : "bad";
+    put(this.#aliases, aliases.length ? `also ${aliases.join(", ")}` : "");
+    put(this.#able, `${able} of ${instances.length} healthy`);
+    set(this.#able, "data-level", level);
+    set(this.#mark, "data-level", level);
+    return this.node;
+  }
+
+  tick(numbers, past) {
+    const { in_flight = 0, waiting = 0, kinds = {} } = numbers ?? {};
+    put(this.#load, `${whole(in_flight)} in flight, ${whole(waiting)} queued`);
+    const told = Object.entries(kinds).sort(([, one], [, other]) => other - one);
+    put(this.#kinds, told.length ? `errors since the router started: ${told.map(([kind, total]) => `${kind} ×${whole(total)}`).join(", ")}` : "no errors since the router started");
+    set(this.#kinds, "data-level", told.length ? "bad" : "");
+    if (past) this.#plots.show(past, numbers);
+  }
+}

@@ -1,0 +1,66 @@
+// What comes over the link goes into the site; what has changed is shown, once a frame.
+
+import { Drain } from "./drain.js";
+import { Head } from "./head.js";
+import { Keys, apiKey, operatorToken } from "./keys.js";
+import { Models } from "./models.js";
+import { Site } from "./site.js";
+import { Link } from "./stream.js";
+import { Table } from "./table.js";
+import { Timeline } from "./timeline.js";
+import { TryIt } from "./tryit.js";
+
+const site = new Site();
+const drain = new Drain(site);
+const table = new Table(drain.ask);
+const head = new Head(table.rowOf);
+const models = new Models();
+const timeline = new Timeline(table.rowOf);
+const tryIt = new TryIt();
+const keys = new Keys(() => {
+  changed("site");
+  link.again();
+});
+const link = new Link(apiKey, take, turn);
+
+const parts = new Set();
+const names = new Set();
+let drawing = false;
+
+function take(name, data) {
+  for (const instance of site.take(name, data)) names.add(instance);
+  changed(name === "history" ? "tick" : name);
+}
+
+function turn(state, why) {
+  if (state === "live") site.begin();
+  head.link(state, why);
+  if (state === "live") changed("site");
+  if (state === "keyless") keys.ask(why);
+}
+
+function changed(part) {
+  parts.add(part);
+  if (!drawing) requestAnimationFrame(show);
+  drawing = true;
+}
+
+function show() {
+  drawing = false;
+  if (parts.has("site") && site.told) {
+    head.site(site.told);
+    models.site(site.told);
+    table.site(site.told, site.told.drain && operatorToken() !== "");
+    tryIt.site(site.told);
+  }
+  if (parts.has("tick") && site.tick) {
+    head.tick(site.tick);
+    models.tick(site.tick, site.history);
+  }
+  table.tick(names, site.numbers);
+  if (parts.has("events")) timeline.show(site.events);
+  parts.clear();
+  names.clear();
+}
+
+link.start();

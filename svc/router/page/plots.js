@@ -1,0 +1,115 @@
+// Small live plots, one set for each model.
+
+import uPlot from "./vendor/uplot/uPlot.esm.js";
+import { make, put } from "./dom.js";
+import { rate, seconds, timeOf } from "./figures.js";
+
+const HEIGHT = 56;
+const SPAN = 300; // seconds
+const PLOTS = [
+  { label: "requests/s", series: ["requests", "errors"], colours: ["--line", "--bad"], figure: rate },
+  { label: "first token", series: ["first_token"], colours: ["--line-2"], figure: seconds },
+  { label: "tokens/s", series: ["tokens"], colours: ["--line-3"], figure: rate },
+];
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+
+export class Plots {
+  #plots;
+  #past = null;
+  #seen = false;
+
+  constructor(parent, model) {
+    this.#plots = PLOTS.map((kind) => new Plot(kind, model));
+    parent.append(...this.#plots.map(({ figure }) => figure));
+    new IntersectionObserver((entries) => {
+      this.#seen = entries.at(-1).isIntersecting;
+      this.#draw();
+    }).observe(parent);
+    new ResizeObserver(() => this.#plots.forEach((plot) => plot.fit())).observe(parent);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#plots.forEach((plot) => plot.recolour()));
+  }
+
+  show(past, now) {
+    this.#past = past;
+    this.#plots.forEach((plot) => plot.say(now));
+    this.#draw();
+  }
+
+  #draw() {
+    if (this.#seen && this.#past) this.#plots.forEach((plot) => plot.draw(this.#past));
+  }
+}
+
+class Plot {
+  #kind;
+  #model;
+  #now = make("strong", {}, "–");
+  #also = make("span", { class: "also" });
+  #box = make("div", { class: "plot", "aria-hidden": "true" });
+  #chart = null;
+  #numbers = null;
+
+  constructor(kind, model) {
+    this.#kind = kind;
+    this.#model = model;
+    this.figure = make("figure", {}, make("figcaption", {}, `${kind.label} `, this.#now, this.#also), this.#box);
+  }
+
+  say(numbers) {
+    this.#numbers = numbers;
+    if (this.#chart?.cursor.idx == null) this.#tell((name) => numbers?.[name], "");
+  }
+
+  draw(past) {
+    const data = [past.time, ...this.#kind.series.map((name) => past[name])];
+    if (!this.#chart) this.#chart = new uPlot(this.#options(), data, this.#box);
+    else this.#chart.setData(data);
+  }
+
+  fit() {
+    const width = this.#box.clientWidth;
+    if (this.#chart && width && width !== this.#chart.width) this.#chart.setSize({ width, height: HEIGHT });
+  }
+
+  recolour() {
+    this.#chart?.redraw(false);
+  }
+
+  #tell(valueOf, when) {
+    const [first, second] = this.#kind.series;
+    put(this.#now, this.#kind.figure(valueOf(first)));
+    const errors = second && valueOf(second) > 0 ? `${rate(valueOf(second))} errors/s` : "";
+    put(this.#also, [errors, when].filter(Boolean).join(" "));
+    this.#also.dataset.level = errors ? "bad" : "";
+  }
+
+  #point({ cursor: { idx }, data }) {
+    if (idx == null) this.say(this.#numbers);
+    else this.#tell((name) => data[1 + this.#kind.series.indexOf(name)][idx], `at ${timeOf(new Date(data[0][idx] * 1000))}`);
+  }
+
+  #options() {
+    const line = (name) => ({
+      stroke: () => colour(name),
+      fill: name === "--bad" ? undefined : () => colour(`${name}-fill`),
+      width: 1.5,
+      points: { show: false },
+      spanGaps: false,
+    });
+    return {
+      width: this.#box.clientWidth || 200,
+      height: HEIGHT,
+      padding: [3, 1, 1, 1],
+      legend: { show: false },
+      axes: [{ show: false }, { show: false }],
+      cursor: { y: false, drag: { setScale: false, x: false }, points: { size: 5 }, sync: { key: this.#model } },
+      scales: {
+        x: { time: true, range: (_, __, end) => [end - SPAN, end] },
+        y: { range: (_, __, most) => [0, most > 0 ? most * 1.05 : 1] },
+      },
+      series: [{}, ...this.#kind.colours.map(line)],
+      hooks: { setCursor: [(chart) => this.#point(chart)] },
+    };
+  }
+}

@@ -1,0 +1,75 @@
+// What the router has told so far. Nothing here touches the page.
+
+const KEPT_EVENTS = 200;
+const SPAN = 300; // seconds that the plots show
+const SERIES = ["requests", "errors", "first_token", "tokens"];
+
+export class Site {
+  told = null; // the last `site`
+  tick = null; // the last `tick`
+  numbers = new Map(); // of each instance
+  history = new Map(); // of each model: {time: [], requests: [], ...}
+  events = []; // oldest first
+  #fresh = true;
+
+  // A new link tells everything again.
+  begin() {
+    this.#fresh = true;
+  }
+
+  // Names of the instances to show anew.
+  take(name, data) {
+    if (name === "site") return this.#site(data);
+    if (name === "tick") return this.#tick(data);
+    if (name === "history") this.#history(data);
+    if (name === "events") this.#events(data.events);
+    return [];
+  }
+
+  instances = () => this.told?.instances ?? [];
+
+  byName = (name) => this.instances().find((instance) => instance.name === name);
+
+  #site(data) {
+    this.told = data;
+    const names = data.instances.map(({ name }) => name);
+    const known = new Set(names);
+    for (const name of this.numbers.keys()) if (!known.has(name)) this.numbers.delete(name);
+    return names;
+  }
+
+  #tick(data) {
+    this.tick = data;
+    for (const [name, numbers] of Object.entries(data.instances)) this.numbers.set(name, numbers);
+    for (const [name, model] of Object.entries(data.models)) this.#point(name, data.time, model);
+    return Object.keys(data.instances);
+  }
+
+  #point(model, time, numbers) {
+    if (!this.history.has(model)) this.history.set(model, { time: [], ...empty() });
+    const past = this.history.get(model);
+    if (past.time.at(-1) >= time) return;
+    past.time.push(time);
+    for (const name of SERIES) past[name].push(numbers[name]);
+    const old = past.time.findIndex((at) => at >= time - SPAN);
+    if (old > 0) for (const list of Object.values(past)) list.splice(0, old);
+  }
+
+  #history({ every, end, models }) {
+    this.history.clear();
+    for (const [name, series] of Object.entries(models)) {
+      const length = series.requests.length;
+      const time = Array.from({ length }, (_, at) => end - (length - 1 - at) * every);
+      this.history.set(name, { time, ...empty(), ...structuredClone(series) });
+    }
+  }
+
+  #events(events) {
+    const last = this.#fresh ? -1 : (this.events.at(-1)?.id ?? -1);
+    const kept = this.#fresh ? [] : this.events;
+    this.events = [...kept, ...events.filter(({ id }) => id > last)].slice(-KEPT_EVENTS);
+    this.#fresh = false;
+  }
+}
+
+const empty = () => Object.fromEntries(SERIES.map((name) => [name, []]));

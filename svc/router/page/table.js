@@ -1,0 +1,103 @@
+// The table of instances, by host; what needs a look comes first.
+
+import { arrange, byId, make, put, set } from "./dom.js";
+import { count } from "./figures.js";
+import { COLUMNS, Row } from "./rows.js";
+import { rank } from "./verdict.js";
+
+const byName = new Intl.Collator("en", { numeric: true }).compare;
+
+export class Table {
+  #table = byId("instances");
+  #rows = new Map();
+  #groups = new Map();
+  #sought = "";
+  #site = null;
+  #act;
+
+  constructor(act) {
+    this.#act = act;
+    const heads = COLUMNS.map(([column, label]) => make("th", { role: "columnheader", scope: "col", "data-cell": column }, label));
+    this.#table.append(make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)));
+    byId("find").addEventListener("input", (event) => {
+      this.#sought = event.target.value.trim().toLowerCase();
+      this.#place();
+    });
+  }
+
+  rowOf = (name) => {
+    if (!this.#rows.get(name)?.node.isConnected) {
+      byId("find").value = this.#sought = "";
+      this.#place();
+    }
+    return this.#rows.get(name)?.node ?? this.#table;
+  };
+
+  // `acts`: whether draining can be offered
+  site(site, acts) {
+    this.#site = site;
+    set(this.#table, "data-acts", String(acts));
+    const known = new Set();
+    for (const instance of site.instances) {
+      known.add(instance.name);
+      if (!this.#rows.has(instance.name)) this.#rows.set(instance.name, new Row(instance.name, this.#act));
+      this.#rows.get(instance.name).site(instance, acts);
+    }
+    for (const name of this.#rows.keys()) if (!known.has(name)) this.#rows.delete(name);
+    this.#place();
+  }
+
+  tick(names, numbers) {
+    for (const name of names) this.#rows.get(name)?.tick(numbers.get(name));
+  }
+
+  #place() {
+    const found = this.#site.instances.filter((instance) => wanted(instance, this.#sought));
+    const groups = grouped(found).map(([host, instances]) => this.#group(host).show(instances, this.#rows));
+    const hosts = new Set(this.#site.instances.map(({ host }) => host));
+    for (const host of this.#groups.keys()) if (!hosts.has(host)) this.#groups.delete(host);
+    arrange(this.#table, [this.#table.tHead, ...groups]);
+    byId("none").hidden = found.length > 0;
+    put(byId("found"), this.#sought ? `${found.length} of ${this.#site.instances.length}` : "");
+  }
+
+  #group(host) {
+    if (!this.#groups.has(host)) this.#groups.set(host, new Group(host));
+    return this.#groups.get(host);
+  }
+}
+
+class Group {
+  #told = make("span", { class: "muted" });
+  #head;
+
+  constructor(host) {
+    const cell = make("th", { role: "rowheader", scope: "rowgroup", colspan: String(COLUMNS.length) }, make("span", { class: "host" }, host), this.#told);
+    this.#head = make("tr", { role: "row", class: "group" }, cell);
+    this.node = make("tbody", { role: "rowgroup", "data-host": host });
+  }
+
+  show(instances, rows) {
+    const states = new Map();
+    for (const { state } of instances) states.set(state, (states.get(state) ?? 0) + 1);
+    const words = states.size === 1 && instances.length === 1 ? "" : [...states].map(([state, number]) => `${number} ${state}`).join(", ");
+    put(this.#told, words || count(1, "instance"));
+    arrange(this.node, [this.#head, ...instances.map(({ name }) => rows.get(name).node)]);
+    return this.node;
+  }
+}
+
+const wanted = ({ name, host, port, models, state }, sought) =>
+  !sought || [name, `${host}:${port}`, state, ...models].some((text) => text.toLowerCase().includes(sought));
+
+// [host, instances] with the worst first, then by name
+export function grouped(instances) {
+  const sorted = [...instances].sort((one, other) => rank(one.level) - rank(other.level) || byName(one.name, other.name));
+  const hosts = new Map();
+  for (const instance of sorted) {
+    if (!hosts.has(instance.host)) hosts.set(instance.host, []);
+    hosts.get(instance.host).push(instance);
+  }
+  const worst = ([, [first]]) => rank(first.level);
+  return [...hosts].sort((one, other) => worst(one) - worst(other) || byName(one[0], other[0]));
+}

@@ -1,0 +1,182 @@
+"""The page with a router behind it that tells what the test wants: any site, any numbers, a link that can be cut.
+
+`python -m tests.browser.fake_stream 200` serves such a page to look at.
+"""
+
+import json
+import math
+import mimetypes
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from svc import event, state
+
+PAGE = Path(__file__).parents[2] / "svc" / "router" / "page"
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class FakeRouter(ThreadingHTTPServer):
+    """`words` are the states by the instance's name; `key` and `token`, where set, are wanted."""
+
+    daemon_threads = True
+
+    def __init__(self, size: int = 3, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.names = [f"node{i}-server" for i in range(1, size + 1)]
+        self.words = {name: "healthy" for name in self.names}
+        self.host_of = {name: f"gpu{1 + i // 8}" for i, name in enumerate(self.names)}
+        self.models = {"qwen": self.names[::2], "llama-3": self.names[1::2]}
+        self.events = [self.happened(1, "registered", name) for name in self.names[:3]]
+        self.key = self.token = ""
+        self.operated: list[str] = []  # what was drained and undrained
+        self.every = 1.0
+        self.version = 0  # of what `site` tells
+        self.cut = Event()  # set: streams end, and no new one is taken
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_: Any) -> None:
+        pass  # a page that has left
+
+    def become(self, name: str, word: str) -> None:
+        self.words[name] = word
+        self.version += 1
+
+    def happened(self, number: int, kind: str, service: str, message: str = "") -> dict[str, Any]:
+        return event.Event(id=number, time=time.time(), kind=kind, service=service, message=message).to_json()
+
+    def site(self) -> dict[str, Any]:
+        return {
+            "version": "0.1.0", "now": time.time(), "every": self.every, "drain": True, "keyed": bool(self.key),
+            "router": {"status": "running", "ready": True, "since": time.time() - 4000},
+            "registry": {"url": "http://localhost:18000", "answers": True, "age": 2.0, "source": "registry"},
+            "models": [{"name": m, "aliases": ["gpt-4o"] if m == "qwen" else [], "instances": names}
+                       for m, names in self.models.items()],
+            "instances": [self.instance(at, name) for at, name in enumerate(self.names)],
+        }  # fmt: skip
+
+    def instance(self, at: int, name: str) -> dict[str, Any]:
+        word = self.words[name]
+        return {
+            "name": name, "host": self.host_of[name], "port": 8100 + at, "url": f"http://{self.host_of[name]}:{8100 + at}",
+            "models": [model for model, names in self.models.items() if name in names], "state": word,
+            "level": state.level_of(word), "meaning": state.WORDS[word].meaning, "drained": word == "drained",
+            "weight": 1, "limit": 0, "restarts": at % 3 or None, "restart_reason": "exit code 1",
+        }  # fmt: skip
+
+    def tick(self) -> dict[str, Any]:
+        now = time.time()
+        models = {m: self.numbers(now, at) | {"in_flight": 3, "waiting": at, "kinds": {"503": 4, "timeout": 1} if at else {}}
+                  for at, m in enumerate(self.models)}  # fmt: skip
+        instances = {name: self.numbers(now, at) | {"in_flight": at % 4, "ejections": at % 2, "requests_total": 9 * at,
+                                                    "errors_total": at % 5} for at, name in enumerate(self.names)}  # fmt: skip
+        return {"time": now, "in_flight": 6, "waiting": 1, "requests": sum(m["requests"] for m in models.values()),
+                "errors": 0.4, "retries": 12, "models": models, "instances": instances}  # fmt: skip
+
+    def numbers(self, now: float, at: int) -> dict[str, Any]:
+        wave = 1 + math.sin(now / 20 + at) / 2 + math.sin(now / 3 + at * 7) / 6
+        return {"requests": 12 * wave, "errors": max(0.0, wave - 1.3) if at else 0.0, "tokens": 410 * wave,
+                "first_token": 0.03 * wave}  # fmt: skip
+
+    def history(self) -> dict[str, Any]:
+        now, told = time.time(), {}
+        for at, model in enumerate(self.models):
+            past = [self.numbers(now - 300 + 2 * i, at) for i in range(150)]
+            told[model] = {name: [point[name] for point in past] for name in past[0]}
+        return {"every": 2.0, "end": now, "models": told}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: FakeRouter
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == "/ui/stream":
+            return self._stream() if self._keyed() else self._error(401, "You didn't provide an API key.")
+        file = PAGE / (path.removeprefix("/ui").strip("/") or "index.html")
+        if not path.startswith("/ui") or not file.is_file():
+            return self._error(404, "There is no such page")
+        return self._answer(200, file.read_bytes(), mimetypes.guess_type(file.name)[0] or "text/plain")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/v1/chat/completions":
+            return self._complete(json.loads(body))
+        _, _, verb, name = self.path.split("/")
+        if self.headers["X-Operator-Token"] != self.server.token:
+            return self._error(403, "This token may not drain")
+        self.server.operated.append(f"{verb} {name}")
+        self.server.become(name, "drained" if verb == "drain" else "healthy")
+        return self._answer(200, b"{}", "application/json")
+
+    def _keyed(self) -> bool:
+        return self.server.key in ("", self.headers.get("Authorization", "").removeprefix("Bearer "))
+
+    def _stream(self) -> None:
+        router, told, last = self.server, -1, 0
+        if router.cut.is_set():
+            return self._error(503, "The router is draining")
+        self._head(200, "text/event-stream")
+        first = True
+        while not router.cut.is_set():
+            if told != router.version:
+                told = router.version
+                self._event("site", router.site())
+            if first:
+                self._event("history", router.history())
+            new = [e for e in router.events if e["id"] > last]
+            if new or first:
+                self._event("events", {"events": new})
+            last, first = max([last, *(e["id"] for e in new)]), False
+            self._event("tick", router.tick())
+            router.cut.wait(router.every)
+
+    def _complete(self, asked: dict[str, Any]) -> None:
+        if asked["model"] not in self.server.models:
+            return self._error(503, f"No healthy services available for model '{asked['model']}'")
+        if not asked.get("stream"):
+            said = {"choices": [{"message": {"content": "Hello, <b>world</b>"}}], "usage": {"completion_tokens": 4}}
+            return self._answer(200, json.dumps(said).encode(), "application/json")
+        self._head(200, "text/event-stream")
+        for word in ["Hello", ", ", "<b>world", "</b>"]:
+            self._event("", {"choices": [{"delta": {"content": word}}]})
+            time.sleep(0.05)
+        self._event("", {"choices": [], "usage": {"completion_tokens": 4}})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _event(self, name: str, data: Any) -> None:
+        line = f"event: {name}\n" if name else ""
+        self.wfile.write(f"{line}data: {json.dumps(data)}\n\n".encode())
+
+    def _error(self, status: int, message: str) -> None:
+        self._answer(status, json.dumps({"error": {"message": message}}).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self._head(status, kind, len(body))
+        self.wfile.write(body)
+
+    def _head(self, status: int, kind: str, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Security-Policy", CSP)
+        self.send_header("X-Served-By", "node1-server")
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+
+if __name__ == "__main__":
+    served = FakeRouter(int(sys.argv[1]) if sys.argv[1:] else 12, 8123)
+    served.words |= {served.names[0]: "ejected", served.names[-1]: "drained"}
+    print(served.url + "/ui")
+    Event().wait()
