@@ -30,7 +30,7 @@ class FakeRouter(ThreadingHTTPServer):
     def __init__(self, size: int = 3, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.names = [f"node{i}-server" for i in range(1, size + 1)]
-        self.words = {name: "healthy" for name in self.names}
+        self.words = dict.fromkeys(self.names, "healthy")
         self.host_of = {name: f"gpu{1 + i // 8}" for i, name in enumerate(self.names)}
         self.models = {"qwen": self.names[::2], "llama-3": self.names[1::2]}
         self.events = [self.happened(1, "registered", name) for name in self.names[:3]]
@@ -63,9 +63,9 @@ class FakeRouter(ThreadingHTTPServer):
         }  # fmt: skip
 
     def instance(self, at: int, name: str) -> dict[str, Any]:
-        word = self.words[name]
+        word, host, port = self.words[name], self.host_of[name], 8100 + at
         return {
-            "name": name, "host": self.host_of[name], "port": 8100 + at, "url": f"http://{self.host_of[name]}:{8100 + at}",
+            "name": name, "host": host, "port": port, "url": f"http://{host}:{port}",
             "models": [model for model, names in self.models.items() if name in names], "state": word,
             "level": state.level_of(word), "meaning": state.WORDS[word].meaning, "drained": word == "drained",
             "weight": 1, "limit": 0, "restarts": at % 3 or None, "restart_reason": "exit code 1",
@@ -73,12 +73,18 @@ class FakeRouter(ThreadingHTTPServer):
 
     def tick(self) -> dict[str, Any]:
         now = time.time()
-        models = {m: self.numbers(now, at) | {"in_flight": 3, "waiting": at, "kinds": {"503": 4, "timeout": 1} if at else {}}
-                  for at, m in enumerate(self.models)}  # fmt: skip
-        instances = {name: self.numbers(now, at) | {"in_flight": at % 4, "ejections": at % 2, "requests_total": 9 * at,
-                                                    "errors_total": at % 5} for at, name in enumerate(self.names)}  # fmt: skip
-        return {"time": now, "in_flight": 6, "waiting": 1, "requests": sum(m["requests"] for m in models.values()),
-                "errors": 0.4, "retries": 12, "models": models, "instances": instances}  # fmt: skip
+        models, instances = {}, {}
+        for at, model in enumerate(self.models):
+            kinds = {"503": 4, "timeout": 1} if at else {}
+            models[model] = {**self.numbers(now, at), "in_flight": 3, "waiting": at, "kinds": kinds}
+        for at, name in enumerate(self.names):
+            totals = {"ejections": at % 2, "requests_total": 9 * at, "errors_total": at % 5}
+            instances[name] = {**self.numbers(now, at), "in_flight": at % 4, **totals}
+        requests = sum(numbers["requests"] for numbers in models.values())
+        return {
+            "time": now, "in_flight": 6, "waiting": 1, "requests": requests, "errors": 0.4, "retries": 12,
+            "models": models, "instances": instances,
+        }  # fmt: skip
 
     def numbers(self, now: float, at: int) -> dict[str, Any]:
         wave = 1 + math.sin(now / 20 + at) / 2 + math.sin(now / 3 + at * 7) / 6
@@ -125,7 +131,8 @@ class Handler(BaseHTTPRequestHandler):
     def _stream(self) -> None:
         router, told, last = self.server, -1, 0
         if router.cut.is_set():
-            return self._error(503, "The router is draining")
+            self._error(503, "The router is draining")
+            return
         self._head(200, "text/event-stream")
         first = True
         while not router.cut.is_set():
@@ -143,10 +150,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _complete(self, asked: dict[str, Any]) -> None:
         if asked["model"] not in self.server.models:
-            return self._error(503, f"No healthy services available for model '{asked['model']}'")
+            self._error(503, f"No healthy services available for model '{asked['model']}'")
+            return
         if not asked.get("stream"):
             said = {"choices": [{"message": {"content": "Hello, <b>world</b>"}}], "usage": {"completion_tokens": 4}}
-            return self._answer(200, json.dumps(said).encode(), "application/json")
+            self._answer(200, json.dumps(said).encode(), "application/json")
+            return
         self._head(200, "text/event-stream")
         for word in ["Hello", ", ", "<b>world", "</b>"]:
             self._event("", {"choices": [{"delta": {"content": word}}]})

@@ -55,7 +55,7 @@ export class Head {
     const shown = JSON.stringify([verdict.level, words, verdict.more, verdict.also]);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    document.documentElement.dataset.level = verdict.level;
+    document.documentElement.dataset.verdict = verdict.level;
     this.#tab(verdict.level, verdict.words);
     arrange(byId("verdict"), [this.#sentence(verdict), ...verdict.also.map(further)]);
   }

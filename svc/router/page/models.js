@@ -32,7 +32,7 @@ class Section {
   #able = make("span", { class: "able" });
   #mark = mark("good");
   #load = make("span", { class: "load" });
-  #kinds = make("p", { class: "kinds" });
+  #kinds = make("span", { class: "kinds" });
   #plots;
 
   constructor(name) {
@@ -41,9 +41,9 @@ class Section {
     this.node = make(
       "section",
       { class: "model", "aria-labelledby": id },
-      make("div", { class: "head" }, make("h2", { id }, name), this.#aliases, this.#mark, this.#able, this.#load),
+      make("div", { class: "head" }, make("h2", { id }, name), this.#aliases, this.#mark, this.#able),
       plots,
-      this.#kinds,
+      make("div", { class: "foot" }, this.#load, this.#kinds),
     );
     this.#plots = new Plots(plots, name);
   }

@@ -41,6 +41,9 @@ export class Plots {
   }
 }
 
+// No line along the ground where nothing went wrong.
+const unlessNone = (list) => (list.some(Boolean) ? list : list.map(() => null));
+
 class Plot {
   #kind;
   #model;
@@ -53,7 +56,7 @@ class Plot {
   constructor(kind, model) {
     this.#kind = kind;
     this.#model = model;
-    this.figure = make("figure", {}, make("figcaption", {}, `${kind.label} `, this.#now, this.#also), this.#box);
+    this.figure = make("figure", {}, make("figcaption", {}, make("span", {}, kind.label), make("span", {}, this.#now, this.#also)), this.#box);
   }
 
   say(numbers) {
@@ -62,7 +65,7 @@ class Plot {
   }
 
   draw(past) {
-    const data = [past.time, ...this.#kind.series.map((name) => past[name])];
+    const data = [past.time, ...this.#kind.series.map((name) => (name === "errors" ? unlessNone(past[name]) : past[name]))];
     if (!this.#chart) this.#chart = new uPlot(this.#options(), data, this.#box);
     else this.#chart.setData(data);
   }

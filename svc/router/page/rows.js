@@ -22,7 +22,7 @@ export class Row {
   #models = make("small", { class: "muted" });
   #word = make("span");
   #mark = mark("good");
-  #meaning = make("small", { class: "meaning" });
+  #meaning = make("td", { role: "cell", "data-cell": "meaning" });
   #button = make("button", { type: "button", class: "small" });
   #info;
 
@@ -36,9 +36,9 @@ export class Row {
       this.#cells[column] = cell;
     }
     this.#cells.name.append(make("b", {}, name), this.#models);
-    this.#cells.state.append(make("span", { class: "state" }, this.#mark, this.#word), this.#meaning);
+    this.#cells.state.append(make("span", { class: "state" }, this.#mark, this.#word));
     this.#button.addEventListener("click", () => act(this.#info));
-    this.node.append(...Object.values(this.#cells));
+    this.node.append(...Object.values(this.#cells), this.#meaning);
   }
 
   site(info, acts) {
@@ -51,6 +51,7 @@ export class Row {
     set(this.#mark, "data-level", info.level);
     put(this.#word, info.state);
     put(this.#meaning, info.level === "good" ? "" : info.meaning);
+    this.#meaning.hidden = info.level === "good";
     put(this.#cells.restarts, whole(info.restarts));
     set(this.#cells.restarts, "title", info.restart_reason ?? "");
     set(this.#cells.restarts, "data-level", info.restarts > 0 ? "warning" : "");

@@ -46,6 +46,6 @@ function item({ id, time, kind, level, service, source, message }, rowOf) {
     { "data-event": String(id), "data-kind": kind, "data-level": level },
     make("time", { datetime: time, title: date.toLocaleString() }, today ? timeOf(date) : `${dayOf(date)} ${timeOf(date)}`),
     mark(level),
-    make("p", {}, name, " ", make("b", { class: "kind" }, kind), make("small", { class: "muted" }, ` ${message}${message ? " · " : ""}${source}`)),
+    make("p", {}, name, " ", make("b", { class: "kind" }, kind), make("small", { class: "muted" }, [message, source].filter(Boolean).join(" · "))),
   );
 }
