@@ -1,0 +1,64 @@
+"""A whole site to look at: registry, router, two mocks of one model and, where wanted, a real one."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from tests.e2e.sites import Site, http
+from tests.waiting import free_port_pair, until
+
+TOKEN = "the-operators-word"
+DEMO, REAL = "demo", "gemma-3-270m"
+MOCKS = {"alpha-server", "beta-server"}
+TIMES = {"heartbeat_interval": 1, "restart_delay": 2}
+
+
+class Fleet(Site):
+    """`mocks` are the ports of alpha and beta."""
+
+    mocks: dict[str, int]
+
+    def behave(self, name: str, **flags: object) -> None:
+        answer = http.post(f"http://127.0.0.1:{self.mocks[name]}/mock/behave", json=flags, timeout=10)
+        assert answer.ok, answer.text
+
+    def look(self, name: str) -> dict:
+        """What the router itself has of an instance."""
+        services = http.get(f"{self.router}/services", timeout=5).json()["services"]
+        return next((service for service in services if service["name"] == name), {})
+
+    def told(self, kind: str, name: str, since: float) -> list[dict]:
+        """The registry's events of a kind."""
+        asked = {"service": name, "kind": kind}
+        events = requests.get(f"{self.registry}/events", params=asked, timeout=5).json()["events"]
+        return [event for event in events if event["time"] >= since]
+
+
+@contextmanager
+def fleet(real: bool = False) -> Iterator[Fleet]:
+    site = Fleet(Path(tempfile.mkdtemp(prefix="ui-", dir="/tmp")))
+    try:
+        _write(site, real)
+        site.svc("up", timeout=180)
+        wanted = MOCKS | ({"gemma-server"} if real else set())
+        until(lambda: site.routed() == wanted, timeout=60, what="all instances to be routed to")
+        yield site
+    finally:
+        site.end()
+
+
+def _write(site: Fleet, real: bool) -> None:
+    config = site.root / "config"
+    (config / "token").write_text(TOKEN)
+    settings = config / "svc.toml"
+    settings.write_text(settings.read_text().replace("[registry]", '[registry]\ntoken_file = "config/token"'))
+    pace = ("--first-token-delay", "0.05", "--token-delay", "0.02", "--tokens", "30")
+    site.mocks = {f"{name}-server": site.mock(name, DEMO, *pace, **TIMES) for name in ("alpha", "beta")}
+    if real:
+        port = free_port_pair()
+        words = ["--host", "127.0.0.1", "--port", str(port), "--alias", REAL, "--threads", "1", "--no-webui"]
+        words += ["--ctx-size", "2048", "--parallel", "1"]
+        site.toml("gemma", port, f'command = "svc llama"\nargs = {words!r}', heartbeat_interval=1)

@@ -1,0 +1,120 @@
+"""The router's page as somebody looks at it, by the names that a screen reader tells."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tests.waiting import until
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+# Notes when each state and each event first shows: the test may look later than it happens.
+NOTES = """
+(() => {
+  window.shown = {states: [], events: []};
+  const last = new Map(), told = new Set();
+  const now = () => Date.now() / 1000;
+  const look = () => {
+    for (const row of document.querySelectorAll('tr[data-instance]')) {
+      const cell = row.matches('[data-state]') ? row : row.querySelector('[data-state]');
+      const state = cell && cell.getAttribute('data-state'), name = row.dataset.instance;
+      if (state && last.get(name) !== state) { last.set(name, state); shown.states.push([now(), name, state]); }
+    }
+    for (const item of document.querySelectorAll('ol[aria-label="Events"] > li')) {
+      const text = item.innerText;
+      if (!told.has(text)) { told.add(text); shown.events.push([now(), text]); }
+    }
+  };
+  new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
+})()
+"""
+CELL = """
+([name, head]) => {
+  const row = document.querySelector(`tr[data-instance="${name}"]`);
+  const heads = [...row.closest('table').querySelectorAll('thead th')].map(th => th.textContent.trim().toLowerCase());
+  const at = heads.findIndex(text => text.startsWith(head));
+  return at < 0 ? null : row.cells[at].textContent.trim();
+}
+"""
+
+
+class Screen:
+    """One page. `problems` is what a developer would see in red: errors, and whatever it asks of other machines."""
+
+    def __init__(self, browser: Any, router: str, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": DESK, "reduced_motion": "reduce", **context})
+        self.router = router
+        self.problems: list[str] = []
+        self.loads = 0
+        self.page = self.context.new_page()
+        self.page.add_init_script(NOTES)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", self._asked)
+        self.page.on("load", lambda _: self._loaded())
+
+    def open(self) -> "Screen":
+        self.page.goto(f"{self.router}/ui")
+        self.page.get_by_role("main").wait_for()
+        return self
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.problems == []
+
+    def live(self) -> None:
+        """Waits until the link is there."""
+        until(lambda: "live" in self.link(), what=f"the link to be live: {self.link()}")
+
+    def link(self) -> str:
+        return self.page.locator("[aria-label=Connection]").inner_text()
+
+    def row(self, name: str) -> Any:
+        return self.page.locator(f'tr[data-instance="{name}"]')
+
+    def button(self, name: str) -> Any:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def cell(self, name: str, head: str) -> str:
+        """Of an instance's row, in the column whose head begins so."""
+        found = self.page.evaluate(CELL, [name, head])
+        assert found is not None, f"no column {head!r}"
+        return str(found)
+
+    def state(self, name: str) -> str:
+        states = [state for _, of, state in self.page.evaluate("shown.states") if of == name]
+        return states[-1] if states else ""
+
+    def showed(self, name: str, fits: Callable[[str], bool], since: float, timeout: float = 20) -> float:
+        """The Unix seconds when a state that fits first showed."""
+
+        def found() -> list[float]:
+            noted = self.page.evaluate("shown.states")
+            return [at for at, of, state in noted if of == name and at >= since and fits(state)]
+
+        return until(found, timeout, what=f"{name} to show it; {self.state(name)!r} is what shows")[0]
+
+    def told(self, *words: str, since: float, timeout: float = 20) -> float:
+        """The Unix seconds when an event with all these words first showed."""
+
+        def found() -> list[float]:
+            noted = self.page.evaluate("shown.events")
+            return [at for at, text in noted if at >= since and all(re.search(word, text) for word in words)]
+
+        return until(found, timeout, what=f"the event {words}")[0]
+
+    def give(self, operator: str = "", key: str = "") -> None:
+        """The operator's token, the key of a client; the dialog may be open already, because a key is missing."""
+        dialog = self.page.get_by_role("dialog", name="Keys")
+        if not dialog.is_visible():
+            self.button("Keys").click()
+        for label, secret in (("Operator token", operator), ("API key", key)):
+            if secret:
+                dialog.get_by_label(label).fill(secret)
+        dialog.get_by_role("button", name="Save").click()
+        dialog.wait_for(state="hidden")
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.router, "data:", "blob:")):
+            self.problems.append(f"asks {request.url}")
+
+    def _loaded(self) -> None:
+        self.loads += 1
