@@ -27,14 +27,6 @@ NOTES = """
   new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
 })()
 """
-CELL = """
-([name, head]) => {
-  const row = document.querySelector(`tr[data-instance="${name}"]`);
-  const heads = [...row.closest('table').querySelectorAll('thead th')].map(th => th.textContent.trim().toLowerCase());
-  const at = heads.findIndex(text => text.startsWith(head));
-  return at < 0 ? null : row.cells[at].textContent.trim();
-}
-"""
 
 
 class Screen:
@@ -73,11 +65,8 @@ class Screen:
     def button(self, name: str) -> Any:
         return self.page.get_by_role("button", name=name, exact=True)
 
-    def cell(self, name: str, head: str) -> str:
-        """Of an instance's row, in the column whose head begins so."""
-        found = self.page.evaluate(CELL, [name, head])
-        assert found is not None, f"no column {head!r}"
-        return str(found)
+    def cell(self, name: str, column: str) -> str:
+        return str(self.row(name).locator(f"[data-cell={column}]").inner_text())
 
     def state(self, name: str) -> str:
         states = [state for _, of, state in self.page.evaluate("shown.states") if of == name]
