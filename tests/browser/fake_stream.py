@@ -38,6 +38,9 @@ class FakeRouter(ThreadingHTTPServer):
         self.operated: list[str] = []  # what was drained and undrained
         self.every = 1.0
         self.version = 0  # of what `site` tells
+        self.busy: set[str] = set()  # where any: only of these is more told after the first tick
+        self.pace = 0.05  # seconds between tokens
+        self.silent = Event()  # set: streams stay open and say nothing
         self.cut = Event()  # set: streams end, and no new one is taken
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         Thread(target=self.serve_forever, daemon=True).start()
@@ -78,6 +81,8 @@ class FakeRouter(ThreadingHTTPServer):
             kinds = {"503": 4, "timeout": 1} if at else {}
             models[model] = {**self.numbers(now, at), "in_flight": 3, "waiting": at, "kinds": kinds}
         for at, name in enumerate(self.names):
+            if self.busy and name not in self.busy:
+                continue
             totals = {"ejections": at % 2, "requests_total": 9 * at, "errors_total": at % 5}
             instances[name] = {**self.numbers(now, at), "in_flight": at % 4, **totals}
         requests = sum(numbers["requests"] for numbers in models.values())
@@ -130,6 +135,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         router, told, last = self.server, -1, 0
+        while router.silent.is_set() and not router.cut.is_set():
+            router.cut.wait(0.1)
         if router.cut.is_set():
             self._error(503, "The router is draining")
             return
@@ -147,6 +154,8 @@ class Handler(BaseHTTPRequestHandler):
             last, first = max([last, *(e["id"] for e in new)]), False
             self._event("tick", router.tick())
             router.cut.wait(router.every)
+            while router.silent.is_set() and not router.cut.is_set():
+                router.cut.wait(0.1)
 
     def _complete(self, asked: dict[str, Any]) -> None:
         if asked["model"] not in self.server.models:
@@ -159,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
         self._head(200, "text/event-stream")
         for word in ["Hello", ", ", "<b>world", "</b>"]:
             self._event("", {"choices": [{"delta": {"content": word}}]})
-            time.sleep(0.05)
+            self.server.cut.wait(self.server.pace)
         self._event("", {"choices": [], "usage": {"completion_tokens": 4}})
         self.wfile.write(b"data: [DONE]\n\n")
 

@@ -2,7 +2,7 @@
 
 import { arrange, byId, go, make, mark, put, set } from "./dom.js";
 import { rate, timeOf, whole } from "./figures.js";
-import { verdictOf } from "./verdict.js";
+import { rank, verdictOf } from "./verdict.js";
 
 const LINKS = {
   connecting: "connecting",
@@ -50,14 +50,14 @@ export class Head {
 
   site(site) {
     put(byId("version"), site.version);
-    const verdict = verdictOf(site);
-    const words = [verdict.words, ...verdict.names.map(({ name, state }) => `${name} ${state}`)];
-    const shown = JSON.stringify([verdict.level, words, verdict.more, verdict.also]);
+    const lines = verdictOf(site);
+    const shown = JSON.stringify(lines.map(({ names, ...rest }) => [rest, names.map(({ name, state }) => [name, state])]));
     if (shown === this.#shown) return;
     this.#shown = shown;
-    document.documentElement.dataset.verdict = verdict.level;
-    this.#tab(verdict.level, verdict.words);
-    arrange(byId("verdict"), [this.#sentence(verdict), ...verdict.also.map(further)]);
+    const level = lines.map((line) => line.level).sort((one, other) => rank(one) - rank(other))[0];
+    document.documentElement.dataset.verdict = level;
+    this.#tab(level, lines[0].words);
+    arrange(byId("verdict"), lines.map((line, at) => this.#sentence(line, at ? "further" : "verdict")));
   }
 
   tick(tick) {
@@ -69,8 +69,8 @@ export class Head {
     set(this.#totals.get("waiting"), "data-level", tick.waiting > 0 ? "warning" : "");
   }
 
-  #sentence({ level, words, names, more }) {
-    const line = make("p", { class: "verdict", "data-level": level }, mark(level), words);
+  #sentence({ level, words, names, more }, kind) {
+    const line = make("p", { class: kind, "data-level": level }, mark(level), words);
     names.forEach((instance, at) => line.append(at ? ", " : ": ", this.#way(instance)));
     if (more) line.append(` and ${more} more`);
     return line;
@@ -91,5 +91,3 @@ export class Head {
     set(byId("icon"), "href", `data:image/svg+xml,${encodeURIComponent(picture)}`);
   }
 }
-
-const further = ({ level, words }) => make("p", { class: "further", "data-level": level }, mark(level), words);

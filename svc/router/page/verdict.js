@@ -7,40 +7,37 @@ const WORST_FIRST = ["bad", "warning", "good"];
 
 export const rank = (level) => WORST_FIRST.indexOf(level);
 
-// {level, words, names: instances to look at, more: how many are not named, also: further sentences}
+// Lines of {level, words, names: the instances that are meant, more: how many are not named}, the worst first
 export function verdictOf(site) {
   const { instances, models } = site;
-  const of = (level) => instances.filter((instance) => instance.level === level);
-  const bad = of("bad");
-  const waiting = of("warning");
-  const also = [...unanswered(models, instances), ...aside(site)];
-  if (instances.length === 0) return { level: "bad", words: "No instance is known", names: [], more: 0, also };
   const total = instances.length;
-  const look = bad.length ? [...bad, ...waiting] : waiting;
-  const words = bad.length
-    ? `${bad.length} of ${count(total, "instance")} ${bad.length === 1 ? "needs" : "need"} a look`
-    : waiting.length
-      ? `${waiting.length} of ${count(total, "instance")} ${waiting.length === 1 ? "gets" : "get"} nothing new`
-      : total === 1
-        ? "The one instance is healthy"
-        : `All ${total} instances healthy`;
-  const level = bad.length || also.some(({ level }) => level === "bad") ? "bad" : waiting.length || also.length ? "warning" : "good";
-  return { level, words, names: look.slice(0, NAMED), more: Math.max(0, look.length - NAMED), also };
+  const bad = instances.filter(({ level }) => level === "bad");
+  const waiting = instances.filter(({ level }) => level === "warning");
+  const lines = [...unanswered(models, instances), ...aside(site)];
+  if (total === 0) return [line("bad", "No instance is known"), ...lines];
+  if (waiting.length) lines.unshift(line("warning", of(waiting, total, "gets", "get") + " nothing new", waiting));
+  if (bad.length) lines.unshift(line("bad", of(bad, total, "needs", "need") + " a look", bad));
+  if (bad.length || waiting.length) return lines;
+  return [line("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`), ...lines];
 }
+
+const line = (level, words, list = []) => ({ level, words, names: list.slice(0, NAMED), more: Math.max(0, list.length - NAMED) });
+
+const of = (list, total, one, many) => `${list.length} of ${count(total, "instance")} ${list.length === 1 ? one : many}`;
 
 function unanswered(models, instances) {
   const able = new Set(instances.filter(({ level }) => level === "good").map(({ name }) => name));
   const left = models.filter((model) => !model.instances.some((name) => able.has(name))).map(({ name }) => name);
-  return left.length ? [{ level: "bad", words: `Nobody answers for ${left.join(", ")}.` }] : [];
+  return left.length ? [line("bad", `Nobody answers for ${left.join(", ")}`)] : [];
 }
 
 function aside({ router, registry }) {
   const told = [];
-  if (router.status === "draining") told.push({ level: "warning", words: "This router is draining." });
-  else if (!router.ready) told.push({ level: "bad", words: "The router has no table of instances yet." });
+  if (router.status === "draining") told.push(line("warning", "This router is draining"));
+  else if (!router.ready) told.push(line("bad", "The router has no table of instances yet"));
   if (registry.url && !registry.answers) {
     const age = registry.age === null ? "" : `, ${seconds(registry.age)} old`;
-    told.push({ level: "bad", words: `The registry does not answer; the router goes on with what it knew${age}.` });
+    told.push(line("bad", `The registry does not answer; the router goes on with what it knew${age}`));
   }
   return told;
 }
