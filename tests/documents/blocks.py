@@ -12,17 +12,20 @@ DOCUMENTS = sorted(
 )
 BLOCK = re.compile(r"(?P<notes>(?:^ *<!--[^\n]*-->\n)*)^(?P<indent> *)```bash\n(?P<text>.*?)^ *```$", re.M | re.S)
 NOTE = re.compile(r"<!-- *([a-z ]+?): *(.*?) *-->")
+SHOWN = re.compile(r"\n+ *```text\n(.*?)^ *```$", re.M | re.S)
 
 
 @dataclass(frozen=True)
 class Block:
-    """`notes` are the comments directly above it; see tests/README.md for those there are."""
+    """`notes` are the comments directly above it, and above the document's title for all of its blocks; see
+    tests/README.md for those there are. `shown` is the text block that follows: what the document says is printed."""
 
     document: Path
     line: int
     text: str
     notes: dict[str, str] = field(default_factory=dict)
     section: str = ""
+    shown: str = ""
 
     @property
     def place(self) -> str:
@@ -40,9 +43,12 @@ def blocks(document: Path) -> list[Block]:
 
 def read(text: str, document: Path) -> list[Block]:
     found = []
+    common = dict(NOTE.findall(text.partition("# ")[0]))
     for match in BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("indent")) + 1
         lines = (row.removeprefix(match["indent"]) for row in match["text"].splitlines(keepends=True))
         section = ([""] + re.findall(r"^## (.*)$", text[: match.start()], re.M))[-1]
-        found.append(Block(document, line, "".join(lines), dict(NOTE.findall(match["notes"])), section))
+        notes = common | dict(NOTE.findall(match["notes"]))
+        shown = SHOWN.match(text, match.end())
+        found.append(Block(document, line, "".join(lines), notes, section, shown[1] if shown else ""))
     return found

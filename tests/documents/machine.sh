@@ -12,9 +12,15 @@ over() {  # over LOWER [WHERE]
 install_venv() {  # install_venv WHERE SOURCE: as if it had been made there, and SOURCE installed into it
     over "$lent" "$1"
     sed -i "1s|^#!$lent/|#!$1/|" $(grep -lI "^#!$lent/" "$1"/bin/*)
+    [ ! -e "$1/bin/activate" ] || sed -i "s|$lent|$1|g" "$1/bin/activate"
     rm -f "$1"/lib/python*/site-packages/__editable__*infinilm*
     local packages
     for packages in "$1"/lib/python*/site-packages; do echo "$2" > "$packages/infinilm-svc.pth"; done
+}
+
+lend_venv() {  # lend_venv SITE [EXTRAS]: what bin/venv.sh finds there then is up to date
+    install_venv "$1/.venv" "$1"
+    echo "$1 $(cksum < "$1/setup.cfg")" | tee "$1/.venv/.installed${2:+-$2}" > "$1/.venv/.installed"
 }
 
 set -e
@@ -30,8 +36,7 @@ git config --global url."$checkout".insteadOf https://git.example.com/infinilm-s
 cd
 if [ -n "$site" ]; then
     over "$checkout" "$site"
-    install_venv "$site/.venv" "$site"
-    echo "$site $(cksum < "$site/setup.cfg")" > "$site/.venv/.installed"  # what bin/venv.sh looks for
+    lend_venv "$site"
     PATH=$site/.venv/bin:$PATH
     cd "$site"
 fi

@@ -11,7 +11,8 @@ from tests.documents.blocks import Block, read
 from tests.documents.machine import Machine, missing
 
 HERE = Path("docs/HERE.md")
-DOCUMENT = """# Title
+DOCUMENT = """<!-- run by: another -->
+# Title
 ```toml
 a = 1
 ```
@@ -22,6 +23,9 @@ a = 1
 <!-- until: it says so -->
 ```bash
 echo 1
+```
+```text
+1
 ```
 
 1. In a list:
@@ -50,10 +54,10 @@ def block(text: str, **notes: str) -> Block:
     return Block(HERE, 1, text, notes)
 
 
-def test_blocks_are_read_with_their_line_their_notes_and_without_their_indent():
+def test_blocks_are_read_with_their_line_their_notes_what_follows_and_without_their_indent():
     assert read(DOCUMENT, HERE) == [
-        Block(HERE, 10, "echo 1\n", {"before": "one", "until": "it says so"}),
-        Block(HERE, 15, "cat <<EOF\n  2\nEOF\n"),
+        Block(HERE, 11, "echo 1\n", {"run by": "another", "before": "one", "until": "it says so"}, shown="1\n"),
+        Block(HERE, 19, "cat <<EOF\n  2\nEOF\n", {"run by": "another"}),
     ]
 
 
