@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.waiting import until
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -44,7 +46,9 @@ class Screen:
         self.page.on("load", lambda _: self._loaded())
 
     def open(self) -> "Screen":
-        self.page.goto(f"{self.router}/ui")
+        answer = self.page.goto(f"{self.router}/ui")
+        if answer.status in (401, 404):
+            pytest.skip("this router serves no page")
         self.page.get_by_role("main").wait_for()
         return self
 

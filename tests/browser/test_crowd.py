@@ -1,0 +1,141 @@
+"""Two hundred instances that are all busy: the page stays smooth."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from svc.client import RegistryClient
+from tests.browser.screen import DESK, PHONE
+from tests.integration.fakes import Mock, mock
+from tests.integration.router.routers import BIN, Router, router, running
+from tests.waiting import free_port, until
+
+COUNT = 200
+TICKS = 5  # that are watched
+LONGEST = 0.2  # seconds that one task of the page may take: whoever scrolls does not notice
+SHARE = 0.25  # of the time that the page may be at work in all
+MODELS = ("qwen", "llama", "gemma", "mistral")
+# Long tasks as the browser reports them, in seconds, and how often the table was drawn.
+WATCH = """
+(() => {
+  window.smooth = {tasks: [], draws: 0};
+  new PerformanceObserver((list) => list.getEntries().forEach(({duration}) => smooth.tasks.push(duration / 1000)))
+    .observe({type: 'longtask'});
+  new MutationObserver(() => smooth.draws += 1)
+    .observe(document.querySelector('table'), {subtree: true, childList: true, characterData: true});
+})()
+"""
+# From a key in the filter until what it leaves is painted, in seconds.
+FIND = """
+(word) => new Promise((done) => {
+  const field = document.getElementById('find'), begun = performance.now();
+  field.value = word;
+  field.dispatchEvent(new Event('input', {bubbles: true}));
+  requestAnimationFrame(() => setTimeout(() => done((performance.now() - begun) / 1000)));
+})
+"""
+
+
+class Crowd:
+    """200 registrations of one mock, which does not mind: four models on 25 addresses."""
+
+    def __init__(self, own: Router, registry: RegistryClient, backend: Mock) -> None:
+        self.url = own.url
+        self.own = own
+        self.backend = backend
+        self.names = [f"gpu{at // 8:02}-{at % 8}-server" for at in range(COUNT)]
+        self._registry = registry
+        self._over = threading.Event()
+
+    def register(self) -> None:
+        for at, name in enumerate(self.names):
+            host = f"127.0.0.{1 + at // 8}"
+            about = {"type": "openai-api", "models": [MODELS[at % len(MODELS)]], "babysitter": self.backend.url}
+            self._registry.register({
+                "name": name, "host": host, "port": self.backend.port, "hostname": host, "status": "running",
+                "url": f"http://{host}:{self.backend.port}", "metadata": about, "lease_seconds": 3600,
+            })  # fmt: skip
+
+    def busy(self) -> None:
+        """Asks all models in turn, until the test is over."""
+        session, at = requests.Session(), 0
+        while not self._over.is_set():
+            at += 1
+            body = {"model": MODELS[at % len(MODELS)], "messages": [{"role": "user", "content": "Hi"}]}
+            session.post(f"{self.url}/v1/chat/completions", json=body, timeout=30)
+            self._over.wait(0.002)
+
+    def restless(self) -> None:
+        """Instances are drained and taken back, one after the other."""
+        for at in range(1_000_000):
+            for drained in (True, False):
+                self._registry.drain(self.names[at * 7 % COUNT], drained)
+                if self._over.wait(0.2):
+                    return
+
+    def __enter__(self) -> "Crowd":
+        self._threads = [threading.Thread(target=work) for work in (self.busy, self.busy, self.restless)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory) -> Iterator[Crowd]:
+    port = free_port()
+    words = ["registry", "--port", str(port), "--store", f"sqlite:{tmp_path_factory.mktemp('crowd')}/registry.db"]
+    url = f"http://127.0.0.1:{port}"
+    with ExitStack() as stack:
+        backend = stack.enter_context(mock("all", MODELS, host="0.0.0.0"))
+        stack.enter_context(running([str(BIN / "svc"), *words, "--health-interval", "3600"], port))
+        registry = RegistryClient(url)
+        until(lambda: _answers(url), what="the registry")
+        flags = ("--registry-url", url, "--registry-sync-interval", 0.5, "--policy", "round_robin")
+        own = stack.enter_context(router(*flags, ready=False))
+        made = Crowd(own, registry, backend)
+        made.register()
+        until(lambda: own.ready() and own.get("/stats").json()["total_services"] == COUNT, what="all of them")
+        yield stack.enter_context(made)
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_two_hundred_busy_instances_stay_smooth(crowd, look, viewport):
+    screen = look(crowd.url, viewport=viewport)
+    screen.live()
+    rows = screen.page.locator("tr[data-instance]")
+    until(lambda: rows.count() == COUNT, what="a row for each")
+    screen.page.evaluate(WATCH)
+    measured = screen.context.new_cdp_session(screen.page)
+    measured.send("Performance.enable")
+    before = _metrics(measured)
+    begun = screen.page.evaluate("smooth.draws")
+    until(lambda: screen.page.evaluate("smooth.draws") >= begun + TICKS, timeout=30, what="it to be drawn", every=0.5)
+    after = _metrics(measured)
+    tasks = screen.page.evaluate("smooth.tasks")
+    share = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])
+    took = screen.page.evaluate(FIND, "gpu07")
+    print(f"{len(tasks)} long tasks, at most {max(tasks, default=0):.3f} s; busy {share:.0%}; found in {took:.3f} s")
+    assert max(tasks, default=0) < LONGEST
+    assert share < SHARE
+    assert took < LONGEST
+    assert rows.count() == 8
+    assert screen.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off at the side"
+
+
+def _metrics(session) -> dict[str, float]:
+    return {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False

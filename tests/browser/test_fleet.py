@@ -1,0 +1,215 @@
+"""The page before a whole site, as an operator watches it: what happens shows within two seconds, without a reload.
+
+Two seconds count from what happened, or, where the router learns of it later by its own rules (checks, trials), from
+the moment when the router's own list has it.
+"""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN
+from tests.e2e.traffic import Traffic
+from tests.waiting import until
+
+SOON = 2.0  # seconds
+ALPHA, BETA = sorted(MOCKS)
+NOTE_LOSS = """
+window.lost = 0;
+new MutationObserver(() => { if (document.querySelector('[aria-label=Connection]').innerText !== 'live') lost += 1; })
+  .observe(document.querySelector('[aria-label=Connection]'), {subtree: true, childList: true, characterData: true});
+"""
+
+
+@pytest.fixture
+def screen(whole, look):
+    """The page, live and with every instance healthy, as each test leaves it."""
+    shown = look(whole.router)
+    shown.live()
+    until(lambda: all(shown.state(name) == "healthy" for name in MOCKS), timeout=30, what="all to be shown healthy")
+    return shown
+
+
+def test_an_instance_that_is_killed_is_seen_to_die_to_be_started_again_and_to_rejoin(whole, screen):
+    with Traffic(whole.router, DEMO, max_tokens=2):
+        until(lambda: float(screen.cell(ALPHA, "requests") or 0) > 0, what="its requests to be counted")
+        killed = time.time()
+        os.kill(whole.pid("alpha:server"), signal.SIGKILL)
+        gone = screen.showed(ALPHA, lambda state: state != "healthy", since=killed)
+        assert gone - killed < SOON
+        until(lambda: ALPHA in whole.routed(), timeout=30, what="the router to take it back", every=0.02)
+        back = time.time()
+        assert screen.showed(ALPHA, lambda state: state == "healthy", since=gone) - back < SOON
+    until(lambda: screen.cell(ALPHA, "restarts") == "1", what="the restart to be counted")
+    screen.told("alpha", "restarted", since=killed)
+    assert screen.state(BETA) == "healthy"
+    assert screen.loads == 1, "no reload"
+
+
+def test_an_instance_whose_requests_fail_is_seen_ejected_and_readmitted(whole, screen):
+    begun = time.time()
+    whole.behave(ALPHA, fail_status=502)
+    with Traffic(whole.router, DEMO, max_tokens=2):
+        until(lambda: whole.look(ALPHA)["ejected"], what="the router to eject it", every=0.02)
+        known = time.time()
+        assert screen.showed(ALPHA, lambda state: state == "ejected", since=begun) - known < SOON
+        assert screen.told("alpha", "ejected", since=begun) - known < SOON
+        whole.behave(ALPHA, fail_status=None)
+        until(lambda: not whole.look(ALPHA)["ejected"], timeout=60, what="a trial to go well", every=0.02)
+        back = time.time()
+        assert screen.showed(ALPHA, lambda state: state == "healthy", since=known, timeout=30) - back < SOON
+        assert screen.told("alpha", "readmitted", since=known) - back < SOON
+    assert int(screen.cell(ALPHA, "ejections")) >= 1
+    assert screen.loads == 1, "no reload"
+
+
+def test_without_the_operators_token_nothing_can_be_drained(screen):
+    assert screen.page.get_by_role("button", name=re.compile("^(Drain|Undrain)")).count() == 0
+
+
+def test_a_wrong_token_is_refused_in_words(whole, screen):
+    screen.give(operator="a-guess")
+    screen.button(f"Drain {ALPHA}").click()
+    asked = screen.page.get_by_role("dialog", name=f"Drain {ALPHA}?")
+    asked.get_by_role("button", name="Drain").click()
+    until(lambda: "token" in asked.get_by_role("alert").inner_text(), what="why it was refused")
+    asked.get_by_role("button", name="Cancel").click()
+    assert not whole.service(ALPHA)["drained"]
+
+
+def test_an_instance_is_drained_once_that_was_confirmed_and_taken_back(whole, screen):
+    screen.give(operator=TOKEN)
+    screen.button(f"Drain {ALPHA}").click()
+    asked = screen.page.get_by_role("dialog", name=f"Drain {ALPHA}?")
+    asked.get_by_role("button", name="Cancel").click()
+    asked.wait_for(state="hidden")
+    assert not whole.service(ALPHA)["drained"]
+
+    screen.button(f"Drain {ALPHA}").click()
+    clicked = time.time()
+    asked.get_by_role("button", name="Drain").click()
+    assert screen.showed(ALPHA, lambda state: state == "drained", since=clicked) - clicked < SOON
+    assert screen.told("alpha", "drained", since=clicked) - clicked < SOON
+    assert ALPHA not in whole.routed()
+
+    screen.button(f"Undrain {ALPHA}").click()
+    clicked = time.time()
+    screen.page.get_by_role("dialog", name=f"Undrain {ALPHA}?").get_by_role("button", name="Undrain").click()
+    assert screen.showed(ALPHA, lambda state: state == "healthy", since=clicked) - clicked < SOON
+    assert whole.routed() >= MOCKS
+
+
+def test_the_keyboard_alone_drains(whole, screen):
+    screen.give(operator=TOKEN)
+    keyboard = screen.page.keyboard
+    _tab_to(screen, f"Drain {BETA}")
+    keyboard.press("Enter")
+    screen.page.get_by_role("dialog", name=f"Drain {BETA}?").wait_for()
+    assert _focused(screen) == "Cancel", "the harmless one is met first"
+    _tab_to(screen, "Drain", most=4)
+    keyboard.press("Enter")
+    until(lambda: screen.state(BETA) == "drained", what="it to be drained")
+    until(lambda: _focused(screen) == f"Undrain {BETA}", what="the focus to be back where it was")
+    keyboard.press("Enter")
+    _tab_to(screen, "Undrain", most=4)
+    keyboard.press("Enter")
+    until(lambda: screen.state(BETA) == "healthy", what="it to be back")
+
+
+def test_a_prompt_to_the_real_model_is_seen_to_stream(screen):
+    form = screen.page.get_by_role("form", name="Try it")
+    form.get_by_label("Model").select_option(REAL)
+    form.get_by_label("Prompt").fill("Count from one to fifty in words.")
+    form.get_by_label("Stream").check()
+    form.get_by_role("button", name="Send").click()
+    answer, facts = form.get_by_label("Answer"), form.get_by_label("Facts")
+    lengths = set()
+
+    def grown() -> bool:
+        lengths.add(len(answer.inner_text()))
+        return len(lengths - {0}) >= 3
+
+    until(grown, timeout=60, what="the answer to grow", every=0.02)
+    assert form.get_by_role("button", name="Stop").is_visible(), "it grew before it ended"
+    until(lambda: "gemma-server" in facts.inner_text(), what="who answers")
+    begun = answer.inner_text()
+    form.get_by_role("button", name="Stop").click()
+    form.get_by_role("button", name="Send").wait_for()
+    assert answer.inner_text().startswith(begun[:20])
+    assert re.search(r"first token\s+[\d.]+ m?s", facts.inner_text()), facts.inner_text()
+    assert re.search(r"tokens a second\s+[\d.]+", facts.inner_text()), facts.inner_text()
+    assert REAL in form.get_by_label("Equal curl").inner_text()
+
+
+def test_the_equal_curl_is_answered_as_the_page_is(whole, screen):
+    form = screen.page.get_by_role("form", name="Try it")
+    form.get_by_label("Model").select_option(DEMO)
+    form.get_by_label("Prompt").fill('It\'s "quoted", $HOME & `so on`\n2nd line')
+    form.get_by_label("Stream").uncheck()
+    form.get_by_role("button", name="Send").click()
+    until(lambda: "2nd line" in form.get_by_label("Answer").inner_text(), timeout=20, what="the answer")
+    out, _ = whole.run("/bin/sh", "-ec", form.get_by_label("Equal curl").inner_text())
+    assert 'It\'s \\"quoted\\", $HOME & `so on`\\n2nd line' in out
+
+
+def test_a_lost_link_is_told_and_found_again(whole, screen):
+    workers = _workers(whole)
+    lost = time.time()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: "link lost, trying again" in screen.link(), timeout=30, what="the link to be lost")
+        silent = time.time() - lost
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    assert silent < 10, "a router that hangs closes nothing: only its silence tells"
+    found = time.time()
+    screen.live()
+    assert time.time() - found < 8
+    assert screen.loads == 1, "no reload"
+
+
+def test_a_page_that_comes_back_knows_what_happened_meanwhile(whole, screen):
+    screen.context.set_offline(True)
+    until(lambda: "link lost" in screen.link(), timeout=15, what="the link to be lost")
+    since = time.time()
+    whole.svc("drain", "alpha")
+    screen.context.set_offline(False)
+    screen.live()
+    screen.told("alpha", "drained", since=since)
+    assert screen.state(ALPHA) == "drained"
+    whole.svc("undrain", "alpha")
+    until(lambda: screen.state(ALPHA) == "healthy", what="it to be back")
+
+
+def test_a_router_that_is_replaced_is_met_again(whole, screen):
+    before = _workers(whole)
+    screen.page.evaluate(NOTE_LOSS)
+    whole.run("supervisorctl", "signal", "HUP", "router")
+    until(lambda: not before & _workers(whole), timeout=40, what="the old worker to be gone")
+    screen.live()
+    until(lambda: screen.page.evaluate("lost") > 0, what="the link to have been lost and found")
+    assert screen.loads == 1, "no reload"
+
+
+def _focused(screen) -> str:
+    return screen.page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()")
+
+
+def _tab_to(screen, name: str, most: int = 60) -> None:
+    for _ in range(most):
+        if _focused(screen) == name:
+            return
+        screen.page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {name!r}")
+
+
+def _workers(whole) -> set[int]:
+    """The processes that relay."""
+    router = whole.pid("router")
+    return set(map(int, Path(f"/proc/{router}/task/{router}/children").read_text().split()))

@@ -1,0 +1,41 @@
+"""Where clients need keys, the page needs one too, and asks for it."""
+
+import subprocess
+
+import pytest
+
+from tests.browser.screen import Screen
+from tests.integration.router.routers import BIN, router, service, static
+from tests.waiting import free_port, until
+
+
+@pytest.fixture
+def keyed(tmp_path):
+    """A router that wants keys, and one."""
+    file = tmp_path / "keys.toml"
+    made = [BIN / "svc", "keys", "add", "viewer", "--file", str(file)]
+    secret = subprocess.run(made, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+    services = static(tmp_path / "static.json", [service("one", free_port(), "m")])
+    with router("--static-services", services, "--keys-file", file) as running:
+        yield running, secret
+
+
+def test_the_page_asks_for_the_key_and_works_with_it(keyed, look):
+    running, secret = keyed
+    screen: Screen = look(running.url)
+    dialog = screen.page.get_by_role("dialog", name="Keys")
+    dialog.wait_for()
+    assert "API key" in dialog.inner_text()
+    assert screen.page.locator("tr[data-instance]").count() == 0, "nothing is told without a key"
+
+    screen.give(key="not-the-key")
+    until(dialog.is_visible, what="it to be asked for again")
+    screen.give(key=secret)
+    screen.live()
+    until(lambda: screen.row("one").is_visible(), what="the instance")
+    assert secret not in screen.page.content()
+    assert secret not in screen.page.url
+
+    screen.page.reload()
+    screen.live()
+    assert not dialog.is_visible(), "a reload keeps it"

@@ -1,0 +1,98 @@
+"""How the page looks, light and dark, on a phone and a desk: axe finds nothing; and the pictures of the documents.
+
+With SVC_SCREENSHOTS=1 the pictures are written to docs/images.
+"""
+
+import os
+import threading
+
+import pytest
+
+from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN
+from tests.browser.screen import DESK, PHONE
+from tests.e2e.sites import ROOT
+from tests.e2e.traffic import Traffic
+from tests.waiting import until
+
+IMAGES = ROOT / "docs" / "images"
+LARGEST = 250_000  # bytes of a picture
+LOOKS = [(scheme, kind) for scheme in ("light", "dark") for kind in ("phone", "desk")]
+PAST = 60  # seconds of load before a picture, so that the plots have something to show
+RULES = {"resultTypes": ["violations"]}
+
+
+@pytest.fixture
+def screen(whole, look, request):
+    scheme, kind = request.param
+    shown = look(whole.router, color_scheme=scheme, viewport=PHONE if kind == "phone" else DESK)
+    shown.live()
+    until(lambda: all(shown.state(name) == "healthy" for name in MOCKS), timeout=30, what="all to be shown healthy")
+    return shown
+
+
+@pytest.mark.parametrize("screen", LOOKS, indirect=True, ids="-".join)
+def test_axe_finds_nothing_whatever_is_open(whole, screen):
+    page = screen.page
+    with Traffic(whole.router, DEMO, max_tokens=2):
+        until(lambda: screen.cell("alpha-server", "requests") not in ("0", "–"), what="numbers")
+        assert violations(page) == ""
+    screen.button("Keys").click()
+    assert violations(page) == "", "the keys' dialog"
+    page.keyboard.press("Escape")
+    screen.give(operator=TOKEN)
+    screen.button("Drain alpha-server").click()
+    assert violations(page) == "", "the drain's dialog"
+    page.keyboard.press("Escape")
+    try:
+        whole.svc("drain", "alpha")
+        until(lambda: screen.state("alpha-server") == "drained", what="it to show")
+        screen.context.set_offline(True)
+        until(lambda: "link lost" in screen.link(), timeout=15, what="the link to be lost")
+        assert violations(page) == "", "drained, and the link lost"
+    finally:
+        screen.context.set_offline(False)
+        whole.svc("undrain", "alpha")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off at the side"
+
+
+@pytest.mark.skipif("SVC_SCREENSHOTS" not in os.environ, reason="SVC_SCREENSHOTS=1 writes docs/images")
+@pytest.mark.timeout(600)
+def test_the_pictures_of_the_documents(whole, look):
+    IMAGES.mkdir(exist_ok=True)
+    over = threading.Event()
+    with (
+        Traffic(whole.router, DEMO, max_tokens=20, stream=True),
+        Traffic(whole.router, REAL, max_tokens=24, stream=True),
+    ):
+        for length in (20, 12, 25):  # a load that is not flat
+            over.wait(PAST / 3)
+            whole.behave("alpha-server", tokens=length)
+        whole.svc("drain", "beta")
+        for scheme, kind in LOOKS:
+            shown = look(whole.router, color_scheme=scheme, viewport=PHONE if kind == "phone" else DESK)
+            shown.live()
+            until(lambda shown=shown: shown.state("beta-server") == "drained", what="it to show")
+            try_it(shown)
+            shot = IMAGES / f"ui-{scheme}-{kind}.png"
+            shown.page.evaluate("scrollTo(0, 0)")
+            shown.page.screenshot(path=shot, full_page=True)
+            assert shot.stat().st_size < LARGEST
+        whole.svc("undrain", "beta")
+
+
+def try_it(screen) -> None:
+    form = screen.page.get_by_role("form", name="Try it")
+    form.get_by_label("Model").select_option(REAL)
+    form.get_by_label("Prompt").fill("Why is the sky blue? Answer in one sentence.")
+    form.get_by_role("button", name="Send").click()
+    form.get_by_role("button", name="Stop").wait_for()
+    form.get_by_role("button", name="Send").wait_for(timeout=60_000)
+    screen.page.evaluate("document.activeElement.blur()")
+
+
+def violations(page) -> str:
+    """What axe finds, in its words."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options=RULES)
+    return found.generate_report() if found.violations_count else ""
