@@ -17,6 +17,7 @@ KINDS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
 CONNECT_WITHIN = 1.0  # seconds, for a list: after a link has healed, the next try is not far
 
 Query = Mapping[str, str]
+Events = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,12 +46,16 @@ class RegistryClient:
     is ours.
     """
 
-    def __init__(self, urls: str | Sequence[str], token_file: str = "", timeout: float = 5, secret: str = "") -> None:
+    def __init__(
+        self, urls: str | Sequence[str], token_file: str = "", timeout: float = 5, secret: str = "",
+        headers: Query | None = None,
+    ) -> None:  # fmt: skip
         self.urls = [u.rstrip("/") for u in ([urls] if isinstance(urls, str) else urls)]
         self.token_file = token_file
         self.timeout = timeout
         self._listed = ""  # where the last list came from
         self.secret = secret
+        self._more = dict(headers or {})  # sent with each request
 
     def health(self) -> dict[str, Any]:
         return self._call("GET", "/health")
@@ -97,6 +102,23 @@ class RegistryClient:
         """Sets or clears the operator's mark."""
         return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}")["service"]
 
+    def events(
+        self, after: int | None = None, limit: int = 100, wait: float = 0, only: Query | None = None
+    ) -> tuple[Events, int]:
+        """What happened after this id (None: the newest), oldest first, and the id to go on with.
+
+        `only`: service, kind. `wait`: as soon as there is something, or after so many seconds.
+        """
+        asked = {"limit": str(limit), **(only or {})}
+        if after is not None:
+            asked |= {"after": str(after), "wait": f"{wait:g}"}
+        told = _result(self._send("GET", "/events", query=lambda url: asked, wait=wait)[0])
+        return told["events"], told["last"]
+
+    def tell(self, events: Events) -> None:
+        """What happened, to be kept with all the rest: kind, service, source and message of each."""
+        self._call("POST", "/events", {"events": events})
+
     def expire(self) -> list[str]:
         """Ends the leases that a degraded registry keeps; the names."""
         return self._call("POST", "/expire")["expired"]
@@ -135,7 +157,7 @@ class RegistryClient:
         raise Unavailable(f"cannot reach the registry: {reason}")
 
     def _headers(self) -> dict[str, str]:
-        ours = {"X-Service-Secret": self.secret} if self.secret else {}
+        ours = {**self._more, **({"X-Service-Secret": self.secret} if self.secret else {})}
         if not self.token_file:
             return ours
         try:

@@ -1,14 +1,16 @@
 """What happened, as the registry keeps it and everybody tells it. Pure."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
-from svc.instance import iso
+from svc.instance import Service, iso
 from svc.state import BAD, GOOD, WARNING
 
 INFO = "info"
 LONGEST_MESSAGE = 500
+BY_OPERATOR = "by an operator"
 
 
 class Kind(NamedTuple):
@@ -18,7 +20,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "registered": Kind(INFO, "registry", "a service registered, for the first time or again"),
+    "registered": Kind(INFO, "registry", "a service registered, for the first time or at another address"),
     "left": Kind(INFO, "registry", "it deregistered, was removed, or was silent for so long that it is forgotten"),
     "expired": Kind(BAD, "registry", "nothing was heard of it for as long as its lease"),
     "back": Kind(GOOD, "registry", "it is heard of again"),
@@ -54,6 +56,37 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     def to_json(self) -> dict[str, Any]:
         """As `GET /events` has it: `time` in ISO 8601, and the kind's level."""
         return {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
+
+
+def between(old: Service | None, new: Service | None, now: float, why: str = "") -> list[Event]:
+    """What happened to a service of which one became the other; None: it is not registered."""
+    service = new or old
+    assert service is not None
+    told = _happened(old, new, why)
+    return [Event(time=now, kind=kind, service=service.name, message=message) for kind, message in told]
+
+
+def _happened(old: Service | None, new: Service | None, why: str) -> Iterator[tuple[str, str]]:
+    """Kinds and messages. What one says of itself as it registers is no news of its own."""
+    if new is None:
+        yield "left", why
+        return
+    if old is None or old.url != new.url:
+        yield "registered", f"{new.status}, at {new.url}"
+    if old is None:
+        return
+    if new.expired and not old.expired:
+        yield "expired", f"silent for {new.lease_seconds:g} s"
+    if old.expired and not new.expired:
+        yield "back", f"{new.status}, at {new.url}"
+    if new.status != old.status and old.url == new.url:
+        yield new.status, f"it was {old.status}"
+    if new.drained != old.drained:
+        yield ("drained" if new.drained else "undrained"), BY_OPERATOR
+    if new.health_status == "unhealthy" != old.health_status:
+        yield "unhealthy", f"no answer from {new.health_url()}"
+    if new.health_status == "healthy" and old.health_status == "unhealthy":
+        yield "healthy", ""
 
 
 def level_of(kind: str) -> str:

@@ -13,9 +13,9 @@ from flask import Flask, Response, request
 from svc import web
 from svc.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailable, body
 from svc.instance import Service, iso
-from svc.registry import discovery, fields, lease, openapi, owner
+from svc.registry import discovery, events, fields, lease, openapi, owner
 from svc.registry.condition import FAILING
-from svc.registry.guard import OPEN, READ, WRITE, Guard, is_near
+from svc.registry.guard import OPEN, READ, TELL, WRITE, Guard, is_near
 from svc.registry.listing import Listing
 from svc.registry.metrics import Metrics
 from svc.registry.reach import Reach
@@ -38,6 +38,8 @@ ROUTES = (
     ("POST", "/services/<name>/drain", WRITE, "drain"),
     ("POST", "/services/<name>/undrain", WRITE, "undrain"),
     ("POST", "/expire", WRITE, "expire"),
+    ("GET", "/events", READ, "events"),
+    ("POST", "/events", TELL, "tell"),
     ("GET", "/stats", READ, "stats"),
     ("GET", "/metrics", READ, "metrics_text"),
     ("GET", "/sd/prometheus", READ, "prometheus"),
@@ -97,6 +99,7 @@ class Api:
         self.clock = clock
         self.reach = reach
         self.started = clock()
+        self.streams = events.Streams(store)
         self.document = msgspec.json.encode(openapi.document(ROUTES))
 
     def answer(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
@@ -163,7 +166,7 @@ class Api:
 
     def remove(self, now: float, name: str) -> dict[str, Any]:
         caller = self._caller(request.headers)
-        if not self.store.remove(name, lambda service: owner.check(service, caller)):
+        if not self.store.remove(name, lambda service: owner.check(service, caller), "it was removed"):
             raise _unknown(name)
         self.metrics.removals.labels("request").inc()
         log.info("%s removed", name)
@@ -202,6 +205,19 @@ class Api:
         names = self.sweep.release()
         log.info("the operator ended %d leases", len(names))
         return {"message": f"{len(names)} leases ended", "expired": names, "timestamp": iso(now)}
+
+    def events(self, now: float) -> Response:
+        """To whoever accepts it as a stream, for as long as he likes."""
+        asked = events.asked(request.args, request.headers)
+        if "text/event-stream" in request.headers.get("Accept", ""):
+            told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+            return Response(self.streams.open(asked), mimetype="text/event-stream", headers=told)
+        found, last = events.look(self.store, asked)
+        return _json({"events": [event.to_json() for event in found], "last": last, "timestamp": iso(self.clock())})
+
+    def tell(self, now: float) -> Response:
+        found = self.store.tell(events.told(_body(), now))
+        return _json({"events": [event.to_json() for event in found], "last": found[-1].id}, 201)
 
     def stats(self, now: float) -> dict[str, Any]:
         _, services = self.store.snapshot()

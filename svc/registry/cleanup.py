@@ -7,6 +7,7 @@ from svc.instance import Service
 from svc.registry import lease
 from svc.registry.store import Store
 
+FORGOTTEN = "it was silent for so long that it is forgotten"
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +34,7 @@ class Cleanup:
     def round(self) -> None:
         _, services = self.store.snapshot()
         for service in services:
-            if self._forgettable(service) and self.store.remove(service.name, when=self._forgettable):
+            if self._forgettable(service) and self.store.remove(service.name, self._forgettable, FORGOTTEN):
                 self.observe()
                 log.info("%s forgotten: silent since %.0f s", service.name, self.clock() - service.last_heartbeat)
 

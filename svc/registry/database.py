@@ -26,6 +26,13 @@ STEPS = (
         "ALTER TABLE services ADD COLUMN expired INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE services ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, service TEXT NOT NULL,
+            source TEXT NOT NULL, message TEXT NOT NULL
+        )""",
+        "ALTER TABLE revision ADD COLUMN events INTEGER NOT NULL DEFAULT 0",
+    ),
 )  # each takes a file from one version to the next; an empty file is of version 0
 VERSION = len(STEPS)
 MAGIC = b"SQLite format 3\0"

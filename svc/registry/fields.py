@@ -88,9 +88,14 @@ def watch(args: Any) -> tuple[int, float] | None:
         return None
     if index is None or not WHOLE.fullmatch(index):
         raise BadRequest(f"index: must be the X-Registry-Index of an earlier answer, not {index!r}", param="index")
+    return int(index), seconds(wait)
+
+
+def seconds(wait: str | None) -> float:
+    """What `?wait=` says, up to LONGEST_WAIT."""
     if wait is not None and not SECONDS.fullmatch(wait):
         raise BadRequest(f"wait: must be seconds, not {wait!r}", param="wait")
-    return int(index), min(float(wait or 0), LONGEST_WAIT)
+    return min(float(wait or 0), LONGEST_WAIT)
 
 
 def _checked(told: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from svc.errors import SvcError, Unauthorized
 
 log = logging.getLogger(__name__)
-OPEN, READ, WRITE = "open", "read", "write"
+OPEN, READ, TELL, WRITE = "open", "read", "telling", "write"
 NO_TOKEN = (
     "this registry takes writes from its own machine only; to let others write, give it a token (--token-file, "
     "REGISTRY_TOKEN_FILE, or token_file under [registry] in config/svc.toml), or start it with --insecure"
@@ -51,7 +51,8 @@ class TokenFile:
 
 
 class Guard:
-    """Loopback may do all. Others need the write token for a write, and where there is a read token, one of the two."""
+    """Loopback may do all. Others need the write token for a write, one of the two tokens to tell what happened, and
+    where there is a read token, one of the two to read."""
 
     def __init__(self, token: TokenFile | None = None, read: TokenFile | None = None, insecure: bool = False) -> None:
         self.token = token
@@ -68,9 +69,9 @@ class Guard:
         """
         if access == OPEN or is_near(peer, forwarded):
             return  # 1
-        if (access == READ and self.read is None) or (access == WRITE and self.insecure):
+        if (access == READ and self.read is None) or (access in (TELL, WRITE) and self.insecure):
             return  # 2, 3
-        keys = [k for k in ((self.token, self.read) if access == READ else (self.token,)) if k is not None]
+        keys = [k for k in ((self.token,) if access == WRITE else (self.token, self.read)) if k is not None]
         offered = _bearer(authorization)
         if any(key.matches(offered) for key in keys):
             return  # 4

@@ -1,14 +1,22 @@
 """What a SQLite file holds, kept in memory beside it: thousands of rows are not decoded for each reader."""
 
 import sqlite3
+from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
+from svc.event import Event
 from svc.instance import Service
+from svc.registry.store import KEPT
 
 FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
 SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
 WRITE = f"INSERT OR REPLACE INTO services ({', '.join(FIELDS)}) VALUES ({', '.join(':' + f for f in FIELDS)})"
+
+EVENT = ", ".join(Event.__struct_fields__)
+TELL = f"INSERT INTO events ({EVENT}) VALUES ({', '.join(':' + f for f in Event.__struct_fields__)})"
+TOLD = f"SELECT {EVENT} FROM events WHERE id > ? ORDER BY id"
 
 
 class Memory:
@@ -18,6 +26,8 @@ class Memory:
         self.services: dict[str, Service] = {}
         self.revision = 0
         self.raised = False  # whether this transaction raises the revision
+        self.last = 0  # the id of the last event
+        self._told: list[Event] = []  # by this transaction
         self._pending: dict[str, Service | None] = {}
         self._version: int | None = None  # SQLite's number for what others have written
 
@@ -25,25 +35,38 @@ class Memory:
         """Within a transaction."""
         (version,) = db.execute("PRAGMA data_version").fetchone()
         if version != self._version:
-            (self.revision,) = db.execute("SELECT value FROM revision").fetchone()
+            self.revision, self.last = db.execute("SELECT value, events FROM revision").fetchone()
             self.services = {found[0]: _service(found) for found in db.execute(SELECT)}
             self._version = version
 
     def put(self, name: str, service: Service | None) -> None:
         self._pending[name] = service
 
-    def commit(self) -> bool:
-        """Takes over what was put; whether the revision was raised."""
+    def tell(self, db: sqlite3.Connection, events: Iterable[Event]) -> list[Event]:
+        """Within a transaction; returns them with their ids."""
+        first = self.last + len(self._told) + 1
+        told = [replace(event, id=at) for at, event in enumerate(events, first)]
+        if told:
+            self._told += told
+            db.executemany(TELL, [msgspec.to_builtins(event) for event in told])
+            db.execute("DELETE FROM events WHERE id <= ?", (told[-1].id - KEPT,))
+            db.execute("UPDATE revision SET events = ?", (told[-1].id,))
+        return told
+
+    def commit(self) -> list[Event]:
+        """Takes over what was put; the events that were told."""
         for name, service in self._pending.items():
             if service is None:
                 self.services.pop(name, None)
             else:
                 self.services[name] = service
         self.revision += self.raised
-        return self.raised
+        self.last += len(self._told)
+        return self._told
 
     def forget_pending(self) -> None:
         self._pending = {}
+        self._told = []
         self.raised = False
 
     def restore(self, db: sqlite3.Connection) -> None:
@@ -56,7 +79,7 @@ class Memory:
         db.executemany(WRITE, [row(service) for service in self.services.values()])
         marks = [(name,) for name, service in self.services.items() if service.drained]
         db.executemany("INSERT OR IGNORE INTO drained VALUES (?)", marks)
-        db.execute("UPDATE revision SET value = ?", (self.revision,))
+        db.execute("UPDATE revision SET value = ?, events = ?", (self.revision, self.last))
         db.execute("COMMIT")
 
 

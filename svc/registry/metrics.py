@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from svc.event import KINDS
 from svc.instance import STATUSES
 from svc.registry.condition import DEGRADED, FAILING, Condition
 from svc.registry.store import Store
@@ -50,6 +51,10 @@ class _State(Collector):
         return []  # else registering would ask the store
 
     def collect(self) -> Iterator[Metric]:
+        events = CounterMetricFamily("svc_registry_events", "What happened, as told by this registry", labels=["kind"])
+        for kind in KINDS:
+            events.add_metric([kind], self.store.happened[kind])
+        yield events
         status, _ = self.condition.told()
         for one, meaning in ((DEGRADED, "leases are kept, or the store has news"), (FAILING, "the store fails")):
             yield GaugeMetricFamily(f"svc_registry_{one}", f"1 while {meaning}: see /health", status == one)

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from svc.event import KINDS
 from svc.registry import fields
+from svc.registry.events import LIMIT
 from svc.registry.guard import OPEN, WRITE
 from svc.registry.schemas import EXAMPLE, FLAG, NAME, SCHEMAS, STATUS, TEXT, Schema, ref
+from svc.registry.store import KEPT
 
 JSON = "application/json"
 Route = tuple[str, str, str, str]  # method, path, who may, handler
@@ -19,6 +22,7 @@ REFUSALS = {
     404: ("unknown", "`unknown_service`: the registry knows no such name; a babysitter registers (again)"),
     405: ("no-method", "The path has other methods"),
     413: ("too-large", "The body is too large"),
+    429: ("too-many", "Too many streams are open"),
     503: ("unavailable", "The registry cannot use its store"),
 }
 NAMED = {
@@ -52,6 +56,16 @@ FILTERS: Mapping[str, tuple[Schema, str]] = {
         "with index: answers after so many seconds in any case",
     ),
 }
+EVENTS: Mapping[str, tuple[Schema, str]] = {
+    "after": ({"type": "integer", "minimum": 0, "maximum": 10**18}, "only those after this id; else the newest"),
+    "limit": ({"type": "integer", "minimum": 1, "maximum": KEPT, "default": LIMIT}, "no more than so many"),
+    "service": (TEXT, "only those of this service"),
+    "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(KINDS)}"),
+    "wait": (
+        {"type": "number", "minimum": 0},
+        f"at most {fields.LONGEST_WAIT:g}; with after: seconds to wait for the first one",
+    ),
+}
 OPERATIONS = {
     "health": Operation("How the registry is; `degraded` is at work and says why it needs a look", "Health"),
     "services": Operation(
@@ -71,6 +85,11 @@ OPERATIONS = {
     "drain": Operation("Operators: nothing new is sent to it; holds until undrain, whoever registers it", "Changed"),
     "undrain": Operation("Operators: takes the mark away", "Changed"),
     "expire": Operation("Operators: ends the leases that a degraded registry keeps", "Expired"),
+    "events": Operation(
+        "What happened, oldest first; with `Accept: text/event-stream`, each event as it comes",
+        "Events", refuses=(400, 429), query=EVENTS,
+    ),
+    "tell": Operation("Routers and babysitters: what happened to an instance", "Told", 201, takes="Telling"),
     "stats": Operation("Counts", "Stats"),
     "metrics_text": Operation("Prometheus", ("text/plain", "application/openmetrics-text")),
     "prometheus": Operation("What Prometheus is to scrape: its HTTP service discovery", "Targets", refuses=(400,)),

@@ -1,11 +1,15 @@
 """The store of several hosts: a Redis that any number of registries share."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
 
+from svc import event
 from svc.errors import Unavailable
+from svc.event import Event
 from svc.instance import Service
 from svc.registry import lease, redis_scripts
 from svc.registry.owner import OPERATOR, Caller
@@ -16,6 +20,7 @@ from svc.registry.store import Change, Test
 
 Found = tuple[bytes, bytes, int]  # a record, its last heartbeat, the operator's mark; both empty: there is none
 _decoder = msgspec.json.Decoder(Service)
+_event_decoder = msgspec.json.Decoder(Event)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class RedisStore:
     def __init__(self, address: Address) -> None:
         self._link = Link(address)
         self._copy: Copy | None = None
+        self.happened: Counter[str] = Counter()
 
     def snapshot(self) -> tuple[int, list[Service]]:
         try:
@@ -64,18 +70,20 @@ class RedisStore:
             new = replace(new, drained=bool(found[2]))
             if new == old:
                 return new
-            told = (_record(new), repr(new.last_heartbeat), _calm(new), int(lease.notable(old, new)))
+            happened = event.between(old, new, self.now())
+            told = (_record(new), repr(new.last_heartbeat), _calm(new), int(lease.notable(old, new)), happened)
             found = self._swap(name, found, *told)
             if found is None:
                 return new
 
-    def remove(self, name: str, when: Test | None = None) -> bool:
+    def remove(self, name: str, when: Test | None = None, why: str = "") -> bool:
         found = self._link.run(redis_scripts.FIND, name)
         while found is not None:
             old = _service(found)
             if old is None or (when is not None and not when(old)):
                 return False
-            found = self._swap(name, found, b"", "", "", 1)
+            happened = event.between(old, None, self.now(), why)
+            found = self._swap(name, found, b"", "", "", 1, happened)
         return True
 
     def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
@@ -85,10 +93,13 @@ class RedisStore:
         return self.change(name, lambda s: s and lease.beaten(s, now, status, caller)) is not None
 
     def drain(self, name: str, drained: bool) -> Service | None:
-        done = self._link.run(redis_scripts.DRAIN, name, int(drained))
+        kind = "drained" if drained else "undrained"
+        told = Event(time=self.now(), kind=kind, service=name, message=event.BY_OPERATOR)
+        done = self._link.run(redis_scripts.DRAIN, name, int(drained), _joined([told]))
         if done is None:
             return None
         self._link.revision.reached(done[3])
+        self.happened.update([told.kind] * done[4])
         return _service(done[:3])
 
     def wait(self, index: int, timeout: float) -> int:
@@ -98,7 +109,25 @@ class RedisStore:
         return self._revision()
 
     def wake(self) -> None:
-        self._link.revision.wake()
+        self._link.wake()
+
+    def tell(self, events: Sequence[Event]) -> list[Event]:
+        """Where an answer of Redis is lost, they are told twice rather than not."""
+        last = self._link.run(redis_scripts.TELL, _joined(events))
+        self.happened.update(one.kind for one in events)
+        self._link.event.reached(last)
+        return [replace(one, id=last - len(events) + at) for at, one in enumerate(events, 1)]
+
+    def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
+        found, last = self._events(after)
+        event = self._link.event
+        event.reached(last)
+        changed = event.changed  # before the next look: what comes after it is not missed
+        if found or not wait:
+            return found, last
+        if event.value == last:
+            changed.wait(wait)
+        return self._events(after)
 
     def check(self) -> None:
         self._link.run(redis_scripts.CHECK, "1")
@@ -117,11 +146,18 @@ class RedisStore:
     def close(self) -> None:
         self._link.close()
 
-    def _swap(self, name: str, found: Found, record: bytes, beat: str, calm: str, raises: int) -> Found | None:
+    def _events(self, after: int) -> tuple[list[Event], int]:
+        last, *found = self._link.run(redis_scripts.EVENTS, after)
+        return [_event(one) for one in found], last
+
+    def _swap(
+        self, name: str, found: Found, record: bytes, beat: str, calm: str, raises: int, events: Sequence[Event]
+    ) -> Found | None:
         """Nothing when it is done; else what is there by now."""
-        done = self._link.run(redis_scripts.SWAP, name, *found, record, beat, calm, raises)
+        done = self._link.run(redis_scripts.SWAP, name, *found, record, beat, calm, raises, _joined(events))
         if not done[0]:
             return done[1:]
+        self.happened.update(one.kind for one in events)
         self._link.revision.reached(done[1])
         return None
 
@@ -163,6 +199,16 @@ def _service(found: Found) -> Service | None:
 def _made(found: Found) -> Service:
     record, beat, drained = found
     return replace(_decoder.decode(record), last_heartbeat=float(beat), drained=bool(drained))
+
+
+def _joined(events: Sequence[Event]) -> bytes:
+    """One a line, without ids: those are Redis's to give."""
+    return b"\n".join(map(msgspec.json.encode, events))
+
+
+def _event(told: bytes) -> Event:
+    number, _, event = told.partition(b" ")
+    return replace(_event_decoder.decode(event), id=int(number))
 
 
 def _record(service: Service) -> bytes:

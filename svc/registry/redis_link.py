@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 TIMEOUT = 1.0  # seconds for a connection, and for an answer
 CHECK = 0.5  # seconds between two looks at whether it is well
 CONNECTIONS = 32
+CHANGES, TOLD = map(redis_scripts.KEYS.index, ("changes", "told"))
 BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
 PROMPT = 0.1  # seconds that an answer may take which is to tell the time
 
@@ -34,6 +35,7 @@ class Link:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.revision = Revision()
+        self.event = Revision()  # the last event's id, which is followed in the same way
         self.trouble = ""
         self._redis = redis.Redis(connection_pool=_pool(address))
         self._keys = [f"{address.prefix}:{key}" for key in redis_scripts.KEYS]
@@ -72,8 +74,13 @@ class Link:
     def close(self) -> None:
         """Cuts the listener's connection too, which lets it go."""
         self._closing.set()
-        self.revision.wake()
+        self.wake()
         self._redis.connection_pool.disconnect()
+
+    def wake(self) -> None:
+        """Lets go of all who wait."""
+        self.revision.wake()
+        self.event.wake()
 
     def _run(self, script: str, *args: str | bytes | int) -> Any:
         if script not in self._scripts:
@@ -95,7 +102,8 @@ class Link:
     def _hear(self) -> None:
         """What was published while nobody listened is in the first look."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-            channel.subscribe(self._keys[-1])
+            channels = {self._keys[CHANGES].encode(): self.revision, self._keys[TOLD].encode(): self.event}
+            channel.subscribe(*channels)
             self._check()
             self._advise()
             due = time.monotonic() + CHECK
@@ -105,27 +113,28 @@ class Link:
                     due = time.monotonic() + CHECK
                 message = channel.get_message(timeout=max(0.0, due - time.monotonic()))
                 if message is not None:
-                    self.revision.reached(int(message["data"]))
+                    channels[message["channel"]].reached(int(message["data"]))
 
     def _check(self) -> None:
         """After trouble it is well again when it takes a write: memory and disks fill up, replicas are read-only."""
-        before, trouble, asked = self.revision.value, self.trouble, time.monotonic()
+        before, event, trouble, asked = self.revision.value, self.event.value, self.trouble, time.monotonic()
         try:
             told = self._run(redis_scripts.CHECK, "1" if trouble else "")
         except BROKEN:
             asked = time.monotonic()
             told = self._run(redis_scripts.CHECK, "1" if trouble else "")
         answered = time.monotonic()
-        revision, seconds, micros = told
+        revision, seconds, micros, last = told
         if self._ahead is None or answered - asked < PROMPT:
             self._ahead = seconds + micros / 1e6 - (asked + answered) / 2
         if revision < before:
             log.warning("%s: it went from revision %d back to %d: it has lost data", self.address, before, revision)
         self.revision.found(revision, before)
+        self.event.found(last, event)
         if trouble:
             self.trouble = ""
             log.info("%s: the registry's store is back", self.address)
-            self.revision.wake()  # those who wait were told of the last list before
+            self.wake()  # those who wait were told of the last list before
 
     def _fail(self, error: Exception) -> None:
         if self.closed:

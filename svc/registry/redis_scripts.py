@@ -6,15 +6,19 @@ services    hash: name -> the registration as JSON, without what stands in the n
 heartbeats  hash: name -> Unix seconds of the last one
 calm        hash: name -> the status with which a heartbeat changes nothing else, a blank, its owner's digest
 drained     set: the names that the operator marked, registered or not
-revision    hash: revision; writes, which counts what a copy of `services` and `drained` would miss
+revision    hash: revision; writes, which counts what a copy of `services` and `drained` would miss; event, the last id
 changes     channel: each new revision
+events      list: the last events, each its id, a blank, and its JSON without it
+told        channel: each new id of an event
 """
 
+from svc.registry.store import KEPT
+
 ANYBODY = "*"  # whose heartbeat the owner does not matter for
-KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes")
+KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told")
 
 _COMMON = """
-local services, heartbeats, calm, drained, index, changes = unpack(KEYS)
+local services, heartbeats, calm, drained, index, changes, events, told = unpack(KEYS)
 
 local function found(name)
   return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '',
@@ -32,12 +36,26 @@ local function written(raises)
   end
   return revision()
 end
-"""
+
+local function happened(joined)
+  local last = 0
+  for event in string.gmatch(joined, '[^\\n]+') do
+    last = redis.call('HINCRBY', index, 'event', 1)
+    redis.call('RPUSH', events, last .. ' ' .. event)
+  end
+  if last > 0 then
+    redis.call('LTRIM', events, -KEPT, -1)
+    redis.call('PUBLISH', told, last)
+  end
+  return last
+end
+""".replace("KEPT", str(KEPT))
 
 # name -> record, heartbeat, mark
 FIND = _COMMON + "return found(ARGV[1])"
 
-# name, the three as they were found; the new record (empty: none), heartbeat, calm status (empty: none), raise?
+# name, the three as they were found; the new record (empty: none), heartbeat, calm status (empty: none), raise?,
+# events (JSON, one a line)
 # -> 1, revision; or 0 and the three as they are now, where they are not what was found
 SWAP = (
     _COMMON
@@ -52,6 +70,7 @@ end
 put(services, ARGV[5])
 put(heartbeats, ARGV[6])
 put(calm, ARGV[7])
+happened(ARGV[9])
 return {1, written(ARGV[8] == '1')}
 """
 )
@@ -68,7 +87,8 @@ return 1
 """
 )
 
-# name, mark? -> record, heartbeat, mark, revision; nothing for an unknown name, which loses a mark all the same
+# name, mark?, event -> record, heartbeat, mark, revision, whether the mark was another;
+# nothing for an unknown name, which loses a mark all the same
 DRAIN = (
     _COMMON
     + """
@@ -80,7 +100,24 @@ end
 local done = redis.call(ARGV[2] == '1' and 'SADD' or 'SREM', drained, name)
 local now = found(name)
 now[4] = done == 1 and written(true) or revision()
+now[5] = done
+if done == 1 then happened(ARGV[3]) end
 return now
+"""
+)
+
+# events (JSON, one a line) -> the last one's id
+TELL = _COMMON + "return happened(ARGV[1])"
+
+# an id -> the last id, and the events after it
+EVENTS = (
+    _COMMON
+    + """
+local last = tonumber(redis.call('HGET', index, 'event') or 0)
+local after = tonumber(ARGV[1])
+if after == last then return {last} end
+if after > last then after = 0 end
+return {last, unpack(redis.call('LRANGE', events, after - last, -1))}
 """
 )
 
@@ -99,12 +136,12 @@ return all
 """
 )
 
-# try to write? -> revision, and Redis's clock
+# try to write? -> revision, Redis's clock, and the last event's id
 CHECK = (
     _COMMON
     + """
 if ARGV[1] == '1' then redis.call('HSET', index, 'probe', '1') end
 local time = redis.call('TIME')
-return {revision(), tonumber(time[1]), tonumber(time[2])}
+return {revision(), tonumber(time[1]), tonumber(time[2]), tonumber(redis.call('HGET', index, 'event') or 0)}
 """
 )

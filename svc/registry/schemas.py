@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from svc.event import KINDS, LONGEST_MESSAGE, TOLD
 from svc.instance import STATUSES
 from svc.registry import fields
 
@@ -64,6 +65,13 @@ CONDITION: Schema = {
 UNSURE = ("registered_services", "healthy_services", "reason")  # of a registry that is not well
 COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 
+HAPPENED: Schema = {
+    "time": TIMESTAMP, "kind": {"type": "string", "enum": list(KINDS)}, "service": NAME,
+    "source": {**NAME, "description": "who tells it"}, "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
+}  # fmt: skip
+LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
+EVENTS: Schema = {"type": "array", "items": ref("Event")}
+
 SCHEMAS: Schema = {
     "Registration": {
         "type": "object", "properties": TAKEN, "required": list(REQUIRED), "examples": [EXAMPLE],
@@ -75,6 +83,21 @@ SCHEMAS: Schema = {
     "Changed": told({"message": TEXT, "service": ref("Service")}),
     "Done": told({"message": TEXT, "timestamp": TIMESTAMP}),
     "Expired": told({"message": TEXT, "expired": {"type": "array", "items": NAME}, "timestamp": TIMESTAMP}),
+    "Event": told({
+        "id": COUNT, **HAPPENED, "level": {"type": "string", "enum": ["info", "good", "warning", "bad"]},
+    }),
+    "Events": told({"events": EVENTS, "last": LAST, "timestamp": TIMESTAMP}),
+    "Told": told({"events": EVENTS, "last": LAST}),
+    "Telling": {
+        "type": "object", "required": ["events"], "properties": {"events": {
+            "type": "array", "minItems": 1, "maxItems": 100, "items": {
+                "type": "object", "required": ["kind", "service", "source"], "properties": {
+                    "kind": {"type": "string", "enum": sorted(TOLD)}, "service": NAME, "source": NAME, "message": TEXT,
+                },
+            },
+        }},
+        "examples": [{"events": [{"kind": "ejected", "service": "qwen-server", "source": "router"}]}],
+    },
     "Check": told({
         "service": NAME, "health_status": OWN["health_status"], "is_healthy": FLAG, "last_heartbeat": SECONDS,
         "timestamp": TIMESTAMP,

@@ -105,6 +105,7 @@ class Server(BaseApplication):
             "workers": 1,
             "worker_connections": CONNECTIONS,
             "graceful_timeout": GRACEFUL,
+            "limit_request_line": 8190,  # the most there is
             "control_socket_disable": True,
             "logger_class": Log,
             "when_ready": self.when_ready,
@@ -169,6 +170,7 @@ class Server(BaseApplication):
     def let_go(self, worker: Any) -> None:
         """A worker that ends answers its watchers, who come again to the next; gunicorn has no hook for it."""
         if not worker.alive and self.store is not None:
+            worker.wsgi.extensions["svc.registry.api"].streams.end()
             self.store.wake()
 
     def worker_exit(self, arbiter: Any, worker: Any) -> None:

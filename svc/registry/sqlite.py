@@ -4,16 +4,19 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from svc import event
 from svc.errors import ConfigError, Unavailable
+from svc.event import Event
 from svc.instance import Service
 from svc.registry import database, lease
-from svc.registry.memory import WRITE, Memory, row
+from svc.registry.memory import TOLD, WRITE, Memory, row
 from svc.registry.owner import OPERATOR, Caller
 from svc.registry.store import Change, Test
 
@@ -38,7 +41,9 @@ class SqliteStore:
         self.path = path
         self._lock = threading.Lock()
         self._changed = threading.Event()  # of the revision that stands now; swapped at each raise
+        self._told = threading.Event()  # the same of events
         self._memory = Memory()
+        self.happened: Counter[str] = Counter()
         self._file = 0
         self._closed = False
         self._db: sqlite3.Connection | None = None
@@ -68,17 +73,19 @@ class SqliteStore:
             if new != old:
                 db.execute(WRITE, row(new))
                 self._memory.put(name, new)
+                self._memory.tell(db, event.between(old, new, time.time()))
             if lease.notable(old, new):
                 self._raise_revision(db)
             return new
 
-    def remove(self, name: str, when: Test | None = None) -> bool:
+    def remove(self, name: str, when: Test | None = None, why: str = "") -> bool:
         with self._transaction() as db:
             old = self._memory.services.get(name)
             if old is None or (when is not None and not when(old)):
                 return False
             db.execute("DELETE FROM services WHERE name = ?", (name,))
             self._memory.put(name, None)
+            self._memory.tell(db, event.between(old, None, time.time(), why))
             self._raise_revision(db)
             return True
 
@@ -102,6 +109,7 @@ class SqliteStore:
             db.execute(MARK if drained else UNMARK, (name,))
             new = replace(old, drained=drained)
             self._memory.put(name, new)
+            self._memory.tell(db, event.between(old, new, time.time()))
             self._raise_revision(db)
             return new
 
@@ -111,6 +119,17 @@ class SqliteStore:
         if revision == index and changed.wait(timeout):
             return self._revision()
         return revision
+
+    def tell(self, events: Sequence[Event]) -> list[Event]:
+        with self._transaction() as db:
+            return self._memory.tell(db, events)
+
+    def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
+        told = self._told  # before the look: what comes after it is not missed
+        found = self._events(after)
+        if not found[0] and told.wait(wait):
+            return self._events(after)
+        return found
 
     def check(self) -> None:
         with self._transaction() as db:
@@ -128,6 +147,7 @@ class SqliteStore:
     def wake(self) -> None:
         changed, self._changed = self._changed, threading.Event()
         changed.set()
+        self._wake_listeners()
 
     def close(self) -> None:
         with self._lock:
@@ -137,6 +157,18 @@ class SqliteStore:
     def _revision(self) -> int:
         with self._transaction("BEGIN"):
             return self._memory.revision
+
+    def _events(self, after: int) -> tuple[list[Event], int]:
+        with self._transaction("BEGIN") as db:
+            last = self._memory.last
+            if after == last:
+                return [], last
+            rows = db.execute(TOLD, (after if after < last else 0,)).fetchall()
+            return [Event(**dict(zip(Event.__struct_fields__, found, strict=True))) for found in rows], last
+
+    def _wake_listeners(self) -> None:
+        told, self._told = self._told, threading.Event()
+        told.set()
 
     def _raise_revision(self, db: sqlite3.Connection) -> None:
         db.execute("UPDATE revision SET value = value + 1")
@@ -154,8 +186,13 @@ class SqliteStore:
                 yield db
                 if begin:
                     db.execute("COMMIT")
-                if self._memory.commit():
+                raised = self._memory.raised
+                told = self._memory.commit()
+                if raised:
                     self.wake()
+                elif told:
+                    self._wake_listeners()
+                self.happened.update(event.kind for event in told)
             except (OSError, sqlite3.Error) as error:
                 if database.must_reopen(error):
                     self._drop()

@@ -7,19 +7,28 @@ Unavailable.
 
 The revision never goes back. Whatever a reader would notice raises it by one
 (lease.notable says what that is), a heartbeat that changes nothing does not.
+
+Of what happens to services (svc.event.between), and of what others tell, the
+last KEPT events are kept, in the same step as the change. Their ids never go
+back either.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from svc.event import Event
 from svc.instance import Service
 from svc.registry.owner import OPERATOR, Caller
 
 Change = Callable[[Service | None], Service | None]
 Test = Callable[[Service], bool]
+KEPT = 1000  # events
 
 
 class Store(Protocol):
+    happened: Counter[str]  # events that this process has written, by kind
+
     def snapshot(self) -> tuple[int, list[Service]]:
         """The revision and all services by name, both of one moment."""
 
@@ -33,8 +42,11 @@ class Store(Protocol):
         kept: only `drain` sets that.
         """
 
-    def remove(self, name: str, when: Test | None = None) -> bool:
-        """Takes it away, if it is there and `when` holds of it (and does not raise); whether it did."""
+    def remove(self, name: str, when: Test | None = None, why: str = "") -> bool:
+        """Takes it away, if it is there and `when` holds of it (and does not raise); whether it did.
+
+        `why` is for the event that tells it.
+        """
 
     def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
         """lease.beaten, as fast as the store can; False for a name it does not know.
@@ -51,6 +63,16 @@ class Store(Protocol):
 
     def wait(self, index: int, timeout: float) -> int:
         """The revision, as soon as it is not `index` any more or `timeout` seconds are over. Waiting costs nothing."""
+
+    def tell(self, events: Sequence[Event]) -> list[Event]:
+        """Keeps these too; returns them with their ids."""
+
+    def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
+        """Those with ids over `after` that are kept, oldest first, and the last id ever given.
+
+        With `wait`, as soon as there is one, or `wait` seconds are over. An `after` that was not given yet (the store
+        has lost its data) counts as 0.
+        """
 
     def check(self) -> None:
         """Raises Unavailable when nothing can be written now."""

@@ -14,6 +14,8 @@ PROGRAMS = ("registry", "router", "babysitter")
 # What each part may import of svc beside itself and the leaves. `cli` may import anything.
 LEAVES = {
     "errors",
+    "event",
+    "state",
     "settings",
     "site",
     "instance",
@@ -50,7 +52,7 @@ PURE = {
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
-    "readiness.py",
+    "readiness.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
     *(f"doctor/checks/{path.name}" for path in (ROOT / "doctor" / "checks").glob("*.py")),

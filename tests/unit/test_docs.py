@@ -7,6 +7,7 @@ import click
 import pytest
 
 from svc.cli import svc
+from svc.event import KINDS
 from svc.plan import VARIABLES
 from svc.settings import SECTIONS
 from tests.e2e.sites import ROOT
@@ -50,6 +51,12 @@ def test_variables_are_read(document):
 def test_toml_files_that_are_named_exist(document):
     for path in re.findall(r"(?:up|babysitter\.sh|CONFIGS=\")[^`\n]*?(config/[\w/]+\.toml)", document.read_text()):
         assert (ROOT / path).exists(), path
+
+
+def test_every_kind_of_event_is_told_with_its_meaning():
+    text = (ROOT / "docs" / "EVENTS.md").read_text()
+    for kind, (level, by, meaning) in KINDS.items():
+        assert f"| `{kind}` | {level} | {by} | {meaning} |" in text
 
 
 @documents

@@ -29,8 +29,8 @@ class HeardOf:
         self.store.heartbeat("late", NOW + 10_000, None)
         return before
 
-    def remove(self, name, when):
-        return self.store.remove(name, when)
+    def remove(self, name, when, why):
+        return self.store.remove(name, when, why)
 
 
 def test_what_is_heard_of_at_the_last_moment_stays(tmp_path):

@@ -1,0 +1,128 @@
+"""What happened, for those who ask: a list, a wait for the next one, or a stream."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from svc.errors import BadRequest, RateLimited, Unavailable
+from svc.event import KINDS, LONGEST_MESSAGE, TOLD, Event
+from svc.registry import fields
+from svc.registry.store import KEPT, Store
+
+LIMIT = 100  # events of an answer, unless another number is asked for
+MOST_TOLD = 100  # events of one POST
+MOST_STREAMS = 200
+SILENCE = 15.0  # seconds without an event until a stream says that it is there still
+COMMENT = b": still here\n\n"
+
+
+class Asked(NamedTuple):
+    """`after` is None where the newest are meant; `kinds` empty: all."""
+
+    after: int | None = None
+    limit: int = LIMIT
+    service: str = ""
+    kinds: frozenset[str] = frozenset()
+    wait: float = 0.0
+
+    def passes(self, event: Event) -> bool:
+        return (not self.service or event.service == self.service) and (not self.kinds or event.kind in self.kinds)
+
+
+def asked(args: Mapping[str, str], headers: Any) -> Asked:
+    """What a query says; a stream that was broken off says in a header where. Raises BadRequest."""
+    after = _whole("after", args["after"], 10**18) if "after" in args else None
+    if (last := headers.get("Last-Event-ID", "")).isdecimal() and len(last) <= 18:
+        after = int(last)
+    limit = _whole("limit", args.get("limit", str(LIMIT)), KEPT, least=1)
+    kinds = frozenset(filter(None, args.get("kind", "").split(",")))
+    if unknown := sorted(kinds - KINDS.keys()):
+        raise BadRequest(f"kind: there is no {unknown[0]!r}; there are {' '.join(KINDS)}", param="kind")
+    return Asked(after, limit, args.get("service", ""), kinds, fields.seconds(args.get("wait")))
+
+
+def _whole(name: str, text: str, most: int, least: int = 0) -> int:
+    if not text.isdecimal() or len(text) > 19 or not least <= int(text) <= most:
+        raise BadRequest(f"{name}: must be a number from {least} to {most}, not {text!r}", param=name)
+    return int(text)
+
+
+def look(store: Store, asked: Asked) -> tuple[list[Event], int]:
+    """What was asked for, oldest first, and after which id to go on."""
+    if asked.after is None:
+        found, last = store.events(0)
+        return [event for event in found if asked.passes(event)][-asked.limit :], last
+    after, until = asked.after, time.monotonic() + asked.wait
+    while True:
+        left = max(0.0, until - time.monotonic())
+        found, last = store.events(after, left)
+        passed = [event for event in found if asked.passes(event)]
+        if len(passed) > asked.limit:
+            passed = passed[: asked.limit]
+            last = passed[-1].id
+        if passed or not found or not left:
+            return passed, last
+        after = last
+
+
+def told(body: Mapping[str, Any], now: float) -> list[Event]:
+    """The events of a POST; raises BadRequest for what is none of a router or babysitter."""
+    events = body.get("events")
+    if not isinstance(events, list) or not 0 < len(events) <= MOST_TOLD:
+        raise BadRequest(f"events: must be a list of 1 to {MOST_TOLD} events", param="events")
+    return [_told(at, event, now) for at, event in enumerate(events)]
+
+
+def _told(at: int, event: Any, now: float) -> Event:
+    where = f"events[{at}]"
+    if not isinstance(event, dict):
+        raise BadRequest(f"{where}: must be an object", param="events")
+    kind, service, source, message = (event.get(key, "") for key in ("kind", "service", "source", "message"))
+    if not isinstance(kind, str) or kind not in TOLD:
+        raise BadRequest(f"{where}.kind: must be one of {' '.join(sorted(TOLD))}", param="events")
+    if not isinstance(service, str) or not fields.NAME.fullmatch(service):
+        raise BadRequest(f"{where}.service: must be a service's name", param="events")
+    if not isinstance(source, str) or not fields.NAME.fullmatch(source):
+        raise BadRequest(f"{where}.source: must be a name: who tells it", param="events")
+    if not isinstance(message, str):
+        raise BadRequest(f"{where}.message: must be text", param="events")
+    words = " ".join(message.split())
+    return Event(time=now, kind=kind, service=service, source=source, message=words[:LONGEST_MESSAGE])
+
+
+class Streams:
+    """Events as server-sent events (the HTML standard, 9.2)."""
+
+    def __init__(self, store: Store) -> None:
+        self.over = False
+        self._store = store
+        self._open = 0
+
+    def open(self, asked: Asked) -> Iterator[bytes]:
+        """Raises RateLimited where there are too many, and what the store raises."""
+        if self._open >= MOST_STREAMS:
+            raise RateLimited(f"{MOST_STREAMS} streams are open already; close one", retry_after=5)
+        return self._stream(asked, *look(self._store, asked._replace(wait=0)))
+
+    def end(self) -> None:
+        """Of all of them; whoever reads comes again. The store lets go of those who wait."""
+        self.over = True
+
+    def _stream(self, asked: Asked, found: list[Event], last: int) -> Iterator[bytes]:
+        self._open += 1
+        try:  # where the store fails, whoever reads comes again
+            yield b"retry: 1000\n\n"
+            while not self.over:
+                yield b"".join(map(written, found)) or COMMENT
+                found, last = look(self._store, asked._replace(after=last, wait=SILENCE))
+        except Unavailable:
+            return
+        finally:
+            self._open -= 1
+
+
+def written(event: Event) -> bytes:
+    data = msgspec.json.encode(event.to_json())
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.id, event.kind.encode(), data)

@@ -1,0 +1,345 @@
+"""Events of real registries: kept with the change, bounded, through restarts; waited for, and streamed."""
+
+import json
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from svc.event import Event
+from svc.registry import database, events
+from svc.registry.app import create_app
+from svc.registry.guard import Guard, TokenFile
+from svc.registry.sqlite import SqliteStore
+from svc.registry.store import KEPT
+from tests.integration.registry.process import Registry
+from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
+from tests.unit.registry.services import service, told
+from tests.waiting import until
+
+EJECTED = {"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}
+
+
+def kinds(store, after=0):  # noqa: F811
+    return [event.kind for event in store.events(after)[0]]
+
+
+# Of both stores.
+
+
+def test_a_change_and_its_event_are_one(store):  # noqa: F811
+    put(store, service("a", status="starting"))
+    put(store, service("a"))
+    store.drain("a", True)
+    store.drain("a", True)
+    store.drain("a", False)
+    store.drain("nobody", True)
+    assert store.remove("a", why="it was removed")
+    found, last = store.events(0)
+    assert [event.kind for event in found] == ["registered", "running", "drained", "undrained", "left"]
+    assert [event.id for event in found] == [1, 2, 3, 4, 5]
+    assert last == 5
+    assert found[-1].message == "it was removed"
+    assert abs(found[-1].time - time.time()) < 60
+    assert store.happened == {"registered": 1, "running": 1, "drained": 1, "undrained": 1, "left": 1}
+
+
+def test_heartbeats_are_no_events_unless_they_change_something(store):  # noqa: F811
+    put(store, service("a"))
+    before = store.events(0)[1]
+    store.heartbeat("a", 2e9, None)
+    store.heartbeat("a", 2e9 + 1, "running")
+    assert store.events(before) == ([], before)
+    store.heartbeat("a", 2e9 + 2, "stopping")
+    assert kinds(store, before) == ["stopping"]
+
+
+def test_a_change_that_is_refused_is_no_event(store):  # noqa: F811
+    put(store, service("a"))
+
+    def refuse(old):
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        store.change("a", refuse)
+    assert kinds(store) == ["registered"]
+
+
+def test_what_others_tell_gets_ids_and_wakes_no_reader_of_the_list(store):  # noqa: F811
+    put(store, service("a"))
+    revision = store.snapshot()[0]
+    news = [Event(time=5.0, kind="ejected", service="a", source="router", message=str(n)) for n in range(3)]
+    assert [event.id for event in store.tell(news)] == [2, 3, 4]
+    assert store.events(1) == ([replace(event, id=at) for at, event in enumerate(news, 2)], 4)
+    assert store.snapshot()[0] == revision
+
+
+def test_only_the_last_are_kept_and_ids_go_on(store, reopen):  # noqa: F811
+    event = Event(time=5.0, kind="ejected", service="a")
+    for _ in range(11):
+        store.tell([event] * 100)
+    found, last = store.events(0)
+    assert (len(found), found[0].id, last) == (KEPT, 101, 1100)
+    assert [event.id for event in store.events(1098)[0]] == [1099, 1100]
+    again = reopen()
+    assert again.events(1099)[1] == 1100
+    assert again.tell([event])[0].id == 1101
+
+
+def test_an_id_that_was_never_given_counts_as_none(store):  # noqa: F811
+    put(store, service("a"))
+    assert [event.id for event in store.events(999)[0]] == [1]
+
+
+def test_waiting_ends_with_the_next_event_and_when_woken(store):  # noqa: F811
+    put(store, service("a"))
+    last = store.events(0)[1]
+    passing = Event(time=1.0, kind="passing", service="a")
+    draining, telling = (lambda: store.drain("a", True), ["drained"]), (lambda: store.tell([passing]), ["passing"])
+    for act, expected in (draining, telling, (store.wake, [])):
+        got = []
+        waiter = threading.Thread(target=lambda got=got, last=last: got.append(store.events(last, 20)))
+        waiter.start()
+        act()
+        waiter.join(10)
+        if not expected and waiter.is_alive():  # it had not begun to wait
+            store.wake()
+            waiter.join(10)
+        found, last = got[0]
+        assert [event.kind for event in found] == expected
+    assert store.events(last, 0.01) == ([], last)
+
+
+# Of SQLite.
+
+
+def test_a_file_of_an_earlier_version_gets_them(tmp_path):
+    path = tmp_path / "registry.db"
+    with sqlite3.connect(path) as db:
+        for step in database.STEPS[:2]:
+            for statement in step:
+                db.execute(statement)
+        db.execute("UPDATE revision SET value = 7")
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    own = SqliteStore(path)
+    assert own.events(0) == ([], 0)
+    put(own, service("a"))
+    assert (own.snapshot()[0], kinds(own)) == (8, ["registered"])
+    own.close()
+
+
+def test_ids_go_on_when_the_file_is_lost(tmp_path):
+    path = tmp_path / "registry.db"
+    own = SqliteStore(path)
+    put(own, service("a"))
+    own.drain("a", True)
+    for part in database.SIDECARS:
+        path.with_name(path.name + part).unlink(missing_ok=True)
+    own.drain("a", False)
+    assert [event.id for event in own.events(0)[0]] == [3]
+    own.close()
+
+
+# Over HTTP.
+
+
+@pytest.fixture
+def registry(tmp_path):
+    one = Registry(tmp_path, "--health-interval", "3600").start()
+    yield one
+    one.end()
+
+
+class Stream:
+    """What `GET /events` as a stream says."""
+
+    def __init__(self, port, *headers, query=""):
+        self.sock = socket.create_connection(("127.0.0.1", port), 20)
+        lines = "".join(f"{header}\r\n" for header in ("Host: r", "Accept: text/event-stream", *headers))
+        self.sock.sendall(f"GET /events{query} HTTP/1.1\r\n{lines}\r\n".encode())
+        self.rest = b""
+
+    def next(self):
+        while True:
+            while b"\n\n" not in self.rest:
+                data = self.sock.recv(65536)
+                if not data:
+                    return None
+                self.rest += data
+            block, _, self.rest = self.rest.partition(b"\n\n")
+            if b"event: " in block:
+                lines = block[block.index(b"id: ") :].decode().split("\n")
+                fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+                return int(fields["id"]), fields["event"], json.loads(fields["data"])
+
+
+def test_a_stream_tells_each_once_and_goes_on_where_it_broke_off(registry):
+    registry.client.register(told("a"))
+    stream = Stream(registry.port)
+    assert stream.next()[:2] == (1, "registered")
+    registry.client.drain("a")
+    number, kind, data = stream.next()
+    assert (number, kind, data["service"], data["level"]) == (2, "drained", "a", "warning")
+    stream.sock.close()
+    registry.client.drain("a", drained=False)
+    registry.client.tell([EJECTED])
+    again = Stream(registry.port, "Last-Event-ID: 2", query="?kind=ejected")
+    assert again.next()[:2] == (4, "ejected")
+    again.sock.close()
+
+
+def test_streams_hold_up_no_stop(registry):
+    registry.client.register(told("a"))
+    stream = Stream(registry.port)
+    stream.next()
+    registry.process.send_signal(signal.SIGTERM)
+    assert stream.next() is None
+    assert registry.process.wait(5) == 0
+
+
+def test_they_outlive_a_kill(registry):
+    registry.client.register(told("a"))
+    registry.client.tell([EJECTED])
+    registry.end()
+    registry.start()
+    found, last = registry.client.events()
+    assert [(event["id"], event["kind"]) for event in found] == [(1, "registered"), (2, "ejected")]
+    assert registry.client.events(last, wait=0.01) == ([], 2)
+
+
+def test_who_waits_hears_of_what_was_asked_for(registry):
+    registry.client.register(told("a"))
+    got = []
+    waiter = threading.Thread(target=lambda: got.append(registry.client.events(1, wait=30, only={"kind": "ejected"})))
+    waiter.start()
+    registry.client.drain("a")
+    registry.client.tell([EJECTED])
+    waiter.join(20)
+    assert [event["kind"] for event in got[0][0]] == ["ejected"]
+    assert got[0][1] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({}, "events"),
+        ({"events": []}, "events"),
+        ({"events": [EJECTED] * 101}, "100"),
+        ({"events": [{**EJECTED, "kind": "registered"}]}, "kind"),
+        ({"events": [{**EJECTED, "service": "a b"}]}, "service"),
+        ({"events": [{**EJECTED, "source": ""}]}, "source"),
+        ({"events": [{**EJECTED, "message": 1}]}, "message"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_its_reason(client, body, word):
+    answer = client.post("/events", json=body)
+    assert answer.status_code == 400
+    assert word in answer.get_json()["error"]["message"]
+
+
+@pytest.fixture
+def client(tmp_path):
+    own = SqliteStore(tmp_path / "registry.db")
+    yield create_app(own, lambda url: True).test_client()
+    own.close()
+
+
+@pytest.mark.parametrize("query", ["after=x", "limit=0", "limit=1001", "kind=nonsense", "wait=-1", "after=-1"])
+def test_what_cannot_be_asked(client, query):
+    assert client.get(f"/events?{query}").status_code == 400
+
+
+def test_limits_go_from_the_newest_or_on_from_an_id(client):
+    for _ in range(3):
+        client.post("/events", json={"events": [EJECTED, {**EJECTED, "service": "b"}]})
+    newest = client.get("/events?limit=2").get_json()
+    assert ([event["id"] for event in newest["events"]], newest["last"]) == ([5, 6], 6)
+    on = client.get("/events?after=0&limit=2&service=b").get_json()
+    assert ([event["id"] for event in on["events"]], on["last"]) == ([2, 4], 4)
+    assert client.get("/events?after=4&service=b").get_json()["events"][0]["id"] == 6
+
+
+def test_metrics_count_them(client):
+    client.post("/events", json={"events": [EJECTED]})
+    assert 'svc_registry_events_total{kind="ejected"} 1.0' in client.get("/metrics").get_data(as_text=True)
+
+
+def test_from_elsewhere_telling_takes_a_token(client, tmp_path):
+    for name in ("read", "write"):
+        (tmp_path / name).write_text(name + "-token")
+    own = SqliteStore(tmp_path / "other.db")
+    guard = Guard(*(TokenFile(str(tmp_path / name)) for name in ("write", "read")))
+    guarded = create_app(own, lambda url: True, guard)
+    far = {"environ_base": {"REMOTE_ADDR": "10.0.0.1"}, "json": {"events": [EJECTED]}}
+    asker = guarded.test_client()
+    assert asker.post("/events", **far).status_code == 401
+    for token in ("read-token", "write-token"):
+        assert asker.post("/events", headers={"Authorization": f"Bearer {token}"}, **far).status_code == 201
+    assert client.post("/events", **far).status_code == 401, "where there is no token at all"
+    own.close()
+
+
+def test_no_more_streams_than_so_many(client, monkeypatch):
+    monkeypatch.setattr(events, "MOST_STREAMS", 1)
+    ask = {"headers": {"Accept": "text/event-stream"}, "buffered": False}
+    first = client.get("/events", **ask)
+    next(iter(first.response))
+    assert client.get("/events", **ask).status_code == 429
+    first.close()
+    assert client.get("/events", **ask).status_code == 200
+
+
+# svc events.
+
+
+def test_the_command(registry, svc):
+    registry.client.register(told("a"))
+    registry.client.tell([EJECTED])
+    url = registry.client.urls[0]
+    lines = svc("events", "--registry-url", url).splitlines()
+    assert [line.split()[2:4] for line in lines] == [["registered", "a"], ["ejected", "a"]]
+    assert lines[1].endswith("3 failures  (router)")
+    (one,) = svc("events", "--registry-url", url, "--json", "--kind", "ejected").splitlines()
+    assert json.loads(one) == registry.client.events(1)[0][0]
+    assert svc("events", "--registry-url", url, "-n", "1").count("\n") == 1
+    assert svc("events", "--registry-url", url, "--service", "b") == ""
+
+
+def test_following_misses_nothing_while_the_registry_is_away(registry, tmp_path):
+    registry.client.register(told("a"))
+    words = [sys.executable, "-m", "svc", "events", "-f", "--registry-url", registry.client.urls[0]]
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=file, cwd=tmp_path)
+        try:
+            until(lambda: "registered" in out.read_text(), what="the past", timeout=20)
+            registry.client.drain("a")
+            until(lambda: "drained" in out.read_text(), what="the first event", timeout=20)
+            registry.end()
+            until(lambda: "trying again" in out.read_text(), what="it to miss the registry", timeout=20)
+            registry.start()
+            registry.client.drain("a", drained=False)
+            until(lambda: "undrained" in out.read_text(), what="the next event", timeout=20)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+        finally:
+            process.kill()
+            process.wait()
+    assert "Traceback" not in out.read_text()
+    assert out.read_text().count(" undrained ") == 1
+
+
+@pytest.fixture
+def svc(tmp_path):
+    def run(*words):
+        command = [sys.executable, "-m", "svc", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, cwd=tmp_path).stdout
+
+    return run

@@ -1,0 +1,59 @@
+"""What a change of a service is called."""
+
+import pytest
+from msgspec.structs import replace
+
+from svc.event import KINDS, TOLD, Event, between
+from svc.state import WORDS
+from tests.unit.registry.services import service
+
+ONE = service("a")
+
+
+def kinds(old, new, why=""):
+    return [event.kind for event in between(old, new, 5.0, why)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {"status": "draining"}, ["draining"]),
+        ({"status": "starting"}, {}, ["running"]),
+        ({}, {"expired": True}, ["expired"]),
+        ({"expired": True}, {}, ["back"]),
+        ({"expired": True}, {"status": "starting"}, ["back", "starting"]),
+        ({}, {"drained": True}, ["drained"]),
+        ({"drained": True}, {}, ["undrained"]),
+        ({"health_status": "healthy"}, {"health_status": "unhealthy"}, ["unhealthy"]),
+        ({"health_status": "unhealthy"}, {"health_status": "healthy"}, ["healthy"]),
+        ({"health_status": "unhealthy"}, {"health_status": "unknown"}, []),
+        ({}, {"health_status": "healthy"}, []),
+        ({}, {"last_heartbeat": 9.0, "weight": 4, "metadata": {"x": 1}}, []),
+        ({}, {"url": "http://10.0.0.8:8100", "status": "starting"}, ["registered"]),
+    ],
+)
+def test_a_change(before, after, told):
+    assert kinds(replace(ONE, **before), replace(ONE, **after)) == told
+
+
+def test_who_comes_and_who_goes():
+    (came,) = between(None, ONE, 5.0)
+    assert (came.kind, came.service, came.message) == ("registered", "a", "running, at http://10.0.0.7:8100")
+    (went,) = between(ONE, None, 5.0, "it was removed")
+    assert (went.kind, went.message, went.time, went.source) == ("left", "it was removed", 5.0, "registry")
+
+
+def test_every_kind_that_the_registry_tells_comes_of_a_change_and_no_other_does():
+    states = [None, ONE, *(replace(ONE, status=word) for word in WORDS if word in KINDS and word not in ("drained",))]
+    states += [replace(ONE, **more) for more in ({"expired": True}, {"drained": True}, {"health_status": "unhealthy"})]
+    states += [replace(ONE, health_status="healthy"), replace(ONE, status="starting")]
+    found = {kind for old in states for new in states if old or new for kind in kinds(old, new)}
+    assert found >= set(KINDS) - TOLD
+
+
+def test_its_json():
+    told = Event(id=3, time=0.0, kind="ejected", service="a", source="router", message="m").to_json()
+    assert told == {
+        "id": 3, "time": "1970-01-01T00:00:00.000Z", "kind": "ejected", "service": "a", "source": "router",
+        "message": "m", "level": "bad",
+    }  # fmt: skip
