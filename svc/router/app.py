@@ -20,13 +20,15 @@ from svc.router.forward import forward
 from svc.router.request import is_own
 from svc.router.state import State
 from svc.router.table import Target
+from svc.router.ui.app import identify, page
+from svc.router.ui.pulse import Pulse
 from svc.router.wsgi import request_of, target_of
 
 OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
 
 
-def create_app(state: State, deadlines: Deadlines | None = None) -> Flask:
-    """Starts nothing and opens nothing; `state` is filled, and `deadlines` kept, by whoever serves it."""
+def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | None = None) -> Flask:
+    """Starts nothing and opens nothing; `state` is filled, `deadlines` kept and `pulse` beaten by whoever serves it."""
     deadlines = deadlines or Deadlines(state)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -34,6 +36,7 @@ def create_app(state: State, deadlines: Deadlines | None = None) -> Flask:
     web.install_version(app)
     app.url_map.merge_slashes = False
     app.register_blueprint(endpoints(state))
+    app.register_blueprint(page(state, pulse or Pulse(state)))
 
     @app.before_request
     def relayed() -> Response | None:
@@ -50,11 +53,8 @@ def endpoints(state: State) -> Blueprint:
     @own.before_request
     def keyed() -> None:
         """Where clients need keys, what tells of instances and models needs one too."""
-        if state.keys is not None and request.path not in OPEN:
-            told = request.headers
-            state.keys.identify(
-                told.get("Authorization", "").encode("latin-1"), told.get("x-api-key", "").encode("latin-1")
-            )
+        if request.path not in OPEN:
+            identify(state)
 
     @own.get("/livez")
     def livez() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +19,7 @@ from svc.router.wsgi import WsgiAnswer, call
 
 IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
 READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
+SILENT_TIMEOUT = 25.0  # seconds that a reader of our own stream may take nothing of it
 LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
 
 
@@ -39,12 +40,14 @@ class Connection:
         "idle",
         "sock",
         "since",
+        "watched",
     )
 
     def __init__(self, state: State, app: Callable[..., Any], sock: socket.socket, address: str) -> None:
         self.sock = sock
         self.exchange: Exchange | None = None
         self.idle = True  # between two requests
+        self.watched = False  # once a stream of ours is read
         self.since = state.now
         self.deadline = state.now + IDLE_TIMEOUT
         self._state = state
@@ -169,8 +172,22 @@ class Connection:
     def _own(self, request: Request) -> bool:
         keep = self._keeps(request)
         answer = call(self._app, request, self._address.decode())
+        if answer.parts is not None:
+            return self._stream(answer, request)
         self._send(_whole(answer, request, keep))
         return keep
+
+    def _stream(self, answer: WsgiAnswer, request: Request) -> bool:
+        """Parts as they come; the end of the connection is their end."""
+        with closing(answer.parts):
+            self.watched = True
+            self._send(_head(answer, [("Connection", "close")]))
+            if request.head.method != b"HEAD":
+                for part in answer.parts:
+                    self.deadline = self._state.now + SILENT_TIMEOUT
+                    self._send(part)
+                farewell(self.sock)
+        return False
 
     def _tell(
         self, error: SvcError, request_id: bytes = b"", request: Request | None = None, keep: bool = False
@@ -202,6 +219,7 @@ class Connection:
         """The client has left; a half-closed connection counts, as in nginx."""
         if self.exchange is not None:
             self.exchange.interrupt("client")
+        if self.exchange is not None or self.watched:
             self.shut()
 
     def expire(self, now: float) -> None:
@@ -234,11 +252,15 @@ def _chunk(data: bytes, last: bool) -> bytes:
 
 def _whole(answer: WsgiAnswer, request: Request | None, keep: bool) -> bytes:
     """An answer of ours as bytes; no `request` where it could not be read."""
-    headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+    headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
     if not keep:
         headers.append(("Connection", "close"))
     elif request is not None and request.head.http10:
         headers.append(("Connection", "keep-alive"))
     head_only = request is not None and request.head.method == b"HEAD"
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1") + (b"" if head_only else answer.body)
+    return _head(answer, headers) + (b"" if head_only else answer.body)
+
+
+def _head(answer: WsgiAnswer, more: list[tuple[str, str]]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (*answer.headers, *more))
+    return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1")

@@ -198,7 +198,10 @@ class Exchange:
         if self.counted is not None:
             self.counted.release()
         known = self.model is None or self.model in self.state.table.by_model
-        self.state.recorder.ended(self._record(instance), self.events, self._tail(), known)
+        record = self._record(instance)
+        self.state.recorder.ended(record, self.events, self._tail(), known)
+        if record.completion_tokens or self.events:
+            self.state.produced(record, self.events)
 
     def report(self) -> None:
         """The end of an attempt: of the last one, or of one that another follows."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from svc.router.record import Histogram
@@ -23,6 +23,8 @@ class Metrics(Collector):
         yield from self._instances()
         state = self._state
         yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", state.retries)
+        dropped = "Events that no registry was told: none answered for long, or it refused them."
+        yield CounterMetricFamily("svc_router_events_dropped", dropped, state.news.dropped)
         yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.connections.idle_count())
         if (age := state.age()) is not None:
             told = "Seconds since a registry last said that the table is so."
@@ -42,6 +44,9 @@ class Metrics(Collector):
     def _models(self) -> Iterator[Any]:
         requests = CounterMetricFamily("svc_router_requests", "Requests that ended.", labels=["model", "status"])
         tokens = CounterMetricFamily("svc_router_tokens", "Tokens, as usage says.", labels=["model", "kind"])
+        failures = CounterMetricFamily(
+            "svc_router_failures", "Requests that did not end well, by how they ended.", labels=["model", "kind"]
+        )
         duration = HistogramMetricFamily("svc_router_request_duration_seconds", "Of whole requests.", labels=MODEL)
         first = HistogramMetricFamily("svc_router_ttft_seconds", "Of streams: until the first token.", labels=MODEL)
         token = HistogramMetricFamily("svc_router_tpot_seconds", "Of streams: a token after the first.", labels=MODEL)
@@ -50,9 +55,11 @@ class Metrics(Collector):
                 requests.add_metric([model, str(status)], count)
             for kind, count in list(meter.tokens.items()):
                 tokens.add_metric([model, kind], count)
+            for kind, count in list(meter.failures.items()):
+                failures.add_metric([model, kind], count)
             for family, told in ((duration, meter.duration), (first, meter.first_byte), (token, meter.token)):
                 family.add_metric([model], _buckets(told), told.sum)
-        yield from (requests, tokens, duration, first, token)
+        yield from (requests, tokens, failures, duration, first, token)
 
     def _instances(self) -> Iterator[Any]:
         state = self._state
@@ -61,6 +68,10 @@ class Metrics(Collector):
         answered = CounterMetricFamily("svc_router_attempts_answered", "POSTs answered in whole.", labels=INSTANCE)
         seconds = CounterMetricFamily("svc_router_attempt_seconds", "Time spent in attempts.", labels=INSTANCE)
         ejections = CounterMetricFamily("svc_router_ejections", "How often it was ejected.", labels=INSTANCE)
+        tokens = CounterMetricFamily("svc_router_instance_tokens", "Completion tokens, as usage says.", labels=INSTANCE)
+        first = SummaryMetricFamily(
+            "svc_router_instance_ttft_seconds", "Of streams: until the first token.", labels=INSTANCE
+        )
         flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=INSTANCE)
         up = GaugeMetricFamily("svc_router_instance_up", "1 while the instance gets requests.", labels=INSTANCE)
         ejected = GaugeMetricFamily("svc_router_instance_ejected", "1 while it is ejected.", labels=INSTANCE)
@@ -75,12 +86,14 @@ class Metrics(Collector):
             answered.add_metric(name, tally.answered if tally else 0)
             seconds.add_metric(name, tally.seconds if tally else 0)
             ejections.add_metric(name, tally.ejections if tally else 0)
+            tokens.add_metric(name, tally.tokens if tally else 0)
+            first.add_metric(name, tally.firsts if tally else 0, tally.first_seconds if tally else 0)
             flight.add_metric(name, state.loads.get(target.name, 0))
             up.add_metric(name, int(target.name in state.table.candidates))
             ejected.add_metric(name, int(fitness is not None and not fitness.usable()))
         for model, count in able.items():
             serving.add_metric([model], count)
-        yield from (attempts, errors, answered, seconds, ejections, flight, up, ejected, serving)
+        yield from (attempts, errors, answered, seconds, ejections, tokens, first, flight, up, ejected, serving)
 
 
 def _buckets(told: Histogram) -> list[tuple[str, float]]:

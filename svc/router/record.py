@@ -71,10 +71,12 @@ class Histogram:
 class Meter:
     """The metrics of one model."""
 
-    __slots__ = ("duration", "first_byte", "statuses", "token", "tokens")
+    __slots__ = ("broken", "duration", "failures", "first_byte", "statuses", "token", "tokens")
 
     def __init__(self) -> None:
         self.statuses: defaultdict[int, int] = defaultdict(int)
+        self.failures: defaultdict[str, int] = defaultdict(int)  # those that did not end well, by how they ended
+        self.broken: defaultdict[str, int] = defaultdict(int)  # of those, the ones whose status told nothing of it
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.duration = Histogram(SECONDS)
         self.first_byte = Histogram(SECONDS)  # of streams: the time to the first token
@@ -94,6 +96,10 @@ class Recorder:
         meter = self.meters[record.model if known else UNKNOWN]
         meter.statuses[record.status] += 1
         meter.duration.observe(record.duration)
+        if record.end != "done":
+            meter.failures[record.end] += 1
+            if record.status < 400:
+                meter.broken[record.end] += 1
         if record.key:
             self.keys[record.key] += 1
         if (found := tail.find(b"_tokens")) >= 0:

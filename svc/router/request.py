@@ -11,7 +11,8 @@ NOT_PASSED = frozenset(
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
 LONGEST_ID = 128
-OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz".split())
+OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz /ui".split())
+ACTS = (b"/ui/drain/", b"/ui/undrain/")
 AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
 
@@ -96,10 +97,12 @@ class Request:
 
 def is_own(method: bytes, target: bytes) -> bool:
     """Whether the router answers it itself; every other path and method is relayed."""
+    if method == b"POST":
+        return target.startswith(ACTS)
     if method not in (b"GET", b"HEAD"):
         return False
     path = target.partition(b"?")[0]
-    return path in OWN or path.startswith(b"/v1/models/")
+    return path in OWN or path.startswith((b"/v1/models/", b"/ui/"))
 
 
 def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:

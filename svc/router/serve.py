@@ -5,7 +5,7 @@ import signal
 import ssl
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base_async import AsyncWorker
@@ -68,22 +68,23 @@ class Application(BaseApplication):
     def load(self) -> Any:
         from svc.router.app import create_app
 
-        self.state, self._sync, self._keeper, self._loops = make(self._settings)
-        return create_app(self.state)
+        self._made = make(self._settings)
+        self.state, self.pulse = self._made.state, self._made.pulse
+        return create_app(self.state, pulse=self.pulse)
 
     def tls(self) -> ssl.SSLContext | None:
         return tls(self._settings)
 
     def start(self) -> None:
         """The first table, then the loops."""
-        self._sync.once()
-        for loop in self._loops:
+        self._made.sync.once()
+        for loop in self._made.loops:
             loop.start()
 
     def stop(self) -> None:
-        for loop in self._loops:
+        for loop in self._made.loops:
             loop.stop(timeout=0)  # one waits for the registry
-        self._keeper.once()
+        self._made.keeper.once()
         self.state.recorder.flush()
         self.state.connections.close()
 
@@ -104,14 +105,27 @@ def share() -> None:
     gc.freeze()
 
 
-def make(settings: RouterSettings) -> Any:
-    """A state, its sync, its keeper and the loops that keep it true, none of them started; raises ConfigError."""
+class Made(NamedTuple):
+    """A state, and what keeps it true: `loops` call all the others again and again, once they are started."""
+
+    state: Any
+    sync: Any
+    keeper: Any
+    pulse: Any
+    loops: list[Loop]
+
+
+def make(settings: RouterSettings) -> Made:
+    """Nothing of it is started; raises ConfigError."""
     from svc.client import RegistryClient
     from svc.router.checks import Checks
+    from svc.router.news import Teller
     from svc.router.saved import Keeper, TableFile
     from svc.router.state import State
     from svc.router.static import read_static
     from svc.router.sync import Sync
+    from svc.router.ui.follow import Follow
+    from svc.router.ui.pulse import BEAT, Pulse
 
     check(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
@@ -124,21 +138,36 @@ def make(settings: RouterSettings) -> Any:
     keeper = Keeper(state, file)
     checks = Checks(state, time.monotonic)
     checking = Loop("checks", checks.once, min(1.0, settings.health_interval))
-    loops = [following(sync), checking, Loop("save", keeper.once, SAVE)]
+    pulse = Pulse(state)
+    loops = [following("sync", sync), checking, Loop("save", keeper.once, SAVE), Loop("pulse", pulse.beat, BEAT)]
+    if settings.registry_url:
+        events = following("events", Follow(pulse, RegistryClient(urls, settings.registry_token_file)))
+        pulse.opened = events.poke
+        telling = following("tell", Teller(state.news, RegistryClient(urls, settings.registry_token_file)))
+        state.news.added = telling.poke
+        loops += [events, telling]
     if state.keys is not None:
-        loops.append(Loop("keys", state.keys.refresh, 1.0))
-    return state, sync, keeper, loops
+        loops.append(Loop("keys", lambda: reread(state.keys, pulse), 1.0))
+    return Made(state, sync, keeper, pulse, loops)
 
 
-def following(sync: Any) -> Loop:
+def following(name: str, follower: Any) -> Loop:
+    """Calls its `once`, `pause` seconds after each."""
+
     def work() -> None:
         try:
-            sync.once()
+            follower.once()
         finally:
-            loop.interval = sync.pause
+            loop.interval = follower.pause
 
-    loop = Loop("sync", work, 1.0)
+    loop = Loop(name, work, 1.0)
     return loop
+
+
+def reread(keys: Any, pulse: Any) -> None:
+    """Pages whose key is gone have seen enough; the others come again at once."""
+    if keys.refresh():
+        pulse.pages.end()
 
 
 def read_keys(settings: RouterSettings) -> Any:
@@ -203,12 +232,12 @@ def standalone() -> Any:
     from svc.site import Site
 
     told = load(Site(Path()).svc_toml, os.environ)
-    state, sync, _, loops = make(told.router)
-    deadlines = Deadlines(state)
-    sync.once()
-    for loop in (*loops, Loop("deadlines", deadlines.once, 1.0)):
+    made = make(told.router)
+    deadlines = Deadlines(made.state)
+    made.sync.once()
+    for loop in (*made.loops, Loop("deadlines", deadlines.once, 1.0)):
         loop.start()
-    return create_app(state, deadlines)
+    return create_app(made.state, deadlines, made.pulse)
 
 
 def check(settings: RouterSettings) -> None:

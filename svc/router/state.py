@@ -17,8 +17,9 @@ from svc.router.clients import networks
 from svc.router.keys import Keys
 from svc.router.message import Heads
 from svc.router.names import meant
+from svc.router.news import News
 from svc.router.policy import PART, POLICIES, Moment
-from svc.router.record import Recorder
+from svc.router.record import Record, Recorder
 from svc.router.table import Origin, Table, Target, build
 from svc.router.upstream import Connections
 from svc.settings import RouterSettings
@@ -32,7 +33,7 @@ UNKNOWN = Fitness()
 class Tally:
     """The counts of one instance. They outlive its leaving the table: it may come back."""
 
-    __slots__ = ("answered", "ejections", "errors", "requests", "seconds")
+    __slots__ = ("answered", "ejections", "errors", "first_seconds", "firsts", "requests", "seconds", "tokens")
 
     def __init__(self) -> None:
         self.requests = 0
@@ -40,6 +41,9 @@ class Tally:
         self.answered = 0  # whole answers, of status 2xx
         self.ejections = 0
         self.seconds = 0.0  # of all requests together
+        self.tokens = 0  # of completions, as usage says
+        self.first_seconds = 0.0  # until the first token, of all streams together
+        self.firsts = 0  # of which there were so many
 
     def response_time(self) -> float:
         """Seconds a request took, on average."""
@@ -58,12 +62,14 @@ class State:
         self.table = Table()
         self.origin: Origin | None = None  # of the table
         self.ready = False  # whether there is a table at all
+        self.away = False  # whether no registry answers
         self.draining = False
         self.keys = keys  # None: nobody needs one
         self.trusted = networks(settings.trusted_proxies)
         self.heads = Heads(keyed=keys is not None)
         self.connections = Connections(settings.upstream_ca)
         self.lines = Lines(settings.queue_size)
+        self.news = News()
         self.recorder = Recorder(settings.access_log, settings.access_log_format == "text")
         self.loads: dict[str, int] = {}  # requests in flight by instance
         self.full: set[str] = set()  # those that have as many requests as they may have
@@ -192,6 +198,14 @@ class State:
         if self.lines.waiting:
             self.lines.wake((*target.models, None))
 
+    def produced(self, record: Record, stream: bool) -> None:
+        """What an instance has given to a request that has ended."""
+        tally = self.tallies[record.instance]
+        tally.tokens += record.completion_tokens or 0
+        if stream and record.first_byte is not None:
+            tally.first_seconds += record.first_byte
+            tally.firsts += 1
+
     # Checks, syncs and sweeps.
 
     def checked(self, name: str, well: bool) -> None:
@@ -226,11 +240,22 @@ class State:
             after = self.fitness[name] = verdict(before)
             if after.well is not before.well and (before.well is not None or after.well is False):
                 log.info("%s %s its health checks", name, "passes" if after.well else "fails")
+                self.news.add("passing" if after.well else "failing", name)
             if after.until != before.until:
                 self.tallies[name].ejections += bool(after.until)
-                log.info(f"ejected {name} for {after.until - self.now:.0f} s" if after.until else f"{name} is back")
+                self._ejected(name, after)
             if after.usable() != before.usable() or after.well is not before.well:
                 self.replace(self.table.targets)
+
+    def _ejected(self, name: str, after: Fitness) -> None:
+        """Or not any more."""
+        if after.until:
+            log.info("ejected %s for %.0f s", name, after.until - self.now)
+            times = f", {after.ejections} times in a row" if after.ejections > 1 else ""
+            self.news.add("ejected", name, f"requests to it failed: for {after.until - self.now:.0f} s{times}")
+        else:
+            log.info("%s is back", name)
+            self.news.add("readmitted", name)
 
     def replace(self, targets: Iterable[Target]) -> None:
         """A new table. An instance at another address, started anew, or heard again, is judged afresh."""

@@ -36,7 +36,6 @@ class Sync:
         self._interval = state.settings.registry_sync_interval
         self._watch = Watch(client, self._interval, clock) if client else None
         self._missing: dict[str, float] = {}  # names that vanished without a deletion, and since when
-        self._away = False
         self._unusable: set[str] = set()  # what was said of entries, once
 
     @property
@@ -56,9 +55,9 @@ class Sync:
             self._with(listing)
 
     def _with(self, listing: Listing) -> None:
-        if self._away:
+        if self._state.away:
             log.info("the registry is back")
-        self._away = False
+        self._state.away = False
         self._saved = None
         found, unusable = _targets(listing.entries)
         for problem in unusable - self._unusable:
@@ -68,9 +67,9 @@ class Sync:
 
     def _without(self, error: SvcError) -> None:
         """1. The table stays. 2. Where there is none yet, the saved one or the static services make one."""
-        if not self._away:
+        if not self._state.away:
             log.warning("%s; keeping the %d instances last known", error, len(self._state.table.targets))
-        self._away = True
+        self._state.away = True
         if self._state.ready:
             return  # 1
         if self._saved is not None:

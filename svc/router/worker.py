@@ -94,6 +94,7 @@ class RelayWorker(GeventWorker):
         """The order of the end: stop admitting, let begun requests finish, cut the rest, stop the loops."""
         state = self._state
         state.draining = True
+        self.app.pulse.pages.end()
         for server in servers:
             server.close()
         gevent.sleep(0)  # what was just accepted begins

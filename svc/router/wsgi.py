@@ -8,29 +8,36 @@ from urllib.parse import unquote_to_bytes
 
 from svc.router.request import NOT_PASSED, Head, Request, origin_form, unnamed
 
+EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
 UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 
 class WsgiAnswer(NamedTuple):
+    """`parts`: of one that comes bit by bit, and has to be closed."""
+
     status: str
     headers: list[tuple[str, str]]
-    body: bytes
+    body: bytes = b""
+    parts: Any = None
 
 
 def call(app: Callable[..., Any], request: Request, address: str) -> WsgiAnswer:
-    """What the app answers, whole, without a length or connection headers."""
+    """What the app answers, without a length or connection headers: whole, unless it is a stream of events."""
     told: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         told[:] = [status, headers]
 
     parts = app(environ(request, address), start_response)
+    headers = [h for h in told[1] if h[0].lower() not in ("content-length", "connection")]
+    if ("Content-Type", EVENTS) in headers:
+        return WsgiAnswer(told[0], headers, parts=parts)
     try:
         body = b"".join(parts)
     finally:
         if hasattr(parts, "close"):
             parts.close()
-    return WsgiAnswer(told[0], [h for h in told[1] if h[0].lower() not in ("content-length", "connection")], body)
+    return WsgiAnswer(told[0], headers, body)
 
 
 def environ(request: Request, address: str) -> dict[str, Any]:

@@ -38,8 +38,17 @@ def test_an_app_is_called_and_closed():
         return Parts([b"a", b"b"])
 
     answer = call(app, request(method=b"HEAD"), "")
-    assert answer == ("200 OK", [("X-A", "GET")], b"ab")
+    assert answer == ("200 OK", [("X-A", "GET")], b"ab", None)
     assert Parts.closed
+
+
+def test_a_stream_of_events_is_not_waited_for():
+    def app(told, start_response):
+        start_response("200 OK", [("Content-Type", "text/event-stream; charset=utf-8")])
+        return iter([b"a", b"b"])
+
+    answer = call(app, request(), "")
+    assert (answer.body, list(answer.parts)) == (b"", [b"a", b"b"])
 
 
 def test_an_environ_becomes_a_request():

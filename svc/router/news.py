@@ -1,0 +1,66 @@
+"""What the router found out about instances, told to the registry as events: never in a request's way."""
+
+import logging
+import re
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from svc.client import Events, RegistryClient
+from svc.errors import SvcError, Unavailable
+
+log = logging.getLogger(__name__)
+KEPT = 500  # events, while no registry answers; then the oldest go
+AT_ONCE = 100  # events of one request
+PAUSE = 1.0  # seconds between two looks, sooner where there is something new
+
+
+class News:
+    """`add` is called by whoever judges; `once` again and again."""
+
+    def __init__(self) -> None:
+        self.dropped = 0  # ever
+        self.added: Callable[[], object] = lambda: None  # called when there is something new
+        self._kept: deque[dict[str, str]] = deque()
+        self._source = "router-" + re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:100]
+
+    def add(self, kind: str, name: str, message: str = "") -> None:
+        if len(self._kept) >= KEPT:
+            self._kept.popleft()
+            self.dropped += 1
+        self._kept.append({"kind": kind, "service": name, "source": self._source, "message": message})
+        self.added()
+
+    def next(self) -> Events:
+        return [self._kept[at] for at in range(min(AT_ONCE, len(self._kept)))]
+
+    def done(self, events: Events) -> None:
+        """They are told, or never will be."""
+        for event in events:
+            if self._kept and self._kept[0] is event:  # it may have gone meanwhile
+                self._kept.popleft()
+
+
+class Teller:
+    """Call `once` again and again, `pause` seconds after each."""
+
+    pause = PAUSE
+
+    def __init__(self, news: News, client: RegistryClient) -> None:
+        self._news = news
+        self._client = client
+        self._refused = ""
+
+    def once(self) -> None:
+        """Tells what there is; while the registry is away, it stays. What is refused is lost, and counted."""
+        while events := self._news.next():
+            try:
+                self._client.tell(events)
+            except Unavailable:
+                return
+            except SvcError as error:
+                self._news.dropped += len(events)
+                if error.message != self._refused:
+                    log.warning("the registry takes no events: %s", error)
+                self._refused = error.message
+            self._news.done(events)

@@ -1,0 +1,1 @@
+"""What is behind /ui: the page's files, and the one stream that every open page reads."""

@@ -1,0 +1,136 @@
+"""What the page is told of the router's table and counts."""
+
+from typing import Any
+
+from svc import version
+from svc.router.record import Meter
+from svc.router.state import State
+from svc.router.table import Target
+from svc.router.ui.rates import Counts, Window
+from svc.state import WORDS, level_of, state_of
+
+LEFT = 499  # its client left: nobody's error
+LONGEST_REASON = 200
+
+
+def site(state: State) -> dict[str, Any]:
+    """What changes seldom: who is there, and what becomes of each."""
+    origin = state.origin
+    models: dict[str, list[str]] = {}
+    for target in state.table.targets:
+        for model in target.models:
+            models.setdefault(model, []).append(target.name)
+    aliases: dict[str, list[str]] = {}
+    for alias, model in state.aliases.items():
+        aliases.setdefault(model, []).append(alias)
+    return {
+        "version": version.running().partition("+")[0],
+        "router": {"status": "draining" if state.draining else "running", "ready": state.ready},
+        "registry": {
+            "url": state.settings.registry_url,
+            "answers": not state.away,
+            "source": origin.source if origin else None,
+        },
+        "drain": bool(state.settings.registry_url),
+        "keyed": state.keys is not None,
+        "models": [
+            {"name": name, "aliases": aliases.get(name, []), "instances": models[name]} for name in sorted(models)
+        ],
+        "instances": [_instance(state, target) for target in state.table.targets],
+    }
+
+
+def _instance(state: State, target: Target) -> dict[str, Any]:
+    word = word_of(state, target)
+    restarts, reason = target.metadata.get("restarts"), target.metadata.get("restart_reason")
+    known = WORDS.get(word.partition(",")[0])
+    return {
+        "name": target.name,
+        "host": target.host,
+        "port": target.port,
+        "url": target.url,
+        "models": list(target.models),
+        "state": word,
+        "level": level_of(word),
+        "meaning": known.meaning if known else "",
+        "drained": target.drained,
+        "weight": target.weight,
+        "limit": target.limit,
+        "restarts": restarts if type(restarts) is int else None,
+        "restart_reason": reason[:LONGEST_REASON] if isinstance(reason, str) else "",
+    }
+
+
+def word_of(state: State, target: Target) -> str:
+    """1. The registry's word, which is the operator's and its own; 2. of one that is well there, what the router
+    found out itself."""
+    told = "unhealthy" if target.heard and target.well is False else "unknown"
+    word = state_of({
+        "status": target.status, "drained": target.drained, "is_healthy": target.well is not False,
+        "health_status": told,
+    })  # fmt: skip
+    fitness = state.fitness.get(target.name)
+    if word != "healthy" or fitness is None:
+        return word  # 1
+    if not fitness.usable():
+        return "ejected"  # 2
+    return "unhealthy" if fitness.well is False else "healthy"
+
+
+def counts_of_models(state: State) -> dict[str, Counts]:
+    return {
+        name: Counts(
+            sum(meter.statuses.values()),
+            sum(kinds(meter).values()),
+            meter.tokens.get("completion", 0),
+            meter.first_byte.sum,
+            sum(meter.first_byte.counts),
+        )
+        for name, meter in list(state.recorder.meters.items())
+    }
+
+
+def counts_of_instances(state: State) -> dict[str, Counts]:
+    return {
+        name: Counts(tally.requests, tally.errors, tally.tokens, tally.first_seconds, tally.firsts)
+        for name, tally in list(state.tallies.items())
+    }
+
+
+def kinds(meter: Meter) -> dict[str, int]:
+    """Errors: answers by their status, and those that broke off when it had been told already."""
+    told = {str(status): count for status, count in list(meter.statuses.items()) if status >= 400 and status != LEFT}
+    return told | meter.broken
+
+
+def models(state: State, window: Window) -> dict[str, dict[str, Any]]:
+    """Of each model that somebody has."""
+    flying: dict[str, int] = {}
+    for target in state.table.targets:
+        for model in target.models:
+            flying[model] = flying.get(model, 0) + state.loads.get(target.name, 0)
+    waiting = state.lines.lengths()
+    meters = state.recorder.meters
+    return {
+        name: {
+            **window.model(name)._asdict(),
+            "in_flight": count,  # of its instances, which may have other models too
+            "waiting": waiting.get(name, 0),
+            "kinds": kinds(meters[name]) if name in meters else {},
+        }
+        for name, count in flying.items()
+    }
+
+
+def instances(state: State, window: Window) -> dict[str, dict[str, Any]]:
+    found = {}
+    for target in state.table.targets:
+        tally = state.tallies.get(target.name)
+        found[target.name] = {
+            **window.instance(target.name)._asdict(),
+            "in_flight": state.loads.get(target.name, 0),
+            "ejections": tally.ejections if tally else 0,
+            "requests_total": tally.requests if tally else 0,
+            "errors_total": tally.errors if tally else 0,
+        }
+    return found

@@ -1,0 +1,193 @@
+"""/ui of real routers: the page's files, its stream, and draining by the registry."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from svc.client import RegistryClient
+from tests.integration.router.client import Client, get, post
+from tests.integration.router.instance import Instance
+from tests.integration.router.routers import BIN, Router, router, running, service, static
+from tests.waiting import free_port, until
+
+STREAM = get(b"/ui/stream")
+TOKEN = "the-operators-word"
+
+
+class Page:
+    """What a page reads."""
+
+    def __init__(self, client: Client, *headers: bytes) -> None:
+        self.client = client.send(get(b"/ui/stream", *headers))
+        self.status, _, self.headers = client.head()
+
+    def next(self, name: str) -> Any:
+        """The data of the next event of that name."""
+        while True:
+            block = self.client.until(b"\n\n").decode()
+            if block.startswith(f"event: {name}\n"):
+                return json.loads(block.split("data: ", 1)[1])
+
+    def until(self, name: str, fits: Any) -> Any:
+        while not fits(data := self.next(name)):
+            pass
+        return data
+
+
+@pytest.fixture
+def services(a: Instance, tmp_path: Path) -> Path:
+    return static(tmp_path / "static.json", [service("a", a.port, "m")])
+
+
+def test_the_page_and_its_files(relay: Router):
+    shell = relay.get("/ui")
+    assert shell.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in shell.headers["Content-Security-Policy"]
+    assert requests.get(relay.url + "/ui/", timeout=5, allow_redirects=False).headers["Location"] == "/ui"
+    assert relay.get("/ui/vendor/uplot/uPlot.min.css").headers["Content-Type"].startswith("text/css")
+    again = requests.get(relay.url + "/ui", timeout=5, headers={"If-None-Match": shell.headers["ETag"]})
+    assert (again.status_code, again.content, again.headers.get("Content-Length")) == (304, b"", None)
+
+
+@pytest.mark.parametrize("path", ["/ui/..%2fapp.py", "/ui/nothing.js", "/ui/vendor", "/ui/drain/a"])
+def test_nothing_else_can_be_had(relay: Router, path: str):
+    answer = relay.get(path)
+    assert answer.status_code in (404, 405)
+    assert answer.json()["error"]["message"]
+
+
+def test_a_page_sees_what_happens(relay: Router, a: Instance):
+    with relay.client() as client, relay.client() as other:
+        page = Page(client)
+        assert page.status == 200
+        site = page.next("site")
+        assert [i["state"] for i in site["instances"] if i["name"] == "a"] == ["healthy"]
+        assert page.next("history")["every"] == 2.0
+        before = page.next("tick")["instances"]["a"]["requests_total"]
+        assert other.send(post({"model": "a"})).answer().status == 200
+        tick = page.until("tick", lambda tick: "a" in tick["instances"])
+        assert tick["instances"]["a"]["requests_total"] == before + 1
+        page.until("tick", lambda tick: tick["models"]["a"]["requests"] > 0)
+
+
+def test_head_opens_no_stream(relay: Router):
+    with relay.client() as client:
+        status, _, headers = client.send(STREAM.replace(b"GET", b"HEAD", 1)).head()
+        assert (status, dict(headers)[b"Content-Type"]) == (200, b"text/event-stream; charset=utf-8")
+        assert client.all() == b""
+
+
+def test_streams_end_at_once_when_the_router_stops(services: Path):
+    with router("--static-services", services) as own, own.client() as client, own.client() as other:
+        page, _ = Page(client), Page(other)
+        page.next("tick")
+        own.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        client.all()
+        assert own.process.wait(5) == 0
+        assert time.monotonic() - begun < 3
+        assert "Traceback" not in own.output()
+
+
+def test_sixty_four_pages_and_no_more_until_one_closes(services: Path):
+    with router("--static-services", services) as own:
+        clients = [own.client() for _ in range(64)]
+        pages = [Page(client) for client in clients]
+        assert {page.status for page in pages} == {200}
+        with own.client() as client:
+            refused = client.send(STREAM).answer()
+        assert (refused.status, refused.error()["code"]) == (429, "rate_limit_exceeded")
+        clients[0].sock.close()
+
+        def opens() -> bool:
+            with own.client() as client:
+                return Page(client).status == 200
+
+        until(opens, what="a place to be free again")
+        for client in clients:
+            client.sock.close()
+
+
+def test_where_keys_are_on_the_stream_needs_one_and_ends_with_it(services: Path, tmp_path: Path):
+    keys = tmp_path / "keys.toml"
+    secret = _keys("add", "ops", keys)
+    with router("--static-services", services, "--keys-file", keys) as own, own.client() as client:
+        assert own.get("/ui").status_code == own.get("/ui/page.js").status_code == 200
+        assert own.get("/ui/stream").status_code == 401
+        assert requests.post(f"{own.url}/ui/drain/a", timeout=5).status_code == 401
+        page = Page(client, b"Authorization: Bearer " + secret.encode())
+        assert page.status == 200
+        assert page.next("site")["keyed"] is True
+        _keys("revoke", "ops", keys)
+        client.all()
+        with own.client() as again:
+            assert Page(again, b"Authorization: Bearer " + secret.encode()).status == 401
+
+
+def _keys(verb: str, name: str, file: Path) -> str:
+    command = [BIN / "svc", "keys", verb, name, "--file", str(file)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+
+# Draining.
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, str]]:
+    """A router that follows a registry which wants a token, with one instance."""
+    token = tmp_path_factory.mktemp("ui") / "token"
+    token.write_text(TOKEN)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    words = [str(BIN / "svc"), "registry", "--port", str(port), "--token-file", str(token), "--health-interval", "3600"]
+    with running(words, port):
+        until(lambda: _ok(f"{url}/health"), what="the registry")
+        RegistryClient(url, str(token)).register({
+            "name": "a", "host": "127.0.0.1", "port": 1, "hostname": "h", "url": "http://127.0.0.1:1",
+            "status": "running", "lease_seconds": 3600, "metadata": {"type": "openai-api", "models": ["m"]},
+        })  # fmt: skip
+        with router("--registry-url", url) as own:
+            yield own, url
+
+
+def _ok(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def _ask(own: Router, verb: str, name: str, **headers: str) -> requests.Response:
+    return requests.post(f"{own.url}/ui/{verb}/{name}", headers=headers, timeout=10)
+
+
+def test_an_operator_drains_and_takes_back(site: tuple[Router, str]):
+    own, url = site
+    with own.client() as client:
+        page = Page(client)
+        page.until("site", lambda site: [i["state"] for i in site["instances"]] == ["healthy"])
+        for verb, drained, word in (("drain", True, "drained"), ("undrain", False, "healthy")):
+            answer = _ask(own, verb, "a", **{"X-Operator-Token": TOKEN})
+            assert (answer.status_code, answer.json()["service"]["drained"]) == (200, drained)
+            assert requests.get(f"{url}/services/a", timeout=5).json()["drained"] is drained
+            page.until("site", lambda site, word=word: [i["state"] for i in site["instances"]] == [word])
+    assert TOKEN not in own.output()
+
+
+def test_nobody_else_does(site: tuple[Router, str]):
+    """Not even from the registry's own machine, from where the registry itself would let anybody."""
+    own, url = site
+    for headers, status in (({}, 401), ({"X-Operator-Token": "a guess"}, 401), ({"Authorization": TOKEN}, 401)):
+        answer = _ask(own, "drain", "a", **headers)
+        assert answer.status_code == status
+        assert "token" in answer.json()["error"]["message"].lower()
+    assert _ask(own, "drain", "nobody", **{"X-Operator-Token": TOKEN}).status_code == 404
+    assert _ask(own, "drain", "a%2Fdrain%3F", **{"X-Operator-Token": TOKEN}).status_code == 405
+    assert requests.get(f"{url}/services/a", timeout=5).json()["drained"] is False

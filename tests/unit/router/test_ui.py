@@ -1,0 +1,227 @@
+"""What the page is told: rates, the past, states, and pages that do not read."""
+
+import json
+
+import pytest
+
+from svc.errors import RateLimited
+from svc.router.record import Meter
+from svc.router.ui import look, pages, rates
+from svc.router.ui.files import SHELL, files
+from svc.router.ui.pages import BEHIND, COMMENT, MOST, Pages
+from svc.router.ui.pulse import Pulse
+from svc.router.ui.rates import POINTS, WINDOW, Counts, Past, Rates, Sample, Window
+from tests.unit.router.made import Clock, state, target
+
+
+def told(data: bytes) -> dict[str, list]:
+    """Events by name."""
+    found: dict[str, list] = {}
+    for block in data.decode().split("\n\n")[:-1]:
+        name, body = block.split("\n")
+        found.setdefault(name.removeprefix("event: "), []).append(json.loads(body.removeprefix("data: ")))
+    return found
+
+
+# Rates.
+
+
+def window(*samples: tuple[float, Counts]) -> Window:
+    made = Window(samples[0][0])
+    for time, counts in samples[1:]:
+        made.add(Sample(time, {"m": counts}, {}))
+    return made
+
+
+def test_a_rate_is_what_rose_within_the_window():
+    made = window(*[(float(second), Counts(requests=10 * second)) for second in range(20)])
+    assert made.model("m").requests == 10.0
+    made.add(Sample(20.0, {"m": Counts(requests=240)}, {}))
+    assert made.model("m").requests == (240 - 150) / WINDOW
+
+
+def test_the_first_token_is_a_mean_of_those_in_the_window():
+    later = Counts(6, 1, 19, 9.0, 6)
+    made = window((0, Counts()), (1, Counts(4, 0, 9, 8.0, 4)), (3, later), (6, later))
+    assert made.model("m") == Rates(0.4, 0.2, 2.0, 0.5)
+    assert window((0, Counts(4)), (2, Counts(6))).model("m").first_token is None
+
+
+def test_one_that_was_not_there_and_counts_that_begin_anew():
+    assert window((0, Counts())).model("m") == Rates()
+    assert window((0, Counts()), (1, Counts(9)), (2, Counts(0)), (7, Counts(2))).model("m").requests == 0.4
+    assert window((0, Counts()), (1, Counts(2))).model("other") == Rates()
+
+
+def test_the_past_is_bounded_as_long_for_each_and_forgets_who_left():
+    past = Past()
+    for second in range(POINTS + 7):
+        past.add({"m": Rates(requests=second)})
+    past.add({"m": Rates(), "new": Rates(requests=3.0)})
+    columns = past.columns()
+    assert {len(columns[name][series]) for name in columns for series in rates.SERIES} == {POINTS}
+    assert columns["new"]["requests"][-2:] == [0.0, 3.0]
+    past.add({"new": Rates()})
+    assert list(past.columns()) == ["new"]
+
+
+# States.
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({}, "healthy"),
+        ({"status": "starting"}, "starting"),
+        ({"drained": True}, "drained"),
+        ({"drained": True, "status": "stopping"}, "drained, stopping"),
+        ({"well": False}, "unhealthy"),
+        ({"well": False, "heard": False}, "expired"),
+    ],
+)
+def test_the_registrys_word(more: dict, word: str):
+    of = target("a", "m", **more)
+    assert look.word_of(state(of), of) == word
+
+
+def test_the_routers_own_word():
+    of = target("a", "m")
+    made = state(of, max_errors=1)
+    made.begin(of, False)
+    made.observe(of, 0.1, failed=True, faulty=True)
+    assert look.word_of(made, of) == "ejected"
+    other = state(of, max_errors=1)
+    other.checked("a", False)
+    assert look.word_of(other, of) == "unhealthy"
+
+
+@pytest.mark.parametrize("told", [True, "3", None, 1.5])
+def test_what_an_instance_says_of_itself_is_not_believed(told):
+    of = target("a", "m", metadata={"restarts": told, "restart_reason": ["x"]})
+    seen = look.site(state(of))["instances"][0]
+    assert (seen["restarts"], seen["restart_reason"]) == (None, "")
+
+
+def test_restarts_and_aliases():
+    told = {"restarts": 2, "restart_reason": "exit code 1" + "!" * 999}
+    seen = look.site(state(target("a", "m", metadata=told), aliases=(("gpt", "m"),)))
+    assert seen["models"] == [{"name": "m", "aliases": ["gpt"], "instances": ["a"]}]
+    one = seen["instances"][0]
+    assert (one["restarts"], one["restart_reason"][:11], len(one["restart_reason"])) == (2, "exit code 1", 200)
+
+
+def test_errors_by_kind_count_each_once():
+    meter = Meter()
+    meter.statuses.update({200: 9, 404: 2, 499: 5, 503: 1})
+    meter.broken["cut"] = 3
+    assert look.kinds(meter) == {"404": 2, "503": 1, "cut": 3}
+
+
+# Pages.
+
+
+def test_a_page_that_does_not_read_is_ended_and_grows_no_more():
+    made = Pages()
+    page = made.add([b"first"])
+    for _ in range(BEHIND - 1):
+        made.tell(b"x")
+    made.tell(b"one too many")
+    assert list(page) == []
+    page.close()
+    assert len(made) == 0
+
+
+def test_a_page_gets_at_once_what_has_gathered_and_a_comment_where_nothing_has(monkeypatch):
+    monkeypatch.setattr(pages, "SILENCE", 0.01)
+    made = Pages()
+    page = made.add([b"a", b"b"])
+    assert [next(page), next(page)] == [b"ab", COMMENT]
+    made.end()
+    assert list(page) == []
+
+
+def test_no_more_pages_than_so_many():
+    made = Pages()
+    opened = [made.add([]) for _ in range(MOST)]
+    with pytest.raises(RateLimited):
+        made.add([])
+    opened[0].close()
+    made.add([])
+
+
+# The pulse.
+
+
+class Site:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.state = state(target("a", "m"), target("b", "m", "n"), clock=self.clock)
+        self.pulse = Pulse(self.state, now=lambda: 7.0)
+
+    def beats(self, count: int) -> None:
+        for _ in range(count):
+            self.clock.now += 0.5
+            self.pulse.beat()
+
+    def served(self, name: str) -> None:
+        of = next(t for t in self.state.table.targets if t.name == name)
+        self.state.begin(of, False)
+        self.state.observe(of, 0.1, failed=False)
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+def test_a_page_begins_with_everything(site: Site):
+    site.beats(9)
+    site.pulse.happened([{"id": 1}])
+    first = told(next(site.pulse.open()))
+    assert list(first) == ["site", "history", "events", "tick"]
+    assert len(first["history"][0]["models"]["m"]["requests"]) == 2
+    assert first["events"] == [{"events": [{"id": 1}]}]
+    assert sorted(first["tick"][0]["instances"]) == ["a", "b"]
+    assert sorted(first["tick"][0]["models"]) == ["m", "n"]
+
+
+def test_then_ticks_with_what_changed_and_the_site_only_when_it_did(site: Site):
+    page = site.pulse.open()
+    next(page)
+    site.served("a")
+    site.beats(2)
+    second = told(next(page))
+    assert list(second) == ["tick"]
+    assert list(second["tick"][0]["instances"]) == ["a"]
+    site.state.replace([target("a", "m", drained=True)])
+    site.beats(1)
+    third = told(next(page))
+    assert [i["state"] for i in third["site"][0]["instances"]] == ["drained"]
+    site.state.replace([target("a", "m", drained=True)])
+    site.beats(2)
+    assert list(told(next(page))) == ["tick"]
+
+
+def test_nothing_is_composed_while_no_page_is_open(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(look, "site", None)
+    monkeypatch.setattr(look, "instances", None)
+    site.beats(20)
+
+
+def test_a_registry_that_lost_its_events_makes_pages_begin_anew(site: Site):
+    site.pulse.happened([{"id": 5}])
+    page = site.pulse.open()
+    site.pulse.forget()
+    assert list(page) == []
+    assert told(next(site.pulse.open()))["events"] == [{"events": []}]
+
+
+# Files.
+
+
+def test_whatever_the_shell_asks_for_is_there():
+    shell = files()[SHELL].content.decode()
+    for word in shell.split('"'):
+        if word.startswith("/ui/"):
+            assert word.removeprefix("/ui/") in files()
+    assert "//" not in shell.replace("http://www.w3.org", "")
