@@ -15,6 +15,7 @@ from typing import Any
 
 from svc.babysitter.answers import Models
 from svc.babysitter.lifecycle import State
+from svc.babysitter.watch import Sighting
 from svc.client import RegistryClient
 from svc.errors import Forbidden, NotFound, SvcError, Unavailable
 from svc.instance import INSTANCE_TYPE, babysitter_url, iso
@@ -37,7 +38,9 @@ class Entry:
         return {"name": self.name, "status": self.status, "timestamp": iso(now), **self.about}
 
 
-def entries(spec: Spec, state: State, models: Models, hostname: str) -> list[Entry]:
+def entries(
+    spec: Spec, state: State, models: Models, hostname: str, sighting: Sighting | None = None
+) -> list[Entry]:  # fmt: skip
     """What the registry is to know: the babysitter always, the instance once it was looked at."""
     sidecar = babysitter_url(spec.url)
     shared = {
@@ -67,6 +70,8 @@ def entries(spec: Spec, state: State, models: Models, hostname: str) -> list[Ent
                 "babysitter": sidecar,
                 "models": [m["id"] for m in models],
                 "models_list": models,
+                "restarts": sighting.restarts if sighting else 0,
+                "restart_reason": sighting.reason if sighting and sighting.restarts else "",
             },
         }
         told.append(Entry(f"{spec.name}-server", state.status, instance))

@@ -18,9 +18,10 @@ from svc.babysitter.answers import Answers, Models
 from svc.babysitter.app import create_app
 from svc.babysitter.lifecycle import Action, State
 from svc.babysitter.limits import Limits
+from svc.babysitter.news import News
 from svc.babysitter.prober import Prober
 from svc.babysitter.question import Question, post
-from svc.babysitter.registrar import Registrar, entries
+from svc.babysitter.registrar import Entry, Registrar, entries
 from svc.babysitter.remedy import Remedy
 from svc.babysitter.sitter import Babysitter
 from svc.babysitter.traffic import Traffic
@@ -72,11 +73,9 @@ class Sidecar:
         self.sitter = Babysitter(spec, self._watch(), answers, effects)
         hostname = socket.gethostname()
         kept = secret.keep(secret.state_dir(self.server_url) / f"{spec.name}.secret")
-        self.registrar = Registrar(
-            RegistryClient(spec.registry_urls, spec.token_file, secret=kept),
-            lambda: entries(spec, self.sitter.picture.state, list(self.sitter.picture.models), hostname),
-            spec.heartbeat_interval,
-        )
+        registry = RegistryClient(spec.registry_urls, spec.token_file, secret=kept)
+        self.registrar = Registrar(registry, lambda: self._wanted(hostname), spec.heartbeat_interval)
+        self.news = News(registry, f"{spec.name}-server")
         self.remedy = Remedy(spec.name, self._ending())
         traffic = Traffic(urls, spec.router_url, f"{spec.name}-server")
         question = Question(urls, spec.probe_timeout, post_in_time)
@@ -138,7 +137,11 @@ class Sidecar:
         if self.orphaned():  # should its death signal not have reached us
             self.stopping.set()
             return
+        before = self.sitter.picture.sighting
         self.sitter.observe()
+        now = self.sitter.picture.sighting
+        if before and now and before.restarts != now.restarts:
+            self.telling.poke()
         if not self.looked.is_set():
             self.asking.poke()
 
@@ -152,7 +155,12 @@ class Sidecar:
         # A babysitter that was killed and is back must not call a running instance `starting`.
         self.looked.wait(FIRST_LOOK)
         self.registrar.round()
+        self.news.round(self.sitter.picture.sighting)
         self.telling.interval = self.registrar.pause()
+
+    def _wanted(self, hostname: str) -> list[Entry]:
+        picture = self.sitter.picture
+        return entries(self.spec, picture.state, list(picture.models), hostname, picture.sighting)
 
     def _watch(self) -> Watch:
         if self.supervised:

@@ -80,6 +80,8 @@ def test_the_registration_of_a_running_instance():
             "babysitter": "http://localhost:8101",
             "models": ["a"],
             "models_list": [MODEL],
+            "restarts": 0,
+            "restart_reason": "",
         },
     }
     told = babysitter.to_json(0.0)
