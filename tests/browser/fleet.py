@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import requests
-
 from tests.e2e.sites import Site, http
 from tests.waiting import free_port_pair, until
 
@@ -29,12 +27,6 @@ class Fleet(Site):
         """What the router itself has of an instance."""
         services = http.get(f"{self.router}/services", timeout=5).json()["services"]
         return next((service for service in services if service["name"] == name), {})
-
-    def told(self, kind: str, name: str, since: float) -> list[dict]:
-        """The registry's events of a kind."""
-        asked = {"service": name, "kind": kind}
-        events = requests.get(f"{self.registry}/events", params=asked, timeout=5).json()["events"]
-        return [event for event in events if event["time"] >= since]
 
 
 @contextmanager

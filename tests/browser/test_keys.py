@@ -28,8 +28,8 @@ def test_the_page_asks_for_the_key_and_works_with_it(keyed, look):
     assert "API key" in dialog.inner_text()
     assert screen.page.locator("tr[data-instance]").count() == 0, "nothing is told without a key"
 
-    screen.give(key="not-the-key")
-    until(dialog.is_visible, what="it to be asked for again")
+    screen.give(key="not-the-key", refused=True)
+    until(lambda: "Incorrect" in dialog.inner_text(), what="it to be asked for again")
     screen.give(key=secret)
     screen.live()
     until(lambda: screen.row("one").is_visible(), what="the instance")

@@ -101,8 +101,6 @@ def test_unknown_names_are_told_with_those_that_there_are():
 def test_open_pages_are_measured_beside_none(tmp_path):
     told = tmp_path / "pages.json"
     done = run("pages.py", "--rounds", "2", "--seconds", "1.2", "--most", "1000", "--json", str(told))
-    if "GET /ui/stream: no tick came" in done.stderr:
-        pytest.skip("this router serves no page")
     assert done.returncode == 0, done.stderr
     found = json.loads(told.read_text())
     assert found["ticks"] >= 2 * 5, "each of five pages, in each round"
