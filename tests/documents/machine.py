@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -40,18 +42,17 @@ def missing() -> str:
     return f"this machine allows no namespaces: {done.stderr.strip()}" if done.returncode else ""
 
 
-class Machine:
-    """`checkout` is what lies at SITE; `inside` enters a network namespace, without it there is loopback only."""
+class Session:
+    """One shell, in its working directory: `command` makes the machine around it and ends with listen.sh."""
 
-    def __init__(self, checkout: Path, site: str = SITE, inside: tuple[str, ...] = ()) -> None:
+    def __init__(self, command: Sequence[str], patience: float = PATIENCE) -> None:
         self._files = Path(tempfile.mkdtemp(prefix="machine-", dir="/tmp"))
         self._log = self._files / "log"
         self._number = 0
-        own = () if inside else ("--net",)
-        shell = ["bash", "--noprofile", "--norc", str(SCRIPT), sys.prefix, str(checkout), site]
+        self._patience = patience
         with self._log.open("wb") as log:
             self._shell = subprocess.Popen(
-                [*inside, *UNSHARE, *own, *shell], env={"PATH": PATH, "LANG": "C.UTF-8"}, start_new_session=True,
+                command, env={"PATH": PATH, "LANG": "C.UTF-8"}, cwd=self._files, start_new_session=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1,
             )  # fmt: skip
 
@@ -82,7 +83,8 @@ class Machine:
 
     def close(self) -> None:
         """Ends the session, and with it every process of the machine."""
-        self._shell.stdin.close()
+        with suppress(BrokenPipeError):  # of a shell that ended with the first command that failed
+            self._shell.stdin.close()
         self._shell.send_signal(signal.SIGKILL)  # --kill-child: the first process goes with it, and so all
         self._shell.wait(PATIENCE)
         self._shell.stdout.close()
@@ -104,8 +106,17 @@ class Machine:
         file.write_text(text)
         begun = len(self.log())
         self._shell.stdin.write(f"{verb} {file}\n")
-        heard, _, _ = select.select([self._shell.stdout], [], [], PATIENCE)
-        assert heard, f"{place}: not done after {PATIENCE:g} s\n{self.log()[begun:]}"
+        heard, _, _ = select.select([self._shell.stdout], [], [], self._patience)
+        assert heard, f"{place}: not done after {self._patience:g} s\n{self.log()[begun:]}"
         answer = self._shell.stdout.readline()
         status = int(answer) if answer else self._shell.wait(PATIENCE)  # bash ends at the first command that fails
         return status, self.log()[begun:]
+
+
+class Machine(Session):
+    """`checkout` is what lies at SITE; `inside` enters a network namespace, without it there is loopback only."""
+
+    def __init__(self, checkout: Path, site: str = SITE, inside: tuple[str, ...] = ()) -> None:
+        own = () if inside else ("--net",)
+        shell = ["bash", "--noprofile", "--norc", str(SCRIPT), sys.prefix, str(checkout), site]
+        super().__init__([*inside, *UNSHARE, *own, *shell])

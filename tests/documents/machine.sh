@@ -1,5 +1,4 @@
-# machine.sh VENV CHECKOUT [SITE]: makes a machine of its own out of the namespaces that it is started in, then
-# reads what to do on stdin ("run FILE") and answers on stdout with the exit code. Whatever the blocks print goes to stderr.
+# machine.sh VENV CHECKOUT [SITE]: makes a machine of its own out of the namespaces that it is started in, and listens.
 ip link set lo up
 mount -t tmpfs tmpfs /mnt
 # What is written to the directories named below is this machine's only.
@@ -41,19 +40,5 @@ if [ -n "$site" ]; then
     cd "$site"
 fi
 
-listen() {
-    local verb file pid status
-    while read -r verb file; do
-        status=0
-        case $verb in
-        run) . "$file" < /dev/null >&2 ;;
-        fail) . "$file" < /dev/null >&2 || status=$? ;;
-        start) set -m; (. "$file") < /dev/null >&2 & pid=$!; set +m ;;
-        interrupt) kill -INT -- "-$pid"; wait "$pid" || status=$? ;;
-        esac
-        echo "$status"
-    done
-}
 exec >&3 3>&-
-set -o pipefail -v  # -v: what is printed reads like a terminal
-listen
+. "${BASH_SOURCE%/*}/listen.sh"

@@ -105,4 +105,4 @@ def test_where_debian_s_venv_is_missing_one_line_tells_the_cure(checkout):
 
 def test_an_old_python_is_one_line_too(checkout):
     checkout.python(old=1)
-    assert checkout.run() == ("", "python3: 3.10 or newer is needed: apt install python3\n", 1)
+    assert checkout.run() == ("", "python3: 3.10 or newer is needed: apt install python3 python3-venv\n", 1)
