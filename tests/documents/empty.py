@@ -25,7 +25,9 @@ class Empty(Session):
         program("debootstrap", "debootstrap")
         self.place = Path(tempfile.mkdtemp(prefix="empty-", dir="/var/tmp"))
         self.place.chmod(0o755)
-        super().__init__([*UNSHARE, "bash", "--noprofile", "--norc", str(SCRIPT), str(self.place), str(checkout)], PATIENCE)
+        super().__init__(
+            [*UNSHARE, "bash", "--noprofile", "--norc", str(SCRIPT), str(self.place), str(checkout)], PATIENCE
+        )
 
     def close(self) -> None:
         super().close()  # the mounts go with the last process

