@@ -42,7 +42,7 @@ def test_its_blocks_run_on_this_machine(tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_its_blocks_run_on_an_empty_machine(tmp_path):
-    """A minimal Debian, made for this: nothing but debootstrap's packages, Debian's mirror, PyPI and a clone's source."""
+    """A minimal Debian, made for this, with Debian's mirror, PyPI and what a clone is made of; nothing else."""
     without(missing() or (f"ports {taken()} are in use, and its network is this machine's" if taken() else ""))
     with closing(Empty(checkout(tmp_path))) as machine:
         for block in blocks(TUTORIAL):

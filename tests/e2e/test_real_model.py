@@ -53,7 +53,7 @@ def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
     streams = [Stream(llamas), Stream(llamas)]
     until(lambda: all(stream.events for stream in streams), timeout=60, what="a stream on each server")
     assert _in_flight(llamas) == {"llama1-server": 1, "llama2-server": 1}
-    with Traffic(llamas.router, MODEL, max_tokens=4) as traffic:
+    with Traffic(llamas.router, MODEL, max_tokens=4, stop=["unsaid"]) as traffic:
         until(lambda: traffic.answered > 4, timeout=60, what="traffic")
         killed = llamas.pid("llama1:server")
         os.kill(killed, signal.SIGKILL)
