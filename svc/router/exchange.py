@@ -54,6 +54,7 @@ class Exchange:
     target: Target | None = None  # who has the request now
     _started = _first = 0.0
     _bytes = 0
+    _parts = 0  # of the body, as they came: of a stream that tells no usage, its tokens are not many more
     _held = _opening = _before = _last = b""
     retry = failed = faulty = False
 
@@ -122,6 +123,7 @@ class Exchange:
         deadline = self.state.now + self._idle
         self.deadline = deadline if deadline < self.limit else self.limit
         self._bytes += size
+        self._parts += 1
         if size:
             self._before, self._last = self._last, data
 
@@ -139,6 +141,7 @@ class Exchange:
         deadline = self.state.now + self._idle  # as _note, without a call
         self.deadline = deadline if deadline < self.limit else self.limit
         self._bytes += size
+        self._parts += 1
         self._before, self._last = self._last, data
         return True
 
@@ -201,7 +204,7 @@ class Exchange:
         record = self._record(instance)
         self.state.recorder.ended(record, self.events, self._tail(), known)
         if record.completion_tokens or self.events:
-            self.state.produced(record, self.events)
+            self.state.produced(record, self._parts if self.events else 0)
 
     def report(self) -> None:
         """The end of an attempt: of the last one, or of one that another follows."""

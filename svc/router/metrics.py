@@ -68,7 +68,11 @@ class Metrics(Collector):
         answered = CounterMetricFamily("svc_router_attempts_answered", "POSTs answered in whole.", labels=INSTANCE)
         seconds = CounterMetricFamily("svc_router_attempt_seconds", "Time spent in attempts.", labels=INSTANCE)
         ejections = CounterMetricFamily("svc_router_ejections", "How often it was ejected.", labels=INSTANCE)
-        tokens = CounterMetricFamily("svc_router_instance_tokens", "Completion tokens, as usage says.", labels=INSTANCE)
+        tokens = CounterMetricFamily(
+            "svc_router_instance_tokens",
+            "Completion tokens, as usage says, else the parts of a stream.",
+            labels=INSTANCE,
+        )
         first = SummaryMetricFamily(
             "svc_router_instance_ttft_seconds", "Of streams: until the first token.", labels=INSTANCE
         )

@@ -71,13 +71,14 @@ class Histogram:
 class Meter:
     """The metrics of one model."""
 
-    __slots__ = ("broken", "duration", "failures", "first_byte", "statuses", "token", "tokens")
+    __slots__ = ("broken", "duration", "failures", "first_byte", "produced", "statuses", "token", "tokens")
 
     def __init__(self) -> None:
         self.statuses: defaultdict[int, int] = defaultdict(int)
         self.failures: defaultdict[str, int] = defaultdict(int)  # those that did not end well, by how they ended
         self.broken: defaultdict[str, int] = defaultdict(int)  # of those, the ones whose status told nothing of it
         self.tokens: defaultdict[str, int] = defaultdict(int)
+        self.produced = 0  # tokens, also of streams whose usage nobody asked for: those by their parts
         self.duration = Histogram(SECONDS)
         self.first_byte = Histogram(SECONDS)  # of streams: the time to the first token
         self.token = Histogram(TOKEN_SECONDS)  # of streams: the time for each token after it

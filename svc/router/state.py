@@ -41,7 +41,7 @@ class Tally:
         self.answered = 0  # whole answers, of status 2xx
         self.ejections = 0
         self.seconds = 0.0  # of all requests together
-        self.tokens = 0  # of completions, as usage says
+        self.tokens = 0  # of completions, as usage says; of streams without it, their parts
         self.first_seconds = 0.0  # until the first token, of all streams together
         self.firsts = 0  # of which there were so many
 
@@ -198,11 +198,17 @@ class State:
         if self.lines.waiting:
             self.lines.wake((*target.models, None))
 
-    def produced(self, record: Record, stream: bool) -> None:
-        """What an instance has given to a request that has ended."""
+    def produced(self, record: Record, parts: int) -> None:
+        """What an instance has given to a request that has ended; `parts`: of a stream.
+
+        The first part says who speaks, and the last that it is over.
+        """
         tally = self.tallies[record.instance]
-        tally.tokens += record.completion_tokens or 0
-        if stream and record.first_byte is not None:
+        tokens = record.completion_tokens or max(0, parts - 2)
+        tally.tokens += tokens
+        if record.model in self.recorder.meters:
+            self.recorder.meters[record.model].produced += tokens
+        if parts and record.first_byte is not None:
             tally.first_seconds += record.first_byte
             tally.firsts += 1
 

@@ -84,10 +84,10 @@ def test_the_pictures_of_the_documents(whole, look):
 
 def try_it(screen) -> None:
     form = screen.page.get_by_role("form", name="Try it")
-    form.get_by_label("Model").select_option(DEMO)  # the real one may talk on and on
+    form.get_by_label("Model").select_option(REAL)
     form.get_by_label("Prompt").fill("What is the capital of France?")
     form.get_by_role("button", name="Send").click()
-    form.get_by_role("button", name="Stop").wait_for()
+    until(lambda: "Paris" in form.get_by_label("Answer").inner_text(), timeout=60, what="the answer")
     form.get_by_role("button", name="Send").wait_for(timeout=60_000)
     screen.page.evaluate("document.activeElement.blur()")
 

@@ -50,7 +50,7 @@ export class Row {
     set(this.#cells.state, "data-state", info.state);
     set(this.#mark, "data-level", info.level);
     put(this.#word, info.state);
-    put(this.#meaning, info.level === "good" ? "" : info.meaning);
+    put(this.#meaning, info.level === "good" ? "" : info.meaning.replaceAll("`", ""));
     this.#meaning.hidden = info.level === "good";
     put(this.#cells.restarts, whole(info.restarts));
     set(this.#cells.restarts, "title", info.restart_reason ?? "");

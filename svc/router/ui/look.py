@@ -82,7 +82,7 @@ def counts_of_models(state: State) -> dict[str, Counts]:
         name: Counts(
             sum(meter.statuses.values()),
             sum(kinds(meter).values()),
-            meter.tokens.get("completion", 0),
+            meter.produced,
             meter.first_byte.sum,
             sum(meter.first_byte.counts),
         )

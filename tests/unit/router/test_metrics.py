@@ -97,15 +97,16 @@ def test_the_tables_age_is_told_where_a_registry_told_the_table():
 
 def test_what_instances_produce_and_how_requests_fail():
     told = state(target("a", "m"))
-    told.produced(record(instance="a", completion_tokens=7, first_byte=0.5), stream=True)
-    told.produced(record(instance="a", completion_tokens=3, first_byte=0.5), stream=False)
+    told.produced(record(instance="a", completion_tokens=7, first_byte=0.5), parts=9)
+    told.produced(record(instance="a", completion_tokens=3, first_byte=0.5), parts=0)
+    told.produced(record(instance="a", completion_tokens=None, first_byte=0.5), parts=4)
     for status, end in ((200, "done"), (502, "failed"), (200, "cut")):
         told.recorder.ended(record(model="m", status=status, end=end), False, b"", True)
     told.news.dropped = 2
     found = samples(told)
-    assert found["svc_router_instance_tokens_total", "a"] == 10
-    assert found["svc_router_instance_ttft_seconds_sum", "a"] == 0.5
-    assert found["svc_router_instance_ttft_seconds_count", "a"] == 1
+    assert found["svc_router_instance_tokens_total", "a"] == 7 + 3 + 2
+    assert found["svc_router_instance_ttft_seconds_sum", "a"] == 1.0
+    assert found["svc_router_instance_ttft_seconds_count", "a"] == 2
     assert found["svc_router_failures_total", "failed", "m"] == found["svc_router_failures_total", "cut", "m"] == 1
     assert dict(told.recorder.meters["m"].broken) == {"cut": 1}, "what no status tells"
     assert found["svc_router_events_dropped_total",] == 2
