@@ -70,7 +70,7 @@ class Metrics(Collector):
         ejections = CounterMetricFamily("svc_router_ejections", "How often it was ejected.", labels=INSTANCE)
         tokens = CounterMetricFamily(
             "svc_router_instance_tokens",
-            "Completion tokens, as usage says, else the parts of a stream.",
+            "Completion tokens, as usage or parts say.",
             labels=INSTANCE,
         )
         first = SummaryMetricFamily(
