@@ -262,4 +262,5 @@ svc.elsewhere |= {
     "events": "svc.events:command",
     "health": "svc.health:health",
     "logs": "svc.logs:logs",
+    "top": "svc.top:command",
 }

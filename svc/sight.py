@@ -18,6 +18,7 @@ from svc.supervision.control import Control
 
 PATIENCE = 2.0  # seconds that an answer may take
 UP = re.compile(r'^svc_router_instance_up\{instance="([^"]+)"\} (\S+)$', re.M)
+EJECTED = re.compile(r'^svc_router_instance_ejected\{instance="([^"]+)"\} (\S+)$', re.M)
 FLIGHT = re.compile(r'^svc_router_requests_in_flight\{instance="([^"]+)"\} (\S+)$', re.M)
 UNTOLD = ""  # some model
 
@@ -61,8 +62,12 @@ def services(router_url: str) -> list[dict[str, Any]] | None:
     try:
         answer = fetch("GET", router_url + "/services", PATIENCE, verify=False)
         if answer.status_code == 401:
-            found = UP.findall(fetch("GET", router_url + "/metrics", PATIENCE, verify=False).text)
-            return [{"name": name, "healthy": up == "1.0", "models": [UNTOLD]} for name, up in found]
+            told = fetch("GET", router_url + "/metrics", PATIENCE, verify=False).text
+            out = {name for name, ejected in EJECTED.findall(told) if float(ejected)}
+            return [
+                {"name": name, "healthy": up == "1.0", "ejected": name in out, "models": [UNTOLD]}
+                for name, up in UP.findall(told)
+            ]
         return answer.json()["services"]
     except (requests.RequestException, ValueError, KeyError, TypeError):
         return None

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from svc.state import WARNING, level_of
 from svc.status import Report, Row
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
 GAP = "  "
+PASSING = ("RUNNING", "STARTING", "STOPPED")  # supervisord's
 LEAST = 8  # columns for the names, however narrow it is
 
 
@@ -24,7 +26,7 @@ class Line(NamedTuple):
 
 def lines(report: Report, width: int) -> Iterator[Text]:
     """The programs, and what is wrong."""
-    rows = [Line(_cells(row), "" if row.ok else "red", _below(row, width), row.models) for row in report.programs]
+    rows = [Line(_cells(row), _style(row), _below(row, width), row.models) for row in report.programs]
     yield from grid(HEAD, rows, width)
     for problem in report.problems:
         yield Text(problem, style="red")
@@ -50,6 +52,12 @@ def grid(head: Sequence[str], rows: Sequence[Line], width: int) -> Iterator[Text
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return GAP.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _style(row: Row) -> str:
+    """What will pass, or somebody wanted, is no alarm."""
+    passing = row.state in PASSING and level_of(row.health) == WARNING
+    return "" if row.ok else "yellow" if passing else "red"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

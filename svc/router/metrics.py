@@ -44,6 +44,9 @@ class Metrics(Collector):
     def _models(self) -> Iterator[Any]:
         requests = CounterMetricFamily("svc_router_requests", "Requests that ended.", labels=["model", "status"])
         tokens = CounterMetricFamily("svc_router_tokens", "Tokens, as usage says.", labels=["model", "kind"])
+        produced = CounterMetricFamily(
+            "svc_router_produced_tokens", "Of completions, as usage or a stream's parts say.", labels=MODEL
+        )
         failures = CounterMetricFamily(
             "svc_router_failures", "Requests that did not end well, by how they ended.", labels=["model", "kind"]
         )
@@ -55,11 +58,12 @@ class Metrics(Collector):
                 requests.add_metric([model, str(status)], count)
             for kind, count in list(meter.tokens.items()):
                 tokens.add_metric([model, kind], count)
+            produced.add_metric([model], meter.produced)
             for kind, count in list(meter.failures.items()):
                 failures.add_metric([model, kind], count)
             for family, told in ((duration, meter.duration), (first, meter.first_byte), (token, meter.token)):
                 family.add_metric([model], _buckets(told), told.sum)
-        yield from (requests, tokens, failures, duration, first, token)
+        yield from (requests, tokens, produced, failures, duration, first, token)
 
     def _instances(self) -> Iterator[Any]:
         state = self._state

@@ -10,6 +10,8 @@ from svc.cli import svc
 from svc.event import KINDS
 from svc.plan import VARIABLES
 from svc.settings import SECTIONS
+from svc.state import WORDS
+from svc.status import Report, Row
 from tests.e2e.sites import ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "README.md"])
@@ -57,6 +59,15 @@ def test_every_kind_of_event_is_told_with_its_meaning():
     text = (ROOT / "docs" / "EVENTS.md").read_text()
     for kind, (level, by, meaning) in KINDS.items():
         assert f"| `{kind}` | {level} | {by} | {meaning} |" in text
+
+
+def test_every_word_and_every_field_of_the_status_is_told():
+    text = (ROOT / "docs" / "STATUS.md").read_text()
+    for word, (level, meaning) in WORDS.items():
+        assert f"| `{word}` | {level} | {meaning} |" in text
+    fields = [field.name for of in (Report, Row) for field in dataclasses.fields(of)]
+    told = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", text, re.M)
+    assert sorted(told) == sorted(fields)
 
 
 @documents

@@ -1,0 +1,75 @@
+"""What `svc top` makes of two scrapes."""
+
+import re
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from svc import figures
+from svc.router.metrics import Metrics
+from tests.unit.router.made import state, target
+from tests.unit.router.test_record import record
+
+
+class Router:
+    def __init__(self):
+        self.state = state(target("a", "m"), target("b", "m", "n", status="starting"))
+
+    def served(self, status=200, end="done", tokens=10, first=0.25, name="a"):
+        of = next(t for t in self.state.table.targets if t.name == name)
+        self.state.begin(of, False)
+        self.state.observe(of, 0.5, failed=status >= 500)
+        told = record(model="m", instance=name, status=status, end=end, first_byte=first, completion_tokens=tokens)
+        self.state.recorder.ended(told, True, b"", True)
+        self.state.produced(told, 12)
+
+    def look(self, now):
+        registry = CollectorRegistry()
+        registry.register(Metrics(self.state))
+        return figures.read(generate_latest(registry).decode(), now)
+
+
+def test_rates_of_the_time_between():
+    router = Router()
+    router.served()
+    before = router.look(100.0)
+    for _ in range(3):
+        router.served()
+    router.served(status=503, tokens=0)
+    router.served(status=499, tokens=0)
+    router.served(end="cut")
+    told = figures.frame(before, router.look(102.0))
+    (model,) = [row for row in told.models if row.name == "m"]
+    assert model.rates.requests == 3.0
+    assert model.rates.errors == 1.0, "the status 503, and the one that was cut; who leaves is nobody's error"
+    assert model.rates.first_token == 0.25
+    assert (model.load, model.last) == (0, "1")
+    a, b = told.instances
+    assert (a.name, a.rates.requests, a.last) == ("a", 3.0, "up")
+    assert (b.name, b.rates.requests, b.last) == ("b", 0.0, "down")
+
+
+def test_a_router_that_was_restarted_counts_from_nothing():
+    before = Router()
+    for _ in range(9):
+        before.served()
+    after = Router()
+    after.served()
+    told = figures.frame(before.look(100.0), after.look(101.0))
+    assert {row.name: row.rates.requests for row in told.models} == {"m": 1.0, "n": 0.0}
+
+
+def test_it_fits_eighty_columns_and_sorts():
+    router = Router()
+    before = router.look(100.0)
+    router.served()
+    told = figures.frame(before, router.look(100.001))
+    text = [line.plain for line in figures.lines(told, "http://127.0.0.1:8000", "load", 80)]
+    assert max(map(len, text)) <= 80
+    assert any(re.fullmatch(r"a +1000 +0 +\d+ +250 ms +0 +up", line) for line in text), text
+    router.served(name="b")
+    told = figures.frame(before, router.look(101.0))
+    router.state.loads["b"] = 3
+    told = figures.frame(before, router.look(101.0))
+    text = [line.plain for line in figures.lines(told, "", "load", 80)]
+    names = [line.split()[0] for line in text if line[:2] in ("a ", "b ")]
+    assert names == ["b", "a"]
