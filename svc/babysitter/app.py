@@ -28,12 +28,14 @@ def create_app(
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
+        """200 while the instance runs and answers, else 503."""
         runs = sitter.runs()
         return jsonify(describe_health(sitter, runs, clock())), 200 if runs else 503
 
     @app.get("/models")
     @app.get("/v1/models")
     def models() -> Response:
+        """The instance's own list; 503 when it does not answer."""
         found = sitter.models()
         if not found:
             state = sitter.picture.state.value or "not seen yet"
@@ -42,10 +44,12 @@ def create_app(
 
     @app.get("/info")
     def info() -> Response:
+        """All that is known of the instance, and of what was done about it."""
         return jsonify(describe(sitter, registrar, clock()) | describe_checks(prober, limits))
 
     @app.get("/metrics")
     def metrics_text() -> Response:
+        """For Prometheus."""
         text, content_type = metrics.text(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 

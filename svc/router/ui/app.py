@@ -34,6 +34,7 @@ def page(state: State, pulse: Pulse) -> Blueprint:
 
     @ui.get("/")
     def slash() -> Answer:
+        """To /ui."""
         return redirect("/ui", 308)
 
     @ui.get("/<path:name>")

@@ -1,0 +1,8 @@
+#!/bin/sh
+# docs.sh [DIRECTORY]: makes the documents' site, by default in docs/_build, and prints where it begins. A warning fails it.
+set -eu
+out=$(readlink -f "${1:-$(dirname "$(readlink -f "$0")")/../docs/_build}")
+cd "$(dirname "$(readlink -f "$0")")/.."
+venv=$(bin/venv.sh docs)
+"$venv/bin/python" -m sphinx -q -W --keep-going -n -b html docs "$out"
+echo "$out/index.html"

@@ -1,0 +1,226 @@
+"""The reference: commands, settings, keys of a TOML, metrics, endpoints, as the code has them.
+
+Whatever has no words of its own fails the build: `Undocumented` names it.
+"""
+
+import dataclasses
+import inspect
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace as Told
+from typing import Any
+
+import click
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from svc import version as running
+from svc.settings import SECTIONS, RouterSettings
+from svc.spec import fields
+
+OUTER = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
+
+
+class Undocumented(Exception):
+    """Something that users meet, and nobody described."""
+
+
+def version() -> str:
+    return running.installed().partition("+")[0]
+
+
+def without_outer_links(text: str) -> str:
+    """A link to a file that is not a document of the site becomes the file's path in the repository."""
+    return OUTER.sub(lambda link: link[1] if "`" in link[1] else f"{link[1]} (`{link[2].removeprefix('../')}`)", text)
+
+
+def write(place: Path) -> None:
+    """One page each; those that are the same already are not touched."""
+    place.mkdir(exist_ok=True)
+    for name, lines in {
+        "cli": cli(), "settings": settings(), "toml": toml(), "metrics": metrics(), "http": http(),
+    }.items():  # fmt: skip
+        text = "\n".join(lines) + "\n"
+        file = place / f"{name}.md"
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+
+
+def said(what: str, words: str | None) -> str:
+    if not words or not words.strip():
+        raise Undocumented(f"{what}: nothing says what it is")
+    return words.strip()
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |"
+    yield ""
+
+
+def code(value: Any) -> str:
+    return f"`{value}`" if value not in ("", None) else ""
+
+
+# Commands.
+
+
+def cli() -> Iterator[str]:
+    from svc.cli import svc
+
+    yield "# Commands\n"
+    yield "Each tells the same with `--help`.\n"
+    yield from _command(svc, "svc", click.Context(svc, info_name="svc"))
+
+
+def _command(command: click.Command, name: str, context: click.Context) -> Iterator[str]:
+    said(name, command.help)
+    yield f"## {name}\n"
+    yield f"```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for word in command.list_commands(context):
+            inner = command.get_command(context, word)
+            assert inner is not None
+            if not inner.hidden:
+                yield from _command(inner, f"{name} {word}", click.Context(inner, info_name=word, parent=context))
+
+
+# Settings, and the keys of a babysitter's TOML.
+
+
+def settings() -> Iterator[str]:
+    yield "# Settings of a site\n"
+    yield "In `config/svc.toml`, a section for each part. A flag wins over the variable, and that over the file.\n"
+    for section, cls in SECTIONS.items():
+        yield f"## [{section}]\n"
+        yield from table(
+            ("key", "variable", "default", "meaning"), [_setting(section, f) for f in dataclasses.fields(cls)]
+        )
+
+
+def _setting(section: str, field: Any) -> Sequence[str]:
+    told = field.metadata
+    words = said(f"[{section}] {field.name}", told["help"])
+    if told["choices"]:
+        words += f": {', '.join(f'`{choice}`' for choice in told['choices'])}"
+    return code(field.name), code(told["env"]), code(field.default if field.default != () else ""), words
+
+
+def toml() -> Iterator[str]:
+    yield "# Keys of an instance's TOML\n"
+    yield "One file in `config/` for each instance; `svc check` names every mistake.\n"
+    yield "[The babysitter](../BABYSITTER.md) says more.\n"
+    yield "## At the top\n"
+    yield from _keys("", fields.TOP)
+    yield "## [babysitter]\n"
+    yield from _keys("babysitter", fields.BABYSITTER)
+    for name, (_, keys) in fields.BACKENDS.items():
+        yield f'## [backend], type = "{name}"\n'
+        yield from _keys(f"backend {name}", keys)
+
+
+def _keys(where: str, keys: dict[str, fields.Field]) -> Iterator[str]:
+    rows = [
+        (code(key), "needed" if f.required else code(f.default if f.default else ""), said(f"{where} {key}", f.help))
+        for key, f in keys.items()
+    ]
+    yield from table(("key", "default", "meaning"), rows)
+
+
+# Metrics.
+
+
+def metrics() -> Iterator[str]:
+    yield "# Metrics\n"
+    yield "For Prometheus at `/metrics` of each part; counters end in `_total` there.\n"
+    yield "[Monitoring](../MONITORING.md) says more.\n"
+    for part, collected in (("router", _router()), ("registry", _registry()), ("babysitter", _babysitter())):
+        yield f"## Of the {part}\n"
+        told = sorted(
+            ((m.name + ("_total" if m.type == "counter" else "")), m.type, m.documentation) for m in collected
+        )
+        yield from table(("metric", "kind", "meaning"), [(code(n), kind, said(n, words)) for n, kind, words in told])
+
+
+def _router() -> Iterable[Metric]:
+    from svc.router.keys import Keys
+    from svc.router.metrics import Metrics
+    from svc.router.state import State
+
+    return Metrics(State(RouterSettings(), keys=Keys(Path("keys.toml")))).collect()
+
+
+def _registry() -> Iterable[Metric]:
+    from svc.registry.metrics import Metrics
+    from svc.registry.sqlite import SqliteStore
+    from svc.registry.sweep import Sweep
+
+    with tempfile.TemporaryDirectory() as place:
+        store = SqliteStore(Path(place) / "registry.db")
+        own: CollectorRegistry = Metrics(store, Sweep(store, store.now).condition).registry
+        found = list(own.collect())
+        store.close()
+    return found
+
+
+def _babysitter() -> Iterable[Metric]:
+    """Of one that checks everything that it can check, as far as its metrics look at it."""
+    from svc.babysitter.lifecycle import State
+    from svc.babysitter.metrics import Metrics
+
+    picture, counts = Told(state=State.RUNNING, sighting=None), Counter[Any]()
+    sitter: Any = Told(picture=picture, spec=Told(max_restarts=0), born=0.0, answers=Told(took=0.0))
+    registrar: Any = Told(last_heartbeat=0.0, registered=True)
+    prober: Any = Told(counts=counts, last=Told(failures=0))
+    limits: Any = Told(spec=Told(probe="generate", max_memory=1), remedy=Told(counts=counts), memory=0)
+    return Metrics(sitter, registrar, prober, limits).collect()
+
+
+# Endpoints.
+
+
+def http() -> Iterator[str]:
+    from svc.registry.app import ROUTES
+    from svc.registry.openapi import OPERATIONS
+
+    yield "# HTTP endpoints\n"
+    yield "## Of the registry\n"
+    yield "`GET /openapi.json` has every parameter and every answer.\n"
+    rows = [(method, code(path), access, said(path, OPERATIONS[name].summary)) for method, path, access, name in ROUTES]
+    yield from table(("method", "path", "who may", "what it does"), rows)
+    yield "## Of the router\n"
+    yield "Its own; every other path and method goes to an instance.\n"
+    yield from table(("method", "path", "what it does"), _views(_router_app()))
+    yield "## Of the babysitter\n"
+    yield "On the instance's port + 1.\n"
+    yield from table(("method", "path", "what it does"), _views(_babysitter_app()))
+
+
+def _views(app: Any) -> list[Sequence[str]]:
+    found = []
+    for rule in sorted(app.url_map.iter_rules(), key=str):
+        if rule.endpoint == "static":
+            continue
+        words = said(str(rule), inspect.getdoc(app.view_functions[rule.endpoint]))
+        methods = ", ".join(sorted(rule.methods - {"HEAD", "OPTIONS"}))
+        found.append((methods, code(rule), " ".join(words.split())))
+    return found
+
+
+def _router_app() -> Any:
+    from svc.router.app import create_app
+    from svc.router.state import State
+
+    return create_app(State(RouterSettings()))
+
+
+def _babysitter_app() -> Any:
+    from svc.babysitter import app
+
+    nobody: Any = None  # nothing is asked of it
+    return app.create_app(nobody, nobody, nobody, nobody)
