@@ -151,8 +151,11 @@ def _router() -> Iterable[Metric]:
     from svc.router.keys import Keys
     from svc.router.metrics import Metrics
     from svc.router.state import State
+    from svc.router.table import Origin
 
-    return Metrics(State(RouterSettings(), keys=Keys(Path("keys.toml")))).collect()
+    state = State(RouterSettings(), keys=Keys(Path("keys.toml")))
+    state.origin = Origin("registry", state.clock())
+    return Metrics(state).collect()
 
 
 def _registry() -> Iterable[Metric]:

@@ -1,0 +1,104 @@
+"""The documents' site: built without a warning, complete, and of no other machine."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from svc.cli import svc
+from svc.registry.app import ROUTES
+from svc.settings import SECTIONS
+from svc.spec import fields
+from tests.e2e.sites import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """As bin/docs.sh makes it."""
+    out = tmp_path_factory.mktemp("site")
+    words = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-n",
+        "-b",
+        "html",
+        str(ROOT / "docs"),
+        str(out),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    return out
+
+
+@pytest.fixture(scope="module")
+def reference():
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def text(page: Path) -> str:
+    return re.sub(r"<[^>]+>", "", page.read_text())
+
+
+def test_every_document_is_on_it(site):
+    for document in (ROOT / "docs").glob("*.md"):
+        assert (site / document.with_suffix(".html").name).exists()
+
+
+def test_nothing_of_it_lies_on_another_machine(site):
+    for page in site.rglob("*.html"):
+        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text()):
+            assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", tag), (page, tag)
+
+
+def test_every_command_setting_key_and_endpoint_is_told(site):
+    told = {page.stem: text(page) for page in (site / "reference").glob("*.html")}
+    context = click.Context(svc)
+    for name in svc.list_commands(context):
+        if svc.get_command(context, name).hidden:
+            continue
+        assert f"svc {name}" in told["cli"]
+    for section, cls in SECTIONS.items():
+        assert f"[{section}]" in told["settings"]
+        for name in cls.__dataclass_fields__:
+            assert name in told["settings"]
+    for keys in (fields.TOP, fields.BABYSITTER, *(keys for _, keys in fields.BACKENDS.values())):
+        assert all(key in told["toml"] for key in keys)
+    for _, path, _, _ in ROUTES:
+        assert path.replace("<", "&lt;").replace(">", "&gt;") in told["http"]
+    for path in ("/v1/models", "/ui/stream", "/ui/drain/", "/info"):
+        assert path in told["http"]
+
+
+def test_every_metric_that_documents_and_rules_name_is_told(site):
+    told = text(site / "reference" / "metrics.html")
+    for file in (ROOT / "docs" / "MONITORING.md", ROOT / "ops" / "prometheus" / "svc.rules.yml"):
+        for name in set(re.findall(r"\bsvc_(?:router|registry|babysitter)_[a-z_]+[a-z]\b", file.read_text())):
+            assert re.sub(r"_(bucket|sum|count)$", "", name) in told, f"{file.name}: {name}"
+
+
+def test_what_nobody_described_fails_the_build(reference, monkeypatch):
+    monkeypatch.setitem(fields.TOP, "mystery", fields.Field(fields.name))
+    with pytest.raises(reference.Undocumented, match="mystery"):
+        list(reference.toml())
+    monkeypatch.setitem(svc.commands, "mystery", click.Command("mystery"))
+    with pytest.raises(reference.Undocumented, match="svc mystery"):
+        list(reference.cli())
+
+
+def test_a_link_to_what_is_not_on_it_becomes_a_path(reference):
+    assert (
+        reference.without_outer_links("see [the notes](../tests/README.md#more).")
+        == "see the notes (`tests/README.md`)."
+    )
+    assert reference.without_outer_links("[`a.toml`](../config/a.toml) [b](UI.md)") == "`a.toml` [b](UI.md)"
