@@ -64,5 +64,5 @@ def test_the_comments_above_a_block_are_known(block: Block):
 def test_commands_stand_in_bash_blocks(document):
     """Each fence says what it holds, and a shell's commands are no other's."""
     opened = re.findall(r"^ *```(\S*)$", (ROOT / document).read_text(), re.M)[::2]
-    assert set(opened) <= {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", ""}
+    assert set(opened) <= {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", "{toctree}", ""}
     assert opened.count("bash") == len(blocks(document))
