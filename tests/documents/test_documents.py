@@ -11,6 +11,10 @@ from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
 from tests.documents.checkout import checkout
 from tests.documents.machine import Machine, missing
 
+KINDS = set(["bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", "{toctree}"]) | {
+    ""
+}  # of fences
+
 NOTES = {"not run", "run by", "on", "before", "until", "exits"}
 ALL = [block for document in DOCUMENTS for block in blocks(document)]
 RUN = sorted({block.document for block in ALL if block.runs})
@@ -64,5 +68,5 @@ def test_the_comments_above_a_block_are_known(block: Block):
 def test_commands_stand_in_bash_blocks(document):
     """Each fence says what it holds, and a shell's commands are no other's."""
     opened = re.findall(r"^ *```(\S*)$", (ROOT / document).read_text(), re.M)[::2]
-    assert set(opened) <= {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", "{toctree}", ""}
+    assert set(opened) <= KINDS
     assert opened.count("bash") == len(blocks(document))
