@@ -11,9 +11,7 @@ from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
 from tests.documents.checkout import checkout
 from tests.documents.machine import Machine, missing
 
-KINDS = set(["bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", "{toctree}"]) | {
-    ""
-}  # of fences
+FENCES = {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", "{toctree}", ""}
 
 NOTES = {"not run", "run by", "on", "before", "until", "exits"}
 ALL = [block for document in DOCUMENTS for block in blocks(document)]
@@ -68,5 +66,5 @@ def test_the_comments_above_a_block_are_known(block: Block):
 def test_commands_stand_in_bash_blocks(document):
     """Each fence says what it holds, and a shell's commands are no other's."""
     opened = re.findall(r"^ *```(\S*)$", (ROOT / document).read_text(), re.M)[::2]
-    assert set(opened) <= KINDS
+    assert set(opened) <= FENCES
     assert opened.count("bash") == len(blocks(document))
