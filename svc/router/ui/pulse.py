@@ -96,11 +96,13 @@ class Pulse:
         return message("history", {"every": EVERY, "end": self._now(), "models": self._past.columns()})
 
     def _tick(self, everything: bool = False) -> bytes:
-        """Numbers of instances only where they are not what was told before."""
+        """Numbers of instances only where they are not what all pages were told; `everything` is for one that opens."""
         state = self._state
         models = look.models(state, self._window)
-        before, self._instances = self._instances, look.instances(state, self._window)
-        told = self._instances
+        told = look.instances(state, self._window)
+        before = self._instances
+        if not (everything and self.pages):
+            self._instances = told
         if not everything:
             told = {name: numbers for name, numbers in told.items() if before.get(name) != numbers}
         everybody = [self._window.model(name) for name in list(state.recorder.meters)]

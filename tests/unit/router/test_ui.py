@@ -202,6 +202,16 @@ def test_then_ticks_with_what_changed_and_the_site_only_when_it_did(site: Site):
     assert list(told(next(page))) == ["tick"]
 
 
+def test_a_page_that_opens_takes_nothing_from_the_others(site: Site):
+    first = site.pulse.open()
+    site.beats(2)
+    next(first)
+    site.state.loads["b"] = 3
+    site.pulse.open()
+    site.beats(2)
+    assert list(told(next(first))["tick"][0]["instances"]) == ["b"]
+
+
 def test_nothing_is_composed_while_no_page_is_open(site: Site, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(look, "site", None)
     monkeypatch.setattr(look, "instances", None)
