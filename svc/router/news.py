@@ -5,9 +5,12 @@ import re
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from svc.client import Events, RegistryClient
 from svc.errors import SvcError, Unavailable
+
+if TYPE_CHECKING:  # the worker imports this before gevent has patched what the client uses
+    from svc.client import Events, RegistryClient
 
 log = logging.getLogger(__name__)
 KEPT = 500  # events, while no registry answers; then the oldest go
@@ -31,10 +34,10 @@ class News:
         self._kept.append({"kind": kind, "service": name, "source": self._source, "message": message})
         self.added()
 
-    def next(self) -> Events:
+    def next(self) -> "Events":
         return [self._kept[at] for at in range(min(AT_ONCE, len(self._kept)))]
 
-    def done(self, events: Events) -> None:
+    def done(self, events: "Events") -> None:
         """They are told, or never will be."""
         for event in events:
             if self._kept and self._kept[0] is event:  # it may have gone meanwhile
@@ -46,7 +49,7 @@ class Teller:
 
     pause = PAUSE
 
-    def __init__(self, news: News, client: RegistryClient) -> None:
+    def __init__(self, news: News, client: "RegistryClient") -> None:
         self._news = news
         self._client = client
         self._refused = ""
