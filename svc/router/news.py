@@ -21,11 +21,12 @@ PAUSE = 1.0  # seconds between two looks, sooner where there is something new
 class News:
     """`add` is called by whoever judges; `once` again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         self.dropped = 0  # ever
         self.added: Callable[[], object] = lambda: None  # called when there is something new
         self._kept: deque[dict[str, str]] = deque()
-        self._source = "router-" + re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:100]
+        host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:100]
+        self._source = f"router-{host}-{port}"  # of several routers, which one
 
     def add(self, kind: str, name: str, message: str = "") -> None:
         if len(self._kept) >= KEPT:

@@ -69,7 +69,7 @@ class State:
         self.heads = Heads(keyed=keys is not None)
         self.connections = Connections(settings.upstream_ca)
         self.lines = Lines(settings.queue_size)
-        self.news = News()
+        self.news = News(settings.port)
         self.recorder = Recorder(settings.access_log, settings.access_log_format == "text")
         self.loads: dict[str, int] = {}  # requests in flight by instance
         self.full: set[str] = set()  # those that have as many requests as they may have

@@ -19,6 +19,8 @@ MOCK = 'type = "mock"\nmodels = ["a"]\n'
 def test_a_crash_and_its_restart(site, registry, port):
     it, told = site(MOCK, restart_delay=2), Babysat(port)
     registry.await_status("q-server", "running")
+    assert registry.client.get("q-server")["metadata"]["restarts"] == 0
+    last = registry.client.events()[1]
     pid = told.get("/info").json()["infinilm_server_pid"]
     assert pid == it.control.process("q:server").pid
     os.kill(pid, signal.SIGKILL)
@@ -29,6 +31,12 @@ def test_a_crash_and_its_restart(site, registry, port):
     info = told.get("/info").json()
     assert (info["restart_count"], info["max_restarts"], info["state"]) == (1, 5, "running")
     assert info["infinilm_server_pid"] not in (pid, None)
+    metadata = registry.client.get("q-server")["metadata"]
+    assert (metadata["restarts"], metadata["restart_reason"]) == (1, info["restart_reason"])
+    (event,) = until(
+        lambda: registry.client.events(last, only={"kind": "restarted"})[0], what="the restart to be told as an event"
+    )
+    assert (event["source"], event["level"], event["message"]) == ("babysitter", "warning", info["restart_reason"])
 
 
 def test_a_stop_by_hand_drains_stops_and_a_start_brings_it_back(site, registry, port):

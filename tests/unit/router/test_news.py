@@ -25,7 +25,7 @@ def registry():
 
 
 def test_what_happens_is_told_once_and_in_order(registry):
-    made = News()
+    made = News(8000)
     teller = Teller(made, registry)
     made.add("ejected", "a", "3 failures")
     made.add("readmitted", "a")
@@ -36,7 +36,7 @@ def test_what_happens_is_told_once_and_in_order(registry):
 
 def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypatch):
     monkeypatch.setattr(news, "KEPT", 3)
-    made = News()
+    made = News(8000)
     registry.trouble = Unavailable("away")
     for number in range(5):
         made.add("ejected", f"n{number}")
@@ -48,7 +48,7 @@ def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypat
 
 
 def test_what_is_refused_is_lost_and_said_once(registry, caplog):
-    made = News()
+    made = News(8000)
     teller = Teller(made, registry)
     registry.trouble = BadRequest("no such path")
     for _ in range(3):

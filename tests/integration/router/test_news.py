@@ -1,0 +1,64 @@
+"""What a router tells a real registry of the instances that it judges."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.registry.process import Registry
+from tests.integration.router.client import post
+from tests.integration.router.instance import Instance
+from tests.integration.router.listed import at
+from tests.integration.router.routers import Router, router
+from tests.integration.router.test_retries import closes
+from tests.waiting import until
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = Registry(tmp_path, "--store", f"sqlite:{tmp_path}/registry.db", "--health-interval", "600")
+    yield made.start()
+    made.end()
+
+
+def told(registry: Registry, kind: str) -> list[dict[str, str]]:
+    return registry.client.events(only={"kind": kind})[0]
+
+
+def ask(own: Router) -> int:
+    with own.client() as client:
+        return client.send(post({"model": "m"})).answer().status
+
+
+def following(registry: Registry) -> list[object]:
+    quick = ("--registry-sync-interval", 0.1, "--health-interval", 0.2, "--health-timeout", 1, "--max-ejected", 1)
+    return ["--registry-url", registry.client.urls[0], "--max-errors", 1, *quick]
+
+
+def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
+    registry.client.register(at(a, "one", "m"))
+    with router(*following(registry)) as own:
+        until(lambda: own.service("one")["healthy"])
+        a.play(closes)
+        ask(own)
+        (event,) = until(lambda: told(registry, "ejected"), what="the ejection to be told")
+        assert (event["service"], event["level"]) == ("one", "bad")
+        assert event["message"].startswith("requests to it failed: for ")
+        assert event["source"].startswith("router-") and event["source"].endswith(f"-{own.port}")
+
+
+def test_what_happens_while_the_registry_is_away_is_told_when_it_is_back(registry: Registry, a: Instance):
+    registry.client.register(at(a, "one", "m"))
+    with router(*following(registry)) as own:
+        until(lambda: own.service("one")["healthy"])
+        registry.end()
+        a.sick = True
+        until(lambda: not own.service("one")["healthy"], what="the router to find it sick")
+        a.sick = False
+        until(lambda: own.service("one")["healthy"], what="the router to find it well")
+        assert ask(own) == 200
+        registry.start()
+        until(lambda: told(registry, "passing"), timeout=20, what="the registry to hear of it")
+        assert [event["kind"] for event in told(registry, "failing,passing")] == ["failing", "passing"]
+        assert "svc_router_events_dropped_total 0.0" in own.get("/metrics").text
+        assert "Traceback" not in own.output()
