@@ -44,7 +44,8 @@ def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
         (event,) = until(lambda: told(registry, "ejected"), what="the ejection to be told")
         assert (event["service"], event["level"]) == ("one", "bad")
         assert event["message"].startswith("requests to it failed: for ")
-        assert event["source"].startswith("router-") and event["source"].endswith(f"-{own.port}")
+        assert event["source"].startswith("router-")
+        assert event["source"].endswith(f"-{own.port}")
 
 
 def test_what_happens_while_the_registry_is_away_is_told_when_it_is_back(registry: Registry, a: Instance):
