@@ -35,17 +35,20 @@ def screen(whole, look):
 
 
 def test_an_instance_that_is_killed_is_seen_to_die_to_be_started_again_and_to_rejoin(whole, screen):
+    first = whole.pid("alpha:server")
     with Traffic(whole.router, DEMO, max_tokens=2):
         until(lambda: float(screen.cell(ALPHA, "requests") or 0) > 0, what="its requests to be counted")
         killed = time.time()
-        os.kill(whole.pid("alpha:server"), signal.SIGKILL)
+        os.kill(first, signal.SIGKILL)
         gone = screen.showed(ALPHA, lambda state: state != "healthy", since=killed)
         assert gone - killed < SOON
+        until(lambda: whole.pid("alpha:server") not in (0, first), timeout=30, what="it to be started", every=0.02)
+        started = time.time()
+        assert screen.told("alpha", "restarted", since=killed) - started < SOON
         until(lambda: ALPHA in whole.routed(), timeout=30, what="the router to take it back", every=0.02)
         back = time.time()
         assert screen.showed(ALPHA, lambda state: state == "healthy", since=gone) - back < SOON
     until(lambda: screen.cell(ALPHA, "restarts") == "1", what="the restart to be counted")
-    screen.told("alpha", "restarted", since=killed)
     assert screen.state(BETA) == "healthy"
     assert screen.loads == 1, "no reload"
 
