@@ -39,6 +39,7 @@ from svc.supervision.restarts import Count, Limits
 from svc.supervision.sockets import Sockets
 
 ASKED = (ProcessStates.STOPPED, ProcessStates.FATAL)  # a start from here is one that somebody asked for
+SAID = {"Bad exit code -1": "Killed by a signal (the log of supervisord says which)"}  # supervisord's words, and ours
 
 
 class Policy:
@@ -156,7 +157,8 @@ class Policy:
 
     def _exited(self, process: Any, limits: Limits) -> None:
         name = full_name(process)
-        why = self.endings.over(process.pid) or process.spawnerr or "Exited with code 0"
+        said = process.spawnerr or "Exited with code 0"
+        why = self.endings.over(process.pid) or SAID.get(said, said)
         if name in self.replaced:
             process.delay = time.time()
             return

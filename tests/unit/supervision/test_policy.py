@@ -81,6 +81,13 @@ def test_failed_is_told_until_somebody_starts_or_stops_it(policy, process):
     assert told(policy) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
 
 
+def test_who_was_killed_is_said_to_be(policy, process):
+    starts(process)
+    process.spawnerr = "Bad exit code -1"
+    dies(process)
+    assert told(policy)["reason"].startswith("Killed by a signal")
+
+
 def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(policy, process):
     starts(process)
     starts(process, ProcessStates.BACKOFF)
