@@ -19,7 +19,8 @@ from prometheus_client.core import Metric
 
 from svc import version as running
 from svc.settings import SECTIONS, RouterSettings
-from svc.spec import fields
+from svc.spec import keys
+from svc.spec.fields import Field
 
 OUTER = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 
@@ -116,18 +117,18 @@ def toml() -> Iterator[str]:
     yield "One file in `config/` for each instance; `svc check` names every mistake.\n"
     yield "[The babysitter](../BABYSITTER.md) says more.\n"
     yield "## At the top\n"
-    yield from _keys("", fields.TOP)
+    yield from _keys("", keys.TOP)
     yield "## [babysitter]\n"
-    yield from _keys("babysitter", fields.BABYSITTER)
-    for name, (_, keys) in fields.BACKENDS.items():
+    yield from _keys("babysitter", keys.BABYSITTER)
+    for name, (_, known) in keys.BACKENDS.items():
         yield f'## [backend], type = "{name}"\n'
-        yield from _keys(f"backend {name}", keys)
+        yield from _keys(f"backend {name}", known)
 
 
-def _keys(where: str, keys: dict[str, fields.Field]) -> Iterator[str]:
+def _keys(where: str, known: dict[str, Field]) -> Iterator[str]:
     rows = [
         (code(key), "needed" if f.required else code(f.default if f.default else ""), said(f"{where} {key}", f.help))
-        for key, f in keys.items()
+        for key, f in known.items()
     ]
     yield from table(("key", "default", "meaning"), rows)
 

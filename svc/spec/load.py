@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from svc.errors import ConfigError
 from svc.settings import Settings
-from svc.spec import collisions, fields
+from svc.spec import collisions, fields, keys
 from svc.spec.fields import Field, shown
 from svc.spec.model import Infinilm, Spec, is_loopback
 
@@ -75,8 +75,8 @@ def _values(read: dict[str, Any], settings: Settings, tell: Tell) -> dict[str, A
     asked = read | {key: told for key, told in over.items() if told}
     sections = {name: _section(asked, name, tell) for name in ("babysitter", "backend")}
     top = {key: value for key, value in asked.items() if key not in sections}
-    values = _walk(top, fields.TOP, "", tell)
-    values |= _walk(sections["babysitter"], fields.BABYSITTER, "babysitter.", tell)
+    values = _walk(top, keys.TOP, "", tell)
+    values |= _walk(sections["babysitter"], keys.BABYSITTER, "babysitter.", tell)
     values |= _backend(sections["backend"], "backend" in asked, tell)
     if "registry_url" in values and values["registry_url"] is None:
         values["registry_url"] = (settings.registry_url().rstrip("/"),)
@@ -121,27 +121,27 @@ def _cure(key: str, known: Mapping[str, Field], prefix: str) -> str:
     if close := difflib.get_close_matches(key, [*known, *(SECTIONS if not prefix else ())], 1):
         return f"did you mean {close[0]}?"
     homes: dict[str, list[str]] = {
-        "": list(fields.TOP),
-        "babysitter.": list(fields.BABYSITTER),
-        "backend.": [*fields.COMMON, "type", "command"],
+        "": list(keys.TOP),
+        "babysitter.": list(keys.BABYSITTER),
+        "backend.": [*keys.COMMON, "type", "command"],
     }
-    for home, keys in homes.items():
-        if home != prefix and key in keys:
+    for home, there in homes.items():
+        if home != prefix and key in there:
             return f"it belongs {f'in [{home[:-1]}]' if home else 'at the top, before any section'}"
     return f"there are {', '.join(known)}"
 
 
 def _backend(table: dict[str, Any], there: bool, tell: Tell) -> dict[str, Any]:
-    kinds = ", ".join(fields.BACKENDS)
+    kinds = ", ".join(keys.BACKENDS)
     if "type" not in table:
         tell("backend.type" if there else "backend", f"missing; give [backend] a type, one of {kinds}")
         return {}
-    if table["type"] not in list(fields.BACKENDS):
-        close = difflib.get_close_matches(str(table["type"]), fields.BACKENDS, 1)
+    if table["type"] not in list(keys.BACKENDS):
+        close = difflib.get_close_matches(str(table["type"]), keys.BACKENDS, 1)
         cure = f"did you mean {close[0]}?" if close else f"choose one of {kinds}"
         tell("backend.type", f"there is no type {shown(table['type'])}; {cure}")
         return {}
-    cls, known = fields.BACKENDS[table["type"]]
+    cls, known = keys.BACKENDS[table["type"]]
     values = _walk({k: v for k, v in table.items() if k != "type"}, known, "backend.", tell)
     made = {"type": table["type"]}
     return made | {"backend": cls(**values)} if len(values) == len(known) else made
@@ -169,7 +169,7 @@ def _spec(values: dict[str, Any], path: Path, tell: Tell) -> Spec | None:
             tell("backend.launch_script", f"missing, and {where} has no {' or '.join(LAUNCH_SCRIPTS)}; give its path")
             return None
         backend = dataclasses.replace(backend, launch_script=found)
-    kept = {key: values[key] for key in (*fields.BABYSITTER, "name", "host", "port", "router_url", "token_file")}
+    kept = {key: values[key] for key in (*keys.BABYSITTER, "name", "host", "port", "router_url", "token_file")}
     return Spec(
         **kept,
         registry_urls=values["registry_url"],

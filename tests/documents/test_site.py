@@ -12,7 +12,7 @@ import pytest
 from svc.cli import svc
 from svc.registry.app import ROUTES
 from svc.settings import SECTIONS
-from svc.spec import fields
+from svc.spec import fields, keys
 from tests.e2e.sites import ROOT
 
 
@@ -72,8 +72,8 @@ def test_every_command_setting_key_and_endpoint_is_told(site):
         assert f"[{section}]" in told["settings"]
         for name in cls.__dataclass_fields__:
             assert name in told["settings"]
-    for keys in (fields.TOP, fields.BABYSITTER, *(keys for _, keys in fields.BACKENDS.values())):
-        assert all(key in told["toml"] for key in keys)
+    for known in (keys.TOP, keys.BABYSITTER, *(known for _, known in keys.BACKENDS.values())):
+        assert all(key in told["toml"] for key in known)
     for _, path, _, _ in ROUTES:
         assert path.replace("<", "&lt;").replace(">", "&gt;") in told["http"]
     for path in ("/v1/models", "/ui/stream", "/ui/drain/", "/info"):
@@ -88,7 +88,7 @@ def test_every_metric_that_documents_and_rules_name_is_told(site):
 
 
 def test_what_nobody_described_fails_the_build(reference, monkeypatch):
-    monkeypatch.setitem(fields.TOP, "mystery", fields.Field(fields.name))
+    monkeypatch.setitem(keys.TOP, "mystery", fields.Field(fields.name))
     with pytest.raises(reference.Undocumented, match="mystery"):
         list(reference.toml())
     monkeypatch.setitem(svc.commands, "mystery", click.Command("mystery"))
