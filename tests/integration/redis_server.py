@@ -35,7 +35,9 @@ class RedisServer:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "RedisServer":
-        told = ["--bind", "127.0.0.1", "--dir", str(self.place), "--appendonly", "yes", "--save", ""]
+        # Each write at once: by default, an acknowledged one may wait for the fsync of a busy disk.
+        journal = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        told = ["--bind", "127.0.0.1", "--dir", str(self.place), *journal]
         with (self.place / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(["redis-server", *self.listen, *told, *self.flags], stdout=log)
         until(self._listens, what="redis-server listens")
