@@ -35,6 +35,7 @@ class FakeRouter(ThreadingHTTPServer):
         self.models = {"qwen": self.names[::2], "llama-3": self.names[1::2]}
         self.events = [self.happened(1, "registered", name) for name in self.names[:3]]
         self.key = self.token = ""
+        self.registry = {"url": "http://localhost:18000", "answers": True, "age": 2.0, "source": "registry"}
         self.operated: list[str] = []  # what was drained and undrained
         self.every = 1.0
         self.version = 0  # of what `site` tells
@@ -59,7 +60,7 @@ class FakeRouter(ThreadingHTTPServer):
         return {
             "version": "0.1.0", "now": time.time(), "every": self.every, "drain": True, "keyed": bool(self.key),
             "router": {"status": "running", "ready": True, "since": time.time() - 4000},
-            "registry": {"url": "http://localhost:18000", "answers": True, "age": 2.0, "source": "registry"},
+            "registry": self.registry,
             "models": [{"name": m, "aliases": ["gpt-4o"] if m == "qwen" else [], "instances": names}
                        for m, names in self.models.items()],
             "instances": [self.instance(at, name) for at, name in enumerate(self.names)],

@@ -1,6 +1,7 @@
 """The page alone, with a router that tells what the test wants. What a real site does: the other files here."""
 
 import re
+import time
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_the_first_sentence_says_what_is_wrong_and_leads_there(page, router):
     expect(row).to_have_attribute("data-instance", "node7-server")
     page.get_by_role("link", name="node7-server ejected").click()
     expect(row).to_be_focused()
+
+
+def test_a_registry_that_is_away_is_told_with_the_hour_of_what_is_known(page, router):
+    router.registry |= {"answers": False, "age": 3600.0}
+    open_page(page, router)
+    verdict = page.locator("#verdict")
+    expect(verdict).to_contain_text(re.compile(r"does not answer; .* what it knew at \d\d:\d\d:\d\d$"))
+    told = verdict.inner_text().split()[-1]
+    shown = [time.strftime("%H:%M:%S", time.localtime(time.time() - ago)) for ago in range(3600, 3660)]
+    assert told in shown
 
 
 def test_a_link_that_ends_is_told_and_taken_up_again(page, router):

@@ -1,6 +1,6 @@
 // What is wrong, in one sentence. Pure.
 
-import { count, seconds } from "./figures.js";
+import { count, timeOf } from "./figures.js";
 
 const NAMED = 8;
 const WORST_FIRST = ["bad", "warning", "good"];
@@ -31,13 +31,13 @@ function unanswered(models, instances) {
   return left.length ? [line("bad", `Nobody answers for ${left.join(", ")}`)] : [];
 }
 
-function aside({ router, registry }) {
+function aside({ now, router, registry }) {
   const told = [];
   if (router.status === "draining") told.push(line("warning", "This router is draining"));
   else if (!router.ready) told.push(line("bad", "The router has no table of instances yet"));
   if (registry.url && !registry.answers) {
-    const age = registry.age === null ? "" : `, ${seconds(registry.age)} old`;
-    told.push(line("bad", `The registry does not answer; the router goes on with what it knew${age}`));
+    const when = registry.age === null ? "" : ` at ${timeOf(new Date((now - registry.age) * 1000))}`;
+    told.push(line("bad", `The registry does not answer; the router goes on with what it knew${when}`));
   }
   return told;
 }
