@@ -18,6 +18,7 @@ from svc.registry.revision import Revision
 log = logging.getLogger(__name__)
 TIMEOUT = 1.0  # seconds for a connection, and for an answer
 CHECK = 0.5  # seconds between two looks at whether it is well
+AGAIN = 0.1  # seconds until the next try while it is gone
 CONNECTIONS = 32
 CHANGES, TOLD = map(redis_scripts.KEYS.index, ("changes", "told"))
 BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
@@ -97,7 +98,7 @@ class Link:
                 if not self.closed:
                     log.exception("the listener to Redis failed")
                 self._fail(error)
-            self._closing.wait(CHECK)
+            self._closing.wait(AGAIN)
 
     def _hear(self) -> None:
         """What was published while nobody listened is in the first look."""
