@@ -15,7 +15,8 @@ from tests.e2e.sites import Site, http
 from tests.integration.monitoring.queries import PROMETHEUS, RULES, asked, metrics
 from tests.waiting import free_port, until
 
-QUIET = ("ALERTS{", "max_restarts > 0.5")  # what has nothing to show while all is well
+EVENTS = "svc_registry_events_total"
+QUIET = ("ALERTS{", "max_restarts > 0.5", EVENTS)  # what has nothing to show while all is well
 
 
 @pytest.fixture
@@ -149,6 +150,8 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
     assert [rule["name"] for rule in rules if rule["state"] != "inactive"] == []
 
     site.run("supervisorctl", "stop", "a:server")
+    events = next(text for _, text in asked("20s") if EVENTS in text)
+    until(lambda: prometheus.query(events), 60, what="the panel of events has something to show")
 
     def pending() -> set[str]:
         return {

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from svc.registry.redis_link import PROMPT
+
+SLACK = PROMPT / 2  # seconds: a registry knows Redis's clock to half the time that its answer took
+
 
 class Fact(NamedTuple):
     """One name; the status is None while it is not registered. The drain mark outlives the registration."""
@@ -67,7 +71,7 @@ class Ledger:
         self._become(found, f"it says {status, weight, drained}")
         if status is None:
             self.heard = 0.0
-        assert heard >= self.heard - 0.01, f"{self.name}: last heard at {heard}, acknowledged {self.heard}"
+        assert heard >= self.heard - SLACK, f"{self.name}: last heard at {heard}, acknowledged {self.heard}"
 
     def _become(self, left: set[Fact], what: str) -> None:
         assert left, f"{self.name}: {what}; by what it acknowledged it is one of {sorted(self.possible, key=str)}"
