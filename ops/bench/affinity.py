@@ -1,4 +1,4 @@
-"""What a policy is worth to the cache of prompts: conversations through the router to two real llama-servers.
+"""What a policy is worth to the cache of prompts: conversations through the router to two real llama.cpp servers.
 
 Each conversation begins with a long history of its own, and every turn sends all of it again with something more.
 An instance that had the turn before reads only what is new. Shown is how much of the prompts was in the cache
@@ -35,7 +35,7 @@ SVC = str(Path(sys.executable).with_name("svc"))
 MODEL = "gemma-3-270m"
 HISTORY, QUESTION, ANSWER = 500, 150, 16  # words that a conversation begins with, words a turn adds, tokens answered
 # One thread each, so that two of them are two machines; four slots hold four conversations each.
-LLAMA = ["--alias", MODEL, "--threads", "1", "--ctx-size", "8192", "--parallel", "4", "--no-webui"]
+LLAMA = ["--alias", MODEL, "--threads", "1", "--ctx-size", "8192", "--parallel", "4"]
 WORDS = ("river", "stone", "market", "garden", "letter", "winter", "engine", "harbour", "paper", "window", "silver")
 
 

