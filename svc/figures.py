@@ -157,9 +157,9 @@ def _models(found: Samples) -> dict[str, Counts]:
     tokens = _by(found, "svc_router_produced_tokens_total", "model")
     seconds = _by(found, "svc_router_ttft_seconds_sum", "model")
     firsts = _by(found, "svc_router_ttft_seconds_count", "model")
-    return {
-        name: Counts(count, errors[name], int(tokens.get(name, 0)), seconds.get(name, 0.0), int(firsts.get(name, 0)))
-        for name, count in requests.items()
+    return {  # the first request of a model may be a stream that goes on
+        name: Counts(requests[name], errors[name], int(count), seconds.get(name, 0.0), int(firsts.get(name, 0)))
+        for name, count in tokens.items()
     }
 
 

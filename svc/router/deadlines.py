@@ -22,5 +22,7 @@ class Deadlines:
                 self._open.discard(exchange)
             elif exchange.deadline < state.now:
                 exchange.interrupt("timeout")
+            else:
+                exchange.flow()
         state.sweep()
         state.connections.prune(state.now)

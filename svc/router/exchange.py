@@ -8,7 +8,7 @@ from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.dialect import error_event
 from svc.router.events import CHUNK_ENDS, EVENT_ENDS, whole
-from svc.router.record import TAIL, Record
+from svc.router.record import TAIL, UNKNOWN, Record
 from svc.router.request import Request
 from svc.router.sock import shut
 from svc.router.table import Target
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 CLIENT_GONE = 499  # told in records only, as nginx does
 FAULTS = (502, 503, 504)  # what an instance is to blame for; a plain 500 may be a client's doing
 HELD_LIMIT = 1 << 20  # bytes of one event that are waited for before it is passed on in parts
+ASIDE = 2  # parts of a stream that are no tokens: the first says who speaks, the last that it is over
+UNSURE = 5  # parts that may be none, of a stream that goes on: those, and what it used
 
 
 class ClientGone(Exception):
@@ -55,6 +57,8 @@ class Exchange:
     _started = _first = 0.0
     _bytes = 0
     _parts = 0  # of the body, as they came: of a stream that tells no usage, its tokens are not many more
+    _tokens = 0  # that are counted already
+    _begun = False  # whether its first token is
     _held = _opening = _before = _last = b""
     retry = failed = faulty = False
 
@@ -200,11 +204,30 @@ class Exchange:
         self.report()
         if self.counted is not None:
             self.counted.release()
-        known = self.model is None or self.model in self.state.table.by_model
         record = self._record(instance)
-        self.state.recorder.ended(record, self.events, self._tail(), known)
+        self.state.recorder.ended(record, self.events, self._tail(), self._label())
         if record.completion_tokens or self.events:
-            self.state.produced(record, self._parts if self.events else 0)
+            self._count(instance, record.completion_tokens or self._parts - ASIDE)
+
+    def flow(self) -> None:
+        """Counts what a stream has given so far. Called once a second: one that takes minutes shows while it runs."""
+        if self.events and self.target is not None:
+            self._count(self.target.name, self._parts - UNSURE)
+
+    def _count(self, instance: str, tokens: int) -> None:
+        """Those that are new, of so many in all; and the wait for the first one of a stream, once."""
+        first = None
+        if self.events and self._first and not self._begun:
+            self._begun, first = True, self._first - self.started
+        more = max(0, tokens - self._tokens)
+        if more or first is not None:
+            self._tokens += more
+            self.state.produced(instance, self._label(), more, first)
+
+    def _label(self) -> str:
+        """The model, as metrics name it: what clients may invent is no label."""
+        known = self.model is None or self.model in self.state.table.by_model
+        return (self.model or "") if known else UNKNOWN
 
     def report(self) -> None:
         """The end of an attempt: of the last one, or of one that another follows."""

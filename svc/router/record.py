@@ -92,9 +92,9 @@ class Recorder:
         self.keys: defaultdict[str, int] = defaultdict(int)  # requests by name of key
         self._log = AccessLog(path, text) if path else None
 
-    def ended(self, record: Record, stream: bool, tail: bytes, known: bool) -> None:
-        """`tail`: the end of the answer, where its usage stands; `known`: whether somebody has the model."""
-        meter = self.meters[record.model if known else UNKNOWN]
+    def ended(self, record: Record, stream: bool, tail: bytes, label: str) -> None:
+        """`tail`: the end of the answer, where its usage stands; `label`: of its model."""
+        meter = self.meters[label]
         meter.statuses[record.status] += 1
         meter.duration.observe(record.duration)
         if record.end != "done":
@@ -105,10 +105,9 @@ class Recorder:
             self.keys[record.key] += 1
         if (found := tail.find(b"_tokens")) >= 0:
             self._usage(meter, record, USAGE.findall(tail, max(0, found - LONGEST_KIND)))
-        if stream and record.first_byte is not None:
-            meter.first_byte.observe(record.first_byte)
-            if record.completion_tokens and record.completion_tokens > 1:
-                meter.token.observe((record.duration - record.first_byte) / (record.completion_tokens - 1))
+        tokens, first = record.completion_tokens, record.first_byte
+        if stream and first is not None and tokens is not None and tokens > 1:
+            meter.token.observe((record.duration - first) / (tokens - 1))
         if self._log is not None:
             self._log.add(record)
 

@@ -19,7 +19,7 @@ from svc.router.message import Heads
 from svc.router.names import meant
 from svc.router.news import News
 from svc.router.policy import PART, POLICIES, Moment
-from svc.router.record import Record, Recorder
+from svc.router.record import Recorder
 from svc.router.table import Origin, Table, Target, build
 from svc.router.tally import Tally
 from svc.router.upstream import Connections
@@ -179,19 +179,15 @@ class State:
         if self.lines.waiting:
             self.lines.wake((*target.models, None))
 
-    def produced(self, record: Record, parts: int) -> None:
-        """What an instance has given to a request that has ended; `parts`: of a stream.
-
-        The first part says who speaks, and the last that it is over.
-        """
-        tally = self.tallies[record.instance]
-        tokens = record.completion_tokens or max(0, parts - 2)
+    def produced(self, instance: str, model: str, tokens: int, first: float | None) -> None:
+        """So many tokens more from an instance; `first`: the seconds until the first one of a stream that begins."""
+        tally, meter = self.tallies[instance], self.recorder.meters[model]
         tally.tokens += tokens
-        if record.model in self.recorder.meters:
-            self.recorder.meters[record.model].produced += tokens
-        if parts and record.first_byte is not None:
-            tally.first_seconds += record.first_byte
+        meter.produced += tokens
+        if first is not None:
+            tally.first_seconds += first
             tally.firsts += 1
+            meter.first_byte.observe(first)
 
     # Checks, syncs and sweeps.
 

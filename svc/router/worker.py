@@ -16,7 +16,7 @@ from svc.router.connection import Connection
 from svc.router.sweep import POLLRDHUP, poller, readable
 
 SWEEP = 0.1  # seconds between two looks at all connections
-PRUNE = 1.0  # seconds between two looks at idle connections to instances, and between two signs of life
+PRUNE = 1.0  # seconds between two looks at what streams and at idle connections to instances, and two signs of life
 IDLE_GRACE = 1.0  # seconds that an idle connection is kept while draining: its client may be about to ask
 GARBAGE = (10_000, 20, 50)  # requests leave no cycles behind; looking for them seldom is enough
 LAST_WORDS = 2.0  # seconds for what was cut to say so
@@ -87,6 +87,9 @@ class RelayWorker(GeventWorker):
                 connection.expire(state.now)
         state.sweep()
         if int(state.now / PRUNE) != int(before / PRUNE):
+            for connection in self._open.values():
+                if connection.exchange is not None:
+                    connection.exchange.flow()
             state.connections.prune(state.now)
             self.notify()
 

@@ -41,6 +41,8 @@ class FakeRouter(ThreadingHTTPServer):
         self.version = 0  # of what `site` tells
         self.busy: set[str] = set()  # where any: only of these is more told after the first tick
         self.pace = 0.05  # seconds between tokens
+        self.failed = {"503": 4, "timeout": 1}  # of the second model: ever, and lately
+        self.failing = {"503": 2}
         self.silent = Event()  # set: streams stay open and say nothing
         self.cut = Event()  # set: streams end, and no new one is taken
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -79,8 +81,8 @@ class FakeRouter(ThreadingHTTPServer):
         now = time.time()
         models, instances = {}, {}
         for at, model in enumerate(self.models):
-            kinds = {"503": 4, "timeout": 1} if at else {}
-            models[model] = {**self.numbers(now, at), "in_flight": 3, "waiting": at, "kinds": kinds}
+            failed = {"kinds": self.failed, "lately": self.failing} if at else {"kinds": {}, "lately": {}}
+            models[model] = {**self.numbers(now, at), "in_flight": 3, "waiting": at, **failed}
         for at, name in enumerate(self.names):
             if self.busy and name not in self.busy:
                 continue

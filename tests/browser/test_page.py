@@ -68,6 +68,19 @@ def test_a_registry_that_is_away_is_told_with_the_hour_of_what_is_known(page, ro
     assert told in shown
 
 
+def test_errors_are_told_by_kind_those_of_now_apart_from_those_of_once(page, router):
+    router.every = 0.1
+    open_page(page, router)
+    model = page.get_by_role("region", name="llama-3")
+    expect(model.locator(".kinds")).to_have_text("errors in 5 minutes: 503 ×2")
+    expect(model.locator(".kinds")).to_have_attribute("data-level", "bad")
+    expect(model.locator(".ever")).to_have_text("since the router started: 503 ×4, timeout ×1")
+    router.failing = {}
+    expect(model.locator(".kinds")).to_have_text("no errors in 5 minutes")
+    expect(model.locator(".kinds")).to_have_attribute("data-level", "")
+    expect(page.get_by_role("region", name="qwen").locator(".ever")).to_be_empty()
+
+
 def test_a_link_that_ends_is_told_and_taken_up_again(page, router):
     open_page(page, router)
     router.cut.set()

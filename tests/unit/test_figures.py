@@ -19,8 +19,8 @@ class Router:
         self.state.begin(of, False)
         self.state.observe(of, 0.5, failed=status >= 500)
         told = record(model="m", instance=name, status=status, end=end, first_byte=first, completion_tokens=tokens)
-        self.state.recorder.ended(told, True, b"", True)
-        self.state.produced(told, 12)
+        self.state.recorder.ended(told, True, b"", "m")
+        self.state.produced(name, "m", tokens or 10, first)
 
     def look(self, now):
         registry = CollectorRegistry()
@@ -46,6 +46,14 @@ def test_rates_of_the_time_between():
     a, b = told.instances
     assert (a.name, a.rates.requests, a.last) == ("a", 3.0, "up")
     assert (b.name, b.rates.requests, b.last) == ("b", 0.0, "down")
+
+
+def test_a_first_stream_that_goes_on_shows_its_tokens():
+    router = Router()
+    before = router.look(100.0)
+    router.state.produced("a", "m", 40, 0.25)
+    model = figures.frame(before, router.look(102.0)).models[0]
+    assert (model.rates.requests, model.rates.tokens, model.rates.first_token) == (0.0, 20.0, 0.25)
 
 
 def test_a_router_that_was_restarted_counts_from_nothing():

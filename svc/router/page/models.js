@@ -25,6 +25,13 @@ export class Models {
   }
 }
 
+// Kinds and their counts, the most first.
+const listed = (kinds) =>
+  Object.entries(kinds)
+    .sort(([, one], [, other]) => other - one)
+    .map(([kind, count]) => `${kind} ×${whole(count)}`)
+    .join(", ");
+
 let made = 0;
 
 class Section {
@@ -33,6 +40,7 @@ class Section {
   #mark = mark("good");
   #load = make("span", { class: "load" });
   #kinds = make("span", { class: "kinds" });
+  #ever = make("span", { class: "ever" });
   #plots;
 
   constructor(name) {
@@ -43,7 +51,7 @@ class Section {
       { class: "model", "aria-labelledby": id },
       make("div", { class: "head" }, make("h2", { id }, name), this.#aliases, this.#mark, this.#able),
       plots,
-      make("div", { class: "foot" }, this.#load, this.#kinds),
+      make("div", { class: "foot" }, this.#load, this.#kinds, this.#ever),
     );
     this.#plots = new Plots(plots, name);
   }
@@ -59,11 +67,12 @@ class Section {
   }
 
   tick(numbers, past) {
-    const { in_flight = 0, waiting = 0, kinds = {} } = numbers ?? {};
+    const { in_flight = 0, waiting = 0, kinds = {}, lately = {} } = numbers ?? {};
     put(this.#load, `${whole(in_flight)} in flight, ${whole(waiting)} queued`);
-    const told = Object.entries(kinds).sort(([, one], [, other]) => other - one);
-    put(this.#kinds, told.length ? `errors since the router started: ${told.map(([kind, total]) => `${kind} ×${whole(total)}`).join(", ")}` : "no errors since the router started");
-    set(this.#kinds, "data-level", told.length ? "bad" : "");
+    const [now, ever] = [lately, kinds].map(listed);
+    put(this.#kinds, now ? `errors in 5 minutes: ${now}` : "no errors in 5 minutes");
+    set(this.#kinds, "data-level", now ? "bad" : "");
+    put(this.#ever, ever ? `since the router started: ${ever}` : "");
     if (past) this.#plots.show(past, numbers);
   }
 }

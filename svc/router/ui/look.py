@@ -6,7 +6,7 @@ from svc import version
 from svc.router.record import Meter
 from svc.router.state import State
 from svc.router.table import Target
-from svc.router.ui.rates import Counts, Window
+from svc.router.ui.rates import Counts, Lately, Window
 from svc.state import WORDS, level_of, state_of
 
 LEFT = 499  # its client left: nobody's error
@@ -103,20 +103,25 @@ def kinds(meter: Meter) -> dict[str, int]:
     return told | meter.broken
 
 
-def models(state: State, window: Window) -> dict[str, dict[str, Any]]:
+def all_kinds(state: State) -> dict[str, dict[str, int]]:
+    return {name: kinds(meter) for name, meter in list(state.recorder.meters.items())}
+
+
+def models(state: State, window: Window, lately: Lately) -> dict[str, dict[str, Any]]:
     """Of each model that somebody has."""
     flying: dict[str, int] = {}
     for target in state.table.targets:
         for model in target.models:
             flying[model] = flying.get(model, 0) + state.loads.get(target.name, 0)
     waiting = state.lines.lengths()
-    meters = state.recorder.meters
+    failed = all_kinds(state)
     return {
         name: {
             **window.model(name)._asdict(),
             "in_flight": count,  # of its instances, which may have other models too
             "waiting": waiting.get(name, 0),
-            "kinds": kinds(meters[name]) if name in meters else {},
+            "kinds": failed.get(name, {}),
+            "lately": lately.of(name, failed.get(name, {})),
         }
         for name, count in flying.items()
     }

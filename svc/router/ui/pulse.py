@@ -14,7 +14,7 @@ import msgspec
 from svc.router.state import State
 from svc.router.ui import look
 from svc.router.ui.pages import Page, Pages
-from svc.router.ui.rates import EVERY, Past, Sample, Window
+from svc.router.ui.rates import EVERY, Lately, Past, Sample, Window
 
 BEAT = 0.5  # seconds between two looks at the table
 TICK = 1.0  # seconds between two looks at the counts
@@ -36,6 +36,7 @@ class Pulse:
         self._beats = 0
         self._window = Window(state.clock())
         self._past = Past()
+        self._lately = Lately()
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         self._site: dict[str, Any] = {}  # as it was told last
         self._instances: dict[str, Any] = {}
@@ -80,6 +81,7 @@ class Pulse:
         if self._beats % round(EVERY / BEAT) == 0:
             names = {model for target in state.table.targets for model in target.models}
             self._past.add({name: self._window.model(name) for name in names})
+            self._lately.add(look.all_kinds(state))
 
     def _look(self) -> bool:
         """Whether there is something new to tell of the site."""
@@ -98,7 +100,6 @@ class Pulse:
     def _tick(self, everything: bool = False) -> bytes:
         """Numbers of instances only where they are not what all pages were told; `everything` is for one that opens."""
         state = self._state
-        models = look.models(state, self._window)
         told = look.instances(state, self._window)
         before = self._instances
         if not (everything and self.pages):
@@ -110,7 +111,7 @@ class Pulse:
             "time": self._now(), "in_flight": state.in_flight, "waiting": state.lines.waiting,
             "requests": round(sum(rates.requests for rates in everybody), 3),
             "errors": round(sum(rates.errors for rates in everybody), 3), "retries": state.retries,
-            "models": models, "instances": told,
+            "models": look.models(state, self._window, self._lately), "instances": told,
         })  # fmt: skip
 
 

@@ -74,6 +74,20 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
     )
 
 
+class Lately:
+    """Counts by kind, of each model, that rose while the plots' past lasts."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], POINTS + 1)
+
+    def add(self, counts: Mapping[str, Mapping[str, int]]) -> None:
+        self._samples.append(counts)
+
+    def of(self, model: str, now: Mapping[str, int]) -> dict[str, int]:
+        before = self._samples[0].get(model, {})
+        return {kind: count - before.get(kind, 0) for kind, count in now.items() if count > before.get(kind, 0)}
+
+
 class Past:
     """The rates of each model, one point every EVERY seconds; a model that is new has a past of zeros."""
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import requests
 
 from svc.client import RegistryClient
 from tests.integration.router.client import Client, get, post
-from tests.integration.router.instance import Instance
+from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import BIN, Router, router, running, service, static
 from tests.waiting import free_port, until
 
@@ -75,6 +76,35 @@ def test_a_page_sees_what_happens(relay: Router, a: Instance):
         tick = page.until("tick", lambda tick: "a" in tick["instances"])
         assert tick["instances"]["a"]["requests_total"] == before + 1
         page.until("tick", lambda tick: tick["models"]["a"]["requests"] > 0)
+
+
+def test_a_stream_that_goes_on_shows_its_tokens_and_its_first(relay: Router, a: Instance):
+    read, events = threading.Event(), 20
+
+    def script(peer: Peer, heard: Heard) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(events):
+            peer.send(b"9\r\ndata: x\n\n\r\n")
+            assert read.wait(30)
+            read.clear()
+        peer.send(b"0\r\n\r\n")
+
+    a.play(script)
+    with relay.client() as client, relay.client() as other:
+        page = Page(client)
+        page.next("tick")
+        other.send(post({"model": "a", "stream": True})).head()
+        for _ in range(events - 1):
+            assert other.chunk() == b"data: x\n\n"
+            read.set()
+        tick = page.until("tick", lambda tick: tick["instances"].get("a", {}).get("tokens"))
+        assert tick["instances"]["a"]["in_flight"] == 1, "it goes on"
+        for told in (tick["instances"]["a"], tick["models"]["a"]):
+            assert told["tokens"] > 0
+            assert told["first_token"] is not None
+        assert other.chunk() == b"data: x\n\n"
+        read.set()
+        assert other.chunk() == b""
 
 
 def test_head_opens_no_stream(relay: Router):

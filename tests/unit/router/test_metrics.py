@@ -67,7 +67,7 @@ def test_an_ejected_instance():
 def test_requests_and_their_histograms():
     told = state(target("a", 'a "model"\n'))
     for duration in (0.001, 0.3, 9999.0):
-        told.recorder.ended(record(model='a "model"\n', duration=duration), False, b'"prompt_tokens":2', True)
+        told.recorder.ended(record(model='a "model"\n', duration=duration), False, b'"prompt_tokens":2', 'a "model"\n')
     found = samples(told)
     assert found["svc_router_requests_total", 'a "model"\n', "200"] == 3
     assert found["svc_router_tokens_total", "prompt", 'a "model"\n'] == 6
@@ -97,16 +97,15 @@ def test_the_tables_age_is_told_where_a_registry_told_the_table():
 
 def test_what_instances_produce_and_how_requests_fail():
     told = state(target("a", "m"))
-    told.produced(record(instance="a", completion_tokens=7, first_byte=0.5), parts=9)
-    told.produced(record(instance="a", completion_tokens=3, first_byte=0.5), parts=0)
-    told.produced(record(instance="a", completion_tokens=None, first_byte=0.5), parts=4)
+    told.produced("a", "m", 7, first=0.5)
+    told.produced("a", "m", 3, first=None)
     for status, end in ((200, "done"), (502, "failed"), (200, "cut")):
-        told.recorder.ended(record(model="m", status=status, end=end), False, b"", True)
+        told.recorder.ended(record(model="m", status=status, end=end), False, b"", "m")
     told.news.dropped = 2
     found = samples(told)
-    assert found["svc_router_instance_tokens_total", "a"] == 7 + 3 + 2
-    assert found["svc_router_instance_ttft_seconds_sum", "a"] == 1.0
-    assert found["svc_router_instance_ttft_seconds_count", "a"] == 2
+    assert found["svc_router_instance_tokens_total", "a"] == found["svc_router_produced_tokens_total", "m"] == 7 + 3
+    for whose in (("svc_router_instance_ttft_seconds", "a"), ("svc_router_ttft_seconds", "m")):
+        assert (found[f"{whose[0]}_sum", whose[1]], found[f"{whose[0]}_count", whose[1]]) == (0.5, 1)
     assert found["svc_router_failures_total", "failed", "m"] == found["svc_router_failures_total", "cut", "m"] == 1
     assert dict(told.recorder.meters["m"].broken) == {"cut": 1}, "what no status tells"
     assert found["svc_router_events_dropped_total",] == 2

@@ -10,7 +10,7 @@ from svc.router.ui import look, pages, rates
 from svc.router.ui.files import SHELL, files
 from svc.router.ui.pages import BEHIND, COMMENT, MOST, Pages
 from svc.router.ui.pulse import Pulse
-from svc.router.ui.rates import POINTS, WINDOW, Counts, Past, Rates, Sample, Window
+from svc.router.ui.rates import POINTS, WINDOW, Counts, Lately, Past, Rates, Sample, Window
 from tests.unit.router.made import Clock, state, target
 
 
@@ -63,6 +63,19 @@ def test_the_past_is_bounded_as_long_for_each_and_forgets_who_left():
     assert columns["new"]["requests"][-2:] == [0.0, 3.0]
     past.add({"new": Rates()})
     assert list(past.columns()) == ["new"]
+
+
+def test_errors_are_recent_for_as_long_as_the_plots_past_lasts():
+    lately = Lately()
+    assert lately.of("m", {"503": 2}) == {"503": 2}, "of a router that has just started, all are"
+    lately.add({"m": {"503": 2}})
+    for _ in range(POINTS - 1):
+        lately.add({"m": {"503": 2, "cut": 1}})
+    assert lately.of("m", {"503": 2, "cut": 1}) == {"503": 2, "cut": 1}
+    lately.add({"m": {"503": 2, "cut": 1}})
+    assert lately.of("m", {"503": 2, "cut": 1}) == {"cut": 1}
+    lately.add({"m": {"503": 2, "cut": 1}})
+    assert lately.of("m", {"503": 3, "cut": 1}) == {"503": 1}
 
 
 # States.
