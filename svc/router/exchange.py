@@ -204,25 +204,28 @@ class Exchange:
         self.report()
         if self.counted is not None:
             self.counted.release()
-        record = self._record(instance)
-        self.state.recorder.ended(record, self.events, self._tail(), self._label())
-        if record.completion_tokens or self.events:
-            self._count(instance, record.completion_tokens or self._parts - ASIDE)
+        record, label = self._record(instance), self._label()
+        self.state.recorder.ended(record, self.events, self._tail(), label)
+        tokens = record.completion_tokens
+        if self.events:
+            self._count(instance, label, tokens or self._parts - ASIDE)
+        elif tokens:
+            self.state.produced(instance, label, tokens)
 
     def flow(self) -> None:
         """Counts what a stream has given so far. Called once a second: one that takes minutes shows while it runs."""
         if self.events and self.target is not None:
-            self._count(self.target.name, self._parts - UNSURE)
+            self._count(self.target.name, self._label(), self._parts - UNSURE)
 
-    def _count(self, instance: str, tokens: int) -> None:
-        """Those that are new, of so many in all; and the wait for the first one of a stream, once."""
+    def _count(self, instance: str, label: str, tokens: int) -> None:
+        """Of a stream: those that are new, of so many in all; and the wait for the first one, once."""
         first = None
-        if self.events and self._first and not self._begun:
+        if self._first and not self._begun:
             self._begun, first = True, self._first - self.started
         more = max(0, tokens - self._tokens)
         if more or first is not None:
             self._tokens += more
-            self.state.produced(instance, self._label(), more, first)
+            self.state.produced(instance, label, more, first)
 
     def _label(self) -> str:
         """The model, as metrics name it: what clients may invent is no label."""

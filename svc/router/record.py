@@ -105,9 +105,8 @@ class Recorder:
             self.keys[record.key] += 1
         if (found := tail.find(b"_tokens")) >= 0:
             self._usage(meter, record, USAGE.findall(tail, max(0, found - LONGEST_KIND)))
-        tokens, first = record.completion_tokens, record.first_byte
-        if stream and first is not None and tokens is not None and tokens > 1:
-            meter.token.observe((record.duration - first) / (tokens - 1))
+        if stream and record.first_byte is not None and record.completion_tokens and record.completion_tokens > 1:
+            meter.token.observe((record.duration - record.first_byte) / (record.completion_tokens - 1))
         if self._log is not None:
             self._log.add(record)
 

@@ -179,7 +179,7 @@ class State:
         if self.lines.waiting:
             self.lines.wake((*target.models, None))
 
-    def produced(self, instance: str, model: str, tokens: int, first: float | None) -> None:
+    def produced(self, instance: str, model: str, tokens: int, first: float | None = None) -> None:
         """So many tokens more from an instance; `first`: the seconds until the first one of a stream that begins."""
         tally, meter = self.tallies[instance], self.recorder.meters[model]
         tally.tokens += tokens

@@ -98,7 +98,7 @@ def test_the_tables_age_is_told_where_a_registry_told_the_table():
 def test_what_instances_produce_and_how_requests_fail():
     told = state(target("a", "m"))
     told.produced("a", "m", 7, first=0.5)
-    told.produced("a", "m", 3, first=None)
+    told.produced("a", "m", 3)
     for status, end in ((200, "done"), (502, "failed"), (200, "cut")):
         told.recorder.ended(record(model="m", status=status, end=end), False, b"", "m")
     told.news.dropped = 2
