@@ -84,7 +84,7 @@ def _happened(old: Service | None, new: Service | None, why: str) -> Iterator[tu
     if new.drained != old.drained:
         yield ("drained" if new.drained else "undrained"), BY_OPERATOR
     if new.health_status == "unhealthy" != old.health_status:
-        yield "unhealthy", f"no answer from {new.health_url()}"
+        yield "unhealthy", f"its check fails: {new.health_url()}"
     if new.health_status == "healthy" and old.health_status == "unhealthy":
         yield "healthy", ""
 

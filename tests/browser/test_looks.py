@@ -4,12 +4,13 @@ With SVC_SCREENSHOTS=1 the pictures are written to docs/images.
 """
 
 import os
+import signal
 import time
 from itertools import cycle
 
 import pytest
 
-from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN
+from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN, Fleet
 from tests.browser.screen import DESK, PHONE
 from tests.e2e.sites import ROOT
 from tests.e2e.traffic import Traffic, read_stream
@@ -62,6 +63,7 @@ def test_axe_finds_nothing_whatever_is_open(whole, screen):
 @pytest.mark.timeout(600)
 def test_the_pictures_of_the_documents(whole, look):
     IMAGES.mkdir(exist_ok=True)
+    stir(whole)
     with Traffic(whole.router, DEMO, max_tokens=20, stream=True):
         end = time.monotonic() + PAST
         for length in cycle((30, 12, 25)):  # a load that is not flat
@@ -82,10 +84,23 @@ def test_the_pictures_of_the_documents(whole, look):
         whole.svc("undrain", "beta")
 
 
+def stir(whole: Fleet) -> None:
+    """An instance dies and is started again, then its requests fail for a while: there is something to tell."""
+    killed = whole.pid("alpha:server")
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: whole.pid("alpha:server") not in (0, killed), timeout=30, what="it to be started")
+    until(lambda: "alpha-server" in whole.routed(), timeout=30, what="the router to take it back")
+    whole.behave("alpha-server", fail_status=502)
+    with Traffic(whole.router, DEMO, max_tokens=2):
+        until(lambda: whole.look("alpha-server")["ejected"], what="the router to eject it")
+        whole.behave("alpha-server", fail_status=None)
+        until(lambda: not whole.look("alpha-server")["ejected"], timeout=60, what="a trial to go well")
+
+
 def try_it(screen) -> None:
     form = screen.page.get_by_role("form", name="Try it")
     form.get_by_label("Model").select_option(REAL)
-    form.get_by_label("Prompt").fill("What is the capital of France?")
+    form.get_by_label("Prompt").fill("Tell me about Paris in one sentence.")
     form.get_by_role("button", name="Send").click()
     until(lambda: "Paris" in form.get_by_label("Answer").inner_text(), timeout=60, what="the answer")
     form.get_by_role("button", name="Send").wait_for(timeout=60_000)

@@ -72,7 +72,7 @@ class Section {
     const [now, ever] = [lately, kinds].map(listed);
     put(this.#kinds, now ? `errors in 5 minutes: ${now}` : "no errors in 5 minutes");
     set(this.#kinds, "data-level", now ? "bad" : "");
-    put(this.#ever, ever ? `since the router started: ${ever}` : "");
+    put(this.#ever, ever && ever !== now ? `since the router started: ${ever}` : "");
     if (past) this.#plots.show(past, numbers);
   }
 }

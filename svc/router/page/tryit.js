@@ -121,7 +121,7 @@ class Answer {
       if (this.#streamed) put(this.#facts.first, seconds((this.#first - this.#began) / 1000));
     }
     const below = this.#node.scrollHeight - this.#node.scrollTop - this.#node.clientHeight < 24;
-    this.#text.appendData(text);
+    this.#text.appendData(this.#text.length ? text : text.trimStart()); // many models begin with a blank
     this.#tokens += this.#streamed ? 1 : 0;
     if (below) this.#node.scrollTop = this.#node.scrollHeight;
   }
