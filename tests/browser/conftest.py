@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import chromium
+from tests.browser.fake_stream import FakeRouter
 from tests.browser.fleet import Fleet, fleet
 from tests.browser.screen import Screen
 
@@ -25,6 +26,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def browser() -> Iterator[Any]:
     with chromium() as opened:
         yield opened
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRouter]:
+    made = FakeRouter(12)
+    yield made
+    made.cut.set()
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Any]:
+    """What it complains of in its console fails the test."""
+    from tests.browser.alone import DEADLINE, expect
+
+    context = browser.new_context()
+    context.set_default_timeout(DEADLINE)
+    expect.set_options(timeout=DEADLINE)
+    opened, complaints = context.new_page(), []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+    yield opened
+    context.close()
+    assert complaints == []
 
 
 @pytest.fixture(scope="module")

@@ -36,13 +36,20 @@ class FakeRouter(ThreadingHTTPServer):
         self.events = [self.happened(1, "registered", name) for name in self.names[:3]]
         self.key = self.token = ""
         self.registry = {"url": "http://localhost:18000", "answers": True, "age": 2.0, "source": "registry"}
+        self.slow: Event | None = None  # a drain is answered once it is set
         self.operated: list[str] = []  # what was drained and undrained
         self.every = 1.0
         self.version = 0  # of what `site` tells
         self.busy: set[str] = set()  # where any: only of these is more told after the first tick
         self.pace = 0.05  # seconds between tokens
+        self.script: list[Any] | None = None  # what a stream has instead, without [DONE] at its end
         self.failed = {"503": 4, "timeout": 1}  # of the second model: ever, and lately
         self.failing = {"503": 2}
+        self.minute = {"requests": 700, "failed": 2}
+        self.astray: dict[str, int] = {}  # errors for no model that is here
+        self.fates: dict[str, dict[str, str]] = {}  # of models that are not served
+        self.name = "0.1.0"
+        self.late = 0.0  # seconds that its clock is behind
         self.silent = Event()  # set: streams stay open and say nothing
         self.cut = Event()  # set: streams end, and no new one is taken
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -60,10 +67,11 @@ class FakeRouter(ThreadingHTTPServer):
 
     def site(self) -> dict[str, Any]:
         return {
-            "version": "0.1.0", "now": time.time(), "every": self.every, "drain": True, "keyed": bool(self.key),
-            "router": {"status": "running", "ready": True, "since": time.time() - 4000},
+            "version": self.name, "now": time.time(), "every": self.every, "drain": True, "keyed": bool(self.key),
+            "router": {"ready": True, "since": time.time() - 4000},
             "registry": self.registry,
-            "models": [{"name": m, "aliases": ["gpt-4o"] if m == "qwen" else [], "instances": names}
+            "models": [{"name": m, "aliases": ["gpt-4o"] if m == "qwen" else [], "instances": names,
+                        "fallback": "qwen" if m == "llama-3" else "", "fate": "served", **self.fates.get(m, {})}
                        for m, names in self.models.items()],
             "instances": [self.instance(at, name) for at, name in enumerate(self.names)],
         }  # fmt: skip
@@ -74,24 +82,26 @@ class FakeRouter(ThreadingHTTPServer):
             "name": name, "host": host, "port": port, "url": f"http://{host}:{port}",
             "models": [model for model, names in self.models.items() if name in names], "state": word,
             "level": state.level_of(word), "meaning": state.WORDS[word].meaning, "drained": word == "drained",
-            "weight": 1, "limit": 0, "restarts": at % 3 or None, "restart_reason": "exit code 1",
+            "restarts": at % 3 or None, "restart_reason": "exit code 1",
         }  # fmt: skip
 
     def tick(self) -> dict[str, Any]:
-        now = time.time()
+        now = time.time() - self.late
         models, instances = {}, {}
         for at, model in enumerate(self.models):
-            failed = {"kinds": self.failed, "lately": self.failing} if at else {"kinds": {}, "lately": {}}
+            failed = {"kinds": {}, "lately": {}, "minute": {"requests": 700, "failed": 0}}
+            if at:
+                failed = {"kinds": self.failed, "lately": self.failing, "minute": self.minute}
             models[model] = {**self.numbers(now, at), "in_flight": 3, "waiting": at, **failed}
         for at, name in enumerate(self.names):
             if self.busy and name not in self.busy:
                 continue
-            totals = {"ejections": at % 2, "requests_total": 9 * at, "errors_total": at % 5}
+            totals = {"ejections": at % 2, "errors_total": at % 5}
             instances[name] = {**self.numbers(now, at), "in_flight": at % 4, **totals}
         requests = sum(numbers["requests"] for numbers in models.values())
         return {
             "time": now, "in_flight": 6, "waiting": 1, "requests": requests, "errors": 0.4, "retries": 12,
-            "models": models, "instances": instances,
+            "models": models, "instances": instances, "others": {"kinds": self.astray, "lately": self.astray},
         }  # fmt: skip
 
     def numbers(self, now: float, at: int) -> dict[str, Any]:
@@ -126,6 +136,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/v1/chat/completions":
             return self._complete(json.loads(body))
+        if self.server.slow is not None:
+            self.server.slow.wait()
         _, _, verb, name = self.path.split("/")
         if self.headers["X-Operator-Token"] != self.server.token:
             return self._error(403, "This token may not drain")
@@ -161,6 +173,11 @@ class Handler(BaseHTTPRequestHandler):
                 router.cut.wait(0.1)
 
     def _complete(self, asked: dict[str, Any]) -> None:
+        if self.server.script is not None:
+            self._head(200, "text/event-stream")
+            for data in self.server.script:
+                self._event("", data)
+            return
         if asked["model"] not in self.server.models:
             self._error(503, f"No healthy services available for model '{asked['model']}'")
             return

@@ -1,107 +1,35 @@
 """The page alone, with a router that tells what the test wants. What a real site does: the other files here."""
 
-import re
-import time
+from threading import Event
 
 import pytest
 
+from tests.browser.alone import DEADLINE, connection, expect, open_page
 from tests.browser.fake_stream import FakeRouter
 from tests.waiting import until
 
-DEADLINE = 20_000  # ms
-expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
 
-
-@pytest.fixture
-def router():
-    fake = FakeRouter(12)
-    yield fake
+def test_a_link_that_ends_is_told_and_taken_up_again(page, fake):
+    open_page(page, fake)
     fake.cut.set()
-    fake.shutdown()
-    fake.server_close()
-
-
-@pytest.fixture
-def page(browser):
-    """What it complains of in its console fails the test."""
-    context = browser.new_context()
-    context.set_default_timeout(DEADLINE)
-    expect.set_options(timeout=DEADLINE)
-    opened, complaints = context.new_page(), []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
-    yield opened
-    context.close()
-    assert complaints == []
-
-
-def connection(page):
-    return page.get_by_role("status", name="Connection")
-
-
-def open_page(page, router, **stored):
-    for name, value in stored.items():
-        page.add_init_script(f"sessionStorage.setItem('{name.replace('_', '-')}', '{value}')")
-    page.goto(f"{router.url}/ui")
-    expect(connection(page)).to_have_text("live")
-
-
-def test_the_first_sentence_says_what_is_wrong_and_leads_there(page, router):
-    open_page(page, router)
-    expect(page.locator("#verdict")).to_have_text("All 12 instances healthy")
-    router.become("node7-server", "ejected")
-    expect(page.locator("#verdict")).to_have_text("1 of 12 instances needs a look: node7-server ejected")
-    expect(page).to_have_title("1 of 12 instances needs a look · svc")
-    row = page.locator("tr[data-instance]").first
-    expect(row).to_have_attribute("data-instance", "node7-server")
-    page.get_by_role("link", name="node7-server ejected").click()
-    expect(row).to_be_focused()
-
-
-def test_a_registry_that_is_away_is_told_with_the_hour_of_what_is_known(page, router):
-    router.registry |= {"answers": False, "age": 3600.0}
-    open_page(page, router)
-    verdict = page.locator("#verdict")
-    expect(verdict).to_contain_text(re.compile(r"does not answer; .* what it knew at \d\d:\d\d:\d\d$"))
-    told = verdict.inner_text().split()[-1]
-    shown = [time.strftime("%H:%M:%S", time.localtime(time.time() - ago)) for ago in range(3600, 3660)]
-    assert told in shown
-
-
-def test_errors_are_told_by_kind_those_of_now_apart_from_those_of_once(page, router):
-    router.every = 0.1
-    open_page(page, router)
-    model = page.get_by_role("region", name="llama-3")
-    expect(model.locator(".kinds")).to_have_text("errors in 5 minutes: 503 ×2")
-    expect(model.locator(".kinds")).to_have_attribute("data-level", "bad")
-    expect(model.locator(".ever")).to_have_text("since the router started: 503 ×4, timeout ×1")
-    router.failing = {}
-    expect(model.locator(".kinds")).to_have_text("no errors in 5 minutes")
-    expect(model.locator(".kinds")).to_have_attribute("data-level", "")
-    expect(page.get_by_role("region", name="qwen").locator(".ever")).to_be_empty()
-
-
-def test_a_link_that_ends_is_told_and_taken_up_again(page, router):
-    open_page(page, router)
-    router.cut.set()
     expect(connection(page)).to_have_text("link lost, trying again")
-    router.cut.clear()
-    router.become("node1-server", "failed")
+    fake.cut.clear()
+    fake.become("node1-server", "failed")
     expect(connection(page)).to_have_text("live")
     expect(page.locator("#verdict")).to_contain_text("node1-server failed")
 
 
-def test_a_link_that_falls_silent_is_told(page, router):
-    open_page(page, router)
-    router.silent.set()
+def test_a_link_that_falls_silent_is_told(page, fake):
+    open_page(page, fake)
+    fake.silent.set()
     expect(connection(page)).to_have_text("link lost, trying again")
-    router.silent.clear()
+    fake.silent.clear()
     expect(connection(page)).to_have_text("live")
 
 
-def test_a_key_is_asked_for_kept_in_the_tab_and_forgotten(page, router):
-    router.key = "sk-right"
-    page.goto(f"{router.url}/ui")
+def test_a_key_is_asked_for_kept_in_the_tab_and_forgotten(page, fake):
+    fake.key = "sk-right"
+    page.goto(f"{fake.url}/ui")
     dialog = page.get_by_role("dialog", name="Keys")
     expect(dialog).to_contain_text("You didn't provide an API key.")
     dialog.get_by_label("API key").fill("sk-right")
@@ -115,9 +43,115 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_forgotten(page, router):
     assert page.evaluate("sessionStorage.length + localStorage.length") == 0
 
 
-def test_draining_asks_first_and_says_what_the_registry_said(page, router):
-    router.token = "right"
-    open_page(page, router, operator_token="wrong")
+def test_a_key_that_no_header_can_carry_is_refused_in_words(page, fake):
+    open_page(page, fake)
+    page.get_by_role("button", name="Keys").click()
+    dialog = page.get_by_role("dialog", name="Keys")
+    dialog.get_by_label("Operator token").fill("to–ken")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_contain_text("The operator token has a character that none can have")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_what_a_drain_takes_away_stays_true_while_it_is_asked(page, fake):
+    fake.models = {"qwen": fake.names, "solo": ["node1-server", "node2-server"]}
+    open_page(page, fake, operator_token="t")
+    page.get_by_role("button", name="Drain node1-server", exact=True).click()
+    what = page.locator("#drain-what")
+    expect(what).to_have_text("It gets nothing new until somebody undrains it.")
+    fake.become("node2-server", "failed")
+    expect(what).to_contain_text("Nobody else answers for solo: such requests will fail.")
+    fake.names.remove("node1-server")
+    fake.version += 1
+    expect(what).to_have_text("It is not there any more.")
+    expect(page.locator("#drain-do")).to_be_disabled()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("table", name="Instances")).to_be_focused()
+
+
+def test_a_fallback_is_told_before_its_model_is_drained(page, fake):
+    fake.models = {"qwen": fake.names[1:], "llama-3": ["node1-server"]}
+    open_page(page, fake, operator_token="t")
+    page.get_by_role("button", name="Drain node1-server", exact=True).click()
+    expect(page.locator("#drain-what")).to_contain_text("qwen will answer for llama-3.")
+
+
+def test_an_error_of_a_drain_is_told_though_its_dialog_was_closed(page, fake):
+    fake.token, fake.slow = "right", Event()
+    open_page(page, fake, operator_token="wrong")
+    page.get_by_role("button", name="Drain node1-server", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Drain", exact=True).click()
+    expect(page.locator("#drain-do")).to_be_disabled()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Drain node2-server", exact=True).click()
+    expect(page.locator("#drain-do")).to_be_enabled()
+    fake.slow.set()
+    expect(page.get_by_role("alert")).to_have_text("Drain node1-server: This token may not drain")
+
+
+def test_a_name_leads_to_its_row_wherever_that_is(browser):
+    """On a phone and below two hundred others, whose height the browser has only guessed."""
+    crowd = FakeRouter(200)
+    crowd.events.append(crowd.happened(9, "ejected", "node150-server"))
+    crowd.events.append(crowd.happened(10, "unhealthy", "stranger"))
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.set_default_timeout(DEADLINE)
+    open_page(page, crowd)
+    events = page.get_by_role("list", name="Events")
+    expect(events.get_by_role("button", name="stranger")).to_be_disabled()
+    events.get_by_role("button", name="node150-server").click()
+    row = page.locator("tr[data-instance='node150-server']")
+    expect(row).to_be_focused()
+    bar = page.get_by_role("banner").bounding_box()
+
+    def seen() -> bool:
+        box = row.bounding_box()
+        return bar["height"] <= box["y"] and box["y"] + box["height"] <= 844
+
+    until(seen, DEADLINE / 1000, what="the row to be in sight, below the bar")
+    context.close()
+    crowd.cut.set()
+    crowd.shutdown()
+    crowd.server_close()
+
+
+def test_a_model_that_left_leaves_nothing_behind(page, fake):
+    open_page(page, fake)
+    fake.models["guest"] = fake.names[:1]
+    measured = page.context.new_cdp_session(page)
+    guest = page.get_by_role("region", name="guest")
+
+    def comes_and_goes(times: int) -> int:
+        for _ in range(times):
+            fake.models["guest"] = fake.names[:1]
+            fake.version += 1
+            expect(guest).to_be_visible()
+            del fake.models["guest"]
+            fake.version += 1
+            expect(guest).to_be_hidden()
+        measured.send("HeapProfiler.collectGarbage")
+        return measured.send("Memory.getDOMCounters")["jsEventListeners"]
+
+    fake.every = 0.05
+    assert comes_and_goes(12) <= comes_and_goes(2) + 10
+
+
+def test_plots_go_on_when_the_routers_clock_is_set_back(page, fake):
+    open_page(page, fake)
+    times = page.evaluate("""async () => {
+        const { Site } = await import("/ui/site.js");
+        const site = new Site(), numbers = { requests: 1, errors: 0, first_token: null, tokens: 1 };
+        const tick = (time) => site.take("tick", { time, instances: {}, models: { m: numbers } });
+        [1000, 1001, 1001, 400, 401].forEach(tick);
+        return site.history.get("m").time;
+    }""")
+    assert times == [400, 401]
+
+
+def test_draining_asks_first_and_says_what_the_registry_said(page, fake):
+    fake.token = "right"
+    open_page(page, fake, operator_token="wrong")
     button = page.get_by_role("button", name="Drain node3-server", exact=True)
     button.focus()
     page.keyboard.press("Enter")
@@ -125,67 +159,41 @@ def test_draining_asks_first_and_says_what_the_registry_said(page, router):
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(button).to_be_focused()
-    assert router.operated == []
+    assert fake.operated == []
     button.click()
     dialog.get_by_role("button", name="Drain", exact=True).click()
     expect(dialog.get_by_role("alert")).to_have_text("This token may not drain")
-    router.token = "wrong"
+    fake.token = "wrong"
     dialog.get_by_role("button", name="Drain", exact=True).click()
     expect(page.locator("tr[data-instance='node3-server'] [data-state='drained']")).to_be_visible()
     expect(page.get_by_role("button", name="Undrain node3-server")).to_be_focused()
-    assert router.operated == ["drain node3-server"]
+    assert fake.operated == ["drain node3-server"]
 
 
-def test_a_prompt_is_answered_and_measured(page, router):
-    open_page(page, router)
-    form = page.get_by_role("form", name="Try it")
-    form.get_by_role("button", name="Send").click()
-    expect(form.get_by_label("Answer")).to_have_text("Hello, <b>world</b>")
-    expect(form.get_by_role("button", name="Send")).to_be_visible()
-    facts = form.get_by_label("Facts")
-    expect(facts).to_contain_text("node1-server")
-    expect(facts.locator("[data-fact=tokens]")).to_have_text("4")
-    expect(facts.locator("[data-fact=first]")).to_have_text(re.compile(r"m?s$"))
-    expect(facts.locator("[data-fact=speed]")).to_have_text(re.compile(r"^\d"))
-    router.models = {}
-    form.get_by_role("button", name="Send").click()
-    expect(form.get_by_label("Answer")).to_have_text("503: No healthy services available for model 'qwen'")
-
-
-def test_an_answer_is_stopped(page, router):
-    open_page(page, router)
-    router.pace = 60.0
-    form = page.get_by_role("form", name="Try it")
-    form.get_by_role("button", name="Send").click()
-    expect(form.get_by_label("Answer")).to_have_text("Hello")
-    form.get_by_role("button", name="Stop").click()
-    expect(form.get_by_label("Answer")).to_contain_text("stopped")
-
-
-def test_what_others_wrote_is_text(page, router):
+def test_what_others_wrote_is_text(page, fake):
     evil = "<img src=x onerror=alert(1)>"
-    router.events.append(router.happened(9, "ejected", evil, evil))
-    router.names.append(evil)
-    router.words[evil], router.host_of[evil] = "failed", evil
-    router.models[evil] = [evil]
-    open_page(page, router)
+    fake.events.append(fake.happened(9, "ejected", evil, evil))
+    fake.names.append(evil)
+    fake.words[evil], fake.host_of[evil] = "failed", evil
+    fake.models[evil] = [evil]
+    open_page(page, fake)
     expect(page.locator("tr[data-instance]")).to_have_count(13)
     expect(page.get_by_role("list", name="Events")).to_contain_text(evil)
     expect(page.get_by_role("heading", name=evil)).to_be_visible()
     assert page.locator("img").count() == 0
 
 
-def test_a_tick_touches_only_what_is_another(page, router):
+def test_a_tick_touches_only_what_is_another(page, fake):
     """Of twelve instances one does anything."""
-    router.every = 0.2
-    open_page(page, router)
+    fake.every = 0.2
+    open_page(page, fake)
     page.evaluate("""() => {
         window.touched = new Set();
         const rowOf = (node) => (node.parentElement ?? node).closest("tr[data-instance]")?.dataset.instance;
         new MutationObserver((all) => all.forEach(({ target }) => rowOf(target) && touched.add(rowOf(target))))
             .observe(document.getElementById("instances"), { subtree: true, childList: true, characterData: true });
     }""")
-    router.busy = {"node2-server"}
+    fake.busy = {"node2-server"}
     until(lambda: page.evaluate("touched.has('node2-server')"), DEADLINE / 1000)
     page.evaluate("touched.clear()")
     until(lambda: page.evaluate("touched.size"), DEADLINE / 1000)
@@ -194,14 +202,14 @@ def test_a_tick_touches_only_what_is_another(page, router):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_overflows_and_axe_finds_nothing(browser, router, scheme, width):
-    router.token = "t"
-    router.words |= {"node1-server": "ejected", "node2-server": "starting", "node3-server": "drained"}
+def test_nothing_overflows_and_axe_finds_nothing(browser, fake, scheme, width):
+    fake.token = "t"
+    fake.words |= {"node1-server": "ejected", "node2-server": "starting", "node3-server": "drained"}
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     page = context.new_page()
     page.set_default_timeout(DEADLINE)
-    open_page(page, router, operator_token="t")
+    open_page(page, fake, operator_token="t")
     expect(page.locator("tr[data-instance]")).to_have_count(12)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert [found["id"] for found in axe().run(page).response["violations"]] == []

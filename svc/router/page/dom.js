@@ -21,9 +21,10 @@ export function set(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-// Puts `nodes` into `parent` in their order; moves only those that are elsewhere, and keeps the focus.
+// Puts `nodes` into `parent` in their order; moves only those that are elsewhere, and keeps the focus: where what had it
+// is gone, on what is around.
 export function arrange(parent, nodes) {
-  const focused = document.activeElement;
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   let at = parent.firstElementChild;
   for (const node of nodes) {
     if (node === at) at = at.nextElementSibling;
@@ -34,14 +35,16 @@ export function arrange(parent, nodes) {
     at.remove();
     at = next;
   }
-  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  if (focused && focused !== document.activeElement) (focused.isConnected ? focused : parent.closest("[tabindex]"))?.focus({ preventScroll: true });
 }
 
 export const mark = (level) => make("span", { class: "mark", "data-level": level, "aria-hidden": "true" });
 
-// A place to look at: there, and with the focus.
+// A place to look at: there, and with the focus. Rows out of sight have a guessed height until they come near, so that
+// a second look is needed.
 export function go(node) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  node.scrollIntoView({ block: "center", behavior: still ? "auto" : "smooth" });
+  const look = () => node.scrollIntoView({ block: "center" });
+  look();
   node.focus({ preventScroll: true });
+  requestAnimationFrame(() => requestAnimationFrame(look));
 }

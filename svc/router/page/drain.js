@@ -5,6 +5,9 @@ import { count } from "./figures.js";
 import { authorization, operatorToken } from "./keys.js";
 import { reason } from "./stream.js";
 
+const PATIENCE = 15_000; // ms
+const FALLBACKS = 8; // of fallbacks
+
 export class Drain {
   #dialog = byId("drain");
   #button = byId("drain-do");
@@ -14,50 +17,77 @@ export class Drain {
   constructor(site) {
     this.#site = site;
     byId("drain-cancel").addEventListener("click", () => this.#dialog.close());
+    this.#dialog.addEventListener("close", () => {
+      const back = document.activeElement !== document.body && !this.#dialog.contains(document.activeElement);
+      if (!back) byId("instances").focus({ preventScroll: true }); // the row that it came from has left
+    });
     this.#dialog.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#send();
+      this.#send(this.#asked);
     });
   }
 
-  ask = ({ name, drained }) => {
-    const verb = drained ? "Undrain" : "Drain";
-    this.#asked = { name, verb };
-    put(byId("drain-head"), `${verb} ${name}?`);
-    put(byId("drain-what"), drained ? "It gets requests again as soon as it is healthy." : this.#loss(name));
-    put(byId("drain-error"), "");
-    put(this.#button, verb);
+  ask = ({ name, drained }) => this.#open({ name, verb: drained ? "Undrain" : "Drain" }, "");
+
+  // What is asked stays true while it is asked.
+  refresh() {
+    if (!this.#dialog.open) return;
+    const { name, verb } = this.#asked;
+    const there = this.#site.byName(name);
+    put(byId("drain-what"), !there ? "It is not there any more." : verb === "Drain" ? this.#loss(name) : "It gets requests again as soon as it is healthy.");
+    this.#button.disabled = !there || this.#asked.sent === true;
+  }
+
+  #open(asked, problem) {
+    this.#asked = asked;
+    put(byId("drain-head"), `${asked.verb} ${asked.name}?`);
+    put(byId("drain-error"), problem);
+    put(this.#button, asked.verb);
     this.#dialog.showModal();
+    this.refresh();
     byId("drain-cancel").focus();
-  };
+  }
 
   // What draining it takes away.
   #loss(name) {
     const flying = this.#site.numbers.get(name)?.in_flight ?? 0;
     const finish = flying ? `It finishes its ${count(flying, "request")} and` : "It";
-    const alone = this.#site.told.models.filter((model) => model.instances.includes(name) && !this.#others(model, name));
-    const nobody = alone.length ? ` Nobody else answers for ${alone.map((model) => model.name).join(", ")}: such requests will fail.` : "";
-    return `${finish} gets nothing new until somebody undrains it.${nobody}`;
+    const alone = this.#site.told.models.filter((model) => model.instances.includes(name) && !this.#able(model, name));
+    const losses = alone.map((model) => ` ${this.#without(model)}`).join("");
+    return `${finish} gets nothing new until somebody undrains it.${losses}`;
   }
 
-  #others = (model, name) => model.instances.some((other) => other !== name && this.#site.byName(other)?.level === "good");
+  #able = ({ instances }, but) => instances.some((other) => other !== but && this.#site.byName(other)?.level === "good");
 
-  async #send() {
-    const { name, verb } = this.#asked;
-    this.#button.disabled = true;
-    const problem = await ask(verb.toLowerCase(), name);
-    this.#button.disabled = false;
-    if (this.#asked.name !== name || this.#asked.verb !== verb) return;
-    if (problem) put(byId("drain-error"), problem);
-    else this.#dialog.close();
+  #without(model) {
+    let other = model;
+    for (let step = 0; step < FALLBACKS && other; step++) {
+      other = this.#site.told.models.find(({ name }) => name === other.fallback);
+      if (other && this.#able(other)) return `${other.name} will answer for ${model.name}.`;
+    }
+    return `Nobody else answers for ${model.name}: such requests will fail.`;
+  }
+
+  // An error is told even where the dialog was closed meanwhile, or asks something else by now.
+  async #send(asked) {
+    asked.sent = true;
+    this.refresh();
+    const problem = await ask(asked);
+    asked.sent = false;
+    this.refresh();
+    if (!problem) {
+      if (this.#asked === asked) this.#dialog.close();
+    } else if (this.#dialog.open) put(byId("drain-error"), this.#asked === asked ? problem : `${asked.verb} ${asked.name}: ${problem}`);
+    else this.#open(asked, problem);
   }
 }
 
 // What went wrong, or "".
-async function ask(verb, name) {
+async function ask({ verb, name }) {
   try {
     const headers = { ...authorization(), "X-Operator-Token": operatorToken() };
-    const answer = await fetch(`/ui/${verb}/${encodeURIComponent(name)}`, { method: "POST", headers });
+    const path = `/ui/${verb.toLowerCase()}/${encodeURIComponent(name)}`;
+    const answer = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(PATIENCE) });
     return answer.ok ? "" : await reason(answer);
   } catch {
     return "The router does not answer; try again.";

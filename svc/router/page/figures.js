@@ -18,6 +18,11 @@ const groups = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 export const whole = (value) => (value === undefined || value === null ? NONE : groups.format(value));
 
+const narrow = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+// For a cell: 12.3K
+export const short = (value) => (value < 10_000 ? whole(value) : value ? narrow.format(value) : NONE);
+
 export const count = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
@@ -25,6 +30,5 @@ const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" 
 
 export const timeOf = (date) => clock.format(date);
 
-export const dayOf = (date) => day.format(date);
-
-export const sameDay = (one, other) => one.toDateString() === other.toDateString();
+// With the day, where it is another than today's
+export const when = (date) => (date.toDateString() === new Date().toDateString() ? timeOf(date) : `${day.format(date)} ${timeOf(date)}`);

@@ -1,11 +1,10 @@
 // The top of the page: the link, the verdict, the totals. The tab's title and icon say it too.
 
-import { arrange, byId, go, make, mark, put, set } from "./dom.js";
-import { rate, timeOf, whole } from "./figures.js";
+import { arrange, byId, make, mark, put, set } from "./dom.js";
+import { rate, when, whole } from "./figures.js";
 import { rank, verdictOf } from "./verdict.js";
 
 const LINKS = {
-  connecting: "connecting",
   live: "live",
   lost: "link lost, trying again",
   keyless: "an API key is needed",
@@ -21,10 +20,11 @@ const ICONS = {
 export class Head {
   #shown = "";
   #totals = new Map();
-  #rowOf;
+  #leads;
 
-  constructor(rowOf) {
-    this.#rowOf = rowOf;
+  // leads(name): shows the row of an instance
+  constructor(leads) {
+    this.#leads = leads;
     for (const [name, label] of [
       ["requests", "requests/s"],
       ["in_flight", "in flight"],
@@ -38,26 +38,29 @@ export class Head {
     }
   }
 
-  link(state, why) {
-    const since = state === "lost" ? `; last heard at ${timeOf(new Date())}` : "";
-    if (document.documentElement.dataset.link === state) return;
-    document.documentElement.dataset.link = state;
+  // `why`: what the router said as it refused; `last`: when it was heard last, if ever
+  link(state, why, last) {
+    set(document.documentElement, "data-link", state);
     put(byId("connection-text"), LINKS[state]);
-    set(byId("connection"), "title", (why || LINKS[state]) + since);
-    if (state !== "live") this.#tab("unknown", LINKS[state]);
-    else this.#shown = "";
+    const heard = last ? `last heard at ${when(last)}` : "nothing was heard yet";
+    put(byId("why"), state === "lost" ? [why, heard].filter(Boolean).join("; ") : "");
+    if (state === "live") return;
+    this.#tab("unknown", LINKS[state]);
+    if (!this.#shown && !last) arrange(byId("verdict"), [make("p", { class: "verdict" }, LINKS[state])]);
+    this.#shown = "";
   }
 
-  site(site) {
-    put(byId("version"), site.version);
-    const lines = verdictOf(site);
+  verdict({ told, tick, version }) {
+    put(byId("version"), told.version);
+    const lines = verdictOf(told, tick, version);
     const shown = JSON.stringify(lines.map(({ names, ...rest }) => [rest, names.map(({ name, state }) => [name, state])]));
     if (shown === this.#shown) return;
     this.#shown = shown;
-    const level = lines.map((line) => line.level).sort((one, other) => rank(one) - rank(other))[0];
-    document.documentElement.dataset.verdict = level;
-    this.#tab(level, lines[0].words);
+    set(document.documentElement, "data-verdict", lines[0].level);
+    this.#tab(lines[0].level, lines[0].words);
+    const led = document.activeElement?.getAttribute("data-leads");
     arrange(byId("verdict"), lines.map((line, at) => this.#sentence(line, at ? "further" : "verdict")));
+    if (led) byId("verdict").querySelector(`[data-leads="${CSS.escape(led)}"]`)?.focus({ preventScroll: true });
   }
 
   tick(tick) {
@@ -77,10 +80,10 @@ export class Head {
   }
 
   #way({ name, state, level }) {
-    const way = make("a", { href: "#instances", "data-level": level }, `${name} ${state}`);
+    const way = make("a", { href: "#instances", "data-level": level, "data-leads": name }, `${name} ${state}`);
     way.addEventListener("click", (event) => {
       event.preventDefault();
-      go(this.#rowOf(name));
+      this.#leads(name);
     });
     return way;
   }

@@ -1,21 +1,28 @@
 // A section for each model: how it does, as numbers and plots, and what went wrong by kind.
 
 import { arrange, byId, make, mark, put, set } from "./dom.js";
-import { whole } from "./figures.js";
+import { whole, when } from "./figures.js";
 import { Plots } from "./plots.js";
 
 export class Models {
   #sections = new Map();
 
-  site({ models, instances }) {
+  site({ models, instances, router }) {
     const levels = new Map(instances.map(({ name, level }) => [name, level]));
-    const shown = models.map((model) => this.#section(model.name).site(model, levels));
+    const since = when(new Date(router.since * 1000));
+    const shown = models.map((model) => this.#section(model.name).site(model, levels, since));
     const known = new Set(models.map(({ name }) => name));
-    for (const name of this.#sections.keys()) if (!known.has(name)) this.#sections.delete(name);
+    for (const [name, section] of this.#sections) {
+      if (known.has(name)) continue;
+      section.end();
+      this.#sections.delete(name);
+    }
     arrange(byId("models"), shown);
   }
 
-  tick({ models }, history) {
+  tick({ models, others }, history) {
+    const astray = listed(others.lately);
+    put(byId("others"), astray ? `errors in 5 minutes, of requests for no model that is here: ${astray}` : "");
     for (const [name, section] of this.#sections) section.tick(models[name], history.get(name));
   }
 
@@ -41,6 +48,7 @@ class Section {
   #load = make("span", { class: "load" });
   #kinds = make("span", { class: "kinds" });
   #ever = make("span", { class: "ever" });
+  #since = "";
   #plots;
 
   constructor(name) {
@@ -56,7 +64,8 @@ class Section {
     this.#plots = new Plots(plots, name);
   }
 
-  site({ aliases, instances }, levels) {
+  site({ aliases, instances }, levels, since) {
+    this.#since = since;
     const able = instances.filter((name) => levels.get(name) === "good").length;
     const level = able === instances.length ? "good" : able ? "warning" : "bad";
     put(this.#aliases, aliases.length ? `also ${aliases.join(", ")}` : "");
@@ -72,7 +81,11 @@ class Section {
     const [now, ever] = [lately, kinds].map(listed);
     put(this.#kinds, now ? `errors in 5 minutes: ${now}` : "no errors in 5 minutes");
     set(this.#kinds, "data-level", now ? "bad" : "");
-    put(this.#ever, ever && ever !== now ? `since the router started: ${ever}` : "");
+    put(this.#ever, ever && ever !== now ? `since the router's start at ${this.#since}: ${ever}` : "");
     if (past) this.#plots.show(past, numbers);
+  }
+
+  end() {
+    this.#plots.end();
   }
 }

@@ -13,9 +13,9 @@ import { TryIt } from "./tryit.js";
 const site = new Site();
 const drain = new Drain(site);
 const table = new Table(drain.ask);
-const head = new Head(table.rowOf);
+const head = new Head(table.show);
 const models = new Models();
-const timeline = new Timeline(table.rowOf);
+const timeline = new Timeline(table);
 const tryIt = new TryIt();
 const keys = new Keys(() => {
   changed("site");
@@ -29,12 +29,13 @@ let drawing = false;
 
 function take(name, data) {
   for (const instance of site.take(name, data)) names.add(instance);
+  if (site.told) head.verdict(site); // now: a tab that is not in front is given no frames, and its title is the alarm
   changed(name === "history" ? "tick" : name);
 }
 
-function turn(state, why) {
+function turn(state, why, last) {
   if (state === "live") site.begin();
-  head.link(state, why);
+  head.link(state, why, last);
   if (state === "live") changed("site");
   if (state === "keyless") keys.ask(why);
 }
@@ -48,7 +49,6 @@ function changed(part) {
 function show() {
   drawing = false;
   if (parts.has("site") && site.told) {
-    head.site(site.told);
     models.site(site.told);
     table.site(site.told, site.told.drain && operatorToken() !== "");
     tryIt.site(site.told);
@@ -58,7 +58,8 @@ function show() {
     models.tick(site.tick, site.history);
   }
   table.tick(names, site.numbers);
-  if (parts.has("events")) timeline.show(site.events);
+  if (parts.has("events") || parts.has("site")) timeline.show(site.events, site.told?.registry);
+  drain.refresh();
   parts.clear();
   names.clear();
 }

@@ -12,22 +12,38 @@ const PLOTS = [
   { label: "tokens/s", series: ["tokens"], colours: ["--line-3"], figure: rate },
 ];
 
+const scheme = matchMedia("(prefers-color-scheme: dark)");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 
 export class Plots {
   #plots;
   #past = null;
   #seen = false;
+  #ends;
 
   constructor(parent, model) {
     this.#plots = PLOTS.map((kind) => new Plot(kind, model));
     parent.append(...this.#plots.map(({ figure }) => figure));
-    new IntersectionObserver((entries) => {
+    const sight = new IntersectionObserver((entries) => {
       this.#seen = entries.at(-1).isIntersecting;
       this.#draw();
-    }).observe(parent);
-    new ResizeObserver(() => this.#plots.forEach((plot) => plot.fit())).observe(parent);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#plots.forEach((plot) => plot.recolour()));
+    });
+    const size = new ResizeObserver(() => this.#plots.forEach((plot) => plot.fit()));
+    const recolour = () => this.#plots.forEach((plot) => plot.recolour());
+    sight.observe(parent);
+    size.observe(parent);
+    scheme.addEventListener("change", recolour);
+    this.#ends = () => {
+      sight.disconnect();
+      size.disconnect();
+      scheme.removeEventListener("change", recolour);
+    };
+  }
+
+  // Its model is gone: nothing holds it any more.
+  end() {
+    this.#ends();
+    this.#plots.forEach((plot) => plot.end());
   }
 
   show(past, now) {
@@ -77,6 +93,10 @@ class Plot {
 
   recolour() {
     this.#chart?.redraw(false);
+  }
+
+  end() {
+    this.#chart?.destroy();
   }
 
   #tell(valueOf, when) {

@@ -1,7 +1,7 @@
 // One instance's row. Only cells whose text is another are touched.
 
 import { make, mark, put, set } from "./dom.js";
-import { rate, seconds, whole } from "./figures.js";
+import { rate, seconds, short } from "./figures.js";
 
 export const COLUMNS = [
   ["name", "instance"],
@@ -52,7 +52,7 @@ export class Row {
     put(this.#word, info.state);
     put(this.#meaning, info.level === "good" ? "" : info.meaning.replaceAll("`", ""));
     this.#meaning.hidden = info.level === "good";
-    put(this.#cells.restarts, whole(info.restarts));
+    put(this.#cells.restarts, short(info.restarts));
     set(this.#cells.restarts, "title", info.restart_reason ?? "");
     set(this.#cells.restarts, "data-level", info.restarts > 0 ? "warning" : "");
     this.#offer(info, acts);
@@ -61,13 +61,13 @@ export class Row {
   tick(numbers) {
     const { requests, tokens, first_token, in_flight, ejections, errors, errors_total } = numbers ?? {};
     const cells = this.#cells;
-    put(cells.in_flight, whole(in_flight));
+    put(cells.in_flight, short(in_flight));
     put(cells.requests, rate(requests));
     put(cells.tokens, rate(tokens));
     put(cells.first_token, seconds(first_token));
-    put(cells.errors, whole(errors_total) + (errors > 0 ? ` (${rate(errors)}/s)` : ""));
+    put(cells.errors, short(errors_total) + (errors > 0 ? ` (${rate(errors)}/s)` : ""));
     set(cells.errors, "data-level", errors > 0 ? "bad" : errors_total > 0 ? "warning" : "");
-    put(cells.ejections, whole(ejections));
+    put(cells.ejections, short(ejections));
     set(cells.ejections, "data-level", ejections > 0 ? "warning" : "");
   }
 

@@ -10,6 +10,7 @@ export class Site {
   numbers = new Map(); // of each instance
   history = new Map(); // of each model: {time: [], requests: [], ...}
   events = []; // oldest first
+  version = ""; // of the router that gave us this page
   #fresh = true;
 
   // A new link tells everything again.
@@ -32,6 +33,7 @@ export class Site {
 
   #site(data) {
     this.told = data;
+    this.version ||= data.version;
     const names = data.instances.map(({ name }) => name);
     const known = new Set(names);
     for (const name of this.numbers.keys()) if (!known.has(name)) this.numbers.delete(name);
@@ -48,7 +50,9 @@ export class Site {
   #point(model, time, numbers) {
     if (!this.history.has(model)) this.history.set(model, { time: [], ...empty() });
     const past = this.history.get(model);
-    if (past.time.at(-1) >= time) return;
+    const last = past.time.at(-1);
+    if (last > time + 5) for (const list of Object.values(past)) list.length = 0; // its clock was set back
+    else if (last >= time) return;
     past.time.push(time);
     for (const name of SERIES) past[name].push(numbers[name]);
     const old = past.time.findIndex((at) => at >= time - SPAN);

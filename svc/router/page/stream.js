@@ -11,12 +11,14 @@ export class Link {
   #tell;
   #turn;
   #abort = null;
-  #heard = 0;
+  #heard = 0; // of performance.now(), counted from the last question on
+  #last = null; // when something came, ever
   #wait = FIRST_WAIT;
   #timer = 0;
   #silence = SILENCE;
 
-  // key(): the API key or ""; tell(name, data): what came; turn(state, why): connecting, live, lost or keyless
+  // key(): the API key or ""; tell(name, data): what came; turn(state, why, last): live, lost or keyless, the router's
+  // own words where it refused, and when something was heard
   constructor(key, tell, turn) {
     this.#key = key;
     this.#tell = tell;
@@ -56,7 +58,7 @@ export class Link {
     if (this.#abort !== abort) return; // another one has taken over
     this.#abort = null;
     if (why === null) return;
-    this.#turn("lost", why);
+    this.#turn("lost", why, this.#last);
     this.#timer = setTimeout(() => this.again(), this.#wait * (0.75 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
   }
@@ -69,19 +71,28 @@ export class Link {
     if (answer.status !== 200) {
       const why = await reason(answer);
       if (answer.status !== 401) return why;
-      this.#turn("keyless", why);
+      this.#turn("keyless", why, this.#last);
       return null;
     }
     let first = true;
-    for await (const { name, data } of eventsOf(answer.body, () => (this.#heard = performance.now()))) {
+    for await (const { name, data } of eventsOf(answer.body, () => this.#hear())) {
       const told = JSON.parse(data);
-      if (first) this.#turn("live", "");
+      if (first) this.#turn("live", "", this.#last);
       if (first) this.#wait = FIRST_WAIT;
       first = false;
       if (name === "site") this.#silence = Math.max(SILENCE, told.every * 3000);
-      this.#tell(name, told);
+      try {
+        this.#tell(name, told);
+      } catch (error) {
+        reportError(error); // the page's own fault is no lost link
+      }
     }
     return "";
+  }
+
+  #hear() {
+    this.#heard = performance.now();
+    this.#last = new Date();
   }
 }
 

@@ -1,6 +1,6 @@
 // The table of instances, by host; what needs a look comes first.
 
-import { arrange, byId, make, put, set } from "./dom.js";
+import { arrange, byId, go, make, put, set } from "./dom.js";
 import { count } from "./figures.js";
 import { COLUMNS, Row } from "./rows.js";
 import { rank } from "./verdict.js";
@@ -25,12 +25,17 @@ export class Table {
     });
   }
 
-  rowOf = (name) => {
-    if (!this.#rows.get(name)?.node.isConnected) {
+  // The row of an instance, or of a babysitter's; undefined where there is none
+  has = (name) => this.#rows.get(name) ?? this.#rows.get(`${name}-server`);
+
+  show = (name) => {
+    const row = this.has(name);
+    if (!row) return;
+    if (!row.node.isConnected) {
       byId("find").value = this.#sought = "";
       this.#place();
     }
-    return this.#rows.get(name)?.node ?? this.#table;
+    go(row.node);
   };
 
   // `acts`: whether draining can be offered

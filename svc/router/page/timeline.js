@@ -1,51 +1,67 @@
 // What happened, the newest first.
 
-import { arrange, byId, go, make, mark, put } from "./dom.js";
-import { dayOf, sameDay, timeOf } from "./figures.js";
+import { arrange, byId, make, mark, put } from "./dom.js";
+import { when } from "./figures.js";
 
 const TROUBLE = ["bad", "warning"];
 
 export class Timeline {
   #items = new Map();
   #events = [];
-  #rowOf;
+  #registry = null;
+  #table;
 
-  constructor(rowOf) {
-    this.#rowOf = rowOf;
-    byId("only-bad").addEventListener("change", () => this.show(this.#events));
+  constructor(table) {
+    this.#table = table;
+    byId("only-bad").addEventListener("change", () => this.show(this.#events, this.#registry));
   }
 
-  show(events) {
+  show(events, registry) {
     this.#events = events;
+    this.#registry = registry;
     const only = byId("only-bad").checked;
     const shown = events.filter(({ level }) => !only || TROUBLE.includes(level)).reverse();
     const kept = new Set(events.map(keyOf));
     for (const key of this.#items.keys()) if (!kept.has(key)) this.#items.delete(key);
     arrange(byId("timeline"), shown.map((event) => this.#item(event)));
     byId("no-events").hidden = shown.length > 0;
-    put(byId("no-events"), only && events.length ? "No trouble among the last events." : "Nothing has happened yet.");
+    put(byId("no-events"), events.length ? "No trouble among the last events." : none(registry));
   }
 
   #item(event) {
     const key = keyOf(event);
-    if (!this.#items.has(key)) this.#items.set(key, item(event, this.#rowOf));
-    return this.#items.get(key);
+    if (!this.#items.has(key)) this.#items.set(key, new Item(event, this.#table.show));
+    return this.#items.get(key).show(this.#table.has(event.service));
   }
 }
 
 // A registry that lost its data begins to count anew.
 const keyOf = ({ id, time }) => `${id} ${time}`;
 
-function item({ id, time, kind, level, service, source, message }, rowOf) {
-  const date = new Date(time);
-  const today = sameDay(date, new Date());
-  const name = make("button", { type: "button", class: "plain" }, service);
-  name.addEventListener("click", () => go(rowOf(service)));
-  return make(
-    "li",
-    { "data-event": String(id), "data-kind": kind, "data-level": level },
-    make("time", { datetime: time, title: date.toLocaleString() }, today ? timeOf(date) : `${dayOf(date)} ${timeOf(date)}`),
-    mark(level),
-    make("p", {}, name, " ", make("b", { class: "kind" }, kind), make("small", { class: "muted" }, [message, source].filter(Boolean).join(" · "))),
-  );
+function none(registry) {
+  if (!registry?.url) return registry ? "No events: no registry is configured." : "";
+  return registry.answers ? "Nothing has happened yet." : "The registry does not answer.";
+}
+
+class Item {
+  #date;
+  #time;
+  #name;
+
+  constructor({ id, time, kind, level, service, source, message }, leads) {
+    this.#date = new Date(time);
+    this.#time = make("time", { datetime: time, title: this.#date.toLocaleString() });
+    this.#name = make("button", { type: "button", class: "plain" }, service);
+    this.#name.addEventListener("click", () => leads(service));
+    const words = make("small", { class: "muted" }, [message, source].filter(Boolean).join(" · "));
+    const told = make("p", {}, this.#name, " ", make("b", { class: "kind" }, kind), words);
+    this.node = make("li", { "data-event": String(id), "data-kind": kind, "data-level": level }, this.#time, mark(level), told);
+  }
+
+  // `row`: whether there is one to lead to. Yesterday's need their day.
+  show(row) {
+    put(this.#time, when(this.#date));
+    this.#name.disabled = !row;
+    return this.node;
+  }
 }

@@ -1,12 +1,13 @@
 // One prompt, sent as any client would: the answer as it comes, who gave it and how fast.
 
-import { byId, make, put } from "./dom.js";
+import { Answer } from "./answer.js";
 import { curl } from "./curl.js";
-import { NONE, rate, seconds, whole } from "./figures.js";
-import { apiKey, authorization } from "./keys.js";
-import { eventsOf } from "./sse.js";
-import { reason } from "./stream.js";
+import { byId, make, put } from "./dom.js";
+import { NONE } from "./figures.js";
+import { apiKey } from "./keys.js";
 
+// For what the browser has words of its own, other ones in each
+const WORDS = { AbortError: "stopped", TypeError: "The router does not answer.", SyntaxError: "The answer is no JSON." };
 const FACTS = { instance: "instance", first: "first token", speed: "tokens a second", tokens: "tokens", total: "total" };
 
 export class TryIt {
@@ -35,14 +36,20 @@ export class TryIt {
 
   site({ models, keyed }) {
     this.#keyed = keyed;
-    const select = byId("model");
-    const names = models.map(({ name }) => name);
-    if (names.join("\n") !== [...select.options].map(({ value }) => value).join("\n")) {
-      const chosen = select.value;
-      select.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
-      if (names.includes(chosen)) select.value = chosen;
-    }
+    const chosen = byId("model").value;
+    const names = models.flatMap(({ name, aliases }) => [name, ...aliases]);
+    const shown = names.map((name) => [name, name]);
+    if (chosen && !names.includes(chosen)) shown.push([chosen, `${chosen} (nobody has it)`]); // nobody chose another
+    this.#offer(shown, chosen);
     this.#equal();
+  }
+
+  #offer(shown, chosen) {
+    const select = byId("model");
+    if (shown.map(String).join("\n") === [...select.options].map(({ value, text }) => String([value, text])).join("\n")) return;
+    select.replaceChildren(...shown.map(([name, text]) => make("option", { value: name }, text)));
+    if (chosen) select.value = chosen;
+    byId("send").disabled = !shown.length && !this.#abort;
   }
 
   #request() {
@@ -69,74 +76,10 @@ export class TryIt {
     try {
       await answer.ask(this.#request(), this.#abort.signal);
     } catch (error) {
-      answer.fail(error.name === "AbortError" ? "stopped" : error.message);
+      answer.fail(WORDS[error.name] ?? error.message);
     }
     answer.end();
     this.#abort = null;
     put(byId("send"), "Send");
-  }
-}
-
-class Answer {
-  #node;
-  #facts;
-  #text = document.createTextNode("");
-  #began = performance.now();
-  #first = 0; // ms, of the first token
-  #tokens = 0; // chunks with text, until the usage is told
-  #streamed = false;
-
-  constructor(node, facts) {
-    this.#node = node;
-    this.#facts = facts;
-    node.replaceChildren(this.#text);
-    node.setAttribute("aria-busy", "true"); // told as a whole once it is there
-  }
-
-  async ask(request, signal) {
-    const headers = { ...authorization(), "Content-Type": "application/json", "X-Served-By": "1" };
-    const answer = await fetch("/v1/chat/completions", { method: "POST", headers, body: JSON.stringify(request), signal });
-    put(this.#facts.instance, answer.headers.get("X-Served-By") ?? NONE);
-    if (!answer.ok) throw new Error(`${answer.status}: ${await reason(answer)}`);
-    this.#streamed = (answer.headers.get("Content-Type") ?? "").startsWith("text/event-stream");
-    if (!this.#streamed) return this.#take(await answer.json());
-    for await (const { data } of eventsOf(answer.body)) {
-      if (data === "[DONE]") return;
-      this.#take(JSON.parse(data));
-    }
-  }
-
-  #take({ error, choices = [], usage }) {
-    if (error) throw new Error(error.message ?? String(error));
-    const { delta, message } = choices[0] ?? {};
-    const said = delta ?? message ?? {};
-    const text = (said.reasoning_content ?? "") + (said.content ?? "");
-    if (text) this.#add(text);
-    if (usage?.completion_tokens) this.#tokens = usage.completion_tokens;
-  }
-
-  #add(text) {
-    if (!this.#first) {
-      this.#first = performance.now();
-      if (this.#streamed) put(this.#facts.first, seconds((this.#first - this.#began) / 1000));
-    }
-    const below = this.#node.scrollHeight - this.#node.scrollTop - this.#node.clientHeight < 24;
-    this.#text.appendData(this.#text.length ? text : text.trimStart()); // many models begin with a blank
-    this.#tokens += this.#streamed ? 1 : 0;
-    if (below) this.#node.scrollTop = this.#node.scrollHeight;
-  }
-
-  fail(words) {
-    this.#node.append(make("p", { class: "why" }, words));
-  }
-
-  end() {
-    const now = performance.now();
-    const spent = (now - (this.#streamed && this.#first ? this.#first : this.#began)) / 1000;
-    const after = this.#streamed ? this.#tokens - 1 : this.#tokens; // the first one ends the wait, not the writing
-    put(this.#facts.speed, after > 0 && spent > 0 ? rate(after / spent) : NONE);
-    put(this.#facts.tokens, this.#tokens ? whole(this.#tokens) : NONE);
-    put(this.#facts.total, seconds((now - this.#began) / 1000));
-    this.#node.removeAttribute("aria-busy");
   }
 }

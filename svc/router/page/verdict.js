@@ -1,43 +1,58 @@
-// What is wrong, in one sentence. Pure.
+// What is wrong, in one sentence, and what else is to be said. Pure.
 
-import { count, timeOf } from "./figures.js";
+import { count, when, whole } from "./figures.js";
 
-const NAMED = 8;
-const WORST_FIRST = ["bad", "warning", "good"];
+const NAMED = 5;
+const FAILING = 0.05; // of a model's requests, within a minute
+const WORST_FIRST = ["bad", "warning", "good", "info"];
 
 export const rank = (level) => WORST_FIRST.indexOf(level);
 
-// Lines of {level, words, names: the instances that are meant, more: how many are not named}, the worst first
-export function verdictOf(site) {
-  const { instances, models } = site;
-  const total = instances.length;
-  const bad = instances.filter(({ level }) => level === "bad");
-  const waiting = instances.filter(({ level }) => level === "warning");
-  const lines = [...unanswered(models, instances), ...aside(site)];
-  if (total === 0) return [line("bad", "No instance is known"), ...lines];
-  if (waiting.length) lines.unshift(line("warning", of(waiting, total, "gets", "get") + " nothing new", waiting));
-  if (bad.length) lines.unshift(line("bad", of(bad, total, "needs", "need") + " a look", bad));
-  if (bad.length || waiting.length) return lines;
-  return [line("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`), ...lines];
+// Lines of {level, words, names: the instances that are meant, more: how many are not named}, the worst first.
+// `version`: of the router that gave us this page.
+export function verdictOf(site, tick, version) {
+  const lines = [...ofInstances(site.instances), ...ofModels(site.models), ...ofRequests(tick), ...aside(site, version)];
+  if (!lines.some(({ level }) => rank(level) < rank("good"))) lines.push(allWell(site.instances.length));
+  return lines.sort((one, other) => rank(one.level) - rank(other.level));
 }
 
 const line = (level, words, list = []) => ({ level, words, names: list.slice(0, NAMED), more: Math.max(0, list.length - NAMED) });
 
-const of = (list, total, one, many) => `${list.length} of ${count(total, "instance")} ${list.length === 1 ? one : many}`;
+const allWell = (total) => line("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`);
 
-function unanswered(models, instances) {
-  const able = new Set(instances.filter(({ level }) => level === "good").map(({ name }) => name));
-  const left = models.filter((model) => !model.instances.some((name) => able.has(name))).map(({ name }) => name);
-  return left.length ? [line("bad", `Nobody answers for ${left.join(", ")}`)] : [];
+function ofInstances(instances) {
+  if (!instances.length) return [line("bad", "No instance is known")];
+  const of = (level, one, many) => {
+    const list = instances.filter((instance) => instance.level === level);
+    const words = `${list.length} of ${count(instances.length, "instance")} ${list.length === 1 ? one : many}`;
+    return list.length ? [line(level, words, list)] : [];
+  };
+  return [...of("bad", "needs a look", "need a look"), ...of("warning", "gets nothing new", "get nothing new")];
 }
 
-function aside({ now, router, registry }) {
+function ofModels(models) {
+  const of = (fate) => models.filter((model) => model.fate === fate).map(({ name }) => name);
+  const told = (level, fate, words) => (of(fate).length ? [line(level, words(of(fate).join(", ")))] : []);
+  return [
+    ...told("bad", "refused", (names) => `Nobody answers for ${names}`),
+    ...told("bad", "tried", (names) => `All who have ${names} are out; they are tried all the same`),
+    ...told("warning", "waits", (names) => `Requests for ${names} wait for an instance that starts`),
+    ...models.filter(({ fate }) => fate === "replaced").map(({ name, by }) => line("warning", `${by} answers for ${name}`)),
+  ];
+}
+
+function ofRequests(tick) {
+  const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => minute.failed && minute.failed >= FAILING * minute.requests);
+  return failing.map(([name, { minute }]) => line("bad", `${name}: ${whole(minute.failed)} of ${count(minute.requests, "request")} failed in the last minute`));
+}
+
+function aside({ now, router, registry, version: current }, version) {
   const told = [];
-  if (router.status === "draining") told.push(line("warning", "This router is draining"));
-  else if (!router.ready) told.push(line("bad", "The router has no table of instances yet"));
+  if (!router.ready) told.push(line("bad", "The router has no table of instances yet"));
   if (registry.url && !registry.answers) {
-    const when = registry.age === null ? "" : ` at ${timeOf(new Date((now - registry.age) * 1000))}`;
-    told.push(line("bad", `The registry does not answer; the router goes on with what it knew${when}`));
+    const known = registry.age === null ? "" : `; the router goes on with what it knew at ${when(new Date((now - registry.age) * 1000))}`;
+    told.push(line("bad", `The registry does not answer${known}`));
   }
+  if (current !== version) told.push(line("info", `The router is ${current} now; reload this page`));
   return told;
 }

@@ -73,7 +73,10 @@ def page(state: State, pulse: Pulse) -> Blueprint:
         who = client_of(request.remote_addr or "", request.headers.get("X-Forwarded-For", "").encode(), state.trusted)
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": who}
         registry = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout, headers=headers)
-        service = registry.drain(quote(name, safe=""), drained)
+        try:
+            service = registry.drain(quote(name, safe=""), drained)
+        except Unauthorized:  # its own words are for programs
+            raise Unauthorized("the registry does not know this operator's token") from None
         log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", who)
         return {"service": service}
 

@@ -1,5 +1,6 @@
 """What the page is told of the router's table and counts."""
 
+from collections import Counter
 from typing import Any
 
 from svc import version
@@ -10,12 +11,12 @@ from svc.router.ui.rates import Counts, Lately, Window
 from svc.state import WORDS, level_of, state_of
 
 LEFT = 499  # its client left: nobody's error
+FAULTS = ("cut", "timeout")  # ends that are an instance's doing, whatever status had been told
 LONGEST_REASON = 200
 
 
 def site(state: State) -> dict[str, Any]:
     """What changes seldom: who is there, and what becomes of each."""
-    origin = state.origin
     models: dict[str, list[str]] = {}
     for target in state.table.targets:
         for model in target.models:
@@ -25,19 +26,37 @@ def site(state: State) -> dict[str, Any]:
         aliases.setdefault(model, []).append(alias)
     return {
         "version": version.running().partition("+")[0],
-        "router": {"status": "draining" if state.draining else "running", "ready": state.ready},
-        "registry": {
-            "url": state.settings.registry_url,
-            "answers": not state.away,
-            "source": origin.source if origin else None,
-        },
+        "router": {"ready": state.ready},
+        "registry": {"url": state.settings.registry_url, "answers": not state.away},
         "drain": bool(state.settings.registry_url),
         "keyed": state.keys is not None,
         "models": [
-            {"name": name, "aliases": aliases.get(name, []), "instances": models[name]} for name in sorted(models)
+            {
+                "name": name,
+                "aliases": aliases.get(name, []),
+                "fallback": state.fallbacks.get(name, ""),
+                "instances": models[name],
+                **_fate(state, name),
+            }
+            for name in sorted(models)
         ],
         "instances": [_instance(state, target) for target in state.table.targets],
     }
+
+
+def _fate(state: State, model: str) -> dict[str, str]:
+    """What becomes of a request for it, as `admit` would have it.
+
+    `served`; `tried`: all who have it are out, and tried all the same; `waits` for one that is on its way back;
+    `replaced` by the model in `by`; `refused`.
+    """
+    table, other = state.table, state.meant(model)
+    if other is not None and other != model:
+        return {"fate": "replaced", "by": other}
+    pool = table.pool(model)
+    if pool is not None and pool.members:
+        return {"fate": "served" if any(m.name in table.candidates for m in pool.members) else "tried"}
+    return {"fate": "waits" if model in table.returning else "refused"}
 
 
 def _instance(state: State, target: Target) -> dict[str, Any]:
@@ -54,8 +73,6 @@ def _instance(state: State, target: Target) -> dict[str, Any]:
         "level": level_of(word),
         "meaning": known.meaning if known else "",
         "drained": target.drained,
-        "weight": target.weight,
-        "limit": target.limit,
         "restarts": restarts if type(restarts) is int else None,
         "restart_reason": reason[:LONGEST_REASON] if isinstance(reason, str) else "",
     }
@@ -107,14 +124,38 @@ def all_kinds(state: State) -> dict[str, dict[str, int]]:
     return {name: kinds(meter) for name, meter in list(state.recorder.meters.items())}
 
 
-def models(state: State, window: Window, lately: Lately) -> dict[str, dict[str, Any]]:
+def all_ends(state: State) -> dict[str, dict[str, int]]:
+    """Of each model, requests, and those that failed, which no client is to blame for."""
+    return {
+        name: {
+            "requests": sum(meter.statuses.values()),
+            "failed": sum(count for status, count in list(meter.statuses.items()) if status >= 500)
+            + sum(meter.broken.get(kind, 0) for kind in FAULTS),
+        }
+        for name, meter in list(state.recorder.meters.items())
+    }
+
+
+def others(state: State, lately: Lately) -> dict[str, dict[str, int]]:
+    """Errors of requests for no model that is here, by kind."""
+    here = {model for target in state.table.targets for model in target.models}
+    ever: Counter[str] = Counter()
+    now: Counter[str] = Counter()
+    for name, told in all_kinds(state).items():
+        if name not in here:
+            ever.update(told)
+            now.update(lately.of(name, told))
+    return {"kinds": ever, "lately": now}
+
+
+def models(state: State, window: Window, lately: Lately, minute: Lately) -> dict[str, dict[str, Any]]:
     """Of each model that somebody has."""
     flying: dict[str, int] = {}
     for target in state.table.targets:
         for model in target.models:
             flying[model] = flying.get(model, 0) + state.loads.get(target.name, 0)
     waiting = state.lines.lengths()
-    failed = all_kinds(state)
+    failed, ends = all_kinds(state), all_ends(state)
     return {
         name: {
             **window.model(name)._asdict(),
@@ -122,6 +163,7 @@ def models(state: State, window: Window, lately: Lately) -> dict[str, dict[str, 
             "waiting": waiting.get(name, 0),
             "kinds": failed.get(name, {}),
             "lately": lately.of(name, failed.get(name, {})),
+            "minute": {"requests": 0, "failed": 0, **minute.of(name, ends.get(name, {}))},
         }
         for name, count in flying.items()
     }
@@ -135,7 +177,6 @@ def instances(state: State, window: Window) -> dict[str, dict[str, Any]]:
             **window.instance(target.name)._asdict(),
             "in_flight": state.loads.get(target.name, 0),
             "ejections": tally.ejections if tally else 0,
-            "requests_total": tally.requests if tally else 0,
             "errors_total": tally.errors if tally else 0,
         }
     return found

@@ -14,7 +14,7 @@ import msgspec
 from svc.router.state import State
 from svc.router.ui import look
 from svc.router.ui.pages import Page, Pages
-from svc.router.ui.rates import EVERY, Lately, Past, Sample, Window
+from svc.router.ui.rates import EVERY, MINUTE, Lately, Past, Sample, Window
 
 BEAT = 0.5  # seconds between two looks at the table
 TICK = 1.0  # seconds between two looks at the counts
@@ -36,7 +36,7 @@ class Pulse:
         self._beats = 0
         self._window = Window(state.clock())
         self._past = Past()
-        self._lately = Lately()
+        self._lately, self._minute = Lately(), Lately(MINUTE)
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         self._site: dict[str, Any] = {}  # as it was told last
         self._instances: dict[str, Any] = {}
@@ -82,6 +82,7 @@ class Pulse:
             names = {model for target in state.table.targets for model in target.models}
             self._past.add({name: self._window.model(name) for name in names})
             self._lately.add(look.all_kinds(state))
+            self._minute.add(look.all_ends(state))
 
     def _look(self) -> bool:
         """Whether there is something new to tell of the site."""
@@ -111,7 +112,8 @@ class Pulse:
             "time": self._now(), "in_flight": state.in_flight, "waiting": state.lines.waiting,
             "requests": round(sum(rates.requests for rates in everybody), 3),
             "errors": round(sum(rates.errors for rates in everybody), 3), "retries": state.retries,
-            "models": look.models(state, self._window, self._lately), "instances": told,
+            "models": look.models(state, self._window, self._lately, self._minute), "instances": told,
+            "others": look.others(state, self._lately),
         })  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 WINDOW = 5.0  # seconds that a rate is told of: requests that end together are no peak
 EVERY = 2.0  # seconds between two points of the past
 POINTS = 150  # of the past, for each model
+MINUTE = 30  # points
 SERIES = ("requests", "errors", "first_token", "tokens")
 
 
@@ -75,10 +76,10 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
 
 
 class Lately:
-    """Counts by kind, of each model, that rose while the plots' past lasts."""
+    """Counts by kind, of each model, that rose within so many points: those of the plots' past."""
 
-    def __init__(self) -> None:
-        self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], POINTS + 1)
+    def __init__(self, points: int = POINTS) -> None:
+        self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)
 
     def add(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         self._samples.append(counts)

@@ -118,9 +118,45 @@ def test_what_an_instance_says_of_itself_is_not_believed(told):
 def test_restarts_and_aliases():
     told = {"restarts": 2, "restart_reason": "exit code 1" + "!" * 999}
     seen = look.site(state(target("a", "m", metadata=told), aliases=(("gpt", "m"),)))
-    assert seen["models"] == [{"name": "m", "aliases": ["gpt"], "instances": ["a"]}]
+    model = {"name": "m", "aliases": ["gpt"], "fallback": "", "instances": ["a"], "fate": "served"}
+    assert seen["models"] == [model]
     one = seen["instances"][0]
     assert (one["restarts"], one["restart_reason"][:11], len(one["restart_reason"])) == (2, "exit code 1", 200)
+
+
+def fates(made) -> dict[str, tuple]:
+    return {model["name"]: (model["fate"], model.get("by")) for model in look.site(made)["models"]}
+
+
+def test_what_becomes_of_requests_for_a_model():
+    out = target("out", "tried")
+    made = state(
+        target("well", "served"), out, target("soon", "waits", status="starting"),
+        target("off", "refused", drained=True), target("gone", "replaced", drained=True), max_errors=1, max_ejected=1.0, fallbacks=(("replaced", "served"),),
+    )  # fmt: skip
+    made.begin(out, False)
+    made.observe(out, 0.1, failed=True, faulty=True)
+    assert fates(made) == {
+        "served": ("served", None), "tried": ("tried", None), "waits": ("waits", None), "refused": ("refused", None),
+        "replaced": ("replaced", "served"),
+    }  # fmt: skip
+
+
+def test_errors_for_no_model_that_is_here_are_told_together():
+    made, lately = state(target("a", "m")), Lately()
+    made.recorder.meters["m"].statuses[503] = 9
+    for label in ("", "unknown", "left"):
+        made.recorder.meters[label].statuses[503] = 2
+    assert look.others(made, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
+
+
+def test_only_what_no_client_is_to_blame_for_has_failed():
+    made = state(target("a", "m"))
+    meter = made.recorder.meters["m"]
+    meter.statuses.update({200: 5, 400: 3, 429: 1, 499: 2, 503: 4})
+    meter.broken.update({"cut": 1, "timeout": 1, "stopping": 1})
+    assert look.all_ends(made) == {"m": {"requests": 15, "failed": 6}}
+    assert dict(meter.broken) == {"cut": 1, "timeout": 1, "stopping": 1}, "looking leaves no trace"
 
 
 def test_errors_by_kind_count_each_once():

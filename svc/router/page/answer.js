@@ -1,0 +1,117 @@
+// One answer as it comes: its text, what the model thought before, who gave it and how fast.
+
+import { make, put } from "./dom.js";
+import { NONE, rate, seconds, whole } from "./figures.js";
+import { authorization } from "./keys.js";
+import { eventsOf } from "./sse.js";
+import { reason } from "./stream.js";
+
+const EVERY = 100; // ms: words gather for so long, since each time the browser has to lay out the paragraph anew
+const LONG = 2000; // characters after which a line's end begins a new paragraph, for the same reason
+
+export class Answer {
+  #node;
+  #facts;
+  #block = null; // the paragraph that grows
+  #thinks = false;
+  #gathered = "";
+  #timer = 0;
+  #began = performance.now();
+  #first = 0; // ms, of the first token
+  #tokens = 0; // chunks with text, until the usage is told
+  #streamed = false;
+  #end = ""; // why the model ended, in its words
+  #tools = false;
+
+  constructor(node, facts) {
+    this.#node = node;
+    this.#facts = facts;
+    node.replaceChildren();
+    node.setAttribute("aria-busy", "true"); // told as a whole once it is there
+  }
+
+  async ask(request, signal) {
+    const headers = { ...authorization(), "Content-Type": "application/json", "X-Served-By": "1" };
+    const answer = await fetch("/v1/chat/completions", { method: "POST", headers, body: JSON.stringify(request), signal });
+    put(this.#facts.instance, answer.headers.get("X-Served-By") ?? NONE);
+    if (!answer.ok) throw new Error(`${answer.status}: ${await reason(answer)}`);
+    this.#streamed = (answer.headers.get("Content-Type") ?? "").startsWith("text/event-stream");
+    if (!this.#streamed) return this.#take(await answer.json());
+    for await (const { data } of eventsOf(answer.body)) {
+      if (data === "[DONE]") return;
+      this.#take(JSON.parse(data));
+    }
+    if (!this.#end) throw new Error("The answer broke off.");
+  }
+
+  fail(words) {
+    this.#flush();
+    this.#note("why", words);
+  }
+
+  end() {
+    this.#flush();
+    if (this.#end === "length") this.#note("muted", "It ended at the limit of tokens.");
+    if (this.#tools) this.#note("muted", "It calls a tool, which nobody runs here.");
+    this.#tell();
+    put(this.#facts.total, seconds((performance.now() - this.#began) / 1000));
+    this.#node.removeAttribute("aria-busy");
+  }
+
+  #take({ error, choices, usage }) {
+    if (error) throw new Error(error.message ?? String(error));
+    const { delta, message, finish_reason } = choices?.[0] ?? {};
+    const said = delta ?? message ?? {};
+    this.#add(said.reasoning_content ?? said.reasoning, true);
+    this.#add(said.content, false);
+    this.#tools ||= Boolean(said.tool_calls?.length);
+    this.#end = finish_reason || this.#end;
+    if (usage?.completion_tokens) this.#tokens = usage.completion_tokens;
+  }
+
+  #add(text, thinks) {
+    if (!text) return;
+    this.#first ||= performance.now();
+    this.#tokens += this.#streamed ? 1 : 0;
+    if (thinks !== this.#thinks) this.#flush();
+    if (thinks !== this.#thinks) this.#block = null;
+    this.#thinks = thinks;
+    this.#gathered += text;
+    this.#timer ||= setTimeout(() => this.#flush(), EVERY);
+  }
+
+  #flush() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    if (!this.#gathered) return;
+    const below = this.#node.scrollHeight - this.#node.scrollTop - this.#node.clientHeight < 24;
+    this.#write(this.#gathered);
+    this.#gathered = "";
+    if (below) this.#node.scrollTop = this.#node.scrollHeight;
+    if (this.#streamed) put(this.#facts.first, seconds((this.#first - this.#began) / 1000));
+    this.#tell();
+  }
+
+  #write(text) {
+    const ends = this.#block?.length > LONG ? text.indexOf("\n") : -1;
+    if (ends >= 0) {
+      this.#block.appendData(text.slice(0, ends));
+      this.#block = null;
+    }
+    const rest = text.slice(ends + 1);
+    if (this.#block) return this.#block.appendData(rest);
+    const first = this.#node.childElementCount === 0;
+    this.#block = document.createTextNode(first ? rest.trimStart() : rest); // many models begin with a blank
+    this.#node.append(make("div", { class: this.#thinks ? "thought" : "said" }, this.#block));
+  }
+
+  #note = (kind, words) => this.#node.append(make("p", { class: kind }, words));
+
+  // How fast, so far
+  #tell() {
+    const spent = (performance.now() - (this.#streamed && this.#first ? this.#first : this.#began)) / 1000;
+    const after = this.#streamed ? this.#tokens - 1 : this.#tokens; // the first one ends the wait, not the writing
+    put(this.#facts.speed, after > 0 && spent > 0 ? rate(after / spent) : NONE);
+    put(this.#facts.tokens, this.#tokens ? whole(this.#tokens) : NONE);
+  }
+}

@@ -1,0 +1,123 @@
+"""What the top of the page says, and the tab: the truth, the worst first, also where nobody looks."""
+
+import re
+import time
+
+from tests.browser.alone import connection, expect, open_page, verdict
+
+
+def test_the_first_sentence_says_what_is_wrong_and_leads_there(page, fake):
+    open_page(page, fake)
+    expect(page.locator("#verdict")).to_have_text("All 12 instances healthy")
+    fake.become("node7-server", "ejected")
+    expect(page.locator("#verdict")).to_have_text("1 of 12 instances needs a look: node7-server ejected")
+    expect(page).to_have_title("1 of 12 instances needs a look · svc")
+    row = page.locator("tr[data-instance]").first
+    expect(row).to_have_attribute("data-instance", "node7-server")
+    page.get_by_role("link", name="node7-server ejected").click()
+    expect(row).to_be_focused()
+
+
+def test_a_registry_that_is_away_is_told_with_the_hour_of_what_is_known(page, fake):
+    fake.registry |= {"answers": False, "age": 3600.0}
+    open_page(page, fake)
+    expect(verdict(page)).to_contain_text(re.compile(r"does not answer; .* what it knew at .*\d\d:\d\d:\d\d$"))
+    told = verdict(page).inner_text().split()[-1]
+    shown = [time.strftime("%H:%M:%S", time.localtime(time.time() - ago)) for ago in range(3600, 3660)]
+    assert told in shown
+    expect(page).to_have_title(re.compile("^The registry does not answer"))
+
+
+def test_errors_are_told_by_kind_those_of_now_apart_from_those_of_once(page, fake):
+    fake.every = 0.1
+    open_page(page, fake)
+    model = page.get_by_role("region", name="llama-3")
+    expect(model.locator(".kinds")).to_have_text("errors in 5 minutes: 503 ×2")
+    expect(model.locator(".kinds")).to_have_attribute("data-level", "bad")
+    expect(model.locator(".ever")).to_have_text(re.compile(r"^since the router's start at .*\d: 503 ×4, timeout ×1$"))
+    fake.failing = {}
+    expect(model.locator(".kinds")).to_have_text("no errors in 5 minutes")
+    expect(model.locator(".kinds")).to_have_attribute("data-level", "")
+    expect(page.get_by_role("region", name="qwen").locator(".ever")).to_be_empty()
+
+
+def test_the_worst_comes_first_whoever_it_is_about(page, fake):
+    fake.words["node1-server"] = "drained"
+    fake.fates = {"qwen": {"fate": "refused"}}
+    open_page(page, fake)
+    expect(verdict(page)).to_have_text(
+        ["Nobody answers for qwen", "1 of 12 instances gets nothing new: node1-server drained"]
+    )
+    expect(page).to_have_title("Nobody answers for qwen · svc")
+
+
+def test_what_becomes_of_requests_is_told_as_the_router_does_it(page, fake):
+    fake.fates = {"qwen": {"fate": "tried"}, "llama-3": {"fate": "replaced", "by": "qwen"}}
+    open_page(page, fake)
+    expect(verdict(page)).to_have_text(
+        ["All who have qwen are out; they are tried all the same", "qwen answers for llama-3"]
+    )
+    fake.fates = {"qwen": {"fate": "waits"}}
+    fake.version += 1
+    expect(verdict(page)).to_have_text(["Requests for qwen wait for an instance that starts"])
+
+
+def test_requests_that_fail_are_a_verdict_however_well_the_instances_look(page, fake):
+    fake.every = 0.1
+    open_page(page, fake)
+    expect(verdict(page)).to_have_text(["All 12 instances healthy"])
+    fake.minute = {"requests": 20, "failed": 19}
+    expect(verdict(page)).to_have_text(["llama-3: 19 of 20 requests failed in the last minute"])
+    expect(page).to_have_title(re.compile("^llama-3: 19 of 20"))
+    fake.minute = {"requests": 20, "failed": 0}
+    expect(verdict(page)).to_have_text(["All 12 instances healthy"])
+
+
+def test_errors_of_requests_for_no_model_that_is_here_are_explained(page, fake):
+    fake.every = 0.1
+    open_page(page, fake)
+    expect(page.locator("#others")).to_be_hidden()
+    fake.astray = {"503": 114}
+    expect(page.locator("#others")).to_have_text("errors in 5 minutes, of requests for no model that is here: 503 ×114")
+
+
+def test_a_tab_that_is_given_no_frames_says_in_its_title_what_is_wrong(page, fake):
+    """As one that is not in front, which Playwright cannot make."""
+    page.add_init_script("window.requestAnimationFrame = () => 0")
+    open_page(page, fake)
+    expect(page).to_have_title("All 12 instances healthy · svc")
+    fake.become("node7-server", "failed")
+    expect(page).to_have_title("1 of 12 instances needs a look · svc")
+    fake.cut.set()
+    expect(page).to_have_title("link lost, trying again · svc")
+    fake.cut.clear()
+    expect(page).to_have_title("1 of 12 instances needs a look · svc")
+
+
+def test_why_the_link_is_refused_is_there_to_read_and_when_something_was_heard(page, fake):
+    fake.cut.set()
+    page.goto(f"{fake.url}/ui")
+    expect(page.locator("#why")).to_have_text("The router is draining; nothing was heard yet")
+    expect(verdict(page)).to_have_text(["link lost, trying again"])
+    fake.cut.clear()
+    expect(connection(page)).to_have_text("live")
+    expect(page.locator("#why")).to_be_hidden()
+    fake.cut.set()
+    expect(page.locator("#why")).to_have_text(re.compile(r"last heard at \d\d:\d\d:\d\d$"))
+
+
+def test_the_focus_stays_on_a_name_while_the_sentence_changes(page, fake):
+    fake.words["node7-server"] = "ejected"
+    open_page(page, fake)
+    link = page.locator("[data-leads='node7-server']")
+    link.focus()
+    fake.become("node8-server", "failed")
+    expect(verdict(page)).to_contain_text("2 of 12 instances")
+    expect(link).to_be_focused()
+
+
+def test_another_version_of_the_router_asks_for_a_reload(page, fake):
+    open_page(page, fake)
+    fake.name = "9.9.9"
+    fake.version += 1
+    expect(verdict(page)).to_have_text(["All 12 instances healthy", "The router is 9.9.9 now; reload this page"])
