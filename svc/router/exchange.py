@@ -229,7 +229,7 @@ class Exchange:
 
     def _label(self) -> str:
         """The model, as metrics name it: what clients may invent is no label."""
-        known = self.model is None or self.model in self.state.table.by_model
+        known = self.model is None or self.model in self.state.table.models
         return (self.model or "") if known else UNKNOWN
 
     def report(self) -> None:

@@ -73,6 +73,7 @@ class Table(msgspec.Struct, frozen=True):
     everyone: Pool = Pool()
     by_model: dict[str, Pool] = {}
     returning: frozenset[str] = frozenset()  # models whose instances are all on their way back
+    models: frozenset[str] = frozenset()  # that somebody has, whether or not it may be asked
 
     def pool(self, model: str | None) -> Pool | None:
         """The candidates for a model (None: any); None or an empty pool when there are none."""
@@ -101,6 +102,7 @@ def build(targets: Iterable[Target], fit: Callable[[Target], bool]) -> Table:
         Pool.of(_able(list(members.values()), able)),
         {model: Pool.of(_able(found, able), model) for model, found in models.items()},
         frozenset(returning - set(models)),
+        frozenset(model for target in ordered for model in target.models),
     )
 
 

@@ -138,11 +138,10 @@ def all_ends(state: State) -> dict[str, dict[str, int]]:
 
 def others(state: State, lately: Lately) -> dict[str, dict[str, int]]:
     """Errors of requests for no model that is here, by kind."""
-    here = {model for target in state.table.targets for model in target.models}
     ever: Counter[str] = Counter()
     now: Counter[str] = Counter()
     for name, told in all_kinds(state).items():
-        if name not in here:
+        if name not in state.table.models:
             ever.update(told)
             now.update(lately.of(name, told))
     return {"kinds": ever, "lately": now}

@@ -79,8 +79,7 @@ class Pulse:
         state = self._state
         self._window.add(Sample(state.clock(), look.counts_of_models(state), look.counts_of_instances(state)))
         if self._beats % round(EVERY / BEAT) == 0:
-            names = {model for target in state.table.targets for model in target.models}
-            self._past.add({name: self._window.model(name) for name in names})
+            self._past.add({name: self._window.model(name) for name in state.table.models})
             self._lately.add(look.all_kinds(state))
             self._minute.add(look.all_ends(state))
 

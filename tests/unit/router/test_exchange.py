@@ -71,6 +71,13 @@ def test_a_short_stream_is_counted_at_its_end(stream: Exchange):
     assert counted(stream) == (4 - ASIDE, 1)
 
 
+def test_a_model_whose_instances_are_stopped_keeps_its_label(clock: Clock):
+    made = Exchange(state(target("a", "m", status="stopped"), clock=clock), request(b"{}"), "127.0.0.1")
+    made.model, made.status, made.end = "m", 503, "refused"
+    made.close()
+    assert made.state.recorder.meters["m"].statuses == {503: 1}
+
+
 def test_what_clients_call_their_models_is_no_label(stream: Exchange):
     stream.model = "invented"
     give(stream, b"data: x\n\n")

@@ -132,7 +132,8 @@ def test_what_becomes_of_requests_for_a_model():
     out = target("out", "tried")
     made = state(
         target("well", "served"), out, target("soon", "waits", status="starting"),
-        target("off", "refused", drained=True), target("gone", "replaced", drained=True), max_errors=1, max_ejected=1.0, fallbacks=(("replaced", "served"),),
+        target("off", "refused", drained=True), target("gone", "replaced", drained=True),
+        max_errors=1, max_ejected=1.0, fallbacks=(("replaced", "served"),),
     )  # fmt: skip
     made.begin(out, False)
     made.observe(out, 0.1, failed=True, faulty=True)
