@@ -9,6 +9,7 @@ import msgspec
 STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
 DEFAULT_LEASE = 90.0
 INSTANCE_TYPE = "openai-api"
+BABYSITTER_TYPE = "babysitter"
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,26 +12,31 @@ from svc.fetch import fetch
 
 def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
     """Whether a GET answers 200 within `timeout` seconds; `verify`: CA certificates for https, if any."""
+    return status(url, timeout, verify) == 200
+
+
+def status(url: str, timeout: float, verify: str | bool = True) -> int:
+    """The status that a GET is answered with within `timeout` seconds; 0: no answer."""
     if url.startswith("http://"):
-        return _healthy(url, timeout)
+        return _status(url, timeout)
     try:
-        return fetch("GET", url, timeout, verify=verify).status_code == 200
+        return fetch("GET", url, timeout, verify=verify).status_code
     except (requests.RequestException, OSError):  # OSError: of certificates that are not there
-        return False
+        return 0
 
 
-def _healthy(url: str, timeout: float) -> bool:
+def _status(url: str, timeout: float) -> int:
     """The same in plain HTTP, at a third of the cost: a registry asks a thousand of them, again and again."""
     parts = urlsplit(url)
     try:
         connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
         try:
             connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-            return connection.getresponse().status == 200
+            return connection.getresponse().status
         finally:
             connection.close()
     except (OSError, HTTPException, ValueError):
-        return False
+        return 0
 
 
 def models(urls: Sequence[str], timeout: float) -> list[dict[str, Any]]:

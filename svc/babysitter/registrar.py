@@ -18,7 +18,7 @@ from svc.babysitter.lifecycle import State
 from svc.babysitter.watch import Sighting
 from svc.client import RegistryClient
 from svc.errors import Forbidden, NotFound, SvcError, Unavailable
-from svc.instance import INSTANCE_TYPE, babysitter_url, iso
+from svc.instance import BABYSITTER_TYPE, INSTANCE_TYPE, babysitter_url, iso
 from svc.spec.model import Spec
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def entries(
         "port": spec.babysitter_port,
         "url": sidecar,
         "weight": 1,
-        "metadata": {"type": "babysitter", "server": f"{spec.name}-server"},
+        "metadata": {"type": BABYSITTER_TYPE, "server": f"{spec.name}-server"},
     }
     told = [Entry(spec.name, "running", babysitter)]
     if state not in (State.UNSEEN, State.GONE):

@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from svc import web
 from svc.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailable, body
 from svc.instance import Service, iso
-from svc.registry import discovery, events, fields, lease, openapi, owner
+from svc.registry import checks, discovery, events, fields, lease, openapi, owner
 from svc.registry.condition import FAILING
 from svc.registry.guard import OPEN, READ, TELL, WRITE, Guard, is_near
 from svc.registry.listing import Listing
@@ -49,16 +49,16 @@ ROUTES = (
 
 def create_app(
     store: Store,
-    probe: Callable[[str], bool],
+    probe: Callable[[str], int],
     guard: Guard | None = None,
     metrics: Metrics | None = None,
     sweep: Sweep | None = None,
     clock: Callable[[], float] = time.time,
     reach: Reach | None = None,
 ) -> Flask:
-    """`probe` tells whether a URL answers; without a `guard`, only this machine may write.
+    """`probe` tells the status that a URL answers with, 0 where it does not.
 
-    Without a `reach`, a service may be in any network.
+    Without a `guard`, only this machine may write; without a `reach`, a service may be in any network.
     """
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
@@ -83,7 +83,7 @@ class Api:
     def __init__(
         self,
         store: Store,
-        probe: Callable[[str], bool],
+        probe: Callable[[str], int],
         guard: Guard,
         metrics: Metrics,
         sweep: Sweep,
@@ -183,9 +183,8 @@ class Api:
     def check(self, now: float, name: str) -> dict[str, Any]:
         """Asks now, and tells what this one check found; the thresholds are for the rounds."""
         service = _known(name, self.store.get(name))
-        found = msgspec.structs.replace(
-            service, health_status="healthy" if self.probe(service.health_url()) else "unhealthy"
-        )
+        well = checks.passes(service, self.probe(service.health_url()))
+        found = msgspec.structs.replace(service, health_status="healthy" if well else "unhealthy")
         now = self.clock()
         return {
             "service": name,

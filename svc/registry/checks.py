@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from svc.instance import Service
+from svc.instance import BABYSITTER_TYPE, Service
 from svc.registry.store import Store
 
 log = logging.getLogger(__name__)
@@ -15,6 +15,14 @@ T = TypeVar("T")
 FAILS_AFTER = 3  # checks in a row that fail
 WELL_AFTER = 2  # checks in a row that succeed, after it had failed
 WIDTH = 32  # checks at a time
+
+
+def passes(service: Service, answer: int) -> bool:
+    """Whether a check went well whose answer had this status; 0: none came.
+
+    A babysitter's own /health is 503 while its instance is down: to say so is its task, and it does it.
+    """
+    return answer == 200 or (answer > 0 and service.metadata.get("type") == BABYSITTER_TYPE)
 
 
 def judged(status: str, against: int, ok: bool) -> tuple[str, int]:
@@ -35,7 +43,7 @@ class Checks:
     when it changes.
     """
 
-    def __init__(self, store: Store, probe: Callable[[str], bool], observe: Callable[[bool], None]) -> None:
+    def __init__(self, store: Store, probe: Callable[[str], int], observe: Callable[[bool], None]) -> None:
         self.store = store
         self.probe = probe
         self.observe = observe
@@ -51,10 +59,10 @@ class Checks:
         each(lambda item: self._check(*item), by_url.items(), WIDTH)
 
     def _check(self, url: str, services: list[Service]) -> None:
-        ok = self.probe(url)
-        self.observe(ok)
+        answer = self.probe(url)
+        self.observe(all(passes(service, answer) for service in services))
         for service in services:
-            self._judge(service, ok)
+            self._judge(service, passes(service, answer))
 
     def _judge(self, service: Service, ok: bool) -> None:
         verdict, against = self._counts.get(service.name, ("", 0))

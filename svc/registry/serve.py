@@ -122,7 +122,7 @@ class Server(BaseApplication):
         import gevent
 
         from svc.loop import Loop
-        from svc.probe import healthy
+        from svc.probe import status
         from svc.registry.app import create_app
         from svc.registry.checks import Checks
         from svc.registry.cleanup import Cleanup
@@ -131,11 +131,11 @@ class Server(BaseApplication):
 
         s = self.settings
 
-        def probe(url: str) -> bool:
+        def probe(url: str) -> int:
             """Whatever trickles in: a check is over after twice its time."""
             with gevent.Timeout(2 * s.health_timeout, False):
-                return healthy(url, s.health_timeout)
-            return False
+                return status(url, s.health_timeout)
+            return 0
 
         store = self.store = open_store(s)
         sweep = Sweep(store, store.now, lambda: metrics.expirations.inc())

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from svc.registry.checks import Checks, each, judged
+from svc.registry.checks import Checks, each, judged, passes
 from svc.registry.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
 
@@ -29,16 +29,27 @@ def test_it_takes_three_failures_to_fail_and_two_successes_to_be_well_again(begi
     assert status == ends
 
 
+@pytest.mark.parametrize(
+    ("kind", "well"),
+    [("openai-api", [200]), ("babysitter", [200, 404, 503]), ("", [200])],
+    ids=["instance", "babysitter", "other"],
+)
+def test_a_babysitter_that_says_its_instance_is_down_is_well_itself(kind, well):
+    one = service(metadata={"type": kind})
+    assert [answer for answer in (0, 200, 404, 503) if passes(one, answer)] == well
+
+
 class Net:
-    """URLs that answer or do not."""
+    """URLs that answer, answer that they are not well, or do not answer."""
 
     def __init__(self):
         self.down = set()
+        self.unwell = set()
         self.asked = []
 
     def __call__(self, url):
         self.asked.append(url)
-        return url not in self.down
+        return 0 if url in self.down else 503 if url in self.unwell else 200
 
 
 @pytest.fixture
@@ -75,6 +86,26 @@ def test_only_what_runs_is_asked_and_one_url_once(store, net, checks):
     assert [s.health_status for s in store.snapshot()[1]] == ["unknown", "healthy", "healthy"]
 
 
+def test_a_babysitter_is_well_while_its_instance_fails_at_the_same_url(store, net):
+    observed = []
+    checks = Checks(store, net, observed.append)
+    put(
+        store,
+        service("qwen", url="http://h:8101", metadata={"type": "babysitter"}),
+        service("qwen-server", url="http://h:8100", metadata={"type": "openai-api"}),
+    )
+    net.unwell.add("http://h:8101/health")
+    for _ in range(3):
+        checks.round()
+    assert [s.health_status for s in store.snapshot()[1]] == ["healthy", "unhealthy"]
+    assert (len(net.asked), observed) == (3, [False] * 3)
+    put(store, service("qwen-server", url="http://h:8100", metadata={"type": "openai-api"}, status="stopped"))
+    net.down.add("http://h:8101/health")
+    for _ in range(3):
+        checks.round()
+    assert store.get("qwen").health_status == "unhealthy"
+
+
 def test_the_revision_rises_only_with_a_change_of_the_verdict_and_the_lease_not_at_all(store, net, checks):
     put(store, service())
     checks.round()
@@ -107,7 +138,7 @@ def test_a_verdict_on_what_has_meanwhile_become_another_is_dropped(store, net, c
 
     def moved(url):
         put(store, service(url="http://10.0.0.8:8100"))
-        return True
+        return 200
 
     checks.probe = moved
     checks.round()
@@ -117,7 +148,7 @@ def test_a_verdict_on_what_has_meanwhile_become_another_is_dropped(store, net, c
 def test_what_failed_before_is_asked_last(store, net, checks):
     put(store, service("a", url="http://a", health_status="unhealthy"), service("b", url="http://b"))
     asked = []
-    checks.probe = lambda url: bool(asked.append(url)) or True
+    checks.probe = lambda url: asked.append(url) or 200
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("svc.registry.checks.WIDTH", 1)
         checks.round()
