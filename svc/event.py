@@ -25,11 +25,12 @@ KINDS = {
     "expired": Kind(BAD, "registry", "nothing was heard of it for as long as its lease"),
     "back": Kind(GOOD, "registry", "it is heard of again"),
     "starting": Kind(INFO, "registry", "it says that it is starting"),
+    "exited": Kind(WARNING, "registry", "its process ended, and is to be started again; the message says why"),
     "running": Kind(GOOD, "registry", "it says that it runs"),
     "draining": Kind(WARNING, "registry", "it says that it takes nothing new"),
     "stopping": Kind(INFO, "registry", "it says that it is stopping"),
     "stopped": Kind(INFO, "registry", "it says that it was stopped"),
-    "failed": Kind(BAD, "registry", "it was given up after too many restarts"),
+    "failed": Kind(BAD, "registry", "it was given up after too many restarts; the message says why it ended last"),
     "drained": Kind(WARNING, "registry", "an operator drained it"),
     "undrained": Kind(INFO, "registry", "an operator took it back"),
     "unhealthy": Kind(BAD, "registry", "it fails the registry's health checks"),
@@ -80,13 +81,28 @@ def _happened(old: Service | None, new: Service | None, why: str) -> Iterator[tu
     if old.expired and not new.expired:
         yield "back", f"{new.status}, at {new.url}"
     if new.status != old.status and old.url == new.url:
-        yield new.status, f"it was {old.status}"
+        yield _became(old, new)
     if new.drained != old.drained:
         yield ("drained" if new.drained else "undrained"), BY_OPERATOR
     if new.health_status == "unhealthy" != old.health_status:
         yield "unhealthy", f"its check fails: {new.health_url()}"
     if new.health_status == "healthy" and old.health_status == "unhealthy":
         yield "healthy", ""
+
+
+def _became(old: Service, new: Service) -> tuple[str, str]:
+    """Another status. Where there is a reason, nobody has wanted that it ended; it hung before, where it drained."""
+    told = new.metadata.get("restart_reason")
+    reason = plain(told) if isinstance(told, str) else ""
+    if reason and new.status == "starting" and old.status in ("running", "draining"):
+        return "exited", reason
+    return new.status, (reason if new.status == "failed" else "") or f"it was {old.status}"
+
+
+def plain(text: str) -> str:
+    """Somebody else's words as one line, not too long, that does nothing to a terminal."""
+    shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return " ".join(shown.split())[:LONGEST_MESSAGE]
 
 
 def level_of(kind: str) -> str:

@@ -71,7 +71,7 @@ def entries(
                 "models": [m["id"] for m in models],
                 "models_list": models,
                 "restarts": sighting.restarts if sighting else 0,
-                "restart_reason": sighting.reason if sighting and sighting.restarts else "",
+                "restart_reason": sighting.reason if sighting else "",
             },
         }
         told.append(Entry(f"{spec.name}-server", state.status, instance))

@@ -13,6 +13,8 @@ from svc.supervision.control import Control
 
 log = logging.getLogger(__name__)
 
+REFUSED = "its port refused connections"  # all that can be told of an end where nothing supervises it
+
 # FATAL by itself is no failure: a shutdown of supervisord turns BACKOFF into FATAL.
 MEANING = {
     "STARTING": Event.SPAWNED,
@@ -35,7 +37,7 @@ class Sighting:
     since: float = 0.0
     restarts: int = 0
     failed: bool = False  # restarts are used up
-    reason: str = ""  # why it was last restarted, where that is known
+    reason: str = ""  # why it ended last, where that is known
 
     def event(self) -> Event:
         return Event.GAVE_UP if self.state == "FATAL" and self.failed else MEANING[self.state]
@@ -108,8 +110,10 @@ class Alone:
             return None
         state = "RUNNING" if lives else "EXITED"
         if self._seen is None or self._seen.state != state:
+            reason = REFUSED if self._lives else ""  # of its first life's end, and of each after it
             self._lives += lives
-            self._seen = Sighting(state, since=self.clock() if lives else 0.0, restarts=max(0, self._lives - 1))
+            since = self.clock() if lives else 0.0
+            self._seen = Sighting(state, since=since, restarts=max(0, self._lives - 1), reason=reason)
         return self._seen
 
     def _lives_now(self) -> bool | None:

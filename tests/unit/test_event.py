@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from svc.event import KINDS, TOLD, Event, between
+from svc.event import KINDS, LONGEST_MESSAGE, TOLD, Event, between, plain
 from svc.state import WORDS
 from tests.unit.registry.services import service
 
@@ -19,6 +19,9 @@ def kinds(old, new, why=""):
     [
         ({}, {"status": "draining"}, ["draining"]),
         ({"status": "starting"}, {}, ["running"]),
+        ({}, {"status": "starting"}, ["starting"]),
+        ({"status": "stopped"}, {"status": "starting"}, ["starting"]),
+        ({"status": "draining"}, {"status": "starting"}, ["starting"]),
         ({}, {"expired": True}, ["expired"]),
         ({"expired": True}, {}, ["back"]),
         ({"expired": True}, {"status": "starting"}, ["back", "starting"]),
@@ -43,10 +46,36 @@ def test_who_comes_and_who_goes():
     assert (went.kind, went.message, went.time, went.source) == ("left", "it was removed", 5.0, "registry")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reason", "told"),
+    [
+        ("running", "starting", "Exited with code 3", ("exited", "warning", "Exited with code 3")),
+        ("running", "starting", "", ("starting", "info", "it was running")),
+        ("running", "starting", ["x"], ("starting", "info", "it was running")),
+        ("draining", "starting", "hung", ("exited", "warning", "hung")),
+        ("stopped", "starting", "hung", ("starting", "info", "it was stopped")),
+        ("starting", "failed", "Exited with code 3", ("failed", "bad", "Exited with code 3")),
+        ("starting", "failed", "", ("failed", "bad", "it was starting")),
+        ("starting", "running", "Exited with code 3", ("running", "good", "it was starting")),
+        ("running", "starting", "\x1b[31mred\n\u202e", ("exited", "warning", "\ufffd[31mred \ufffd")),
+    ],
+)
+def test_what_ended_is_told_with_its_reason(before, after, reason, told):
+    old, new = (replace(ONE, status=status, metadata={"restart_reason": reason}) for status in (before, after))
+    (event,) = between(old, new, 5.0)
+    assert (event.kind, event.to_json()["level"], event.message) == told
+
+
+def test_somebody_else_s_words_are_one_short_line():
+    assert plain(" a\tb\r\n\x07 é 日本 \u2028c\x9b") == "a b \ufffd é 日本 c\ufffd"
+    assert len(plain("x" * 9999)) == LONGEST_MESSAGE
+
+
 def test_every_kind_that_the_registry_tells_comes_of_a_change_and_no_other_does():
     states = [None, ONE, *(replace(ONE, status=word) for word in WORDS if word in KINDS and word not in ("drained",))]
     states += [replace(ONE, **more) for more in ({"expired": True}, {"drained": True}, {"health_status": "unhealthy"})]
     states += [replace(ONE, health_status="healthy"), replace(ONE, status="starting")]
+    states += [replace(ONE, status="starting", metadata={"restart_reason": "it crashed"})]
     found = {kind for old in states for new in states if old or new for kind in kinds(old, new)}
     assert found >= set(KINDS) - TOLD
 

@@ -7,6 +7,7 @@ import time
 import pytest
 import requests
 
+from svc.babysitter.watch import REFUSED
 from tests.integration.babysitter.conftest import Babysat
 from tests.integration.fakes import mock
 from tests.waiting import free_port, until
@@ -45,6 +46,7 @@ def test_the_life_of_an_instance_as_the_registry_sees_it(babysitter, registry, p
 
         instance.kill(signal.SIGKILL)
         registry.await_status("q-server", "starting")
+        assert [event["message"] for event in registry.client.events(only={"kind": "exited"})[0]] == [REFUSED]
         assert told.health() == 503
         assert registry.client.get("q-server")["metadata"]["models"] == ["a", "b"]
 

@@ -13,6 +13,7 @@ from tests.processes import members
 from tests.waiting import until
 
 SLOW_TO_STOP = Path(__file__).with_name("slow_to_stop.py")
+KILLED = "Killed by a signal (the log of supervisord says which)"
 MOCK = 'type = "mock"\nmodels = ["a"]\n'
 
 
@@ -25,6 +26,8 @@ def test_a_crash_and_its_restart(site, registry, port):
     assert pid == it.control.process("q:server").pid
     os.kill(pid, signal.SIGKILL)
     registry.await_status("q-server", "starting")
+    (event,) = until(lambda: registry.client.events(last, only={"kind": "exited"})[0], what="its end to be told")
+    assert (event["level"], event["message"]) == ("warning", KILLED)
     assert told.health() == 503
     registry.await_status("q-server", "running")
     until(lambda: told.health() == 200, what="health is back")
@@ -56,6 +59,8 @@ def test_an_instance_that_keeps_dying_is_told_as_failed_and_a_start_by_hand_begi
     registry.await_status("q-server", "failed", timeout=30)
     info = Babysat(port).get("/info").json()
     assert (info["state"], info["restart_count"]) == ("failed", 1)
+    (event,) = registry.client.events(only={"kind": "failed"})[0]
+    assert event["message"] == info["restart_reason"] != ""
     it.control.start("q:server")
     registry.await_status("q-server", "running")
 

@@ -8,6 +8,7 @@ import pytest
 
 from svc.babysitter.lifecycle import State
 from svc.babysitter.registrar import Entry, Registrar, entries
+from svc.babysitter.watch import Sighting
 from svc.errors import BadRequest, Forbidden, NotFound, Unavailable
 from tests.unit.babysitter.specs import make_spec
 
@@ -87,6 +88,12 @@ def test_the_registration_of_a_running_instance():
     told = babysitter.to_json(0.0)
     assert (told["name"], told["port"], told["url"]) == ("qwen", 8101, "http://localhost:8101")
     assert (told["status"], told["metadata"]["type"]) == ("running", "babysitter")
+
+
+def test_why_it_ended_is_told_before_it_is_started_again():
+    instance = entries(make_spec(), State.STARTING, [], "gpu1", Sighting("BACKOFF", reason="Exited with code 3"))[1]
+    told = instance.about["metadata"]
+    assert (told["restarts"], told["restart_reason"]) == (0, "Exited with code 3")
 
 
 def test_the_registry_takes_what_it_is_told():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from svc.babysitter.lifecycle import Event
-from svc.babysitter.watch import Alone, Sighting, Supervised, accepts, happened
+from svc.babysitter.watch import REFUSED, Alone, Sighting, Supervised, accepts, happened
 from svc.errors import Unavailable
 from tests.waiting import free_port
 
@@ -98,8 +98,8 @@ def test_alone_a_port_says_who_lives_and_counts_the_lives():
     assert watch.look() == Sighting("EXITED")
     assert watch.look() == Sighting("RUNNING", since=50.0)
     assert watch.look() is None  # it does not answer, and that says nothing
-    assert watch.look() == Sighting("EXITED")
-    assert watch.look() == Sighting("RUNNING", since=50.0, restarts=1)
+    assert watch.look() == Sighting("EXITED", reason=REFUSED)
+    assert watch.look() == Sighting("RUNNING", since=50.0, restarts=1, reason=REFUSED)
 
 
 @pytest.mark.parametrize(("second", "state"), [(True, "RUNNING"), (False, "EXITED"), (None, None)])
