@@ -10,6 +10,7 @@ from svc.state import BAD, GOOD, WARNING
 
 INFO = "info"
 LONGEST_MESSAGE = 500
+OWN_SOURCE = "registry"  # nobody else may call itself so
 BY_OPERATOR = "by an operator"
 
 
@@ -51,7 +52,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time: float  # Unix seconds
     kind: str
     service: str
-    source: str = "registry"  # who tells it: registry, router, or babysitter
+    source: str = OWN_SOURCE  # who tells it: registry, router, or babysitter
     message: str = ""  # a sentence, without the service's name
 
     def to_json(self) -> dict[str, Any]:

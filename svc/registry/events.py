@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from svc.errors import BadRequest, RateLimited, Unavailable
-from svc.event import KINDS, LONGEST_MESSAGE, TOLD, Event
+from svc.event import KINDS, OWN_SOURCE, TOLD, Event, plain
 from svc.registry import fields
 from svc.registry.store import KEPT, Store
 
@@ -86,10 +86,11 @@ def _told(at: int, event: Any, now: float) -> Event:
         raise BadRequest(f"{where}.service: must be a service's name", param="events")
     if not isinstance(source, str) or not fields.NAME.fullmatch(source):
         raise BadRequest(f"{where}.source: must be a name: who tells it", param="events")
+    if source == OWN_SOURCE:
+        raise BadRequest(f"{where}.source: {source!r} is what the registry says itself", param="events")
     if not isinstance(message, str):
         raise BadRequest(f"{where}.message: must be text", param="events")
-    words = " ".join(message.split())
-    return Event(time=now, kind=kind, service=service, source=source, message=words[:LONGEST_MESSAGE])
+    return Event(time=now, kind=kind, service=service, source=source, message=plain(message))
 
 
 class Streams:

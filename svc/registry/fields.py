@@ -15,6 +15,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
+STAMP = re.compile(r"[ -~]{1,64}")
 LONGEST_WAIT = 60.0  # seconds
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 REQUIRED = ("name", "host", "port", "hostname", "url", "status")
@@ -144,9 +145,8 @@ def _lease(value: Any) -> str:
 
 
 def _timestamp(value: Any) -> str:
-    return (
-        "" if isinstance(value, str) and 0 < len(value) <= 64 else f"must be a time in ISO 8601, not {_quoted(value)}"
-    )
+    fits = isinstance(value, str) and STAMP.fullmatch(value)
+    return "" if fits else f"must be a time in ISO 8601, not {_quoted(value)}"
 
 
 def _metadata(value: Any) -> str:

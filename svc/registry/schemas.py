@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from svc.event import KINDS, LONGEST_MESSAGE, TOLD
+from svc.event import KINDS, LONGEST_MESSAGE, OWN_SOURCE, TOLD
 from svc.instance import STATUSES
 from svc.registry import fields
 
@@ -48,7 +48,7 @@ EXAMPLE = {
 WRITABLE: Schema = {
     "name": NAME, "host": HOST, "port": {"type": "integer", "minimum": 1, "maximum": 65535}, "hostname": HOST,
     "url": {**URL, "description": "its host is `host` or `hostname`, its port is `port`"}, "status": STATUS,
-    "timestamp": {"type": "string", "minLength": 1, "maxLength": 64}, "lease_seconds": LEASE, "weight": WEIGHT,
+    "timestamp": {"type": "string", "pattern": f"^{fields.STAMP.pattern}$"}, "lease_seconds": LEASE, "weight": WEIGHT,
     "metadata": METADATA,
 }  # fmt: skip
 REQUIRED = fields.REQUIRED
@@ -69,6 +69,7 @@ HAPPENED: Schema = {
     "time": TIMESTAMP, "kind": {"type": "string", "enum": list(KINDS)}, "service": NAME,
     "source": {**NAME, "description": "who tells it"}, "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
 }  # fmt: skip
+SOURCE: Schema = {**NAME, "not": {"const": OWN_SOURCE}}
 LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
 EVENTS: Schema = {"type": "array", "items": ref("Event")}
 
@@ -92,7 +93,8 @@ SCHEMAS: Schema = {
         "type": "object", "required": ["events"], "properties": {"events": {
             "type": "array", "minItems": 1, "maxItems": 100, "items": {
                 "type": "object", "required": ["kind", "service", "source"], "properties": {
-                    "kind": {"type": "string", "enum": sorted(TOLD)}, "service": NAME, "source": NAME, "message": TEXT,
+                    "kind": {"type": "string", "enum": sorted(TOLD)}, "service": NAME, "source": SOURCE,
+                    "message": TEXT,
                 },
             },
         }},

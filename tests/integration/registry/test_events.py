@@ -235,6 +235,7 @@ def test_who_waits_hears_of_what_was_asked_for(registry):
         ({"events": [{**EJECTED, "kind": "registered"}]}, "kind"),
         ({"events": [{**EJECTED, "service": "a b"}]}, "service"),
         ({"events": [{**EJECTED, "source": ""}]}, "source"),
+        ({"events": [{**EJECTED, "source": "registry"}]}, "source"),
         ({"events": [{**EJECTED, "message": 1}]}, "message"),
     ],
 )
@@ -244,10 +245,15 @@ def test_what_is_no_event_is_refused_with_its_reason(client, body, word):
     assert word in answer.get_json()["error"]["message"]
 
 
+def test_what_others_say_does_nothing_to_a_terminal(client):
+    client.post("/events", json={"events": [{**EJECTED, "message": "fake \x1b[31mred\r\nand more"}]})
+    assert client.get("/events").get_json()["events"][0]["message"] == "fake \ufffd[31mred and more"
+
+
 @pytest.fixture
 def client(tmp_path):
     own = SqliteStore(tmp_path / "registry.db")
-    yield create_app(own, lambda url: True).test_client()
+    yield create_app(own, lambda url: 200).test_client()
     own.close()
 
 
@@ -276,7 +282,7 @@ def test_from_elsewhere_telling_takes_a_token(client, tmp_path):
         (tmp_path / name).write_text(name + "-token")
     own = SqliteStore(tmp_path / "other.db")
     guard = Guard(*(TokenFile(str(tmp_path / name)) for name in ("write", "read")))
-    guarded = create_app(own, lambda url: True, guard)
+    guarded = create_app(own, lambda url: 200, guard)
     far = {"environ_base": {"REMOTE_ADDR": "10.0.0.1"}, "json": {"events": [EJECTED]}}
     asker = guarded.test_client()
     assert asker.post("/events", **far).status_code == 401

@@ -42,7 +42,7 @@ WRONG = {
     "status": ["", "healthy", "RUNNING", 1, []],
     "weight": [-1, 1001, 1.0, True, "1"],
     "lease_seconds": [0, 0.5, 86401, "90", True],
-    "timestamp": ["", "x" * 65, 7],
+    "timestamp": ["", "x" * 65, 7, "2026\x1b[31m"],
     "metadata": [[], "x", {"health_url": "file:///x"}, {"health_url": 7}, {"a": "x" * 65536},
                  {"1": {"2": {"3": {"4": {"5": {"6": {"7": {"8": {}}}}}}}}}],
 }  # fmt: skip
