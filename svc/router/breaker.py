@@ -30,6 +30,7 @@ class Fitness(msgspec.Struct, frozen=True):
     until: float = 0.0
     trial: bool = False  # its time is over: one request may try it
     trying: bool = False  # and does
+    told: bool = False  # its ejection is news: its checks did not fail before
 
     def usable(self) -> bool:
         return not self.until or self.trial
@@ -57,14 +58,15 @@ def failed(before: Fitness, now: float, draw: Callable[[], float], max_errors: i
         return msgspec.structs.replace(before, failures=failures)
     out = min(LONGEST, EJECTION * 2**before.ejections) * (1 + JITTER * (2 * draw() - 1))
     ejections = min(before.ejections + 1, 16)
-    return msgspec.structs.replace(before, failures=0, ejections=ejections, until=now + out, trying=False)
+    told = before.told or before.well is not False
+    return msgspec.structs.replace(before, failures=0, ejections=ejections, until=now + out, trying=False, told=told)
 
 
 def served(before: Fitness) -> Fitness:
     """After an answer: the row of failures ends, and with a trial that went well the ejection."""
     if before.until and not before.trying:
         return before
-    return msgspec.structs.replace(before, failures=0, ejections=0, until=0.0, trying=False)
+    return msgspec.structs.replace(before, failures=0, ejections=0, until=0.0, trying=False, told=False)
 
 
 def tried(before: Fitness) -> Fitness:

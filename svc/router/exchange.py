@@ -60,7 +60,8 @@ class Exchange:
     _tokens = 0  # that are counted already
     _begun = False  # whether its first token is
     _held = _opening = _before = _last = b""
-    retry = failed = faulty = False
+    retry = failed = False
+    faulty = ""  # what the instance did wrong
 
     def __init__(self, state: "State", request: Request, client: str) -> None:
         self.state = state
@@ -96,10 +97,10 @@ class Exchange:
         settings = self.state.settings
         if self.state.now >= self.limit:
             return GatewayTimeout(f"no whole answer within {settings.proxy_timeout:g} s")
-        self.faulty = True
-        if not self._bytes:
-            return GatewayTimeout(f"no answer within {settings.first_byte_timeout:g} s")
-        return GatewayTimeout(f"the answer paused for {settings.idle_timeout:g} s")
+        self.faulty = f"no answer within {settings.first_byte_timeout:g} s"
+        if self._bytes:
+            self.faulty = f"the answer paused for {settings.idle_timeout:g} s"
+        return GatewayTimeout(self.faulty)
 
     # Passing on.
 
@@ -166,7 +167,7 @@ class Exchange:
         if self.cut == "client":
             raise ClientGone from None
         self.failed = True
-        self.faulty = not self.cut
+        self.faulty = "" if self.cut else str(error) or "it failed"
         told = self.cut_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
         self.end = self.cut or "cut"
         request_id = self.request_id.decode("latin-1")
@@ -241,13 +242,15 @@ class Exchange:
         target, self.target = self.target, None
         if target is not None:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0
-            faulty = self.faulty or status in FAULTS or (None if self.cut and not status else False)
+            faulty = self.faulty or (None if self.cut and not status else "")
+            if status in FAULTS and not faulty:
+                faulty = f"it answered {status}"
             seconds = self.state.clock() - self._started
             failed = self.failed or status >= 500
             answered = not failed and upstream is not None and upstream.done and 200 <= status < 300
             worked = answered and self.request.head.method == b"POST"  # what is only read up takes no engine
             self.state.observe(target, seconds, failed, faulty, self.retry, worked)
-        self.failed = self.faulty = False
+        self.failed, self.faulty = False, ""
 
     def _tail(self) -> bytes:
         """Where a good answer says what it used: its end, and its beginning (Anthropic's streams say both)."""

@@ -133,7 +133,7 @@ def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Callab
     """What makes the error to tell; raises it where the request was cut."""
     if exchange.cut:
         raise exchange.cut_error()
-    exchange.failed = exchange.faulty = True
+    exchange.failed, exchange.faulty = True, str(error) or "it failed"  # some errors have no words
     request_id = exchange.request_id.decode("latin-1")
     log.warning("%s %s: %s", request_id, target.name, error, extra={"request_id": request_id})
     kind = GatewayTimeout if error.timeout else BadGateway

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from svc.errors import SvcError, Unavailable
+from svc.router.breaker import Fitness
 
 if TYPE_CHECKING:  # the worker imports this before gevent has patched what the client uses
     from svc.client import Events, RegistryClient
@@ -34,6 +35,19 @@ class News:
             self.dropped += 1
         self._kept.append({"kind": kind, "service": name, "source": self._source, "message": message})
         self.added()
+
+    def ejected(self, name: str, before: Fitness, after: Fitness, why: str, now: float) -> None:
+        """`why`: what the last request has failed with."""
+        row = before.failures + 1
+        what = f"{row} requests in a row failed, the last one" if row > 1 else "a request failed"
+        out = f"nothing new for {after.until - now:.0f} s"
+        times = f", {after.ejections} times in a row" if after.ejections > 1 else ""
+        self.add("ejected", name, f"{'the trial request failed' if before.trying else what}: {why}; {out}{times}")
+
+    def checked(self, name: str, after: Fitness) -> None:
+        count = after.good_checks if after.well else after.bad_checks
+        which = f"{count} checks in a row" if count > 1 else "one check"
+        self.add("passing" if after.well else "failing", name, f"{which} {'went well' if after.well else 'failed'}")
 
     def next(self) -> "Events":
         return [self._kept[at] for at in range(min(AT_ONCE, len(self._kept)))]

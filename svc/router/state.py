@@ -149,12 +149,12 @@ class State:
             self._judge(target.name, breaker.served)
 
     def observe(
-        self, target: Target, seconds: float, failed: bool, faulty: bool | None = False, retry: bool = False,
+        self, target: Target, seconds: float, failed: bool, faulty: str | None = "", retry: bool = False,
         answered: bool = False,
     ) -> None:  # fmt: skip
         """The one report of an attempt's end.
 
-        `faulty`: the instance is to blame, and may be ejected for it; None: it did not come to that.
+        `faulty`: what the instance is to blame for, and may be ejected for; None: it did not come to that.
         `answered`: it has made a whole answer.
         """
         name = target.name
@@ -173,7 +173,7 @@ class State:
             tally.errors += 1
         tally.answered += answered
         if faulty:
-            self._judge(name, self._failed)
+            self._judge(name, self._failed, faulty)
         elif (before := self.fitness.get(name)) and (before.failures or before.until):
             self._judge(name, breaker.untold if faulty is None else breaker.served)
         if self.lines.waiting:
@@ -217,28 +217,35 @@ class State:
         may = breaker.may_eject(out, sum(t.admitted() for t in self.table.targets), self.settings.max_ejected)
         return breaker.failed(before, self.clock(), random.random, self.settings.max_errors, may)
 
-    def _judge(self, name: str, verdict: Callable[[Fitness], Fitness]) -> None:
+    def _judge(self, name: str, verdict: Callable[[Fitness], Fitness], why: str = "") -> None:
+        """`why`: what has failed, of a request."""
         with self._lock:
             before = self.fitness.get(name, Fitness())
             after = self.fitness[name] = verdict(before)
             if after.well is not before.well and (before.well is not None or after.well is False):
                 log.info("%s %s its health checks", name, "passes" if after.well else "fails")
-                self.news.add("passing" if after.well else "failing", name)
+                if before.well is not None or not self._known_unwell(name):
+                    self.news.checked(name, after)
             if after.until != before.until:
                 self.tallies[name].ejections += bool(after.until)
-                self._ejected(name, after)
+                self._ejected(name, before, after, why)
             if after.usable() != before.usable() or after.well is not before.well:
                 self.replace(self.table.targets)
 
-    def _ejected(self, name: str, after: Fitness) -> None:
-        """Or not any more."""
+    def _known_unwell(self, name: str) -> bool:
+        """Whether the registry says so already: a router that begins has nothing new to tell of it."""
+        return any(t.well is False for t in self.table.targets if t.name == name)
+
+    def _ejected(self, name: str, before: Fitness, after: Fitness, why: str) -> None:
+        """Or not any more. Of one that fails its checks anyway neither is news."""
         if after.until:
-            log.info("ejected %s for %.0f s", name, after.until - self.now)
-            times = f", {after.ejections} times in a row" if after.ejections > 1 else ""
-            self.news.add("ejected", name, f"requests to it failed: for {after.until - self.now:.0f} s{times}")
+            log.info("ejected %s for %.0f s: %s", name, after.until - self.now, why)
+            if after.well is not False:
+                self.news.ejected(name, before, after, why, self.now)
         else:
             log.info("%s is back", name)
-            self.news.add("readmitted", name)
+            if before.told:
+                self.news.add("readmitted", name)
 
     def replace(self, targets: Iterable[Target]) -> None:
         """A new table. An instance at another address, started anew, or heard again, is judged afresh."""

@@ -43,7 +43,9 @@ def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
         ask(own)
         (event,) = until(lambda: told(registry, "ejected"), what="the ejection to be told")
         assert (event["service"], event["level"]) == ("one", "bad")
-        assert event["message"].startswith("requests to it failed: for ")
+        assert event["message"].startswith(
+            "a request failed: it closed the connection without an answer; nothing new for "
+        )
         assert event["source"].startswith("router-")
         assert event["source"].endswith(f"-{own.port}")
 

@@ -1,5 +1,7 @@
 """What the router tells of instances, and what becomes of it while nobody hears it."""
 
+import re
+
 import pytest
 
 from svc.errors import BadRequest, Unavailable
@@ -65,7 +67,7 @@ def test_the_router_tells_of_its_checks_and_ejections():
     woken = []
     made.news.added = lambda: woken.append(1)
     made.begin(one, False)
-    made.observe(one, 0.1, failed=True, faulty=True)
+    made.observe(one, 0.1, failed=True, faulty="Connection refused")
     clock.now = made.now = clock.now + 20
     made.sweep()
     made.begin(one, False)
@@ -75,6 +77,74 @@ def test_the_router_tells_of_its_checks_and_ejections():
     made.checked("a", True)
     told = made.news.next()
     assert [event["kind"] for event in told] == ["ejected", "readmitted", "failing", "passing"]
-    assert told[0]["message"].startswith("requests to it failed: for ")
+    assert re.fullmatch(r"a request failed: Connection refused; nothing new for [456] s", told[0]["message"])
+    assert [event["message"] for event in told[2:]] == ["one check failed", "2 checks in a row went well"]
     assert {event["service"] for event in told} == {"a"}
     assert len(woken) == 4
+
+
+def kinds(made):
+    return [event["kind"] for event in made.news.next()]
+
+
+def fail(made, one, why="it answered 502"):
+    made.begin(one, False)
+    made.observe(one, 0.1, failed=True, faulty=why)
+
+
+def later(made, clock, seconds):
+    clock.now = made.now = clock.now + seconds
+    made.sweep()
+
+
+def test_an_ejection_says_what_failed():
+    clock = Clock()
+    one = target("a", "m")
+    made = state(one, clock=clock, max_errors=3)
+    for why in ("Connection refused", "Connection refused", "it answered 502"):
+        fail(made, one, why)
+    later(made, clock, 20)
+    fail(made, one, "no answer within 60 s")
+    first, second = (event["message"] for event in made.news.next())
+    assert re.fullmatch(r"3 requests in a row failed, the last one: it answered 502; nothing new for \d s", first)
+    trial = r"the trial request failed: no answer within 60 s; nothing new for \d+ s, 2 times in a row"
+    assert re.fullmatch(trial, second)
+
+
+def test_what_fails_its_checks_anyway_is_no_news_by_its_requests():
+    clock = Clock()
+    one = target("a", "m")
+    made = state(one, clock=clock, max_errors=1)
+    made.checked("a", False)
+    fail(made, one)
+    later(made, clock, 20)
+    fail(made, one)
+    made.checked("a", True)
+    made.checked("a", True)
+    made.begin(one, False)
+    made.observe(one, 0.1, failed=False)
+    assert made.fit(one)
+    assert kinds(made) == ["failing", "passing"]
+
+
+def test_what_was_ejected_before_its_checks_failed_is_told_as_back():
+    clock = Clock()
+    one = target("a", "m")
+    made = state(one, clock=clock, max_errors=1)
+    fail(made, one)
+    made.checked("a", False)
+    later(made, clock, 20)
+    fail(made, one)
+    made.checked("a", True)
+    made.checked("a", True)
+    made.begin(one, False)
+    made.observe(one, 0.1, failed=False)
+    assert kinds(made) == ["ejected", "failing", "passing", "readmitted"]
+
+
+@pytest.mark.parametrize(("well", "told"), [(False, ["passing"]), (None, ["failing", "passing"])])
+def test_a_router_that_begins_does_not_repeat_what_the_registry_says(well, told):
+    made = state(target("a", "m", well=well), max_errors=1)
+    for answer in (False, True, True):
+        made.checked("a", answer)
+    assert kinds(made) == told

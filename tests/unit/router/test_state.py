@@ -53,7 +53,7 @@ def test_nothing_is_left_of_those_who_left():
         made.begin(one, retry=True)
         made.pick(Ask(f"m{n}"))
         made.pick(Ask())
-        made.observe(one, 1.0, failed=True, faulty=True, retry=True)
+        made.observe(one, 1.0, failed=True, faulty="Connection refused", retry=True)
         made.checked(f"checked{n}", well=False)
     made.replace([])
     assert (made.loads, made.tallies, made.fitness) == ({}, {}, {})
@@ -64,7 +64,7 @@ def test_nothing_is_left_of_those_who_left():
 def fail(made: State, times: int = 1) -> None:
     for _ in range(times):
         made.begin(A, retry=False)
-        made.observe(A, 0, failed=True, faulty=True)
+        made.observe(A, 0, failed=True, faulty="Connection refused")
 
 
 def test_faulty_three_times_in_a_row_is_ejected():
