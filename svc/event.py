@@ -64,11 +64,11 @@ def between(old: Service | None, new: Service | None, now: float, why: str = "")
     """What happened to a service of which one became the other; None: it is not registered."""
     service = new or old
     assert service is not None
-    told = _happened(old, new, why)
+    told = _happened(old, new, now, why)
     return [Event(time=now, kind=kind, service=service.name, message=message) for kind, message in told]
 
 
-def _happened(old: Service | None, new: Service | None, why: str) -> Iterator[tuple[str, str]]:
+def _happened(old: Service | None, new: Service | None, now: float, why: str) -> Iterator[tuple[str, str]]:
     """Kinds and messages. What one says of itself as it registers is no news of its own."""
     if new is None:
         yield "left", why
@@ -78,7 +78,7 @@ def _happened(old: Service | None, new: Service | None, why: str) -> Iterator[tu
     if old is None:
         return
     if new.expired and not old.expired:
-        yield "expired", f"silent for {new.lease_seconds:g} s"
+        yield "expired", f"silent for {now - new.last_heartbeat:.0f} s"
     if old.expired and not new.expired:
         yield "back", f"{new.status}, at {new.url}"
     if new.status != old.status and old.url == new.url:

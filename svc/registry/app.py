@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 
 from svc import web
 from svc.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailable, body
+from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
 from svc.registry import checks, discovery, events, fields, lease, openapi, owner
 from svc.registry.condition import FAILING
@@ -166,7 +167,8 @@ class Api:
 
     def remove(self, now: float, name: str) -> dict[str, Any]:
         caller = self._caller(request.headers)
-        if not self.store.remove(name, lambda service: owner.check(service, caller), "it was removed"):
+        why = "it deregistered" if caller else BY_OPERATOR  # a secret is shown by babysitters only
+        if not self.store.remove(name, lambda service: owner.check(service, caller), why):
             raise _unknown(name)
         self.metrics.removals.labels("request").inc()
         log.info("%s removed", name)

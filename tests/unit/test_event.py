@@ -71,6 +71,12 @@ def test_somebody_else_s_words_are_one_short_line():
     assert len(plain("x" * 9999)) == LONGEST_MESSAGE
 
 
+def test_the_silence_that_is_told_is_the_real_one():
+    before = replace(ONE, lease_seconds=30, last_heartbeat=1000.0)
+    (event,) = between(before, replace(before, expired=True), 1087.2)
+    assert (event.kind, event.message) == ("expired", "silent for 87 s")
+
+
 def test_every_kind_that_the_registry_tells_comes_of_a_change_and_no_other_does():
     states = [None, ONE, *(replace(ONE, status=word) for word in WORDS if word in KINDS and word not in ("drained",))]
     states += [replace(ONE, **more) for more in ({"expired": True}, {"drained": True}, {"health_status": "unhealthy"})]

@@ -47,6 +47,15 @@ def error(answer):
     return answer.get_json()["error"]
 
 
+@pytest.mark.parametrize(("secret", "message"), [("babysitters-own", "it deregistered"), ("", "by an operator")])
+def test_who_took_a_name_away_is_told(client, secret, message):
+    headers = {"X-Service-Secret": secret} if secret else {}
+    client.post("/services", json=told("qwen"), headers=headers)
+    assert client.delete("/services/qwen", headers=headers).status_code == 200
+    (event,) = client.get("/events?kind=left").get_json()["events"]
+    assert event["message"] == message
+
+
 def test_registering_answers_201_with_the_service(client):
     answer = client.post("/services", json=told(metadata={"type": "openai-api"}))
     assert answer.status_code == 201
