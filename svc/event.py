@@ -16,11 +16,12 @@ BY_OPERATOR = "by an operator"
 
 class Kind(NamedTuple):
     level: str  # info, good, warning or bad
-    by: str  # who tells it: registry, router or babysitter
+    by: str  # who tells it: registry, router, babysitter
     meaning: str
 
 
 KINDS = {
+    "started": Kind(INFO, "registry, router", "the registry was started again, or this router was started"),
     "registered": Kind(INFO, "registry", "a service registered, for the first time or at another address"),
     "left": Kind(INFO, "registry", "it deregistered, was removed, or was silent for so long that it is forgotten"),
     "expired": Kind(BAD, "registry", "nothing was heard of it for as long as its lease"),

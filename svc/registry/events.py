@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -65,6 +66,17 @@ def look(store: Store, asked: Asked) -> tuple[list[Event], int]:
         if passed or not found or not left:
             return passed, last
         after = last
+
+
+def begun(store: Store) -> None:
+    """Tells that this registry was started again; nothing of a store that is new or fails."""
+    with suppress(Unavailable):
+        if not store.events(0)[1]:
+            return
+        now, services = store.now(), store.snapshot()[1]
+        heard = max((service.last_heartbeat for service in services), default=now)
+        message = f"the last heartbeat was {now - heard:.0f} s ago" if services else ""
+        store.tell([Event(time=now, kind="started", service=OWN_SOURCE, message=message)])
 
 
 def told(body: Mapping[str, Any], now: float) -> list[Event]:

@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,10 +160,13 @@ class Server(BaseApplication):
 
     def post_worker_init(self, worker: Any) -> None:
         from svc.loop import Loop
+        from svc.registry import events
 
         # Ctrl-C reaches the master too, which ends us; twice is a traceback
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         forks.let()
+        if self.store is not None:  # beside the rest: a Redis may take its time
+            threading.Thread(target=events.begun, args=(self.store,), daemon=True).start()
         self.loops.append(Loop("farewell", lambda: self.let_go(worker), FAREWELL))
         for loop in self.loops:
             loop.start()

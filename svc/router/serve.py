@@ -145,6 +145,7 @@ def make(settings: RouterSettings) -> Made:
         pulse.opened = events.poke
         telling = following("tell", Teller(state.news, RegistryClient(urls, settings.registry_token_file)))
         state.news.added = telling.poke
+        state.news.add("started", "router")
         loops += [events, telling]
     if state.keys is not None:
         loops.append(Loop("keys", lambda: reread(state.keys, pulse), 1.0))

@@ -1,6 +1,7 @@
 """Events of real registries: kept with the change, bounded, through restarts; waited for, and streamed."""
 
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -210,8 +211,10 @@ def test_they_outlive_a_kill(registry):
     registry.end()
     registry.start()
     found, last = registry.client.events()
-    assert [(event["id"], event["kind"]) for event in found] == [(1, "registered"), (2, "ejected")]
-    assert registry.client.events(last, wait=0.01) == ([], 2)
+    assert [(event["id"], event["kind"]) for event in found] == [(1, "registered"), (2, "ejected"), (3, "started")]
+    assert (found[2]["service"], found[2]["source"], found[2]["level"]) == ("registry", "registry", "info")
+    assert re.fullmatch(r"the last heartbeat was \d+ s ago", found[2]["message"])
+    assert registry.client.events(last, wait=0.01) == ([], 3)
 
 
 def test_who_waits_hears_of_what_was_asked_for(registry):

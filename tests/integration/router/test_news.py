@@ -50,6 +50,14 @@ def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
         assert event["source"].endswith(f"-{own.port}")
 
 
+def test_a_router_tells_that_it_was_started(registry: Registry):
+    for number in (1, 2):
+        with router(*following(registry)) as own:
+            events = until(lambda n=number: len(told(registry, "started")) == n and told(registry, "started"))
+            assert (events[-1]["service"], events[-1]["level"]) == ("router", "info")
+            assert events[-1]["source"].endswith(f"-{own.port}")
+
+
 def test_what_happens_while_the_registry_is_away_is_told_when_it_is_back(registry: Registry, a: Instance):
     registry.client.register(at(a, "one", "m"))
     with router(*following(registry)) as own:
