@@ -18,10 +18,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from svc import version as running
+from svc.registry.guard import OPEN, READ, TELL, WRITE
 from svc.settings import SECTIONS, RouterSettings
 from svc.spec import keys
 from svc.spec.fields import Field
 
+OF_THE_FORMAT = ("le", "quantile")  # labels that a histogram or a summary brings along
+WHO_MAY = {
+    OPEN: "anybody",
+    READ: "this machine, and others; where a read token is set, those that show one of the two tokens",
+    TELL: "this machine, and others that show one of the two tokens",
+    WRITE: "this machine, and others that show the write token",
+}
 OUTER = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 
 
@@ -75,8 +83,8 @@ def cli() -> Iterator[str]:
     from svc.cli import svc
 
     yield "# Commands\n"
-    yield "Each tells the same with `--help`.\n"
-    yield from _command(svc, "svc", click.Context(svc, info_name="svc"))
+    yield "Each tells the same with `-h` or `--help`.\n"
+    yield from _command(svc, "svc", click.Context(svc, info_name="svc", **svc.context_settings))
 
 
 def _command(command: click.Command, name: str, context: click.Context) -> Iterator[str]:
@@ -88,7 +96,8 @@ def _command(command: click.Command, name: str, context: click.Context) -> Itera
             inner = command.get_command(context, word)
             assert inner is not None
             if not inner.hidden:
-                yield from _command(inner, f"{name} {word}", click.Context(inner, info_name=word, parent=context))
+                own = click.Context(inner, info_name=word, parent=context, **inner.context_settings)
+                yield from _command(inner, f"{name} {word}", own)
 
 
 # Settings, and the keys of a babysitter's TOML.
@@ -138,14 +147,19 @@ def _keys(where: str, known: dict[str, Field]) -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     yield "# Metrics\n"
-    yield "For Prometheus at `/metrics` of each part; counters end in `_total` there.\n"
+    yield "For Prometheus at `/metrics` of each part.\n"
     yield "[Monitoring](../MONITORING.md) says more.\n"
     for part, collected in (("router", _router()), ("registry", _registry()), ("babysitter", _babysitter())):
         yield f"## Of the {part}\n"
-        told = sorted(
-            ((m.name + ("_total" if m.type == "counter" else "")), m.type, m.documentation) for m in collected
-        )
-        yield from table(("metric", "kind", "meaning"), [(code(n), kind, said(n, words)) for n, kind, words in told])
+        rows = [_metric(m.name + ("_total" if m.type == "counter" else ""), m) for m in collected]
+        yield from table(("metric", "kind", "labels", "meaning"), sorted(rows))
+
+
+def _metric(name: str, metric: Metric) -> Sequence[str]:
+    """Its labels as it was made with them, or as its samples carry them."""
+    used = (label for sample in metric.samples for label in sample.labels if label not in OF_THE_FORMAT)
+    labels = getattr(metric, "_labelnames", None) or dict.fromkeys(used)
+    return code(name), metric.type, ", ".join(map(code, labels)), said(name, metric.documentation)
 
 
 def _router() -> Iterable[Metric]:
@@ -197,6 +211,8 @@ def http() -> Iterator[str]:
     yield "`GET /openapi.json` has every parameter and every answer.\n"
     rows = [(method, code(path), access, said(path, OPERATIONS[name].summary)) for method, path, access, name in ROUTES]
     yield from table(("method", "path", "who may", "what it does"), rows)
+    who = "; ".join(f"**{access}**: {words}" for access, words in WHO_MAY.items())
+    yield f"{who}. [The registry](../REGISTRY.md) says more.\n"
     yield "## Of the router\n"
     yield "Its own; every other path and method goes to an instance.\n"
     yield from table(("method", "path", "what it does"), _views(_router_app()))

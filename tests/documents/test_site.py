@@ -61,6 +61,23 @@ def test_nothing_of_it_lies_on_another_machine(site):
             assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", tag), (page, tag)
 
 
+def test_commands_labels_and_who_may_are_told_as_they_are(site):
+    told = {page.stem: text(page) for page in (site / "reference").glob("*.html")}
+    assert re.search(r"-h, --help +Show this message", told["cli"])
+    assert not re.search(r"^ +--help +Show", told["cli"], re.M)
+    words = " ".join(told["metrics"].split())
+    for row in (
+        "svc_router_requests_total counter model, status Requests that ended.",
+        "svc_registry_removals_total counter reason Services removed",
+        "svc_router_retries_total counter Attempts after the first",
+        "svc_router_ttft_seconds histogram model Of streams",
+        "svc_babysitter_state gauge state 1 for",
+    ):
+        assert row in words
+    for access in {access for _, _, access, _ in ROUTES}:
+        assert f"{access}: " in told["http"]
+
+
 def test_every_command_setting_key_and_endpoint_is_told(site):
     told = {page.stem: text(page) for page in (site / "reference").glob("*.html")}
     context = click.Context(svc)
