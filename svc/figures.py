@@ -14,7 +14,11 @@ from svc.table import Line, grid
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
 LEFT = "499"  # its client left: nobody's error
 BROKEN = ("cut",)  # what no status tells
-HEADS = ("REQ/S", "ERR/S", "TOKENS/S", "FIRST")
+NOBODYS = {"unknown": "(no such model)", "": "(no model)"}  # the router's labels of requests that no model is of
+MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
+INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
+UP, EJECTED, UNUSED = "up", "ejected", "unused"  # the metrics do not tell why an instance is not used
+STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # by a row's last cell
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
@@ -28,11 +32,14 @@ class Look(NamedTuple):
     queue: Mapping[str, int]  # by model; "": those to whom any will do
     serving: Mapping[str, int]  # instances by model
     in_flight: Mapping[str, int]  # by instance
-    states: Mapping[str, str]  # of instances: up, ejected, down
+    states: Mapping[str, str]  # of instances: up, ejected, unused
 
 
 class Row(NamedTuple):
-    """`load` is what waits, or is in flight; `last` the instances of a model, or an instance's state."""
+    """`load` is what waits, or is in flight; `last` the instances of a model, or an instance's state.
+
+    Of an instance the rates are those of attempts, of which a request may have several.
+    """
 
     name: str
     rates: Rates
@@ -60,14 +67,16 @@ def read(text: str, now: float) -> Look:
         _whole(_by(found, "svc_router_queue", "model")),
         _whole(_by(found, "svc_router_model_instances", "model")),
         _whole(_by(found, "svc_router_requests_in_flight")),
-        {name: "up" if up[name] else "ejected" if ejected.get(name) else "down" for name in up},
+        {name: UP if up[name] else EJECTED if ejected.get(name) else UNUSED for name in up},
     )
 
 
 def frame(before: Look, now: Look) -> Frame:
-    """Of what is there now; what was not there before is counted from nothing."""
+    """Of what is there now; what was not there before is counted from nothing.
+
+    A model that no instance has, or none any more, is there while it is asked for.
+    """
     seconds = max(now.time - before.time, 0.001)
-    names = sorted({name for name in (*now.serving, *now.queue) if name})
     models = [
         Row(
             name,
@@ -75,7 +84,7 @@ def frame(before: Look, now: Look) -> Frame:
             now.queue.get(name, 0),
             str(now.serving.get(name, 0)),
         )
-        for name in names
+        for name in _names(before, now)
     ]
     instances = [
         Row(
@@ -89,8 +98,15 @@ def frame(before: Look, now: Look) -> Frame:
     return Frame(now.time, models, instances)
 
 
+def _names(before: Look, now: Look) -> list[str]:
+    """Models that somebody has, and what else is asked for."""
+    asked = {name for name, told in now.models.items() if told != before.models.get(name, Counts())}
+    waiting = {name for name, length in now.queue.items() if length}
+    return sorted({*now.serving, *(name for name in now.queue if name), *asked, *waiting})
+
+
 def lines(frame: Frame, url: str, sort: str, width: int) -> Iterator[Text]:
-    total = [sum(getattr(row.rates, name) for row in frame.instances) for name in ("requests", "errors", "tokens")]
+    total = [sum(getattr(row.rates, name) for row in frame.models) for name in ("requests", "errors", "tokens")]
     flying, waiting = sum(row.load for row in frame.instances), sum(row.load for row in frame.models)
     head = f"{time.strftime('%H:%M:%S', time.localtime(frame.time))}  {url}"
     yield Text(head, style="dim")
@@ -99,9 +115,9 @@ def lines(frame: Frame, url: str, sort: str, width: int) -> Iterator[Text]:
         f"{flying} in flight, {waiting} queued"
     )
     yield Text()
-    yield from _grid(("MODEL", *HEADS, "QUEUE", "INSTANCES"), frame.models, sort, width)
+    yield from _grid(MODEL_HEAD, frame.models, sort, width)
     yield Text()
-    yield from _grid(("INSTANCE", *HEADS, "IN FLIGHT", "STATE"), frame.instances, sort, width)
+    yield from _grid(INSTANCE_HEAD, frame.instances, sort, width)
 
 
 def _grid(head: Sequence[str], rows: Sequence[Row], sort: str, width: int) -> Iterator[Text]:
@@ -133,11 +149,18 @@ def _cells(row: Row, head: Sequence[str]) -> Sequence[str]:
         _number(row.rates.requests), _number(row.rates.errors), _number(row.rates.tokens),
         "-" if first is None else f"{first * 1000:.0f} ms" if first < 10 else f"{first:.1f} s", str(row.load),
     )  # fmt: skip
-    return (row.name, *(f"{cell:>{len(title)}}" for cell, title in zip(numbers, head[1:], strict=False)), row.last)
+    name, last = (NOBODYS[row.name], "-") if _is_nobodys(row) else (row.name, row.last)
+    return (name, *(f"{cell:>{len(title)}}" for cell, title in zip(numbers, head[1:], strict=False)), last)
+
+
+def _is_nobodys(row: Row) -> bool:
+    """A model may be called `unknown`, too: that has instances."""
+    return row.name in NOBODYS and row.last == "0"
 
 
 def _style(row: Row) -> str:
-    return "red" if row.last in ("ejected", "down", "0") else "yellow" if row.rates.errors else ""
+    told = "" if _is_nobodys(row) else STYLES.get(row.last, "")
+    return told or ("yellow" if row.rates.errors else "")
 
 
 def _number(value: float) -> str:

@@ -42,8 +42,11 @@ def command(every: float, count: int | None, sort: str, as_json: bool, router_ur
       time       Unix seconds
       url        the router's
       models     by name: requests, errors, tokens (each a second), first_token (seconds, or
-                 null), queue, instances (that get requests)
-      instances  by name: requests, errors, tokens, first_token, in_flight, state (up, ejected, down)
+                 null), queue, instances (that get requests); "unknown": those that ask for a
+                 model that nobody has, "": that name none
+      instances  by name: requests, errors (of attempts: a request may be tried at several),
+                 tokens, first_token, in_flight, state (up, ejected, or unused: drained,
+                 starting, stopped, expired ...)
     """
     url = router_of(settings(launch={"router_url": router_url}))
     out = console()
