@@ -169,6 +169,7 @@ def status(as_json: bool, watch: bool) -> None:
       problems     a list of texts, empty when all is well
     """
     from svc import sight, table
+    from svc.screen import width_of
     from svc.status import report
 
     told = settings().registry
@@ -182,7 +183,7 @@ def status(as_json: bool, watch: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:
-        for line in table.lines(found, out.width):
+        for line in table.lines(found, width_of(out)):
             out.print(line, soft_wrap=True)
     sys.exit(0 if found.ok else 1)
 

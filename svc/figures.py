@@ -8,6 +8,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
+from svc.crop import Block, crop
 from svc.router.ui.rates import Counts, Rates, rates
 from svc.table import Line, grid
 
@@ -17,6 +18,7 @@ BROKEN = ("cut",)  # what no status tells
 NOBODYS = {"unknown": "(no such model)", "": "(no model)"}  # the router's labels of requests that no model is of
 MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
+AROUND = 6  # lines that are no rows
 UP, EJECTED, UNUSED = "up", "ejected", "unused"  # the metrics do not tell why an instance is not used
 STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # by a row's last cell
 
@@ -105,7 +107,8 @@ def _names(before: Look, now: Look) -> list[str]:
     return sorted({*now.serving, *(name for name in now.queue if name), *asked, *waiting})
 
 
-def lines(frame: Frame, url: str, sort: str, width: int) -> Iterator[Text]:
+def lines(frame: Frame, url: str, sort: str, width: int, height: int | None = None) -> Iterator[Text]:
+    """Two tables under a headline; where `height` is not enough, of each the worst."""
     total = [sum(getattr(row.rates, name) for row in frame.models) for name in ("requests", "errors", "tokens")]
     flying, waiting = sum(row.load for row in frame.instances), sum(row.load for row in frame.models)
     head = f"{time.strftime('%H:%M:%S', time.localtime(frame.time))}  {url}"
@@ -115,20 +118,28 @@ def lines(frame: Frame, url: str, sort: str, width: int) -> Iterator[Text]:
         f"{flying} in flight, {waiting} queued"
     )
     yield Text()
-    yield from _grid(MODEL_HEAD, frame.models, sort, width)
+    models_head, *models = _grid(MODEL_HEAD, frame.models, sort, width)
+    instances_head, *instances = _grid(INSTANCE_HEAD, frame.instances, sort, width)
+    rooms = _rooms(models, instances, None if height is None else height - AROUND)
+    yield from models_head.lines
+    yield from crop(models, rooms[0])
     yield Text()
-    yield from _grid(INSTANCE_HEAD, frame.instances, sort, width)
+    yield from instances_head.lines
+    yield from crop(instances, rooms[1])
 
 
-def _grid(head: Sequence[str], rows: Sequence[Row], sort: str, width: int) -> Iterator[Text]:
-    return grid(
-        head,
-        [
-            Line(_cells(row, head), _style(row), (), ())
-            for row in sorted(rows, key=lambda row: (-_value(row, sort), row.name))
-        ],
-        width,
-    )
+def _rooms(models: Sequence[Block], instances: Sequence[Block], room: int | None) -> tuple[int | None, int | None]:
+    """Half of it for each, and what one does not need for the other."""
+    if room is None:
+        return None, None
+    needed = [sum(len(block.lines) for block in blocks) for blocks in (models, instances)]
+    first = max(room // 2, room - needed[1])
+    return first, room - min(first, needed[0])
+
+
+def _grid(head: Sequence[str], rows: Sequence[Row], sort: str, width: int) -> list[Block]:
+    ordered = sorted(rows, key=lambda row: (-_value(row, sort), row.name))
+    return grid(head, [Line(_cells(row, head), _style(row), (), ()) for row in ordered], width)
 
 
 def _value(row: Row, sort: str) -> float:

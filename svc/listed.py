@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from svc.crop import crop
 from svc.errors import NotFound
 from svc.instance import INSTANCE_TYPE
 from svc.state import state_of
@@ -15,6 +16,7 @@ from svc.table import Line, duration, grid
 Told = Mapping[str, Any]  # a service as the registry lists it
 HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")
 WIDEST_ADDRESS = 30
+WIDE = 200  # columns: more have room for any address
 TYPES = {INSTANCE_TYPE: "instance"}
 SHOWN = ("url", "host", "hostname", "weight", "health_status", "lease_seconds", "timestamp")
 LISTED = ("models_list",)  # metadata that is for programs
@@ -25,17 +27,17 @@ def type_of(service: Told) -> str:
     return TYPES.get(told, told if isinstance(told, str) else "")
 
 
-def lines(services: Iterable[Told], now: float, width: int) -> Iterator[Text]:
+def lines(services: Iterable[Told], now: float, width: int) -> list[Text]:
     """A table; what does not fit its column, and the models, stand below."""
     rows = []
     for service in services:
         address, models, state = f"{service['host']}:{service['port']}", _models(service), state_of(service)
-        below = [] if len(address) <= WIDEST_ADDRESS else [address]
+        below = [address] if len(address) > WIDEST_ADDRESS and width <= WIDE else []
         cells = (
             service["name"], type_of(service), state, _age(service, now), "" if below else address
         )  # fmt: skip
         rows.append(Line(cells, "" if state == "healthy" else "yellow" if "drained" in state else "red", below, models))
-    return grid(HEAD, rows, width)
+    return crop(grid(HEAD, rows, width), None)
 
 
 def details(service: Told, now: float) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ import click
 from svc import listed
 from svc.access import Access, Away, explained, registry_options
 from svc.options import console
+from svc.screen import width_of
 from svc.state import state_of
 from svc.watch import Watch
 
@@ -54,7 +55,7 @@ def show_list(access: Access, as_json: bool) -> None:
         click.echo(json.dumps({"services": services, "total": len(services), "index": found.index}, indent=2))
     elif services:
         out = console()
-        for line in listed.lines(services, time.time(), out.width):
+        for line in listed.lines(services, time.time(), width_of(out)):
             out.print(line, soft_wrap=True)
     else:
         click.echo(f"no service is registered at {found.url}", err=True)

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 import requests
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.text import Text
 
 from svc import figures
@@ -17,6 +16,7 @@ from svc.access import router_of
 from svc.fetch import fetch
 from svc.figures import Look
 from svc.options import console, settings
+from svc.screen import Screen, width_of
 
 PATIENCE = 2.0  # seconds that an answer may take
 URL = "where the router is  [ROUTER_URL; default: the site's]"
@@ -51,11 +51,12 @@ def command(every: float, count: int | None, sort: str, as_json: bool, router_ur
     url = router_of(settings(launch={"router_url": router_url}))
     out = console()
     with ExitStack() as stack:
-        live = None
+        screen = None
         if out.is_terminal and not as_json:
-            live = stack.enter_context(Live(Text(f"measuring for {every:g} s"), console=out, auto_refresh=False))
+            screen = stack.enter_context(Screen(out))
+            screen.show([Text(f"measuring for {every:g} s")])
         for number, frame in enumerate(frames(url, every), 1):
-            show(frame, url, sort, out, live, as_json)
+            show(frame, url, sort, out, screen, as_json)
             if number == count:
                 return
 
@@ -82,7 +83,7 @@ def look(url: str) -> Look | None:
 
 
 def show(
-    frame: figures.Frame | None, url: str, sort: str, out: Console, live: Live | None, as_json: bool
+    frame: figures.Frame | None, url: str, sort: str, out: Console, screen: Screen | None, as_json: bool
 ) -> None:  # fmt: skip
     if frame is None:
         lines = [Text(f"the router does not answer at {url}; trying again, or give its address with --router-url")]
@@ -93,9 +94,9 @@ def show(
         click.echo(json.dumps({"time": frame.time, "url": url, **told(frame)}))
         return
     else:
-        lines = list(figures.lines(frame, url, sort, out.width))
-    if live is not None:
-        live.update(Group(*lines), refresh=True)
+        lines = list(figures.lines(frame, url, sort, width_of(out), out.height if screen else None))
+    if screen is not None:
+        screen.show(lines)
     else:
         for line in lines:
             out.print(line, soft_wrap=True)

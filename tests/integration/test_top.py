@@ -57,7 +57,8 @@ def test_a_router_that_is_away_is_said_and_waited_for(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_on_a_terminal_it_stays_in_place_and_ctrl_c_leaves_it_in_order(own, tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_on_a_terminal_it_stays_in_place_and_its_end_leaves_it_in_order(own, tmp_path, end):
     ours, theirs = pty.openpty()
     out = tmp_path / "out"
     process = subprocess.Popen(
@@ -68,7 +69,7 @@ def test_on_a_terminal_it_stays_in_place_and_ctrl_c_leaves_it_in_order(own, tmp_
     try:
         with out.open("wb") as file:
             until(lambda: _drain(ours, file).count(b"INSTANCE") >= 4, timeout=20, what="some frames")
-            process.send_signal(signal.SIGINT)
+            process.send_signal(end)
             until(lambda: _drain(ours, file) is not None and process.poll() is not None, timeout=20, what="its end")
             _drain(ours, file)
     finally:

@@ -125,3 +125,17 @@ def test_it_fits_eighty_columns_and_sorts():
     text = [line.plain for line in figures.lines(told, "", "load", 80)]
     names = [line.split()[0] for line in text if line[:2] in ("a ", "b ")]
     assert names == ["b", "a"]
+
+
+def test_what_is_higher_than_the_terminal_has_the_worst_of_both_tables():
+    def rows(last, words):
+        return [figures.Row(f"{last}{n}", figures.Rates(), 0, word) for n, word in enumerate(words)]
+
+    told = figures.Frame(0.0, rows("m", "1111110"), rows("i", ["up"] * 20 + ["unused", "ejected"]))
+    shown = [line.plain for line in figures.lines(told, "", "name", 80, 16)]
+    assert len(shown) == 16
+    assert [line.split()[0] for line in shown[4:9]] == ["m6", "m0", "m1", "m2", "…"]
+    assert [line.split()[0] for line in shown[11:15]] == ["i21", "i20", "i0", "i1"]
+    assert shown[15] == "… 18 more, all well"
+    few = figures.Frame(0.0, told.models[:2], told.instances)
+    assert len(list(figures.lines(few, "", "name", 80, 16))) == 16, "what one table does not need is the other's"
