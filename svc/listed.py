@@ -10,13 +10,14 @@ from rich.text import Text
 from svc.crop import crop
 from svc.errors import NotFound
 from svc.instance import INSTANCE_TYPE
-from svc.state import state_of
+from svc.state import BAD, GOOD, WARNING, level_of, state_of
 from svc.table import Line, duration, grid
 
 Told = Mapping[str, Any]  # a service as the registry lists it
 HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")
 WIDEST_ADDRESS = 30
 WIDE = 200  # columns: more have room for any address
+STYLES = {GOOD: "", WARNING: "yellow", BAD: "red"}
 TYPES = {INSTANCE_TYPE: "instance"}
 SHOWN = ("url", "host", "hostname", "weight", "health_status", "lease_seconds", "timestamp")
 LISTED = ("models_list",)  # metadata that is for programs
@@ -36,7 +37,7 @@ def lines(services: Iterable[Told], now: float, width: int) -> list[Text]:
         cells = (
             service["name"], type_of(service), state, _age(service, now), "" if below else address
         )  # fmt: skip
-        rows.append(Line(cells, "" if state == "healthy" else "yellow" if "drained" in state else "red", below, models))
+        rows.append(Line(cells, STYLES[level_of(state)], below, models))
     return crop(grid(HEAD, rows, width), None)
 
 

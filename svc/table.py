@@ -1,19 +1,19 @@
 """Tables as lines of text that fit a terminal: that of programs, and others. Pure."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.text import Text
 
 from svc.crop import Block, crop
 from svc.state import WARNING, level_of
-from svc.status import Report, Row
+from svc.status import UNKNOWN, Report, Row
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
 SPARED = ("PID", "ADDRESS")  # where it is narrow, in this order
 GAP = "  "
-PASSING = ("RUNNING", "STARTING", "STOPPED")  # supervisord's
+PASSING = ("RUNNING", "STARTING", "STOPPING", "STOPPED")  # supervisord's
 LEAST = 8  # columns for the names, however narrow it is
 NARROW = 80  # columns; in so many a long name may have a line of its own, in fewer a column is spared before that
 LEFT = 3  # lines for programs, however many problems there are: the head, one of them, and how many more
@@ -32,7 +32,8 @@ def lines(report: Report, width: int, height: int | None = None) -> Iterator[Tex
     """The programs, and what is wrong; where `height` is not enough, first what is wrong, then the worst."""
     rows = [Line(_cells(row), _style(row), _below(row, width), row.models) for row in report.programs]
     head, *blocks = grid(HEAD, rows, width, SPARED)
-    problems = [Block(_problem(problem, width, height is None), "red") for problem in report.problems]
+    styles = {row.name: _style(row) for row in report.programs}
+    problems = [_problem(problem, styles, None if height is None else width) for problem in report.problems]
     if height is None or sum(len(block.lines) for block in (head, *blocks, *problems)) <= height:
         yield from crop([head, *blocks, *problems], None)
         return
@@ -94,8 +95,10 @@ def wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(width, LEAST), break_on_hyphens=False)
 
 
-def _problem(problem: str, width: int, whole: bool) -> list[Text]:
-    return [Text(line, style="red") for line in ([problem] if whole else wrapped(problem, width))]
+def _problem(problem: str, styles: Mapping[str, str], width: int | None) -> Block:
+    """In the colour of the program that it names, if it does."""
+    style = styles.get(problem.partition(": ")[0], "red")
+    return Block([Text(line, style=style) for line in ([problem] if width is None else wrapped(problem, width))], style)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -103,8 +106,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _style(row: Row) -> str:
-    """What will pass, or somebody wanted, is no alarm."""
-    passing = row.state in PASSING and level_of(row.health) == WARNING
+    """What will pass, or somebody wanted, is no alarm; nor is what nobody can tell, for which another is to blame."""
+    passing = row.state in PASSING and (level_of(row.health) == WARNING or row.health == UNKNOWN)
     return "" if row.ok else "yellow" if passing else "red"
 
 

@@ -67,3 +67,16 @@ def test_one_that_is_narrow_spares_the_pid_and_then_the_address():
     assert heads[60] == ["PROGRAM", "STATE", "UP", "RESTARTS", "HEALTH"]
     for width in (100, 70, 60):
         assert max(map(len, text(row("quite-a-name:babysitter", models=["m"] * 40), width=width))) <= width
+
+
+def test_a_problem_has_the_colour_of_its_program():
+    rows = [row("a:server", ok=False, health="drained"), row("b:server", ok=False, health="expired")]
+    problems = ["a:server: drained", "b:server: expired", "the registry does not answer at http://x"]
+    told = list(lines(Report(False, 1, rows, problems), 80))
+    assert [line.style for line in told[-3:]] == ["yellow", "red", "red"]
+
+
+def test_what_nobody_can_tell_is_no_alarm_of_its_own():
+    assert (
+        next(iter(list(lines(Report(False, 1, [row("a", ok=False, health="unknown")], []), 80))[1:])).style == "yellow"
+    )
