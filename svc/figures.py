@@ -19,6 +19,7 @@ NOBODYS = {"unknown": "(no such model)", "": "(no model)"}  # the router's label
 MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
 AROUND = 6  # lines that are no rows
+OURS = "svc_router_"
 UP, EJECTED, UNUSED = "up", "ejected", "unused"  # the metrics do not tell why an instance is not used
 STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # by a row's last cell
 
@@ -56,11 +57,13 @@ class Frame(NamedTuple):
 
 
 def read(text: str, now: float) -> Look:
-    """Raises ValueError for what is no exposition."""
+    """Raises ValueError for what is no exposition, and for one of something else."""
     found: defaultdict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             found[sample.name].append((sample.labels, sample.value))
+    if not any(name.startswith(OURS) for name in found):
+        raise ValueError("no metric of a router")
     up, ejected = _by(found, "svc_router_instance_up"), _by(found, "svc_router_instance_ejected")
     return Look(
         now,

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from svc.crop import crop
-from svc.errors import NotFound
+from svc.errors import CommandError, NotFound
 from svc.instance import INSTANCE_TYPE
 from svc.state import BAD, GOOD, WARNING, level_of, state_of
 from svc.table import Line, duration, grid
@@ -26,6 +26,13 @@ LISTED = ("models_list",)  # metadata that is for programs
 def type_of(service: Told) -> str:
     told = service.get("metadata", {}).get("type", "")
     return TYPES.get(told, told if isinstance(told, str) else "")
+
+
+def registered(services: Sequence[Told], url: str) -> Sequence[Told]:
+    """These, if a registry lists them so. A router has a list of the same name, whose words mean something else."""
+    if any("is_healthy" not in service for service in services):
+        raise CommandError(f"{url} is no registry: it lists instances as a router does; give the registry's address")
+    return services
 
 
 def lines(services: Iterable[Told], now: float, width: int) -> list[Text]:

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from svc import figures
@@ -72,6 +73,12 @@ def test_a_router_that_was_restarted_counts_from_nothing():
 
 def text(frame):
     return [" ".join(line.plain.split()) for line in figures.lines(frame, "", "name", 80)]
+
+
+@pytest.mark.parametrize("text", ["", "svc_registry_services 3\n", "python_info 1\n", "<html>"])
+def test_what_is_no_router_s_is_refused(text):
+    with pytest.raises(ValueError, match="."):
+        figures.read(text, 0.0)
 
 
 def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
