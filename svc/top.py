@@ -12,11 +12,12 @@ import requests
 from rich.console import Console
 from rich.text import Text
 
-from svc import figures
+from svc import figures, scrape
 from svc.access import router_of
 from svc.fetch import fetch
-from svc.figures import Frame, Look
+from svc.figures import Frame
 from svc.options import console, settings
+from svc.scrape import Look
 from svc.screen import Screen, width_of
 
 PATIENCE = 2.0  # seconds that an answer may take
@@ -87,7 +88,7 @@ def look(url: str) -> Look | str:
     try:
         answer = fetch("GET", f"{url}/metrics", PATIENCE, verify=False)
         if answer.ok:
-            return figures.read(answer.text, time.time())
+            return scrape.read(answer.text, time.time())
     except requests.Timeout:
         return f"the router does not answer in time at {url}"
     except requests.RequestException as error:

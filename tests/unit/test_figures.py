@@ -5,7 +5,7 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from svc import figures
+from svc import figures, scrape
 from svc.router.metrics import Metrics
 from tests.unit.router.made import state, target
 from tests.unit.router.test_record import record
@@ -30,7 +30,7 @@ class Router:
     def look(self, now):
         registry = CollectorRegistry()
         registry.register(Metrics(self.state))
-        return figures.read(generate_latest(registry).decode(), now)
+        return scrape.read(generate_latest(registry).decode(), now)
 
 
 def test_rates_of_the_time_between():
@@ -78,7 +78,7 @@ def text(frame):
 @pytest.mark.parametrize("text", ["", "svc_registry_services 3\n", "python_info 1\n", "<html>"])
 def test_what_is_no_router_s_is_refused(text):
     with pytest.raises(ValueError, match="."):
-        figures.read(text, 0.0)
+        scrape.read(text, 0.0)
 
 
 def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
@@ -146,3 +146,10 @@ def test_what_is_higher_than_the_terminal_has_the_worst_of_both_tables():
     assert shown[15] == "… 18 more, all well"
     few = figures.Frame(0.0, told.models[:2], told.instances)
     assert len(list(figures.lines(few, "", "name", 80, 16))) == 16, "what one table does not need is the other's"
+
+
+def test_where_it_is_narrow_the_state_is_there_and_less_of_the_rest():
+    told = figures.Frame(0.0, [], [figures.Row("quite-a-name", figures.Rates(), 0, "ejected")])
+    shown = [line.plain for line in figures.lines(told, "", "name", 64)]
+    assert max(map(len, shown[4:])) <= 64
+    assert shown[-1].split() == ["quite-a-name", "0", "0", "0", "0", "ejected"], "without FIRST"
