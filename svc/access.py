@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from svc import settings as s
 from svc.client import RegistryClient
-from svc.errors import CommandError, Forbidden, Unauthorized, Unavailable
+from svc.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
 from svc.generated import Part
 from svc.options import settings
 
@@ -52,17 +53,34 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def registry_of(told: s.Settings) -> str:
     """The registry that was told, else the one of this site."""
     here = Part("registry", "registry", told.registry.host, (told.registry.port,), ())
-    return told.launch.registry_url or told.router.registry_url or here.own_url
+    return checked(told.launch.registry_url or told.router.registry_url or here.own_url, "registry", 18000)
 
 
 def router_of(told: s.Settings) -> str:
     here = Part("router", "router", told.router.host, (told.router.port,), (), secure=bool(told.router.certfile))
-    return told.launch.router_url or here.own_url
+    return checked(told.launch.router_url or here.own_url, "router", 8000)
+
+
+def checked(urls: str, what: str, port: int) -> str:
+    """URLs separated by commas, without slashes at their ends; raises CommandError for what is none."""
+    found = [url.strip() for url in urls.split(",") if url.strip()]
+    for url in found:
+        if not _is_url(url):
+            raise CommandError(f"{url!r} is no URL of a {what}; write it as http://HOST:{port}")
+    return ",".join(url.rstrip("/") for url in found)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of its port
+        return False
 
 
 @contextmanager
-def explained(what: str, client: RegistryClient) -> Iterator[None]:
-    """A refusal, or that nobody answers, with the cure."""
+def explained(what: str, client: RegistryClient, lacking: str = "") -> Iterator[None]:
+    """A refusal, or that nobody answers, with the cure; `lacking` says what an URL is that has nothing of the kind."""
     try:
         yield
     except Unauthorized as error:
@@ -73,5 +91,11 @@ def explained(what: str, client: RegistryClient) -> Iterator[None]:
     except Forbidden as error:
         cure = "" if client.token_file else "; --token-file, or REGISTRY_TOKEN_FILE, names the token's file"
         raise CommandError(f"cannot {what}: {error.message}{cure}") from None
+    except NotFound:
+        if not lacking:
+            raise
+        raise CommandError(
+            f"cannot {what}: {client.urls[0]} {lacking}; give the registry's address with --registry-url"
+        ) from None
     except Unavailable as error:
         raise Away(f"cannot {what}: {error.message}; give its address with --registry-url") from None

@@ -150,7 +150,8 @@ def status(as_json: bool, watch: bool) -> None:
     """Show every program: state, pid, time up, restarts (of how many allowed), health, models, address.
 
     Health is what the registry says of it, and for an instance also whether the router uses it.
-    Exits with 0 when all is well, with 1 when anything is not. --watch goes on until Ctrl-C.
+    Exits with 0 when all is well, with 1 when anything is not, which may be an instance of another
+    machine that this one's router should use. --watch goes on until Ctrl-C.
 
     \b
     --json prints one object:
@@ -161,7 +162,8 @@ def status(as_json: bool, watch: bool) -> None:
         state         supervisord's: RUNNING BACKOFF FATAL ...; "-" when it does not have it
         pid, uptime   null when it does not run; uptime in seconds
         restarts      how often it was started again by itself; max_restarts: how often it may be
-        health        healthy, or what is not: starting, failed, unhealthy, unrouted, drained ...
+        health        healthy, or what is not: starting, failed, unhealthy, expired, unrouted,
+                      drained ... (docs/STATUS.md has them all); empty when nobody knows
         models        of a server: those it serves
         address       host:port
         ok            true when this program is well
@@ -169,6 +171,7 @@ def status(as_json: bool, watch: bool) -> None:
       problems     a list of texts, empty when all is well
     """
     from svc import sight, table
+    from svc.screen import width_of
     from svc.status import report
 
     told = settings().registry
@@ -182,7 +185,7 @@ def status(as_json: bool, watch: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), indent=2))
     else:
-        for line in table.lines(found, out.width):
+        for line in table.lines(found, width_of(out)):
             out.print(line, soft_wrap=True)
     sys.exit(0 if found.ok else 1)
 

@@ -7,14 +7,17 @@ from typing import Any
 
 from rich.text import Text
 
-from svc.errors import NotFound
+from svc.crop import crop
+from svc.errors import CommandError, NotFound
 from svc.instance import INSTANCE_TYPE
-from svc.state import state_of
+from svc.state import BAD, GOOD, WARNING, level_of, state_of
 from svc.table import Line, duration, grid
 
 Told = Mapping[str, Any]  # a service as the registry lists it
 HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")
 WIDEST_ADDRESS = 30
+WIDE = 200  # columns: more have room for any address
+STYLES = {GOOD: "", WARNING: "yellow", BAD: "red"}
 TYPES = {INSTANCE_TYPE: "instance"}
 SHOWN = ("url", "host", "hostname", "weight", "health_status", "lease_seconds", "timestamp")
 LISTED = ("models_list",)  # metadata that is for programs
@@ -25,17 +28,24 @@ def type_of(service: Told) -> str:
     return TYPES.get(told, told if isinstance(told, str) else "")
 
 
-def lines(services: Iterable[Told], now: float, width: int) -> Iterator[Text]:
+def registered(services: Sequence[Told], url: str) -> Sequence[Told]:
+    """These, if a registry lists them so. A router has a list of the same name, whose words mean something else."""
+    if any("is_healthy" not in service for service in services):
+        raise CommandError(f"{url} is no registry: it lists instances as a router does; give the registry's address")
+    return services
+
+
+def lines(services: Iterable[Told], now: float, width: int) -> list[Text]:
     """A table; what does not fit its column, and the models, stand below."""
     rows = []
     for service in services:
         address, models, state = f"{service['host']}:{service['port']}", _models(service), state_of(service)
-        below = [] if len(address) <= WIDEST_ADDRESS else [address]
+        below = [address] if len(address) > WIDEST_ADDRESS and width <= WIDE else []
         cells = (
             service["name"], type_of(service), state, _age(service, now), "" if below else address
         )  # fmt: skip
-        rows.append(Line(cells, "" if state == "healthy" else "yellow" if "drained" in state else "red", below, models))
-    return grid(HEAD, rows, width)
+        rows.append(Line(cells, STYLES[level_of(state)], below, models))
+    return crop(grid(HEAD, rows, width), None)
 
 
 def details(service: Told, now: float) -> Iterator[tuple[str, str]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 
 from svc import sight, table
 from svc.client import RegistryClient
 from svc.errors import SvcError
+from svc.screen import Screen, width_of
 from svc.site import Site
 from svc.status import Report, report
 from svc.watch import Watch
@@ -25,12 +25,10 @@ def follow(site: Site, token_file: str, out: Console, as_json: bool) -> None:
     """Shows each report that differs from the one before, until it is interrupted."""
     changes = Changes(token_file)
     with ExitStack() as stack:
-        live = None
-        if out.is_terminal and not as_json:
-            live = stack.enter_context(Live(console=out, auto_refresh=False))
+        screen = stack.enter_context(Screen(out)) if out.is_terminal and not as_json else None
         for told, new in _reports(site, changes, token_file):
-            if live is not None:
-                live.update(Group(*table.lines(told, out.width)), refresh=True)
+            if screen is not None:
+                screen.show(table.lines(told, out.width, out.height))
             elif new and as_json:
                 print(json.dumps(dataclasses.asdict(told)), flush=True)
             elif new:
@@ -83,6 +81,6 @@ def _reports(site: Site, changes: Changes, token_file: str) -> Iterator[tuple[Re
 
 def _print(told: Report, out: Console) -> None:
     out.print(time.strftime("%H:%M:%S"), style="dim", highlight=False)
-    for line in table.lines(told, out.width):
+    for line in table.lines(told, width_of(out)):
         out.print(line, soft_wrap=True)
     out.print()

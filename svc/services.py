@@ -9,9 +9,11 @@ import click
 from svc import listed
 from svc.access import Access, Away, explained, registry_options
 from svc.options import console
+from svc.screen import width_of
 from svc.state import state_of
 from svc.watch import Watch
 
+NONE = "is no registry"
 json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 
@@ -47,14 +49,15 @@ def show_list(access: Access, as_json: bool) -> None:
     --json prints {"services": [...], "total", "index"}, each service as the registry lists it.
     """
     client = access.client(read=True)
-    with explained("list the services", client):
+    with explained("list the services", client, NONE):
         found = client.listing()
-    services = sorted(found.services, key=lambda service: service["name"])
+        registered = listed.registered(found.services, found.url)
+    services = sorted(registered, key=lambda service: service["name"])
     if as_json:
         click.echo(json.dumps({"services": services, "total": len(services), "index": found.index}, indent=2))
     elif services:
         out = console()
-        for line in listed.lines(services, time.time(), out.width):
+        for line in listed.lines(services, time.time(), width_of(out)):
             out.print(line, soft_wrap=True)
     else:
         click.echo(f"no service is registered at {found.url}", err=True)
@@ -70,8 +73,9 @@ def show(access: Access, name: str, as_json: bool) -> None:
     --json prints it as the registry has it.
     """
     client = access.client(read=True)
-    with explained(f"show {name}", client):
-        services = {service["name"]: service for service in client.services()}
+    with explained(f"show {name}", client, NONE):
+        found = client.listing()
+        services = {service["name"]: service for service in listed.registered(found.services, found.url)}
     service = services[listed.known(name, services)]
     if as_json:
         click.echo(json.dumps(service, indent=2))
@@ -95,8 +99,9 @@ def watch(access: Access, as_json: bool) -> None:
     away = False
     while True:
         try:
-            with explained("watch the services", client):
-                services = {service["name"]: service for service in following.look().services}
+            with explained("watch the services", client, NONE):
+                found = following.look()
+                services = {service["name"]: service for service in listed.registered(found.services, found.url)}
         except Away as error:
             if before is None:
                 raise
@@ -121,7 +126,7 @@ def expire(access: Access) -> None:
     keeps them and calls itself degraded, until heartbeats come again or this is said.
     """
     client = access.client()
-    with explained("end the leases", client):
+    with explained("end the leases", client, f"{NONE}, or one that is older than this"):
         names = client.expire()
     click.echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
 

@@ -5,12 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from svc.generated import Part, sees
+from svc.state import BAD, level_of, state_of
 from svc.supervision.control import Process, Restarts
 
 Services = Mapping[str, Mapping[str, Any]]
 NO_ANSWER = "no answer"
 UNKNOWN = "unknown"
+ROUTED = "routed"
 NOT_RUNNING = "-"
+SUPERVISED = {  # what to call the health of a program that supervisord says is not RUNNING
+    "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "stopping", "STOPPED": "stopped", "FATAL": "failed",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,15 +100,13 @@ def _registered(seen: Seen, name: str) -> tuple[str, bool]:
     service = seen.registry.get(name)
     if service is None:
         return "unregistered", False
-    if service["drained"]:
-        return "drained", False
-    if service["status"] != "running":
-        return service["status"], False
-    return ("healthy", True) if service["is_healthy"] else ("unhealthy", False)
+    word = state_of(service)
+    return word, word == "healthy"
 
 
 def _instance_health(seen: Seen, part: Part, router: Part | None) -> tuple[str, bool]:
-    """1. What the registry has of it; 2. if that is good, or unknown, whether the router uses it."""
+    """1. What the registry has of it; 2. if that is good, or unknown, whether the router uses it; 3. while nobody
+    can tell the first, the second is good enough."""
     name = f"{part.name}-server"
     health, well = _registered(seen, name)  # 1
     if router is None or seen.router is None or not sees(router, part) or health not in ("healthy", UNKNOWN):
@@ -111,7 +114,7 @@ def _instance_health(seen: Seen, part: Part, router: Part | None) -> tuple[str, 
     routed = seen.router.get(name, {})
     if not routed.get("healthy"):
         return ("ejected" if routed.get("ejected") else "unrouted"), False  # 2
-    return ("healthy", True) if well else ("routed", False)
+    return ("healthy" if well else ROUTED), True  # 3
 
 
 def _models(seen: Seen, part: Part) -> Sequence[str]:
@@ -141,7 +144,7 @@ def _row(seen: Seen, name: str, health: str, well: bool, models: Sequence[str], 
         process.now - process.start if process and running else None,
         restarts.restarts if restarts else None,
         restarts.max_restarts if restarts else None,
-        health if running or process is None or health not in (NO_ANSWER, UNKNOWN) else "",
+        health if running else _stopped(process, health, well),
         list(models),
         address,
         running and well,
@@ -149,13 +152,20 @@ def _row(seen: Seen, name: str, health: str, well: bool, models: Sequence[str], 
     )
 
 
+def _stopped(process: Process | None, health: str, well: bool) -> str:
+    """The health of what does not run: others may not have heard of that yet, and go on to call it healthy."""
+    if process is None:
+        return "" if well else health
+    word = SUPERVISED.get(process.state, "")
+    return ", ".join(filter(None, ("drained", word))) if health.startswith("drained") else word
+
+
 def _problems(seen: Seen, rows: Sequence[Row]) -> Iterator[str]:
+    """One line for each cause: what comes of it has none of its own."""
     if seen.supervisord is None:
         yield "supervisord does not run here; svc up starts it"
-    if seen.registry_trouble:
-        yield f"the registry at {seen.registry_url}: {seen.registry_trouble}"
-    elif seen.registry is None and seen.registry_url:
-        yield f"the registry does not answer at {seen.registry_url}"
+    told = list(_registry_problems(seen))
+    yield from told
     for row in rows:
         process = seen.processes.get(row.name)
         if process is None:
@@ -164,5 +174,38 @@ def _problems(seen: Seen, rows: Sequence[Row]) -> Iterator[str]:
         elif process.state != "RUNNING" and not row.ok:
             why = f": {process.spawnerr}" if process.spawnerr and process.state in ("BACKOFF", "FATAL") else ""
             yield f"{row.name}: {process.state}{why}"
-        elif not row.ok and row.health != UNKNOWN:
+        elif not row.ok and row.health != UNKNOWN and not (row.name == "registry" and told):
             yield f"{row.name}: {row.health}"
+    yield from _elsewhere(seen)
+
+
+def _registry_problems(seen: Seen) -> Iterator[str]:
+    """Not of one that does not run here: its row tells that, or that supervisord does not run."""
+    process = seen.processes.get("registry")
+    if any(part.component == "registry" for part in seen.parts) and (process is None or process.state != "RUNNING"):
+        return
+    if seen.registry_trouble:
+        yield f"the registry at {seen.registry_url}: {seen.registry_trouble}"
+    elif seen.registry is None and seen.registry_url:
+        yield f"the registry does not answer at {seen.registry_url}"
+
+
+def _elsewhere(seen: Seen) -> Iterator[str]:
+    """Instances of other machines that the router should use and does not; those of this one have rows."""
+    here = {f"{part.name}-server" for part in seen.parts}
+    routed = seen.router or {}
+    used = sum(bool(service["healthy"]) for service in routed.values())
+    if any(level_of(_word(seen, name, told)) == BAD for name, told in routed.items() if name not in here):
+        yield f"the router uses {used} of {len(routed)} instances; svc services list says which"
+
+
+def _word(seen: Seen, name: str, routed: Mapping[str, Any]) -> str:
+    """What becomes of an instance of another machine: 1. it is used; 2. the registry says why not; 3. it does not:
+    then what the router says, who is told a little later of what is new."""
+    if routed["healthy"]:
+        return "healthy"  # 1
+    word, _ = _registered(seen, name)
+    if word not in ("healthy", "unregistered", UNKNOWN):
+        return word  # 2
+    told = "ejected" if routed.get("ejected") else state_of({"status": "running", "is_healthy": True, **routed})  # 3
+    return "unrouted" if told == "healthy" else told

@@ -1,6 +1,7 @@
 """`svc top`: what the router does now, by model and by instance."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -8,17 +9,23 @@ from typing import Any
 
 import click
 import requests
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.text import Text
 
-from svc import figures
+from svc import figures, scrape
 from svc.access import router_of
 from svc.fetch import fetch
-from svc.figures import Look
+from svc.figures import Frame
 from svc.options import console, settings
+from svc.scrape import Look
+from svc.screen import Screen, width_of
 
 PATIENCE = 2.0  # seconds that an answer may take
+REASONS = {  # by a part of what requests says
+    "refused": "connection refused", "resolve": "its name has no address", "No route": "no route to its machine",
+    "unreachable": "its network is unreachable", "CERTIFICATE": "its certificate is not accepted",
+    "WRONG_VERSION": "it speaks no TLS", "RemoteDisconnected": "it closes the connection: does it speak TLS?",
+}  # fmt: skip
 URL = "where the router is  [ROUTER_URL; default: the site's]"
 
 
@@ -35,54 +42,70 @@ def command(every: float, count: int | None, sort: str, as_json: bool, router_ur
 
     FIRST is the mean time to the first token of streams; QUEUE are requests that wait for an
     instance. Rates are those of the time between two lines. It reads the router's open /metrics, so
-    it needs no key.
+    it needs no key. With -n it exits with 1 where the last line had no answer.
 
     \b
     --json prints one object a line:
       time       Unix seconds
       url        the router's
       models     by name: requests, errors, tokens (each a second), first_token (seconds, or
-                 null), queue, instances (that get requests)
-      instances  by name: requests, errors, tokens, first_token, in_flight, state (up, ejected, down)
+                 null), queue, instances (that get requests); "unknown": those that ask for a
+                 model that nobody has, "": that name none
+      instances  by name: requests, errors (of attempts: a request may be tried at several),
+                 tokens, first_token, in_flight, state (up, ejected, or unused: drained,
+                 starting, stopped, expired ...)
     """
-    url = router_of(settings(launch={"router_url": router_url}))
+    url = router_of(settings(launch={"router_url": router_url})).split(",")[0]
     out = console()
     with ExitStack() as stack:
-        live = None
+        screen = None
         if out.is_terminal and not as_json:
-            live = stack.enter_context(Live(Text(f"measuring for {every:g} s"), console=out, auto_refresh=False))
+            screen = stack.enter_context(Screen(out))
+            screen.show([Text(f"measuring for {every:g} s")])
         for number, frame in enumerate(frames(url, every), 1):
-            show(frame, url, sort, out, live, as_json)
+            show(frame, url, sort, out, screen, as_json)
             if number == count:
-                return
+                sys.exit(1 if isinstance(frame, str) else 0)
 
 
-def frames(url: str, every: float) -> Iterator[figures.Frame | None]:
-    """What lies between two looks; None where the router does not answer."""
+def frames(url: str, every: float) -> Iterator[Frame | str]:
+    """What lies between two looks, or why there is nothing to tell."""
     before = look(url)
     while True:
         time.sleep(every)
         now = look(url)
-        if before is not None and now is not None:
-            yield figures.frame(before, now)
+        if isinstance(now, str):
+            yield now
+        elif isinstance(before, str):
+            yield before
         else:
-            yield None
+            yield figures.frame(before, now)
         before = now
 
 
-def look(url: str) -> Look | None:
+def look(url: str) -> Look | str:
+    """What the router tells, or what is wrong with what answers there."""
     try:
         answer = fetch("GET", f"{url}/metrics", PATIENCE, verify=False)
-        return figures.read(answer.text, time.time()) if answer.ok else None
-    except (requests.RequestException, ValueError):
-        return None
+        if answer.ok:
+            return scrape.read(answer.text, time.time())
+    except requests.Timeout:
+        return f"the router does not answer in time at {url}"
+    except requests.RequestException as error:
+        why = next((told for part, told in REASONS.items() if part in str(error)), type(error).__name__)
+        return f"the router does not answer at {url}: {why}"
+    except ValueError:
+        return f"what answers at {url} is no router"
+    if answer.status_code >= 500:
+        return f"the router at {url} answers {answer.status_code}"
+    return f"what answers at {url} is no router: it answers {answer.status_code} to /metrics"
 
 
 def show(
-    frame: figures.Frame | None, url: str, sort: str, out: Console, live: Live | None, as_json: bool
+    frame: Frame | str, url: str, sort: str, out: Console, screen: Screen | None, as_json: bool
 ) -> None:  # fmt: skip
-    if frame is None:
-        lines = [Text(f"the router does not answer at {url}; trying again, or give its address with --router-url")]
+    if isinstance(frame, str):
+        lines = [Text(f"{frame}; trying again, or give the router's address with --router-url")]
         if as_json:
             click.echo(lines[0].plain, err=True)
             return
@@ -90,15 +113,15 @@ def show(
         click.echo(json.dumps({"time": frame.time, "url": url, **told(frame)}))
         return
     else:
-        lines = list(figures.lines(frame, url, sort, out.width))
-    if live is not None:
-        live.update(Group(*lines), refresh=True)
+        lines = list(figures.lines(frame, url, sort, width_of(out), out.height if screen else None))
+    if screen is not None:
+        screen.show(lines)
     else:
         for line in lines:
             out.print(line, soft_wrap=True)
 
 
-def told(frame: figures.Frame) -> dict[str, Any]:
+def told(frame: Frame) -> dict[str, Any]:
     models, instances = frame.models, frame.instances
     return {
         "models": {row.name: {**row.rates._asdict(), "queue": row.load, "instances": int(row.last)} for row in models},

@@ -79,9 +79,11 @@ def test_status_is_one_table_in_80_columns_and_the_same_in_json(site):
     long = "an-instance-with-a-rather-long-name-of-its-own"
     port = site.mock(long, "m1,m2", max_restarts=7)
     site.svc("up")
-    out, _ = site.svc("status")
+    out, _ = site.svc("status", COLUMNS="80")
     assert max(map(len, out.splitlines())) <= 80
     assert "m1, m2" in out
+    out, _ = site.svc("status")
+    assert f"localhost:{port}" in next(row for row in out.splitlines() if row.startswith(f"{long}:server"))
     told = json.loads(site.svc("status", "--json")[0])
     rows = {row["name"]: row for row in told["programs"]}
     assert told["ok"]

@@ -47,17 +47,43 @@ def test_json_tells_the_rates(own, tmp_path):
     assert second["instances"]["one"]["state"] == "up"
 
 
-def test_a_router_that_is_away_is_said_and_waited_for(tmp_path):
-    done = subprocess.run(
-        top(f"http://127.0.0.1:{free_port()}", "-n", "1", "--every", "0.2"), capture_output=True, text=True,
-        timeout=20, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0
-    assert "does not answer" in done.stdout
+def once(url: str, place, *words: str) -> subprocess.CompletedProcess[str]:
+    words = top(url, "-n", "1", "--every", "0.2", *words)
+    return subprocess.run(words, capture_output=True, text=True, timeout=20, cwd=place)
+
+
+def test_a_router_that_is_away_is_said_with_the_reason_and_waited_for(tmp_path):
+    url = f"http://127.0.0.1:{free_port()}"
+    done = once(url, tmp_path)
+    assert done.returncode == 1
+    assert f"the router does not answer at {url}: connection refused; trying again" in done.stdout
     assert "Traceback" not in done.stderr
+    done = once(url, tmp_path, "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "connection refused" in done.stderr
 
 
-def test_on_a_terminal_it_stays_in_place_and_ctrl_c_leaves_it_in_order(own, tmp_path):
+def test_what_is_no_router_is_called_so(tmp_path):
+    with mock("one", ["m"]) as backend:
+        url = f"http://127.0.0.1:{backend.port}"
+        done = once(url, tmp_path)
+    assert done.returncode == 1
+    assert f"what answers at {url} is no router" in done.stdout
+
+
+@pytest.mark.parametrize("url", ["nonsense", "localhost:8000", "http://h:port"])
+def test_what_is_no_url_is_called_so(url, tmp_path):
+    done = once(url, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"svc: {url!r} is no URL of a router; write it as http://HOST:8000\n"
+
+
+def test_the_router_s_own_last_line_ends_it_well(own, tmp_path):
+    assert once(own.url, tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_on_a_terminal_it_stays_in_place_and_its_end_leaves_it_in_order(own, tmp_path, end):
     ours, theirs = pty.openpty()
     out = tmp_path / "out"
     process = subprocess.Popen(
@@ -68,7 +94,7 @@ def test_on_a_terminal_it_stays_in_place_and_ctrl_c_leaves_it_in_order(own, tmp_
     try:
         with out.open("wb") as file:
             until(lambda: _drain(ours, file).count(b"INSTANCE") >= 4, timeout=20, what="some frames")
-            process.send_signal(signal.SIGINT)
+            process.send_signal(end)
             until(lambda: _drain(ours, file) is not None and process.poll() is not None, timeout=20, what="its end")
             _drain(ours, file)
     finally:

@@ -2,9 +2,10 @@
 
 import re
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from svc import figures
+from svc import figures, scrape
 from svc.router.metrics import Metrics
 from tests.unit.router.made import state, target
 from tests.unit.router.test_record import record
@@ -22,10 +23,14 @@ class Router:
         self.state.recorder.ended(told, True, b"", "m")
         self.state.produced(name, "m", tokens or 10, first)
 
+    def refused(self, label):
+        """A request that no instance got."""
+        self.state.recorder.ended(record(model=None, instance="", status=503, end="refused"), False, b"", label)
+
     def look(self, now):
         registry = CollectorRegistry()
         registry.register(Metrics(self.state))
-        return figures.read(generate_latest(registry).decode(), now)
+        return scrape.read(generate_latest(registry).decode(), now)
 
 
 def test_rates_of_the_time_between():
@@ -45,7 +50,7 @@ def test_rates_of_the_time_between():
     assert (model.load, model.last) == (0, "1")
     a, b = told.instances
     assert (a.name, a.rates.requests, a.last) == ("a", 3.0, "up")
-    assert (b.name, b.rates.requests, b.last) == ("b", 0.0, "down")
+    assert (b.name, b.rates.requests, b.last) == ("b", 0.0, "unused")
 
 
 def test_a_first_stream_that_goes_on_shows_its_tokens():
@@ -66,6 +71,52 @@ def test_a_router_that_was_restarted_counts_from_nothing():
     assert {row.name: row.rates.requests for row in told.models} == {"m": 1.0, "n": 0.0}
 
 
+def text(frame):
+    return [" ".join(line.plain.split()) for line in figures.lines(frame, "", "name", 80)]
+
+
+@pytest.mark.parametrize("text", ["", "svc_registry_services 3\n", "python_info 1\n", "<html>"])
+def test_what_is_no_router_s_is_refused(text):
+    with pytest.raises(ValueError, match="."):
+        scrape.read(text, 0.0)
+
+
+def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
+    router = Router()
+    before = router.look(100.0)
+    for label in ("unknown", "unknown", "", "gone"):
+        router.refused(label)
+    now = router.look(101.0)
+    told = figures.frame(before, now)
+    assert {row.name: (row.rates.errors, row.last) for row in told.models} == {
+        "": (1.0, "0"), "gone": (1.0, "0"), "m": (0.0, "1"), "n": (0.0, "0"), "unknown": (2.0, "0"),
+    }  # fmt: skip
+    shown = text(told)
+    assert {"(no such model) 2 2 0 - 0 -", "(no model) 1 1 0 - 0 -", "gone 1 1 0 - 0 0"} <= set(shown)
+    assert {row.name for row in figures.frame(now, router.look(102.0)).models} == {"m", "n"}
+
+
+def test_the_headline_counts_requests_and_not_how_often_they_were_tried():
+    router = Router()
+    before = router.look(100.0)
+    a, b = router.state.table.targets
+    router.state.begin(b, False)
+    router.state.observe(b, 0.5, failed=True)
+    router.served()
+    router.refused("unknown")
+    told = text(figures.frame(before, router.look(101.0)))
+    assert told[1] == "2 requests/s, 1 errors/s, 10 tokens/s, 0 in flight, 0 queued"
+    assert any(line.startswith("INSTANCE ATTEMPTS/S FAILED/S") for line in told)
+
+
+def test_an_instance_that_is_not_used_is_no_alarm_but_one_that_is_ejected_is():
+    styles = {}
+    for word in ("up", "unused", "ejected"):
+        frame = figures.Frame(0.0, [], [figures.Row("x", figures.Rates(), 0, word)])
+        styles[word] = list(figures.lines(frame, "", "name", 80))[-1].style
+    assert styles == {"up": "", "unused": "yellow", "ejected": "red"}
+
+
 def test_it_fits_eighty_columns_and_sorts():
     router = Router()
     before = router.look(100.0)
@@ -81,3 +132,24 @@ def test_it_fits_eighty_columns_and_sorts():
     text = [line.plain for line in figures.lines(told, "", "load", 80)]
     names = [line.split()[0] for line in text if line[:2] in ("a ", "b ")]
     assert names == ["b", "a"]
+
+
+def test_what_is_higher_than_the_terminal_has_the_worst_of_both_tables():
+    def rows(last, words):
+        return [figures.Row(f"{last}{n}", figures.Rates(), 0, word) for n, word in enumerate(words)]
+
+    told = figures.Frame(0.0, rows("m", "1111110"), rows("i", ["up"] * 20 + ["unused", "ejected"]))
+    shown = [line.plain for line in figures.lines(told, "", "name", 80, 16)]
+    assert len(shown) == 16
+    assert [line.split()[0] for line in shown[4:9]] == ["m6", "m0", "m1", "m2", "…"]
+    assert [line.split()[0] for line in shown[11:15]] == ["i21", "i20", "i0", "i1"]
+    assert shown[15] == "… 18 more, all well"
+    few = figures.Frame(0.0, told.models[:2], told.instances)
+    assert len(list(figures.lines(few, "", "name", 80, 16))) == 16, "what one table does not need is the other's"
+
+
+def test_where_it_is_narrow_the_state_is_there_and_less_of_the_rest():
+    told = figures.Frame(0.0, [], [figures.Row("quite-a-name", figures.Rates(), 0, "ejected")])
+    shown = [line.plain for line in figures.lines(told, "", "name", 64)]
+    assert max(map(len, shown[4:])) <= 64
+    assert shown[-1].split() == ["quite-a-name", "0", "0", "0", "0", "ejected"], "without FIRST"

@@ -35,6 +35,16 @@ def test_the_table_fits_80_columns_and_stands_under_its_heads():
         assert head.index(title) == row.index(cell)
 
 
+def test_where_nothing_limits_it_an_address_is_in_its_row():
+    (row,) = [line.plain for line in listed.lines([service("b", host="h" * 60)], NOW, 10_000) if line.plain[0] == "b"]
+    assert row.endswith("h" * 60 + ":8100")
+
+
+def test_a_row_has_the_colour_of_its_state():
+    services = [service("a"), service("b", status="starting"), service("c", is_healthy=False)]
+    assert [line.style for line in listed.lines(services, NOW, 80) if line.plain[0] in "abc"] == ["", "yellow", "red"]
+
+
 def test_details_name_everything_but_what_is_for_programs():
     told = dict(listed.details(service(metadata={"cache_type": "paged", "models_list": [{"id": "m"}]}), NOW))
     assert (told["type"], told["state"], told["heard"]) == ("instance", "healthy", "1m15s ago")

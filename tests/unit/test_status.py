@@ -74,12 +74,13 @@ def test_when_all_is_well_there_is_no_problem():
     [
         (with_service(status="starting", is_healthy=False), "starting"),
         (with_service(status="failed", is_healthy=False), "failed"),
-        (with_service(is_healthy=False), "unhealthy"),
+        (with_service(is_healthy=False, health_status="unhealthy"), "unhealthy"),
+        (with_service(is_healthy=False), "expired"),
+        (with_service(drained=True, is_healthy=False, status="stopped"), "drained, stopped"),
         (with_service(drained=True, is_healthy=False), "drained"),
         (changed(registry={"qwen": SERVICE}), "unregistered"),
         (changed(router={"qwen-server": {"healthy": False, "models": ["m"]}}), "unrouted"),
         (changed(router={}), "unrouted"),
-        (changed(registry=None), "routed"),
         (changed(registry=None, router=None), "unknown"),
     ],
 )
@@ -87,6 +88,69 @@ def test_an_instance_is_well_only_if_the_registry_says_so_and_the_router_uses_it
     assert row(seen).health == health
     assert not row(seen).ok
     assert not report(seen).ok
+
+
+@pytest.mark.parametrize(
+    ("state", "health"),
+    [("BACKOFF", "starting"), ("FATAL", "failed"), ("STOPPED", "stopped"), ("STOPPING", "stopping"), ("EXITED", "")],
+)
+@pytest.mark.parametrize("name", ["registry", "router", "qwen:server", "qwen:babysitter"])
+def test_what_does_not_run_is_not_healthy_whatever_others_still_believe(state, health, name):
+    assert row(with_process(name, state), name).health == health
+
+
+def test_what_is_drained_is_so_while_it_does_not_run_too():
+    drained = {"qwen": SERVICE, "qwen-server": {**SERVICE, "drained": True}}
+    assert (
+        row(dataclasses.replace(with_process("qwen:server", "STOPPED"), registry=drained)).health == "drained, stopped"
+    )
+
+
+def test_where_supervisord_is_gone_nothing_is_healthy():
+    told = report(changed(supervisord=None, processes={}))
+    assert [program.health for program in told.programs] == ["", "", "", ""]
+    assert told.problems == ["supervisord does not run here; svc up starts it"]
+
+
+def test_while_the_registry_is_away_it_is_well_enough_that_the_router_uses_an_instance():
+    seen = dataclasses.replace(with_process("registry", "STOPPED"), registry=None)
+    assert (row(seen).health, row(seen).ok) == ("routed", True)
+    assert report(seen).problems == ["registry: STOPPED"]
+    assert report(changed(registry=None)).problems == ["the registry does not answer at http://127.0.0.1:18000"]
+    far = changed(parts=PARTS[1:], registry=None)
+    assert report(far).problems == ["the registry does not answer at http://127.0.0.1:18000"]
+
+
+GONE = {"status": "running", "is_healthy": False, "drained": False, "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    ("registered", "routed", "bad"),
+    [
+        (GONE, {}, True),
+        ({**GONE, "health_status": "unhealthy"}, {}, True),
+        ({**GONE, "status": "failed"}, {}, True),
+        (SERVICE, {"ejected": True}, True),
+        (SERVICE, {}, True),
+        (None, {}, True),
+        ({**GONE, "drained": True}, {}, False),
+        ({**GONE, "status": "starting"}, {}, False),
+        ({**GONE, "status": "stopped"}, {}, False),
+        (SERVICE, {"status": "starting"}, False),
+        (None, {"drained": True}, False),
+    ],
+)
+def test_instances_of_other_machines_that_the_router_should_use_and_does_not_are_a_problem(registered, routed, bad):
+    router = {**WELL.router, "far-server": {"healthy": False, "models": ["m"], **routed}}
+    registry = {**WELL.registry, **({"far-server": registered} if registered else {})}
+    told = report(changed(router=router, registry=registry))
+    assert told.problems == (["the router uses 1 of 2 instances; svc services list says which"] if bad else [])
+    assert told.ok is not bad
+
+
+def test_an_instance_of_this_machine_is_told_once():
+    told = report(changed(router={"qwen-server": {"healthy": False, "ejected": True, "models": ["m"]}}))
+    assert told.problems == ["qwen:server: ejected"]
 
 
 def test_a_router_of_another_registry_is_not_asked():
@@ -103,17 +167,16 @@ def test_a_program_that_does_not_run_is_a_problem_with_supervisord_s_reason(stat
 
 def test_without_supervisord_that_is_said_and_the_parts_are_listed_all_the_same():
     told = report(Seen(PARTS, registry_url="http://127.0.0.1:18000"))
-    assert told.problems == [
-        "supervisord does not run here; svc up starts it",
-        "the registry does not answer at http://127.0.0.1:18000",
-    ]
+    assert told.problems == ["supervisord does not run here; svc up starts it"], (
+        "which says why the registry does not answer, either"
+    )
     assert [program.name for program in told.programs] == ["registry", "router", "qwen:server", "qwen:babysitter"]
 
 
 def test_a_registry_that_is_not_well_itself_says_why():
     told = report(changed(registry_trouble="its disk is full"))
     assert told.programs[0].health == "degraded"
-    assert told.problems == ["the registry at http://127.0.0.1:18000: its disk is full", "registry: degraded"]
+    assert told.problems == ["the registry at http://127.0.0.1:18000: its disk is full"]
     assert report(changed(registry=None, registry_trouble="its disk is full")).programs[0].health == "failing"
 
 

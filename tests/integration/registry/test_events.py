@@ -318,7 +318,7 @@ def test_the_command(registry, svc):
     (one,) = svc("events", "--registry-url", url, "--json", "--kind", "ejected").splitlines()
     assert json.loads(one) == registry.client.events(1)[0][0]
     assert svc("events", "--registry-url", url, "-n", "1").count("\n") == 1
-    assert svc("events", "--registry-url", url, "--service", "b") == ""
+    assert svc("events", "--registry-url", url, "--service", "a", "--kind", "left") == ""
 
 
 def test_following_misses_nothing_while_the_registry_is_away(registry, tmp_path):

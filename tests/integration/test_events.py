@@ -1,0 +1,104 @@
+"""`svc events` against a real registry, and against what is none."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.fakes import mock
+from tests.integration.registry.process import Registry
+from tests.integration.router.routers import router, service, static
+from tests.integration.test_verbs import register, run, running
+
+SOON = 5.0  # seconds; the registry may keep a reader waiting for 30
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = Registry(tmp_path, "--store", "sqlite:registry.db").start()
+    yield made
+    made.end()
+
+
+def named(out: str) -> list[tuple[str, str]]:
+    return [tuple(line.split()[2:4]) for line in out.splitlines()]
+
+
+def test_that_the_registry_is_back_is_said_at_once(registry: Registry):
+    with running(registry, "events", "-f") as process:
+        time.sleep(1)  # it waits now
+        registry.end()
+        assert "trying again" in process.stderr.readline()
+        registry.start()
+        began = time.monotonic()
+        assert process.stderr.readline() == "svc: the registry is back\n"
+        assert time.monotonic() - began < SOON
+
+
+def test_a_babysitters_name_is_its_instances_too_and_programs_have_names(registry: Registry):
+    register(registry, "one-server")
+    register(registry, "two-server", 8200)
+    both = [("registered", "one-server"), ("registered", "one")]
+    assert named(run(registry, "events", "--service", "one")[0]) == both
+    assert named(run(registry, "events", "--service", "one", "-n", "1")[0]) == both[1:]
+    assert named(run(registry, "events", "--service", "one:server")[0]) == both[:1]
+    assert named(run(registry, "events", "--service", "one:babysitter")[0]) == both[1:]
+    assert named(run(registry, "events", "--service", "one-server")[0]) == both[:1]
+
+
+def test_of_one_that_is_followed_only_its_events_are_told(registry: Registry):
+    register(registry, "one-server")
+    with running(registry, "events", "-f", "-n", "0", "--service", "one") as process:
+        time.sleep(1)
+        registry.client.drain("one")
+        register(registry, "two-server", 8200)
+        registry.client.drain("one-server")
+        told = [process.stdout.readline().split()[2:4] for _ in range(2)]
+    assert told == [["drained", "one"], ["drained", "one-server"]]
+
+
+def test_a_name_that_nothing_has_is_told_with_the_one_that_may_be_meant(registry: Registry):
+    register(registry, "qwen-server")
+    _, err = run(registry, "events", "--service", "qwem-server", status=1)
+    assert err == (
+        "svc: no event of qwem-server is kept, and no service 'qwem-server' is registered; did you mean qwen-server?\n"
+    )
+    _, err = run(registry, "events", "--service", "other", status=1)
+    assert err.endswith("`svc services list` shows those there are\n")
+    assert run(registry, "events", "--service", "qwen", "--kind", "left")[1] == "nothing like this has happened yet\n"
+
+
+def test_kinds_may_be_joined_by_commas_and_a_wrong_one_names_the_right_ones(registry: Registry):
+    register(registry, "one-server")
+    registry.client.drain("one-server")
+    assert named(run(registry, "events", "--kind", "left,drained", "--kind", "back")[0]) == [("drained", "one-server")]
+    _, err = run(registry, "events", "--kind", "drained,no-such", status=2)
+    assert "'no-such' is no kind; the kinds are registered, left," in " ".join(err.split())
+
+
+def test_names_stand_in_a_column(registry: Registry):
+    register(registry, "a-server")
+    registry.client.tell([{"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}])
+    lines = run(registry, "events")[0].splitlines()
+    assert len({line.index(word) for line, word in zip(lines, ("running", "running", "3 f"), strict=True)}) == 1
+
+
+@pytest.mark.parametrize("words", [("events",), ("services",), ("services", "show", "x"), ("services", "watch")])
+def test_what_is_no_registry_is_called_so(registry: Registry, words: tuple[str, ...]):
+    with mock("one", ["m"]) as backend:
+        url = f"http://127.0.0.1:{backend.port}"
+        _, err = run(registry, *words, "--registry-url", url, status=1)
+        assert f"{url} is no registry" in err
+        assert err.endswith("; give the registry's address with --registry-url\n")
+        path = static(registry.place / "static.json", [service("one", backend.port, "m")])
+        with router("--static-services", path) as own:
+            _, err = run(registry, *words, "--registry-url", own.url, status=1)
+            assert f"{own.url} is no registry" in err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "localhost:18000", "http://", "http://h:port", "ftp://h"])
+@pytest.mark.parametrize("words", [("events",), ("services",), ("drain", "x")])
+def test_what_is_no_url_is_called_so(registry: Registry, words: tuple[str, ...], url: str):
+    _, err = run(registry, *words, "--registry-url", url, status=1)
+    assert err == f"svc: {url!r} is no URL of a registry; write it as http://HOST:18000\n"
