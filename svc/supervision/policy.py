@@ -34,12 +34,12 @@ from supervisor.xmlrpc import Faults, RPCError
 from svc import version
 from svc.supervision import restarts
 from svc.supervision.endings import Endings, kill_group
+from svc.supervision.exits import Exits
 from svc.supervision.interface import Interface, full_name, wanted_group
 from svc.supervision.restarts import Count, Limits
 from svc.supervision.sockets import Sockets
 
 ASKED = (ProcessStates.STOPPED, ProcessStates.FATAL)  # a start from here is one that somebody asked for
-SAID = {"Bad exit code -1": "Killed by a signal (the log of supervisord says which)"}  # supervisord's words, and ours
 
 
 class Policy:
@@ -52,6 +52,7 @@ class Policy:
         self.sockets = Sockets()
         self.replaced: set[str] = set()  # names of those that were told to end so that they start anew
         self.endings = Endings()
+        self.exits = Exits(supervisord.options)
         for event, handler in {
             events.ProcessStateEvent: self.changed,
             events.ProcessGroupAddedEvent: self.added,
@@ -157,8 +158,7 @@ class Policy:
 
     def _exited(self, process: Any, limits: Limits) -> None:
         name = full_name(process)
-        said = process.spawnerr or "Exited with code 0"
-        why = self.endings.over(process.pid) or SAID.get(said, said)
+        why = self.endings.over(process.pid) or self.exits.words(process.pid) or process.spawnerr or "it did not start"
         if name in self.replaced:
             process.delay = time.time()
             return

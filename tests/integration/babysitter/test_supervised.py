@@ -13,7 +13,7 @@ from tests.processes import members
 from tests.waiting import until
 
 SLOW_TO_STOP = Path(__file__).with_name("slow_to_stop.py")
-KILLED = "Killed by a signal (the log of supervisord says which)"
+KILLED = "Killed by SIGKILL"
 MOCK = 'type = "mock"\nmodels = ["a"]\n'
 
 

@@ -1,11 +1,15 @@
 import logging
+import signal
 from types import SimpleNamespace
 
 import pytest
 from supervisor import events
 from supervisor.states import ProcessStates, SupervisorStates
 
+from svc.supervision.exits import words
 from svc.supervision.policy import Interface, Policy, make, search_paths
+
+NOBODY = 1 << 22  # a pid that no process has
 
 
 def test_svc_comes_first_and_the_operators_path_is_kept():
@@ -39,16 +43,19 @@ def process():
             name="router", environment={"SVC_MAX_RESTARTS": "1", "SVC_RESTART_DELAY": "5"}, startretries=99
         ),
         group=SimpleNamespace(config=SimpleNamespace(name="router"), socket_manager=socket_manager),
-        pid=0,
+        pid=NOBODY,
         backoff=0,
         spawnerr=None,
+        status=0,
     )
 
 
 @pytest.fixture
 def policy(process, monkeypatch):
     monkeypatch.setenv("SVC_SUPERVISOR_PID", "1")  # which it writes: to be as it was afterwards
-    options = SimpleNamespace(mood=SupervisorStates.RUNNING, logger=logging.getLogger("supervisord"))
+    logger = logging.getLogger("supervisord")
+    reaped = lambda: (process.pid, process.status)  # noqa: E731
+    options = SimpleNamespace(mood=SupervisorStates.RUNNING, logger=logger, waitpid=reaped)
     process.group.processes = {"router": process}
     yield Policy(SimpleNamespace(options=options, process_groups={"router": process.group}))
     events.clear()
@@ -58,7 +65,9 @@ def starts(process, come_from=ProcessStates.STOPPED):
     events.notify(events.ProcessStateStartingEvent(process, come_from))
 
 
-def dies(process):
+def dies(policy, process, status=0):
+    process.status = status
+    policy.supervisord.options.waitpid()
     events.notify(events.ProcessStateBackoffEvent(process, ProcessStates.STARTING))
 
 
@@ -68,12 +77,11 @@ def told(policy):
 
 def test_failed_is_told_until_somebody_starts_or_stops_it(policy, process):
     starts(process)
-    dies(process)
+    dies(policy, process)
     starts(process, ProcessStates.BACKOFF)
     assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": False, "reason": "Exited with code 0"}
-    process.spawnerr = "Bad exit code 3"
-    dies(process)
-    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": True, "reason": "Bad exit code 3"}
+    dies(policy, process, status=3 << 8)
+    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": True, "reason": "Exited with code 3"}
     assert process.backoff > process.config.startretries
     events.notify(events.ProcessStateStoppedEvent(process, ProcessStates.BACKOFF))
     assert not told(policy)["failed"]
@@ -81,11 +89,30 @@ def test_failed_is_told_until_somebody_starts_or_stops_it(policy, process):
     assert told(policy) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
 
 
-def test_who_was_killed_is_said_to_be(policy, process):
+def test_who_was_killed_is_said_to_be_and_by_which_signal(policy, process):
     starts(process)
-    process.spawnerr = "Bad exit code -1"
-    dies(process)
-    assert told(policy)["reason"].startswith("Killed by a signal")
+    dies(policy, process, status=signal.SIGKILL)
+    assert told(policy)["reason"] == "Killed by SIGKILL"
+
+
+def test_what_did_not_even_start_has_supervisords_reason(policy, process):
+    starts(process)
+    process.pid, process.spawnerr = 0, "can't find command 'no'"
+    dies(policy, process)
+    assert told(policy)["reason"] == "can't find command 'no'"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (0, "Exited with code 0"),
+        (1 << 8, "Exited with code 1"),
+        (signal.SIGSEGV | 0x80, "Killed by SIGSEGV"),  # with a core
+        (40, "Killed by signal 40"),
+    ],
+)
+def test_the_words_for_an_end(status, said):
+    assert words(status) == said
 
 
 def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(policy, process):
@@ -93,7 +120,7 @@ def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(policy, process):
     starts(process, ProcessStates.BACKOFF)
     policy.supervisord.options.mood = SupervisorStates.SHUTDOWN
     events.notify(events.SupervisorStoppingEvent())
-    dies(process)
+    dies(policy, process)
     assert not policy.counts["router"].failed
     assert not policy.sockets._held
 
@@ -113,7 +140,7 @@ def test_supervisord_can_be_asked_for_nothing_else(policy):
 def test_too_few_startretries_shorten_the_delay_but_never_give_up(policy, process, caplog):
     process.config.startretries = 3
     starts(process)
-    dies(process)
+    dies(policy, process)
     assert process.backoff == 3
     assert "startretries must be at least the restart delay" in caplog.text
 
