@@ -74,7 +74,7 @@ def test_kinds_may_be_joined_by_commas_and_a_wrong_one_names_the_right_ones(regi
     registry.client.drain("one-server")
     assert named(run(registry, "events", "--kind", "left,drained", "--kind", "back")[0]) == [("drained", "one-server")]
     _, err = run(registry, "events", "--kind", "drained,no-such", status=2)
-    assert "'no-such' is no kind; the kinds are registered, left," in " ".join(err.split())
+    assert "'no-such' is no kind; the kinds are started, registered," in " ".join(err.split())
 
 
 def test_names_stand_in_a_column(registry: Registry):
