@@ -1,6 +1,7 @@
 """The store of several hosts: a Redis that any number of registries share."""
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -44,13 +45,18 @@ class RedisStore:
     def __init__(self, address: Address) -> None:
         self._link = Link(address)
         self._copy: Copy | None = None
+        self._looks, self._newest = itertools.count(), -1
         self.happened: Counter[str] = Counter()
 
     def snapshot(self) -> tuple[int, list[Service]]:
+        number = next(self._looks)
         try:
-            copy = self._copy = self._look(self._copy)
+            copy = self._look(self._copy)
         except Unavailable:
             copy = self._last()
+        else:
+            if number > self._newest:  # else one that was begun later has come sooner
+                self._newest, self._copy = number, copy
         return copy.revision, copy.services()
 
     def get(self, name: str) -> Service | None:

@@ -358,3 +358,25 @@ def test_all_count_by_the_clock_of_redis(own_redis, open_store, monkeypatch):
     one, two = (store.now() for store in stores)
     assert abs(one - two) < 0.1
     assert one > NOW + 1000
+
+
+def test_a_look_that_comes_late_takes_nothing_back(own_redis, open_store, monkeypatch):
+    """One that was begun before another and answered after it is not what is told once Redis is gone."""
+    store = open_store(own_redis)
+    put(store, service("a"))
+    look = store._look
+
+    def overtaken(last):
+        found = look(last)
+        monkeypatch.setattr(store, "_look", look)
+        put(store, service("b"))
+        assert [told.name for told in store.snapshot()[1]] == ["a", "b"]
+        return found
+
+    monkeypatch.setattr(store, "_look", overtaken)
+    before, _ = store.snapshot()
+    own_redis.end()
+    until(lambda: not works(store), what="it to be known as gone")
+    revision, services = store.snapshot()
+    assert revision > before
+    assert [told.name for told in services] == ["a", "b"]
