@@ -26,8 +26,11 @@ def named(out: str) -> list[tuple[str, str]]:
 
 
 def test_that_the_registry_is_back_is_said_at_once(registry: Registry):
-    with running(registry, "events", "-f") as process:
-        time.sleep(1)  # it waits now
+    register(registry, "one-server")
+    with running(registry, "events", "-f", "-n", "1") as process:
+        process.stdout.readline()
+        registry.client.drain("one-server")
+        assert "drained" in process.stdout.readline(), "it follows, and asks for what is next"
         registry.end()
         assert "trying again" in process.stderr.readline()
         registry.start()
@@ -49,8 +52,8 @@ def test_a_babysitters_name_is_its_instances_too_and_programs_have_names(registr
 
 def test_of_one_that_is_followed_only_its_events_are_told(registry: Registry):
     register(registry, "one-server")
-    with running(registry, "events", "-f", "-n", "0", "--service", "one") as process:
-        time.sleep(1)
+    with running(registry, "events", "-f", "-n", "1", "--service", "one") as process:
+        process.stdout.readline()
         registry.client.drain("one")
         register(registry, "two-server", 8200)
         registry.client.drain("one-server")
