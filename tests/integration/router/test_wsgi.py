@@ -104,7 +104,7 @@ def test_streams_pass_event_by_event_and_end_with_the_error_event(own: Router, i
         arrived.set()
         assert client.chunk() == b"data: 2\n\n"
         assert last_words(b"".join(iter(client.chunk, b"")))["code"] == "bad_gateway"
-    assert own.service("m")["in_flight"] == 0
+    until(lambda: own.service("m")["in_flight"] == 0, what="its end to be counted")
 
 
 def test_a_broken_answer_is_seen_to_be_short(own: Router, instance: Instance):
