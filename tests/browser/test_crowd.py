@@ -14,8 +14,7 @@ from tests.integration.router.routers import BIN, Router, router, running
 from tests.waiting import free_port, until
 
 COUNT = 200
-TICKS = 4  # that are watched
-WATCHES = 3  # of which the best one counts: what else the machine does only adds to it
+TICKS = 5  # that are watched
 LONGEST = 0.2  # seconds that one task of the page may take: whoever scrolls does not notice
 SHARE = 0.25  # of the time that the page may be at work in all
 MODELS = ("qwen", "llama", "gemma", "mistral")
@@ -116,24 +115,19 @@ def test_two_hundred_busy_instances_stay_smooth(crowd, look, viewport):
     screen.page.evaluate(WATCH)
     measured = screen.context.new_cdp_session(screen.page)
     measured.send("Performance.enable")
-    least = min(_watched(screen, measured) for _ in range(WATCHES))
-    took = min(screen.page.evaluate(FIND, "gpu07") for _ in range(WATCHES))
-    print(f"a task takes {least[0]:.3f} s at most; busy {least[1]:.0%}; found in {took:.3f} s")
-    assert least[0] < LONGEST
-    assert least[1] < SHARE
+    before = _metrics(measured)
+    begun = screen.page.evaluate("smooth.draws")
+    until(lambda: screen.page.evaluate("smooth.draws") >= begun + TICKS, timeout=30, what="it to be drawn", every=0.5)
+    after = _metrics(measured)
+    tasks = screen.page.evaluate("smooth.tasks")
+    share = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])
+    took = screen.page.evaluate(FIND, "gpu07")
+    print(f"{len(tasks)} long tasks, at most {max(tasks, default=0):.3f} s; busy {share:.0%}; found in {took:.3f} s")
+    assert max(tasks, default=0) < LONGEST
+    assert share < SHARE
     assert took < LONGEST
     assert rows.count() == 8
     assert screen.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off at the side"
-
-
-def _watched(screen, session) -> tuple[float, float]:
-    """For some ticks: the seconds of the longest task, and the share of the time that the page was at work."""
-    screen.page.evaluate("smooth.tasks = []")
-    before, begun = _metrics(session), screen.page.evaluate("smooth.draws")
-    until(lambda: screen.page.evaluate("smooth.draws") >= begun + TICKS, timeout=30, what="it to be drawn", every=0.5)
-    after = _metrics(session)
-    share = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])
-    return max(screen.page.evaluate("smooth.tasks"), default=0.0), share
 
 
 def _metrics(session) -> dict[str, float]:

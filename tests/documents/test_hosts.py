@@ -23,7 +23,6 @@ from tests.waiting import until
 
 DETECTED = 30.0  # seconds until a host that is gone is known as such; the document's intervals make it some 10
 BACK = 15.0  # seconds after its link has healed
-THERE = 100.0  # seconds: where this machine stalled, two rounds of checks, 30 s apart, have to go well again
 PORTS = (22, 8000, 8001, 8100, 8101, 18000)
 MADE = ["On every machine", "The control host", "An instance host", "The first answer", "What has to be reachable"]
 LATER = [
@@ -60,7 +59,7 @@ def served(fleet) -> Iterator[list[tuple[float, str, float]]]:
         assert answer.status_code == 200, answer.text
         answers.append((time.monotonic(), answer.headers["x-mock-name"], time.monotonic() - begun))
 
-    until(fleet.both, THERE, "both hosts are there")
+    until(fleet.both, BACK, "both hosts are there")
     with Crew(pause=0.05).at_work([ask, ask]):
         yield answers
 

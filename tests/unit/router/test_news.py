@@ -111,6 +111,14 @@ def test_an_ejection_says_what_failed():
     assert re.fullmatch(trial, second)
 
 
+def recovers(made, one) -> None:
+    """Two checks in a row go well, and a request."""
+    made.checked("a", True)
+    made.checked("a", True)
+    made.begin(one, False)
+    made.observe(one, 0.1, failed=False)
+
+
 def test_what_fails_its_checks_anyway_is_no_news_by_its_requests():
     clock = Clock()
     one = target("a", "m")
@@ -119,10 +127,7 @@ def test_what_fails_its_checks_anyway_is_no_news_by_its_requests():
     fail(made, one)
     later(made, clock, 20)
     fail(made, one)
-    made.checked("a", True)
-    made.checked("a", True)
-    made.begin(one, False)
-    made.observe(one, 0.1, failed=False)
+    recovers(made, one)
     assert made.fit(one)
     assert kinds(made) == ["failing", "passing"]
 
@@ -135,10 +140,7 @@ def test_what_was_ejected_before_its_checks_failed_is_told_as_back():
     made.checked("a", False)
     later(made, clock, 20)
     fail(made, one)
-    made.checked("a", True)
-    made.checked("a", True)
-    made.begin(one, False)
-    made.observe(one, 0.1, failed=False)
+    recovers(made, one)
     assert kinds(made) == ["ejected", "failing", "passing", "readmitted"]
 
 
