@@ -29,14 +29,16 @@ class AnswerHead:
     """What stands before an answer's body; `start` is it as a client gets it, up to the id of its request.
 
     `events`: a stream of events to which one could be added: its length is not told, and it is not compressed.
+    `persistent`: the parser's word, once it has read such a message to its end, on whether another may follow.
     """
 
-    __slots__ = ("events", "headers", "reason", "start", "status")
+    __slots__ = ("events", "headers", "persistent", "reason", "start", "status")
 
     def __init__(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], sized: bool) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.persistent = False
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)
         told = {name.lower(): value for name, value in headers}
@@ -44,16 +46,20 @@ class AnswerHead:
         self.events = events and not sized and b"content-encoding" not in told
 
 
+BODILESS = (204, 304)  # statuses whose answers end with their head, whatever it says (RFC 9112, 6.3)
+
+
 class AnswerReader:
-    """Bytes of one answer in by `feed`; `take` has what came of its body.
+    """Bytes of one answer in by `feed`; `body` has what came of its body and was not taken yet.
 
     `head` is None until it is there, `length` where it is not told, `between`
-    whether the next byte is the first of a chunk.
+    whether the next byte is the first of a chunk. `must_close`: no other message
+    may follow on its connection, since bytes came that belong to no answer, or since it was cut.
     """
 
     __slots__ = (
         "_chunked", "_head_only", "_headers", "_interim", "_named", "_parser", "_reason", "_seen", "_size",
-        "between", "body", "done", "head", "keep", "length", "until_close", "untouched",
+        "between", "body", "done", "head", "length", "must_close", "until_close", "untouched",
     )  # fmt: skip
 
     def __init__(self, seen: Seen[AnswerHead]) -> None:
@@ -66,7 +72,7 @@ class AnswerReader:
         """Another answer is to come; `head_only`: to a HEAD request."""
         self.head: AnswerHead | None = None
         self.length: int | None = None
-        self.done = self.keep = self.between = self.until_close = self._interim = False
+        self.done = self.must_close = self.between = self.until_close = self._interim = False
         self.untouched = True  # not a byte of an answer has come
         self._head_only = head_only
         self._size = 0
@@ -80,20 +86,31 @@ class AnswerReader:
         seen = None if self._head_only else self._seen.find(data)
         if seen is None:
             self._parse(data)
-            if self.done and self.keep and self.head is not None and self.length is not None and not self._head_only:
-                self._seen.learn(data, self.head, self.length)
+            head = self.head
+            if self.done and self.reusable_after() and self.length is not None and head and head.status not in BODILESS:
+                self._seen.learn(data, head, self.length)
             return
         self.head, body = seen
         self.length = len(body)
         if body:
             self.body.append(body)
-        self.done = self.keep = True
+        self.done = True
+
+    def reusable_after(self) -> bool:
+        """Whether this answer leaves its connection fit for another one, once all of its body is taken.
+
+        1. The parser has read the message to its end, and the message allows another: not after
+           `Connection: close`, HTTP/1.0 without keep-alive, or an answer that ends with its connection.
+        2. It was not the answer to a HEAD: the parser cannot know that no body follows.
+        3. The instance has sent not a byte more than the answer.
+        """
+        return self.done and self.head is not None and self.head.persistent and not (self._head_only or self.must_close)
 
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.keep = False
+            self.must_close = True
             if not self.done:
                 raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", processed=True) from None
         self.between = self.between and data[-1:] == b"\n"  # else the size of one has begun
@@ -144,16 +161,19 @@ class AnswerReader:
         if self._named and self._named not in (b"close", b"keep-alive"):
             headers = list(unnamed(headers, self._named))
         if status == 204:
-            self.length = None
+            self.length = None  # a server must not send one (RFC 9110, 8.6)
         self.head = AnswerHead(status, self._reason, headers, self.length is not None)
         self.between = self._chunked
         if self._head_only:
             self.done = True  # and the parser waits for a body: this connection is not used again
-        elif self.length is None and not self._chunked and status not in (204, 304):
+        elif self.length is None and not self._chunked and status not in BODILESS:
             self.until_close = True
 
     def on_body(self, data: bytes) -> None:
-        self.body.append(data)
+        if self.done:  # the body of an answer to HEAD
+            self.must_close = True
+        else:
+            self.body.append(data)
 
     def on_chunk_header(self) -> None:
         self.between = False
@@ -166,4 +186,5 @@ class AnswerReader:
             self._interim = False
             return
         self.done = True
-        self.keep = self._parser.should_keep_alive()
+        if self.head is not None:
+            self.head.persistent = self._parser.should_keep_alive()

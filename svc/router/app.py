@@ -179,6 +179,8 @@ class Parts:
         return self
 
     def __next__(self) -> bytes:
+        if self._exchange.bodiless():
+            raise StopIteration
         try:
             data = self._exchange.read()
         except (Cut, ClientGone) as error:

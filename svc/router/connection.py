@@ -127,7 +127,7 @@ class Connection:
         assert answer is not None
         keep = self._keeps(request)
         length = upstream.length
-        bodiless = asked.method == b"HEAD" or answer.status in (204, 304)
+        bodiless = exchange.bodiless()
         chunked = not bodiless and length is None and not asked.http10
         keep = keep and (bodiless or length is not None or chunked)
         lines = b""
@@ -146,17 +146,31 @@ class Connection:
         head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
         if bodiless:
             self._send(head)
-            return keep
-        data = exchange.read() if upstream.available() else b""
-        finished = exchange.finished()
-        if not chunked:
-            self._send(head + data)
-            while not finished and (data := exchange.read()):
-                self._send(data)
-                finished = exchange.finished()
+        elif chunked:
+            self._pass_chunks(exchange, head)
+        else:
+            self._pass_bytes(exchange, head)
             if length is None:
                 farewell(self.sock)
-            return keep
+        return keep
+
+    def _pass_bytes(self, exchange: Exchange, head: bytes) -> None:
+        """Passes on a body that ends where its head says, or with the connection."""
+        upstream = exchange.upstream
+        assert upstream is not None
+        data = exchange.read() if upstream.available() else b""
+        finished = exchange.finished()
+        self._send(head + data)
+        while not finished and (data := exchange.read()):
+            self._send(data)
+            finished = exchange.finished()
+
+    def _pass_chunks(self, exchange: Exchange, head: bytes) -> None:
+        """Passes on a body whose length nobody knows yet."""
+        upstream = exchange.upstream
+        assert upstream is not None
+        data = exchange.read() if upstream.available() else b""
+        finished = exchange.finished()
         self._send(head + _chunk(data, finished))
         if exchange.events and not finished:
             upstream.relay = pump(upstream.sock, self.sock, exchange.passes)
@@ -165,7 +179,6 @@ class Connection:
             finished = exchange.finished()
             if data or finished:
                 self._send(_chunk(data, finished))
-        return keep
 
     # Our own endpoints, and errors.
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
-from svc.router.answer import AnswerHead, UpstreamError
+from svc.router.answer import BODILESS, AnswerHead, UpstreamError
 from svc.router.dialect import error_event
 from svc.router.events import CHUNK_ENDS, EVENT_ENDS, whole
 from svc.router.record import TAIL, UNKNOWN, Record
@@ -108,7 +108,7 @@ class Exchange:
         """More of the answer's body, nothing at its end; of an event stream only whole events.
 
         A stream of events that breaks off ends with an error event, any other
-        answer raises Cut.
+        answer raises Cut; so does one that is not as long as its head says.
         """
         upstream = self.upstream
         assert upstream is not None
@@ -119,7 +119,17 @@ class Exchange:
         except UpstreamError as error:
             return self._broken(upstream, error)
         self._note(data, len(data))
+        length = upstream.length
+        if length is not None and (self._bytes > length or (self._bytes < length and upstream.done)):
+            upstream.must_close = True
+            self.end = "cut"
+            raise Cut(f"the instance's answer has {self._bytes} bytes, its head says {length}")
         return data
+
+    def bodiless(self) -> bool:
+        """Whether the answer ends with its head, whatever lengths that names (RFC 9112, 6.3)."""
+        assert self.head is not None
+        return self.head.status in BODILESS or self.request.head.method == b"HEAD"
 
     def _note(self, data: bytes, size: int) -> None:
         if not self._first:
@@ -174,7 +184,7 @@ class Exchange:
         log.warning("%s %s: %s", request_id, upstream.target.name, told, extra={"request_id": request_id})
         if not self.events:
             raise Cut(str(told)) from None
-        upstream.done, upstream.keep = True, False
+        upstream.done = upstream.must_close = True
         self._held = b""
         assert isinstance(told, SvcError)
         return error_event(told, self.request.head.target)
@@ -237,7 +247,7 @@ class Exchange:
         """The end of an attempt: of the last one, or of one that another follows."""
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.keep = upstream.keep and not self.cut  # what was cut is shut down
+            upstream.must_close = upstream.must_close or bool(self.cut)  # what was cut is shut down
             self.state.connections.give(upstream, self.state.now)
         target, self.target = self.target, None
         if target is not None:

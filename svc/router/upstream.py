@@ -1,5 +1,6 @@
 """Connections to instances: HTTP/1.1 as the router speaks it to them."""
 
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from svc.router.answer import AnswerHead, AnswerReader, UpstreamError
 from svc.router.seen import Seen
 from svc.router.sock import receiver, sender
-from svc.router.sweep import readable
+from svc.router.sweep import poller, readable
 from svc.router.table import Target
 
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -19,13 +20,12 @@ OPTIONS = (  # the kernel asks whether a silent machine is still there, and give
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
 )
-FRESH = 0.3  # seconds that an idle connection is trusted without a look at it
 
 
 class Upstream(AnswerReader):
     """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
-    __slots__ = ("_recv", "_send", "relay", "since", "sock", "target")
+    __slots__ = ("_poll", "_recv", "_send", "_sent", "relay", "since", "sock", "target")
 
     def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
         super().__init__(seen or Seen())
@@ -33,14 +33,19 @@ class Upstream(AnswerReader):
         self.sock = sock
         self.since = 0.0
         self.relay: Callable[[], bytes] | None = None
+        self._sent = False  # whether the instance's kernel took the whole request
+        self._poll = poller()
+        self._poll.register(sock.fileno(), select.POLLIN)
         self._recv = receiver(sock)
         self._send = sender(sock)
 
     def ask(self, message: bytes, head_only: bool) -> None:
         """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
         self.begin(head_only)
-        try:  # noqa: SIM105 - suppress() costs ten times as much
+        self._sent = False
+        try:
             self._send(message)
+            self._sent = True
         except OSError:
             pass
 
@@ -72,6 +77,20 @@ class Upstream(AnswerReader):
         """Whether `read` would answer without waiting."""
         return bool(self.body) or self.done
 
+    def reusable(self) -> bool:
+        """Whether another request may be sent on this connection. The only rule for it, before and in the pool.
+
+        1. The request was sent whole: else the instance may still wait for the rest of it.
+        2. Its answer leaves the connection fit for another (`reusable_after`).
+        3. Nothing of the answer is left: whoever came next would read it.
+        4. Nothing more is there to read: its end, or bytes that nobody asked for.
+        """
+        return self._sent and self.reusable_after() and not self.body and self._quiet()
+
+    def _quiet(self) -> bool:
+        """Whether there is nothing to read on the socket, nor inside of TLS. Costs 0.3 us."""
+        return not self._poll.poll(0) and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
+
     def _receive(self) -> bool:
         if self.between and self.relay is not None:
             data = self.relay()  # an OSError here is its client's
@@ -99,11 +118,11 @@ class Connections:
         self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
 
     def take(self, target: Target, now: float) -> Upstream | None:
-        """An idle connection, if there is one; on one that is readable its peer has said goodbye."""
+        """An idle connection, if there is one that is still reusable."""
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if now - upstream.since < FRESH or not readable([upstream.sock.fileno()]):
+            if upstream.reusable():
                 return upstream
             upstream.close()
         return None
@@ -125,9 +144,9 @@ class Connections:
         return Upstream(target, sock, self._seen)
 
     def give(self, upstream: Upstream, now: float) -> None:
-        """Keeps a connection whose answer is whole for the next request, or closes it."""
+        """Keeps a connection for the next request if it is reusable, or closes it."""
         upstream.relay = None
-        if not (upstream.done and upstream.keep):
+        if not upstream.reusable():
             upstream.close()
             return
         upstream.since = now

@@ -254,3 +254,39 @@ def test_an_answer_that_breaks_off_is_seen_to_be_short(relay: Router, a: Instanc
         rest = client.all()
         assert rest in (b"abc", b"3\r\nabc\r\n")  # neither nine bytes nor a last chunk
     assert until(lambda: relay.service("a")["error_count"] == before + 1)
+
+
+LEFT = b"of another answer"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_body_of_a_503_that_another_instance_made_good_reaches_no_other_client(
+    relay: Router, a: Instance, b: Instance, together: bool
+):
+    head = b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n" % len(LEFT)
+    refusing = says(head + LEFT) if together else says(head, LEFT)
+    a.play(lambda peer, heard: (refusing if heard.body == b'{"model": "ab"}' else says(OK))(peer, heard))
+    with relay.client() as client:
+        for _ in range(2):
+            assert client.send(post({"model": "ab"})).answer().body == b"ok"
+            assert client.send(ASK).answer().body == b"ok"
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified", b"200 OK"])
+def test_a_body_where_none_may_be_reaches_no_other_client(relay: Router, a: Instance, status: bytes):
+    """Twice: a head that was read once is recognized, except of these."""
+    method = b"HEAD" if status.startswith(b"200") else b"GET"
+
+    def script(peer: Peer, heard: Heard) -> None:
+        length = 0 if len(a.heard) == 1 and method != b"HEAD" else len(LEFT)
+        bodiless = b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, length, LEFT[:length])
+        peer.send(OK if heard.line.startswith(b"POST") else bodiless)
+
+    a.play(script)
+    with relay.client() as client:
+        for _ in range(2):
+            bodiless = post({"model": "a"}).replace(b"POST", method, 1)
+            assert client.send(bodiless).answer(head_only=True).status == int(status[:3])
+        for _ in range(2):
+            assert client.send(ASK).answer().body == b"ok"
+            assert not client.rest

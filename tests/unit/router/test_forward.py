@@ -20,11 +20,13 @@ class Parts:
 
     head = None
 
+    length = None
+
     def __init__(self, parts: list[bytes], breaks: bool = False) -> None:
         self.parts = parts
         self.breaks = breaks
         self.target = target("a")
-        self.done = self.keep = False
+        self.done = self.must_close = False
 
     def read(self) -> bytes:
         if self.parts:

@@ -171,7 +171,7 @@ def heard(data: bytes, parts: list[bytes], head_only: bool) -> tuple[Any, ...]:
                 body += piece
         except UpstreamError as error:
             failure = "unread" if upstream.head is None else "cut"
-            assert not upstream.keep
+            assert not upstream.reusable()
             processed = error.processed
         else:
             assert upstream.done

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.answer import UpstreamError
-from svc.router.upstream import FRESH, IDLE_SECONDS, Connections, Upstream
+from svc.router.answer import BODILESS, UpstreamError
+from svc.router.upstream import IDLE_SECONDS, Connections, Upstream
 from tests.unit.router.made import target
 
 Pair = tuple[Upstream, socket.socket]
@@ -55,14 +55,80 @@ def test_whole_answers_and_whether_the_connection_can_be_used_again(pair: Pair, 
     upstream = pair[0]
     assert answer(pair, sent, closes=not keep) == b"ok"
     assert upstream.done
-    assert upstream.keep is keep
+    assert upstream.reusable() is keep
     if keep:
         assert answer(pair, sent) == b"ok"
 
 
+NOT_MODIFIED = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n"
+UNREADY = b"HTTP/1.1 503 Loading\r\nContent-Length: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken", "later", "reusable"),
+    [
+        (OK, True, b"", True),
+        (OK, False, b"", False),  # its body is still there, for the next one to read
+        (UNREADY + b"no", True, b"", True),
+        (UNREADY + b"no", False, b"", False),
+        (UNREADY, False, b"no", False),
+        (OK, True, b"x", False),  # bytes that came behind it
+        (OK, True, OK, False),
+        (OK + b"x", True, b"", False),
+        (NOT_MODIFIED, True, b"", True),
+        (NOT_MODIFIED + b"no", True, b"", False),
+        (NOT_MODIFIED, True, b"no", False),
+        (NO_CONTENT, True, b"", True),
+        (NO_CONTENT + b"no", True, b"", False),
+        (NO_CONTENT, True, b"no", False),
+    ],
+)
+def test_a_connection_is_reused_only_when_nothing_of_its_answer_is_left(
+    pair: Pair, sent: bytes, taken: bool, later: bytes, reusable: bool
+):
+    upstream, theirs = pair
+    connections = Connections()
+    for _ in range(2):  # read by the parser, then recognized
+        upstream.ask(b"GET / HTTP/1.1\r\n\r\n", head_only=False)
+        theirs.sendall(sent)
+        head = upstream.read_head()
+        if taken and head.status not in BODILESS:
+            upstream.read()
+        theirs.sendall(later)
+        assert upstream.reusable() is reusable
+        if not reusable:
+            break
+    connections.give(upstream, 1.0)
+    assert (connections.take(target("a"), 1.0) is upstream) is reusable
+
+
+@pytest.mark.parametrize("body", [b"", b"ok"])
+def test_a_connection_is_never_reused_after_an_answer_to_head(pair: Pair, body: bytes):
+    """With a body, or without: the parser cannot know that none follows."""
+    answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body, head_only=True)
+    assert not pair[0].body
+    assert not pair[0].reusable()
+
+
+def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair):
+    """The answer came early, and the instance may read the rest as another request."""
+
+    def fails(message: bytes) -> None:
+        raise OSError
+
+    upstream, theirs = pair
+    upstream._send = fails  # noqa: SLF001 - whatever the kernel does
+    upstream.ask(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi", head_only=False)
+    theirs.sendall(OK)
+    upstream.read_head()
+    assert upstream.read() == b"ok"
+    assert not upstream.reusable()
+
+
 def test_head_ends_with_its_head(pair: Pair):
     assert answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", head_only=True) == b""
-    assert (pair[0].length, pair[0].done, pair[0].keep) == (99, True, False)
+    assert (pair[0].length, pair[0].done, pair[0].reusable()) == (99, True, False)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +196,8 @@ def test_one_that_its_peer_closed_or_spoke_on_is_not_taken():
     closed, spoke = used(connections, 1.0), used(connections, 1.0)
     closed[1].close()
     spoke[1].sendall(b"HTTP/1.1 408 Timeout\r\n\r\n")
-    assert connections.take(target("a"), 1.0 + FRESH) is good[0]
-    assert connections.take(target("a"), 1.0 + FRESH) is None
+    assert connections.take(target("a"), 1.0) is good[0]
+    assert connections.take(target("a"), 1.0) is None
     assert spoke[0].sock.fileno() == -1
 
 
