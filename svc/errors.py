@@ -53,6 +53,14 @@ class TooLarge(SvcError):
     status, type, code = 413, "invalid_request_error", "request_too_large"
 
 
+class UnsupportedMedia(SvcError):
+    status, type, code = 415, "invalid_request_error", "unsupported_media_type"
+
+
+class UpgradeRequired(SvcError):
+    status, type, code = 426, "invalid_request_error", "upgrade_required"
+
+
 class RateLimited(SvcError):
     """`retry_after`: whole seconds, at least one, as the header of that name wants them."""
 
@@ -72,6 +80,15 @@ class HeadTooLarge(SvcError):
 
 class BadGateway(SvcError):
     status, type, code = 502, "api_error", "bad_gateway"
+
+
+class PoisonedRequest(SvcError):
+    """Clients of OpenAI's make do without their own retries where the answer says so."""
+
+    status, type, code = 502, "api_error", "request_kills_instances"
+
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}
 
 
 class Unavailable(SvcError):

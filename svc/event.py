@@ -39,6 +39,7 @@ KINDS = {
     "healthy": Kind(GOOD, "registry", "it passes them again"),
     "restarted": Kind(WARNING, "babysitter", "its process ended and is started again; the message says why"),
     "ejected": Kind(BAD, "router", "requests to it failed: the router keeps away from it for a while"),
+    "poisoned": Kind(BAD, "router", "it died while it served a request that another instance had died of, too"),
     "readmitted": Kind(GOOD, "router", "a trial request went well: it gets requests again"),
     "failing": Kind(BAD, "router", "it fails the router's own health checks"),
     "passing": Kind(GOOD, "router", "it passes them again"),

@@ -5,6 +5,7 @@ from typing import Any
 import httptools
 
 from svc.router.request import unnamed
+from svc.router.retry import Outcome
 from svc.router.seen import Seen
 
 HEADER_LIMIT = 64 << 10
@@ -17,11 +18,11 @@ NOT_PASSED = frozenset(
 
 
 class UpstreamError(Exception):
-    """An instance could not be asked, or did not answer as HTTP does; `processed` when it may have done the work."""
+    """An instance could not be asked, or did not answer as HTTP does; `outcome`: what that means for the request."""
 
-    def __init__(self, message: str, *, processed: bool = False, timeout: bool = False) -> None:
+    def __init__(self, message: str, outcome: Outcome, *, timeout: bool = False) -> None:
         super().__init__(message)
-        self.processed = processed
+        self.outcome = outcome
         self.timeout = timeout
 
 
@@ -112,12 +113,12 @@ class AnswerReader:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.must_close = True
             if not self.done:
-                raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", processed=True) from None
+                raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", Outcome.BEGUN) from None
         self.between = self.between and data[-1:] == b"\n"  # else the size of one has begun
         if self.head is None:
             self._size += len(data)
             if self._size > HEADER_LIMIT:
-                raise UpstreamError(f"the head of its answer is over {HEADER_LIMIT} bytes", processed=True)
+                raise UpstreamError(f"the head of its answer is over {HEADER_LIMIT} bytes", Outcome.BEGUN)
 
     def forget(self) -> None:
         """Undoes a cycle: the parser refers to us."""

@@ -1,75 +1,75 @@
 """What a request asks for, as far as routing cares: pure."""
 
-from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
-from svc.router.request import Request
+from svc.errors import BadRequest, UnsupportedMedia
+from svc.router.form import find_field
+from svc.router.json_body import MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
+from svc.router.request import Head, Media, Request
 
-MODEL_LIMIT = 512  # characters of a model's name
-
-
-class _Fields(msgspec.Struct):
-    """The few fields that routing needs; msgspec skips the rest without building it."""
-
-    model: Any = None
-    prompt_cache_key: Any = None
-
-
-_decode = msgspec.json.Decoder(_Fields).decode
+MAX_QUERY_FIELDS = 64
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """The model (None: any will do), the session it belongs to (empty: none), the size of its body in bytes."""
+    """The model (None: any will do), the session it belongs to (empty: none), the body's bytes."""
 
     model: str | None = None
     session: bytes = b""
-    size: int = 0
     body: bytes = b""
 
 
 def parse(request: Request) -> Ask:
-    """A body that is not JSON, or has no model, asks for any instance: the instance says what is wrong with it."""
-    body = request.body
-    model: Any = None
-    key: Any = None
-    if body:
-        if body[:1] == b"{" or body[:64].lstrip()[:1] == b"{":
-            try:
-                fields = _decode(body)
-                model, key = fields.model, fields.prompt_cache_key
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                pass
-        elif request.head.content_type.lower().startswith(b"multipart/form-data"):
-            model = _form_model(request.head.content_type, body)
-    if not isinstance(model, str) or not model:
-        model = None
-    session = key.encode("utf-8", "surrogatepass") if isinstance(key, str) and key else request.head.session
-    return Ask(model[:MODEL_LIMIT] if model else None, session, len(body), body)
+    """Return what a request asks for; a body that was read and names no model asks for any instance.
+
+    Raises BadRequest for a body that cannot be read, UnsupportedMedia for one of a type that is not read at all.
+    """
+    head, body = request.head, request.body
+    if not body:
+        return Ask(query_model(head) if head.upgrade else None, head.session)
+    if head.media is Media.JSON:
+        fields = read_fields(body)
+        return Ask(fields.model or None, _session(bytes(fields.prompt_cache_key)) or head.session, body)
+    if head.media is Media.FORM:
+        return Ask(form_model(head, body), head.session, body)
+    model = query_model(head)
+    if model is None:
+        kind = head.content_type.decode("latin-1")
+        raise UnsupportedMedia(
+            f"cannot read a body of type {kind!r}; send JSON or a form, or name the model in ?model="
+        )
+    return Ask(model, head.session, body)
 
 
-def _form_model(content_type: bytes, body: bytes) -> str | None:
-    """The form field `model`, as audio and image requests carry it."""
-    from werkzeug.sansio.multipart import Data as PartData  # only where there are forms: it weighs 2 MB
-    from werkzeug.sansio.multipart import Epilogue, Field, File, MultipartDecoder, NeedData
-
-    boundary = next(
-        (p.strip()[9:].strip(b'"') for p in content_type.split(b";") if p.strip().lower().startswith(b"boundary=")), b""
-    )
-    if not boundary:
+def form_model(head: Head, body: bytes) -> str | None:
+    """Return the form field `model`, None where there is none; raises BadRequest."""
+    place = find_field(body, head.content_type, "model")
+    if place is None:
         return None
-    decoder = MultipartDecoder(boundary, max_form_memory_size=None)
     try:
-        decoder.receive_data(body)
-        decoder.receive_data(None)
-        name, value = "", b""
-        while not isinstance(event := decoder.next_event(), (Epilogue, NeedData)):
-            if isinstance(event, (Field, File)):
-                name, value = event.name if isinstance(event, Field) else "", b""
-            elif isinstance(event, PartData) and name == "model":
-                value += event.data
-                if not event.more_data:
-                    return value.decode("utf-8", "replace")
-    except ValueError:  # not a form after all
-        return None
-    return None
+        model = body[place][: MAX_RAW_BYTES + 1].decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the form's model is not UTF-8; send its name", param="model") from None
+    return _short(model)
+
+
+def query_model(head: Head) -> str | None:
+    """Return the model that the query names, None where it names none; raises BadRequest."""
+    query = head.path.partition("?")[2]
+    try:
+        values = parse_qs(query, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")
+    except ValueError:
+        raise BadRequest("cannot read the query; send it in UTF-8, with ?model= alone", param="model") from None
+    return _short(values[-1]) if values else None
+
+
+def _short(model: str) -> str | None:
+    if len(model) > MAX_MODEL_CHARS:
+        raise BadRequest(f"the model has over {MAX_MODEL_CHARS} characters; send its name", param="model")
+    return model or None
+
+
+def _session(key: bytes) -> bytes:
+    """Return a prompt_cache_key without its quotes; what is no string is no key."""
+    return key[1:-1] if key[:1] == b'"' else b""

@@ -106,16 +106,29 @@ class Connection:
         exchange = self.exchange = Exchange(state, request, client)
         try:
             forward(exchange, self._address)
-            return self._pass_on(exchange, request)
         except SvcError as error:
             keep = self._keeps(request)
             self._tell(error, exchange.request_id, request, keep)
             return keep
-        except (Cut, ClientGone):
+        except ClientGone:
             return False
+        else:
+            return self._answer(exchange, request)
         finally:
             self.exchange = None
             exchange.close()
+
+    def _answer(self, exchange: Exchange, request: Request) -> bool:
+        """Passes the answer on; returns whether the connection can be used again."""
+        try:
+            return self._pass_on(exchange, request)
+        except (Cut, ClientGone):
+            return False
+        except OSError:  # the client broke it off
+            raise
+        except Exception:  # noqa: BLE001 - the connection ends, and the client sees that the answer is not whole
+            exchange.fail()
+            return False
 
     def _keeps(self, request: Request) -> bool:
         return request.head.keep_alive and not self._state.draining

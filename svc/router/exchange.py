@@ -54,13 +54,16 @@ class Exchange:
     counted: "Key | None" = None  # while the request counts for it
     _place: "Place | None" = None
     target: Target | None = None  # who has the request now
+    instance = ""  # the name of the one that had it last
     _started = _first = 0.0
     _bytes = 0
     _parts = 0  # of the body, as they came: of a stream that tells no usage, its tokens are not many more
     _tokens = 0  # that are counted already
     _begun = False  # whether its first token is
     _held = _opening = _before = _last = b""
-    retry = failed = False
+    budgeted = False  # whether this attempt counts for the retry budget
+    awaited = False  # whether it has waited for the registry to notice a death
+    failed = False
     faulty = ""  # what the instance did wrong
 
     def __init__(self, state: "State", request: Request, client: str) -> None:
@@ -75,15 +78,16 @@ class Exchange:
     def begin(self, target: Target) -> None:
         """An attempt at this instance; `report` is its end."""
         state = self.state
-        self.target = target
+        self.target, self.instance = target, target.name
         self._started = state.clock()
-        state.begin(target, self.retry)
+        state.begin(target, self.attempts > 1, self.budgeted)
         deadline = state.now + state.settings.first_byte_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
 
     def stay(self, place: "Place") -> None:
         """Waits in a line, at this place: whoever interrupts wakes it."""
         self._place = place
+        self.deadline = self.limit
         if self.cut:
             raise self.cut_error()
 
@@ -202,6 +206,13 @@ class Exchange:
             with suppress(OSError):
                 shut(self.upstream.sock)
 
+    def fail(self) -> SvcError:
+        """Logs an exception that is being handled and was not foreseen; returns the error for the client."""
+        self.end = "failed"
+        request_id = self.request_id.decode("latin-1")
+        log.exception("%s: the router failed", request_id, extra={"request_id": request_id})
+        return SvcError(f"the router failed; its log has the reason under {request_id}")
+
     # The end.
 
     def close(self) -> None:
@@ -209,19 +220,18 @@ class Exchange:
         if self.closed:
             return
         self.closed = True
-        instance = self.target.name if self.target else ""
         if self.end == "done" and (self.cut or not self.finished()):
             self.end = self.cut or "client"
         self.report()
         if self.counted is not None:
             self.counted.release()
-        record, label = self._record(instance), self._label()
+        record, label = self._record(self.instance), self._label()
         self.state.recorder.ended(record, self.events, self._tail(), label)
         tokens = record.completion_tokens
         if self.events:
-            self._count(instance, label, tokens or self._parts - ASIDE)
+            self._count(self.instance, label, tokens or self._parts - ASIDE)
         elif tokens:
-            self.state.produced(instance, label, tokens)
+            self.state.produced(self.instance, label, tokens)
 
     def flow(self) -> None:
         """Counts what a stream has given so far. Called once a second: one that takes minutes shows while it runs."""
@@ -252,14 +262,15 @@ class Exchange:
         target, self.target = self.target, None
         if target is not None:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0
-            faulty = self.faulty or (None if self.cut and not status else "")
-            if status in FAULTS and not faulty:
+            infers = self.request.head.infers
+            faulty = self.faulty or (None if not infers or (self.cut and not status) else "")
+            if status in FAULTS and infers and not faulty:
                 faulty = f"it answered {status}"
             seconds = self.state.clock() - self._started
             failed = self.failed or status >= 500
             answered = not failed and upstream is not None and upstream.done and 200 <= status < 300
             worked = answered and self.request.head.method == b"POST"  # what is only read up takes no engine
-            self.state.observe(target, seconds, failed, faulty, self.retry, worked)
+            self.state.observe(target, seconds, failed, faulty, self.budgeted, worked)
         self.failed, self.faulty = False, ""
 
     def _tail(self) -> bytes:

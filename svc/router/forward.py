@@ -1,26 +1,23 @@
 """A request's story: ask, pick, send, and the head of an answer; `exchange` has the rest of it.
 
-Up to three instances are tried, only while nothing has been passed on, and only
-after a failure that means the request was not processed: refused, no connection
-in time, closed before the first byte, or the instance's own 503.
+What is repeated after a failure, how often, and why that is safe: `retry`.
 """
 
 import logging
-from collections.abc import Callable
-from functools import partial
 
 import msgspec
 
-from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
+from svc.errors import BadGateway, GatewayTimeout, PoisonedRequest, SvcError
 from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.ask import Ask, parse
-from svc.router.exchange import FAULTS, Exchange
+from svc.router.coding import decode
+from svc.router.exchange import FAULTS, ClientGone, Exchange
 from svc.router.names import renamed
+from svc.router.retry import Failure, Outcome, creates, explanation, kills, may_repeat, within_budget
 from svc.router.table import Target
+from svc.router.upstream import died
 
 log = logging.getLogger(__name__)
-
-ATTEMPTS = 3
 
 
 def forward(exchange: Exchange, client_address: bytes) -> None:
@@ -32,13 +29,22 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
     try:
         _open(exchange, client_address)
     except SvcError as error:
-        exchange.status = error.status
-        exchange.end = exchange.cut or ("failed" if exchange.attempts else "refused")
+        _refuse(exchange, error)
+        raise
+    except ClientGone:
         exchange.close()
         raise
-    except BaseException:
-        exchange.close()
-        raise
+    except Exception:  # noqa: BLE001 - whatever was not foreseen is an answer, too
+        failure = exchange.fail()
+        _refuse(exchange, failure)
+        raise failure from None
+
+
+def _refuse(exchange: Exchange, error: SvcError) -> None:
+    """Ends an exchange in which no instance answered."""
+    exchange.status = error.status
+    exchange.end = exchange.cut or ("failed" if exchange.attempts or error.status == 500 else "refused")
+    exchange.close()
 
 
 def _open(exchange: Exchange, client_address: bytes) -> None:
@@ -47,30 +53,26 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     if state.keys is not None:
         _show_key(exchange)
     ask = _asked(exchange)
-    tried: tuple[str, ...] = ()
-    target = state.admit(ask, exchange.stay)
+    if state.poison.contains(ask.body, state.now):
+        raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
+    failures: tuple[Failure, ...] = ()
+    target: Target | None = state.admit(ask, exchange.stay)
     while True:
+        assert target is not None
         exchange.attempts += 1
-        # Not raised yet: an exception that the frame it passes through still holds is a cycle, with the body in it.
-        failure: Callable[[], SvcError] | None = None
-        try:
-            head = _attempt(exchange, target, client_address)
-        except UpstreamError as error:
-            failure = _failure(exchange, error, target)
-            if error.processed:
-                raise failure() from None
-        if failure is None and head.status != 503:
+        head = _try(exchange, target, client_address)
+        if isinstance(head, AnswerHead) and head.status != 503:
             break
-        tried = (*tried, target.name)
-        another = _another(exchange, ask, tried)
+        failures = (*failures, head if isinstance(head, Failure) else Failure(target, Outcome.UNREADY, "answered 503"))
+        another = _another(exchange, ask, failures)
         if another is None:
-            if failure is not None:
-                raise failure()
+            if isinstance(head, Failure):
+                raise _error(failures)
             break  # the instance's own 503 says best what is wrong
         exchange.report()
-        exchange.retry, target = True, another
+        exchange.budgeted, target = within_budget(failures), another
     exchange.head, exchange.status, exchange.events = head, head.status, head.events
-    if head.status not in FAULTS:
+    if head.status not in FAULTS and exchange.request.head.infers:
         state.answers(target)
 
 
@@ -85,24 +87,77 @@ def _show_key(exchange: Exchange) -> None:
 
 
 def _asked(exchange: Exchange) -> Ask:
-    """What the request asks for; its body rewritten where an alias or a fallback stands for the model."""
-    ask = parse(exchange.request)
+    """Return what the request asks for.
+
+    Its body is decoded where it is compressed, and rewritten where an alias or a fallback stands for the model.
+    """
+    request = exchange.request
+    if request.head.coding:
+        request.body = decode(request.body, request.head.coding, exchange.state.settings.max_body)
+    ask = parse(request)
     exchange.model = exchange.state.meant(ask.model)
     if exchange.model != ask.model:
-        assert ask.model is not None
         assert exchange.model is not None
-        exchange.request.body = renamed(ask.body, ask.model, exchange.model)
-        ask = msgspec.structs.replace(ask, model=exchange.model, body=exchange.request.body)
+        request.body = renamed(request, exchange.model)
+        ask = msgspec.structs.replace(ask, model=exchange.model, body=request.body)
     return ask
 
 
-def _another(exchange: Exchange, ask: Ask, tried: tuple[str, ...]) -> Target | None:
-    if len(tried) >= ATTEMPTS or not exchange.state.may_retry():
+def _another(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
+    """Return the instance to try next, None where the request is not to be repeated, or nowhere.
+
+    Raises PoisonedRequest for one that kills what serves it.
+    """
+    state, head = exchange.state, exchange.request.head
+    if kills(failures):
+        raise _poisoned(exchange, ask, failures)
+    if not may_repeat(failures, head.infers and not creates(head.target, ask.body)):
         return None
+    if within_budget(failures) and not state.may_retry():
+        return None
+    failed = tuple(failure.target for failure in failures)
+    other = state.pick_other(ask, failed)
+    return _awaited(exchange, ask, failed) if other is None and failures[-1].outcome is Outcome.UNSENT else other
+
+
+def _awaited(exchange: Exchange, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
+    """Return an instance that takes the request once the registry has noticed what became of those that refused it."""
+    if exchange.awaited or all(target.static for target in failed):
+        return None
+    exchange.awaited = True
+    exchange.report()
+    return exchange.state.admit_again(ask, exchange.stay, failed)
+
+
+def _poisoned(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> PoisonedRequest:
+    """Remembers a request that kills instances, and reports it."""
+    state, killed = exchange.state, [failure.target.name for failure in failures if failure.died]
+    state.poison.add(ask.body, state.now)
+    state.poisoned[exchange.key] += 1
+    request_id = exchange.request_id.decode("latin-1")
+    by = f"request {request_id}" + (f" of key {exchange.key}" if exchange.key else "")
+    for name in killed:
+        others = ", ".join(other for other in killed if other != name)
+        state.news.add("poisoned", name, f"it died while it served {by}, and so did {others}")
+    return PoisonedRequest(f"{' and '.join(killed)} died while they served this request; it is not sent to another one")
+
+
+def _error(failures: tuple[Failure, ...]) -> SvcError:
+    """Return the error that says what happened to a request which no instance answered."""
+    kind = GatewayTimeout if all(failure.timeout for failure in failures) else BadGateway
+    unsent = all(failure.outcome is Outcome.UNSENT for failure in failures)
+    return kind(f"{'cannot reach an instance' if unsent else 'no instance answered'}: {explanation(failures)}")
+
+
+def _try(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead | Failure:
+    """Return the head of the instance's answer, or how it failed.
+
+    No exception: one that the frame it passes through still holds is a cycle, with the body in it.
+    """
     try:
-        return exchange.state.pick(ask, tried)
-    except Unavailable:
-        return None
+        return _attempt(exchange, target, client_address)
+    except UpstreamError as error:
+        return _failure(exchange, error, target)
 
 
 def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead:
@@ -122,19 +177,21 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
         upstream.ask(message, head_only)
         try:
             return upstream.read_head()
-        except UpstreamError:
-            if exchange.cut or fresh or not upstream.untouched:
+        except UpstreamError as error:
+            if exchange.cut or fresh or error.outcome is not Outcome.UNSENT:
                 raise
-        upstream.close()  # it had been closed while idle: that is nobody's failure
+        upstream.close()  # it had been closed while idle: that is no failure of the instance
         exchange.upstream = upstream = None
 
 
-def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Callable[[], SvcError]:
-    """What makes the error to tell; raises it where the request was cut."""
+def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Failure:
+    """Return a failed attempt, and notes it for the instance; raises the error of a request that was cut."""
     if exchange.cut:
         raise exchange.cut_error()
-    exchange.failed, exchange.faulty = True, str(error) or "it failed"  # some errors have no words
+    reason = str(error) or "it failed"  # some errors have no words
+    exchange.failed = True
+    exchange.faulty = reason if error.outcome is Outcome.UNSENT or exchange.request.head.infers else ""
     request_id = exchange.request_id.decode("latin-1")
-    log.warning("%s %s: %s", request_id, target.name, error, extra={"request_id": request_id})
-    kind = GatewayTimeout if error.timeout else BadGateway
-    return partial(kind, f"cannot reach an instance: {target.name}: {error}")
+    log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
+    dead = error.outcome is Outcome.UNKNOWN and died(target)
+    return Failure(target, error.outcome, reason, error.timeout, dead)

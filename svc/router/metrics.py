@@ -26,6 +26,12 @@ class Metrics(Collector):
         dropped = "Events that no registry was told: none answered for long, or it refused them."
         yield CounterMetricFamily("svc_router_events_dropped", dropped, state.news.dropped)
         yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.connections.idle_count())
+        poisoned = CounterMetricFamily(
+            "svc_router_poisoned_requests", "Requests that killed two instances, by key.", labels=["key"]
+        )
+        for name, count in state.poisoned.items():
+            poisoned.add_metric([name], count)
+        yield poisoned
         if (age := state.age()) is not None:
             told = "Seconds since a registry last said that the table is so."
             yield GaugeMetricFamily("svc_router_table_age_seconds", told, age)

@@ -1,11 +1,11 @@
 """Which model is meant: aliases and fallbacks, and the body rewritten only then. Pure."""
 
-import re
 from collections.abc import Callable, Mapping
 
-import msgspec
+from svc.router.form import find_field
+from svc.router.json_body import replace_model
+from svc.router.request import Media, Request
 
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 STEPS = 8  # fallbacks of fallbacks
 
 
@@ -24,19 +24,10 @@ def meant(
     return other if served(other) else model
 
 
-def renamed(body: bytes, old: str, new: str) -> bytes:
-    """The body with another model: the value of every other field stays byte for byte as it was.
-
-    A body that is not quite JSON is left alone: the instance says what is wrong with it.
-    """
-    if body.lstrip()[:1] == b"{":
-        try:
-            fields = _fields(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return body
-        fields["model"] = msgspec.Raw(msgspec.json.encode(new))
-        return msgspec.json.encode(fields)
-    part = re.compile(
-        rb'([; ]name=(?:"model"|model\b)[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)' + re.escape(old.encode()) + rb"(?=\r\n--)"
-    )
-    return part.sub(lambda found: found.group(1) + new.encode(), body, count=1)
+def renamed(request: Request, model: str) -> bytes:
+    """Return the body of a request that names another model, every other byte of it as it was; raises BadRequest."""
+    head, body = request.head, request.body
+    if head.media is Media.JSON:
+        return replace_model(body, model)
+    place = find_field(body, head.content_type, "model") if head.media is Media.FORM else None
+    return body if place is None else body[: place.start] + model.encode() + body[place.stop :]

@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from enum import Enum
+
+from svc.router.paths import infers
 
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
-    b"proxy-authorization content-length expect host x-forwarded-for x-request-id x-served-by".split()
+    b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
+    b"x-served-by".split()
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
@@ -16,18 +20,32 @@ ACTS = (b"/ui/drain/", b"/ui/undrain/")
 AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
 
+class Media(Enum):
+    """How a body is read."""
+
+    JSON = "JSON"
+    FORM = "form"
+    OTHER = "other"
+
+
+# What clients send JSON as: `curl -d` says that it is a form of the other kind.
+JSON_TYPES = (b"", b"application/json", b"text/json", b"text/plain", b"application/x-www-form-urlencoded")
+
+
 class Head:
     """What stands before a request's body.
 
     `headers` are those that pass on; `special` has the others, by lower-case name, but
     for the body's length: a head is the same whatever it says.
     `id` is the one that it came with, `session` whom it seems to belong to, `own`
-    whether we answer it ourselves; `verb` and `path` are for records.
+    whether we answer it ourselves; `verb` and `path` are for records. `coding` is its
+    body's Content-Encoding, `upgrade` the protocol that it asks to change to; `infers`:
+    it does nothing but infer, as far as its path says.
     """
 
     __slots__ = (
-        "_after", "_before", "content_type", "has_body", "headers", "http10", "id", "keep_alive", "method", "own",
-        "path", "session", "special", "target", "traced", "verb",
+        "_after", "_before", "coding", "content_type", "has_body", "headers", "http10", "id", "infers", "keep_alive",
+        "media", "method", "own", "path", "session", "special", "target", "traced", "upgrade", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +64,10 @@ class Head:
         self.http10 = http10
         self.keep_alive = keep_alive
         self.own = is_own(method, target)
+        self.infers = infers(method, target)
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
+        self.coding = special.get(b"content-encoding", b"")
+        self.upgrade = b""
         self.content_type = session = agent = b""
         self.traced = False
         told = special.get(b"x-request-id", b"")
@@ -62,6 +83,7 @@ class Head:
                     self.traced = True
                 case b"x-correlation-id" | b"request-id" if b"x-request-id" not in special:
                     told = value
+        self.media = media(self.content_type)
         self.id = told[:LONGEST_ID]
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
@@ -93,6 +115,14 @@ class Request:
                 head._before, host, head._after, client, request_id, len(body), body,
             )  # fmt: skip
         return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, head._after, client, request_id)
+
+
+def media(content_type: bytes) -> Media:
+    """Return how a body of this Content-Type is read."""
+    kind = content_type.partition(b";")[0].strip().lower()
+    if kind in JSON_TYPES or kind.endswith(b"+json"):
+        return Media.JSON
+    return Media.FORM if kind == b"multipart/form-data" else Media.OTHER
 
 
 def is_own(method: bytes, target: bytes) -> bool:

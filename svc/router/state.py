@@ -5,6 +5,7 @@ import logging
 import random
 import threading
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
@@ -18,6 +19,7 @@ from svc.router.keys import Keys
 from svc.router.message import Heads
 from svc.router.names import meant
 from svc.router.news import News
+from svc.router.poison import PoisonList
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
 from svc.router.table import Origin, Table, Target, build
@@ -28,6 +30,7 @@ from svc.settings import RouterSettings
 log = logging.getLogger(__name__)
 RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is nothing
 LONGEST_RETRY_AFTER = 60
+NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance ended, and the table says so
 UNKNOWN = Fitness()
 
 
@@ -47,6 +50,8 @@ class State:
         self.draining = False
         self.keys = keys  # None: nobody needs one
         self.trusted = networks(settings.trusted_proxies)
+        self.poison = PoisonList(settings.poison_memory)
+        self.poisoned: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
         self.heads = Heads(keyed=keys is not None)
         self.connections = Connections(settings.upstream_ca)
         self.lines = Lines(settings.queue_size)
@@ -57,7 +62,7 @@ class State:
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.fitness: dict[str, Fitness] = {}
         self.in_flight = 0
-        self.retrying = 0  # of those, the second attempts and later ones
+        self.retrying = 0  # of those, the repeated ones that count for the retry budget
         self.retries = 0  # ever
         self.aliases = dict(settings.aliases)
         self.fallbacks = dict(settings.fallbacks)
@@ -65,13 +70,17 @@ class State:
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
         self._lock = threading.RLock()  # one writer of the table at a time; nobody who reads it waits
-        self._ids = itertools.count()
-        self._id_prefix = random.randbytes(6).hex().encode()
+        self._ids = itertools.count(random.getrandbits(40))
+        self._id_prefix = b"-".join(str(uuid.uuid4()).encode().split(b"-")[:4])
 
     # Requests.
 
     def request_id(self) -> bytes:
-        return b"%b-%x" % (self._id_prefix, next(self._ids))
+        """Return a new id in the shape of a UUID of version 4: llama-cpp-python answers 400 to any other.
+
+        A count in its last part costs a tenth of a random number.
+        """
+        return b"%b-%012x" % (self._id_prefix, next(self._ids))
 
     def meant(self, model: str | None) -> str | None:
         """What an alias stands for, or the fallback of a model that nobody has."""
@@ -105,21 +114,61 @@ class State:
         """
         if not self.lines.occupied(ask.model) and (target := self.pick(ask)):
             return target
-        place = self.lines.join(ask.model, self.now + self.settings.queue_timeout, self.retry_after())
-        try:
-            while not place.expired:
-                stay(place)
-                place.wait()
-                stay(place)
-                if self.lines.first(ask.model, place) and (target := self.pick(ask)):
-                    return target
-        finally:
-            self.lines.leave(ask.model, place)
+        target = self._wait(ask, stay, self.settings.queue_timeout, lambda: self.pick(ask))
+        if target is not None:
+            return target
         if self.table.serves(ask.model):
             raise RateLimited(
                 f"all instances are busy: none was free within {self.settings.queue_timeout:g} s", self.retry_after()
             )
         raise Unavailable(no_services(ask.model))
+
+    def admit_again(self, ask: Ask, stay: Callable[[Place], None], failed: tuple[Target, ...]) -> Target | None:
+        """Return an instance for a request whose instances turned out to be dead, None where there is none in time.
+
+        It waits NOTICE_SECONDS for the table to say what became of them; once that says that they restart, or where
+        others are only busy, `queue_timeout`. Raises as `admit`.
+        """
+
+        def choose() -> Target | None:
+            return self.pick(ask, self._unchanged(failed))
+
+        target = self._wait(ask, stay, min(NOTICE_SECONDS, self.settings.queue_timeout), choose)
+        if target is None and (ask.model in self.table.returning or self._others(ask, failed)):
+            target = self._wait(ask, stay, self.settings.queue_timeout, choose)
+        return target
+
+    def pick_other(self, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
+        """Return an instance that this request has not failed at, None where none can take it now."""
+        try:
+            return self.pick(ask, self._unchanged(failed))
+        except Unavailable:
+            return None
+
+    def _unchanged(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
+        """Return the names of those of which the table says what it said when they failed."""
+        return tuple(target.name for target in failed if target in self.table.targets)
+
+    def _others(self, ask: Ask, failed: tuple[Target, ...]) -> bool:
+        pool = self.table.pool(ask.model)
+        names = self._unchanged(failed)
+        return pool is not None and any(member.name not in names for member in pool.members)
+
+    def _wait(
+        self, ask: Ask, stay: Callable[[Place], None], seconds: float, choose: Callable[[], Target | None]
+    ) -> Target | None:
+        """Return what `choose` finds once this request is the first in its queue, None after so many seconds."""
+        place = self.lines.join(ask.model, self.now + seconds, self.retry_after())
+        try:
+            while not place.expired:
+                stay(place)
+                place.wait()
+                stay(place)
+                if self.lines.first(ask.model, place) and (target := choose()):
+                    return target
+        finally:
+            self.lines.leave(ask.model, place)
+        return None
 
     def retry_after(self) -> int:
         """Whole seconds after which a place may be free: what a request takes on average."""
@@ -131,15 +180,17 @@ class State:
         """Whether the budget has room for one more second attempt."""
         return self.retrying < max(RETRIES_AT_LEAST, self.settings.retry_budget * self.in_flight)
 
-    def begin(self, target: Target, retry: bool) -> None:
-        """An attempt starts; `observe` is its one end."""
+    def begin(self, target: Target, again: bool = False, budgeted: bool = False) -> None:
+        """An attempt starts; `observe` is its one end.
+
+        `again`: it is not the request's first; `budgeted`: it counts for the retry budget.
+        """
         load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
         if target.limit and load >= target.limit:
             self.full.add(target.name)
         self.in_flight += 1
-        if retry:
-            self.retries += 1
-            self.retrying += 1
+        self.retries += again
+        self.retrying += budgeted
         if (fitness := self.fitness.get(target.name)) and fitness.trial:
             self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
 
@@ -149,7 +200,7 @@ class State:
             self._judge(target.name, breaker.served)
 
     def observe(
-        self, target: Target, seconds: float, failed: bool, faulty: str | None = "", retry: bool = False,
+        self, target: Target, seconds: float, failed: bool, faulty: str | None = "", budgeted: bool = False,
         answered: bool = False,
     ) -> None:  # fmt: skip
         """The one report of an attempt's end.
@@ -164,8 +215,7 @@ class State:
             if self.loads[name] < limit or not limit:
                 self.full.discard(name)
         self.in_flight -= 1
-        if retry:
-            self.retrying -= 1
+        self.retrying -= budgeted
         tally = self.tallies[name]
         tally.requests += 1
         tally.seconds += seconds

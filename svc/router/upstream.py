@@ -1,17 +1,24 @@
 """Connections to instances: HTTP/1.1 as the router speaks it to them."""
 
+import fcntl
 import select
 import socket
 import ssl
+import termios
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from svc.router.answer import AnswerHead, AnswerReader, UpstreamError
+from svc.router.retry import Outcome
 from svc.router.seen import Seen
 from svc.router.sock import receiver, sender
 from svc.router.sweep import poller, readable
 from svc.router.table import Target
 
 CONNECT_TIMEOUT = 5.0  # seconds
+LOOK_TIMEOUT = 1.0  # seconds for a look whether an instance still takes connections
+LOOK_PAUSE = 0.1  # seconds between two
 IDLE_SECONDS = 60.0
 OPTIONS = (  # the kernel asks whether a silent machine is still there, and gives it up after 10 s
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -25,7 +32,7 @@ OPTIONS = (  # the kernel asks whether a silent machine is still there, and give
 class Upstream(AnswerReader):
     """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
-    __slots__ = ("_poll", "_recv", "_send", "_sent", "relay", "since", "sock", "target")
+    __slots__ = ("_poll", "_recv", "_send", "_sent", "_was_reset", "relay", "requests", "since", "sock", "target")
 
     def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
         super().__init__(seen or Seen())
@@ -33,7 +40,8 @@ class Upstream(AnswerReader):
         self.sock = sock
         self.since = 0.0
         self.relay: Callable[[], bytes] | None = None
-        self._sent = False  # whether the instance's kernel took the whole request
+        self.requests = 0  # sent on it
+        self._sent = self._was_reset = False  # whether our kernel has the whole request; whether the instance reset it
         self._poll = poller()
         self._poll.register(sock.fileno(), select.POLLIN)
         self._recv = receiver(sock)
@@ -42,6 +50,7 @@ class Upstream(AnswerReader):
     def ask(self, message: bytes, head_only: bool) -> None:
         """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
         self.begin(head_only)
+        self.requests += 1
         self._sent = False
         try:
             self._send(message)
@@ -53,7 +62,7 @@ class Upstream(AnswerReader):
         """Waits until the answer's head is there; raises UpstreamError."""
         while self.head is None:
             if not self._receive():
-                raise UpstreamError("it closed the connection without an answer", processed=not self.untouched)
+                raise self._closed()
         return self.head
 
     def read(self) -> bytes:
@@ -66,7 +75,7 @@ class Upstream(AnswerReader):
                 if self.until_close:
                     self.done = True
                     return b""
-                raise UpstreamError("it closed the connection in the middle of its answer", processed=True)
+                raise UpstreamError("it closed the connection in the middle of its answer", Outcome.BEGUN)
         if len(body) == 1:
             return body.pop()
         data = b"".join(body)
@@ -76,6 +85,25 @@ class Upstream(AnswerReader):
     def available(self) -> bool:
         """Whether `read` would answer without waiting."""
         return bool(self.body) or self.done
+
+    def _closed(self) -> UpstreamError:
+        """Return what a connection that ended before the answer's head means for the request.
+
+        An instance that closes an idle connection in the moment in which the request comes has not read it: the
+        kernel does not acknowledge it then, or resets a connection with unread bytes (RFC 9110, 9.2.2; RFC 9112,
+        9.3.1). On a new connection a reset says less: the instance may have died of the request.
+        """
+        if not self.untouched:
+            return UpstreamError("it closed the connection in the middle of its answer's head", Outcome.BEGUN)
+        if not self._sent or self._unacknowledged() or (self._was_reset and self.requests > 1):
+            return UpstreamError("it closed the connection before it took the request", Outcome.UNSENT)
+        return UpstreamError("it closed the connection without an answer", Outcome.UNKNOWN)
+
+    def _unacknowledged(self) -> bool:
+        """Whether the instance's kernel has not acknowledged the whole request."""
+        with suppress(OSError):
+            return any(fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+        return False
 
     def reusable(self) -> bool:
         """Whether another request may be sent on this connection. The only rule for it, before and in the pool.
@@ -97,7 +125,8 @@ class Upstream(AnswerReader):
         else:
             try:
                 data = self._recv()
-            except OSError:
+            except OSError as error:
+                self._was_reset = isinstance(error, ConnectionResetError)
                 return False
         if data:
             self.feed(data)
@@ -138,9 +167,9 @@ class Connections:
                 sock = self._tls.wrap_socket(sock, server_hostname=target.host)
             sock.settimeout(None)
         except TimeoutError:
-            raise UpstreamError(f"no connection within {CONNECT_TIMEOUT:g} s", timeout=True) from None
+            raise UpstreamError(f"no connection within {CONNECT_TIMEOUT:g} s", Outcome.UNSENT, timeout=True) from None
         except OSError as error:
-            raise UpstreamError(error.strerror or str(error)) from None
+            raise UpstreamError(error.strerror or str(error), Outcome.UNSENT) from None
         return Upstream(target, sock, self._seen)
 
     def give(self, upstream: Upstream, now: float) -> None:
@@ -176,16 +205,32 @@ class Connections:
         self._idle.clear()
 
 
-def _dial(host: str, port: int) -> socket.socket:
+def died(target: Target) -> bool:
+    """Whether an instance that has just closed a connection takes no more of them, as one does that has died.
+
+    A process that ends may close its connections a moment before its listening socket: hence a second look.
+    """
+    for pause in (0.0, LOOK_PAUSE):
+        time.sleep(pause)
+        try:
+            _dial(target.host, target.port, LOOK_TIMEOUT).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _dial(host: str, port: int, timeout: float = CONNECT_TIMEOUT) -> socket.socket:
     """A connection; an address needs no resolver, which under gevent costs twice as much as all the rest."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.inet_pton(family, host)
     except OSError:
-        return socket.create_connection((host, port), CONNECT_TIMEOUT)
+        return socket.create_connection((host, port), timeout)
     sock = socket.socket(family)
     try:
-        sock.settimeout(CONNECT_TIMEOUT)
+        sock.settimeout(timeout)
         sock.connect((host, port))
     except BaseException:
         sock.close()

@@ -48,7 +48,8 @@ ACTING = {
     "requests", "gevent", "gunicorn", "flask", "supervisor", "sqlite3", "redis", "tempfile", "shutil", "signal",
 }  # fmt: skip
 PURE = {
-    "router/ask.py", "router/table.py", "router/policy.py", "router/breaker.py",
+    "router/ask.py", "router/form.py", "router/json_body.py", "router/names.py", "router/paths.py", "router/retry.py",
+    "router/request.py", "router/poison.py", "router/table.py", "router/policy.py", "router/breaker.py",
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",

@@ -2,11 +2,12 @@
 
 import socket
 import struct
+from typing import Any
 
 import pytest
 
 from tests.integration.router.client import post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Heard, Instance, Peer, Script
 from tests.integration.router.routers import Router
 
 LOADING = b'HTTP/1.1 503 Loading\r\nContent-Length: 26\r\n\r\n{"error": "Loading model"}'
@@ -56,11 +57,56 @@ def test_a_kept_connection_that_fails_is_first_replaced_and_then_passed_over(rel
 
 def test_three_attempts_and_no_more(relay: Router, a: Instance, b: Instance, c: Instance):
     for instance in (a, b, c):
-        instance.play(closes)
+        instance.play(loads)
+    with relay.client() as client:
+        assert client.send(post({"model": "abc"})).answer().status == 503
+    assert [len(i.heard) for i in (a, b, c)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("fails", [closes, resets])
+def test_what_an_instance_may_have_processed_is_sent_to_one_other(
+    relay: Router, a: Instance, b: Instance, c: Instance, fails: Script
+):
+    for instance in (a, b, c):
+        instance.play(fails)
     with relay.client() as client:
         answer = client.send(post({"model": "abc"})).answer()
     assert (answer.status, answer.error()["code"]) == (502, "bad_gateway")
-    assert [len(i.heard) for i in (a, b, c)] == [1, 1, 1]
+    assert answer.error()["message"].count("it closed the connection without an answer") == 2
+    assert len(a.heard) + len(b.heard) + len(c.heard) == 2
+
+
+CREATING = [("/v1/files", {}), ("/v1/batches", {}), ("/v1/responses", {"store": True}), ("/v1/load_lora_adapter", {})]
+
+
+@pytest.mark.parametrize(("path", "fields"), CREATING)
+def test_what_creates_something_is_sent_to_no_other_once_it_was_taken(
+    relay: Router, a: Instance, b: Instance, path: str, fields: dict[str, Any]
+):
+    for instance in (a, b):
+        instance.play(closes)
+    with relay.client() as client:
+        assert client.send(post({"model": "ab", **fields}, path=path.encode())).answer().status == 502
+    assert len(a.heard) + len(b.heard) == 1
+
+
+@pytest.mark.parametrize(("path", "fields"), CREATING)
+def test_what_creates_something_is_sent_to_another_if_it_was_not_taken(
+    relay: Router, a: Instance, b: Instance, path: str, fields: dict[str, Any]
+):
+    a.play(loads)
+    with relay.client() as client:
+        for _ in range(4):
+            assert client.send(post({"model": "dead-ab", **fields}, path=path.encode())).answer().body == b"ok"
+    assert len(b.heard) == 4
+
+
+def test_a_stored_response_that_is_not_to_be_stored_is_sent_to_another(relay: Router, a: Instance, b: Instance):
+    a.play(closes)
+    with relay.client() as client:
+        for _ in range(2):
+            stored = post({"model": "ab", "store": False}, path=b"/v1/responses")
+            assert client.send(stored).answer().body == b"ok"
 
 
 def test_none_is_tried_twice(relay: Router, a: Instance):

@@ -16,9 +16,12 @@ class Clock:
         return self.now
 
 
-def request(body: bytes = b"", *headers: tuple[bytes, bytes], method: bytes = b"POST", **special: bytes) -> Request:
+def request(
+    body: bytes = b"", *headers: tuple[bytes, bytes], method: bytes = b"POST",
+    target: bytes = b"/v1/chat/completions", **special: bytes,
+) -> Request:  # fmt: skip
     named = {name.replace("_", "-").encode(): value for name, value in special.items()}
-    return Request(Head(method, b"/v1/chat/completions", headers, named), body)
+    return Request(Head(method, target, headers, named), body)
 
 
 def target(name: str, *models: str, **more: Any) -> Target:

@@ -121,7 +121,7 @@ def taken(made: State, *asked: Ask) -> list[str]:
     names = []
     for ask in asked:
         found = made.admit(ask, never)
-        made.begin(found, retry=False)
+        made.begin(found)
         names.append(found.name)
     return names
 
@@ -147,7 +147,7 @@ def test_no_policy_exceeds_a_limit(policy: str):
     for n in range(40):
         ask = Ask("m", session=b"s%d" % n, body=b'{"messages": "%d"}' % n)
         found = made.admit(ask, never)
-        made.begin(found, retry=False)
+        made.begin(found)
         assert made.loads.get("a", 0) <= 1
         assert made.loads.get("b", 0) <= 2
 
@@ -229,7 +229,7 @@ def test_when_to_come_again_is_what_a_request_takes_in_whole_seconds():
     made = state(limited())
     assert made.retry_after() == 1
     for seconds, told in ((0.01, 1), (9.0, 5), (1000.0, 60)):
-        made.begin(limited(), retry=False)
+        made.begin(limited())
         made.observe(limited(), seconds, failed=False)
         assert made.retry_after() == told
         assert type(made.retry_after()) is int

@@ -65,9 +65,9 @@ def test_one_model(client: FlaskClient):
 
 
 def test_services(client: FlaskClient, made: State):
-    made.begin(target("a"), retry=False)
+    made.begin(target("a"))
     made.observe(target("a"), 0.5, failed=True)
-    made.begin(target("a"), retry=False)
+    made.begin(target("a"))
     told = json(client, "/services")
     assert (told["total"], told["registry_url"]) == (4, "http://r:1")
     first = told["services"][0]
@@ -82,9 +82,9 @@ def test_services(client: FlaskClient, made: State):
 
 def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: State):
     for _ in range(3):
-        made.begin(target("b"), retry=False)
+        made.begin(target("b"))
         made.observe(target("b"), 0.5, failed=False)
-    made.begin(target("b"), retry=False)
+    made.begin(target("b"))
     told = json(client, "/stats")
     assert (told["total_services"], told["healthy_services"], told["total_requests"], told["in_flight"]) == (4, 3, 3, 1)
     lines = client.get("/metrics").text.splitlines()

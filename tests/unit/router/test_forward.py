@@ -8,6 +8,7 @@ from svc.errors import BadGateway
 from svc.router.answer import AnswerReader, UpstreamError
 from svc.router.exchange import HELD_LIMIT, Exchange
 from svc.router.forward import forward
+from svc.router.retry import Outcome
 from svc.router.seen import Seen
 from svc.router.upstream import Upstream
 from tests.unit.router.made import request, state, target
@@ -32,7 +33,7 @@ class Parts:
         if self.parts:
             return self.parts.pop(0)
         if self.breaks:
-            raise UpstreamError("it closed the connection", processed=True)
+            raise UpstreamError("it closed the connection", Outcome.BEGUN)
         self.done = True
         return b""
 
@@ -126,12 +127,12 @@ def test_what_is_no_event_is_not_held_for_ever():
 
 
 def test_the_report_is_made_once():
-    made = state(target("a", "m"))
+    made = state(target("a", "m", static=True))
     one = Exchange(made, request(b'{"model": "m"}'), "")
 
     def refuse(target: object) -> None:
         assert made.loads == {"a": 1}
-        raise UpstreamError("connection refused")
+        raise UpstreamError("connection refused", Outcome.UNSENT)
 
     made.connections.connect = refuse  # type: ignore[assignment]
     with pytest.raises(BadGateway, match="a: connection refused"):

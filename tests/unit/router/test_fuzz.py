@@ -15,6 +15,7 @@ from svc.errors import SvcError
 from svc.router.answer import HEADER_LIMIT, UpstreamError
 from svc.router.message import Heads, RequestReader
 from svc.router.request import Request
+from svc.router.retry import Outcome
 from svc.router.upstream import Upstream
 from tests.messages import CRLF, broken, broken_answers, framed_answers, sound_requests, split
 from tests.unit.router.made import target
@@ -164,7 +165,7 @@ def heard(data: bytes, parts: list[bytes], head_only: bool) -> tuple[Any, ...]:
     with asked(head_only) as (upstream, theirs):
         arriving = iter([*(p for p in parts if p), b""])
         upstream._recv = lambda: next(arriving)  # noqa: SLF001 - each part as one read, whatever the kernel does
-        body, failure, processed = b"", "", True
+        body, failure, begun = b"", "", True
         try:
             upstream.read_head()
             while not head_only and (piece := upstream.read()):
@@ -172,11 +173,11 @@ def heard(data: bytes, parts: list[bytes], head_only: bool) -> tuple[Any, ...]:
         except UpstreamError as error:
             failure = "unread" if upstream.head is None else "cut"
             assert not upstream.reusable()
-            processed = error.processed
+            begun = error.outcome is Outcome.BEGUN
         else:
             assert upstream.done
             assert upstream.length is None or head_only or upstream.head.status == 304 or len(body) == upstream.length
-        assert processed is bool(data)
+        assert begun is bool(data)
         head = upstream.head
         return head and head.status, head and head.headers, body, failure
 

@@ -29,7 +29,7 @@ def picks(policy: str, pool: Pool, count: int, ask: Ask | None = None) -> Counte
 
 
 def prompted(size: int, session: bytes = b"") -> Ask:
-    return Ask("m", session, size, b'{"prompt": "%b"}' % (b"x" * (size - 2)))
+    return Ask("m", session, b'{"prompt": "%b"}' % (b"x" * (size - 2)))
 
 
 @given(weights)
@@ -147,7 +147,7 @@ def test_auto_takes_the_cache_type_by_the_size_of_the_prompt():
     made = pool(1, 1, 1, 1, types=("static", "paged", "static", ""))
     assert set(picks("auto", made, 8, prompted(101))) == {"a", "c"}
     assert set(picks("auto", made, 8, prompted(100))) == {"b"}
-    assert set(picks("auto", made, 8, Ask("m", b"", 9, b"not JSON"))) == {"b"}
+    assert set(picks("auto", made, 8, Ask("m", b"", b"not JSON"))) == {"b"}
     assert len(picks("auto", made, 8, prompted(101, b"session"))) == 1
 
 
@@ -202,14 +202,14 @@ def test_random_goes_by_weight():
 
 def test_prefix_brings_the_same_beginnings_together():
     def asked(text: str) -> Ask:
-        return Ask("m", b"", 0, b'{"model": "m", "messages": [{"role": "system", "content": "%b"}]}' % text.encode())
+        return Ask("m", b"", b'{"model": "m", "messages": [{"role": "system", "content": "%b"}]}' % text.encode())
 
     made = pool(1, 1, 1, 1)
     system = "You are a helpful assistant. " * 100
     chosen = {POLICIES["prefix"](made, asked(system + str(n)), moment()).name for n in range(20)}
     assert len(chosen) == 1
     assert len({POLICIES["prefix"](made, asked(f"{n}{system}"), moment()).name for n in range(20)}) > 1
-    assert len(picks("prefix", made, 4, Ask("m", b"", 0, b"{}"))) == 4
+    assert len(picks("prefix", made, 4, Ask("m", b"", b"{}"))) == 4
 
 
 def test_the_prompt_of_a_body():

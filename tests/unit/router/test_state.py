@@ -33,12 +33,12 @@ def test_turns_go_on_when_the_table_is_made_anew():
 
 def test_counts_come_back_to_zero_and_outlive_the_instances_absence():
     made = state(target("a", "m"))
-    made.begin(A, retry=False)
+    made.begin(A)
     made.replace([])
     assert made.loads == {"a": 1}
     made.replace([target("a", "m")])
     made.observe(A, 2.0, failed=False)
-    made.begin(A, retry=False)
+    made.begin(A)
     made.observe(A, 4.0, failed=True)
     assert made.loads == {"a": 0}
     tally = made.tallies["a"]
@@ -50,10 +50,10 @@ def test_nothing_is_left_of_those_who_left():
     for n in range(50):
         one = target(f"i{n}", f"m{n}", metadata={"cache_type": "paged"})
         made.replace([one, target(f"checked{n}")])
-        made.begin(one, retry=True)
+        made.begin(one, budgeted=True)
         made.pick(Ask(f"m{n}"))
         made.pick(Ask())
-        made.observe(one, 1.0, failed=True, faulty="Connection refused", retry=True)
+        made.observe(one, 1.0, failed=True, faulty="Connection refused", budgeted=True)
         made.checked(f"checked{n}", well=False)
     made.replace([])
     assert (made.loads, made.tallies, made.fitness) == ({}, {}, {})
@@ -63,20 +63,20 @@ def test_nothing_is_left_of_those_who_left():
 
 def fail(made: State, times: int = 1) -> None:
     for _ in range(times):
-        made.begin(A, retry=False)
+        made.begin(A)
         made.observe(A, 0, failed=True, faulty="Connection refused")
 
 
 def test_faulty_three_times_in_a_row_is_ejected():
     made = state(A, B, max_errors=3)
     fail(made, 2)
-    made.begin(A, retry=False)
+    made.begin(A)
     made.observe(A, 0, failed=False)  # an answer: the row begins anew
     fail(made, 2)
     assert made.table.candidates == {"a", "b"}
     fail(made)
     assert made.table.candidates == {"b"}
-    made.begin(A, retry=False)
+    made.begin(A)
     made.observe(A, 0, failed=False)  # of a request that was begun before
     assert made.table.candidates == {"b"}
 
@@ -88,7 +88,7 @@ def test_one_trial_request_brings_it_back():
     made.now = clock.now = clock.now + 10
     made.sweep()
     assert made.table.candidates == {"a", "b"}
-    made.begin(A, retry=False)
+    made.begin(A)
     assert made.table.candidates == {"b"}, "while one tries, nobody else does"
     made.observe(A, 0, failed=False)
     assert made.table.candidates == {"a", "b"}
@@ -100,7 +100,7 @@ def test_a_trial_that_the_client_left_is_made_again():
     fail(made)
     made.now = clock.now = clock.now + 10
     made.sweep()
-    made.begin(A, retry=False)
+    made.begin(A)
     made.observe(A, 0, failed=False, faulty=None)
     assert made.table.candidates == {"a", "b"}
 
@@ -108,7 +108,7 @@ def test_a_trial_that_the_client_left_is_made_again():
 def test_errors_of_the_instance_do_not_take_it_out():
     made = state(target("a", "m"), max_errors=1)
     for _ in range(9):
-        made.begin(A, retry=False)
+        made.begin(A)
         made.observe(A, 0, failed=True)
     assert made.table.candidates == {"a"}
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.router.answer import BODILESS, UpstreamError
-from svc.router.upstream import IDLE_SECONDS, Connections, Upstream
+from svc.router.retry import Outcome
+from svc.router.upstream import IDLE_SECONDS, Connections, Upstream, died
 from tests.unit.router.made import target
 
 Pair = tuple[Upstream, socket.socket]
@@ -131,19 +132,75 @@ def test_head_ends_with_its_head(pair: Pair):
     assert (pair[0].length, pair[0].done, pair[0].reusable()) == (99, True, False)
 
 
-@pytest.mark.parametrize(
-    ("sent", "processed"),
-    [
-        (b"", False),
-        (b"H", True),
-        (b"garbage\r\n", True),
-        (b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", True),
-    ],
-)
-def test_no_answer(pair: Pair, sent: bytes, processed: bool):
+@pytest.mark.parametrize("sent", [b"H", b"garbage\r\n", b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"])
+def test_what_is_no_answer_has_begun(pair: Pair, sent: bytes):
     with pytest.raises(UpstreamError) as caught:
         answer(pair, sent, closes=True)
-    assert caught.value.processed is processed
+    assert caught.value.outcome is Outcome.BEGUN
+
+
+ASK = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
+
+
+def connected(requests: int) -> Pair:
+    """A connection over TCP on which so many requests were answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    pair = Upstream(target("a"), ours), theirs
+    for _ in range(requests):
+        answer(pair, OK)
+        assert theirs.recv(1000)
+    return pair
+
+
+def outcome(upstream: Upstream) -> Outcome:
+    with pytest.raises(UpstreamError) as caught:
+        upstream.read_head()
+    upstream.close()
+    return caught.value.outcome
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+def test_a_request_that_was_read_before_the_connection_closed_may_have_been_processed(requests: int):
+    upstream, theirs = connected(requests)
+    upstream.ask(ASK, head_only=False)
+    theirs.recv(1000)
+    theirs.close()
+    assert outcome(upstream) is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(("requests", "expected"), [(0, Outcome.UNKNOWN), (1, Outcome.UNSENT)])
+def test_only_on_a_reused_connection_a_reset_means_that_the_request_was_not_read(requests: int, expected: Outcome):
+    """The kernel resets a connection that is closed with unread bytes."""
+    upstream, theirs = connected(requests)
+    upstream.ask(ASK, head_only=False)
+    theirs.close()
+    assert outcome(upstream) is expected
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+def test_a_request_that_came_after_the_connection_closed_was_not_processed(requests: int):
+    upstream, theirs = connected(requests)
+    theirs.close()
+    upstream.ask(ASK, head_only=False)
+    assert outcome(upstream) is Outcome.UNSENT
+
+
+def test_a_request_of_which_a_part_is_unacknowledged_was_not_processed():
+    upstream, theirs = connected(0)
+    upstream.sock.settimeout(0.1)  # nothing reads all of it
+    upstream.ask(b"x" * 50_000_000, head_only=False)
+    theirs.recv(1000)
+    theirs.close()
+    assert outcome(upstream) is Outcome.UNSENT
+
+
+def test_an_instance_that_listens_no_more_has_died():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert not died(target("a", port=port))
+    assert died(target("a", port=port))
 
 
 @pytest.mark.parametrize("told", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
@@ -220,5 +277,5 @@ def test_connecting_where_nobody_listens():
         nobody = target("a", port=taken.getsockname()[1])
         with pytest.raises(UpstreamError, match="refused") as caught:
             Connections().connect(nobody)
-    assert not caught.value.processed
+    assert caught.value.outcome is Outcome.UNSENT
     assert not caught.value.timeout

@@ -1,0 +1,24 @@
+"""Which paths only infer: asked twice, they do the same work twice and leave nothing behind. Pure."""
+
+INFERENCE = frozenset(
+    # OpenAI and Anthropic
+    b"/chat/completions /completions /messages /messages/count_tokens /responses /embeddings /moderations "
+    b"/audio/transcriptions /audio/translations /audio/speech /images/generations /images/edits /images/variations "
+    # vLLM and SGLang
+    b"/rerank /score /pooling /classify /tokenize /detokenize /generate /encode "
+    # TGI and TEI
+    b"/generate_stream /chat_tokenize /embed /embed_all /embed_sparse /similarity /predict "
+    # llama.cpp and whisper.cpp
+    b"/completion /infill /embedding /reranking /apply-template /inference "
+    # Ollama
+    b"/api/generate /api/chat /api/embed /api/embeddings".split()
+)
+VERSIONS = (b"/v1", b"/v2")
+
+
+def infers(method: bytes, target: bytes) -> bool:
+    """Whether a request only infers, with or without a version before its path. Stored responses do more."""
+    path = target.partition(b"?")[0]
+    if path[:3] in VERSIONS:
+        path = path[3:]
+    return method == b"POST" and path in INFERENCE

@@ -1,0 +1,85 @@
+"""What is repeated after a failed attempt, how often, and why that is safe. Pure.
+
+| outcome | the attempt | repeated |
+|---|---|---|
+| UNSENT | refused, no connection in time, TLS failed, or closed before it took the whole request | up to the limit |
+| UNREADY | the instance's own 503, of which nothing was passed on | up to the limit |
+| UNKNOWN | closed or reset after it had taken the whole request | once, and only what infers |
+| BEGUN | part of an answer came, or what is no HTTP | never |
+"""
+
+from enum import Enum
+
+import msgspec
+
+from svc.router.table import Target
+
+ATTEMPTS = 3  # the limit: on different instances
+
+
+class Outcome(Enum):
+    """What a failed attempt means for its request."""
+
+    UNSENT = "the instance has not taken it"
+    UNREADY = "the instance refused it"
+    UNKNOWN = "the instance took it and may have done the work"
+    BEGUN = "the instance had begun to answer"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A failed attempt at an instance; `died`: the instance takes no connections any more."""
+
+    target: Target
+    outcome: Outcome
+    reason: str
+    timeout: bool = False
+    died: bool = False
+
+
+def may_repeat(failures: tuple[Failure, ...], infers: bool) -> bool:
+    """Whether a request may be sent to another instance after these failures, the last of which was just now."""
+    unknown = sum(failure.outcome is Outcome.UNKNOWN for failure in failures)
+    match failures[-1].outcome:
+        case Outcome.BEGUN:
+            return False
+        case Outcome.UNKNOWN if not infers or unknown > 1:
+            return False
+    return len(failures) < ATTEMPTS
+
+
+def within_budget(failures: tuple[Failure, ...]) -> bool:
+    """Whether a repetition counts for the retry budget.
+
+    The first one after an instance's death does not: with two or three instances a death is a third to half of the
+    load, and each of its requests is sent once more, not more often. A budget is against instances that refuse.
+    """
+    return len(failures) > 1 or failures[-1].outcome is Outcome.UNREADY
+
+
+def kills(failures: tuple[Failure, ...]) -> bool:
+    """Whether a request was in flight on two instances that died within it."""
+    return len({failure.target.name for failure in failures if failure.died}) > 1
+
+
+def explanation(failures: tuple[Failure, ...]) -> str:
+    """Return what happened to a request, in the order in which it did."""
+    return "; then ".join(f"{failure.target.name}: {failure.reason}" for failure in failures)
+
+
+class _Stored(msgspec.Struct):
+    store: bool | None = None
+    background: bool | None = None
+
+
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+
+
+def creates(target: bytes, body: bytes) -> bool:
+    """Whether a request leaves a stored response behind (`store` or `background`); what cannot be read may do so."""
+    if not target.partition(b"?")[0].endswith(b"/responses"):
+        return False
+    try:
+        fields = _decode_stored(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    return bool(fields.store or fields.background)

@@ -1,0 +1,61 @@
+import pytest
+
+from svc.router.retry import ATTEMPTS, Failure, Outcome, creates, explanation, kills, may_repeat, within_budget
+from tests.unit.router.made import target
+
+U, R, K, B = Outcome.UNSENT, Outcome.UNREADY, Outcome.UNKNOWN, Outcome.BEGUN
+
+
+def failures(*outcomes: Outcome, died: bool = False) -> tuple[Failure, ...]:
+    return tuple(Failure(target(f"i{n}"), outcome, "why", died=died) for n, outcome in enumerate(outcomes))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "infers", "creates"),
+    [
+        ([U], True, True), ([U, U], True, True), ([R], True, True), ([R, R], True, True), ([U, R], True, True),
+        ([K], True, False), ([U, K], True, False), ([K, U], True, True), ([K, R], True, True), ([K, K], False, False),
+        ([B], False, False), ([U, B], False, False), ([U] * ATTEMPTS, False, False), ([R] * ATTEMPTS, False, False),
+        ([K, U, U], False, False), ([U, U, K], False, False),
+    ],
+)  # fmt: skip
+def test_what_is_repeated(outcomes: list[Outcome], infers: bool, creates: bool):
+    """Of a request that only infers, and of one that creates something."""
+    assert may_repeat(failures(*outcomes), infers=True) is infers
+    assert may_repeat(failures(*outcomes), infers=False) is creates
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "counts"), [([U], False), ([K], False), ([R], True), ([U, U], True), ([K, U], True), ([R, R], True)]
+)
+def test_only_the_first_repetition_after_a_death_is_outside_the_budget(outcomes: list[Outcome], counts: bool):
+    assert within_budget(failures(*outcomes)) is counts
+
+
+def test_a_request_kills_where_two_instances_died_of_it():
+    assert not kills(failures(K, K))
+    assert not kills(failures(K, died=True))
+    assert not kills((*failures(K, died=True), *failures(K, died=True)))  # one instance, twice
+    assert kills(failures(K, K, died=True))
+
+
+def test_the_explanation_has_everything_in_order():
+    assert explanation(failures(K, U)) == "i0: why; then i1: why"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "stored"),
+    [
+        (b"/v1/responses", b"{}", False),
+        (b"/v1/responses", b'{"store": false}', False),
+        (b"/v1/responses", b'{"store": true}', True),
+        (b"/responses", b'{"background": true}', True),
+        (b"/v1/responses", b'{"store": null}', False),
+        (b"/v1/responses", b'{"store": "yes"}', True),
+        (b"/v1/responses", b"{", True),
+        (b"/v1/responses?a=b", b'{"store": true}', True),
+        (b"/v1/chat/completions", b'{"store": true}', False),
+    ],
+)
+def test_a_stored_response_is_created(path: bytes, body: bytes, stored: bool):
+    assert creates(path, body) is stored
