@@ -9,6 +9,8 @@ import requests
 
 from svc.fetch import fetch
 
+STATUS_NOT_IMPLEMENTED = 501
+
 
 def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
     """Whether a GET answers 200 within `timeout` seconds; `verify`: CA certificates for https, if any."""
@@ -23,6 +25,17 @@ def status(url: str, timeout: float, verify: str | bool = True) -> int:
         return fetch("GET", url, timeout, verify=verify).status_code
     except (requests.RequestException, OSError):  # OSError: of certificates that are not there
         return 0
+
+
+def is_healthy(status: int, required: bool) -> bool:
+    """Return whether the status of a health endpoint means that its server can take requests.
+
+    `required`: the endpoint is configured, so it must answer 2xx. Otherwise its path is a default
+    that many servers do not have (404, 405, 501): any answer but another 5xx passes.
+    """
+    if required:
+        return 200 <= status < 300
+    return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
 
 
 def _status(url: str, timeout: float) -> int:

@@ -5,17 +5,17 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
 import requests
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
-from svc import probe
 from svc.babysitter import secret
-from svc.babysitter.answers import Answers, Models
+from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 from svc.babysitter.app import create_app
+from svc.babysitter.engine_check import EngineCheck
 from svc.babysitter.lifecycle import Action, State
 from svc.babysitter.limits import Limits
 from svc.babysitter.news import News
@@ -68,7 +68,7 @@ class Sidecar:
         self.environ = {"SVC_SUPERVISOR_PID": str(os.getppid()), **environ}
         self.looked = threading.Event()
         urls = [f"http://{HERE}:{spec.port}", spec.url]
-        answers = Answers(urls, ask=models_in_time)
+        answers = Answers(urls, in_time(EngineCheck(spec)))
         effects: dict[Action, Callable[[], object]] = {}
         self.sitter = Babysitter(spec, self._watch(), answers, effects)
         hostname = socket.gethostname()
@@ -177,11 +177,15 @@ class Sidecar:
         return f"{self.spec.name}:server through supervisord" if self.supervised else f"port {self.spec.port}"
 
 
-def models_in_time(urls: Sequence[str], timeout: float) -> Models:
-    """probe.models; whatever trickles in, it is over after twice its time."""
-    with gevent.Timeout(2 * timeout, False):
-        return probe.models(urls, timeout)
-    return []
+def in_time(check: EngineCheck) -> Callable[[str, float], Readiness]:
+    """Return the check with an end after twice its timeout, however slowly an answer trickles in."""
+
+    def limited(url: str, timeout: float) -> Readiness:
+        with gevent.Timeout(2 * timeout, False):
+            return check(url, timeout)
+        return Readiness(reason=NO_ANSWER)
+
+    return limited
 
 
 def post_in_time(url: str, body: dict[str, Any], timeout: float) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+DEFAULT_HEALTH_PATH = "/health"  # of vLLM, SGLang, llama.cpp, TGI and InfiniLM
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
@@ -88,6 +90,7 @@ class Spec:
     probe_threshold: int = 3  # failures in a row
     startup_timeout: float = 0  # none
     max_memory: int = 0  # bytes; 0: no limit
+    health_path: str | None = None  # must answer 2xx; empty: no check; None: the default, which a server may not have
     backend: Backend
     metadata: dict[str, Any]
     source: Path
@@ -104,6 +107,16 @@ class Spec:
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def health_endpoint(self) -> str:
+        """The path of the engine's own health; empty: it is not asked."""
+        return DEFAULT_HEALTH_PATH if self.health_path is None else self.health_path
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the TOML names; none: the engine lists them."""
+        return tuple(self.metadata.get("models", ()))
 
     @property
     def argv(self) -> list[str]:

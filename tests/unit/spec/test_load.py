@@ -249,7 +249,12 @@ def test_what_is_wrong_with_the_backend(write, text, lines):
         ("deep = { at = 12:00:00 }", "deep: {'at': datetime.time(12, 0)} cannot be written as JSON"),
         ("x = nan", "x: nan cannot be written as JSON"),
         ('type = "x"', "type: is set by the babysitter itself; choose another key"),
-        ("models = []", "models: is set by the babysitter itself"),
+        ("models = []", 'models: must be a list of names, not []; write it like ["whisper-1"]'),
+        ('models = "whisper-1"', "models: must be a list of names, not 'whisper-1'"),
+        ("models = [1]", "models: must be text, not 1; put it in quotes"),
+        ('models = [""]', "models: must not be empty"),
+        ('models = ["a", "b", "a"]', "models: names 'a' twice; name it once"),
+        ("models_list = []", "models_list: is set by the babysitter itself"),
         ('cache_type = "pages"', 'cache_type: must be "paged" or "static", not \'pages\'; choose one'),
         ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
     ],
@@ -257,6 +262,26 @@ def test_what_is_wrong_with_the_backend(write, text, lines):
 def test_what_is_wrong_with_metadata(write, lines, line):
     (problem,) = told(write(f"{GOOD}[metadata]\n{lines}\n"))
     assert problem.startswith(f"a.toml: metadata.{line}")
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "asked"),
+    [("", None, "/health"), ('health_path = ""', "", ""), ('health_path = "/ping?a=1"', "/ping?a=1", "/ping?a=1")],
+)
+def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
+    spec = load_one(write(f"{GOOD}[babysitter]\n{line}\n"), settings.load())
+    assert (spec.health_path, spec.health_endpoint) == (path, asked)
+
+
+@pytest.mark.parametrize("path", ['"health"', '"http://h/health"', '"/a b"', '"/a#b"', "true"])
+def test_a_health_path_is_a_path(write, path):
+    (problem,) = told(write(f"{GOOD}[babysitter]\nhealth_path = {path}\n"))
+    assert problem.startswith("a.toml: babysitter.health_path: ")
+
+
+def test_models_of_a_server_that_lists_none_are_in_its_metadata(write):
+    spec = load_one(write(f'{GOOD}[metadata]\nmodels = ["whisper-1", "large"]\n'), settings.load())
+    assert spec.models == ("whisper-1", "large")
 
 
 def test_metadata_is_small(write):
