@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from svc.address import is_loopback
 from svc.errors import CommandError
 from svc.spec.files import MADE_BY, source_of
-from svc.spec.model import is_loopback
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 import requests
 
+from svc.address import is_loopback
 from svc.doctor.facts import Answer, Registry, Router, Sidecar
 from svc.doctor.host import reach
 from svc.doctor.together import together
 from svc.fetch import fetch
 from svc.generated import Part
-from svc.spec.model import is_loopback
 from svc.version import HEADER
 
 PATIENCE = 3.0  # seconds that an answer may take

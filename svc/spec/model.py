@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from svc.address import authority, bind_host
+
 DEFAULT_HEALTH_PATH = "/health"  # of vLLM, SGLang, llama.cpp, TGI and InfiniLM
 
 
@@ -101,12 +103,12 @@ class Spec:
 
     @property
     def bind_host(self) -> str:
-        """Nothing listens beyond loopback unless others are told to come."""
-        return "127.0.0.1" if is_loopback(self.host) else "0.0.0.0"
+        """The address that the instance and its babysitter listen on."""
+        return bind_host(self.host)
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"http://{authority(self.host, self.port)}"
 
     @property
     def health_endpoint(self) -> str:
@@ -129,9 +131,3 @@ class Spec:
     @property
     def work_dir(self) -> str:
         return self.backend.work_dir
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address means this machine only."""
-    host = host.lower().strip("[]").rstrip(".")
-    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import is_loopback
 from svc.errors import ConfigError
 from svc.instance import INSTANCE_TYPE
 from svc.settings import Settings
 from svc.spec import fields
-from svc.spec.model import Spec, is_loopback
+from svc.spec.model import Spec
 from svc.spec.place import Place
 from svc.spec.render import SETTINGS, text
 

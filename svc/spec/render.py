@@ -8,10 +8,11 @@ from typing import Any
 
 import jinja2
 
+from svc.address import is_loopback
 from svc.errors import ConfigError
 from svc.settings import LogSettings, Settings
 from svc.spec import fields, ini
-from svc.spec.model import Spec, is_loopback
+from svc.spec.model import Spec
 from svc.spec.place import Place
 
 SETTINGS = "the site's settings"  # what registry.conf, router.conf and supervisord.conf are made from

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from svc.address import is_loopback
 from svc.doctor.facts import Facts, Sidecar
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part, sees
-from svc.spec.model import is_loopback
 
 SOON = 5  # seconds after which a babysitter answers and has registered
 BEATS = 2.5  # heartbeats that may be missing

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import is_loopback
 from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part
 from svc.instance import INSTANCE_TYPE
-from svc.spec.model import is_loopback
 from svc.state import state_of
 
 Told = Mapping[str, Any]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+BABYSITTER = b'{"service": "q", "babysitter": "running"}'
 
 
 class Heard:
@@ -70,12 +72,14 @@ def ok(peer: Peer, heard: Heard) -> None:
 class Instance:
     """Calls the script for each request of each connection; a script that returns False ends its connection.
 
-    GET /health is answered apart, unless `sick`.
+    GET /health is answered apart: 200, 503 when `sick`, as a babysitter does when `babysitter`, else with `no_health`.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.script: Script = ok
         self.sick = False
+        self.babysitter = False
+        self.no_health = False
         self.heard: list[Heard] = []
         self.peers: list[Peer] = []
         self.connections = 0
@@ -116,10 +120,16 @@ class Instance:
         with suppress(OSError), peer.sock:
             while (heard := peer.request()) is not None:
                 if heard.line.startswith(b"GET /health "):
-                    peer.send(OK if not self.sick else b"HTTP/1.1 503 Sick\r\nContent-Length: 0\r\n\r\n")
+                    peer.send(self._health())
                     continue
                 self.connections += not counted
                 counted = True
                 self.heard.append(heard)
                 if self.script(peer, heard) is False:
                     return
+
+    def _health(self) -> bytes:
+        if self.no_health:
+            return NOT_FOUND
+        body = BABYSITTER if self.babysitter else b"ok"
+        return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (503 if self.sick else 200, len(body), body)
