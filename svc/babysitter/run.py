@@ -12,6 +12,7 @@ import gevent
 import requests
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
+from svc.address import authority, local_host
 from svc.babysitter import secret
 from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 from svc.babysitter.app import create_app
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 LIMITS_EVERY = 1.0  # seconds
 LOOK_EVERY = 0.5  # seconds; an exit is known after that at the latest
 FIRST_LOOK = 1.0  # seconds that the first word to the registry waits for it
-HERE = "127.0.0.1"
 
 
 def run(spec: Spec) -> None:
@@ -67,7 +67,7 @@ class Sidecar:
         self.supervised = bool(self.server_url) and self.group == spec.name
         self.environ = {"SVC_SUPERVISOR_PID": str(os.getppid()), **environ}
         self.looked = threading.Event()
-        urls = [f"http://{HERE}:{spec.port}", spec.url]
+        urls = [f"http://{authority(local_host(spec.host), spec.port)}", spec.url]
         answers = Answers(urls, in_time(EngineCheck(spec)))
         effects: dict[Action, Callable[[], object]] = {}
         self.sitter = Babysitter(spec, self._watch(), answers, effects)
@@ -102,9 +102,10 @@ class Sidecar:
         try:
             self.http.start()
         except OSError as error:
+            address = authority(self.spec.bind_host, self.spec.babysitter_port)
             raise CommandError(
                 f"{self.spec.source}: port: the babysitter cannot listen on the instance's port + 1, "
-                f"{self.spec.bind_host}:{self.spec.babysitter_port}: {os.strerror(error.errno or 0).lower()}; "
+                f"{address}: {os.strerror(error.errno or 0).lower()}; "
                 "stop what does, or choose another port"
             ) from None
         log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
@@ -165,7 +166,7 @@ class Sidecar:
     def _watch(self) -> Watch:
         if self.supervised:
             return Supervised(Control(self.server_url), f"{self.spec.name}:server")
-        return Alone([(HERE, self.spec.port), (self.spec.host, self.spec.port)])
+        return Alone([(local_host(self.spec.host), self.spec.port), (self.spec.host, self.spec.port)])
 
     def _ending(self) -> Callable[[int, str], bool] | None:
         if not self.supervised:

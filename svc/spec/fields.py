@@ -5,6 +5,7 @@ A reader takes what TOML held and returns the value, or raises ValueError with
 """
 
 import dataclasses
+import ipaddress
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import is_ipv6, without_brackets
 from svc.spec import ini
 
 Reader = Callable[[Any], Any]
@@ -86,14 +88,17 @@ def name(value: Any) -> str:
 
 
 def host(value: Any) -> str:
-    """The address that others reach the instance by."""
+    """The address that others reach the instance by; an IPv6 one with or without brackets."""
     if text(value) in ("0.0.0.0", "::", "[::]", "*"):
         raise ValueError(
             f"{shown(value)} is no address that others can reach; give this machine's name or address, "
             "here or in BABYSITTER_HOST"
         )
+    bare = without_brackets(value)
+    if is_ipv6(bare):
+        return str(ipaddress.IPv6Address(bare))
     if not HOST.fullmatch(value):
-        raise ValueError(f"{shown(value)} is no host; give a name or an IPv4 address, without port or http://")
+        raise ValueError(f"{shown(value)} is no host; give a name or an address, without port, zone or http://")
     return value
 
 

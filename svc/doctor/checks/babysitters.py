@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from svc.address import is_loopback
+from svc.address import bind_host, is_loopback, local_host
 from svc.doctor.facts import Facts, Sidecar
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part, sees
@@ -164,9 +164,10 @@ def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
         yield Finding(
             f"outside.{part.name}",
             PROBLEM,
-            f"{name}: answers on 127.0.0.1, and not at {part.host}:{part.ports[0]}, where the router looks for it",
+            f"{name}: answers on {local_host(part.host)}, and not at {part.address_of(name)}, "
+            "where the router looks for it",
             f"GET {sidecar.outside.url}: {sidecar.outside.error}",
-            first=f"make [backend] args say --host 0.0.0.0 (in {part.source.removeprefix('../')})",
+            first=f"make [backend] args say --host {bind_host(part.host)} (in {part.source.removeprefix('../')})",
             fix="svc up",
         )
     elif lists and (not answer.ok or not answer.get("data")):

@@ -1,6 +1,7 @@
 """A small HTTP server in place of an engine, whose answers the test sets."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ class Engine(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, health: int | None, models: Sequence[str] | None) -> None:
+    def __init__(self, port: int, health: int | None, models: Sequence[str] | None, host: str) -> None:
         self.health = health
         self.models = models
-        super().__init__(("127.0.0.1", port), Handler)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), Handler)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -42,8 +44,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def engine(port: int, health: int | None = 200, models: Sequence[str] | None = ("a",)) -> Iterator[Engine]:
-    made = Engine(port, health, models)
+def engine(
+    port: int, health: int | None = 200, models: Sequence[str] | None = ("a",), host: str = "127.0.0.1"
+) -> Iterator[Engine]:
+    made = Engine(port, health, models, host)
     threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield made

@@ -75,7 +75,7 @@ class Instance:
     GET /health is answered apart: 200, 503 when `sick`, as a babysitter does when `babysitter`, else with `no_health`.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.script: Script = ok
         self.sick = False
         self.babysitter = False
@@ -83,7 +83,8 @@ class Instance:
         self.heard: list[Heard] = []
         self.peers: list[Peer] = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=64)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

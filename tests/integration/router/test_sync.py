@@ -13,7 +13,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.registry import Registry, instance, registry
 from tests.integration.router.routers import BIN, Router, router, running, service, static
-from tests.waiting import free_port, free_port_pair, until
+from tests.waiting import free_port, free_port_pair, ipv6, until
 
 QUICK = ("--registry-sync-interval", 0.1, "--health-interval", 0.2, "--health-timeout", 1)
 
@@ -220,6 +220,19 @@ def test_a_static_service_without_health_gets_requests_though_a_stranger_is_besi
             assert client.send(post({"model": "x"})).answer().status == 200
         until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
         assert own.service("x")["babysitter_url"] is None
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_a_static_service_on_ipv6_gets_requests(tmp_path: Path, host: str):
+    ipv6()
+    made = Instance(host="::1")
+    path = static(tmp_path / "s.json", [service("x", made.port, "x", host=host)])
+    with router("--static-services", path, *QUICK[2:]) as own, own.client() as client:
+        until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
+        assert client.send(post({"model": "x"})).answer().status == 200
+        assert made.heard[0].one(b"host") == f"[::1]:{made.port}".encode()
+        assert own.service("x")["url"] == f"http://[::1]:{made.port}"
+    made.close()
 
 
 def test_a_static_service_whose_file_names_no_models_serves_what_it_lists(tmp_path: Path):
