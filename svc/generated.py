@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from svc.address import authority, is_loopback, local_host
 from svc.errors import CommandError
 from svc.spec.files import MADE_BY, source_of
-from svc.spec.model import is_loopback
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,25 +27,38 @@ class Part:
 
     @property
     def url(self) -> str:
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.ports[0]}"
+        return f"http://{authority(self.host, self.ports[0])}"
 
     @property
     def own_url(self) -> str:
         """How it is reached from this machine, all of whose parts listen on loopback, or on one address."""
-        host = "127.0.0.1" if self.component == "babysitter" or self.host in ("0.0.0.0", "localhost") else self.host
-        scheme = "https" if self.secure else "http"
-        return f"{scheme}://{'[::1]' if host == '::' else f'[{host}]' if ':' in host else host}:{self.ports[0]}"
+        return f"{'https' if self.secure else 'http'}://{authority(self._own_host, self.ports[0])}"
+
+    @property
+    def _own_host(self) -> str:
+        if self.component == "babysitter":
+            return local_host(self.host)
+        return {"0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
 
     @property
     def health_url(self) -> str:
         """What answers 200 when it can be used."""
         if self.component == "babysitter":
-            return f"http://127.0.0.1:{self.ports[1]}/health"
+            return f"{self.babysitter_url}/health"
         return self.own_url + ("/readyz" if self.component == "router" else "/health")
+
+    @property
+    def babysitter_url(self) -> str:
+        """How the babysitter of an instance is reached from this machine."""
+        return f"http://{authority(self._own_host, self.ports[1])}"
+
+    @property
+    def listens_on_ipv6(self) -> bool:
+        return ":" in self._own_host
 
     def address_of(self, name: str) -> str:
         """Where one of its programs listens."""
-        return f"{self.host}:{self.ports[1 if name.endswith(':babysitter') else 0]}"
+        return authority(self.host, self.ports[1 if name.endswith(":babysitter") else 0])
 
 
 def read(directory: Path) -> list[Part]:

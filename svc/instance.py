@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from svc.address import authority
+
 STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
 DEFAULT_LEASE = 90.0
 INSTANCE_TYPE = "openai-api"
@@ -56,7 +58,7 @@ def babysitter_url(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port + 1}"
+    return f"http://{authority(host, port + 1)}"
 
 
 def iso(now: float) -> str:

@@ -3,11 +3,13 @@
 import resource
 import socket
 
+from svc.address import authority, without_brackets
 from svc.errors import CommandError
 
 
 def bind(program: str, host: str, port: int) -> socket.socket:
     """The address, taken before gunicorn starts: it would try five times, with noise. Raises CommandError."""
+    host = without_brackets(host)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, address = found[0]
@@ -16,7 +18,7 @@ def bind(program: str, host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise CommandError(
-            f"{program}: cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; "
+            f"{program}: cannot listen on {authority(host, port)}: {(error.strerror or str(error)).lower()}; "
             "stop what does, or choose another with --port and --host"
         ) from None
     return listener

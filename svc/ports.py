@@ -25,7 +25,7 @@ def refuse_taken(parts: Iterable[Part], control: Control | None = None, touched:
         for part in parts
         if part.name in touched or not runs(part, processes)
         for port in part.ports
-        if (holder := _stranger(port, ours))
+        if (holder := _stranger(port, ours, part.listens_on_ipv6))
     ]
     if problems:
         raise ConfigError(*problems)
@@ -35,9 +35,9 @@ def runs(part: Part, processes: Mapping[str, Process]) -> bool:
     return all(name in processes and processes[name].state == "RUNNING" for name in part.programs)
 
 
-def _stranger(port: int, ours: Collection[int]) -> str:
+def _stranger(port: int, ours: Collection[int], ipv6: bool) -> str:
     """Who has the port, if that is none of `ours` or of what they started."""
-    if not taken(port):
+    if not taken(port, ipv6):
         return ""
     holder = holder_of(port)
     if holder is None:

@@ -1,4 +1,4 @@
-"""Questions to a server that is looked after: is it well, which models has it."""
+"""Requests to a server that is looked after: for its health, and for its models."""
 
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
@@ -9,6 +9,10 @@ import requests
 
 from svc.fetch import fetch
 
+STATUS_NOT_IMPLEMENTED = 501
+MAX_BODY_BYTES = 64 << 10
+MODEL_LIST_PATHS = ("/v1/models", "/models")
+
 
 def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
     """Whether a GET answers 200 within `timeout` seconds; `verify`: CA certificates for https, if any."""
@@ -17,40 +21,64 @@ def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
 
 def status(url: str, timeout: float, verify: str | bool = True) -> int:
     """The status that a GET is answered with within `timeout` seconds; 0: no answer."""
+    return answer(url, timeout, verify, 0)[0]
+
+
+def answer(url: str, timeout: float, verify: str | bool = True, max_body: int = MAX_BODY_BYTES) -> tuple[int, bytes]:
+    """Return the status and the first bytes of the answer to a GET; (0, b""): no answer."""
     if url.startswith("http://"):
-        return _status(url, timeout)
+        return _answer(url, timeout, max_body)
     try:
-        return fetch("GET", url, timeout, verify=verify).status_code
+        found = fetch("GET", url, timeout, verify=verify)
+        return found.status_code, found.content[:max_body]
     except (requests.RequestException, OSError):  # OSError: of certificates that are not there
-        return 0
+        return 0, b""
 
 
-def _status(url: str, timeout: float) -> int:
+def is_healthy(status: int, required: bool) -> bool:
+    """Return whether the status of a health endpoint means that its server can take requests.
+
+    `required`: the endpoint is configured, so it must answer 2xx. Otherwise its path is a default
+    that many servers do not have (404, 405, 501): any answer but another 5xx passes.
+    """
+    if required:
+        return 200 <= status < 300
+    return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
+
+
+def _answer(url: str, timeout: float, max_body: int) -> tuple[int, bytes]:
     """The same in plain HTTP, at a third of the cost: a registry asks a thousand of them, again and again."""
     parts = urlsplit(url)
     try:
         connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
         try:
             connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-            return connection.getresponse().status
+            found = connection.getresponse()
+            return found.status, found.read(max_body) if max_body else b""
         finally:
             connection.close()
     except (OSError, HTTPException, ValueError):
-        return 0
+        return 0, b""
 
 
 def models(urls: Sequence[str], timeout: float) -> list[dict[str, Any]]:
-    """The model objects of the first of `urls` (servers' roots) that lists any, at /v1/models or /models; else []."""
-    for url in urls:
-        for path in ("/v1/models", "/models"):
-            try:
-                answer = fetch("GET", url.rstrip("/") + path, timeout)
-                data = answer.json().get("data") if answer.ok else None
-            except (requests.ConnectionError, requests.Timeout):
-                break  # the other path would do no better
-            except (requests.RequestException, ValueError, AttributeError):
-                continue
-            found = [m for m in data or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
-            if found:
-                return found
-    return []
+    """The model objects of the first of `urls` (servers' roots) that lists any; else []."""
+    return next(filter(None, (model_list(url, timeout) for url in urls)), [])
+
+
+def model_list(url: str, timeout: float, verify: str | bool = True) -> list[dict[str, Any]] | None:
+    """Return the model objects that a server lists at /v1/models or /models; None where it has no list."""
+    listed: list[dict[str, Any]] | None = None
+    for path in MODEL_LIST_PATHS:
+        try:
+            found = fetch("GET", url.rstrip("/") + path, timeout, verify=verify)
+            data = found.json().get("data") if found.ok else None
+        except (requests.ConnectionError, requests.Timeout):
+            break  # the other path would do no better
+        except (requests.RequestException, ValueError, AttributeError, OSError):
+            continue
+        if isinstance(data, list):
+            listed = [m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)]
+        if listed:
+            break
+    return listed

@@ -64,6 +64,15 @@ def is_free(port: int) -> bool:
         return True
 
 
+def ipv6() -> None:
+    """Skips the test where this machine has no IPv6 loopback address."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+
 def other_address() -> str:
     """An address of this machine that is not loopback's; skips the test where there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

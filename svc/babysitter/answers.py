@@ -1,65 +1,80 @@
-"""What the instance says of itself."""
+"""What the engine says of itself, kept for a moment so that many readers cost it one check."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from svc import probe
-
 Models = list[dict[str, Any]]
+NO_ANSWER = "it does not answer"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Readiness:
+    """What one check of an engine has found: its models when it can take requests, else the reason why it cannot."""
+
+    models: Models = dataclasses.field(default_factory=list)
+    reason: str = ""
 
 
 class Answers:
-    """The instance's models, asked for at most once in `keep` seconds, however many want to know.
+    """The engine's readiness, checked at most once in `keep` seconds, however many want to know.
 
-    `urls` are tried in turn, `timeout` seconds in all. No models: it does not answer.
+    `urls` are checked in turn, `timeout` seconds in all, until one is ready.
     """
 
     def __init__(
         self,
         urls: Sequence[str],
-        ask: Callable[[Sequence[str], float], Models] = probe.models,
+        check: Callable[[str, float], Readiness],
         clock: Callable[[], float] = time.monotonic,
         keep: float = 2.0,
         timeout: float = 5.0,
     ) -> None:
         self.urls = tuple(dict.fromkeys(urls))
-        self.ask = ask
+        self.check = check
         self.clock = clock
         self.keep = keep
         self.timeout = timeout
-        self.took: float | None = None  # seconds that the last question took, answered or not
+        self.took: float | None = None  # seconds that the last check took, answered or not
         self._lock = threading.Lock()
-        self._models: Models = []
+        self._readiness = Readiness(reason=NO_ANSWER)
         self._until = float("-inf")
         self._stale = False
 
+    @property
+    def reason(self) -> str:
+        """Why the engine was not ready when it was last checked; empty when it was."""
+        return self._readiness.reason
+
     def models(self) -> Models:
-        """What it says, or said just now."""
-        with self._lock:  # those who come while it is being asked wait for that answer
+        """The models of an engine that is ready, or was just now; [] while it is not."""
+        with self._lock:  # those who come during a check wait for its result
             if self._stale or self.clock() >= self._until:
                 self._renew()
-            return self._models
+            return self._readiness.models
 
     def fresh(self) -> Models:
-        """What it says now."""
+        """The models of an engine that is ready now; [] while it is not."""
         with self._lock:
             self._renew()
-            return self._models
+            return self._readiness.models
 
     def forget(self) -> None:
-        """What was said is no longer true: another process, or none."""
-        self._stale = True  # no lock: it may come while the instance is being asked
+        """Drop the last result: another process runs, or none."""
+        self._stale = True  # no lock: it may come during a check
 
     def _renew(self) -> None:
-        self._stale, self._models, self._until = False, [], float("-inf")
+        self._stale, self._readiness, self._until = False, Readiness(reason=NO_ANSWER), float("-inf")
         began = self.clock()
         ends = began + self.timeout
         for url in self.urls:
             left = ends - self.clock()
-            if self._models or left <= 0:
+            if self._readiness.models or left <= 0:
                 break
-            self._models = self.ask([url], left)
+            found = self.check(url, left)
+            if found.models or self._readiness.reason == NO_ANSWER:
+                self._readiness = found
         self.took = self.clock() - began
         self._until = self.clock() + self.keep

@@ -28,18 +28,18 @@ def create_app(
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
-        """200 while the instance runs and answers, else 503."""
+        """200 while the instance runs and its engine is ready, else 503."""
         runs = sitter.runs()
         return jsonify(describe_health(sitter, runs, clock())), 200 if runs else 503
 
     @app.get("/models")
     @app.get("/v1/models")
     def models() -> Response:
-        """The instance's own list; 503 when it does not answer."""
+        """The instance's models; 503 while its engine is not ready."""
         found = sitter.models()
         if not found:
             state = sitter.picture.state.value or "not seen yet"
-            raise Unavailable(f"{sitter.spec.name} lists no models: it is {state}")
+            raise Unavailable(f"{sitter.spec.name} is {state}, and its engine is not ready: {sitter.answers.reason}")
         return jsonify({"object": "list", "data": found})
 
     @app.get("/info")
@@ -78,6 +78,7 @@ def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, 
         "service_type": spec.backend.type,
         "state": picture.state.value or "unknown",
         "models": ids(picture.models),
+        "not_ready": sitter.answers.reason or None,
         "infinilm_server_port": spec.port,
         "infinilm_server_url": spec.url,
         "infinilm_server_pid": (sighting.pid if sighting else 0) or None,

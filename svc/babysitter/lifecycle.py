@@ -18,7 +18,7 @@ class State(Enum):
     """Those with a value are told to the registry; `status` is what it hears."""
 
     UNSEEN = ""  # not looked yet, and nothing told of the instance
-    STARTING = "starting"  # no models yet, or between two restarts
+    STARTING = "starting"  # its engine is not ready yet, or between two restarts
     RUNNING = "running"
     HUNG = "hung"  # runs, and may list models, but generates nothing
     DRAINING = "draining"
@@ -34,7 +34,7 @@ class State(Enum):
 
 class Event(Enum):
     SPAWNED = "a new process runs"
-    ANSWERED = "it lists models: the first time, or others than before"
+    ANSWERED = "its engine is ready, with models that are new"
     SILENT = "it generates nothing"
     SPOKE = "it generates again"
     RETIRED = "it is to be restarted once it is idle"
@@ -50,7 +50,7 @@ OF_ITSELF = (Event.ANSWERED, Event.SILENT, Event.SPOKE)  # these begin no other 
 
 class Action(Enum):
     TELL = "tell the registry now"
-    ASK = "ask the instance for its models now"
+    ASK = "check the engine now"
     LEAVE = "take both registrations away"
 
 
@@ -83,7 +83,7 @@ TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
     },
     State.HUNG: {
         **_always(State.HUNG),
-        Event.ANSWERED: (State.HUNG, ()),  # it lists models: that is not enough
+        Event.ANSWERED: (State.HUNG, ()),  # it is ready by its own account: that is not enough
         Event.SILENT: (State.HUNG, ()),
         Event.SPOKE: (State.RUNNING, (Action.TELL,)),
         Event.RETIRED: (State.DRAINING, (Action.TELL,)),

@@ -52,7 +52,7 @@ class Limits:
         if self._leaving is not None:
             self._leave(sighting, self._leaving, now)
         elif self._late(now):
-            self.remedy.restart(sighting, "startup", f"no models within {self.spec.startup_timeout:g} s of its start")
+            self.remedy.restart(sighting, "startup", f"not ready within {self.spec.startup_timeout:g} s of its start")
         elif self.spec.max_memory and sighting.pid and now >= self._next_look:
             self._next_look = now + MEMORY_EVERY
             self._weigh(sighting.pid, now)

@@ -55,7 +55,7 @@ class Metrics(Collector):
             yield GaugeMetricFamily("svc_babysitter_heartbeat_time_seconds", "When the registry last heard it", told)
         if self.sitter.answers.took is not None:
             yield GaugeMetricFamily(
-                "svc_babysitter_probe_seconds", "How long the instance took to list its models, when last asked",
+                "svc_babysitter_probe_seconds", "How long the last check of the engine took",
                 self.sitter.answers.took,
             )  # fmt: skip
         yield from self._checks()

@@ -5,17 +5,18 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
 import requests
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
-from svc import probe
+from svc.address import authority, local_host
 from svc.babysitter import secret
-from svc.babysitter.answers import Answers, Models
+from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 from svc.babysitter.app import create_app
+from svc.babysitter.engine_check import EngineCheck
 from svc.babysitter.lifecycle import Action, State
 from svc.babysitter.limits import Limits
 from svc.babysitter.news import News
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 LIMITS_EVERY = 1.0  # seconds
 LOOK_EVERY = 0.5  # seconds; an exit is known after that at the latest
 FIRST_LOOK = 1.0  # seconds that the first word to the registry waits for it
-HERE = "127.0.0.1"
 
 
 def run(spec: Spec) -> None:
@@ -67,8 +67,8 @@ class Sidecar:
         self.supervised = bool(self.server_url) and self.group == spec.name
         self.environ = {"SVC_SUPERVISOR_PID": str(os.getppid()), **environ}
         self.looked = threading.Event()
-        urls = [f"http://{HERE}:{spec.port}", spec.url]
-        answers = Answers(urls, ask=models_in_time)
+        urls = [f"http://{authority(local_host(spec.host), spec.port)}", spec.url]
+        answers = Answers(urls, in_time(EngineCheck(spec)))
         effects: dict[Action, Callable[[], object]] = {}
         self.sitter = Babysitter(spec, self._watch(), answers, effects)
         hostname = socket.gethostname()
@@ -102,9 +102,10 @@ class Sidecar:
         try:
             self.http.start()
         except OSError as error:
+            address = authority(self.spec.bind_host, self.spec.babysitter_port)
             raise CommandError(
                 f"{self.spec.source}: port: the babysitter cannot listen on the instance's port + 1, "
-                f"{self.spec.bind_host}:{self.spec.babysitter_port}: {os.strerror(error.errno or 0).lower()}; "
+                f"{address}: {os.strerror(error.errno or 0).lower()}; "
                 "stop what does, or choose another port"
             ) from None
         log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
@@ -165,7 +166,7 @@ class Sidecar:
     def _watch(self) -> Watch:
         if self.supervised:
             return Supervised(Control(self.server_url), f"{self.spec.name}:server")
-        return Alone([(HERE, self.spec.port), (self.spec.host, self.spec.port)])
+        return Alone([(local_host(self.spec.host), self.spec.port), (self.spec.host, self.spec.port)])
 
     def _ending(self) -> Callable[[int, str], bool] | None:
         if not self.supervised:
@@ -177,11 +178,15 @@ class Sidecar:
         return f"{self.spec.name}:server through supervisord" if self.supervised else f"port {self.spec.port}"
 
 
-def models_in_time(urls: Sequence[str], timeout: float) -> Models:
-    """probe.models; whatever trickles in, it is over after twice its time."""
-    with gevent.Timeout(2 * timeout, False):
-        return probe.models(urls, timeout)
-    return []
+def in_time(check: EngineCheck) -> Callable[[str, float], Readiness]:
+    """Return the check with an end after twice its timeout, however slowly an answer trickles in."""
+
+    def limited(url: str, timeout: float) -> Readiness:
+        with gevent.Timeout(2 * timeout, False):
+            return check(url, timeout)
+        return Readiness(reason=NO_ANSWER)
+
+    return limited
 
 
 def post_in_time(url: str, body: dict[str, Any], timeout: float) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from svc.babysitter.answers import Answers, Models
+from svc.babysitter.answers import NO_ANSWER, Answers, Models
 from svc.babysitter.lifecycle import OF_ITSELF, Action, Event, State, step
 from svc.babysitter.watch import Sighting, Watch, happened
 from svc.spec.model import Spec
@@ -44,6 +44,7 @@ class Babysitter:
         self.born = clock()
         self.picture = Picture()
         self._asked = float("-inf")
+        self._reason = NO_ANSWER  # why the engine was not ready, as last logged
         self._lock = threading.Lock()
 
     def observe(self) -> None:
@@ -59,13 +60,14 @@ class Babysitter:
             self._apply(event, sighting=now)
 
     def ask(self) -> None:
-        """One round of asking for models: until it lists some, then now and then, for those it loads later."""
+        """Check the engine: until it is ready, then now and then, for models that it loads later."""
         before = self.picture
         due = self.clock() >= self._asked + self.spec.heartbeat_interval
         if before.state is not State.STARTING and not (before.state is State.RUNNING and due):
             return
         self._asked = self.clock()
         models = self.answers.fresh()
+        self._log_reason(before.state)
         if models and (before.state is State.STARTING or ids(models) != ids(before.models)):
             self._apply(Event.ANSWERED, life=before.life, models=tuple(models))
 
@@ -77,12 +79,25 @@ class Babysitter:
         self._apply(Event.ENDING)
 
     def runs(self) -> bool:
-        """Whether the instance runs and answers."""
-        return self.picture.state is State.RUNNING and bool(self.answers.models())
+        """Return whether the instance runs and its engine is ready."""
+        if self.picture.state is not State.RUNNING:
+            return False
+        models = self.answers.models()
+        self._log_reason(State.RUNNING)
+        return bool(models)
 
     def models(self) -> Models:
-        """The instance's own list; [] when it does not answer."""
+        """Return the models of the instance; [] while its engine is not ready."""
         return self.answers.models()
+
+    def _log_reason(self, state: State) -> None:
+        """Log each new reason why the engine is not ready; one that starts need not answer yet."""
+        reason, before = self.answers.reason, self._reason
+        self._reason = reason
+        if reason and reason != before and (state is State.RUNNING or reason != NO_ANSWER):
+            log.info("%s: its engine is not ready: %s", self.spec.name, reason)
+        elif before and not reason and state is State.RUNNING:
+            log.info("%s: its engine is ready again", self.spec.name)
 
     def _apply(self, event: Event, life: int | None = None, **seen: Any) -> None:
         with self._lock:

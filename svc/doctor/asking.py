@@ -10,12 +10,12 @@ from typing import Any
 
 import requests
 
+from svc.address import is_loopback
 from svc.doctor.facts import Answer, Registry, Router, Sidecar
 from svc.doctor.host import reach
 from svc.doctor.together import together
 from svc.fetch import fetch
 from svc.generated import Part
-from svc.spec.model import is_loopback
 from svc.version import HEADER
 
 PATIENCE = 3.0  # seconds that an answer may take
@@ -117,11 +117,10 @@ def registry(url: str, here: bool, read_token: str, write_tokens: list[str], ins
 
 def sidecar(part: Part) -> Sidecar:
     """An instance may listen on one address only, the one that others have."""
-    port, beside = part.ports
-    inside = get(f"http://127.0.0.1:{port}/v1/models")
+    inside = get(f"{part.own_url}/v1/models")
     outside = None if is_loopback(part.host) else get(f"{part.url}/v1/models")
     models = outside if inside.error and outside and not outside.error else inside
-    return Sidecar(get(f"http://127.0.0.1:{beside}/info"), get(f"http://127.0.0.1:{beside}/health"), models, outside)
+    return Sidecar(get(f"{part.babysitter_url}/info"), get(part.health_url), models, outside)
 
 
 def router(url: str, here: bool) -> Router:

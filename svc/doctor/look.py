@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from svc import generated, settings, version
+from svc.address import is_loopback
 from svc.doctor import asking, host, packages, processes, rollouts, sources
 from svc.doctor.facts import Facts, Registry, Router, Secret, Sidecar, Supervisor, Unseen
 from svc.doctor.together import together
@@ -17,7 +18,7 @@ from svc.generated import Part
 from svc.settings import Settings
 from svc.site import Site
 from svc.spec.digest import digest
-from svc.spec.model import Spec, is_loopback
+from svc.spec.model import Spec
 
 NEAR = 8.0  # seconds that looks at this machine may take in all
 FAR = 14.0  # and those at others

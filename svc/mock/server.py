@@ -19,6 +19,7 @@ import gevent.event
 import gevent.socket
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from svc.address import authority, without_brackets
 from svc.errors import CommandError
 from svc.mock.api import Api
 from svc.mock.app import Mock
@@ -43,7 +44,7 @@ def serve(config: MockConfig) -> None:
     host, port = listener.getsockname()[:2]
     server = WSGIServer(gevent.socket.socket(fileno=listener.detach()), app, log=None, handler_class=_Handler)
     server.start()
-    log.info("mock %s serves %s at http://%s:%s", config.name, ", ".join(config.models), host, port)
+    log.info("mock %s serves %s at http://%s", config.name, ", ".join(config.models), authority(host, port))
     try:
         stop.wait()
     finally:
@@ -61,6 +62,7 @@ def _app(config: MockConfig, about: dict[str, Any]) -> Mock:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    host = without_brackets(host)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -69,7 +71,7 @@ def _listen(host: str, port: int) -> socket.socket:
             reason = "the port is taken; stop what listens there or choose another --port"
         else:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
-        raise CommandError(f"cannot listen on {host}:{port}: {reason}") from None
+        raise CommandError(f"cannot listen on {authority(host, port)}: {reason}") from None
     # Connections inherit it: an answer's head and body are two writes, and must not wait for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

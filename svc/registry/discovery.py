@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import authority
 from svc.instance import Service
 
 Group = dict[str, Any]
@@ -44,6 +45,6 @@ def _group(url: str, labels: dict[str, str], path: str | None = None) -> Group:
     """A `path` that is given stands as it is; the usual one is beside what the URL has."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    target = f"{f'[{host}]' if ':' in host else host}:{port}"
+    target = authority(host, port)
     where = {"__scheme__": parts.scheme, "__metrics_path__": path or parts.path.rstrip("/") + DEFAULT_PATH}
     return {"targets": [target], "labels": {**where, **labels}}

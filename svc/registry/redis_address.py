@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from svc.address import authority
 from svc.errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -32,8 +33,7 @@ class Address:
     def __str__(self) -> str:
         if self.scheme == "unix":
             return f"unix://{self.path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}/{self.db}"
+        return f"{self.scheme}://{authority(self.host, self.port)}/{self.db}"
 
 
 def is_redis(url: str) -> bool:

@@ -122,7 +122,7 @@ def rereads(parts: Iterable[Part], control: Control, conf_d: Path, settings: Set
 def loaded_config(part: Part) -> str | None:
     """The digest that a babysitter tells; empty from one of an older svc, None where it does not answer."""
     try:
-        answer = fetch("GET", f"http://127.0.0.1:{part.ports[1]}/info", PATIENCE)
+        answer = fetch("GET", f"{part.babysitter_url}/info", PATIENCE)
         return str(answer.json().get("config", ""))
     except (requests.RequestException, ValueError, AttributeError):
         return None

@@ -1,17 +1,17 @@
 """The router's own health checks: of an instance by its babysitter, side by side, one slow host holding up nobody."""
 
-import socket
 import ssl
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from time import monotonic
 
-from svc.instance import babysitter_url
 from svc.probe import healthy
 from svc.router.state import State
+from svc.router.static_check import StaticCheck
 from svc.router.table import Target
 
 RETURN_INTERVAL = 2.0  # seconds between checks of an instance that is out
+FIRST_MODELS_SECONDS = 2.0  # that a router's start waits for the models of static services
 
 Spawn = Callable[[Callable[[Target], None], Target], object]
 
@@ -28,7 +28,8 @@ class Checks:
         self._clock = clock
         self._spawn = spawn
         self._timeout = state.settings.health_timeout
-        self._ca = state.settings.upstream_ca or system_ca()
+        self._verify = state.settings.upstream_ca or system_ca() or True
+        self._static = StaticCheck(state, clock, self._timeout, self._verify)
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 
@@ -41,9 +42,17 @@ class Checks:
                 self._busy.add(target.name)
                 self._spawn(self._check, target)
 
+    def discover_models(self, seconds: float = FIRST_MODELS_SECONDS) -> None:
+        """Ask the static services whose file names no models for them, all at once; wait for `seconds` at most."""
+        targets = [t for t in self._state.table.targets if t.lists_models]
+        threads = [threading.Thread(target=self._static.discover_models, args=(t,), daemon=True) for t in targets]
+        for thread in threads:
+            thread.start()
+        join(threads, seconds)
+
     def _check(self, target: Target) -> None:
         try:
-            self._state.checked(target.name, healthy(self._url(target) + "/health", self._timeout, self._ca or True))
+            self._state.checked(target.name, self._static(target) if target.static else self._healthy(target))
         finally:
             self._due[target.name] = self._clock() + self._interval(target)
             self._busy.discard(target.name)
@@ -52,22 +61,18 @@ class Checks:
         interval = self._state.settings.health_interval
         return interval if target.name in self._state.table.candidates else min(interval, RETURN_INTERVAL)
 
-    def _url(self, target: Target) -> str:
-        """Where to ask: its babysitter, but a static service itself, if nothing of its own is on the next port."""
-        if not target.static or target.babysitter_url != babysitter_url(target.url):
-            return target.babysitter_url
-        beside = (target.host, target.port + 1)
-        taken = any((t.host, t.port) == beside for t in self._state.table.targets)  # by another instance
-        return target.url if taken or not _listens(beside, self._timeout) else target.babysitter_url
+    def _healthy(self, target: Target) -> bool:
+        return healthy(target.health_url or f"{target.babysitter_url}/health", self._timeout, self._verify)
+
+
+def join(threads: Iterable[threading.Thread], seconds: float) -> None:
+    """Wait for all of them, `seconds` in all."""
+    ends = monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, ends - monotonic()))
 
 
 def system_ca() -> str | None:
     """Where requests are verified with, too."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath
-
-
-def _listens(address: tuple[str, int], timeout: float) -> bool:
-    with suppress(OSError, OverflowError), socket.create_connection(address, timeout):
-        return True
-    return False

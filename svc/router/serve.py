@@ -78,6 +78,7 @@ class Application(BaseApplication):
     def start(self) -> None:
         """The first table, then the loops."""
         self._made.sync.once()
+        self._made.checks.discover_models()
         for loop in self._made.loops:
             loop.start()
 
@@ -110,6 +111,7 @@ class Made(NamedTuple):
 
     state: Any
     sync: Any
+    checks: Any
     keeper: Any
     pulse: Any
     loops: list[Loop]
@@ -149,7 +151,7 @@ def make(settings: RouterSettings) -> Made:
         loops += [events, telling]
     if state.keys is not None:
         loops.append(Loop("keys", lambda: reread(state.keys, pulse), 1.0))
-    return Made(state, sync, keeper, pulse, loops)
+    return Made(state, sync, checks, keeper, pulse, loops)
 
 
 def following(name: str, follower: Any) -> Loop:
@@ -236,6 +238,7 @@ def standalone() -> Any:
     made = make(told.router)
     deadlines = Deadlines(made.state)
     made.sync.once()
+    made.checks.discover_models()
     for loop in (*made.loops, Loop("deadlines", deadlines.once, 1.0)):
         loop.start()
     return create_app(made.state, deadlines, made.pulse)

@@ -22,7 +22,7 @@ from svc.router.news import News
 from svc.router.poison import PoisonList
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
-from svc.router.table import Origin, Table, Target, build
+from svc.router.table import Origin, Profile, Table, Target, build
 from svc.router.tally import Tally
 from svc.router.upstream import Connections
 from svc.settings import RouterSettings
@@ -32,6 +32,7 @@ RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is no
 LONGEST_RETRY_AFTER = 60
 NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance ended, and the table says so
 UNKNOWN = Fitness()
+UNDISCOVERED = Profile()
 
 
 class State:
@@ -61,6 +62,7 @@ class State:
         self.full: set[str] = set()  # those that have as many requests as they may have
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.fitness: dict[str, Fitness] = {}
+        self.profiles: dict[str, Profile] = {}  # of static services
         self.in_flight = 0
         self.retrying = 0  # of those, the repeated ones that count for the retry budget
         self.retries = 0  # ever
@@ -245,6 +247,13 @@ class State:
         """What the router's own health check of an instance found."""
         self._judge(name, lambda before: breaker.checked(before, well, self.settings.max_errors))
 
+    def discovered(self, name: str, profile: Profile) -> None:
+        """Keep what a check has discovered of a static service, in this table and in those to come."""
+        with self._lock:
+            if self.profiles.get(name) != profile:
+                self.profiles[name] = profile
+                self.replace(self.table.targets)
+
     def sweep(self) -> None:
         """Ten times a second: those who waited too long, ejections that are over, lines to be written."""
         if self.lines.waiting:
@@ -301,7 +310,7 @@ class State:
         """A new table. An instance at another address, started anew, or heard again, is judged afresh."""
         with self._lock:
             before = {t.name: t for t in self.table.targets}
-            found = tuple(targets)
+            found = tuple(self.profiles.get(t.name, UNDISCOVERED).of(t) if t.static else t for t in targets)
             for target in found:
                 old = before.get(target.name)
                 if old is None or _returns(old, target):
@@ -319,6 +328,8 @@ class State:
 
     def _forget(self, known: set[str]) -> None:
         """Nothing grows for ever: counts of who left go once nothing is in flight, turns of models with them."""
+        for name in self.profiles.keys() - known:
+            del self.profiles[name]
         for name in {*self.loads, *self.tallies, *self.fitness} - known:
             if not self.loads.get(name):
                 for counts in (self.loads, self.tallies, self.fitness):

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from svc.address import authority, is_host, without_brackets
 from svc.errors import ConfigError
 from svc.instance import Service
 from svc.router.table import Target, from_service
@@ -18,6 +20,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "weight": (int, "a whole number"),
     "metadata": (dict, "an object"),
     "url": (str, "text"),
+    "health_url": (str, "text"),
 }
 
 
@@ -37,10 +40,12 @@ def read_static(path: Path) -> list[Target]:
     problems: list[str] = []
     targets = []
     for i, entry in enumerate(told):
-        wrong = [f"{path}: services[{i}]: {problem}" for problem in _problems(entry)]
-        problems += wrong
-        if not wrong:
-            targets.append(_target(entry))
+        wrong = list(_problems(entry))
+        target = None if wrong else _target(entry)
+        if target is None:
+            problems += [f"{path}: services[{i}]: {problem}" for problem in wrong or ["cannot be used; correct it"]]
+        else:
+            targets.append(target)
     names = [entry.get("name") for entry in told if isinstance(entry, dict)]
     problems += [
         f"{path}: two services are called {name!r}; give each its own name"
@@ -48,7 +53,7 @@ def read_static(path: Path) -> list[Target]:
     ]
     if problems:
         raise ConfigError(*problems)
-    return [t for t in targets if t is not None]
+    return targets
 
 
 def _problems(entry: Any) -> Iterator[str]:
@@ -72,23 +77,40 @@ def _problems(entry: Any) -> Iterator[str]:
         yield f"port: must be from 1 to 65535, not {fit['port']}"
     if fit.get("weight", 1) < 0:
         yield "weight: must not be negative"
-    models = fit.get("metadata", {}).get("models", [])
+    if not is_host(without_brackets(fit.get("host", "h"))):
+        yield f"host: must be a name or an address, without port or http://, not {fit['host']!r}"
+    metadata = fit.get("metadata", {})
+    for key, value in (("health_url", fit.get("health_url")), ("metadata: health_url", metadata.get("health_url"))):
+        if value is not None and not _is_url(value):
+            yield f"{key}: must be like http://HOST:PORT/PATH, not {value!r}"
+    models = metadata.get("models", [])
     if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
         yield f"metadata: models: must be a list of names, not {models!r}"
-    if "url" in fit and _target({"name": "", "host": "", "port": 1, "url": fit["url"]}) is None:
+    if "url" in fit and not _is_url(fit["url"]):
         yield f"url: must be http://HOST:PORT or https://HOST:PORT, not {fit['url']!r}"
 
 
+def _is_url(value: Any) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, TypeError, AttributeError):  # ValueError: its port is no number
+        return False
+
+
 def _target(entry: dict[str, Any]) -> Target | None:
-    host = f"[{entry['host']}]" if ":" in entry["host"] else entry["host"]
+    host, metadata = without_brackets(entry["host"]), entry.get("metadata", {})
+    if "health_url" in entry:
+        metadata = {**metadata, "health_url": entry["health_url"]}
     service = Service(
         name=entry["name"],
-        host=entry["host"],
+        host=host,
         port=entry["port"],
-        hostname=entry["host"],
-        url=entry.get("url") or f"http://{host}:{entry['port']}",
+        hostname=host,
+        url=entry.get("url") or f"http://{authority(host, entry['port'])}",
         status="running",
         weight=entry.get("weight", 1),
-        metadata=entry.get("metadata", {}),
+        metadata=metadata,
     )
-    return from_service(service, static=True)
+    target = from_service(service, static=True)
+    return target and msgspec.structs.replace(target, lists_models="models" not in metadata, has_babysitter=False)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from svc.address import authority
 from svc.instance import Service, babysitter_url
 from svc.router.policy import Member, Pool
 
@@ -26,6 +27,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     heard: bool = True  # within its lease
     registered: str = ""  # when it registered itself, as the registry tells it
     static: bool = False
+    lists_models: bool = False  # the router takes the models of a static service from its own list
+    has_babysitter: bool = True  # of a static service, known only once one has answered
     models: tuple[str, ...] = ()
     weight: int = 1
     metadata: dict[str, Any] = {}
@@ -34,17 +37,28 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 0  # the requests it may have at once; 0: as many as come
 
     def __post_init__(self) -> None:
-        host = f"[{self.host}]" if ":" in self.host else self.host
         force = msgspec.structs.force_setattr
-        force(self, "authority", f"{host}:{self.port}".encode())
+        force(self, "authority", authority(self.host, self.port).encode())
         force(self, "address", (self.host, self.port, self.secure))
         told = self.metadata.get("max_concurrency")
         force(self, "limit", told if isinstance(told, int) and told > 0 and not isinstance(told, bool) else 0)
 
     @property
-    def babysitter_url(self) -> str:
-        told = self.metadata.get("babysitter")
-        return told if isinstance(told, str) and told.startswith("http") else babysitter_url(self.url)
+    def babysitter_url(self) -> str | None:
+        """Where its babysitter answers; None for a static service that has none."""
+        return self.named_babysitter or (babysitter_url(self.url) if self.has_babysitter else None)
+
+    @property
+    def named_babysitter(self) -> str | None:
+        """The babysitter that the metadata names."""
+        named = self.metadata.get("babysitter")
+        return named if isinstance(named, str) and named.startswith("http") else None
+
+    @property
+    def health_url(self) -> str | None:
+        """The URL of its health that the metadata names."""
+        named = self.metadata.get("health_url")
+        return named if isinstance(named, str) and named else None
 
     @property
     def cache_type(self) -> str:
@@ -54,6 +68,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def admitted(self) -> bool:
         """Whether the one who registered it lets it have requests."""
         return self.status == "running" and not self.drained
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What the router's checks have discovered of a static service."""
+
+    babysitter: bool = False  # one answers on the next port
+    models: tuple[dict[str, Any], ...] | None = None  # as it lists them; None: it lists none, or its file names them
+
+    def of(self, target: Target) -> Target:
+        """Return the target with what was discovered."""
+        if self.models is None:
+            return msgspec.structs.replace(target, has_babysitter=self.babysitter)
+        names = [model["id"] for model in self.models]
+        metadata = {**target.metadata, "models": names, "models_list": list(self.models)}
+        return msgspec.structs.replace(target, has_babysitter=self.babysitter, models=tuple(names), metadata=metadata)
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ A reader takes what TOML held and returns the value, or raises ValueError with
 """
 
 import dataclasses
+import ipaddress
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import is_ipv6, without_brackets
 from svc.spec import ini
 
 Reader = Callable[[Any], Any]
@@ -19,6 +21,7 @@ PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+HEALTH_PATH = re.compile(r'/[!"$-~]*')  # printable ASCII but for #
 SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]i?B)")
 UNITS = {
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
@@ -31,7 +34,7 @@ OWN_VARIABLES = {  # between supervisord and our programs in it
     "SVC_PATH": "set PATH",
     "SVC_SUPERVISOR_PID": "choose another name",
 }
-OWN_METADATA = ("type", "parent_service", "babysitter", "models", "models_list", "restarts", "restart_reason")
+OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
 NAME_LIMIT = 128  # characters: its log files' names must fit into a directory
 METADATA_LIMIT = 16 << 10  # bytes of JSON: it travels with every registration
 
@@ -85,14 +88,17 @@ def name(value: Any) -> str:
 
 
 def host(value: Any) -> str:
-    """The address that others reach the instance by."""
+    """The address that others reach the instance by; an IPv6 one with or without brackets."""
     if text(value) in ("0.0.0.0", "::", "[::]", "*"):
         raise ValueError(
             f"{shown(value)} is no address that others can reach; give this machine's name or address, "
             "here or in BABYSITTER_HOST"
         )
+    bare = without_brackets(value)
+    if is_ipv6(bare):
+        return str(ipaddress.IPv6Address(bare))
     if not HOST.fullmatch(value):
-        raise ValueError(f"{shown(value)} is no host; give a name or an IPv4 address, without port or http://")
+        raise ValueError(f"{shown(value)} is no host; give a name or an address, without port, zone or http://")
     return value
 
 
@@ -193,6 +199,23 @@ def models(value: Any) -> tuple[str, ...]:
     return items(model)(value)
 
 
+def health_path(value: Any) -> str:
+    """The path of a GET, with its query if any; empty for none."""
+    if text(value) and not HEALTH_PATH.fullmatch(value):
+        raise ValueError(f'{shown(value)} is no path; write it like "/health", or "" where there is none to ask')
+    return value
+
+
+def served_models(value: Any) -> None:
+    """The names of the models that a server has, for one that does not list them itself."""
+    if not isinstance(value, list) or not value:
+        raise ValueError(f'must be a list of names, not {shown(value)}; write it like ["whisper-1"]')
+    for model in value:
+        something(model)
+    if repeated := [model for model in dict.fromkeys(value) if value.count(model) > 1]:
+        raise ValueError(f"names {shown(repeated[0])} twice; name it once")
+
+
 def command(value: Any) -> tuple[str, ...]:
     try:
         words = shlex.split(something(value))
@@ -232,6 +255,8 @@ def metadata(value: Any) -> dict[str, Any]:
         key, told = pair
         if key in OWN_METADATA:
             raise ValueError("is set by the babysitter itself; choose another key")
+        if key == "models":
+            served_models(told)
         if key == "cache_type" and told not in ("paged", "static"):
             raise ValueError(f'must be "paged" or "static", not {shown(told)}; choose one')
         try:

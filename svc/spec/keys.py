@@ -7,6 +7,7 @@ from svc.spec.fields import (
     choice,
     command,
     env,
+    health_path,
     host,
     items,
     metadata,
@@ -41,7 +42,10 @@ TOP: dict[str, Field] = {
     ),
     "token_file": Field(something, "", help="file with the registry's write token, for a registry on another machine"),
     "metadata": Field(
-        metadata, {}, help="what else routers are to know: cache_type, weight, max_concurrency, or anything of yours"
+        metadata,
+        {},
+        help="what else routers are to know: cache_type, weight, max_concurrency, or anything of yours; "
+        "models: the models of a server that has no list of its own",
     ),
 }
 OFF = {field.name: field.default for field in dataclasses.fields(Spec)}
@@ -61,10 +65,16 @@ BABYSITTER: dict[str, Field] = {
     "probe_threshold": Field(
         whole(1, 1000), OFF["probe_threshold"], help="failures in a row after which it is restarted"
     ),
+    "health_path": Field(
+        health_path,
+        OFF["health_path"],
+        help="path of the engine's own health, which must answer 2xx before it gets requests; empty: not asked; "
+        "left out: /health, where the engine has one",
+    ),
     "startup_timeout": Field(
         number(0, 604800),
         OFF["startup_timeout"],
-        help="seconds until it must list a model, else it is started again; 0: any",
+        help="seconds until it must be ready, else it is started again; 0: any",
     ),
     "max_memory": Field(
         size, OFF["max_memory"], help="of the whole group, such as 40GiB; over it, it is drained and restarted; 0: any"

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import is_loopback
 from svc.errors import ConfigError
 from svc.settings import Settings
 from svc.spec import collisions, fields, keys
 from svc.spec.fields import Field, shown
-from svc.spec.model import Infinilm, Spec, is_loopback
+from svc.spec.model import Infinilm, Spec
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from svc.address import authority, bind_host
+
+DEFAULT_HEALTH_PATH = "/health"  # of vLLM, SGLang, llama.cpp, TGI and InfiniLM
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
@@ -88,6 +92,7 @@ class Spec:
     probe_threshold: int = 3  # failures in a row
     startup_timeout: float = 0  # none
     max_memory: int = 0  # bytes; 0: no limit
+    health_path: str | None = None  # must answer 2xx; empty: no check; None: the default, which a server may not have
     backend: Backend
     metadata: dict[str, Any]
     source: Path
@@ -98,12 +103,22 @@ class Spec:
 
     @property
     def bind_host(self) -> str:
-        """Nothing listens beyond loopback unless others are told to come."""
-        return "127.0.0.1" if is_loopback(self.host) else "0.0.0.0"
+        """The address that the instance and its babysitter listen on."""
+        return bind_host(self.host)
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"http://{authority(self.host, self.port)}"
+
+    @property
+    def health_endpoint(self) -> str:
+        """The path of the engine's own health; empty: it is not asked."""
+        return DEFAULT_HEALTH_PATH if self.health_path is None else self.health_path
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the TOML names; none: the engine lists them."""
+        return tuple(self.metadata.get("models", ()))
 
     @property
     def argv(self) -> list[str]:
@@ -116,9 +131,3 @@ class Spec:
     @property
     def work_dir(self) -> str:
         return self.backend.work_dir
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address means this machine only."""
-    host = host.lower().strip("[]").rstrip(".")
-    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import authority, is_ipv6, is_loopback
 from svc.errors import ConfigError
 from svc.instance import INSTANCE_TYPE
 from svc.settings import Settings
 from svc.spec import fields
-from svc.spec.model import Spec, is_loopback
+from svc.spec.model import Spec
 from svc.spec.place import Place
 from svc.spec.render import SETTINGS, text
 
@@ -43,7 +44,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return authority(self.host, self.port)
 
     @property
     def comment(self) -> str:
@@ -160,19 +161,12 @@ def _at(url: Any, name: str = "", weight: int = 1) -> Server | None:
     except (ValueError, TypeError, AttributeError):
         return None
     plain = parts.scheme == "http" and parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in url)
-    return Server(name, _ipv4(host), port, weight) if plain and (fields.HOST.fullmatch(host) or _is_v6(host)) else None
+    return Server(name, _ipv4(host), port, weight) if plain and (fields.HOST.fullmatch(host) or is_ipv6(host)) else None
 
 
 def _ipv4(host: str) -> str:
     """nginx would try ::1, too, where nothing of ours listens."""
     return "127.0.0.1" if host == "localhost" else host
-
-
-def _is_v6(host: str) -> bool:
-    try:
-        return "%" not in host and bool(ipaddress.IPv6Address(host))
-    except ValueError:
-        return False
 
 
 def _server(settings: Settings) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import jinja2
 
+from svc.address import is_loopback
 from svc.errors import ConfigError
 from svc.settings import LogSettings, Settings
 from svc.spec import fields, ini
-from svc.spec.model import Spec, is_loopback
+from svc.spec.model import Spec
 from svc.spec.place import Place
 
 SETTINGS = "the site's settings"  # what registry.conf, router.conf and supervisord.conf are made from
@@ -99,7 +100,8 @@ def _router(settings: Settings, place: Place) -> str:
 def _instance(spec: Spec, settings: Settings, place: Place) -> str:
     limits = {"SVC_MAX_RESTARTS": str(spec.max_restarts), "SVC_RESTART_DELAY": _number(spec.restart_delay)}
     plain, spilt = ini.environment({**limits, **spec.env})
-    shim = ["svc", "launch", "--port", str(spec.port), *(word for pair in spilt for word in ("--env", pair)), "--"]
+    shim = ["svc", "launch", "--port", str(spec.port), *_family(spec)]
+    shim += [*(word for pair in spilt for word in ("--env", pair)), "--"]
     server = _program(settings, place, ini.words([*shim, *spec.argv]), {}, f"server_{spec.name}", STOP_WAIT)
     server |= {"environment": plain, "directory": place.work_dir(spec.work_dir)}
     told = _program(settings, place, _sidecar(spec, place), _ours(settings), f"babysitter_{spec.name}")
@@ -109,13 +111,18 @@ def _instance(spec: Spec, settings: Settings, place: Place) -> str:
 
 def _sidecar(spec: Spec, place: Place) -> str:
     """Flags say what settings may have changed in the file; several registries stand in the file only."""
-    shim = f"svc launch --own --port {spec.babysitter_port} --death-signal TERM --"
+    shim = ini.words(["svc", "launch", "--own", "--port", str(spec.babysitter_port), *_family(spec)])
+    shim += " --death-signal TERM --"
     flags = ["--host", spec.host]
     if len(spec.registry_urls) == 1:
         flags += ["--registry-url", spec.registry_urls[0]]
     if spec.router_url:
         flags += ["--router-url", spec.router_url]
     return f"{shim} svc babysitter --config-file {place.word(spec.source)} {ini.words(flags)}"
+
+
+def _family(spec: Spec) -> list[str]:
+    return ["--ipv6"] if ":" in spec.bind_host else []
 
 
 def _program(

@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Become COMMAND, tied to supervisord's life.",
     )
     parser.add_argument("--port", type=_port, help="refuse to start when this port is taken")
+    parser.add_argument("--ipv6", action="store_true", help="COMMAND listens on IPv6: the port must be free there, too")
     parser.add_argument(
         "--death-signal", choices=("KILL", "TERM"), default="KILL", help="what to get when supervisord dies [KILL]"
     )
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words[end + 1 :]:
         parser.error("no command; give it after --")
     try:
-        launch(words[end + 1 :], told.port, told.death_signal, told.env, told.own)
+        launch(words[end + 1 :], told.port, told.death_signal, told.env, told.own, told.ipv6)
     except Refused as refused:
         print(f"svc launch: {refused}", file=sys.stderr, flush=True)
         return refused.code
@@ -62,11 +63,12 @@ def launch(
     death_signal: str = "KILL",
     env: Iterable[tuple[str, str]] = (),
     own: bool = False,
+    ipv6: bool = False,
 ) -> NoReturn:
     """Becomes `argv`. Raises Refused when the port is taken or there is no such command."""
     die_with_parent(getattr(signal, f"SIG{death_signal}"), os.environ)
     if port is not None:
-        refuse_taken(port)
+        refuse_taken(port, ipv6=ipv6)
     directory = os.path.dirname(sys.executable)
     environ = environment(os.environ, directory, env, own)
     path = find(argv[0], [*environ.get("PATH", os.defpath).split(os.pathsep), directory])
@@ -122,10 +124,10 @@ def find(command: str, path: Sequence[str]) -> str:
     )
 
 
-def refuse_taken(port: int, patience: float = PATIENCE) -> None:
+def refuse_taken(port: int, patience: float = PATIENCE, ipv6: bool = False) -> None:
     """Raises Refused that says who holds the port, if it is still held after `patience` seconds."""
     deadline = time.monotonic() + patience
-    while taken(port):
+    while taken(port, ipv6):
         if time.monotonic() > deadline:
             holder = holder_of(port)
             by = f"by {holder[1]} (pid {holder[0]})" if holder else "by another program"
@@ -133,14 +135,21 @@ def refuse_taken(port: int, patience: float = PATIENCE) -> None:
         time.sleep(0.05)
 
 
-def taken(port: int) -> bool:
-    """Whether a server could not listen there. The wildcard address collides with a listener on any IPv4 address."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
-        try:
-            sock.bind(("0.0.0.0", port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE  # other failures are the server's to tell
+def taken(port: int, ipv6: bool = False) -> bool:
+    """Whether a server could not listen there, on IPv4 or, with `ipv6`, on either."""
+    return _in_use(socket.AF_INET, port) or (ipv6 and _in_use(socket.AF_INET6, port))
+
+
+def _in_use(family: socket.AddressFamily, port: int) -> bool:
+    """Whether the port is taken in one family. Its wildcard address collides with a listener on any address of it."""
+    try:
+        with socket.socket(family) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(("", port))
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE  # other failures are the server's to tell
     return False
 
 

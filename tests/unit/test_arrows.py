@@ -13,6 +13,7 @@ PROGRAMS = ("registry", "router", "babysitter")
 
 # What each part may import of svc beside itself and the leaves. `cli` may import anything.
 LEAVES = {
+    "address",
     "errors",
     "event",
     "state",

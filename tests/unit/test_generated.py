@@ -62,3 +62,21 @@ def test_a_router_sees_the_instances_of_its_registry_by_whatever_name(parts):
 def test_a_file_that_was_changed_by_hand_is_named_with_the_cure():
     with pytest.raises(CommandError, match=r"x\.conf: not as svc render writes it; run svc render"):
         generated.parse({Path("x.conf"): "[group:x]\nprograms=y\n"})
+
+
+@pytest.mark.parametrize("host", ["fd00::7", "::1"])
+def test_an_instance_on_ipv6_is_reached_at_the_ipv6_loopback(tmp_path, host):
+    (tmp_path / "config").mkdir()
+    toml = tmp_path / "config" / "qwen.toml"
+    toml.write_text(TOML.replace("10.0.0.5", host).replace("10.0.0.1", "localhost"))
+    told = settings.load(flags={"launch": {"components": "babysitter"}})
+    texts = render(load([toml], told), told, Place.of(tmp_path))
+    assert texts["conf.d/qwen.conf"].count(" --ipv6 ") == 2
+    (qwen,) = generated.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
+    assert (qwen.host, qwen.url, qwen.ports) == (host, f"http://[{host}]:8100", (8100, 8101))
+    assert (qwen.own_url, qwen.health_url) == ("http://[::1]:8100", "http://[::1]:8101/health")
+    assert qwen.address_of("qwen:babysitter") == f"[{host}]:8101"
+
+
+def test_only_an_instance_on_ipv6_needs_its_port_there(parts):
+    assert [part.listens_on_ipv6 for part in parts] == [False, False, False]

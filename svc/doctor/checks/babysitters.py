@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from svc.address import bind_host, is_loopback, local_host
 from svc.doctor.facts import Facts, Sidecar
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part, sees
-from svc.spec.model import is_loopback
 
 SOON = 5  # seconds after which a babysitter answers and has registered
 BEATS = 2.5  # heartbeats that may be missing
@@ -130,9 +130,11 @@ def _is_here(facts: Facts, part: Part) -> bool:
 
 
 def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
-    """What the babysitter hears when it asks for the models."""
+    """What the babysitter hears when it asks for the models, unless the TOML names them."""
     name, answer, key = part.programs[0], sidecar.models, f"models.{part.name}"
     uptime, again = facts.uptime(name), f"supervisorctl restart {name}"
+    spec = facts.specs.get(part.name)
+    lists = not (spec and spec.models)
     if answer.error:
         yield Finding(
             key,
@@ -141,7 +143,7 @@ def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
             f"GET {answer.url}: {answer.error}",
             fix=again,
         )
-    elif answer.status == 503:
+    elif lists and answer.status == 503:
         yield Finding(
             key,
             PROBLEM if uptime > LOADING else WARNING,
@@ -149,7 +151,7 @@ def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
             f"GET {answer.url}: {answer.told}",
             fix=again if uptime > LOADING else "svc status --watch",
         )
-    elif answer.status in (401, 403):
+    elif lists and answer.status in (401, 403):
         yield Finding(
             key,
             PROBLEM,
@@ -162,12 +164,13 @@ def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
         yield Finding(
             f"outside.{part.name}",
             PROBLEM,
-            f"{name}: answers on 127.0.0.1, and not at {part.host}:{part.ports[0]}, where the router looks for it",
+            f"{name}: answers on {local_host(part.host)}, and not at {part.address_of(name)}, "
+            "where the router looks for it",
             f"GET {sidecar.outside.url}: {sidecar.outside.error}",
-            first=f"make [backend] args say --host 0.0.0.0 (in {part.source.removeprefix('../')})",
+            first=f"make [backend] args say --host {bind_host(part.host)} (in {part.source.removeprefix('../')})",
             fix="svc up",
         )
-    elif not answer.ok or not answer.get("data"):
+    elif lists and (not answer.ok or not answer.get("data")):
         told = "it lists none" if answer.ok else answer.told
         yield Finding(
             key,
@@ -175,5 +178,14 @@ def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
             f"{name}: its models cannot be fetched",
             f"GET {answer.url}: {told}",
             fix="svc up",
-            first="make [backend] an OpenAI-compatible server: it lists its models at /v1/models",
+            first="make [backend] an OpenAI-compatible server, which lists its models at /v1/models, "
+            f"or name them: [metadata] models (in {part.source.removeprefix('../')})",
+        )
+    elif reason := sidecar.info.get("not_ready"):
+        yield Finding(
+            key,
+            PROBLEM if uptime > LOADING else WARNING,
+            f"{name}: its engine is not ready, after {uptime} s",
+            str(reason),
+            fix=again if uptime > LOADING else "svc status --watch",
         )

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc.address import authority, is_loopback
 from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part
 from svc.instance import INSTANCE_TYPE
-from svc.spec.model import is_loopback
 from svc.state import state_of
 
 Told = Mapping[str, Any]
@@ -76,7 +76,7 @@ def _same(part: Part, service: Told) -> bool:
 
 
 def _others(part: Part, service: Told) -> Finding:
-    here, there = f"{part.host}:{part.ports[0]}", f"{service['host']}:{service['port']}"
+    here, there = part.address_of(part.programs[0]), authority(str(service["host"]), service["port"])
     return Finding(
         f"owner.{part.name}",
         PROBLEM,
@@ -136,7 +136,7 @@ def _unwell(facts: Facts, registry: Registry, service: Told, part: Part | None, 
 def _cut_off(registry: Registry, service: Told, part: Part, because: tuple[str, ...]) -> Finding:
     name = service["name"]
     now = registry.checks.get(name)
-    url = service.get("metadata", {}).get("health_url") or f"http://{part.host}:{part.ports[1]}/health"
+    url = service.get("metadata", {}).get("health_url") or f"http://{part.address_of(part.programs[1])}/health"
     if now and now.get("health_status") == "healthy":
         return Finding(
             f"instance.{name}",

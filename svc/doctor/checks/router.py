@@ -148,13 +148,14 @@ def _unused(name: str, told: Mapping[str, Any], router: Router) -> Finding:
             fix=f"curl -sS -m 5 {told.get('url')}/v1/models",
             because=because,
         )
+    url = f"{told.get('babysitter_url') or told.get('url')}/health"
     return Finding(
         f"router.unused.{name}",
         PROBLEM,
         f"{name}: does not pass the router's own checks",
-        f"the router asks {told.get('babysitter_url')}/health",
+        f"the router asks {url}",
         first="open that port to the router's machine; see",
-        fix=f"curl -sS -m 5 {told.get('babysitter_url')}/health",
+        fix=f"curl -sS -m 5 {url}",
         because=because,
     )
 

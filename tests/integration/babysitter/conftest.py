@@ -159,11 +159,12 @@ def babysitter(tmp_path, port):
     """Starts `svc babysitter` for an instance on `port`, which something else runs, or nothing."""
     started = []
 
-    def start(registry_url: str, more: str = "") -> Running:
+    def start(registry_url: str, more: str = "", metadata: str = "", host: str = "localhost") -> Running:
         toml = tmp_path / "q.toml"
         toml.write_text(
-            f'name = "q"\nport = {port}\nregistry_url = "{registry_url}"\n'
+            f'name = "q"\nhost = "{host}"\nport = {port}\nregistry_url = "{registry_url}"\n'
             f'[babysitter]\nheartbeat_interval = 1\n{more}[backend]\ntype = "mock"\nmodels = ["a"]\n'
+            f"[metadata]\n{metadata}"
         )
         started.append(Running([*SVC, "babysitter", "--config-file", toml], tmp_path, tmp_path / "babysitter.log"))
         return started[-1]
@@ -179,10 +180,13 @@ def site(registry, port):
     root = Path(tempfile.mkdtemp(prefix="svc-"))  # a socket's path must be short
     started = []
 
-    def start(backend: str, max_restarts: int = 5, restart_delay: int = 1, **babysitter: object) -> Site:
+    def start(
+        backend: str, max_restarts: int = 5, restart_delay: int = 1, host: str = "localhost", **babysitter: object
+    ) -> Site:
         more = "".join(f"{key} = {json.dumps(value)}\n" for key, value in babysitter.items())
         toml = (
-            f'name = "q"\nport = {port}\nregistry_url = "{registry.url}"\n[babysitter]\nheartbeat_interval = 10\n'
+            f'name = "q"\nhost = "{host}"\nport = {port}\nregistry_url = "{registry.url}"\n'
+            "[babysitter]\nheartbeat_interval = 10\n"
             f"max_restarts = {max_restarts}\nrestart_delay = {restart_delay}\n{more}[backend]\n{backend}\n"
         )
         started.append(Site(root, toml))

@@ -140,7 +140,7 @@ def test_one_that_is_never_ready_is_restarted_after_its_time_and_given_up(site, 
     registry.await_status("q-server", "starting", LONG)
     registry.await_status("q-server", "failed", LONG)
     told = it.control.restarts()["q:server"]
-    assert (told.restarts, told.reason) == (1, "startup: no models within 3 s of its start")
+    assert (told.restarts, told.reason) == (1, "startup: not ready within 3 s of its start")
     info = Babysat(port).get("/info").json()
     assert info["restarts_asked"]["startup"] == 2
     assert it.control.process("q:server").spawnerr == f"{told.reason}; gave up after 1 restarts"

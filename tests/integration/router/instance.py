@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+BABYSITTER = b'{"service": "q", "babysitter": "running"}'
 
 
 class Heard:
@@ -70,16 +72,19 @@ def ok(peer: Peer, heard: Heard) -> None:
 class Instance:
     """Calls the script for each request of each connection; a script that returns False ends its connection.
 
-    GET /health is answered apart, unless `sick`.
+    GET /health is answered apart: 200, 503 when `sick`, as a babysitter does when `babysitter`, else with `no_health`.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.script: Script = ok
         self.sick = False
+        self.babysitter = False
+        self.no_health = False
         self.heard: list[Heard] = []
         self.peers: list[Peer] = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=64)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -116,10 +121,16 @@ class Instance:
         with suppress(OSError), peer.sock:
             while (heard := peer.request()) is not None:
                 if heard.line.startswith(b"GET /health "):
-                    peer.send(OK if not self.sick else b"HTTP/1.1 503 Sick\r\nContent-Length: 0\r\n\r\n")
+                    peer.send(self._health())
                     continue
                 self.connections += not counted
                 counted = True
                 self.heard.append(heard)
                 if self.script(peer, heard) is False:
                     return
+
+    def _health(self) -> bytes:
+        if self.no_health:
+            return NOT_FOUND
+        body = BABYSITTER if self.babysitter else b"ok"
+        return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (503 if self.sick else 200, len(body), body)

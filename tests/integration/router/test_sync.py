@@ -13,7 +13,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.registry import Registry, instance, registry
 from tests.integration.router.routers import BIN, Router, router, running, service, static
-from tests.waiting import free_port, free_port_pair, until
+from tests.waiting import free_port, free_port_pair, ipv6, until
 
 QUICK = ("--registry-sync-interval", 0.1, "--health-interval", 0.2, "--health-timeout", 1)
 
@@ -191,6 +191,7 @@ def test_static_services_are_checked_at_their_babysitter_or_themselves(tmp_path:
     """`side` and `next` are neighbours: the port after the first is no babysitter but the second."""
     (x, sitter), (side, beside) = backends
     bare = Instance()
+    sitter.babysitter = True
     services = [
         service("x", x.port, "x"), service("bare", bare.port, "bare"),
         service("side", side.port, "side"), service("next", beside.port, "next"),
@@ -202,7 +203,48 @@ def test_static_services_are_checked_at_their_babysitter_or_themselves(tmp_path:
         bare.sick = side.sick = True
         until(lambda: not own.service("bare")["healthy"] and not own.service("side")["healthy"])
         assert own.service("next")["healthy"]
+        assert [own.service(name)["babysitter_url"] for name in ("x", "bare")] == [
+            f"http://127.0.0.1:{x.port + 1}",
+            None,
+        ]
     bare.close()
+
+
+def test_a_static_service_without_health_gets_requests_though_a_stranger_is_beside_it(tmp_path: Path, backends):
+    """Ollama, koboldcpp and LM Studio have no /health."""
+    (made, stranger), _ = backends
+    made.no_health = stranger.no_health = True
+    path = static(tmp_path / "s.json", [service("x", made.port, "x")])
+    with router("--static-services", path, *QUICK[2:]) as own, own.client() as client:
+        for _ in range(3):
+            assert client.send(post({"model": "x"})).answer().status == 200
+        until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
+        assert own.service("x")["babysitter_url"] is None
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_a_static_service_on_ipv6_gets_requests(tmp_path: Path, host: str):
+    ipv6()
+    made = Instance(host="::1")
+    path = static(tmp_path / "s.json", [service("x", made.port, "x", host=host)])
+    with router("--static-services", path, *QUICK[2:]) as own, own.client() as client:
+        until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
+        assert client.send(post({"model": "x"})).answer().status == 200
+        assert made.heard[0].one(b"host") == f"[::1]:{made.port}".encode()
+        assert own.service("x")["url"] == f"http://[::1]:{made.port}"
+    made.close()
+
+
+def test_a_static_service_whose_file_names_no_models_serves_what_it_lists(tmp_path: Path):
+    with mock("a", ["one"]) as served:
+        path = tmp_path / "s.json"
+        path.write_text(json.dumps([{"name": "a", "host": "127.0.0.1", "port": served.port}]))
+        with router("--static-services", path, *QUICK[2:]) as own, own.client() as client:
+            assert listed(own) == ["one"]
+            assert _ask(client, "one") == "a"
+            served.models = ["two"]
+            served.start()
+            until(lambda: listed(own) == ["two"], what="its new list is taken")
 
 
 @pytest.mark.parametrize(

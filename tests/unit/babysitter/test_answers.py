@@ -4,24 +4,25 @@ import threading
 
 import pytest
 
-from svc.babysitter.answers import Answers
+from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 
 A, B = {"id": "a"}, {"id": "b"}
 
 
 class Instance:
-    """Answers what `says` holds for a URL; each question takes `takes` seconds of the clock."""
+    """Has the models that `says` holds for a URL; each check takes `takes` seconds of the clock."""
 
     def __init__(self, **says):
         self.says, self.takes, self.now, self.asked = says, 0.0, 0.0, []
 
-    def ask(self, urls, timeout):
-        self.asked.append((*urls, timeout))
+    def check(self, url, timeout):
+        self.asked.append((url, timeout))
         self.now += min(self.takes, timeout)
-        return self.says.get(urls[0], [])
+        models = self.says.get(url, [])
+        return Readiness(models, "" if models else NO_ANSWER)
 
     def answers(self, *urls):
-        return Answers(urls, ask=self.ask, clock=lambda: self.now, keep=2.0, timeout=5.0)
+        return Answers(urls, self.check, clock=lambda: self.now, keep=2.0, timeout=5.0)
 
 
 def test_many_who_want_to_know_cost_one_question():
@@ -80,10 +81,10 @@ def test_a_forgotten_answer_is_asked_for_again():
 def test_what_is_forgotten_while_it_is_being_asked_is_not_kept():
     instance = Instance(here=[A])
     answers = instance.answers("here")
-    asking = instance.ask
-    answers.ask = lambda urls, timeout: (answers.forget(), asking(urls, timeout))[1]
+    checking = instance.check
+    answers.check = lambda url, timeout: (answers.forget(), checking(url, timeout))[1]
     answers.models()
-    answers.ask = asking
+    answers.check = checking
     instance.says = {}
     assert answers.models() == []
 
@@ -92,10 +93,10 @@ def test_a_question_that_fails_does_not_leave_an_old_answer_behind():
     instance = Instance(here=[A])
     answers = instance.answers("here")
     answers.models()
-    answers.ask = lambda urls, timeout: 1 / 0
+    answers.check = lambda url, timeout: 1 / 0
     with pytest.raises(ZeroDivisionError):
         answers.fresh()
-    answers.ask = instance.ask
+    answers.check = instance.check
     instance.says = {"here": [B]}
     assert answers.models() == [B]
 
@@ -103,13 +104,13 @@ def test_a_question_that_fails_does_not_leave_an_old_answer_behind():
 def test_those_who_come_while_it_is_asked_wait_for_that_answer():
     asked, may_answer, count = threading.Event(), threading.Event(), []
 
-    def ask(urls, timeout):
-        count.append(urls)
+    def check(url, timeout):
+        count.append(url)
         asked.set()
         assert may_answer.wait(10)
-        return [A]
+        return Readiness([A])
 
-    answers = Answers(["here"], ask=ask)
+    answers = Answers(["here"], check)
     got = []
     threads = [threading.Thread(target=lambda: got.append(answers.models())) for _ in range(5)]
     for thread in threads:
@@ -120,3 +121,14 @@ def test_those_who_come_while_it_is_asked_wait_for_that_answer():
         thread.join(10)
     assert got == [[A]] * 5
     assert len(count) == 1
+
+
+def test_the_reason_of_a_server_that_answers_wins_over_one_that_is_not_there():
+    found = {"here": Readiness(reason=NO_ANSWER), "there": Readiness(reason="it warms up"), "other": Readiness()}
+    answers = Answers(["here", "there", "other"], lambda url, timeout: found[url])
+    assert answers.reason == NO_ANSWER
+    assert answers.models() == []
+    assert answers.reason == "it warms up"
+    found["here"] = Readiness([A])
+    assert answers.fresh() == [A]
+    assert answers.reason == ""

@@ -81,7 +81,7 @@ def test_models_of_one_that_does_not_answer(world, client):
     world.turn()
     answer = client.get("/models")
     assert answer.status_code == 503
-    assert answer.json["error"]["message"] == "qwen lists no models: it is starting"
+    assert answer.json["error"]["message"] == "qwen is starting, and its engine is not ready: it does not answer"
 
 
 def test_info(world, client):
@@ -97,6 +97,7 @@ def test_info(world, client):
         "service_type": "mock",
         "state": "running",
         "models": ["a"],
+        "not_ready": None,
         "infinilm_server_port": 8100,
         "infinilm_server_url": "http://localhost:8100",
         "infinilm_server_pid": 7,

@@ -48,7 +48,7 @@ def test_one_that_is_not_ready_in_time_is_restarted(world):
     world.live(61)
     assert world.ended == []
     world.live(5)
-    assert [(pid, reason) for _, pid, reason in world.ended] == [(7, "startup: no models within 60 s of its start")]
+    assert [(pid, reason) for _, pid, reason in world.ended] == [(7, "startup: not ready within 60 s of its start")]
 
 
 def test_one_that_is_ready_in_time_has_no_more_to_fear(running):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.babysitter.answers import Answers
+from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 from svc.babysitter.lifecycle import Action, State
 from svc.babysitter.sitter import Babysitter
 from svc.babysitter.watch import Sighting
@@ -15,16 +15,17 @@ class World:
     def __init__(self):
         self.sighting, self.models, self.now, self.asked, self.done = Sighting("RUNNING", 7), [], 0.0, 0, []
         self.meanwhile = lambda: None
-        answers = Answers(["here"], ask=self.ask, clock=lambda: self.now)
+        self.reason = NO_ANSWER  # while it has no models
+        answers = Answers(["here"], self.check, clock=lambda: self.now)
         effects = {a: lambda a=a: self.done.append(a.name) for a in Action}
         self.sitter = Babysitter(make_spec(), self, answers, effects, clock=lambda: self.now)
 
     def look(self):
         return self.sighting
 
-    def ask(self, urls, timeout):
+    def check(self, url, timeout):
         self.asked += 1
-        answer = list(self.models)
+        answer = Readiness(list(self.models), "" if self.models else self.reason)
         self.meanwhile()
         return answer
 
@@ -158,3 +159,31 @@ def test_the_end_is_final(running):
     running.sighting = Sighting("STARTING", 9)
     assert running.turn() is State.GONE
     assert running.done == []
+
+
+def test_why_an_engine_is_not_ready_is_logged_once_and_so_is_its_return(world, caplog):
+    caplog.set_level("INFO")
+
+    def logged():
+        lines = [record.message for record in caplog.records if "engine" in record.message]
+        caplog.clear()
+        return lines
+
+    world.turn()
+    assert logged() == []  # a server that still starts need not answer
+    world.reason = "GET /health answers 503"
+    world.turn()
+    world.turn()
+    assert logged() == ["qwen: its engine is not ready: GET /health answers 503"]
+    world.models = models("a")
+    world.turn()
+    assert logged() == ["qwen: running: its engine is ready, with models that are new"]
+    world.models = []
+    for _ in range(3):
+        world.turn(3)
+        assert not world.sitter.runs()
+    assert logged() == ["qwen: its engine is not ready: GET /health answers 503"]
+    world.models = models("a")
+    world.turn(3)
+    assert world.sitter.runs()
+    assert logged() == ["qwen: its engine is ready again"]

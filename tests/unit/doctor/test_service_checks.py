@@ -138,6 +138,21 @@ def test_an_instance_that_listens_on_loopback_only():
     assert "outside.a" not in found(**more, names={"10.0.0.7": Name("10.0.0.7", ("10.0.0.7",), here=False)})
 
 
+def test_an_engine_that_lists_its_models_but_is_not_ready():
+    cold = sidecar("a", not_ready="GET /health answers 503")
+    told = found(sidecars={"a": cold})["models.a"]
+    assert (told.severity, told.why) == (WARNING, "GET /health answers 503")
+    assert "its engine is not ready" in told.what
+
+
+@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_server_whose_models_its_toml_names_need_not_list_them(status):
+    specs = {**facts().specs, "a": seen.spec("a", 8100, metadata={"models": ["m"]})}
+    assert "models.a" not in found(
+        specs=specs, sidecars={"a": dataclasses.replace(sidecar("a"), models=answer({}, status))}
+    )
+
+
 def test_one_that_loads_for_too_long():
     slow = dataclasses.replace(sidecar("a"), models=answer({}, 503))
     supervisor = states(a_server=process("a:server", age=5000))

@@ -92,6 +92,28 @@ class Sick(Health):
         self.send_error(503)
 
 
+class Bare(Health):
+    """A server without /health."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+
+class Sitter(Health):
+    """A babysitter."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b'{"service": "q", "babysitter": "running", "status": "any"}')
+
+
+class SickSitter(Sitter):
+    status = 503
+
+
 @pytest.fixture
 def serve() -> Iterator:
     servers = []
@@ -110,17 +132,21 @@ def serve() -> Iterator:
     ("static", "own", "sitter", "neighbour", "well"),
     [
         (True, Health, None, False, True),
+        (True, Bare, None, False, True),
         (True, Sick, None, False, False),
-        (True, Sick, Health, False, True),
-        (True, Health, Sick, False, False),
-        (True, Sick, Health, True, False),
-        (True, Health, Sick, True, True),
+        (True, Sick, Sitter, False, True),
+        (True, Health, SickSitter, False, False),
+        (True, Health, Bare, False, True),
+        (True, Health, Sick, False, True),
+        (True, Sick, Health, False, False),
+        (True, Sick, Sitter, True, False),
+        (True, Health, SickSitter, True, True),
         (False, Health, None, False, False),
         (False, Sick, Health, True, True),
     ],
 )
 def test_where_an_instance_is_checked(serve, static: bool, own, sitter, neighbour: bool, well: bool):
-    """By its babysitter; a static one with nothing of its own on the next port at its own /health."""
+    """By its babysitter; a static one that has none on the next port, but a stranger or nothing, by itself."""
     port = free_port_pair()
     serve(port, own)
     if sitter:
@@ -130,6 +156,20 @@ def test_where_an_instance_is_checked(serve, static: bool, own, sitter, neighbou
         targets.append(target("b", port=port + 1, url=f"http://127.0.0.1:{port + 1}", static=static))
     made = state(*targets, max_errors=1)
     Checks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).once()
+    assert ("a" in made.table.candidates) is well
+
+
+@pytest.mark.parametrize(
+    ("static", "handler", "well"), [(True, Health, True), (True, Bare, False), (False, Health, True)]
+)
+def test_a_health_url_is_asked_and_must_be_there(serve, static: bool, handler, well: bool):
+    port = free_port_pair()
+    serve(port, handler)
+    url = f"http://127.0.0.1:{port}/health"
+    made = state(
+        target("a", port=1, url="http://127.0.0.1:1", static=static, metadata={"health_url": url}), max_errors=1
+    )
+    Checks(made, Clock(), lambda work, checked: work(checked)).once()
     assert ("a" in made.table.candidates) is well
 
 

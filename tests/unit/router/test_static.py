@@ -32,6 +32,24 @@ def test_all_that_can_be_told(tmp_path: Path):
     assert (secure.host, secure.port, secure.secure) == ("api", 8443, True)
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_host_may_have_its_brackets_or_not(tmp_path: Path, host: str):
+    (found,) = read(tmp_path, [{**ONE, "host": host}])
+    assert (found.host, found.url, found.authority) == ("::1", "http://[::1]:8100", b"[::1]:8100")
+
+
+def test_models_that_are_left_out_are_to_be_discovered_and_an_empty_list_means_none(tmp_path: Path):
+    empty, named = ({**ONE, "name": name, "metadata": {"models": models}} for name, models in (("b", []), ("c", ["m"])))
+    assert [found.lists_models for found in read(tmp_path, [ONE, empty, named])] == [True, False, False]
+
+
+@pytest.mark.parametrize("entry", [{"health_url": "http://h/up"}, {"metadata": {"health_url": "http://h/up"}}])
+def test_a_health_url_stands_in_the_entry_or_in_its_metadata(tmp_path: Path, entry: dict):
+    (found,) = read(tmp_path, [{**ONE, **entry}])
+    assert found.health_url == "http://h/up"
+    assert found.babysitter_url is None
+
+
 def test_no_services_are_no_error(tmp_path: Path):
     assert read(tmp_path, []) == []
 
@@ -41,7 +59,9 @@ def test_every_error_is_told_at_once(tmp_path: Path):
     told = [
         7, {}, {**ONE, "port": "8100"}, {**ONE, "port": True}, {**ONE, "port": 70000}, {**ONE, "name": ""},
         {**ONE, "weight": -1}, {**ONE, "weight": 1.5}, {**ONE, "metadata": []}, {**ONE, "url": "ftp://h"}, ONE, ONE,
-        {**ONE, "name": "m", "metadata": {"models": "m"}},
+        {**ONE, "name": "m", "metadata": {"models": "m"}}, {**ONE, "name": "h", "host": "http://h"},
+        {**ONE, "name": "i", "host": "[::1"}, {**ONE, "name": "j", "health_url": "/up"},
+        {**ONE, "name": "k", "metadata": {"health_url": 7}}, {**ONE, "name": "l", "url": "http://h:x"},
     ]  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, told)
@@ -59,6 +79,11 @@ def test_every_error_is_told_at_once(tmp_path: Path):
         f"{path}: services[8]: metadata: must be an object, not []",
         f"{path}: services[9]: url: must be http://HOST:PORT or https://HOST:PORT, not 'ftp://h'",
         f"{path}: services[12]: metadata: models: must be a list of names, not 'm'",
+        f"{path}: services[13]: host: must be a name or an address, without port or http://, not 'http://h'",
+        f"{path}: services[14]: host: must be a name or an address, without port or http://, not '[::1'",
+        f"{path}: services[15]: health_url: must be like http://HOST:PORT/PATH, not '/up'",
+        f"{path}: services[16]: metadata: health_url: must be like http://HOST:PORT/PATH, not 7",
+        f"{path}: services[17]: url: must be http://HOST:PORT or https://HOST:PORT, not 'http://h:x'",
         f"{path}: two services are called 'a'; give each its own name",
     ]
 

@@ -124,7 +124,9 @@ def test_a_file_without_a_registry_uses_the_sites(write):
         (f'port = 1\nname = "{"x" * 129}"', "name: has 129 characters; use at most 128"),
         ('port = 1\nhost = "0.0.0.0"', "host: '0.0.0.0' is no address that others can reach; .* BABYSITTER_HOST"),
         ('port = 1\nhost = "::"', "host: '::' is no address .* BABYSITTER_HOST"),
-        ('port = 1\nhost = "h:80"', "host: 'h:80' is no host; give a name or an IPv4 address"),
+        ('port = 1\nhost = "h:80"', "host: 'h:80' is no host; give a name or an address"),
+        ('port = 1\nhost = "fe80::1%eth0"', "is no host; give a name or an address, without port, zone or http://"),
+        ('port = 1\nhost = "[::1"', "is no host"),
         ('port = 1\nhost = "http://h"', "is no host"),
         ('port = 1\nhost = ""', "host: '' is no host"),
         ('port = 1\nregistry_url = "r:18000"', "registry_url: 'r:18000' is no URL; write it like http://host:18000"),
@@ -249,7 +251,12 @@ def test_what_is_wrong_with_the_backend(write, text, lines):
         ("deep = { at = 12:00:00 }", "deep: {'at': datetime.time(12, 0)} cannot be written as JSON"),
         ("x = nan", "x: nan cannot be written as JSON"),
         ('type = "x"', "type: is set by the babysitter itself; choose another key"),
-        ("models = []", "models: is set by the babysitter itself"),
+        ("models = []", 'models: must be a list of names, not []; write it like ["whisper-1"]'),
+        ('models = "whisper-1"', "models: must be a list of names, not 'whisper-1'"),
+        ("models = [1]", "models: must be text, not 1; put it in quotes"),
+        ('models = [""]', "models: must not be empty"),
+        ('models = ["a", "b", "a"]', "models: names 'a' twice; name it once"),
+        ("models_list = []", "models_list: is set by the babysitter itself"),
         ('cache_type = "pages"', 'cache_type: must be "paged" or "static", not \'pages\'; choose one'),
         ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
     ],
@@ -257,6 +264,39 @@ def test_what_is_wrong_with_the_backend(write, text, lines):
 def test_what_is_wrong_with_metadata(write, lines, line):
     (problem,) = told(write(f"{GOOD}[metadata]\n{lines}\n"))
     assert problem.startswith(f"a.toml: metadata.{line}")
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "asked"),
+    [("", None, "/health"), ('health_path = ""', "", ""), ('health_path = "/ping?a=1"', "/ping?a=1", "/ping?a=1")],
+)
+def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
+    spec = load_one(write(f"{GOOD}[babysitter]\n{line}\n"), settings.load())
+    assert (spec.health_path, spec.health_endpoint) == (path, asked)
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "url", "bind_host"),
+    [
+        ("::1", "::1", "http://[::1]:8100", "::1"), ("[::1]", "::1", "http://[::1]:8100", "::1"),
+        ("ip6-localhost", "ip6-localhost", "http://ip6-localhost:8100", "::1"),
+        ("FD00:0:0::7", "fd00::7", "http://[fd00::7]:8100", "::"),
+    ],
+)  # fmt: skip
+def test_an_ipv6_host_is_in_brackets_only_in_the_url(write, host, address, url, bind_host):
+    spec = load_one(write(f'host = "{host}"\n{GOOD}'), settings.load())
+    assert (spec.host, spec.url, spec.bind_host) == (address, url, bind_host)
+
+
+@pytest.mark.parametrize("path", ['"health"', '"http://h/health"', '"/a b"', '"/a#b"', "true"])
+def test_a_health_path_is_a_path(write, path):
+    (problem,) = told(write(f"{GOOD}[babysitter]\nhealth_path = {path}\n"))
+    assert problem.startswith("a.toml: babysitter.health_path: ")
+
+
+def test_models_of_a_server_that_lists_none_are_in_its_metadata(write):
+    spec = load_one(write(f'{GOOD}[metadata]\nmodels = ["whisper-1", "large"]\n'), settings.load())
+    assert spec.models == ("whisper-1", "large")
 
 
 def test_metadata_is_small(write):

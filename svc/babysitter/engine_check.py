@@ -1,0 +1,59 @@
+"""One check of an engine: its own health endpoint, and its model list unless the TOML names the models."""
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from svc import probe
+from svc.babysitter.answers import NO_ANSWER, Models, Readiness
+from svc.spec.model import Spec
+
+MODEL_LIST_PATH = "/v1/models"
+NO_MODELS = (
+    "it lists no models at /v1/models or /models; a server that has no such list needs [metadata] models in its TOML"
+)
+
+
+class EngineCheck:
+    """Call it with the URL of an engine's root and a timeout in seconds.
+
+    1. The health path must answer well: 2xx where the TOML names it, else anything but a 5xx
+       (404, 405 and 501 say that the server has no such endpoint).
+    2. The models of the TOML are the engine's models; without them its own list must not be empty.
+
+    An engine lists its models before it is warm (SGLang does), so a list alone does not mean ready.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        status: Callable[[str, float], int] = probe.status,
+        list_models: Callable[[Sequence[str], float], Models] = probe.models,
+    ) -> None:
+        self.path = spec.health_endpoint
+        self.required = spec.health_path is not None
+        self.configured = [configured_model(name, spec.name) for name in spec.models]
+        self.status = status
+        self.list_models = list_models
+
+    def __call__(self, url: str, timeout: float) -> Readiness:
+        ends = monotonic() + timeout
+        if reason := self._unhealthy(url, timeout):
+            return Readiness(reason=reason)
+        models = self.configured or self.list_models([url], max(0.1, ends - monotonic()))
+        return Readiness(models, "" if models else NO_MODELS)
+
+    def _unhealthy(self, url: str, timeout: float) -> str:
+        """Return why the engine is not healthy; empty when it is, or when nothing was to be checked here."""
+        if not self.path and not self.configured:
+            return ""  # its model list decides
+        path = self.path or MODEL_LIST_PATH
+        status = self.status(url + path, timeout)
+        if not status:
+            return NO_ANSWER
+        healthy = not self.path or probe.is_healthy(status, self.required)
+        return "" if healthy else f"GET {path} answers {status}"
+
+
+def configured_model(name: str, owner: str) -> dict[str, object]:
+    """Return a model that the TOML names, as an entry of OpenAI's list."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}

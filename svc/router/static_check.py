@@ -1,0 +1,97 @@
+"""The check of a static service: of its health, of a babysitter beside it, and of its models where its file names none.
+
+Where its health is read, the first of these that there is:
+
+1. The `health_url` that its file names: 2xx is healthy.
+2. Its babysitter: the one that its metadata names, or what answers like a babysitter on the next port.
+3. Its own /health. A server without that endpoint (404, 405, 501) is healthy as long as it answers HTTP.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from svc import probe
+from svc.instance import babysitter_url
+from svc.router.state import UNDISCOVERED, State
+from svc.router.table import Target
+
+log = logging.getLogger(__name__)
+FIRST_ANSWER_SECONDS = 1.0  # that a port may take to answer like a babysitter, the first time
+ABSENCE_SECONDS = 60.0  # until a port without a babysitter is asked again
+BABYSITTER_KEYS = ("babysitter", "service")  # of the JSON that a babysitter's /health answers
+
+
+class StaticCheck:
+    """Call it with a static service: it returns whether that is healthy, and keeps in `state` what else it has found.
+
+    `verify`: the CA certificates for https.
+    """
+
+    def __init__(self, state: State, clock: Callable[[], float], timeout: float, verify: str | bool) -> None:
+        self._state = state
+        self._clock = clock
+        self._timeout = timeout
+        self._verify = verify
+        self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and until when that holds
+
+    def __call__(self, target: Target) -> bool:
+        status, required, babysitter = self._health(target)
+        healthy = probe.is_healthy(status, required)
+        before = self._state.profiles.get(target.name, UNDISCOVERED)
+        self._state.discovered(target.name, msgspec.structs.replace(before, babysitter=babysitter))
+        if healthy:
+            self.discover_models(target)
+        return healthy
+
+    def discover_models(self, target: Target) -> None:
+        """Take the models of a service from its own list; while it answers with none, the last list holds."""
+        if not target.lists_models:
+            return
+        listed = probe.model_list(target.url, self._timeout, self._verify)
+        before = self._state.profiles.get(target.name, UNDISCOVERED)
+        if listed is None:
+            return
+        names = [model["id"] for model in listed]
+        if before.models is None or names != [model["id"] for model in before.models]:
+            log.info("%s lists %d models: %s", target.name, len(names), ", ".join(names) or "none")
+            self._state.discovered(target.name, msgspec.structs.replace(before, models=tuple(listed)))
+
+    def _health(self, target: Target) -> tuple[int, bool, bool]:
+        """Return the status of its health, whether only 2xx is healthy, and whether a babysitter has told it."""
+        if target.health_url:
+            return self._status(target.health_url), True, False
+        if target.named_babysitter:
+            return self._status(f"{target.named_babysitter}/health"), True, False
+        status = self._babysitter_status(target)
+        if status is not None:
+            return status, True, True
+        return self._status(f"{target.url}/health"), False, False
+
+    def _status(self, url: str) -> int:
+        return probe.status(url, self._timeout, self._verify)
+
+    def _babysitter_status(self, target: Target) -> int | None:
+        """Return the status of the health of the babysitter on the next port; None where there is none."""
+        beside = (target.host, target.port + 1)
+        known = self._state.profiles.get(target.name, UNDISCOVERED).babysitter
+        if any((t.host, t.port) == beside for t in self._state.table.targets):
+            return None  # that port is another instance's
+        if self._absent.get(beside, float("-inf")) > self._clock():
+            return None
+        timeout = self._timeout if known else min(FIRST_ANSWER_SECONDS, self._timeout)
+        status, body = probe.answer(f"{babysitter_url(target.url)}/health", timeout)
+        if is_babysitter(body):
+            return status
+        self._absent[beside] = self._clock() + ABSENCE_SECONDS
+        return None
+
+
+def is_babysitter(body: bytes) -> bool:
+    """Return whether the body of a /health is a babysitter's; any other program may listen on that port."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(answer, dict) and all(key in answer for key in BABYSITTER_KEYS)

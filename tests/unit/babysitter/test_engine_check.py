@@ -1,0 +1,81 @@
+"""When an engine counts as ready, and with which models."""
+
+import pytest
+
+from svc.babysitter.answers import NO_ANSWER, Readiness
+from svc.babysitter.engine_check import NO_MODELS, EngineCheck
+from svc.spec.model import Command
+from tests.unit.babysitter.specs import make_spec
+
+A = {"id": "a"}
+URL = "http://127.0.0.1:8100"
+
+
+def checked(status=200, models=(A,), **spec):
+    """The result of one check, and the URLs that were asked."""
+    asked = []
+
+    def get(url, timeout):
+        asked.append(url)
+        return status
+
+    def list_models(urls, timeout):
+        asked.append(f"{urls[0]} lists")
+        return list(models)
+
+    made = make_spec(backend=Command(command=("x",)), **spec)
+    return EngineCheck(made, get, list_models)(URL, 5), [url.removeprefix(URL) for url in asked]
+
+
+def test_an_engine_is_ready_when_its_health_is_good_and_it_lists_models():
+    assert checked() == (Readiness([A]), ["/health", " lists"])
+
+
+@pytest.mark.parametrize("status", [503, 500, 502])
+def test_an_engine_that_lists_models_but_calls_itself_unhealthy_is_not_ready(status):
+    assert checked(status) == (Readiness(reason=f"GET /health answers {status}"), ["/health"])
+
+
+def test_an_engine_that_does_not_answer_is_asked_for_nothing_more():
+    assert checked(0) == (Readiness(reason=NO_ANSWER), ["/health"])
+
+
+@pytest.mark.parametrize("status", [404, 405, 501, 401])
+def test_a_server_without_a_health_endpoint_is_ready_by_its_models_alone(status):
+    assert checked(status)[0] == Readiness([A])
+    assert checked(status, models=())[0] == Readiness(reason=NO_MODELS)
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (204, True), (404, False), (405, False), (501, False)])
+def test_a_configured_health_path_must_answer_2xx(status, ready):
+    found, asked = checked(status, health_path="/ping?deep=1")
+    assert asked[0] == "/ping?deep=1"
+    assert bool(found.models) is ready
+    assert found.reason == ("" if ready else f"GET /ping?deep=1 answers {status}")
+
+
+def test_an_empty_health_path_leaves_it_to_the_models():
+    assert checked(503, health_path="") == (Readiness([A]), [" lists"])
+
+
+@pytest.mark.parametrize("status", [200, 404, 501])
+def test_models_of_the_toml_are_those_of_a_server_that_answers(status):
+    found, asked = checked(status, models=(), metadata={"models": ["whisper-1", "x"]})
+    assert [model["id"] for model in found.models] == ["whisper-1", "x"]
+    assert found.models[0] == {"id": "whisper-1", "object": "model", "created": 0, "owned_by": "qwen"}
+    assert asked == ["/health"]
+
+
+def test_models_of_the_toml_win_over_those_that_the_server_lists():
+    assert [model["id"] for model in checked(metadata={"models": ["alias"]})[0].models] == ["alias"]
+
+
+@pytest.mark.parametrize("status", [0, 503])
+def test_models_of_the_toml_do_not_make_a_server_ready(status):
+    assert not checked(status, metadata={"models": ["whisper-1"]})[0].models
+
+
+def test_without_health_and_list_any_answer_is_enough():
+    configured = {"health_path": "", "metadata": {"models": ["whisper-1"]}}
+    assert checked(404, **configured)[0].models
+    assert checked(0, **configured) == (Readiness(reason=NO_ANSWER), ["/v1/models"])

@@ -1,0 +1,150 @@
+"""What the check of a static service finds beside its health: a babysitter, and models."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from svc.router.static_check import ABSENCE_SECONDS, StaticCheck, is_babysitter
+from svc.router.table import Target
+from tests.unit.router.made import Clock, state, target
+from tests.waiting import free_port_pair
+
+BABYSITTER = {"status": "healthy", "service": "q", "babysitter": "running"}
+
+
+class Server(ThreadingHTTPServer):
+    """Answers 200 with the JSON of `answers` for a path, else 404; `asked` holds the paths."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: dict[str, object] = {}
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", port), Handler)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        answer = self.server.answers.get(self.path)
+        self.send_response(404 if answer is None else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class World:
+    """A static service and what listens on the port after its own."""
+
+    def __init__(self, lists_models: bool) -> None:
+        port = free_port_pair()
+        self.own, self.beside = Server(port), Server(port + 1)
+        for server in (self.own, self.beside):
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.clock = Clock()
+        self.state = state(
+            target("a", port=port, url=f"http://127.0.0.1:{port}", static=True, lists_models=lists_models)
+        )
+        self.check = StaticCheck(self.state, self.clock, 5, True)
+
+    @property
+    def target(self) -> Target:
+        return self.state.table.targets[0]
+
+    def turn(self) -> bool:
+        return self.check(self.target)
+
+    def close(self) -> None:
+        for server in (self.own, self.beside):
+            server.shutdown()
+            server.server_close()
+
+
+@pytest.fixture
+def make() -> Iterator:
+    made = []
+
+    def make(lists_models: bool = True) -> World:
+        made.append(World(lists_models))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+def models(*names: str) -> dict[str, object]:
+    return {"object": "list", "data": [{"id": name, "max_model_len": 7} for name in names]}
+
+
+def test_a_babysitter_on_the_next_port_is_recognized_by_its_answer(make):
+    world = make()
+    assert world.target.babysitter_url is None
+    world.beside.answers["/health"] = BABYSITTER
+    world.own.answers["/health"] = None
+    assert world.turn()
+    assert world.target.babysitter_url == f"http://127.0.0.1:{world.target.port + 1}"
+    assert "/health" not in world.own.asked
+
+
+def test_a_stranger_on_the_next_port_is_asked_once_a_minute_and_never_shown(make):
+    world = make()
+    for _ in range(5):
+        assert world.turn()
+    assert world.target.babysitter_url is None
+    assert world.beside.asked == ["/health"]
+    world.beside.answers["/health"] = BABYSITTER
+    world.clock.now += ABSENCE_SECONDS
+    world.turn()
+    assert world.target.babysitter_url is not None
+
+
+def test_models_that_the_file_leaves_out_are_taken_from_the_service_and_kept_fresh(make):
+    world = make()
+    world.turn()
+    assert world.target.models == ()
+    world.own.answers["/v1/models"] = models("m", "n")
+    world.turn()
+    assert world.target.models == ("m", "n")
+    assert world.target.metadata["models_list"][0]["max_model_len"] == 7
+    assert world.state.table.serves("n")
+    world.own.answers["/v1/models"] = models("n")
+    world.turn()
+    assert not world.state.table.serves("m")
+
+
+def test_the_last_list_holds_while_a_service_answers_with_none(make):
+    world = make()
+    world.own.answers["/models"] = models("m")
+    world.turn()
+    world.own.answers["/models"] = None
+    world.turn()
+    assert world.target.models == ("m",)
+
+
+def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make):
+    world = make()
+    world.own.answers["/v1/models"] = models("m")
+    world.turn()
+    fresh = target("a", port=world.target.port, url=world.target.url, static=True, lists_models=True)
+    world.state.replace([fresh])
+    assert world.target.models == ("m",)
+    world.state.replace([])
+    assert world.state.profiles == {}
+
+
+def test_a_service_whose_file_names_models_is_not_asked_for_them(make):
+    world = make(lists_models=False)
+    world.own.answers["/v1/models"] = models("m")
+    world.turn()
+    assert world.own.asked == ["/health"]
+
+
+@pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"status": "ok"}', b'{"service": "x"}', b"\xff"])
+def test_any_other_answer_is_no_babysitter_s(body):
+    assert not is_babysitter(body)

@@ -1,0 +1,34 @@
+"""Hosts as URLs and sockets write them."""
+
+import pytest
+
+from svc import address
+
+
+@pytest.mark.parametrize(
+    ("host", "bind", "local"),
+    [
+        ("localhost", "127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.1", "127.0.0.1"),
+        ("gpu1", "0.0.0.0", "127.0.0.1"), ("10.0.0.7", "0.0.0.0", "127.0.0.1"),
+        ("::1", "::1", "::1"), ("ip6-localhost", "::1", "::1"), ("fd00::7", "::", "::1"),
+    ],
+)  # fmt: skip
+def test_where_a_program_listens_for_the_clients_of_a_host(host, bind, local):
+    assert address.bind_host(host) == bind
+    assert address.local_host(host) == local
+
+
+@pytest.mark.parametrize(("host", "text"), [("::1", "[::1]:80"), ("10.0.0.7", "10.0.0.7:80"), ("gpu1", "gpu1:80")])
+def test_an_ipv6_address_is_in_brackets_once(host, text):
+    assert address.authority(host, 80) == text
+    assert address.without_brackets(text.removesuffix(":80")) == host
+
+
+@pytest.mark.parametrize("host", ["gpu1", "10.0.0.7", "::1", "fd00::7", "a_b.local"])
+def test_a_name_and_an_address_are_hosts(host):
+    assert address.is_host(host)
+
+
+@pytest.mark.parametrize("host", ["", "h:80", "http://h", "[::1]", "a b", "fe80::1%eth0", "::1::", "u@h"])
+def test_anything_else_is_none(host):
+    assert not address.is_host(host)

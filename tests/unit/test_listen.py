@@ -1,0 +1,25 @@
+"""The addresses that a server can be told to listen on."""
+
+import socket
+
+import pytest
+
+from svc.errors import CommandError
+from svc.listen import bind
+from tests.waiting import ipv6
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_may_have_its_brackets_or_not(host):
+    ipv6()
+    with bind("router", host, 0) as listener:
+        assert (listener.family, listener.getsockname()[0]) == (socket.AF_INET6, "::1")
+
+
+def test_a_taken_ipv6_address_is_told_as_a_url_has_it():
+    ipv6()
+    with bind("router", "::1", 0) as listener:
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(CommandError, match=rf"router: cannot listen on \[::1\]:{port}: address already in use"):
+            bind("router", "::1", port)
