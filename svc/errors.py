@@ -60,6 +60,9 @@ class UnsupportedMedia(SvcError):
 class UpgradeRequired(SvcError):
     status, type, code = 426, "invalid_request_error", "upgrade_required"
 
+    def headers(self) -> dict[str, str]:
+        return {"Upgrade": "websocket"}  # RFC 9110, 15.5.22 wants one
+
 
 class RateLimited(SvcError):
     """`retry_after`: whole seconds, at least one, as the header of that name wants them."""

@@ -47,6 +47,7 @@ class AnswerHead:
         self.events = events and not sized and b"content-encoding" not in told
 
 
+SWITCHING = 101  # to the protocol that the request has asked for
 BODILESS = (204, 304)  # statuses whose answers end with their head, whatever it says (RFC 9112, 6.3)
 
 
@@ -60,7 +61,7 @@ class AnswerReader:
 
     __slots__ = (
         "_chunked", "_head_only", "_headers", "_interim", "_named", "_parser", "_reason", "_seen", "_size",
-        "between", "body", "done", "head", "length", "must_close", "until_close", "untouched",
+        "_upgrade", "between", "body", "done", "head", "length", "must_close", "until_close", "untouched",
     )  # fmt: skip
 
     def __init__(self, seen: Seen[AnswerHead]) -> None:
@@ -69,13 +70,14 @@ class AnswerReader:
         self.body: list[bytes] = []
         self.begin(False)
 
-    def begin(self, head_only: bool) -> None:
-        """Another answer is to come; `head_only`: to a HEAD request."""
+    def begin(self, head_only: bool, upgrade: bool = False) -> None:
+        """Another answer is to come; `head_only`: to a HEAD request; `upgrade`: it may change the protocol."""
         self.head: AnswerHead | None = None
         self.length: int | None = None
         self.done = self.must_close = self.between = self.until_close = self._interim = False
         self.untouched = True  # not a byte of an answer has come
         self._head_only = head_only
+        self._upgrade = upgrade
         self._size = 0
 
     def feed(self, data: bytes) -> None:
@@ -112,6 +114,9 @@ class AnswerReader:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.must_close = True
+            if self.head is not None and self.head.status == SWITCHING:
+                self.body.append(data[error.args[0] :])  # the first bytes of the other protocol
+                return
             if not self.done:
                 raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", Outcome.BEGUN) from None
         self.between = self.between and data[-1:] == b"\n"  # else the size of one has begun
@@ -153,9 +158,9 @@ class AnswerReader:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status == 101:
+        if status == SWITCHING and not self._upgrade:
             raise ValueError("it switches protocols unasked")
-        if status < 200:
+        if status < 200 and status != SWITCHING:
             self._interim = True
             return
         headers = self._headers

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Flask, Response, request
+from werkzeug.routing import BaseConverter
 
 from svc import web
 from svc.errors import NotFound, SvcError, TooLarge
@@ -27,6 +28,13 @@ from svc.router.wsgi import request_of, target_of
 OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
 
 
+class ModelId(BaseConverter):
+    """The id of a model in a path: any text, also one that begins with a slash, as models loaded from a path do."""
+
+    regex = ".+"
+    part_isolating = False
+
+
 def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | None = None) -> Flask:
     """Starts nothing and opens nothing; `state` is filled, `deadlines` kept and `pulse` beaten by whoever serves it."""
     deadlines = deadlines or Deadlines(state)
@@ -35,6 +43,7 @@ def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | 
     web.install_errors(app)
     web.install_version(app)
     app.url_map.merge_slashes = False
+    app.url_map.converters["id"] = ModelId
     app.register_blueprint(endpoints(state))
     app.register_blueprint(page(state, pulse or Pulse(state)))
 
@@ -90,7 +99,7 @@ def endpoints(state: State) -> Blueprint:
         """The models of all instances that can be used, each once."""
         return {"object": "list", "data": list(_models(state).values())}
 
-    @own.get("/v1/models/<path:model>")
+    @own.get("/v1/models/<id:model>")
     def model(model: str) -> dict[str, Any]:
         """One model; 404 when no instance that can be used has it."""
         found = _models(state).get(model)
@@ -194,19 +203,23 @@ class Parts:
 
 
 def _models(state: State) -> dict[str, dict[str, Any]]:
+    """Return the models that a request would find an instance for, by the rule that routes it."""
     found: dict[str, dict[str, Any]] = {}
-    for target in state.table.targets:
-        if target.name not in state.table.candidates:
-            continue
-        told = target.metadata.get("models_list")
-        models = [m for m in told if isinstance(m, dict)] if isinstance(told, list) else []
-        for name in target.models:
-            made = {"id": name, "object": "model", "created": 0, "owned_by": target.name}
-            found.setdefault(name, made | next((m for m in models if m.get("id") == name), {}))
+    for name, pool in state.table.by_model.items():
+        if pool.members:
+            found[name] = _model(name, pool.members[0].target)
     for alias, model in state.aliases.items():
         if model in found:
             found.setdefault(alias, found[model] | {"id": alias})
     return found
+
+
+def _model(name: str, target: Target) -> dict[str, Any]:
+    """Return a model as its instance lists it."""
+    listed = target.metadata.get("models_list")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    entry = next((entry for entry in entries if entry.get("id") == name), {})
+    return {"id": name, "object": "model", "created": 0, "owned_by": target.name} | entry
 
 
 def _service(state: State, target: Target) -> dict[str, Any]:

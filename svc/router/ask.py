@@ -4,7 +4,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from svc.errors import BadRequest, UnsupportedMedia
+from svc.errors import BadRequest, UnsupportedMedia, UpgradeRequired
 from svc.router.form import find_field
 from svc.router.json_body import MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
 from svc.router.request import Head, Media, Request
@@ -23,11 +23,14 @@ class Ask(msgspec.Struct, frozen=True):
 def parse(request: Request) -> Ask:
     """Return what a request asks for; a body that was read and names no model asks for any instance.
 
-    Raises BadRequest for a body that cannot be read, UnsupportedMedia for one of a type that is not read at all.
+    Raises BadRequest for a body that cannot be read, UnsupportedMedia for one of a type that is not read at all,
+    UpgradeRequired for a change of the protocol without a model in the query.
     """
     head, body = request.head, request.body
+    if head.upgrade:
+        return Ask(_tunnel_model(head), head.session)
     if not body:
-        return Ask(query_model(head) if head.upgrade else None, head.session)
+        return Ask(None, head.session)
     if head.media is Media.JSON:
         fields = read_fields(body)
         return Ask(fields.model or None, _session(bytes(fields.prompt_cache_key)) or head.session, body)
@@ -40,6 +43,13 @@ def parse(request: Request) -> Ask:
             f"cannot read a body of type {kind!r}; send JSON or a form, or name the model in ?model="
         )
     return Ask(model, head.session, body)
+
+
+def _tunnel_model(head: Head) -> str:
+    model = query_model(head)
+    if model is None:
+        raise UpgradeRequired("cannot tell which model this connection is for; name it in ?model=, or send a request")
+    return model
 
 
 def form_model(head: Head, body: bytes) -> str | None:

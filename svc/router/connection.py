@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from svc.errors import RequestTimeout, SvcError
+from svc.router.answer import SWITCHING
 from svc.router.clients import client_of
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
@@ -15,6 +16,7 @@ from svc.router.message import CONTINUE, RequestReader
 from svc.router.request import Request
 from svc.router.sock import farewell, pump, receiver, sender, shut
 from svc.router.state import State
+from svc.router.tunnel import tunnel
 from svc.router.wsgi import WsgiAnswer, call
 
 IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
@@ -131,7 +133,7 @@ class Connection:
             return False
 
     def _keeps(self, request: Request) -> bool:
-        return request.head.keep_alive and not self._state.draining
+        return request.head.keep_alive and not self._state.draining and not request.head.upgrade
 
     def _pass_on(self, exchange: Exchange, request: Request) -> bool:
         """The answer's head and body, each as soon as it is there; whether the connection can be used again."""
@@ -152,12 +154,16 @@ class Connection:
             lines += b"X-Accel-Buffering: no\r\n"
         if b"x-served-by" in asked.special:
             lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
-        if not keep:
+        if answer.status == SWITCHING:
+            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % asked.upgrade
+        elif not keep:
             lines += b"Connection: close\r\n"
         elif asked.http10:
             lines += b"Connection: keep-alive\r\n"
         head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
-        if bodiless:
+        if answer.status == SWITCHING:
+            self._tunnel(exchange, head)
+        elif bodiless:
             self._send(head)
         elif chunked:
             self._pass_chunks(exchange, head)
@@ -166,6 +172,16 @@ class Connection:
             if length is None:
                 farewell(self.sock)
         return keep
+
+    def _tunnel(self, exchange: Exchange, head: bytes) -> None:
+        """Passes on whatever both sides send, until one of them ends the connection."""
+        upstream = exchange.upstream
+        assert upstream is not None
+        exchange.tunnelling = True
+        self._send(head + upstream.read())
+        upstream.sock.sendall(self._reader.tunnelled)
+        tunnel(self.sock, upstream.sock, exchange.passed)
+        upstream.done = True
 
     def _pass_bytes(self, exchange: Exchange, head: bytes) -> None:
         """Passes on a body that ends where its head says, or with the connection."""
@@ -243,6 +259,8 @@ class Connection:
 
     def gone(self) -> None:
         """The client has left; a half-closed connection counts, as in nginx."""
+        if self.exchange is not None and self.exchange.tunnelling:
+            return  # the tunnel sees it, behind what the client has sent
         if self.exchange is not None:
             self.exchange.interrupt("client")
         if self.exchange is not None or self.watched:

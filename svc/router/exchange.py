@@ -49,6 +49,7 @@ class Exchange:
     end = "done"
     status = attempts = 0
     events = False  # whether the answer is a stream of events
+    tunnelling = False  # whether both sides have changed to another protocol
     closed = False
     key = ""  # its name
     counted: "Key | None" = None  # while the request counts for it
@@ -129,6 +130,12 @@ class Exchange:
             self.end = "cut"
             raise Cut(f"the instance's answer has {self._bytes} bytes, its head says {length}")
         return data
+
+    def passed(self, size: int, answer: bool) -> None:
+        """Counts bytes of a tunnel: it may last as long as it likes, while it is not idle."""
+        self.deadline = self.state.now + self._idle
+        if answer:
+            self._bytes += size
 
     def bodiless(self) -> bool:
         """Whether the answer ends with its head, whatever lengths that names (RFC 9112, 6.3)."""

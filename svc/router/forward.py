@@ -98,7 +98,7 @@ def _asked(exchange: Exchange) -> Ask:
     exchange.model = exchange.state.meant(ask.model)
     if exchange.model != ask.model:
         assert exchange.model is not None
-        request.body = renamed(request, exchange.model)
+        exchange.request = request = renamed(request, exchange.model)
         ask = msgspec.structs.replace(ask, model=exchange.model, body=request.body)
     return ask
 
@@ -174,7 +174,7 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
         exchange.upstream = upstream
         if exchange.cut:
             raise exchange.cut_error()
-        upstream.ask(message, head_only)
+        upstream.ask(message, head_only, bool(request.head.upgrade))
         try:
             return upstream.read_head()
         except UpstreamError as error:

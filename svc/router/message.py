@@ -32,12 +32,13 @@ class RequestReader:
     """Bytes in by `feed`, whole requests out of `ready`.
 
     What cannot be served is left in `error`, behind the requests that came
-    before it; nothing is fed any more then.
+    before it; nothing is fed any more then. After a request that asks to change the
+    protocol, `tunnelled` has the bytes behind it, and nothing is fed either.
     """
 
     __slots__ = (
         "_body", "_body_size", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser",
-        "_special", "begun", "error", "max_body", "ready", "target", "wants_continue",
+        "_special", "begun", "error", "max_body", "ready", "target", "tunnelled", "wants_continue",
     )  # fmt: skip
     _body_size: int
     _no_body: int  # bytes in a row that were head or trailers
@@ -48,6 +49,7 @@ class RequestReader:
         self.ready: deque[Request] = deque()
         self.error: SvcError | None = None
         self.wants_continue = False
+        self.tunnelled = b""
         self._parser = httptools.HttpRequestParser(self)
         self.on_message_begin()
         self.begun = False  # whether part of a request has been read
@@ -76,7 +78,11 @@ class RequestReader:
                 self._parser.feed_data(rest)
                 break
             except httptools.HttpParserUpgrade as upgrade:
-                rest = self._without_upgrade(rest[upgrade.args[0] :])
+                rest = rest[upgrade.args[0] :]
+                if self.ready[-1].head.upgrade:
+                    self.tunnelled = rest
+                    return
+                rest = self._without_upgrade(rest)
             except httptools.HttpParserCallbackError as error:
                 if not isinstance(error.__context__, SvcError):
                     raise
@@ -97,7 +103,7 @@ class RequestReader:
         self.error = None  # so do the frames that raised it
 
     def _without_upgrade(self, rest: bytes) -> bytes:
-        """Nothing is upgraded here (RFC 9110, 7.8 lets a server ignore it): the request, to be read without it."""
+        """An Upgrade that is ignored, as RFC 9110, 7.8 allows: the request, to be read without it."""
         asked = self.ready.pop().head
         if asked.method == b"CONNECT":
             self.error = NotAllowed("CONNECT is not supported")

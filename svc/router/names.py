@@ -1,10 +1,11 @@
 """Which model is meant: aliases and fallbacks, and the body rewritten only then. Pure."""
 
 from collections.abc import Callable, Mapping
+from urllib.parse import quote, unquote_plus
 
 from svc.router.form import find_field
 from svc.router.json_body import replace_model
-from svc.router.request import Media, Request
+from svc.router.request import Head, Media, Request
 
 STEPS = 8  # fallbacks of fallbacks
 
@@ -24,10 +25,22 @@ def meant(
     return other if served(other) else model
 
 
-def renamed(request: Request, model: str) -> bytes:
-    """Return the body of a request that names another model, every other byte of it as it was; raises BadRequest."""
+def renamed(request: Request, model: str) -> Request:
+    """Return a request that names another model, every other byte of it as it was; raises BadRequest."""
     head, body = request.head, request.body
-    if head.media is Media.JSON:
-        return replace_model(body, model)
-    place = find_field(body, head.content_type, "model") if head.media is Media.FORM else None
-    return body if place is None else body[: place.start] + model.encode() + body[place.stop :]
+    if body and head.media is Media.JSON:
+        return Request(head, replace_model(body, model))
+    place = find_field(body, head.content_type, "model") if body and head.media is Media.FORM else None
+    if place is not None:
+        return Request(head, body[: place.start] + model.encode() + body[place.stop :])
+    return Request(_renamed_query(head, model), body)
+
+
+def _renamed_query(head: Head, model: str) -> Head:
+    path, _, query = head.path.partition("?")
+    fields = [
+        f"model={quote(model, safe='')}" if unquote_plus(field.partition("=")[0]) == "model" else field
+        for field in query.split("&")
+    ]
+    target = f"{path}?{'&'.join(fields)}".encode("latin-1")
+    return Head(head.method, target, head.headers, head.special, head.http10, head.keep_alive)

@@ -67,7 +67,7 @@ class Head:
         self.infers = infers(method, target)
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
-        self.upgrade = b""
+        self.upgrade = b"" if http10 else upgrade(method, special)
         self.content_type = session = agent = b""
         self.traced = False
         told = special.get(b"x-request-id", b"")
@@ -89,6 +89,8 @@ class Head:
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
         self._before = b"%b %b HTTP/1.1\r\nHost: " % (method, target)
         lines = b"".join([b"%b: %b\r\n" % header for header in self.headers])
+        if self.upgrade:
+            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
         self._after = b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
 
     def header(self, name: bytes) -> bytes:
@@ -115,6 +117,19 @@ class Request:
                 head._before, host, head._after, client, request_id, len(body), body,
             )  # fmt: skip
         return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, head._after, client, request_id)
+
+
+def upgrade(method: bytes, special: dict[bytes, bytes]) -> bytes:
+    """Return the protocol that a request asks to change to, such as websocket, or nothing.
+
+    Only a GET without a body can change it here, and not to h2c: a server may ignore Upgrade (RFC 9110, 7.8), and
+    clients that offer h2c get along without it.
+    """
+    protocol = special.get(b"upgrade", b"")
+    named = {token.strip() for token in special.get(b"connection", b"").lower().split(b",")}
+    sized = special.get(b"content-length", b"0").strip(b"0") or b"transfer-encoding" in special
+    wanted = method == b"GET" and b"upgrade" in named and not sized and b"h2c" not in protocol.lower()
+    return protocol if wanted else b""
 
 
 def media(content_type: bytes) -> Media:

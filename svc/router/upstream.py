@@ -47,9 +47,9 @@ class Upstream(AnswerReader):
         self._recv = receiver(sock)
         self._send = sender(sock)
 
-    def ask(self, message: bytes, head_only: bool) -> None:
+    def ask(self, message: bytes, head_only: bool, upgrade: bool = False) -> None:
         """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
-        self.begin(head_only)
+        self.begin(head_only, upgrade)
         self.requests += 1
         self._sent = False
         try:

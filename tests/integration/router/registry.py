@@ -14,6 +14,7 @@ class Registry:
         self.index = 1
         self.status = 200
         self.body: bytes | None = None  # in place of the listing
+        self.events: list[dict[str, Any]] = []  # that were posted
         self.asked = 0
         self.url = ""
 
@@ -44,6 +45,14 @@ def registry(port: int = 0) -> Iterator[Registry]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            told.events += posted["events"]
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,9 +1,11 @@
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
 
 from svc.router.app import create_app
+from svc.router.ask import Ask
 from svc.router.state import State
 from svc.router.table import Origin
 from tests.unit.router.made import state, target
@@ -62,6 +64,29 @@ def test_one_model(client: FlaskClient):
     assert json(client, "/v1/models/org/other")["id"] == "org/other"
     assert json(client, "/v1/models/gone", 404)["error"]["code"] == "model_not_found"
     json(client, "/v1/models//m", 404)  # and no redirect
+
+
+def test_every_model_that_is_listed_is_found_by_its_id():
+    ids = ["/data/models/qwen", "//x", "a/b c", "é%2F", "m?x=1#y", "trailing/"]
+    made = state(target("a", *ids))
+    made.ready = True
+    client = create_app(made).test_client()
+    assert sorted(model["id"] for model in json(client, "/v1/models")["data"]) == sorted(ids)
+    for name in ids:
+        assert json(client, "/v1/models/" + quote(name, safe="/"))["id"] == name
+        assert json(client, "/v1/models/" + quote(name, safe=""))["id"] == name
+
+
+def test_what_is_listed_is_what_requests_find():
+    """A model whose only instance fails its checks is tried all the same, and so it is listed."""
+    made = state(target("a", "m", "both"), target("b", "both"))
+    for _ in range(made.settings.max_errors):
+        made.checked("a", well=False)
+    client = create_app(made).test_client()
+    listed = {model["id"]: model["owned_by"] for model in json(client, "/v1/models")["data"]}
+    assert listed == {"m": "a", "both": "b"}
+    for name in listed:
+        assert made.pick(Ask(name))
 
 
 def test_services(client: FlaskClient, made: State):

@@ -46,14 +46,18 @@ FORM = (b"Content-Type", b"multipart/form-data; boundary=B")
 def test_the_model_of_a_form_changes_and_its_file_does_not(quotes: bytes):
     file = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nold\r\n\0--\r\nold\r\n'
     form = file + b"--B\r\nContent-Disposition: form-data; name=%b\r\n\r\n%b\r\n--B--\r\n"
-    body = renamed(request(form % (quotes, b"old"), FORM), "much/newer")
+    body = renamed(request(form % (quotes, b"old"), FORM), "much/newer").body
     assert body == form % (quotes, b"much/newer")
     assert parse(request(body, FORM)).model == "much/newer"
 
 
 def test_the_model_of_a_json_body_changes():
-    assert renamed(request(b'{"model": "old"}'), "new") == b'{"model": "new"}'
+    assert renamed(request(b'{"model": "old"}'), "new").body == b'{"model": "new"}'
 
 
-def test_a_body_of_another_type_stays():
-    assert renamed(request(b"v=0", (b"Content-Type", b"application/sdp")), "new") == b"v=0"
+def test_the_model_of_a_query_changes():
+    sdp = (b"Content-Type", b"application/sdp")
+    changed = renamed(request(b"v=0", sdp, target=b"/v1/realtime/calls?a=%20b&mod%65l=old&c"), "a/b &c")
+    assert (changed.head.target, changed.body) == (b"/v1/realtime/calls?a=%20b&model=a%2Fb%20%26c&c", b"v=0")
+    assert changed.head.headers == (sdp,)
+    assert parse(changed).model == "a/b &c"

@@ -1,0 +1,136 @@
+"""Instances that die: which requests are saved by another one, which wait, and which are not sent again."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.router.client import Client, post
+from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.listed import Gate, Listed, at, listed
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Listed]:
+    with listed("--policy", "round_robin", "--max-errors", 1000, "--queue-timeout", 20) as made:
+        yield made
+
+
+@pytest.fixture
+def mortals() -> Iterator[list[Instance]]:
+    """Four instances, each of which dies of a poisonous request: it listens no more, and closes its connections."""
+    made = [Instance() for _ in range(4)]
+    for instance in made:
+        instance.play(_dies_of_poison(instance))
+    yield made
+    for instance in made:
+        instance.close()
+
+
+def _dies_of_poison(instance: Instance) -> Any:
+    def script(peer: Peer, heard: Heard) -> bool:
+        poisonous = b"POISON" in heard.body
+        if poisonous:
+            instance.close()
+        else:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        return not poisonous
+
+    return script
+
+
+def poisoned(instances: list[Instance]) -> int:
+    return sum(b"POISON" in heard.body for instance in instances for heard in instance.heard)
+
+
+def test_a_request_kills_two_instances_and_its_repetition_none(site: Listed, mortals: list[Instance]):
+    site.tell(*(at(instance, f"s{n}", "m") for n, instance in enumerate(mortals)))
+    assert [site.answer("m").status for _ in range(4)] == [200] * 4  # there are kept connections, too
+    for _ in range(3):
+        answer = site.answer("m", messages="POISON")
+        assert (answer.status, answer.error()["code"]) == (502, "request_kills_instances")
+        assert answer.one(b"x-should-retry") == b"false"
+    assert poisoned(mortals) == 2
+    assert [site.answer("m").status for _ in range(8)] == [200] * 8
+    assert 'svc_router_poisoned_requests_total{key=""} 1.0' in site.router.get("/metrics").text
+    events = until(lambda: [e for e in site.registry.events if e["kind"] == "poisoned"], what="the events")
+    assert len(events) == 2
+    assert "it died while it served request " in events[0]["message"]
+
+
+def test_another_body_is_not_refused_for_it(site: Listed, mortals: list[Instance]):
+    site.tell(*(at(instance, f"t{n}", "m") for n, instance in enumerate(mortals)))
+    assert site.answer("m", messages="POISON too").error()["code"] == "request_kills_instances"
+    assert site.answer("m", messages="poison too").status == 200
+
+
+def test_one_death_fails_none_of_the_requests_in_flight(site: Listed, mortals: list[Instance]):
+    """24 of them, a third of which it had: more than the retry budget of a fifth."""
+    gates = [Gate() for _ in mortals[:3]]
+    for gate, instance in zip(gates, mortals, strict=False):
+        instance.play(gate)
+    site.tell(*(at(instance, f"u{n}", "m") for n, instance in enumerate(mortals[:3])))
+    clients = [site.ask("m", n=n) for n in range(24)]
+    until(lambda: [gate.now for gate in gates] == [8, 8, 8], what="all requests to be in flight")
+    mortals[0].close()
+    until(lambda: gates[1].now + gates[2].now == 24, what="the dead one's requests to be sent again")
+    for gate in gates:
+        gate.let(24)
+    assert [_answered(client) for client in clients] == [200] * 24
+
+
+def _answered(client: Client) -> int:
+    with client:
+        return client.answer().status
+
+
+@pytest.mark.parametrize("model", ["m", "other"])
+def test_requests_wait_until_the_registry_notices_the_death_of_the_only_instance(
+    site: Listed, mortals: list[Instance], model: str
+):
+    """And then until another life of it runs: here at another port, so that it cannot be met too early."""
+    dead, reborn = mortals[:2]
+    name = f"only-{model}"
+    site.tell(at(dead, name, model))
+    assert site.answer(model).status == 200
+    dead.close()
+    clients = [site.ask(model, n=n) for n in range(3)]
+    until(lambda: site.waiting() == 3, what="the requests to wait")
+    site.tell(at(dead, name, model, status="starting"))
+    assert site.waiting() == 3
+    late = site.ask(model)
+    until(lambda: site.waiting() == 4, what="one that came later to wait, too")
+    site.tell(at(reborn, name, model))
+    assert [_answered(client) for client in [*clients, late]] == [200] * 4
+
+
+def test_where_nothing_is_noticed_the_refusal_is_reported(site: Listed, mortals: list[Instance]):
+    dead = mortals[0]
+    dead.close()
+    site.tell(at(dead, "lost", "m"))
+    answer = site.answer("m")
+    assert (answer.status, answer.error()["message"]) == (502, "cannot reach an instance: lost: Connection refused")
+
+
+def test_what_is_given_up_is_503(site: Listed, mortals: list[Instance]):
+    dead = mortals[0]
+    dead.close()
+    site.tell(at(dead, "lost", "m"))
+    with site.ask("m") as client:
+        until(lambda: site.waiting() == 1, what="the request to wait")
+        threading.Thread(target=site.tell, args=(at(dead, "lost", "m", status="failed"),)).start()
+        assert client.answer().error()["message"] == "No healthy services available for model 'm'"
+
+
+def test_the_error_says_what_became_of_the_request(site: Listed, mortals: list[Instance]):
+    """Not only that the last instance refused it."""
+    dying, dead = mortals[:2]
+    dead.close()
+    site.tell(at(dying, "a-dying", "m"), at(dead, "b-dead", "m", weight=0))
+    with site.router.client() as client:
+        message = client.send(post({"model": "m", "messages": "POISON of one"})).answer().error()["message"]
+    assert message == (
+        "no instance answered: a-dying: it closed the connection without an answer; then b-dead: Connection refused"
+    )
