@@ -48,7 +48,7 @@ ACTING = {
     "requests", "gevent", "gunicorn", "flask", "supervisor", "sqlite3", "redis", "tempfile", "shutil", "signal",
 }  # fmt: skip
 PURE = {
-    "router/ask.py", "router/table.py", "router/policy.py", "router/breaker.py",
+    "router/ask.py", "router/table.py", "router/policy.py", "router/breaker.py", "router/events.py", "router/tokens.py",
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
