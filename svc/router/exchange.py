@@ -131,14 +131,12 @@ class Exchange:
         return data
 
     def _note(self, data: bytes) -> None:
-        """Keep the beginning and the end of the answer, where its usage stands, and count the tokens of a stream."""
-        if self.events:
-            self._count_tokens(data)
+        """Count the tokens of a stream. Of any answer keep the beginning and the end, where its usage stands."""
+        if not self.events:
+            if not self._opening:
+                self._opening = data[:TAIL]
+            self._end = (self._end + data if len(data) < TAIL else data)[-TAIL:]
             return
-        self._opening = self._opening or data[:TAIL]
-        self._end = data[-TAIL:] if len(data) >= TAIL else (self._end + data)[-TAIL:]
-
-    def _count_tokens(self, data: bytes) -> None:
         tokens = self._tokens
         if tokens is None:
             tokens = self._tokens = TokenCounter()

@@ -15,8 +15,9 @@ EXAMINED_BYTES = 4096  # of the beginning of an event
 KEPT_BYTES = 4096  # of the end of a long event: its usage
 
 SPACE = rb"[ \t]{0,8}"
+OTHER_LINES = rb"(?:(?!event:|data:)[^\r\n]{0,256}[\r\n]{1,2}){0,8}"  # comments, an id, the size of a chunk
 KIND = re.compile(
-    rb'(?:\A|[\r\n])(?:event:%b|data:%b\{\s{0,8}"type"%b:%b")([\w.]{1,64})' % (SPACE, SPACE, SPACE, SPACE)
+    rb'%b(?:event:%b|data:%b\{\s{0,8}"type"%b:%b")([\w.]{1,64})' % (OTHER_LINES, SPACE, SPACE, SPACE, SPACE)
 )
 DATA = re.compile(rb"(?:\A|[\r\n])data:%b[^\s]" % SPACE)
 DONE = re.compile(rb"(?:\A|[\r\n])data:%b\[DONE\]" % SPACE)
@@ -44,7 +45,7 @@ def carries_token(event: bytes) -> bool:
 
 def is_done(event: bytes | bytearray) -> bool:
     """Return whether an event is `data: [DONE]`, also one that lacks its empty line."""
-    return bool(DONE.search(event, 0, EXAMINED_BYTES))
+    return b"[DONE]" in event and bool(DONE.search(event, 0, EXAMINED_BYTES))
 
 
 def ends_stream(event: bytes) -> bool:
@@ -54,7 +55,7 @@ def ends_stream(event: bytes) -> bool:
 
 def without_start_tokens(data: bytes) -> bytes:
     """Hide the output tokens in Anthropic's message_start: they are not those of the answer that follows."""
-    return START_TOKENS.sub(rb'\1""', data)
+    return START_TOKENS.sub(rb'\1""', data) if b"message_start" in data else data
 
 
 class TokenCounter:
@@ -74,30 +75,35 @@ class TokenCounter:
     def add(self, data: bytes) -> None:
         """Count what is passed on: whole events, or a part of a long one."""
         parts = split(data)
-        unended, self.unended = self.unended, bool(parts[-1].strip())
+        unended, self.unended = self.unended, not (parts[-1] == b"" or parts[-1].isspace())
         if unended:
             self.recent[-1] = _excerpt(self.recent[-1] + parts.pop(0)[-KEPT_BYTES:])
         events = [part for part in parts if part and not part.isspace()]
         self.count += len(events) if self.count else _from_first_token(events)
-        self.recent.extend(map(_excerpt, events))
+        self.recent.extend(events if len(data) <= EXAMINED_BYTES else map(_excerpt, events[-RECENT_EVENTS:]))
 
     def total(self) -> int:
         """Return the number of tokens, now that the stream has ended."""
         count = self.count
         for event in reversed(self.recent):
-            if not count or any(map(carries_token, split(event))):
+            if not count or any(map(carries_token, _events(event))):
                 break
             count -= 1
         return count
 
     def complete(self) -> bool:
         """Return whether the last event of the stream has come, whole."""
-        return bool(self.recent) and not self.unended and any(map(ends_stream, split(self.recent[-1])))
+        return bool(self.recent) and not self.unended and any(map(ends_stream, _events(self.recent[-1])))
+
+
+def _events(chunk: bytes) -> list[bytes]:
+    """The events of what is kept as one: of a chunk that passed unread there may be several."""
+    return split(chunk) if chunk.count(b"data:") > 1 else [chunk]
 
 
 def _kind(head: bytes) -> bytes:
     """The type of an event, where it has one: in its `event:` line, or at the beginning of its data."""
-    kind = KIND.search(head)
+    kind = KIND.match(head)
     return kind[1] if kind else b""
 
 

@@ -152,9 +152,10 @@ def test_done_needs_no_empty_line_but_all_its_letters():
         b'"content"' * 900_000,
         b'data: {"type"' + b" " * 8_000_000 + b":",
         b"\r\ndata:" * 900_000,
+        b": x\r\n\r" * 900_000,
         b'"tool_calls"  :  [' * 500_000,
     ],
-    ids=["a picture", "blanks", "keys", "a type", "lines", "calls"],
+    ids=["a picture", "blanks", "keys", "a type", "lines", "comments", "calls"],
 )
 def test_a_long_event_costs_no_more_than_a_short_one(event: bytes):
     before = time.process_time()
