@@ -61,8 +61,9 @@ def without_start_tokens(data: bytes) -> bytes:
 class TokenCounter:
     """Counts the events of a stream from the one with the first token on.
 
-    `recent` keeps the last events: at the end of the stream those without a token
-    are subtracted again. `Exchange.passes` adds to `count` and `recent` without a call.
+    `recent` keeps the last events, one or more in an item: at the end of the stream
+    those without a token are subtracted again. `Exchange.passes` adds to `count` and
+    `recent` without a call, one for a chunk.
     """
 
     __slots__ = ("count", "recent", "unended")
@@ -74,26 +75,36 @@ class TokenCounter:
 
     def add(self, data: bytes) -> None:
         """Count what is passed on: whole events, or a part of a long one."""
+        if self.count and not self.unended and _usual(data):
+            self.count += data.count(b"\n\n")
+            self.recent.append(data)
+            return
         parts = split(data)
         unended, self.unended = self.unended, not (parts[-1] == b"" or parts[-1].isspace())
         if unended:
             self.recent[-1] = _excerpt(self.recent[-1] + parts.pop(0)[-KEPT_BYTES:])
         events = [part for part in parts if part and not part.isspace()]
         self.count += len(events) if self.count else _from_first_token(events)
-        self.recent.extend(events if len(data) <= EXAMINED_BYTES else map(_excerpt, events[-RECENT_EVENTS:]))
+        self.recent.extend(map(_excerpt, events))
 
     def total(self) -> int:
         """Return the number of tokens, now that the stream has ended."""
         count = self.count
-        for event in reversed(self.recent):
-            if not count or any(map(carries_token, _events(event))):
-                break
-            count -= 1
+        for item in reversed(self.recent):
+            for event in reversed(item.split(b"\n\n")[:-1] if _usual(item) else [item]):
+                if not count or any(map(carries_token, _events(event))):
+                    return count
+                count -= 1
         return count
 
     def complete(self) -> bool:
         """Return whether the last event of the stream has come, whole."""
         return bool(self.recent) and not self.unended and any(map(ends_stream, _events(self.recent[-1])))
+
+
+def _usual(data: bytes) -> bool:
+    """Whether these are short whole events, their lines ended by LF: they need no split to be counted, 1 us less."""
+    return data.endswith(b"\n\n") and len(data) <= EXAMINED_BYTES and b"\r" not in data
 
 
 def _events(chunk: bytes) -> list[bytes]:
