@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.answer import BODILESS, AnswerHead, UpstreamError
 from svc.router.dialect import error_event
-from svc.router.events import CHUNK_ENDS, EVENT_ENDS, whole
+from svc.router.events import CHUNK_ENDS, EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.record import TAIL, UNKNOWN, Record
 from svc.router.request import Request
 from svc.router.sock import shut
 from svc.router.table import Target
+from svc.router.tokens import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
 from svc.router.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 CLIENT_GONE = 499  # told in records only, as nginx does
 FAULTS = (502, 503, 504)  # what an instance is to blame for; a plain 500 may be a client's doing
 HELD_LIMIT = 1 << 20  # bytes of one event that are waited for before it is passed on in parts
-ASIDE = 2  # parts of a stream that are no tokens: the first says who speaks, the last that it is over
-UNSURE = 5  # parts that may be none, of a stream that goes on: those, and what it used
 
 
 class ClientGone(Exception):
@@ -56,12 +55,13 @@ class Exchange:
     _place: "Place | None" = None
     target: Target | None = None  # who has the request now
     instance = ""  # the name of the one that had it last
-    _started = _first = 0.0
+    _started = _first_byte = _first_token = 0.0
     _bytes = 0
-    _parts = 0  # of the body, as they came: of a stream that tells no usage, its tokens are not many more
-    _tokens = 0  # that are counted already
-    _begun = False  # whether its first token is
-    _held = _opening = _before = _last = b""
+    _tokens: TokenCounter | None = None  # of a stream, once something of it has come
+    _produced = 0  # tokens that the metrics have already
+    _ttft_observed = False
+    _opening = _end = b""
+    _held: bytes | bytearray = b""  # the beginning of an event
     budgeted = False  # whether this attempt counts for the retry budget
     awaited = False  # whether it has waited for the registry to notice a death
     failed = False
@@ -102,10 +102,18 @@ class Exchange:
         settings = self.state.settings
         if self.state.now >= self.limit:
             return GatewayTimeout(f"no whole answer within {settings.proxy_timeout:g} s")
-        self.faulty = f"no answer within {settings.first_byte_timeout:g} s"
+        reason = f"no answer within {settings.first_byte_timeout:g} s"
         if self._bytes:
-            self.faulty = f"the answer paused for {settings.idle_timeout:g} s"
-        return GatewayTimeout(self.faulty)
+            reason = f"the answer paused for {settings.idle_timeout:g} s"
+        self.blame(reason)
+        return GatewayTimeout(reason)
+
+    def blame(self, reason: str) -> None:
+        """Notes what the instance did wrong; only an inference path counts for its ejection.
+
+        What a client can ask of other paths may fail by its wish: llama.cpp's `/slots?fail_on_no_slot=1` does.
+        """
+        self.faulty = reason if self.request.head.infers else ""
 
     # Passing on.
 
@@ -118,12 +126,12 @@ class Exchange:
         upstream = self.upstream
         assert upstream is not None
         try:
-            data = upstream.read()
+            data = self._receive(upstream)
             if self._held or (self.events and not data.endswith(EVENT_ENDS)):
                 data = self._whole_events(upstream, data)
         except UpstreamError as error:
             return self._broken(upstream, error)
-        self._note(data, len(data))
+        self._note(data)
         length = upstream.length
         if length is not None and (self._bytes > length or (self._bytes < length and upstream.done)):
             upstream.must_close = True
@@ -142,16 +150,29 @@ class Exchange:
         assert self.head is not None
         return self.head.status in BODILESS or self.request.head.method == b"HEAD"
 
-    def _note(self, data: bytes, size: int) -> None:
-        if not self._first:
-            self._first = self.state.clock()
-            self._opening = data[:TAIL]
+    def _receive(self, upstream: Upstream) -> bytes:
+        """Return more of the body as it comes. Bytes that are held then show as well that the instance is not idle."""
+        data = upstream.read()
+        self._first_byte = self._first_byte or self.state.clock()
         deadline = self.state.now + self._idle
         self.deadline = deadline if deadline < self.limit else self.limit
-        self._bytes += size
-        self._parts += 1
-        if size:
-            self._before, self._last = self._last, data
+        self._bytes += len(data)
+        return data
+
+    def _note(self, data: bytes) -> None:
+        """Count the tokens of a stream. Of any answer keep the beginning and the end, where its usage stands."""
+        if not self.events:
+            if not self._opening:
+                self._opening = data[:TAIL]
+            self._end = (self._end + data if len(data) < TAIL else data)[-TAIL:]
+            return
+        tokens = self._tokens
+        if tokens is None:
+            tokens = self._tokens = TokenCounter()
+        tokens.add(data)
+        if not self._first_token:
+            self._opening = (self._opening + data)[:TAIL]
+            self._first_token = self.state.clock() if tokens.count else 0.0
 
     def passes(self, data: bytes) -> bool:
         """Whether these bytes can be passed on as they came, unread: they are one whole chunk of whole events.
@@ -161,34 +182,40 @@ class Exchange:
         size = len(data) - data.find(b"\r\n", 0, 10) - 4
         if size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size) or self._held:
             return False
-        if not self._bytes:
-            self._note(data, size)
-            return True
-        deadline = self.state.now + self._idle  # as _note, without a call
+        deadline = self.state.now + self._idle  # as _receive, without a call
         self.deadline = deadline if deadline < self.limit else self.limit
         self._bytes += size
-        self._parts += 1
-        self._before, self._last = self._last, data
+        tokens = self._tokens
+        if tokens is None or not tokens.count:  # an event is examined only until the first token has come
+            self._first_byte = self._first_byte or self.state.clock()
+            self._note(data[-size - 2 : -2])
+            return True
+        tokens.count += 1
+        tokens.recent.append(data)
         return True
 
     def _whole_events(self, upstream: Upstream, data: bytes) -> bytes:
-        """Up to the end of the last event that is there; what follows is held until it is whole."""
-        self._held += data
-        while not upstream.done and len(self._held) <= HELD_LIMIT:
-            ready, rest = whole(self._held)
-            if ready:
-                self._held = rest
-                return ready
-            self._held += upstream.read()
-        data, self._held = self._held, b""
-        return data
+        """Return the body up to the end of its last whole event; what follows is held until it is whole as well."""
+        held = self._held = bytearray(self._held)
+        start = 0
+        held += data
+        while not upstream.done and len(held) <= HELD_LIMIT:
+            if end := last_end(held, start):
+                self._held = bytes(held[end:])
+                return bytes(held[:end])
+            start = max(0, len(held) - OVERLAP_BYTES)
+            held += self._receive(upstream)
+        self._held = b""
+        return bytes(held)
 
     def _broken(self, upstream: Upstream, error: UpstreamError) -> bytes:
         """The event that ends a stream; raises Cut where the answer is none, ClientGone where nobody reads it."""
         if self.cut == "client":
             raise ClientGone from None
+        if not self.cut and self._complete():
+            return self._conclude(upstream)
         self.failed = True
-        self.faulty = "" if self.cut else str(error) or "it failed"
+        self.blame("" if self.cut else str(error) or "it failed")
         told = self.cut_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
         self.end = self.cut or "cut"
         request_id = self.request_id.decode("latin-1")
@@ -198,7 +225,19 @@ class Exchange:
         upstream.done = upstream.must_close = True
         self._held = b""
         assert isinstance(told, SvcError)
-        return error_event(told, self.request.head.target)
+        unended = self._tokens is not None and self._tokens.unended  # a long event, of which a part was passed on
+        return (b"\n\n" if unended else b"") + error_event(told, self.request.head.target)
+
+    def _complete(self) -> bool:
+        """Return whether the last event of the stream has come: a connection that ends after it is no failure."""
+        return is_done(self._held) or (self._tokens is not None and self._tokens.complete())
+
+    def _conclude(self, upstream: Upstream) -> bytes:
+        """Return what is left of a stream whose last event came before the connection broke off."""
+        upstream.done = upstream.must_close = True
+        data, self._held = bytes(self._held), b""
+        self._note(data)
+        return data
 
     def finished(self) -> bool:
         """Whether everything has been read."""
@@ -233,26 +272,27 @@ class Exchange:
         if self.counted is not None:
             self.counted.release()
         record, label = self._record(self.instance), self._label()
-        self.state.recorder.ended(record, self.events, self._tail(), label)
+        waited = self._first_token - self.started if self._first_token else None
+        self.state.recorder.ended(record, waited, self._tail(), label)
         tokens = record.completion_tokens
         if self.events:
-            self._count(self.instance, label, tokens or self._parts - ASIDE)
+            self._count(self.instance, label, tokens or (0 if self._tokens is None else self._tokens.total()))
         elif tokens:
             self.state.produced(self.instance, label, tokens)
 
     def flow(self) -> None:
         """Counts what a stream has given so far. Called once a second: one that takes minutes shows while it runs."""
-        if self.events and self.target is not None:
-            self._count(self.target.name, self._label(), self._parts - UNSURE)
+        if self._tokens is not None and self.target is not None:
+            self._count(self.target.name, self._label(), self._tokens.count - RECENT_EVENTS)
 
     def _count(self, instance: str, label: str, tokens: int) -> None:
         """Of a stream: those that are new, of so many in all; and the wait for the first one, once."""
         first = None
-        if self._first and not self._begun:
-            self._begun, first = True, self._first - self.started
-        more = max(0, tokens - self._tokens)
+        if self._first_token and not self._ttft_observed:
+            self._ttft_observed, first = True, self._first_token - self.started
+        more = max(0, tokens - self._produced)
         if more or first is not None:
-            self._tokens += more
+            self._produced += more
             self.state.produced(instance, label, more, first)
 
     def _label(self) -> str:
@@ -271,7 +311,7 @@ class Exchange:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0
             infers = self.request.head.infers
             faulty = self.faulty or (None if not infers or (self.cut and not status) else "")
-            if status in FAULTS and infers and not faulty:
+            if status in FAULTS and not faulty and infers:
                 faulty = f"it answered {status}"
             seconds = self.state.clock() - self._started
             failed = self.failed or status >= 500
@@ -284,8 +324,9 @@ class Exchange:
         """Where a good answer says what it used: its end, and its beginning (Anthropic's streams say both)."""
         if self.status != 200:
             return b""
-        end = (self._before + self._last if self._before else self._last)[-TAIL:]
-        return end if self._bytes <= TAIL else self._opening + end
+        if self._tokens is not None:
+            return without_start_tokens(self._opening + b"\n".join(self._tokens.recent)[-TAIL:])
+        return self._end if self._bytes <= TAIL else self._opening + self._end
 
     def _record(self, instance: str) -> Record:
         head, started = self.request.head, self.started
@@ -299,7 +340,7 @@ class Exchange:
             instance=instance,
             status=CLIENT_GONE if self.end == "client" else self.status,
             bytes=self._bytes,
-            first_byte=self._first - started if self._first else None,
+            first_byte=self._first_byte - started if self._first_byte else None,
             duration=self.state.clock() - started,
             attempts=self.attempts,
             end=self.end,

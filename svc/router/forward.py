@@ -190,7 +190,9 @@ def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Failur
         raise exchange.cut_error()
     reason = str(error) or "it failed"  # some errors have no words
     exchange.failed = True
-    exchange.faulty = reason if error.outcome is Outcome.UNSENT or exchange.request.head.infers else ""
+    exchange.blame(reason)
+    if error.outcome is Outcome.UNSENT:
+        exchange.faulty = reason  # whatever was asked for
     request_id = exchange.request_id.decode("latin-1")
     log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
     dead = error.outcome is Outcome.UNKNOWN and died(target)

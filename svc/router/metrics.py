@@ -51,7 +51,7 @@ class Metrics(Collector):
         requests = CounterMetricFamily("svc_router_requests", "Requests that ended.", labels=["model", "status"])
         tokens = CounterMetricFamily("svc_router_tokens", "Tokens, as usage says.", labels=["model", "kind"])
         produced = CounterMetricFamily(
-            "svc_router_produced_tokens", "Of completions: parts of a stream, usage at the end.", labels=MODEL
+            "svc_router_produced_tokens", "Of completions: events of a stream, usage at the end.", labels=MODEL
         )
         failures = CounterMetricFamily(
             "svc_router_failures", "Requests that did not end well, by how they ended.", labels=["model", "kind"]
@@ -80,7 +80,7 @@ class Metrics(Collector):
         ejections = CounterMetricFamily("svc_router_ejections", "How often it was ejected.", labels=INSTANCE)
         tokens = CounterMetricFamily(
             "svc_router_instance_tokens",
-            "Of completions: parts of a stream, usage at the end.",
+            "Of completions: events of a stream, usage at the end.",
             labels=INSTANCE,
         )
         first = SummaryMetricFamily(

@@ -78,7 +78,7 @@ class Meter:
         self.failures: defaultdict[str, int] = defaultdict(int)  # those that did not end well, by how they ended
         self.broken: defaultdict[str, int] = defaultdict(int)  # of those, the ones whose status told nothing of it
         self.tokens: defaultdict[str, int] = defaultdict(int)
-        self.produced = 0  # tokens, also of streams whose usage nobody asked for: those by their parts
+        self.produced = 0  # tokens, also of streams without usage: those by their events
         self.duration = Histogram(SECONDS)
         self.first_byte = Histogram(SECONDS)  # of streams: the time to the first token
         self.token = Histogram(TOKEN_SECONDS)  # of streams: the time for each token after it
@@ -92,8 +92,12 @@ class Recorder:
         self.keys: defaultdict[str, int] = defaultdict(int)  # requests by name of key
         self._log = AccessLog(path, text) if path else None
 
-    def ended(self, record: Record, stream: bool, tail: bytes, label: str) -> None:
-        """`tail`: the end of the answer, where its usage stands; `label`: of its model."""
+    def ended(self, record: Record, first_token: float | None, tail: bytes, label: str) -> None:
+        """Count a request, and write its line.
+
+        `first_token`: seconds until that of a stream; `tail`: the parts of the answer where its usage stands;
+        `label`: of its model.
+        """
         meter = self.meters[label]
         meter.statuses[record.status] += 1
         meter.duration.observe(record.duration)
@@ -105,8 +109,8 @@ class Recorder:
             self.keys[record.key] += 1
         if (found := tail.find(b"_tokens")) >= 0:
             self._usage(meter, record, USAGE.findall(tail, max(0, found - LONGEST_KIND)))
-        if stream and record.first_byte is not None and record.completion_tokens and record.completion_tokens > 1:
-            meter.token.observe((record.duration - record.first_byte) / (record.completion_tokens - 1))
+        if first_token is not None and record.completion_tokens and record.completion_tokens > 1:
+            meter.token.observe((record.duration - first_token) / (record.completion_tokens - 1))
         if self._log is not None:
             self._log.add(record)
 

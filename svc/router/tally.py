@@ -12,7 +12,7 @@ class Tally:
         self.answered = 0  # whole answers, of status 2xx
         self.ejections = 0
         self.seconds = 0.0  # of all requests together
-        self.tokens = 0  # of completions, as usage says; of streams without it, their parts
+        self.tokens = 0  # of completions, as usage says; of streams without it, their events
         self.first_seconds = 0.0  # until the first token, of all streams together
         self.firsts = 0  # of which there were so many
 

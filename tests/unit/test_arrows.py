@@ -51,6 +51,7 @@ ACTING = {
 PURE = {
     "router/ask.py", "router/form.py", "router/json_body.py", "router/names.py", "router/paths.py", "router/retry.py",
     "router/request.py", "router/poison.py", "router/table.py", "router/policy.py", "router/breaker.py",
+    "router/events.py", "router/tokens.py",
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",

@@ -1,6 +1,8 @@
 """Streams of events: unbuffered, whole, and never ended silently."""
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable
 
@@ -74,7 +76,7 @@ def test_the_head_arrives_before_the_first_event(relay: Router, a: Instance):
         assert client.chunk() == b"data: 1\n\n"
 
 
-@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\r\n\n"])
 def test_an_event_in_many_packets_arrives_in_one_piece(relay: Router, a: Instance, end: bytes):
     event = b"data: " + b"x" * 100 + end
 
@@ -136,6 +138,50 @@ def test_a_stream_that_is_cut_ends_with_an_error_event(relay: Router, a: Instanc
         assert last_words(body)["code"] == "bad_gateway"
         assert client.send(post({"model": "b"})).answer().status == 200  # the connection goes on
     assert relay.service("a")["error_count"] == before + 1
+
+
+CHAT = b"data: [DONE]\n\n"
+ANTHROPIC = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+RESPONSES = b'event: response.completed\ndata: {"type":"response.completed","response":{"status":"completed"}}\n\n'
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("last", [CHAT, ANTHROPIC, RESPONSES], ids=["chat", "anthropic", "responses"])
+def test_a_close_after_the_last_event_is_no_failure(relay: Router, a: Instance, last: bytes, reset: bool):
+    arrived = threading.Event()
+
+    def script(peer: Peer, heard: Heard) -> bool:
+        peer.send(CHUNKED + chunk(b"data: 1\n\n") + chunk(last))
+        assert arrived.wait(5)
+        if reset:
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+
+    a.play(script)
+    before = relay.service("a")["error_count"]
+    with relay.client() as client:
+        client.send(ASK).head()
+        body = b""
+        while not body.endswith(last):
+            body += client.chunk()
+        arrived.set()
+        assert client.chunk() == b""
+        assert body == b"data: 1\n\n" + last
+        a.play()
+        assert client.send(ASK).answer().status == 200
+    assert a.connections == 1
+    assert relay.service("a")["error_count"] == before
+
+
+def test_an_old_client_sees_the_end_after_the_last_event(relay: Router, a: Instance):
+    def script(peer: Peer, heard: Heard) -> bool:
+        peer.send(CHUNKED + chunk(b"data: 1\n\n") + chunk(CHAT))
+        return False
+
+    a.play(script)
+    with relay.client() as client:
+        client.send(b'POST /x HTTP/1.0\r\nContent-Length: 14\r\n\r\n{"model": "a"}')
+        assert client.answer().body == b"data: 1\n\n" + CHAT
 
 
 def test_a_stream_that_is_cut_before_its_first_event_says_so(relay: Router, a: Instance):

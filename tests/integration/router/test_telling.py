@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +136,34 @@ def test_timeout_no_answer_in_time_and_one_that_pauses(own: Watched):
     own.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     assert b"paused" in own.ask("paused").content
     assert {"status": 200, "end": "timeout"}.items() <= own.line("paused").items()
+
+
+def test_an_event_that_arrives_slowly_is_no_pause(own: Watched):
+    """Twice the idle timeout in all, of which no byte is passed on before the end."""
+
+    def slowly(peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED)
+        for part in (b"data: ", *[b"A" * 1000] * 10, b"\n\n"):
+            peer.send(chunk(part))
+            threading.Event().wait(0.1)
+        peer.send(b"0\r\n\r\n")
+
+    own.instance.play(slowly)
+    assert own.ask("slow").content == b"data: " + b"A" * 10_000 + b"\n\n"
+    assert {"status": 200, "end": "done", "bytes": 10_008}.items() <= own.line("slow").items()
+
+
+def test_done_the_connection_ended_after_the_last_event(own: Watched):
+    def closes(peer: Peer, heard: Heard) -> bool:
+        peer.send(CHUNKED + chunk(b"data: 1\n\n") + chunk(b"data: [DONE]\n\n"))
+        return False
+
+    own.instance.play(closes)
+    before = own.metrics()
+    assert own.ask("closed").content == b"data: 1\n\ndata: [DONE]\n\n"
+    assert {"status": 200, "end": "done"}.items() <= own.line("closed").items()
+    name = ("svc_router_attempts_answered_total", "one")
+    assert own.metrics()[name] == before[name] + 1
 
 
 def test_client_left_before_an_answer_or_in_its_middle(own: Watched):
@@ -305,6 +335,73 @@ def test_tokens_are_those_that_the_answer_says(
     for kind, used in (("prompt", prompt), ("completion", completion)):
         name = ("svc_router_tokens_total", kind, "m")
         assert after.get(name, 0) - before.get(name, 0) == (used or 0)
+
+
+CHAT = b'data: {"choices":[{"delta":%b}]}\n\n'
+TYPED = b'event: %b\ndata: {"type":"%b"%b}\n\n'
+PROTOCOLS = {
+    "chat": (
+        [b": ping\n\n", CHAT % b'{"role":"assistant","content":""}'],
+        CHAT % b'{"content":"w"}',
+        [CHAT % b"{}", b"data: [DONE]\n\n"],
+    ),
+    "anthropic": (
+        [TYPED % (kind, kind, more) for kind, more in ((b"message_start", b',"message":{}'), (b"ping", b""))],
+        TYPED % (b"content_block_delta", b"content_block_delta", b',"delta":{"type":"text_delta","text":"w"}'),
+        [TYPED % (kind, kind, b"") for kind in (b"content_block_stop", b"message_delta", b"message_stop")],
+    ),
+    "responses": (
+        [TYPED % (kind, kind, b',"response":{}') for kind in (b"response.created", b"response.in_progress")],
+        TYPED % (b"response.output_text.delta", b"response.output_text.delta", b',"delta":"w"'),
+        [TYPED % (kind, kind, b"") for kind in (b"response.output_text.done", b"response.completed")],
+    ),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_first_token_is_the_first_one_and_tokens_are_counted(own: Watched, protocol: str):
+    first, word, last = PROTOCOLS[protocol]
+    arrived = threading.Event()
+
+    def script(peer: Peer, heard: Heard) -> None:
+        peer.send(CHUNKED)
+        for event in first:
+            peer.send(chunk(event))
+        assert arrived.wait(5)
+        peer.send(b"".join(map(chunk, [word] * 3 + last)) + b"0\r\n\r\n")
+
+    own.instance.play(script)
+    before = own.metrics()
+    with own.router.client() as client:
+        client.send(post({"model": "m"}, b"x-request-id: first-%b" % protocol.encode())).head()
+        body = b""
+        while body != b"".join(first):
+            body += client.chunk()
+        passed = time.monotonic()
+        threading.Event().wait(0.2)
+        waited = time.monotonic() - passed
+        arrived.set()
+        while client.chunk():
+            pass
+    line = own.line(f"first-{protocol}")
+    after = own.metrics()
+
+    def more(*name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert more("svc_router_ttft_seconds_count", "m") == more("svc_router_instance_ttft_seconds_count", "one") == 1
+    assert waited < more("svc_router_ttft_seconds_sum", "m") < line["duration"]
+    assert line["first_byte"] < more("svc_router_ttft_seconds_sum", "m") - waited / 2
+    assert more("svc_router_produced_tokens_total", "m") == more("svc_router_instance_tokens_total", "one") == 3
+
+
+def test_a_stream_without_a_token_has_no_time_to_the_first(own: Watched):
+    own.instance.play(streaming(*PROTOCOLS["chat"][0], *PROTOCOLS["chat"][2]))
+    before = own.metrics()
+    own.ask("tokenless")
+    own.line("tokenless")
+    for name in (("svc_router_ttft_seconds_count", "m"), ("svc_router_produced_tokens_total", "m")):
+        assert own.metrics().get(name, 0) == before.get(name, 0)
 
 
 def test_models_that_clients_invent_make_no_labels(own: Watched):

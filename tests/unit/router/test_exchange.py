@@ -1,12 +1,54 @@
-"""What a stream has given is counted while it goes on, and no token twice."""
+"""What a stream gives is counted as it comes, no token twice; its bytes are progress, its last event is its end."""
+
+import time
 
 import pytest
 
-from svc.router.exchange import ASIDE, UNSURE, Exchange
+from svc.router.answer import UpstreamError
+from svc.router.exchange import HELD_LIMIT, Exchange
 from svc.router.record import UNKNOWN
+from svc.router.retry import Outcome
+from svc.router.state import State
+from svc.router.tokens import RECENT_EVENTS
 from tests.unit.router.made import Clock, request, state, target
 
-USAGE = b'data: {"usage":{"completion_tokens":%d}}\n\n'
+WORD = b'data: {"choices":[{"delta":{"content":"w"}}]}\n\n'
+ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
+PING = b": ping\n\n"
+START = b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"output_tokens":1}}}\n\n'
+CREATED = b'event: response.created\ndata: {"type":"response.created","response":{}}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"completion_tokens":%d}}\n\n'
+ENDS = (b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n', b"data: [DONE]\n\n")
+
+
+class Body:
+    """The body of an answer, a second of the state's time between its parts; it ends, or breaks off."""
+
+    head = None
+
+    def __init__(self, parts: list[bytes], breaks: bool = False, of: State | None = None) -> None:
+        self.parts = parts
+        self.breaks = breaks
+        self.of = of
+        self.target = target("a", "m")
+        self.done = self.must_close = False
+        self.length = None
+        self.relay = None
+
+    def read(self) -> bytes:
+        if self.of is not None:
+            self.of.now += 1
+        if self.parts:
+            return self.parts.pop(0)
+        if self.breaks:
+            raise UpstreamError("it closed the connection", Outcome.BEGUN)
+        self.done = True
+        return b""
+
+    def reusable(self) -> bool:
+        return not self.must_close
+
+    def close(self) -> None: ...
 
 
 @pytest.fixture
@@ -44,21 +86,57 @@ def test_nothing_is_counted_before_the_first_token(stream: Exchange):
 
 def test_tokens_count_as_they_come_and_the_first_one_once(stream: Exchange, clock: Clock):
     clock.now += 0.25
-    give(stream, b"data: x\n\n")
+    give(stream, WORD)
     stream.flow()
     assert counted(stream) == (0, 1)
-    give(stream, *[b"data: x\n\n"] * 20)
+    give(stream, *[WORD] * 20)
     stream.flow()
     stream.flow()
-    assert counted(stream) == (21 - UNSURE, 1)
+    assert counted(stream) == (21 - RECENT_EVENTS, 1)
+    give(stream, *ENDS)
     stream.close()
-    assert counted(stream) == (21 - ASIDE, 1)
+    assert counted(stream) == (21, 1)
     assert stream.state.tallies["a"].first_seconds == 0.25
 
 
-@pytest.mark.parametrize(("told", "tokens"), [(30, 30), (18, 18), (3, 21 - UNSURE)])
+@pytest.mark.parametrize("before", [ROLE, PING, START, CREATED], ids=["role", "ping", "message_start", "created"])
+def test_the_first_token_is_not_what_comes_before_it(stream: Exchange, clock: Clock, before: bytes):
+    give(stream, *[before] * 10)
+    stream.flow()
+    assert counted(stream) == (0, 0)
+    clock.now += 1.5
+    give(stream, *[WORD] * 3)
+    clock.now += 1.5
+    give(stream, *ENDS)
+    stream.close()
+    assert counted(stream) == (3, 1)
+    assert stream.state.tallies["a"].first_seconds == 1.5
+
+
+def test_a_stream_without_a_token_has_no_time_to_the_first(stream: Exchange):
+    give(stream, ROLE, PING, *ENDS)
+    stream.close()
+    assert counted(stream) == (0, 0)
+
+
+def test_events_that_arrive_together_are_counted_one_by_one(stream: Exchange):
+    stream.upstream = Body([ROLE + WORD * 3, WORD * 4 + WORD[:9], WORD[9:] + b"".join(ENDS)])  # type: ignore[assignment]
+    while not stream.finished():
+        stream.read()
+    stream.close()
+    assert counted(stream) == (8, 1)
+
+
+def test_a_stream_without_usage_is_counted_whatever_its_first_event_says(stream: Exchange):
+    """Anthropic's message_start says 1, and only message_delta says how many there were."""
+    give(stream, START, *[WORD] * 5)
+    stream.close()
+    assert counted(stream) == (5, 1)
+
+
+@pytest.mark.parametrize(("told", "tokens"), [(30, 30), (18, 18), (3, 21 - RECENT_EVENTS)])
 def test_the_usage_has_the_last_word_but_takes_nothing_back(stream: Exchange, told: int, tokens: int):
-    give(stream, *[b"data: x\n\n"] * 21)
+    give(stream, *[WORD] * 21)
     stream.flow()
     give(stream, USAGE % told)
     stream.close()
@@ -66,9 +144,9 @@ def test_the_usage_has_the_last_word_but_takes_nothing_back(stream: Exchange, to
 
 
 def test_a_short_stream_is_counted_at_its_end(stream: Exchange):
-    give(stream, *[b"data: x\n\n"] * 4)
+    give(stream, *[WORD] * 4)
     stream.close()
-    assert counted(stream) == (4 - ASIDE, 1)
+    assert counted(stream) == (4, 1)
 
 
 def test_a_model_whose_instances_are_stopped_keeps_its_label(clock: Clock):
@@ -80,7 +158,80 @@ def test_a_model_whose_instances_are_stopped_keeps_its_label(clock: Clock):
 
 def test_what_clients_call_their_models_is_no_label(stream: Exchange):
     stream.model = "invented"
-    give(stream, b"data: x\n\n")
+    give(stream, WORD)
     stream.flow()
     stream.close()
     assert list(stream.state.recorder.meters) == [UNKNOWN]
+
+
+# Bytes that are held.
+
+
+def test_each_piece_of_a_long_event_postpones_the_idle_timeout(stream: Exchange):
+    began = stream.state.now
+    stream.upstream = Body([b"data: "] + [b"A"] * 500, of=stream.state)  # type: ignore[assignment]
+    while not stream.finished():
+        stream.read()
+    idle = stream.state.settings.idle_timeout
+    assert stream.state.now > began + idle
+    assert stream.deadline == stream.state.now + idle
+
+
+def test_an_event_in_many_pieces_costs_linear_time(stream: Exchange):
+    event = b"data: %b\n\n" % (b"A" * (HELD_LIMIT - 100))
+    pieces = [event[at : at + 64] for at in range(0, len(event), 64)]
+    stream.upstream = Body(pieces)  # type: ignore[assignment]
+    before = time.process_time()
+    assert stream.read() == event
+    assert time.process_time() - before < 0.5
+
+
+# The connection ends after the last event.
+
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+RESPONSE = b'event: response.%b\ndata: {"type":"response.%b","response":{"output":[]}}\n\n'
+LAST = [ENDS[1], STOP, *[RESPONSE % (kind, kind) for kind in (b"completed", b"failed", b"incomplete")]]
+
+
+@pytest.mark.parametrize("parts", ["unread", "read", "in pieces"])
+@pytest.mark.parametrize("last", LAST, ids=["[DONE]", "message_stop", "completed", "failed", "incomplete"])
+def test_a_close_after_the_last_event_is_the_end(stream: Exchange, last: bytes, parts: str):
+    read = {"unread": [], "read": [last], "in pieces": [last[:9], last[9:]]}[parts]
+    body = Body([WORD, *read], breaks=True)
+    stream.upstream = body  # type: ignore[assignment]
+    passed = stream.read()
+    if parts == "unread":
+        give(stream, last)
+    while not stream.finished():
+        passed += stream.read()
+    assert passed == WORD + (b"" if parts == "unread" else last)
+    stream.close()
+    assert (stream.end, body.must_close, stream.state.tallies["a"].errors) == ("done", True, 0)
+    assert "a" not in stream.state.fitness
+
+
+@pytest.mark.parametrize("rest", [b"data: [DONE]", b"data: [DONE]\n", b"data: [DONE]\n\n: pi"])
+def test_a_last_event_without_its_empty_line_is_passed_on(stream: Exchange, rest: bytes):
+    stream.upstream = Body([WORD, rest], breaks=True)  # type: ignore[assignment]
+    passed = b""
+    while not stream.finished():
+        passed += stream.read()
+    assert passed == WORD + rest
+
+
+@pytest.mark.parametrize("rest", [WORD, b"data: [DON", LAST[2][:-9], b"event: message_stop\n"])
+def test_a_close_before_the_last_event_is_whole_is_a_failure(stream: Exchange, rest: bytes):
+    stream.upstream = Body([WORD, rest], breaks=True)  # type: ignore[assignment]
+    passed = b""
+    while not stream.finished():
+        passed += stream.read()
+    assert b'"error"' in passed
+    stream.close()
+    assert (stream.end, stream.state.tallies["a"].errors) == ("cut", 1)
+
+
+def test_the_error_event_does_not_become_part_of_a_long_event(stream: Exchange):
+    part = b"data: " + b"A" * (HELD_LIMIT + 1)
+    stream.upstream = Body([part], breaks=True)  # type: ignore[assignment]
+    assert stream.read() == part
+    assert stream.read().startswith(b'\n\ndata: {"error"')

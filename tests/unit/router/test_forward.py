@@ -70,6 +70,40 @@ def test_however_events_are_split_whole_ones_pass(events: list[bytes], rest: byt
     assert all(p.endswith((b"\n\n", b"\r\n\r\n")) for p in pieces[:-1])
 
 
+line_ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
+odd_events = st.lists(
+    st.builds(lambda text, a, b: text + a + b, st.sampled_from([b"data: 1", b": ping", b"data"]), line_ends, line_ends),
+    max_size=9,
+)
+
+
+def event_ends(data: bytes) -> set[int]:
+    """Where an empty line ends; between CR and LF too, since one that sees the CR first cannot wait for the LF."""
+    ends, at, empty = set(), 0, True
+    while at < len(data):
+        size = 2 if data.startswith(b"\r\n", at) else 1
+        ended = data[at : at + 1] in (b"\r", b"\n")
+        if ended and empty:
+            ends |= {at + 1, at + size}
+        at, empty = at + (size if ended else 1), ended
+    return ends
+
+
+@given(odd_events, st.sampled_from([b"", b"data: rest", b"data: rest\r"]), st.lists(st.integers(0, 99), max_size=20))
+def test_events_with_any_line_ends_split_anywhere_pass_whole(events: list[bytes], rest: bytes, cuts: list[int]):
+    sent = b"".join(events) + rest
+    pieces = read_all(exchange(split(sent, cuts)))
+    assert b"".join(pieces) == sent
+    assert {sum(map(len, pieces[:n])) for n in range(1, len(pieces))} <= event_ends(sent)
+
+
+@given(st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"]), st.integers(1, 9))
+def test_no_event_waits_for_the_one_after_it(end: bytes, size: int):
+    event = b"data: 1" + end
+    made = exchange([part for at in range(0, len(event), size) if (part := event[at : at + size])], breaks=True)
+    assert made.read() in (event, event[:-1])
+
+
 @given(events, st.sampled_from([b"", b"data: re", b"data: 1\n"]), st.lists(st.integers(0, 99), max_size=20))
 def test_wherever_a_stream_breaks_off_whole_events_and_the_error_pass(
     events: list[bytes], rest: bytes, cuts: list[int]

@@ -67,7 +67,7 @@ def test_an_ejected_instance():
 def test_requests_and_their_histograms():
     told = state(target("a", 'a "model"\n'))
     for duration in (0.001, 0.3, 9999.0):
-        told.recorder.ended(record(model='a "model"\n', duration=duration), False, b'"prompt_tokens":2', 'a "model"\n')
+        told.recorder.ended(record(model='a "model"\n', duration=duration), None, b'"prompt_tokens":2', 'a "model"\n')
     found = samples(told)
     assert found["svc_router_requests_total", 'a "model"\n', "200"] == 3
     assert found["svc_router_tokens_total", "prompt", 'a "model"\n'] == 6
@@ -100,7 +100,7 @@ def test_what_instances_produce_and_how_requests_fail():
     told.produced("a", "m", 7, first=0.5)
     told.produced("a", "m", 3)
     for status, end in ((200, "done"), (502, "failed"), (200, "cut")):
-        told.recorder.ended(record(model="m", status=status, end=end), False, b"", "m")
+        told.recorder.ended(record(model="m", status=status, end=end), None, b"", "m")
     told.news.dropped = 2
     found = samples(told)
     assert found["svc_router_instance_tokens_total", "a"] == found["svc_router_produced_tokens_total", "m"] == 7 + 3

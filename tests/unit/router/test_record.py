@@ -42,7 +42,7 @@ def test_a_bucket_holds_what_is_at_most_its_bound(value: float, at: int):
 )
 def test_usage_as_the_dialects_write_it(tail: bytes, used: tuple[int | None, int | None]):
     recorder, told = Recorder(""), record()
-    recorder.ended(told, False, tail, "m")
+    recorder.ended(told, None, tail, "m")
     assert (told.prompt_tokens, told.completion_tokens) == used
     assert dict(recorder.meters["m"].tokens) == {
         kind: count for kind, count in zip(("prompt", "completion"), used, strict=True) if count
@@ -51,25 +51,24 @@ def test_usage_as_the_dialects_write_it(tail: bytes, used: tuple[int | None, int
 
 def test_cached_tokens_are_counted_beside_the_prompts():
     recorder = Recorder("")
-    recorder.ended(record(), False, b'{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}', "m")
+    recorder.ended(record(), None, b'{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}', "m")
     assert recorder.meters["m"].tokens == {"prompt": 9, "cached": 4}
 
 
 def test_a_streams_times_are_those_of_its_tokens():
     recorder = Recorder("")
-    recorder.ended(record(first_byte=0.5, duration=1.5), True, b'{"completion_tokens": 11}', "m")
+    recorder.ended(record(first_byte=0.25, duration=1.5), 0.5, b'{"completion_tokens": 11}', "m")
     meter = recorder.meters["m"]
     assert (meter.token.sum, meter.duration.sum) == (0.1, 1.5)
-    recorder.ended(record(), True, b'{"completion_tokens": 1}', "m")  # no token after the first
-    recorder.ended(record(first_byte=None), True, b"", "m")  # not a byte
-    recorder.ended(record(), False, b'{"completion_tokens": 11}', "m")  # no stream
-    assert (sum(meter.token.counts), sum(meter.duration.counts)) == (1, 4)
+    recorder.ended(record(), 0.5, b'{"completion_tokens": 1}', "m")  # no token after the first
+    recorder.ended(record(), None, b'{"completion_tokens": 11}', "m")  # not a token, or no stream
+    assert (sum(meter.token.counts), sum(meter.duration.counts)) == (1, 3)
 
 
 def test_keys_are_counted():
     recorder = Recorder("")
     for n in range(100):
-        recorder.ended(record(model=f"m{n}", status=503, key="ci"), False, b"", UNKNOWN)
+        recorder.ended(record(model=f"m{n}", status=503, key="ci"), None, b"", UNKNOWN)
     assert recorder.meters[UNKNOWN].statuses == {503: 100}
     assert recorder.keys == {"ci": 100}
 
@@ -77,7 +76,7 @@ def test_keys_are_counted():
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     recorder = Recorder("")
-    recorder.ended(record(), False, b"", "m")
+    recorder.ended(record(), None, b"", "m")
     recorder.flush()
     assert not list(tmp_path.iterdir())
 
