@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from svc.router.breaker import EJECTION, JITTER
+from tests.integration.router.client import get
 from tests.integration.router.instance import Heard, Instance, Peer, Script, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.test_retries import closes, resets
@@ -82,6 +83,21 @@ def test_what_a_client_can_cause_ejects_nobody(site: Listed, a: Instance, b: Ins
     told = [site.answer("m").status for _ in range(4 * MAX_ERRORS)]
     assert sorted(told) == sorted([200, number] * 2 * MAX_ERRORS)
     assert not ejected(site)
+
+
+def test_a_path_that_does_not_infer_ejects_no_instance(site: Listed, a: Instance, b: Instance):
+    """A client may wish for the 503 there, as at llama.cpp; and a 200 there says nothing of an instance that fails."""
+    slots = get(b"/slots?fail_on_no_slot=1")
+    a.play(lambda peer, heard: status(200 if heard.line.endswith(b"/ok HTTP/1.1") else 503)(peer, heard))
+    site.tell(at(a, "a", "m"), at(b, "b", "other", weight=0))
+    with site.router.client() as client:
+        for _ in range(4 * MAX_ERRORS):
+            client.send(slots).answer()
+        assert not ejected(site)
+        for _ in range(MAX_ERRORS):
+            assert site.answer("m").status == 503
+            assert client.send(get(b"/ok")).answer().status == 200
+    assert ejected(site)
 
 
 def test_an_answer_ends_the_row(site: Listed, a: Instance, b: Instance):

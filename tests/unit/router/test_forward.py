@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.errors import BadGateway
+from svc.errors import BadGateway, SvcError
 from svc.router.answer import AnswerReader, UpstreamError
 from svc.router.exchange import HELD_LIMIT, Exchange
 from svc.router.forward import forward
@@ -174,6 +174,21 @@ def test_the_report_is_made_once():
     one.close()
     assert made.loads == {"a": 0}
     assert made.tallies["a"].requests == 1
+
+
+def test_an_exception_that_was_not_foreseen_is_an_answer(caplog: pytest.LogCaptureFixture):
+    made = state(target("a", "m"))
+
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError
+
+    made.connections.take = breaks  # type: ignore[method-assign]
+    one = Exchange(made, request(b'{"model": "m"}', x_request_id=b"mine"), "")
+    with pytest.raises(SvcError, match="under mine") as caught:
+        forward(one, b"")
+    assert (caught.value.status, one.status, one.end, one.closed) == (500, 500, "failed", True)
+    assert made.loads == {"a": 0}
+    assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("cut", ["", "client"])
