@@ -10,6 +10,9 @@ from svc.router.seen import Seen
 
 HEADER_LIMIT = 64 << 10
 
+SWITCHING = 101  # to the protocol that the request has asked for
+BODILESS = (204, 304)  # statuses whose answers end with their head (RFC 9112, 6.3)
+
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the client.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authenticate "
@@ -30,25 +33,23 @@ class AnswerHead:
     """What stands before an answer's body; `start` is it as a client gets it, up to the id of its request.
 
     `events`: a stream of events to which one could be added: its length is not told, and it is not compressed.
+    `bodiless`: it ends with its head, whatever lengths that names.
     `persistent`: the parser's word, once it has read such a message to its end, on whether another may follow.
     """
 
-    __slots__ = ("events", "headers", "persistent", "reason", "start", "status")
+    __slots__ = ("bodiless", "events", "headers", "persistent", "reason", "start", "status")
 
     def __init__(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], sized: bool) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.bodiless = status in BODILESS
         self.persistent = False
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)
         told = {name.lower(): value for name, value in headers}
         events = told.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         self.events = events and not sized and b"content-encoding" not in told
-
-
-SWITCHING = 101  # to the protocol that the request has asked for
-BODILESS = (204, 304)  # statuses whose answers end with their head, whatever it says (RFC 9112, 6.3)
 
 
 class AnswerReader:
@@ -89,9 +90,7 @@ class AnswerReader:
         seen = None if self._head_only else self._seen.find(data)
         if seen is None:
             self._parse(data)
-            head = self.head
-            if self.done and self.reusable_after() and self.length is not None and head and head.status not in BODILESS:
-                self._seen.learn(data, head, self.length)
+            self._learn(data)
             return
         self.head, body = seen
         self.length = len(body)
@@ -99,15 +98,13 @@ class AnswerReader:
             self.body.append(body)
         self.done = True
 
-    def reusable_after(self) -> bool:
-        """Whether this answer leaves its connection fit for another one, once all of its body is taken.
-
-        1. The parser has read the message to its end, and the message allows another: not after
-           `Connection: close`, HTTP/1.0 without keep-alive, or an answer that ends with its connection.
-        2. It was not the answer to a HEAD: the parser cannot know that no body follows.
-        3. The instance has sent not a byte more than the answer.
-        """
-        return self.done and self.head is not None and self.head.persistent and not (self._head_only or self.must_close)
+    def _learn(self, data: bytes) -> None:
+        """Remembers the head of a whole answer with a length: one like it may come again."""
+        head = self.head
+        if head is None or not (self.done and head.persistent) or self.length is None:
+            return
+        if not (head.bodiless or self._head_only or self.must_close):
+            self._seen.learn(data, head, self.length)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -158,6 +155,8 @@ class AnswerReader:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status < 100:
+            raise ValueError(f"{status} is no status")
         if status == SWITCHING and not self._upgrade:
             raise ValueError("it switches protocols unasked")
         if status < 200 and status != SWITCHING:

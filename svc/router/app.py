@@ -188,7 +188,8 @@ class Parts:
         return self
 
     def __next__(self) -> bytes:
-        if self._exchange.bodiless():
+        head = self._exchange.head
+        if head is not None and (head.bodiless or self._exchange.request.head.method == b"HEAD"):
             raise StopIteration
         try:
             data = self._exchange.read()

@@ -6,7 +6,7 @@ import msgspec
 
 from svc.errors import BadRequest, UnsupportedMedia, UpgradeRequired
 from svc.router.form import find_field
-from svc.router.json_body import MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
+from svc.router.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
 from svc.router.request import Head, Media, Request
 
 MAX_QUERY_FIELDS = 64
@@ -33,7 +33,8 @@ def parse(request: Request) -> Ask:
         return Ask(None, head.session)
     if head.media is Media.JSON:
         fields = read_fields(body)
-        return Ask(fields.model or None, _session(bytes(fields.prompt_cache_key)) or head.session, body)
+        key = fields.prompt_cache_key
+        return Ask(fields.model or None, (key is not ABSENT and _session(bytes(key))) or head.session, body)
     if head.media is Media.FORM:
         return Ask(form_model(head, body), head.session, body)
     model = query_model(head)

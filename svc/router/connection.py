@@ -108,22 +108,11 @@ class Connection:
         exchange = self.exchange = Exchange(state, request, client)
         try:
             forward(exchange, self._address)
+            return self._pass_on(exchange, request)
         except SvcError as error:
             keep = self._keeps(request)
             self._tell(error, exchange.request_id, request, keep)
             return keep
-        except ClientGone:
-            return False
-        else:
-            return self._answer(exchange, request)
-        finally:
-            self.exchange = None
-            exchange.close()
-
-    def _answer(self, exchange: Exchange, request: Request) -> bool:
-        """Passes the answer on; returns whether the connection can be used again."""
-        try:
-            return self._pass_on(exchange, request)
         except (Cut, ClientGone):
             return False
         except OSError:  # the client broke it off
@@ -131,9 +120,12 @@ class Connection:
         except Exception:  # noqa: BLE001 - the connection ends, and the client sees that the answer is not whole
             exchange.fail()
             return False
+        finally:
+            self.exchange = None
+            exchange.close()
 
     def _keeps(self, request: Request) -> bool:
-        return request.head.keep_alive and not self._state.draining and not request.head.upgrade
+        return request.head.keep_alive and not self._state.draining
 
     def _pass_on(self, exchange: Exchange, request: Request) -> bool:
         """The answer's head and body, each as soon as it is there; whether the connection can be used again."""
@@ -142,7 +134,8 @@ class Connection:
         assert answer is not None
         keep = self._keeps(request)
         length = upstream.length
-        bodiless = exchange.bodiless()
+        bodiless = answer.bodiless or asked.method == b"HEAD"
+        switching = asked.upgrade and answer.status == SWITCHING
         chunked = not bodiless and length is None and not asked.http10
         keep = keep and (bodiless or length is not None or chunked)
         lines = b""
@@ -154,14 +147,14 @@ class Connection:
             lines += b"X-Accel-Buffering: no\r\n"
         if b"x-served-by" in asked.special:
             lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
-        if answer.status == SWITCHING:
+        if switching:
             lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % asked.upgrade
         elif not keep:
             lines += b"Connection: close\r\n"
         elif asked.http10:
             lines += b"Connection: keep-alive\r\n"
         head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
-        if answer.status == SWITCHING:
+        if switching:
             self._tunnel(exchange, head)
         elif bodiless:
             self._send(head)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
-from svc.router.answer import BODILESS, AnswerHead, UpstreamError
+from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.dialect import error_event
 from svc.router.events import CHUNK_ENDS, EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.record import TAIL, UNKNOWN, Record
@@ -131,12 +131,10 @@ class Exchange:
                 data = self._whole_events(upstream, data)
         except UpstreamError as error:
             return self._broken(upstream, error)
-        self._note(data)
-        length = upstream.length
-        if length is not None and (self._bytes > length or (self._bytes < length and upstream.done)):
-            upstream.must_close = True
-            self.end = "cut"
-            raise Cut(f"the instance's answer has {self._bytes} bytes, its head says {length}")
+        if self.events:
+            self._count_tokens(data)
+        else:
+            self._note(upstream, data)
         return data
 
     def passed(self, size: int, answer: bool) -> None:
@@ -144,11 +142,6 @@ class Exchange:
         self.deadline = self.state.now + self._idle
         if answer:
             self._bytes += size
-
-    def bodiless(self) -> bool:
-        """Whether the answer ends with its head, whatever lengths that names (RFC 9112, 6.3)."""
-        assert self.head is not None
-        return self.head.status in BODILESS or self.request.head.method == b"HEAD"
 
     def _receive(self, upstream: Upstream) -> bytes:
         """Return more of the body as it comes. Bytes that are held then show as well that the instance is not idle."""
@@ -159,13 +152,20 @@ class Exchange:
         self._bytes += len(data)
         return data
 
-    def _note(self, data: bytes) -> None:
-        """Count the tokens of a stream. Of any answer keep the beginning and the end, where its usage stands."""
-        if not self.events:
-            if not self._opening:
-                self._opening = data[:TAIL]
+    def _note(self, upstream: Upstream, data: bytes) -> None:
+        """Keep the beginning and the end of an answer, where its usage stands; raise Cut where its length is wrong."""
+        if not self._opening:
+            self._opening, self._end = data[:TAIL], data[-TAIL:]
+        else:
             self._end = (self._end + data if len(data) < TAIL else data)[-TAIL:]
-            return
+        length = upstream.length
+        if length is not None and length != self._bytes and (upstream.done or self._bytes > length):
+            upstream.must_close = True
+            self.end = "cut"
+            raise Cut(f"the instance's answer has {self._bytes} bytes, its head says {length}")
+
+    def _count_tokens(self, data: bytes) -> None:
+        """Count the tokens of a stream, and keep its beginning until the first one."""
         tokens = self._tokens
         if tokens is None:
             tokens = self._tokens = TokenCounter()
@@ -188,7 +188,7 @@ class Exchange:
         tokens = self._tokens
         if tokens is None or not tokens.count:  # an event is examined only until the first token has come
             self._first_byte = self._first_byte or self.state.clock()
-            self._note(data[-size - 2 : -2])
+            self._count_tokens(data[-size - 2 : -2])
             return True
         tokens.count += 1
         tokens.recent.append(data)
@@ -236,7 +236,7 @@ class Exchange:
         """Return what is left of a stream whose last event came before the connection broke off."""
         upstream.done = upstream.must_close = True
         data, self._held = bytes(self._held), b""
-        self._note(data)
+        self._count_tokens(data)
         return data
 
     def finished(self) -> bool:

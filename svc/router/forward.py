@@ -53,14 +53,14 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     if state.keys is not None:
         _show_key(exchange)
     ask = _asked(exchange)
-    if state.poison.contains(ask.body, state.now):
+    if state.poison.entries and state.poison.contains(ask.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
     failures: tuple[Failure, ...] = ()
     target: Target | None = state.admit(ask, exchange.stay)
     while True:
         assert target is not None
         exchange.attempts += 1
-        head = _try(exchange, target, client_address)
+        head = _attempt(exchange, target, client_address)
         if isinstance(head, AnswerHead) and head.status != 503:
             break
         failures = (*failures, head if isinstance(head, Failure) else Failure(target, Outcome.UNREADY, "answered 503"))
@@ -149,39 +149,32 @@ def _error(failures: tuple[Failure, ...]) -> SvcError:
     return kind(f"{'cannot reach an instance' if unsent else 'no instance answered'}: {explanation(failures)}")
 
 
-def _try(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead | Failure:
+def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead | Failure:
     """Return the head of the instance's answer, or how it failed.
 
     No exception: one that the frame it passes through still holds is a cycle, with the body in it.
     """
-    try:
-        return _attempt(exchange, target, client_address)
-    except UpstreamError as error:
-        return _failure(exchange, error, target)
-
-
-def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead:
-    state = exchange.state
+    state, request = exchange.state, exchange.request
     exchange.begin(target)
-    request = exchange.request
     message = request.outgoing(target.authority, client_address, exchange.request_id)
     head_only = request.head.method == b"HEAD"
-    upstream = state.connections.take(target, state.now)
+    upstream = state.connections.take(target)
+    reused = upstream is not None
     while True:
-        fresh = upstream is None
-        if upstream is None:
-            upstream = state.connections.connect(target)
-        exchange.upstream = upstream
-        if exchange.cut:
-            raise exchange.cut_error()
-        upstream.ask(message, head_only, bool(request.head.upgrade))
         try:
+            if upstream is None:
+                upstream = state.connections.connect(target)
+            exchange.upstream = upstream
+            if exchange.cut:
+                raise exchange.cut_error()
+            upstream.ask(message, head_only, bool(request.head.upgrade))
             return upstream.read_head()
         except UpstreamError as error:
-            if exchange.cut or fresh or error.outcome is not Outcome.UNSENT:
-                raise
+            if upstream is None or not reused or exchange.cut or error.outcome is not Outcome.UNSENT:
+                return _failure(exchange, error, target)
         upstream.close()  # it had been closed while idle: that is no failure of the instance
         exchange.upstream = upstream = None
+        reused = False
 
 
 def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Failure:

@@ -11,25 +11,25 @@ class PoisonList:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._expiry: OrderedDict[bytes, float] = OrderedDict()  # the oldest first
+        self.entries: OrderedDict[bytes, float] = OrderedDict()  # digests and when they expire, the oldest first
         self._lengths: list[int] = []  # of their bodies, in the same order: others need no digest
 
     def add(self, body: bytes, now: float) -> None:
         if not body or not self._seconds or self.contains(body, now):
             return
-        self._expiry[_digest(body)] = now + self._seconds
+        self.entries[_digest(body)] = now + self._seconds
         self._lengths.append(len(body))
-        if len(self._expiry) > MAX_ENTRIES:
+        if len(self.entries) > MAX_ENTRIES:
             self._forget_oldest()
 
     def contains(self, body: bytes, now: float) -> bool:
         """Whether a request with this body is refused."""
-        while self._expiry and next(iter(self._expiry.values())) <= now:
+        while self.entries and next(iter(self.entries.values())) <= now:
             self._forget_oldest()
-        return len(body) in self._lengths and _digest(body) in self._expiry
+        return len(body) in self._lengths and _digest(body) in self.entries
 
     def _forget_oldest(self) -> None:
-        self._expiry.popitem(last=False)
+        self.entries.popitem(last=False)
         self._lengths.pop(0)
 
 

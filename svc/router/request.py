@@ -62,12 +62,12 @@ class Head:
         self.headers = tuple(headers)
         self.special = {name: value for name, value in special.items() if name != b"content-length"}
         self.http10 = http10
-        self.keep_alive = keep_alive
         self.own = is_own(method, target)
         self.infers = infers(method, target)
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
         self.upgrade = b"" if http10 else upgrade(method, special)
+        self.keep_alive = keep_alive and not self.upgrade
         self.content_type = session = agent = b""
         self.traced = False
         told = special.get(b"x-request-id", b"")

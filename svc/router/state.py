@@ -191,8 +191,9 @@ class State:
         if target.limit and load >= target.limit:
             self.full.add(target.name)
         self.in_flight += 1
-        self.retries += again
-        self.retrying += budgeted
+        if again:
+            self.retries += 1
+            self.retrying += budgeted
         if (fitness := self.fitness.get(target.name)) and fitness.trial:
             self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
 
@@ -217,7 +218,8 @@ class State:
             if self.loads[name] < limit or not limit:
                 self.full.discard(name)
         self.in_flight -= 1
-        self.retrying -= budgeted
+        if budgeted:
+            self.retrying -= 1
         tally = self.tallies[name]
         tally.requests += 1
         tally.seconds += seconds

@@ -32,7 +32,9 @@ OPTIONS = (  # the kernel asks whether a silent machine is still there, and give
 class Upstream(AnswerReader):
     """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
-    __slots__ = ("_poll", "_recv", "_send", "_sent", "_was_reset", "relay", "requests", "since", "sock", "target")
+    __slots__ = (
+        "_poll", "_recv", "_secure", "_send", "_sent", "_was_reset", "relay", "requests", "since", "sock", "target",
+    )  # fmt: skip
 
     def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
         super().__init__(seen or Seen())
@@ -42,8 +44,10 @@ class Upstream(AnswerReader):
         self.relay: Callable[[], bytes] | None = None
         self.requests = 0  # sent on it
         self._sent = self._was_reset = False  # whether our kernel has the whole request; whether the instance reset it
-        self._poll = poller()
-        self._poll.register(sock.fileno(), select.POLLIN)
+        poll = poller()
+        poll.register(sock.fileno(), select.POLLIN)
+        self._poll = poll.poll
+        self._secure = isinstance(sock, ssl.SSLSocket)
         self._recv = receiver(sock)
         self._send = sender(sock)
 
@@ -105,19 +109,16 @@ class Upstream(AnswerReader):
             return any(fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4)))
         return False
 
-    def reusable(self) -> bool:
-        """Whether another request may be sent on this connection. The only rule for it, before and in the pool.
+    def finished(self) -> bool:
+        """Whether request and answer are over, and the message allows another: rules 1 to 3 of the pool."""
+        head = self.head
+        if not self._sent or not self.done or self.body or head is None:
+            return False
+        return head.persistent and not (self.must_close or self._head_only)
 
-        1. The request was sent whole: else the instance may still wait for the rest of it.
-        2. Its answer leaves the connection fit for another (`reusable_after`).
-        3. Nothing of the answer is left: whoever came next would read it.
-        4. Nothing more is there to read: its end, or bytes that nobody asked for.
-        """
-        return self._sent and self.reusable_after() and not self.body and self._quiet()
-
-    def _quiet(self) -> bool:
-        """Whether there is nothing to read on the socket, nor inside of TLS. Costs 0.3 us."""
-        return not self._poll.poll(0) and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
+    def quiet(self) -> bool:
+        """Whether there is nothing to read, on the socket or inside of TLS: rule 4 of the pool. Costs 0.3 us."""
+        return not self._poll(0) and not (self._secure and self.sock.pending())  # type: ignore[attr-defined]
 
     def _receive(self) -> bool:
         if self.between and self.relay is not None:
@@ -138,7 +139,18 @@ class Upstream(AnswerReader):
 
 
 class Connections:
-    """The idle connections to every instance, the one used last first. Nothing is capped: a cap would throttle."""
+    """The idle connections to every instance, the one used last first. Nothing is capped: a cap would throttle.
+
+    Another request is sent on a connection only when
+
+    1. the one before was sent whole: else the instance may still wait for the rest of it;
+    2. the parser has read the answer to its end, the message allows another, no byte came behind it, and it was not
+       the answer to a HEAD: the parser cannot know that no body follows;
+    3. nothing of the answer is left: the next request would read it;
+    4. nothing more is there to read: the connection's end, or bytes of no answer.
+
+    1 to 3 are settled when it is given back; 4 can change as long as it is idle, so it is looked at when it is taken.
+    """
 
     def __init__(self, ca: str = "") -> None:
         self._idle: dict[tuple[str, int, bool], list[Upstream]] = {}
@@ -146,12 +158,12 @@ class Connections:
         self._ca = ca or None  # the system's
         self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
 
-    def take(self, target: Target, now: float) -> Upstream | None:
-        """An idle connection, if there is one that is still reusable."""
+    def take(self, target: Target) -> Upstream | None:
+        """Return an idle connection to which nothing has come meanwhile, None where there is none."""
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if upstream.reusable():
+            if upstream.quiet():
                 return upstream
             upstream.close()
         return None
@@ -173,9 +185,9 @@ class Connections:
         return Upstream(target, sock, self._seen)
 
     def give(self, upstream: Upstream, now: float) -> None:
-        """Keeps a connection for the next request if it is reusable, or closes it."""
+        """Keeps a connection for the next request, or closes it where there may be none."""
         upstream.relay = None
-        if not upstream.reusable():
+        if not upstream.finished():
             upstream.close()
             return
         upstream.since = now

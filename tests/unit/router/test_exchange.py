@@ -45,7 +45,7 @@ class Body:
         self.done = True
         return b""
 
-    def reusable(self) -> bool:
+    def finished(self) -> bool:
         return not self.must_close
 
     def close(self) -> None: ...

@@ -104,9 +104,8 @@ def problem(body: bytes) -> str:
     return ""
 
 
-@given(st.dictionaries(st.text(), VALUES), st.text(min_size=1))
+@given(st.dictionaries(st.text(), VALUES), st.text('abc/:.-_ "\n\u00e9\U0001f600', min_size=1))
 def test_only_the_model_of_a_body_changes(fields: dict[str, Any], new: str):
-    assume(new != "old" and "\ud800" not in new)
     before = {**fields, "model": "old"}
     after = json.loads(replace_model(json.dumps(before).encode(), new))
     assert comparable(after) == comparable({**fields, "model": new})

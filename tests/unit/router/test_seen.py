@@ -105,12 +105,12 @@ def test_answers_are_known_again_one_after_the_other_and_between_others():
         reader.begin(False)
         reader.feed(data)
         assert reader.done
-        assert reader.reusable_after()
         assert reader.head is not None
+        assert reader.head.persistent
         assert reader.head.status == 200
         assert b"".join(reader.body) == body
         reader.body.clear()
     assert len(seen._heads) == 1  # noqa: SLF001
     reader.begin(True)  # to a HEAD request, the same head is another answer
     reader.feed(plain % (2, b""))
-    assert (reader.done, reader.reusable_after(), reader.body) == (True, False, [])
+    assert (reader.done, reader.body) == (True, [])

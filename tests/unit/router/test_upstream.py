@@ -56,7 +56,7 @@ def test_whole_answers_and_whether_the_connection_can_be_used_again(pair: Pair, 
     upstream = pair[0]
     assert answer(pair, sent, closes=not keep) == b"ok"
     assert upstream.done
-    assert upstream.reusable() is keep
+    assert (upstream.finished() and upstream.quiet()) is keep
     if keep:
         assert answer(pair, sent) == b"ok"
 
@@ -97,11 +97,10 @@ def test_a_connection_is_reused_only_when_nothing_of_its_answer_is_left(
         if taken and head.status not in BODILESS:
             upstream.read()
         theirs.sendall(later)
-        assert upstream.reusable() is reusable
+        connections.give(upstream, 1.0)
+        assert (connections.take(target("a")) is upstream) is reusable
         if not reusable:
             break
-    connections.give(upstream, 1.0)
-    assert (connections.take(target("a"), 1.0) is upstream) is reusable
 
 
 @pytest.mark.parametrize("body", [b"", b"ok"])
@@ -109,7 +108,7 @@ def test_a_connection_is_never_reused_after_an_answer_to_head(pair: Pair, body: 
     """With a body, or without: the parser cannot know that none follows."""
     answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body, head_only=True)
     assert not pair[0].body
-    assert not pair[0].reusable()
+    assert not pair[0].finished()
 
 
 def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair):
@@ -124,12 +123,12 @@ def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair
     theirs.sendall(OK)
     upstream.read_head()
     assert upstream.read() == b"ok"
-    assert not upstream.reusable()
+    assert not upstream.finished()
 
 
 def test_head_ends_with_its_head(pair: Pair):
     assert answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", head_only=True) == b""
-    assert (pair[0].length, pair[0].done, pair[0].reusable()) == (99, True, False)
+    assert (pair[0].length, pair[0].done, pair[0].finished()) == (99, True, False)
 
 
 @pytest.mark.parametrize("sent", [b"H", b"garbage\r\n", b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"])
@@ -233,10 +232,10 @@ def test_the_connection_used_last_is_taken_first():
     connections = Connections()
     first, second = used(connections, 1.0), used(connections, 1.1)
     assert connections.idle_count() == 2
-    assert connections.take(target("a"), 1.2) is second[0]
-    assert connections.take(target("a"), 1.2) is first[0]
-    assert connections.take(target("a"), 1.2) is None
-    assert connections.take(target("a", port=1), 1.2) is None
+    assert connections.take(target("a")) is second[0]
+    assert connections.take(target("a")) is first[0]
+    assert connections.take(target("a")) is None
+    assert connections.take(target("a", port=1)) is None
 
 
 def test_what_is_not_whole_is_closed():
@@ -253,8 +252,8 @@ def test_one_that_its_peer_closed_or_spoke_on_is_not_taken():
     closed, spoke = used(connections, 1.0), used(connections, 1.0)
     closed[1].close()
     spoke[1].sendall(b"HTTP/1.1 408 Timeout\r\n\r\n")
-    assert connections.take(target("a"), 1.0) is good[0]
-    assert connections.take(target("a"), 1.0) is None
+    assert connections.take(target("a")) is good[0]
+    assert connections.take(target("a")) is None
     assert spoke[0].sock.fileno() == -1
 
 
@@ -264,7 +263,7 @@ def test_pruning_closes_what_is_old_or_closed():
     closed[1].close()
     connections.prune(IDLE_SECONDS + 1)
     assert connections.idle_count() == 1
-    assert connections.take(target("a"), IDLE_SECONDS + 1) is good[0]
+    assert connections.take(target("a")) is good[0]
     assert old[1].recv(100)
     assert old[1].recv(1) == b""
     connections.prune(IDLE_SECONDS + 1)
