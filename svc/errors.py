@@ -86,7 +86,7 @@ class BadGateway(SvcError):
 
 
 class PoisonedRequest(SvcError):
-    """Clients of OpenAI's make do without their own retries where the answer says so."""
+    """OpenAI's client libraries do not repeat a request whose error says `x-should-retry: false`."""
 
     status, type, code = 502, "api_error", "request_kills_instances"
 

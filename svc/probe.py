@@ -35,7 +35,7 @@ def answer(url: str, timeout: float, verify: str | bool = True, max_body: int = 
         return 0, b""
 
 
-def is_healthy(status: int, required: bool) -> bool:
+def status_is_healthy(status: int, required: bool) -> bool:
     """Return whether the status of a health endpoint means that its server can take requests.
 
     `required`: the endpoint is configured, so it must answer 2xx. Otherwise its path is a default

@@ -85,9 +85,11 @@ class RouterSettings:
     queue_size: int = setting(100, least=0, help="requests that may wait for an instance")
     queue_timeout: float = setting(60.0, least=0, help="seconds that one may wait")
     max_ejected: float = setting(0.5, least=0, most=1, help="share of the instances that may be ejected at once")
-    retry_budget: float = setting(0.2, least=0, help="second attempts, as a share of the requests in flight")
-    poison_memory: float = setting(
-        600.0, least=0, help="seconds that a request which killed two instances is refused; 0: it is not"
+    retry_budget: float = setting(
+        0.2, least=0, help="attempts after a 503, and third ones, as a share of the requests in flight"
+    )
+    poison_timeout: float = setting(
+        600.0, least=0, help="seconds for which a request that killed two instances is refused; 0: none is"
     )
     cache_type_threshold: int = setting(
         51200, "CACHE_TYPE_ROUTING_THRESHOLD", least=1, help="bytes of prompt over which static caches are preferred"

@@ -66,15 +66,17 @@ class Answers:
         self._stale = True  # no lock: it may come during a check
 
     def _renew(self) -> None:
-        self._stale, self._readiness, self._until = False, Readiness(reason=NO_ANSWER), float("-inf")
+        self._stale, self._until = False, float("-inf")
         began = self.clock()
         ends = began + self.timeout
+        readiness = Readiness(reason=NO_ANSWER)
         for url in self.urls:
             left = ends - self.clock()
-            if self._readiness.models or left <= 0:
+            if readiness.models or left <= 0:
                 break
-            found = self.check(url, left)
-            if found.models or self._readiness.reason == NO_ANSWER:
-                self._readiness = found
+            result = self.check(url, left)
+            if result.models or readiness.reason == NO_ANSWER:  # the reason of a URL that answers says more
+                readiness = result
+        self._readiness = readiness
         self.took = self.clock() - began
         self._until = self.clock() + self.keep

@@ -16,7 +16,7 @@ NO_MODELS = (
 class EngineCheck:
     """Call it with the URL of an engine's root and a timeout in seconds.
 
-    1. The health path must answer well: 2xx where the TOML names it, else anything but a 5xx
+    1. The health path must answer well: 2xx where the TOML names it, else any answer but a 5xx other than 501
        (404, 405 and 501 say that the server has no such endpoint).
     2. The models of the TOML are the engine's models; without them its own list must not be empty.
 
@@ -37,12 +37,12 @@ class EngineCheck:
 
     def __call__(self, url: str, timeout: float) -> Readiness:
         ends = monotonic() + timeout
-        if reason := self._unhealthy(url, timeout):
+        if reason := self._health_problem(url, timeout):
             return Readiness(reason=reason)
         models = self.configured or self.list_models([url], max(0.1, ends - monotonic()))
         return Readiness(models, "" if models else NO_MODELS)
 
-    def _unhealthy(self, url: str, timeout: float) -> str:
+    def _health_problem(self, url: str, timeout: float) -> str:
         """Return why the engine is not healthy; empty when it is, or when nothing was to be checked here."""
         if not self.path and not self.configured:
             return ""  # its model list decides
@@ -50,7 +50,7 @@ class EngineCheck:
         status = self.status(url + path, timeout)
         if not status:
             return NO_ANSWER
-        healthy = not self.path or probe.is_healthy(status, self.required)
+        healthy = not self.path or probe.status_is_healthy(status, self.required)
         return "" if healthy else f"GET {path} answers {status}"
 
 

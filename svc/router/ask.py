@@ -34,10 +34,11 @@ def parse(request: Request) -> Ask:
     if head.media is Media.JSON:
         fields = read_fields(body)
         key = fields.prompt_cache_key
-        return Ask(fields.model or None, (key is not ABSENT and _session(bytes(key))) or head.session, body)
+        session = head.session if key is ABSENT else _session(bytes(key)) or head.session
+        return Ask(fields.model or None, session, body)
     if head.media is Media.FORM:
-        return Ask(form_model(head, body), head.session, body)
-    model = query_model(head)
+        return Ask(_form_model(head, body), head.session, body)
+    model = _query_model(head)
     if model is None:
         kind = head.content_type.decode("latin-1")
         raise UnsupportedMedia(
@@ -47,13 +48,13 @@ def parse(request: Request) -> Ask:
 
 
 def _tunnel_model(head: Head) -> str:
-    model = query_model(head)
+    model = _query_model(head)
     if model is None:
         raise UpgradeRequired("cannot tell which model this connection is for; name it in ?model=, or send a request")
     return model
 
 
-def form_model(head: Head, body: bytes) -> str | None:
+def _form_model(head: Head, body: bytes) -> str | None:
     """Return the form field `model`, None where there is none; raises BadRequest."""
     place = find_field(body, head.content_type, "model")
     if place is None:
@@ -62,20 +63,20 @@ def form_model(head: Head, body: bytes) -> str | None:
         model = body[place][: MAX_RAW_BYTES + 1].decode()
     except UnicodeDecodeError:
         raise BadRequest("the form's model is not UTF-8; send its name", param="model") from None
-    return _short(model)
+    return _checked_model(model)
 
 
-def query_model(head: Head) -> str | None:
+def _query_model(head: Head) -> str | None:
     """Return the model that the query names, None where it names none; raises BadRequest."""
     query = head.path.partition("?")[2]
     try:
         values = parse_qs(query, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")
     except ValueError:
         raise BadRequest("cannot read the query; send it in UTF-8, with ?model= alone", param="model") from None
-    return _short(values[-1]) if values else None
+    return _checked_model(values[-1]) if values else None
 
 
-def _short(model: str) -> str | None:
+def _checked_model(model: str) -> str | None:
     if len(model) > MAX_MODEL_CHARS:
         raise BadRequest(f"the model has over {MAX_MODEL_CHARS} characters; send its name", param="model")
     return model or None

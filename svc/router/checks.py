@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from svc.probe import healthy
+from svc import probe
 from svc.router.state import State
 from svc.router.static_check import StaticCheck
 from svc.router.table import Target
@@ -44,7 +44,7 @@ class Checks:
 
     def discover_models(self, seconds: float = FIRST_MODELS_SECONDS) -> None:
         """Ask the static services whose file names no models for them, all at once; wait for `seconds` at most."""
-        targets = [t for t in self._state.table.targets if t.lists_models]
+        targets = [t for t in self._state.table.targets if t.discovers_models]
         threads = [threading.Thread(target=self._static.discover_models, args=(t,), daemon=True) for t in targets]
         for thread in threads:
             thread.start()
@@ -62,7 +62,8 @@ class Checks:
         return interval if target.name in self._state.table.candidates else min(interval, RETURN_INTERVAL)
 
     def _healthy(self, target: Target) -> bool:
-        return healthy(target.health_url or f"{target.babysitter_url}/health", self._timeout, self._verify)
+        url = target.health_url or f"{target.babysitter_url}/health"
+        return probe.status_is_healthy(probe.status(url, self._timeout, self._verify), required=True)
 
 
 def join(threads: Iterable[threading.Thread], seconds: float) -> None:

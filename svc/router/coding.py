@@ -1,4 +1,4 @@
-"""Content codings of request bodies: decoded within limits, so that the model can be read and any engine can too."""
+"""Content codings of request bodies: decoded within limits, for the router and for engines that cannot decode them."""
 
 import time
 import zlib

@@ -117,8 +117,10 @@ class Connection:
             return False
         except OSError:  # the client broke it off
             raise
-        except Exception:  # noqa: BLE001 - the connection ends, and the client sees that the answer is not whole
-            exchange.fail()
+        except Exception:  # noqa: BLE001 - it is answered with 500, or the client sees that the answer is not whole
+            failure = exchange.log_unexpected_error()
+            if not exchange.answered:
+                self._tell(failure, exchange.request_id, request)
             return False
         finally:
             self.exchange = None
@@ -134,8 +136,8 @@ class Connection:
         assert answer is not None
         keep = self._keeps(request)
         length = upstream.length
-        bodiless = answer.bodiless or asked.method == b"HEAD"
-        switching = asked.upgrade and answer.status == SWITCHING
+        switching = bool(asked.upgrade) and answer.status == SWITCHING
+        bodiless = answer.bodiless or switching or asked.method == b"HEAD"
         chunked = not bodiless and length is None and not asked.http10
         keep = keep and (bodiless or length is not None or chunked)
         lines = b""
@@ -154,6 +156,7 @@ class Connection:
         elif asked.http10:
             lines += b"Connection: keep-alive\r\n"
         head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
+        exchange.answered = True
         if switching:
             self._tunnel(exchange, head)
         elif bodiless:
@@ -170,10 +173,12 @@ class Connection:
         """Passes on whatever both sides send, until one of them ends the connection."""
         upstream = exchange.upstream
         assert upstream is not None
-        exchange.tunnelling = True
-        self._send(head + upstream.read())
-        upstream.sock.sendall(self._reader.tunnelled)
-        tunnel(self.sock, upstream.sock, exchange.passed)
+        exchange.is_tunnel = True
+        first_bytes = upstream.read()
+        exchange.count_tunnel_bytes(len(first_bytes), from_instance=True)
+        self._send(head + first_bytes)
+        upstream.sock.sendall(self._reader.bytes_after_upgrade)
+        tunnel(self.sock, upstream.sock, exchange.count_tunnel_bytes)
         upstream.done = True
 
     def _pass_bytes(self, exchange: Exchange, head: bytes) -> None:
@@ -252,8 +257,8 @@ class Connection:
 
     def gone(self) -> None:
         """The client has left; a half-closed connection counts, as in nginx."""
-        if self.exchange is not None and self.exchange.tunnelling:
-            return  # the tunnel sees it, behind what the client has sent
+        if self.exchange is not None and self.exchange.is_tunnel:
+            return  # the tunnel reads the end itself, after the client's last bytes
         if self.exchange is not None:
             self.exchange.interrupt("client")
         if self.exchange is not None or self.watched:

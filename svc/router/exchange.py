@@ -48,7 +48,8 @@ class Exchange:
     end = "done"
     status = attempts = 0
     events = False  # whether the answer is a stream of events
-    tunnelling = False  # whether both sides have changed to another protocol
+    is_tunnel = False  # whether both sides have changed to another protocol
+    answered = False  # whether the answer, or a part of it, was sent to the client
     closed = False
     key = ""  # its name
     counted: "Key | None" = None  # while the request counts for it
@@ -62,8 +63,8 @@ class Exchange:
     _ttft_observed = False
     _opening = _end = b""
     _held: bytes | bytearray = b""  # the beginning of an event
-    budgeted = False  # whether this attempt counts for the retry budget
-    awaited = False  # whether it has waited for the registry to notice a death
+    counts_for_budget = False  # whether this attempt counts for the retry budget
+    waited_for_registry = False  # to notice the death of its instances
     failed = False
     faulty = ""  # what the instance did wrong
 
@@ -81,7 +82,7 @@ class Exchange:
         state = self.state
         self.target, self.instance = target, target.name
         self._started = state.clock()
-        state.begin(target, self.attempts > 1, self.budgeted)
+        state.begin(target, self.attempts > 1, self.counts_for_budget)
         deadline = state.now + state.settings.first_byte_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
 
@@ -105,15 +106,15 @@ class Exchange:
         reason = f"no answer within {settings.first_byte_timeout:g} s"
         if self._bytes:
             reason = f"the answer paused for {settings.idle_timeout:g} s"
-        self.blame(reason)
+        self.set_ejection_reason(reason)
         return GatewayTimeout(reason)
 
-    def blame(self, reason: str) -> None:
-        """Notes what the instance did wrong; only an inference path counts for its ejection.
+    def set_ejection_reason(self, reason: str, on_any_path: bool = False) -> None:
+        """Note what the instance did wrong, where that counts for its ejection: on inference paths.
 
-        What a client can ask of other paths may fail by its wish: llama.cpp's `/slots?fail_on_no_slot=1` does.
+        Other paths can be made to fail by a client: llama.cpp answers `/slots?fail_on_no_slot=1` with 503.
         """
-        self.faulty = reason if self.request.head.infers else ""
+        self.faulty = reason if on_any_path or self.request.head.infers else ""
 
     # Passing on.
 
@@ -137,10 +138,11 @@ class Exchange:
             self._note(upstream, data)
         return data
 
-    def passed(self, size: int, answer: bool) -> None:
-        """Counts bytes of a tunnel: it may last as long as it likes, while it is not idle."""
+    def count_tunnel_bytes(self, size: int, from_instance: bool) -> None:
+        """Count tunnelled bytes and postpone the idle deadline; `proxy_timeout` does not apply to a tunnel."""
         self.deadline = self.state.now + self._idle
-        if answer:
+        if from_instance:
+            self._first_byte = self._first_byte or self.state.clock()
             self._bytes += size
 
     def _receive(self, upstream: Upstream) -> bytes:
@@ -160,9 +162,16 @@ class Exchange:
             self._end = (self._end + data if len(data) < TAIL else data)[-TAIL:]
         length = upstream.length
         if length is not None and length != self._bytes and (upstream.done or self._bytes > length):
-            upstream.must_close = True
-            self.end = "cut"
-            raise Cut(f"the instance's answer has {self._bytes} bytes, its head says {length}")
+            self._cut_wrong_length(upstream, length)
+
+    def _cut_wrong_length(self, upstream: Upstream, length: int) -> None:
+        """The last guard: the parser and the recognition of heads let no such answer through."""
+        upstream.must_close = True
+        self.failed, self.end = True, "cut"
+        request_id = self.request_id.decode("latin-1")
+        reason = f"the answer has {self._bytes} bytes, its head says {length}"
+        log.error("%s %s: %s", request_id, upstream.target.name, reason, extra={"request_id": request_id})
+        raise Cut(reason)
 
     def _count_tokens(self, data: bytes) -> None:
         """Count the tokens of a stream, and keep its beginning until the first one."""
@@ -212,10 +221,10 @@ class Exchange:
         """The event that ends a stream; raises Cut where the answer is none, ClientGone where nobody reads it."""
         if self.cut == "client":
             raise ClientGone from None
-        if not self.cut and self._complete():
-            return self._conclude(upstream)
+        if not self.cut and self._has_last_event():
+            return self._take_rest(upstream)
         self.failed = True
-        self.blame("" if self.cut else str(error) or "it failed")
+        self.set_ejection_reason("" if self.cut else str(error) or "it failed")
         told = self.cut_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
         self.end = self.cut or "cut"
         request_id = self.request_id.decode("latin-1")
@@ -228,11 +237,11 @@ class Exchange:
         unended = self._tokens is not None and self._tokens.unended  # a long event, of which a part was passed on
         return (b"\n\n" if unended else b"") + error_event(told, self.request.head.target)
 
-    def _complete(self) -> bool:
+    def _has_last_event(self) -> bool:
         """Return whether the last event of the stream has come: a connection that ends after it is no failure."""
         return is_done(self._held) or (self._tokens is not None and self._tokens.complete())
 
-    def _conclude(self, upstream: Upstream) -> bytes:
+    def _take_rest(self, upstream: Upstream) -> bytes:
         """Return what is left of a stream whose last event came before the connection broke off."""
         upstream.done = upstream.must_close = True
         data, self._held = bytes(self._held), b""
@@ -252,8 +261,8 @@ class Exchange:
             with suppress(OSError):
                 shut(self.upstream.sock)
 
-    def fail(self) -> SvcError:
-        """Logs an exception that is being handled and was not foreseen; returns the error for the client."""
+    def log_unexpected_error(self) -> SvcError:
+        """Log the exception that is being handled; return the error for the client."""
         self.end = "failed"
         request_id = self.request_id.decode("latin-1")
         log.exception("%s: the router failed", request_id, extra={"request_id": request_id})
@@ -309,16 +318,21 @@ class Exchange:
         target, self.target = self.target, None
         if target is not None:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0
-            infers = self.request.head.infers
-            faulty = self.faulty or (None if not infers or (self.cut and not status) else "")
-            if status in FAULTS and not faulty and infers:
-                faulty = f"it answered {status}"
+            faulty = self._ejection_reason(status)
             seconds = self.state.clock() - self._started
             failed = self.failed or status >= 500
             answered = not failed and upstream is not None and upstream.done and 200 <= status < 300
             worked = answered and self.request.head.method == b"POST"  # what is only read up takes no engine
-            self.state.observe(target, seconds, failed, faulty, self.budgeted, worked)
+            self.state.observe(target, seconds, failed, faulty, self.counts_for_budget, worked)
         self.failed, self.faulty = False, ""
+
+    def _ejection_reason(self, status: int) -> str | None:
+        """Return what the instance did wrong, empty where it did well, None where the attempt says neither."""
+        if self.faulty:
+            return self.faulty
+        if not self.request.head.infers or (self.cut and not status):
+            return None
+        return f"it answered {status}" if status in FAULTS else ""
 
     def _tail(self) -> bytes:
         """Where a good answer says what it used: its end, and its beginning (Anthropic's streams say both)."""

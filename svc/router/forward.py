@@ -1,6 +1,6 @@
 """A request's story: ask, pick, send, and the head of an answer; `exchange` has the rest of it.
 
-What is repeated after a failure, how often, and why that is safe: `retry`.
+What is repeated after a failure, and how often: `retry`.
 """
 
 import logging
@@ -13,9 +13,10 @@ from svc.router.ask import Ask, parse
 from svc.router.coding import decode
 from svc.router.exchange import FAULTS, ClientGone, Exchange
 from svc.router.names import renamed
-from svc.router.retry import Failure, Outcome, creates, explanation, kills, may_repeat, within_budget
+from svc.router.paths import creates_response
+from svc.router.retry import Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
 from svc.router.table import Target
-from svc.router.upstream import died
+from svc.router.upstream import refuses_connections
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +30,18 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
     try:
         _open(exchange, client_address)
     except SvcError as error:
-        _refuse(exchange, error)
+        _close_unanswered(exchange, error)
         raise
     except ClientGone:
         exchange.close()
         raise
-    except Exception:  # noqa: BLE001 - whatever was not foreseen is an answer, too
-        failure = exchange.fail()
-        _refuse(exchange, failure)
+    except Exception:  # noqa: BLE001 - an unexpected exception is answered with 500
+        failure = exchange.log_unexpected_error()
+        _close_unanswered(exchange, failure)
         raise failure from None
 
 
-def _refuse(exchange: Exchange, error: SvcError) -> None:
+def _close_unanswered(exchange: Exchange, error: SvcError) -> None:
     """Ends an exchange in which no instance answered."""
     exchange.status = error.status
     exchange.end = exchange.cut or ("failed" if exchange.attempts or error.status == 500 else "refused")
@@ -52,7 +53,7 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     state = exchange.state
     if state.keys is not None:
         _show_key(exchange)
-    ask = _asked(exchange)
+    ask = _read_ask(exchange)
     if state.poison.entries and state.poison.contains(ask.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
     failures: tuple[Failure, ...] = ()
@@ -60,19 +61,20 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     while True:
         assert target is not None
         exchange.attempts += 1
-        head = _attempt(exchange, target, client_address)
-        if isinstance(head, AnswerHead) and head.status != 503:
+        result = _attempt(exchange, target, client_address)
+        if isinstance(result, AnswerHead) and result.status != 503:
             break
-        failures = (*failures, head if isinstance(head, Failure) else Failure(target, Outcome.UNREADY, "answered 503"))
-        another = _another(exchange, ask, failures)
-        if another is None:
-            if isinstance(head, Failure):
+        unready = Failure(target, Outcome.UNREADY, "it answered 503")
+        failures = (*failures, result if isinstance(result, Failure) else unready)
+        next_target = _next_target(exchange, ask, failures)
+        if next_target is None:
+            if isinstance(result, Failure):
                 raise _error(failures)
             break  # the instance's own 503 says best what is wrong
         exchange.report()
-        exchange.budgeted, target = within_budget(failures), another
-    exchange.head, exchange.status, exchange.events = head, head.status, head.events
-    if head.status not in FAULTS and exchange.request.head.infers:
+        exchange.counts_for_budget, target = counts_for_budget(failures), next_target
+    exchange.head, exchange.status, exchange.events = result, result.status, result.events
+    if result.status not in FAULTS and exchange.request.head.infers:
         state.answers(target)
 
 
@@ -86,7 +88,7 @@ def _show_key(exchange: Exchange) -> None:
     exchange.counted = key
 
 
-def _asked(exchange: Exchange) -> Ask:
+def _read_ask(exchange: Exchange) -> Ask:
     """Return what the request asks for.
 
     Its body is decoded where it is compressed, and rewritten where an alias or a fallback stands for the model.
@@ -103,37 +105,39 @@ def _asked(exchange: Exchange) -> Ask:
     return ask
 
 
-def _another(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
+def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
     """Return the instance to try next, None where the request is not to be repeated, or nowhere.
 
     Raises PoisonedRequest for one that kills what serves it.
     """
     state, head = exchange.state, exchange.request.head
     if kills(failures):
-        raise _poisoned(exchange, ask, failures)
-    if not may_repeat(failures, head.infers and not creates(head.target, ask.body)):
+        raise _remember_poisoned(exchange, ask, failures)
+    if not may_repeat(failures, head.infers and not creates_response(head.target, ask.body)):
         return None
-    if within_budget(failures) and not state.may_retry():
+    if counts_for_budget(failures) and not state.may_retry():
         return None
     failed = tuple(failure.target for failure in failures)
     other = state.pick_other(ask, failed)
-    return _awaited(exchange, ask, failed) if other is None and failures[-1].outcome is Outcome.UNSENT else other
+    if other is None and failures[-1].outcome is Outcome.UNSENT:
+        return _wait_for_registry(exchange, ask, failed)
+    return other
 
 
-def _awaited(exchange: Exchange, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
+def _wait_for_registry(exchange: Exchange, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
     """Return an instance that takes the request once the registry has noticed what became of those that refused it."""
-    if exchange.awaited or all(target.static for target in failed):
+    if exchange.waited_for_registry or all(target.static for target in failed):
         return None
-    exchange.awaited = True
+    exchange.waited_for_registry = True
     exchange.report()
     return exchange.state.admit_again(ask, exchange.stay, failed)
 
 
-def _poisoned(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> PoisonedRequest:
+def _remember_poisoned(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> PoisonedRequest:
     """Remembers a request that kills instances, and reports it."""
     state, killed = exchange.state, [failure.target.name for failure in failures if failure.died]
     state.poison.add(ask.body, state.now)
-    state.poisoned[exchange.key] += 1
+    state.poison_counts[exchange.key] += 1
     request_id = exchange.request_id.decode("latin-1")
     by = f"request {request_id}" + (f" of key {exchange.key}" if exchange.key else "")
     for name in killed:
@@ -152,7 +156,8 @@ def _error(failures: tuple[Failure, ...]) -> SvcError:
 def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead | Failure:
     """Return the head of the instance's answer, or how it failed.
 
-    No exception: one that the frame it passes through still holds is a cycle, with the body in it.
+    A failure is returned, not raised: a kept exception refers to this frame and the frame to it, and that cycle would
+    keep the body until a garbage collection.
     """
     state, request = exchange.state, exchange.request
     exchange.begin(target)
@@ -178,15 +183,13 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
 
 
 def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Failure:
-    """Return a failed attempt, and notes it for the instance; raises the error of a request that was cut."""
+    """Return a failed attempt, and note it for the instance; raise the error of a request that was cut."""
     if exchange.cut:
         raise exchange.cut_error()
     reason = str(error) or "it failed"  # some errors have no words
     exchange.failed = True
-    exchange.blame(reason)
-    if error.outcome is Outcome.UNSENT:
-        exchange.faulty = reason  # whatever was asked for
+    exchange.set_ejection_reason(reason, on_any_path=error.outcome is Outcome.UNSENT)
     request_id = exchange.request_id.decode("latin-1")
     log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
-    dead = error.outcome is Outcome.UNKNOWN and died(target)
+    dead = error.outcome is Outcome.UNKNOWN and refuses_connections(target)
     return Failure(target, error.outcome, reason, error.timeout, dead)

@@ -15,13 +15,13 @@ import msgspec
 from svc.errors import BadRequest
 
 MAX_MODEL_CHARS = 512
-MAX_PLACES = 8  # at which a body names the same model, before it is not looked for any more
+MAX_PLACES = 8  # where the model's value stands behind a colon; each may cost a decode to tell whether it is the one
 MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a name in which every character is an escape, with its quotes
 ABSENT = msgspec.Raw(b"")
 
 # What Python's `json` reads and msgspec does not, with sound JSON of the same meaning to us. `\ud` begins every
 # escape of half a surrogate pair.
-LENIENT = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\u0"), (b"\\uD", b"\\u0"))
+LENIENT_REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\u0"), (b"\\uD", b"\\u0"))
 
 
 class Fields(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ def _decode_lenient(text: bytes) -> _RawFields:
         _skip(text)
         raise
     except msgspec.DecodeError:
-        for lenient, strict in LENIENT:
+        for lenient, strict in LENIENT_REPLACEMENTS:
             text = text.replace(lenient, strict)
         _skip(text)
         return _decode_raw(text)

@@ -33,12 +33,12 @@ class RequestReader:
 
     What cannot be served is left in `error`, behind the requests that came
     before it; nothing is fed any more then. After a request that asks to change the
-    protocol, `tunnelled` has the bytes behind it, and nothing is fed either.
+    protocol, `bytes_after_upgrade` has the bytes behind it, and nothing is fed either.
     """
 
     __slots__ = (
         "_body", "_body_size", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser",
-        "_special", "begun", "error", "max_body", "ready", "target", "tunnelled", "wants_continue",
+        "_special", "begun", "error", "max_body", "ready", "target", "bytes_after_upgrade", "wants_continue",
     )  # fmt: skip
     _body_size: int
     _no_body: int  # bytes in a row that were head or trailers
@@ -49,7 +49,7 @@ class RequestReader:
         self.ready: deque[Request] = deque()
         self.error: SvcError | None = None
         self.wants_continue = False
-        self.tunnelled = b""
+        self.bytes_after_upgrade = b""
         self._parser = httptools.HttpRequestParser(self)
         self.on_message_begin()
         self.begun = False  # whether part of a request has been read
@@ -80,7 +80,7 @@ class RequestReader:
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
                 if self.ready[-1].head.upgrade:
-                    self.tunnelled = rest
+                    self.bytes_after_upgrade = rest
                     return
                 rest = self._without_upgrade(rest)
             except httptools.HttpParserCallbackError as error:

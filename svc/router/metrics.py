@@ -29,7 +29,7 @@ class Metrics(Collector):
         poisoned = CounterMetricFamily(
             "svc_router_poisoned_requests", "Requests that killed two instances, by key.", labels=["key"]
         )
-        for name, count in state.poisoned.items():
+        for name, count in state.poison_counts.items():
             poisoned.add_metric([name], count)
         yield poisoned
         if (age := state.age()) is not None:

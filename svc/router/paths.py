@@ -1,4 +1,6 @@
-"""Which paths only infer: asked twice, they do the same work twice and leave nothing behind. Pure."""
+"""Which requests only infer: sent twice, they do the same work twice and leave nothing behind. Pure."""
+
+import msgspec
 
 INFERENCE = frozenset(
     # OpenAI and Anthropic
@@ -22,3 +24,26 @@ def infers(method: bytes, target: bytes) -> bool:
     if path[:3] in VERSIONS:
         path = path[3:]
     return method == b"POST" and path in INFERENCE
+
+
+class _StoreFields(msgspec.Struct):
+    store: bool | None = None
+    background: bool | None = None
+
+
+_decode_store_fields = msgspec.json.Decoder(_StoreFields).decode
+
+
+def creates_response(target: bytes, body: bytes) -> bool:
+    """Whether a request leaves a stored response behind, as `store` or `background` say; what cannot be read may.
+
+    A body without `store` does not count. OpenAI's default is true, but vLLM stores nothing by default, and SGLang
+    only in the instance's memory, which is lost with the instance.
+    """
+    if not target.partition(b"?")[0].endswith(b"/responses"):
+        return False
+    try:
+        fields = _decode_store_fields(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    return bool(fields.store or fields.background)

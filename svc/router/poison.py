@@ -1,4 +1,4 @@
-"""Requests that kill what serves them: refused for a while, so that a client's retry does not kill the next one."""
+"""Requests that kill instances: refused for a while, so that a client's retry does not kill the next one."""
 
 from collections import OrderedDict
 from hashlib import blake2b

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from enum import Enum
+from enum import Enum, auto
 
 from svc.router.paths import infers
 
-# Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance.
+# Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance; bodies are passed on decoded.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
@@ -23,12 +23,12 @@ AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 class Media(Enum):
     """How a body is read."""
 
-    JSON = "JSON"
-    FORM = "form"
-    OTHER = "other"
+    JSON = auto()
+    FORM = auto()
+    OTHER = auto()
 
 
-# What clients send JSON as: `curl -d` says that it is a form of the other kind.
+# Content types under which clients send JSON; `curl -d` says urlencoded.
 JSON_TYPES = (b"", b"application/json", b"text/json", b"text/plain", b"application/x-www-form-urlencoded")
 
 

@@ -1,4 +1,4 @@
-"""What is repeated after a failed attempt, how often, and why that is safe. Pure.
+"""What is repeated after a failed attempt, and how often. Pure; why that is safe: docs/ROUTER.md, What is repeated.
 
 | outcome | the attempt | repeated |
 |---|---|---|
@@ -47,11 +47,11 @@ def may_repeat(failures: tuple[Failure, ...], infers: bool) -> bool:
     return len(failures) < ATTEMPTS
 
 
-def within_budget(failures: tuple[Failure, ...]) -> bool:
-    """Whether a repetition counts for the retry budget.
+def counts_for_budget(failures: tuple[Failure, ...]) -> bool:
+    """Whether the next attempt counts for the retry budget, which limits the extra load on instances that answer 503.
 
-    The first one after an instance's death does not: with two or three instances a death is a third to half of the
-    load, and each of its requests is sent once more, not more often. A budget is against instances that refuse.
+    The first repetition after an instance's death does not: with two or three instances a death is a third to half of
+    the load, and each of its requests is sent once more, not more often.
     """
     return len(failures) > 1 or failures[-1].outcome is Outcome.UNREADY
 
@@ -64,22 +64,3 @@ def kills(failures: tuple[Failure, ...]) -> bool:
 def explanation(failures: tuple[Failure, ...]) -> str:
     """Return what happened to a request, in the order in which it did."""
     return "; then ".join(f"{failure.target.name}: {failure.reason}" for failure in failures)
-
-
-class _Stored(msgspec.Struct):
-    store: bool | None = None
-    background: bool | None = None
-
-
-_decode_stored = msgspec.json.Decoder(_Stored).decode
-
-
-def creates(target: bytes, body: bytes) -> bool:
-    """Whether a request leaves a stored response behind (`store` or `background`); what cannot be read may do so."""
-    if not target.partition(b"?")[0].endswith(b"/responses"):
-        return False
-    try:
-        fields = _decode_stored(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return True
-    return bool(fields.store or fields.background)

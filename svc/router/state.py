@@ -22,7 +22,7 @@ from svc.router.news import News
 from svc.router.poison import PoisonList
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
-from svc.router.table import Origin, Profile, Table, Target, build
+from svc.router.table import Discovery, Origin, Table, Target, build
 from svc.router.tally import Tally
 from svc.router.upstream import Connections
 from svc.settings import RouterSettings
@@ -32,7 +32,7 @@ RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is no
 LONGEST_RETRY_AFTER = 60
 NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance ended, and the table says so
 UNKNOWN = Fitness()
-UNDISCOVERED = Profile()
+NO_DISCOVERY = Discovery()
 
 
 class State:
@@ -51,8 +51,8 @@ class State:
         self.draining = False
         self.keys = keys  # None: nobody needs one
         self.trusted = networks(settings.trusted_proxies)
-        self.poison = PoisonList(settings.poison_memory)
-        self.poisoned: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
+        self.poison = PoisonList(settings.poison_timeout)
+        self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
         self.heads = Heads(keyed=keys is not None)
         self.connections = Connections(settings.upstream_ca)
         self.lines = Lines(settings.queue_size)
@@ -62,7 +62,7 @@ class State:
         self.full: set[str] = set()  # those that have as many requests as they may have
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.fitness: dict[str, Fitness] = {}
-        self.profiles: dict[str, Profile] = {}  # of static services
+        self.discoveries: dict[str, Discovery] = {}  # of static services
         self.in_flight = 0
         self.retrying = 0  # of those, the repeated ones that count for the retry budget
         self.retries = 0  # ever
@@ -133,27 +133,28 @@ class State:
         """
 
         def choose() -> Target | None:
-            return self.pick(ask, self._unchanged(failed))
+            return self.pick(ask, self._unchanged_names(failed))
 
         target = self._wait(ask, stay, min(NOTICE_SECONDS, self.settings.queue_timeout), choose)
-        if target is None and (ask.model in self.table.returning or self._others(ask, failed)):
+        if target is None and (ask.model in self.table.returning or self._has_other_members(ask, failed)):
             target = self._wait(ask, stay, self.settings.queue_timeout, choose)
         return target
 
     def pick_other(self, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
         """Return an instance that this request has not failed at, None where none can take it now."""
         try:
-            return self.pick(ask, self._unchanged(failed))
+            return self.pick(ask, self._unchanged_names(failed))
         except Unavailable:
             return None
 
-    def _unchanged(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
-        """Return the names of those of which the table says what it said when they failed."""
+    def _unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
+        """Return the names of the failed instances whose entry in the table is unchanged since."""
         return tuple(target.name for target in failed if target in self.table.targets)
 
-    def _others(self, ask: Ask, failed: tuple[Target, ...]) -> bool:
+    def _has_other_members(self, ask: Ask, failed: tuple[Target, ...]) -> bool:
+        """Whether instances of the model are left that have not failed; they may be busy."""
         pool = self.table.pool(ask.model)
-        names = self._unchanged(failed)
+        names = self._unchanged_names(failed)
         return pool is not None and any(member.name not in names for member in pool.members)
 
     def _wait(
@@ -179,21 +180,21 @@ class State:
         return max(1, min(LONGEST_RETRY_AFTER, round(mean)))
 
     def may_retry(self) -> bool:
-        """Whether the budget has room for one more second attempt."""
+        """Whether the retry budget has room for one more attempt that counts for it."""
         return self.retrying < max(RETRIES_AT_LEAST, self.settings.retry_budget * self.in_flight)
 
-    def begin(self, target: Target, again: bool = False, budgeted: bool = False) -> None:
+    def begin(self, target: Target, repeated: bool = False, counts_for_budget: bool = False) -> None:
         """An attempt starts; `observe` is its one end.
 
-        `again`: it is not the request's first; `budgeted`: it counts for the retry budget.
+        `repeated`: it is not the request's first; `counts_for_budget`: it counts for the retry budget.
         """
         load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
         if target.limit and load >= target.limit:
             self.full.add(target.name)
         self.in_flight += 1
-        if again:
+        if repeated:
             self.retries += 1
-            self.retrying += budgeted
+            self.retrying += counts_for_budget
         if (fitness := self.fitness.get(target.name)) and fitness.trial:
             self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
 
@@ -203,7 +204,7 @@ class State:
             self._judge(target.name, breaker.served)
 
     def observe(
-        self, target: Target, seconds: float, failed: bool, faulty: str | None = "", budgeted: bool = False,
+        self, target: Target, seconds: float, failed: bool, faulty: str | None = "", counts_for_budget: bool = False,
         answered: bool = False,
     ) -> None:  # fmt: skip
         """The one report of an attempt's end.
@@ -218,7 +219,7 @@ class State:
             if self.loads[name] < limit or not limit:
                 self.full.discard(name)
         self.in_flight -= 1
-        if budgeted:
+        if counts_for_budget:
             self.retrying -= 1
         tally = self.tallies[name]
         tally.requests += 1
@@ -249,11 +250,11 @@ class State:
         """What the router's own health check of an instance found."""
         self._judge(name, lambda before: breaker.checked(before, well, self.settings.max_errors))
 
-    def discovered(self, name: str, profile: Profile) -> None:
+    def set_discovery(self, name: str, profile: Discovery) -> None:
         """Keep what a check has discovered of a static service, in this table and in those to come."""
         with self._lock:
-            if self.profiles.get(name) != profile:
-                self.profiles[name] = profile
+            if self.discoveries.get(name) != profile:
+                self.discoveries[name] = profile
                 self.replace(self.table.targets)
 
     def sweep(self) -> None:
@@ -312,7 +313,7 @@ class State:
         """A new table. An instance at another address, started anew, or heard again, is judged afresh."""
         with self._lock:
             before = {t.name: t for t in self.table.targets}
-            found = tuple(self.profiles.get(t.name, UNDISCOVERED).of(t) if t.static else t for t in targets)
+            found = tuple(self.discoveries.get(t.name, NO_DISCOVERY).of(t) if t.static else t for t in targets)
             for target in found:
                 old = before.get(target.name)
                 if old is None or _returns(old, target):
@@ -330,8 +331,8 @@ class State:
 
     def _forget(self, known: set[str]) -> None:
         """Nothing grows for ever: counts of who left go once nothing is in flight, turns of models with them."""
-        for name in self.profiles.keys() - known:
-            del self.profiles[name]
+        for name in self.discoveries.keys() - known:
+            del self.discoveries[name]
         for name in {*self.loads, *self.tallies, *self.fitness} - known:
             if not self.loads.get(name):
                 for counts in (self.loads, self.tallies, self.fitness):

@@ -113,4 +113,4 @@ def _target(entry: dict[str, Any]) -> Target | None:
         metadata=metadata,
     )
     target = from_service(service, static=True)
-    return target and msgspec.structs.replace(target, lists_models="models" not in metadata, has_babysitter=False)
+    return target and msgspec.structs.replace(target, discovers_models="models" not in metadata, has_babysitter=False)

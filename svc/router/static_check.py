@@ -14,7 +14,7 @@ import msgspec
 
 from svc import probe
 from svc.instance import babysitter_url
-from svc.router.state import UNDISCOVERED, State
+from svc.router.state import NO_DISCOVERY, State
 from svc.router.table import Target
 
 log = logging.getLogger(__name__)
@@ -38,25 +38,25 @@ class StaticCheck:
 
     def __call__(self, target: Target) -> bool:
         status, required, babysitter = self._health(target)
-        healthy = probe.is_healthy(status, required)
-        before = self._state.profiles.get(target.name, UNDISCOVERED)
-        self._state.discovered(target.name, msgspec.structs.replace(before, babysitter=babysitter))
+        healthy = probe.status_is_healthy(status, required)
+        before = self._state.discoveries.get(target.name, NO_DISCOVERY)
+        self._state.set_discovery(target.name, msgspec.structs.replace(before, babysitter=babysitter))
         if healthy:
             self.discover_models(target)
         return healthy
 
     def discover_models(self, target: Target) -> None:
-        """Take the models of a service from its own list; while it answers with none, the last list holds."""
-        if not target.lists_models:
+        """Take the models of a service from its own list. Without a readable list the last one holds."""
+        if not target.discovers_models:
             return
         listed = probe.model_list(target.url, self._timeout, self._verify)
-        before = self._state.profiles.get(target.name, UNDISCOVERED)
+        before = self._state.discoveries.get(target.name, NO_DISCOVERY)
         if listed is None:
             return
         names = [model["id"] for model in listed]
         if before.models is None or names != [model["id"] for model in before.models]:
             log.info("%s lists %d models: %s", target.name, len(names), ", ".join(names) or "none")
-            self._state.discovered(target.name, msgspec.structs.replace(before, models=tuple(listed)))
+            self._state.set_discovery(target.name, msgspec.structs.replace(before, models=tuple(listed)))
 
     def _health(self, target: Target) -> tuple[int, bool, bool]:
         """Return the status of its health, whether only 2xx is healthy, and whether a babysitter has told it."""
@@ -75,7 +75,7 @@ class StaticCheck:
     def _babysitter_status(self, target: Target) -> int | None:
         """Return the status of the health of the babysitter on the next port; None where there is none."""
         beside = (target.host, target.port + 1)
-        known = self._state.profiles.get(target.name, UNDISCOVERED).babysitter
+        known = self._state.discoveries.get(target.name, NO_DISCOVERY).babysitter
         if any((t.host, t.port) == beside for t in self._state.table.targets):
             return None  # that port is another instance's
         if self._absent.get(beside, float("-inf")) > self._clock():

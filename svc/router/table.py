@@ -27,7 +27,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     heard: bool = True  # within its lease
     registered: str = ""  # when it registered itself, as the registry tells it
     static: bool = False
-    lists_models: bool = False  # the router takes the models of a static service from its own list
+    discovers_models: bool = False  # the router takes the models of a static service from its own list
     has_babysitter: bool = True  # of a static service, known only once one has answered
     models: tuple[str, ...] = ()
     weight: int = 1
@@ -70,7 +70,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "running" and not self.drained
 
 
-class Profile(msgspec.Struct, frozen=True):
+class Discovery(msgspec.Struct, frozen=True):
     """What the router's checks have discovered of a static service."""
 
     babysitter: bool = False  # one answers on the next port

@@ -14,14 +14,14 @@ def tunnel(client: socket.socket, instance: socket.socket, passed: Callable[[int
     `passed` is called with the number of bytes, and whether they came from the instance, after each piece.
     """
 
-    def upwards() -> None:
+    def copy_to_instance() -> None:
         _copy(client, instance, lambda size: passed(size, False))
-        _end(client, instance)
+        _shut_both(client, instance)
 
-    thread = threading.Thread(target=upwards, name="tunnel", daemon=True)
+    thread = threading.Thread(target=copy_to_instance, name="tunnel", daemon=True)
     thread.start()
     _copy(instance, client, lambda size: passed(size, True))
-    _end(client, instance)
+    _shut_both(client, instance)
     thread.join()
 
 
@@ -32,7 +32,7 @@ def _copy(source: socket.socket, sink: socket.socket, passed: Callable[[int], ob
             passed(len(data))
 
 
-def _end(*sockets: socket.socket) -> None:
-    for sock in sockets:
+def _shut_both(client: socket.socket, instance: socket.socket) -> None:
+    for sock in (client, instance):
         with suppress(OSError):
             shut(sock)

@@ -17,8 +17,8 @@ from svc.router.sweep import poller, readable
 from svc.router.table import Target
 
 CONNECT_TIMEOUT = 5.0  # seconds
-LOOK_TIMEOUT = 1.0  # seconds for a look whether an instance still takes connections
-LOOK_PAUSE = 0.1  # seconds between two
+LIVENESS_TIMEOUT_SECONDS = 1.0  # in which an instance must take a connection or refuse it
+LIVENESS_INTERVAL_SECONDS = 0.1  # between two looks
 IDLE_SECONDS = 60.0
 OPTIONS = (  # the kernel asks whether a silent machine is still there, and gives it up after 10 s
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -66,7 +66,7 @@ class Upstream(AnswerReader):
         """Waits until the answer's head is there; raises UpstreamError."""
         while self.head is None:
             if not self._receive():
-                raise self._closed()
+                raise self._closed_error()
         return self.head
 
     def read(self) -> bytes:
@@ -90,7 +90,7 @@ class Upstream(AnswerReader):
         """Whether `read` would answer without waiting."""
         return bool(self.body) or self.done
 
-    def _closed(self) -> UpstreamError:
+    def _closed_error(self) -> UpstreamError:
         """Return what a connection that ended before the answer's head means for the request.
 
         An instance that closes an idle connection in the moment in which the request comes has not read it: the
@@ -109,15 +109,15 @@ class Upstream(AnswerReader):
             return any(fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4)))
         return False
 
-    def finished(self) -> bool:
-        """Whether request and answer are over, and the message allows another: rules 1 to 3 of the pool."""
+    def is_reusable(self) -> bool:
+        """Whether another request may follow, as far as request and answer go: rules 1 to 3 of Connections."""
         head = self.head
         if not self._sent or not self.done or self.body or head is None:
             return False
         return head.persistent and not (self.must_close or self._head_only)
 
-    def quiet(self) -> bool:
-        """Whether there is nothing to read, on the socket or inside of TLS: rule 4 of the pool. Costs 0.3 us."""
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to read, on the socket or inside of TLS: rule 4 of Connections. Costs 0.3 us."""
         return not self._poll(0) and not (self._secure and self.sock.pending())  # type: ignore[attr-defined]
 
     def _receive(self) -> bool:
@@ -163,7 +163,7 @@ class Connections:
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if upstream.quiet():
+            if upstream.is_quiet():
                 return upstream
             upstream.close()
         return None
@@ -187,7 +187,7 @@ class Connections:
     def give(self, upstream: Upstream, now: float) -> None:
         """Keeps a connection for the next request, or closes it where there may be none."""
         upstream.relay = None
-        if not upstream.finished():
+        if not upstream.is_reusable():
             upstream.close()
             return
         upstream.since = now
@@ -217,15 +217,16 @@ class Connections:
         self._idle.clear()
 
 
-def died(target: Target) -> bool:
-    """Whether an instance that has just closed a connection takes no more of them, as one does that has died.
+def refuses_connections(target: Target) -> bool:
+    """Whether an instance that has just closed a connection refuses new ones, as one does that has died.
 
-    A process that ends may close its connections a moment before its listening socket: hence a second look.
+    A process that ends may close its connections a moment before its listening socket: hence a second look, which
+    delays the request by a tenth of a second where the instance lives.
     """
-    for pause in (0.0, LOOK_PAUSE):
+    for pause in (0.0, LIVENESS_INTERVAL_SECONDS):
         time.sleep(pause)
         try:
-            _dial(target.host, target.port, LOOK_TIMEOUT).close()
+            _dial(target.host, target.port, LIVENESS_TIMEOUT_SECONDS).close()
         except ConnectionRefusedError:
             return True
         except OSError:

@@ -89,6 +89,7 @@ def request_of(environ: Mapping[str, Any], max_body: int, not_passed: frozenset[
     elif b"transfer-encoding" in special:
         body = environ["wsgi.input"].read(max_body + 1)
     headers = list(unnamed(headers, special.get(b"connection", b"")))
+    special.pop(b"upgrade", None)  # ignored: a WSGI server cannot hand its connection over
     head = Head(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special)
     return Request(head, body)
 

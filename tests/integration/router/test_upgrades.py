@@ -32,6 +32,7 @@ def upgrade(model: bytes, *headers: bytes) -> bytes:
 def switched(client: Client) -> None:
     status, _, headers = client.head()
     assert status == 101
+    assert b"Transfer-Encoding" not in dict(headers)  # RFC 9112, 6.1
     assert {(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Accept", b"x")} < set(headers)
     assert client.take(7) == b"welcome"
 

@@ -27,7 +27,7 @@ class World:
 
     def finish(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for work, checked in self.started:
-            monkeypatch.setattr("svc.router.checks.healthy", lambda url, timeout, ca, t=checked: self.well[t.name])
+            monkeypatch.setattr("svc.probe.status", lambda *_, t=checked: 200 if self.well[t.name] else 503)
             work(checked)
         self.started.clear()
 
@@ -63,7 +63,7 @@ def test_a_check_that_takes_long_holds_up_nobody(monkeypatch: pytest.MonkeyPatch
 def test_a_check_that_fails_for_reasons_of_ours_is_made_again(monkeypatch: pytest.MonkeyPatch):
     world = World("a")
     world.due()
-    monkeypatch.setattr("svc.router.checks.healthy", lambda *_: 1 / 0)
+    monkeypatch.setattr("svc.probe.status", lambda *_: 1 / 0)
     work, checked = world.started.pop()
     with pytest.raises(ZeroDivisionError):
         work(checked)

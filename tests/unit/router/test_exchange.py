@@ -5,7 +5,7 @@ import time
 import pytest
 
 from svc.router.answer import UpstreamError
-from svc.router.exchange import HELD_LIMIT, Exchange
+from svc.router.exchange import HELD_LIMIT, Cut, Exchange
 from svc.router.record import UNKNOWN
 from svc.router.retry import Outcome
 from svc.router.state import State
@@ -45,7 +45,7 @@ class Body:
         self.done = True
         return b""
 
-    def finished(self) -> bool:
+    def is_reusable(self) -> bool:
         return not self.must_close
 
     def close(self) -> None: ...
@@ -235,3 +235,15 @@ def test_the_error_event_does_not_become_part_of_a_long_event(stream: Exchange):
     stream.upstream = Body([part], breaks=True)  # type: ignore[assignment]
     assert stream.read() == part
     assert stream.read().startswith(b'\n\ndata: {"error"')
+
+
+@pytest.mark.parametrize("parts", [[b"four"], [b"si", b"x by", b"tes"], [b"fo", b"ur"]])
+def test_an_answer_that_is_not_as_long_as_its_head_says_is_cut(parts: list[bytes], stream: Exchange):
+    body = Body(parts)
+    body.length = 5
+    stream.events, stream.upstream = False, body  # type: ignore[assignment]
+    with pytest.raises(Cut, match="its head says 5"):
+        while stream.read():
+            pass
+    assert body.must_close
+    assert stream.end == "cut"

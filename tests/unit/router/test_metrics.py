@@ -42,7 +42,7 @@ def test_how_many_instances_a_model_has_that_get_its_requests():
 def test_attempts_in_flight_errors_and_retries():
     told, a = state(target("a", "m")), target("a", "m")
     told.begin(a, False)
-    told.begin(a, again=True, budgeted=True)
+    told.begin(a, repeated=True, counts_for_budget=True)
     assert samples(told)["svc_router_requests_in_flight", "a"] == 2
     told.observe(a, 0.25, True, True, True)
     told.observe(a, 0.25, False, answered=True)

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.paths import infers
+from svc.router.paths import creates_response, infers
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,21 @@ def test_a_path_that_only_infers(target: bytes):
 )  # fmt: skip
 def test_a_path_that_does_more(target: bytes):
     assert not infers(b"POST", target)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "stored"),
+    [
+        (b"/v1/responses", b"{}", False),
+        (b"/v1/responses", b'{"store": false}', False),
+        (b"/v1/responses", b'{"store": true}', True),
+        (b"/responses", b'{"background": true}', True),
+        (b"/v1/responses", b'{"store": null}', False),
+        (b"/v1/responses", b'{"store": "yes"}', True),
+        (b"/v1/responses", b"{", True),
+        (b"/v1/responses?a=b", b'{"store": true}', True),
+        (b"/v1/chat/completions", b'{"store": true}', False),
+    ],
+)
+def test_a_stored_response_is_created(path: bytes, body: bytes, stored: bool):
+    assert creates_response(path, body) is stored

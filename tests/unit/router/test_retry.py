@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.retry import ATTEMPTS, Failure, Outcome, creates, explanation, kills, may_repeat, within_budget
+from svc.router.retry import ATTEMPTS, Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
 from tests.unit.router.made import target
 
 U, R, K, B = Outcome.UNSENT, Outcome.UNREADY, Outcome.UNKNOWN, Outcome.BEGUN
@@ -29,7 +29,7 @@ def test_what_is_repeated(outcomes: list[Outcome], infers: bool, creates: bool):
     ("outcomes", "counts"), [([U], False), ([K], False), ([R], True), ([U, U], True), ([K, U], True), ([R, R], True)]
 )
 def test_only_the_first_repetition_after_a_death_is_outside_the_budget(outcomes: list[Outcome], counts: bool):
-    assert within_budget(failures(*outcomes)) is counts
+    assert counts_for_budget(failures(*outcomes)) is counts
 
 
 def test_a_request_kills_where_two_instances_died_of_it():
@@ -41,21 +41,3 @@ def test_a_request_kills_where_two_instances_died_of_it():
 
 def test_the_explanation_has_everything_in_order():
     assert explanation(failures(K, U)) == "i0: why; then i1: why"
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "stored"),
-    [
-        (b"/v1/responses", b"{}", False),
-        (b"/v1/responses", b'{"store": false}', False),
-        (b"/v1/responses", b'{"store": true}', True),
-        (b"/responses", b'{"background": true}', True),
-        (b"/v1/responses", b'{"store": null}', False),
-        (b"/v1/responses", b'{"store": "yes"}', True),
-        (b"/v1/responses", b"{", True),
-        (b"/v1/responses?a=b", b'{"store": true}', True),
-        (b"/v1/chat/completions", b'{"store": true}', False),
-    ],
-)
-def test_a_stored_response_is_created(path: bytes, body: bytes, stored: bool):
-    assert creates(path, body) is stored

@@ -50,10 +50,10 @@ def test_nothing_is_left_of_those_who_left():
     for n in range(50):
         one = target(f"i{n}", f"m{n}", metadata={"cache_type": "paged"})
         made.replace([one, target(f"checked{n}")])
-        made.begin(one, budgeted=True)
+        made.begin(one, counts_for_budget=True)
         made.pick(Ask(f"m{n}"))
         made.pick(Ask())
-        made.observe(one, 1.0, failed=True, faulty="Connection refused", budgeted=True)
+        made.observe(one, 1.0, failed=True, faulty="Connection refused", counts_for_budget=True)
         made.checked(f"checked{n}", well=False)
     made.replace([])
     assert (made.loads, made.tallies, made.fitness) == ({}, {}, {})

@@ -40,7 +40,7 @@ def test_an_ipv6_host_may_have_its_brackets_or_not(tmp_path: Path, host: str):
 
 def test_models_that_are_left_out_are_to_be_discovered_and_an_empty_list_means_none(tmp_path: Path):
     empty, named = ({**ONE, "name": name, "metadata": {"models": models}} for name, models in (("b", []), ("c", ["m"])))
-    assert [found.lists_models for found in read(tmp_path, [ONE, empty, named])] == [True, False, False]
+    assert [found.discovers_models for found in read(tmp_path, [ONE, empty, named])] == [True, False, False]
 
 
 @pytest.mark.parametrize("entry", [{"health_url": "http://h/up"}, {"metadata": {"health_url": "http://h/up"}}])

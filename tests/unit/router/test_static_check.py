@@ -41,14 +41,14 @@ class Handler(BaseHTTPRequestHandler):
 class World:
     """A static service and what listens on the port after its own."""
 
-    def __init__(self, lists_models: bool) -> None:
+    def __init__(self, discovers_models: bool) -> None:
         port = free_port_pair()
         self.own, self.beside = Server(port), Server(port + 1)
         for server in (self.own, self.beside):
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.clock = Clock()
         self.state = state(
-            target("a", port=port, url=f"http://127.0.0.1:{port}", static=True, lists_models=lists_models)
+            target("a", port=port, url=f"http://127.0.0.1:{port}", static=True, discovers_models=discovers_models)
         )
         self.check = StaticCheck(self.state, self.clock, 5, True)
 
@@ -69,8 +69,8 @@ class World:
 def make() -> Iterator:
     made = []
 
-    def make(lists_models: bool = True) -> World:
-        made.append(World(lists_models))
+    def make(discovers_models: bool = True) -> World:
+        made.append(World(discovers_models))
         return made[-1]
 
     yield make
@@ -131,15 +131,15 @@ def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make
     world = make()
     world.own.answers["/v1/models"] = models("m")
     world.turn()
-    fresh = target("a", port=world.target.port, url=world.target.url, static=True, lists_models=True)
+    fresh = target("a", port=world.target.port, url=world.target.url, static=True, discovers_models=True)
     world.state.replace([fresh])
     assert world.target.models == ("m",)
     world.state.replace([])
-    assert world.state.profiles == {}
+    assert world.state.discoveries == {}
 
 
 def test_a_service_whose_file_names_models_is_not_asked_for_them(make):
-    world = make(lists_models=False)
+    world = make(discovers_models=False)
     world.own.answers["/v1/models"] = models("m")
     world.turn()
     assert world.own.asked == ["/health"]

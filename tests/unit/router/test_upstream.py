@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from svc.router.answer import BODILESS, UpstreamError
 from svc.router.retry import Outcome
-from svc.router.upstream import IDLE_SECONDS, Connections, Upstream, died
+from svc.router.upstream import IDLE_SECONDS, Connections, Upstream, refuses_connections
 from tests.unit.router.made import target
 
 Pair = tuple[Upstream, socket.socket]
@@ -56,7 +56,7 @@ def test_whole_answers_and_whether_the_connection_can_be_used_again(pair: Pair, 
     upstream = pair[0]
     assert answer(pair, sent, closes=not keep) == b"ok"
     assert upstream.done
-    assert (upstream.finished() and upstream.quiet()) is keep
+    assert (upstream.is_reusable() and upstream.is_quiet()) is keep
     if keep:
         assert answer(pair, sent) == b"ok"
 
@@ -108,7 +108,7 @@ def test_a_connection_is_never_reused_after_an_answer_to_head(pair: Pair, body: 
     """With a body, or without: the parser cannot know that none follows."""
     answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body, head_only=True)
     assert not pair[0].body
-    assert not pair[0].finished()
+    assert not pair[0].is_reusable()
 
 
 def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair):
@@ -123,12 +123,12 @@ def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair
     theirs.sendall(OK)
     upstream.read_head()
     assert upstream.read() == b"ok"
-    assert not upstream.finished()
+    assert not upstream.is_reusable()
 
 
 def test_head_ends_with_its_head(pair: Pair):
     assert answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", head_only=True) == b""
-    assert (pair[0].length, pair[0].done, pair[0].finished()) == (99, True, False)
+    assert (pair[0].length, pair[0].done, pair[0].is_reusable()) == (99, True, False)
 
 
 @pytest.mark.parametrize("sent", [b"H", b"garbage\r\n", b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"])
@@ -198,8 +198,8 @@ def test_a_request_of_which_a_part_is_unacknowledged_was_not_processed():
 def test_an_instance_that_listens_no_more_has_died():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        assert not died(target("a", port=port))
-    assert died(target("a", port=port))
+        assert not refuses_connections(target("a", port=port))
+    assert refuses_connections(target("a", port=port))
 
 
 @pytest.mark.parametrize("told", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])

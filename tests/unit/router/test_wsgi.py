@@ -73,3 +73,10 @@ def test_the_target_as_it_came_where_the_server_tells():
     assert target_of({"RAW_URI": "/%41?b", "PATH_INFO": "/A"}) == b"/%41?b"
     assert target_of({"REQUEST_URI": "http://h/x"}) == b"/x"
     assert target_of({"PATH_INFO": "/\u00c3\u00a4"}) == b"/%C3%A4"
+
+
+def test_another_server_ignores_an_upgrade():
+    told = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/realtime", "QUERY_STRING": "model=m"}
+    read = request_of({**told, "HTTP_CONNECTION": "Upgrade", "HTTP_UPGRADE": "websocket"}, 1000)
+    assert not read.head.upgrade
+    assert b"Upgrade" not in read.outgoing(b"h", b"c", b"id")
