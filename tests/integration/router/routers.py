@@ -38,8 +38,8 @@ class Router:
     def in_flight(self) -> int:
         return self.get("/stats").json()["in_flight"]
 
-    def output(self) -> str:
-        return os.pread(self._output.fileno(), 1 << 20, 0).decode()
+    def output(self, start: int = 0) -> str:
+        return os.pread(self._output.fileno(), 1 << 20, start).decode()
 
     def worker(self) -> int:
         """The process that relays, the youngest where one replaces another."""
