@@ -96,8 +96,7 @@ def relay(traffic: Traffic, method: str, kind: str, size: int | str = "all", nam
         traffic.end(attempt.connection, "close")
     elif sending.unsent:
         traffic.send_more(sending)
-    for client, attempt in traffic.unanswered():
-        traffic.answer(client, attempt, "length", named=named)
+    traffic.answer_all(named)
 
 
 @pytest.mark.parametrize("size", ["all", "end", "head"])
@@ -139,8 +138,7 @@ def test_a_cut_answer_is_seen_to_be_cut(traffic: Traffic, kind: str, size: int |
         client, attempt = traffic.unanswered()[-1]
         traffic.answer(client, attempt, kind, size, named=True)
         traffic.end(attempt.connection, how)
-        for client, attempt in traffic.unanswered():
-            traffic.answer(client, attempt, "length", named=True)
+        traffic.answer_all(True)
     traffic.finish()
 
 
@@ -150,8 +148,7 @@ def test_an_answer_before_the_whole_request_is_read(traffic: Traffic):
         ((client, attempt),) = traffic.unanswered()
         assert not attempt.whole
         traffic.answer(client, attempt, kind, named=True)
-        for client, attempt in traffic.unanswered():
-            traffic.answer(client, attempt, "length", named=True)
+        traffic.answer_all(True)
         traffic.finish()
 
 

@@ -40,7 +40,7 @@ class Request:
         self.keep_alive = keep_alive
         self.started = time.monotonic()
         self.sendings: list[Sending] = []
-        self.answered_by: Recorded | None = None  # whose last byte has been sent
+        self.harmed = False  # an instance has given the router a reason for an error
         self.data = self._bytes(method, named, large)
 
     def _bytes(self, method: str, named: bool, large: bool) -> bytes:
@@ -221,9 +221,15 @@ class Traffic:
         recorded = KINDS[kind](Case(request.nonce, new_nonce(), request.head_only, **options))
         sending = self._sending[attempt] = Sending(attempt, client, request, recorded)
         request.sendings.append(sending)
+        request.harmed |= not recorded.sound
         self._note(f"instance {self._port(attempt)} answers {request.nonce!r} with {kind} {options}: {recorded}")
         self.send_more(sending, size)
         return sending
+
+    def answer_all(self, named: bool) -> None:
+        """Answer correctly whatever is not answered yet."""
+        while pairs := self.unanswered():
+            self.answer(*pairs[0], "length", named=named)
 
     def send_more(self, sending: Sending, size: int | str = "all") -> None:
         recorded, before = sending.recorded, sending.complete
@@ -241,7 +247,6 @@ class Traffic:
         self.check()
 
     def _completed(self, sending: Sending) -> None:
-        sending.request.answered_by = sending.recorded if sending.recorded.status != 503 else None
         self.sound += sending.recorded.sound
         if not sending.attempt.whole:
             sending.attempt.connection.resume()
@@ -266,16 +271,16 @@ class Traffic:
         sending = self._sending.get(attempt)
         if not idle:
             for client in [c for c in self.clients if c.request and self._is_for(attempt, c.request)]:
-                client.request.answered_by = self._answer_at_end(sending, how)
+                client.request.harmed |= not self._completes(sending, how)
                 self._reacted(client, attempt, "an end, or another attempt")
         self.check()
 
-    def _answer_at_end(self, sending: Sending | None, how: str) -> Recorded | None:
-        """Return the answer without length that the end of its connection completes."""
+    def _completes(self, sending: Sending | None, how: str) -> bool:
+        """Whether the end of the connection completes an answer without length, wherever it stands."""
         if sending is None or how == "reset" or sending.recorded.end is not None:
-            return None
+            return False
         sending.ended_in_order = sending.recorded.sound and sending.sent >= sending.recorded.head_end
-        return sending.recorded if not sending.unsent else None
+        return sending.ended_in_order
 
     def _is_for(self, attempt: Attempt, request: Request) -> bool:
         return attempt in self.instances[0].attempts.get(request.nonce, [])
@@ -339,8 +344,7 @@ class Traffic:
     def _check_whole(self, request: Request, answer: Answer) -> None:
         if not request.head_only and is_router_error(answer):
             late = time.monotonic() - request.started > TIMEOUT / 2
-            sound = request.answered_by is not None and request.answered_by.sound
-            assert late or not sound, f"a sound answer to {request.nonce!r} became an error: {answer}"
+            assert late or request.harmed, f"an error without a cause, for {request.nonce!r}: {answer}"
             return
         if request.head_only and answer.status in ROUTER_ERRORS:
             return
@@ -384,8 +388,7 @@ class Traffic:
         count = max([len([c for c in i.connections if c.live]) for i in self.instances])
         for _ in range(min(max(count, 1), 8) * len(self.instances)):
             self.send(self.connect(), Request("chat", False, True, False))
-        for client, attempt in self.unanswered():
-            self.answer(client, attempt, "length", named=False)
+        self.answer_all(False)
 
     def close(self) -> None:
         """Close everything, so that nothing of this traffic meets the next."""
