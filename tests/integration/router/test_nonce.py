@@ -83,6 +83,7 @@ def traffic(site: Site) -> Iterator[Traffic]:
     site.end(made)
 
 
+FRAMED = ("length", "chunked", "events", "split events", "length too large")
 METHODS = ("chat", "stream", "GET", "HEAD")
 
 
@@ -130,7 +131,7 @@ def test_late_bytes_answer_nobody(traffic: Traffic, kind: str):
 
 @pytest.mark.parametrize("how", ["close", "reset", "half-close"])
 @pytest.mark.parametrize("size", ["all", "end", "head", 1])
-@pytest.mark.parametrize("kind", ["length", "chunked", "events", "split events", "until close", "length too large"])
+@pytest.mark.parametrize("kind", FRAMED)
 def test_a_cut_answer_is_seen_to_be_cut(traffic: Traffic, kind: str, size: int | str, how: str):
     for method in ("chat", "HEAD"):
         client = traffic.connect()
@@ -139,6 +140,27 @@ def test_a_cut_answer_is_seen_to_be_cut(traffic: Traffic, kind: str, size: int |
         traffic.answer(client, attempt, kind, size, named=True)
         traffic.end(attempt.connection, how)
         traffic.answer_all(True)
+    traffic.finish()
+
+
+@pytest.mark.parametrize("how", ["reset", "timeout"])
+@pytest.mark.parametrize("size", ["all", "head"])
+def test_an_answer_without_length_is_completed_by_an_orderly_end_alone(traffic: Traffic, size: str, how: str):
+    client = traffic.connect()
+    traffic.send(client, Request("chat", False, True, True))
+    ((client, attempt),) = traffic.unanswered()
+    traffic.answer(client, attempt, "until close", size, named=True)
+    traffic.await_timeout(client) if how == "timeout" else traffic.end(attempt.connection, how)
+    traffic.finish()
+
+
+def test_an_answer_that_pauses_too_long_is_seen_to_be_cut(traffic: Traffic):
+    for kind in FRAMED:
+        traffic.send(traffic.connect(), Request("chat", False, True, True))
+        ((client, attempt),) = traffic.unanswered()
+        traffic.answer(client, attempt, kind, "head", named=True)
+    for client in traffic.waiting_clients():
+        traffic.await_timeout(client)
     traffic.finish()
 
 
@@ -156,6 +178,8 @@ numbers = st.integers(0, 100)
 sizes = st.sampled_from(["all", "all", "all", "end", "head", 1]) | st.integers(1, 400)
 kinds = st.sampled_from([*KINDS])
 endings = st.sampled_from(["close", "reset", "half-close"])
+seldom = st.integers(0, 3).map(lambda number: number == 2)
+very_rarely = st.integers(0, 199).map(lambda number: number == 117)
 rarely = st.integers(0, 29).map(lambda number: number == 17)
 
 
@@ -197,12 +221,14 @@ class Machine(RuleBasedStateMachine):
         if client := choose(number, self.traffic.slow_clients()):
             self.traffic.send_rest(client)
 
-    @rule(number=numbers, how=endings)
-    def client_leaves(self, number, how):
-        if client := choose(number, self.traffic.clients):
+    @rule(number=numbers, how=endings, chosen=seldom)
+    def client_leaves(self, number, how, chosen):
+        """Seldom: the router notices such an end by its sweep, a tenth of a second later."""
+        client = choose(number, self.traffic.clients)
+        if client and chosen:
             self.traffic.leave(client, how)
 
-    @rule(number=numbers, chosen=rarely)
+    @rule(number=numbers, chosen=very_rarely)
     def time_passes(self, number, chosen):
         client = choose(number, self.traffic.waiting_clients())
         if client and chosen:
