@@ -117,6 +117,8 @@ class Answers:
         if choice < 0.17:
             peer.sock.recv(1)  # no answer, until the router gives up
             return False
+        if choice < 0.6:  # what follows an answer may become part of it
+            case = case._replace(other=case.nonce)
         recorded = KINDS[self._draw.choice(tuple(KINDS))](case)
         data = recorded.data
         if choice < 0.6:
