@@ -38,8 +38,16 @@ class Router:
     def in_flight(self) -> int:
         return self.get("/stats").json()["in_flight"]
 
-    def output(self, start: int = 0) -> str:
-        return os.pread(self._output.fileno(), 1 << 20, start).decode()
+    def output(self) -> str:
+        return os.pread(self._output.fileno(), 1 << 20, 0).decode()
+
+    def assert_no_exception(self) -> None:
+        """Read all of the output, which may be long."""
+        start, size = 0, 1 << 20
+        while part := os.pread(self._output.fileno(), size, start):
+            start += len(part)
+            assert b"Traceback" not in part, part.decode(errors="replace")
+            assert b"a connection failed" not in part, part.decode(errors="replace")
 
     def worker(self) -> int:
         """The process that relays, the youngest where one replaces another."""

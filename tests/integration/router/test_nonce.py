@@ -21,7 +21,7 @@ from tests.integration.router.traffic import LATE, TIMEOUT, Request, Traffic, la
 from tests.waiting import until
 
 T = TypeVar("T")
-CI_SECONDS = 25.0
+CI_SECONDS = 20.0
 LONG_SECONDS = 20 * 60.0
 MAX_CLIENTS = 8
 FLAGS = (
@@ -69,11 +69,7 @@ def unharmed(site: Site) -> Iterator[None]:
     yield
     until(lambda: site.router.in_flight() == 0, what="the counts to be released")
     assert site.router.worker() == worker
-    start = 0
-    while output := site.router.output(start):
-        start += len(output.encode())
-        assert "Traceback" not in output
-        assert "a connection failed" not in output
+    site.router.assert_no_exception()
 
 
 @pytest.fixture
@@ -87,7 +83,7 @@ FRAMED = ("length", "chunked", "events", "split events", "length too large")
 METHODS = ("chat", "stream", "GET", "HEAD")
 
 
-def relay(traffic: Traffic, method: str, kind: str, size: int | str = "all", named: bool = False) -> None:
+def exchange(traffic: Traffic, method: str, kind: str, size: int | str = "all", named: bool = False) -> None:
     """One request that is answered with this kind, and once more with a good answer where it is tried again."""
     client = traffic.connect()
     traffic.send(client, Request(method, False, True, named))
@@ -102,10 +98,10 @@ def relay(traffic: Traffic, method: str, kind: str, size: int | str = "all", nam
 
 @pytest.mark.parametrize("size", ["all", "end", "head"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", ["chat", "GET", "HEAD"])
+@pytest.mark.parametrize("method", ["chat", "HEAD"])
 def test_an_answer_leaves_nothing_to_the_next_request(traffic: Traffic, method: str, kind: str, size: str):
     for named in (True, False, False):  # the second one's head is remembered for the third
-        relay(traffic, method, kind, size, named)
+        exchange(traffic, method, kind, size, named)
         traffic.finish()
     assert traffic.checked >= 3
 
@@ -114,16 +110,16 @@ def test_an_answer_leaves_nothing_to_the_next_request(traffic: Traffic, method: 
 def test_a_remembered_head_leaves_nothing_to_the_next_request(traffic: Traffic, kind: str):
     for known in ("304 with length 0", "204", "length"):
         for _ in range(3):
-            relay(traffic, "GET", known)
+            exchange(traffic, "GET", known)
     for method in ("GET", "HEAD"):
-        relay(traffic, method, kind)
+        exchange(traffic, method, kind)
         traffic.finish()
 
 
 @pytest.mark.parametrize("kind", LATE)
-def test_late_bytes_answer_nobody(traffic: Traffic, kind: str):
+def test_late_bytes_answer_no_request(traffic: Traffic, kind: str):
     for _ in range(3):
-        relay(traffic, "chat", "length")
+        exchange(traffic, "chat", "length")
     for connection in traffic.idle_connections():
         traffic.send_late(connection, late_bytes(kind))
     traffic.finish()
@@ -132,7 +128,7 @@ def test_late_bytes_answer_nobody(traffic: Traffic, kind: str):
 @pytest.mark.parametrize("how", ["close", "reset", "half-close"])
 @pytest.mark.parametrize("size", ["all", "end", "head", 1])
 @pytest.mark.parametrize("kind", FRAMED)
-def test_a_cut_answer_is_seen_to_be_cut(traffic: Traffic, kind: str, size: int | str, how: str):
+def test_a_cut_answer_is_visibly_cut(traffic: Traffic, kind: str, size: int | str, how: str):
     for method in ("chat", "HEAD"):
         client = traffic.connect()
         traffic.send(client, Request(method, False, True, True))
@@ -154,7 +150,7 @@ def test_an_answer_without_length_is_completed_by_an_orderly_end_alone(traffic: 
     traffic.finish()
 
 
-def test_an_answer_that_pauses_too_long_is_seen_to_be_cut(traffic: Traffic):
+def test_an_answer_that_pauses_too_long_is_visibly_cut(traffic: Traffic):
     for kind in FRAMED:
         traffic.send(traffic.connect(), Request("chat", False, True, True))
         ((client, attempt),) = traffic.unanswered()

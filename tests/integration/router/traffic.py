@@ -23,6 +23,7 @@ ROUTER_ERRORS = (502, 503, 504)
 ROUTER_ERROR = b'{"error":'
 ERROR_EVENT = b'data: {"error":'
 LARGE_BODY = 5 << 20  # bytes; more than the buffers between the router and an instance that does not read
+NOTE_CHARACTERS = 400
 NUMBERS = itertools.count(1)
 
 
@@ -114,7 +115,7 @@ class Sending:
 
 
 class Traffic:
-    """Clients, instances, and the steps; `history` is for whoever reads a failure."""
+    """Clients, instances, and the steps; `history` explains a failure."""
 
     def __init__(self, network: Network, router: Router, instances: list[Instance]) -> None:
         self.router = router
@@ -410,7 +411,7 @@ class Traffic:
         return "\n".join(self.history[-60:])
 
     def _note(self, line: str) -> None:
-        self.history.append(line)
+        self.history.append(line[:NOTE_CHARACTERS])
 
     def _number(self, client: Client) -> int:
         return self.clients.index(client) if client in self.clients else -1
