@@ -169,6 +169,7 @@ SOUND: dict[str, Callable[[Case], Recorded]] = {
     "split events": lambda case: in_chunks(case, b"text/event-stream", split_events),
     "until close": until_close,
     "204": lambda case: bodiless(case, "204 No Content"),
+    "204 with length": lambda case: bodiless(case, "204 No Content", length(len(body_of(case)))),
     "304": lambda case: bodiless(case, "304 Not Modified"),
     "304 with length": lambda case: bodiless(case, "304 Not Modified", length(len(body_of(case)))),
     "304 with length 0": lambda case: bodiless(case, "304 Not Modified", length(0)),
