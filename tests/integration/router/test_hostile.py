@@ -19,10 +19,10 @@ from tests.integration.router import stalls
 from tests.integration.router.client import get, post
 from tests.integration.router.framing import Answer, read_answer
 from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.nonces import ROUTER_ERRORS, new_nonce
 from tests.integration.router.recorded import INTERIM, KINDS, NONCE, SOUND, Case, Recorded
 from tests.integration.router.routers import Router, running, service, static
 from tests.integration.router.scripted import RESET
-from tests.integration.router.traffic import ROUTER_ERRORS, new_nonce
 from tests.messages import broken, broken_answers
 from tests.waiting import free_port, until
 

@@ -14,10 +14,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.integration.router.nonces import TIMEOUT, Request
 from tests.integration.router.recorded import INTERIM, KINDS, SOUND
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.scripted import Instance, Network
-from tests.integration.router.traffic import LATE, TIMEOUT, Request, Traffic, late_bytes
+from tests.integration.router.traffic import LATE, Traffic, late_bytes
 from tests.waiting import until
 
 T = TypeVar("T")
