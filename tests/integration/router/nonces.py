@@ -72,6 +72,11 @@ class Sending:
         return self.recorded.data[self.sent :]
 
     @property
+    def refused(self) -> bool:
+        """Whether the head of a 503 is out and its end is not: the router may try another instance at any moment."""
+        return self.recorded.status == 503 and self.recorded.head_end <= self.sent and not self.complete
+
+    @property
     def complete(self) -> bool:
         """Whether the answer is whole without an end of its connection."""
         return self.recorded.end is not None and self.sent >= self.recorded.end

@@ -84,15 +84,25 @@ class Traffic:
             s
             for s in self._sending.values()
             if s.unsent and s.attempt.connection.live and s.attempt is s.attempt.connection.attempts[-1]
-            and (s.complete or s.request in awaited)
+            and (not self._retry_due() if s.complete else s.request in awaited)
         ]  # fmt: skip
 
     def connections(self) -> list[Connection]:
-        return [c for instance in self.instances for c in instance.connections if c.live and c.attempts]
+        """Connections whose end the router would notice in a known order."""
+        live = [c for instance in self.instances for c in instance.connections if c.live and c.attempts]
+        return [c for c in live if not (self._is_idle(c) and self._retry_due())]
 
     def idle_connections(self) -> list[Connection]:
         """Connections on which the router waits for nothing."""
         return [c for c in self.connections() if self._is_idle(c)]
+
+    def _retry_due(self) -> bool:
+        """Whether the router may just now put a request on an idle connection, unasked by any step."""
+        waiting = [c.request for c in self.waiting_clients()]
+        return any(
+            s.refused and s.request in waiting and self._live_attempt(s.request) in (None, s.attempt)
+            for s in self._sending.values()
+        )
 
     def _is_idle(self, connection: Connection) -> bool:
         attempt = connection.attempts[-1]
