@@ -92,7 +92,8 @@ def check_whole(request: Request, answer: Answer) -> None:
         return
     named = answer.header(b"x-nonce")
     assert named in (None, request.nonce), f"the answer to {request.nonce!r} is named {named!r}"
-    expected = [s.recorded for s in request.sendings if s.completed]
+    events = answer.header(b"content-type") == b"text/event-stream"  # their last event ends them, too
+    expected = [s.recorded for s in request.sendings if s.completed or events]
     if not any((r.status, r.body) == (answer.status, answer.body) for r in expected):
         _check_cut(request, answer)
     elif answer.body:
