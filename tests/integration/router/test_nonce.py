@@ -140,6 +140,18 @@ def test_a_cut_answer_is_visibly_cut(traffic: Traffic, kind: str, size: int | st
     traffic.finish()
 
 
+@pytest.mark.parametrize("end", [b"[DO", b"[DONE]", b"[DONE]\n"])
+def test_a_stream_that_breaks_off_in_its_last_event_is_visibly_cut(traffic: Traffic, end: bytes):
+    """A client drops an event without the empty line behind it (the HTML standard, 9.2.6)."""
+    client = traffic.connect()
+    traffic.send(client, Request("stream", False, True, True))
+    ((client, attempt),) = traffic.unanswered()
+    sending = traffic.answer(client, attempt, "events", "head", named=True)
+    traffic.send_more(sending, sending.recorded.data.index(end) + len(end))
+    traffic.end(attempt.connection, "close")
+    traffic.finish()
+
+
 @pytest.mark.parametrize("how", ["reset", "timeout"])
 @pytest.mark.parametrize("size", ["all", "head"])
 def test_an_answer_without_length_is_completed_by_an_orderly_end_alone(traffic: Traffic, size: str, how: str):
