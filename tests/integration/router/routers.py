@@ -41,6 +41,15 @@ class Router:
     def output(self) -> str:
         return os.pread(self._output.fileno(), 1 << 20, 0).decode()
 
+    def assert_no_exception(self) -> None:
+        """Read all of the output, which may be long."""
+        start, size = 0, 1 << 20
+        while part := os.pread(self._output.fileno(), size, start):
+            start += len(part)
+            for mark in (b"Traceback", b"a connection failed"):
+                position = part.find(mark)
+                assert position < 0, part[max(position - 1000, 0) : position + 5000].decode(errors="replace")
+
     def worker(self) -> int:
         """The process that relays, the youngest where one replaces another."""
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[-1])
