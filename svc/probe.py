@@ -66,6 +66,11 @@ def models(urls: Sequence[str], timeout: float) -> list[dict[str, Any]]:
     return next(filter(None, (model_list(url, timeout) for url in urls)), [])
 
 
+def _is_name(value: object) -> bool:
+    """Whether a model's id can be told to others: half a surrogate pair cannot be written as UTF-8."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value
+
+
 def model_list(url: str, timeout: float, verify: str | bool = True) -> list[dict[str, Any]] | None:
     """Return the model objects that a server lists at /v1/models or /models; None where it has no list."""
     listed: list[dict[str, Any]] | None = None
@@ -78,7 +83,7 @@ def model_list(url: str, timeout: float, verify: str | bool = True) -> list[dict
         except (requests.RequestException, ValueError, AttributeError, OSError):
             continue
         if isinstance(data, list):
-            listed = [m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)]
+            listed = [m for m in data if isinstance(m, dict) and _is_name(m.get("id"))]
         if listed:
             break
     return listed

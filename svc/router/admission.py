@@ -6,7 +6,7 @@ or changes the table calls `wake`.
 
 import itertools
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 
 from svc.errors import RateLimited
@@ -39,28 +39,35 @@ class Lines:
         self.waiting = 0
         self._numbers = itertools.count()
         self._lines: dict[str | None, deque[Place]] = {}
+        self._beside: dict[Place, str | None] = {}  # those that wait for a change of the table, and their models
 
     def occupied(self, model: str | None) -> bool:
         """Whether somebody is before a newcomer."""
         return model in self._lines
 
-    def join(self, model: str | None, deadline: float, retry_after: int) -> Place:
-        """The last place; raises RateLimited when all places are taken."""
+    def join(self, model: str | None, deadline: float, retry_after: int, in_line: bool = True) -> Place:
+        """The last place, or one beside the line; raises RateLimited when all places are taken."""
         if self.waiting >= self.size:
             raise RateLimited("all instances are busy and the queue is full; try again later", retry_after=retry_after)
         place = Place(deadline, next(self._numbers))
-        self._lines.setdefault(model, deque()).append(place)
+        if in_line:
+            self._lines.setdefault(model, deque()).append(place)
+        else:
+            self._beside[place] = model
         self.waiting += 1
         return place
 
     def first(self, model: str | None, place: Place) -> bool:
-        return self._lines[model][0] is place
+        """Whether it is this place's turn: beside a line it always is."""
+        return place in self._beside or self._lines[model][0] is place
 
     def leave(self, model: str | None, place: Place) -> None:
         """Served, or given up: the next one may look."""
+        self.waiting -= 1
+        if self._beside.pop(place, self) is not self:
+            return
         line = self._lines[model]
         line.remove(place)
-        self.waiting -= 1
         if line:
             line[0].wake()
         else:
@@ -69,7 +76,7 @@ class Lines:
     def wake(self, models: Iterable[str | None]) -> None:
         """Something became free for these models: those who are first look again, who came first before the others."""
         first = [self._lines[model][0] for model in models if model in self._lines]
-        for place in sorted(first, key=lambda place: place.number):
+        for place in sorted([*first, *self._beside], key=lambda place: place.number):
             place.wake()
 
     def wake_all(self) -> None:
@@ -78,11 +85,13 @@ class Lines:
 
     def expire(self, now: float) -> None:
         """Those who have waited too long stop."""
-        for line in list(self._lines.values()):
-            for place in line:
+        for line in (*self._lines.values(), self._beside):
+            for place in list(line):
                 if place.deadline <= now:
                     place.expired = True
                     place.wake()
 
     def lengths(self) -> dict[str | None, int]:
-        return {model: len(line) for model, line in self._lines.items()}
+        counts = Counter(self._beside.values())
+        counts.update({model: len(line) for model, line in self._lines.items()})
+        return dict(counts)

@@ -21,12 +21,19 @@ NOT_PASSED = frozenset(
 
 
 class UpstreamError(Exception):
-    """An instance could not be asked, or did not answer as HTTP does; `outcome`: what that means for the request."""
+    """An instance could not be asked, or did not answer as HTTP does; `outcome`: what that means for the request.
 
-    def __init__(self, message: str, outcome: Outcome, *, timeout: bool = False) -> None:
+    `refused`: it took no connection; `timeout`: not in time; `reset`: it reset the one that it had taken.
+    """
+
+    def __init__(
+        self, message: str, outcome: Outcome, *, refused: bool = False, timeout: bool = False, reset: bool = False
+    ) -> None:
         super().__init__(message)
         self.outcome = outcome
+        self.refused = refused
         self.timeout = timeout
+        self.reset = reset
 
 
 class AnswerHead:
@@ -61,7 +68,7 @@ class AnswerReader:
     """
 
     __slots__ = (
-        "_chunked", "_head_only", "_headers", "_interim", "_named", "_parser", "_reason", "_seen", "_size",
+        "_chunked", "_head_only", "_headers", "_interim", "_named", "_parser", "_protocol", "_reason", "_seen", "_size",
         "_upgrade", "between", "body", "done", "head", "length", "must_close", "until_close", "untouched",
     )  # fmt: skip
 
@@ -111,7 +118,7 @@ class AnswerReader:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.must_close = True
-            if self.head is not None and self.head.status == SWITCHING:
+            if isinstance(error, httptools.HttpParserUpgrade) and self.head and self.head.status == SWITCHING:
                 self.body.append(data[error.args[0] :])  # the first bytes of the other protocol
                 return
             if not self.done:
@@ -132,7 +139,7 @@ class AnswerReader:
         if self.done:
             raise ValueError("more than one answer")
         self._headers: list[tuple[bytes, bytes]] = []  # what an interim answer said is gone
-        self._reason = self._named = b""
+        self._reason = self._named = self._protocol = b""
         self.length, self._chunked = None, False
 
     def on_status(self, reason: bytes) -> None:
@@ -152,6 +159,8 @@ class AnswerReader:
             self._chunked = True
         elif key == b"connection":
             self._named = value.lower()
+        elif key == b"upgrade":
+            self._protocol = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -165,7 +174,9 @@ class AnswerReader:
         headers = self._headers
         if self._named and self._named not in (b"close", b"keep-alive"):
             headers = list(unnamed(headers, self._named))
-        if status == 204:
+        if status == SWITCHING:
+            headers = [*headers, (b"Upgrade", self._protocol)]
+        if status in (SWITCHING, 204):
             self.length = None  # a server must not send one (RFC 9110, 8.6)
         self.head = AnswerHead(status, self._reason, headers, self.length is not None)
         self.between = self._chunked

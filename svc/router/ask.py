@@ -56,7 +56,7 @@ def _tunnel_model(head: Head) -> str:
 
 def _form_model(head: Head, body: bytes) -> str | None:
     """Return the form field `model`, None where there is none; raises BadRequest."""
-    place = find_field(body, head.content_type, "model")
+    place = find_field(body, head.content_type, b"model")
     if place is None:
         return None
     try:
@@ -70,7 +70,7 @@ def _query_model(head: Head) -> str | None:
     """Return the model that the query names, None where it names none; raises BadRequest."""
     query = head.path.partition("?")[2]
     try:
-        values = parse_qs(query, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")
+        values = parse_qs(query, True, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")
     except ValueError:
         raise BadRequest("cannot read the query; send it in UTF-8, with ?model= alone", param="model") from None
     return _checked_model(values[-1]) if values else None

@@ -19,7 +19,8 @@ def decode(body: bytes, codings: bytes, max_bytes: int) -> bytes:
     Raises UnsupportedMedia for a coding that is not known, BadRequest for a body that is not coded as its head says,
     TooLarge beyond `max_bytes`.
     """
-    names = [n for n in codings.decode("latin-1").lower().replace(" ", "").split(",") if n not in ("", "identity")]
+    listed = [name.strip() for name in codings.decode("latin-1").lower().split(",")]
+    names = [name for name in listed if name not in ("", "identity")]
     if len(names) > MAX_CODINGS or any(name not in DECODERS for name in names):
         known = ", ".join(DECODERS)
         raise UnsupportedMedia(f"cannot read a body with Content-Encoding {', '.join(names)!r}; send one of {known}")
@@ -91,7 +92,7 @@ class _Zlib:
 
     @property
     def unused_data(self) -> bytes:
-        return self._decoder.unused_data
+        return self._decoder.unused_data.lstrip(b"\0")  # padding, which Python's gzip passes over, too
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         piece = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)

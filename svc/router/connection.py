@@ -73,10 +73,11 @@ class Connection:
             if request is None:
                 return
             keep = self._own(request) if request.head.own else self._relay(request)
+            del request  # its body may be large, and the next one far
             self.since = self._state.now
             self.deadline = self.since + IDLE_TIMEOUT
             self.idle = not self._reader.begun and not self._reader.ready
-        if self._reader.error or self._reader.begun or self._reader.ready:
+        if self._reader.error or self._reader.begun or self._reader.ready or self._reader.upgrading:
             self._linger()
 
     def _next(self) -> Request | None:
@@ -150,7 +151,7 @@ class Connection:
         if b"x-served-by" in asked.special:
             lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
         if switching:
-            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % asked.upgrade
+            lines += b"Connection: Upgrade\r\n"
         elif not keep:
             lines += b"Connection: close\r\n"
         elif asked.http10:

@@ -65,6 +65,7 @@ class Exchange:
     _held: bytes | bytearray = b""  # the beginning of an event
     counts_for_budget = False  # whether this attempt counts for the retry budget
     waited_for_registry = False  # to notice the death of its instances
+    was_reset = False  # whether a kept connection was reset as it came, and it was sent again
     failed = False
     faulty = ""  # what the instance did wrong
 
@@ -82,9 +83,13 @@ class Exchange:
         state = self.state
         self.target, self.instance = target, target.name
         self._started = state.clock()
-        state.begin(target, self.attempts > 1, self.counts_for_budget)
+        state.begin(target, self.attempts > 1, self.counts_for_budget, self.request.head.infers)
         deadline = state.now + state.settings.first_byte_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
+
+    def attempt_seconds(self) -> float:
+        """Return the seconds since this attempt began."""
+        return self.state.clock() - self._started
 
     def stay(self, place: "Place") -> None:
         """Waits in a line, at this place: whoever interrupts wakes it."""
@@ -246,7 +251,9 @@ class Exchange:
         upstream.done = upstream.must_close = True
         data, self._held = bytes(self._held), b""
         self._count_tokens(data)
-        return data
+        if not data or data.endswith(EVENT_ENDS):
+            return data
+        return data + (b"\n" if data.endswith(b"\n") else b"\n\n")  # clients drop an event without its empty line
 
     def finished(self) -> bool:
         """Whether everything has been read."""
@@ -258,6 +265,7 @@ class Exchange:
         if self._place is not None:
             self._place.wake()
         if self.upstream is not None:
+            self.upstream.aborted = True
             with suppress(OSError):
                 shut(self.upstream.sock)
 
@@ -323,13 +331,15 @@ class Exchange:
             failed = self.failed or status >= 500
             answered = not failed and upstream is not None and upstream.done and 200 <= status < 300
             worked = answered and self.request.head.method == b"POST"  # what is only read up takes no engine
-            self.state.observe(target, seconds, failed, faulty, self.counts_for_budget, worked)
+            self.state.observe(
+                target, seconds, failed, faulty, self.counts_for_budget, worked, self.request.head.infers
+            )
         self.failed, self.faulty = False, ""
 
     def _ejection_reason(self, status: int) -> str | None:
         """Return what the instance did wrong, empty where it did well, None where the attempt says neither."""
-        if self.faulty:
-            return self.faulty
+        if self.faulty or self.failed:
+            return self.faulty or None
         if not self.request.head.infers or (self.cut and not status):
             return None
         return f"it answered {status}" if status in FAULTS else ""

@@ -4,21 +4,25 @@ What is repeated after a failure, and how often: `retry`.
 """
 
 import logging
+import time
 
 import msgspec
 
-from svc.errors import BadGateway, GatewayTimeout, PoisonedRequest, SvcError
+from svc.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
 from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.ask import Ask, parse
 from svc.router.coding import decode
 from svc.router.exchange import FAULTS, ClientGone, Exchange
 from svc.router.names import renamed
 from svc.router.paths import creates_response
+from svc.router.request import Request
 from svc.router.retry import Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
 from svc.router.table import Target
 from svc.router.upstream import refuses_connections
 
 log = logging.getLogger(__name__)
+LARGE_BYTES = 1 << 20
+RESET_SECONDS = 0.05  # in which a connection that was closed while idle is reset
 
 
 def forward(exchange: Exchange, client_address: bytes) -> None:
@@ -94,15 +98,23 @@ def _read_ask(exchange: Exchange) -> Ask:
     Its body is decoded where it is compressed, and rewritten where an alias or a fallback stands for the model.
     """
     request = exchange.request
-    if request.head.coding:
+    if request.head.coding and request.body:
         request.body = decode(request.body, request.head.coding, exchange.state.settings.max_body)
+    _let_others_run(request)
     ask = parse(request)
     exchange.model = exchange.state.meant(ask.model)
     if exchange.model != ask.model:
         assert exchange.model is not None
+        _let_others_run(request)
         exchange.request = request = renamed(request, exchange.model)
         ask = msgspec.structs.replace(ask, model=exchange.model, body=request.body)
     return ask
+
+
+def _let_others_run(request: Request) -> None:
+    """Gives way before a large body is read: that takes milliseconds for each megabyte, all at once."""
+    if len(request.body) > LARGE_BYTES:
+        time.sleep(0)
 
 
 def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
@@ -119,7 +131,7 @@ def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) ->
         return None
     failed = tuple(failure.target for failure in failures)
     other = state.pick_other(ask, failed)
-    if other is None and failures[-1].outcome is Outcome.UNSENT:
+    if other is None and failures[-1].refused:
         return _wait_for_registry(exchange, ask, failed)
     return other
 
@@ -130,7 +142,10 @@ def _wait_for_registry(exchange: Exchange, ask: Ask, failed: tuple[Target, ...])
         return None
     exchange.waited_for_registry = True
     exchange.report()
-    return exchange.state.admit_again(ask, exchange.stay, failed)
+    try:
+        return exchange.state.admit_again(ask, exchange.stay, failed)
+    except RateLimited:  # no place is free: what happened at the instances says more
+        return None
 
 
 def _remember_poisoned(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> PoisonedRequest:
@@ -175,21 +190,39 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
             upstream.ask(message, head_only, bool(request.head.upgrade))
             return upstream.read_head()
         except UpstreamError as error:
-            if upstream is None or not reused or exchange.cut or error.outcome is not Outcome.UNSENT:
-                return _failure(exchange, error, target)
-        upstream.close()  # it had been closed while idle: that is no failure of the instance
+            if upstream is None or not reused or exchange.cut or not _was_stale(exchange, error):
+                return _failure(exchange, error, target, connected=upstream is not None)
+        upstream.close()
         exchange.upstream = upstream = None
         reused = False
 
 
-def _failure(exchange: Exchange, error: UpstreamError, target: Target) -> Failure:
-    """Return a failed attempt, and note it for the instance; raise the error of a request that was cut."""
+def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
+    """Whether a kept connection had ended while it was idle: that is no failure of the instance.
+
+    The request was not acknowledged, or the connection was reset as it came: the kernel does so where it is closed
+    with unread bytes. A request is sent again for a reset once: an instance may also die of it.
+    """
+    if error.reset and not exchange.was_reset and exchange.attempt_seconds() <= RESET_SECONDS:
+        exchange.was_reset = True
+        return True
+    return error.outcome is Outcome.UNSENT
+
+
+def _failure(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> Failure:
+    """Return a failed attempt, and note it for the instance; raise the error of a request that was cut.
+
+    `connected`: the instance had taken the connection.
+    """
     if exchange.cut:
         raise exchange.cut_error()
     reason = str(error) or "it failed"  # some errors have no words
     exchange.failed = True
-    exchange.set_ejection_reason(reason, on_any_path=error.outcome is Outcome.UNSENT)
+    if not connected or error.outcome is not Outcome.UNSENT:
+        exchange.set_ejection_reason(reason, on_any_path=not connected)
     request_id = exchange.request_id.decode("latin-1")
     log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
-    dead = error.outcome is Outcome.UNKNOWN and refuses_connections(target)
-    return Failure(target, error.outcome, reason, error.timeout, dead)
+    if error.refused and exchange.was_reset:  # it reset a connection, and is gone: it may have died of the request
+        return Failure(target, Outcome.UNKNOWN, reason, refused=True, died=True)
+    died = connected and error.outcome is not Outcome.BEGUN and refuses_connections(target)
+    return Failure(target, error.outcome, reason, error.refused, error.timeout, died)

@@ -6,22 +6,20 @@ surrogate pair. msgspec, which is strict and fast, reads it first; only what it
 refuses is read the long way. No value is built but the few that are wanted.
 """
 
+import ctypes
 import json
-import re
-from itertools import islice
 
 import msgspec
 
 from svc.errors import BadRequest
 
 MAX_MODEL_CHARS = 512
-MAX_PLACES = 8  # where the model's value stands behind a colon; each may cost a decode to tell whether it is the one
 MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a name in which every character is an escape, with its quotes
 ABSENT = msgspec.Raw(b"")
 
-# What Python's `json` reads and msgspec does not, with sound JSON of the same meaning to us. `\ud` begins every
-# escape of half a surrogate pair.
-LENIENT_REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\u0"), (b"\\uD", b"\\u0"))
+# What Python's `json` reads and msgspec does not, with sound JSON of the same length. Only the places of fields are
+# taken from what comes of it, no value; and no key becomes a wanted one, since `\ud` begins no ASCII, nor does `\uf`.
+REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 
 class Fields(msgspec.Struct, frozen=True):
@@ -56,18 +54,12 @@ def read_fields(body: bytes) -> Fields:
 
 
 def replace_model(body: bytes, model: str) -> bytes:
-    """Return a JSON body that names another model, as UTF-8, every other byte of it as it was.
-
-    Raises BadRequest where the body has too many places in which its model could stand.
-    """
+    """Return a JSON body that names another model, in UTF-8, every other value of it as it was."""
     text = utf8(body)
-    value = re.escape(bytes(_decode_lenient(text).model))
-    places = list(islice(re.finditer(rb":[ \t\r\n]*(%b)" % value, text), MAX_PLACES + 1))
-    for place in reversed(places if len(places) <= MAX_PLACES else []):
-        changed = text[: place.start(1)] + msgspec.json.encode(model) + text[place.end(1) :]
-        if read_fields(changed).model == model:  # of several, the last one counts
-            return changed
-    raise BadRequest(f"cannot tell which of its fields is the body's model; ask for {model!r} itself", param="model")
+    place, _ = _find_fields(text)
+    if place is None:
+        return body
+    return text[: place.start] + msgspec.json.encode(model) + text[place.stop :]
 
 
 def utf8(body: bytes) -> bytes:
@@ -83,32 +75,36 @@ def utf8(body: bytes) -> bytes:
 
 def _read_leniently(body: bytes) -> Fields:
     text = utf8(body)
+    place, key = _find_fields(text)
+    return Fields(None if place is None else _model(text[place]), key)
+
+
+def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
+    """Return where the model's JSON stands in a text (None: nowhere), and the prompt_cache_key; raises BadRequest."""
+    for lenient, strict in REPLACEMENTS:
+        text = text.replace(lenient, strict)
     try:
-        raw = _decode_lenient(text)
-    except msgspec.ValidationError:  # JSON, but no object
-        return Fields()
+        try:
+            return _decode_places(text)
+        except msgspec.ValidationError:  # JSON, as far as it was read, but no object
+            _skip(text)
+            return None, ABSENT
     except msgspec.DecodeError as error:
         raise BadRequest(f"cannot read the body as JSON: {error}") from None
     except RecursionError:
         raise BadRequest("cannot read the body: its JSON is nested too deeply; send it flatter") from None
-    return Fields(_model(bytes(raw.model), text), raw.prompt_cache_key)
 
 
-def _decode_lenient(text: bytes) -> _RawFields:
-    try:
-        return _decode_raw(text)
-    except msgspec.ValidationError:
-        _skip(text)
-        raise
-    except msgspec.DecodeError:
-        for lenient, strict in LENIENT_REPLACEMENTS:
-            text = text.replace(lenient, strict)
-        _skip(text)
-        return _decode_raw(text)
+def _decode_places(text: bytes) -> tuple[slice | None, msgspec.Raw]:
+    fields = _decode_raw(text)
+    if fields.model is ABSENT:
+        return None, fields.prompt_cache_key
+    start = _address(fields.model) - _address(text)  # a Raw is a view into what it was decoded from
+    return slice(start, start + len(bytes(fields.model))), fields.prompt_cache_key
 
 
-def _model(raw: bytes, text: bytes) -> str | None:
-    """Return the model's name; `text` is the body in which its JSON must stand as it is."""
+def _model(raw: bytes) -> str | None:
+    """Return the model's name from its JSON."""
     if raw in (b"", b"null"):
         return None
     if raw[:1] != b'"':
@@ -116,11 +112,9 @@ def _model(raw: bytes, text: bytes) -> str | None:
     if len(raw) > MAX_RAW_BYTES:
         raise _long_model()
     try:
-        model = msgspec.json.decode(raw, type=str) if raw in text else None
+        model = msgspec.json.decode(raw, type=str)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        model = None
-    if model is None:
-        raise BadRequest("cannot read the name of the body's model; send it in plain UTF-8", param="model")
+        raise BadRequest("cannot read the name of the body's model; send it in plain UTF-8", param="model") from None
     if len(model) > MAX_MODEL_CHARS:
         raise _long_model()
     return model
@@ -128,3 +122,23 @@ def _model(raw: bytes, text: bytes) -> str | None:
 
 def _long_model() -> BadRequest:
     return BadRequest(f"the body's model has over {MAX_MODEL_CHARS} characters; send its name", param="model")
+
+
+class _Buffer(ctypes.Structure):
+    """Py_buffer, as CPython's C API has it."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t), ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int), ("ndim", ctypes.c_int), ("format", ctypes.c_char_p), ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p), ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+def _address(data: bytes | msgspec.Raw) -> int:
+    """Return where some bytes stand in memory: no other way tells a Raw's place in its text in one pass."""
+    view = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), 0)
+    try:
+        return int(view.buf)
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))

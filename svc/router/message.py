@@ -38,7 +38,8 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_size", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser",
-        "_special", "begun", "error", "max_body", "ready", "target", "bytes_after_upgrade", "wants_continue",
+        "_special", "begun", "bytes_after_upgrade", "error", "max_body", "ready", "target", "upgrading",
+        "wants_continue",
     )  # fmt: skip
     _body_size: int
     _no_body: int  # bytes in a row that were head or trailers
@@ -50,6 +51,7 @@ class RequestReader:
         self.error: SvcError | None = None
         self.wants_continue = False
         self.bytes_after_upgrade = b""
+        self.upgrading = False
         self._parser = httptools.HttpRequestParser(self)
         self.on_message_begin()
         self.begun = False  # whether part of a request has been read
@@ -80,7 +82,7 @@ class RequestReader:
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
                 if self.ready[-1].head.upgrade:
-                    self.bytes_after_upgrade = rest
+                    self.bytes_after_upgrade, self.upgrading = rest, True
                     return
                 rest = self._without_upgrade(rest)
             except httptools.HttpParserCallbackError as error:

@@ -30,7 +30,7 @@ def renamed(request: Request, model: str) -> Request:
     head, body = request.head, request.body
     if body and head.media is Media.JSON:
         return Request(head, replace_model(body, model))
-    place = find_field(body, head.content_type, "model") if body and head.media is Media.FORM else None
+    place = find_field(body, head.content_type, b"model") if body and head.media is Media.FORM else None
     if place is not None:
         return Request(head, body[: place.start] + model.encode() + body[place.stop :])
     return Request(_renamed_query(head, model), body)

@@ -153,7 +153,7 @@ def prompt(body: bytes) -> bytes:
     """The messages or the prompt as they stand in the body; nothing when there are none."""
     try:
         fields = _decode_prompt(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return b""
     return bytes(fields.messages or fields.prompt or b"") if fields else b""
 

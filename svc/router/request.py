@@ -40,7 +40,7 @@ class Head:
     `id` is the one that it came with, `session` whom it seems to belong to, `own`
     whether we answer it ourselves; `verb` and `path` are for records. `coding` is its
     body's Content-Encoding, `upgrade` the protocol that it asks to change to; `infers`:
-    it does nothing but infer, as far as its path says.
+    it does nothing but infer, as far as its path says, or a tunnel.
     """
 
     __slots__ = (
@@ -63,11 +63,11 @@ class Head:
         self.special = {name: value for name, value in special.items() if name != b"content-length"}
         self.http10 = http10
         self.own = is_own(method, target)
-        self.infers = infers(method, target)
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
         self.upgrade = b"" if http10 else upgrade(method, special)
         self.keep_alive = keep_alive and not self.upgrade
+        self.infers = bool(self.upgrade) or infers(method, target)
         self.content_type = session = agent = b""
         self.traced = False
         told = special.get(b"x-request-id", b"")

@@ -27,11 +27,15 @@ class Outcome(Enum):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A failed attempt at an instance; `died`: the instance takes no connections any more."""
+    """A failed attempt at an instance.
+
+    `refused`: it took no connection; `died`: it had taken one, and takes no more.
+    """
 
     target: Target
     outcome: Outcome
     reason: str
+    refused: bool = False
     timeout: bool = False
     died: bool = False
 

@@ -135,9 +135,10 @@ class State:
         def choose() -> Target | None:
             return self.pick(ask, self._unchanged_names(failed))
 
-        target = self._wait(ask, stay, min(NOTICE_SECONDS, self.settings.queue_timeout), choose)
+        seconds = min(NOTICE_SECONDS, self.settings.queue_timeout)
+        target = self._wait(ask, stay, seconds, choose, in_line=False)  # it stands in the way of no other
         if target is None and (ask.model in self.table.returning or self._has_other_members(ask, failed)):
-            target = self._wait(ask, stay, self.settings.queue_timeout, choose)
+            target = self._wait(ask, stay, self.settings.queue_timeout, lambda: self.pick(ask))
         return target
 
     def pick_other(self, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
@@ -158,10 +159,14 @@ class State:
         return pool is not None and any(member.name not in names for member in pool.members)
 
     def _wait(
-        self, ask: Ask, stay: Callable[[Place], None], seconds: float, choose: Callable[[], Target | None]
-    ) -> Target | None:
-        """Return what `choose` finds once this request is the first in its queue, None after so many seconds."""
-        place = self.lines.join(ask.model, self.now + seconds, self.retry_after())
+        self, ask: Ask, stay: Callable[[Place], None], seconds: float, choose: Callable[[], Target | None],
+        in_line: bool = True,
+    ) -> Target | None:  # fmt: skip
+        """Return what `choose` finds once this request is the first in its queue, None after so many seconds.
+
+        Without `in_line` it waits beside the queue: it need not be the first, and nothing waits behind it.
+        """
+        place = self.lines.join(ask.model, self.now + seconds, self.retry_after(), in_line)
         try:
             while not place.expired:
                 stay(place)
@@ -183,10 +188,13 @@ class State:
         """Whether the retry budget has room for one more attempt that counts for it."""
         return self.retrying < max(RETRIES_AT_LEAST, self.settings.retry_budget * self.in_flight)
 
-    def begin(self, target: Target, repeated: bool = False, counts_for_budget: bool = False) -> None:
+    def begin(
+        self, target: Target, repeated: bool = False, counts_for_budget: bool = False, infers: bool = True
+    ) -> None:
         """An attempt starts; `observe` is its one end.
 
-        `repeated`: it is not the request's first; `counts_for_budget`: it counts for the retry budget.
+        `repeated`: it is not the request's first; `counts_for_budget`: it counts for the retry budget;
+        `infers`: it may be the trial of an ejected instance.
         """
         load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
         if target.limit and load >= target.limit:
@@ -195,7 +203,7 @@ class State:
         if repeated:
             self.retries += 1
             self.retrying += counts_for_budget
-        if (fitness := self.fitness.get(target.name)) and fitness.trial:
+        if infers and (fitness := self.fitness.get(target.name)) and fitness.trial:
             self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
 
     def answers(self, target: Target) -> None:
@@ -205,12 +213,12 @@ class State:
 
     def observe(
         self, target: Target, seconds: float, failed: bool, faulty: str | None = "", counts_for_budget: bool = False,
-        answered: bool = False,
+        answered: bool = False, infers: bool = True,
     ) -> None:  # fmt: skip
         """The one report of an attempt's end.
 
         `faulty`: what the instance is to blame for, and may be ejected for; None: it did not come to that.
-        `answered`: it has made a whole answer.
+        `answered`: it has made a whole answer. `infers`: that it was not at fault says something of it.
         """
         name = target.name
         self.loads[name] -= 1
@@ -229,7 +237,7 @@ class State:
         tally.answered += answered
         if faulty:
             self._judge(name, self._failed, faulty)
-        elif (before := self.fitness.get(name)) and (before.failures or before.until):
+        elif infers and (before := self.fitness.get(name)) and (before.failures or before.until):
             self._judge(name, breaker.untold if faulty is None else breaker.served)
         if self.lines.waiting:
             self.lines.wake((*target.models, None))

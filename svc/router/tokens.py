@@ -10,6 +10,7 @@ from collections import deque
 
 from svc.router.events import split
 
+MAX_EXAMINED_EVENTS = 1000  # without a token: then each counts as one, and no more are examined
 RECENT_EVENTS = 6  # Responses ends with four events that carry no token
 EXAMINED_BYTES = 4096  # of the beginning of an event
 KEPT_BYTES = 4096  # of the end of a long event: its usage
@@ -66,10 +67,10 @@ class TokenCounter:
     `recent` without a call, one for a chunk.
     """
 
-    __slots__ = ("count", "recent", "unended")
+    __slots__ = ("_examined", "count", "recent", "unended")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self._examined = 0
         self.recent: deque[bytes] = deque(maxlen=RECENT_EVENTS)
         self.unended = False  # whether more of the last event is to come: a long one is passed on in parts
 
@@ -84,7 +85,11 @@ class TokenCounter:
         if unended:
             self.recent[-1] = _excerpt(self.recent[-1] + parts.pop(0)[-KEPT_BYTES:])
         events = [part for part in parts if part and not part.isspace()]
-        self.count += len(events) if self.count else _from_first_token(events)
+        if self.count or self._examined > MAX_EXAMINED_EVENTS:
+            self.count += len(events)
+        else:
+            self._examined += len(events)
+            self.count += _from_first_token(events)
         self.recent.extend(map(_excerpt, events))
 
     def total(self) -> int:

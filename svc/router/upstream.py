@@ -17,6 +17,7 @@ from svc.router.sweep import poller, readable
 from svc.router.table import Target
 
 CONNECT_TIMEOUT = 5.0  # seconds
+SIOCOUTQNSD = 0x894B  # ioctl: bytes of a TCP socket that were not sent yet
 LIVENESS_TIMEOUT_SECONDS = 1.0  # in which an instance must take a connection or refuse it
 LIVENESS_INTERVAL_SECONDS = 0.1  # between two looks
 IDLE_SECONDS = 60.0
@@ -33,7 +34,8 @@ class Upstream(AnswerReader):
     """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
     __slots__ = (
-        "_poll", "_recv", "_secure", "_send", "_sent", "_was_reset", "relay", "requests", "since", "sock", "target",
+        "_poll", "_recv", "_secure", "_send", "_sent", "_was_reset", "aborted", "relay", "since", "sock",
+        "target",
     )  # fmt: skip
 
     def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
@@ -42,7 +44,7 @@ class Upstream(AnswerReader):
         self.sock = sock
         self.since = 0.0
         self.relay: Callable[[], bytes] | None = None
-        self.requests = 0  # sent on it
+        self.aborted = False  # whether it was broken off, by either side: its end is no end of an answer then
         self._sent = self._was_reset = False  # whether our kernel has the whole request; whether the instance reset it
         poll = poller()
         poll.register(sock.fileno(), select.POLLIN)
@@ -54,7 +56,6 @@ class Upstream(AnswerReader):
     def ask(self, message: bytes, head_only: bool, upgrade: bool = False) -> None:
         """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
         self.begin(head_only, upgrade)
-        self.requests += 1
         self._sent = False
         try:
             self._send(message)
@@ -76,7 +77,7 @@ class Upstream(AnswerReader):
             if self.done:
                 return b""
             if not self._receive():
-                if self.until_close:
+                if self.until_close and not self.aborted:
                     self.done = True
                     return b""
                 raise UpstreamError("it closed the connection in the middle of its answer", Outcome.BEGUN)
@@ -91,22 +92,22 @@ class Upstream(AnswerReader):
         return bool(self.body) or self.done
 
     def _closed_error(self) -> UpstreamError:
-        """Return what a connection that ended before the answer's head means for the request.
-
-        An instance that closes an idle connection in the moment in which the request comes has not read it: the
-        kernel does not acknowledge it then, or resets a connection with unread bytes (RFC 9110, 9.2.2; RFC 9112,
-        9.3.1). On a new connection a reset says less: the instance may have died of the request.
-        """
+        """Return what a connection that ended before the answer's head means for the request."""
         if not self.untouched:
             return UpstreamError("it closed the connection in the middle of its answer's head", Outcome.BEGUN)
-        if not self._sent or self._unacknowledged() or (self._was_reset and self.requests > 1):
+        if not self._sent or self._is_unacknowledged():
             return UpstreamError("it closed the connection before it took the request", Outcome.UNSENT)
-        return UpstreamError("it closed the connection without an answer", Outcome.UNKNOWN)
+        return UpstreamError("it closed the connection without an answer", Outcome.UNKNOWN, reset=self._was_reset)
 
-    def _unacknowledged(self) -> bool:
-        """Whether the instance's kernel has not acknowledged the whole request."""
+    def _is_unacknowledged(self) -> bool:
+        """Whether the instance's kernel has not acknowledged the whole request.
+
+        An instance that closes an idle connection in the moment in which the request comes never acknowledges it. A
+        reset overtakes acknowledgements: only what was not even sent counts then.
+        """
+        queue = SIOCOUTQNSD if self._was_reset else termios.TIOCOUTQ
         with suppress(OSError):
-            return any(fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+            return any(fcntl.ioctl(self.sock.fileno(), queue, bytes(4)))
         return False
 
     def is_reusable(self) -> bool:
@@ -128,6 +129,7 @@ class Upstream(AnswerReader):
                 data = self._recv()
             except OSError as error:
                 self._was_reset = isinstance(error, ConnectionResetError)
+                self.aborted = True
                 return False
         if data:
             self.feed(data)
@@ -181,7 +183,8 @@ class Connections:
         except TimeoutError:
             raise UpstreamError(f"no connection within {CONNECT_TIMEOUT:g} s", Outcome.UNSENT, timeout=True) from None
         except OSError as error:
-            raise UpstreamError(error.strerror or str(error), Outcome.UNSENT) from None
+            refused = isinstance(error, ConnectionRefusedError)
+            raise UpstreamError(error.strerror or str(error), Outcome.UNSENT, refused=refused) from None
         return Upstream(target, sock, self._seen)
 
     def give(self, upstream: Upstream, now: float) -> None:

@@ -65,7 +65,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
     }
     for name, value in (*head.headers, *head.special.items()):
         key = name.decode("latin-1").upper().replace("-", "_")
-        if key != "CONTENT_LENGTH":
+        if key not in ("CONTENT_LENGTH", "CONNECTION", "UPGRADE"):  # werkzeug would take it for a WebSocket
             key = key if key in UNPREFIXED else f"HTTP_{key}"
             text = value.decode("latin-1")
             made[key] = f"{made[key]}, {text}" if key in made else text

@@ -216,7 +216,7 @@ def test_a_last_event_without_its_empty_line_is_passed_on(stream: Exchange, rest
     passed = b""
     while not stream.finished():
         passed += stream.read()
-    assert passed == WORD + rest
+    assert passed == WORD + rest.rstrip(b"\n") + b"\n\n"  # clients drop an event without its empty line
 
 
 @pytest.mark.parametrize("rest", [WORD, b"data: [DON", LAST[2][:-9], b"event: message_stop\n"])
@@ -243,7 +243,6 @@ def test_an_answer_that_is_not_as_long_as_its_head_says_is_cut(parts: list[bytes
     body.length = 5
     stream.events, stream.upstream = False, body  # type: ignore[assignment]
     with pytest.raises(Cut, match="its head says 5"):
-        while stream.read():
-            pass
+        list(iter(stream.read, b""))
     assert body.must_close
     assert stream.end == "cut"

@@ -1,4 +1,6 @@
 import json
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from svc.errors import BadRequest
-from svc.router.json_body import MAX_MODEL_CHARS, MAX_PLACES, read_fields, replace_model
+from svc.router.json_body import MAX_MODEL_CHARS, read_fields, replace_model
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800") | st.just('": NaN, "'),
@@ -61,10 +63,30 @@ def test_a_name_in_which_every_character_is_an_escape_is_read():
     assert read_fields(b'{"model": "%b", "x": NaN}' % (b"\\u00e9" * MAX_MODEL_CHARS)).model == "é" * MAX_MODEL_CHARS
 
 
-def test_a_name_that_reading_leniently_would_change_is_refused():
-    with pytest.raises(BadRequest, match="plain UTF-8"):
-        read_fields(b'{"model": "NaN-7B", "x": NaN}')
-    assert read_fields(b'{"model": "NaN-7B"}').model == "NaN-7B"
+@pytest.mark.parametrize("model", ["NaN-7B", "Infinity", "\\ud", "\ud55c", "\U0001f600", "m"])
+@pytest.mark.parametrize("rest", ['"x": NaN', '"x": "\\ud800"', '"y": "0.0", "z": [Infinity]'])
+def test_a_name_stays_as_it_is_beside_what_is_read_leniently(model: str, rest: str):
+    for escaped in (True, False):
+        name = json.dumps(model, ensure_ascii=escaped)
+        body = f'{{"model": {name}, {rest}}}'.encode()
+        assert read_fields(body).model == model
+        assert replace_model(body, "new") == body.replace(name.encode(), b'"new"', 1)
+
+
+def test_reading_leniently_makes_no_other_key_the_models():
+    assert read_fields(b'{"model": "a", "z": NaN, "mod\\ud065l": "b"}').model == "a"
+
+
+@pytest.mark.parametrize("filling", [b"{},", b'"":', b":", b"NaN,", b"\\ud800", b'"model":"m",', b'":"m"'])
+def test_eight_megabytes_cost_milliseconds(filling: bytes):
+    """Linear, whatever is in it: the bound is 10 ms of CPU for a megabyte, for a body that is read and rewritten."""
+    inside = filling * (8_000_000 // len(filling))
+    for body in (b'{"model": "m", "x": [%bNaN]}' % inside, b'{"model": "m", "x": "%b", "y": NaN}' % inside):
+        began = time.thread_time()
+        with suppress(BadRequest):
+            read_fields(body)
+            replace_model(body, "new")
+        assert time.thread_time() - began < 8 * 0.01 * 2  # twice: for a busy machine
 
 
 @given(
@@ -73,10 +95,8 @@ def test_a_name_that_reading_leniently_would_change_is_refused():
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
 def test_the_model_is_the_one_that_pythons_json_reads(fields: dict[str, Any], model: str, encoding: str):
-    assume("NaN" not in model and "Infinity" not in model)
     body = json.dumps({**fields, "model": model}, ensure_ascii=encoding == "utf-8").encode(encoding, "surrogatepass")
     assume(json.loads(body)["model"] == model)
-    assume("\\ud" not in json.dumps(model))  # a name outside of the first plane is refused beside something lenient
     assert read_fields(body).model == model
 
 
@@ -104,7 +124,7 @@ def problem(body: bytes) -> str:
     return ""
 
 
-@given(st.dictionaries(st.text(), VALUES), st.text('abc/:.-_ "\n\u00e9\U0001f600', min_size=1))
+@given(st.dictionaries(st.text(), VALUES), st.text(min_size=1))
 def test_only_the_model_of_a_body_changes(fields: dict[str, Any], new: str):
     before = {**fields, "model": "old"}
     after = json.loads(replace_model(json.dumps(before).encode(), new))
@@ -136,9 +156,3 @@ def test_numbers_stay_as_they_were_written():
 )
 def test_the_model_that_counts_is_replaced(body: bytes, changed: bytes):
     assert replace_model(body, "new") == changed or b"\xef\xbb\xbf" + changed == replace_model(body, "new")
-
-
-def test_a_body_that_names_its_model_in_many_places_is_refused():
-    places = b",".join(b'{"model":"old"}' for _ in range(MAX_PLACES + 1))
-    with pytest.raises(BadRequest, match="ask for 'new' itself"):
-        replace_model(b'{"model": "old", "x": [%b]}' % places, "new")
