@@ -52,7 +52,8 @@ class Checks:
 
     def _check(self, target: Target) -> None:
         try:
-            self._state.checked(target.name, self._static(target) if target.static else self._healthy(target))
+            well = self._static(target) if target.static else self._healthy(target)
+            self._state.checked(target.name, well, vouched=not target.static)
         finally:
             self._due[target.name] = self._clock() + self._interval(target)
             self._busy.discard(target.name)

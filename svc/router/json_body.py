@@ -90,7 +90,7 @@ def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
             _skip(text)
             return None, ABSENT
     except msgspec.DecodeError as error:
-        raise BadRequest(f"cannot read the body as JSON: {error}") from None
+        raise BadRequest(f"cannot read the body as JSON: {error}; send JSON") from None
     except RecursionError:
         raise BadRequest("cannot read the body: its JSON is nested too deeply; send it flatter") from None
 

@@ -254,9 +254,17 @@ class State:
 
     # Checks, syncs and sweeps.
 
-    def checked(self, name: str, well: bool) -> None:
-        """What the router's own health check of an instance found."""
-        self._judge(name, lambda before: breaker.checked(before, well, self.settings.max_errors))
+    def checked(self, name: str, well: bool, vouched: bool = True) -> None:
+        """What the router's own health check of an instance found.
+
+        `vouched`: the registry says that it runs; without that, the first check decides alone.
+        """
+
+        def verdict(before: Fitness) -> Fitness:
+            first = not vouched and before.well is None
+            return breaker.checked(before, well, 1 if first else self.settings.max_errors)
+
+        self._judge(name, verdict)
 
     def set_discovery(self, name: str, profile: Discovery) -> None:
         """Keep what a check has discovered of a static service, in this table and in those to come."""

@@ -22,6 +22,8 @@ KINDS: dict[str, tuple[type, str]] = {
     "url": (str, "text"),
     "health_url": (str, "text"),
 }
+# A comment, and what else a registry's list has of a service: an entry may have been copied from there.
+IGNORED = {*Service.__struct_fields__, "is_healthy", "comment"}
 
 
 def read_static(path: Path) -> list[Target]:
@@ -61,6 +63,10 @@ def _problems(entry: Any) -> Iterator[str]:
     if not isinstance(entry, dict):
         yield "must be an object with name, host and port"
         return
+    if "models" in entry:
+        yield 'models: belongs into metadata; write "metadata": {"models": [...]}'
+    for key in entry.keys() - KINDS.keys() - IGNORED - {"models"}:
+        yield f"{key}: unknown key; there are {', '.join(KINDS)}"
     fit: dict[str, Any] = {}
     for key, (kind, words) in KINDS.items():
         value = entry.get(key)

@@ -34,6 +34,7 @@ class StaticCheck:
         self._clock = clock
         self._timeout = timeout
         self._verify = verify
+        self._without_models: set[str] = set()  # those of which the log says so
         self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and until when that holds
 
     def __call__(self, target: Target) -> bool:
@@ -51,6 +52,13 @@ class StaticCheck:
             return
         listed = probe.model_list(target.url, self._timeout, self._verify)
         before = self._state.discoveries.get(target.name, NO_DISCOVERY)
+        if not listed and not before.models and target.name not in self._without_models:
+            self._without_models.add(target.name)
+            log.warning(
+                "%s lists no models at /v1/models or /models, so it gets no request that names one; "
+                "name them in metadata.models of its entry in the file of static services",
+                target.name,
+            )
         if listed is None:
             return
         names = [model["id"] for model in listed]

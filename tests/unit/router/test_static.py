@@ -62,6 +62,7 @@ def test_every_error_is_told_at_once(tmp_path: Path):
         {**ONE, "name": "m", "metadata": {"models": "m"}}, {**ONE, "name": "h", "host": "http://h"},
         {**ONE, "name": "i", "host": "[::1"}, {**ONE, "name": "j", "health_url": "/up"},
         {**ONE, "name": "k", "metadata": {"health_url": 7}}, {**ONE, "name": "l", "url": "http://h:x"},
+        {**ONE, "name": "n", "weigth": 2}, {**ONE, "name": "o", "models": ["m"]},
     ]  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, told)
@@ -84,6 +85,8 @@ def test_every_error_is_told_at_once(tmp_path: Path):
         f"{path}: services[15]: health_url: must be like http://HOST:PORT/PATH, not '/up'",
         f"{path}: services[16]: metadata: health_url: must be like http://HOST:PORT/PATH, not 7",
         f"{path}: services[17]: url: must be http://HOST:PORT or https://HOST:PORT, not 'http://h:x'",
+        f"{path}: services[18]: weigth: unknown key; there are name, host, port, weight, metadata, url, health_url",
+        f'{path}: services[19]: models: belongs into metadata; write "metadata": {{"models": [...]}}',
         f"{path}: two services are called 'a'; give each its own name",
     ]
 

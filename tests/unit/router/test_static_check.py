@@ -138,6 +138,14 @@ def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make
     assert world.state.discoveries == {}
 
 
+def test_a_service_without_models_is_logged_once(make, caplog):
+    world = make(discovers_models=True)
+    for _ in range(2):
+        world.check(world.target)
+    (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert "name them in metadata.models of its entry" in record.getMessage()
+
+
 def test_a_service_whose_file_names_models_is_not_asked_for_them(make):
     world = make(discovers_models=False)
     world.own.answers["/v1/models"] = models("m")
