@@ -22,6 +22,7 @@ from svc.router.wsgi import WsgiAnswer, call
 IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
 READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
 SILENT_TIMEOUT = 25.0  # seconds that a reader of our own stream may take nothing of it
+LARGE_BYTES = 1 << 20
 LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
 
 
@@ -73,7 +74,8 @@ class Connection:
             if request is None:
                 return
             keep = self._own(request) if request.head.own else self._relay(request)
-            del request  # its body may be large, and the next one far
+            if len(request.body) > LARGE_BYTES:
+                del request  # the next one may be far
             self.since = self._state.now
             self.deadline = self.since + IDLE_TIMEOUT
             self.idle = not self._reader.begun and not self._reader.ready
@@ -162,12 +164,16 @@ class Connection:
             self._tunnel(exchange, head)
         elif bodiless:
             self._send(head)
-        elif chunked:
-            self._pass_chunks(exchange, head)
         else:
-            self._pass_bytes(exchange, head)
-            if length is None:
-                farewell(self.sock)
+            data = exchange.read() if upstream.available() else b""
+            if chunked:
+                self._pass_chunks(exchange, head, data)
+            else:
+                self._send(head + data)
+                if not exchange.finished():
+                    self._pass_bytes(exchange)
+                if length is None:
+                    farewell(self.sock)
         return keep
 
     def _tunnel(self, exchange: Exchange, head: bytes) -> None:
@@ -182,23 +188,17 @@ class Connection:
         tunnel(self.sock, upstream.sock, exchange.count_tunnel_bytes)
         upstream.done = True
 
-    def _pass_bytes(self, exchange: Exchange, head: bytes) -> None:
-        """Passes on a body that ends where its head says, or with the connection."""
-        upstream = exchange.upstream
-        assert upstream is not None
-        data = exchange.read() if upstream.available() else b""
-        finished = exchange.finished()
-        self._send(head + data)
-        while not finished and (data := exchange.read()):
+    def _pass_bytes(self, exchange: Exchange) -> None:
+        """Passes on the rest of a body that ends where its head says, or with the connection."""
+        while data := exchange.read():
             self._send(data)
-            finished = exchange.finished()
+            if exchange.finished():
+                return
 
-    def _pass_chunks(self, exchange: Exchange, head: bytes) -> None:
-        """Passes on a body whose length nobody knows yet."""
-        upstream = exchange.upstream
+    def _pass_chunks(self, exchange: Exchange, head: bytes, data: bytes) -> None:
+        """Passes on a body whose length is not known yet; `data`: what is there of it."""
+        upstream, finished = exchange.upstream, exchange.finished()
         assert upstream is not None
-        data = exchange.read() if upstream.available() else b""
-        finished = exchange.finished()
         self._send(head + _chunk(data, finished))
         if exchange.events and not finished:
             upstream.relay = pump(upstream.sock, self.sock, exchange.passes)

@@ -132,7 +132,8 @@ class Exchange:
         upstream = self.upstream
         assert upstream is not None
         try:
-            data = self._receive(upstream)
+            data = upstream.read()
+            self._note_progress(len(data))
             if self._held or (self.events and not data.endswith(EVENT_ENDS)):
                 data = self._whole_events(upstream, data)
         except UpstreamError as error:
@@ -150,14 +151,12 @@ class Exchange:
             self._first_byte = self._first_byte or self.state.clock()
             self._bytes += size
 
-    def _receive(self, upstream: Upstream) -> bytes:
-        """Return more of the body as it comes. Bytes that are held then show as well that the instance is not idle."""
-        data = upstream.read()
+    def _note_progress(self, size: int) -> None:
+        """Postpone the idle deadline: bytes that are held show as well that the instance is not idle."""
         self._first_byte = self._first_byte or self.state.clock()
         deadline = self.state.now + self._idle
         self.deadline = deadline if deadline < self.limit else self.limit
-        self._bytes += len(data)
-        return data
+        self._bytes += size
 
     def _note(self, upstream: Upstream, data: bytes) -> None:
         """Keep the beginning and the end of an answer, where its usage stands; raise Cut where its length is wrong."""
@@ -196,7 +195,7 @@ class Exchange:
         size = len(data) - data.find(b"\r\n", 0, 10) - 4
         if size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size) or self._held:
             return False
-        deadline = self.state.now + self._idle  # as _receive, without a call
+        deadline = self.state.now + self._idle  # as _note_progress, without a call
         self.deadline = deadline if deadline < self.limit else self.limit
         self._bytes += size
         tokens = self._tokens
@@ -218,7 +217,9 @@ class Exchange:
                 self._held = bytes(held[end:])
                 return bytes(held[:end])
             start = max(0, len(held) - OVERLAP_BYTES)
-            held += self._receive(upstream)
+            data = upstream.read()
+            self._note_progress(len(data))
+            held += data
         self._held = b""
         return bytes(held)
 
@@ -326,14 +327,14 @@ class Exchange:
         target, self.target = self.target, None
         if target is not None:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0
-            faulty = self._ejection_reason(status)
+            infers = self.request.head.infers
+            usual = infers and 0 < status < 500 and not self.failed and not self.cut
+            faulty = "" if usual else self._ejection_reason(status)
             seconds = self.state.clock() - self._started
             failed = self.failed or status >= 500
             answered = not failed and upstream is not None and upstream.done and 200 <= status < 300
             worked = answered and self.request.head.method == b"POST"  # what is only read up takes no engine
-            self.state.observe(
-                target, seconds, failed, faulty, self.counts_for_budget, worked, self.request.head.infers
-            )
+            self.state.observe(target, seconds, failed, faulty, self.counts_for_budget, worked, infers)
         self.failed, self.faulty = False, ""
 
     def _ejection_reason(self, status: int) -> str | None:

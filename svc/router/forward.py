@@ -15,7 +15,6 @@ from svc.router.coding import decode
 from svc.router.exchange import FAULTS, ClientGone, Exchange
 from svc.router.names import renamed
 from svc.router.paths import creates_response
-from svc.router.request import Request
 from svc.router.retry import Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
 from svc.router.table import Target
 from svc.router.upstream import refuses_connections
@@ -60,26 +59,35 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     ask = _read_ask(exchange)
     if state.poison.entries and state.poison.contains(ask.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
+    target = state.admit(ask, exchange.stay)
+    exchange.attempts = 1
+    result = _attempt(exchange, target, client_address)
+    if isinstance(result, Failure) or result.status == 503:
+        result = _repeat(exchange, ask, target, result, client_address)
+    exchange.head, exchange.status, exchange.events = result, result.status, result.events
+    if result.status not in FAULTS and exchange.request.head.infers:
+        state.answers(exchange.target)
+
+
+def _repeat(
+    exchange: Exchange, ask: Ask, target: Target, result: AnswerHead | Failure, client_address: bytes
+) -> AnswerHead:
+    """Return the head of another instance's answer, or the last instance's own 503; raises SvcError."""
     failures: tuple[Failure, ...] = ()
-    target: Target | None = state.admit(ask, exchange.stay)
     while True:
-        assert target is not None
-        exchange.attempts += 1
-        result = _attempt(exchange, target, client_address)
-        if isinstance(result, AnswerHead) and result.status != 503:
-            break
         unready = Failure(target, Outcome.UNREADY, "it answered 503")
         failures = (*failures, result if isinstance(result, Failure) else unready)
         next_target = _next_target(exchange, ask, failures)
         if next_target is None:
             if isinstance(result, Failure):
                 raise _error(failures)
-            break  # the instance's own 503 says best what is wrong
+            return result  # it says best what is wrong
         exchange.report()
+        exchange.attempts += 1
         exchange.counts_for_budget, target = counts_for_budget(failures), next_target
-    exchange.head, exchange.status, exchange.events = result, result.status, result.events
-    if result.status not in FAULTS and exchange.request.head.infers:
-        state.answers(target)
+        result = _attempt(exchange, target, client_address)
+        if isinstance(result, AnswerHead) and result.status != 503:
+            return result
 
 
 def _show_key(exchange: Exchange) -> None:
@@ -100,21 +108,18 @@ def _read_ask(exchange: Exchange) -> Ask:
     request = exchange.request
     if request.head.coding and request.body:
         request.body = decode(request.body, request.head.coding, exchange.state.settings.max_body)
-    _let_others_run(request)
+    large = len(request.body) > LARGE_BYTES  # reading it takes milliseconds for each megabyte, all at once
+    if large:
+        time.sleep(0)
     ask = parse(request)
     exchange.model = exchange.state.meant(ask.model)
     if exchange.model != ask.model:
         assert exchange.model is not None
-        _let_others_run(request)
+        if large:
+            time.sleep(0)
         exchange.request = request = renamed(request, exchange.model)
         ask = msgspec.structs.replace(ask, model=exchange.model, body=request.body)
     return ask
-
-
-def _let_others_run(request: Request) -> None:
-    """Gives way before a large body is read: that takes milliseconds for each megabyte, all at once."""
-    if len(request.body) > LARGE_BYTES:
-        time.sleep(0)
 
 
 def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:

@@ -206,9 +206,9 @@ class State:
         if infers and (fitness := self.fitness.get(target.name)) and fitness.trial:
             self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
 
-    def answers(self, target: Target) -> None:
+    def answers(self, target: Target | None) -> None:
         """A good answer has begun: of a trial that is enough to know, however long the rest takes."""
-        if self.fitness.get(target.name, UNKNOWN).trying:
+        if target is not None and self.fitness.get(target.name, UNKNOWN).trying:
             self._judge(target.name, breaker.served)
 
     def observe(

@@ -8,6 +8,7 @@ import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from svc.router.answer import AnswerHead, AnswerReader, UpstreamError
 from svc.router.retry import Outcome
@@ -33,10 +34,7 @@ OPTIONS = (  # the kernel asks whether a silent machine is still there, and give
 class Upstream(AnswerReader):
     """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
-    __slots__ = (
-        "_poll", "_recv", "_secure", "_send", "_sent", "_was_reset", "aborted", "relay", "since", "sock",
-        "target",
-    )  # fmt: skip
+    __slots__ = ("_recv", "_send", "_sent", "_was_reset", "aborted", "relay", "since", "sock", "target", "unread")
 
     def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
         super().__init__(seen or Seen())
@@ -46,10 +44,7 @@ class Upstream(AnswerReader):
         self.relay: Callable[[], bytes] | None = None
         self.aborted = False  # whether it was broken off, by either side: its end is no end of an answer then
         self._sent = self._was_reset = False  # whether our kernel has the whole request; whether the instance reset it
-        poll = poller()
-        poll.register(sock.fileno(), select.POLLIN)
-        self._poll = poll.poll
-        self._secure = isinstance(sock, ssl.SSLSocket)
+        self.unread = _unread(sock)
         self._recv = receiver(sock)
         self._send = sender(sock)
 
@@ -117,10 +112,6 @@ class Upstream(AnswerReader):
             return False
         return head.persistent and not (self.must_close or self._head_only)
 
-    def is_quiet(self) -> bool:
-        """Whether there is nothing to read, on the socket or inside of TLS: rule 4 of Connections. Costs 0.3 us."""
-        return not self._poll(0) and not (self._secure and self.sock.pending())  # type: ignore[attr-defined]
-
     def _receive(self) -> bool:
         if self.between and self.relay is not None:
             data = self.relay()  # an OSError here is its client's
@@ -165,7 +156,7 @@ class Connections:
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if upstream.is_quiet():
+            if not upstream.unread():
                 return upstream
             upstream.close()
         return None
@@ -218,6 +209,14 @@ class Connections:
             for upstream in idle:
                 upstream.close()
         self._idle.clear()
+
+
+def _unread(sock: socket.socket) -> Callable[[], object]:
+    """Return what to call to learn whether there is something to read, on a socket or inside of TLS: 0.3 us."""
+    poll = poller()
+    poll.register(sock.fileno(), select.POLLIN)
+    look = partial(poll.poll, 0)
+    return (lambda: sock.pending() or look()) if isinstance(sock, ssl.SSLSocket) else look
 
 
 def refuses_connections(target: Target) -> bool:
