@@ -41,17 +41,15 @@ class AnswerHead:
 
     `events`: a stream of events to which one could be added: its length is not told, and it is not compressed.
     `bodiless`: it ends with its head, whatever lengths that names.
-    `persistent`: the parser's word, once it has read such a message to its end, on whether another may follow.
     """
 
-    __slots__ = ("bodiless", "events", "headers", "persistent", "reason", "start", "status")
+    __slots__ = ("bodiless", "events", "headers", "reason", "start", "status")
 
     def __init__(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], sized: bool) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
         self.bodiless = status in BODILESS
-        self.persistent = False
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)
         told = {name.lower(): value for name, value in headers}
@@ -63,13 +61,15 @@ class AnswerReader:
     """Bytes of one answer in by `feed`; `body` has what came of its body and was not taken yet.
 
     `head` is None until it is there, `length` where it is not told, `between`
-    whether the next byte is the first of a chunk. `must_close`: no other message
-    may follow on its connection, since bytes came that belong to no answer, or since it was cut.
+    whether the next byte is the first of a chunk. `persistent`: whether another
+    message may follow on the connection. The parser says so once it has read this
+    one to its end, but not of an answer to HEAD, since it cannot know that no body
+    follows, nor once bytes came that belong to no answer.
     """
 
     __slots__ = (
         "_chunked", "_head_only", "_headers", "_interim", "_named", "_parser", "_protocol", "_reason", "_seen", "_size",
-        "_upgrade", "between", "body", "done", "head", "length", "must_close", "until_close", "untouched",
+        "_upgrade", "between", "body", "done", "head", "length", "persistent", "until_close", "untouched",
     )  # fmt: skip
 
     def __init__(self, seen: Seen[AnswerHead]) -> None:
@@ -82,7 +82,7 @@ class AnswerReader:
         """Another answer is to come; `head_only`: to a HEAD request; `upgrade`: it may change the protocol."""
         self.head: AnswerHead | None = None
         self.length: int | None = None
-        self.done = self.must_close = self.between = self.until_close = self._interim = False
+        self.done = self.persistent = self.between = self.until_close = self._interim = False
         self.untouched = True  # not a byte of an answer has come
         self._head_only = head_only
         self._upgrade = upgrade
@@ -103,21 +103,19 @@ class AnswerReader:
         self.length = len(body)
         if body:
             self.body.append(body)
-        self.done = True
+        self.done = self.persistent = True  # only such heads are remembered
 
     def _learn(self, data: bytes) -> None:
         """Remembers the head of a whole answer with a length: one like it may come again."""
         head = self.head
-        if head is None or not (self.done and head.persistent) or self.length is None:
-            return
-        if not (head.bodiless or self._head_only or self.must_close):
+        if self.persistent and self.length is not None and head is not None and not head.bodiless:
             self._seen.learn(data, head, self.length)
 
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.must_close = True
+            self.persistent = False
             if isinstance(error, httptools.HttpParserUpgrade) and self.head and self.head.status == SWITCHING:
                 self.body.append(data[error.args[0] :])  # the first bytes of the other protocol
                 return
@@ -187,7 +185,7 @@ class AnswerReader:
 
     def on_body(self, data: bytes) -> None:
         if self.done:  # the body of an answer to HEAD
-            self.must_close = True
+            self.persistent = False
         else:
             self.body.append(data)
 
@@ -202,5 +200,4 @@ class AnswerReader:
             self._interim = False
             return
         self.done = True
-        if self.head is not None:
-            self.head.persistent = self._parser.should_keep_alive()
+        self.persistent = self._parser.should_keep_alive() and not self._head_only

@@ -134,14 +134,24 @@ class Exchange:
         try:
             data = upstream.read()
             self._note_progress(len(data))
-            if self._held or (self.events and not data.endswith(EVENT_ENDS)):
-                data = self._whole_events(upstream, data)
+            if self.events:
+                return self._read_events(upstream, data)
         except UpstreamError as error:
             return self._broken(upstream, error)
-        if self.events:
-            self._count_tokens(data)
+        if not self._opening:
+            self._opening, self._end = data[:TAIL], data[-TAIL:]
         else:
-            self._note(upstream, data)
+            self._end = (self._end + data if len(data) < TAIL else data)[-TAIL:]
+        length = upstream.length
+        if length is not None and length != self._bytes and (upstream.done or self._bytes > length):
+            self._cut_wrong_length(upstream, length)
+        return data
+
+    def _read_events(self, upstream: Upstream, data: bytes) -> bytes:
+        """Return whole events, as far as they are there or come next."""
+        if self._held or not data.endswith(EVENT_ENDS):
+            data = self._whole_events(upstream, data)
+        self._count_tokens(data)
         return data
 
     def count_tunnel_bytes(self, size: int, from_instance: bool) -> None:
@@ -158,19 +168,9 @@ class Exchange:
         self.deadline = deadline if deadline < self.limit else self.limit
         self._bytes += size
 
-    def _note(self, upstream: Upstream, data: bytes) -> None:
-        """Keep the beginning and the end of an answer, where its usage stands; raise Cut where its length is wrong."""
-        if not self._opening:
-            self._opening, self._end = data[:TAIL], data[-TAIL:]
-        else:
-            self._end = (self._end + data if len(data) < TAIL else data)[-TAIL:]
-        length = upstream.length
-        if length is not None and length != self._bytes and (upstream.done or self._bytes > length):
-            self._cut_wrong_length(upstream, length)
-
     def _cut_wrong_length(self, upstream: Upstream, length: int) -> None:
         """The last guard: the parser and the recognition of heads let no such answer through."""
-        upstream.must_close = True
+        upstream.persistent = False
         self.failed, self.end = True, "cut"
         request_id = self.request_id.decode("latin-1")
         reason = f"the answer has {self._bytes} bytes, its head says {length}"
@@ -237,7 +237,7 @@ class Exchange:
         log.warning("%s %s: %s", request_id, upstream.target.name, told, extra={"request_id": request_id})
         if not self.events:
             raise Cut(str(told)) from None
-        upstream.done = upstream.must_close = True
+        upstream.done, upstream.persistent = True, False
         self._held = b""
         assert isinstance(told, SvcError)
         unended = self._tokens is not None and self._tokens.unended  # a long event, of which a part was passed on
@@ -249,7 +249,7 @@ class Exchange:
 
     def _take_rest(self, upstream: Upstream) -> bytes:
         """Return what is left of a stream whose last event came before the connection broke off."""
-        upstream.done = upstream.must_close = True
+        upstream.done, upstream.persistent = True, False
         data, self._held = bytes(self._held), b""
         self._count_tokens(data)
         if not data or data.endswith(EVENT_ENDS):
@@ -286,10 +286,11 @@ class Exchange:
         self.closed = True
         if self.end == "done" and (self.cut or not self.finished()):
             self.end = self.cut or "client"
-        self.report()
+        now = self.state.clock()
+        self.report(now)
         if self.counted is not None:
             self.counted.release()
-        record, label = self._record(self.instance), self._label()
+        record, label = self._record(now), self._label()
         waited = self._first_token - self.started if self._first_token else None
         self.state.recorder.ended(record, waited, self._tail(), label)
         tokens = record.completion_tokens
@@ -318,19 +319,20 @@ class Exchange:
         known = self.model is None or self.model in self.state.table.models
         return (self.model or "") if known else UNKNOWN
 
-    def report(self) -> None:
-        """The end of an attempt: of the last one, or of one that another follows."""
+    def report(self, now: float | None = None) -> None:
+        """The end of an attempt: of the last one, or of one that another follows; `now`: the state's clock."""
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.must_close = upstream.must_close or bool(self.cut)  # what was cut is shut down
+            upstream.persistent = upstream.persistent and not self.cut  # what was cut is shut down
             self.state.connections.give(upstream, self.state.now)
         target, self.target = self.target, None
         if target is not None:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0
             infers = self.request.head.infers
-            usual = infers and 0 < status < 500 and not self.failed and not self.cut
-            faulty = "" if usual else self._ejection_reason(status)
-            seconds = self.state.clock() - self._started
+            faulty: str | None = ""
+            if not infers or status >= 500 or self.failed or self.cut:
+                faulty = self._ejection_reason(status)
+            seconds = (self.state.clock() if now is None else now) - self._started
             failed = self.failed or status >= 500
             answered = not failed and upstream is not None and upstream.done and 200 <= status < 300
             worked = answered and self.request.head.method == b"POST"  # what is only read up takes no engine
@@ -353,7 +355,7 @@ class Exchange:
             return without_start_tokens(self._opening + b"\n".join(self._tokens.recent)[-TAIL:])
         return self._end if self._bytes <= TAIL else self._opening + self._end
 
-    def _record(self, instance: str) -> Record:
+    def _record(self, now: float) -> Record:
         head, started = self.request.head, self.started
         return Record(
             id=self.request_id.decode("latin-1"),
@@ -362,11 +364,11 @@ class Exchange:
             method=head.verb,
             path=head.path,
             model=self.model or "",
-            instance=instance,
+            instance=self.instance,
             status=CLIENT_GONE if self.end == "client" else self.status,
             bytes=self._bytes,
             first_byte=self._first_byte - started if self._first_byte else None,
-            duration=self.state.clock() - started,
+            duration=now - started,
             attempts=self.attempts,
             end=self.end,
         )

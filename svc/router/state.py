@@ -71,6 +71,7 @@ class State:
         self._choices = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
+        self._untried = self._moment(())  # of most requests: made once, since it holds what changes
         self._lock = threading.RLock()  # one writer of the table at a time; nobody who reads it waits
         self._ids = itertools.count(random.getrandbits(40))
         self._id_prefix = b"-".join(str(uuid.uuid4()).encode().split(b"-")[:4])
@@ -90,6 +91,9 @@ class State:
             return model
         return meant(model, self.aliases, self.fallbacks, lambda m: self.table.serves(m) or m in self.table.returning)
 
+    def _moment(self, tried: tuple[str, ...]) -> Moment:
+        return Moment(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
+
     def pick(self, ask: Ask, tried: tuple[str, ...] = ()) -> Target | None:
         """The instance for a request; None when all that could take it are busy, were tried, or are on their way back.
 
@@ -103,9 +107,7 @@ class State:
         if self.full:
             tried = (*tried, *[m.name for m in pool.members if m.name in self.full])
         choose = self._choices.get(ask.model, self._choose) if self._choices and ask.model else self._choose
-        member = choose(
-            pool, ask, Moment(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
-        )
+        member = choose(pool, ask, self._moment(tried) if tried else self._untried)
         return member.target if member else None
 
     def admit(self, ask: Ask, stay: Callable[[Place], None]) -> Target:
@@ -114,7 +116,7 @@ class State:
         `stay` is told of the place in the line before and after each wait, and may
         raise. Raises RateLimited when it takes too long, Unavailable when there is none.
         """
-        if not self.lines.occupied(ask.model) and (target := self.pick(ask)):
+        if not (self.lines.waiting and self.lines.occupied(ask.model)) and (target := self.pick(ask)):
             return target
         target = self._wait(ask, stay, self.settings.queue_timeout, lambda: self.pick(ask))
         if target is not None:

@@ -8,7 +8,6 @@ import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from svc.router.answer import AnswerHead, AnswerReader, UpstreamError
 from svc.router.retry import Outcome
@@ -34,7 +33,7 @@ OPTIONS = (  # the kernel asks whether a silent machine is still there, and give
 class Upstream(AnswerReader):
     """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
-    __slots__ = ("_recv", "_send", "_sent", "_was_reset", "aborted", "relay", "since", "sock", "target", "unread")
+    __slots__ = ("_recv", "_send", "_was_reset", "aborted", "relay", "sent", "since", "sock", "target", "unread")
 
     def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
         super().__init__(seen or Seen())
@@ -43,7 +42,7 @@ class Upstream(AnswerReader):
         self.since = 0.0
         self.relay: Callable[[], bytes] | None = None
         self.aborted = False  # whether it was broken off, by either side: its end is no end of an answer then
-        self._sent = self._was_reset = False  # whether our kernel has the whole request; whether the instance reset it
+        self.sent = self._was_reset = False  # whether our kernel has the whole request; whether the instance reset it
         self.unread = _unread(sock)
         self._recv = receiver(sock)
         self._send = sender(sock)
@@ -51,10 +50,10 @@ class Upstream(AnswerReader):
     def ask(self, message: bytes, head_only: bool, upgrade: bool = False) -> None:
         """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
         self.begin(head_only, upgrade)
-        self._sent = False
+        self.sent = False
         try:
             self._send(message)
-            self._sent = True
+            self.sent = True
         except OSError:
             pass
 
@@ -90,7 +89,7 @@ class Upstream(AnswerReader):
         """Return what a connection that ended before the answer's head means for the request."""
         if not self.untouched:
             return UpstreamError("it closed the connection in the middle of its answer's head", Outcome.BEGUN)
-        if not self._sent or self._is_unacknowledged():
+        if not self.sent or self._is_unacknowledged():
             return UpstreamError("it closed the connection before it took the request", Outcome.UNSENT)
         return UpstreamError("it closed the connection without an answer", Outcome.UNKNOWN, reset=self._was_reset)
 
@@ -104,13 +103,6 @@ class Upstream(AnswerReader):
         with suppress(OSError):
             return any(fcntl.ioctl(self.sock.fileno(), queue, bytes(4)))
         return False
-
-    def is_reusable(self) -> bool:
-        """Whether another request may follow, as far as request and answer go: rules 1 to 3 of Connections."""
-        head = self.head
-        if not self._sent or not self.done or self.body or head is None:
-            return False
-        return head.persistent and not (self.must_close or self._head_only)
 
     def _receive(self) -> bool:
         if self.between and self.relay is not None:
@@ -137,8 +129,7 @@ class Connections:
     Another request is sent on a connection only when
 
     1. the one before was sent whole: else the instance may still wait for the rest of it;
-    2. the parser has read the answer to its end, the message allows another, no byte came behind it, and it was not
-       the answer to a HEAD: the parser cannot know that no body follows;
+    2. its answer is `persistent`: read to its end, of a kind that allows another message, and with no byte behind it;
     3. nothing of the answer is left: the next request would read it;
     4. nothing more is there to read: the connection's end, or bytes of no answer.
 
@@ -156,7 +147,7 @@ class Connections:
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if not upstream.unread():
+            if not upstream.unread(0):  # 4
                 return upstream
             upstream.close()
         return None
@@ -181,7 +172,7 @@ class Connections:
     def give(self, upstream: Upstream, now: float) -> None:
         """Keeps a connection for the next request, or closes it where there may be none."""
         upstream.relay = None
-        if not upstream.is_reusable():
+        if not (upstream.sent and upstream.persistent) or upstream.body:  # 1, 2, 3
             upstream.close()
             return
         upstream.since = now
@@ -211,12 +202,11 @@ class Connections:
         self._idle.clear()
 
 
-def _unread(sock: socket.socket) -> Callable[[], object]:
-    """Return what to call to learn whether there is something to read, on a socket or inside of TLS: 0.3 us."""
+def _unread(sock: socket.socket) -> Callable[[int], object]:
+    """Return what to call to learn whether there is something to read within so many milliseconds: 0.3 us for 0."""
     poll = poller()
     poll.register(sock.fileno(), select.POLLIN)
-    look = partial(poll.poll, 0)
-    return (lambda: sock.pending() or look()) if isinstance(sock, ssl.SSLSocket) else look
+    return (lambda wait: sock.pending() or poll.poll(wait)) if isinstance(sock, ssl.SSLSocket) else poll.poll
 
 
 def refuses_connections(target: Target) -> bool:

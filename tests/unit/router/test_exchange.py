@@ -31,7 +31,8 @@ class Body:
         self.breaks = breaks
         self.of = of
         self.target = target("a", "m")
-        self.done = self.must_close = False
+        self.done, self.persistent = False, True
+        self.sent, self.body = True, []
         self.length = None
         self.relay = None
 
@@ -44,9 +45,6 @@ class Body:
             raise UpstreamError("it closed the connection", Outcome.BEGUN)
         self.done = True
         return b""
-
-    def is_reusable(self) -> bool:
-        return not self.must_close
 
     def close(self) -> None: ...
 
@@ -206,7 +204,7 @@ def test_a_close_after_the_last_event_is_the_end(stream: Exchange, last: bytes, 
         passed += stream.read()
     assert passed == WORD + (b"" if parts == "unread" else last)
     stream.close()
-    assert (stream.end, body.must_close, stream.state.tallies["a"].errors) == ("done", True, 0)
+    assert (stream.end, body.persistent, stream.state.tallies["a"].errors) == ("done", False, 0)
     assert "a" not in stream.state.fitness
 
 
@@ -244,5 +242,5 @@ def test_an_answer_that_is_not_as_long_as_its_head_says_is_cut(parts: list[bytes
     stream.events, stream.upstream = False, body  # type: ignore[assignment]
     with pytest.raises(Cut, match="its head says 5"):
         list(iter(stream.read, b""))
-    assert body.must_close
+    assert not body.persistent
     assert stream.end == "cut"

@@ -27,7 +27,8 @@ class Parts:
         self.parts = parts
         self.breaks = breaks
         self.target = target("a")
-        self.done = self.must_close = False
+        self.done, self.persistent = False, True
+        self.sent, self.body = True, []
 
     def read(self) -> bytes:
         if self.parts:

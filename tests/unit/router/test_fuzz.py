@@ -172,7 +172,7 @@ def heard(data: bytes, parts: list[bytes], head_only: bool) -> tuple[Any, ...]:
                 body += piece
         except UpstreamError as error:
             failure = "unread" if upstream.head is None else "cut"
-            assert not upstream.is_reusable()
+            assert not upstream.persistent
             begun = error.outcome is Outcome.BEGUN
         else:
             assert upstream.done

@@ -106,7 +106,7 @@ def test_answers_are_known_again_one_after_the_other_and_between_others():
         reader.feed(data)
         assert reader.done
         assert reader.head is not None
-        assert reader.head.persistent
+        assert reader.persistent
         assert reader.head.status == 200
         assert b"".join(reader.body) == body
         reader.body.clear()

@@ -56,7 +56,7 @@ def test_whole_answers_and_whether_the_connection_can_be_used_again(pair: Pair, 
     upstream = pair[0]
     assert answer(pair, sent, closes=not keep) == b"ok"
     assert upstream.done
-    assert (upstream.is_reusable() and not upstream.unread()) is keep
+    assert (upstream.persistent and not upstream.unread(0)) is keep
     if keep:
         assert answer(pair, sent) == b"ok"
 
@@ -108,7 +108,7 @@ def test_a_connection_is_never_reused_after_an_answer_to_head(pair: Pair, body: 
     """With a body, or without: the parser cannot know that none follows."""
     answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body, head_only=True)
     assert not pair[0].body
-    assert not pair[0].is_reusable()
+    assert not pair[0].persistent
 
 
 def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair):
@@ -123,12 +123,14 @@ def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair
     theirs.sendall(OK)
     upstream.read_head()
     assert upstream.read() == b"ok"
-    assert not upstream.is_reusable()
+    connections = Connections()
+    connections.give(upstream, 1.0)
+    assert connections.take(target("a")) is None
 
 
 def test_head_ends_with_its_head(pair: Pair):
     assert answer(pair, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", head_only=True) == b""
-    assert (pair[0].length, pair[0].done, pair[0].is_reusable()) == (99, True, False)
+    assert (pair[0].length, pair[0].done, pair[0].persistent) == (99, True, False)
 
 
 @pytest.mark.parametrize("sent", [b"H", b"garbage\r\n", b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"])
