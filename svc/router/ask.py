@@ -12,7 +12,7 @@ from svc.router.request import Head, Media, Request
 MAX_QUERY_FIELDS = 64
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """The model (None: any will do), the session it belongs to (empty: none), the body's bytes."""
 
     model: str | None = None

@@ -22,7 +22,7 @@ ABSENT = msgspec.Raw(b"")
 REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 
-class Fields(msgspec.Struct, frozen=True):
+class Fields(msgspec.Struct, frozen=True, gc=False):
     """The model that a body names (None: none), and its prompt_cache_key as JSON (empty: none)."""
 
     model: str | None = None

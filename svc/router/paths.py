@@ -2,7 +2,7 @@
 
 import msgspec
 
-INFERENCE = frozenset(
+INFERENCE = (
     # OpenAI and Anthropic
     b"/chat/completions /completions /messages /messages/count_tokens /responses /embeddings /moderations "
     b"/audio/transcriptions /audio/translations /audio/speech /images/generations /images/edits /images/variations "
@@ -13,17 +13,14 @@ INFERENCE = frozenset(
     # llama.cpp and whisper.cpp
     b"/completion /infill /embedding /reranking /apply-template /inference "
     # Ollama
-    b"/api/generate /api/chat /api/embed /api/embeddings".split()
+    b"/api/generate /api/chat /api/embed /api/embeddings"
 )
-VERSIONS = (b"/v1", b"/v2")
+PATHS = frozenset(version + path for path in INFERENCE.split() for version in (b"", b"/v1", b"/v2"))
 
 
 def infers(method: bytes, target: bytes) -> bool:
     """Whether a request only infers, with or without a version before its path. Stored responses do more."""
-    path = target.partition(b"?")[0]
-    if path[:3] in VERSIONS:
-        path = path[3:]
-    return method == b"POST" and path in INFERENCE
+    return method == b"POST" and target.partition(b"?")[0] in PATHS
 
 
 class _StoreFields(msgspec.Struct):

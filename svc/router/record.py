@@ -32,7 +32,7 @@ PLAIN = re.compile(r"[!#-~]+")  # what stands in a line of text as it is
 BUFFER = 64 << 10
 
 
-class Record(msgspec.Struct, kw_only=True):
+class Record(msgspec.Struct, kw_only=True, gc=False):
     """One relayed request. Times are seconds since it was read; `first_byte` is None where no answer began."""
 
     time: str = ""

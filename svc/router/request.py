@@ -65,7 +65,7 @@ class Head:
         self.own = is_own(method, target)
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
-        self.upgrade = b"" if http10 else upgrade(method, special)
+        self.upgrade = upgrade(method, special) if b"upgrade" in special and not http10 else b""
         self.keep_alive = keep_alive and not self.upgrade
         self.infers = bool(self.upgrade) or infers(method, target)
         self.content_type = session = agent = b""
@@ -83,7 +83,7 @@ class Head:
                     self.traced = True
                 case b"x-correlation-id" | b"request-id" if b"x-request-id" not in special:
                     told = value
-        self.media = media(self.content_type)
+        self.media = Media.JSON if self.content_type == b"application/json" else media(self.content_type)
         self.id = told[:LONGEST_ID]
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
@@ -125,7 +125,7 @@ def upgrade(method: bytes, special: dict[bytes, bytes]) -> bytes:
     Only a GET without a body can change it here, and not to h2c: a server may ignore Upgrade (RFC 9110, 7.8), and
     clients that offer h2c get along without it.
     """
-    protocol = special.get(b"upgrade", b"")
+    protocol = special[b"upgrade"]
     named = {token.strip() for token in special.get(b"connection", b"").lower().split(b",")}
     sized = special.get(b"content-length", b"0").strip(b"0") or b"transfer-encoding" in special
     wanted = method == b"GET" and b"upgrade" in named and not sized and b"h2c" not in protocol.lower()
