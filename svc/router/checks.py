@@ -53,7 +53,8 @@ class Checks:
     def _check(self, target: Target) -> None:
         try:
             well = self._static(target) if target.static else self._healthy(target)
-            self._state.checked(target.name, well, vouched=not target.static)
+            unready = target.static and well is False  # it says so itself, as an engine does that still loads
+            self._state.checked(target.name, bool(well), first_decides=unready)
         finally:
             self._due[target.name] = self._clock() + self._interval(target)
             self._busy.discard(target.name)

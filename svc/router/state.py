@@ -256,14 +256,14 @@ class State:
 
     # Checks, syncs and sweeps.
 
-    def checked(self, name: str, well: bool, vouched: bool = True) -> None:
+    def checked(self, name: str, well: bool, first_decides: bool = False) -> None:
         """What the router's own health check of an instance found.
 
-        `vouched`: the registry says that it runs; without that, the first check decides alone.
+        `first_decides`: the first check ever decides alone, also when it failed.
         """
 
         def verdict(before: Fitness) -> Fitness:
-            first = not vouched and before.well is None
+            first = first_decides and before.well is None
             return breaker.checked(before, well, 1 if first else self.settings.max_errors)
 
         self._judge(name, verdict)

@@ -24,9 +24,9 @@ BABYSITTER_KEYS = ("babysitter", "service")  # of the JSON that a babysitter's /
 
 
 class StaticCheck:
-    """Call it with a static service: it returns whether that is healthy, and keeps in `state` what else it has found.
+    """Call it with a static service: it returns whether that is healthy, None where nothing answers.
 
-    `verify`: the CA certificates for https.
+    What else it finds it keeps in `state`. `verify`: the CA certificates for https.
     """
 
     def __init__(self, state: State, clock: Callable[[], float], timeout: float, verify: str | bool) -> None:
@@ -37,14 +37,25 @@ class StaticCheck:
         self._without_models: set[str] = set()  # those of which the log says so
         self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and until when that holds
 
-    def __call__(self, target: Target) -> bool:
+    def __call__(self, target: Target) -> bool | None:
         status, required, babysitter = self._health(target)
         healthy = probe.status_is_healthy(status, required)
         before = self._state.discoveries.get(target.name, NO_DISCOVERY)
         self._state.set_discovery(target.name, msgspec.structs.replace(before, babysitter=babysitter))
         if healthy:
             self.discover_models(target)
-        return healthy
+            self._warn_without_models(target)
+        return healthy if status else None
+
+    def _warn_without_models(self, target: Target) -> None:
+        models = self._state.discoveries.get(target.name, NO_DISCOVERY).models
+        if target.discovers_models and not models and target.name not in self._without_models:
+            self._without_models.add(target.name)
+            log.warning(
+                "%s lists no models at /v1/models or /models, so it gets no request that names one; "
+                "name them in metadata.models of its entry in the file of static services",
+                target.name,
+            )
 
     def discover_models(self, target: Target) -> None:
         """Take the models of a service from its own list. Without a readable list the last one holds."""
@@ -52,13 +63,6 @@ class StaticCheck:
             return
         listed = probe.model_list(target.url, self._timeout, self._verify)
         before = self._state.discoveries.get(target.name, NO_DISCOVERY)
-        if not listed and not before.models and target.name not in self._without_models:
-            self._without_models.add(target.name)
-            log.warning(
-                "%s lists no models at /v1/models or /models, so it gets no request that names one; "
-                "name them in metadata.models of its entry in the file of static services",
-                target.name,
-            )
         if listed is None:
             return
         names = [model["id"] for model in listed]

@@ -179,13 +179,13 @@ def test_an_instance_that_is_back_is_judged_afresh_and_one_that_never_left_is_no
     assert made.table.candidates == ({"a"} if back else set())
 
 
-def test_of_a_static_service_the_first_check_decides_alone():
+def test_a_first_check_may_decide_alone():
     made = state(target("a", "m"), target("b", "m"), max_errors=3)
     made.checked("a", well=False)
-    made.checked("b", well=False, vouched=False)
+    made.checked("b", well=False, first_decides=True)
     assert made.table.candidates == {"a"}
-    made.checked("b", well=True, vouched=False)
-    made.checked("b", well=True, vouched=False)
+    made.checked("b", well=True, first_decides=True)
+    made.checked("b", well=True, first_decides=True)
     assert made.table.candidates == {"a", "b"}
-    made.checked("b", well=False, vouched=False)
+    made.checked("b", well=False, first_decides=True)
     assert made.table.candidates == {"a", "b"}

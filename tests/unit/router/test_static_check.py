@@ -141,7 +141,7 @@ def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make
 def test_a_service_without_models_is_logged_once(make, caplog):
     world = make(discovers_models=True)
     for _ in range(2):
-        world.check(world.target)
+        world.turn()
     (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
     assert "name them in metadata.models of its entry" in record.getMessage()
 
