@@ -164,8 +164,8 @@ class AnswerReader:
         status = self._parser.get_status_code()
         if status < 100:
             raise ValueError(f"{status} is no status")
-        if status == SWITCHING and not self._upgrade:
-            raise ValueError("it switches protocols unasked")
+        if status == SWITCHING and not (self._upgrade and self._protocol and b"upgrade" in self._named):
+            raise ValueError("it switches protocols unasked, or to none")
         if status < 200 and status != SWITCHING:
             self._interim = True
             return

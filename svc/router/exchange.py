@@ -65,7 +65,7 @@ class Exchange:
     _held: bytes | bytearray = b""  # the beginning of an event
     counts_for_budget = False  # whether this attempt counts for the retry budget
     waited_for_registry = False  # to notice the death of its instances
-    was_reset = False  # whether a kept connection was reset as it came, and it was sent again
+    reset_by = ""  # the instance that reset a kept connection as the request came, so that it was sent again
     failed = False
     faulty = ""  # what the instance did wrong
 

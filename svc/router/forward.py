@@ -125,7 +125,7 @@ def _read_ask(exchange: Exchange) -> Ask:
 def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
     """Return the instance to try next, None where the request is not to be repeated, or nowhere.
 
-    Raises PoisonedRequest for one that kills what serves it.
+    Raises PoisonedRequest for one that kills instances.
     """
     state, head = exchange.state, exchange.request.head
     if kills(failures):
@@ -137,18 +137,20 @@ def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) ->
     failed = tuple(failure.target for failure in failures)
     other = state.pick_other(ask, failed)
     if other is None and failures[-1].refused:
-        return _wait_for_registry(exchange, ask, failed)
+        return _wait_for_registry(exchange, ask, failures)
     return other
 
 
-def _wait_for_registry(exchange: Exchange, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
+def _wait_for_registry(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
     """Return an instance that takes the request once the registry has noticed what became of those that refused it."""
-    if exchange.waited_for_registry or all(target.static for target in failed):
+    refused = tuple(failure.target for failure in failures if failure.refused)
+    taken = tuple(failure.target.name for failure in failures if not failure.refused)
+    if exchange.waited_for_registry or all(target.static for target in refused):
         return None
     exchange.waited_for_registry = True
     exchange.report()
     try:
-        return exchange.state.admit_again(ask, exchange.stay, failed)
+        return exchange.state.admit_again(ask, exchange.stay, refused, taken)
     except RateLimited:  # no place is free: what happened at the instances says more
         return None
 
@@ -208,8 +210,8 @@ def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
     The request was not acknowledged, or the connection was reset as it came: the kernel does so where it is closed
     with unread bytes. A request is sent again for a reset once: an instance may also die of it.
     """
-    if error.reset and not exchange.was_reset and exchange.attempt_seconds() <= RESET_SECONDS:
-        exchange.was_reset = True
+    if error.reset and not exchange.reset_by and exchange.attempt_seconds() <= RESET_SECONDS:
+        exchange.reset_by = exchange.instance
         return True
     return error.outcome is Outcome.UNSENT
 
@@ -227,7 +229,7 @@ def _failure(exchange: Exchange, error: UpstreamError, target: Target, connected
         exchange.set_ejection_reason(reason, on_any_path=not connected)
     request_id = exchange.request_id.decode("latin-1")
     log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
-    if error.refused and exchange.was_reset:  # it reset a connection, and is gone: it may have died of the request
+    if error.refused and exchange.reset_by == target.name:  # it is gone: it may have died of the request
         return Failure(target, Outcome.UNKNOWN, reason, refused=True, died=True)
     died = connected and error.outcome is not Outcome.BEGUN and refuses_connections(target)
     return Failure(target, error.outcome, reason, error.refused, error.timeout, died)

@@ -127,21 +127,27 @@ class State:
             )
         raise Unavailable(no_services(ask.model))
 
-    def admit_again(self, ask: Ask, stay: Callable[[Place], None], failed: tuple[Target, ...]) -> Target | None:
-        """Return an instance for a request whose instances turned out to be dead, None where there is none in time.
+    def admit_again(
+        self, ask: Ask, stay: Callable[[Place], None], refused: tuple[Target, ...], taken: tuple[str, ...]
+    ) -> Target | None:
+        """Return an instance for a request that instances have refused, None where there is none in time.
 
         It waits NOTICE_SECONDS for the table to say what became of them; once that says that they restart, or where
-        others are only busy, `queue_timeout`. Raises as `admit`.
+        others are only busy, `queue_timeout`. Those that have `taken` it are not asked again. Raises as `admit`.
         """
+        unchanged = {target.name for target in refused}
 
         def choose() -> Target | None:
-            return self.pick(ask, self._unchanged_names(failed))
+            unchanged.intersection_update(self._unchanged_names(refused))  # it may become again what it was
+            return self.pick(ask, (*unchanged, *taken))
 
         seconds = min(NOTICE_SECONDS, self.settings.queue_timeout)
         target = self._wait(ask, stay, seconds, choose, in_line=False)  # it stands in the way of no other
-        if target is None and (ask.model in self.table.returning or self._has_other_members(ask, failed)):
-            target = self._wait(ask, stay, self.settings.queue_timeout, lambda: self.pick(ask))
-        return target
+        if target is not None:
+            return target
+        if ask.model in self.table.returning or self._has_other_members(ask, (*self._unchanged_names(refused), *taken)):
+            return self._wait(ask, stay, self.settings.queue_timeout, lambda: self.pick(ask, taken))
+        return self.pick(ask, taken)  # one may have been away for a moment that no listing shows
 
     def pick_other(self, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
         """Return an instance that this request has not failed at, None where none can take it now."""
@@ -154,10 +160,9 @@ class State:
         """Return the names of the failed instances whose entry in the table is unchanged since."""
         return tuple(target.name for target in failed if target in self.table.targets)
 
-    def _has_other_members(self, ask: Ask, failed: tuple[Target, ...]) -> bool:
-        """Whether instances of the model are left that have not failed; they may be busy."""
+    def _has_other_members(self, ask: Ask, names: tuple[str, ...]) -> bool:
+        """Whether the model has other instances than these; they may be busy."""
         pool = self.table.pool(ask.model)
-        names = self._unchanged_names(failed)
         return pool is not None and any(member.name not in names for member in pool.members)
 
     def _wait(

@@ -31,9 +31,10 @@ class Heard:
 class Peer:
     """The router's end of one connection, as the instance sees it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, reads_at_most: int | None = None) -> None:
         self.sock = sock
         self.rest = b""
+        self._reads_at_most = reads_at_most
 
     def request(self) -> Heard | None:
         """The next request, None when there is no more."""
@@ -44,6 +45,8 @@ class Peer:
         heard = Heard(head, b"")
         length = int(heard.one(b"content-length") or 0)
         assert not heard.all(b"transfer-encoding")
+        if self._reads_at_most is not None and length > self._reads_at_most:
+            return None
         while len(self.rest) < length:
             if not self._more():
                 return None
@@ -78,6 +81,7 @@ class Instance:
     def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.script: Script = ok
         self.sick = False
+        self.reads_at_most: int | None = None  # bytes of a body; it hangs up on a larger one
         self.babysitter = False
         self.no_health = False
         self.heard: list[Heard] = []
@@ -102,17 +106,20 @@ class Instance:
         self.peers = []
 
     def close(self) -> None:
+        self.stop_listening()
+        self.hang_up()
+
+    def stop_listening(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.hang_up()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 sock, _ = self._listener.accept()
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                peer = Peer(sock)
+                peer = Peer(sock, self.reads_at_most)
                 self.peers.append(peer)
                 threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
 

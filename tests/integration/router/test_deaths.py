@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.integration.router.client import Client, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Heard, Instance, Peer, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
+from tests.integration.router.test_retries import resets
 from tests.waiting import until
 
 
@@ -106,12 +107,39 @@ def test_requests_wait_until_the_registry_notices_the_death_of_the_only_instance
     assert [_answered(client) for client in [*clients, late]] == [200] * 4
 
 
+def test_a_request_that_waits_for_the_registry_stands_in_the_way_of_no_other(site: Listed, mortals: list[Instance]):
+    """Its instance refused it once, and takes the next ones."""
+    dead = mortals[0]
+    dead.close()
+    site.tell(at(dead, "back", "m"))
+    with site.ask("m") as client:
+        until(lambda: site.waiting() == 1, what="the request to wait")
+        back = Instance(dead.port)
+        assert site.answer("m").status == 200
+        site.tell(at(back, "back", "m", status="starting"))
+        site.tell(at(back, "back", "m"))
+        assert client.answer().status == 200
+        back.close()
+
+
+def test_an_instance_that_hangs_up_on_large_bodies_holds_up_no_other_request(site: Listed, mortals: list[Instance]):
+    picky = mortals[0]
+    picky.reads_at_most = 100_000
+    site.tell(at(picky, "picky", "m"))
+    for _ in range(4):
+        assert site.answer("m", x="x" * 8_000_000).status == 502
+        assert site.waiting() == 0
+        assert site.answer("m").status == 200
+    assert not site.router.service("picky")["ejected"]
+
+
 def test_where_nothing_is_noticed_the_refusal_is_reported(site: Listed, mortals: list[Instance]):
     dead = mortals[0]
     dead.close()
     site.tell(at(dead, "lost", "m"))
     answer = site.answer("m")
-    assert (answer.status, answer.error()["message"]) == (502, "cannot reach an instance: lost: Connection refused")
+    refusals = "lost: Connection refused; then lost: Connection refused"  # tried once more at the end
+    assert (answer.status, answer.error()["message"]) == (502, f"cannot reach an instance: {refusals}")
 
 
 def test_what_is_given_up_is_503(site: Listed, mortals: list[Instance]):
@@ -131,6 +159,35 @@ def test_the_error_says_what_became_of_the_request(site: Listed, mortals: list[I
     site.tell(at(dying, "a-dying", "m"), at(dead, "b-dead", "m", weight=0))
     with site.router.client() as client:
         message = client.send(post({"model": "m", "messages": "POISON of one"})).answer().error()["message"]
-    assert message == (
+    assert message.startswith(
         "no instance answered: a-dying: it closed the connection without an answer; then b-dead: Connection refused"
     )
+
+
+def test_a_kept_connection_that_is_reset_is_replaced_once(site: Listed, mortals: list[Instance]):
+    """What may have been executed on it is sent at most to this instance again and to one other."""
+    for instance in mortals[:3]:
+        instance.play(lambda peer, heard: resets(peer, heard) if b"RESET" in heard.body else ok(peer, heard))
+    site.tell(*(at(instance, f"v{n}", "m") for n, instance in enumerate(mortals[:3])))
+    assert [site.answer("m").status for _ in range(3)] == [200] * 3  # each has a kept connection
+    assert site.answer("m", messages="RESET").status == 502
+    executed = [sum(b"RESET" in heard.body for heard in instance.heard) for instance in mortals[:3]]
+    assert sorted(executed) == [0, 1, 2]
+
+
+def test_instances_that_reset_and_die_are_counted_as_killed(site: Listed, mortals: list[Instance]):
+    for instance in mortals:
+        instance.play(lambda peer, heard, instance=instance: _dies_by_reset(instance, peer, heard))
+    site.tell(*(at(instance, f"w{n}", "m") for n, instance in enumerate(mortals)))
+    assert [site.answer("m").status for _ in range(4)] == [200] * 4
+    answer = site.answer("m", messages="POISON by reset")
+    assert answer.error()["code"] == "request_kills_instances"
+    assert poisoned(mortals) == 2
+
+
+def _dies_by_reset(instance: Instance, peer: Peer, heard: Heard) -> object:
+    if b"POISON" not in heard.body:
+        return ok(peer, heard)
+    resets(peer, heard)
+    instance.stop_listening()
+    return False

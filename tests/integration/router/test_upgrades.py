@@ -107,6 +107,32 @@ def test_an_instance_that_refuses_is_heard(own: Router, instances: list[Instance
         assert client.ended()
 
 
+@pytest.mark.parametrize("rest", [b"\r\n", b"Content-Length: 2\r\n\r\nhi", b"\r\nwelcome", b"Upgrade: x\r\n\r\n"])
+def test_a_101_that_switches_to_nothing_is_502(own: Router, instances: list[Instance], rest: bytes):
+    instances[0].play(lambda peer, heard: peer.send(b"HTTP/1.1 101 Switching Protocols\r\n" + rest))
+    with own.client() as client:
+        assert client.send(upgrade(b"a")).answer().status == 502
+
+
+def test_the_protocol_is_the_one_that_the_instance_chose(own: Router, instances: list[Instance]):
+    instances[0].play(lambda peer, heard: peer.send(SWITCHED.replace(b"websocket", b"other/2")))
+    with own.client() as client:
+        status, _, headers = client.send(upgrade(b"a")).head()
+        assert (status, dict(headers)[b"Upgrade"]) == (101, b"other/2")
+
+
+def test_a_tunnel_that_is_silent_from_its_start_ends_after_the_idle_timeout(own: Router, instances: list[Instance]):
+    instances[0].play(lambda peer, heard: peer.send(SWITCHED))
+    with own.client() as client:
+        assert client.send(upgrade(b"a")).head()[0] == 101
+        assert client.ended()
+
+
+def test_an_own_endpoint_ignores_an_upgrade(own: Router):
+    with own.client() as client:
+        assert client.send(get(b"/health", *UPGRADE)).answer().status == 200
+
+
 def test_without_a_model_it_is_426(own: Router, instances: list[Instance]):
     with own.client() as client:
         answer = client.send(get(b"/v1/responses", *UPGRADE)).answer()
