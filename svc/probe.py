@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from svc.dial import dial
 from svc.fetch import fetch
 
 STATUS_NOT_IMPLEMENTED = 501
@@ -52,6 +53,7 @@ def _answer(url: str, timeout: float, max_body: int) -> tuple[int, bytes]:
     try:
         connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
         try:
+            connection.sock = dial(connection.host, connection.port, timeout)
             connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
             found = connection.getresponse()
             return found.status, found.read(max_body) if max_body else b""

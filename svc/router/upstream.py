@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from svc.dial import dial
 from svc.router.answer import AnswerHead, AnswerReader, UpstreamError
 from svc.router.retry import Outcome
 from svc.router.seen import Seen
@@ -155,7 +156,7 @@ class Connections:
     def connect(self, target: Target) -> Upstream:
         """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
         try:
-            sock = _dial(target.host, target.port)
+            sock = dial(target.host, target.port, CONNECT_TIMEOUT)
             for option in OPTIONS:
                 sock.setsockopt(*option)
             if target.secure:
@@ -218,26 +219,9 @@ def refuses_connections(target: Target) -> bool:
     for pause in (0.0, LIVENESS_INTERVAL_SECONDS):
         time.sleep(pause)
         try:
-            _dial(target.host, target.port, LIVENESS_TIMEOUT_SECONDS).close()
+            dial(target.host, target.port, LIVENESS_TIMEOUT_SECONDS).close()
         except ConnectionRefusedError:
             return True
         except OSError:
             return False
     return False
-
-
-def _dial(host: str, port: int, timeout: float = CONNECT_TIMEOUT) -> socket.socket:
-    """A connection; an address needs no resolver, which under gevent costs twice as much as all the rest."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.inet_pton(family, host)
-    except OSError:
-        return socket.create_connection((host, port), timeout)
-    sock = socket.socket(family)
-    try:
-        sock.settimeout(timeout)
-        sock.connect((host, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

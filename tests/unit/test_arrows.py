@@ -31,6 +31,7 @@ LEAVES = {
     "prctl",
     "forks",
     "fetch",
+    "dial",
     "listen",
     "keyfile",
     "version",
