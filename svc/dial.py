@@ -1,8 +1,8 @@
 """Connecting to an address without asking a resolver.
 
 Under gevent a resolver costs twice as much as all the rest of a connection, and
-its threads take the allocator's and the interpreter's short ways from the whole
-process as long as they live: a relayed request costs a tenth more meanwhile.
+it works in threads that live on for seconds. While they did, the same router was
+measured at 73.0 us of CPU a request instead of 68.4.
 """
 
 import socket
