@@ -14,7 +14,7 @@ import msgspec
 
 from svc.router.table import Target
 
-ATTEMPTS = 3  # the limit: on different instances
+ATTEMPTS = 3  # the limit; on different instances, but for one that refused and may be back
 
 
 class Outcome(Enum):
