@@ -75,6 +75,8 @@ def _type(field: Any) -> dict[str, Any]:
         return {"is_flag": True}
     if field.type is s.Pairs:
         return {"multiple": True, "metavar": "NAME=VALUE"}
+    if field.type is s.Texts:
+        return {"metavar": "TEXT[,TEXT]"}
     if field.metadata["choices"]:
         return {"type": click.Choice(field.metadata["choices"])}
     return {"type": KINDS.get(field.type, str)}

@@ -21,6 +21,7 @@ else:
 
 COMPONENTS = ("registry", "router", "babysitter")
 Pairs = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
+Texts = tuple[str, ...]  # a list in the file; in a flag or a variable, texts separated by commas
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 DEFAULT_HOST = "SVC_DEFAULT_HOST"  # for images: loopback is nobody else's in a container
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
@@ -273,6 +274,8 @@ def _value(field: Any, raw: Any) -> Any:
         return value
     if kind is Pairs:
         return _pairs(raw, meta["choices"])
+    if kind is Texts:
+        return _texts(raw, meta["form"])
     if not isinstance(raw, str):
         raise ValueError(f"must be text, not {raw!r}")
     if meta["choices"] and raw not in meta["choices"]:
@@ -280,6 +283,17 @@ def _value(field: Any, raw: Any) -> Any:
     if meta["form"] and raw != field.default and not re.fullmatch(meta["form"][0], raw):
         raise ValueError(f"must be {meta['form'][1]}, not {raw!r}")
     return raw
+
+
+def _texts(raw: Any, form: Form | None) -> Texts:
+    """Return the texts of a list, or of one text with commas between them; raises ValueError."""
+    texts = [text.strip() for text in raw.split(",")] if isinstance(raw, str) else raw
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"must be a list of texts, not {raw!r}")
+    for text in texts:
+        if form and not re.fullmatch(form[0], text):
+            raise ValueError(f"must be {form[1]}, not {text!r}")
+    return tuple(text for text in texts if text)
 
 
 def _pairs(raw: Any, choices: tuple[str, ...]) -> Pairs:
