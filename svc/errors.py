@@ -98,8 +98,19 @@ class Unavailable(SvcError):
     status, type, code = 503, "api_error", "service_unavailable"
 
 
+class Overloaded(Unavailable):
+    """There is no room for a request now; there may be in a moment."""
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"}
+
+
 class GatewayTimeout(SvcError):
     status, type, code = 504, "api_error", "gateway_timeout"
+
+
+class LoopDetected(SvcError):
+    status, type, code = 508, "api_error", "loop_detected"
 
 
 class ConfigError(SvcError):

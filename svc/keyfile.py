@@ -5,8 +5,9 @@ One table a key, written whole by `svc keys` and read by the router:
     [keys.ci]
     sha256 = "..."                    # of the secret, in hex
     created = 2026-01-02T03:04:05Z
-    requests_per_minute = 60          # optional, as are the next two
+    requests_per_minute = 60          # optional, as are the next three
     concurrency = 4
+    operator = true                   # may send management requests: any path
     note = "the nightly build"
 """
 
@@ -50,6 +51,7 @@ class Entry:
     created: datetime.datetime
     requests_per_minute: int | None = None
     concurrency: int | None = None
+    operator: bool = False
     note: str = ""
 
 
@@ -122,6 +124,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {_shown(value)}")
+    return value
+
+
 def check_name(value: str) -> str:
     """Raises ValueError."""
     if not NAME.fullmatch(value):
@@ -143,6 +151,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "created": _created,
     "requests_per_minute": _count,
     "concurrency": _count,
+    "operator": _flag,
     "note": check_note,
 }
 REQUIRED = ("sha256", "created")
@@ -198,6 +207,8 @@ def _table(name: str, entry: Entry) -> str:
     for limit in ("requests_per_minute", "concurrency"):
         if (value := getattr(entry, limit)) is not None:
             lines.append(f"{limit} = {value}")
+    if entry.operator:
+        lines.append("operator = true")
     if entry.note:
         lines.append(f"note = {_quoted(entry.note)}")
     return "\n".join(lines) + "\n"

@@ -41,10 +41,11 @@ def command() -> None:
 @name_argument
 @click.option("--requests-per-minute", type=COUNT, metavar="N", help="how many it may send  [default: no limit]")
 @click.option("--concurrency", type=COUNT, metavar="N", help="how many it may have open at once  [default: no limit]")
+@click.option("--operator", is_flag=True, help="may send management requests to instances: any path and method")
 @click.option("--note", default="", metavar="TEXT", help="what or whom it is for")
 @file_option
 def add(
-    name: str, requests_per_minute: int | None, concurrency: int | None, note: str, file: Path | None
+    name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str, file: Path | None
 ) -> None:  # fmt: skip
     """Make a key and print its secret, this once: only its SHA-256 is kept.
 
@@ -62,7 +63,7 @@ def add(
             raise CommandError(
                 f"{path}: there is a key {name!r} already; choose another name, or first `svc keys revoke {name}`"
             )
-        entries[name] = keyfile.Entry(keyfile.digest(secret), now, requests_per_minute, concurrency, note)
+        entries[name] = keyfile.Entry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
     try:
         click.echo(secret)
     except OSError as error:  # nobody will ever know it
@@ -80,7 +81,7 @@ def add(
 @click.option("--json", "as_json", is_flag=True, help="for programs: an object with a list `keys`")
 @file_option
 def list_keys(as_json: bool, file: Path | None) -> None:
-    """Show every key: name, when it was made, limits, the first digits of its SHA-256, note; never a secret."""
+    """Show every key: name, when it was made, limits, whether it is an operator's, digits of its SHA-256, note."""
     path, _ = _file(file)
     entries = keyfile.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
@@ -136,14 +137,21 @@ def _row(name: str, entry: keyfile.Entry) -> dict[str, Any]:
         "created": entry.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "requests_per_minute": entry.requests_per_minute,
         "concurrency": entry.concurrency,
+        "operator": entry.operator,
         "sha256": entry.sha256[:SHOWN],
         "note": entry.note,
     }
 
 
+def _cell(value: Any) -> str:
+    if value is None or value is False:
+        return "-"
+    return "yes" if value is True else str(value)
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
-    head = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "SHA-256", "NOTE")
-    lines = [head, *(tuple("-" if value is None else str(value) for value in row.values()) for row in rows)]
+    head = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "OPERATOR", "SHA-256", "NOTE")
+    lines = [head, *(tuple(_cell(value) for value in row.values()) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     for line in lines:
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

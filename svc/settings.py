@@ -27,6 +27,10 @@ DEFAULT_HOST = "SVC_DEFAULT_HOST"  # for images: loopback is nobody else's in a 
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
+PATH_PATTERN: Form = (
+    r"\*|([A-Z-]+ )?/[^\s?#]*",
+    "a path such as /v1/files*, where * is any text, or GET /docs for one method",
+)
 PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of letters, digits and . _ + -")
 
 
@@ -96,6 +100,12 @@ class RouterSettings:
         51200, "CACHE_TYPE_ROUTING_THRESHOLD", least=1, help="bytes of prompt over which static caches are preferred"
     )
     max_body: int = setting(64 << 20, least=1024, help="bytes a request's body may have")
+    max_buffered: int = setting(
+        1 << 30, least=1 << 20, help="bytes that the bodies of all requests may have together; beyond it they wait"
+    )
+    allow_paths: Texts = setting(
+        (), form=PATH_PATTERN, help="paths that are relayed beside inference, such as /v1/files*; *: all"
+    )
     keys_file: str = setting("", "ROUTER_KEYS_FILE", help="file of API keys that clients need (svc keys)")
     trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is believed, separated by commas")
     access_log: str = setting("", help="file for one line a request; - is stdout")

@@ -17,13 +17,14 @@ from svc.router.clients import client_of
 from svc.router.deadlines import Deadlines
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
-from svc.router.forward import forward
-from svc.router.request import is_own
+from svc.router.forward import close_unanswered, forward
+from svc.router.gate import judge
+from svc.router.request import Request, is_own
 from svc.router.state import State
 from svc.router.table import Target
 from svc.router.ui.app import identify, page
 from svc.router.ui.pulse import Pulse
-from svc.router.wsgi import request_of, target_of
+from svc.router.wsgi import body_of, declared_size, head_of, target_of
 
 OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
 
@@ -144,21 +145,45 @@ def endpoints(state: State) -> Blueprint:
 
 def relay(state: State, deadlines: Deadlines) -> Response:
     """A relayed request under a WSGI server that is not ours: the same `forward`, the long way."""
-    asked = request_of(request.environ, state.settings.max_body, state.heads.not_passed)
-    if len(asked.body) > state.settings.max_body:
-        raise TooLarge(f"the request's body is over {state.settings.max_body} bytes")
+    head = head_of(request.environ, state.heads.not_passed, state.heads.rules)
     peer = request.remote_addr or ""
-    client = client_of(peer, asked.head.header(b"x-forwarded-for"), state.trusted)
-    exchange = Exchange(state, asked, client)
+    client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
+    exchange = Exchange(state, Request(head, b""), client)
     deadlines.watch(exchange)
     try:
+        read_body(exchange)
         forward(exchange, peer.encode())
+        exchange.drop_body()
         response = _response(exchange)
     except SvcError as error:
-        told = error_body(error, asked.head.target)
+        told = error_body(error, head.target)
         response = Response(told, error.status, error.headers(), mimetype="application/json")
     response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
     return response
+
+
+def read_body(exchange: Exchange) -> None:
+    """Reads the body of a request that may pass, within limits; raises SvcError, and nothing is left to close then."""
+    try:
+        judge(exchange)
+        body = _body(exchange.state, exchange)
+    except SvcError as error:
+        close_unanswered(exchange, error)
+        raise
+    exchange.arrived(Request(exchange.request.head, body))
+
+
+def _body(state: State, exchange: Exchange) -> bytes:
+    declared, limit = declared_size(request.environ) or 0, state.max_body
+    deadline = state.now + state.settings.queue_timeout
+    body = b""
+    if declared <= limit:
+        exchange.buffer(declared, deadline, exchange.stay)
+        body = body_of(request.environ, limit)
+        exchange.buffer(len(body), deadline, exchange.stay)
+    if max(declared, len(body)) > limit:
+        raise TooLarge(f"the request's body is over {limit} bytes")
+    return body
 
 
 def _response(exchange: Exchange) -> Response:

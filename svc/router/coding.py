@@ -13,9 +13,10 @@ MAX_CODINGS = 2  # one over the other
 MAX_MEMBERS = 16  # of a gzip or zstd file, one behind the other (RFC 1952, 2.2; RFC 8878, 3.1)
 
 
-def decode(body: bytes, codings: bytes, max_bytes: int) -> bytes:
+def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], None] = lambda size: None) -> bytes:
     """Return a body without the codings that its Content-Encoding lists.
 
+    `count` is called with the bytes that it takes in memory, coded and decoded, as they grow.
     Raises UnsupportedMedia for a coding that is not known, BadRequest for a body that is not coded as its head says,
     TooLarge beyond `max_bytes`.
     """
@@ -25,11 +26,11 @@ def decode(body: bytes, codings: bytes, max_bytes: int) -> bytes:
         known = ", ".join(DECODERS)
         raise UnsupportedMedia(f"cannot read a body with Content-Encoding {', '.join(names)!r}; send one of {known}")
     for name in reversed(names):  # the last one was applied last
-        body = _decode(body, name, max_bytes)
+        body = _decode(body, name, max_bytes, count)
     return body
 
 
-def _decode(body: bytes, name: str, max_bytes: int) -> bytes:
+def _decode(body: bytes, name: str, max_bytes: int, count: Callable[[int], None]) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
@@ -37,6 +38,7 @@ def _decode(body: bytes, name: str, max_bytes: int) -> bytes:
             size += len(piece)
             if size > max_bytes:
                 raise TooLarge(f"the request's body is over {max_bytes} bytes when it is decoded")
+            count(len(body) + size)
             pieces.append(piece)
             if len(pieces) > 1:
                 time.sleep(0)

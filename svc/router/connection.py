@@ -6,15 +6,18 @@ from contextlib import closing, suppress
 from http import HTTPStatus
 from typing import Any
 
-from svc.errors import RequestTimeout, SvcError
+from svc.errors import RequestTimeout, SvcError, TooLarge
+from svc.router.admission import Place
 from svc.router.answer import SWITCHING
+from svc.router.buffers import SMALL_BYTES
 from svc.router.clients import client_of
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
-from svc.router.forward import forward
+from svc.router.forward import close_unanswered, forward
+from svc.router.gate import judge
 from svc.router.message import CONTINUE, RequestReader
 from svc.router.request import Request
-from svc.router.sock import farewell, pump, receiver, sender, shut
+from svc.router.sock import RECV, farewell, pump, receiver, sender, shut
 from svc.router.state import State
 from svc.router.tunnel import tunnel
 from svc.router.wsgi import WsgiAnswer, call
@@ -32,8 +35,11 @@ class Connection:
     __slots__ = (
         "_address",
         "_app",
+        "_arriving",
         "_expired",
+        "_left",
         "_peer",
+        "_place",
         "_reader",
         "_state",
         "_recv",
@@ -59,8 +65,10 @@ class Connection:
         self._address = address.encode()
         self._recv = receiver(sock)
         self._send = sender(sock)
-        self._reader = RequestReader(state.settings.max_body, state.heads)
-        self._expired = False
+        self._reader = RequestReader(state.max_body, state.heads)
+        self._arriving: Exchange | None = None  # of the request whose head is there, and whose body is not
+        self._place: Place | None = None  # in the queue for memory
+        self._expired = self._left = False
 
     def serve(self) -> None:
         """Answers requests until the connection ends; raises OSError when the client breaks it off."""
@@ -69,7 +77,7 @@ class Connection:
             try:
                 request = self._next()
             except SvcError as error:
-                self._tell(error)
+                self._refuse(error)
                 break
             if request is None:
                 return
@@ -88,9 +96,8 @@ class Connection:
         while not reader.ready:
             if reader.error is not None:
                 raise reader.error
-            if reader.wants_continue:
-                reader.wants_continue = False
-                self._send(CONTINUE)
+            if reader.arriving:
+                self._admit_body()
             data = self._recv()
             if not data:
                 if self._expired and reader.begun:
@@ -102,15 +109,59 @@ class Connection:
             reader.feed(data)
         return reader.ready.popleft()
 
+    def _admit_body(self) -> None:
+        """Judges a request before its body is read, and makes room for what is read next; raises SvcError."""
+        reader = self._reader
+        size = reader.body_size + RECV
+        if declared := reader.declared_size():
+            size = min(size, declared)
+        if reader.head().own:
+            if max(reader.body_size, declared) > SMALL_BYTES:
+                raise TooLarge(f"the router's own endpoints take no body over {SMALL_BYTES} bytes")
+        else:
+            if self._arriving is None:
+                self._arriving = self._begin(Request(reader.head(), b""))
+                judge(self._arriving)
+            self._arriving.buffer(size, self.deadline, self._stay)
+            self._place = None
+        if reader.wants_continue:
+            reader.wants_continue = False
+            self._send(CONTINUE)
+
+    def _stay(self, place: Place) -> None:
+        """Waits in the queue for memory; whoever ends the connection wakes it."""
+        self._place = place
+        if self._left:
+            raise ConnectionResetError
+
+    def _refuse(self, error: SvcError) -> None:
+        """Answers a request that could not be read, or whose head was enough."""
+        exchange, self._arriving, self._place = self._arriving, None, None
+        if exchange is None:
+            self._tell(error)
+        else:
+            close_unanswered(exchange, error)
+            self._tell(error, exchange.request_id, exchange.request)
+
     # Relaying.
 
-    def _relay(self, request: Request) -> bool:
+    def _begin(self, request: Request) -> Exchange:
         state, client = self._state, self._peer
         if state.trusted:
             client = client_of(client, request.head.special.get(b"x-forwarded-for", b""), state.trusted)
-        exchange = self.exchange = Exchange(state, request, client)
+        return Exchange(state, request, client)
+
+    def _relay(self, request: Request) -> bool:
+        exchange = self._arriving
+        if exchange is None:
+            exchange = self._begin(request)
+        else:
+            self._arriving = None
+            exchange.arrived(request)
+        self.exchange = exchange
         try:
             forward(exchange, self._address)
+            exchange.drop_body()
             return self._pass_on(exchange, request)
         except SvcError as error:
             keep = self._keeps(request)
@@ -242,13 +293,17 @@ class Connection:
             self._send(_whole(answer, request, keep))
 
     def _linger(self) -> None:
-        """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it."""
+        """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it.
+
+        What comes is thrown away, and no more of it is read than a body may have.
+        """
         self.deadline = self._state.now + LINGER_TIMEOUT
         self._expired = False
+        left = self._state.max_body
         with suppress(OSError):
             shut(self.sock, socket.SHUT_WR)
-            while not self._expired and self._recv():
-                pass
+            while left > 0 and not self._expired and (data := self._recv()):
+                left -= len(data)
 
     # For the sweeper.
 
@@ -262,7 +317,7 @@ class Connection:
             return  # the tunnel reads the end itself, after the client's last bytes
         if self.exchange is not None:
             self.exchange.interrupt("client")
-        if self.exchange is not None or self.watched:
+        if self.exchange is not None or self.watched or self._place is not None:
             self.shut()
 
     def expire(self, now: float) -> None:
@@ -270,6 +325,8 @@ class Connection:
         if self.exchange is not None and not self.exchange.cut:
             self.exchange.interrupt("timeout")
             self.exchange.deadline = now + 1
+        elif self._place is not None:
+            pass  # it waits for memory: the queue ends that
         elif self.exchange is None and not self._expired:
             self._expired = True
             with suppress(OSError):
@@ -279,10 +336,15 @@ class Connection:
         self.deadline = now + 1
 
     def close(self) -> None:
+        if self._arriving is not None:
+            self._arriving.close()
         self.sock.close()
         self._reader.close()
 
     def shut(self) -> None:
+        if self._place is not None:
+            self._left = True
+            self._place.wake()
         with suppress(OSError):
             shut(self.sock)
 

@@ -1,11 +1,13 @@
 """One relayed request and its answer, from the first attempt to the one report at the end."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from svc.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.answer import AnswerHead, UpstreamError
+from svc.router.buffers import SMALL_BYTES, Allocation
 from svc.router.dialect import error_event
 from svc.router.events import CHUNK_ENDS, EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.record import TAIL, UNKNOWN, Record
@@ -53,6 +55,8 @@ class Exchange:
     closed = False
     key = ""  # its name
     counted: "Key | None" = None  # while the request counts for it
+    judged = False  # by its head
+    allocation: Allocation | None = None  # of the memory for bodies, where its body is large
     _place: "Place | None" = None
     target: Target | None = None  # who has the request now
     instance = ""  # the name of the one that had it last
@@ -77,6 +81,27 @@ class Exchange:
         self.started = state.clock()
         self.deadline = self.limit = state.now + state.settings.proxy_timeout
         self._idle = state.settings.idle_timeout
+
+    def arrived(self, request: Request) -> None:
+        """The whole request is there, after a body that took its time."""
+        self.request = request
+        self.started = self.state.clock()
+        self.deadline = self.limit = self.state.now + self.state.settings.proxy_timeout
+        if self.allocation is not None:
+            self.allocation.shrink(len(request.body))
+
+    def buffer(self, size: int, deadline: float, stay: Callable[["Place"], None]) -> None:
+        """Count the memory of a body, as soon as there is room for it; raises as `Allocation.grow`."""
+        if size > SMALL_BYTES:
+            if self.allocation is None:
+                self.allocation = Allocation(self.state.buffers)
+            self.allocation.grow(size, deadline, stay)
+
+    def drop_body(self) -> None:
+        """Frees the memory of a large body: once an answer has begun, it is not sent again."""
+        if self.allocation is not None:
+            self.request.body = b""
+            self.allocation.shrink(0)
 
     def begin(self, target: Target) -> None:
         """An attempt at this instance; `report` is its end."""
@@ -290,6 +315,8 @@ class Exchange:
         self.report(now)
         if self.counted is not None:
             self.counted.release()
+        if self.allocation is not None:
+            self.allocation.shrink(0)
         record, label = self._record(now), self._label()
         waited = self._first_token - self.started if self._first_token else None
         self.state.recorder.ended(record, waited, self._tail(), label)

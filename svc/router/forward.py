@@ -13,8 +13,10 @@ from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.ask import Ask, parse
 from svc.router.coding import decode
 from svc.router.exchange import FAULTS, ClientGone, Exchange
+from svc.router.gate import judge
 from svc.router.names import renamed
 from svc.router.paths import creates_response
+from svc.router.request import COPIED_BYTES
 from svc.router.retry import Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
 from svc.router.table import Target
 from svc.router.upstream import refuses_connections
@@ -33,18 +35,18 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
     try:
         _open(exchange, client_address)
     except SvcError as error:
-        _close_unanswered(exchange, error)
+        close_unanswered(exchange, error)
         raise
     except ClientGone:
         exchange.close()
         raise
     except Exception:  # noqa: BLE001 - an unexpected exception is answered with 500
         failure = exchange.log_unexpected_error()
-        _close_unanswered(exchange, failure)
+        close_unanswered(exchange, failure)
         raise failure from None
 
 
-def _close_unanswered(exchange: Exchange, error: SvcError) -> None:
+def close_unanswered(exchange: Exchange, error: SvcError) -> None:
     """Ends an exchange in which no instance answered."""
     exchange.status = error.status
     exchange.end = exchange.cut or ("failed" if exchange.attempts or error.status == 500 else "refused")
@@ -54,8 +56,8 @@ def _close_unanswered(exchange: Exchange, error: SvcError) -> None:
 def _open(exchange: Exchange, client_address: bytes) -> None:
     """Gets an instance to answer; raises SvcError, or ClientGone."""
     state = exchange.state
-    if state.keys is not None:
-        _show_key(exchange)
+    if not exchange.judged and (state.keys is not None or not exchange.request.head.open):
+        judge(exchange)
     ask = _read_ask(exchange)
     if state.poison.entries and state.poison.contains(ask.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
@@ -90,16 +92,6 @@ def _repeat(
             return result
 
 
-def _show_key(exchange: Exchange) -> None:
-    """Raises SvcError for a key that is missing, unknown or used up."""
-    keys, head = exchange.state.keys, exchange.request.head
-    assert keys is not None
-    key = keys.identify(head.header(b"authorization"), head.header(b"x-api-key"))
-    exchange.key = key.name
-    key.admit(exchange.state.now)
-    exchange.counted = key
-
-
 def _read_ask(exchange: Exchange) -> Ask:
     """Return what the request asks for.
 
@@ -107,7 +99,7 @@ def _read_ask(exchange: Exchange) -> Ask:
     """
     request = exchange.request
     if request.head.coding and request.body:
-        request.body = decode(request.body, request.head.coding, exchange.state.settings.max_body)
+        _decode_body(exchange)
     large = len(request.body) > LARGE_BYTES  # reading it takes milliseconds for each megabyte, all at once
     if large:
         time.sleep(0)
@@ -117,9 +109,22 @@ def _read_ask(exchange: Exchange) -> Ask:
         assert exchange.model is not None
         if large:
             time.sleep(0)
-        exchange.request = request = renamed(request, exchange.model)
+        exchange.request = renamed(request, exchange.model)
+        request.body, request = b"", exchange.request  # its connection still refers to it
         ask = msgspec.structs.replace(ask, model=exchange.model, body=request.body)
     return ask
+
+
+def _decode_body(exchange: Exchange) -> None:
+    """Decodes a compressed body, whose memory is counted as it grows; raises SvcError."""
+    state, request = exchange.state, exchange.request
+
+    def count(size: int) -> None:
+        exchange.buffer(size, state.now + state.settings.queue_timeout, exchange.stay)
+
+    request.body = decode(request.take_body(), request.head.coding, state.max_body, count)
+    if exchange.allocation is not None:
+        exchange.allocation.shrink(len(request.body))
 
 
 def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
@@ -184,6 +189,7 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
     state, request = exchange.state, exchange.request
     exchange.begin(target)
     message = request.outgoing(target.authority, client_address, exchange.request_id)
+    body = request.body if len(request.body) > COPIED_BYTES else b""
     head_only = request.head.method == b"HEAD"
     upstream = state.connections.take(target)
     reused = upstream is not None
@@ -194,7 +200,7 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
             exchange.upstream = upstream
             if exchange.cut:
                 raise exchange.cut_error()
-            upstream.ask(message, head_only, bool(request.head.upgrade))
+            upstream.ask(message, head_only, bool(request.head.upgrade), body)
             return upstream.read_head()
         except UpstreamError as error:
             if upstream is None or not reused or exchange.cut or not _was_stale(exchange, error):

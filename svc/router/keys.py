@@ -4,7 +4,6 @@ The router never has a secret: it knows the SHA-256 of each. A secret that a
 client sends is digested, looked up and forgotten; no message and no log shows it.
 """
 
-import hashlib
 import hmac
 import logging
 import math
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from svc import keyfile
 from svc.errors import ConfigError, RateLimited, Unauthorized
+from svc.router.request import key_digests
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,13 @@ def draw(tokens: float, seconds: float, per_minute: int) -> tuple[float, float]:
 
 
 class Key:
-    """One key and what it has in hand. Limits of None are no limits."""
+    """One key and what it has in hand. Limits of None are no limits; an operator's may pass any path."""
 
-    __slots__ = ("_since", "_tokens", "concurrency", "in_flight", "name", "requests_per_minute")
+    __slots__ = ("_since", "_tokens", "concurrency", "in_flight", "name", "operator", "requests_per_minute")
 
     def __init__(self, name: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> None:
         self.name = name
+        self.operator = False
         self.requests_per_minute = requests_per_minute
         self.concurrency = concurrency
         self.in_flight = 0
@@ -103,14 +104,15 @@ class Keys:
         Where both hold a key, Authorization's counts; where only one does, that one, as the other may be meant
         for somebody else.
         """
-        bearer = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
-        for secret in (bearer, x_api_key):
-            if secret:
-                offered = hashlib.sha256(secret).digest()
-                known, key = self._by_digest.get(offered, NOBODY)
-                if key is not None and hmac.compare_digest(known, offered):
-                    return key
-        raise Unauthorized(WRONG_KEY if bearer or x_api_key else NO_KEY, code=CODE)
+        return self.find(key_digests(authorization, x_api_key))
+
+    def find(self, digests: tuple[bytes, ...]) -> Key:
+        """Return the key that one of these is the SHA-256 of; raises Unauthorized."""
+        for digest in digests:
+            known, key = self._by_digest.get(digest, NOBODY)
+            if key is not None and hmac.compare_digest(known, digest):
+                return key
+        raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=CODE)
 
     def load(self) -> None:
         """Reads the file; raises ConfigError with every problem of it."""
@@ -150,7 +152,9 @@ class Keys:
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         named = {name: self._keys.get(name) or Key(name) for name in entries}
         for name, entry in entries.items():
-            named[name].requests_per_minute, named[name].concurrency = entry.requests_per_minute, entry.concurrency
+            key = named[name]
+            key.requests_per_minute, key.concurrency = entry.requests_per_minute, entry.concurrency
+            key.operator = entry.operator
         digests = {name: bytes.fromhex(entry.sha256) for name, entry in entries.items()}
         self._keys = busy | named
         self._by_digest = {digests[name]: (digests[name], key) for name, key in named.items()}

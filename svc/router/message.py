@@ -9,7 +9,7 @@ from collections import deque
 import httptools
 
 from svc.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
-from svc.router.request import CREDENTIALS, NOT_PASSED, Head, Request, origin_form, unnamed
+from svc.router.request import CREDENTIALS, DEFAULT_RULES, NOT_PASSED, Head, Request, Rules, origin_form, unnamed
 from svc.router.seen import Seen
 
 HEAD_LIMIT = 64 << 10  # bytes of request line and headers
@@ -21,10 +21,12 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Heads(Seen[Head]):
-    """What all readers of one router share: the heads seen, and which headers do not pass on (`keyed`: nor do keys)."""
+    """What all readers of one router share: the heads seen, the rules by which they are judged, and which headers do
+    not pass on (`keyed`: nor do keys)."""
 
-    def __init__(self, keyed: bool = False) -> None:
+    def __init__(self, keyed: bool = False, rules: Rules = DEFAULT_RULES) -> None:
         super().__init__()
+        self.rules = rules
         self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED
 
 
@@ -34,14 +36,17 @@ class RequestReader:
     What cannot be served is left in `error`, behind the requests that came
     before it; nothing is fed any more then. After a request that asks to change the
     protocol, `bytes_after_upgrade` has the bytes behind it, and nothing is fed either.
+    `arriving`: the head of a request is there, and its body is not yet whole.
     """
 
     __slots__ = (
-        "_body", "_body_size", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser",
-        "_special", "begun", "bytes_after_upgrade", "error", "max_body", "ready", "target", "upgrading",
+        "_body", "_head", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser", "_special",
+        "arriving", "begun", "body_size", "bytes_after_upgrade", "error", "max_body", "ready", "target", "upgrading",
         "wants_continue",
     )  # fmt: skip
-    _body_size: int
+    body_size: int
+    _head: Head | None
+    _http10: bool
     _no_body: int  # bytes in a row that were head or trailers
 
     def __init__(self, max_body: int, heads: Heads | None = None) -> None:
@@ -67,6 +72,18 @@ class RequestReader:
             if len(self.ready) == before + 1 and not self.begun and self.error is None:
                 self._learn(data, self.ready[-1])
 
+    def head(self) -> Head:
+        """Return the head of the request whose body is arriving."""
+        if self._head is None:
+            target = self.target if self.target[:1] == b"/" else origin_form(self.target)
+            method, keep_alive = self._parser.get_method(), self._parser.should_keep_alive()
+            self._head = Head(method, target, self._headers, self._special, self._http10, keep_alive, self._heads.rules)
+        return self._head
+
+    def declared_size(self) -> int:
+        """Return the length of the body that is arriving as its head says it, 0 where that says none."""
+        return int(self._special.get(b"content-length") or 0)
+
     def _learn(self, data: bytes, request: Request) -> None:
         """A head like this comes again, unless it names its request."""
         head = request.head
@@ -74,7 +91,7 @@ class RequestReader:
             self._heads.learn(data, head, len(request.body) if head.has_body else None)
 
     def _parse(self, data: bytes) -> None:
-        before, size, rest = len(self.ready), self._body_size, data
+        before, size, rest = len(self.ready), self.body_size, data
         while rest:
             try:
                 self._parser.feed_data(rest)
@@ -94,7 +111,7 @@ class RequestReader:
                 self.error = BadRequest(f"cannot read the request: {error}")
                 return
         if self.begun:
-            progress = len(self.ready) != before or self._body_size != size
+            progress = len(self.ready) != before or self.body_size != size
             self._no_body = 0 if progress else self._no_body + len(data)
             if self._no_body > HEAD_LIMIT:
                 self.error = HeadTooLarge(f"the request's head, or its trailers, are over {HEAD_LIMIT} bytes")
@@ -128,8 +145,10 @@ class RequestReader:
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
         self._body: list[bytes | bytearray] = []
-        self._body_size = self._head_size = self._no_body = 0
+        self._head = None
+        self.body_size = self._head_size = self._no_body = 0
         self._in_head = self.begun = True
+        self.arriving = False
 
     def on_url(self, url: bytes) -> None:
         self.target += url
@@ -152,7 +171,7 @@ class RequestReader:
             self._special[key] = value
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self.arriving = False, True
         version = self._parser.get_http_version()
         self._http10 = version == "1.0"
         if len(self._special) > 1 or version != "1.1" or b"host" not in self._special:
@@ -167,7 +186,7 @@ class RequestReader:
         coding = special.get(b"transfer-encoding")
         if coding is not None and (self._http10 or coding.strip().lower() != b"chunked"):
             raise BadRequest("the request has a Transfer-Encoding other than chunked, or one in HTTP/1.0")
-        if int(special.get(b"content-length") or 0) > self.max_body:
+        if self.declared_size() > self.max_body:
             raise TooLarge(f"the request's body is over {self.max_body} bytes")
         if special.get(b"expect", b"").strip().lower() == b"100-continue" and not self._http10:
             self.wants_continue = True
@@ -176,8 +195,8 @@ class RequestReader:
             self._headers = list(unnamed(self._headers, named))
 
     def on_body(self, data: bytes) -> None:
-        self._body_size += len(data)
-        if self._body_size > self.max_body:
+        self.body_size += len(data)
+        if self.body_size > self.max_body:
             raise TooLarge(f"the request's body is over {self.max_body} bytes")
         body = self._body
         body.append(data)
@@ -187,18 +206,7 @@ class RequestReader:
             self._body = [gathered]
 
     def on_message_complete(self) -> None:
-        self.wants_continue = self.begun = False
-        target, body = self.target, self._body
-        self.ready.append(
-            Request(
-                Head(
-                    self._parser.get_method(),
-                    target if target[:1] == b"/" else origin_form(target),
-                    self._headers,
-                    self._special,
-                    self._http10,
-                    self._parser.should_keep_alive(),
-                ),
-                bytes(body[0]) if len(body) == 1 else b"".join(body),
-            )
-        )
+        self.wants_continue = self.begun = self.arriving = False
+        body = self._body
+        self.ready.append(Request(self.head(), bytes(body[0]) if len(body) == 1 else b"".join(body)))
+        self._head = None

@@ -40,6 +40,8 @@ class Metrics(Collector):
         for model, length in (known | state.lines.lengths()).items():
             queue.add_metric([model or ""], length)
         yield queue
+        buffered = "Bytes of request bodies over 64 KB, arriving and in flight."
+        yield GaugeMetricFamily("svc_router_buffered_bytes", buffered, state.buffers.used)
         yield GaugeMetricFamily("svc_router_queue_limit", "Requests that may wait in all.", state.settings.queue_size)
         if state.keys is not None:
             keys = CounterMetricFamily("svc_router_key_requests", "Requests by key.", labels=["key"])

@@ -43,4 +43,4 @@ def _renamed_query(head: Head, model: str) -> Head:
         for field in query.split("&")
     ]
     target = f"{path}?{'&'.join(fields)}".encode("latin-1")
-    return Head(head.method, target, head.headers, head.special, head.http10, head.keep_alive)
+    return Head(head.method, target, head.headers, head.special, head.http10, head.keep_alive, head.rules)

@@ -1,26 +1,111 @@
-"""Which requests only infer: sent twice, they do the same work twice and leave nothing behind. Pure."""
+"""Which requests may pass to instances, and which of them only infer. Pure.
+
+Engines serve their management beside inference: `/sleep`, `/load_lora_adapter`, `/update_weights_from_disk`. So only
+the paths listed here pass, byte for byte: engines normalise paths in their own ways (`//sleep`, `/v1/../sleep`,
+`/%73leep`), and what is not literally listed is refused instead of interpreted. A path that begins with /v1 is also
+listed without it: InfiniLM, llama.cpp and SGLang serve several of them so.
+"""
+
+import re
+from collections.abc import Iterable
 
 import msgspec
 
-INFERENCE = (
-    # OpenAI and Anthropic
-    b"/chat/completions /completions /messages /messages/count_tokens /responses /embeddings /moderations "
-    b"/audio/transcriptions /audio/translations /audio/speech /images/generations /images/edits /images/variations "
-    # vLLM and SGLang
-    b"/rerank /score /pooling /classify /tokenize /detokenize /generate /encode "
-    # TGI and TEI
-    b"/generate_stream /chat_tokenize /embed /embed_all /embed_sparse /similarity /predict "
-    # llama.cpp and whisper.cpp
-    b"/completion /infill /embedding /reranking /apply-template /inference "
-    # Ollama
-    b"/api/generate /api/chat /api/embed /api/embeddings"
+# POST, and nothing but inference: sent twice, it does the same work twice and leaves nothing behind.
+INFERENCE = {
+    "OpenAI": "/v1/chat/completions /v1/completions /v1/responses /v1/responses/compact /v1/embeddings "
+    "/v1/moderations /v1/audio/transcriptions /v1/audio/translations /v1/audio/speech "
+    "/v1/images/generations /v1/images/edits /v1/images/variations",
+    "Anthropic": "/v1/messages /v1/messages/count_tokens",
+    "Cohere and Jina, as vLLM, SGLang and llama.cpp serve them": "/v1/rerank /v2/rerank /v1/reranking /v2/embed",
+    "vLLM": "/v1/chat/completions/batch /v1/chat/completions/render /v1/chat/completions/derender "
+    "/v1/completions/render /v1/completions/derender /inference/v1/generate /generative_scoring "
+    "/v1/score /v1/pooling /v1/classify /v1/tokenize /v1/detokenize /invocations",
+    "SGLang": "/v1/generate /v1/encode /separate_reasoning /parse_function_call /vertex_generate",
+    "TGI and TEI": "/ /generate_stream /chat_tokenize /vertex /embed /embed_all /embed_sparse /similarity /predict "
+    "/predict_tokens /decode",
+    "llama.cpp and whisper.cpp": "/v1/completion /v1/infill /v1/embedding /apply-template /inference "
+    "/v1/chat/completions/input_tokens /v1/responses/input_tokens",
+    "Ollama": "/api/generate /api/chat /api/embed /api/embeddings",
+}
+# What clients of these APIs send besides. ID stands for letters, digits, - and _.
+AUXILIARY = {
+    "OpenAI's Responses": "GET /v1/responses/ID, DELETE /v1/responses/ID, POST /v1/responses/ID/cancel, "
+    "GET /v1/responses/ID/input_items",
+    "Realtime, by WebSocket and WebRTC": "GET /v1/realtime, POST /v1/realtime, POST /v1/realtime/calls, "
+    "POST /v1/realtime/sessions, POST /v1/realtime/client_secrets, POST /v1/realtime/transcription_sessions",
+    "speech": "GET /v1/audio/voices, GET /v1/audio/speech/stream",
+    "videos, as SGLang and vLLM-Omni serve them": "POST /v1/videos, GET /v1/videos/ID, GET /v1/videos/ID/content, "
+    "DELETE /v1/videos/ID",
+    "Ollama's clients": "HEAD /, GET /api/tags, HEAD /api/tags, POST /api/show, GET /api/ps, GET /api/version, "
+    "HEAD /api/version",
+}
+
+# Without empty and dot segments, parameters (`;`), and escapes of . / \ % or control characters.
+CANONICAL = re.compile(
+    rb"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%(?!2[5EeFf]|5[Cc]|[01]|7[Ff])[0-9A-Fa-f]{2})+)*/?"
 )
-PATHS = frozenset(version + path for path in INFERENCE.split() for version in (b"", b"/v1", b"/v2"))
+
+
+def _with_and_without_v1(path: str) -> tuple[str, ...]:
+    return (path, path.removeprefix("/v1")) if path.startswith("/v1/") else (path,)
+
+
+def _split(routes: Iterable[str]) -> list[tuple[bytes, str]]:
+    """Return the method and path of each route in texts of several, such as `GET /v1/realtime, POST /v1/realtime`."""
+    pairs = [route.split() for text in routes for route in text.split(",")]
+    return [(method.encode(), variant) for method, path in pairs for variant in _with_and_without_v1(path)]
+
+
+POSTED = frozenset(
+    variant.encode() for text in INFERENCE.values() for path in text.split() for variant in _with_and_without_v1(path)
+)
+EXACT = frozenset((method, path.encode()) for method, path in _split(AUXILIARY.values()) if "ID" not in path)
+WITH_ID = re.compile(
+    b"|".join(
+        b"%b %b" % (method, re.escape(path).replace("ID", "[A-Za-z0-9_-]+").encode())
+        for method, path in _split(AUXILIARY.values())
+        if "ID" in path
+    )
+)
 
 
 def infers(method: bytes, target: bytes) -> bool:
-    """Whether a request only infers, with or without a version before its path. Stored responses do more."""
-    return method == b"POST" and target.partition(b"?")[0] in PATHS
+    """Whether a request only infers. Stored responses do more."""
+    return method == b"POST" and target.partition(b"?")[0] in POSTED
+
+
+class Paths:
+    """The requests that pass: those that the tables list, and those that a pattern of `allow_paths` matches.
+
+    A pattern is a path in which `*` stands for any text, after a method where only that one is meant. The pattern `*`
+    alone lets every request pass, also one whose path is not canonical.
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        patterns = tuple(patterns)
+        self._all = "*" in patterns
+        self._patterns = re.compile(b"|".join(map(_expression, patterns))) if patterns else None
+
+    def allow(self, method: bytes, target: bytes) -> bool:
+        """Whether a request passes, whatever its query is."""
+        path = target.partition(b"?")[0]
+        if self._all or (method == b"POST" and path in POSTED) or (method, path) in EXACT:
+            return True
+        line = b"%b %b" % (method, path)
+        if WITH_ID.fullmatch(line):
+            return True
+        return bool(self._patterns and CANONICAL.fullmatch(path) and self._patterns.fullmatch(line))
+
+
+def _expression(pattern: str) -> bytes:
+    """Return the regular expression of a pattern, for `METHOD PATH`."""
+    method, _, path = pattern.rpartition(" ")
+    return (re.escape(method) if method else "[A-Z-]+").encode() + b" " + _any_text(path)
+
+
+def _any_text(path: str) -> bytes:
+    return b".*".join(re.escape(part.encode()) for part in path.split("*"))
 
 
 class _StoreFields(msgspec.Struct):

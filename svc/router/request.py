@@ -1,20 +1,23 @@
 """One request: its head, with all that can be told from it worked out once, and its body."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
+from typing import NamedTuple
 
-from svc.router.paths import infers
+from svc.router.paths import Paths, infers
 
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance; bodies are passed on decoded.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
-    b"x-served-by".split()
+    b"x-served-by via".split()
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
 LONGEST_ID = 128
+COPIED_BYTES = 64 << 10  # a body up to this size is sent in one piece with its head, a larger one is not copied
 OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz /ui".split())
 ACTS = (b"/ui/drain/", b"/ui/undrain/")
 AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
@@ -32,6 +35,16 @@ class Media(Enum):
 JSON_TYPES = (b"", b"application/json", b"text/json", b"text/plain", b"application/x-www-form-urlencoded")
 
 
+class Rules(NamedTuple):
+    """What all heads of one router are judged by; `pseudonym`: its name in Via (RFC 9110, 7.6.3), if it sends any."""
+
+    paths: Paths = Paths()
+    pseudonym: bytes = b""
+
+
+DEFAULT_RULES = Rules()
+
+
 class Head:
     """What stands before a request's body.
 
@@ -41,11 +54,14 @@ class Head:
     whether we answer it ourselves; `verb` and `path` are for records. `coding` is its
     body's Content-Encoding, `upgrade` the protocol that it asks to change to; `infers`:
     it does nothing but infer, as far as its path says, or a tunnel.
+    `passes`: its path may be relayed for any client; `loops`: this router has sent it already; `open`: it passes and
+    does not loop. `key_digests`: of the API keys that it came with, where they do not pass on.
     """
 
     __slots__ = (
         "_after", "_before", "coding", "content_type", "has_body", "headers", "http10", "id", "infers", "keep_alive",
-        "media", "method", "own", "path", "session", "special", "target", "traced", "upgrade", "verb",
+        "key_digests", "loops", "media", "method", "open", "own", "passes", "path", "rules", "session", "special",
+        "target", "traced", "upgrade", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +72,7 @@ class Head:
         special: dict[bytes, bytes],
         http10: bool = False,
         keep_alive: bool = True,
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         self.method, self.verb = method, method.decode("latin-1")
         self.target, self.path = target, target.decode("latin-1")
@@ -68,6 +85,12 @@ class Head:
         self.upgrade = upgrade(method, special) if b"upgrade" in special and not http10 else b""
         self.keep_alive = keep_alive and not self.upgrade
         self.infers = bool(self.upgrade) or infers(method, target)
+        self.rules = rules
+        via = special.get(b"via", b"")
+        self.loops = bool(via) and rules.pseudonym in via.replace(b",", b" ").split()
+        self.passes = rules.paths.allow(method, target)
+        self.open = self.passes and not self.loops
+        self.key_digests = key_digests(special.get(b"authorization", b""), special.get(b"x-api-key", b""))
         self.content_type = session = agent = b""
         self.traced = False
         told = special.get(b"x-request-id", b"")
@@ -91,6 +114,13 @@ class Head:
         lines = b"".join([b"%b: %b\r\n" % header for header in self.headers])
         if self.upgrade:
             lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
+        if rules.pseudonym:
+            lines += b"Via: %b%b\r\n" % (
+                via + b", " if via else b"",
+                (b"1.0 " if http10 else b"1.1 ") + rules.pseudonym,
+            )
+        elif via:
+            lines += b"Via: %b\r\n" % via
         self._after = b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
 
     def header(self, name: bytes) -> bytes:
@@ -109,14 +139,26 @@ class Request:
         self.head = head
         self.body = body
 
+    def take_body(self) -> bytes:
+        """Return the body, and refer to it no more."""
+        body, self.body = self.body, b""
+        return body
+
     def outgoing(self, host: bytes, client: bytes, request_id: bytes) -> bytes:
-        """As an instance gets it: what is for one hop only is not in it."""
+        """As an instance gets it, without a body over COPIED_BYTES: what is for one hop only is not in it."""
         head, body = self.head, self.body
         if body or head.has_body:
             return b"%b%b%b%b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-                head._before, host, head._after, client, request_id, len(body), body,
+                head._before, host, head._after, client, request_id, len(body),
+                body if len(body) <= COPIED_BYTES else b"",
             )  # fmt: skip
         return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, head._after, client, request_id)
+
+
+def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
+    """Return the SHA-256 of the API keys in these two headers (empty: not sent), Authorization's first."""
+    bearer = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
+    return tuple(hashlib.sha256(secret).digest() for secret in (bearer, x_api_key) if secret)
 
 
 def upgrade(method: bytes, special: dict[bytes, bytes]) -> bytes:

@@ -14,14 +14,17 @@ from svc.router import breaker
 from svc.router.admission import Lines, Place
 from svc.router.ask import Ask
 from svc.router.breaker import Fitness
+from svc.router.buffers import Buffers
 from svc.router.clients import networks
 from svc.router.keys import Keys
 from svc.router.message import Heads
 from svc.router.names import meant
 from svc.router.news import News
+from svc.router.paths import Paths
 from svc.router.poison import PoisonList
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
+from svc.router.request import Rules
 from svc.router.table import Discovery, Origin, Table, Target, build
 from svc.router.tally import Tally
 from svc.router.upstream import Connections
@@ -53,7 +56,10 @@ class State:
         self.trusted = networks(settings.trusted_proxies)
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
-        self.heads = Heads(keyed=keys is not None)
+        pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # two routers never share one, not even by their names
+        self.heads = Heads(keys is not None, Rules(Paths(settings.allow_paths), pseudonym))
+        self.max_body = min(settings.max_body, settings.max_buffered)
+        self.buffers = Buffers(settings.max_buffered, self.max_body)
         self.connections = Connections(settings.upstream_ca)
         self.lines = Lines(settings.queue_size)
         self.news = News(settings.port)
@@ -284,6 +290,7 @@ class State:
         """Ten times a second: those who waited too long, ejections that are over, lines to be written."""
         if self.lines.waiting:
             self.lines.expire(self.now)
+        self.buffers.expire(self.now)
         for name in [
             n for n, f in self.fitness.items() if f.until and self.now >= f.until and not (f.trial or f.trying)
         ]:

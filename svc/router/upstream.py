@@ -48,12 +48,17 @@ class Upstream(AnswerReader):
         self._recv = receiver(sock)
         self._send = sender(sock)
 
-    def ask(self, message: bytes, head_only: bool, upgrade: bool = False) -> None:
-        """Sends a whole request. A failure to send is not raised: what the instance says about it comes first."""
+    def ask(self, message: bytes, head_only: bool, upgrade: bool = False, body: bytes = b"") -> None:
+        """Sends a whole request, of which `body` is a part that is not in `message`.
+
+        A failure to send is not raised: what the instance says about it comes first.
+        """
         self.begin(head_only, upgrade)
         self.sent = False
         try:
             self._send(message)
+            if body:
+                self._send(body)
             self.sent = True
         except OSError:
             pass

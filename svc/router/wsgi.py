@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from svc.router.request import NOT_PASSED, Head, Request, origin_form, unnamed
+from svc.router.request import DEFAULT_RULES, NOT_PASSED, Head, Request, Rules, origin_form, unnamed
 
 EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
 UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
@@ -72,8 +72,10 @@ def environ(request: Request, address: str) -> dict[str, Any]:
     return made
 
 
-def request_of(environ: Mapping[str, Any], max_body: int, not_passed: frozenset[bytes] = NOT_PASSED) -> Request:
-    """The request as another WSGI server has read it; a body over `max_body` bytes is read no further than that."""
+def head_of(
+    environ: Mapping[str, Any], not_passed: frozenset[bytes] = NOT_PASSED, rules: Rules = DEFAULT_RULES
+) -> Head:
+    """The request's head as another WSGI server has read it."""
     headers, special = [], {}
     for key, value in environ.items():
         if not key.startswith("HTTP_") and key not in UNPREFIXED or not value:
@@ -83,15 +85,22 @@ def request_of(environ: Mapping[str, Any], max_body: int, not_passed: frozenset[
             special[name.lower()] = value.encode("latin-1")
         else:
             headers.append((name, value.encode("latin-1")))
-    body = b""
-    if b"content-length" in special:
-        body = environ["wsgi.input"].read(min(int(special[b"content-length"]), max_body + 1))
-    elif b"transfer-encoding" in special:
-        body = environ["wsgi.input"].read(max_body + 1)
     headers = list(unnamed(headers, special.get(b"connection", b"")))
     special.pop(b"upgrade", None)  # ignored: a WSGI server cannot hand its connection over
-    head = Head(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special)
-    return Request(head, body)
+    return Head(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special, rules=rules)
+
+
+def declared_size(environ: Mapping[str, Any]) -> int | None:
+    """The length of the request's body as its head says it, None where that does not say it."""
+    if environ.get("CONTENT_LENGTH"):
+        return int(environ["CONTENT_LENGTH"])
+    return None if "HTTP_TRANSFER_ENCODING" in environ else 0
+
+
+def body_of(environ: Mapping[str, Any], max_body: int) -> bytes:
+    """The request's body; one over `max_body` bytes is read no further than that."""
+    size = declared_size(environ)
+    return b"" if size == 0 else environ["wsgi.input"].read(max_body + 1 if size is None else min(size, max_body + 1))
 
 
 def target_of(environ: Mapping[str, Any]) -> bytes:

@@ -266,19 +266,20 @@ def test_a_wrong_limit_or_note_is_wrong_use(run, words):
 
 def test_list_shows_all_but_secrets_and_whole_digests(run):
     secret = run("add", "ci", "--note", "nightly", "--concurrency", "2").stdout.strip()
-    run("add", "a.b")
+    run("add", "a.b", "--operator", "--concurrency", "1")
     entry = kept()["ci"]
     done = run("list")
     head, first, second = done.stdout.splitlines()
-    assert head.split() == ["NAME", "CREATED", "PER", "MINUTE", "AT", "ONCE", "SHA-256", "NOTE"]
-    assert first.split()[0] == "a.b"
-    assert second.split() == ["ci", f"{entry.created:%Y-%m-%dT%H:%M:%SZ}", "-", "2", entry.sha256[:8], "nightly"]
+    assert head.split() == ["NAME", "CREATED", "PER", "MINUTE", "AT", "ONCE", "OPERATOR", "SHA-256", "NOTE"]
+    assert (first.split()[0], first.split()[3:5]) == ("a.b", ["1", "yes"])
+    assert second.split() == ["ci", f"{entry.created:%Y-%m-%dT%H:%M:%SZ}", "-", "2", "-", entry.sha256[:8], "nightly"]
     told = run("list", "--json").stdout
     assert json.loads(told)["keys"][1] == {
         "name": "ci",
         "created": f"{entry.created:%Y-%m-%dT%H:%M:%SZ}",
         "requests_per_minute": None,
         "concurrency": 2,
+        "operator": False,
         "sha256": entry.sha256[:8],
         "note": "nightly",
     }

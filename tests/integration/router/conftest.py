@@ -21,7 +21,7 @@ def instances() -> Iterator[list[Instance]]:
 
 @pytest.fixture(scope="package")
 def shared(instances: list[Instance], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
-    """Instances a, b and c have a model of their own name; a and b have `ab`, all have `abc`.
+    """It relays every path. Instances a, b and c have a model of their own name; a and b have `ab`, all have `abc`.
 
     Nothing listens where `dead` is said to be; it shares models `dead-a`, `dead-ab`.
     """
@@ -34,6 +34,7 @@ def shared(instances: list[Instance], tmp_path_factory: pytest.TempPathFactory) 
     ]
     path = static(tmp_path_factory.mktemp("router") / "static.json", services)
     flags = ("--static-services", path, "--max-errors", 1000, "--max-body", MAX_BODY, "--policy", "round_robin")
+    flags += ("--allow-paths", "*")
     with router(*flags) as running:
         yield running
         assert "Traceback" not in running.output()

@@ -239,7 +239,7 @@ def test_fault_3_maps_grow_for_ever(site: Listed, a: Instance):
             for n in range(start, start + 2000):
                 name = b"%d-" % n + b"x" * 400
                 sent = (b"X-Session-ID: " + name, b"X-Request-ID: " + name, b"User-Agent: " + name)
-                client.send(post({"model": "m"}, *sent, path=b"/v1/" + name))
+                client.send(post({"model": "m"}, *sent, path=b"/v1/responses/" + name + b"/cancel"))
                 assert client.answer().status == 200
                 client.send(post({"model": name.decode()}, *sent))
                 assert client.answer().status == 503

@@ -36,6 +36,7 @@ STALL_LIMIT_SECONDS = 0.05
 MEMORY_LIMIT_KILOBYTES = 60_000
 DESCRIPTOR_LIMIT = 10  # more than before
 FLAGS = (
+    "--allow-paths", "/v1/things/*",
     "--policy", "round_robin", "--max-errors", 1_000_000, "--first-byte-timeout", 1, "--idle-timeout", 1,
     "--max-body", 4 << 20, "--queue-timeout", 1,
 )  # fmt: skip

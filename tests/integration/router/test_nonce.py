@@ -26,6 +26,7 @@ CI_SECONDS = 20.0
 LONG_SECONDS = 20 * 60.0
 MAX_CLIENTS = 8
 FLAGS = (
+    "--allow-paths", "/v1/things/*",
     "--policy", "round_robin", "--max-errors", 1_000_000, "--health-interval", 100_000,
     "--first-byte-timeout", TIMEOUT, "--idle-timeout", TIMEOUT,
 )  # fmt: skip

@@ -15,7 +15,13 @@ from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import free_port, until
 
 ASK = post({"model": "m"})
-TOML = '[router]\nstatic_services = "static.json"\nproxy_timeout = 1\nmax_body = 25000000\npolicy = "round_robin"\n'
+TOML = """[router]
+static_services = "static.json"
+proxy_timeout = 1
+max_body = 25000000
+policy = "round_robin"
+allow_paths = ["*"]
+"""
 
 
 @pytest.fixture(scope="module")

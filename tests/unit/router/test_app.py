@@ -139,4 +139,4 @@ def test_what_is_relayed_to_nobody_hears_so_with_its_id(client: FlaskClient):
 
 def test_a_body_over_the_limit():
     app = create_app(state(target("a", "m"), max_body=1024))
-    assert app.test_client().post("/x", data=b"x" * 1025).status_code == 413
+    assert app.test_client().post("/v1/chat/completions", data=b"x" * 1025).status_code == 413

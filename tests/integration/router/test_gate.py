@@ -1,0 +1,194 @@
+"""What passes the router by default, and what is judged before a body is read."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.integration.router.client import post
+from tests.integration.router.instance import Heard, Instance, Peer, ok
+from tests.integration.router.routers import BIN, Router, router, running, service, static
+from tests.waiting import free_port, until
+
+LARGE = 50 << 20
+SECOND = 1 << 20
+
+
+class Site:
+    """A router with one instance `m`, and the secrets of its keys by their names."""
+
+    def __init__(self, own: Router, instance: Instance, secrets: dict[str, str]) -> None:
+        self.router = own
+        self.instance = instance
+        self.secrets = secrets
+
+    def key(self, name: str) -> bytes:
+        return b"x-api-key: " + self.secrets[name].encode()
+
+    def send(self, method: str, path: str, key: str = "") -> requests.Response:
+        headers = {"x-api-key": self.secrets[key]} if key else {}
+        body = {"model": "m"} if method == "POST" else None
+        return requests.request(method, self.router.url + path, json=body, headers=headers, timeout=10)
+
+
+def add_key(file: Path, name: str, *flags: str) -> str:
+    words = [BIN / "svc", "keys", "add", name, "--file", str(file), *flags]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    made = Instance()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def keyed(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Its paths are the default ones, and /v1/files*."""
+    path = tmp_path_factory.mktemp("keyed")
+    keys = path / "keys.toml"
+    client, operator = add_key(keys, "client", "--concurrency", "1"), add_key(keys, "operator", "--operator")
+    flags = ("--keys-file", keys, "--allow-paths", "GET /docs,/v1/files*", "--access-log", path / "access.log")
+    with router("--static-services", static(path / "static.json", [service("m", instance.port, "m")]), *flags) as own:
+        yield Site(own, instance, {"client": client, "operator": operator})
+        assert "Traceback" not in own.output()
+
+
+@pytest.fixture
+def site(keyed: Site, instance: Instance) -> Site:
+    instance.play()
+    return keyed
+
+
+def memory(own: Router) -> int:
+    """Kilobytes of the process that relays."""
+    lines = Path(f"/proc/{own.worker()}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+# Paths.
+
+
+@pytest.mark.parametrize(
+    "line", ["POST /sleep", "POST /v1/load_lora_adapter", "GET /slots", "POST /docs", "GET //docs"]
+)
+def test_management_reaches_no_instance_but_with_an_operators_key(site: Site, line: str):
+    method, path = line.split()
+    assert site.send(method, path).status_code == 401
+    refused = site.send(method, path, "client")
+    assert refused.status_code == 404
+    assert f"{line} " in refused.json()["error"]["message"]
+    assert "allow_paths" in refused.json()["error"]["message"]
+    assert not site.instance.heard
+    assert site.send(method, path, "operator").text == "ok"
+    assert len(site.instance.heard) == 1
+
+
+@pytest.mark.parametrize("line", ["POST /v1/chat/completions", "POST /v1/messages", "GET /v1/files/x", "GET /docs"])
+def test_inference_and_what_the_setting_lists_pass(site: Site, line: str):
+    assert site.send(*line.split(), "client").text == "ok"
+
+
+def test_a_closed_path_leaves_the_connection_usable(site: Site):
+    with site.router.client() as client:
+        assert client.send(post({"model": "m"}, site.key("client"), path=b"/sleep")).answer().status == 404
+        assert client.send(post({"model": "m"}, site.key("client"))).answer().status == 200
+
+
+# Before the body.
+
+
+def announced(size: int, *headers: bytes, path: bytes = b"/v1/chat/completions") -> bytes:
+    lines = b"".join(h + b"\r\n" for h in (b"Host: r", b"Content-Length: %d" % size, *headers))
+    return b"POST %b HTTP/1.1\r\n%b\r\n" % (path, lines)
+
+
+def test_no_body_is_asked_for_without_a_key(site: Site):
+    with site.router.client() as client:
+        answer = client.send(announced(LARGE, b"Expect: 100-continue")).answer()
+        assert (answer.status, answer.one(b"connection")) == (401, b"close")
+    with site.router.client() as client:
+        assert client.send(announced(14, b"Expect: 100-continue", site.key("client"))).answer().status == 100
+        assert client.send(b'{"model": "m"}').answer().body == b"ok"
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/v1/chat/completions", 401), (b"/ui/drain/m", 413)])
+def test_a_body_that_is_refused_is_not_kept_and_its_answer_arrives(site: Site, path: bytes, status: int):
+    before = memory(site.router)
+    clients = [site.router.client() for _ in range(4)]
+    for client in clients:
+        client.send(announced(LARGE, path=path) + b"x" * (LARGE - 1))
+    assert memory(site.router) - before < 20_000
+    for client in clients:
+        assert client.answer().status == status
+        client.sock.close()
+
+
+def test_a_client_that_never_finishes_its_body_gives_its_place_back(site: Site):
+    with site.router.client() as slow:
+        slow.send(announced(100, site.key("client")) + b"x")
+        until(lambda: site.send("POST", "/v1/messages", "client").status_code == 429, 5, "the place to be taken")
+    until(lambda: site.send("POST", "/v1/messages", "client").status_code == 200, 5, "the place to be free")
+
+
+# The memory for bodies.
+
+
+@pytest.fixture
+def small(instance: Instance, tmp_path: Path) -> Iterator[Router]:
+    """Its bodies have 2 MB together, so that one of 1 MB is taken at a time."""
+    instance.play()
+    path = static(tmp_path / "static.json", [service("m", instance.port, "m")])
+    with router("--static-services", path, "--max-body", SECOND, "--max-buffered", 2 * SECOND) as own:
+        yield own
+        assert "Traceback" not in own.output()
+
+
+def buffered(own: Router) -> float:
+    lines = own.get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith("svc_router_buffered_bytes")).split()[1])
+
+
+def test_a_large_body_waits_until_there_is_room(small: Router, instance: Instance):
+    def hold(peer: Peer, heard: Heard) -> None:
+        """Answers nothing yet."""
+
+    body = b'{"model": "m", "x": "%b"}' % (b"x" * 400_000)
+    instance.play(hold)
+    clients = [small.client() for _ in range(3)]
+    clients[0].send(post(body))
+    until(lambda: instance.heard, what="the first one to be at the instance")
+    for client in clients[1:]:
+        client.send(post(body))
+    assert len(instance.heard) == 1
+    assert buffered(small) == len(body)
+    with small.client() as other:
+        instance.script = ok
+        assert other.send(post({"model": "m"})).answer().body == b"ok"
+    clients[2].sock.close()
+    instance.peers[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+    assert clients[0].answer().body == b"first"
+    assert clients[1].answer().body == b"ok"
+    until(lambda: buffered(small) == 0, what="everything to be given back")
+
+
+# Loops.
+
+
+def test_a_router_behind_itself_answers_508_and_a_chain_works(instance: Instance, tmp_path: Path):
+    instance.play()
+    port, words = free_port(), [str(BIN / "svc"), "router", "--host", "127.0.0.1"]
+    services = [service("self", port, "loop"), service("m", instance.port, "m")]
+    first = [*words, "--port", str(port), "--static-services", str(static(tmp_path / "first.json", services))]
+    with running(first, port) as own:
+        until(own.ready, what="the router to be ready")
+        second = static(tmp_path / "second.json", [service("first", port, "m")])
+        with router("--static-services", second) as front, front.client() as client, own.client() as other:
+            assert client.send(post({"model": "m"}, b"Via: 1.1 nginx")).answer().body == b"ok"
+            hops = instance.heard[-1].one(b"via").split(b", ")
+            assert (len(set(hops)), hops[0]) == (3, b"1.1 nginx")
+            answer = other.send(post({"model": "loop"})).answer()
+            assert (answer.status, answer.error()["code"]) == (508, "loop_detected")

@@ -1,0 +1,135 @@
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from svc.errors import Overloaded, TooLarge
+from svc.router.admission import Place
+from svc.router.buffers import Allocation, Buffers
+
+
+class Waiter:
+    """One request that wants room, in a thread of its own, since it may wait."""
+
+    def __init__(self, buffers: Buffers, allocation: Allocation, size: int, deadline: float = 100.0) -> None:
+        self.waits = threading.Event()
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._grow, args=(allocation, size, deadline), daemon=True)
+        self._thread.start()
+
+    def _grow(self, allocation: Allocation, size: int, deadline: float) -> None:
+        try:
+            allocation.grow(size, deadline, lambda place: self.waits.set())
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.error = error
+
+    def done(self, timeout: float = 5.0) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+def never(place: Place) -> None:
+    raise AssertionError("it has to wait")
+
+
+@pytest.fixture
+def buffers() -> Buffers:
+    """Room for 100 bytes, 60 of them for everyone: a body has up to 20, and up to 20 more when it is decoded."""
+    return Buffers(100, 20)
+
+
+def taken(buffers: Buffers, size: int, stay: Callable[[Place], None] = never) -> Allocation:
+    made = Allocation(buffers)
+    made.grow(size, 100.0, stay)
+    return made
+
+
+def test_what_is_counted_is_given_back(buffers: Buffers):
+    first, second = taken(buffers, 20), taken(buffers, 30)
+    first.grow(25, 100.0, never)
+    assert buffers.used == 55
+    first.shrink(10)
+    second.shrink(0)
+    second.shrink(0)
+    assert buffers.used == 10
+
+
+def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: Buffers):
+    first, second = taken(buffers, 30), taken(buffers, 30)
+    first.grow(40, 100.0, never)
+    other = Waiter(buffers, second, 31)
+    assert other.waits.wait(5)
+    first.grow(70, 100.0, never)  # it can always finish
+    assert buffers.used == 100
+    first.shrink(0)
+    assert other.done()
+    assert other.error is None
+    assert buffers.used == 31
+
+
+def test_those_who_wait_are_served_in_their_order(buffers: Buffers):
+    first, held = taken(buffers, 60), taken(buffers, 1)
+    large = Waiter(buffers, Allocation(buffers), 40)
+    assert large.waits.wait(5)
+    small = Waiter(buffers, Allocation(buffers), 1)
+    assert small.waits.wait(5)
+    held.shrink(0)
+    assert large.done()
+    first.shrink(0)
+    assert small.done()
+    assert buffers.used == 41
+
+
+def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: Buffers):
+    taken(buffers, 60)
+    taken(buffers, 1)
+    waiter = Waiter(buffers, Allocation(buffers), 30, deadline=5.0)
+    assert waiter.waits.wait(5)
+    buffers.expire(4.9)
+    assert not waiter.done(0.05)
+    buffers.expire(5.0)
+    assert waiter.done()
+    assert isinstance(waiter.error, Overloaded)
+    assert "max_buffered" in waiter.error.message
+    assert waiter.error.headers() == {"Retry-After": "1"}
+    assert buffers.used == 61
+
+
+def test_a_client_that_leaves_gives_up_its_place(buffers: Buffers):
+    def leave(place: Place) -> None:
+        raise ConnectionResetError
+
+    first, _ = taken(buffers, 60), taken(buffers, 1)
+    with pytest.raises(ConnectionResetError):
+        taken(buffers, 30, leave)
+    first.shrink(0)
+    taken(buffers, 30)
+
+
+def test_what_never_has_room_is_413():
+    with pytest.raises(TooLarge, match="max_buffered"):
+        taken(Buffers(100, 100), 101)
+
+
+def test_requests_that_are_half_there_all_finish():
+    """Far more than there is room for, in small steps, each waiting where it must."""
+    buffers = Buffers(100, 20)
+    most = [0]
+
+    def body() -> None:
+        allocation = Allocation(buffers)
+        for size in range(1, 21):
+            allocation.grow(size, 100.0, lambda place: None)
+            most[0] = max(most[0], buffers.used)
+            time.sleep(0)
+        allocation.shrink(0)
+
+    threads = [threading.Thread(target=body, daemon=True) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert buffers.used == 0
+    assert most[0] <= 100

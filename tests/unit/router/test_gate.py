@@ -1,0 +1,87 @@
+import datetime
+from pathlib import Path
+
+import pytest
+
+from svc import keyfile
+from svc.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
+from svc.router.exchange import Exchange
+from svc.router.forward import close_unanswered
+from svc.router.gate import judge
+from svc.router.keys import Keys
+from svc.router.request import DEFAULT_RULES, Head, Request, Rules
+from svc.router.state import State
+from tests.unit.router.made import state
+
+CREATED = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> State:
+    """Its keys are `client`, for one request at once, and `operator`; each is its own secret."""
+    file = tmp_path / "keys.toml"
+    entries = {
+        "client": keyfile.Entry(keyfile.digest("client"), CREATED, concurrency=1),
+        "operator": keyfile.Entry(keyfile.digest("operator"), CREATED, operator=True),
+    }
+    file.write_text(keyfile.render(entries))
+    made = state()
+    made.keys = Keys(file)
+    made.keys.load()
+    return made
+
+
+def exchange(made: State, key: str = "", line: str = "POST /v1/messages", rules: Rules = DEFAULT_RULES, via: str = ""):
+    method, target = line.encode().split(b" ")
+    special = {b"x-api-key": key.encode(), b"via": via.encode()}
+    return Exchange(made, Request(Head(method, target, (), special, rules=rules), b""), "")
+
+
+def refusal(made: Exchange) -> SvcError:
+    with pytest.raises(SvcError) as raised:
+        judge(made)
+    assert made.counted is None
+    return raised.value
+
+
+def test_a_path_that_is_closed_is_404_and_says_what_opens_it():
+    error = refusal(exchange(state(), line="POST /sleep?level=2"))
+    assert isinstance(error, NotFound)
+    for part in ("POST /sleep ", "allow_paths under [router] in config/svc.toml", "operator's key"):
+        assert part in error.message
+    assert "level" not in error.message
+    assert len(refusal(exchange(state(), line="GET /" + "x" * 5000)).message) < 500
+
+
+def test_without_a_key_no_path_is_told_from_another(keyed: State):
+    for line in ("POST /v1/messages", "POST /sleep"):
+        assert isinstance(refusal(exchange(keyed, "wrong", line)), Unauthorized)
+
+
+def test_an_operators_key_passes_any_path(keyed: State):
+    judge(exchange(keyed, "operator", "POST //sleep"))
+    assert isinstance(refusal(exchange(keyed, "client", "POST //sleep")), NotFound)
+
+
+def test_what_passes_counts_for_its_key_until_it_is_closed(keyed: State):
+    first = exchange(keyed, "client")
+    judge(first)
+    assert first.key == "client"
+    refused = exchange(keyed, "client")
+    assert isinstance(refusal(refused), RateLimited)
+    close_unanswered(refused, RateLimited("x"))
+    first.close()
+    first.close()
+    judge(exchange(keyed, "client"))
+
+
+def test_a_closed_path_costs_no_request_of_a_limit(keyed: State):
+    refusal(exchange(keyed, "client", "POST /sleep"))
+    judge(exchange(keyed, "client"))
+
+
+def test_a_request_that_this_router_has_sent_is_508():
+    rules = Rules(pseudonym=b"svc-router-1")
+    assert isinstance(refusal(exchange(state(), rules=rules, via="1.1 a, 1.1 svc-router-1,1.0 b")), LoopDetected)
+    for via in ("", "1.1 svc-router-12", "1.1 svc-router-2, 1.1 b"):
+        judge(exchange(state(), rules=rules, via=via))
