@@ -28,7 +28,7 @@ Form = tuple[str, str]  # the pattern that a text must match, and what that is i
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
 PATH_PATTERN: Form = (
-    r"\*|([A-Z-]+ )?/[^\s?#]*",
+    r"\*|([A-Z-]+ )?/[^\s?#,]*",
     "a path such as /v1/files*, where * is any text, or GET /docs for one method",
 )
 PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of letters, digits and . _ + -")

@@ -10,7 +10,7 @@ import jinja2
 
 from svc.address import is_loopback
 from svc.errors import ConfigError
-from svc.settings import LogSettings, Settings
+from svc.settings import LogSettings, Settings, Texts
 from svc.spec import fields, ini
 from svc.spec.model import Spec
 from svc.spec.place import Place
@@ -161,6 +161,8 @@ def _flags(section: Any, **instead: str) -> str:
             raise ConfigError(f"{flag}: {reason}")
         if value is True:
             words.append(flag)
+        elif field.type is Texts:
+            words += [flag, ",".join(value)] if value else []
         elif isinstance(value, tuple):
             words += [word for pair in value for word in (flag, "=".join(pair))]
         elif value is not False and value != "":

@@ -155,3 +155,9 @@ def test_tables_that_cannot_be(toml, table, problem):
 def test_a_flag_without_a_name_or_value(word):
     (told,) = wrong(flags={"router": {"aliases": (word,)}})
     assert told.startswith("--aliases: must be names and values, NAME=VALUE")
+
+
+@pytest.mark.parametrize("text", ["v1/files", "/a b", "get /a", "/a?b", "GET/a", "**", "GET *"])
+def test_a_pattern_that_can_match_no_path_is_wrong(text):
+    with pytest.raises(ConfigError, match="allow-paths: must be a path such as"):
+        settings.load(flags={"router": {"allow_paths": text}})

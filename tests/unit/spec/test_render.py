@@ -82,6 +82,14 @@ def test_tables_of_names_are_repeated_flags_that_come_back_as_they_were(tmp_path
     assert again.router.aliases == settings.load(flags=flags).router.aliases
 
 
+def test_a_list_of_texts_is_one_flag_that_comes_back_as_it_was(tmp_path):
+    flags = {"router": {"allow_paths": ["/v1/files*", "GET /a%20b"]}}
+    words = supervisord.words(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
+    told = words[words.index("--allow-paths") + 1]
+    assert settings.load(flags={"router": {"allow_paths": told}}).router.allow_paths == ("/v1/files*", "GET /a%20b")
+    assert "--allow-paths" not in supervisord.words(supervisord.programs(tmp_path, texts(tmp_path))["router:router"])
+
+
 def test_what_supervisord_reads(tmp_path):
     spec = load([PAIRS / "mock.toml"], settings.load())[0]
     programs = supervisord.programs(tmp_path, texts(tmp_path, [spec]))
