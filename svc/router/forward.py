@@ -11,7 +11,9 @@ import msgspec
 from svc.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
 from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.ask import Ask, parse
+from svc.router.clients import is_among
 from svc.router.coding import decode
+from svc.router.cors import ADMITTED, judge
 from svc.router.exchange import FAULTS, ClientGone, Exchange
 from svc.router.names import renamed
 from svc.router.paths import creates_response
@@ -54,6 +56,8 @@ def _close_unanswered(exchange: Exchange, error: SvcError) -> None:
 def _open(exchange: Exchange, client_address: bytes) -> None:
     """Gets an instance to answer; raises SvcError, or ClientGone."""
     state = exchange.state
+    if exchange.request.head.verdict is not ADMITTED:
+        _judge_page(exchange, client_address)
     if state.keys is not None:
         _show_key(exchange)
     ask = _read_ask(exchange)
@@ -88,6 +92,17 @@ def _repeat(
         result = _attempt(exchange, target, client_address)
         if isinstance(result, AnswerHead) and result.status != 503:
             return result
+
+
+def _judge_page(exchange: Exchange, client_address: bytes) -> None:
+    """Raises SvcError for a foreign Host, and for a write of a page whose origin is not allowed."""
+    rules, head = exchange.state.browsers, exchange.request.head
+    verdict = head.verdict = head.verdict or judge(rules, head)
+    host = head.special.get(b"host", b"").decode("latin-1")
+    if verdict.host_refused and not rules.admits_host(host, is_among(client_address.decode(), exchange.state.trusted)):
+        raise rules.misdirected(host)
+    if verdict.origin_refused:
+        raise rules.cross_origin(head.special.get(b"origin", b"").decode("latin-1"))
 
 
 def _show_key(exchange: Exchange) -> None:

@@ -67,6 +67,11 @@ class RequestReader:
             if len(self.ready) == before + 1 and not self.begun and self.error is None:
                 self._learn(data, self.ready[-1])
 
+    @property
+    def origin(self) -> bytes:
+        """The Origin of the request that is being read, as far as it has come."""
+        return self._special.get(b"origin", b"")
+
     def _learn(self, data: bytes, request: Request) -> None:
         """A head like this comes again, unless it names its request."""
         head = request.head

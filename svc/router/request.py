@@ -1,16 +1,21 @@
 """One request: its head, with all that can be told from it worked out once, and its body."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from svc.router.paths import infers
 
+if TYPE_CHECKING:
+    from svc.router.cors import Verdict
+
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance; bodies are passed on decoded.
+# Origin and Sec-Fetch-Site: the router judges the page; an instance (Ollama) would refuse one that it allows.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
-    b"x-served-by".split()
+    b"x-served-by origin sec-fetch-site access-control-request-method".split()
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
@@ -40,12 +45,13 @@ class Head:
     `id` is the one that it came with, `session` whom it seems to belong to, `own`
     whether we answer it ourselves; `verb` and `path` are for records. `coding` is its
     body's Content-Encoding, `upgrade` the protocol that it asks to change to; `infers`:
-    it does nothing but infer, as far as its path says, or a tunnel.
+    it does nothing but infer, as far as its path says, or a tunnel. `verdict` is what `cors`
+    makes of the page that sent it, once it was judged.
     """
 
     __slots__ = (
         "_after", "_before", "coding", "content_type", "has_body", "headers", "http10", "id", "infers", "keep_alive",
-        "media", "method", "own", "path", "session", "special", "target", "traced", "upgrade", "verb",
+        "media", "method", "own", "path", "session", "special", "target", "traced", "upgrade", "verb", "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +68,8 @@ class Head:
         self.headers = tuple(headers)
         self.special = {name: value for name, value in special.items() if name != b"content-length"}
         self.http10 = http10
-        self.own = is_own(method, target)
+        self.verdict: Verdict | None = None
+        self.own = is_own(method, target) or (method == b"OPTIONS" and is_preflight(special))
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
         self.upgrade = upgrade(method, special) if b"upgrade" in special and not http10 else b""
@@ -148,6 +155,11 @@ def is_own(method: bytes, target: bytes) -> bool:
         return False
     path = target.partition(b"?")[0]
     return path in OWN or path.startswith((b"/v1/models/", b"/ui/"))
+
+
+def is_preflight(special: Mapping[bytes, bytes]) -> bool:
+    """Return whether an OPTIONS request is a browser's question whether a page may send what it wants to."""
+    return b"origin" in special and b"access-control-request-method" in special
 
 
 def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:
