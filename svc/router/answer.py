@@ -52,7 +52,9 @@ class AnswerHead:
         self.bodiless = status in BODILESS
         told = {name.lower(): value for name, value in headers}
         content_type = told.get(b"content-type", b"")
-        self.headers = headers = [*protection(headers, content_type, len(told) == len(headers)), *headers]
+        if status not in (SWITCHING, 204):  # a 304 replaces headers of the answer that the browser has kept
+            headers = [*protection(headers, content_type, len(told) == len(headers)), *headers]
+        self.headers = headers
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)
         events = content_type.lower().startswith(b"text/event-stream")

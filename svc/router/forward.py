@@ -95,13 +95,17 @@ def _repeat(
 
 
 def _judge_page(exchange: Exchange, client_address: bytes) -> None:
-    """Raises SvcError for a foreign Host, and for a write of a page whose origin is not allowed."""
+    """Raises SvcError for a foreign Host, and for a write of a page whose origin is not allowed.
+
+    Where clients need keys, the key decides about writes: a page of another origin cannot send one without a
+    preflight, and a program that shows one (a browser's extension, a desktop program) may say what origin it likes.
+    """
     rules, head = exchange.state.browsers, exchange.request.head
     verdict = head.verdict = head.verdict or judge(rules, head)
     host = head.special.get(b"host", b"").decode("latin-1")
     if verdict.host_refused and not rules.admits_host(host, is_among(client_address.decode(), exchange.state.trusted)):
         raise rules.misdirected(host)
-    if verdict.origin_refused:
+    if verdict.origin_refused and exchange.state.keys is None:
         raise rules.cross_origin(head.special.get(b"origin", b"").decode("latin-1"))
 
 

@@ -73,9 +73,10 @@ def service(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def router(*flags: object, ready: bool = True) -> Iterator[Router]:
+def router(*flags: object, ready: bool = True, **environ: str) -> Iterator[Router]:
     port = free_port()
-    with running([str(BIN / "svc"), "router", "--host", "127.0.0.1", "--port", str(port), *map(str, flags)], port) as r:
+    words = [str(BIN / "svc"), "router", "--host", "127.0.0.1", "--port", str(port), *map(str, flags)]
+    with running(words, port, **environ) as r:
         if ready:
             until(r.ready, what="the router to be ready")
         yield r
