@@ -57,6 +57,10 @@ class UnsupportedMedia(SvcError):
     status, type, code = 415, "invalid_request_error", "unsupported_media_type"
 
 
+class Misdirected(SvcError):
+    status, type, code = 421, "invalid_request_error", "misdirected_request"
+
+
 class UpgradeRequired(SvcError):
     status, type, code = 426, "invalid_request_error", "upgrade_required"
 

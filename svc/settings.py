@@ -31,6 +31,11 @@ PATH_PATTERN: Form = (
     r"\*|([A-Z-]+ )?/[^\s?#,]*",
     "a path such as /v1/files*, where * is any text, or GET /docs for one method",
 )
+HOST: Form = (r"\*|[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?", "a host without a port, or * for any")
+ORIGIN: Form = (
+    r"\*|null|file://|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@,]+",
+    "an origin such as https://chat.example.org, without a slash at its end, or * for any",
+)
 PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of letters, digits and . _ + -")
 
 
@@ -58,7 +63,13 @@ class RegistrySettings:
     token_file: str = setting("", "REGISTRY_TOKEN_FILE", help="file with the token that writes need")
     read_token_file: str = setting("", "REGISTRY_READ_TOKEN_FILE", help="file with the token that reads need")
     allowed_networks: str = setting("", help="networks that services may be in, separated by commas; none: any")
+    allowed_hosts: Texts = setting(
+        (), "REGISTRY_ALLOWED_HOSTS", form=HOST, help="hosts that requests may name, beside this machine's own"
+    )
     insecure: bool = setting(False, help="let other machines write without a token")
+    loopback_needs_token: bool = setting(
+        False, help="ask this machine for a token too: for a local proxy that does not send X-Forwarded-For"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,6 +119,12 @@ class RouterSettings:
     )
     keys_file: str = setting("", "ROUTER_KEYS_FILE", help="file of API keys that clients need (svc keys)")
     trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is believed, separated by commas")
+    allowed_hosts: Texts = setting(
+        (), "ROUTER_ALLOWED_HOSTS", form=HOST, help="hosts that requests may name, beside this machine's own"
+    )
+    cors_origins: Texts = setting(
+        (), "ROUTER_CORS_ORIGINS", form=ORIGIN, help="origins whose web pages may use the router; *: any"
+    )
     access_log: str = setting("", help="file for one line a request; - is stdout")
     access_log_format: str = setting("json", choices=("json", "text"), help="how those lines look")
     certfile: str = setting("", help="certificate (PEM) to serve TLS with")

@@ -14,16 +14,28 @@ from svc.babysitter.remedy import KINDS
 from svc.babysitter.sitter import Babysitter, ids
 from svc.errors import Unavailable
 from svc.instance import babysitter_url, iso
+from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.hosts import Hosts
 from svc.spec.digest import digest
 from svc.web import install_errors, install_version
 
+WORDING = Wording("allowed_hosts (under [babysitter] in its TOML)")
+
 
 def create_app(
-    sitter: Babysitter, registrar: Registrar, prober: Prober, limits: Limits, clock: Callable[[], float] = time.time
+    sitter: Babysitter,
+    registrar: Registrar,
+    prober: Prober,
+    limits: Limits,
+    clock: Callable[[], float] = time.time,
+    hosts: Hosts | None = None,
 ) -> Flask:
+    """Without `hosts`, requests may name any host."""
     app = Flask(__name__)
     install_errors(app)
     install_version(app)
+    browsers = BrowserRules(hosts or Hosts(), WORDING)
+    app.before_request(lambda: browsers.check(request.method, request.headers))
     metrics = Metrics(sitter, registrar, prober, limits)
 
     @app.get("/health")

@@ -12,7 +12,7 @@ import gevent
 import requests
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
-from svc.address import authority, local_host
+from svc.address import authority, is_loopback, local_host
 from svc.babysitter import secret
 from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 from svc.babysitter.app import create_app
@@ -30,6 +30,7 @@ from svc.babysitter.watch import Alone, Supervised, Watch
 from svc.client import RegistryClient
 from svc.errors import CommandError
 from svc.loop import Loop
+from svc.perimeter import machine
 from svc.spec.model import Spec
 from svc.supervision.control import Control
 from svc.supervision.orphans import kill_instance, parent_died
@@ -92,7 +93,8 @@ class Sidecar:
         effects[Action.TELL] = self.telling.poke
         effects[Action.ASK] = self.asking.poke
         effects[Action.LEAVE] = self.registrar.leave
-        app = create_app(self.sitter, self.registrar, self.prober, self.limits)
+        hosts = machine.hosts(spec.allowed_hosts, spec.host, is_loopback(spec.bind_host))
+        app = create_app(self.sitter, self.registrar, self.prober, self.limits, hosts=hosts)
         self.http = WSGIServer(
             (spec.bind_host, spec.babysitter_port), app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG)
         )

@@ -11,9 +11,11 @@ import msgspec
 from flask import Flask, Response, request
 
 from svc import web
-from svc.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailable, body
+from svc.errors import BadRequest, Forbidden, Misdirected, NotFound, Unauthorized, Unavailable, body
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
+from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.hosts import Hosts
 from svc.registry import checks, discovery, events, fields, lease, openapi, owner
 from svc.registry.condition import FAILING
 from svc.registry.guard import OPEN, READ, TELL, WRITE, Guard, is_near
@@ -26,6 +28,7 @@ from svc.registry.sweep import Sweep
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 256 << 10
+WORDING = Wording("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
 PLACE = {"host", "port", "hostname", "url", "metadata"}  # the fields that say where a service is
 ROUTES = (
     ("GET", "/health", OPEN, "health"),
@@ -56,18 +59,21 @@ def create_app(
     sweep: Sweep | None = None,
     clock: Callable[[], float] = time.time,
     reach: Reach | None = None,
+    hosts: Hosts | None = None,
 ) -> Flask:
     """`probe` tells the status that a URL answers with, 0 where it does not.
 
-    Without a `guard`, only this machine may write; without a `reach`, a service may be in any network.
+    Without a `guard`, only this machine may write; without a `reach`, a service may be in any network; without
+    `hosts`, requests may name any host.
     """
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.url_map.merge_slashes = False  # an empty name is no other path
     sweep = sweep or Sweep(store, clock)
     api = Api(
-        store, probe, guard or Guard(), metrics or Metrics(store, sweep.condition), sweep, reach or Reach(), clock
-    )
+        store, probe, guard or Guard(), metrics or Metrics(store, sweep.condition), sweep, reach or Reach(), clock,
+        hosts or Hosts(),
+    )  # fmt: skip
     for method, path, access, handler in ROUTES:
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
@@ -90,8 +96,10 @@ class Api:
         sweep: Sweep,
         reach: Reach,
         clock: Callable[[], float],
+        hosts: Hosts,
     ) -> None:
         self.store = store
+        self.browsers = BrowserRules(hosts, WORDING)
         self.listing = Listing(store)
         self.probe = probe
         self.guard = guard
@@ -105,15 +113,20 @@ class Api:
 
     def answer(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
         try:
-            self.guard.admit(access, request.remote_addr, _forwarded(), request.headers.get("Authorization", ""))
+            self.admit(access, request.method, request.remote_addr, request.headers)
             answer = handler(self.clock(), **path)
-        except (Unauthorized, Forbidden):
+        except (Misdirected, Unauthorized, Forbidden):
             self.metrics.refusals.inc()
             raise
         except Unavailable as error:
             self.sweep.condition.failed(error.message)
             raise
         return answer if isinstance(answer, Response) else _json(answer)
+
+    def admit(self, access: str, method: str, peer: str | None, headers: Any) -> None:
+        """Raise what refuses a request; `headers` finds names in lower case."""
+        self.browsers.check(method, headers)
+        self.guard.admit(access, peer, self._is_distant(headers), headers.get("authorization") or "")
 
     def health(self, now: float) -> Response:
         """200 as long as the registry can do its work, were it degraded; 503 when its store fails."""
@@ -146,7 +159,7 @@ class Api:
     def register(self, now: float) -> Response:
         caller = self._caller(request.headers)
         new = msgspec.structs.replace(fields.registration(_body(), now), owner=caller or owner.NOBODY)
-        self.reach.check(new, _near())
+        self.reach.check(new, self._is_near())
         service = self.store.change(new.name, lambda old: lease.registered(old, new, caller)) or new
         self.metrics.registrations.inc()
         log.info("%s registered, %s at %s", service.name, service.status, service.url)
@@ -160,7 +173,7 @@ class Api:
         caller = self._caller(request.headers)
         if PLACE & new.keys():  # names are looked up before the store is held
             moved = msgspec.structs.replace(_known(name, self.store.get(name)), **new)
-            self.reach.check(moved, _near() or not {"host", "url"} & new.keys())
+            self.reach.check(moved, self._is_near() or not {"host", "url"} & new.keys())
         service = _known(name, self.store.change(name, lambda old: old and lease.changed(old, new, caller)))
         log.info("%s changed: %s", name, ", ".join(new))
         return {"message": f"{name} is updated", "service": service.to_json()}
@@ -179,7 +192,7 @@ class Api:
 
     def short(self, peer: str, heard: Heard) -> bytes:
         """Answers a heartbeat that no proxy passed on, outside of Flask's requests; raises what refuses it."""
-        self.guard.admit(WRITE, peer, False, heard.headers.get("authorization", ""))
+        self.admit(WRITE, "POST", peer, heard.headers)
         return msgspec.json.encode(self._beat(self.clock(), heard.name, heard.headers, heard.body))
 
     def check(self, now: float, name: str) -> dict[str, Any]:
@@ -246,6 +259,15 @@ class Api:
     def openapi(self, now: float) -> Response:
         return Response(self.document, mimetype="application/json")
 
+    def _is_distant(self, headers: Any) -> bool:
+        """Return whether a loopback peer proves nothing: a proxy passed it on, or a page on a rebound name sent it."""
+        host = headers.get("host")
+        rebound = host is not None and not self.browsers.hosts.knows(host)
+        return "x-forwarded-for" in headers or "forwarded" in headers or rebound
+
+    def _is_near(self) -> bool:
+        return is_near(request.remote_addr, self._is_distant(request.headers))
+
     def _caller(self, headers: Any) -> owner.Caller:
         """Who asks: a secret is what counts, where one is shown; else the token, if it is."""
         secret = headers.get("x-service-secret", "")
@@ -276,14 +298,6 @@ def _unknown(name: str) -> NotFound:
     return NotFound(
         f"no service {name!r} is registered; register it with POST /services", param="name", code="unknown_service"
     )
-
-
-def _forwarded() -> bool:
-    return "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-
-
-def _near() -> bool:
-    return is_near(request.remote_addr, _forwarded())
 
 
 def _body() -> dict[str, Any]:

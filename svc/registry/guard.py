@@ -14,6 +14,10 @@ NO_TOKEN = (
     "this registry takes writes from its own machine only; to let others write, give it a token (--token-file, "
     "REGISTRY_TOKEN_FILE, or token_file under [registry] in config/svc.toml), or start it with --insecure"
 )
+LOOPBACK_TOO = (
+    "; that holds for this machine too (loopback_needs_token): name the file with token_file in the TOML of each "
+    "babysitter, with registry_token_file for the router, and with --token-file for commands"
+)
 WRONG = "a {} from another machine needs the registry's {}token: send the header Authorization: Bearer TOKEN"
 
 
@@ -51,23 +55,33 @@ class TokenFile:
 
 
 class Guard:
-    """Loopback may do all. Others need the write token for a write, one of the two tokens to tell what happened, and
-    where there is a read token, one of the two to read."""
+    """Loopback may do all, unless it needs a token.
 
-    def __init__(self, token: TokenFile | None = None, read: TokenFile | None = None, insecure: bool = False) -> None:
+    Others need the write token for a write, one of the two tokens to tell what happened, and where there is a read
+    token, one of the two to read.
+    """
+
+    def __init__(
+        self,
+        token: TokenFile | None = None,
+        read: TokenFile | None = None,
+        insecure: bool = False,
+        loopback_needs_token: bool = False,
+    ) -> None:
         self.token = token
         self.read = read
         self.insecure = insecure
+        self.loopback_needs_token = loopback_needs_token
 
     def admit(self, access: str, peer: str | None, forwarded: bool, authorization: str) -> None:
         """Raises Unauthorized. `forwarded`: a proxy passed it on, so its peer says nothing of where it comes from.
 
-        1. The open, and this machine.
+        1. The open, and this machine, unless it needs a token, too.
         2. Reads, as long as there is no read token.
         3. Writes, when --insecure was said on purpose.
         4. Whoever shows a token that covers it.
         """
-        if access == OPEN or is_near(peer, forwarded):
+        if access == OPEN or (is_near(peer, forwarded) and not self.loopback_needs_token):
             return  # 1
         if (access == READ and self.read is None) or (access in (TELL, WRITE) and self.insecure):
             return  # 2, 3
@@ -75,7 +89,8 @@ class Guard:
         offered = _bearer(authorization)
         if any(key.matches(offered) for key in keys):
             return  # 4
-        raise Unauthorized(WRONG.format(access, "read " if access == READ else "") if keys else NO_TOKEN)
+        cure = LOOPBACK_TOO if self.loopback_needs_token else ""
+        raise Unauthorized(WRONG.format(access, "read " if access == READ else "") + cure if keys else NO_TOKEN)
 
     def is_operator(self, authorization: str) -> bool:
         """Whether the write token is shown."""

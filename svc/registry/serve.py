@@ -19,6 +19,7 @@ from svc import forks
 from svc.errors import ConfigError
 from svc.gunicorn_log import Log
 from svc.listen import allow_connections, bind
+from svc.perimeter import machine
 from svc.prctl import die_with_parent
 from svc.registry import redis_address
 from svc.registry.guard import Guard, TokenFile
@@ -46,6 +47,11 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
     for path in (settings.token_file, settings.read_token_file):
         if path:
             TokenFile(path).token()
+    if settings.loopback_needs_token and not settings.token_file:
+        raise ConfigError(
+            "loopback_needs_token: without a token nobody could write; give its file, token_file under [registry] "
+            "in config/svc.toml (--token-file, REGISTRY_TOKEN_FILE)"
+        )
     check_store(settings)
     listener = bind("registry", settings.host, settings.port)
     allow_connections(CONNECTIONS)
@@ -92,6 +98,7 @@ class Server(BaseApplication):
     ) -> None:
         self.settings = settings
         self.port = listener.getsockname()[1]
+        self.loopback_only = machine.is_loopback_only(listener)
         self.fd = listener.detach()  # gunicorn's from here on
         self.ready = ready
         self.store: Store | None = None
@@ -148,7 +155,9 @@ class Server(BaseApplication):
             Loop("clean-up", cleanup.round, s.cleanup_interval),
             Loop("leases", sweep.round, INTERVAL),
         ]
-        return create_app(store, probe, guard(s), metrics, sweep, store.now, Reach(networks(s.allowed_networks)))
+        hosts = machine.hosts(s.allowed_hosts, s.host, self.loopback_only)
+        reach = Reach(networks(s.allowed_networks))
+        return create_app(store, probe, guard(s), metrics, sweep, store.now, reach, hosts)
 
     def when_ready(self, arbiter: Any) -> None:
         forks.hold()
@@ -187,4 +196,4 @@ class Server(BaseApplication):
 
 def guard(settings: RegistrySettings) -> Guard:
     token, read = (TokenFile(p) if p else None for p in (settings.token_file, settings.read_token_file))
-    return Guard(token, read, settings.insecure)
+    return Guard(token, read, settings.insecure, settings.loopback_needs_token)

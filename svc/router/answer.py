@@ -4,6 +4,7 @@ from typing import Any
 
 import httptools
 
+from svc.router.isolation import ORIGIN_WIDE, protection
 from svc.router.request import unnamed
 from svc.router.retry import Outcome
 from svc.router.seen import Seen
@@ -13,8 +14,8 @@ HEADER_LIMIT = 64 << 10
 SWITCHING = 101  # to the protocol that the request has asked for
 BODILESS = (204, 304)  # statuses whose answers end with their head (RFC 9112, 6.3)
 
-# Meant for us alone (RFC 9110, 7.6.1), or written anew for the client.
-NOT_PASSED = frozenset(
+# Meant for us alone (RFC 9110, 7.6.1), written anew for the client, or not an instance's to say.
+NOT_PASSED = ORIGIN_WIDE | frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authenticate "
     b"content-length x-request-id".split()
 )
@@ -48,12 +49,15 @@ class AnswerHead:
     def __init__(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], sized: bool) -> None:
         self.status = status
         self.reason = reason
-        self.headers = headers
         self.bodiless = status in BODILESS
+        told = {name.lower(): value for name, value in headers}
+        content_type = told.get(b"content-type", b"")
+        if status not in (SWITCHING, 204):  # a 304 replaces headers of the answer that the browser has kept
+            headers = [*protection(headers, content_type, len(told) == len(headers)), *headers]
+        self.headers = headers
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)
-        told = {name.lower(): value for name, value in headers}
-        events = told.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+        events = content_type.lower().startswith(b"text/event-stream")
         self.events = events and not sized and b"content-encoding" not in told
 
 

@@ -13,7 +13,8 @@ from werkzeug.routing import BaseConverter
 from svc import web
 from svc.errors import NotFound, SvcError, TooLarge
 from svc.instance import iso
-from svc.router.clients import client_of
+from svc.router.clients import client_of, is_among
+from svc.router.cors import PREFLIGHT, answer_headers, preflight_headers
 from svc.router.deadlines import Deadlines
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
@@ -51,10 +52,40 @@ def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | 
     @app.before_request
     def relayed() -> Response | None:
         """Before any rule is looked at: every path and method that is not ours."""
-        own = is_own(request.method.encode("latin-1"), target_of(request.environ))
-        return None if own else relay(state, deadlines)
+        if request.method == "OPTIONS" and "Origin" in request.headers and PREFLIGHT in request.headers:
+            return preflight(state)
+        if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
+            return relay(state, deadlines)
+        state.browsers.check(request.method, request.headers, _from_proxy(state))
+        return None
+
+    @app.after_request
+    def cross_origin(answer: Response) -> Response:
+        """What the browser has to know before a page of another origin may read the answer."""
+        for name, value in answer_headers(state.browsers, request.headers.get("Origin")):
+            answer.headers.add(name, value)
+        return answer
 
     return app
+
+
+def preflight(state: State) -> Response:
+    """Answers whether a page of another origin may send what it asks for; raises SvcError where it may not."""
+    rules, headers = state.browsers, request.headers
+    rules.check(request.method, headers, _from_proxy(state))
+    origin = headers["Origin"]
+    if not rules.allows(origin):
+        raise rules.cross_origin(origin)
+    private_network = headers.get("Access-Control-Request-Private-Network") == "true"
+    requested = headers.get("Access-Control-Request-Headers", "")
+    answer = Response(status=204)
+    for name, value in preflight_headers(requested, private_network):
+        answer.headers[name] = value
+    return answer
+
+
+def _from_proxy(state: State) -> bool:
+    return is_among(request.remote_addr or "", state.trusted)
 
 
 def endpoints(state: State) -> Blueprint:
@@ -165,7 +196,7 @@ def relay(state: State, deadlines: Deadlines) -> Response:
 def read_body(exchange: Exchange) -> None:
     """Reads the body of a request that may pass, within limits; raises SvcError, and nothing is left to close then."""
     try:
-        judge(exchange)
+        judge(exchange, (request.remote_addr or "").encode())
         body = _body(exchange.state, exchange)
     except SvcError as error:
         close_unanswered(exchange, error)

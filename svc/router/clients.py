@@ -17,16 +17,16 @@ def networks(text: str) -> Networks:
 
 def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
     """The last address that no trusted proxy has."""
-    if not trusted or not forwarded or not _among(peer, trusted):
+    if not trusted or not forwarded or not is_among(peer, trusted):
         return peer
     hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
     for hop in reversed(hops):
-        if not _among(hop, trusted):
+        if not is_among(hop, trusted):
             return hop if _is_address(hop) else peer
     return hops[0]
 
 
-def _among(address: str, trusted: Networks) -> bool:
+def is_among(address: str, trusted: Networks) -> bool:
     return _is_address(address) and any(ip_address(address) in network for network in trusted)
 
 

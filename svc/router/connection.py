@@ -11,6 +11,7 @@ from svc.router.admission import Place
 from svc.router.answer import SWITCHING
 from svc.router.buffers import SMALL_BYTES
 from svc.router.clients import client_of
+from svc.router.cors import ADMITTED, answer_headers
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import close_unanswered, forward
@@ -121,7 +122,7 @@ class Connection:
         else:
             if self._arriving is None:
                 self._arriving = self._begin(Request(reader.head(), b""))
-                judge(self._arriving)
+                judge(self._arriving, self._address)
             self._arriving.buffer(size, self.deadline, self._stay)
             self._place = None
         if reader.wants_continue:
@@ -201,6 +202,8 @@ class Connection:
             lines = b"Transfer-Encoding: chunked\r\n"
         if exchange.events:
             lines += b"X-Accel-Buffering: no\r\n"
+        if asked.verdict is not ADMITTED and asked.verdict is not None:
+            lines += asked.verdict.lines
         if b"x-served-by" in asked.special:
             lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
         if switching:
@@ -285,7 +288,9 @@ class Connection:
         self, error: SvcError, request_id: bytes = b"", request: Request | None = None, keep: bool = False
     ) -> None:
         status = f"{error.status} {HTTPStatus(error.status).phrase}"
-        headers = [("Content-Type", "application/json"), *error.headers().items()]
+        origin = request.head.header(b"origin") if request else self._reader.origin
+        cors = answer_headers(self._state.browsers, origin.decode("latin-1"))
+        headers = [("Content-Type", "application/json"), *error.headers().items(), *cors]
         if request_id:
             headers.append(("x-request-id", request_id.decode("latin-1")))
         answer = WsgiAnswer(status, headers, error_body(error, request.head.target if request else self._reader.target))

@@ -10,9 +10,11 @@ ANTHROPIC = b"/v1/messages"
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
     415: "invalid_request_error",
+    421: "invalid_request_error",
     426: "invalid_request_error",
     429: "rate_limit_error",
     503: "overloaded_error",

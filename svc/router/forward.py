@@ -12,6 +12,7 @@ from svc.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited,
 from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.ask import Ask, parse
 from svc.router.coding import decode
+from svc.router.cors import ADMITTED
 from svc.router.exchange import FAULTS, ClientGone, Exchange
 from svc.router.gate import judge
 from svc.router.names import renamed
@@ -56,8 +57,9 @@ def close_unanswered(exchange: Exchange, error: SvcError) -> None:
 def _open(exchange: Exchange, client_address: bytes) -> None:
     """Gets an instance to answer; raises SvcError, or ClientGone."""
     state = exchange.state
-    if not exchange.judged and (state.keys is not None or not exchange.request.head.open):
-        judge(exchange)
+    head = exchange.request.head
+    if not exchange.judged and (state.keys is not None or not head.open or head.verdict is not ADMITTED):
+        judge(exchange, client_address)
     ask = _read_ask(exchange)
     if state.poison.entries and state.poison.contains(ask.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")

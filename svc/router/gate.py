@@ -1,16 +1,18 @@
 """Judging a request by its head: its path, its key, and whether it goes in circles. Before any of its body is kept."""
 
 from svc.errors import LoopDetected, NotFound
+from svc.router import cors
+from svc.router.clients import is_among
 from svc.router.exchange import Exchange
 from svc.router.request import Head
 
 SHOWN_PATH_CHARS = 200
 
 
-def judge(exchange: Exchange) -> None:
+def judge(exchange: Exchange, peer: bytes) -> None:
     """Raises SvcError for a request that may not pass; one that may counts for its key from now on.
 
-    The key comes before the path: without one, nobody learns which paths are open.
+    `peer` is the address that sent it. The key comes before the path: without one, nobody learns which paths are open.
     """
     state, head = exchange.state, exchange.request.head
     exchange.judged = True
@@ -19,6 +21,7 @@ def judge(exchange: Exchange) -> None:
             "the request came back to the router that sent it on: one of its instances is, or leads to, this router; "
             "correct that instance's address"
         )
+    _judge_page(exchange, peer)
     key = None
     if state.keys is not None:
         key = state.keys.find(head.key_digests)
@@ -28,6 +31,21 @@ def judge(exchange: Exchange) -> None:
     if key is not None:
         key.admit(state.now)
         exchange.counted = key
+
+
+def _judge_page(exchange: Exchange, peer: bytes) -> None:
+    """Raises SvcError for a foreign Host, and for a write of a page whose origin is not allowed.
+
+    Where clients need keys, the key decides about writes: a page of another origin cannot send one without a
+    preflight, and a program that shows one (a browser's extension, a desktop program) may say what origin it likes.
+    """
+    rules, head = exchange.state.browsers, exchange.request.head
+    verdict = head.verdict = head.verdict or cors.judge(rules, head)
+    host = head.special.get(b"host", b"").decode("latin-1")
+    if verdict.host_refused and not rules.admits_host(host, is_among(peer.decode(), exchange.state.trusted)):
+        raise rules.misdirected(host)
+    if verdict.origin_refused and exchange.state.keys is None:
+        raise rules.cross_origin(head.special.get(b"origin", b"").decode("latin-1"))
 
 
 def _not_relayed(head: Head) -> NotFound:

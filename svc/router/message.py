@@ -84,6 +84,11 @@ class RequestReader:
         """Return the length of the body that is arriving as its head says it, 0 where that says none."""
         return int(self._special.get(b"content-length") or 0)
 
+    @property
+    def origin(self) -> bytes:
+        """The Origin of the request that is being read, as far as it has come."""
+        return self._special.get(b"origin", b"")
+
     def _learn(self, data: bytes, request: Request) -> None:
         """A head like this comes again, unless it names its request."""
         head = request.head

@@ -2,17 +2,21 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from svc.router.paths import Paths, infers
 
+if TYPE_CHECKING:
+    from svc.router.cors import Verdict
+
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance; bodies are passed on decoded.
+# Origin and Sec-Fetch-Site: the router judges the page; an instance (Ollama) would refuse one that it allows.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
-    b"x-served-by via".split()
+    b"x-served-by via origin sec-fetch-site access-control-request-method".split()
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
@@ -55,13 +59,14 @@ class Head:
     body's Content-Encoding, `upgrade` the protocol that it asks to change to; `infers`:
     it does nothing but infer, as far as its path says, or a tunnel.
     `passes`: its path may be relayed for any client; `loops`: this router has sent it already; `open`: it passes and
-    does not loop. `key_digests`: of the API keys that it came with, where they do not pass on.
+    does not loop. `key_digests`: of the API keys that it came with, where they do not pass on. `verdict` is what
+    `cors` makes of the page that sent it, once it was judged.
     """
 
     __slots__ = (
         "_after", "_before", "coding", "content_type", "has_body", "headers", "http10", "id", "infers", "keep_alive",
         "key_digests", "loops", "media", "method", "open", "own", "passes", "path", "rules", "session", "special",
-        "target", "traced", "upgrade", "verb",
+        "target", "traced", "upgrade", "verb", "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -79,7 +84,8 @@ class Head:
         self.headers = tuple(headers)
         self.special = {name: value for name, value in special.items() if name != b"content-length"}
         self.http10 = http10
-        self.own = is_own(method, target)
+        self.verdict: Verdict | None = None
+        self.own = is_own(method, target) or (method == b"OPTIONS" and is_preflight(special))
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
         self.upgrade = upgrade(method, special) if b"upgrade" in special and not http10 else b""
@@ -190,6 +196,11 @@ def is_own(method: bytes, target: bytes) -> bool:
         return False
     path = target.partition(b"?")[0]
     return path in OWN or path.startswith((b"/v1/models/", b"/ui/"))
+
+
+def is_preflight(special: Mapping[bytes, bytes]) -> bool:
+    """Return whether an OPTIONS request is a browser's question whether a page may send what it wants to."""
+    return b"origin" in special and b"access-control-request-method" in special
 
 
 def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,7 +1,9 @@
 """Running the router: gunicorn with one relaying worker, its loops around one state."""
 
 import gc
+import os
 import signal
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -11,10 +13,12 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base_async import AsyncWorker
 
 from svc import forks
+from svc.address import is_loopback
 from svc.errors import ConfigError
 from svc.gunicorn_log import Log
 from svc.listen import allow_connections, bind
 from svc.loop import Loop
+from svc.perimeter import machine
 from svc.prctl import die_with_parent
 from svc.settings import RouterSettings
 
@@ -42,9 +46,10 @@ class Application(BaseApplication):
     Everything is made in the worker, after gevent has patched it.
     """
 
-    def __init__(self, settings: RouterSettings, bind: str) -> None:
+    def __init__(self, settings: RouterSettings, bind: str, loopback_only: bool) -> None:
         self._settings = settings
         self._bind = bind
+        self._loopback_only = loopback_only
         super().__init__()
 
     def load_config(self) -> None:
@@ -68,7 +73,7 @@ class Application(BaseApplication):
     def load(self) -> Any:
         from svc.router.app import create_app
 
-        self._made = make(self._settings)
+        self._made = make(self._settings, self._loopback_only)
         self.state, self.pulse = self._made.state, self._made.pulse
         return create_app(self.state, pulse=self.pulse)
 
@@ -117,7 +122,7 @@ class Made(NamedTuple):
     loops: list[Loop]
 
 
-def make(settings: RouterSettings) -> Made:
+def make(settings: RouterSettings, loopback_only: bool) -> Made:
     """Nothing of it is started; raises ConfigError."""
     from svc.client import RegistryClient
     from svc.router.checks import Checks
@@ -133,7 +138,8 @@ def make(settings: RouterSettings) -> Made:
     static = read_static(Path(settings.static_services)) if settings.static_services else []
     urls = settings.registry_url.split(",")
     client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
-    state = State(settings, keys=read_keys(settings))
+    hosts = machine.hosts(settings.allowed_hosts, settings.host, loopback_only)
+    state = State(settings, keys=read_keys(settings), hosts=hosts)
     file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
     saved = file.load(client.urls) if file else None
     sync = Sync(state, client if settings.registry_url else None, static, time.monotonic, saved)
@@ -225,17 +231,15 @@ def readable(path: str) -> None:
 def standalone() -> Any:
     """The whole router as a WSGI application, for another server: `gunicorn 'svc.router.serve:standalone()'`.
 
-    Settings come from the environment and config/svc.toml.
+    Settings come from the environment and config/svc.toml; `host` says whether that server listens on loopback only.
     """
-    import os
-
     from svc.router.app import create_app
     from svc.router.deadlines import Deadlines
     from svc.settings import load
     from svc.site import Site
 
     told = load(Site(Path()).svc_toml, os.environ)
-    made = make(told.router)
+    made = make(told.router, is_loopback(told.router.host))
     deadlines = Deadlines(made.state)
     made.sync.once()
     made.checks.discover_models()
@@ -267,4 +271,6 @@ def serve(settings: RouterSettings, fd: int | None = None) -> None:
     if fd is None:
         fd = bind("router", settings.host, settings.port).detach()
     allow_connections(2 * WORKER_CONNECTIONS)  # each has one to an instance
-    Application(settings, f"fd://{fd}").run()
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        loopback_only = machine.is_loopback_only(listener)
+    Application(settings, f"fd://{fd}", loopback_only).run()

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from svc.errors import RateLimited, Unavailable
+from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.hosts import Hosts
 from svc.router import breaker
 from svc.router.admission import Lines, Place
 from svc.router.ask import Ask
@@ -35,6 +37,11 @@ RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is no
 LONGEST_RETRY_AFTER = 60
 NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance ended, and the table says so
 UNKNOWN = Fitness()
+WORDING = Wording(
+    "allowed_hosts (--allowed-hosts, or under [router] in config/svc.toml); where a proxy sends it, name the proxy in "
+    "trusted_proxies instead",
+    "cors_origins (--cors-origins, or under [router] in config/svc.toml)",
+)
 NO_DISCOVERY = Discovery()
 
 
@@ -42,9 +49,11 @@ class State:
     """Everything that requests, checks and syncs share. `now` is monotonic and coarse: set at each sweep."""
 
     def __init__(
-        self, settings: RouterSettings, clock: Callable[[], float] = time.monotonic, keys: Keys | None = None
-    ) -> None:
+        self, settings: RouterSettings, clock: Callable[[], float] = time.monotonic, keys: Keys | None = None,
+        hosts: Hosts | None = None,
+    ) -> None:  # fmt: skip
         self.settings = settings
+        self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), WORDING, settings.cors_origins)
         self.clock = clock
         self.now = clock()
         self.table = Table()

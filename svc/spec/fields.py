@@ -102,6 +102,13 @@ def host(value: Any) -> str:
     return value
 
 
+def allowed_host(value: Any) -> str:
+    """A host that requests may name, or * for any."""
+    if text(value) != "*" and not HOST.fullmatch(value) and not is_ipv6(without_brackets(value)):
+        raise ValueError(f"{shown(value)} is no host; give a name or an address without a port, or * for any")
+    return value
+
+
 def url(value: Any) -> str:
     parts = urlsplit(something(value))
     try:

@@ -4,6 +4,7 @@ import dataclasses
 
 from svc.spec.fields import (
     Field,
+    allowed_host,
     choice,
     command,
     env,
@@ -70,6 +71,11 @@ BABYSITTER: dict[str, Field] = {
         OFF["health_path"],
         help="path of the engine's own health, which must answer 2xx before it gets requests; empty: not asked; "
         "left out: /health, where the engine has one",
+    ),
+    "allowed_hosts": Field(
+        items(allowed_host),
+        OFF["allowed_hosts"],
+        help="hosts that requests to the babysitter may name, beside this machine's own",
     ),
     "startup_timeout": Field(
         number(0, 604800),

@@ -92,6 +92,7 @@ class Spec:
     probe_threshold: int = 3  # failures in a row
     startup_timeout: float = 0  # none
     max_memory: int = 0  # bytes; 0: no limit
+    allowed_hosts: tuple[str, ...] = ()  # that requests to the babysitter may name, beside the machine's own
     health_path: str | None = None  # must answer 2xx; empty: no check; None: the default, which a server may not have
     backend: Backend
     metadata: dict[str, Any]

@@ -10,14 +10,14 @@ from tests.debian import program
 
 
 @contextmanager
-def chromium() -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821 - imported where it is there
-    """Skips the test where Playwright or Chromium is missing, on a machine other than CI's."""
+def chromium(*more: str) -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821 - imported where it is there
+    """Skips the test where Playwright or Chromium is missing, on a machine other than CI's; `more` are its flags."""
     path = program("chromium", "chromium")
     if os.environ.get("CI"):
         import playwright.sync_api as driven
     else:
         driven = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (the test extra)")
-    flags = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    flags = ["--disable-dev-shm-usage", *more, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with driven.sync_playwright() as player:
         browser = player.chromium.launch(executable_path=path, args=flags)
         yield browser

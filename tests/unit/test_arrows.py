@@ -33,6 +33,7 @@ LEAVES = {
     "fetch",
     "dial",
     "listen",
+    "perimeter",
     "keyfile",
     "version",
 }
@@ -52,10 +53,11 @@ ACTING = {
 PURE = {
     "router/ask.py", "router/form.py", "router/json_body.py", "router/names.py", "router/paths.py", "router/retry.py",
     "router/request.py", "router/poison.py", "router/table.py", "router/policy.py", "router/breaker.py",
-    "router/events.py", "router/tokens.py",
+    "router/events.py", "router/tokens.py", "router/cors.py", "router/isolation.py",
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
+    "perimeter/hosts.py", "perimeter/browsers.py",
     "readiness.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",

@@ -163,7 +163,7 @@ class Stream:
 
     def __init__(self, port, *headers, query=""):
         self.sock = socket.create_connection(("127.0.0.1", port), 20)
-        lines = "".join(f"{header}\r\n" for header in ("Host: r", "Accept: text/event-stream", *headers))
+        lines = "".join(f"{header}\r\n" for header in ("Host: localhost", "Accept: text/event-stream", *headers))
         self.sock.sendall(f"GET /events{query} HTTP/1.1\r\n{lines}\r\n".encode())
         self.rest = b""
 

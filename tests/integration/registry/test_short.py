@@ -33,7 +33,7 @@ def wire(registry):
 
 
 def beat(name="qwen", body=b'{"status":"running"}', *fields, connection="keep-alive"):
-    lines = [f"POST /services/{name}/heartbeat HTTP/1.1", "Host: h", f"Content-Length: {len(body)}", *fields]
+    lines = [f"POST /services/{name}/heartbeat HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *fields]
     return "\r\n".join([*lines, f"Connection: {connection}", "", ""]).encode() + body
 
 
@@ -62,7 +62,7 @@ def test_heartbeats_share_a_connection_with_anything_else(wire, registry):
         assert (code, body["message"], headers["connection"]) == (200, "qwen is alive", "keep-alive")
         assert registry.client.get("qwen")["status"] == status
     assert registry.client.get("qwen")["last_heartbeat"] > before
-    assert asked(wire, b"GET /services/qwen HTTP/1.1\r\nHost: h\r\n\r\n")[2]["name"] == "qwen"
+    assert asked(wire, b"GET /services/qwen HTTP/1.1\r\nHost: localhost\r\n\r\n")[2]["name"] == "qwen"
     assert asked(wire, beat())[0] == 200, "the long way, after something else"
 
 

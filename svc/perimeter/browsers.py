@@ -1,0 +1,115 @@
+"""What a web page may do to a server, by Host, Origin, Sec-Fetch-Site and Content-Type. Pure.
+
+The decision about origins is that of Go's http.CrossOriginProtection: a browser
+says where a request comes from, in headers that no page can change, and what says
+nothing is no browser.
+"""
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple, Protocol
+
+from svc.errors import Forbidden, Misdirected, SvcError, UnsupportedMedia
+from svc.perimeter.hosts import ANY, Hosts, split
+
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed it
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_SHOWN = 100  # characters of a header in a message
+
+
+class Headers(Protocol):
+    """A request's headers, under names in lower case."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
+class Wording(NamedTuple):
+    """What the errors of one server say about its settings."""
+
+    allowed_hosts: str
+    cors_origins: str = ""  # empty: the server has no such setting
+
+
+class BrowserRules:
+    """The rules of one server; `origins` are those whose pages may write to it."""
+
+    def __init__(self, hosts: Hosts, wording: Wording, origins: Collection[str] = ()) -> None:
+        self.hosts = hosts
+        self.origins = frozenset(origin.lower() for origin in origins)
+        self._wording = wording
+
+    def check(self, method: str, headers: Headers, from_proxy: bool = False) -> None:
+        """Raise SvcError for a request that must not come in."""
+        host = headers.get("host")
+        if not self.admits_host(host, from_proxy):
+            raise self.misdirected(host)
+        if method in SAFE_METHODS:
+            return
+        if self.refuses_origin(headers.get("origin"), headers.get("sec-fetch-site"), host, headers.get):
+            raise self.cross_origin(headers.get("origin"))
+        if headers.get("content-length") != "0":
+            check_media(headers.get("content-type") or "")
+
+    def admits_host(self, host: str | None, from_proxy: bool = False) -> bool:
+        """Return whether the Host is the server's own.
+
+        A trusted proxy passes on the name that its clients use, which only `allowed_hosts` can know.
+        """
+        return self.hosts.admits(host) or (from_proxy and not self.hosts.listed)
+
+    def allows(self, origin: str | None) -> bool:
+        """Return whether a setting allows pages of this origin."""
+        return bool(origin) and (ANY in self.origins or str(origin).lower() in self.origins)
+
+    def refuses_origin(
+        self, origin: str | None, site: str | None, host: str | None, header: Callable[[str], str | None]
+    ) -> bool:
+        """Return whether a write comes from a page that may not write.
+
+        X-Forwarded-Host, by which a proxy passes on the name that its clients use, needs no trust: a page of another
+        origin can send it only after a preflight, which is refused.
+        """
+        if not origin and not site:
+            return False
+        if self.allows(origin):
+            return False
+        if site:
+            return site not in OWN_SITES
+        return not any(is_same_authority(str(origin), own) for own in (host, header("x-forwarded-host")) if own)
+
+    def misdirected(self, host: str | None) -> SvcError:
+        """Return the error for a Host that is not the server's."""
+        return Misdirected(
+            f"{shown(host)} is no name of this server, as the Host header has to be; use http://localhost or the "
+            f"machine's own name, or add the host to {self._wording.allowed_hosts}"
+        )
+
+    def cross_origin(self, origin: str | None) -> SvcError:
+        """Return the error for a page that may not write."""
+        cure = self._wording.cors_origins
+        return Forbidden(
+            f"a page of {shown(origin) if origin else 'another origin'} may not send this request"
+            + (f"; to allow its origin, add it to {cure}" if cure else "; send it from a program, without Origin"),
+            code="cross_origin",
+        )
+
+
+def check_media(content_type: str) -> None:
+    """Raise UnsupportedMedia for a body that says it is not JSON: browsers send such ones without a preflight."""
+    media = content_type.partition(";")[0].strip().lower()
+    if media and media != "application/json":
+        raise UnsupportedMedia(f"Content-Type: {shown(media)} is not taken; send application/json")
+
+
+def is_same_authority(origin: str, authority: str) -> bool:
+    """Return whether an Origin is of this Host, in whichever scheme: TLS may end at a proxy."""
+    scheme, _, rest = origin.lower().partition("://")
+    default = DEFAULT_PORTS.get(scheme)
+    host, port = split(rest)
+    own_host, own_port = split(authority)
+    return default is not None and bool(host) and (host, port or default) == (own_host, own_port or default)
+
+
+def shown(header: str | None) -> str:
+    """Return a header's value for a message: quoted, in plain ASCII, not long."""
+    return ascii((header or "")[:MAX_SHOWN])

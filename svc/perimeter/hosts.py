@@ -1,0 +1,90 @@
+"""Which hosts a server answers to: protection against DNS rebinding. Pure.
+
+A web page on evil.example can make that name resolve to 127.0.0.1 once it is
+loaded. To the browser, a server on this machine then is the page's own, so that
+the page may read it and write to it. What the page cannot change is the Host
+header: it has the page's own name.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+ANY = "*"  # as an allowed host: the check is off
+LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "ip6-loopback"))
+MAX_CACHED_HOSTS = 256
+NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5})?)?")
+
+Address = IPv4Address | IPv6Address
+
+
+def split(authority: str) -> tuple[str, int | None]:
+    """Return host and port of `HOST[:PORT]`; the host is "" where it is malformed.
+
+    The host is in lower case, without brackets and final dot, an address in its usual form.
+    """
+    match = AUTHORITY.fullmatch(authority)
+    if match is None:
+        return "", None
+    host, port = match[1], int(match[2]) if match[2] else None
+    if host.startswith("["):
+        address = address_of(host[1:-1])
+        return (str(address) if address is not None else ""), port
+    return normal(host), port
+
+
+def normal(host: str) -> str:
+    """Return a name or an address without brackets in its usual form, "" where it is neither."""
+    if (address := address_of(host)) is not None:
+        return str(address)
+    host = host.lower().removesuffix(".")
+    return host if NAME.fullmatch(host) else ""
+
+
+def address_of(host: str) -> Address | None:
+    """Return the address that a text is, None for a name or a zone; an IPv4 address in IPv6 is that IPv4 address."""
+    if "%" in host:
+        return None
+    try:
+        address = ip_address(host.removesuffix("."))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+class Hosts:
+    """The hosts of one server: `allowed` by a setting, its own names, and the addresses of its machine.
+
+    They are required while the server listens on loopback only, and wherever `allowed` lists any.
+    """
+
+    def __init__(
+        self,
+        allowed: Iterable[str] = (),
+        own_names: Iterable[str] = (),
+        *,
+        loopback_only: bool = False,
+        is_own_address: Callable[[str], bool] = lambda address: False,
+    ) -> None:
+        allowed = tuple(allowed)
+        self.listed = bool(allowed)
+        self.required = (loopback_only or self.listed) and ANY not in allowed
+        self._names = {normal(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
+        self._is_own_address = is_own_address
+        self.knows = lru_cache(MAX_CACHED_HOSTS)(self._knows)
+
+    def admits(self, authority: str | None) -> bool:
+        """Return whether a request with this Host may come in. Only HTTP/1.0, which no browser speaks, has none."""
+        return not self.required or authority is None or self.knows(authority)
+
+    def _knows(self, authority: str) -> bool:
+        """Return whether a Host names this server, whatever the port: a forwarded port may be another."""
+        host = split(authority)[0]
+        if not host:
+            return False
+        if host in self._names or host in LOOPBACK_NAMES or host.endswith(".localhost"):
+            return True
+        address = address_of(host)
+        return address is not None and (address.is_loopback or self._is_own_address(host))

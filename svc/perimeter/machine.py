@@ -1,0 +1,54 @@
+"""What this machine is called, and what a socket listens on; nothing here asks a name server."""
+
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from svc.perimeter.hosts import Hosts, address_of
+
+HOSTS_FILE = Path("/etc/hosts")
+MAX_HOSTS_FILE_BYTES = 64 << 10  # a list of blocked names may be far longer, and names no server
+
+
+def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> Hosts:
+    """Return the hosts of a server that is configured to listen on `configured_host`."""
+    names = (configured_host, *own_names())
+    return Hosts(allowed, names, loopback_only=loopback_only, is_own_address=is_own_address)
+
+
+def own_names() -> frozenset[str]:
+    """Return this machine's names: its host name, and what /etc/hosts calls loopback or the same machine."""
+    hostname = socket.gethostname()
+    try:
+        with HOSTS_FILE.open("rb") as file:
+            text = file.read(MAX_HOSTS_FILE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        text = ""
+    return frozenset((hostname, *listed_names(text, hostname)))
+
+
+def listed_names(hosts_file: str, hostname: str) -> Iterator[str]:
+    """Yield the names that stand beside a loopback address or beside the host name."""
+    for line in hosts_file.splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        parsed = address_of(address)
+        if hostname in names or (parsed is not None and parsed.is_loopback):
+            yield from names
+
+
+def is_own_address(address: str) -> bool:
+    """Return whether an interface of this machine has the address now: the kernel binds to no other."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def is_loopback_only(listener: socket.socket) -> bool:
+    """Return whether a listening socket takes connections from this machine only."""
+    name = listener.getsockname()
+    address = address_of(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None
+    return address is not None and address.is_loopback

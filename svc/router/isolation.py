@@ -1,0 +1,51 @@
+"""What an instance's answer must not do in the router's own origin, where the page at /ui runs. Pure.
+
+An instance is not trusted as the router is: its model may write HTML, and it may be
+anybody's program. A browser that opens its answer must not run that as a page of the
+router.
+"""
+
+import re
+from collections.abc import Sequence
+
+# Headers that speak for a whole origin, not for one answer. The router itself answers for CORS.
+ORIGIN_WIDE = frozenset(
+    b"set-cookie set-cookie2 service-worker-allowed clear-site-data strict-transport-security public-key-pins alt-svc "
+    b"nel report-to accept-ch timing-allow-origin access-control-allow-origin access-control-allow-credentials "
+    b"access-control-allow-methods access-control-allow-headers access-control-allow-private-network "
+    b"access-control-expose-headers access-control-max-age".split()
+)
+NOSNIFF = (b"X-Content-Type-Options", b"nosniff")
+SANDBOX = (b"Content-Security-Policy", b"sandbox")
+USUAL = frozenset(
+    (b"application/json", b"text/event-stream", b"text/event-stream; charset=utf-8", b"application/x-ndjson")
+)
+MEDIA = re.compile(rb"([a-z]+)/([a-z0-9.+_-]+) *(?:;[^,]*)?")
+# Media types of APIs: no browser runs anything in them.
+API_TYPES = frozenset(
+    b"application/json application/x-ndjson application/ndjson application/jsonl application/x-jsonlines "
+    b"application/json-seq text/event-stream".split()
+)
+API_FAMILIES = (b"audio", b"video", b"image")
+# A browser shows or saves these, as long as it does not guess that they are something else.
+PLAIN_TYPES = frozenset((b"text/plain", b"application/octet-stream"))
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+def protection(headers: Headers, content_type: bytes, unique: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers to put before an answer's own; `content_type` is the last one that it has.
+
+    `unique`: no header comes twice. Of two types a browser takes another one than we do.
+    """
+    if unique and content_type in USUAL:
+        return ()
+    types = [value for name, value in headers if name.lower() == b"content-type"]
+    match = MEDIA.fullmatch(types[0].strip().lower()) if len(types) == 1 else None
+    if match is None:
+        return (NOSNIFF, SANDBOX)
+    family, subtype = match.groups()
+    media = b"%b/%b" % (family, subtype)
+    if media in API_TYPES or media.endswith(b"+json") or (family in API_FAMILIES and not subtype.endswith(b"xml")):
+        return ()
+    return (NOSNIFF,) if media in PLAIN_TYPES else (NOSNIFF, SANDBOX)

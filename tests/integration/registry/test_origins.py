@@ -1,0 +1,97 @@
+"""What the registry takes of web pages, of proxies on its own machine, and of heartbeats that are odd."""
+
+import json
+import socket
+
+import pytest
+import requests
+
+from tests.integration.registry.process import Registry
+from tests.unit.registry.services import told
+
+EVIL = {"Origin": "https://evil.example"}
+REBOUND = {"Host": "evil.example:18000"}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    made = Registry(tmp_path_factory.mktemp("origins"), "--allowed-hosts", "registry.site").start()
+    yield made
+    made.end()
+    assert "Traceback" not in made.log.read_text()
+
+
+@pytest.fixture
+def ask(registry):
+    """ask(method, path, headers, body): the status and the error's code."""
+    made = registry.client
+    if not any(service["name"] == "qwen" for service in made.services()):
+        made.register(told())
+
+    def send(method, path, headers=None, body=None):
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {**({"Content-Type": "application/json"} if data else {}), **(headers or {})}
+        answer = requests.request(method, made.urls[0] + path, data=data, headers=sent, timeout=10)
+        return answer.status_code, (answer.json().get("error") or {}).get("code")
+
+    return send
+
+
+WRITES = [
+    ("POST", "/services", told("evil")),
+    ("PUT", "/services/qwen", {"weight": 0}),
+    ("DELETE", "/services/qwen", None),
+    ("POST", "/services/qwen/heartbeat", {"status": "failed"}),
+    ("POST", "/services/qwen/drain", None),
+    ("POST", "/events", {"events": []}),
+    ("POST", "/expire", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+def test_a_page_writes_nothing(ask, registry, method, path, body):
+    for page in (EVIL, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert ask(method, path, page, body) == (403, "cross_origin")
+    assert ask(method, path, REBOUND, body) == (421, "misdirected_request")
+    (service,) = registry.client.services()
+    assert (service["name"], service["status"], service["drained"]) == ("qwen", "running", False)
+
+
+@pytest.mark.parametrize("path", ["/health", "/services", "/services/qwen", "/events", "/metrics", "/openapi.json"])
+def test_a_page_on_a_rebound_name_reads_nothing(ask, path):
+    assert ask("GET", path, REBOUND) == (421, "misdirected_request")
+
+
+def test_a_listed_host_and_the_machines_own_names_are_answered(ask):
+    for host in ("registry.site:1", "localhost", socket.gethostname(), "127.0.0.1"):
+        assert ask("GET", "/health", {"Host": host}) == (200, None)
+
+
+def test_a_body_that_says_it_is_not_json_is_refused(ask):
+    assert ask("PUT", "/services/qwen", {"Content-Type": "text/plain"}, {"weight": 2}) == (
+        415,
+        "unsupported_media_type",
+    )
+    assert ask("POST", "/services/qwen/heartbeat", {"Content-Type": "text/plain"}, {"status": "running"})[0] == 415
+    assert ask("POST", "/services/qwen/heartbeat", {"Content-Type": ""}, {"status": "running"})[0] == 200
+
+
+def test_loopback_needs_a_token_where_a_proxy_hides_behind_it(tmp_path):
+    (tmp_path / "token").write_text("word")
+    made = Registry(tmp_path, "--token-file", "token", "--loopback-needs-token").start()
+    try:
+        refused = requests.post(f"{made.client.urls[0]}/services", json=told(), timeout=10)
+        assert refused.status_code == 401
+        assert "token_file" in refused.json()["error"]["message"]
+        made.client.token_file = str(tmp_path / "token")
+        made.client.register(told())
+        made.client.heartbeat("qwen", "running")
+    finally:
+        made.end()
+
+
+def test_a_token_on_loopback_needs_a_token_file(tmp_path):
+    made = Registry(tmp_path, "--loopback-needs-token")
+    made.launch()
+    assert made.process.wait(20) == 1
+    assert "loopback_needs_token" in made.log.read_text()

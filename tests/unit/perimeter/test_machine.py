@@ -1,0 +1,43 @@
+import socket
+
+import pytest
+
+from svc.perimeter.machine import is_loopback_only, is_own_address, listed_names, own_names
+
+HOSTS = """
+127.0.0.1 localhost registry.site  # evil.example
+127.0.1.1 gpu7.example.org gpu7
+::1 ip6-loopback
+10.0.0.7 gpu7.lan gpu7
+10.0.0.8 gpu8.lan gpu8
+0.0.0.0 blocked.example
+odd
+"""
+
+
+def test_names_beside_loopback_and_beside_the_host_name_are_the_machines_own():
+    assert set(listed_names(HOSTS, "gpu7")) == {
+        "localhost", "registry.site", "gpu7.example.org", "gpu7", "ip6-loopback", "gpu7.lan",
+    }  # fmt: skip
+
+
+def test_the_host_name_is_the_machines_own():
+    assert socket.gethostname() in own_names()
+
+
+def test_only_addresses_of_an_interface_are_the_machines_own():
+    assert is_own_address("127.0.0.1")
+    assert not is_own_address("192.0.2.1")  # for documentation: RFC 5737
+    assert not is_own_address("2001:db8::1")
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("127.0.0.2", True), ("0.0.0.0", False)])
+def test_a_socket_tells_whether_it_listens_on_loopback_only(host, loopback):
+    with socket.create_server((host, 0)) as listener:
+        assert is_loopback_only(listener) is loopback
+
+
+def test_a_unix_socket_is_not_on_loopback(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        assert not is_loopback_only(listener)
