@@ -39,7 +39,7 @@ def exchange(made: State, key: str = "", line: str = "POST /v1/messages", rules:
 
 def refusal(made: Exchange) -> SvcError:
     with pytest.raises(SvcError) as raised:
-        judge(made)
+        judge(made, b"127.0.0.1")
     assert made.counted is None
     return raised.value
 
