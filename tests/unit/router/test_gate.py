@@ -59,29 +59,29 @@ def test_without_a_key_no_path_is_told_from_another(keyed: State):
 
 
 def test_an_operators_key_passes_any_path(keyed: State):
-    judge(exchange(keyed, "operator", "POST //sleep"))
+    judge(exchange(keyed, "operator", "POST //sleep"), b"127.0.0.1")
     assert isinstance(refusal(exchange(keyed, "client", "POST //sleep")), NotFound)
 
 
 def test_what_passes_counts_for_its_key_until_it_is_closed(keyed: State):
     first = exchange(keyed, "client")
-    judge(first)
+    judge(first, b"127.0.0.1")
     assert first.key == "client"
     refused = exchange(keyed, "client")
     assert isinstance(refusal(refused), RateLimited)
     close_unanswered(refused, RateLimited("x"))
     first.close()
     first.close()
-    judge(exchange(keyed, "client"))
+    judge(exchange(keyed, "client"), b"127.0.0.1")
 
 
 def test_a_closed_path_costs_no_request_of_a_limit(keyed: State):
     refusal(exchange(keyed, "client", "POST /sleep"))
-    judge(exchange(keyed, "client"))
+    judge(exchange(keyed, "client"), b"127.0.0.1")
 
 
 def test_a_request_that_this_router_has_sent_is_508():
     rules = Rules(pseudonym=b"svc-router-1")
     assert isinstance(refusal(exchange(state(), rules=rules, via="1.1 a, 1.1 svc-router-1,1.0 b")), LoopDetected)
     for via in ("", "1.1 svc-router-12", "1.1 svc-router-2, 1.1 b"):
-        judge(exchange(state(), rules=rules, via=via))
+        judge(exchange(state(), rules=rules, via=via), b"127.0.0.1")
