@@ -28,6 +28,7 @@ READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
 SILENT_TIMEOUT = 25.0  # seconds that a reader of our own stream may take nothing of it
 LARGE_BYTES = 1 << 20
 LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
+LINGER_BODIES = 4  # and as much as so many of the largest bodies
 
 
 class Connection:
@@ -300,11 +301,11 @@ class Connection:
     def _linger(self) -> None:
         """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it.
 
-        What comes is thrown away, and no more of it is read than a body may have.
+        What comes is thrown away, a bounded amount of it.
         """
         self.deadline = self._state.now + LINGER_TIMEOUT
         self._expired = False
-        left = self._state.max_body
+        left = LINGER_BODIES * self._state.max_body
         with suppress(OSError):
             shut(self.sock, socket.SHUT_WR)
             while left > 0 and not self._expired and (data := self._recv()):

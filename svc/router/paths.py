@@ -32,7 +32,7 @@ INFERENCE = {
 AUXILIARY = {
     "OpenAI's Responses": "GET /v1/responses/ID, DELETE /v1/responses/ID, POST /v1/responses/ID/cancel, "
     "GET /v1/responses/ID/input_items",
-    "Realtime, by WebSocket and WebRTC": "GET /v1/realtime, POST /v1/realtime, POST /v1/realtime/calls, "
+    "by WebSocket and WebRTC": "GET /v1/responses, GET /v1/realtime, POST /v1/realtime, POST /v1/realtime/calls, "
     "POST /v1/realtime/sessions, POST /v1/realtime/client_secrets, POST /v1/realtime/transcription_sessions",
     "speech": "GET /v1/audio/voices, GET /v1/audio/speech/stream",
     "videos, as SGLang and vLLM-Omni serve them": "POST /v1/videos, GET /v1/videos/ID, GET /v1/videos/ID/content, "

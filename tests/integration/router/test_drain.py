@@ -169,7 +169,7 @@ def load(url: str) -> Iterator[list[int]]:
             call = session.post if n % 2 else requests.post
             while not stop.is_set() and not failures:
                 try:
-                    assert call(f"{url}/x", json={"model": "m"}, timeout=5).text == "ok"
+                    assert call(f"{url}/v1/embeddings", json={"model": "m"}, timeout=5).text == "ok"
                     done[n] += 1
                 except (requests.RequestException, AssertionError) as error:
                     failures.append(error)

@@ -19,7 +19,16 @@ MAX_ERRORS = 3
 @pytest.fixture(scope="module")
 def site() -> Iterator[Listed]:
     with listed(
-        "--policy", "round_robin", "--max-errors", MAX_ERRORS, "--first-byte-timeout", 0.3, "--idle-timeout", 0.3
+        "--policy",
+        "round_robin",
+        "--max-errors",
+        MAX_ERRORS,
+        "--first-byte-timeout",
+        0.3,
+        "--idle-timeout",
+        0.3,
+        "--allow-paths",
+        "/slots,/ok",
     ) as made:
         yield made
 

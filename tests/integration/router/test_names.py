@@ -24,6 +24,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, dic
     flags += ["--aliases", "gpt-4o=big", "--aliases", "mini=small", "--aliases", "gone=nobody's"]
     flags += ["--fallbacks", "away=further", "--fallbacks", "further=small", "--fallbacks", "nobody's=big"]
     flags += ["--fallbacks", "small=big", "--fallbacks", "round=about", "--fallbacks", "about=round"]
+    flags += ["--allow-paths", "*"]
     with router(*flags) as running:
         yield running, instances
         assert "Traceback" not in running.output()

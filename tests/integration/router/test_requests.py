@@ -49,7 +49,7 @@ def test_hop_by_hop_headers_stay_here(relay: Router, a: Instance):
         )  # fmt: skip
         assert client.answer().status == 200
     names = {name.lower() for name, _ in a.heard[0].headers}
-    assert names == {b"host", b"x-kept", b"x-forwarded-for", b"x-request-id", b"content-length"}
+    assert names == {b"host", b"x-kept", b"x-forwarded-for", b"x-request-id", b"content-length", b"via"}
 
 
 def test_a_chunked_body_arrives_whole_without_its_trailers(relay: Router, a: Instance):
@@ -220,7 +220,7 @@ def test_an_upgrade_is_ignored(relay: Router, a: Instance, b: Instance, c: Insta
     heard = [h for i in (a, b, c) for h in i.heard if h.line == b"POST /v1/chat/completions HTTP/1.1"]
     assert [h.body for h in heard] == [body]
     names = {name.lower() for name, _ in heard[0].headers}
-    assert names == {b"host", b"x-kept", b"x-forwarded-for", b"x-request-id", b"content-length"}
+    assert names == {b"host", b"x-kept", b"x-forwarded-for", b"x-request-id", b"content-length", b"via"}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,16 @@ def own(instances: list[Instance], tmp_path_factory: pytest.TempPathFactory) -> 
     services = [service(name, made.port, name) for name, made in zip("ab", instances[:2], strict=True)]
     path = static(tmp_path_factory.mktemp("upgrades") / "static.json", services)
     with router(
-        "--static-services", path, "--aliases", "voice=b", "--idle-timeout", 1, "--max-errors", 1000
+        "--static-services",
+        path,
+        "--aliases",
+        "voice=b",
+        "--idle-timeout",
+        1,
+        "--max-errors",
+        1000,
+        "--allow-paths",
+        "/v1/x",
     ) as running:
         yield running
         assert "Traceback" not in running.output()

@@ -72,7 +72,7 @@ def test_requests_are_relayed_and_own_endpoints_answered(own: Router, instance: 
         assert client.send(post({"model": "m"}, path=b"/health?x=%41")).answer().body == b"ok"
     assert instance.heard[-1].line == b"POST /health?x=%41 HTTP/1.1"
     names = {name.lower() for name, _ in instance.heard[0].headers}
-    assert names == {b"host", b"x-forwarded-for", b"x-request-id", b"content-length"}
+    assert names == {b"host", b"x-forwarded-for", b"x-request-id", b"content-length", b"via"}
     assert instance.connections == 1
 
 
