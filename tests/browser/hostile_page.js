@@ -1,8 +1,8 @@
 // All that a hostile page tries at one server: attack({base, reads, writes, socket}) returns what it could read.
 
-const PATIENCE = 3000; // ms
+const PATIENCE_MS = 2000;
 
-const within = (promise) => Promise.race([promise, new Promise((done) => setTimeout(done, PATIENCE, ""))]);
+const within = (promise) => Promise.race([promise, new Promise((done) => setTimeout(done, PATIENCE_MS, ""))]);
 
 const read = async (url, init) => {
   try {

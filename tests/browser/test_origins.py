@@ -122,11 +122,8 @@ def test_a_page_on_a_rebound_name_reads_and_writes_nothing(attack: Any, site: Si
 
 
 @TARGETS
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_page_of_another_origin_reads_and_writes_nothing(
-    attack: Any, site: Site, server: str, target: dict, host: str
-):
-    assert attack(f"http://{EVIL}:1234", target, f"http://{host}:{site.bases[server]}") == []
+def test_a_page_of_another_origin_reads_and_writes_nothing(attack: Any, site: Site, server: str, target: dict):
+    assert attack(f"http://{EVIL}:1234", target, f"http://127.0.0.1:{site.bases[server]}") == []
     assert site.written() == []
 
 
@@ -137,7 +134,8 @@ def test_a_page_of_another_port_of_this_machine_writes_nothing(attack: Any, site
 
 def test_the_routers_own_origin_reads_and_writes(attack: Any, site: Site):
     """The same page: what the others cannot do is not the page's fault."""
-    texts = attack(f"http://localhost:{site.bases['router']}", ROUTER, "")
+    target = {"reads": ["/v1/models"], "writes": [["/v1/chat/completions", CHAT]]}
+    texts = attack(f"http://localhost:{site.bases['router']}", target, "")
     assert any('"object":"list"' in text for text in texts)
     assert '{"a": 1}' in texts
     until(lambda: any(line.startswith("POST /v1/chat/completions") for line in site.written()), what="the request")
