@@ -34,6 +34,8 @@ LEAVES = {
     "dial",
     "listen",
     "keyfile",
+    "engine_key",
+    "upstream_keys",
     "version",
 }
 ALLOWED = {
