@@ -36,6 +36,7 @@ LEAVES = {
     "keyfile",
     "engine_key",
     "upstream_keys",
+    "secret_file",
     "version",
 }
 ALLOWED = {

@@ -49,8 +49,8 @@ def test_an_instance_gets_its_own_key_before_its_models(instance, models, key):
 def test_what_cannot_be_sent_is_refused_with_its_place(text, problem):
     with pytest.raises(ConfigError) as caught:
         parse(text, PATH)
-    assert f"upstream.toml: {problem}" in str(caught.value) or problem in str(caught.value)
-    assert '"hidden' not in str(caught.value)
+    assert f"upstream.toml: {problem}" in str(caught.value)
+    assert "hid" not in str(caught.value)
 
 
 def test_every_problem_is_told_at_once():
