@@ -5,6 +5,7 @@ from time import monotonic
 
 from svc import probe
 from svc.babysitter.answers import NO_ANSWER, Readiness
+from svc.babysitter.engine_client import key_setting
 from svc.probe import ModelList
 from svc.spec.model import Spec
 
@@ -33,7 +34,7 @@ class EngineCheck:
         self.path = spec.health_endpoint
         self.required = spec.health_path is not None
         self.configured = [configured_model(name, spec.name) for name in spec.models]
-        self.source = spec.source
+        self.key_setting = key_setting(spec)
         self.key_file = spec.backend.api_key_file
         self.status = status
         self.list_models = list_models
@@ -52,7 +53,7 @@ class EngineCheck:
         return Readiness(reason=NO_MODELS if listed.status else NO_ANSWER)
 
     def _key_problem(self, status: int) -> str:
-        setting = f"[backend] api_key_file in {self.source}"
+        setting = self.key_setting
         if self.key_file:
             return f"it refuses the key in {self.key_file} ({status}); put its own key there, or correct {setting}"
         return f"it wants an API key ({status}); write the key into a file and name that: {setting}"

@@ -1,5 +1,6 @@
 """The babysitter's requests to its engine, each with the engine's API key where the TOML names one."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from svc.secret_file import SecretFile
 from svc.spec.model import Spec
 
 
+def key_setting(spec: Spec) -> str:
+    """The setting that names the file of the engine's key, for messages."""
+    return f"[backend] api_key_file in {os.path.relpath(spec.source)}"
+
+
 class EngineClient:
     """The key's file is read again when it has changed. Raises ConfigError for one that holds no key at the start."""
 
     def __init__(self, spec: Spec) -> None:
         self._file: SecretFile[str] | None = None
         if spec.backend.api_key_file:
-            use = f"[backend] api_key_file in {spec.source}"
-            self._file = SecretFile(Path(spec.backend.api_key_file), parse_key, use, "")
+            self._file = SecretFile(Path(spec.backend.api_key_file), parse_key, key_setting(spec), "")
             self._file.load()
 
     @property
