@@ -19,6 +19,9 @@ NOT_PASSED = frozenset(
     b"x-served-by via origin sec-fetch-site access-control-request-method".split()
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+# What an instance with a key of its own gets from no client: Azure's and Google's keys, too, and cookies of a proxy.
+CLIENT_CREDENTIALS = CREDENTIALS | {b"api-key", b"x-goog-api-key", b"cookie"}
+KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a key as a subprotocol only
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
 LONGEST_ID = 128
 COPIED_BYTES = 64 << 10  # a body up to this size is sent in one piece with its head, a larger one is not copied
@@ -64,9 +67,9 @@ class Head:
     """
 
     __slots__ = (
-        "_after", "_before", "coding", "content_type", "has_body", "headers", "http10", "id", "infers", "keep_alive",
-        "key_digests", "loops", "media", "method", "open", "own", "passes", "path", "rules", "session", "special",
-        "target", "traced", "upgrade", "verb", "verdict",
+        "_after", "_anonymous", "_before", "_via", "coding", "content_type", "has_body", "headers", "http10", "id",
+        "infers", "keep_alive", "key_digests", "loops", "media", "method", "open", "own", "passes", "path", "rules",
+        "session", "special", "target", "traced", "upgrade", "verb", "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -117,23 +120,30 @@ class Head:
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
         self._before = b"%b %b HTTP/1.1\r\nHost: " % (method, target)
-        lines = b"".join([b"%b: %b\r\n" % header for header in self.headers])
-        if self.upgrade:
-            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
-        if rules.pseudonym:
-            lines += b"Via: %b%b\r\n" % (
-                via + b", " if via else b"",
-                (b"1.0 " if http10 else b"1.1 ") + rules.pseudonym,
-            )
-        elif via:
-            lines += b"Via: %b\r\n" % via
-        self._after = b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
+        self._via = _via(via, http10, rules.pseudonym)
+        self._after = self._after_host(self.headers)
+        self._anonymous = b""  # the same without a client's credentials, made when first needed
 
     def header(self, name: bytes) -> bytes:
         """The first value under `name` (lower case), or nothing."""
         if name in self.special:
             return self.special[name]
         return next((value for key, value in self.headers if key.lower() == name), b"")
+
+    def _after_host(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return what follows the value of Host, up to the client's address."""
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        if self.upgrade:
+            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
+        lines += self._via
+        forwarded = self.special.get(b"x-forwarded-for")
+        return b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
+
+    def anonymous(self) -> bytes:
+        """Return what follows the value of Host, without the client's credentials."""
+        if not self._anonymous:
+            self._anonymous = self._after_host(without_credentials(self.headers))
+        return self._anonymous
 
 
 class Request:
@@ -150,21 +160,35 @@ class Request:
         body, self.body = self.body, b""
         return body
 
-    def outgoing(self, host: bytes, client: bytes, request_id: bytes) -> bytes:
-        """As an instance gets it, without a body over COPIED_BYTES: what is for one hop only is not in it."""
+    def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes = b"") -> bytes:
+        """As an instance gets it, without a body over COPIED_BYTES: what is for one hop only is not in it.
+
+        `authorization`: a header line of ours, behind a line break, in place of the client's credentials.
+        """
         head, body = self.head, self.body
+        after = head._after
+        if authorization:
+            host, after = host + authorization, head.anonymous()
         if body or head.has_body:
             return b"%b%b%b%b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-                head._before, host, head._after, client, request_id, len(body),
+                head._before, host, after, client, request_id, len(body),
                 body if len(body) <= COPIED_BYTES else b"",
             )  # fmt: skip
-        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, head._after, client, request_id)
+        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, after, client, request_id)
 
 
 def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
     """Return the SHA-256 of the API keys in these two headers (empty: not sent), Authorization's first."""
     bearer = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
     return tuple(hashlib.sha256(secret).digest() for secret in (bearer, x_api_key) if secret)
+
+
+def _via(via: bytes, http10: bool, pseudonym: bytes) -> bytes:
+    """Return the header line Via as an instance gets it: the client's entries, and this router's own if it has one."""
+    entries = [via] if via else []
+    if pseudonym:
+        entries.append((b"1.0 " if http10 else b"1.1 ") + pseudonym)
+    return b"Via: %b\r\n" % b", ".join(entries) if entries else b""
 
 
 def upgrade(method: bytes, special: dict[bytes, bytes]) -> bytes:
@@ -207,6 +231,19 @@ def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterat
     """The headers but for those that Connection names: they are for this hop alone."""
     drop = {token.strip() for token in connection.lower().split(b",")}
     return (h for h in headers if h[0].lower() not in drop)
+
+
+def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """The headers but for those by which a client proves who it is."""
+    for name, value in headers:
+        key = name.lower()
+        if key == b"sec-websocket-protocol" and KEY_PROTOCOL in value.lower():
+            protocols = [protocol.strip() for protocol in value.split(b",")]
+            value = b", ".join(p for p in protocols if not p.lower().startswith(KEY_PROTOCOL))
+            if not value:
+                continue
+        if key not in CLIENT_CREDENTIALS:
+            yield name, value
 
 
 def origin_form(target: bytes) -> bytes:

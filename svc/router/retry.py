@@ -3,7 +3,7 @@
 | outcome | the attempt | repeated |
 |---|---|---|
 | UNSENT | refused, no connection in time, TLS failed, or closed before it took the whole request | up to the limit |
-| UNREADY | the instance's own 503, of which nothing was passed on | up to the limit |
+| UNREADY | the instance's own 503, or a 401 to our key, of which nothing was passed on | up to the limit |
 | UNKNOWN | closed or reset after it had taken the whole request | once, and only what infers |
 | BEGUN | part of an answer came, or what is no HTTP | never |
 """

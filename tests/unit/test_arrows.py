@@ -35,6 +35,9 @@ LEAVES = {
     "listen",
     "perimeter",
     "keyfile",
+    "engine_key",
+    "upstream_keys",
+    "secret_file",
     "version",
 }
 ALLOWED = {

@@ -159,12 +159,14 @@ def babysitter(tmp_path, port):
     """Starts `svc babysitter` for an instance on `port`, which something else runs, or nothing."""
     started = []
 
-    def start(registry_url: str, more: str = "", metadata: str = "", host: str = "localhost") -> Running:
+    def start(
+        registry_url: str, more: str = "", metadata: str = "", host: str = "localhost", backend: str = ""
+    ) -> Running:
         toml = tmp_path / "q.toml"
         toml.write_text(
             f'name = "q"\nhost = "{host}"\nport = {port}\nregistry_url = "{registry_url}"\n'
             f'[babysitter]\nheartbeat_interval = 1\n{more}[backend]\ntype = "mock"\nmodels = ["a"]\n'
-            f"[metadata]\n{metadata}"
+            f"{backend}[metadata]\n{metadata}"
         )
         started.append(Running([*SVC, "babysitter", "--config-file", toml], tmp_path, tmp_path / "babysitter.log"))
         return started[-1]

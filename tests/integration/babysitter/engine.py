@@ -9,13 +9,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Engine(ThreadingHTTPServer):
-    """Answers `health` (a status) at /health, `models` at /v1/models, and 404 elsewhere; None: 404 there too."""
+    """Answers `health` (a status) at /health, `models` at /v1/models, and 404 elsewhere; None: 404 there too.
+
+    With a `key` it wants that everywhere but at /health, as vLLM does; `refused` counts the requests without it.
+    """
 
     daemon_threads = True
 
     def __init__(self, port: int, health: int | None, models: Sequence[str] | None, host: str) -> None:
         self.health = health
         self.models = models
+        self.key = ""
+        self.refused = 0
+        self.paths: set[str] = set()  # those asked with the key
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), Handler)
 
@@ -25,12 +31,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         engine = self.server
+        if engine.key and self.path != "/health" and self.headers["Authorization"] != f"Bearer {engine.key}":
+            engine.refused += 1
+            self.answer(401, {"error": "Unauthorized"})
+            return
+        engine.paths.add(self.path)
         if self.path == "/health" and engine.health is not None:
             self.answer(engine.health, {})
         elif self.path == "/v1/models" and engine.models is not None:
             self.answer(200, {"object": "list", "data": [{"id": model} for model in engine.models]})
         else:
             self.answer(404, {})
+
+    do_POST = do_GET
 
     def answer(self, status: int, body: object) -> None:
         data = json.dumps(body).encode()

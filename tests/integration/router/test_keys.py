@@ -113,6 +113,16 @@ def test_anthropics_clients_hear_it_in_their_own_words(site: Site):
     assert told.json()["error"]["type"] == "authentication_error"
 
 
+def test_an_instance_that_wants_a_key_of_its_own_is_not_the_clients_fault(site: Site, secret: str):
+    """The client's key was the router's, and was not passed on."""
+    body = b"HTTP/1.1 401 X\r\nWWW-Authenticate: Bearer\r\nContent-Length: 2\r\n\r\n{}"
+    site.instance.play(lambda peer, heard: peer.send(body))
+    answer = site.post(secret)
+    assert answer.status_code == 502
+    assert "WWW-Authenticate" not in answer.headers
+    assert "m: it wants an API key (401), and the router's upstream_keys_file has none" in answer.text
+
+
 def test_a_refused_request_leaves_the_connection_usable(site: Site, secret: str):
     with Client(site.router.port) as client:
         assert client.send(post(ASK)).answer().status == 401

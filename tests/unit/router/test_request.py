@@ -29,3 +29,22 @@ def test_a_request_brings_its_id_by_several_names():
     assert request(b"", (b"X-Correlation-ID", b"c")).head.id == b"c"
     assert request(b"", (b"X-Correlation-ID", b"c"), x_request_id=b"x").head.id == b"x"
     assert request(x_request_id=b"x" * 1000).head.id == b"x" * 128
+
+
+def test_credentials_pass_to_an_instance_without_a_key_only():
+    asked = request(b"", (b"Authorization", b"Bearer c"), (b"X-API-Key", b"c"), (b"Accept", b"*/*"))
+    assert b"Authorization: Bearer c\r\nX-API-Key: c\r\nAccept" in asked.outgoing(b"h", b"1", b"id")
+    for _ in range(2):
+        told = asked.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
+        assert b"\r\nHost: h\r\nAuthorization: Bearer ours\r\nAccept: */*\r\n" in told
+        assert b"Bearer c" not in told
+    assert b"Bearer ours" not in asked.outgoing(b"h", b"1", b"id")
+
+
+def test_a_key_among_the_subprotocols_is_a_credential_too():
+    def sent(protocols: bytes) -> bytes:
+        asked = request(b"", (b"Sec-WebSocket-Protocol", protocols), method=b"GET")
+        return asked.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
+
+    assert b"Sec-WebSocket-Protocol: realtime, beta\r\n" in sent(b"realtime,openai-insecure-api-key.sk-1, beta")
+    assert b"Protocol" not in sent(b"openai-insecure-api-key.sk-1")

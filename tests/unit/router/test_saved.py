@@ -29,6 +29,14 @@ def test_a_table_comes_back_as_it_was_with_its_age(file: TableFile):
     assert os.listdir(file.path.parent) == ["table.json"]
 
 
+def test_keys_of_instances_are_not_written(file: TableFile):
+    file.store(Saved("http://r", 7, [target("a", "m", key="secret")]))
+    assert b"secret" not in file.path.read_bytes()
+    saved = file.load(HERE)
+    assert saved is not None
+    assert (saved.targets[0].key, saved.targets[0].authorization) == ("", b"")
+
+
 def test_where_there_is_none_nothing_is_said(file: TableFile, caplog: pytest.LogCaptureFixture):
     assert file.load(HERE) is None
     assert not caplog.records

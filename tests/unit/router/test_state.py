@@ -5,6 +5,7 @@ import pytest
 from svc.errors import Unavailable
 from svc.router.ask import Ask
 from svc.router.state import State
+from svc.upstream_keys import UpstreamKeys
 from tests.unit.router.made import Clock, state, target
 
 M = Ask("m")
@@ -20,6 +21,26 @@ def test_pick_and_its_errors():
         made.pick(Ask("x"))
     with pytest.raises(Unavailable, match=r"^No healthy services available$"):
         state().pick(Ask())
+
+
+def test_keys_of_instances_are_those_of_the_file_as_it_is_now():
+    made = state(target("a", "m"), target("b", "n", "m"), target("c"))
+    keys = lambda: {t.name: t.key for t in made.table.targets}  # noqa: E731
+    made.set_upstream_keys(UpstreamKeys({"a": "of-a"}, {"m": "of-m"}))
+    assert keys() == {"a": "of-a", "b": "of-m", "c": ""}
+    made.replace([target("a", "m"), target("d", "m")])
+    assert keys() == {"a": "of-a", "d": "of-m"}
+    made.set_upstream_keys(UpstreamKeys())
+    assert keys() == {"a": "", "d": ""}
+
+
+def test_an_instance_with_another_key_is_judged_afresh():
+    made = state(target("a", "m"), max_errors=1, max_ejected=1)
+    made.begin(A)
+    made.observe(A, 1.0, failed=True, faulty="it refuses the key")
+    assert made.table.candidates == frozenset()
+    made.set_upstream_keys(UpstreamKeys({"a": "right"}))
+    assert made.table.candidates == {"a"}
 
 
 def test_turns_go_on_when_the_table_is_made_anew():

@@ -9,6 +9,7 @@ import pytest
 
 from svc.router.static_check import ABSENCE_SECONDS, StaticCheck, is_babysitter
 from svc.router.table import Target
+from svc.upstream_keys import UpstreamKeys
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair
 
@@ -20,7 +21,9 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int) -> None:
         self.answers: dict[str, object] = {}
+        self.statuses: dict[str, int] = {}  # in place of those
         self.asked: list[str] = []
+        self.keys: set[str | None] = set()
         super().__init__(("127.0.0.1", port), Handler)
 
 
@@ -29,8 +32,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        self.server.keys.add(self.headers["Authorization"])
         answer = self.server.answers.get(self.path)
-        self.send_response(404 if answer is None else 200)
+        self.send_response(self.server.statuses.get(self.path, 404 if answer is None else 200))
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
 
@@ -116,6 +120,28 @@ def test_models_that_the_file_leaves_out_are_taken_from_the_service_and_kept_fre
     world.own.answers["/v1/models"] = models("n")
     world.turn()
     assert not world.state.table.serves("m")
+
+
+def test_a_service_is_asked_with_its_key_and_what_is_beside_it_without(make):
+    world = make()
+    world.state.set_upstream_keys(UpstreamKeys({"a": "secret"}))
+    world.own.answers["/v1/models"] = models("m")
+    assert world.turn()
+    assert world.own.keys == {"Bearer secret"}
+    assert world.beside.keys == {None}
+
+
+@pytest.mark.parametrize(("key", "said"), [("", "wants an API key"), ("old", "refuses the API key")])
+def test_a_service_that_wants_another_key_is_one_line_in_the_log(make, caplog, key: str, said: str):
+    world = make()
+    world.own.statuses["/v1/models"] = 401
+    world.state.set_upstream_keys(UpstreamKeys({"a": key} if key else {}))
+    for _ in range(3):
+        world.turn()
+    (line,) = caplog.messages
+    assert f"a {said}" in line
+    assert "upstream_keys_file" in line
+    assert "old" not in line
 
 
 def test_the_last_list_holds_while_a_service_answers_with_none(make):

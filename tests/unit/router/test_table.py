@@ -26,6 +26,26 @@ def test_what_is_no_instance(more: dict[str, object]):
     assert made(**more) is None
 
 
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("http://127.0.0.1:8100/health", "secret"),
+        ("http://127.0.0.1:8101/health", ""),
+        ("https://127.0.0.1:8100/health", ""),
+        ("http://evil:8100/health", ""),
+        ("http://127.0.0.1:8100@evil/health", ""),
+        ("http://127.0.0.1:x/", ""),
+    ],
+)
+def test_a_key_is_for_the_instances_own_address_only(url: str, key: str):
+    assert target("a", key="secret").key_for(url) == key
+    assert target("a").key_for(url) == ""
+
+
+def test_a_target_does_not_show_its_key():
+    assert "secret" not in repr(target("a", key="secret"))
+
+
 @pytest.mark.parametrize(("url", "port"), [("http://h", 80), ("https://h", 443), ("http://[::1]:9", 9)])
 def test_ports_that_are_not_told(url: str, port: int):
     found = made(url=url)
