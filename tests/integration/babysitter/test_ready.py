@@ -10,7 +10,7 @@ def test_an_engine_that_lists_models_before_it_is_warm_gets_no_requests_yet(baby
     with engine(port, health=503) as cold:
         process = babysitter(registry.url)
         until(lambda: "GET /health answers 503" in process.said(), what="the log says what is missing")
-        assert registry.status("q-server") == "starting"
+        registry.await_status("q-server", "starting")
         assert told.health() == 503
         assert told.get("/info").json()["not_ready"] == "GET /health answers 503"
         cold.health = 200
@@ -41,7 +41,7 @@ def test_a_configured_health_path_that_the_server_does_not_have_is_named(babysit
     with engine(port):
         process = babysitter(registry.url, 'health_path = "/ping"\n')
         until(lambda: "its engine is not ready: GET /ping answers 404" in process.said(), what="the log names it")
-        assert registry.status("q-server") == "starting"
+        registry.await_status("q-server", "starting")
 
 
 def test_a_server_without_a_model_list_runs_with_the_models_of_its_toml(babysitter, registry, port):
