@@ -34,6 +34,9 @@ LEAVES = {
     "dial",
     "listen",
     "keyfile",
+    "engine_key",
+    "upstream_keys",
+    "secret_file",
     "version",
 }
 ALLOWED = {

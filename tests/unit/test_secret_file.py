@@ -1,0 +1,66 @@
+"""A file with secrets that changes, breaks, goes and comes back."""
+
+import os
+
+import pytest
+
+from svc.engine_key import parse_key
+from svc.errors import ConfigError
+from svc.secret_file import SecretFile
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "key"
+    write(path, "first")
+    return SecretFile(path, parse_key, "[backend] api_key_file", "")
+
+
+def write(path, text, mode=0o600):
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(file):
+    assert file.load() == "first"
+    assert not file.refresh()
+    write(file.path, "second!")
+    assert file.refresh()
+    assert file.value == "second!"
+
+
+@pytest.mark.parametrize("text", ["", "two words!"])
+def test_a_broken_file_keeps_the_last_key_and_is_logged_once(file, text, caplog):
+    file.load()
+    write(file.path, text)
+    assert not file.refresh()
+    os.utime(file.path, (1, 1))
+    assert not file.refresh()
+    assert file.value == "first"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "two words" not in caplog.text
+
+
+def test_a_file_that_is_gone_keeps_the_last_key_until_it_is_back(file, caplog):
+    file.load()
+    file.path.unlink()
+    assert not file.refresh()
+    assert not file.refresh()
+    assert file.value == "first"
+    assert "[backend] api_key_file names: No such file or directory; make the file" in caplog.text
+    assert len(caplog.records) == 1
+    write(file.path, "third")
+    assert file.refresh()
+    assert file.value == "third"
+
+
+def test_a_file_that_everybody_may_read_is_a_warning(file, caplog):
+    file.path.chmod(0o644)
+    assert file.load() == "first"
+    assert "everybody on this machine may read it; chmod o=" in caplog.text
+
+
+def test_a_first_load_of_a_missing_file_raises(file):
+    file.path.unlink()
+    with pytest.raises(ConfigError, match="api_key_file names: No such file"):
+        file.load()
