@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from svc import prctl
+from svc.printable import escaped
 
 OURS = ("SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH")  # between supervisord and us
 PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         launch(words[end + 1 :], told.port, told.death_signal, told.env, told.own, told.ipv6)
     except Refused as refused:
-        print(f"svc launch: {refused}", file=sys.stderr, flush=True)
+        message = escaped(f"svc launch: {refused}")  # which holds another process's command line
+        print(message, file=sys.stderr, flush=True)
         return refused.code
 
 

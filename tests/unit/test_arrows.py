@@ -38,6 +38,7 @@ LEAVES = {
     "upstream_keys",
     "secret_file",
     "version",
+    "printable",
 }
 ALLOWED = {
     "registry": LEAVES,
@@ -59,7 +60,7 @@ PURE = {
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
-    "readiness.py", "event.py", "state.py", "router/ui/rates.py",
+    "readiness.py", "printable.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
     *(f"doctor/checks/{path.name}" for path in (ROOT / "doctor" / "checks").glob("*.py")),

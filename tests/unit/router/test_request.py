@@ -29,3 +29,9 @@ def test_a_request_brings_its_id_by_several_names():
     assert request(b"", (b"X-Correlation-ID", b"c")).head.id == b"c"
     assert request(b"", (b"X-Correlation-ID", b"c"), x_request_id=b"x").head.id == b"x"
     assert request(x_request_id=b"x" * 1000).head.id == b"x" * 128
+
+
+@pytest.mark.parametrize("forged", [b"x 2026 INFO svc: fine", b"\x9b31m", b"a\tb", b"\x7f", "\u202e".encode()])
+def test_an_id_that_is_not_printable_ascii_is_none(forged):
+    assert request(x_request_id=forged).head.id == b""
+    assert request(b"", (b"X-Correlation-ID", forged)).head.id == b""
