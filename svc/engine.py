@@ -1,33 +1,30 @@
 """`svc engine`: management of the engines themselves, at all replicas of a model or at named ones."""
 
-import dataclasses
 import json
 import re
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from svc import upstream_keys
+from svc import management_report, upstream_keys
 from svc.access import Access, explained, registry_options
-from svc.errors import CommandError, SvcError
+from svc.client import RegistryClient
+from svc.errors import CommandError
 from svc.event import plain
-from svc.fanout import Outcome, Request
+from svc.fanout import Request
 from svc.listed import registered
-from svc.management import Management, Result, by_models
-from svc.options import HERE, settings
+from svc.management import Engines, Management
+from svc.options import settings
 from svc.replicas import Fleet, Selection, fleet, select, without_models
 from svc.router.static import read_static
 from svc.router.table import Target
 from svc.settings import Settings
-from svc.spec.load import load_one
+from svc.terminal import echo, echo_json
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 PATH = re.compile(r"/[!-~]*")
-MAX_LINE_CHARACTERS = 160
 
 
 def _path(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -57,7 +54,7 @@ def _body(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 @click.command("engine")
-@click.argument("method", type=click.Choice(METHODS, case_sensitive=False))
+@click.argument("method", metavar="METHOD", type=click.Choice(METHODS, case_sensitive=False))
 @click.argument("path", callback=_path)
 @click.option("--model", default="", metavar="M", help="at every instance that lists this model")
 @click.option("--instance", "names", multiple=True, metavar="NAME", help="at this instance; may be repeated")
@@ -98,20 +95,20 @@ def command(
     """
     site = settings(router={"upstream_keys_file": upstream_keys_file})
     client = access.client(read=True) if _has_registry(access, site) else None
-    known = _fleet(client, site)
-    selection = _selection(model, names, every, known)
-    management = Management(known, client, _keys(site), site.router.upstream_ca)
+    engines = Engines(_keys(site), site.router.upstream_ca)
+    known = _fleet(client, engines.discover(_static(site)))
+    targets = select(known, _selection(model, names, every, known))
     request = Request(method.upper(), path, body, timeout)
-    results = management.run(request, select(known, selection), named=bool(names))
+    results = Management(known, client, engines).run(request, targets, named=bool(names))
     if output == "json":
-        click.echo(json.dumps({"ok": all(r.ok for r in results), "instances": [*map(_json, results)]}, indent=2))
+        echo_json(management_report.to_json(results), indent=2)
     else:
-        for line in _lines(results, verbose):
-            click.echo(line)
+        for line in management_report.lines(results, verbose):
+            echo(line)
         for name in without_models(known) if model else ():
-            click.echo(f"svc: {name} starts and lists no model yet; if it will serve {model}, repeat it there", err=True)
+            echo(f"svc: {name} starts and lists no model yet; if it will serve {model}, repeat it there", err=True)
     if any(not result.ok for result in results):
-        raise CommandError(_failure(request, results))
+        raise CommandError(management_report.failure(request, results))
 
 
 def _has_registry(access: Access, site: Settings) -> bool:
@@ -120,8 +117,11 @@ def _has_registry(access: Access, site: Settings) -> bool:
     return bool(named) or site.launch.runs("registry") or not site.router.static_services
 
 
-def _fleet(client: Any, site: Settings) -> Fleet:
-    static = read_static(Path(site.router.static_services)) if site.router.static_services else []
+def _static(site: Settings) -> list[Target]:
+    return read_static(Path(site.router.static_services)) if site.router.static_services else []
+
+
+def _fleet(client: RegistryClient | None, static: Sequence[Target]) -> Fleet:
     if client is None:
         return fleet([], static)
     with explained("list the instances", client, "is no registry"):
@@ -137,78 +137,7 @@ def _selection(model: str, names: Sequence[str], every: bool, known: Fleet) -> S
 
 
 def _keys(site: Settings) -> Callable[[Target], str]:
-    """Return the lookup of an instance's own API key: that of its TOML here, else of upstream_keys_file."""
+    """Return the lookup of an instance's own API key."""
     file = site.router.upstream_keys_file
     keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
-    own = dict(_own_keys(site))
-    return lambda target: own.get(target.name) or keys.find(target.name, target.models)
-
-
-def _lines(results: Sequence[Result], verbose: bool) -> Iterator[str]:
-    """One line for each instance, with --verbose followed by the whole answer; then the models."""
-    width = max(len(result.target.name) for result in results)
-    for result in results:
-        yield f"{plain(result.target.name):{width}}  {_verdict(result)}".rstrip()
-        if verbose:
-            yield from (f"  {printable(line)}" for line in result.outcome.text().splitlines())
-    groups = by_models(results)
-    for models, names in groups.items():
-        place = f" at {', '.join(names)}" if len(groups) > 1 else ""
-        yield plain(f"models now{place}: {', '.join(models)}")
-    for result in results:
-        if result.models and result.models.problem:
-            yield plain(f"{result.target.name}: {result.models.problem}")
-
-
-def _verdict(result: Result) -> str:
-    if result.skipped:
-        return f"skipped  {plain(result.skipped)}"
-    if not result.outcome.status:
-        return f"failed  {plain(result.outcome.reason)}"
-    return f"{result.outcome.status}  {_first_line(result.outcome)}"
-
-
-def _first_line(outcome: Outcome) -> str:
-    """Return the message of an error, else the first line of the answer."""
-    answer = outcome.json()
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    text = message if isinstance(message, str) else next(iter(outcome.text().strip().splitlines()), "")
-    line = plain(text)
-    return line if len(line) <= MAX_LINE_CHARACTERS else f"{line[:MAX_LINE_CHARACTERS]}..."
-
-
-def printable(line: str) -> str:
-    """Return a line that does nothing to a terminal, with its blanks as they are."""
-    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
-
-
-def _json(result: Result) -> dict[str, Any]:
-    outcome = result.outcome
-    body = outcome.json()
-    return {
-        "name": result.target.name,
-        "url": result.target.url,
-        "ok": result.ok,
-        "status": outcome.status or None,
-        "reason": result.skipped or outcome.reason or None,
-        "body": outcome.text() if body is None else body,
-        "models": result.models and result.models.models,
-        "note": (result.models and result.models.problem) or None,
-    }
-
-
-def _failure(request: Request, results: Sequence[Result]) -> str:
-    """Return what did not succeed, and how to finish it."""
-    done = [result.target.name for result in results if result.ok]
-    failed = [result.target.name for result in results if not result.ok]
-    text = f"{len(failed)} of {len(results)} instances did not answer 2xx: {', '.join(failed)}"
-    if any(result.outcome.status in (401, 403) for result in results):
-        text += "; an engine that wants its API key needs it in upstream_keys_file ([router] of config/svc.toml)"
-    if not request.changes:
-        return text
-    words = ["svc", "engine", request.method, request.path, *(w for name in failed for w in ("--instance", name))]
-    text += f"; when the cause is gone, finish with `{shlex.join(words)}` and the same --json"
-    if done:
-        text += f", or undo it at {', '.join(done)}: until then the answer depends on the instance that a request gets"
-    return text
+    return lambda target: keys.find(target.name, target.models)

@@ -75,12 +75,15 @@ def fan_out(timeout: float, calls: Mapping[str, Callable[[], Outcome]]) -> dict[
     """Return the outcome of each call, of which MAX_CONCURRENT_REQUESTS run at once, `timeout` seconds each at most."""
     slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
 
-    def limited(call: Callable[[], Outcome]) -> Outcome:
-        with slots:
-            return call()
+    def limited(call: Callable[[], Outcome]) -> Callable[[], Outcome]:
+        def run() -> Outcome:
+            with slots:
+                return call()
+
+        return run
 
     seconds = timeout * math.ceil(len(calls) / MAX_CONCURRENT_REQUESTS) + 1
-    results = together({name: lambda call=call: limited(call) for name, call in calls.items()}, seconds)
+    results = together({name: limited(call) for name, call in calls.items()}, seconds)
     return {name: _outcome(result, timeout) for name, result in results.items()}
 
 

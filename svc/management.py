@@ -3,8 +3,10 @@
 import dataclasses
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
+
+from msgspec import structs
 
 from svc import model_lists
 from svc.address import is_loopback
@@ -33,16 +35,32 @@ class Result:
         return not self.skipped and self.outcome.ok
 
 
-class Management:
-    """`key` returns an instance's own API key, empty where it has none; `client` is None where no registry is used."""
+class Engines:
+    """The way to the engines. `key` returns an instance's own API key, empty where it has none."""
 
-    def __init__(
-        self, fleet: Fleet, client: RegistryClient | None, key: Callable[[Target], str], upstream_ca: str = ""
-    ) -> None:
-        self._fleet = fleet
-        self._client = client
+    def __init__(self, key: Callable[[Target], str], upstream_ca: str = "") -> None:
         self._key = key
         self._verify: str | bool = upstream_ca or system_ca() or True
+
+    def call(self, request: Request, target: Target) -> Callable[[], Outcome]:
+        headers = bearer(self._key(target))
+        return lambda: send(request, target.url, headers, self._verify)
+
+    def discover(self, targets: Sequence[Target]) -> list[Target]:
+        """Return static services with the models that they list, where their file names none."""
+        calls = {t.name: self.call(model_lists.LIST, t) for t in targets if t.discovers_models}
+        outcomes = fan_out(model_lists.LIST.timeout, calls)
+        lists = {name: model_lists.read(outcome).models or () for name, outcome in outcomes.items()}
+        return [structs.replace(t, models=tuple(lists[t.name])) if t.name in lists else t for t in targets]
+
+
+class Management:
+    """`client` is None where no registry is used."""
+
+    def __init__(self, fleet: Fleet, client: RegistryClient | None, engines: Engines) -> None:
+        self._fleet = fleet
+        self._client = client
+        self._engines = engines
 
     def run(self, request: Request, targets: Sequence[Target], named: bool) -> list[Result]:
         """Send the request to each of the targets; after one that changes something, read their model lists again."""
@@ -63,12 +81,7 @@ class Management:
         return elsewhere(entry, here, socket.gethostname()) or obstacle(target, named)
 
     def _send_all(self, request: Request, targets: Sequence[Target]) -> dict[str, Outcome]:
-        calls = {target.name: self._call(request, target) for target in targets}
-        return fan_out(request.timeout, calls)
-
-    def _call(self, request: Request, target: Target) -> Callable[[], Outcome]:
-        headers = bearer(self._key(target))
-        return lambda: send(request, target.url, headers, self._verify)
+        return fan_out(request.timeout, {target.name: self._engines.call(request, target) for target in targets})
 
     def _refresh(self, targets: Sequence[Target]) -> dict[str, ModelList]:
         """Read the lists, and wait until the registry has those that changed, and routers have read it."""
@@ -87,25 +100,11 @@ class Management:
         return lists | {name: dataclasses.replace(lists[name], problem=STATIC_NOTE) for name in static}
 
     def _read_lists(self, targets: Sequence[Target]) -> dict[str, ModelList]:
-        calls: dict[str, Callable[[], Outcome]] = {}
-        for target in targets:
-            babysitter = target.babysitter_url
-            if babysitter is None:
-                calls[target.name] = self._call(model_lists.LIST, target)
-            else:
-                calls[target.name] = _refresh_call(babysitter)
-        outcomes = fan_out(model_lists.REFRESH.timeout, calls)
-        return {target.name: model_lists.read(target, outcomes[target.name]) for target in targets}
+        outcomes = fan_out(model_lists.REFRESH.timeout, {target.name: self._list_call(target) for target in targets})
+        return {target.name: model_lists.read(outcomes[target.name], target.babysitter_url) for target in targets}
 
-
-def _refresh_call(babysitter: str) -> Callable[[], Outcome]:
-    return lambda: send(model_lists.REFRESH, babysitter.rstrip("/"), {})
-
-
-def by_models(results: Sequence[Result]) -> Mapping[tuple[str, ...], list[str]]:
-    """Return the names of the instances that list the same models, by these models."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for result in results:
-        if result.models and result.models.models is not None:
-            groups.setdefault(tuple(result.models.models), []).append(result.target.name)
-    return groups
+    def _list_call(self, target: Target) -> Callable[[], Outcome]:
+        babysitter = target.babysitter_url
+        if babysitter is None:
+            return self._engines.call(model_lists.LIST, target)
+        return lambda: send(model_lists.REFRESH, babysitter.rstrip("/"), {})

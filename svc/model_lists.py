@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from svc.client import RegistryClient
 from svc.errors import SvcError
 from svc.fanout import Outcome, Request
-from svc.router.table import Target
 from svc.watch import Watch
 
 REFRESH = Request("POST", "/models/refresh", timeout=10.0)  # at a babysitter
-LIST = Request("GET", "/v1/models", timeout=10.0)  # at a static service, which has none
+LIST = Request("GET", "/v1/models", timeout=10.0)  # at a static service, which has no babysitter
 REGISTRY_TIMEOUT_SECONDS = 5.0
 ROUTER_DELAY_SECONDS = 0.3  # a router follows the registry's list: it has a change within milliseconds
 NO_SUCH_PATH = (404, 405)
@@ -25,15 +24,15 @@ class ModelList:
     problem: str = ""
 
 
-def read(target: Target, outcome: Outcome) -> ModelList:
-    """Return the list in the answer of an instance's babysitter, or in that of a static service."""
+def read(outcome: Outcome, babysitter: str | None = None) -> ModelList:
+    """Return the list in the answer of an instance's babysitter, or of the instance itself where it has none."""
     if outcome.ok:
         return _listed(outcome)
-    if target.static:
+    if babysitter is None:
         return ModelList(problem=f"its model list cannot be read: {_reason(outcome)}")
     if outcome.status in NO_SUCH_PATH:
         return ModelList(problem="its babysitter is older than this command and finds a new model within a heartbeat")
-    return ModelList(problem=f"its babysitter at {target.babysitter_url} cannot look: {_reason(outcome)}")
+    return ModelList(problem=f"its babysitter at {babysitter} cannot look: {_reason(outcome)}")
 
 
 def _listed(outcome: Outcome) -> ModelList:

@@ -109,4 +109,6 @@ def elsewhere(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -
 
 def without_models(fleet: Fleet) -> list[str]:
     """Return the names of instances that list no model yet: any model may be theirs."""
-    return sorted(name for name, target in fleet.registered.items() if not target.models and target.status == "starting")
+    return sorted(
+        name for name, target in fleet.registered.items() if not target.models and target.status == "starting"
+    )

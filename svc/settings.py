@@ -97,6 +97,7 @@ class RouterSettings:
     )
     max_body: int = setting(64 << 20, least=1024, help="bytes a request's body may have")
     keys_file: str = setting("", "ROUTER_KEYS_FILE", help="file of API keys that clients need (svc keys)")
+    upstream_keys_file: str = setting("", help="file (TOML) of the API keys that instances want of the router")
     trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is believed, separated by commas")
     access_log: str = setting("", help="file for one line a request; - is stdout")
     access_log_format: str = setting("json", choices=("json", "text"), help="how those lines look")
