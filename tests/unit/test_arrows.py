@@ -60,6 +60,7 @@ PURE = {
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
+    "replicas.py", "management_report.py", "mock/adapters.py",
     "readiness.py", "printable.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
