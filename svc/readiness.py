@@ -13,8 +13,17 @@ class Stage(enum.Enum):
     STARTING = "starting"
     HEALTH = "waiting for its health"
     ROUTED = "waiting for the router to see its models"
+    MISCONFIGURED = "needs a setting to be changed"
     READY = "ready"
     FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NotReady:
+    """Why the engine of an instance is not ready. `misconfigured`: waiting does not make it ready."""
+
+    reason: str
+    misconfigured: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,13 +33,14 @@ class Sight:
     states: Mapping[str, str]  # supervisord's, by program
     well: Collection[str]  # names of the parts whose health is good
     routed: Mapping[str, Sequence[str]]  # models that the router sends requests for, by instance
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the name of the part
 
 
 def judge(part: Part, sight: Sight, router: Part | None) -> tuple[Stage, str]:
     """How far a part is, and the program that the stage is about where it is one.
 
     1. A program that ended and is to be started again, or was given up, has failed.
-    2. All its programs must run; 3. its health be good; 4. the router, where it is
+    2. All its programs must run; 3. its health be good, or one day become it; 4. the router, where it is
        one that can know of it, send requests to it.
     """
     states = {name: sight.states.get(name, "missing") for name in part.programs}
@@ -41,7 +51,8 @@ def judge(part: Part, sight: Sight, router: Part | None) -> tuple[Stage, str]:
         if state != "RUNNING":
             return Stage.STARTING, name  # 2
     if part.name not in sight.well:
-        return Stage.HEALTH, ""  # 3
+        engine = sight.not_ready.get(part.name)
+        return (Stage.MISCONFIGURED if engine and engine.misconfigured else Stage.HEALTH), ""  # 3
     expected = router is not None and part.component == "babysitter" and sees(router, part)
     if expected and not sight.routed.get(f"{part.name}-server"):
         return Stage.ROUTED, ""  # 4

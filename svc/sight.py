@@ -1,7 +1,7 @@
 """A look at a site that runs: at supervisord, at the parts' health, at what registry and router know."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import requests
@@ -11,7 +11,7 @@ from svc.client import RegistryClient
 from svc.errors import SvcError
 from svc.fetch import fetch
 from svc.generated import Part
-from svc.readiness import Sight
+from svc.readiness import NotReady, Sight
 from svc.site import Site
 from svc.status import Seen
 from svc.supervision.control import Control
@@ -27,10 +27,13 @@ def look(control: Control, parts: Iterable[Part], router: Part | None, well: Col
     """What `judge` needs of these parts. Those that were `well` before are not asked again."""
     states = {name: process.state for name, process in control.processes().items()}
     routed = services(router.own_url) if router else None
+    parts = list(parts)
+    healthy = {part.name for part in parts if part.name in well or _is_well(part, states)}
     return Sight(
         states,
-        {part.name for part in parts if part.name in well or _is_well(part, states)},
+        healthy,
         {service["name"]: service["models"] for service in routed or [] if service["healthy"]},
+        _not_ready([part for part in parts if part.name not in healthy], states),
     )
 
 
@@ -41,12 +44,16 @@ def see(site: Site, token_file: str) -> Seen:
     router = next((part for part in parts if part.component == "router"), None)
     routed = services(router.own_url) if router else None
     url = _registry_url(parts)
+    processes = control.processes() if control else {}
+    registered = _registered(url, token_file)
+    unwell = [part for part in parts if not (registered or {}).get(f"{part.name}-server", {}).get("is_healthy")]
     return Seen(
         parts=parts,
         supervisord=control.pid() if control else None,
-        processes=control.processes() if control else {},
+        processes=processes,
         restarts=control.restarts() if control else {},
-        registry=_registered(url, token_file),
+        not_ready=_not_ready(unwell, {name: process.state for name, process in processes.items()}),
+        registry=registered,
         registry_url=url,
         registry_trouble=_trouble(url),
         router=None if routed is None else {service["name"]: service for service in routed},
@@ -84,6 +91,22 @@ def in_flight(router_url: str) -> dict[str, tuple[bool, int]] | None:
         return None
     used = {name for name, up in UP.findall(told) if float(up)}
     return {name: (name in used, int(float(count))) for name, count in FLIGHT.findall(told)}
+
+
+def _not_ready(parts: Iterable[Part], states: Mapping[str, str]) -> dict[str, NotReady]:
+    """What the babysitters of these parts tell of their engines, where both run and one is not ready."""
+    running = [p for p in parts if p.component == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
+    found = ((part.name, _told_by_babysitter(part)) for part in running)
+    return {name: engine for name, engine in found if engine is not None}
+
+
+def _told_by_babysitter(part: Part) -> NotReady | None:
+    try:
+        info = fetch("GET", part.babysitter_url + "/info", PATIENCE).json()
+        reason = info.get("not_ready")
+        return NotReady(str(reason), info.get("misconfigured") is True) if reason else None
+    except (requests.RequestException, ValueError, AttributeError):
+        return None
 
 
 def _is_well(part: Part, states: dict[str, str]) -> bool:

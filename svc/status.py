@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from svc.generated import Part, sees
+from svc.readiness import NotReady
 from svc.state import BAD, level_of, state_of
 from svc.supervision.control import Process, Restarts
 
@@ -26,6 +27,7 @@ class Seen:
     supervisord: int | None = None  # its pid
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by the name of the part
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # what it says is wrong with itself
@@ -175,8 +177,14 @@ def _problems(seen: Seen, rows: Sequence[Row]) -> Iterator[str]:
             why = f": {process.spawnerr}" if process.spawnerr and process.state in ("BACKOFF", "FATAL") else ""
             yield f"{row.name}: {process.state}{why}"
         elif not row.ok and row.health != UNKNOWN and not (row.name == "registry" and told):
-            yield f"{row.name}: {row.health}"
+            yield f"{row.name}: {row.health}{_engine_reason(seen, row)}"
     yield from _elsewhere(seen)
+
+
+def _engine_reason(seen: Seen, row: Row) -> str:
+    name, _, program = row.name.rpartition(":")
+    engine = seen.not_ready.get(name) if program == "server" else None
+    return f": {engine.reason}" if engine else ""
 
 
 def _registry_problems(seen: Seen) -> Iterator[str]:

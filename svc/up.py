@@ -26,6 +26,7 @@ from svc.site import Site
 from svc.supervision.control import Control, Process, full_name
 
 PAUSE = 0.2  # seconds between two looks
+SETTLED = 2.0  # seconds in which a babysitter notices that a setting was changed
 TAKES_OVER = 15.0  # seconds that a babysitter may need to end
 TAIL = 10  # lines of a log that are shown
 TAIL_BYTES = 8192
@@ -112,7 +113,7 @@ def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeou
     """Until every chosen part is ready; raises CommandError when the time is over, NotWell at the first that failed."""
     router = next((part for part in parts if part.component == "router"), None)
     ready: set[str] = set()
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
         sight = look(control, chosen, router, ready)
         late = ""
@@ -120,15 +121,19 @@ def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeou
             stage, program = judge(part, sight, router)
             if stage is Stage.FAILED:
                 raise NotWell(control.process(program))
+            engine = sight.not_ready.get(part.name)
+            why = f": {engine.reason}" if engine else ""
+            if stage is Stage.MISCONFIGURED and time.monotonic() - began > SETTLED:
+                raise CommandError(f"{part.name}: {stage.value}{why}; then svc up")
             if stage is not Stage.READY:
-                late = late or f"{part.name}: not ready after {timeout:g} s: {stage.value}"
+                late = late or f"{part.name}: not ready after {timeout:g} s: {stage.value}{why}"
                 shown.show(part.name, stage.value)
             elif part.name not in ready:
                 ready.add(part.name)
                 shown.done(part.name, f"ready at {part.url}")
         if not late:
             return
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + timeout:
             raise CommandError(f"{late}; `svc status` and logs/ tell more")
         time.sleep(PAUSE)
 

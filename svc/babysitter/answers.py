@@ -12,10 +12,14 @@ NO_ANSWER = "it does not answer"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Readiness:
-    """What one check of an engine has found: its models when it can take requests, else the reason why it cannot."""
+    """What one check of an engine has found: its models when it can take requests, else the reason why it cannot.
+
+    `misconfigured`: waiting does not make it ready; a setting has to be changed.
+    """
 
     models: Models = dataclasses.field(default_factory=list)
     reason: str = ""
+    misconfigured: bool = False
 
 
 class Answers:
@@ -47,6 +51,11 @@ class Answers:
     def reason(self) -> str:
         """Why the engine was not ready when it was last checked; empty when it was."""
         return self._readiness.reason
+
+    @property
+    def misconfigured(self) -> bool:
+        """Whether it can become ready only by a change of a setting, as far as the last check tells."""
+        return self._readiness.misconfigured and not self._stale
 
     def models(self) -> Models:
         """The models of an engine that is ready, or was just now; [] while it is not."""

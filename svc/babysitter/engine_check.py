@@ -1,10 +1,11 @@
 """One check of an engine: its own health endpoint, and its model list unless the TOML names the models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 
 from svc import probe
-from svc.babysitter.answers import NO_ANSWER, Models, Readiness
+from svc.babysitter.answers import NO_ANSWER, Readiness
+from svc.probe import ModelList
 from svc.spec.model import Spec
 
 MODEL_LIST_PATH = "/v1/models"
@@ -27,11 +28,13 @@ class EngineCheck:
         self,
         spec: Spec,
         status: Callable[[str, float], int] = probe.status,
-        list_models: Callable[[Sequence[str], float], Models] = probe.models,
+        list_models: Callable[[str, float], ModelList] = probe.model_list,
     ) -> None:
         self.path = spec.health_endpoint
         self.required = spec.health_path is not None
         self.configured = [configured_model(name, spec.name) for name in spec.models]
+        self.source = spec.source
+        self.key_file = spec.backend.api_key_file
         self.status = status
         self.list_models = list_models
 
@@ -39,8 +42,20 @@ class EngineCheck:
         ends = monotonic() + timeout
         if reason := self._health_problem(url, timeout):
             return Readiness(reason=reason)
-        models = self.configured or self.list_models([url], max(0.1, ends - monotonic()))
-        return Readiness(models, "" if models else NO_MODELS)
+        if self.configured:
+            return Readiness(self.configured)
+        listed = self.list_models(url, max(0.1, ends - monotonic()))
+        if listed.models:
+            return Readiness(listed.models)
+        if listed.status in (401, 403):
+            return Readiness(reason=self._key_problem(listed.status), misconfigured=True)
+        return Readiness(reason=NO_MODELS if listed.status else NO_ANSWER)
+
+    def _key_problem(self, status: int) -> str:
+        setting = f"[backend] api_key_file in {self.source}"
+        if self.key_file:
+            return f"it refuses the key in {self.key_file} ({status}); put its own key there, or correct {setting}"
+        return f"it wants an API key ({status}); write the key into a file and name that: {setting}"
 
     def _health_problem(self, url: str, timeout: float) -> str:
         """Return why the engine is not healthy; empty when it is, or when nothing was to be checked here."""

@@ -72,7 +72,10 @@ class Prober:
     def _conclude(self, picture: Picture, sign: Sign, why: str) -> None:
         failures = verdict.failures(self.last.failures, sign)
         if sign is Sign.REFUSED and self.last.sign is not sign:
-            log.warning('%s: a probe shows nothing here: %s; leave out probe = "generate"', self.sitter.spec.name, why)
+            log.warning(
+                '%s: a probe shows nothing here: %s; cure that, or leave out probe = "generate"',
+                self.sitter.spec.name, why,
+            )  # fmt: skip
         self.last = Probed(sign, why, self.clock(), failures)
         self.counts[sign] += 1
         self.sitter.found(Event.SILENT if failures else Event.SPOKE, picture.life)

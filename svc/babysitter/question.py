@@ -7,6 +7,7 @@ from typing import Any
 import requests
 
 from svc.babysitter.verdict import Sign
+from svc.engine_key import bearer
 from svc.fetch import fetch
 
 Post = Callable[[str, dict[str, Any], float], int]
@@ -20,9 +21,9 @@ WAYS: dict[str, Callable[[str], dict[str, Any]]] = {  # the cheapest question of
 }  # fmt: skip
 
 
-def post(url: str, body: dict[str, Any], timeout: float) -> int:
-    """The status of the answer, which has been read whole."""
-    return fetch("POST", url, timeout, json=body).status_code
+def post(url: str, body: dict[str, Any], timeout: float, key: str = "") -> int:
+    """The status of the answer, which has been read whole; `key`: the server's API key."""
+    return fetch("POST", url, timeout, json=body, headers=bearer(key)).status_code
 
 
 class Question:
@@ -54,7 +55,7 @@ class Question:
                 self._ways.sort(key=lambda one: one != way)
                 return Sign.GENERATED, ""
             if status in (401, 403):
-                return Sign.REFUSED, f"it answers {status} without a key"
+                return Sign.REFUSED, f"it answers {status}: see [backend] api_key_file"
             if status == 429:
                 return Sign.BUSY, "it answers 429"
             if status >= 500 and status != 501:  # broken, or only for this way?

@@ -6,10 +6,8 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import gevent
-import requests
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
 from svc.address import authority, local_host
@@ -17,15 +15,16 @@ from svc.babysitter import secret
 from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 from svc.babysitter.app import create_app
 from svc.babysitter.engine_check import EngineCheck
+from svc.babysitter.engine_client import EngineClient
 from svc.babysitter.lifecycle import Action, State
 from svc.babysitter.limits import Limits
 from svc.babysitter.news import News
 from svc.babysitter.prober import Prober
-from svc.babysitter.question import Question, post
+from svc.babysitter.question import Question
 from svc.babysitter.registrar import Entry, Registrar, entries
 from svc.babysitter.remedy import Remedy
 from svc.babysitter.sitter import Babysitter
-from svc.babysitter.traffic import Traffic
+from svc.babysitter.traffic import Traffic, get
 from svc.babysitter.watch import Alone, Supervised, Watch
 from svc.client import RegistryClient
 from svc.errors import CommandError
@@ -68,7 +67,8 @@ class Sidecar:
         self.environ = {"SVC_SUPERVISOR_PID": str(os.getppid()), **environ}
         self.looked = threading.Event()
         urls = [f"http://{authority(local_host(spec.host), spec.port)}", spec.url]
-        answers = Answers(urls, in_time(EngineCheck(spec)))
+        engine = EngineClient(spec)
+        answers = Answers(urls, in_time(EngineCheck(spec, engine.status, engine.list_models)))
         effects: dict[Action, Callable[[], object]] = {}
         self.sitter = Babysitter(spec, self._watch(), answers, effects)
         hostname = socket.gethostname()
@@ -77,8 +77,8 @@ class Sidecar:
         self.registrar = Registrar(registry, lambda: self._wanted(hostname), spec.heartbeat_interval)
         self.news = News(registry, f"{spec.name}-server")
         self.remedy = Remedy(spec.name, self._ending())
-        traffic = Traffic(urls, spec.router_url, f"{spec.name}-server")
-        question = Question(urls, spec.probe_timeout, post_in_time)
+        traffic = Traffic(urls, spec.router_url, f"{spec.name}-server", engine.get, get)
+        question = Question(urls, spec.probe_timeout, engine.post)
         self.prober = Prober(self.sitter, question.put, traffic.read, self.remedy)
         self.limits = Limits(self.sitter, traffic.read, self.remedy)
         self.observing = Loop("observe", self._observe, LOOK_EVERY)
@@ -185,12 +185,3 @@ def in_time(check: EngineCheck) -> Callable[[str, float], Readiness]:
         return Readiness(reason=NO_ANSWER)
 
     return limited
-
-
-def post_in_time(url: str, body: dict[str, Any], timeout: float) -> int:
-    """question.post; raises requests.Timeout when its time is over, whatever trickles in."""
-    try:
-        with gevent.Timeout(timeout):
-            return post(url, body, timeout)
-    except gevent.Timeout:
-        raise requests.Timeout from None

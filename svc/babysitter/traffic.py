@@ -15,6 +15,7 @@ from typing import Any
 import requests
 
 from svc.babysitter.verdict import NOTHING, Reading
+from svc.engine_key import bearer
 from svc.fetch import fetch
 
 PATIENCE = 5.0  # seconds that an engine's answer may take
@@ -32,23 +33,29 @@ SLOT = ("id", "id_task", "n_prompt_tokens_processed", "next_token")  # what chan
 Get = Callable[[str, float], str | None]
 
 
-def get(url: str, timeout: float) -> str | None:
-    """The text of a good answer, whatever the certificate; "" for any other answer, None for none."""
+def get(url: str, timeout: float, key: str = "") -> str | None:
+    """The text of a good answer, whatever the certificate; "" for any other answer, None for none.
+
+    `key`: the server's API key.
+    """
     try:
-        answer = fetch("GET", url, timeout, verify=False)
+        answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
     except requests.RequestException:
         return None
     return answer.text if answer.ok else ""
 
 
 class Traffic:
-    """`name` is the instance's at the router."""
+    """`name` is the instance's at the router. `get` asks the instance, and the router unless `get_router` does."""
 
-    def __init__(self, urls: Sequence[str], router_url: str, name: str, get: Get = get) -> None:
+    def __init__(
+        self, urls: Sequence[str], router_url: str, name: str, get: Get = get, get_router: Get | None = None
+    ) -> None:
         self.urls = tuple(dict.fromkeys(urls))
         self.router_url = router_url
         self.name = name
         self.get = get
+        self.get_router = get_router or get
 
     def read(self) -> Reading:
         ends = monotonic() + PATIENCE
@@ -62,7 +69,7 @@ class Traffic:
                 return told
             break
         if self.router_url:
-            return of_router(self.get(f"{self.router_url}/metrics", PATIENCE) or "", self.name) or NOTHING
+            return of_router(self.get_router(f"{self.router_url}/metrics", PATIENCE) or "", self.name) or NOTHING
         return NOTHING
 
 

@@ -14,18 +14,24 @@ from svc.address import is_loopback
 from svc.doctor.facts import Answer, Registry, Router, Sidecar
 from svc.doctor.host import reach
 from svc.doctor.together import together
+from svc.engine_key import bearer
 from svc.fetch import fetch
 from svc.generated import Part
+from svc.upstream_keys import UpstreamKeys
 from svc.version import HEADER
 
 PATIENCE = 3.0  # seconds that an answer may take
 CHECK_PATIENCE = 8.0  # of the registry's check, which has its own timeout
+INFERENCE_PATH = "/v1/chat/completions"
 TEXT = 200_000  # characters of what is no JSON
 
 
-def get(url: str, token_file: str = "", patience: float = PATIENCE, method: str = "GET", body: Any = None) -> Answer:
+def get(
+    url: str, token_file: str = "", patience: float = PATIENCE, method: str = "GET", body: Any = None, key: str = ""
+) -> Answer:  # fmt: skip
+    """The answer of one request; `key` is an engine's API key."""
     try:
-        headers = _authorization(token_file)
+        headers = _authorization(token_file) or bearer(key)
     except OSError as error:
         return Answer(url, error=f"{token_file}: {(error.strerror or '').lower()}")
     began = time.time()
@@ -115,12 +121,22 @@ def registry(url: str, here: bool, read_token: str, write_tokens: list[str], ins
     return Registry(url, here, health, listing, writes, checks)
 
 
-def sidecar(part: Part) -> Sidecar:
-    """An instance may listen on one address only, the one that others have."""
+def sidecar(part: Part, keys: UpstreamKeys | None) -> Sidecar:
+    """An instance may listen on one address only, the one that others have.
+
+    A GET of an inference path generates nothing: an engine answers it 401 or 405. `keys`: None where the router's
+    keys are not known.
+    """
     inside = get(f"{part.own_url}/v1/models")
     outside = None if is_loopback(part.host) else get(f"{part.url}/v1/models")
     models = outside if inside.error and outside and not outside.error else inside
-    return Sidecar(get(f"{part.babysitter_url}/info"), get(part.health_url), models, outside)
+    info = get(f"{part.babysitter_url}/info")
+    found = Sidecar(info, get(part.health_url), models, outside)
+    if keys is None:
+        return found
+    key = keys.find(f"{part.name}-server", info.get("models") or [])
+    inference = get(models.url.removesuffix("/v1/models") + INFERENCE_PATH, key=key)
+    return dataclasses.replace(found, inference=inference, router_key=bool(key))
 
 
 def router(url: str, here: bool) -> Router:

@@ -104,6 +104,8 @@ class Sidecar:
     health: Answer
     models: Answer  # of the instance: its /v1/models
     outside: Answer | None = None  # the same at the address that others have; None where that is loopback's
+    inference: Answer | None = None  # a GET where it takes requests, with the router's key for it
+    router_key: bool = False  # whether upstream_keys_file has a key for it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ class Router:
         return {s["name"]: s for s in found if "name" in s}
 
 
+TOKEN, ENGINE_KEY, UPSTREAM_KEYS = "token", "engine key", "upstream keys"  # what a secret file holds
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Secret:
     """A file with a token, a password or a key; `use`: which setting names it."""
@@ -132,6 +137,8 @@ class Secret:
     missing: bool = False
     mode: int = 0o600
     words: int = 1  # a token is one
+    kind: str = TOKEN
+    wrong: Sequence[str] = ()  # what is wrong with a table of keys
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from svc.doctor.facts import Disk, Gpus, Holder, Leftover, Name, Open, Secret
+from svc import upstream_keys
+from svc.doctor.facts import TOKEN, UPSTREAM_KEYS, Disk, Gpus, Holder, Leftover, Name, Open, Secret
 from svc.down import mark_of
+from svc.errors import ConfigError
 from svc.ports import ancestors
 from svc.supervision import orphans
 
@@ -165,15 +167,21 @@ def is_here(address: str) -> bool:
     return False
 
 
-def secret(path: Path, use: str) -> Secret:
+def secret(path: Path, use: str, kind: str = TOKEN) -> Secret:
+    """What there is to know of a file with a secret, but for the secret."""
+    wrong: Sequence[str] = ()
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         words = len(path.read_text(encoding="utf-8", errors="replace").split())
+        if kind == UPSTREAM_KEYS:
+            upstream_keys.load(path)
     except FileNotFoundError:
-        return Secret(str(path), use, missing=True)
+        return Secret(str(path), use, missing=True, kind=kind)
     except OSError as error:
-        return Secret(str(path), use, trouble=(error.strerror or str(error)).lower())
-    return Secret(str(path), use, mode=mode, words=words)
+        return Secret(str(path), use, trouble=(error.strerror or str(error)).lower(), kind=kind)
+    except ConfigError as error:
+        wrong = error.problems
+    return Secret(str(path), use, mode=mode, words=words, kind=kind, wrong=wrong)
 
 
 def reach(host: str, port: int, timeout: float) -> str:

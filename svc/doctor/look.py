@@ -8,10 +8,21 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from svc import generated, settings, version
+from svc import generated, settings, upstream_keys, version
 from svc.address import is_loopback
 from svc.doctor import asking, host, packages, processes, rollouts, sources
-from svc.doctor.facts import Facts, Registry, Router, Secret, Sidecar, Supervisor, Unseen
+from svc.doctor.facts import (
+    ENGINE_KEY,
+    TOKEN,
+    UPSTREAM_KEYS,
+    Facts,
+    Registry,
+    Router,
+    Secret,
+    Sidecar,
+    Supervisor,
+    Unseen,
+)
 from svc.doctor.together import together
 from svc.errors import SvcError
 from svc.generated import Part
@@ -19,6 +30,7 @@ from svc.settings import Settings
 from svc.site import Site
 from svc.spec.digest import digest
 from svc.spec.model import Spec
+from svc.upstream_keys import UpstreamKeys
 
 NEAR = 8.0  # seconds that looks at this machine may take in all
 FAR = 14.0  # and those at others
@@ -38,7 +50,7 @@ def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun |
     near = together(_near(site, told, supervisor, parts, specs, own), NEAR, begun)
     started = _taken(near, "processes", cast("dict[int, str]", {}), unseen)
     left = host.leftovers(started, supervisor.pid)
-    far = together(_far(told, parts, specs), FAR, begun)
+    far = together(_far(told, parts, specs, _upstream_keys(site, told)), FAR, begun)
     logs = {name: host.log_end(Path(p.logfile)) for name, p in supervisor.processes.items() if p.logfile}
     return Facts(
         now=time.time(),
@@ -104,7 +116,7 @@ def _near(
         "open files": lambda: list(host.open_files(pids)),
         "GPUs": host.gpus,
         "rollout": lambda: rollouts.rollout(site),
-        "tokens": lambda: [host.secret(path, use) for path, use in _secrets(site, told, specs)],
+        "tokens": lambda: [host.secret(path, use, kind) for path, use, kind in _secrets(site, told, specs)],
         "packages": lambda: list(packages.wanting()),
     }
     away = {urlsplit(url).hostname or "" for url in registries(told, parts, specs)}
@@ -113,7 +125,18 @@ def _near(
     return looks
 
 
-def _far(told: Settings, parts: list[Part], specs: Mapping[str, Spec]) -> dict[str, Callable[[], Any]]:
+def _upstream_keys(site: Site, told: Settings) -> UpstreamKeys | None:
+    """The keys that the router here has; None where that cannot be told, and why is a fact of its own."""
+    if not told.router.upstream_keys_file:
+        return UpstreamKeys()
+    with suppress(SvcError):
+        return upstream_keys.load(site.root / told.router.upstream_keys_file)
+    return None
+
+
+def _far(
+    told: Settings, parts: list[Part], specs: Mapping[str, Spec], keys: UpstreamKeys | None
+) -> dict[str, Callable[[], Any]]:
     instances = [part for part in parts if part.component == "babysitter"]
     looks: dict[str, Callable[[], Any]] = {}
     for url, here in registries(told, parts, specs).items():
@@ -126,7 +149,7 @@ def _far(told: Settings, parts: list[Part], specs: Mapping[str, Spec]) -> dict[s
         looks[f"registry {url}"] = lambda url=url, here=here, read=read, tokens=tokens, names=names: asking.registry(  # type: ignore[misc]
             url, here, read, tokens, names
         )
-    looks |= {f"babysitter {part.name}": (lambda part=part: asking.sidecar(part)) for part in instances}  # type: ignore[misc]
+    looks |= {f"babysitter {part.name}": (lambda part=part: asking.sidecar(part, keys)) for part in instances}  # type: ignore[misc]
     router = next((part for part in parts if part.component == "router"), None)
     url = router.own_url if router else told.launch.router_url or next((s.router_url for s in specs.values()), "")
     if url:
@@ -161,7 +184,8 @@ def _speaks(part: Part, spec: Spec, url: str) -> bool:
     return address(url) in {address(one) for one in [*part.registry_url.split(","), *spec.registry_urls]}
 
 
-def _secrets(site: Site, told: Settings, specs: Mapping[str, Spec]) -> Iterator[tuple[Path, str]]:
+def _secrets(site: Site, told: Settings, specs: Mapping[str, Spec]) -> Iterator[tuple[Path, str, str]]:
+    """Every file that holds a secret, the setting that names it, and what it holds: see Secret."""
     named = [
         (told.registry.token_file, "[registry] token_file"),
         (told.registry.read_token_file, "[registry] read_token_file"),
@@ -169,11 +193,17 @@ def _secrets(site: Site, told: Settings, specs: Mapping[str, Spec]) -> Iterator[
         (told.router.registry_token_file, "[router] registry_token_file"),
         *((spec.token_file, f"token_file of {os.path.relpath(spec.source, site.root)}") for spec in specs.values()),
     ]
+    keys = [
+        (spec.backend.api_key_file, f"[backend] api_key_file of {os.path.relpath(spec.source, site.root)}")
+        for spec in specs.values()
+    ]
+    tables = [(told.router.upstream_keys_file, "[router] upstream_keys_file")]
     seen = set()
-    for name, use in named:
-        if name and name not in seen:
-            seen.add(name)
-            yield site.root / name, use
+    for kind, files in ((TOKEN, named), (ENGINE_KEY, keys), (UPSTREAM_KEYS, tables)):
+        for name, use in files:
+            if name and name not in seen:
+                seen.add(name)
+                yield site.root / name, use, kind
 
 
 def _taken(found: Mapping[str, Any], key: str, default: Any, unseen: list[Unseen]) -> Any:

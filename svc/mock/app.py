@@ -1,12 +1,13 @@
 """The mock as a WSGI application: what reaches it is counted, and may meet a misbehaviour first."""
 
 import dataclasses
+import hmac
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from svc.errors import SvcError
+from svc.errors import SvcError, Unauthorized
 from svc.mock import ask, exchange
 from svc.mock.api import Api
 from svc.mock.behaviour import Behaviour
@@ -31,12 +32,14 @@ class Mock:
         random: Callable[[], float],
         exit_later: Callable[[float | None, int], None],
         about: dict[str, Any],
+        api_key: str = "",
     ) -> None:
         self.api = api
         self.clock = clock
         self.random = random
         self.exit_later = exit_later
         self.about = about
+        self.api_key = api_key
         self.stats = Stats()
         self._turn = 0
         self._loaded_at = 0.0
@@ -85,7 +88,14 @@ class Mock:
             stats.open_streams -= streams
 
     def _answer(self, request: Request) -> Reply:
+        if self.api_key and request.path.startswith("/v1/"):
+            self._check_key(request.headers.get("authorization", ""))
         return dispatch(OWN, self, request) if request.path in OWN else self.api.reply(request)
+
+    def _check_key(self, authorization: str) -> None:
+        """Raise Unauthorized for a caller without the key, as vLLM does under /v1."""
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {self.api_key}".encode()):
+            raise Unauthorized("Unauthorized: this engine wants its API key", code="invalid_api_key")
 
     def _misbehave(self, request: Request) -> Reply | None:
         """What happens in an answer's place, if anything."""

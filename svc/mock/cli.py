@@ -64,8 +64,17 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 @click.option("--memory", type=COUNT, metavar="MB", default=0, help="Hold so much memory besides.")
 @click.option("--exit-after", type=SECONDS, metavar="S", help="Die after so many seconds.")
 @click.option("--exit-code", type=click.IntRange(0, 255), metavar="N", default=1, help="With this exit code.")
+@click.option(
+    "--api-key",
+    metavar="KEY",
+    default="",
+    envvar="SVC_MOCK_API_KEY",
+    show_envvar=True,
+    show_default=False,
+    help="Want this key under /v1, as vLLM does.",
+)
 @click.option("--child", is_flag=True, help="Fork a child that holds the port too, as a server's workers may.")
-def command(name: str, port: int, models: tuple[str, ...], host: str, child: bool, **flags: Any) -> None:
+def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: str, child: bool, **flags: Any) -> None:
     """A fake OpenAI backend, for trying things out and for tests.
 
     It answers as the clients of OpenAI and Anthropic expect: chat (with tools),
@@ -93,4 +102,4 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, child: boo
     from svc.mock.server import serve
 
     log.configure()
-    serve(MockConfig(name, port, models, host, child, Behaviour(**flags)))
+    serve(MockConfig(name, port, models, host, child, api_key, Behaviour(**flags)))

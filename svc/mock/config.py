@@ -12,4 +12,5 @@ class MockConfig:
     models: tuple[str, ...]
     host: str = "127.0.0.1"
     child: bool = False
+    api_key: str = ""  # that it wants of its callers; empty: none
     behaviour: Behaviour = field(default_factory=Behaviour)

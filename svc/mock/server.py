@@ -56,7 +56,7 @@ def serve(config: MockConfig) -> None:
 
 def _app(config: MockConfig, about: dict[str, Any]) -> Mock:
     api = Api(config.name, config.models, time.time)
-    app = Mock(api, config.behaviour, time.time, random.random, _exits(), about)
+    app = Mock(api, config.behaviour, time.time, random.random, _exits(), about, config.api_key)
     app.adopt(config.behaviour, "loading", "memory", "exit_after")
     return app
 

@@ -81,7 +81,8 @@ class Checks:
 
     def _healthy(self, target: Target) -> bool:
         url = target.health_url or f"{target.babysitter_url}/health"
-        return probe.status_is_healthy(probe.status(url, self._timeout, self._verify), required=True)
+        status = probe.status(url, self._timeout, self._verify, target.key_for(url))
+        return probe.status_is_healthy(status, required=True)
 
 
 def join(threads: Iterable[threading.Thread], seconds: float) -> None:

@@ -21,6 +21,9 @@ from svc.router.upstream import refuses_connections
 
 log = logging.getLogger(__name__)
 LARGE_BYTES = 1 << 20
+REFUSALS = (401, 503)  # by which an instance may say that it has not processed the request
+WRONG_UPSTREAM_KEY = "it refuses the API key that the router's upstream_keys_file has for it (401)"
+NO_UPSTREAM_KEY = "it wants an API key (401), and the router's upstream_keys_file has none for it"
 RESET_SECONDS = 0.05  # in which a connection that was closed while idle is reset
 
 
@@ -62,7 +65,7 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     target = state.admit(ask, exchange.stay)
     exchange.attempts = 1
     result = _attempt(exchange, target, client_address)
-    if isinstance(result, Failure) or result.status == 503:
+    if isinstance(result, Failure) or result.status in REFUSALS:
         result = _repeat(exchange, ask, target, result, client_address)
     exchange.head, exchange.status, exchange.events = result, result.status, result.events
     if result.status not in FAULTS and exchange.request.head.infers:
@@ -72,22 +75,40 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
 def _repeat(
     exchange: Exchange, ask: Ask, target: Target, result: AnswerHead | Failure, client_address: bytes
 ) -> AnswerHead:
-    """Return the head of another instance's answer, or the last instance's own 503; raises SvcError."""
+    """Return the head of the answer to pass on, of another instance or the last one's own 503; raises SvcError."""
     failures: tuple[Failure, ...] = ()
     while True:
-        unready = Failure(target, Outcome.UNREADY, "it answered 503")
-        failures = (*failures, result if isinstance(result, Failure) else unready)
+        failure = result if isinstance(result, Failure) else _refusal(exchange, target, result.status)
+        if failure is None:
+            assert isinstance(result, AnswerHead)
+            return result
+        failures = (*failures, failure)
         next_target = _next_target(exchange, ask, failures)
         if next_target is None:
-            if isinstance(result, Failure):
-                raise _error(failures)
-            return result  # it says best what is wrong
+            if isinstance(result, AnswerHead) and result.status == 503:
+                return result  # it says best what is wrong
+            raise _error(failures)
         exchange.report()
         exchange.attempts += 1
         exchange.counts_for_budget, target = counts_for_budget(failures), next_target
         result = _attempt(exchange, target, client_address)
-        if isinstance(result, AnswerHead) and result.status != 503:
-            return result
+
+
+def _refusal(exchange: Exchange, target: Target, status: int) -> Failure | None:
+    """Return how an instance refused the request, None where its answer is the client's.
+
+    A 401 is the client's only where its own credentials were sent; otherwise a key is missing or wrong here.
+    """
+    if status == 503:
+        return Failure(target, Outcome.UNREADY, "it answered 503")
+    if status != 401 or not (target.key or exchange.state.keys is not None):
+        return None
+    reason = WRONG_UPSTREAM_KEY if target.key else NO_UPSTREAM_KEY
+    exchange.failed = True
+    exchange.set_ejection_reason(reason)
+    request_id = exchange.request_id.decode("latin-1")
+    log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
+    return Failure(target, Outcome.UNREADY, reason)
 
 
 def _show_key(exchange: Exchange) -> None:
@@ -183,7 +204,7 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
     """
     state, request = exchange.state, exchange.request
     exchange.begin(target)
-    message = request.outgoing(target.authority, client_address, exchange.request_id)
+    message = request.outgoing(target.authority, client_address, exchange.request_id, target.authorization)
     head_only = request.head.method == b"HEAD"
     upstream = state.connections.take(target)
     reused = upstream is not None

@@ -13,6 +13,9 @@ NOT_PASSED = frozenset(
     b"x-served-by".split()
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+# What an instance with a key of its own gets from no client: Azure's and Google's keys, too, and cookies of a proxy.
+CLIENT_CREDENTIALS = CREDENTIALS | {b"api-key", b"x-goog-api-key", b"cookie"}
+KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a key as a subprotocol only
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
 LONGEST_ID = 128
 PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # what logs and other servers take an id to be
@@ -46,8 +49,8 @@ class Head:
     """
 
     __slots__ = (
-        "_after", "_before", "coding", "content_type", "has_body", "headers", "http10", "id", "infers", "keep_alive",
-        "media", "method", "own", "path", "session", "special", "target", "traced", "upgrade", "verb",
+        "_after", "_anonymous", "_before", "coding", "content_type", "has_body", "headers", "http10", "id", "infers",
+        "keep_alive", "media", "method", "own", "path", "session", "special", "target", "traced", "upgrade", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -90,16 +93,28 @@ class Head:
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
         self._before = b"%b %b HTTP/1.1\r\nHost: " % (method, target)
-        lines = b"".join([b"%b: %b\r\n" % header for header in self.headers])
-        if self.upgrade:
-            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
-        self._after = b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
+        self._after = self._after_host(self.headers)
+        self._anonymous = b""  # the same without a client's credentials, made when first needed
 
     def header(self, name: bytes) -> bytes:
         """The first value under `name` (lower case), or nothing."""
         if name in self.special:
             return self.special[name]
         return next((value for key, value in self.headers if key.lower() == name), b"")
+
+    def _after_host(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return what follows the value of Host, up to the client's address."""
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        if self.upgrade:
+            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
+        forwarded = self.special.get(b"x-forwarded-for")
+        return b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
+
+    def anonymous(self) -> bytes:
+        """Return what follows the value of Host, without the client's credentials."""
+        if not self._anonymous:
+            self._anonymous = self._after_host(without_credentials(self.headers))
+        return self._anonymous
 
 
 class Request:
@@ -111,14 +126,20 @@ class Request:
         self.head = head
         self.body = body
 
-    def outgoing(self, host: bytes, client: bytes, request_id: bytes) -> bytes:
-        """As an instance gets it: what is for one hop only is not in it."""
+    def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes = b"") -> bytes:
+        """As an instance gets it: what is for one hop only is not in it.
+
+        `authorization`: a header line of ours, behind a line break, in place of the client's credentials.
+        """
         head, body = self.head, self.body
+        after = head._after
+        if authorization:
+            host, after = host + authorization, head.anonymous()
         if body or head.has_body:
             return b"%b%b%b%b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-                head._before, host, head._after, client, request_id, len(body), body,
+                head._before, host, after, client, request_id, len(body), body,
             )  # fmt: skip
-        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, head._after, client, request_id)
+        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, after, client, request_id)
 
 
 def upgrade(method: bytes, special: dict[bytes, bytes]) -> bytes:
@@ -156,6 +177,19 @@ def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterat
     """The headers but for those that Connection names: they are for this hop alone."""
     drop = {token.strip() for token in connection.lower().split(b",")}
     return (h for h in headers if h[0].lower() not in drop)
+
+
+def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """The headers but for those by which a client proves who it is."""
+    for name, value in headers:
+        key = name.lower()
+        if key == b"sec-websocket-protocol" and KEY_PROTOCOL in value.lower():
+            protocols = [protocol.strip() for protocol in value.split(b",")]
+            value = b", ".join(p for p in protocols if not p.lower().startswith(KEY_PROTOCOL))
+            if not value:
+                continue
+        if key not in CLIENT_CREDENTIALS:
+            yield name, value
 
 
 def origin_form(target: bytes) -> bytes:

@@ -16,7 +16,8 @@ from svc.router.table import Target
 log = logging.getLogger(__name__)
 FORMAT = "svc router table 1"
 BEGINNING = b'{"format":"svc router table'
-DERIVED = ("authority", "address", "limit")  # fields of a target that come of its others
+# Fields of a target that come of its others, or of upstream_keys_file: a secret is not written here.
+NOT_SAVED = ("authority", "address", "limit", "key", "authorization")
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -111,4 +112,4 @@ class Keeper:
 
 
 def _plain(target: Target) -> dict[str, Any]:
-    return {key: value for key, value in msgspec.structs.asdict(target).items() if key not in DERIVED}
+    return {key: value for key, value in msgspec.structs.asdict(target).items() if key not in NOT_SAVED}

@@ -19,6 +19,7 @@ from svc.prctl import die_with_parent
 from svc.settings import RouterSettings
 
 WORKER_CONNECTIONS = 10_000
+KEYS_INTERVAL_SECONDS = 1.0  # between two looks whether a file of keys has changed
 SAVE = 1.0  # seconds between two looks whether the table is to be saved
 STOP_MARGIN = 3  # seconds between the end of the worker's grace and the master's
 
@@ -133,7 +134,8 @@ def make(settings: RouterSettings) -> Made:
     static = read_static(Path(settings.static_services)) if settings.static_services else []
     urls = settings.registry_url.split(",")
     client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
-    state = State(settings, keys=read_keys(settings))
+    upstream_keys = read_upstream_keys(settings)
+    state = State(settings, keys=read_keys(settings), upstream_keys=upstream_keys.value if upstream_keys else None)
     file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
     saved = file.load(client.urls) if file else None
     sync = Sync(state, client if settings.registry_url else None, static, time.monotonic, saved)
@@ -150,7 +152,9 @@ def make(settings: RouterSettings) -> Made:
         state.news.add("started", "router")
         loops += [events, telling]
     if state.keys is not None:
-        loops.append(Loop("keys", lambda: reread(state.keys, pulse), 1.0))
+        loops.append(Loop("keys", lambda: reread(state.keys, pulse), KEYS_INTERVAL_SECONDS))
+    if upstream_keys is not None:
+        loops.append(Loop("upstream keys", lambda: reread_upstream(upstream_keys, state), KEYS_INTERVAL_SECONDS))
     return Made(state, sync, checks, keeper, pulse, loops)
 
 
@@ -171,6 +175,24 @@ def reread(keys: Any, pulse: Any) -> None:
     """Pages whose key is gone have seen enough; the others come again at once."""
     if keys.refresh():
         pulse.pages.end()
+
+
+def reread_upstream(file: Any, state: Any) -> None:
+    """Take the instances' keys from their file, if it has changed."""
+    if file.refresh():
+        state.set_upstream_keys(file.value)
+
+
+def read_upstream_keys(settings: RouterSettings) -> Any:
+    """Return the file of the keys that instances want, None where there is none; raises ConfigError."""
+    from svc.secret_file import SecretFile
+    from svc.upstream_keys import SETTING, UpstreamKeys, parse
+
+    if not settings.upstream_keys_file:
+        return None
+    file = SecretFile(Path(settings.upstream_keys_file), parse, SETTING, UpstreamKeys())
+    file.load()
+    return file
 
 
 def read_keys(settings: RouterSettings) -> Any:
@@ -250,6 +272,7 @@ def check(settings: RouterSettings) -> None:
         raise ConfigError("the router needs --registry-url, or --static-services, or both")
     from svc.router.clients import networks
     from svc.router.static import read_static
+    from svc.upstream_keys import load
 
     if settings.static_services:
         read_static(Path(settings.static_services))
@@ -257,6 +280,8 @@ def check(settings: RouterSettings) -> None:
         readable(settings.registry_token_file)
     networks(settings.trusted_proxies)
     read_keys(settings)
+    if settings.upstream_keys_file:
+        load(Path(settings.upstream_keys_file))
     tls(settings)
     check_ca(settings)
 

@@ -26,6 +26,7 @@ from svc.router.table import Discovery, Origin, Table, Target, build
 from svc.router.tally import Tally
 from svc.router.upstream import Connections
 from svc.settings import RouterSettings
+from svc.upstream_keys import UpstreamKeys
 
 log = logging.getLogger(__name__)
 RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is nothing
@@ -39,7 +40,11 @@ class State:
     """Everything that requests, checks and syncs share. `now` is monotonic and coarse: set at each sweep."""
 
     def __init__(
-        self, settings: RouterSettings, clock: Callable[[], float] = time.monotonic, keys: Keys | None = None
+        self,
+        settings: RouterSettings,
+        clock: Callable[[], float] = time.monotonic,
+        keys: Keys | None = None,
+        upstream_keys: UpstreamKeys | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -50,6 +55,7 @@ class State:
         self.away = False  # whether no registry answers
         self.draining = False
         self.keys = keys  # None: nobody needs one
+        self.upstream_keys = upstream_keys or UpstreamKeys()  # those that instances want of us
         self.trusted = networks(settings.trusted_proxies)
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
@@ -338,7 +344,7 @@ class State:
         """A new table. An instance at another address, started anew, or heard again, is judged afresh."""
         with self._lock:
             before = {t.name: t for t in self.table.targets}
-            found = tuple(self.discoveries.get(t.name, NO_DISCOVERY).of(t) if t.static else t for t in targets)
+            found = tuple(self._completed(target) for target in targets)
             for target in found:
                 old = before.get(target.name)
                 if old is None or _returns(old, target):
@@ -348,6 +354,18 @@ class State:
             self._forget({t.name for t in found})
         if self.lines.waiting:
             self.lines.wake_all()
+
+    def _completed(self, target: Target) -> Target:
+        """Return a target with what was discovered of it, and with its API key."""
+        if target.static:
+            target = self.discoveries.get(target.name, NO_DISCOVERY).of(target)
+        return target.with_key(self.upstream_keys.find(target.name, target.models))
+
+    def set_upstream_keys(self, keys: UpstreamKeys) -> None:
+        """Send these keys from now on."""
+        with self._lock:
+            self.upstream_keys = keys
+            self.replace(self.table.targets)
 
     def age(self) -> float | None:
         """Seconds since a registry last said that the table is so; None where none ever did."""
@@ -367,10 +385,10 @@ class State:
 
 
 def _returns(old: Target, new: Target) -> bool:
-    """Whether what was found out about an instance was found out about another life of it."""
+    """Whether what was found out about an instance was found out about another life, or with another key."""
     running = new.status == "running" and old.status != "running"
     heard = new.heard and not old.heard
-    return running or heard or (old.url, old.registered) != (new.url, new.registered)
+    return running or heard or (old.url, old.registered, old.key) != (new.url, new.registered, new.key)
 
 
 def no_services(model: str | None) -> str:

@@ -35,6 +35,7 @@ class StaticCheck:
         self._timeout = timeout
         self._verify = verify
         self._without_models: set[str] = set()  # those of which the log says so
+        self._refused: dict[str, str] = {}  # those of which the log says that they refuse this key
         self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and until when that holds
 
     def __call__(self, target: Target) -> bool | None:
@@ -49,7 +50,8 @@ class StaticCheck:
 
     def _warn_without_models(self, target: Target) -> None:
         models = self._state.discoveries.get(target.name, NO_DISCOVERY).models
-        if target.discovers_models and not models and target.name not in self._without_models:
+        known = self._without_models | self._refused.keys()
+        if target.discovers_models and not models and target.name not in known:
             self._without_models.add(target.name)
             log.warning(
                 "%s lists no models at /v1/models or /models, so it gets no request that names one; "
@@ -57,13 +59,25 @@ class StaticCheck:
                 target.name,
             )
 
+    def _warn_of_key(self, target: Target, status: int) -> None:
+        """Log once that a service asks for a key; with another key it may be logged again."""
+        if status not in (401, 403) or self._refused.get(target.name) == target.key:
+            return
+        self._refused[target.name] = target.key
+        what = "refuses the API key of upstream_keys_file" if target.key else "wants an API key to list its models"
+        log.warning(
+            "%s %s (it answers %d); write its key into upstream_keys_file, under [instances]",
+            target.name, what, status,
+        )  # fmt: skip
+
     def discover_models(self, target: Target) -> None:
         """Take the models of a service from its own list. Without a readable list the last one holds."""
         if not target.discovers_models:
             return
-        listed = probe.model_list(target.url, self._timeout, self._verify)
+        listed, status = probe.model_list(target.url, self._timeout, self._verify, target.key_for(target.url))
         before = self._state.discoveries.get(target.name, NO_DISCOVERY)
         if listed is None:
+            self._warn_of_key(target, status)
             return
         names = [model["id"] for model in listed]
         if before.models is None or names != [model["id"] for model in before.models]:
@@ -73,16 +87,16 @@ class StaticCheck:
     def _health(self, target: Target) -> tuple[int, bool, bool]:
         """Return the status of its health, whether only 2xx is healthy, and whether a babysitter has told it."""
         if target.health_url:
-            return self._status(target.health_url), True, False
+            return self._status(target, target.health_url), True, False
         if target.named_babysitter:
-            return self._status(f"{target.named_babysitter}/health"), True, False
+            return self._status(target, f"{target.named_babysitter}/health"), True, False
         status = self._babysitter_status(target)
         if status is not None:
             return status, True, True
-        return self._status(f"{target.url}/health"), False, False
+        return self._status(target, f"{target.url}/health"), False, False
 
-    def _status(self, url: str) -> int:
-        return probe.status(url, self._timeout, self._verify)
+    def _status(self, target: Target, url: str) -> int:
+        return probe.status(url, self._timeout, self._verify, target.key_for(url))
 
     def _babysitter_status(self, target: Target) -> int | None:
         """Return the status of the health of the babysitter on the next port; None where there is none."""

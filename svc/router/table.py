@@ -35,13 +35,30 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     authority: bytes = b""  # host and port, worked out once
     address: tuple[str, int, bool] = ("", 0, False)  # what connections are kept by
     limit: int = 0  # the requests it may have at once; 0: as many as come
+    key: str = ""  # the API key that it wants of the router; secret
+    authorization: bytes = b""  # the header line with that key, behind a line break
 
     def __post_init__(self) -> None:
         force = msgspec.structs.force_setattr
         force(self, "authority", authority(self.host, self.port).encode())
         force(self, "address", (self.host, self.port, self.secure))
+        force(self, "authorization", b"\r\nAuthorization: Bearer %b" % self.key.encode() if self.key else b"")
         told = self.metadata.get("max_concurrency")
         force(self, "limit", told if isinstance(told, int) and told > 0 and not isinstance(told, bool) else 0)
+
+    def __repr__(self) -> str:
+        return f"<Target {self.name}>"  # the fields hold a secret
+
+    def with_key(self, key: str) -> "Target":
+        """Return the instance with this API key, itself where it has it."""
+        return self if key == self.key else msgspec.structs.replace(self, key=key)
+
+    def key_for(self, url: str) -> str:
+        """Return its API key where the URL is its own; nothing for another server: a babysitter, say."""
+        try:
+            return self.key if self.key and origin(url) == self.address else ""
+        except ValueError:
+            return ""
 
     @property
     def babysitter_url(self) -> str | None:
@@ -139,6 +156,15 @@ def _able(members: list[Member], able: frozenset[str]) -> list[Member]:
     return [m for m in members if m.name in able] or members
 
 
+def origin(url: str) -> tuple[str, int, bool]:
+    """Return host, port and whether it is https; raises ValueError for a URL of neither http nor https."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("neither http nor https")
+    secure = parts.scheme == "https"
+    return parts.hostname, parts.port or (443 if secure else 80), secure
+
+
 def from_service(service: Service, static: bool = False, heard: bool = True) -> Target | None:
     """The instance that a registration describes; None for what is no instance (a babysitter) or has no usable URL.
 
@@ -147,19 +173,16 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
     if not static and not service.is_instance():
         return None
     try:
-        parts = urlsplit(service.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host, port, secure = origin(service.url)
     except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
         return None
     models = service.metadata.get("models")
     return Target(
         name=service.name,
-        host=parts.hostname,
+        host=host,
         port=port,
         url=service.url.rstrip("/"),
-        secure=parts.scheme == "https",
+        secure=secure,
         status=service.status,
         drained=service.drained,
         well={"healthy": True, "unhealthy": False}.get(service.health_status) if heard else False,

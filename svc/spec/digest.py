@@ -20,6 +20,8 @@ def digest(spec: Spec) -> str:
         if field.name not in ("source", "host", "router_url", "backend")
     }
     told["type"] = spec.backend.type
+    if spec.backend.api_key_file:
+        told["api_key_file"] = spec.backend.api_key_file
     if len(spec.registry_urls) == 1:
         del told["registry_urls"]
     told = {key: float(value) if isinstance(value, int) else value for key, value in told.items()}  # 5 means 5.0

@@ -232,19 +232,25 @@ def work_dir(value: Any) -> str:
     return value
 
 
+def variable(value: Any) -> str:
+    """The name of an environment variable."""
+    if not VARIABLE.fullmatch(text(value)):
+        raise ValueError(f"{shown(value)} is no variable's name; use letters, digits and _")
+    if value in OWN_VARIABLES:
+        raise ValueError(f"is set by svc itself; {OWN_VARIABLES[value]}")
+    return value
+
+
 def env(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError(f'must be a table, not {shown(value)}; write env = {{ NAME = "value" }}')
 
-    def variable(pair: tuple[str, Any]) -> str:
+    def read(pair: tuple[str, Any]) -> str:
         key, told = pair
-        if not VARIABLE.fullmatch(key):
-            raise ValueError(f"{shown(key)} is no variable's name; use letters, digits and _")
-        if key in OWN_VARIABLES:
-            raise ValueError(f"is set by svc itself; {OWN_VARIABLES[key]}")
+        variable(key)
         return text(told)
 
-    return dict(zip(value, _each(variable, ((f".{key}", (key, told)) for key, told in value.items())), strict=True))
+    return dict(zip(value, _each(read, ((f".{key}", (key, told)) for key, told in value.items())), strict=True))
 
 
 def metadata(value: Any) -> dict[str, Any]:

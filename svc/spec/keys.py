@@ -19,6 +19,7 @@ from svc.spec.fields import (
     text,
     url,
     urls,
+    variable,
     whole,
     work_dir,
 )  # fmt: skip
@@ -83,6 +84,10 @@ BABYSITTER: dict[str, Field] = {
 PLACE: dict[str, Field] = {
     "work_dir": Field(work_dir, "", help="where it runs; left out: the site's directory"),
     "env": Field(env, {}, help="its environment's variables, beside supervisord's"),
+    "api_key_file": Field(something, "", help="file with the API key that it wants; relative to the site's directory"),
+    "api_key_variable": Field(
+        variable, "", help="the variable in which it gets that key at its start; vllm: VLLM_API_KEY; else it gets none"
+    ),
 }
 COMMON: dict[str, Field] = {"args": Field(items(text), (), help="more arguments, each as it stands"), **PLACE}
 BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {

@@ -14,7 +14,7 @@ from svc.errors import ConfigError
 from svc.settings import Settings
 from svc.spec import collisions, fields, keys
 from svc.spec.fields import Field, shown
-from svc.spec.model import Infinilm, Spec
+from svc.spec.model import Backend, Infinilm, Spec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -144,8 +144,19 @@ def _backend(table: dict[str, Any], there: bool, tell: Tell) -> dict[str, Any]:
         return {}
     cls, known = keys.BACKENDS[table["type"]]
     values = _walk({k: v for k, v in table.items() if k != "type"}, known, "backend.", tell)
+    _key_settings(values, cls, tell)
     made = {"type": table["type"]}
     return made | {"backend": cls(**values)} if len(values) == len(known) else made
+
+
+def _key_settings(values: Mapping[str, Any], cls: type[Backend], tell: Tell) -> None:
+    """A variable for the engine's API key needs the file that holds it, and no second value."""
+    file, variable = values.get("api_key_file"), values.get("api_key_variable")
+    if variable and not file:
+        tell("backend.api_key_variable", "has no key to hold; name the key's file, too: api_key_file")
+    name = variable or cls.key_variable
+    if file and name in values.get("env", {}):
+        tell(f"backend.env.{name}", "is set from api_key_file; take it out of env")
 
 
 def _reachable(values: dict[str, Any], tell: Tell) -> None:

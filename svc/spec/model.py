@@ -15,9 +15,12 @@ class Backend:
     """What every type has. `args` follow the type's own words, each one argument as it stands."""
 
     type: ClassVar[str]
+    key_variable: ClassVar[str] = ""  # from which the type's server takes its API key
     args: tuple[str, ...] = ()
     work_dir: str = ""  # empty: the site's root; a relative one is relative to it
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    api_key_file: str = ""  # holds the API key that the server wants; a relative path is relative to the site
+    api_key_variable: str = ""  # from which the server takes it; empty: the type's, if it has one
 
     def words(self, spec: "Spec") -> list[str]:
         """The instance's command, without `args`."""
@@ -36,6 +39,7 @@ class Command(Backend):
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Vllm(Backend):
     type = "vllm"
+    key_variable = "VLLM_API_KEY"
     model: str
 
     def words(self, spec: "Spec") -> list[str]:
@@ -46,6 +50,7 @@ class Vllm(Backend):
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Mock(Backend):
     type = "mock"
+    key_variable = "SVC_MOCK_API_KEY"
     models: tuple[str, ...]
 
     def words(self, spec: "Spec") -> list[str]:
@@ -127,6 +132,11 @@ class Spec:
     @property
     def env(self) -> dict[str, str]:
         return dict(self.backend.env)
+
+    @property
+    def api_key_variable(self) -> str:
+        """The variable by which the instance gets its API key at its start; empty: it has none, or gets it itself."""
+        return (self.backend.api_key_variable or self.backend.key_variable) if self.backend.api_key_file else ""
 
     @property
     def work_dir(self) -> str:

@@ -101,12 +101,21 @@ def _instance(spec: Spec, settings: Settings, place: Place) -> str:
     limits = {"SVC_MAX_RESTARTS": str(spec.max_restarts), "SVC_RESTART_DELAY": _number(spec.restart_delay)}
     plain, spilt = ini.environment({**limits, **spec.env})
     shim = ["svc", "launch", "--port", str(spec.port), *_family(spec)]
-    shim += [*(word for pair in spilt for word in ("--env", pair)), "--"]
-    server = _program(settings, place, ini.words([*shim, *spec.argv]), {}, f"server_{spec.name}", STOP_WAIT)
+    shim += [word for pair in spilt for word in ("--env", pair)]
+    command = f"{ini.words(shim)}{_key_flags(spec, place)} {ini.words(['--', *spec.argv])}"
+    server = _program(settings, place, command, {}, f"server_{spec.name}", STOP_WAIT)
     server |= {"environment": plain, "directory": place.work_dir(spec.work_dir)}
     told = _program(settings, place, _sidecar(spec, place), _ours(settings), f"babysitter_{spec.name}")
     source = place.named(spec.source)
     return text("instance.conf.j2", source=source, name=spec.name, server=server, babysitter=told)
+
+
+def _key_flags(spec: Spec, place: Place) -> str:
+    """The flags of the shim for an instance that gets its API key from us; the file's name, never its content."""
+    if not spec.api_key_variable:
+        return ""
+    path = place.word(place.site / spec.backend.api_key_file)
+    return f" {ini.words(['--key-variable', spec.api_key_variable])} --key-file {path}"
 
 
 def _sidecar(spec: Spec, place: Place) -> str:

@@ -13,12 +13,16 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from svc import prctl
+from svc.engine_key import parse_key, unreadable
+from svc.errors import ConfigError
 from svc.printable import escaped
 
 OURS = ("SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH")  # between supervisord and us
+KEY_SETTING = "[backend] api_key_file"
 PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
 
 
@@ -39,12 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--env", action="append", default=[], metavar="K=V", type=_pair, help="a variable for COMMAND (repeatable)"
     )
+    parser.add_argument("--key-file", metavar="FILE", help="file with the API key that COMMAND wants of its callers")
+    parser.add_argument("--key-variable", metavar="NAME", help="the variable in which COMMAND gets that key")
     parser.add_argument("--own", action="store_true", help="COMMAND is svc itself: keep svc's PATH and variables")
     told = parser.parse_args(words[:end])
     if not words[end + 1 :]:
         parser.error("no command; give it after --")
     try:
-        launch(words[end + 1 :], told.port, told.death_signal, told.env, told.own, told.ipv6)
+        env = [*told.env, *key_variable(told.key_variable, told.key_file)]
+        launch(words[end + 1 :], told.port, told.death_signal, env, told.own, told.ipv6)
     except Refused as refused:
         message = escaped(f"svc launch: {refused}")  # which holds another process's command line
         print(message, file=sys.stderr, flush=True)
@@ -81,6 +88,19 @@ def launch(
     except OSError as error:
         reason = "its interpreter (first line) is missing" if error.errno == errno.ENOENT else error.strerror
         raise Refused(f"cannot run {argv[0]!r}: {path}: {reason}", 127) from None
+
+
+def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
+    """Return the variable with the API key that a file holds; raises Refused where it holds none."""
+    if not name or not file:
+        return []
+    path = Path(os.path.normpath(file))
+    try:
+        return [(name, parse_key(path.read_bytes(), path))]
+    except OSError as error:
+        raise Refused(unreadable(path, error, KEY_SETTING).message, 1) from None
+    except ConfigError as error:
+        raise Refused(f"{error.message} ({KEY_SETTING} names it)", 1) from None
 
 
 def die_with_parent(number: int, environ: Mapping[str, str]) -> None:

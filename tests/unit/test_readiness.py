@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from svc.generated import Part
-from svc.readiness import Sight, Stage, judge
+from svc.readiness import NotReady, Sight, Stage, judge
 
 QWEN = Part("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"))
 WELL = {"qwen"}
@@ -26,6 +26,14 @@ ROUTED = {"qwen-server": ["a"]}
 )
 def test_an_instance_is_ready_when_it_runs_is_well_and_gets_requests(server, well, routed, stage):
     assert judge(QWEN, Sight({"qwen:server": server, "qwen:babysitter": "RUNNING"}, well, routed), ROUTER)[0] is stage
+
+
+def test_an_engine_that_waiting_does_not_help_is_told_apart():
+    states = dict.fromkeys(QWEN.programs, "RUNNING")
+    for misconfigured, stage in ((True, Stage.MISCONFIGURED), (False, Stage.HEALTH)):
+        told = {"qwen": NotReady("it wants an API key", misconfigured)}
+        assert judge(QWEN, Sight(states, set(), {}, told), ROUTER)[0] is stage
+    assert judge(QWEN, Sight(states, WELL, ROUTED, told), ROUTER)[0] is Stage.READY
 
 
 def test_a_program_that_failed_is_named_before_one_that_still_starts():

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from svc.generated import Part
+from svc.readiness import NotReady
 from svc.status import Seen, report
 from svc.supervision.control import Process, Restarts
 
@@ -57,6 +58,12 @@ def with_service(**more) -> Seen:
 
 def row(seen: Seen, name: str = "qwen:server"):
     return next(row for row in report(seen).programs if row.name == name)
+
+
+def test_an_instance_that_is_not_ready_says_why():
+    seen = with_service(status="starting", is_healthy=False)
+    seen = dataclasses.replace(seen, not_ready={"qwen": NotReady("it wants an API key (401)")})
+    assert list(report(seen).problems) == ["qwen:server: starting: it wants an API key (401)"]
 
 
 def test_when_all_is_well_there_is_no_problem():

@@ -8,6 +8,7 @@ from svc.address import bind_host, is_loopback, local_host
 from svc.doctor.facts import Facts, Sidecar
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.generated import Part, sees
+from svc.spec.model import Spec
 
 SOON = 5  # seconds after which a babysitter answers and has registered
 BEATS = 2.5  # heartbeats that may be missing
@@ -28,6 +29,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield from _babysitter(facts, part, sidecar)
         if facts.uptime(server) > SOON and part.ports[0] in facts.listeners:
             yield from _instance(facts, part, sidecar)
+            yield from _upstream_key(facts, part, sidecar)
 
 
 def _meet(facts: Facts, router: Part, part: Part) -> bool:
@@ -123,6 +125,45 @@ def _unregistered(facts: Facts, part: Part, how: str) -> Finding:
     )
 
 
+def _wants_key(part: Part, sidecar: Sidecar, spec: Spec | None) -> Finding:
+    """The babysitter of an engine with a key of its own cannot list its models."""
+    name, source = part.programs[0], part.source.removeprefix("../")
+    file = spec.backend.api_key_file if spec else ""
+    return Finding(
+        f"models.{part.name}",
+        PROBLEM,
+        f"{name}: refuses the API key in {file}" if file else f"{name}: wants an API key, and its babysitter has none",
+        f"GET {sidecar.models.url}: {sidecar.models.told}",
+        fix="svc up",
+        first=f"write its own key into {file or 'a file'}"
+        f"{'' if file else f' and name that: api_key_file under [backend] in {source}'}; then",
+        because=(f"token.{file}", f"token.*/{file}") if file else (),
+    )
+
+
+def _upstream_key(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
+    """Whether an engine with a key of its own gets it from the router."""
+    router, answer = facts.settings.router if facts.settings else None, sidecar.inference
+    if router is None or facts.part("router") is None or answer is None or answer.status != 401:
+        return
+    file, instance = router.upstream_keys_file, f"{part.name}-server"
+    named = f"{file or 'a file that upstream_keys_file under [router] in config/svc.toml names'}"
+    how = "refuses the key that the router has for it" if sidecar.router_key else "wants a key that the router lacks"
+    if router.keys_file or sidecar.router_key:
+        grave, why = PROBLEM, "requests that the router sends it are answered 502"
+    else:
+        grave, why = WARNING, "clients must send the engine's own key, and the router asks for none"
+    yield Finding(
+        f"upstream.{part.name}",
+        grave,
+        f"{part.programs[0]}: {how}",
+        f"GET {answer.url}: {answer.told}; {why}",
+        fix="svc up",
+        first=f'write its key into {named}: under [instances], {instance} = "KEY"; then',
+        because=(f"models.{part.name}", f"token.*{file}") if file else (f"models.{part.name}",),
+    )
+
+
 def _is_here(facts: Facts, part: Part) -> bool:
     """Otherwise the address is another machine's, which passes on what it gets."""
     name = facts.names.get(part.host)
@@ -152,14 +193,8 @@ def _instance(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Finding]:
             fix=again if uptime > LOADING else "svc status --watch",
         )
     elif lists and answer.status in (401, 403):
-        yield Finding(
-            key,
-            PROBLEM,
-            f"{name}: wants a key to list its models, so its babysitter cannot fetch them",
-            f"GET {answer.url}: {answer.told}",
-            fix="svc up",
-            first="take the key out of its command ([backend] args or env): the router asks for keys (svc keys)",
-        )
+        if sidecar.info.error or sidecar.info.get("not_ready"):  # else its babysitter has a key that it takes
+            yield _wants_key(part, sidecar, spec)
     elif answer.ok and sidecar.outside and sidecar.outside.error and _is_here(facts, part):
         yield Finding(
             f"outside.{part.name}",

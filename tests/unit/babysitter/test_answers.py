@@ -78,6 +78,15 @@ def test_a_forgotten_answer_is_asked_for_again():
     assert answers.models() == []
 
 
+def test_a_wrong_setting_is_told_until_another_process_runs():
+    answers = Answers(["here"], lambda url, timeout: Readiness(reason="it wants a key", misconfigured=True))
+    assert not answers.misconfigured
+    answers.models()
+    assert answers.misconfigured
+    answers.forget()
+    assert not answers.misconfigured
+
+
 def test_what_is_forgotten_while_it_is_being_asked_is_not_kept():
     instance = Instance(here=[A])
     answers = instance.answers("here")

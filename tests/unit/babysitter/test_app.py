@@ -113,6 +113,7 @@ def test_info(world, client):
         "state": "running",
         "models": ["a"],
         "not_ready": None,
+        "misconfigured": False,
         "infinilm_server_port": 8100,
         "infinilm_server_url": "http://localhost:8100",
         "infinilm_server_pid": 7,

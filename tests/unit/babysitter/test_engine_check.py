@@ -4,6 +4,7 @@ import pytest
 
 from svc.babysitter.answers import NO_ANSWER, Readiness
 from svc.babysitter.engine_check import NO_MODELS, EngineCheck
+from svc.probe import ModelList
 from svc.spec.model import Command
 from tests.unit.babysitter.specs import make_spec
 
@@ -11,7 +12,7 @@ A = {"id": "a"}
 URL = "http://127.0.0.1:8100"
 
 
-def checked(status=200, models=(A,), **spec):
+def checked(status=200, models=(A,), list_status=200, key_file="", **spec):
     """The result of one check, and the URLs that were asked."""
     asked = []
 
@@ -19,11 +20,11 @@ def checked(status=200, models=(A,), **spec):
         asked.append(url)
         return status
 
-    def list_models(urls, timeout):
-        asked.append(f"{urls[0]} lists")
-        return list(models)
+    def list_models(url, timeout):
+        asked.append(f"{url} lists")
+        return ModelList(list(models), list_status)
 
-    made = make_spec(backend=Command(command=("x",)), **spec)
+    made = make_spec(backend=Command(command=("x",), api_key_file=key_file), **spec)
     return EngineCheck(made, get, list_models)(URL, 5), [url.removeprefix(URL) for url in asked]
 
 
@@ -52,6 +53,24 @@ def test_a_configured_health_path_must_answer_2xx(status, ready):
     assert asked[0] == "/ping?deep=1"
     assert bool(found.models) is ready
     assert found.reason == ("" if ready else f"GET /ping?deep=1 answers {status}")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("key_file", "reason"),
+    [
+        ("", "it wants an API key ({}); write the key into a file and name that: [backend] api_key_file in config/"),
+        ("var/q.key", "it refuses the key in var/q.key ({}); put its own key there, or correct [backend] api_key_file"),
+    ],
+)
+def test_an_engine_that_wants_a_key_is_told_apart_from_one_that_loads(status, key_file, reason):
+    found = checked(models=(), list_status=status, key_file=key_file)[0]
+    assert found.misconfigured
+    assert found.reason.startswith(reason.format(status))
+
+
+def test_an_engine_whose_model_list_does_not_answer_may_answer_later():
+    assert checked(models=(), list_status=0)[0] == Readiness(reason=NO_ANSWER)
 
 
 def test_an_empty_health_path_leaves_it_to_the_models():

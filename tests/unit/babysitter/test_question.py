@@ -39,7 +39,7 @@ def put(**answers):
         ({"embeddings": 200}, Sign.GENERATED, ""),
         ({"completions": 400, "embeddings": 501, "rerank": 200}, Sign.GENERATED, ""),
         ({}, Sign.REFUSED, "it does none of " + ", ".join(WAYS)),
-        ({"completions": 401}, Sign.REFUSED, "it answers 401 without a key"),
+        ({"completions": 401}, Sign.REFUSED, "it answers 401: see [backend] api_key_file"),
         ({"completions": 429}, Sign.BUSY, "it answers 429"),
         ({"completions": 500}, Sign.SILENT, "it answers 500"),
         ({"completions": requests.Timeout()}, Sign.SILENT, "no token within 3 s"),

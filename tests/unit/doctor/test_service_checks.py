@@ -119,7 +119,6 @@ def test_a_name_that_another_has(token, fix):
     [
         (Answer("u", error="it does not answer in time"), "hangs", PROBLEM),
         (answer({}, 503), "still loads", WARNING),
-        (answer({}, 401), "wants a key", PROBLEM),
         (answer({}, 404), "cannot be fetched", PROBLEM),
         (answer({"data": []}), "cannot be fetched", PROBLEM),
     ],
@@ -128,6 +127,44 @@ def test_models_that_the_babysitter_cannot_fetch(models, said, severity):
     told = found(sidecars={"a": dataclasses.replace(sidecar("a"), models=models)})["models.a"]
     assert said in told.what
     assert told.severity == severity
+
+
+@pytest.mark.parametrize(
+    ("key_file", "said", "first"),
+    [
+        ("", "wants an API key", "name that: api_key_file under [backend] in config/a.toml"),
+        ("var/a.key", "refuses the API key in var/a.key", "write its own key into var/a.key"),
+    ],
+)
+def test_an_engine_that_wants_a_key_of_its_babysitter(key_file, said, first):
+    specs = {**facts().specs, "a": seen.spec("a", 8100, backend=Mock(models=("m",), api_key_file=key_file))}
+    shut = dataclasses.replace(sidecar("a", not_ready="it wants an API key"), models=answer({}, 401))
+    told = found(sidecars={"a": shut}, specs=specs)["models.a"]
+    assert said in told.what
+    assert first in told.first
+
+
+def test_an_engine_whose_babysitter_has_its_key_is_well():
+    assert "models.a" not in found(sidecars={"a": dataclasses.replace(sidecar("a"), models=answer({}, 401))})
+
+
+@pytest.mark.parametrize(
+    ("keys_file", "router_key", "said", "severity"),
+    [
+        ("keys.toml", False, "wants a key that the router lacks", PROBLEM),
+        ("keys.toml", True, "refuses the key that the router has", PROBLEM),
+        ("", True, "refuses the key that the router has", PROBLEM),
+        ("", False, "wants a key that the router lacks", WARNING),
+    ],
+)
+def test_an_engine_that_wants_a_key_of_the_router(keys_file, router_key, said, severity):
+    told = settings.load(flags={"router": {"keys_file": keys_file}})
+    shut = dataclasses.replace(sidecar("a"), inference=answer({}, 401), router_key=router_key)
+    one = found(sidecars={"a": shut}, settings=told)["upstream.a"]
+    assert said in one.what
+    assert one.severity == severity
+    assert 'under [instances], a-server = "KEY"' in one.first
+    assert "upstream.a" not in found(sidecars={"a": dataclasses.replace(shut, inference=answer({}, 405))})
 
 
 def test_an_instance_that_listens_on_loopback_only():

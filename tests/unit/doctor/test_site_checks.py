@@ -6,7 +6,20 @@ import pytest
 
 from svc import settings
 from svc.doctor.checks import table
-from svc.doctor.facts import Disk, Facts, Files, Gpus, Leftover, Name, Open, Secret, Supervisor, Unseen
+from svc.doctor.facts import (
+    ENGINE_KEY,
+    UPSTREAM_KEYS,
+    Disk,
+    Facts,
+    Files,
+    Gpus,
+    Leftover,
+    Name,
+    Open,
+    Secret,
+    Supervisor,
+    Unseen,
+)
 from svc.doctor.findings import PROBLEM, WARNING, ordered
 from svc.spec.model import Mock, Vllm
 from tests.unit.doctor import seen
@@ -89,6 +102,9 @@ def test_open_files():
         (Secret("t", "token_file", words=0), "is empty", PROBLEM),
         (Secret("t", "token_file", words=2), "is no token", PROBLEM),
         (Secret("t", "token_file", mode=0o644), "everybody", WARNING),
+        (Secret("t", "api_key_file", words=2, kind=ENGINE_KEY), "is no key", PROBLEM),
+        (Secret("t", "upstream_keys_file", words=9, mode=0o644, kind=UPSTREAM_KEYS), "everybody", WARNING),
+        (Secret("t", "upstream_keys_file", kind=UPSTREAM_KEYS, wrong=("t: not TOML",)), "cannot be used", PROBLEM),
     ],
 )
 def test_tokens(secret, said, severity):

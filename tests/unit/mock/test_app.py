@@ -25,6 +25,15 @@ def test_models_are_listed(path):
     assert [model["id"] for model in Site().json("GET", path)["data"]] == ["a", "b/c"]
 
 
+def test_a_mock_with_a_key_refuses_callers_without_it_under_v1():
+    site = Site()
+    site.app.api_key = "k"
+    assert site.json("GET", "/v1/models")["error"]["code"] == "invalid_api_key"
+    assert site.status[:3] == "401"
+    site.json("GET", "/health")
+    assert site.status[:3] == "200"
+
+
 @pytest.mark.parametrize("path", [CHAT, "/chat/completions"])
 def test_a_request_without_a_model_goes_to_the_first(path):
     assert Site().json("POST", path, {"messages": ASKED["messages"]})["model"] == "a"

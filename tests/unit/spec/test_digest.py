@@ -17,6 +17,7 @@ from tests.unit.babysitter.specs import make_spec
         {"token_file": "config/token"},
         {"registry_urls": ("http://a:1", "http://b:1")},
         {"backend": Command(command=("x",))},
+        {"backend": Mock(models=("a",), api_key_file="var/q.key")},
     ],
 )
 def test_what_a_babysitter_reads_in_its_file_changes_it(changed):

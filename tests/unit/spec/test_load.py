@@ -51,6 +51,37 @@ def test_the_least_that_is_needed_and_the_defaults(write):
     assert spec.backend == Mock(models=("m",))
 
 
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ('api_key_variable = "K"', "backend.api_key_variable: has no key to hold; name the key's file, too"),
+        ('api_key_file = ""', "backend.api_key_file: must not be empty"),
+        ('api_key_file = "f"\napi_key_variable = "A B"', "backend.api_key_variable: 'A B' is no variable's name"),
+        ('api_key_file = "f"\napi_key_variable = "SVC_PATH"', "backend.api_key_variable: is set by svc itself"),
+        (
+            'api_key_file = "f"\nenv = { VLLM_API_KEY = "secret" }',
+            "backend.env.VLLM_API_KEY: is set from api_key_file; take it out of env",
+        ),
+    ],
+)
+def test_settings_of_an_engines_key_fit_together(write, lines, problem):
+    (line,) = told(write(backend(f'model = "m"\n{lines}', "vllm")))
+    assert line.startswith(f"a.toml: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "variable"),
+    [
+        ("vllm", 'model = "m"\napi_key_file = "f"', "VLLM_API_KEY"),
+        ("vllm", 'model = "m"', ""),
+        ("command", 'command = "c"\napi_key_file = "f"', ""),
+        ("command", 'command = "c"\napi_key_file = "f"\napi_key_variable = "LLAMA_API_KEY"', "LLAMA_API_KEY"),
+    ],
+)
+def test_the_variable_in_which_an_engine_gets_its_key(write, kind, lines, variable):
+    assert load_one(write(backend(lines, kind)), settings.load()).api_key_variable == variable
+
+
 def test_everything_that_there_is(write):
     spec = load_one(
         write("""

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from svc.supervision.launch import Refused, environment, find, holder_of, main, refuse_taken, taken
+from svc.supervision.launch import Refused, environment, find, holder_of, key_variable, main, refuse_taken, taken
 from tests.waiting import free_port
 
 INSIDE = {
@@ -35,6 +35,26 @@ def test_given_variables_win_and_arrive_as_they_are():
     odd = [("PATH", "/only/here"), ("MOTTO", 'a "b" %d;\n#é'), ("EMPTY", "")]
     seen = environment(INSIDE, "/opt/svc/bin", odd)
     assert {k: seen[k] for k, _ in odd} == dict(odd)
+
+
+def test_the_key_of_a_file_becomes_a_variable(tmp_path):
+    (tmp_path / "q.key").write_text("the-key\n")
+    assert key_variable("VLLM_API_KEY", f"{tmp_path}/conf.d/../q.key") == [("VLLM_API_KEY", "the-key")]
+    assert key_variable(None, None) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, r"q\.key: cannot read the file that \[backend\] api_key_file names: No such file"),
+        ("", r"q\.key: is empty; write the engine's API key into it \(\[backend\] api_key_file names it\)"),
+    ],
+)
+def test_an_instance_does_not_start_without_the_key_that_it_is_to_get(tmp_path, text, problem):
+    if text is not None:
+        (tmp_path / "q.key").write_text(text)
+    with pytest.raises(Refused, match=problem):
+        key_variable("VLLM_API_KEY", str(tmp_path / "q.key"))
 
 
 def test_a_command_is_found_as_a_shell_finds_it(tmp_path):

@@ -1,0 +1,49 @@
+"""The babysitter's requests to its engine, each with the engine's API key where the TOML names one."""
+
+from pathlib import Path
+from typing import Any
+
+import gevent
+import requests
+
+from svc import probe
+from svc.babysitter import question, traffic
+from svc.engine_key import parse_key
+from svc.probe import ModelList
+from svc.secret_file import SecretFile
+from svc.spec.model import Spec
+
+
+class EngineClient:
+    """The key's file is read again when it has changed. Raises ConfigError for one that holds no key at the start."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._file: SecretFile[str] | None = None
+        if spec.backend.api_key_file:
+            use = f"[backend] api_key_file in {spec.source}"
+            self._file = SecretFile(Path(spec.backend.api_key_file), parse_key, use, "")
+            self._file.load()
+
+    @property
+    def key(self) -> str:
+        if self._file is None:
+            return ""
+        self._file.refresh()
+        return self._file.value
+
+    def status(self, url: str, timeout: float) -> int:
+        return probe.status(url, timeout, key=self.key)
+
+    def list_models(self, url: str, timeout: float) -> ModelList:
+        return probe.model_list(url, timeout, key=self.key)
+
+    def get(self, url: str, timeout: float) -> str | None:
+        return traffic.get(url, timeout, self.key)
+
+    def post(self, url: str, body: dict[str, Any], timeout: float) -> int:
+        """question.post; raises requests.Timeout when its time is over, whatever trickles in."""
+        try:
+            with gevent.Timeout(timeout):
+                return question.post(url, body, timeout, self.key)
+        except gevent.Timeout:
+            raise requests.Timeout from None
