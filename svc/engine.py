@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -11,16 +12,18 @@ import click
 from svc import management_report, upstream_keys
 from svc.access import Access, explained, registry_options
 from svc.client import RegistryClient
-from svc.errors import CommandError
+from svc.engine_key import parse_key
+from svc.errors import CommandError, SvcError
 from svc.event import plain
 from svc.fanout import Request
 from svc.listed import registered
 from svc.management import Engines, Management
-from svc.options import settings
+from svc.options import HERE, settings
 from svc.replicas import Fleet, Selection, fleet, select, without_models
 from svc.router.static import read_static
 from svc.router.table import Target
 from svc.settings import Settings
+from svc.spec.load import load_one
 from svc.terminal import echo, echo_json
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -85,6 +88,8 @@ def command(
     After anything but GET and HEAD each instance's model list is read again; the command ends once the
     registry has what changed, so that the next request for a new model is routed.
 
+    An engine that wants an API key gets that of upstream_keys_file, or of its own TOML at this site.
+
     Exits with 0 when all instances answered 2xx, with 1 otherwise.
 
     \b
@@ -95,7 +100,7 @@ def command(
     """
     site = settings(router={"upstream_keys_file": upstream_keys_file})
     client = access.client(read=True) if _has_registry(access, site) else None
-    engines = Engines(_keys(site), site.router.upstream_ca)
+    engines = Engines(keys_of(site), site.router.upstream_ca)
     known = _fleet(client, engines.discover(_static(site)))
     targets = select(known, _selection(model, names, every, known))
     request = Request(method.upper(), path, body, timeout)
@@ -136,8 +141,19 @@ def _selection(model: str, names: Sequence[str], every: bool, known: Fleet) -> S
     raise click.UsageError(plain(f"give one of --model M, --instance NAME and --all; the models are: {models}"))
 
 
-def _keys(site: Settings) -> Callable[[Target], str]:
-    """Return the lookup of an instance's own API key."""
+def keys_of(site: Settings) -> Callable[[Target], str]:
+    """Return the lookup of an instance's own API key: by its address that of a TOML here, else by name or model."""
     file = site.router.upstream_keys_file
     keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
-    return lambda target: keys.find(target.name, target.models)
+    own = dict(_own_keys(site))
+    return lambda target: own.get(target.url) or keys.find(target.name, target.models)
+
+
+def _own_keys(site: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the address and the key of each instance of this site that has one. Broken files are for `svc check`."""
+    for path in HERE.tomls(configs=site.launch.babysitter_configs):
+        with suppress(SvcError, OSError):
+            spec = load_one(path, site)
+            if spec.backend.api_key_file:
+                file = Path(spec.backend.api_key_file)
+                yield spec.url, parse_key(file.read_bytes(), file)

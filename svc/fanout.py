@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
+import urllib3
 
 from svc.doctor.together import Late, together
 from svc.fetch import fetch
@@ -65,10 +66,8 @@ def send(request: Request, url: str, headers: Mapping[str, str], verify: str | b
         )  # fmt: skip
         with answer:
             return Outcome(answer.status_code, _body(answer))
-    except requests.Timeout:
-        return Outcome(reason=_late(request))
     except (requests.RequestException, OSError) as error:  # OSError: of certificates that are not there
-        return Outcome(reason="connection refused" if "refused" in str(error) else f"no answer: {type(error).__name__}")
+        return Outcome(reason=_reason(request, error))
 
 
 def fan_out(timeout: float, calls: Mapping[str, Callable[[], Outcome]]) -> dict[str, Outcome]:
@@ -104,6 +103,18 @@ def _body(answer: requests.Response) -> bytes:
     return body[:MAX_ANSWER_BYTES]
 
 
-def _late(request: Request) -> str:
+def _reason(request: Request, error: Exception) -> str:
+    """Return why there is no answer, and whether the request may have had its effect all the same."""
     doubt = "; it may have done it all the same" if request.changes else ""
-    return f"no answer within {request.timeout:g} s{doubt}"
+    cause = error.args[0] if error.args else None
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {request.timeout:g} s"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {request.timeout:g} s{doubt}"
+    if isinstance(cause, urllib3.exceptions.ProtocolError) or isinstance(
+        error, requests.exceptions.ChunkedEncodingError
+    ):
+        return f"the connection ended before the answer did{doubt}"
+    if "refused" in str(error):
+        return "connection refused"
+    return f"no connection: {type(error).__name__}"

@@ -74,7 +74,8 @@ def failure(request: Request, results: Sequence[Result]) -> str:
     if not request.changes:
         return text
     words = ["svc", "engine", request.method, request.path, *(w for name in failed for w in ("--instance", name))]
-    text += f"; when the cause is gone, finish with `{shlex.join(words)}` and the same --json"
+    body = "" if request.body is None else " and the same --json"
+    text += f"; when the cause is gone, finish with `{shlex.join(words)}`{body}"
     if done:
         text += f", or undo it at {', '.join(done)}: until then the answer depends on the instance that a request gets"
     return text

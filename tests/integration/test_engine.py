@@ -155,14 +155,18 @@ def test_a_static_service_is_managed_and_its_new_model_found_by_the_request_for_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    with mock("solo", ["base"]) as solo:
+    """It wants an API key of its own, too, which the command and the router read from the same file."""
+    with mock("solo", ["base"], api_key="the-engines-own") as solo:
+        keys = tmp_path / "keys.toml"
+        keys.write_text('[instances]\nsolo = "the-engines-own"\n')
         services = tmp_path / "static.json"
         services.write_text(json.dumps([{"name": "solo", "host": "127.0.0.1", "port": solo.port}]))
         (tmp_path / "config").mkdir()
         (tmp_path / "config" / "svc.toml").write_text(
-            '[router]\nstatic_services = "static.json"\n[launch]\ncomponents = "router"\n'
+            '[router]\nstatic_services = "static.json"\nupstream_keys_file = "keys.toml"\n'
+            '[launch]\ncomponents = "router"\n'
         )
-        with router("--static-services", str(services), "--health-interval", "600") as own:
+        with router("--static-services", services, "--upstream-keys-file", keys, "--health-interval", "600") as own:
             until(lambda: chat(own, "base")[0] == 200)
             out, _ = engine("POST", LOAD, "--model", "base", "--json", adapter("sql"))
             assert out.splitlines()[1:] == [

@@ -76,6 +76,21 @@ def test_after_a_time_out_a_change_may_have_been_made(method, doubt):
     assert ("may have done it" in outcome.reason) is doubt
 
 
+@pytest.mark.parametrize(("method", "doubt"), [("POST", True), ("GET", False)])
+def test_after_a_connection_that_ends_a_change_may_have_been_made(method, doubt):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: close_after_a_request(server), daemon=True).start()
+        outcome = send(Request(method, "/"), f"http://127.0.0.1:{server.getsockname()[1]}", {})
+    assert outcome.reason.startswith("the connection ended before the answer did")
+    assert ("may have done it" in outcome.reason) is doubt
+
+
+def close_after_a_request(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1000)
+
+
 def test_each_instance_has_its_own_outcome_and_few_run_at_once():
     running, most, lock = 0, 0, threading.Lock()
 
