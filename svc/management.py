@@ -13,7 +13,7 @@ from svc.address import is_loopback
 from svc.client import RegistryClient
 from svc.engine_key import bearer
 from svc.fanout import Outcome, Request, fan_out, send
-from svc.model_lists import ModelList
+from svc.model_lists import RefreshedModels
 from svc.replicas import Fleet, elsewhere, obstacle
 from svc.router.checks import system_ca
 from svc.router.table import Target
@@ -28,7 +28,7 @@ class Result:
     target: Target
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     skipped: str = ""
-    models: ModelList | None = None
+    models: RefreshedModels | None = None
 
     @property
     def ok(self) -> bool:
@@ -83,7 +83,7 @@ class Management:
     def _send_all(self, request: Request, targets: Sequence[Target]) -> dict[str, Outcome]:
         return fan_out(request.timeout, {target.name: self._engines.call(request, target) for target in targets})
 
-    def _refresh(self, targets: Sequence[Target]) -> dict[str, ModelList]:
+    def _refresh(self, targets: Sequence[Target]) -> dict[str, RefreshedModels]:
         """Read the lists, and wait until the registry has those that changed, and routers have read it."""
         lists = self._read_lists(targets)
         changed = {
@@ -99,7 +99,7 @@ class Management:
         static = [name for name in changed if name not in registered]
         return lists | {name: dataclasses.replace(lists[name], problem=STATIC_NOTE) for name in static}
 
-    def _read_lists(self, targets: Sequence[Target]) -> dict[str, ModelList]:
+    def _read_lists(self, targets: Sequence[Target]) -> dict[str, RefreshedModels]:
         outcomes = fan_out(model_lists.REFRESH.timeout, {target.name: self._list_call(target) for target in targets})
         return {target.name: model_lists.read(outcomes[target.name], target.babysitter_url) for target in targets}
 

@@ -17,30 +17,34 @@ NO_SUCH_PATH = (404, 405)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ModelList:
+class RefreshedModels:
     """What an instance lists now; `problem` says why the registry or the router may not know it yet."""
 
     models: Sequence[str] | None = None
     problem: str = ""
 
 
-def read(outcome: Outcome, babysitter: str | None = None) -> ModelList:
+def read(outcome: Outcome, babysitter: str | None = None) -> RefreshedModels:
     """Return the list in the answer of an instance's babysitter, or of the instance itself where it has none."""
     if outcome.ok:
         return _listed(outcome)
     if babysitter is None:
-        return ModelList(problem=f"its model list cannot be read: {_reason(outcome)}")
+        return RefreshedModels(problem=f"its model list cannot be read: {_reason(outcome)}")
     if outcome.status in NO_SUCH_PATH:
-        return ModelList(problem="its babysitter is older than this command and finds a new model within a heartbeat")
-    return ModelList(problem=f"its babysitter at {babysitter} cannot look: {_reason(outcome)}")
+        return RefreshedModels(
+            problem="its babysitter is older than this command and finds a new model within a heartbeat"
+        )
+    return RefreshedModels(problem=f"its babysitter at {babysitter} cannot look: {_reason(outcome)}")
 
 
-def _listed(outcome: Outcome) -> ModelList:
+def _listed(outcome: Outcome) -> RefreshedModels:
     answer = outcome.json()
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, list):
-        return ModelList(problem="the answer is no list of models")
-    return ModelList([model["id"] for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)])
+        return RefreshedModels(problem="the answer is no list of models")
+    return RefreshedModels(
+        [model["id"] for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
+    )
 
 
 def _reason(outcome: Outcome) -> str:

@@ -3,7 +3,7 @@
 from svc.fanout import Outcome, Request
 from svc.management import Result
 from svc.management_report import failure, lines, to_json
-from svc.model_lists import ModelList
+from svc.model_lists import RefreshedModels
 from tests.unit.router.made import target
 
 LOAD = Request("POST", "/v1/load_lora_adapter", b"{}")
@@ -37,9 +37,9 @@ def test_whole_answers_stand_below_their_instance():
 
 
 def test_lists_that_are_the_same_are_one_line():
-    same = [result(name, models=ModelList(["base", "sql"])) for name in ("a", "b")]
+    same = [result(name, models=RefreshedModels(["base", "sql"])) for name in ("a", "b")]
     assert list(lines(same, verbose=False))[2:] == ["models now: base, sql"]
-    other = result("c", models=ModelList(["base"], "the registry does not answer"))
+    other = result("c", models=RefreshedModels(["base"], "the registry does not answer"))
     assert list(lines([*same, other], verbose=False))[3:] == [
         "models now at a, b: base, sql",
         "models now at c: base",
@@ -64,7 +64,7 @@ def test_a_refusal_for_want_of_a_key_names_the_setting():
 
 def test_programs_read_the_answers_as_json():
     document = to_json(
-        [result("a", body=b'{"x": 1}', models=ModelList(["m"])), Result(target("b"), skipped="it is failed")]
+        [result("a", body=b'{"x": 1}', models=RefreshedModels(["m"])), Result(target("b"), skipped="it is failed")]
     )
     assert document["ok"] is False
     first, second = document["instances"]

@@ -5,6 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from svc.errors import Unavailable
+from svc.probe import ModelList
 from svc.router.ask import Ask
 from svc.router.checks import RETURN_INTERVAL, Checks
 from tests.unit.router.made import Clock, state, target
@@ -84,7 +85,7 @@ def test_a_request_for_a_model_that_none_lists_asks_the_static_services(monkeypa
     world, lists = World(), ["m"]
     world.state.replace([target("a", static=True, discovers_models=True), target("b", "n", static=True)])
     monkeypatch.setattr("svc.probe.answer", lambda *_: (0, b""))
-    monkeypatch.setattr("svc.probe.model_list", lambda *_: [{"id": name} for name in lists])
+    monkeypatch.setattr("svc.probe.model_list", lambda *_, **__: ModelList([{"id": name} for name in lists], 200))
     world.well = {"a": True, "b": True}
     assert world.due() == ["a", "b"]
     world.finish(monkeypatch)
