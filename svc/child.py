@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,11 +43,6 @@ def supervisord(conf: Path, environ: Mapping[str, str], words: Words) -> Iterato
         except subprocess.TimeoutExpired:
             process.kill()
         copying.join(1)
-
-
-def to_stdout(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
 
 
 def _copy(source: IO[bytes], words: Words) -> None:

@@ -4,7 +4,6 @@ Imports of what a command does stand inside it, so that each starts with no more
 """
 
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ import click
 from svc import settings as s
 from svc.errors import CommandError
 from svc.options import HERE, Commands, console, flags_of, settings
+from svc.terminal import echo, echo_block, echo_json
 
 tomls_argument = click.argument("tomls", nargs=-1, metavar="[TOML...]")
 config_file_option = click.option("--config-file", required=True, metavar="TOML", help="the instance's babysitter TOML")
@@ -46,7 +46,7 @@ def check(tomls: tuple[str, ...]) -> None:
 
     told = settings()
     specs = load(HERE.tomls(tomls, told.launch.babysitter_configs), told)
-    click.echo(f"{len(specs)} instance{'s' if len(specs) != 1 else ''}: all right")
+    echo(f"{len(specs)} instance{'s' if len(specs) != 1 else ''}: all right")
 
 
 @svc.command()
@@ -89,14 +89,14 @@ def render(
     else:
         change = plan_site(HERE, told, sources, out, partial=bool(tomls))
     if diff:
-        click.echo(change.diff(), nl=False)
+        echo_block(change.diff())
     if not only_check:
         if not (out or output):
             HERE.make_room()
         change.write()
     for what, paths in (("new", change.added), ("changed", change.changed), ("gone", change.removed)):
         for path in paths:
-            click.echo(f"{path}: {what}")
+            echo(f"{path}: {what}")
     if only_check and change.stale:
         command = f"svc render --{output}" if output else "svc render"
         raise CommandError(f"{out or output or HERE.conf_d}: stale; run `{command}`")
@@ -183,10 +183,10 @@ def status(as_json: bool, watch: bool) -> None:
         live.follow(HERE, token_file, out, as_json)
     found = report(sight.see(HERE, token_file))
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        echo_json(dataclasses.asdict(found), indent=2)
     else:
         for line in table.lines(found, width_of(out)):
-            out.print(line, soft_wrap=True)
+            out.print_line(line)
     sys.exit(0 if found.ok else 1)
 
 
@@ -262,6 +262,7 @@ svc.elsewhere |= {
     "apply": "svc.rollout.apply:command",
     "rollout": "svc.rollout.restart:command",
     "plan": "svc.rollout.plan:command",
+    "engine": "svc.engine:command",
     "events": "svc.events:command",
     "health": "svc.health:health",
     "logs": "svc.logs:logs",

@@ -7,9 +7,8 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from svc import daemon, generated
+from svc.console import Console
 from svc.errors import CommandError
 from svc.progress import Waiting, waiting
 from svc.site import Site
@@ -25,7 +24,7 @@ def down(site: Site, console: Console) -> None:
     """Stops everything and supervisord itself, and sees to it that nothing is left."""
     control = daemon.find(site)
     if control is None:
-        console.print("nothing runs here: no supervisord answers on var/supervisor.sock", highlight=False)
+        console.print_line("nothing runs here: no supervisord answers on var/supervisor.sock")
     else:
         with waiting(console) as shown:
             stop(control, phases(control.processes()), shown)
@@ -41,7 +40,7 @@ def down_only(site: Site, console: Console, component: str, port: int | None) ->
     """
     control = daemon.find(site)
     if control is None:
-        console.print("nothing runs here: no supervisord answers on var/supervisor.sock", highlight=False)
+        console.print_line("nothing runs here: no supervisord answers on var/supervisor.sock")
         return
     processes = control.processes()
     chosen = {n: p for n, p in processes.items() if component_of(p) == component}
@@ -112,7 +111,7 @@ def kill_leftovers(site: Site, console: Console) -> None:
     while (left := _leftovers(site)) and time.monotonic() < deadline:
         time.sleep(PAUSE)
     for pid in left:
-        console.print(f"killing what was left behind: process {pid}", highlight=False)
+        console.print_line(f"killing what was left behind: process {pid}")
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 

@@ -1,6 +1,5 @@
 """`svc events`: what happened."""
 
-import json
 import time
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -16,6 +15,7 @@ from svc.errors import CommandError, NotFound
 from svc.event import KINDS
 from svc.options import console
 from svc.state import BAD, GOOD, WARNING
+from svc.terminal import echo, echo_json
 
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
 WAIT = 30.0  # seconds that the registry may keep us waiting
@@ -66,7 +66,7 @@ def command(
     shown.show(found[-count:] if count else [])
     if not follow:
         if not found:
-            click.echo("nothing like this has happened yet" if only or names else "nothing has happened yet", err=True)
+            echo("nothing like this has happened yet" if only or names else "nothing has happened yet", err=True)
         return
     _follow(client, last, only, names, shown)
 
@@ -95,7 +95,7 @@ def _known(client: RegistryClient, service: str, names: Collection[str], follow:
         told = f"no event of {service} is kept, and {error.message}"
         if not follow:
             raise CommandError(told) from None
-        click.echo(f"svc: {told}; waiting for it", err=True)
+        echo(f"svc: {told}; waiting for it", err=True)
 
 
 def _follow(
@@ -110,12 +110,12 @@ def _follow(
                 found, last = client.events(last, LIMIT, 0 if away else WAIT, only)
         except Away as error:
             if not away:
-                click.echo(f"svc: {error.message}; trying again", err=True)
+                echo(f"svc: {error.message}; trying again", err=True)
             away = True
             time.sleep(AGAIN)
             continue
         if away:
-            click.echo("svc: the registry is back", err=True)
+            echo("svc: the registry is back", err=True)
         away = False
         shown.show(_of(found, names))
 
@@ -132,9 +132,9 @@ class Shown:
         self._width = min(WIDEST, max([self._width, *(len(event["service"]) for event in events)]))
         for event in events:
             if self._as_json:
-                click.echo(json.dumps(event))
+                echo_json(event)
             else:
-                self._out.print(line(event, self._width), soft_wrap=True)
+                self._out.print_line(line(event, self._width))
 
 
 def line(event: Told, width: int = 0) -> Text:

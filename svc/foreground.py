@@ -4,17 +4,15 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from svc import daemon, generated
-from svc.child import Words, supervisord, to_stdout
+from svc.child import Words, supervisord
+from svc.console import Console
 from svc.down import kill_leftovers, phases, stop
 from svc.errors import CommandError, SvcError, Unavailable
 from svc.generated import Part
@@ -29,6 +27,7 @@ from svc.settings import load
 from svc.sight import look
 from svc.site import Site
 from svc.supervision.control import Control, full_name
+from svc.terminal import LogOutput, LogStream, echo
 
 PAUSE = 0.2  # seconds between two looks
 COPY_EVERY = 0.2  # seconds
@@ -49,7 +48,7 @@ def run(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     _find_room_for_temporary_files(site)
     planned = _planned(site, asked)
     for note in planned.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print_line(note)
     plain = load(site.svc_toml, asked.environ).logs.format == "json"  # a name before it would make it none
     with _logs(site, plain) as words, supervisord(planned.conf, asked.environ, words) as process:
         _stay(site, planned, process, stopping, Watch(planned.parts(), timeout, Lines(console)))
@@ -142,12 +141,14 @@ def _ended(conf: Path, code: int) -> None:
 def _logs(site: Site, plain: bool) -> Iterator[Words]:
     """Copies what comes into the site's log files to stdout; yields what is to be done with supervisord's own words."""
     if not site.keeps_logs:
-        print(  # noqa: T201
+        echo(
             f"svc: {site.logs}: user {os.getuid()} cannot write here, so logs go to stdout alone; "
             f"to keep files as well, make it a directory of that user's (chown {os.getuid()})",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
-        yield to_stdout
+            err=True,
+        )
+        stream = LogStream(LogOutput())
+        yield stream
+        stream.end()
         return
     copying = Copying(site, plain)
     loop = Loop("logs", copying.once, COPY_EVERY)
@@ -158,7 +159,7 @@ def _logs(site: Site, plain: bool) -> Iterator[Words]:
         loop.stop()
         copying.once()
         if not copying.came:
-            to_stdout(copying.kept)  # supervisord did not get as far as its log
+            LogOutput().write(copying.kept.splitlines())  # supervisord did not get as far as its log
 
 
 class Copying:
@@ -166,7 +167,7 @@ class Copying:
 
     def __init__(self, site: Site, plain: bool) -> None:
         self.site = site
-        self.shown = Shown(sys.stdout.buffer, sys.stdout.isatty() and not os.environ.get("NO_COLOR"), not plain)
+        self.shown = Shown(LogOutput(), not plain)
         self.logs: dict[str, LogFile] = {}
         self.looked = 0.0
         self.kept = b""

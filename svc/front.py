@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import click
-
 from svc.access import Access, explained
 from svc.settings import Settings
 from svc.site import Site
 from svc.spec import files, nginx
+from svc.terminal import echo
 
 
 def plan_listed(
@@ -23,6 +22,6 @@ def plan_listed(
         listed = client.services()
     texts, notes = nginx.render_listed(listed, told)
     for note in notes:
-        click.echo(f"svc: {note}", err=True)
+        echo(f"svc: {note}", err=True)
     out = out or site.root / "nginx"
     return files.difference({out / name: text for name, text in texts.items()}, [])

@@ -8,6 +8,7 @@ from svc import daemon, generated, probe
 from svc.errors import CommandError
 from svc.generated import Part
 from svc.options import HERE
+from svc.terminal import echo
 
 PATIENCE = 5.0  # seconds that an answer may take
 
@@ -29,7 +30,7 @@ def health() -> None:
     ill = [part for part, well in zip(parts, answers, strict=True) if not well]
     if ill:
         raise CommandError("; ".join(f"{part.name}: no 200 from {part.health_url}" for part in ill))
-    click.echo(f"well: {', '.join(part.name for part in parts)}")
+    echo(f"well: {', '.join(part.name for part in parts)}")
 
 
 def _well(part: Part) -> bool:

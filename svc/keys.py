@@ -14,6 +14,7 @@ import click
 from svc import keyfile
 from svc.errors import CommandError
 from svc.options import HERE, settings
+from svc.terminal import echo, echo_json
 
 DEFAULT = "keys.toml"  # in var/
 PREFIX = "svc-"
@@ -65,16 +66,16 @@ def add(
             )
         entries[name] = keyfile.Entry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
     try:
-        click.echo(secret)
+        echo(secret)
     except OSError as error:  # nobody will ever know it
         with keyfile.editing(path) as entries:
             entries.pop(name, None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in it has to go somewhere
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
-    click.echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
-    click.echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
+    echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
+    echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
     if not asked:
-        click.echo(_cure(path), err=True)
+        echo(_cure(path), err=True)
 
 
 @command.command("list")
@@ -86,11 +87,11 @@ def list_keys(as_json: bool, file: Path | None) -> None:
     entries = keyfile.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
     if as_json:
-        click.echo(json.dumps({"keys": rows}, indent=2))
+        echo_json({"keys": rows}, indent=2)
     elif rows:
         _print(rows)
     else:
-        click.echo(f"{path}: no keys; make one with `svc keys add NAME`", err=True)
+        echo(f"{path}: no keys; make one with `svc keys add NAME`", err=True)
 
 
 @command.command()
@@ -107,7 +108,7 @@ def revoke(name: str, file: Path | None) -> None:
             cure = f"did you mean {close[0]}?" if close else "`svc keys list` shows those there are"
             raise CommandError(f"{path}: there is no key {name!r}; {cure}")
         del entries[name]
-    click.echo(f"{path}: key {name!r} revoked", err=True)
+    echo(f"{path}: key {name!r} revoked", err=True)
 
 
 def _check(what: str, rule: Any, value: str) -> None:
@@ -154,4 +155,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
     lines = [head, *(tuple(_cell(value) for value in row.values()) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     for line in lines:
-        click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

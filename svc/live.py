@@ -1,20 +1,19 @@
 """`svc status --watch`: the site as it changes."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from rich.console import Console
-
 from svc import sight, table
 from svc.client import RegistryClient
+from svc.console import Console
 from svc.errors import SvcError
 from svc.screen import Screen, width_of
 from svc.site import Site
 from svc.status import Report, report
+from svc.terminal import echo_json
 from svc.watch import Watch
 
 EVERY = 2.0  # seconds; the registry's changes are shown when they come
@@ -30,7 +29,7 @@ def follow(site: Site, token_file: str, out: Console, as_json: bool) -> None:
             if screen is not None:
                 screen.show(table.lines(told, out.width, out.height))
             elif new and as_json:
-                print(json.dumps(dataclasses.asdict(told)), flush=True)
+                echo_json(dataclasses.asdict(told))
             elif new:
                 _print(told, out)
 
@@ -80,7 +79,7 @@ def _reports(site: Site, changes: Changes, token_file: str) -> Iterator[tuple[Re
 
 
 def _print(told: Report, out: Console) -> None:
-    out.print(time.strftime("%H:%M:%S"), style="dim", highlight=False)
+    out.print_line(time.strftime("%H:%M:%S"), style="dim")
     for line in table.lines(told, width_of(out)):
-        out.print(line, soft_wrap=True)
-    out.print()
+        out.print_line(line)
+    out.print_line("")

@@ -4,8 +4,24 @@ import json
 import logging
 import os
 import time
+from typing import Any
+
+from svc.printable import escaped, escaped_json
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class Text(logging.Formatter):
+    """Format an event as one line, whatever clients have put into it; only a traceback has lines of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return escaped(super().formatMessage(record), keep="\t")
+
+    def formatException(self, exc_info: Any) -> str:  # noqa: N802 - logging's name
+        return escaped(super().formatException(exc_info), keep="\n\t")
 
 
 class Json(logging.Formatter):
@@ -22,7 +38,7 @@ class Json(logging.Formatter):
             told["request_id"] = request_id
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told)
+        return escaped_json(json.dumps(told))
 
 
 def configure(level: str | None = None) -> None:
@@ -32,7 +48,7 @@ def configure(level: str | None = None) -> None:
     """
     handler = logging.StreamHandler()
     as_json = os.environ.get("SVC_LOG_FORMAT") == "json"
-    handler.setFormatter(Json() if as_json else logging.Formatter(FORMAT))
+    handler.setFormatter(Json() if as_json else Text())
     level = (level or os.environ.get("SVC_LOG_LEVEL", "INFO")).upper()
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -16,8 +15,10 @@ from svc import daemon
 from svc.errors import CommandError, SvcError
 from svc.logfile import LogFile
 from svc.options import HERE
+from svc.printable import RESET
 from svc.site import Site
 from svc.supervision.control import Control
+from svc.terminal import LogOutput, echo
 
 PAUSE = 0.2  # seconds between two looks at the files
 ANEW = 2.0  # seconds between two looks at which programs there are
@@ -49,11 +50,11 @@ def logs(names: tuple[str, ...], follow: bool, lines: int) -> None:
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us, as it ends others
     chosen = choose(names, files(HERE))
-    shown = Shown(sys.stdout.buffer, sys.stdout.isatty() and not os.environ.get("NO_COLOR"), len(chosen) > 1)
+    shown = Shown(LogOutput(), len(chosen) > 1)
     open_logs = {name: LogFile(path) for name, path in chosen.items()}
     for name, log in open_logs.items():
         if not log.path.exists():
-            click.echo(f"{name}: nothing yet: {os.path.relpath(log.path)} is not there", err=True)
+            echo(f"{name}: nothing yet: {os.path.relpath(log.path)} is not there", err=True)
         shown.write(name, log.last(lines))
         if not follow and log.rest:
             shown.write(name, [log.rest])
@@ -117,24 +118,20 @@ def _meant(name: str, there: Iterable[str]) -> Iterator[str]:
 class Shown:
     """Writes lines, with their program's name where there are several programs."""
 
-    def __init__(self, out: IO[bytes], coloured: bool, several: bool) -> None:
-        self.out = out
-        self.coloured = coloured
+    def __init__(self, output: LogOutput, several: bool) -> None:
+        self.output = output
         self.several = several
         self.names: list[str] = []
 
     def write(self, name: str, lines: Sequence[bytes]) -> None:
-        if not lines:
-            return
-        prefix = self._prefix(name) if self.several else b""
-        self.out.write(b"".join(prefix + line + b"\n" for line in lines))
-        self.out.flush()
+        if lines:
+            self.output.write(lines, self._prefix(name) if self.several else "")
 
-    def _prefix(self, name: str) -> bytes:
+    def _prefix(self, name: str) -> str:
         if name not in self.names:
             self.names.append(name)
         colour = COLOURS[self.names.index(name) % len(COLOURS)]
-        return (f"\x1b[{colour}m{name} |\x1b[0m " if self.coloured else f"{name} | ").encode()
+        return f"\x1b[{colour}m{name} |{RESET} " if self.output.colours else f"{name} | "
 
 
 def _follow(names: Sequence[str], logs: dict[str, LogFile], lines: int, shown: Shown) -> None:

@@ -13,6 +13,7 @@ import click
 from svc import settings as s
 from svc.errors import ConfigError, SvcError
 from svc.site import Site
+from svc.terminal import echo
 
 HERE = Site(Path())  # commands work on the current directory
 INTERRUPTED = 130  # the exit code that shells give to Ctrl-C
@@ -40,7 +41,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except SvcError as error:
             for line in error.problems if isinstance(error, ConfigError) else (error.message,):
-                click.echo(f"svc: {line}", err=True)
+                echo(f"svc: {line}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
@@ -65,7 +66,7 @@ def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
 
 def console() -> Any:
     """Where people read: stdout, with colour and motion only on a terminal."""
-    from rich.console import Console
+    from svc.console import Console
 
     return Console()
 

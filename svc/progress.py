@@ -4,8 +4,9 @@ import time
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from svc.console import Console
 
 WIDTH = 24  # of names
 
@@ -46,7 +47,7 @@ class Lines:
 
     def done(self, name: str, text: str) -> None:
         seconds = time.monotonic() - self.began
-        self.console.print(f"{name:{WIDTH}} {text} ({seconds:.1f} s)", markup=False, highlight=False, soft_wrap=True)
+        self.console.print_line(f"{name:{WIDTH}} {text} ({seconds:.1f} s)")
 
 
 class Spinners:

@@ -10,10 +10,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from svc import daemon, generated
-from svc.child import supervisord, to_stdout
+from svc.child import supervisord
+from svc.console import Console
 from svc.down import phases, stop
 from svc.errors import CommandError, Unavailable
 from svc.ports import refuse_taken
@@ -25,6 +24,7 @@ from svc.spec.load import load_one
 from svc.spec.model import Spec
 from svc.spec.place import Place
 from svc.supervision.control import Control
+from svc.terminal import LogOutput, LogStream
 
 LOOK_EVERY = 0.5  # seconds
 
@@ -41,8 +41,12 @@ def run(config_file: Path, told: Settings, environ: Mapping[str, str], console: 
             place, [spec], dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="babysitter"))
         )
         refuse_taken(generated.read(place.conf_d))
-        with supervisord(Site(state).supervisord_conf, environ, to_stdout) as process:
-            watch(spec, Site(state), process, stopping, console)
+        stream = LogStream(LogOutput())
+        try:
+            with supervisord(Site(state).supervisord_conf, environ, stream) as process:
+                watch(spec, Site(state), process, stopping, console)
+        finally:
+            stream.end()
 
 
 def watch(

@@ -4,9 +4,11 @@ import os
 import signal
 from collections.abc import Iterable
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
+
+from svc.console import Console, one_line
 
 UNLIMITED = 10_000  # columns
 
@@ -37,7 +39,7 @@ class Screen:
         if self._out.size != self._size:  # its lines may have been wrapped: how far up they begin, nobody knows
             self._size = self._out.size
             self._out.clear()
-        told = list(lines)
-        for line in told:
+        shown = [one_line(line) for line in lines]
+        for line in shown:
             line.no_wrap, line.overflow = True, "ellipsis"
-        self._live.update(Group(*told), refresh=True)
+        self._live.update(Group(*shown), refresh=True)

@@ -1,6 +1,5 @@
 """`svc services`: what the registry knows."""
 
-import json
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from svc.access import Access, Away, explained, registry_options
 from svc.options import console
 from svc.screen import width_of
 from svc.state import state_of
+from svc.terminal import echo, echo_json
 from svc.watch import Watch
 
 NONE = "is no registry"
@@ -54,13 +54,13 @@ def show_list(access: Access, as_json: bool) -> None:
         registered = listed.registered(found.services, found.url)
     services = sorted(registered, key=lambda service: service["name"])
     if as_json:
-        click.echo(json.dumps({"services": services, "total": len(services), "index": found.index}, indent=2))
+        echo_json({"services": services, "total": len(services), "index": found.index}, indent=2)
     elif services:
         out = console()
         for line in listed.lines(services, time.time(), width_of(out)):
-            out.print(line, soft_wrap=True)
+            out.print_line(line)
     else:
-        click.echo(f"no service is registered at {found.url}", err=True)
+        echo(f"no service is registered at {found.url}", err=True)
 
 
 @command.command()
@@ -78,10 +78,10 @@ def show(access: Access, name: str, as_json: bool) -> None:
         services = {service["name"]: service for service in listed.registered(found.services, found.url)}
     service = services[listed.known(name, services)]
     if as_json:
-        click.echo(json.dumps(service, indent=2))
+        echo_json(service, indent=2)
         return
     for key, value in listed.details(service, time.time()):
-        click.echo(f"{key:15} {value}")
+        echo(f"{key:15} {value}")
 
 
 @command.command()
@@ -106,11 +106,11 @@ def watch(access: Access, as_json: bool) -> None:
             if before is None:
                 raise
             if not away:
-                click.echo(f"svc: {error.message}; trying again", err=True)
+                echo(f"svc: {error.message}; trying again", err=True)
             away = True
         else:
             if away:
-                click.echo("svc: the registry is back", err=True)
+                echo("svc: the registry is back", err=True)
             away = False
             _tell(before, services, as_json)
             before = services
@@ -128,7 +128,7 @@ def expire(access: Access) -> None:
     client = access.client()
     with explained("end the leases", client, f"{NONE}, or one that is older than this"):
         names = client.expire()
-    click.echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
+    echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
 
 
 def _tell(before: dict[str, Any] | None, services: dict[str, Any], as_json: bool) -> None:
@@ -140,6 +140,6 @@ def _tell(before: dict[str, Any] | None, services: dict[str, Any], as_json: bool
     now = time.strftime("%H:%M:%S")
     for name, change in told:
         if as_json:
-            click.echo(json.dumps({"time": time.time(), "name": name, "change": change, "service": services.get(name)}))
+            echo_json({"time": time.time(), "name": name, "change": change, "service": services.get(name)})
         else:
-            click.echo(f"{now}  {name}  {change}")
+            echo(f"{now}  {name}  {change}")

@@ -1,6 +1,5 @@
 """`svc top`: what the router does now, by model and by instance."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -9,16 +8,17 @@ from typing import Any
 
 import click
 import requests
-from rich.console import Console
 from rich.text import Text
 
 from svc import figures, scrape
 from svc.access import router_of
+from svc.console import Console
 from svc.fetch import fetch
 from svc.figures import Frame
 from svc.options import console, settings
 from svc.scrape import Look
 from svc.screen import Screen, width_of
+from svc.terminal import echo, echo_json
 
 PATIENCE = 2.0  # seconds that an answer may take
 REASONS = {  # by a part of what requests says
@@ -107,10 +107,10 @@ def show(
     if isinstance(frame, str):
         lines = [Text(f"{frame}; trying again, or give the router's address with --router-url")]
         if as_json:
-            click.echo(lines[0].plain, err=True)
+            echo(lines[0].plain, err=True)
             return
     elif as_json:
-        click.echo(json.dumps({"time": frame.time, "url": url, **told(frame)}))
+        echo_json({"time": frame.time, "url": url, **told(frame)})
         return
     else:
         lines = list(figures.lines(frame, url, sort, width_of(out), out.height if screen else None))
@@ -118,7 +118,7 @@ def show(
         screen.show(lines)
     else:
         for line in lines:
-            out.print(line, soft_wrap=True)
+            out.print_line(line)
 
 
 def told(frame: Frame) -> dict[str, Any]:

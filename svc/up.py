@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from svc import daemon, settings
+from svc.console import Console
 from svc.down import ENDED, down
 from svc.errors import CommandError
 from svc.generated import Part, foreign, sees
 from svc.plan import VARIABLES, Asked, Plan, plan
 from svc.ports import refuse_taken
+from svc.printable import log_lines
 from svc.progress import Waiting, waiting
 from svc.readiness import Stage, judge
 from svc.rollout.journal import beside
@@ -149,9 +149,10 @@ def tail(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            return file.read().decode(errors="replace").splitlines()[-TAIL:]
+            lines = file.read().splitlines()[-TAIL:]
     except OSError:
         return []
+    return [text for line in lines for text in log_lines(line, colours=False)]
 
 
 def farewell(planned: Plan, parts: Sequence[Part], seconds: float) -> Iterator[str]:
@@ -191,4 +192,4 @@ def command_name() -> str:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print_line(line)

@@ -12,6 +12,7 @@ from svc.errors import CommandError
 from svc.options import console, settings
 from svc.progress import Waiting, waiting
 from svc.rollout.scene import in_flight
+from svc.terminal import echo
 
 LOOK_EVERY = 0.2  # seconds
 names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")
@@ -33,7 +34,7 @@ def drain(access: Access, names: tuple[str, ...], wait: bool, timeout: float, ro
     client = access.client()
     drained = _each("drain", names, client, listed.instance, client.drain)
     for name in drained:
-        click.echo(f"{name} is drained: it gets nothing new")
+        echo(f"{name} is drained: it gets nothing new")
     if wait:
         _idle(drained, router_of(settings(launch={"router_url": router_url})), timeout)
 
@@ -48,7 +49,7 @@ def undrain(access: Access, names: tuple[str, ...]) -> None:
     """
     client = access.client()
     for name in _each("undrain", names, client, listed.instance, lambda name: client.drain(name, drained=False)):
-        click.echo(f"{name} is not drained any more")
+        echo(f"{name} is not drained any more")
 
 
 @click.command()
@@ -62,7 +63,7 @@ def remove(access: Access, names: tuple[str, ...]) -> None:
     """
     client = access.client()
     for name in _each("remove", names, client, listed.known, client.deregister):
-        click.echo(f"{name} is removed")
+        echo(f"{name} is removed")
 
 
 def _each(

@@ -1,4 +1,4 @@
-"""The babysitter's HTTP: /health, /models, /info, /metrics."""
+"""The babysitter's HTTP: /health, /models, /models/refresh, /info, /metrics."""
 
 import time
 from collections.abc import Callable
@@ -53,6 +53,15 @@ def create_app(
             state = sitter.picture.state.value or "not seen yet"
             raise Unavailable(f"{sitter.spec.name} is {state}, and its engine is not ready: {sitter.answers.reason}")
         return jsonify({"object": "list", "data": found})
+
+    @app.post("/models/refresh")
+    def refresh() -> Response:
+        """Look at the engine's model list now: what has changed is registered at once; the answer is that of /models.
+
+        Anybody may: callers share one look, and there is at most one a second.
+        """
+        sitter.refresh()
+        return models()
 
     @app.get("/info")
     def info() -> Response:

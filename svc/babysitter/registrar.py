@@ -97,13 +97,15 @@ class Registrar:
         self._sent: dict[str, None] = {}  # names that it may have: a registration may arrive unanswered
         self._lock = threading.Lock()  # one call at a time: nothing registers again behind `leave`
         self._left = False
+        self._entries: list[Entry] = []  # of the last round
         self._failures = 0
         self._complaint = ""
 
     def round(self) -> None:
         """Tells all of it; what fails is logged when it begins and when it is over, and tried again in `pause`."""
         trouble: SvcError | None = None
-        for entry in self.wanted():
+        self._entries = self.wanted()
+        for entry in self._entries:
             try:
                 with self._lock:
                     self._tell(entry)
@@ -123,6 +125,11 @@ class Registrar:
         if not self._failures:
             return self.interval
         return min(self.interval, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether anything of ours has changed since the last round; before the first one nothing has."""
+        return bool(self._entries) and not self._left and self.wanted() != self._entries
 
     @property
     def registered(self) -> bool:

@@ -140,10 +140,8 @@ class Sidecar:
         if self.orphaned():  # should its death signal not have reached us
             self.stopping.set()
             return
-        before = self.sitter.picture.sighting
         self.sitter.observe()
-        now = self.sitter.picture.sighting
-        if before and now and before.restarts != now.restarts:
+        if self.registrar.outdated:
             self.telling.poke()
         if not self.looked.is_set():
             self.asking.poke()

@@ -9,10 +9,15 @@ from typing import Any
 
 from svc.babysitter.answers import NO_ANSWER, Answers, Models
 from svc.babysitter.lifecycle import OF_ITSELF, Action, Event, State, step
+from svc.babysitter.refresh import Refresh
 from svc.babysitter.watch import Sighting, Watch, happened
 from svc.spec.model import Spec
 
 log = logging.getLogger(__name__)
+MODELS_INTERVAL_SECONDS = 5.0  # between looks at the model list of a running engine
+LISTED = (State.STARTING, State.RUNNING, State.HUNG)  # in these an engine's model list counts
+# What is compared of a listed model. Other fields carry times and random numbers (vLLM's `created`, `permission`).
+MODEL_FIELDS = ("id", "root", "parent", "max_model_len")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Babysitter:
         self._asked = float("-inf")
         self._reason = NO_ANSWER  # why the engine was not ready, as last logged
         self._lock = threading.Lock()
+        self._look_lock = threading.Lock()  # one look at a time: an older list never replaces a newer one
+        self.refresh = Refresh(self._look_at_models)  # look now, whatever is due
 
     def observe(self) -> None:
         """One look at the process."""
@@ -61,15 +68,21 @@ class Babysitter:
 
     def ask(self) -> None:
         """Check the engine: until it is ready, then now and then, for models that it loads later."""
-        before = self.picture
-        due = self.clock() >= self._asked + self.spec.heartbeat_interval
-        if before.state is not State.STARTING and not (before.state is State.RUNNING and due):
-            return
-        self._asked = self.clock()
-        models = self.answers.fresh()
-        self._log_reason(before.state)
-        if models and (before.state is State.STARTING or ids(models) != ids(before.models)):
-            self._apply(Event.ANSWERED, life=before.life, models=tuple(models))
+        state = self.picture.state
+        due = self.clock() >= self._asked + min(MODELS_INTERVAL_SECONDS, self.spec.heartbeat_interval)
+        if state is State.STARTING or (state is State.RUNNING and due):
+            self._look_at_models()
+
+    def _look_at_models(self) -> None:
+        with self._look_lock:
+            before = self.picture
+            if before.state not in LISTED:
+                return
+            self._asked = self.clock()
+            models = self.answers.fresh()
+            self._log_reason(before.state)
+            if models and (before.state is State.STARTING or facts(models) != facts(before.models)):
+                self._apply(Event.ANSWERED, life=before.life, models=tuple(models))
 
     def found(self, event: Event, life: int) -> None:
         """What a closer look at the process of this `life` has shown; nothing, where another one runs meanwhile."""
@@ -114,5 +127,9 @@ class Babysitter:
 
 
 def ids(models: Models | tuple[dict[str, Any], ...]) -> list[str]:
-    """What a list of models is compared by: the objects carry times and random numbers."""
     return [m["id"] for m in models]
+
+
+def facts(models: Models | tuple[dict[str, Any], ...]) -> list[list[Any]]:
+    """Return what two lists of models are compared by."""
+    return [[model.get(field) for field in MODEL_FIELDS] for model in models]

@@ -1,7 +1,6 @@
 """`svc doctor`: what is wrong, why, and the command that cures it."""
 
 import contextlib
-import json
 import os
 import shlex
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+from rich.text import Text
 
 from svc.doctor import tell
 from svc.doctor.checks import table
@@ -16,6 +16,7 @@ from svc.doctor.findings import ordered
 from svc.doctor.look import look
 from svc.options import HERE, console
 from svc.site import Site
+from svc.terminal import echo_json
 from svc.up import command_name
 
 Begun = Callable[[list[str]], object]
@@ -50,12 +51,12 @@ def command(model: str, as_json: bool) -> None:
     nodes, well = ordered(table.findings(facts)), table.well(facts)
     svc, ctl = command_name(), supervisorctl(HERE)
     if as_json:
-        click.echo(json.dumps(tell.as_json(nodes, well, svc, ctl), indent=2))
+        echo_json(tell.as_json(nodes, well, svc, ctl), indent=2)
     else:
         out = console()
         for line in tell.lines(nodes, well, svc, ctl):
-            out.print(line, soft_wrap=True)
-        out.print(tell.summary(nodes), style="bold", highlight=False)
+            out.print_line(line)
+        out.print_line(tell.summary(nodes), style="bold")
     sys.exit(1 if any(node.severity == "problem" for node in nodes) else 0)
 
 
@@ -71,11 +72,11 @@ def supervisorctl(site: Site) -> str:
 @contextlib.contextmanager
 def _shown(quiet: bool) -> Iterator[Begun | None]:
     """On a terminal: who is still being looked at, from the first second on."""
-    from rich.console import Console
+    from svc.console import Console
 
     err = Console(stderr=True)
     if quiet or not err.is_terminal:
         yield None
         return
     with err.status("looking") as status:
-        yield lambda left: status.update(f"looking at {', '.join(left[:4])}{' ...' if len(left) > 4 else ''}")
+        yield lambda left: status.update(Text(f"looking at {', '.join(left[:4])}{' ...' if len(left) > 4 else ''}"))

@@ -6,6 +6,7 @@ from typing import Any
 
 from svc.errors import NotFound
 from svc.mock import answer, ask, embedding, media, messages, rerank, responses, tool
+from svc.mock.adapters import Adapters, LoadRequest, UnloadRequest
 from svc.mock.exchange import Methods, Reply, Request, dispatch, encode, json
 from svc.mock.usage import PrefixCache, count, usage
 
@@ -21,6 +22,7 @@ class Api:
         self._born = int(clock())
         self._answers = 0
         self._prefixes = PrefixCache()
+        self._adapters = Adapters(models[0])
 
     def reply(self, request: Request) -> Reply:
         if request.path.startswith("/echo/"):
@@ -89,7 +91,14 @@ class Api:
         return json({"status": "ok", "name": self.name})
 
     def list_models(self, request: Request) -> Reply:
-        return json({"object": "list", "data": [self._described(model) for model in self.models]})
+        adapters = [self._described(adapter["id"]) | adapter for adapter in self._adapters.described()]
+        return json({"object": "list", "data": [*map(self._described, self.models), *adapters]})
+
+    def load_adapter(self, request: Request) -> Reply:
+        return _plain(self._adapters.load(ask.parse(request.body, LoadRequest)))
+
+    def unload_adapter(self, request: Request) -> Reply:
+        return _plain(self._adapters.unload(ask.parse(request.body, UnloadRequest)))
 
     def model(self, request: Request) -> Reply:
         return json(self._described(self._known(request.path.removeprefix("/v1/models/"))))
@@ -145,9 +154,13 @@ class Api:
         """The model asked for; without one, the first, as llama-server does."""
         if model is None:
             return self.models[0]
-        if model not in self.models:
+        if model not in self.models and model not in self._adapters:
             raise NotFound(f"The model `{model}` does not exist.", param="model", code="model_not_found")
         return model
+
+
+def _plain(text: str) -> Reply:
+    return Reply(body=text.encode(), kind="text/plain; charset=utf-8")
 
 
 def _written(asked: ask.Generation, dialect: answer.Dialect, made: answer.Answer) -> Reply:
@@ -186,4 +199,6 @@ ROUTES: dict[str, Methods[Api]] = {
     "/v1/audio/transcriptions": {"POST": Api.transcriptions},
     "/v1/audio/speech": {"POST": Api.speech},
     "/v1/images/generations": {"POST": Api.images},
+    "/v1/load_lora_adapter": {"POST": Api.load_adapter},
+    "/v1/unload_lora_adapter": {"POST": Api.unload_adapter},
 }

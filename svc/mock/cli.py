@@ -79,7 +79,8 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
 
     It answers as the clients of OpenAI and Anthropic expect: chat (with tools),
     completions, responses, messages, streams too; embeddings, rerank, audio, images
-    and models. Its answers repeat what was asked:
+    and models. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter and
+    /v1/unload_lora_adapter, as vLLM does. Its answers repeat what was asked:
 
     \b
         svc mock --name alpha --port 8100 --models qwen,llama

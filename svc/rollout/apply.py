@@ -60,7 +60,7 @@ def _apply(asked: Asked, tomls: Sequence[str]) -> None:
     control, out = running(HERE), console()
     proposal, journal = propose(HERE, settings(environ=False), tomls), Journal.of(HERE)
     if not proposal and not (journal.ours or journal.begun):
-        out.print("nothing to do: what runs is what the files say", highlight=False)
+        out.print_line("nothing to do: what runs is what the files say")
         return
     instances = {c.name: c for c in proposal.changes if c.component == "babysitter" and c.way in ACTS}
     others = [change for change in proposal.changes if change.name not in instances]
@@ -76,7 +76,7 @@ def _apply(asked: Asked, tomls: Sequence[str]) -> None:
     if here:
         _refuse(here, proposal, journal, instances, after)
     if asked.dry_run:
-        _tell(out.print, proposal, instances)
+        _tell(out.print_line, proposal, instances)
         return
     proposal.files.write()
     control.changes()  # supervisord reads them
@@ -132,10 +132,10 @@ def _tell(say: Callable[..., None], proposal: Proposal, instances: Mapping[str, 
     files = proposal.files
     for what, paths in (("new", files.added), ("changed", files.changed), ("gone", files.removed)):
         for path in paths:
-            say(f"{path}: {what}", markup=False, highlight=False, soft_wrap=True)
+            say(f"{path}: {what}")
     for change in proposal.changes:
         text = WORDS[ACTS[change.way]] if change.name in instances else change.way.value
-        say(f"{change.name}: {text}", markup=False, highlight=False, soft_wrap=True)
+        say(f"{change.name}: {text}")
 
 
 # All but the instances.

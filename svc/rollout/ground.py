@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from svc import daemon, generated
 from svc.access import Access, Away, explained, registry_of, registry_options, router_of
 from svc.client import RegistryClient
+from svc.console import Console
 from svc.errors import CommandError, ConfigError
 from svc.generated import Part
 from svc.options import settings
@@ -145,7 +145,7 @@ class Ground:
                 self.say(line)
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print_line(line)
 
     def _log_of(self, program: str) -> list[str]:
         processes = self.control.processes()
@@ -166,7 +166,7 @@ def ground(site: Site, asked: Asked, console: Console, control: Control, strict:
     except Away:
         if strict:
             raise
-        console.print(f"no registry answers at {registry_of(told)}: going on without it", markup=False, soft_wrap=True)
+        console.print_line(f"no registry answers at {registry_of(told)}: going on without it")
         client = None
     eyes = Eyes(control, client, tuple(url.rstrip("/") for url in router_of(told).split(",")))
     if strict:

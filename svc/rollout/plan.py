@@ -1,7 +1,6 @@
 """`svc plan`: what `svc apply` would do, for a review. Changes nothing."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from svc.rollout.losses import Loss, losses
 from svc.rollout.proposal import Proposal, propose
 from svc.rollout.report import FileRow, Report, lines, report
 from svc.spec.files import Change
+from svc.terminal import echo_json
 
 CHANGES = 2  # the exit code
 
@@ -62,11 +62,11 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
     proposal = propose(HERE, settings(environ=False), tomls)
     told = report_of(proposal, access)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(told), indent=2))
+        echo_json(dataclasses.asdict(told), indent=2)
     else:
         out = console()
         for line, style in lines(told):
-            out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+            out.print_line(line, style=style)
     sys.exit(CHANGES if told.changes else 0)
 
 

@@ -41,6 +41,22 @@ class Checks:
             if self._due[target.name] <= now and target.name not in self._busy:
                 self._busy.add(target.name)
                 self._spawn(self._check, target)
+        if self._state.unlisted_model_requested:
+            self._state.unlisted_model_requested = False
+            self._discover_again(targets)
+
+    def _discover_again(self, targets: Iterable[Target]) -> None:
+        """Ask the static services for their models: a request has named one that no instance lists."""
+        for target in targets:
+            if target.discovers_models and target.name not in self._busy:
+                self._busy.add(target.name)
+                self._spawn(self._discover, target)
+
+    def _discover(self, target: Target) -> None:
+        try:
+            self._static.discover_models(target)
+        finally:
+            self._busy.discard(target.name)
 
     def discover_models(self, seconds: float = FIRST_MODELS_SECONDS) -> None:
         """Ask the static services whose file names no models for them, all at once; wait for `seconds` at most."""

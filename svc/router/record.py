@@ -12,6 +12,7 @@ from typing import IO
 import msgspec
 
 from svc.instance import iso
+from svc.printable import escaped_json
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class AccessLog:
         lines, self._lines = self._lines, []
         try:
             file = self._opened()
-            file.write(b"\n".join((*lines, b"")))
+            file.write(_safe(b"\n".join((*lines, b""))))
             file.flush()
             self._failing = False
         except OSError as error:
@@ -175,6 +176,13 @@ def _same(file: IO[bytes], path: str) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except OSError:
         return False
+
+
+def _safe(lines: bytes) -> bytes:
+    """Return the lines with escapes in place of what a terminal would obey: such characters stand in strings only."""
+    if lines.isascii() and b"\x7f" not in lines:  # JSON has escaped the other controls
+        return lines
+    return escaped_json(lines.decode(errors="replace")).encode()
 
 
 def _text(record: Record) -> bytes:

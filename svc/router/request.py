@@ -25,6 +25,7 @@ KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a ke
 REQUEST_IDS = (b"x-correlation-id", b"request-id")
 LONGEST_ID = 128
 COPIED_BYTES = 64 << 10  # a body up to this size is sent in one piece with its head, a larger one is not copied
+PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # what logs and other servers take an id to be
 OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz /ui".split())
 ACTS = (b"/ui/drain/", b"/ui/undrain/")
 AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
@@ -57,7 +58,8 @@ class Head:
 
     `headers` are those that pass on; `special` has the others, by lower-case name, but
     for the body's length: a head is the same whatever it says.
-    `id` is the one that it came with, `session` whom it seems to belong to, `own`
+    `id` is the one that it came with, if that is printable ASCII without blanks;
+    `session` whom it seems to belong to, `own`
     whether we answer it ourselves; `verb` and `path` are for records. `coding` is its
     body's Content-Encoding, `upgrade` the protocol that it asks to change to; `infers`:
     it does nothing but infer, as far as its path says, or a tunnel.
@@ -116,7 +118,7 @@ class Head:
                 case b"x-correlation-id" | b"request-id" if b"x-request-id" not in special:
                     told = value
         self.media = Media.JSON if self.content_type == b"application/json" else media(self.content_type)
-        self.id = told[:LONGEST_ID]
+        self.id = told[:LONGEST_ID] if PRINTABLE_ASCII.fullmatch(told) else b""
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
         self._before = b"%b %b HTTP/1.1\r\nHost: " % (method, target)

@@ -80,6 +80,7 @@ class State:
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.fitness: dict[str, Fitness] = {}
         self.discoveries: dict[str, Discovery] = {}  # of static services
+        self.unlisted_model_requested = False  # since the checks last looked: an engine may have loaded it meanwhile
         self.in_flight = 0
         self.retrying = 0  # of those, the repeated ones that count for the retry budget
         self.retries = 0  # ever
@@ -120,6 +121,7 @@ class State:
         if pool is None or not pool.members:
             if ask.model in self.table.returning:
                 return None
+            self.unlisted_model_requested |= ask.model is not None and ask.model not in self.table.models
             raise Unavailable(no_services(ask.model))
         if self.full:
             tried = (*tried, *[m.name for m in pool.members if m.name in self.full])

@@ -19,6 +19,7 @@ from typing import NoReturn
 from svc import prctl
 from svc.engine_key import parse_key, unreadable
 from svc.errors import ConfigError
+from svc.printable import escaped
 
 OURS = ("SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH")  # between supervisord and us
 KEY_SETTING = "[backend] api_key_file"
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         env = [*told.env, *key_variable(told.key_variable, told.key_file)]
         launch(words[end + 1 :], told.port, told.death_signal, env, told.own, told.ipv6)
     except Refused as refused:
-        print(f"svc launch: {refused}", file=sys.stderr, flush=True)
+        message = escaped(f"svc launch: {refused}")  # which holds another process's command line
+        print(message, file=sys.stderr, flush=True)
         return refused.code
 
 

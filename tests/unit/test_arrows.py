@@ -39,6 +39,7 @@ LEAVES = {
     "upstream_keys",
     "secret_file",
     "version",
+    "printable",
 }
 ALLOWED = {
     "registry": LEAVES,
@@ -61,7 +62,8 @@ PURE = {
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
     "perimeter/hosts.py", "perimeter/browsers.py",
-    "readiness.py", "event.py", "state.py", "router/ui/rates.py",
+    "replicas.py", "management_report.py", "mock/adapters.py",
+    "readiness.py", "printable.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
     *(f"doctor/checks/{path.name}" for path in (ROOT / "doctor" / "checks").glob("*.py")),

@@ -57,3 +57,19 @@ def test_the_time_is_utc_with_milliseconds():
 def test_what_is_no_text_cannot_break_a_line():
     record = logging.makeLogRecord({"msg": "%s", "args": ("\ud800\u2028\x00",)})
     assert len(log.Json().format(record).encode("ascii").splitlines()) == 1
+
+
+def test_a_message_cannot_forge_a_line_or_act_on_a_terminal(monkeypatch, capsys):
+    def write(part):
+        part.info("%s came", "x\n2026-01-01 INFO svc: fine\x9b31m\x1b]0;T\x07\u202e")
+        try:
+            raise ValueError("a\x1b[2J")
+        except ValueError:
+            part.exception("failed")
+
+    monkeypatch.delenv("SVC_LOG_FORMAT", raising=False)
+    first, *rest = logged(monkeypatch, capsys, write).splitlines()
+    assert first.endswith(r"svc.part: x\n2026-01-01 INFO svc: fine\x9b31m\x1b]0;T\x07\u202e came")
+    assert rest[0].endswith("svc.part: failed")
+    assert rest[1] == "Traceback (most recent call last):"
+    assert rest[-1] == r"ValueError: a\x1b[2J"

@@ -10,6 +10,7 @@ from svc.errors import CommandError
 from svc.logs import Shown, choose, files
 from svc.site import Site
 from svc.spec.generate import plan_site
+from svc.terminal import LogOutput
 
 NAMES = ("registry", "router", "a:server", "a:babysitter", "ab:server", "ab:babysitter", "mine", "supervisord")
 THERE = {name: Path(name) for name in NAMES}
@@ -60,15 +61,15 @@ def test_where_nothing_runs_the_files_are_those_that_conf_d_names(tmp_path, monk
 
 def test_lines_of_several_programs_begin_with_their_name():
     out = io.BytesIO()
-    shown = Shown(out, coloured=False, several=True)
-    shown.write("a", [b"one", b"\xff"])
+    shown = Shown(LogOutput(out, colours=False), several=True)
+    shown.write("a", [b"one", b"1%\r2%", b"\xff"])
     shown.write("b", [])
-    assert out.getvalue() == b"a | one\na | \xff\n"
+    assert out.getvalue().decode() == "a | one\na | 1%\na | 2%\na | \ufffd\n"
 
 
 def test_colours_tell_programs_apart_on_a_terminal():
     out = io.BytesIO()
-    shown = Shown(out, coloured=True, several=True)
+    shown = Shown(LogOutput(out, colours=True), several=True)
     for name in ("a", "b", "a"):
         shown.write(name, [b"x"])
     first, second, again = out.getvalue().splitlines()
@@ -78,5 +79,5 @@ def test_colours_tell_programs_apart_on_a_terminal():
 
 def test_lines_of_one_program_are_as_they_are():
     out = io.BytesIO()
-    Shown(out, coloured=True, several=False).write("a", [b"one"])
+    Shown(LogOutput(out, colours=True), several=False).write("a", [b"one"])
     assert out.getvalue() == b"one\n"

@@ -3,9 +3,9 @@
 import io
 
 import pytest
-from rich.console import Console
 from rich.text import Text
 
+from svc.console import Console
 from svc.screen import UNLIMITED, Screen, width_of
 
 CLEAR = "\x1b[2J"

@@ -10,7 +10,7 @@ def test_an_engine_that_lists_models_before_it_is_warm_gets_no_requests_yet(baby
     with engine(port, health=503) as cold:
         process = babysitter(registry.url)
         until(lambda: "GET /health answers 503" in process.said(), what="the log says what is missing")
-        assert registry.status("q-server") == "starting"
+        registry.await_status("q-server", "starting")
         assert told.health() == 503
         assert told.get("/info").json()["not_ready"] == "GET /health answers 503"
         cold.health = 200

@@ -234,12 +234,12 @@ def test_a_path_that_cannot_be_written_is_told_once_and_costs_no_request(tmp_pat
 def test_text_lines_have_a_word_a_field_whatever_clients_say(tmp_path: Path):
     with watching(tmp_path, "--access-log-format", "text") as own, own.router.client() as client:
         client.send(post({"model": "m"}, b"x-request-id: plain")).answer()
-        client.send(post({"model": 'a b\n"c" é'}, b"x-request-id: two words")).answer()
+        client.send(post({"model": 'a b\n"c" é'}, b'x-request-id: odd;"id"')).answer()
         lines = until(lambda: own.log.exists() and len(found := own.log.read_text().splitlines()) == 2 and found)
         plain, odd = (dict(zip(FIELDS, line.split(" "), strict=True)) for line in lines)
         assert (plain["id"], plain["key"], plain["status"], plain["end"]) == ("plain", "-", "200", "done")
         assert float(plain["duration"]) > 0
-        assert (json.loads(odd["id"]), json.loads(odd["model"])) == ("two words", 'a b\n"c" é')
+        assert (json.loads(odd["id"]), json.loads(odd["model"])) == ('odd;"id"', 'a b\n"c" é')
         assert (odd["first_byte"], odd["end"]) == ("-", "refused")
 
 

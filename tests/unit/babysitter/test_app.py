@@ -49,6 +49,21 @@ def test_health_of_an_instance_that_runs_and_answers(world, client):
     }
 
 
+def test_a_refresh_answers_with_the_list_as_it_is_now(world, client):
+    world.models = [{"id": "a"}]
+    world.turn()
+    world.models = [{"id": "a"}, {"id": "lora"}]
+    world.now += 0.5
+    assert [m["id"] for m in client.post("/models/refresh").json["data"]] == ["a", "lora"]
+    assert [m["id"] for m in world.sitter.picture.models] == ["a", "lora"]
+
+
+def test_a_refresh_of_an_engine_that_is_not_ready_is_503(client):
+    answer = client.post("/models/refresh")
+    assert (answer.status_code, "not ready" in answer.json["error"]["message"]) == (503, True)
+    assert client.get("/models/refresh").status_code == 405
+
+
 @pytest.mark.parametrize("sighting", [Sighting("RUNNING", 7), Sighting("BACKOFF"), Sighting("STOPPED"), None])
 def test_health_of_one_that_does_not_has_the_same_fields_and_503(world, client, sighting):
     world.sighting = sighting

@@ -290,3 +290,22 @@ def test_leaving_waits_for_a_registration_under_way_and_takes_it_away(registry, 
     registrar.leave(within=10)
     round_.join(10)
     assert registry.services == {}
+
+
+def test_any_change_of_what_is_registered_is_noticed_until_a_round_has_sent_it(registrar, wanted):
+    assert not registrar.outdated  # the first round sends everything anyway
+    registrar.round()
+    assert not registrar.outdated
+    for change in (Entry("qwen-server", "running", {"port": 8100}), Entry("qwen-server", "running", {"port": 8102})):
+        wanted[1] = change
+        assert registrar.outdated
+        registrar.round()
+        assert not registrar.outdated
+
+
+def test_a_registry_that_is_away_is_not_tried_in_a_hurry_for_one_change(registrar, registry, wanted):
+    registrar.round()
+    registry.away = True
+    wanted[1] = Entry("qwen-server", "failed", {"port": 8100})
+    registrar.round()
+    assert not registrar.outdated  # `pause` decides when it is tried again

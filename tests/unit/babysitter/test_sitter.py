@@ -119,6 +119,35 @@ def test_models_that_come_later_are_found_and_told(running):
     assert len(running.sitter.picture.models) == 2
 
 
+def test_a_model_under_the_same_name_from_another_path_is_told(running):
+    running.models = [{"id": "a", "root": "/v1"}]
+    running.turn(10)
+    assert running.done == ["TELL"]
+    running.models = [{"id": "a", "root": "/v2"}]
+    running.turn(10)
+    assert running.done == ["TELL"]
+
+
+def test_a_refresh_finds_new_models_before_the_next_look_is_due(running):
+    running.turn(10)
+    running.models = models("a", "lora")
+    running.turn()
+    assert running.done == []
+    running.sitter.refresh()
+    assert running.done == ["TELL"]
+    assert [m["id"] for m in running.sitter.picture.models] == ["a", "lora"]
+
+
+@pytest.mark.parametrize("state", ["STOPPING", "STOPPED", "FATAL"])
+def test_a_refresh_of_an_instance_that_ends_changes_nothing(running, state):
+    running.sighting = Sighting(state, failed=True)
+    running.turn()
+    before = running.sitter.picture
+    running.models = models("b")
+    running.sitter.refresh()
+    assert running.sitter.picture == before
+
+
 def test_model_objects_that_only_carry_another_time_are_no_change(running):
     running.models = models("a")
     running.turn(10)

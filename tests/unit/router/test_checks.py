@@ -4,6 +4,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from svc.errors import Unavailable
+from svc.probe import ModelList
+from svc.router.ask import Ask
 from svc.router.checks import RETURN_INTERVAL, Checks
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair
@@ -76,6 +79,27 @@ def test_only_those_that_may_have_requests_are_checked():
     assert world.due() == ["c"]
     world.state.replace([target("a"), target("b", drained=True)])
     assert world.due() == ["c", "a"]
+
+
+def test_a_request_for_a_model_that_none_lists_asks_the_static_services(monkeypatch: pytest.MonkeyPatch):
+    world, lists = World(), ["m"]
+    world.state.replace([target("a", static=True, discovers_models=True), target("b", "n", static=True)])
+    monkeypatch.setattr("svc.probe.answer", lambda *_: (0, b""))
+    monkeypatch.setattr("svc.probe.model_list", lambda *_, **__: ModelList([{"id": name} for name in lists], 200))
+    world.well = {"a": True, "b": True}
+    assert world.due() == ["a", "b"]
+    world.finish(monkeypatch)
+    for model in ("m", "n", None):
+        assert world.state.pick(Ask(model))
+    assert world.due(1) == []
+    lists.append("sql")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            world.state.pick(Ask("sql"))
+    assert world.due(1) == ["a"]
+    world.finish(monkeypatch)
+    assert world.state.pick(Ask("sql")).name == "a"
+    assert world.due(1) == []
 
 
 class Health(BaseHTTPRequestHandler):

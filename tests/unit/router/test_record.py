@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from svc.printable import is_unsafe
 from svc.router.record import UNKNOWN, AccessLog, Histogram, Record, Recorder
 
 
@@ -135,3 +136,15 @@ def test_a_text_line_is_one_word_a_field(tmp_path: Path, odd: str):
     words = dict(zip(Record.__struct_fields__, line.split(" "), strict=True))
     assert msgspec.json.decode(words["model"]) == odd
     assert (words["key"], words["status"], words["duration"], words["prompt_tokens"]) == ("-", "200", "1.500000", "-")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_line_has_no_character_that_a_terminal_obeys(tmp_path: Path, text: bool):
+    odd = "a\x9b31m\x7f\x1b[0m\u202e\n é"
+    log = AccessLog(str(tmp_path / "log"), text)
+    log.add(record(path=odd, model=odd))
+    log.flush()
+    [line] = (tmp_path / "log").read_text().splitlines()
+    assert not any(map(is_unsafe, line))
+    told = line.split(" ")[6] if text else json.dumps(json.loads(line)["model"])
+    assert json.loads(told) == odd

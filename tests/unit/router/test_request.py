@@ -48,3 +48,9 @@ def test_a_key_among_the_subprotocols_is_a_credential_too():
 
     assert b"Sec-WebSocket-Protocol: realtime, beta\r\n" in sent(b"realtime,openai-insecure-api-key.sk-1, beta")
     assert b"Protocol" not in sent(b"openai-insecure-api-key.sk-1")
+
+
+@pytest.mark.parametrize("forged", [b"x 2026 INFO svc: fine", b"\x9b31m", b"a\tb", b"\x7f", "\u202e".encode()])
+def test_an_id_that_is_not_printable_ascii_is_none(forged):
+    assert request(x_request_id=forged).head.id == b""
+    assert request(b"", (b"X-Correlation-ID", forged)).head.id == b""

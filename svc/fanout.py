@@ -1,0 +1,120 @@
+"""One HTTP request, sent to many instances at once."""
+
+import dataclasses
+import json
+import math
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+import urllib3
+
+from svc.doctor.together import Late, together
+from svc.fetch import fetch
+
+MAX_CONCURRENT_REQUESTS = 16
+MAX_ANSWER_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent: `path` may have a query, `body` is JSON; `timeout` in seconds, for each instance."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    timeout: float = 300.0
+
+    @property
+    def changes(self) -> bool:
+        """Whether an instance may be another afterwards."""
+        return self.method not in ("GET", "HEAD")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """An instance's answer; without one, status 0 and the reason."""
+
+    status: int = 0
+    body: bytes = b""
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return the body as JSON, or None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+def send(request: Request, url: str, headers: Mapping[str, str], verify: str | bool = True) -> Outcome:
+    """Return the answer of the server at `url`. A redirect is an answer: it is not followed."""
+    more = {"Content-Type": "application/json"} if request.body is not None else {}
+    try:
+        answer = fetch(
+            request.method, url + request.path, request.timeout, data=request.body, headers={**more, **headers},
+            verify=verify, stream=True,
+        )  # fmt: skip
+        with answer:
+            return Outcome(answer.status_code, _body(answer))
+    except (requests.RequestException, OSError) as error:  # OSError: of certificates that are not there
+        return Outcome(reason=_reason(request, error))
+
+
+def fan_out(timeout: float, calls: Mapping[str, Callable[[], Outcome]]) -> dict[str, Outcome]:
+    """Return the outcome of each call, of which MAX_CONCURRENT_REQUESTS run at once, `timeout` seconds each at most."""
+    slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
+
+    def limited(call: Callable[[], Outcome]) -> Callable[[], Outcome]:
+        def run() -> Outcome:
+            with slots:
+                return call()
+
+        return run
+
+    seconds = timeout * math.ceil(len(calls) / MAX_CONCURRENT_REQUESTS) + 1
+    results = together({name: limited(call) for name, call in calls.items()}, seconds)
+    return {name: _outcome(result, timeout) for name, result in results.items()}
+
+
+def _outcome(result: Outcome | Exception, timeout: float) -> Outcome:
+    if isinstance(result, Outcome):
+        return result
+    if isinstance(result, Late):
+        return Outcome(reason=f"no whole answer within {timeout:g} s")
+    raise result
+
+
+def _body(answer: requests.Response) -> bytes:
+    body = b""
+    for chunk in answer.iter_content(CHUNK_BYTES):
+        body += chunk
+        if len(body) >= MAX_ANSWER_BYTES:
+            break
+    return body[:MAX_ANSWER_BYTES]
+
+
+def _reason(request: Request, error: Exception) -> str:
+    """Return why there is no answer, and whether the request may have had its effect all the same."""
+    doubt = "; it may have done it all the same" if request.changes else ""
+    cause = error.args[0] if error.args else None
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {request.timeout:g} s"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {request.timeout:g} s{doubt}"
+    if isinstance(cause, urllib3.exceptions.ProtocolError) or isinstance(
+        error, requests.exceptions.ChunkedEncodingError
+    ):
+        return f"the connection ended before the answer did{doubt}"
+    if "refused" in str(error):
+        return "connection refused"
+    return f"no connection: {type(error).__name__}"

@@ -1,0 +1,54 @@
+"""LoRA adapters that are loaded and unloaded at run time, with the answers of vLLM. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from svc.errors import BadRequest, NotFound
+
+
+class LoadRequest(msgspec.Struct):
+    lora_name: str = ""
+    lora_path: str = ""
+    load_inplace: bool = False
+
+
+class UnloadRequest(msgspec.Struct):
+    lora_name: str = ""
+
+
+class Adapters:
+    """The adapters by name, each with the path that it was loaded from. `base` is the model that they adapt."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self._paths: dict[str, str] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._paths
+
+    def load(self, request: LoadRequest) -> str:
+        """Return what vLLM answers; raises BadRequest as it does."""
+        name = request.lora_name
+        if not name or not request.lora_path:
+            raise BadRequest("Both 'lora_name' and 'lora_path' must be provided.")
+        if name in self._paths and not request.load_inplace:
+            raise BadRequest(
+                f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, "
+                "set 'load_inplace' to True."
+            )
+        self._paths[name] = request.lora_path
+        return f"Success: LoRA adapter '{name}' added successfully."
+
+    def unload(self, request: UnloadRequest) -> str:
+        """Return what vLLM answers; raises BadRequest or NotFound as it does."""
+        name = request.lora_name
+        if not name:
+            raise BadRequest("'lora_name' needs to be provided to unload a LoRA adapter.")
+        if self._paths.pop(name, None) is None:
+            raise NotFound(f"The lora adapter '{name}' cannot be found.")
+        return f"Success: LoRA adapter '{name}' removed successfully."
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return what the model list has of each beside the fields of every model."""
+        return [{"id": name, "root": path, "parent": self.base} for name, path in self._paths.items()]

@@ -1,0 +1,79 @@
+"""Text that cannot act on a terminal or forge a line of a log. Pure.
+
+What others write (names, models, events, errors, log lines) may hold control characters, which a terminal obeys, and
+format characters, which reorder or hide what stands beside them.
+"""
+
+import json
+import re
+import unicodedata
+
+# Control, format (the overrides of writing direction among them), surrogates, line and paragraph separators.
+UNSAFE_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\N{SYMBOL FOR DELETE}"}
+COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: it changes how text looks, and nothing else
+RESET = "\x1b[0m"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return the text with a visible character in place of each unsafe one that is not in `keep`.
+
+    The length stays the same, so that columns and styles that were computed before still fit.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_picture(c) if is_unsafe(c) and c not in keep else c for c in text)
+
+
+def escaped(text: str, keep: str = "") -> str:
+    r"""Return the text with an escape such as \n or \x1b in place of each unsafe character that is not in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(_escape(c) if is_unsafe(c) and c not in keep else c for c in text)
+
+
+def escaped_json(document: str) -> str:
+    r"""Return the JSON texts, one a line, with \u escapes in place of unsafe characters: what they mean stays.
+
+    JSON itself allows DEL, C1 controls and all format characters inside a string.
+    """
+    if document.isprintable():
+        return document
+    return "".join(_json_escape(c) if is_unsafe(c) and c not in "\n\t" else c for c in document)
+
+
+def log_lines(line: bytes, colours: bool) -> list[str]:
+    """Return one line of a log as lines to print; of terminal sequences only colours stay, and these if `colours`.
+
+    A progress bar returns the carriage to write over what it has written: each of its states becomes a line.
+    """
+    text = line.rstrip(b"\r").decode(errors="replace")
+    return [_log_line(part, colours) for part in text.split("\r")]
+
+
+def is_unsafe(character: str) -> bool:
+    """Return whether a terminal or a reader would be deceived by the character."""
+    return unicodedata.category(character) in UNSAFE_CATEGORIES
+
+
+def _picture(character: str) -> str:
+    return CONTROL_PICTURES.get(ord(character), REPLACEMENT)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _json_escape(character: str) -> str:
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
+
+
+def _log_line(text: str, colours: bool) -> str:
+    if text.isprintable():
+        return text
+    if not colours:
+        return printable(COLOUR.sub("", text), keep="\t")
+    parts = COLOUR.split(text)  # every second one is a colour
+    shown = "".join(part if n % 2 else printable(part, keep="\t") for n, part in enumerate(parts))
+    return shown + RESET if len(parts) > 1 else shown

@@ -1,0 +1,70 @@
+"""What is known of the model lists after a change, and how long the registry is waited for."""
+
+import json
+
+import pytest
+
+from svc.client import Listing
+from svc.errors import Unavailable
+from svc.fanout import Outcome
+from svc.model_lists import await_registry, read
+
+BABYSITTER = "http://h:8101"
+
+
+def listing(*models: str) -> Outcome:
+    return Outcome(200, json.dumps({"data": [{"id": model} for model in models]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "babysitter", "problem"),
+    [
+        (Outcome(404), BABYSITTER, "its babysitter is older"),
+        (Outcome(405), BABYSITTER, "its babysitter is older"),
+        (Outcome(reason="connection refused"), BABYSITTER, f"its babysitter at {BABYSITTER} cannot look: connection"),
+        (Outcome(503, b'{"error": {"message": "a is failed"}}'), BABYSITTER, "cannot look: a is failed"),
+        (Outcome(404), None, "its model list cannot be read: it answers 404"),
+        (Outcome(200, b"[]"), None, "no list of models"),
+        (Outcome(200, b'{"data": 1}'), BABYSITTER, "no list of models"),
+    ],
+)
+def test_a_list_that_cannot_be_read_says_why(outcome, babysitter, problem):
+    result = read(outcome, babysitter)
+    assert result.models is None
+    assert problem in result.problem
+
+
+def test_a_list_is_its_models_in_their_order():
+    assert read(listing("b", "a"), BABYSITTER).models == ["b", "a"]
+
+
+class Registry:
+    """Lists one instance with the models of each look in turn; a model None: the registry is away."""
+
+    def __init__(self, *looks: list[str] | None) -> None:
+        self.looks, self.now = list(looks), 0.0
+
+    def listing(self, *_: object) -> Listing:
+        models = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        self.now += 0.1
+        if models is None:
+            raise Unavailable("cannot reach the registry")
+        entry = json.dumps({"name": "a-server", "metadata": {"models": models}}).encode()
+        return Listing([entry], None, "http://r")
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def await_models(self, *models: str) -> dict[str, str]:
+        return await_registry(self, {"a-server": models}, lambda: self.now, self.sleep, seconds=60)
+
+
+def test_the_wait_ends_with_the_look_that_lists_the_models():
+    registry = Registry(["base"], None, ["base", "sql"])
+    assert registry.await_models("base", "sql") == {}
+    assert registry.now < 60
+
+
+def test_what_the_registry_does_not_list_in_time_is_told():
+    assert "does not list these models yet" in Registry(["base"]).await_models("base", "sql")["a-server"]
+    assert "does not answer" in Registry(None).await_models("base")["a-server"]

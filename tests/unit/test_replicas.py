@@ -1,0 +1,83 @@
+"""Which instances an operator's request is for."""
+
+import pytest
+
+from svc.errors import CommandError, NotFound
+from svc.replicas import Fleet, Selection, elsewhere, fleet, obstacle, select, without_models
+from svc.router.table import Target
+from tests.unit.router.made import service, target
+
+
+def babysitter(name: str) -> dict:
+    return service(name) | {"metadata": {"type": "babysitter", "server": f"{name}-server"}}
+
+
+@pytest.fixture
+def replicas() -> Fleet:
+    services = [
+        babysitter("a"), service("a-server", "qwen"), service("b-server", "qwen", "llama", drained=True),
+        service("c-server", status="starting"), service("broken-server", "qwen", url="ftp://h"),
+    ]  # fmt: skip
+    return fleet(services, [target("solo", "qwen", static=True)])
+
+
+def names(targets: list[Target]) -> list[str]:
+    return [chosen.name for chosen in targets]
+
+
+@pytest.mark.parametrize(
+    ("selection", "chosen"),
+    [
+        (Selection(model="qwen"), ["a-server", "b-server", "solo"]),
+        (Selection(model="llama"), ["b-server"]),
+        (Selection(names=("b", "a-server", "a")), ["a-server", "b-server"]),
+        (Selection(names=("solo",)), ["solo"]),
+        (Selection(every=True), ["a-server", "b-server", "c-server", "solo"]),
+    ],
+)
+def test_instances_are_chosen_by_model_or_name(replicas, selection, chosen):
+    assert names(select(replicas, selection)) == chosen
+
+
+def test_a_model_that_none_lists_is_an_error_with_those_there_are(replicas):
+    with pytest.raises(CommandError, match="no instance lists the model 'qwem'; there are llama, qwen; .* qwen"):
+        select(replicas, Selection(model="qwem"))
+    with pytest.raises(CommandError, match="no instance lists a model"):
+        select(fleet([]), Selection(every=True))
+
+
+def test_a_wrong_name_among_good_ones_chooses_none(replicas):
+    with pytest.raises(NotFound, match="did you mean b-server"):
+        select(replicas, Selection(names=("a", "b-serve")))
+    with pytest.raises(CommandError, match="broken-server is no instance that requests can be sent to"):
+        select(replicas, Selection(names=("broken-server",)))
+
+
+@pytest.mark.parametrize("status", ["starting", "stopping", "stopped", "failed"])
+def test_an_instance_without_a_process_is_skipped_unless_it_is_named(status):
+    assert obstacle(target("a", status=status), named=False) == f"it is {status}"
+    assert obstacle(target("a", status=status), named=True) == ""
+
+
+@pytest.mark.parametrize("status", ["running", "draining"])
+def test_an_instance_that_serves_gets_the_request(status):
+    assert obstacle(target("a", status=status, drained=True), named=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "hostname", "registry_is_here", "reached"),
+    [
+        ("localhost", "gpu1", False, False),
+        ("127.0.0.1", "gpu1", False, False),
+        ("localhost", "here", False, True),
+        ("localhost", "gpu1", True, True),
+        ("10.0.0.5", "gpu1", False, True),
+    ],
+)
+def test_another_machine_s_loopback_address_is_not_taken_for_this_one_s(host, hostname, registry_is_here, reached):
+    entry = service("a-server", host=host, hostname=hostname)
+    assert (elsewhere(entry, registry_is_here, "here") == "") is reached
+
+
+def test_instances_that_list_no_model_yet_are_known(replicas):
+    assert without_models(replicas) == ["c-server"]

@@ -1,0 +1,103 @@
+"""Commands print in two ways, both of which keep terminals safe."""
+
+import ast
+import io
+import json
+
+import pytest
+from rich.text import Text
+
+from svc import terminal
+from svc.console import Console
+from svc.terminal import LogOutput, LogStream
+from tests.unit.test_arrows import ROOT, modules
+
+EVIL = "\x1b]0;PWNED\x07\x1b[31mRED\x9bC1\u202eebed"
+# What may touch stdout and stderr itself, and why.
+ALLOWED = {
+    "terminal.py": {"click.echo", "sys.stdout"},
+    "console.py": {"rich.console"},
+    "supervision/launch.py": {"print", "sys.stderr"},  # it starts without click, and escapes what it prints
+    "keys.py": {"sys.stdout"},  # replaced where the secret could not be written
+    "logs.py": {"sys.stdout"},  # watched for its end
+    "router/record.py": {"sys.stdout"},  # the access log, which is escaped
+    "router/wsgi.py": {"sys.stderr"},  # required of a WSGI environment
+}
+
+
+def ways(module: str) -> set[str]:
+    """The ways by which a file may print."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id="print")):
+                found.add("print")
+            case ast.Attribute(value=ast.Name(id="click"), attr="echo" | "secho" | "prompt" | "confirm" | "pause"):
+                found.add("click.echo")
+            case ast.Attribute(value=ast.Name(id="sys"), attr="stdout" | "stderr" as stream):
+                found.add(f"sys.{stream}")
+            case ast.ImportFrom(module="rich" | "rich.console" as source, names=names):
+                if {"Console", "print", "get_console"} & {alias.name for alias in names}:
+                    found.add(source)
+            case ast.Import(names=names) if any(alias.name.startswith("rich") for alias in names):
+                found.add("rich.console")
+    return found
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_command_prints_another_way(module):
+    assert ways(module) <= ALLOWED.get(module, set())
+
+
+def test_a_line_stays_one_line_and_acts_on_nothing(capsys):
+    terminal.echo(f"{EVIL}\nsvc: all is well")
+    assert capsys.readouterr().out == "␛]0;PWNED␇␛[31mRED\ufffdC1\ufffdebed␊svc: all is well\n"
+
+
+def test_a_block_keeps_its_lines(capsys):
+    terminal.echo_block("+a\n-\x1b[2Jb\n")
+    assert capsys.readouterr().out == "+a\n-␛[2Jb\n"
+
+
+def test_json_says_what_it_said(capsys):
+    terminal.echo_json({"name": EVIL + "\x7f"}, indent=2)
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable()
+    assert out.isascii()
+    assert json.loads(out) == {"name": EVIL + "\x7f"}
+
+
+@pytest.fixture
+def screen():
+    """A terminal, and what it got."""
+    return Console(file=io.StringIO(), force_terminal=True, width=60, _environ={"TERM": "xterm"})
+
+
+def test_a_console_shows_control_characters_and_keeps_its_own_styles(screen):
+    screen.print_line(Text(f"a{EVIL}\nb", style="green"))
+    assert screen.file.getvalue() == "\x1b[32ma␛]0;PWNED␛[31mRED\ufffdC1\ufffdebed␊b\x1b[0m\n"
+
+
+def test_text_of_others_is_no_markup(screen):
+    screen.print_line("[red]x[/red] [link=http://evil]y[/link] :bomb:")
+    screen.print("[bold]z")
+    assert screen.file.getvalue() == "[red]x[/red] [link=http://evil]y[/link] :bomb:\n[bold]z\n"
+
+
+def test_what_is_shown_in_place_is_as_safe(screen):
+    with screen.status(Text(f"looking at {EVIL}")):
+        pass
+    out = screen.file.getvalue()
+    assert "␛]0;PWNED" in out
+    assert "\x1b]" not in out
+    assert "\x1b[31m" not in out
+
+
+def test_output_of_programs_is_shown_line_by_line_whatever_its_pieces():
+    out = io.BytesIO()
+    stream = LogStream(LogOutput(out, colours=False))
+    for piece in (b"one\ntw", b"o\x1b", b"[2J\r\nload 1%\rload 2%", b"\rload 3", b"%"):
+        stream(piece)
+    assert out.getvalue().decode() == "one\ntwo␛[2J\nload 1%\nload 2%\n"
+    stream.end()
+    assert out.getvalue().decode().endswith("load 2%\nload 3%\n")
