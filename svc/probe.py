@@ -1,15 +1,20 @@
 """Requests to a server that is looked after: for its health, and for its models."""
 
+import os
+import ssl
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from svc.dial import dial
+from svc.dial import AddressRefused, Refusal, dial
 from svc.fetch import fetch
+from svc.instance import is_model_id
+from svc.service_url import ServiceUrl, parse_service_url
 
+USER_AGENT = "svc-health-check"  # a registry answers it without a check of its own, so that no two check in circles
 STATUS_NOT_IMPLEMENTED = 501
 MAX_BODY_BYTES = 64 << 10
 MODEL_LIST_PATHS = ("/v1/models", "/models")
@@ -20,19 +25,36 @@ def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
     return status(url, timeout, verify) == 200
 
 
-def status(url: str, timeout: float, verify: str | bool = True) -> int:
+def status(url: str, timeout: float, verify: str | bool = True, refusal: Refusal | None = None) -> int:
     """The status that a GET is answered with within `timeout` seconds; 0: no answer."""
-    return answer(url, timeout, verify, 0)[0]
+    return answer(url, timeout, verify, 0, refusal)[0]
 
 
-def answer(url: str, timeout: float, verify: str | bool = True, max_body: int = MAX_BODY_BYTES) -> tuple[int, bytes]:
-    """Return the status and the first bytes of the answer to a GET; (0, b""): no answer."""
-    if url.startswith("http://"):
-        return _answer(url, timeout, max_body)
+def answer(
+    url: str,
+    timeout: float,
+    verify: str | bool = True,
+    max_body: int = MAX_BODY_BYTES,
+    refusal: Refusal | None = None,
+) -> tuple[int, bytes]:
+    """Return the status and the first bytes of the answer to a GET; (0, b""): no answer. No redirect is followed.
+
+    With a `refusal`, only what it does not refuse is connected to; raises AddressRefused where that is nothing.
+    http.client does it at a third of the cost of requests: a registry asks a thousand servers, again and again.
+    """
     try:
-        found = fetch("GET", url, timeout, verify=verify)
-        return found.status_code, found.content[:max_body]
-    except (requests.RequestException, OSError):  # OSError: of certificates that are not there
+        target = parse_service_url(url)
+        connection = HTTPConnection(target.host, target.port, timeout=timeout)
+        try:
+            connection.sock = _connect(target, timeout, verify, refusal)
+            connection.request("GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT})
+            response = connection.getresponse()
+            return response.status, response.read(max_body) if max_body else b""
+        finally:
+            connection.close()
+    except AddressRefused:
+        raise
+    except (OSError, HTTPException, ValueError):  # OSError: also of certificates that are not there
         return 0, b""
 
 
@@ -47,30 +69,31 @@ def status_is_healthy(status: int, required: bool) -> bool:
     return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
 
 
-def _answer(url: str, timeout: float, max_body: int) -> tuple[int, bytes]:
-    """The same in plain HTTP, at a third of the cost: a registry asks a thousand of them, again and again."""
-    parts = urlsplit(url)
+def _connect(target: ServiceUrl, timeout: float, verify: str | bool, refusal: Refusal | None) -> Any:
+    """Return a connection, for https one inside TLS."""
+    sock = dial(target.host, target.port, timeout, refusal)
+    if target.scheme == "http":
+        return sock
     try:
-        connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
-        try:
-            connection.sock = dial(connection.host, connection.port, timeout)
-            connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-            found = connection.getresponse()
-            return found.status, found.read(max_body) if max_body else b""
-        finally:
-            connection.close()
-    except (OSError, HTTPException, ValueError):
-        return 0, b""
+        return _tls_context(verify).wrap_socket(sock, server_hostname=target.host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _tls_context(verify: str | bool) -> ssl.SSLContext:
+    """Return a client's context; `verify`: a file or a directory of CA certificates, True for those of requests."""
+    path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify or None
+    is_directory = path is not None and os.path.isdir(path)
+    context = ssl.create_default_context(cafile=None if is_directory else path, capath=path if is_directory else None)
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def models(urls: Sequence[str], timeout: float) -> list[dict[str, Any]]:
     """The model objects of the first of `urls` (servers' roots) that lists any; else []."""
     return next(filter(None, (model_list(url, timeout) for url in urls)), [])
-
-
-def _is_name(value: object) -> bool:
-    """Whether a model's id can be told to others: half a surrogate pair cannot be written as UTF-8."""
-    return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def model_list(url: str, timeout: float, verify: str | bool = True) -> list[dict[str, Any]] | None:
@@ -85,7 +108,7 @@ def model_list(url: str, timeout: float, verify: str | bool = True) -> list[dict
         except (requests.RequestException, ValueError, AttributeError, OSError):
             continue
         if isinstance(data, list):
-            listed = [m for m in data if isinstance(m, dict) and _is_name(m.get("id"))]
+            listed = [m for m in data if isinstance(m, dict) and is_model_id(m.get("id"))]
         if listed:
             break
     return listed

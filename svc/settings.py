@@ -23,6 +23,7 @@ COMPONENTS = ("registry", "router", "babysitter")
 Pairs = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
 Texts = tuple[str, ...]  # a list in the file; in a flag or a variable, texts separated by commas
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
+MAX_SERVICES = 10_000
 DEFAULT_HOST = "SVC_DEFAULT_HOST"  # for images: loopback is nobody else's in a container
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
@@ -54,6 +55,7 @@ class RegistrySettings:
     token_file: str = setting("", "REGISTRY_TOKEN_FILE", help="file with the token that writes need")
     read_token_file: str = setting("", "REGISTRY_READ_TOKEN_FILE", help="file with the token that reads need")
     allowed_networks: str = setting("", help="networks that services may be in, separated by commas; none: any")
+    max_services: int = setting(MAX_SERVICES, least=1, help="services that may be registered")
     insecure: bool = setting(False, help="let other machines write without a token")
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from svc.address import authority
-from svc.instance import Service, babysitter_url
+from svc.instance import MAX_MODELS, Service, babysitter_url, is_model_id
 from svc.router.policy import Member, Pool
+from svc.service_url import is_service_url, parse_service_url
 
 RETURNING = ("starting", "stopping", "draining")  # states of an instance that will be back
 
@@ -52,13 +52,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def named_babysitter(self) -> str | None:
         """The babysitter that the metadata names."""
         named = self.metadata.get("babysitter")
-        return named if isinstance(named, str) and named.startswith("http") else None
+        return named.rstrip("/") if isinstance(named, str) and is_service_url(named, query=False) else None
 
     @property
     def health_url(self) -> str | None:
         """The URL of its health that the metadata names."""
         named = self.metadata.get("health_url")
-        return named if isinstance(named, str) and named else None
+        return named if isinstance(named, str) and is_service_url(named) else None
 
     @property
     def cache_type(self) -> str:
@@ -139,6 +139,11 @@ def _able(members: list[Member], able: frozenset[str]) -> list[Member]:
     return [m for m in members if m.name in able] or members
 
 
+def _models(names: Any) -> list[str]:
+    """Return the first MAX_MODELS that can be ids: every model costs a pool, metrics and time."""
+    return [name for name in names if is_model_id(name)][:MAX_MODELS] if isinstance(names, list) else []
+
+
 def from_service(service: Service, static: bool = False, heard: bool = True) -> Target | None:
     """The instance that a registration describes; None for what is no instance (a babysitter) or has no usable URL.
 
@@ -147,26 +152,22 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
     if not static and not service.is_instance():
         return None
     try:
-        parts = urlsplit(service.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        url = parse_service_url(service.url)
     except ValueError:
         return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return None
-    models = service.metadata.get("models")
     return Target(
         name=service.name,
-        host=parts.hostname,
-        port=port,
+        host=url.host.lower(),
+        port=url.port,
         url=service.url.rstrip("/"),
-        secure=parts.scheme == "https",
+        secure=url.scheme == "https",
         status=service.status,
         drained=service.drained,
         well={"healthy": True, "unhealthy": False}.get(service.health_status) if heard else False,
         heard=heard,
         registered=service.timestamp,
         static=static,
-        models=tuple(m for m in models if isinstance(m, str)) if isinstance(models, list) else (),
+        models=tuple(_models(service.metadata.get("models"))),
         weight=max(0, service.weight),
         metadata=service.metadata,
     )

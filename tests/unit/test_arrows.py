@@ -32,6 +32,8 @@ LEAVES = {
     "forks",
     "fetch",
     "dial",
+    "networks",
+    "service_url",
     "listen",
     "keyfile",
     "version",
