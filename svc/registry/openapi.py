@@ -10,7 +10,7 @@ from svc.registry import fields
 from svc.registry.events import LIMIT
 from svc.registry.guard import OPEN, WRITE
 from svc.registry.schemas import EXAMPLE, FLAG, NAME, SCHEMAS, STATUS, TEXT, Schema, ref
-from svc.registry.store import KEPT
+from svc.registry.store import MAX_OWN_EVENTS
 
 JSON = "application/json"
 Route = tuple[str, str, str, str]  # method, path, who may, handler
@@ -58,7 +58,7 @@ FILTERS: Mapping[str, tuple[Schema, str]] = {
 }
 EVENTS: Mapping[str, tuple[Schema, str]] = {
     "after": ({"type": "integer", "minimum": 0, "maximum": 10**18}, "only those after this id; else the newest"),
-    "limit": ({"type": "integer", "minimum": 1, "maximum": KEPT, "default": LIMIT}, "no more than so many"),
+    "limit": ({"type": "integer", "minimum": 1, "maximum": MAX_OWN_EVENTS, "default": LIMIT}, "no more than so many"),
     "service": (TEXT, "only those of this service"),
     "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(KINDS)}"),
     "wait": (

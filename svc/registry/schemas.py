@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from svc.event import KINDS, LONGEST_MESSAGE, OWN_SOURCE, TOLD
+from svc.event import KINDS, LONGEST_MESSAGE, TOLD
 from svc.instance import STATUSES
-from svc.registry import fields
+from svc.registry import events, fields
 
 Schema = dict[str, Any]
 
@@ -67,9 +67,11 @@ COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 
 HAPPENED: Schema = {
     "time": TIMESTAMP, "kind": {"type": "string", "enum": list(KINDS)}, "service": NAME,
-    "source": {**NAME, "description": "who tells it"}, "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
+    "source": {**TEXT, "maxLength": 200, "description": "registry, babysitter, or router-NAME; @ADDRESS is added to "
+               "that of a router which cannot write to the registry"},
+    "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
 }  # fmt: skip
-SOURCE: Schema = {**NAME, "not": {"const": OWN_SOURCE}}
+SOURCE: Schema = {"type": "string", "pattern": f"^({events.SOURCE.pattern})$", "maxLength": 128}
 LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
 EVENTS: Schema = {"type": "array", "items": ref("Event")}
 
