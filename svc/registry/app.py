@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 
 from svc import web
 from svc.errors import BadRequest, Forbidden, NotFound, RateLimited, Unauthorized, Unavailable, body
-from svc.event import BABYSITTER_SOURCE, BY_OPERATOR
+from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
 from svc.networks import is_assigned
 from svc.probe import USER_AGENT
@@ -23,8 +23,8 @@ from svc.registry.guard import OPEN, READ, TELL, WRITE, Guard, is_near
 from svc.registry.listing import Listing
 from svc.registry.metrics import Metrics
 from svc.registry.probes import SharedProbe
-from svc.registry.rates import Rates
 from svc.registry.reach import Reach
+from svc.registry.reports import Reporter, Reports
 from svc.registry.short import Heard
 from svc.registry.store import Store
 from svc.registry.sweep import Sweep
@@ -111,7 +111,7 @@ class Api:
         self.max_services = max_services
         self.started = clock()
         self.streams = events.Streams(store)
-        self.rates = Rates(clock)
+        self.reports = Reports(store, clock)
         self.document = msgspec.json.encode(openapi.document(ROUTES))
 
     def answer(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
@@ -234,15 +234,9 @@ class Api:
         return _json({"events": [event.to_json() for event in found], "last": last, "timestamp": iso(self.clock())})
 
     def tell(self, now: float) -> Response:
-        """Takes what others report: a babysitter of its own services, a router by the name that it can prove."""
         caller = self._caller(request.headers)
-        believed = _near() or caller is owner.OPERATOR
-        reports = [events.proven(event, "" if believed else _peer()) for event in events.told(_body(), now)]
-        names = {event.service for event in reports if event.source == BABYSITTER_SOURCE}
-        owners = [service for name in names if owner.check(service := self.store.get(name), caller) and service]
-        is_owner = bool(caller) and any(service.owner == caller for service in owners)
-        self.rates.take(caller if caller and is_owner else _peer(), len(reports))
-        found = self.store.tell(reports)
+        reporter = Reporter(caller, _peer(), _near() or caller is owner.OPERATOR)
+        found = self.reports.take(_body(), reporter, now)
         return _json({"events": [event.to_json() for event in found], "last": found[-1].id}, 201)
 
     def stats(self, now: float) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What happened, for those who ask: a list, a wait for the next one, or a stream."""
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,15 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from svc.errors import BadRequest, RateLimited, Unavailable
-from svc.event import BABYSITTER_SOURCE, KINDS, OWN_SOURCE, ROUTER_SOURCE, TOLD, Event, plain
+from svc.event import KINDS, OWN_SOURCE, Event
 from svc.registry import fields
 from svc.registry.store import MAX_OWN_EVENTS, Store
 
 LIMIT = 100  # events of an answer, unless another number is asked for
-MOST_TOLD = 100  # events of one POST
 MOST_STREAMS = 200
 SILENCE = 15.0  # seconds without an event until a stream says that it is there still
-SOURCE = re.compile(rf"{BABYSITTER_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.-]{{1,121}})?")
 COMMENT = b": still here\n\n"
 
 
@@ -79,44 +76,6 @@ def begun(store: Store) -> None:
         heard = max((service.last_heartbeat for service in services), default=now)
         message = f"the last heartbeat was {now - heard:.0f} s ago" if services else ""
         store.tell([Event(time=now, kind="started", service=OWN_SOURCE, message=message)])
-
-
-def proven(event: Event, peer: str) -> Event:
-    """Return the event with what is certain of its source: a router that proves nothing is known by its address.
-
-    `peer` is empty for whoever may write to the registry, and so is believed.
-    """
-    if not peer or event.source == BABYSITTER_SOURCE:
-        return event
-    return msgspec.structs.replace(event, source=f"{event.source}@{peer}")
-
-
-def told(body: Mapping[str, Any], now: float) -> list[Event]:
-    """The events of a POST; raises BadRequest for what is none of a router or babysitter."""
-    events = body.get("events")
-    if not isinstance(events, list) or not 0 < len(events) <= MOST_TOLD:
-        raise BadRequest(f"events: must be a list of 1 to {MOST_TOLD} events", param="events")
-    return [_told(at, event, now) for at, event in enumerate(events)]
-
-
-def _told(at: int, event: Any, now: float) -> Event:
-    where = f"events[{at}]"
-    if not isinstance(event, dict):
-        raise BadRequest(f"{where}: must be an object", param="events")
-    kind, service, source, message = (event.get(key, "") for key in ("kind", "service", "source", "message"))
-    if not isinstance(kind, str) or kind not in TOLD:
-        raise BadRequest(f"{where}.kind: must be one of {' '.join(sorted(TOLD))}", param="events")
-    if not isinstance(service, str) or not fields.NAME.fullmatch(service):
-        raise BadRequest(f"{where}.service: must be a service's name", param="events")
-    if service == OWN_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
-        raise BadRequest(f"{where}.service: {kind} of {service} is what the registry says itself", param="events")
-    if not isinstance(source, str) or not SOURCE.fullmatch(source):
-        raise BadRequest(f"{where}.source: must be router, router-NAME or babysitter", param="events")
-    if source.partition("-")[0] not in KINDS[kind].by.split(", "):
-        raise BadRequest(f"{where}.kind: {kind} is what a {KINDS[kind].by} reports, not {source}", param="events")
-    if not isinstance(message, str):
-        raise BadRequest(f"{where}.message: must be text", param="events")
-    return Event(time=now, kind=kind, service=service, source=source, message=plain(message))
 
 
 class Streams:

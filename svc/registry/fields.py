@@ -9,6 +9,7 @@ import msgspec
 from svc.errors import BadRequest
 from svc.instance import (
     DEFAULT_LEASE,
+    MAX_METADATA_BYTES,
     MAX_MODEL_ID_LENGTH,
     MAX_MODELS,
     STATUSES,
@@ -25,7 +26,6 @@ STAMP = re.compile(r"[ -~]{1,64}")
 LONGEST_WAIT = 60.0  # seconds
 LABEL = re.compile(r"[A-Za-z0-9 _.-]{0,64}")  # what older babysitters say in metadata.babysitter: what they are
 REQUIRED = ("name", "host", "port", "hostname", "url", "status")
-METADATA_SIZE = 64 << 10  # lists of models may be long
 METADATA_DEPTH = 8
 
 
@@ -164,8 +164,8 @@ def _metadata(value: Any) -> str:
         return f"must be an object, not {_quoted(value)}"
     if _deeper(value, METADATA_DEPTH):
         return f"may be nested {METADATA_DEPTH} deep"
-    if len(msgspec.json.encode(value)) > METADATA_SIZE:
-        return f"may have {METADATA_SIZE} bytes"
+    if len(msgspec.json.encode(value)) > MAX_METADATA_BYTES:
+        return f"may have {MAX_METADATA_BYTES} bytes"
     return next((reason for check in METADATA_CHECKS for reason in check(value)), "")
 
 

@@ -56,7 +56,7 @@ PURE = {
     "router/request.py", "router/poison.py", "router/table.py", "router/policy.py", "router/breaker.py",
     "router/events.py", "router/tokens.py",
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
-    "babysitter/lifecycle.py", "babysitter/verdict.py",
+    "babysitter/lifecycle.py", "babysitter/verdict.py", "babysitter/model_metadata.py",
     "supervision/restarts.py",
     "readiness.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
