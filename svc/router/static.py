@@ -8,7 +8,7 @@ import msgspec
 
 from svc.address import authority, is_host, without_brackets
 from svc.errors import ConfigError
-from svc.instance import Service
+from svc.instance import MAX_MODEL_ID_LENGTH, MAX_MODELS, Service, is_model_id
 from svc.router.table import Target, from_service
 from svc.service_url import is_service_url
 
@@ -92,6 +92,9 @@ def _problems(entry: Any) -> Iterator[str]:
     models = metadata.get("models", [])
     if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
         yield f"metadata: models: must be a list of names, not {models!r}"
+    elif len(models) > MAX_MODELS or not all(map(is_model_id, models)):
+        longest = f"each of 1 to {MAX_MODEL_ID_LENGTH} printable characters"
+        yield f"metadata: models: may have {MAX_MODELS} names, {longest}; spread them over several instances"
     if "url" in fit and not is_service_url(fit["url"], query=False):
         yield f"url: must be http://HOST:PORT or https://HOST:PORT, not {fit['url']!r}"
 
