@@ -96,13 +96,13 @@ class Networks:
 
     def refusal(self, host: str, address: str, port: int) -> str:
         """Return why `host`, which stands for `address` now, is not connected to; empty where it is."""
-        found = plain(ipaddress.ip_address(address.partition("%")[0]))
-        if self._is_own(found, port):
+        resolved = plain(ipaddress.ip_address(address.partition("%")[0]))
+        if self._is_own(resolved, port):
             return "it is this server itself"
-        if reason := self.unfit(found):
+        if reason := self.unfit(resolved):
             return f"{host}: {reason}"
-        if found.is_loopback and not self.is_local(host):
-            return f"{host}: it stands for {found}, which is this machine itself; only its /etc/hosts may say that"
+        if resolved.is_loopback and not self.is_local(host):
+            return f"{host}: it stands for {resolved}, which is this machine itself; only its /etc/hosts may say that"
         return ""
 
     def unfit(self, address: Address) -> str:

@@ -6,6 +6,7 @@ here takes only what every parser reads in the same way, so that the host that i
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from svc.address import authority, is_ipv6, without_brackets
@@ -35,6 +36,7 @@ class ServiceUrl(NamedTuple):
         return authority(self.host, self.port)
 
 
+@lru_cache(4096)  # a router reads every URL again with each change of the registry's list
 def parse_service_url(url: str) -> ServiceUrl:
     """Return the parts of an http or https URL without user, password and fragment; raises ValueError."""
     match = URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
@@ -64,6 +66,6 @@ def is_service_host(host: str) -> bool:
     if HOST.fullmatch(host) and not NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
         return True
     try:
-        return is_ipv6(host) or bool(ipaddress.IPv4Address(host))
+        return is_ipv6(host) if ":" in host else bool(ipaddress.IPv4Address(host))
     except ValueError:
         return False

@@ -24,10 +24,10 @@ def model_metadata(models: Models, others: dict[str, Any]) -> dict[str, Any]:
     for shorten in SHORTENINGS:
         objects = [shorten(model) for model in fit]
         if sum(map(cost, objects)) <= budget:
-            return listed(objects)
+            return both_lists(objects)
     while objects and sum(map(cost, objects)) > budget:
         objects.pop()
-    return listed(objects)
+    return both_lists(objects)
 
 
 def whole(model: Model) -> Model:
@@ -46,7 +46,7 @@ def bare(model: Model) -> Model:
 SHORTENINGS: tuple[Callable[[Model], Model], ...] = (whole, flat, bare)
 
 
-def listed(objects: Models) -> dict[str, Any]:
+def both_lists(objects: Models) -> dict[str, Any]:
     return {"models": [model["id"] for model in objects], "models_list": objects}
 
 

@@ -143,13 +143,13 @@ local last = tonumber(redis.call('HGET', index, 'event') or 0)
 local after = tonumber(ARGV[1])
 if after == last then return {last} end
 if after > last then after = 0 end
-local found = {last}
+local answer = {last}
 for _, list in ipairs({events, reports}) do
   for _, entry in ipairs(redis.call('LRANGE', list, after - last, -1)) do
-    if tonumber(string.match(entry, '^%d+')) > after then found[#found + 1] = entry end
+    if tonumber(string.match(entry, '^%d+')) > after then answer[#answer + 1] = entry end
   end
 end
-return found
+return answer
 """
 )
 

@@ -39,7 +39,7 @@ class Reports:
 
     def take(self, body: Mapping[str, Any], reporter: Reporter, now: float) -> list[Event]:
         """Return the events as they are kept; raises BadRequest, Forbidden and RateLimited."""
-        events = [proven(event, reporter) for event in parse(body, now)]
+        events = [with_proven_source(event, reporter) for event in parse(body, now)]
         owned = self._owns(reporter.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         self._rates.take(reporter.caller if owned and reporter.caller else reporter.address, len(events))
         return self._store.tell(events)
@@ -52,7 +52,7 @@ class Reports:
         return any(service.owner == caller for service in services)
 
 
-def proven(event: Event, reporter: Reporter) -> Event:
+def with_proven_source(event: Event, reporter: Reporter) -> Event:
     """Return the event with what is certain of its source."""
     if reporter.believed or event.source == BABYSITTER_SOURCE:
         return event

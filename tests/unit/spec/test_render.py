@@ -42,8 +42,8 @@ def test_registry_and_router_carry_every_setting_so_that_no_environment_counts(t
     programs = supervisord.programs(tmp_path, texts(tmp_path, ROUTER_PORT="8001", REGISTRY_HEALTH_INTERVAL="2.5"))
     assert supervisord.words(programs["registry:registry"]) == [
         "svc", "launch", "--own", "--port", "18000", "--", "svc", "registry", "--host", "127.0.0.1", "--port", "18000",
-        "--health-interval", "2.5", "--health-timeout", "5", "--cleanup-interval", "60", "--forget-after", "300", "--max-services", "10000",
-        "--store", f"sqlite:{tmp_path}/conf.d/../var/registry.db",
+        "--health-interval", "2.5", "--health-timeout", "5", "--cleanup-interval", "60", "--forget-after", "300",
+        "--max-services", "10000", "--store", f"sqlite:{tmp_path}/conf.d/../var/registry.db",
     ]  # fmt: skip
     router = supervisord.words(programs["router:router"])
     assert router[:10] == ["svc", "launch", "--own", "--", "svc", "router", "--fd", "0", "--host", "127.0.0.1"]
