@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import requests
 
-from svc.errors import BadRequest, Forbidden, NotFound, SvcError, Unauthorized, Unavailable
+from svc.errors import BadRequest, Forbidden, NotFound, RateLimited, SvcError, Unauthorized, Unavailable
 from svc.fetch import fetch
 
 log = logging.getLogger(__name__)
@@ -178,6 +178,9 @@ def _result(answer: requests.Response) -> dict[str, Any]:
         return result
     error = result.get("error")
     message = error.get("message", "") if isinstance(error, dict) else ""
+    if answer.status_code == RateLimited.status:
+        seconds = answer.headers.get("Retry-After", "")
+        raise RateLimited(message, float(seconds) if seconds.isdecimal() and len(seconds) < 10 else 1)
     raise KINDS.get(answer.status_code, BadRequest)(message or f"{answer.url}: answered {answer.status_code}")
 
 

@@ -1,4 +1,4 @@
-"""Connecting to an address without asking a resolver.
+"""Connecting to an address without asking a resolver, and only to an address that may be connected to.
 
 Under gevent a resolver costs twice as much as all the rest of a connection, and
 it works in threads that live on for seconds. While they did, the same router was
@@ -6,19 +6,44 @@ measured at 73.0 us of CPU a request instead of 68.4.
 """
 
 import socket
+from collections.abc import Callable
+
+Refusal = Callable[[str, str, int], str]  # of a host, the address that it stands for, and a port: why not there
 
 
-def dial(host: str, port: int, timeout: float) -> socket.socket:
+class AddressRefused(OSError):
+    """The address of a host is none that this program connects to; the message says why."""
+
+
+def dial(host: str, port: int, timeout: float, refusal: Refusal | None = None) -> socket.socket:
     """Return a connection within `timeout` seconds; a name is resolved, an address is not. Raises OSError."""
+    error = OSError(f"{host} has no address")
+    for family, address in _addresses(host, port):
+        if reason := refusal(host, address[0], port) if refusal else "":
+            error = AddressRefused(reason)
+            continue
+        try:
+            return _connect(family, address, timeout)
+        except OSError as failure:
+            error = failure
+    raise error
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, tuple]]:
+    """Return the family and the address, as sockets take them, of a host; all of them for a name."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.inet_pton(family, host)
     except OSError:
-        return socket.create_connection((host, port), timeout)
+        return [(entry[0], entry[4]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    return [(family, (host, port))]
+
+
+def _connect(family: int, address: tuple, timeout: float) -> socket.socket:
     sock = socket.socket(family)
     try:
         sock.settimeout(timeout)
-        sock.connect((host, port))
+        sock.connect(address)
     except BaseException:
         sock.close()
         raise

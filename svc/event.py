@@ -11,6 +11,8 @@ from svc.state import BAD, GOOD, WARNING
 INFO = "info"
 LONGEST_MESSAGE = 500
 OWN_SOURCE = "registry"  # nobody else may call itself so
+BABYSITTER_SOURCE = "babysitter"
+ROUTER_SOURCE = "router"  # or router-NAME
 BY_OPERATOR = "by an operator"
 
 
@@ -54,12 +56,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time: float  # Unix seconds
     kind: str
     service: str
-    source: str = OWN_SOURCE  # who tells it: registry, router, or babysitter
+    source: str = OWN_SOURCE  # registry, babysitter, or router-NAME; with @ADDRESS where only that is proven
     message: str = ""  # a sentence, without the service's name
 
     def to_json(self) -> dict[str, Any]:
         """As `GET /events` has it: `time` in ISO 8601, and the kind's level."""
         return {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
+
+
+def teller(event: Event) -> str:
+    """Return whose share of the store an event takes: an address, a babysitter's service, or a router."""
+    if event.source == BABYSITTER_SOURCE:
+        return f"{event.source}:{event.service}"
+    source, _, address = event.source.partition("@")
+    return address or source
 
 
 def between(old: Service | None, new: Service | None, now: float, why: str = "") -> list[Event]:

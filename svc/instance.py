@@ -12,6 +12,9 @@ STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
 DEFAULT_LEASE = 90.0
 INSTANCE_TYPE = "openai-api"
 BABYSITTER_TYPE = "babysitter"
+MAX_METADATA_BYTES = 64 << 10  # as JSON
+MAX_MODELS = 256  # of one instance
+MAX_MODEL_ID_LENGTH = 512
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         told = {**msgspec.to_builtins(self), "is_healthy": self.is_healthy()}
         del told["expired"], told["owner"]
         return told
+
+
+def is_model_id(value: object) -> bool:
+    """Return whether a value can be a model's id: short text that can be printed, so without control characters."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_MODEL_ID_LENGTH and value.isprintable()
 
 
 def babysitter_url(url: str) -> str:

@@ -23,6 +23,7 @@ COMPONENTS = ("registry", "router", "babysitter")
 Pairs = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
 Texts = tuple[str, ...]  # a list in the file; in a flag or a variable, texts separated by commas
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
+MAX_SERVICES = 10_000
 DEFAULT_HOST = "SVC_DEFAULT_HOST"  # for images: loopback is nobody else's in a container
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
@@ -66,6 +67,7 @@ class RegistrySettings:
     allowed_hosts: Texts = setting(
         (), "REGISTRY_ALLOWED_HOSTS", form=HOST, help="hosts that requests may name, beside this machine's own"
     )
+    max_services: int = setting(MAX_SERVICES, least=1, help="services that may be registered")
     insecure: bool = setting(False, help="let other machines write without a token")
     loopback_needs_token: bool = setting(
         False, help="ask this machine for a token too: for a local proxy that does not send X-Forwarded-For"

@@ -15,6 +15,7 @@ from typing import Any
 
 from svc.babysitter.answers import Models
 from svc.babysitter.lifecycle import State
+from svc.babysitter.model_metadata import model_metadata
 from svc.babysitter.watch import Sighting
 from svc.client import RegistryClient
 from svc.errors import Forbidden, NotFound, SvcError, Unavailable
@@ -58,21 +59,20 @@ def entries(
     told = [Entry(spec.name, "running", babysitter)]
     if state not in (State.UNSEEN, State.GONE):
         weight = spec.metadata.get("weight")
+        about = {
+            **spec.metadata,
+            "type": INSTANCE_TYPE,
+            "parent_service": spec.name,
+            "babysitter": sidecar,
+            "restarts": sighting.restarts if sighting else 0,
+            "restart_reason": sighting.reason if sighting else "",
+        }
         instance = {
             **shared,
             "port": spec.port,
             "url": spec.url,
             "weight": weight if isinstance(weight, int) and not isinstance(weight, bool) else 1,
-            "metadata": {
-                **spec.metadata,
-                "type": INSTANCE_TYPE,
-                "parent_service": spec.name,
-                "babysitter": sidecar,
-                "models": [m["id"] for m in models],
-                "models_list": models,
-                "restarts": sighting.restarts if sighting else 0,
-                "restart_reason": sighting.reason if sighting else "",
-            },
+            "metadata": {**about, **model_metadata(models, about)},
         }
         told.append(Entry(f"{spec.name}-server", state.status, instance))
     return told

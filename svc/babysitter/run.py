@@ -28,6 +28,7 @@ from svc.babysitter.traffic import Traffic, get
 from svc.babysitter.watch import Alone, Supervised, Watch
 from svc.client import RegistryClient
 from svc.errors import CommandError
+from svc.instance import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
 from svc.loop import Loop
 from svc.perimeter import machine
 from svc.spec.model import Spec
@@ -76,6 +77,7 @@ class Sidecar:
         kept = secret.keep(secret.state_dir(self.server_url) / f"{spec.name}.secret")
         registry = RegistryClient(spec.registry_urls, spec.token_file, secret=kept)
         self.registrar = Registrar(registry, lambda: self._wanted(hostname), spec.heartbeat_interval)
+        self._models_warned_of = 0
         self.news = News(registry, f"{spec.name}-server")
         self.remedy = Remedy(spec.name, self._ending())
         traffic = Traffic(urls, spec.router_url, f"{spec.name}-server", engine.get, get)
@@ -161,7 +163,19 @@ class Sidecar:
 
     def _wanted(self, hostname: str) -> list[Entry]:
         picture = self.sitter.picture
-        return entries(self.spec, picture.state, list(picture.models), hostname, picture.sighting)
+        made = entries(self.spec, picture.state, list(picture.models), hostname, picture.sighting)
+        self._warn_of_models(len(picture.models), len(made[-1].about["metadata"].get("models", picture.models)))
+        return made
+
+    def _warn_of_models(self, count: int, registered: int) -> None:
+        """Log that models are left out, once for each count: requests that name them find no instance."""
+        if registered < count != self._models_warned_of:
+            self._models_warned_of = count
+            log.warning(
+                "%s: it has %d models, of which %d are registered: a registration may have %d, with ids of at most %d "
+                "printable characters, and %d KB of metadata; spread the models over several instances",
+                self.spec.name, count, registered, MAX_MODELS, MAX_MODEL_ID_LENGTH, MAX_METADATA_BYTES >> 10,
+            )  # fmt: skip
 
     def _watch(self) -> Watch:
         if self.supervised:

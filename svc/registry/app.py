@@ -5,30 +5,38 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 from flask import Flask, Response, request
 
 from svc import web
-from svc.errors import BadRequest, Forbidden, Misdirected, NotFound, Unauthorized, Unavailable, body
+from svc.errors import BadRequest, Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, body
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
+from svc.networks import is_assigned
 from svc.perimeter.browsers import BrowserRules, Wording
 from svc.perimeter.hosts import Hosts
+from svc.probe import USER_AGENT
 from svc.registry import checks, discovery, events, fields, lease, openapi, owner
 from svc.registry.condition import FAILING
 from svc.registry.guard import OPEN, READ, TELL, WRITE, Guard, is_near
 from svc.registry.listing import Listing
 from svc.registry.metrics import Metrics
+from svc.registry.probes import SharedProbe
 from svc.registry.reach import Reach
+from svc.registry.reports import Reporter, Reports
 from svc.registry.short import Heard
 from svc.registry.store import Store
 from svc.registry.sweep import Sweep
+from svc.service_url import is_service_url
+from svc.settings import MAX_SERVICES
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 256 << 10
 WORDING = Wording("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
+FULL_RETRY_SECONDS = 60
 PLACE = {"host", "port", "hostname", "url", "metadata"}  # the fields that say where a service is
 ROUTES = (
     ("GET", "/health", OPEN, "health"),
@@ -59,6 +67,7 @@ def create_app(
     sweep: Sweep | None = None,
     clock: Callable[[], float] = time.time,
     reach: Reach | None = None,
+    max_services: int = MAX_SERVICES,
     hosts: Hosts | None = None,
 ) -> Flask:
     """`probe` tells the status that a URL answers with, 0 where it does not.
@@ -70,10 +79,8 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.url_map.merge_slashes = False  # an empty name is no other path
     sweep = sweep or Sweep(store, clock)
-    api = Api(
-        store, probe, guard or Guard(), metrics or Metrics(store, sweep.condition), sweep, reach or Reach(), clock,
-        hosts or Hosts(),
-    )  # fmt: skip
+    metrics = metrics or Metrics(store, sweep.condition)
+    api = Api(store, probe, guard or Guard(), metrics, sweep, reach or Reach(), clock, max_services, hosts or Hosts())
     for method, path, access, handler in ROUTES:
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
@@ -96,19 +103,22 @@ class Api:
         sweep: Sweep,
         reach: Reach,
         clock: Callable[[], float],
+        max_services: int,
         hosts: Hosts,
     ) -> None:
         self.store = store
         self.browsers = BrowserRules(hosts, WORDING)
         self.listing = Listing(store)
-        self.probe = probe
+        self.probe = SharedProbe(probe)
         self.guard = guard
         self.metrics = metrics
         self.sweep = sweep
         self.clock = clock
         self.reach = reach
+        self.max_services = max_services
         self.started = clock()
         self.streams = events.Streams(store)
+        self.reports = Reports(store, clock)
         self.document = msgspec.json.encode(openapi.document(ROUTES))
 
     def answer(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
@@ -159,7 +169,8 @@ class Api:
     def register(self, now: float) -> Response:
         caller = self._caller(request.headers)
         new = msgspec.structs.replace(fields.registration(_body(), now), owner=caller or owner.NOBODY)
-        self.reach.check(new, self._is_near())
+        self.reach.check(new, self._is_from_this_machine())
+        self._check_room(new.name)
         service = self.store.change(new.name, lambda old: lease.registered(old, new, caller)) or new
         self.metrics.registrations.inc()
         log.info("%s registered, %s at %s", service.name, service.status, service.url)
@@ -173,7 +184,7 @@ class Api:
         caller = self._caller(request.headers)
         if PLACE & new.keys():  # names are looked up before the store is held
             moved = msgspec.structs.replace(_known(name, self.store.get(name)), **new)
-            self.reach.check(moved, self._is_near() or not {"host", "url"} & new.keys())
+            self.reach.check(moved, self._is_from_this_machine() or not {"host", "url"} & new.keys())
         service = _known(name, self.store.change(name, lambda old: old and lease.changed(old, new, caller)))
         log.info("%s changed: %s", name, ", ".join(new))
         return {"message": f"{name} is updated", "service": service.to_json()}
@@ -196,10 +207,15 @@ class Api:
         return msgspec.json.encode(self._beat(self.clock(), heard.name, heard.headers, heard.body))
 
     def check(self, now: float, name: str) -> dict[str, Any]:
-        """Asks now, and tells what this one check found; the thresholds are for the rounds."""
-        service = _known(name, self.store.get(name))
-        well = checks.passes(service, self.probe(service.health_url()))
-        found = msgspec.structs.replace(service, health_status="healthy" if well else "unhealthy")
+        """Asks now, and tells what this one check found; the thresholds are for the rounds.
+
+        A health check (of another registry, or of this one by another name) gets the last verdict: else two that
+        check each other would do so for ever.
+        """
+        found = _known(name, self.store.get(name))
+        if request.headers.get("User-Agent") != USER_AGENT:
+            well = checks.passes(found, self.probe(found.health_url()))
+            found = msgspec.structs.replace(found, health_status="healthy" if well else "unhealthy")
         now = self.clock()
         return {
             "service": name,
@@ -230,7 +246,9 @@ class Api:
         return _json({"events": [event.to_json() for event in found], "last": last, "timestamp": iso(self.clock())})
 
     def tell(self, now: float) -> Response:
-        found = self.store.tell(events.told(_body(), now))
+        caller = self._caller(request.headers)
+        reporter = Reporter(caller, self._peer(), self._is_near() or caller is owner.OPERATOR)
+        found = self.reports.take(_body(), reporter, now)
         return _json({"events": [event.to_json() for event in found], "last": found[-1].id}, 201)
 
     def stats(self, now: float) -> dict[str, Any]:
@@ -252,7 +270,7 @@ class Api:
 
     def prometheus(self, now: float) -> Response:
         _, services = self.store.snapshot()
-        if not fields.is_url(request.host_url):
+        if not is_service_url(request.host_url):
             raise BadRequest("Host: no address of this registry; ask it by the one that you have", param="Host")
         return _json(discovery.groups(services, request.host_url))
 
@@ -267,6 +285,23 @@ class Api:
 
     def _is_near(self) -> bool:
         return is_near(request.remote_addr, self._is_distant(request.headers))
+
+    def _is_from_this_machine(self) -> bool:
+        """Return whether it comes from here, by loopback or from another of this machine's addresses."""
+        return not self._is_distant(request.headers) and is_assigned(ip_address(request.remote_addr or "0.0.0.0"))
+
+    def _peer(self) -> str:
+        """Return where a request comes from, as far as that is certain: of a proxy's requests, only that they are its."""
+        return f"{'proxy-' if self._is_distant(request.headers) else ''}{request.remote_addr or 'unknown'}"
+
+    def _check_room(self, name: str) -> None:
+        """Raises RateLimited for a new name where there are as many as there may be."""
+        if self.store.get(name) is None and len(self.store.snapshot()[1]) >= self.max_services:
+            raise RateLimited(
+                f"{self.max_services} services are registered, as many as there may be; remove some (svc remove NAME) "
+                "or raise max_services under [registry] in config/svc.toml",
+                retry_after=FULL_RETRY_SECONDS,
+            )
 
     def _caller(self, headers: Any) -> owner.Caller:
         """Who asks: a secret is what counts, where one is shown; else the token, if it is."""

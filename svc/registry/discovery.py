@@ -7,10 +7,9 @@ begin new series each time.
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
-from svc.address import authority
 from svc.instance import Service
+from svc.service_url import is_service_url, parse_service_url
 
 Group = dict[str, Any]
 DEFAULT_PATH = "/metrics"
@@ -19,7 +18,8 @@ DEFAULT_PATH = "/metrics"
 def groups(services: Iterable[Service], registry: str) -> list[Group]:
     """Every instance, every babysitter and the registry, whose URL is as the asker has it."""
     own = _group(registry, {"job": "svc-registry", "name": "registry"})
-    return [own, *(_service(s) for s in services if s.metadata.get("metrics_path") != "")]
+    usable = (s for s in services if is_service_url(s.url) and s.metadata.get("metrics_path") != "")
+    return [own, *map(_service, usable)]
 
 
 def _service(service: Service) -> Group:
@@ -43,8 +43,6 @@ def _service(service: Service) -> Group:
 
 def _group(url: str, labels: dict[str, str], path: str | None = None) -> Group:
     """A `path` that is given stands as it is; the usual one is beside what the URL has."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    target = authority(host, port)
+    parts = parse_service_url(url)
     where = {"__scheme__": parts.scheme, "__metrics_path__": path or parts.path.rstrip("/") + DEFAULT_PATH}
-    return {"targets": [target], "labels": {**where, **labels}}
+    return {"targets": [parts.authority], "labels": {**where, **labels}}

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from svc.errors import BadRequest, RateLimited, Unavailable
-from svc.event import KINDS, OWN_SOURCE, TOLD, Event, plain
+from svc.event import KINDS, OWN_SOURCE, Event
 from svc.registry import fields
-from svc.registry.store import KEPT, Store
+from svc.registry.store import MAX_OWN_EVENTS, Store
 
 LIMIT = 100  # events of an answer, unless another number is asked for
-MOST_TOLD = 100  # events of one POST
 MOST_STREAMS = 200
 SILENCE = 15.0  # seconds without an event until a stream says that it is there still
 COMMENT = b": still here\n\n"
@@ -37,7 +36,7 @@ def asked(args: Mapping[str, str], headers: Any) -> Asked:
     after = _whole("after", args["after"], 10**18) if "after" in args else None
     if (last := headers.get("Last-Event-ID", "")).isdecimal() and len(last) <= 18:
         after = int(last)
-    limit = _whole("limit", args.get("limit", str(LIMIT)), KEPT, least=1)
+    limit = _whole("limit", args.get("limit", str(LIMIT)), MAX_OWN_EVENTS, least=1)
     kinds = frozenset(filter(None, args.get("kind", "").split(",")))
     if unknown := sorted(kinds - KINDS.keys()):
         raise BadRequest(f"kind: there is no {unknown[0]!r}; there are {' '.join(KINDS)}", param="kind")
@@ -77,32 +76,6 @@ def begun(store: Store) -> None:
         heard = max((service.last_heartbeat for service in services), default=now)
         message = f"the last heartbeat was {now - heard:.0f} s ago" if services else ""
         store.tell([Event(time=now, kind="started", service=OWN_SOURCE, message=message)])
-
-
-def told(body: Mapping[str, Any], now: float) -> list[Event]:
-    """The events of a POST; raises BadRequest for what is none of a router or babysitter."""
-    events = body.get("events")
-    if not isinstance(events, list) or not 0 < len(events) <= MOST_TOLD:
-        raise BadRequest(f"events: must be a list of 1 to {MOST_TOLD} events", param="events")
-    return [_told(at, event, now) for at, event in enumerate(events)]
-
-
-def _told(at: int, event: Any, now: float) -> Event:
-    where = f"events[{at}]"
-    if not isinstance(event, dict):
-        raise BadRequest(f"{where}: must be an object", param="events")
-    kind, service, source, message = (event.get(key, "") for key in ("kind", "service", "source", "message"))
-    if not isinstance(kind, str) or kind not in TOLD:
-        raise BadRequest(f"{where}.kind: must be one of {' '.join(sorted(TOLD))}", param="events")
-    if not isinstance(service, str) or not fields.NAME.fullmatch(service):
-        raise BadRequest(f"{where}.service: must be a service's name", param="events")
-    if not isinstance(source, str) or not fields.NAME.fullmatch(source):
-        raise BadRequest(f"{where}.source: must be a name: who tells it", param="events")
-    if source == OWN_SOURCE:
-        raise BadRequest(f"{where}.source: {source!r} is what the registry says itself", param="events")
-    if not isinstance(message, str):
-        raise BadRequest(f"{where}.message: must be text", param="events")
-    return Event(time=now, kind=kind, service=service, source=source, message=plain(message))
 
 
 class Streams:

@@ -1,25 +1,31 @@
 """What clients may say of a service: every field with its limits, every problem of a body told at once."""
 
-import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from svc.errors import BadRequest
-from svc.instance import DEFAULT_LEASE, STATUSES, Service, iso
+from svc.instance import (
+    DEFAULT_LEASE,
+    MAX_METADATA_BYTES,
+    MAX_MODEL_ID_LENGTH,
+    MAX_MODELS,
+    STATUSES,
+    Service,
+    is_model_id,
+    iso,
+)  # fmt: skip
+from svc.service_url import is_service_host, is_service_url
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 STAMP = re.compile(r"[ -~]{1,64}")
 LONGEST_WAIT = 60.0  # seconds
-NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+LABEL = re.compile(r"[A-Za-z0-9 _.-]{0,64}")  # what older babysitters say in metadata.babysitter: what they are
 REQUIRED = ("name", "host", "port", "hostname", "url", "status")
-METADATA_SIZE = 64 << 10  # lists of models may be long
 METADATA_DEPTH = 8
 
 
@@ -119,7 +125,11 @@ def _name(value: Any) -> str:
 
 
 def _host(value: Any) -> str:
-    return "" if isinstance(value, str) and _is_host(value) else f"must be a host name or address, not {_quoted(value)}"
+    return (
+        ""
+        if isinstance(value, str) and is_service_host(value)
+        else f"must be a host name or address, not {_quoted(value)}"
+    )
 
 
 def _port(value: Any) -> str:
@@ -127,7 +137,7 @@ def _port(value: Any) -> str:
 
 
 def _url(value: Any) -> str:
-    fits = is_url(value) and not set(value) & {"?", "#"}
+    fits = is_service_url(value, query=False)
     return "" if fits else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
 
 
@@ -154,13 +164,41 @@ def _metadata(value: Any) -> str:
         return f"must be an object, not {_quoted(value)}"
     if _deeper(value, METADATA_DEPTH):
         return f"may be nested {METADATA_DEPTH} deep"
-    if len(msgspec.json.encode(value)) > METADATA_SIZE:
-        return f"may have {METADATA_SIZE} bytes"
-    if value.get("health_url") is not None and not is_url(value["health_url"]):
-        return f"health_url must be like http://HOST:PORT/PATH, not {_quoted(value['health_url'])}"
-    return ""
+    if len(msgspec.json.encode(value)) > MAX_METADATA_BYTES:
+        return f"may have {MAX_METADATA_BYTES} bytes"
+    return next((reason for check in METADATA_CHECKS for reason in check(value)), "")
 
 
+def _wrong_urls(metadata: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the URLs that the registry and the routers send requests to."""
+    health_url, babysitter = metadata.get("health_url"), metadata.get("babysitter")
+    if health_url is not None and not is_service_url(health_url):
+        yield f"health_url must be like http://HOST:PORT/PATH, not {_quoted(health_url)}"
+    is_label = isinstance(babysitter, str) and LABEL.fullmatch(babysitter)
+    if babysitter is not None and not is_label and not is_service_url(babysitter, query=False):
+        yield f"babysitter must be like http://HOST:PORT, not {_quoted(babysitter)}"
+
+
+def _wrong_models(metadata: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the models, each of which costs every router memory, metrics and time."""
+    for key in ("models", "models_list"):
+        models = metadata.get(key)
+        if models is None:
+            continue
+        if not isinstance(models, list):
+            yield f"{key} must be a list, not {_quoted(models)}"
+        elif len(models) > MAX_MODELS:
+            yield f"{key} may have {MAX_MODELS} models, not {len(models)}; spread them over several instances"
+        else:
+            ids = models if key == "models" else [m.get("id") if isinstance(m, dict) else m for m in models]
+            yield from (
+                f"{key} must have ids of 1 to {MAX_MODEL_ID_LENGTH} printable characters, not {_quoted(model)}"
+                for model in ids
+                if not is_model_id(model)
+            )
+
+
+METADATA_CHECKS = (_wrong_urls, _wrong_models)
 FIELDS: dict[str, Callable[[Any], str]] = {
     "name": _name, "host": _host, "port": _port, "hostname": _host, "url": _url, "status": _status,
     "timestamp": _timestamp, "lease_seconds": _lease, "weight": _weight, "metadata": _metadata,
@@ -169,38 +207,6 @@ FIELDS: dict[str, Callable[[Any], str]] = {
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_host(value: str) -> bool:
-    """A name, or an address as it is usually written: some systems read 127.1, 0x7f000001 and 2130706433 as one too."""
-    if HOST.fullmatch(value) and not NUMBER.fullmatch(value.rstrip(".").rpartition(".")[2]):
-        return True
-    try:
-        return bool(ipaddress.ip_address(value))
-    except ValueError:
-        return False
-
-
-def is_url(value: Any) -> bool:
-    """http(s) with a host and no user's name in it."""
-    if (
-        not isinstance(value, str)
-        or len(value) > 2048
-        or not value.isascii()
-        or not value.isprintable()
-        or " " in value
-    ):
-        return False
-    try:
-        parts = urlsplit(value)
-        return (
-            parts.scheme in ("http", "https")
-            and "@" not in parts.netloc
-            and _is_host(parts.hostname or "")
-            and parts.port != 0
-        )
-    except ValueError:
-        return False
 
 
 def _deeper(value: Any, limit: int) -> bool:

@@ -1,14 +1,15 @@
 """What a SQLite file holds, kept in memory beside it: thousands of rows are not decoded for each reader."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from svc.event import Event
+from svc.event import OWN_SOURCE, Event, teller
 from svc.instance import Service
-from svc.registry.store import KEPT
+from svc.registry.store import MAX_EVENTS_PER_TELLER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
 FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
 SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
@@ -17,6 +18,11 @@ WRITE = f"INSERT OR REPLACE INTO services ({', '.join(FIELDS)}) VALUES ({', '.jo
 EVENT = ", ".join(Event.__struct_fields__)
 TELL = f"INSERT INTO events ({EVENT}) VALUES ({', '.join(':' + f for f in Event.__struct_fields__)})"
 TOLD = f"SELECT {EVENT} FROM events WHERE id > ? ORDER BY id"
+REPORTED = f"SELECT {EVENT} FROM events WHERE source <> '{OWN_SOURCE}' ORDER BY id DESC"
+TRIM_OWN = f"""
+DELETE FROM events WHERE source = '{OWN_SOURCE}' AND id <= (
+    SELECT id FROM events WHERE source = '{OWN_SOURCE}' ORDER BY id DESC LIMIT 1 OFFSET {MAX_OWN_EVENTS})
+"""
 
 
 class Memory:
@@ -49,7 +55,10 @@ class Memory:
         if told:
             self._told += told
             db.executemany(TELL, [msgspec.to_builtins(event) for event in told])
-            db.execute("DELETE FROM events WHERE id <= ?", (told[-1].id - KEPT,))
+            db.execute(TRIM_OWN)
+            if any(event.source != OWN_SOURCE for event in told):
+                reported = [read_event(columns) for columns in db.execute(REPORTED)]
+                db.executemany("DELETE FROM events WHERE id = ?", [(one,) for one in surplus(reported)])
             db.execute("UPDATE revision SET events = ?", (told[-1].id,))
         return told
 
@@ -81,6 +90,23 @@ class Memory:
         db.executemany("INSERT OR IGNORE INTO drained VALUES (?)", marks)
         db.execute("UPDATE revision SET value = ?, events = ?", (self.revision, self.last))
         db.execute("COMMIT")
+
+
+def read_event(columns: tuple) -> Event:
+    return Event(**dict(zip(Event.__struct_fields__, columns, strict=True)))
+
+
+def surplus(reported: Sequence[Event]) -> Iterator[int]:
+    """Yield the ids of the events over their tellers' share, or over that of all: pure. The newest come first."""
+    counts: Counter[str] = Counter()
+    kept = 0
+    for event in reported:
+        name = teller(event)
+        if counts[name] < MAX_EVENTS_PER_TELLER and kept < MAX_REPORTED_EVENTS:
+            counts[name] += 1
+            kept += 1
+        else:
+            yield event.id
 
 
 def row(service: Service) -> dict[str, object]:

@@ -10,7 +10,7 @@ from svc.registry import fields
 from svc.registry.events import LIMIT
 from svc.registry.guard import OPEN, WRITE
 from svc.registry.schemas import EXAMPLE, FLAG, NAME, SCHEMAS, STATUS, TEXT, Schema, ref
-from svc.registry.store import KEPT
+from svc.registry.store import MAX_OWN_EVENTS
 
 JSON = "application/json"
 Route = tuple[str, str, str, str]  # method, path, who may, handler
@@ -22,7 +22,7 @@ REFUSALS = {
     404: ("unknown", "`unknown_service`: the registry knows no such name; a babysitter registers (again)"),
     405: ("no-method", "The path has other methods"),
     413: ("too-large", "The body is too large"),
-    429: ("too-many", "Too many streams are open"),
+    429: ("too-many", "Too many of them: streams, checks, events, services; Retry-After says when to try again"),
     503: ("unavailable", "The registry cannot use its store"),
 }
 NAMED = {
@@ -58,7 +58,7 @@ FILTERS: Mapping[str, tuple[Schema, str]] = {
 }
 EVENTS: Mapping[str, tuple[Schema, str]] = {
     "after": ({"type": "integer", "minimum": 0, "maximum": 10**18}, "only those after this id; else the newest"),
-    "limit": ({"type": "integer", "minimum": 1, "maximum": KEPT, "default": LIMIT}, "no more than so many"),
+    "limit": ({"type": "integer", "minimum": 1, "maximum": MAX_OWN_EVENTS, "default": LIMIT}, "no more than so many"),
     "service": (TEXT, "only those of this service"),
     "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(KINDS)}"),
     "wait": (
@@ -73,7 +73,7 @@ OPERATIONS = {
         query=FILTERS, headers={"X-Registry-Index": "The revision: it rises with every change that a reader would see"},
     ),
     "register": Operation(
-        "Registers a service, or replaces its registration", "Changed", 201, takes="Registration", refuses=(403,)
+        "Registers a service, or replaces its registration", "Changed", 201, takes="Registration", refuses=(403, 429)
     ),
     "service": Operation("One service", "Service"),
     "update": Operation("Changes some fields", "Changed", takes="Change", refuses=(403,)),
@@ -81,7 +81,7 @@ OPERATIONS = {
     "heartbeat": Operation(
         "Renews the lease; may bring a new status", "Done", takes="Heartbeat", refuses=(403,)
     ),
-    "check": Operation("Checks its health now", "Check"),
+    "check": Operation("Checks its health now", "Check", refuses=(429,)),
     "drain": Operation("Operators: nothing new is sent to it; holds until undrain, whoever registers it", "Changed"),
     "undrain": Operation("Operators: takes the mark away", "Changed"),
     "expire": Operation("Operators: ends the leases that a degraded registry keeps", "Expired"),
@@ -89,7 +89,10 @@ OPERATIONS = {
         "What happened, oldest first; with `Accept: text/event-stream`, each event as it comes",
         "Events", refuses=(400, 429), query=EVENTS,
     ),
-    "tell": Operation("Routers and babysitters: what happened to an instance", "Told", 201, takes="Telling"),
+    "tell": Operation(
+        "Routers and babysitters: what happened to an instance", "Told", 201, takes="Telling",
+        refuses=(403, 429),
+    ),
     "stats": Operation("Counts", "Stats"),
     "metrics_text": Operation("Prometheus", ("text/plain", "application/openmetrics-text")),
     "prometheus": Operation("What Prometheus is to scrape: its HTTP service discovery", "Targets", refuses=(400,)),

@@ -3,14 +3,12 @@
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import SplitResult, urlsplit
 
 from svc.errors import BadRequest, ConfigError
 from svc.instance import Service
+from svc.networks import LOOPBACK, Address, Network, Networks, canonical, plain
+from svc.service_url import is_service_url, parse_service_url
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-HERE = "localhost"
 ASKED = ("health_url", "babysitter")  # of the metadata: URLs that the registry and the routers ask
 
 
@@ -28,30 +26,23 @@ def resolved(host: str) -> list[Address]:
     return [plain(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
 
 
-def plain(address: Address) -> Address:
-    """An IPv4 address that is written as IPv6 is the IPv4 address."""
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def canonical(host: str) -> str:
-    """One spelling for each host; everything that means this machine is HERE."""
-    host = host.strip("[]").rstrip(".").lower()
-    try:
-        address = plain(ipaddress.ip_address(host))
-    except ValueError:
-        return HERE if host.endswith("." + HERE) else host
-    return HERE if address.is_loopback else str(address)
-
-
 class Reach:
-    """`allowed`: the networks that services may be in; none are named: any. Names are looked up when they register."""
+    """Judges registrations by the `networks` that services may be in.
 
-    def __init__(self, allowed: Sequence[Network] = (), resolve: Callable[[str], Sequence[Address]] = resolved) -> None:
-        self.allowed = allowed
+    Where some are named, names are looked up here, too, so that a registration is refused at once. An address counts
+    anew with each connection (`networks.refusal`).
+    """
+
+    def __init__(
+        self, networks: Networks | None = None, resolve: Callable[[str], Sequence[Address]] = resolved
+    ) -> None:
+        self.networks = networks or Networks()
         self.resolve = resolve
 
     def check(self, service: Service, near: bool) -> None:
         """Raises BadRequest with all that is wrong; `near`: it is told from the registry's own machine."""
+        if not is_service_url(service.url):  # of an older registry, which took more
+            raise BadRequest(f"url: must be like http://HOST:PORT, not {service.url!r}; register it anew", param="url")
         problems = [*_misfits(service), *self._places(service, near), *self._asked(service)]
         if problems:
             params = dict.fromkeys(param for param, _ in problems)
@@ -59,61 +50,49 @@ class Reach:
 
     def _places(self, service: Service, near: bool) -> Iterator[tuple[str, str]]:
         """Of its hosts: those that mean no machine, another machine than the sender's, or one that is not allowed."""
-        told = {canonical(urlsplit(service.url).hostname or ""): "url", canonical(service.host): "host"}
+        told = {canonical(parse_service_url(service.url).host): "url", canonical(service.host): "host"}
         for host, key in told.items():
-            if _is_no_place(host):
-                yield key, f"{host} is no machine's address; give the one that others reach it by"
-            elif host == HERE and not near:
-                yield key, f"{HERE} is another machine for everyone else; give the address that others reach it by"
+            if not near and self.networks.is_local(host):
+                yield key, f"{host} is another machine for everyone else; give the address that others reach it by"
             elif reason := self._refused(host):
-                yield key, reason
+                yield key, f"{reason}; give the address that others reach it by"
 
     def _asked(self, service: Service) -> Iterator[tuple[str, str]]:
         """URLs in the metadata are of the service's own host, or in a network that was allowed in so many words."""
-        own = {canonical(service.host), canonical(urlsplit(service.url).hostname or "")}
+        own = {canonical(service.host), canonical(parse_service_url(service.url).host)}
         for key in ASKED:
             url = service.metadata.get(key)
-            if not isinstance(url, str) or (key == "babysitter" and not url.startswith("http")):
+            try:
+                host = canonical(parse_service_url(url).host) if isinstance(url, str) else ""
+            except ValueError:
                 continue  # older babysitters say there what they are
-            host = canonical(_split(url).hostname or "")
-            if host not in own and (not self.allowed or host == HERE or self._refused(host)):
-                yield "metadata", f"{key} must be on the service's own host, {service.host}, not {host or repr(url)}"
+            elsewhere = bool(host) and host not in own
+            if elsewhere and (not self.networks.allowed or host == LOOPBACK or self._refused(host)):
+                yield "metadata", f"{key} must be on the service's own host, {service.host}, not {host}"
 
     def _refused(self, host: str) -> str:
-        """Why not there; empty where it may be."""
-        if not self.allowed:
-            return ""
+        """Return why not there; empty where it may be. A name that is not resolved is judged when it is asked."""
+        if not self.networks.allowed:
+            return self.networks.unfit(ipaddress.ip_address(host)) if _is_address(host) else ""
         try:
-            addresses = self.resolve("127.0.0.1" if host == HERE else host)
+            addresses = self.resolve("127.0.0.1" if host == LOOPBACK else host)
         except (OSError, UnicodeError):
             return f"cannot resolve {host}; give an address, as allowed_networks wants to know where it is"
-        outside = [a for a in addresses if not any(a in network for network in self.allowed)]
-        if not outside and addresses:
-            return ""
-        named = ", ".join(map(str, self.allowed))
-        return f"{host} is in no network of the registry's allowed_networks ({named}); register it by another address"
+        reasons = [reason for address in addresses if (reason := self.networks.unfit(address))]
+        return f"{host}: {reasons[0]}" if reasons else "" if addresses else f"{host} has no address"
 
 
 def _misfits(service: Service) -> Iterator[tuple[str, str]]:
     """host and port are those of the url."""
-    parts = urlsplit(service.url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if canonical(parts.hostname or "") not in (canonical(service.host), canonical(service.hostname)):
-        yield "url", f"its host must be that of host, {service.host}, not {parts.hostname}"
-    if port != service.port:
-        yield "url", f"its port must be that of port, {service.port}, not {port}"
+    url = parse_service_url(service.url)
+    if canonical(url.host) not in (canonical(service.host), canonical(service.hostname)):
+        yield "url", f"its host must be that of host, {service.host}, not {url.host}"
+    if url.port != service.port:
+        yield "url", f"its port must be that of port, {service.port}, not {url.port}"
 
 
-def _is_no_place(host: str) -> bool:
+def _is_address(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(host)
+        return bool(ipaddress.ip_address(host))
     except ValueError:
         return False
-    return address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255"
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return urlsplit("")

@@ -154,7 +154,7 @@ class RedisStore:
 
     def _events(self, after: int) -> tuple[list[Event], int]:
         last, *found = self._link.run(redis_scripts.EVENTS, after)
-        return [_event(one) for one in found], last
+        return sorted(map(_event, found), key=lambda one: one.id), last
 
     def _swap(
         self, name: str, found: Found, record: bytes, beat: str, calm: str, raises: int, events: Sequence[Event]
@@ -208,13 +208,14 @@ def _made(found: Found) -> Service:
 
 
 def _joined(events: Sequence[Event]) -> bytes:
-    """One a line, without ids: those are Redis's to give."""
-    return b"\n".join(map(msgspec.json.encode, events))
+    """One a line, each after its teller, without ids: those are Redis's to give."""
+    return b"\n".join(event.teller(one).encode() + b" " + msgspec.json.encode(one) for one in events)
 
 
 def _event(told: bytes) -> Event:
-    number, _, event = told.partition(b" ")
-    return replace(_event_decoder.decode(event), id=int(number))
+    """An entry of one of the two lists: what others report has its teller before the JSON."""
+    number, _, rest = told.partition(b" ")
+    return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
 
 
 def _record(service: Service) -> bytes:

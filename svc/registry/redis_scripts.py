@@ -8,17 +8,19 @@ calm        hash: name -> the status with which a heartbeat changes nothing else
 drained     set: the names that the operator marked, registered or not
 revision    hash: revision; writes, which counts what a copy of `services` and `drained` would miss; event, the last id
 changes     channel: each new revision
-events      list: the last events, each its id, a blank, and its JSON without it
+events      list: the registry's last events, each its id, a blank, and its JSON without it
+reports     list: the last events of others, each its id, a blank, its teller, a blank, and its JSON
 told        channel: each new id of an event
 """
 
-from svc.registry.store import KEPT
+from svc.event import OWN_SOURCE
+from svc.registry.store import MAX_EVENTS_PER_TELLER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
 ANYBODY = "*"  # whose heartbeat the owner does not matter for
-KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told")
+KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports")
 
 _COMMON = """
-local services, heartbeats, calm, drained, index, changes, events, told = unpack(KEYS)
+local services, heartbeats, calm, drained, index, changes, events, told, reports = unpack(KEYS)
 
 local function found(name)
   return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '',
@@ -37,25 +39,49 @@ local function written(raises)
   return revision()
 end
 
-local function happened(joined)
-  local last = 0
-  for event in string.gmatch(joined, '[^\\n]+') do
-    last = redis.call('HINCRBY', index, 'event', 1)
-    redis.call('RPUSH', events, last .. ' ' .. event)
+local function trim(teller)
+  local held = 0
+  local entries = redis.call('LRANGE', reports, 0, -1)
+  for at = #entries, 1, -1 do
+    if string.match(entries[at], '^%d+ (%S+)') == teller then
+      held = held + 1
+      if held > MAX_EVENTS_PER_TELLER then redis.call('LREM', reports, 1, entries[at]) end
+    end
   end
+  redis.call('LTRIM', reports, -MAX_REPORTED_EVENTS, -1)
+end
+
+local function happened(joined)
+  local last, tellers = 0, {}
+  for line in string.gmatch(joined, '[^\\n]+') do
+    last = redis.call('HINCRBY', index, 'event', 1)
+    local teller, event = string.match(line, '^(%S+) (.*)$')
+    if teller == 'OWN_SOURCE' then
+      redis.call('RPUSH', events, last .. ' ' .. event)
+    else
+      redis.call('RPUSH', reports, last .. ' ' .. line)
+      tellers[teller] = true
+    end
+  end
+  for teller in pairs(tellers) do trim(teller) end
   if last > 0 then
-    redis.call('LTRIM', events, -KEPT, -1)
+    redis.call('LTRIM', events, -MAX_OWN_EVENTS, -1)
     redis.call('PUBLISH', told, last)
   end
   return last
 end
-""".replace("KEPT", str(KEPT))
+"""
+for _name, _value in {
+    "MAX_EVENTS_PER_TELLER": MAX_EVENTS_PER_TELLER, "MAX_REPORTED_EVENTS": MAX_REPORTED_EVENTS,
+    "MAX_OWN_EVENTS": MAX_OWN_EVENTS, "OWN_SOURCE": OWN_SOURCE,
+}.items():  # fmt: skip
+    _COMMON = _COMMON.replace(_name, str(_value))
 
 # name -> record, heartbeat, mark
 FIND = _COMMON + "return found(ARGV[1])"
 
 # name, the three as they were found; the new record (empty: none), heartbeat, calm status (empty: none), raise?,
-# events (JSON, one a line)
+# events (each its teller, a blank and its JSON, one a line)
 # -> 1, revision; or 0 and the three as they are now, where they are not what was found
 SWAP = (
     _COMMON
@@ -106,10 +132,10 @@ return now
 """
 )
 
-# events (JSON, one a line) -> the last one's id
+# events (each its teller, a blank and its JSON, one a line) -> the last one's id
 TELL = _COMMON + "return happened(ARGV[1])"
 
-# an id -> the last id, and the events after it
+# an id -> the last id, and the events after it, in no order: an id stands in one of two lists
 EVENTS = (
     _COMMON
     + """
@@ -117,7 +143,13 @@ local last = tonumber(redis.call('HGET', index, 'event') or 0)
 local after = tonumber(ARGV[1])
 if after == last then return {last} end
 if after > last then after = 0 end
-return {last, unpack(redis.call('LRANGE', events, after - last, -1))}
+local answer = {last}
+for _, list in ipairs({events, reports}) do
+  for _, entry in ipairs(redis.call('LRANGE', list, after - last, -1)) do
+    if tonumber(string.match(entry, '^%d+')) > after then answer[#answer + 1] = entry end
+  end
+end
+return answer
 """
 )
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from svc.event import KINDS, LONGEST_MESSAGE, OWN_SOURCE, TOLD
-from svc.instance import STATUSES
+from svc.event import KINDS, LONGEST_MESSAGE, TOLD
+from svc.instance import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
 from svc.registry import fields
+from svc.registry.reports import MAX_EVENTS_PER_REQUEST
+from svc.registry.reports import SOURCE as SOURCE_PATTERN
 
 Schema = dict[str, Any]
 
@@ -37,8 +39,9 @@ WEIGHT: Schema = {"type": "integer", "minimum": 0, "maximum": 1000, "default": 1
 LEASE: Schema = {"type": "number", "minimum": 1, "maximum": 86400, "default": 90}
 METADATA: Schema = {
     "type": "object",
-    "description": f"at most {fields.METADATA_SIZE >> 10} KB, nested at most {fields.METADATA_DEPTH} deep; "
-    "`health_url` and `babysitter` are URLs on the service's own host",
+    "description": f"at most {MAX_METADATA_BYTES >> 10} KB, nested at most {fields.METADATA_DEPTH} deep; "
+    "`health_url` and `babysitter` are URLs on the service's own host; "
+    f"`models` and `models_list` have at most {MAX_MODELS} entries",
 }
 EXAMPLE = {
     "name": "qwen-server", "host": "10.0.0.7", "port": 8100, "hostname": "gpu7", "url": "http://10.0.0.7:8100",
@@ -67,9 +70,11 @@ COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 
 HAPPENED: Schema = {
     "time": TIMESTAMP, "kind": {"type": "string", "enum": list(KINDS)}, "service": NAME,
-    "source": {**NAME, "description": "who tells it"}, "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
+    "source": {**TEXT, "maxLength": 200, "description": "registry, babysitter, or router-NAME; @ADDRESS is added to "
+               "that of a router which cannot write to the registry"},
+    "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
 }  # fmt: skip
-SOURCE: Schema = {**NAME, "not": {"const": OWN_SOURCE}}
+SOURCE: Schema = {"type": "string", "pattern": f"^({SOURCE_PATTERN.pattern})$", "maxLength": 128}
 LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
 EVENTS: Schema = {"type": "array", "items": ref("Event")}
 
@@ -91,7 +96,7 @@ SCHEMAS: Schema = {
     "Told": told({"events": EVENTS, "last": LAST}),
     "Telling": {
         "type": "object", "required": ["events"], "properties": {"events": {
-            "type": "array", "minItems": 1, "maxItems": 100, "items": {
+            "type": "array", "minItems": 1, "maxItems": MAX_EVENTS_PER_REQUEST, "items": {
                 "type": "object", "required": ["kind", "service", "source"], "properties": {
                     "kind": {"type": "string", "enum": sorted(TOLD)}, "service": NAME, "source": SOURCE,
                     "message": TEXT,

@@ -19,11 +19,13 @@ from svc import forks
 from svc.errors import ConfigError
 from svc.gunicorn_log import Log
 from svc.listen import allow_connections, bind
+from svc.networks import Networks
 from svc.perimeter import machine
 from svc.prctl import die_with_parent
 from svc.registry import redis_address
 from svc.registry.guard import Guard, TokenFile
-from svc.registry.reach import Reach, networks
+from svc.registry.reach import Reach
+from svc.registry.reach import networks as parse_networks
 from svc.settings import RegistrySettings
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
 
     Raises ConfigError or CommandError for what keeps it from starting.
     """
-    networks(settings.allowed_networks)
+    parse_networks(settings.allowed_networks)
     for path in (settings.token_file, settings.read_token_file):
         if path:
             TokenFile(path).token()
@@ -97,8 +99,9 @@ class Server(BaseApplication):
         self, settings: RegistrySettings, listener: socket.socket, ready: Callable[[int], object] | None
     ) -> None:
         self.settings = settings
-        self.port = listener.getsockname()[1]
         self.loopback_only = machine.is_loopback_only(listener)
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self.port = self.address[1]
         self.fd = listener.detach()  # gunicorn's from here on
         self.ready = ready
         self.store: Store | None = None
@@ -135,16 +138,20 @@ class Server(BaseApplication):
         from svc.registry.checks import Checks
         from svc.registry.cleanup import Cleanup
         from svc.registry.metrics import Metrics
+        from svc.registry.probes import Probe
         from svc.registry.sweep import INTERVAL, Sweep
 
         s = self.settings
 
-        def probe(url: str) -> int:
+        networks = Networks(parse_networks(s.allowed_networks), self.address)
+
+        def limited(url: str) -> int:
             """Whatever trickles in: a check is over after twice its time."""
             with gevent.Timeout(2 * s.health_timeout, False):
-                return status(url, s.health_timeout)
+                return status(url, s.health_timeout, refusal=networks.refusal)
             return 0
 
+        probe = Probe(limited)
         store = self.store = open_store(s)
         sweep = Sweep(store, store.now, lambda: metrics.expirations.inc())
         metrics = Metrics(store, sweep.condition)
@@ -156,8 +163,8 @@ class Server(BaseApplication):
             Loop("leases", sweep.round, INTERVAL),
         ]
         hosts = machine.hosts(s.allowed_hosts, s.host, self.loopback_only)
-        reach = Reach(networks(s.allowed_networks))
-        return create_app(store, probe, guard(s), metrics, sweep, store.now, reach, hosts)
+        reach = Reach(networks)
+        return create_app(store, probe, guard(s), metrics, sweep, store.now, reach, s.max_services, hosts)
 
     def when_ready(self, arbiter: Any) -> None:
         forks.hold()

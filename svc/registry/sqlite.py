@@ -16,7 +16,7 @@ from svc.errors import ConfigError, Unavailable
 from svc.event import Event
 from svc.instance import Service
 from svc.registry import database, lease
-from svc.registry.memory import TOLD, WRITE, Memory, row
+from svc.registry.memory import TOLD, WRITE, Memory, read_event, row
 from svc.registry.owner import OPERATOR, Caller
 from svc.registry.store import Change, Test
 
@@ -164,7 +164,7 @@ class SqliteStore:
             if after == last:
                 return [], last
             rows = db.execute(TOLD, (after if after < last else 0,)).fetchall()
-            return [Event(**dict(zip(Event.__struct_fields__, found, strict=True))) for found in rows], last
+            return [read_event(columns) for columns in rows], last
 
     def _wake_listeners(self) -> None:
         told, self._told = self._told, threading.Event()

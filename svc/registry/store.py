@@ -8,9 +8,10 @@ Unavailable.
 The revision never goes back. Whatever a reader would notice raises it by one
 (lease.notable says what that is), a heartbeat that changes nothing does not.
 
-Of what happens to services (svc.event.between), and of what others tell, the
-last KEPT events are kept, in the same step as the change. Their ids never go
-back either.
+Of what happens to services (svc.event.between), the last MAX_OWN_EVENTS events
+are kept, in the same step as the change. Their ids never go back either. What
+others report is kept beside them and pushes none of them out: at most
+MAX_REPORTED_EVENTS in all, and MAX_EVENTS_PER_TELLER of one (svc.event.teller).
 """
 
 from collections import Counter
@@ -23,7 +24,9 @@ from svc.registry.owner import OPERATOR, Caller
 
 Change = Callable[[Service | None], Service | None]
 Test = Callable[[Service], bool]
-KEPT = 1000  # events
+MAX_OWN_EVENTS = 1000
+MAX_REPORTED_EVENTS = MAX_OWN_EVENTS // 2
+MAX_EVENTS_PER_TELLER = MAX_OWN_EVENTS // 10
 
 
 class Store(Protocol):

@@ -1,15 +1,19 @@
 """The router's own health checks: of an instance by its babysitter, side by side, one slow host holding up nobody."""
 
+import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
 from svc import probe
+from svc.dial import AddressRefused
+from svc.networks import Networks
 from svc.router.state import State
 from svc.router.static_check import StaticCheck
 from svc.router.table import Target
 
+log = logging.getLogger(__name__)
 RETURN_INTERVAL = 2.0  # seconds between checks of an instance that is out
 FIRST_MODELS_SECONDS = 2.0  # that a router's start waits for the models of static services
 
@@ -30,6 +34,8 @@ class Checks:
         self._timeout = state.settings.health_timeout
         self._verify = state.settings.upstream_ca or system_ca() or True
         self._static = StaticCheck(state, clock, self._timeout, self._verify)
+        self._networks = Networks()
+        self._refusals: dict[str, str] = {}  # what the log says of targets that are not connected to
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 
@@ -81,8 +87,17 @@ class Checks:
 
     def _healthy(self, target: Target) -> bool:
         url = target.health_url or f"{target.babysitter_url}/health"
-        status = probe.status(url, self._timeout, self._verify, target.key_for(url))
+        try:
+            status = probe.status(url, self._timeout, self._verify, target.key_for(url), self._networks.refusal)
+        except AddressRefused as error:
+            self._log_refusal(target.name, f"{target.name} is not checked, which counts as failed: {url}: {error}")
+            return False
         return probe.status_is_healthy(status, required=True)
+
+    def _log_refusal(self, name: str, message: str) -> None:
+        if self._refusals.get(name) != message:
+            log.warning("%s", message)
+        self._refusals[name] = message
 
 
 def join(threads: Iterable[threading.Thread], seconds: float) -> None:

@@ -3,11 +3,12 @@
 import logging
 import re
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from svc.errors import SvcError, Unavailable
+from svc.errors import RateLimited, SvcError, Unavailable
 from svc.router.breaker import Fitness
 
 if TYPE_CHECKING:  # the worker imports this before gevent has patched what the client uses
@@ -64,17 +65,25 @@ class Teller:
 
     pause = PAUSE
 
-    def __init__(self, news: News, client: "RegistryClient") -> None:
+    def __init__(self, news: News, client: "RegistryClient", clock: Callable[[], float] = time.monotonic) -> None:
         self._news = news
         self._client = client
+        self._clock = clock
+        self._resumes = float("-inf")  # when the registry takes events again
         self._refused = ""
 
     def once(self) -> None:
-        """Tells what there is; while the registry is away, it stays. What is refused is lost, and counted."""
-        while events := self._news.next():
+        """Tells what there is; while the registry is away or has had enough, it stays.
+
+        What is refused is lost, and counted.
+        """
+        while self._clock() >= self._resumes and (events := self._news.next()):
             try:
                 self._client.tell(events)
             except Unavailable:
+                return
+            except RateLimited as error:
+                self._resumes = self._clock() + error.retry_after
                 return
             except SvcError as error:
                 self._news.dropped += len(events)

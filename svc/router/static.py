@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from svc.address import authority, is_host, without_brackets
 from svc.errors import ConfigError
-from svc.instance import Service
+from svc.instance import MAX_MODEL_ID_LENGTH, MAX_MODELS, Service, is_model_id
 from svc.router.table import Target, from_service
+from svc.service_url import is_service_url
 
 REQUIRED = ("name", "host", "port")
 KINDS: dict[str, tuple[type, str]] = {
@@ -87,21 +87,16 @@ def _problems(entry: Any) -> Iterator[str]:
         yield f"host: must be a name or an address, without port or http://, not {fit['host']!r}"
     metadata = fit.get("metadata", {})
     for key, value in (("health_url", fit.get("health_url")), ("metadata: health_url", metadata.get("health_url"))):
-        if value is not None and not _is_url(value):
+        if value is not None and not is_service_url(value):
             yield f"{key}: must be like http://HOST:PORT/PATH, not {value!r}"
     models = metadata.get("models", [])
     if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
         yield f"metadata: models: must be a list of names, not {models!r}"
-    if "url" in fit and not _is_url(fit["url"]):
+    elif len(models) > MAX_MODELS or not all(map(is_model_id, models)):
+        longest = f"each of 1 to {MAX_MODEL_ID_LENGTH} printable characters"
+        yield f"metadata: models: may have {MAX_MODELS} names, {longest}; spread them over several instances"
+    if "url" in fit and not is_service_url(fit["url"], query=False):
         yield f"url: must be http://HOST:PORT or https://HOST:PORT, not {fit['url']!r}"
-
-
-def _is_url(value: Any) -> bool:
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except (ValueError, TypeError, AttributeError):  # ValueError: its port is no number
-        return False
 
 
 def _target(entry: dict[str, Any]) -> Target | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from svc import probe
-from svc.instance import babysitter_url
+from svc.instance import MAX_MODELS, babysitter_url
 from svc.router.state import NO_DISCOVERY, State
 from svc.router.table import Target
 
@@ -79,10 +79,13 @@ class StaticCheck:
         if listed is None:
             self._warn_of_key(target, status)
             return
-        names = [model["id"] for model in listed]
+        names = [model["id"] for model in listed][:MAX_MODELS]
         if before.models is None or names != [model["id"] for model in before.models]:
             log.info("%s lists %d models: %s", target.name, len(names), ", ".join(names) or "none")
-            self._state.set_discovery(target.name, msgspec.structs.replace(before, models=tuple(listed)))
+            if len(listed) > MAX_MODELS:
+                log.warning("%s lists %d models; only the first %d are used", target.name, len(listed), MAX_MODELS)
+            models = tuple(listed[:MAX_MODELS])
+            self._state.set_discovery(target.name, msgspec.structs.replace(before, models=models))
 
     def _health(self, target: Target) -> tuple[int, bool, bool]:
         """Return the status of its health, whether only 2xx is healthy, and whether a babysitter has told it."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from svc.address import authority
-from svc.instance import Service, babysitter_url
+from svc.instance import MAX_MODELS, Service, babysitter_url, is_model_id
 from svc.router.policy import Member, Pool
+from svc.service_url import is_service_url, parse_service_url
 
 RETURNING = ("starting", "stopping", "draining")  # states of an instance that will be back
 
@@ -69,13 +69,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def named_babysitter(self) -> str | None:
         """The babysitter that the metadata names."""
         named = self.metadata.get("babysitter")
-        return named if isinstance(named, str) and named.startswith("http") else None
+        return named.rstrip("/") if isinstance(named, str) and is_service_url(named, query=False) else None
 
     @property
     def health_url(self) -> str | None:
         """The URL of its health that the metadata names."""
         named = self.metadata.get("health_url")
-        return named if isinstance(named, str) and named else None
+        return named if isinstance(named, str) and is_service_url(named) else None
 
     @property
     def cache_type(self) -> str:
@@ -157,12 +157,14 @@ def _able(members: list[Member], able: frozenset[str]) -> list[Member]:
 
 
 def origin(url: str) -> tuple[str, int, bool]:
-    """Return host, port and whether it is https; raises ValueError for a URL of neither http nor https."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("neither http nor https")
-    secure = parts.scheme == "https"
-    return parts.hostname, parts.port or (443 if secure else 80), secure
+    """Return host, port and whether it is https; raises ValueError for a URL that is not a service's."""
+    service_url = parse_service_url(url)
+    return service_url.host.lower(), service_url.port, service_url.scheme == "https"
+
+
+def _models(names: Any) -> list[str]:
+    """Return the first MAX_MODELS that can be ids: every model costs a pool, metrics and time."""
+    return [name for name in names if is_model_id(name)][:MAX_MODELS] if isinstance(names, list) else []
 
 
 def from_service(service: Service, static: bool = False, heard: bool = True) -> Target | None:
@@ -176,7 +178,6 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
         host, port, secure = origin(service.url)
     except ValueError:
         return None
-    models = service.metadata.get("models")
     return Target(
         name=service.name,
         host=host,
@@ -189,7 +190,7 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
         heard=heard,
         registered=service.timestamp,
         static=static,
-        models=tuple(m for m in models if isinstance(m, str)) if isinstance(models, list) else (),
+        models=tuple(_models(service.metadata.get("models"))),
         weight=max(0, service.weight),
         metadata=service.metadata,
     )

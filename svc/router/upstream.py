@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from svc.dial import dial
+from svc.networks import Networks
 from svc.router.answer import AnswerHead, AnswerReader, UpstreamError
 from svc.router.retry import Outcome
 from svc.router.seen import Seen
@@ -145,6 +146,7 @@ class Connections:
     def __init__(self, ca: str = "") -> None:
         self._idle: dict[tuple[str, int, bool], list[Upstream]] = {}
         self._seen: Seen[AnswerHead] = Seen()
+        self._networks = Networks()
         self._ca = ca or None  # the system's
         self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
 
@@ -161,7 +163,7 @@ class Connections:
     def connect(self, target: Target) -> Upstream:
         """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
         try:
-            sock = dial(target.host, target.port, CONNECT_TIMEOUT)
+            sock = dial(target.host, target.port, CONNECT_TIMEOUT, None if target.static else self._networks.refusal)
             for option in OPTIONS:
                 sock.setsockopt(*option)
             if target.secure:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from svc.client import Listing, RegistryClient
-from svc.errors import NotFound, Unauthorized, Unavailable
+from svc.errors import NotFound, RateLimited, Unauthorized, Unavailable
 
 
 class Server:
@@ -19,6 +19,7 @@ class Server:
     def __init__(self) -> None:
         self.status = 200
         self.index: str | None = "7"
+        self.retry_after: str | None = None
         self.queries: list[dict[str, list[str]]] = []
         self.open = threading.Event()  # a request that may wait goes on when it is set
         outer = self
@@ -34,6 +35,8 @@ class Server:
                 self.send_response(outer.status)
                 if outer.index is not None:
                     self.send_header("X-Registry-Index", outer.index)
+                if outer.retry_after is not None:
+                    self.send_header("Retry-After", outer.retry_after)
                 self.end_headers()
                 self.wfile.write(json.dumps({"services": [], "error": {"message": "no"}}).encode())
 
@@ -109,3 +112,12 @@ def test_a_refusal_is_the_answer_and_no_reason_to_ask_another(servers, status, k
     with pytest.raises(kind, match="no"):
         RegistryClient([one.url, two.url]).drain("x")
     assert two.queries == []
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [("30", 30), (None, 1), ("soon", 1)])
+def test_a_registry_that_has_had_enough_says_for_how_long(servers, retry_after, seconds):
+    one, two = servers
+    one.status, one.retry_after = 429, retry_after
+    with pytest.raises(RateLimited) as failure:
+        RegistryClient([one.url, two.url]).tell([])
+    assert (failure.value.retry_after, two.queries) == (seconds, [])

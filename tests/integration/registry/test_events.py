@@ -18,7 +18,7 @@ from svc.registry import database, events
 from svc.registry.app import create_app
 from svc.registry.guard import Guard, TokenFile
 from svc.registry.sqlite import SqliteStore
-from svc.registry.store import KEPT
+from svc.registry.store import MAX_EVENTS_PER_TELLER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 from tests.integration.registry.process import Registry
 from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
 from tests.unit.registry.services import service, told
@@ -86,11 +86,56 @@ def test_only_the_last_are_kept_and_ids_go_on(store, reopen):  # noqa: F811
     for _ in range(11):
         store.tell([event] * 100)
     found, last = store.events(0)
-    assert (len(found), found[0].id, last) == (KEPT, 101, 1100)
+    assert (len(found), found[0].id, last) == (MAX_OWN_EVENTS, 101, 1100)
     assert [event.id for event in store.events(1098)[0]] == [1099, 1100]
     again = reopen()
     assert again.events(1099)[1] == 1100
     assert again.tell([event])[0].id == 1101
+
+
+def report(service="a", source="router-1"):  # noqa: F811
+    return Event(time=5.0, kind="passing", service=service, source=source)
+
+
+def test_reports_push_out_none_of_the_registrys_own_events(store, reopen):  # noqa: F811
+    put(store, service("a"))
+    store.drain("a", True)
+    for number in range(12):
+        store.tell([report(source=f"router-{number}")] * 100)
+    found, last = store.events(0)
+    assert ([event.kind for event in found[:2]], last) == (["registered", "drained"], 1202)
+    assert len(found) == 2 + MAX_REPORTED_EVENTS
+    assert [event.id for event in found[2:]] == list(range(last - MAX_REPORTED_EVENTS + 1, last + 1))
+    assert reopen().events(0) == (found, last)
+    assert [event.id for event in store.events(last - 3)[0]] == [last - 2, last - 1, last]
+
+
+@pytest.mark.parametrize(
+    ("noisy", "quiet"),
+    [
+        (report(source="router-x@10.0.0.9"), report(source="router-x@10.0.0.8")),
+        (report("a", "babysitter"), report("b", "babysitter")),
+        (report(source="router-1"), report(source="router-2")),
+    ],
+    ids=["address", "babysitter", "router"],
+)
+def test_the_reports_of_one_teller_push_out_only_its_own(store, noisy, quiet):  # noqa: F811
+    store.tell([quiet])
+    put(store, service("a"))
+    for _ in range(2):
+        store.tell([noisy] * MAX_EVENTS_PER_TELLER)
+    found, _ = store.events(0)
+    assert [(event.source, event.service) for event in found[:2]] == [(quiet.source, quiet.service), ("registry", "a")]
+    assert [event.id for event in found[2:]] == list(range(103, 203))
+
+
+def test_own_events_and_reports_come_in_one_order(store):  # noqa: F811
+    put(store, service("a"))
+    store.tell([report()])
+    store.drain("a", True)
+    store.tell([report()])
+    assert kinds(store) == ["registered", "passing", "drained", "passing"]
+    assert [event.id for event in store.events(1)[0]] == [2, 3, 4]
 
 
 def test_an_id_that_was_never_given_counts_as_none(store):  # noqa: F811
@@ -239,6 +284,17 @@ def test_who_waits_hears_of_what_was_asked_for(registry):
         ({"events": [{**EJECTED, "service": "a b"}]}, "service"),
         ({"events": [{**EJECTED, "source": ""}]}, "source"),
         ({"events": [{**EJECTED, "source": "registry"}]}, "source"),
+        ({"events": [{**EJECTED, "source": "Registry"}]}, "source"),
+        ({"events": [{**EJECTED, "source": "registry."}]}, "source"),
+        ({"events": [{**EJECTED, "source": "routers"}]}, "source"),
+        ({"events": [{**EJECTED, "source": "router-"}]}, "source"),
+        ({"events": [{**EJECTED, "source": "router-a@10.0.0.1"}]}, "source"),
+        ({"events": [{**EJECTED, "source": "Babysitter"}]}, "source"),
+        ({"events": [{**EJECTED, "source": "babysitter"}]}, "kind"),
+        ({"events": [{**EJECTED, "kind": "restarted"}]}, "kind"),
+        ({"events": [{**EJECTED, "kind": "started"}]}, "service"),
+        ({"events": [{**EJECTED, "kind": "started", "service": "registry"}]}, "service"),
+        ({"events": [{**EJECTED, "service": "registry"}]}, "service"),
         ({"events": [{**EJECTED, "message": 1}]}, "message"),
     ],
 )
@@ -293,6 +349,58 @@ def test_from_elsewhere_telling_takes_a_token(client, tmp_path):
         assert asker.post("/events", headers={"Authorization": f"Bearer {token}"}, **far).status_code == 201
     assert client.post("/events", **far).status_code == 401, "where there is no token at all"
     own.close()
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """An application with both tokens, called from 10.0.0.1."""
+    for name in ("read", "write"):
+        (tmp_path / name).write_text(name + "-token")
+    own = SqliteStore(tmp_path / "guarded.db")
+    guard = Guard(*(TokenFile(str(tmp_path / name)) for name in ("write", "read")))
+    caller = create_app(own, lambda url: 200, guard).test_client()
+    caller.environ_base["REMOTE_ADDR"] = "10.0.0.1"
+    yield caller
+    own.close()
+
+
+def send(caller, *reports, token="read", **headers):
+    told = {"Authorization": f"Bearer {token}-token", **{key.replace("_", "-"): text for key, text in headers.items()}}
+    return caller.post("/events", json={"events": list(reports)}, headers=told)
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "source"),
+    [
+        ("read", {}, "router-7@10.0.0.1"),
+        ("read", {"X_Forwarded_For": "10.0.0.2"}, "router-7@proxy-10.0.0.1"),
+        ("write", {}, "router-7"),
+        ("write", {"X_Service_Secret": "a-babysitters"}, "router-7@10.0.0.1"),
+    ],
+)
+def test_a_router_that_cannot_write_is_known_by_its_address(guarded, token, headers, source):
+    answer = send(guarded, {**EJECTED, "source": "router-7"}, token=token, **headers)
+    assert answer.get_json()["events"][0]["source"] == source
+
+
+def test_a_babysitter_reports_of_its_own_services_only(guarded):
+    mine, other = {"X_Service_Secret": "mine"}, {"X_Service_Secret": "others"}
+    restarted = {**EJECTED, "kind": "restarted", "source": "babysitter"}
+    token = {"Authorization": "Bearer write-token", "X-Service-Secret": "mine"}
+    assert guarded.post("/services", json=told("a"), headers=token).status_code == 201
+    assert send(guarded, restarted, token="write", **mine).get_json()["events"][0]["source"] == "babysitter"
+    for wrong in (send(guarded, restarted, **other), send(guarded, restarted)):
+        assert (wrong.status_code, wrong.get_json()["error"]["code"]) == (403, "not_owner")
+    assert send(guarded, {**restarted, "service": "b"}, restarted, **other).status_code == 403
+
+
+def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_not(guarded):
+    assert send(guarded, *[EJECTED] * 100).status_code == 201
+    refused = send(guarded, EJECTED, X_Service_Secret="another-word-is-no-other-teller")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert send(guarded, EJECTED).get_json()["error"]["code"] == "rate_limit_exceeded"
+    guarded.environ_base["REMOTE_ADDR"] = "10.0.0.2"
+    assert send(guarded, EJECTED).status_code == 201
 
 
 def test_no_more_streams_than_so_many(client, monkeypatch):

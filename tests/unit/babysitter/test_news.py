@@ -4,7 +4,7 @@ import pytest
 
 from svc.babysitter.news import News
 from svc.babysitter.watch import Sighting
-from svc.errors import NotFound, Unavailable
+from svc.errors import NotFound, RateLimited, Unavailable
 
 
 class Registry:
@@ -46,6 +46,21 @@ def test_several_while_nobody_answered_are_one(registry, news):
     news.round(seen(1))
     news.round(seen(2))
     registry.trouble = None
+    news.round(seen(2))
+    assert [event["message"] for event in registry.told] == ["its process ended, 2 times"]
+
+
+def test_a_registry_that_has_had_enough_is_left_alone_for_so_long(registry):
+    now = [0.0]
+    news = News(registry, "a-server", lambda: now[0])
+    news.round(seen(0))
+    registry.trouble = RateLimited("too many", retry_after=30)
+    news.round(seen(1))
+    registry.trouble = None
+    now[0] = 29.0
+    news.round(seen(2))
+    assert registry.told == []
+    now[0] = 30.0
     news.round(seen(2))
     assert [event["message"] for event in registry.told] == ["its process ended, 2 times"]
 

@@ -4,6 +4,8 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from svc.probe import USER_AGENT
+from svc.registry import app
 from svc.registry.app import create_app
 from svc.registry.guard import Guard, TokenFile
 from svc.registry.metrics import Metrics
@@ -213,6 +215,36 @@ def test_its_health_is_asked_now(client, world):
     world.down.add("http://10.0.0.7:8101/health")
     told_ill = client.get("/services/qwen/health").get_json()
     assert (told_ill["health_status"], told_ill["is_healthy"], told_ill["last_heartbeat"]) == ("unhealthy", False, NOW)
+
+
+def test_a_health_check_of_another_registry_gets_the_last_verdict(client, world, store):
+    client.post("/services", json=told("qwen"))
+    world.down.add("http://10.0.0.7:8100/health")
+    store.change("qwen", lambda old: replace(old, health_status="healthy"))
+    verdict = client.get("/services/qwen/health", headers={"User-Agent": USER_AGENT}).get_json()
+    assert (verdict["health_status"], verdict["is_healthy"]) == ("healthy", True)
+
+
+def test_no_more_services_than_max_services(store, world):
+    client = create_app(store, world.probe, clock=world.clock, max_services=2).test_client()
+    assert [client.post("/services", json=told(name)).status_code for name in "aab"] == [201] * 3
+    refused = client.post("/services", json=told("c"))
+    assert (refused.status_code, int(refused.headers["Retry-After"])) == (429, 60)
+    assert "max_services" in error(refused)["message"]
+    client.delete("/services/b")
+    assert client.post("/services", json=told("c")).status_code == 201
+
+
+def test_from_another_address_of_the_registrys_machine_its_own_names_are_taken(client, monkeypatch):
+    monkeypatch.setattr(app, "is_assigned", lambda address: str(address) == "192.0.2.1")
+    taken = client.post("/services", json=told(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
+    assert taken.status_code == 401, "to write still takes a token"
+    monkeypatch.setattr(Guard, "admit", lambda *_: None)
+    for peer, status in (("192.0.2.1", 201), ("192.0.2.2", 400)):
+        answer = client.post("/services", json=told(host="localhost"), environ_base={"REMOTE_ADDR": peer})
+        assert answer.status_code == status
+    proxied = {"X-Forwarded-For": "192.0.2.1"}
+    assert client.post("/services", json=told(host="localhost"), headers=proxied).status_code == 400
 
 
 def test_health_and_stats_count(client, world):

@@ -34,7 +34,8 @@ def test_all_that_is_missing_and_all_that_is_wrong_is_told_at_once():
 
 WRONG = {
     "name": ["", "-a", "a b", "a/b", "a\n", "ä", "a" * 129, 7],
-    "host": ["", "a b", "http://a", "a/b", "-a", "a" * 254, "127.1", "2130706433", "0x7f000001", "1.2.3.4.", 7],
+    "host": ["fe80::1%eth0", "fe80::1%\x1b[2J",
+             "", "a b", "http://a", "a/b", "-a", "a" * 254, "127.1", "2130706433", "0x7f000001", "1.2.3.4.", 7],
     "hostname": ["", "a b"],
     "port": [0, 65536, "8100", 8100.0, True, -1],
     "url": ["", "localhost:8100", "ftp://a", "file:///etc/passwd", "http://", "http://u:p@a", "http://a:0", "http://a:x",
@@ -44,6 +45,13 @@ WRONG = {
     "lease_seconds": [0, 0.5, 86401, "90", True],
     "timestamp": ["", "x" * 65, 7, "2026\x1b[31m"],
     "metadata": [[], "x", {"health_url": "file:///x"}, {"health_url": 7}, {"a": "x" * 65536},
+                 {"health_url": "https://b:1\\@a:2"}, {"health_url": "http://u@a"}, {"health_url": "http://a/#b"},
+                 {"babysitter": "https://b:1\\@a:2"}, {"babysitter": "http://u:p@a"}, {"babysitter": "http://a/?b"},
+                 {"babysitter": "httpx://a"}, {"babysitter": "http://[::1"}, {"babysitter": "http://a/\r\nX: y"},
+                 {"babysitter": 7}, {"babysitter": "\x1b[2J"},
+                 {"models": "m"}, {"models": [7]}, {"models": ["m\x1b[2J"]}, {"models": [""]}, {"models": ["m" * 513]},
+                 {"models": ["m"] * 257}, {"models_list": [{"id": "m"}] * 257}, {"models_list": [{"id": "a\nb"}]},
+                 {"models_list": [{"name": "m"}]}, {"models_list": {}},
                  {"1": {"2": {"3": {"4": {"5": {"6": {"7": {"8": {}}}}}}}}}],
 }  # fmt: skip
 
@@ -60,6 +68,9 @@ def test_a_wrong_value_is_refused_with_its_field(field, value):
     "right",
     [
         {"name": "a" * 128},
+        {"metadata": {"babysitter": "enhanced"}},
+        {"metadata": {"babysitter": "http://10.0.0.7:8101/qwen", "health_url": "http://10.0.0.7:8101/up?a=b"}},
+        {"metadata": {"models": ["m" * 512, *"日本"] * 85, "models_list": [{"id": "m", "owned_by": "x"}] * 256}},
         {"host": "::1", "url": "http://[::1]:8100"},
         {"host": "gpu_7.lab.example", "hostname": "localhost"},
         {"url": "https://models.example/base", "host": "models.example", "port": 443},

@@ -2,8 +2,10 @@ from ipaddress import ip_address
 
 import pytest
 
+from svc.address import authority
 from svc.errors import BadRequest, ConfigError
-from svc.registry.reach import Reach, canonical, networks, resolved
+from svc.networks import Networks
+from svc.registry.reach import Reach, networks, resolved
 from tests.unit.registry.services import service
 
 NAMES = {"gpu7.lab": ["10.0.0.7"], "both.lab": ["10.0.0.7", "192.0.2.9"], "gpu7": ["10.0.0.7"]}
@@ -21,7 +23,7 @@ def resolve(host):
 def refused(one, allowed="", near=True):
     """The params and the message of the refusal; empty when it is taken."""
     try:
-        Reach(networks(allowed), resolve).check(one, near)
+        Reach(Networks(networks(allowed), names=lambda: {"gpu0"}), resolve).check(one, near)
     except BadRequest as error:
         return f"{error.param}: {error.message}"
     return ""
@@ -56,7 +58,6 @@ def test_what_says_the_same_everywhere_is_taken(fields):
         ({"host": "255.255.255.255"}, "host"),
         ({"metadata": {"health_url": "http://169.254.169.254/latest"}}, "metadata"),
         ({"metadata": {"babysitter": "http://10.0.0.8:8101"}}, "metadata"),
-        ({"metadata": {"babysitter": "http://[::1"}}, "metadata"),
         ({"metadata": {"health_url": "http://gpu7/up"}}, "metadata"),  # a hostname is what anybody says it is
     ],
 )
@@ -69,10 +70,30 @@ def test_all_that_is_wrong_is_told_at_once():
     assert said.startswith("url,host,metadata: ")
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "a.localhost", "LOCALHOST."])
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "127.0.0.1", "127.9.9.9", "a.localhost", "LOCALHOST.", "ip6-localhost", "::1", "::ffff:127.0.0.1"],
+)
 def test_loopback_is_another_machine_for_whoever_is_not_on_the_registrys(host):
-    assert not refused(service(host=host))
-    assert "host: localhost is another machine" in refused(service(host=host), near=False)
+    here = service(host=host, url=f"http://{authority(host, 8100)}")
+    assert not refused(here)
+    assert "localhost is another machine" in refused(here, near=False)
+
+
+def test_a_name_that_the_hosts_file_gives_to_loopback_is_loopback():
+    assert not refused(service(host="gpu0"))
+    assert "gpu0 is another machine" in refused(service(host="GPU0"), near=False)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254"])
+def test_a_metadata_service_is_refused_unless_its_network_is_allowed(host):
+    one = service(host=host, url=f"http://{authority(host, 80)}", port=80)
+    assert "metadata service" in refused(one)
+    assert not refused(one, "169.254.0.0/16, fd00::/8")
+
+
+def test_a_url_of_an_older_registry_is_refused_with_its_field():
+    assert refused(service(url="http://gpu7.lab:8100/\\", host="gpu7.lab")).startswith("url: ")
 
 
 @pytest.mark.parametrize(
@@ -114,9 +135,3 @@ def test_what_is_no_network_is_told_with_the_setting(wrong):
 def test_names_and_addresses_are_resolved():
     assert ip_address("127.0.0.1") in resolved("localhost") or ip_address("::1") in resolved("localhost")
     assert set(resolved("::ffff:10.0.0.7")) == {ip_address("10.0.0.7")}
-
-
-def test_one_spelling_for_each_host():
-    assert canonical("[::FFFF:10.0.0.7]") == "10.0.0.7"
-    assert canonical("2001:DB8:0::1") == "2001:db8::1"
-    assert canonical("GPU7.Lab.") == "gpu7.lab"

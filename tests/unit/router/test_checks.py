@@ -73,6 +73,18 @@ def test_a_check_that_fails_for_reasons_of_ours_is_made_again(monkeypatch: pytes
     assert world.due(31) == ["a"]
 
 
+def test_an_address_of_no_instance_is_not_checked_which_is_logged_once(caplog: pytest.LogCaptureFixture):
+    world = World()
+    world.state.replace([target("a", metadata={"health_url": "http://169.254.169.254/latest"})])
+    for _ in range(2):
+        world.due(31)
+        work, checked = world.started.pop()
+        work(checked)
+    assert not world.state.table.candidates
+    (line,) = [r.getMessage() for r in caplog.records if "is not checked" in r.getMessage()]
+    assert line.startswith("a is not checked, which counts as failed: http://169.254.169.254/latest: ")
+
+
 def test_only_those_that_may_have_requests_are_checked():
     world = World()
     world.state.replace([target("a", status="starting"), target("b", drained=True), target("c")])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from svc.errors import BadRequest, Unavailable
+from svc.errors import BadRequest, RateLimited, Unavailable
 from svc.router import news
 from svc.router.news import News, Teller
 from tests.unit.router.made import Clock, state, target
@@ -58,6 +58,22 @@ def test_what_is_refused_is_lost_and_said_once(registry, caplog):
         teller.once()
     assert (made.dropped, made.next()) == (3, [])
     assert len([r for r in caplog.records if "takes no events" in r.message]) == 1
+
+
+def test_a_registry_that_has_had_enough_is_left_alone_for_so_long_and_nothing_is_lost(registry):
+    made, clock = News(8000), Clock()
+    teller = Teller(made, registry, clock)
+    registry.trouble = RateLimited("too many", retry_after=30)
+    made.add("ejected", "a")
+    teller.once()
+    registry.trouble = None
+    made.add("readmitted", "a")
+    clock.now += 29
+    teller.once()
+    assert registry.told == []
+    clock.now += 1
+    teller.once()
+    assert (registry.told, made.dropped) == ([("ejected", "a"), ("readmitted", "a")], 0)
 
 
 def test_the_router_tells_of_its_checks_and_ejections():

@@ -164,6 +164,17 @@ def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make
     assert world.state.discoveries == {}
 
 
+def test_of_a_long_list_the_first_models_are_used_which_is_logged(make, caplog):
+    world = make()
+    world.own.answers["/v1/models"] = models(*map(str, range(300)))
+    world.turn()
+    world.turn()
+    assert world.target.models == tuple(map(str, range(256)))
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        "a lists 300 models; only the first 256 are used"
+    ]
+
+
 def test_a_service_without_models_is_logged_once(make, caplog):
     world = make(discovers_models=True)
     for _ in range(2):

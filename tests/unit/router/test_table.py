@@ -20,7 +20,16 @@ def test_an_instance_as_the_registry_tells_of_it():
 
 @pytest.mark.parametrize(
     "more",
-    [{"metadata": {"type": "babysitter"}}, {"url": "ftp://h"}, {"url": "http://"}, {"url": "http://h:x"}, {"url": ""}],
+    [
+        {"metadata": {"type": "babysitter"}},
+        {"url": "ftp://h"},
+        {"url": "http://"},
+        {"url": "http://h:x"},
+        {"url": ""},
+        {"url": "https://b:1\\@h:2"},
+        {"url": "http://u@h"},
+        {"url": "http://127.1"},
+    ],
 )
 def test_what_is_no_instance(more: dict[str, object]):
     assert made(**more) is None
@@ -63,6 +72,22 @@ def test_authority_and_babysitter():
     assert target("x", host="::1", port=9).authority == b"[::1]:9"
     assert target("x", url="http://h:9").babysitter_url == "http://h:10"
     assert target("x", metadata={"babysitter": "http://b:1"}).babysitter_url == "http://b:1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://b:1\\@h:2", "http://u:p@b", "http://b/?c", "http://b/#c", "httpb", "http://b/\r\nX: y", "file:///b", 7],
+)
+def test_a_babysitter_that_could_be_read_in_two_ways_is_none(url: object):
+    found = made(metadata={"babysitter": url, "health_url": url if url != "http://b/?c" else None})
+    assert found is not None
+    assert (found.babysitter_url, found.health_url) == ("http://h:8101", None)
+
+
+def test_no_more_models_than_a_registry_takes_and_none_that_it_refuses():
+    found = made(metadata={"models": ["a\x1b[2J", "x" * 513, *map(str, range(300))]})
+    assert found is not None
+    assert found.models == tuple(map(str, range(256)))
 
 
 def test_candidates_are_running_not_drained_and_well():

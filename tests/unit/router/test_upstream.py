@@ -283,3 +283,15 @@ def test_connecting_where_nobody_listens():
             Connections().connect(nobody)
     assert caught.value.outcome is Outcome.UNSENT
     assert not caught.value.timeout
+
+
+@pytest.mark.parametrize("host", ["gpu7", "169.254.169.254"])
+def test_a_registered_instance_is_connected_to_where_instances_may_be(host: str, monkeypatch: pytest.MonkeyPatch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry])
+        with pytest.raises(UpstreamError, match="machine itself|metadata service") as failure:
+            Connections().connect(target("a", host=host))
+        assert failure.value.outcome is Outcome.UNSENT
+        if host == "gpu7":  # an operator's file of static services is believed
+            Connections().connect(target("a", host=host, static=True)).close()

@@ -43,7 +43,7 @@ def test_registry_and_router_carry_every_setting_so_that_no_environment_counts(t
     assert supervisord.words(programs["registry:registry"]) == [
         "svc", "launch", "--own", "--port", "18000", "--", "svc", "registry", "--host", "127.0.0.1", "--port", "18000",
         "--health-interval", "2.5", "--health-timeout", "5", "--cleanup-interval", "60", "--forget-after", "300",
-        "--store", f"sqlite:{tmp_path}/conf.d/../var/registry.db",
+        "--max-services", "10000", "--store", f"sqlite:{tmp_path}/conf.d/../var/registry.db",
     ]  # fmt: skip
     router = supervisord.words(programs["router:router"])
     assert router[:10] == ["svc", "launch", "--own", "--", "svc", "router", "--fd", "0", "--host", "127.0.0.1"]

@@ -1,0 +1,127 @@
+"""The addresses that registry and routers connect to for a registered service.
+
+A name may stand for another address with each question to DNS. So the address is judged in the moment in which it is
+connected to, and the connection goes to the address that was judged (`dial`).
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from svc.address import IPV6_LOOPBACK_NAMES
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK = "localhost"  # the spelling of everything that means this machine
+HOSTS_FILE = Path("/etc/hosts")
+BROADCAST = ipaddress.ip_address("255.255.255.255")
+METADATA_SERVICES = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "169.254.169.254",  # AWS, Azure, Google, OpenStack and others
+            "169.254.169.253",  # AWS: its DNS
+            "169.254.170.2",  # AWS: credentials of containers
+            "169.254.170.23",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",  # Google
+            "168.63.129.16",  # Azure
+            "100.100.100.200",  # Alibaba
+            "192.0.0.192",  # Oracle
+            "169.254.42.42",  # Scaleway
+            "169.254.0.23",  # Tencent
+        ),
+    )
+)  # of cloud providers: whoever may ask them has the machine's credentials
+
+
+def plain(address: Address) -> Address:
+    """Return the IPv4 address that an address stands for when it is written as IPv6, else the address."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def canonical(host: str) -> str:
+    """Return one spelling for each host: LOOPBACK for every loopback name and address."""
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        address = plain(ipaddress.ip_address(host))
+    except ValueError:
+        return LOOPBACK if host in IPV6_LOOPBACK_NAMES or host.endswith("." + LOOPBACK) else host
+    return LOOPBACK if address.is_loopback else str(address)
+
+
+def local_names(hosts_file: Path = HOSTS_FILE) -> frozenset[str]:
+    """Return the names that this machine's hosts file gives to loopback: Debian puts the machine's own name there."""
+    try:
+        lines = hosts_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    entries = [line.partition("#")[0].split() for line in lines]
+    return frozenset(name.lower() for entry in entries if entry and canonical(entry[0]) == LOOPBACK for name in entry)
+
+
+def is_never_a_service(address: Address) -> bool:
+    """Return whether no service has this address."""
+    return address.is_unspecified or address.is_multicast or address == BROADCAST
+
+
+def is_assigned(address: Address) -> bool:
+    """Return whether the address is one of this machine's: the kernel binds a socket to no other."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
+class Networks:
+    """Judges addresses. `allowed`: the networks that services may be in; empty: any.
+
+    `own`: the address and port that the program itself listens on.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[Network] = (),
+        own: tuple[str, int] | None = None,
+        names: Callable[[], Collection[str]] = local_names,
+    ) -> None:
+        self.allowed = allowed
+        self._own = (plain(ipaddress.ip_address(own[0])), own[1]) if own else None
+        self._names = names
+
+    def refusal(self, host: str, address: str, port: int) -> str:
+        """Return why `host`, which stands for `address` now, is not connected to; empty where it is."""
+        resolved = plain(ipaddress.ip_address(address.partition("%")[0]))
+        if self._is_own(resolved, port):
+            return "it is this server itself"
+        if reason := self.unfit(resolved):
+            return f"{host}: {reason}"
+        if resolved.is_loopback and not self.is_local(host):
+            return f"{host}: it stands for {resolved}, which is this machine itself; only its /etc/hosts may say that"
+        return ""
+
+    def unfit(self, address: Address) -> str:
+        """Return why no service may have this address; empty where one may."""
+        if is_never_a_service(address):
+            return f"{address} is no machine's address"
+        if self.allowed and not any(address in network for network in self.allowed):
+            named = ", ".join(map(str, self.allowed))
+            return f"{address} is in no network of the registry's allowed_networks ({named})"
+        if not self.allowed and address in METADATA_SERVICES:
+            return f"{address} is a cloud's metadata service; name it in the registry's allowed_networks if it is not"
+        return ""
+
+    def is_local(self, host: str) -> bool:
+        """Return whether a host means this machine by its spelling, or by the machine's own hosts file."""
+        spelling = canonical(host)
+        return spelling == LOOPBACK or spelling in self._names()
+
+    def _is_own(self, address: Address, port: int) -> bool:
+        if self._own is None or port != self._own[1]:
+            return False
+        return is_assigned(address) if self._own[0].is_unspecified else address == self._own[0]
