@@ -10,7 +10,6 @@ from typing import Any
 
 import gevent
 import requests
-from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
 from svc.address import authority, local_host
 from svc.babysitter import secret
@@ -24,6 +23,7 @@ from svc.babysitter.prober import Prober
 from svc.babysitter.question import Question, post
 from svc.babysitter.registrar import Entry, Registrar, entries
 from svc.babysitter.remedy import Remedy
+from svc.babysitter.server import SWEEP_SECONDS, Server
 from svc.babysitter.sitter import Babysitter
 from svc.babysitter.traffic import Traffic
 from svc.babysitter.watch import Alone, Supervised, Watch
@@ -93,9 +93,8 @@ class Sidecar:
         effects[Action.ASK] = self.asking.poke
         effects[Action.LEAVE] = self.registrar.leave
         app = create_app(self.sitter, self.registrar, self.prober, self.limits)
-        self.http = WSGIServer(
-            (spec.bind_host, spec.babysitter_port), app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG)
-        )
+        self.http = Server((spec.bind_host, spec.babysitter_port), app)
+        self.loops.append(Loop("connections", self.http.sweep, SWEEP_SECONDS))
 
     def start(self) -> None:
         """Raises CommandError when the port is taken."""
@@ -109,7 +108,7 @@ class Sidecar:
                 "stop what does, or choose another port"
             ) from None
         log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
-        if not self.supervised and len(self.loops) > 3:
+        if not self.supervised and len(self.loops) > 4:
             log.warning("%s: nothing supervises it here: what is wrong with it is told, not cured", self.spec.name)
         for loop in self.loops:
             loop.start()

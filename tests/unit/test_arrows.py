@@ -35,6 +35,7 @@ LEAVES = {
     "listen",
     "keyfile",
     "version",
+    "perimeter",
 }
 ALLOWED = {
     "registry": LEAVES,
@@ -56,6 +57,7 @@ PURE = {
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
+    "perimeter/connections.py",
     "readiness.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",

@@ -1,0 +1,1 @@
+"""Rules that every server here applies to its callers: hosts, origins, connections and deadlines."""
