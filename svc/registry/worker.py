@@ -25,6 +25,7 @@ from svc.registry import short
 API = "svc.registry.api"  # where the application keeps what answers
 MAX_HEAD_BYTES = 64 << 10  # of requests on the long way
 MAX_DRAIN_BYTES = 1 << 20  # of a body that the application has refused
+DESCRIPTORS_EACH = 2  # a client's connection, and the check that it may ask for
 DEADLINES = Deadlines(idle=2, request=10, answer=30)
 
 
@@ -33,7 +34,7 @@ class Worker(GeventWorker):
         self._api = self.wsgi.extensions[API]
         self._clients = ClientSockets(DEADLINES)
         self._pool = ConnectionPool(
-            connection_limit(self.worker_connections), lambda: self._clients.open, time.monotonic
+            connection_limit(self.worker_connections, DESCRIPTORS_EACH), lambda: self._clients.open, time.monotonic
         )
         gc.collect()
         gc.freeze()  # what is there now stays: no collection looks at it again
