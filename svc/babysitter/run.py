@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Mapping
 
 import gevent
-from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
 from svc.address import authority, is_loopback, local_host
 from svc.babysitter import secret
@@ -23,6 +22,7 @@ from svc.babysitter.prober import Prober
 from svc.babysitter.question import Question
 from svc.babysitter.registrar import Entry, Registrar, entries
 from svc.babysitter.remedy import Remedy
+from svc.babysitter.server import SWEEP_SECONDS, Server
 from svc.babysitter.sitter import Babysitter
 from svc.babysitter.traffic import Traffic, get
 from svc.babysitter.watch import Alone, Supervised, Watch
@@ -97,9 +97,8 @@ class Sidecar:
         effects[Action.LEAVE] = self.registrar.leave
         hosts = machine.hosts(spec.allowed_hosts, spec.host, is_loopback(spec.bind_host))
         app = create_app(self.sitter, self.registrar, self.prober, self.limits, hosts=hosts)
-        self.http = WSGIServer(
-            (spec.bind_host, spec.babysitter_port), app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG)
-        )
+        self.http = Server((spec.bind_host, spec.babysitter_port), app)
+        self.loops.append(Loop("connections", self.http.sweep, SWEEP_SECONDS))
 
     def start(self) -> None:
         """Raises CommandError when the port is taken."""
@@ -113,7 +112,7 @@ class Sidecar:
                 "stop what does, or choose another port"
             ) from None
         log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
-        if not self.supervised and len(self.loops) > 3:
+        if not self.supervised and len(self.loops) > 4:
             log.warning("%s: nothing supervises it here: what is wrong with it is told, not cured", self.spec.name)
         for loop in self.loops:
             loop.start()

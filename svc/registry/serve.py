@@ -56,7 +56,7 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
         )
     check_store(settings)
     listener = bind("registry", settings.host, settings.port)
-    allow_connections(CONNECTIONS)
+    allow_connections(2 * CONNECTIONS)  # each may ask for a check
     Server(settings, listener, ready).run()
 
 

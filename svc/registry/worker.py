@@ -3,76 +3,126 @@
 The short way takes a heartbeat that is usual (svc/registry/short.py) and that is
 accepted. Any other comes to the application as it was sent: to refuse one does
 nothing, so nothing was done yet.
+
+Deadlines and the number of connections are those of `svc.perimeter`, for both ways alike.
 """
 
 import gc
 import time
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
-import gevent.socket
+from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
+from svc.errors import SvcError
+from svc.perimeter.client_socket import ClientSocket, ClientSockets
+from svc.perimeter.connections import Deadlines
+from svc.perimeter.pool import ConnectionPool, connection_limit
 from svc.registry import short
 
 API = "svc.registry.api"  # where the application keeps what answers
+MAX_HEAD_BYTES = 64 << 10  # of requests on the long way
+MAX_DRAIN_BYTES = 1 << 20  # of a body that the application has refused
+DESCRIPTORS_EACH = 2  # a client's connection, and the check that it may ask for
+DEADLINES = Deadlines(idle=2, request=10, answer=30)
 
 
 class Worker(GeventWorker):
     def run(self) -> None:
         self._api = self.wsgi.extensions[API]
+        self._clients = ClientSockets(DEADLINES)
+        self._pool = ConnectionPool(
+            connection_limit(self.worker_connections, DESCRIPTORS_EACH), lambda: self._clients.open, time.monotonic
+        )
         gc.collect()
         gc.freeze()  # what is there now stays: no collection looks at it again
         super().run()
 
+    def server_class(self, listener: Any, **_: Any) -> StreamServer:
+        """Return the server of a socket: what gunicorn calls where a worker has servers of its own."""
+        return StreamServer(listener, handle=partial(self.handle, listener), spawn=self._pool)
+
+    def notify(self) -> None:
+        """Called once a second, by gunicorn."""
+        super().notify()
+        self._clients.sweep()
+        self._pool.full()  # makes room, should it have been full of what was busy
+
+    def timeout_ctx(self) -> AbstractContextManager[None]:
+        return nullcontext()  # the sweep ends what waits for too long
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        client = ClientSocket(client, addr[0])
+        self._clients.open.add(client)
+        client.rest(MAX_HEAD_BYTES)
         try:
-            rest = self._beats(client, addr[0])
+            if self._answer_heartbeats(client):
+                super().handle(listener, client, addr)
+        except SvcError as error:
+            client.refuse(error)
         except OSError:  # the client broke it off
-            rest = b""
-        if rest:
-            super().handle(listener, Resumed(client, rest), addr)
-        else:
+            pass
+        finally:
+            self._clients.open.discard(client)
             client.close()
 
-    def _beats(self, client: Any, peer: str) -> bytes:
-        """Answers heartbeats for as long as they come; returns what came instead of one."""
-        while True:
-            client.settimeout(self.cfg.keepalive or None)
-            data = _receive(client)
-            client.settimeout(None)
-            heard = short.read(data)
-            if heard is None:
-                return data
-            try:
-                told = self._api.short(peer, heard)
-            except Exception:  # noqa: BLE001 - the application meets it too, and tells it
-                return data
-            last = heard.last or not self.alive or not self.cfg.keepalive
-            client.sendall(short.answer(told, time.time(), last))
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        sock.work(_polls(req))
+        super().handle_request(listener_name, req, sock, addr)
+        if not _drain(req.body):
+            raise StopIteration  # the connection ends
+        sock.rest(MAX_HEAD_BYTES)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        if isinstance(exc, SvcError):
+            client.refuse(exc)
+        else:
+            super().handle_error(req, client, addr, exc)
+
+    def _answer_heartbeats(self, client: ClientSocket) -> bool:
+        """Answer heartbeats for as long as they come; return whether something else has come."""
+        while data := _receive(client):
+            beat = short.read(data)
+            answer = self._beat(client.address, beat) if beat else None
+            if beat is None or answer is None:
+                client.unread(data)
+                return True
+            last = beat.last or not self.alive or not self.cfg.keepalive
+            client.sendall(short.answer(answer, time.time(), last))
             if last:
-                return b""
+                return False
+            client.rest(MAX_HEAD_BYTES)
+        return False
+
+    def _beat(self, peer: str, beat: short.Heard) -> bytes | None:
+        try:
+            payload: bytes = self._api.short(peer, beat)
+        except Exception:  # noqa: BLE001 - the application meets it too, and reports it
+            return None
+        return payload
 
 
-class Resumed(gevent.socket.socket):
-    """A connection on which something was received that is to be received again."""
-
-    def __init__(self, client: Any, data: bytes) -> None:
-        super().__init__(client.family, client.type, client.proto, client.detach())
-        self._data = data
-
-    def recv(self, size: int, *flags: int) -> bytes:
-        if not self._data:
-            return super().recv(size, *flags)
-        data, self._data = self._data[:size], self._data[size:]
-        return data
-
-
-def _receive(client: Any) -> bytes:
-    """What comes, up to the end of what may be a heartbeat; nothing when the client is gone, or silent for long."""
+def _receive(client: ClientSocket) -> bytes:
+    """Return what comes, up to the end of what may be a heartbeat; nothing when the client is gone, or was silent."""
     data = b""
-    try:
-        while not short.ends(data) and (more := client.recv(short.LIMIT)):
-            data += more
-    except TimeoutError:
-        pass
+    while not short.ends(data) and (more := client.recv(short.LIMIT)):
+        data += more
     return data
+
+
+def _polls(req: Any) -> bool:
+    """Return whether the answer waits for a change: a watcher's, or a stream of events."""
+    streams = any(name == "ACCEPT" and "text/event-stream" in value for name, value in req.headers)
+    return req.method == "GET" and ("wait=" in req.query or streams)
+
+
+def _drain(body: Any) -> bool:
+    """Read what the application has left of a request's body; return whether that was all of it."""
+    size = 0
+    while data := body.read(8192):
+        size += len(data)
+        if size > MAX_DRAIN_BYTES:
+            return False
+    return True

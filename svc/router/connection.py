@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from svc.errors import RequestTimeout, SvcError, TooLarge
+from svc.perimeter.connections import Stage
 from svc.router.admission import Place
 from svc.router.answer import SWITCHING
 from svc.router.buffers import SMALL_BYTES
@@ -38,19 +39,22 @@ class Connection:
         "_address",
         "_app",
         "_arriving",
+        "_blocked",
         "_expired",
         "_left",
-        "_peer",
+        "_opened",
         "_place",
         "_reader",
         "_state",
         "_recv",
         "_send",
+        "address",
+        "closing",
         "deadline",
         "exchange",
         "idle",
+        "idle_since",
         "sock",
-        "since",
         "watched",
     )
 
@@ -59,14 +63,16 @@ class Connection:
         self.exchange: Exchange | None = None
         self.idle = True  # between two requests
         self.watched = False  # once a stream of ours is read
-        self.since = state.now
+        self.closing = False
+        self.address = address
+        self.idle_since = self._opened = state.now
         self.deadline = state.now + IDLE_TIMEOUT
         self._state = state
         self._app = app
-        self._peer = address
         self._address = address.encode()
+        self._blocked = 0.0  # since when the client has taken nothing of what is being sent
         self._recv = receiver(sock)
-        self._send = sender(sock)
+        self._send = sender(sock, self._note_blocked)
         self._reader = RequestReader(state.max_body, state.heads)
         self._arriving: Exchange | None = None  # of the request whose head is there, and whose body is not
         self._place: Place | None = None  # in the queue for memory
@@ -86,8 +92,8 @@ class Connection:
             keep = self._own(request) if request.head.own else self._relay(request)
             if len(request.body) > LARGE_BYTES:
                 del request  # the next one may be far
-            self.since = self._state.now
-            self.deadline = self.since + IDLE_TIMEOUT
+            self.idle_since = self._state.now
+            self.deadline = self.idle_since + IDLE_TIMEOUT
             self.idle = not self._reader.begun and not self._reader.ready
         if self._reader.error or self._reader.begun or self._reader.ready or self._reader.upgrading:
             self._linger()
@@ -148,7 +154,7 @@ class Connection:
     # Relaying.
 
     def _begin(self, request: Request) -> Exchange:
-        state, client = self._state, self._peer
+        state, client = self._state, self.address
         if state.trusted:
             client = client_of(client, request.head.special.get(b"x-forwarded-for", b""), state.trusted)
         return Exchange(state, request, client)
@@ -256,7 +262,7 @@ class Connection:
         assert upstream is not None
         self._send(head + _chunk(data, finished))
         if exchange.events and not finished:
-            upstream.relay = pump(upstream.sock, self.sock, exchange.passes)
+            upstream.relay = pump(upstream.sock, self.sock, exchange.passes, self._send)
         while not finished:
             data = exchange.read()
             finished = exchange.finished()
@@ -311,7 +317,37 @@ class Connection:
             while left > 0 and not self._expired and (data := self._recv()):
                 left -= len(data)
 
+    def _note_blocked(self, blocked: bool) -> None:
+        self._blocked = self._state.now if blocked else 0.0
+
     # For the sweeper.
+
+    @property
+    def stage(self) -> Stage:
+        """What it waits for."""
+        if self.closing:
+            return Stage.BUSY
+        if self._blocked:
+            return Stage.SENDING
+        if self.exchange is not None or self.watched:
+            return Stage.BUSY
+        if not self.idle:
+            return Stage.REQUEST
+        return Stage.SILENT if self.idle_since == self._opened else Stage.IDLE
+
+    @property
+    def since(self) -> float:
+        """When the stage began."""
+        if self._blocked:
+            return self._blocked
+        return self.idle_since if self.idle else self.deadline - READ_TIMEOUT
+
+    def shed(self) -> None:
+        """Close it to make room: it asks for nothing, or takes nothing of its answer."""
+        self.closing = True
+        if self.exchange is not None:
+            self.exchange.interrupt("client")
+        self.shut()
 
     def late(self, now: float) -> bool:
         """Whether its deadline, or that of the request being served, has passed."""

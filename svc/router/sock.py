@@ -36,8 +36,12 @@ def receiver(sock: socket.socket) -> Callable[[], bytes]:
     return receive
 
 
-def pump(source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool]) -> Callable[[], bytes] | None:
+def pump(
+    source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool], send: Callable[[bytes], None]
+) -> Callable[[], bytes] | None:
     """What to call for more bytes of `source`, after all those that `passes` let through have been sent to `sink`.
+
+    `send` is the sender of `sink`, for what it does not take at once.
 
     Under gevent that happens in the hub: this greenlet is not woken for them, and
     a streamed event costs a third less. Where that is not to be had, None. What is
@@ -47,7 +51,7 @@ def pump(source: socket.socket, sink: socket.socket, passes: Callable[[bytes], b
     ours, theirs = getattr(source, "_sock", None), getattr(sink, "_sock", None)
     if ours is None or theirs is None or isinstance(source, ssl.SSLSocket) or isinstance(sink, ssl.SSLSocket):
         return None
-    recv, push, send = ours.recv, theirs.send, sender(sink)
+    recv, push = ours.recv, theirs.send
     readable, hub, wake = source._read_event, get_hub(), getcurrent().switch  # type: ignore[attr-defined]
 
     def relay() -> None:
@@ -83,10 +87,25 @@ def pump(source: socket.socket, sink: socket.socket, passes: Callable[[bytes], b
     return receive
 
 
-def sender(sock: socket.socket) -> Callable[[bytes], None]:
-    """What to call to send all of some bytes."""
+def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = None) -> Callable[[bytes], None]:
+    """What to call to send all of some bytes.
+
+    `note_blocked` is called with True whenever the peer takes no more, and with False when it has taken all.
+    """
+
+    def send_rest(data: bytes, sent: int = 0) -> None:
+        rest = memoryview(data)
+        while sent < len(rest):  # not sendall: gevent's asks getsockopt each time
+            if note_blocked is not None:
+                note_blocked(True)
+            sent += sock.send(rest[sent:])
+        if note_blocked is not None:
+            note_blocked(False)
+
     raw = getattr(sock, "_sock", None)
-    push = sock.send if raw is None or isinstance(sock, ssl.SSLSocket) else raw.send
+    if raw is None or isinstance(sock, ssl.SSLSocket):  # its send waits itself
+        return send_rest
+    push = raw.send
 
     def send(data: bytes) -> None:
         try:
@@ -94,9 +113,7 @@ def sender(sock: socket.socket) -> Callable[[bytes], None]:
         except BlockingIOError:
             sent = 0
         if sent < len(data):
-            rest = memoryview(data)
-            while sent < len(rest):  # not sendall: gevent's asks getsockopt each time
-                sent += sock.send(rest[sent:])
+            send_rest(data, sent)
 
     return send
 

@@ -1,5 +1,6 @@
 """Connections to instances: HTTP/1.1 as the router speaks it to them."""
 
+import errno
 import fcntl
 import select
 import socket
@@ -173,6 +174,9 @@ class Connections:
         except TimeoutError:
             raise UpstreamError(f"no connection within {CONNECT_TIMEOUT:g} s", Outcome.UNSENT, timeout=True) from None
         except OSError as error:
+            if error.errno == errno.EMFILE and self._idle:  # clients are limited so that the rest is enough
+                self.close()
+                return self.connect(target)
             refused = isinstance(error, ConnectionRefusedError)
             raise UpstreamError(error.strerror or str(error), Outcome.UNSENT, refused=refused) from None
         return Upstream(target, sock, self._seen)

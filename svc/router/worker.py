@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 import gevent
-from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
+from svc.perimeter.pool import ConnectionPool, connection_limit
 from svc.router.connection import Connection
 from svc.router.sweep import POLLRDHUP, poller, readable
 
@@ -19,6 +19,7 @@ SWEEP = 0.1  # seconds between two looks at all connections
 PRUNE = 1.0  # seconds between two looks at what streams and at idle connections to instances, and two signs of life
 IDLE_GRACE = 1.0  # seconds that an idle connection is kept while draining: its client may be about to ask
 GARBAGE = (10_000, 20, 50)  # requests leave no cycles behind; looking for them seldom is enough
+DESCRIPTORS_EACH = 2  # a client's connection, and one to an instance
 LAST_WORDS = 2.0  # seconds for what was cut to say so
 
 
@@ -34,9 +35,10 @@ class RelayWorker(GeventWorker):
         self._poll = poller()
         self.app.start()  # the first table is there before the first connection is taken
         self._context = self.app.tls()
-        servers = [
-            StreamServer(s, handle=partial(self.handle, s), spawn=Pool(self.worker_connections)) for s in self.sockets
-        ]
+        self._pool = ConnectionPool(
+            connection_limit(self.worker_connections, DESCRIPTORS_EACH), self._open.values, time.monotonic
+        )
+        servers = [StreamServer(s, handle=partial(self.handle, s), spawn=self._pool) for s in self.sockets]
         for sock in self.sockets:
             sock.setblocking(1)
         for server in servers:
@@ -85,6 +87,7 @@ class RelayWorker(GeventWorker):
         for connection in list(self._open.values()):
             if connection.late(state.now):
                 connection.expire(state.now)
+        self._pool.full()  # makes room, should it have been full of what was busy
         state.sweep()
         if int(state.now / PRUNE) != int(before / PRUNE):
             for connection in self._open.values():
@@ -121,7 +124,7 @@ class RelayWorker(GeventWorker):
 
     def _close_idle(self) -> None:
         """Those that ask again meanwhile are answered, and told that the connection ends."""
-        idle = [c for c in self._open.values() if c.idle and self._state.now - c.since > IDLE_GRACE]
+        idle = [c for c in self._open.values() if c.idle and self._state.now - c.idle_since > IDLE_GRACE]
         asking = readable(c.sock.fileno() for c in idle)
         for connection in idle:
             if connection.sock.fileno() not in asking:

@@ -63,7 +63,7 @@ PURE = {
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py", "babysitter/model_metadata.py",
     "supervision/restarts.py",
-    "perimeter/hosts.py", "perimeter/browsers.py",
+    "perimeter/connections.py", "perimeter/hosts.py", "perimeter/browsers.py",
     "replicas.py", "management_report.py", "mock/adapters.py",
     "readiness.py", "printable.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",

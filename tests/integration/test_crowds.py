@@ -1,0 +1,203 @@
+"""Many slow or silent clients at each server: heartbeats, checks and other clients' requests go on."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from svc.client import RegistryClient
+from tests.integration.crowd import Crowd, Kind, kinds
+from tests.integration.fakes import mock
+from tests.integration.router.instance import OK, Instance
+from tests.integration.router.routers import service, static
+from tests.integration.router.test_tls import made
+from tests.processes import members
+from tests.unit.registry.services import told
+from tests.waiting import free_port, free_port_pair, until
+
+LIMITED = ["sh", "-c", 'ulimit -n "$0" && exec "$@"']
+SVC = [sys.executable, "-m", "svc"]
+LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 9_000_000
+LASTING = kinds("/services", "/services/s1/heartbeat", 10)[1:5]  # a registry has closed the others within seconds
+HELLO = b"\x16\x03\x01\x02\x00\x01"  # TLS: the first bytes of a client's handshake
+FEW = 256  # descriptors
+ASK = {"model": "a", "messages": [{"role": "user", "content": "x"}]}
+
+
+@contextmanager
+def server(place: Path, descriptors: int, *words: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs svc with so many descriptors at most, in a session of its own; its output is in `output`."""
+    with (place / "output").open("ab") as output:
+        process = subprocess.Popen(
+            [*LIMITED, str(descriptors), *SVC, *map(str, words)], cwd=place, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+    log = (place / "output").read_text()
+    assert "Traceback" not in log
+    assert "Too many open files" not in log
+
+
+def open_descriptors(process: "subprocess.Popen[bytes]") -> int:
+    return max(len(os.listdir(f"/proc/{pid}/fd")) for pid in members(process.pid))
+
+
+def memory_mb(process: "subprocess.Popen[bytes]") -> int:
+    """Return the resident memory of the largest of its processes."""
+    return max(
+        int(line.split()[1]) >> 10
+        for pid in members(process.pid)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
+
+
+def answers(url: str, ca: Path | None = None) -> bool:
+    try:
+        return requests.get(url, timeout=5, verify=str(ca) if ca else True).ok
+    except requests.ConnectionError:
+        return False
+
+
+def assert_served(crowd: Crowd, count: int, ask: Callable[[], object], times: int = 5) -> None:
+    """Every request is answered when so many connections have come, and some of them again."""
+    until(lambda: crowd.opened > count, 30, "the crowd is there")
+    for _ in range(times):
+        ask()
+
+
+def get(url: str, ca: Path | None = None) -> None:
+    assert requests.get(url, timeout=5, verify=str(ca) if ca else True).status_code == 200
+
+
+def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with server(tmp_path, FEW, "registry", "--port", port) as process:
+        until(lambda: answers(f"{url}/health"), what="the registry answers")
+        client = RegistryClient(url, timeout=5)
+        for n in range(4):
+            client.register(told(f"s{n}", metadata={"padding": "x" * 60_000}))
+
+        def ask() -> None:
+            client.heartbeat("s0", "running")
+            get(f"{url}/health")
+            assert client.get("s0")["status"] == "running"
+
+        with Crowd(port, 300, LASTING) as crowd:
+            assert_served(crowd, 310, ask)
+            assert open_descriptors(process) <= FEW
+        until(lambda: open_descriptors(process) < FEW // 4, 15, "the connections are gone")
+
+
+def test_a_crowd_at_the_router_keeps_no_request_out(tmp_path):
+    port, instance = free_port(), Instance()
+    instance.play(lambda peer, heard: peer.send(LARGE if b"large" in heard.line else OK))
+    path = static(tmp_path / "static.json", [service("a", instance.port, "a")])
+    url = f"http://127.0.0.1:{port}"
+    with server(tmp_path, FEW, "router", "--port", port, "--static-services", path) as process:
+        until(lambda: answers(f"{url}/readyz"), what="the router is ready")
+
+        def ask() -> None:
+            assert requests.post(f"{url}/v1/chat/completions", json=ASK, timeout=5).status_code == 200
+            get(f"{url}/health")
+
+        with Crowd(port, 300, kinds("/v1/large", "/v1/chat/completions")) as crowd:
+            assert_served(crowd, 310, ask)
+            assert open_descriptors(process) <= FEW
+    instance.close()
+
+
+def test_tls_handshakes_that_never_end_keep_no_client_out(tmp_path):
+    port, pair = free_port(), made(tmp_path, "router")
+    path = static(tmp_path / "static.json", [])
+    url = f"https://127.0.0.1:{port}/health"
+    words = ["--port", port, "--static-services", path, "--certfile", pair.cert, "--keyfile", pair.key]
+    with server(tmp_path, FEW, "router", *words) as process:
+        until(lambda: answers(url, pair.cert), what="the router answers")
+        with Crowd(port, 300, [Kind(b""), Kind(HELLO)]) as crowd:
+            assert_served(crowd, 310, lambda: get(url, pair.cert))
+            assert open_descriptors(process) <= FEW
+
+
+def test_a_crowd_at_a_babysitter_keeps_no_health_check_out(tmp_path):
+    port = free_port_pair()
+    (tmp_path / "q.toml").write_text(
+        f'name = "q"\nport = {port}\nregistry_url = "http://127.0.0.1:{free_port()}"\n'
+        '[backend]\ntype = "mock"\nmodels = ["a"]\n'
+    )
+    url = f"http://127.0.0.1:{port + 1}"
+    with mock("q", ["a"], port), server(tmp_path, FEW, "babysitter", "--config-file", "q.toml") as process:
+        until(lambda: answers(f"{url}/health"), what="the babysitter is healthy")
+        with Crowd(port + 1, 300, kinds("/metrics", "/health", 8)) as crowd:
+            assert_served(crowd, 310, lambda: get(f"{url}/health"))
+            assert open_descriptors(process) <= FEW
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
+    """From the address that everything else has as well. Prints what each server takes for it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    places = [tmp_path / name for name in ("registry", "router", "babysitter")]
+    for place in places:
+        place.mkdir()
+    registry, router, instance = free_port(), free_port(), free_port_pair()
+    url = f"http://127.0.0.1:{registry}"
+    (places[2] / "q.toml").write_text(
+        f'name = "q"\nport = {instance}\nregistry_url = "{url}"\n[babysitter]\nheartbeat_interval = 2\n'
+        '[backend]\ntype = "mock"\nmodels = ["a"]\n'
+    )
+    with ExitStack() as stack:
+        stack.enter_context(mock("q", ["a"], instance))
+        checked = ["--health-interval", 2]
+        start = [
+            (places[0], hard, "registry", "--port", registry, *checked),
+            (places[1], hard, "router", "--port", router, "--registry-url", url, *checked),
+            (places[2], 1024, "babysitter", "--config-file", "q.toml"),
+        ]
+        processes = [stack.enter_context(server(*words)) for words in start]
+        client = RegistryClient(url, timeout=5)
+        until(lambda: answers(url + "/health") and "q-server" in healthy(client), 20, "the instance is healthy")
+        until(lambda: answers(f"http://127.0.0.1:{router}/v1/models/a"), 20, "the router has it")
+        crowds = [
+            stack.enter_context(Crowd(port, 2000, crowd))
+            for port, crowd in (
+                (registry, kinds("/services", "/services/q/heartbeat", 50)),
+                (router, kinds("/metrics", "/v1/chat/completions", 50)),
+                (instance + 1, kinds("/metrics", "/health")),
+            )
+        ]
+        until(lambda: all(crowd.opened >= 2000 for crowd in crowds), 60, "the crowds are there")
+        end, slowest = time.monotonic() + 120, 0.0
+        while time.monotonic() < end:
+            asked = time.monotonic()
+            get(f"http://127.0.0.1:{instance + 1}/health")
+            slowest = max(slowest, time.monotonic() - asked)
+            assert healthy(client) == {"q", "q-server"}
+            answer = requests.post(f"http://127.0.0.1:{router}/v1/chat/completions", json=ASK, timeout=10)
+            assert answer.status_code == 200
+            time.sleep(0.5)
+        for place, process in zip(places, processes, strict=True):
+            print(f"{place.name}: {open_descriptors(process)} descriptors, {memory_mb(process)} MB")
+        print(f"slowest /health of the babysitter: {slowest:.3f} s")
+
+
+def healthy(client: RegistryClient) -> set[str]:
+    """Return the names of what is healthy in the registry: heartbeats and checks arrive."""
+    return {service["name"] for service in client.services() if service["is_healthy"]}

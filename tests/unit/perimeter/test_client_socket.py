@@ -1,0 +1,140 @@
+"""A connection's stages and deadlines, with a clock that the test moves."""
+
+import socket
+
+import gevent
+import pytest
+
+from svc.errors import HeadTooLarge, RequestTimeout
+from svc.perimeter.client_socket import ClientSocket, ClientSockets
+from svc.perimeter.connections import Deadlines, Stage
+
+DEADLINES = Deadlines(idle=2, request=10, answer=30)
+
+
+class Pair:
+    """Both ends of a connection; `client` is that of the server's side. `now` is its clock."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        ours, self.peer = socket.socketpair()
+        self.sockets = ClientSockets(DEADLINES, self.clock)
+        self.client = ClientSocket(ours, "10.0.0.1", self.clock)
+        self.client.rest(100)
+        self.sockets.open.add(self.client)
+
+    def clock(self) -> float:
+        return self.now
+
+    def start(self, work, *args):
+        """Let a greenlet do it until it waits."""
+        greenlet = gevent.spawn(work, *args)
+        gevent.sleep(0)
+        return greenlet
+
+    def later(self, seconds: float) -> None:
+        self.now += seconds
+        self.sockets.sweep()
+        gevent.sleep(0)
+
+
+@pytest.fixture
+def pair():
+    made = Pair()
+    yield made
+    made.client.close()
+    made.peer.close()
+
+
+def test_a_silent_connection_ends_after_the_idle_limit(pair):
+    reading = pair.start(pair.client.recv, 10)
+    pair.later(1.9)
+    assert not reading.ready()
+    pair.later(0.1)
+    assert reading.get(timeout=1) == b""
+
+
+def test_a_request_has_one_deadline_however_it_trickles_in(pair):
+    for _ in range(9):
+        pair.peer.send(b"x")
+        assert pair.client.recv(10) == b"x"
+        pair.now += 1
+    reading = pair.start(pair.client.recv, 10)
+    assert pair.client.stage is Stage.REQUEST
+    pair.later(0.9)
+    assert not reading.ready()
+    pair.later(0.1)
+    with pytest.raises(RequestTimeout, match="did not arrive within 10 s"):
+        reading.get(timeout=1)
+    pair.client.refuse(RequestTimeout("late"))
+    assert pair.peer.recv(100).startswith(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n")
+
+
+def test_the_next_request_has_a_deadline_of_its_own(pair):
+    pair.peer.send(b"x")
+    pair.client.recv(10)
+    pair.now += 9
+    pair.client.rest(100)
+    reading = pair.start(pair.client.recv, 10)
+    assert pair.client.stage is Stage.IDLE
+    pair.later(1.9)
+    pair.peer.send(b"y")
+    assert reading.get(timeout=1) == b"y"
+    reading = pair.start(pair.client.recv, 10)
+    pair.later(9.9)
+    assert not reading.ready()
+    reading.kill()
+
+
+def test_a_client_that_takes_nothing_is_cut(pair):
+    sending = pair.start(pair.client.sendall, b"x" * 10_000_000)
+    assert pair.client.stage is Stage.SENDING
+    pair.later(30)
+    with pytest.raises(BrokenPipeError):
+        sending.get(timeout=1)
+
+
+def test_a_request_over_its_limit_is_refused_before_it_is_whole(pair):
+    pair.peer.send(b"x" * 101)
+    with pytest.raises(HeadTooLarge):
+        pair.client.recv(200)
+
+
+def test_a_whole_request_may_be_answered_for_as_long_as_it_takes(pair):
+    pair.peer.send(b"x")
+    pair.client.recv(10)
+    pair.client.work(polling=False)
+    pair.later(10_000)
+    pair.client.sendall(b"answer")
+    assert pair.peer.recv(10) == b"answer"
+
+
+def test_a_poll_ends_with_its_client(pair):
+    def poll():
+        client = ClientSocket(pair.client, "10.0.0.1", pair.clock)
+        pair.sockets.open.add(client)
+        client.work(polling=True)
+        gevent.sleep(3600)
+
+    polling = pair.start(poll)
+    pair.later(10_000)
+    assert not polling.ready()
+    pair.peer.shutdown(socket.SHUT_WR)
+    pair.later(0)
+    polling.join(timeout=1)
+    assert polling.ready()
+
+
+def test_bytes_that_are_put_back_are_received_again(pair):
+    pair.client.unread(b"abc")
+    assert pair.client.recv(2) == b"ab"
+    buffer = bytearray(9)
+    assert pair.client.recv_into(buffer) == 1
+    assert buffer[:1] == b"c"
+
+
+def test_a_shed_connection_counts_no_more_for_shedding(pair):
+    reading = pair.start(pair.client.recv, 10)
+    pair.client.shed()
+    assert pair.client.stage is Stage.BUSY
+    assert reading.get(timeout=1) == b""

@@ -1,0 +1,71 @@
+"""Places for connections: a full pool makes room, but not at the cost of what is busy."""
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from svc.perimeter.connections import Stage
+from svc.perimeter.pool import ConnectionPool
+
+
+class Client:
+    def __init__(self, address: str, stage: Stage) -> None:
+        self.address, self._stage, self.since = address, stage, 0.0
+        self.closing = False
+        self.over = Event()
+
+    @property
+    def stage(self) -> Stage:
+        return Stage.BUSY if self.closing else self._stage
+
+    def shed(self) -> None:
+        self.closing = True
+        self.over.set()
+
+
+@pytest.fixture
+def fill():
+    """Returns a pool of `size` that is full of clients in this stage."""
+
+    def filled(size: int, stage: Stage, now: float = 100.0) -> tuple[ConnectionPool, list[Client]]:
+        clients = [Client(f"10.0.0.{n % 3}", stage) for n in range(size)]
+        pool = ConnectionPool(size, lambda: clients, lambda: now)
+        for client in clients:
+            pool.spawn(client.over.wait)
+        gevent.sleep(0)
+        return pool, clients
+
+    return filled
+
+
+def test_a_full_pool_has_room_again_when_those_it_closes_have_ended(fill):
+    pool, clients = fill(32, Stage.IDLE)
+    assert pool.full()
+    assert sum(client.closing for client in clients) == 2
+    assert pool.full(), "it waits for these, and closes no others"
+    assert sum(client.closing for client in clients) == 2
+    gevent.sleep(0.01)
+    assert not pool.full()
+
+
+def test_a_pool_full_of_busy_connections_closes_none(fill):
+    pool, clients = fill(8, Stage.BUSY)
+    assert pool.full()
+    assert not any(client.closing for client in clients)
+
+
+def test_a_pool_with_room_closes_none(fill):
+    pool, clients = fill(8, Stage.IDLE)
+    clients[0].over.set()
+    gevent.sleep(0.01)
+    assert not pool.full()
+    assert not any(client.closing for client in clients)
+
+
+def test_the_log_says_who_takes_the_places(fill, caplog):
+    pool, _ = fill(7, Stage.IDLE)
+    pool.full()
+    pool.full()
+    assert [record.getMessage() for record in caplog.records] == [
+        "all 7 connections are taken, 3 of them by 10.0.0.0: those that ask for nothing are closed"
+    ]
