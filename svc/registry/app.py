@@ -291,7 +291,7 @@ class Api:
         return not self._is_distant(request.headers) and is_assigned(ip_address(request.remote_addr or "0.0.0.0"))
 
     def _peer(self) -> str:
-        """Return where a request comes from, as far as that is certain: of a proxy's requests, only that they are its."""
+        """Return where a request comes from, as far as that is certain: a proxy says nothing of where it got it."""
         return f"{'proxy-' if self._is_distant(request.headers) else ''}{request.remote_addr or 'unknown'}"
 
     def _check_room(self, name: str) -> None:

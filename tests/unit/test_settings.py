@@ -161,3 +161,22 @@ def test_a_flag_without_a_name_or_value(word):
 def test_a_pattern_that_can_match_no_path_is_wrong(text):
     with pytest.raises(ConfigError, match="allow-paths: must be a path such as"):
         settings.load(flags={"router": {"allow_paths": text}})
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://chat.example/", "chat.example", "https://a/b", "https://a@b", "file://x/y"]
+)
+def test_an_origin_is_a_scheme_a_host_and_a_port(origin):
+    assert ("*", "null", "app://x", "http://a:1") == load(
+        flags={"router": {"cors_origins": "*,null,app://x,http://a:1"}}
+    ).router.cors_origins
+    with pytest.raises(ConfigError, match="an origin such as"):
+        load(flags={"router": {"cors_origins": origin}})
+
+
+@pytest.mark.parametrize("host", ["http://a", "a:8000", "a/b", "*.example.org"])
+def test_an_allowed_host_has_no_scheme_and_no_port(host):
+    with pytest.raises(ConfigError, match="a host without a port"):
+        load(flags={"registry": {"allowed_hosts": host}})
+    allowed = load(flags={"registry": {"allowed_hosts": "gpu7.site,10.0.0.7,[fd00::7],fd00::8,*"}}).registry
+    assert len(allowed.allowed_hosts) == 5
