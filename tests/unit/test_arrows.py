@@ -36,6 +36,7 @@ LEAVES = {
     "keyfile",
     "version",
     "printable",
+    "private_files",
 }
 ALLOWED = {
     "registry": LEAVES,
