@@ -247,6 +247,7 @@ def _locked(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        private_files.tighten(descriptor, private_files.OWNER_ONLY)
         private_files.hand_over(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -146,7 +146,9 @@ class SystemdSettings:
     """Where a host has its site and its svc, and as whom they run."""
 
     user: str = setting("infinilm", form=ACCOUNT, help="the user that everything runs as")
-    group: str = setting("", form=ACCOUNT, help="its group; empty: of the user's name")
+    group: str = setting(
+        "", form=ACCOUNT, help="its group, which may use supervisorctl, too; empty: of the user's name, which may not"
+    )
     site: str = setting("/var/lib/infinilm", form=PLACE, help="the site's directory on the host")
     prefix: str = setting("/opt/infinilm-svc", form=PLACE, help="the virtual environment that svc is installed in")
 

@@ -23,6 +23,7 @@ def keep(path: Path) -> str:
     """The secret in the file, made once. Where it cannot be kept, one for this life of the babysitter."""
     try:
         with contextlib.suppress(FileNotFoundError):
+            private_files.tighten(path, private_files.OWNER_ONLY)
             secret = path.read_text(encoding="ascii", errors="replace").strip()
             if SOUND.fullmatch(secret):
                 return secret

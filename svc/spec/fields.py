@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from svc import shim_variables
 from svc.address import is_ipv6, without_brackets
 from svc.spec import ini
 
@@ -33,6 +34,7 @@ OWN_VARIABLES = {  # between supervisord and our programs in it
     "SVC_RESTART_DELAY": "use [babysitter] restart_delay",
     "SVC_PATH": "set PATH",
     "SVC_SUPERVISOR_PID": "choose another name",
+    "SVC_UMASK": "choose another name",
 }
 OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
 NAME_LIMIT = 128  # characters: its log files' names must fit into a directory
@@ -240,6 +242,8 @@ def env(value: Any) -> dict[str, str]:
         key, told = pair
         if not VARIABLE.fullmatch(key):
             raise ValueError(f"{shown(key)} is no variable's name; use letters, digits and _")
+        if key.startswith(shim_variables.PREFIX):
+            raise ValueError(f"begins with {shim_variables.PREFIX}, which svc itself uses; choose another name")
         if key in OWN_VARIABLES:
             raise ValueError(f"is set by svc itself; {OWN_VARIABLES[key]}")
         return text(told)

@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
-from svc import prctl
+from svc import prctl, shim_variables
 from svc.printable import escaped
 
-OURS = ("SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH")  # between supervisord and us
+OURS = (  # between supervisord and us
+    "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH", "SVC_UMASK",
+)  # fmt: skip
 PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
 
 
@@ -37,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--death-signal", choices=("KILL", "TERM"), default="KILL", help="what to get when supervisord dies [KILL]"
     )
     parser.add_argument(
-        "--env", action="append", default=[], metavar="K=V", type=_pair, help="a variable for COMMAND (repeatable)"
+        "--env",
+        action="append",
+        default=[],
+        metavar="K=V",
+        type=_pair,
+        help="a variable for COMMAND, in older files",
     )
     parser.add_argument("--own", action="store_true", help="COMMAND is svc itself: keep svc's PATH and variables")
     told = parser.parse_args(words[:end])
@@ -72,6 +79,8 @@ def launch(
     if port is not None:
         refuse_taken(port, ipv6=ipv6)
     directory = os.path.dirname(sys.executable)
+    if not own and "SVC_UMASK" in os.environ:  # an instance's files are its operator's affair
+        os.umask(int(os.environ["SVC_UMASK"], 8))
     environ = environment(os.environ, directory, env, own)
     path = find(argv[0], [*environ.get("PATH", os.defpath).split(os.pathsep), directory])
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
@@ -106,6 +115,7 @@ def environment(
         for key in OURS:
             seen.pop(key, None)
         seen["PATH"] = os.pathsep.join([path, directory])
+        seen = shim_variables.decoded(seen)
     seen.update(env)
     return seen
 
