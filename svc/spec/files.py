@@ -15,6 +15,7 @@ from supervisor.options import ServerOptions
 
 from svc import private_files
 from svc.errors import CommandError, ConfigError
+from svc.mask import both_without_secrets
 from svc.spec.place import Place
 
 MADE_BY = '; made by "svc render" from '
@@ -84,7 +85,7 @@ class Change:
         return [path for path, before, after in self.edits if after is None]
 
     def diff(self) -> str:
-        """A unified diff of every file."""
+        """A unified diff of every file, without secrets; a line whose secret has changed is one of it."""
         return "".join(line for edit in self.edits for line in _diff(*edit))
 
     def write(self) -> None:
@@ -178,7 +179,8 @@ def _read(path: Path) -> bytes | None:
 
 
 def _diff(path: Path, before: bytes | None, after: bytes | None) -> Iterator[str]:
-    old, new = ((text or b"").decode(errors="replace").splitlines(keepends=True) for text in (before, after))
+    texts = both_without_secrets(*((text or b"").decode(errors="replace") for text in (before, after)))
+    old, new = (text.splitlines(keepends=True) for text in texts)
     name = ["/dev/null" if text is None else str(path) for text in (before, after)]
     return difflib.unified_diff(old, new, name[0], name[1])
 

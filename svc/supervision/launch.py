@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from svc import prctl, shim_variables
+from svc.mask import without_secrets
 from svc.printable import escaped
 
 OURS = (  # between supervisord and us
@@ -172,7 +173,7 @@ def holder_of(port: int) -> tuple[int, str] | None:
         try:
             if any(os.readlink(f"/proc/{pid}/fd/{fd}") in sockets for fd in os.listdir(f"/proc/{pid}/fd")):
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    return int(pid), os.fsdecode(file.read()).replace("\0", " ").strip()
+                    return int(pid), without_secrets(os.fsdecode(file.read()).replace("\0", " ").strip())
         except OSError:  # it has ended, or is somebody else's
             continue
     return None

@@ -38,6 +38,7 @@ LEAVES = {
     "printable",
     "private_files",
     "shim_variables",
+    "mask",
 }
 ALLOWED = {
     "registry": LEAVES,
@@ -59,7 +60,7 @@ PURE = {
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py",
     "supervision/restarts.py",
-    "readiness.py", "printable.py", "shim_variables.py", "event.py", "state.py", "router/ui/rates.py",
+    "readiness.py", "printable.py", "shim_variables.py", "mask.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
     *(f"doctor/checks/{path.name}" for path in (ROOT / "doctor" / "checks").glob("*.py")),
