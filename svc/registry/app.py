@@ -15,7 +15,7 @@ from svc.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unavailabl
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
 from svc.registry import checks, discovery, events, fields, lease, openapi, owner
-from svc.registry.condition import FAILING
+from svc.registry.condition import FAILING, STORE_TROUBLE
 from svc.registry.guard import OPEN, READ, TELL, WRITE, Guard, is_near
 from svc.registry.listing import Listing
 from svc.registry.metrics import Metrics
@@ -112,7 +112,9 @@ class Api:
             raise
         except Unavailable as error:
             self.sweep.condition.failed(error.message)
-            raise
+            if self._is_trusted():
+                raise
+            raise Unavailable(STORE_TROUBLE) from None
         return answer if isinstance(answer, Response) else _json(answer)
 
     def health(self, now: float) -> Response:
@@ -125,7 +127,7 @@ class Api:
             counts = {"registered_services": len(services), "healthy_services": healthy}
         except Unavailable as error:
             condition.failed(error.message)
-        status, reason = condition.told()
+        status, reason = condition.told(detailed=self._is_trusted())
         told = {"status": status, "registry": "running", **counts, "timestamp": iso(now)}
         if reason:
             told["reason"] = reason
@@ -245,6 +247,10 @@ class Api:
 
     def openapi(self, now: float) -> Response:
         return Response(self.document, mimetype="application/json")
+
+    def _is_trusted(self) -> bool:
+        """Whether paths of this machine may be told: to this machine, and to whoever has the token."""
+        return _near() or self.guard.is_operator(request.headers.get("Authorization", ""))
 
     def _caller(self, headers: Any) -> owner.Caller:
         """Who asks: a secret is what counts, where one is shown; else the token, if it is."""

@@ -256,6 +256,7 @@ def check(settings: RouterSettings) -> None:
     if settings.registry_token_file:
         readable(settings.registry_token_file)
     networks(settings.trusted_proxies)
+    networks(settings.metrics_networks, "metrics_networks")
     read_keys(settings)
     tls(settings)
     check_ca(settings)

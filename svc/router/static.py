@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from svc.address import authority, is_host, without_brackets
+from svc.address import authority, has_credentials, is_host, without_brackets
 from svc.errors import ConfigError
 from svc.instance import Service
 from svc.router.table import Target, from_service
@@ -88,18 +88,26 @@ def _problems(entry: Any) -> Iterator[str]:
     metadata = fit.get("metadata", {})
     for key, value in (("health_url", fit.get("health_url")), ("metadata: health_url", metadata.get("health_url"))):
         if value is not None and not _is_url(value):
-            yield f"{key}: must be like http://HOST:PORT/PATH, not {value!r}"
+            yield f"{key}: {_misfit(value, 'like http://HOST:PORT/PATH')}"
     models = metadata.get("models", [])
     if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
         yield f"metadata: models: must be a list of names, not {models!r}"
     if "url" in fit and not _is_url(fit["url"]):
-        yield f"url: must be http://HOST:PORT or https://HOST:PORT, not {fit['url']!r}"
+        yield f"url: {_misfit(fit['url'], 'http://HOST:PORT or https://HOST:PORT')}"
+
+
+def _misfit(value: Any, shape: str) -> str:
+    """What is wrong with a URL; one with a password is not shown."""
+    if isinstance(value, str) and has_credentials(value):
+        return "holds a user or a password, which /services would show; take it out of the URL"
+    return f"must be {shape}, not {value!r}"
 
 
 def _is_url(value: Any) -> bool:
     try:
         parts = urlsplit(value)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return fine and not has_credentials(value)
     except (ValueError, TypeError, AttributeError):  # ValueError: its port is no number
         return False
 

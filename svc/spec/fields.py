@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from svc import shim_variables
-from svc.address import is_ipv6, without_brackets
+from svc.address import has_credentials, is_ipv6, without_brackets
 from svc.spec import ini
 
 Reader = Callable[[Any], Any]
@@ -112,7 +112,7 @@ def url(value: Any) -> str:
         fine = False
     if not fine or re.search(r"\s", value):
         raise ValueError(f"{shown(value)} is no URL; write it like http://host:18000")
-    if parts.username or parts.password:
+    if has_credentials(value):
         raise ValueError("holds a password; put the registry's token into token_file instead")
     return value.rstrip("/")
 

@@ -155,3 +155,32 @@ def test_tables_that_cannot_be(toml, table, problem):
 def test_a_flag_without_a_name_or_value(word):
     (told,) = wrong(flags={"router": {"aliases": (word,)}})
     assert told.startswith("--aliases: must be names and values, NAME=VALUE")
+
+
+@pytest.mark.parametrize("url", ["http://user:hunter2@r:1", "http://r:1,http://hunter2@r:2"])
+@pytest.mark.parametrize(
+    ("section", "name", "variable", "cure"),
+    [
+        ("router", "registry_url", "ROUTER_REGISTRY_URL", "registry_token_file"),
+        ("launch", "registry_url", "REGISTRY_URL", "token_file"),
+        ("launch", "router_url", "ROUTER_URL", "token_file"),
+    ],
+)
+def test_a_url_with_a_password_is_refused_wherever_it_stands(tmp_path, section, name, variable, cure, url):
+    toml = tmp_path / "svc.toml"
+    toml.write_text(f'[{section}]\n{name} = "{url}"\n')
+    sources = {
+        f"{toml}: [{section}] {name}": {"toml": toml},
+        variable: {"environ": {variable: url}},
+        f"--{name.replace('_', '-')}": {"flags": {section: {name: url}}},
+    }
+    for where, given in sources.items():
+        with pytest.raises(ConfigError) as refused:
+            settings.load(**given)
+        assert refused.value.problems == (
+            f"{where}: holds a user or a password; take it out of the URL and put the token into {cure}",
+        )
+
+
+def test_an_at_sign_behind_the_host_is_no_password():
+    assert settings.load(flags={"router": {"registry_url": "http://r:1/?a=b@c"}}).router.registry_url
