@@ -18,6 +18,11 @@ def authority(host: str, port: int) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def has_credentials(url: str) -> bool:
+    """Return whether a URL names a user or a password: logs, open endpoints and lists of processes would show it."""
+    return "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
+
+
 def is_ipv6(host: str) -> bool:
     """Return whether the host is an IPv6 address, without a zone: that means something on one machine only."""
     try:

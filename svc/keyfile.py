@@ -20,12 +20,12 @@ import json
 import os
 import re
 import sys
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from svc import private_files
 from svc.errors import CommandError, ConfigError
 
 if sys.version_info >= (3, 11):
@@ -238,7 +238,7 @@ def editing(path: Path) -> Iterator[dict[str, Entry]]:
         entries = read(path) if path.exists() else {}
         yield entries
         with _told(path):
-            _write(path, render(entries).encode())
+            private_files.write(path, render(entries).encode(), private_files.OWNER_ONLY)
 
 
 @contextlib.contextmanager
@@ -258,37 +258,9 @@ def _locked(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _hand_over(descriptor, path)
+        private_files.tighten(descriptor, private_files.OWNER_ONLY)
+        private_files.hand_over(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, for its owner alone, and there after a power cut."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            _hand_over(descriptor, path)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some file systems cannot; the file stands all the same
-            os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _hand_over(descriptor: int, path: Path) -> None:
-    """What root makes belongs to whom the file, or its directory, belonged to: the router need not be root."""
-    if os.geteuid() == 0:
-        was = os.stat(path if path.exists() else path.parent)
-        if was.st_uid != 0:
-            os.fchown(descriptor, was.st_uid, was.st_gid)

@@ -14,6 +14,7 @@ import click
 from svc import keyfile
 from svc.errors import CommandError
 from svc.options import HERE, settings
+from svc.private_files import make_directory
 from svc.terminal import echo, echo_json
 
 DEFAULT = "keys.toml"  # in var/
@@ -57,7 +58,7 @@ def add(
     path, asked = _file(file)
     secret = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
     if path.parent == HERE.var:
-        HERE.var.mkdir(exist_ok=True)
+        make_directory(HERE.var)
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     with keyfile.editing(path) as entries:
         if name in entries:

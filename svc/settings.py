@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from svc.address import has_credentials
 from svc.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -43,9 +44,22 @@ PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of let
 def setting(
     default: Any, env: str | None = None, *, least: float | None = None, most: float | None = None,
     choices: tuple[str, ...] = (), form: Form | None = None, weak: str | None = None, help: str = "",
+    token: str = "",
 ) -> Any:  # fmt: skip
-    """A field with where it comes from and what it may be; the file wins over the `weak` variable."""
-    meta = {"env": env, "least": least, "most": most, "choices": choices, "form": form, "weak": weak, "help": help}
+    """A field with where it comes from and what it may be; the file wins over the `weak` variable.
+
+    `token`: of a URL, the setting that holds its secret, as the URL itself must hold none.
+    """
+    meta = {
+        "env": env,
+        "least": least,
+        "most": most,
+        "choices": choices,
+        "form": form,
+        "weak": weak,
+        "help": help,
+        "token": token,
+    }
     return dataclasses.field(default=default, metadata=MappingProxyType(meta))
 
 
@@ -78,7 +92,7 @@ class RegistrySettings:
 class RouterSettings:
     host: str = setting("127.0.0.1", "ROUTER_HOST", weak=DEFAULT_HOST, help="address to listen on")
     port: int = setting(8000, "ROUTER_PORT", least=1, most=65535, help="port to listen on")
-    registry_url: str = setting("", "ROUTER_REGISTRY_URL", help="where the registry is")
+    registry_url: str = setting("", "ROUTER_REGISTRY_URL", token="registry_token_file", help="where the registry is")
     registry_token_file: str = setting(
         "", "REGISTRY_READ_TOKEN_FILE", help="file with the token that the registry wants of readers elsewhere"
     )
@@ -128,6 +142,9 @@ class RouterSettings:
     cors_origins: Texts = setting(
         (), "ROUTER_CORS_ORIGINS", form=ORIGIN, help="origins whose web pages may use the router; *: any"
     )
+    metrics_networks: str = setting(
+        "", help="networks that may read /metrics without a key, separated by commas; none: any, where it listens"
+    )
     access_log: str = setting("", help="file for one line a request; - is stdout")
     access_log_format: str = setting("json", choices=("json", "text"), help="how those lines look")
     certfile: str = setting("", help="certificate (PEM) to serve TLS with")
@@ -139,8 +156,8 @@ class RouterSettings:
 @dataclasses.dataclass(frozen=True, slots=True)
 class LaunchSettings:
     components: str = setting("all", "LAUNCH_COMPONENTS", help="all, or some of registry,router,babysitter")
-    registry_url: str = setting("", "REGISTRY_URL", help="the registry, where it runs elsewhere")
-    router_url: str = setting("", "ROUTER_URL", help="the router, where it runs elsewhere")
+    registry_url: str = setting("", "REGISTRY_URL", token="token_file", help="the registry, where it runs elsewhere")
+    router_url: str = setting("", "ROUTER_URL", token="token_file", help="the router, where it runs elsewhere")
     babysitter_host: str = setting("", "BABYSITTER_HOST", help="the address that babysitters register with")
     babysitter_configs: str = setting("", "BABYSITTER_CONFIGS", help="the TOML files, separated by blanks")
 
@@ -176,7 +193,9 @@ class SystemdSettings:
     """Where a host has its site and its svc, and as whom they run."""
 
     user: str = setting("infinilm", form=ACCOUNT, help="the user that everything runs as")
-    group: str = setting("", form=ACCOUNT, help="its group; empty: of the user's name")
+    group: str = setting(
+        "", form=ACCOUNT, help="its group, which may use supervisorctl, too; empty: of the user's name, which may not"
+    )
     site: str = setting("/var/lib/infinilm", form=PLACE, help="the site's directory on the host")
     prefix: str = setting("/opt/infinilm-svc", form=PLACE, help="the virtual environment that svc is installed in")
 
@@ -308,6 +327,8 @@ def _value(field: Any, raw: Any) -> Any:
         return _texts(raw, meta["form"])
     if not isinstance(raw, str):
         raise ValueError(f"must be text, not {raw!r}")
+    if meta["token"] and any(map(has_credentials, raw.split(","))):
+        raise ValueError(f"holds a user or a password; take it out of the URL and put the token into {meta['token']}")
     if meta["choices"] and raw not in meta["choices"]:
         raise ValueError(f"must be one of {', '.join(meta['choices'])}, not {raw!r}")
     if meta["form"] and raw != field.default and not re.fullmatch(meta["form"][0], raw):

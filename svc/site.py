@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from svc.errors import CommandError
+from svc.private_files import make_directory
 
 SOCKET_LIMIT = 100  # bytes; bind() on a longer unix socket path fails
 IGNORE_ALL_ELSE = "*\n!.gitignore\n"
@@ -111,7 +112,7 @@ def writable(directory: Path) -> bool:
 def _make_room(path: Path) -> None:
     if not path.exists():
         with _writing(path):
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
             (path / ".gitignore").write_text(IGNORE_ALL_ELSE)
 
 

@@ -2,11 +2,11 @@
 
 import contextlib
 import logging
-import os
 import re
 import secrets
-import tempfile
 from pathlib import Path
+
+from svc import private_files
 
 log = logging.getLogger(__name__)
 SOCKET = "unix://"
@@ -23,12 +23,13 @@ def keep(path: Path) -> str:
     """The secret in the file, made once. Where it cannot be kept, one for this life of the babysitter."""
     try:
         with contextlib.suppress(FileNotFoundError):
+            private_files.tighten(path, private_files.OWNER_ONLY)
             secret = path.read_text(encoding="ascii", errors="replace").strip()
             if SOUND.fullmatch(secret):
                 return secret
         secret = secrets.token_urlsafe(32)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, secret)
+        private_files.make_directory(path.parent)
+        private_files.write(path, f"{secret}\n".encode(), private_files.OWNER_ONLY)
     except OSError as error:
         log.warning(
             "%s: cannot keep the secret: %s; after a crash the registry takes our names for another's until their "
@@ -36,18 +37,3 @@ def keep(path: Path) -> str:
         )  # fmt: skip
         return secrets.token_urlsafe(32)
     return secret
-
-
-def _write(path: Path, secret: str) -> None:
-    """Whole or not at all, and for its owner alone."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

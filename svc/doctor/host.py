@@ -15,6 +15,7 @@ from svc import upstream_keys
 from svc.doctor.facts import TOKEN, UPSTREAM_KEYS, Disk, Gpus, Holder, Leftover, Name, Open, Secret
 from svc.down import mark_of
 from svc.errors import ConfigError
+from svc.mask import without_secrets
 from svc.ports import ancestors
 from svc.supervision import orphans
 
@@ -63,10 +64,12 @@ def listeners(started: Mapping[int, str], left: Collection[int]) -> dict[int, Ho
 
 
 def command_of(pid: int) -> str:
+    """Return a process's command line, without secrets, as what is printed gets copied."""
     try:
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ").strip() if pid else ""
+        command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()) if pid else ""
     except OSError:
         return ""
+    return without_secrets(command.replace("\0", " ").strip())
 
 
 def _listening() -> list[tuple[str, str, int]]:

@@ -20,7 +20,7 @@ from svc.perimeter.browsers import BrowserRules, Wording
 from svc.perimeter.hosts import Hosts
 from svc.probe import USER_AGENT
 from svc.registry import checks, discovery, events, fields, lease, openapi, owner
-from svc.registry.condition import FAILING
+from svc.registry.condition import FAILING, STORE_TROUBLE
 from svc.registry.guard import OPEN, READ, TELL, WRITE, Guard, is_near
 from svc.registry.listing import Listing
 from svc.registry.metrics import Metrics
@@ -130,7 +130,9 @@ class Api:
             raise
         except Unavailable as error:
             self.sweep.condition.failed(error.message)
-            raise
+            if self._is_trusted():
+                raise
+            raise Unavailable(STORE_TROUBLE) from None
         return answer if isinstance(answer, Response) else _json(answer)
 
     def admit(self, access: str, method: str, peer: str | None, headers: Any) -> None:
@@ -148,7 +150,7 @@ class Api:
             counts = {"registered_services": len(services), "healthy_services": healthy}
         except Unavailable as error:
             condition.failed(error.message)
-        status, reason = condition.told()
+        status, reason = condition.told(detailed=self._is_trusted())
         told = {"status": status, "registry": "running", **counts, "timestamp": iso(now)}
         if reason:
             told["reason"] = reason
@@ -302,6 +304,10 @@ class Api:
                 "or raise max_services under [registry] in config/svc.toml",
                 retry_after=FULL_RETRY_SECONDS,
             )
+
+    def _is_trusted(self) -> bool:
+        """Whether paths of this machine may be told: to this machine, and to whoever has the token."""
+        return self._is_near() or self.guard.is_operator(request.headers.get("Authorization", ""))
 
     def _caller(self, headers: Any) -> owner.Caller:
         """Who asks: a secret is what counts, where one is shown; else the token, if it is."""

@@ -24,11 +24,14 @@ class Condition:
         self._failing = FAILING
         self._proven = False
 
-    def told(self) -> tuple[str, str]:
-        """The status and its reason."""
+    def told(self, detailed: bool = True) -> tuple[str, str]:
+        """The status and its reason; without details, what a store says of paths and addresses is left out."""
         if self.trouble:
-            return self._failing, self.store.notice() or self.trouble
-        reason = "; ".join(filter(None, (self.kept, self.store.notice(), self.store.history())))
+            return self._failing, (self.store.notice() or self.trouble) if detailed else STORE_TROUBLE
+        news = [self.store.notice(), self.store.history()]
+        if not detailed:
+            news = [STORE_TROUBLE] if any(news) else []
+        reason = "; ".join(filter(None, (self.kept, *news)))
         return (DEGRADED, reason) if reason else (HEALTHY, "")
 
     def failed(self, reason: str) -> None:
@@ -58,6 +61,9 @@ class Condition:
         self.kept = told
 
 
+STORE_TROUBLE = (
+    "there is something about its store; its log tells it, and so does /health on its own machine, or with its token"
+)
 KEPT = (
     "{} of {} services were not heard of for their whole lease, more than are believed to fail at once: they are "
     "kept; look at the network between here and them, or end their leases with `svc services expire`"

@@ -8,6 +8,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+from svc import private_files
 from svc.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     Raises ConfigError for a file that is another's, OSError or sqlite3.Error for one that cannot be used.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_files.make_directory(path.parent)
     try:
         return _opened(path)
     except sqlite3.DatabaseError as error:
@@ -112,7 +113,10 @@ def set_aside_before(path: Path) -> str:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Transactions are begun by hand; threads take turns."""
+    """Transactions are begun by hand; threads take turns. SQLite gives its sidecars the mode of the file."""
+    private_files.prepare(path)
+    for part in SIDECARS:
+        private_files.tighten(path.with_name(path.name + part))
     db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     try:
         _prepare(db)

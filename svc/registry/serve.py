@@ -87,7 +87,10 @@ def check_store(settings: RegistrySettings) -> None:
     if importlib.util.find_spec("redis") is None:
         raise ConfigError("store: the redis package is missing: pip install 'infinilm-svc[redis]'")
     if address.password:
-        log.warning("store: its password can be seen in the list of processes; --store-password-file hides it")
+        raise ConfigError(
+            "store: its URL holds a password, which the list of processes would show; "
+            "write it into a file and name that one: store_password_file"
+        )
     if address.password_file:
         redis_address.password(address.password_file)
 

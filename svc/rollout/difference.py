@@ -4,6 +4,7 @@ import dataclasses
 import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from svc.shim_variables import decoded
 from svc.supervision.programs import AUTO, Group, Program
 
 
@@ -118,7 +119,7 @@ def _programs(old: Group | None, new: Group | None) -> Iterator[ProgramChange]:
 def _keys(program: Program | None) -> Mapping[str, str]:
     if program is None:
         return {}
-    return {**program.keys, **{f"environment.{key}": value for key, value in program.environment.items()}}
+    return {**program.keys, **{f"environment.{key}": value for key, value in decoded(program.environment).items()}}
 
 
 def _edits(old: Mapping[str, str], new: Mapping[str, str]) -> Iterable[Edit]:

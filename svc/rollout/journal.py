@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from svc import private_files
 from svc.errors import CommandError
 from svc.site import Site
 
@@ -55,13 +56,8 @@ class Journal:
         """Whole or not at all."""
         told: dict[str, Any] = {"what": self.what, "wrote": time.time()}
         told |= {key: sorted(getattr(self, key)) for key in ("ours", "begun", "done")}
-        new = self.path.with_name(f".{self.path.name}.new")
         try:
-            with new.open("w") as file:
-                json.dump(told, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self.path)
+            private_files.write(self.path, json.dumps(told).encode())
         except OSError as error:
             raise CommandError(
                 f"{self.path}: cannot write: {error.strerror}; make {self.path.parent} writable"
@@ -102,6 +98,7 @@ def beside(site: Site) -> Iterator[None]:
 
 def _lock(site: Site) -> IO[str]:
     path = site.var / "rollout.lock"
+    private_files.prepare(path)
     try:
         return path.open("a+")
     except OSError as error:

@@ -5,35 +5,11 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
+from svc.mask import MASK, is_secret, without_secrets
 from svc.rollout.difference import Edit
 
-MASK = "***"
-SECRETS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "auth", "cookie"}
-ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
-NO_SECRET = {
-    "file",
-    "path",
-    "dir",
-    "delay",
-    "timeout",
-    "limit",
-    "count",
-    "length",
-}  # a last word: where one is, or how many
-NAMED = re.compile(r"""([A-Za-z_][\w.-]*)["']?\s*[=:]\s*""")  # NAME=, and "name": in JSON
-VALUE = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
 WHOLE = re.compile(r"(-*([A-Za-z_][\w.-]*)=).+", re.DOTALL)
 UP = "/conf.d/.."
-BEARER = re.compile(r"(?i)\b(bearer\s+)\S+")
-IN_URL = re.compile(r"(\w+://[^/\s:@]*):[^@\s/]+@")
-
-
-def is_secret(name: str) -> bool:
-    """Whether a variable or a flag of this name holds a secret, as far as its name tells."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
-    if not words or words[-1] in NO_SECRET:
-        return False
-    return bool(SECRETS & set(words)) or words[-1].endswith(ENDINGS)
 
 
 def shown(edits: Sequence[Edit]) -> Iterator[Edit]:
@@ -117,16 +93,7 @@ def _without_secrets(text: str) -> str:
     """And without the detours that come of naming a site's files from conf.d."""
     if (whole := WHOLE.fullmatch(text)) and is_secret(whole[2]):
         return whole[1] + MASK
-    text = text.replace(UP, "")
-    return BEARER.sub(rf"\1{MASK}", IN_URL.sub(rf"\1:{MASK}@", _without_assigned(text)))
-
-
-def _without_assigned(text: str) -> str:
-    told, at = "", 0
-    for named in NAMED.finditer(text):
-        if named.start() >= at and is_secret(named[1]) and (value := VALUE.match(text, named.end())):
-            told, at = told + text[at : named.end()] + MASK, value.end()
-    return told + text[at:]
+    return without_secrets(text.replace(UP, ""))
 
 
 def _quoted(word: str) -> str:

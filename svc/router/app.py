@@ -11,7 +11,8 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
 from svc import web
-from svc.errors import NotFound, SvcError, TooLarge
+from svc.address import is_loopback
+from svc.errors import Forbidden, NotFound, SvcError, TooLarge
 from svc.instance import iso
 from svc.router.clients import client_of, is_among
 from svc.router.cors import PREFLIGHT, answer_headers, preflight_headers
@@ -94,7 +95,14 @@ def endpoints(state: State) -> Blueprint:
     @own.before_request
     def keyed() -> None:
         """Where clients need keys, what tells of instances and models needs one too."""
-        if request.path not in OPEN:
+        if request.path == "/metrics" and not _may_read_metrics(state):
+            if state.keys is None:
+                raise Forbidden(
+                    "your address may not read the metrics; the router's operator has to add its network "
+                    "to metrics_networks"
+                )
+            identify(state)
+        elif request.path not in OPEN:
             identify(state)
 
     @own.get("/livez")
@@ -172,6 +180,16 @@ def endpoints(state: State) -> Blueprint:
         return Response(generate_latest(metrics), content_type=CONTENT_TYPE_LATEST)
 
     return own
+
+
+def _may_read_metrics(state: State) -> bool:
+    """Whether the client is on this machine, or in one of the networks that are named, if any."""
+    networks = state.metrics_networks
+    if not networks:
+        return True
+    forwarded = request.headers.get("X-Forwarded-For", "").encode("latin-1")
+    client = client_of(request.remote_addr or "", forwarded, state.trusted)
+    return is_among(client, networks) or (not forwarded and is_loopback(client))
 
 
 def relay(state: State, deadlines: Deadlines) -> Response:

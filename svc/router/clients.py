@@ -7,12 +7,12 @@ from svc.errors import ConfigError
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
-def networks(text: str) -> Networks:
-    """Of `10.0.0.0/8,127.0.0.1`; raises ConfigError."""
+def networks(text: str, setting: str = "trusted_proxies") -> Networks:
+    """Of `10.0.0.0/8,127.0.0.1`; raises ConfigError that names the setting."""
     try:
         return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
     except ValueError as error:
-        raise ConfigError(f"trusted_proxies: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
+        raise ConfigError(f"{setting}: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
 
 
 def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
@@ -26,8 +26,9 @@ def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
     return hops[0]
 
 
-def is_among(address: str, trusted: Networks) -> bool:
-    return _is_address(address) and any(ip_address(address) in network for network in trusted)
+def is_among(address: str, networks: Networks) -> bool:
+    """Return whether the address is in one of the networks."""
+    return _is_address(address) and any(ip_address(address) in network for network in networks)
 
 
 def _is_address(text: str) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from svc.instance import iso
 from svc.printable import escaped_json
+from svc.private_files import append
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class AccessLog:
             return sys.stdout.buffer
         if self._file is not None and _same(self._file, self._path):
             return self._file
-        self._file = open(self._path, "ab", BUFFER)  # noqa: SIM115 - kept open
+        self._file = append(self._path, BUFFER)
         return self._file
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from svc import private_files
 from svc.router.state import State
 from svc.router.table import Target
 
@@ -67,15 +68,12 @@ class TableFile:
         """Whole or not at all; a failure is logged when it begins. It may be lost if the machine dies at once."""
         if not self._ours:
             return
-        new = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         told = {"format": FORMAT, "registry": saved.registry, "index": saved.index}
         try:
-            self.path.parent.mkdir(exist_ok=True)
-            new.write_bytes(msgspec.json.encode({**told, "targets": [_plain(t) for t in saved.targets]}))
-            new.replace(self.path)
+            private_files.make_directory(self.path.parent)
+            table = msgspec.json.encode({**told, "targets": [_plain(t) for t in saved.targets]})
+            private_files.write(self.path, table, durable=False)
         except OSError as error:
-            with suppress(OSError):
-                new.unlink()
             if not self._complained:
                 log.warning("%s: cannot save the table: %s", self.path, error.strerror)
             self._complained = True

@@ -285,6 +285,7 @@ def check(settings: RouterSettings) -> None:
     if settings.registry_token_file:
         readable(settings.registry_token_file)
     networks(settings.trusted_proxies)
+    networks(settings.metrics_networks, "metrics_networks")
     read_keys(settings)
     if settings.upstream_keys_file:
         load(Path(settings.upstream_keys_file))

@@ -65,6 +65,7 @@ class State:
         self.keys = keys  # None: nobody needs one
         self.upstream_keys = upstream_keys or UpstreamKeys()  # those that instances want of us
         self.trusted = networks(settings.trusted_proxies)
+        self.metrics_networks = networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
         pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # two routers never share one, not even by their names

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from svc.address import authority, is_host, without_brackets
+from svc.address import authority, has_credentials, is_host, without_brackets
 from svc.errors import ConfigError
 from svc.instance import MAX_MODEL_ID_LENGTH, MAX_MODELS, Service, is_model_id
 from svc.router.table import Target, from_service
@@ -88,7 +88,7 @@ def _problems(entry: Any) -> Iterator[str]:
     metadata = fit.get("metadata", {})
     for key, value in (("health_url", fit.get("health_url")), ("metadata: health_url", metadata.get("health_url"))):
         if value is not None and not is_service_url(value):
-            yield f"{key}: must be like http://HOST:PORT/PATH, not {value!r}"
+            yield f"{key}: {_misfit(value, 'like http://HOST:PORT/PATH')}"
     models = metadata.get("models", [])
     if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
         yield f"metadata: models: must be a list of names, not {models!r}"
@@ -96,7 +96,14 @@ def _problems(entry: Any) -> Iterator[str]:
         longest = f"each of 1 to {MAX_MODEL_ID_LENGTH} printable characters"
         yield f"metadata: models: may have {MAX_MODELS} names, {longest}; spread them over several instances"
     if "url" in fit and not is_service_url(fit["url"], query=False):
-        yield f"url: must be http://HOST:PORT or https://HOST:PORT, not {fit['url']!r}"
+        yield f"url: {_misfit(fit['url'], 'http://HOST:PORT or https://HOST:PORT')}"
+
+
+def _misfit(value: Any, shape: str) -> str:
+    """What is wrong with a URL; one with a password is not shown."""
+    if isinstance(value, str) and has_credentials(value):
+        return "holds a user or a password, which /services would show; take it out of the URL"
+    return f"must be {shape}, not {value!r}"
 
 
 def _target(entry: dict[str, Any]) -> Target | None:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from svc.address import is_ipv6, without_brackets
+from svc import shim_variables
+from svc.address import has_credentials, is_ipv6, without_brackets
 from svc.spec import ini
 
 Reader = Callable[[Any], Any]
@@ -33,6 +34,7 @@ OWN_VARIABLES = {  # between supervisord and our programs in it
     "SVC_RESTART_DELAY": "use [babysitter] restart_delay",
     "SVC_PATH": "set PATH",
     "SVC_SUPERVISOR_PID": "choose another name",
+    "SVC_UMASK": "choose another name",
 }
 OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
 NAME_LIMIT = 128  # characters: its log files' names must fit into a directory
@@ -117,7 +119,7 @@ def url(value: Any) -> str:
         fine = False
     if not fine or re.search(r"\s", value):
         raise ValueError(f"{shown(value)} is no URL; write it like http://host:18000")
-    if parts.username or parts.password:
+    if has_credentials(value):
         raise ValueError("holds a password; put the registry's token into token_file instead")
     return value.rstrip("/")
 
@@ -243,6 +245,8 @@ def variable(value: Any) -> str:
     """The name of an environment variable."""
     if not VARIABLE.fullmatch(text(value)):
         raise ValueError(f"{shown(value)} is no variable's name; use letters, digits and _")
+    if value.startswith(shim_variables.PREFIX):
+        raise ValueError(f"begins with {shim_variables.PREFIX}, which svc itself uses; choose another name")
     if value in OWN_VARIABLES:
         raise ValueError(f"is set by svc itself; {OWN_VARIABLES[value]}")
     return value

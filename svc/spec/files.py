@@ -7,12 +7,15 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from supervisor.options import ServerOptions
 
+from svc import private_files
 from svc.errors import CommandError, ConfigError
+from svc.mask import both_without_secrets
 from svc.spec.place import Place
 
 MADE_BY = '; made by "svc render" from '
@@ -57,9 +60,13 @@ def prove(texts: Mapping[str, str], place: Place) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """What has to be written and removed, each with the bytes before and after (None: no file)."""
+    """What has to be written and removed, each with the bytes before and after (None: no file).
+
+    `private` files hold secrets: only their user and group may read them.
+    """
 
     edits: tuple[tuple[Path, bytes | None, bytes | None], ...]
+    private: frozenset[Path] = frozenset()
 
     @property
     def stale(self) -> bool:
@@ -78,12 +85,14 @@ class Change:
         return [path for path, before, after in self.edits if after is None]
 
     def diff(self) -> str:
-        """A unified diff of every file."""
+        """A unified diff of every file, without secrets; a line whose secret has changed is one of it."""
         return "".join(line for edit in self.edits for line in _diff(*edit))
 
     def write(self) -> None:
         """Raises CommandError, with everything as it was, if a file cannot be written."""
         directories = {path.parent for path, _, _ in self.edits}
+        for path in self.private:
+            private_files.tighten(path)
         try:
             with contextlib.ExitStack() as locks:
                 for directory in sorted(directories):
@@ -92,7 +101,7 @@ class Change:
                 self._stage()
                 self._replace()
                 for directory in directories:
-                    _sync(directory)
+                    private_files.sync(directory)
         except OSError as error:
             where = error.filename or next(iter(directories))
             raise CommandError(
@@ -104,7 +113,7 @@ class Change:
         try:
             for path, _, after in self.edits:
                 if after is not None:
-                    with _new(path).open("wb") as file:
+                    with self._open(path) as file:
                         file.write(after)
                         file.flush()
                         os.fsync(file.fileno())
@@ -113,6 +122,11 @@ class Change:
         except OSError:
             self._unstage()
             raise
+
+    def _open(self, path: Path) -> IO[bytes]:
+        mode = private_files.limited(path, private_files.MODE) if path in self.private else 0o666  # less the umask
+        _new(path).unlink(missing_ok=True)
+        return open(os.open(_new(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")
 
     def _replace(self) -> None:
         done = []
@@ -138,8 +152,11 @@ class Change:
                 _new(path).unlink(missing_ok=True)
 
 
-def difference(wanted: Mapping[Path, str], unwanted: list[Path]) -> Change:
-    """From what is on disk to `wanted`. Raises ConfigError for each file in the way that is not ours."""
+def difference(wanted: Mapping[Path, str], unwanted: list[Path], private: Collection[Path] = ()) -> Change:
+    """From what is on disk to `wanted`, of which `private` hold secrets.
+
+    Raises ConfigError for each file in the way that is not ours.
+    """
     edits, foreign = [], []
     for path, text in sorted(wanted.items()):
         before, after = _read(path), text.encode()
@@ -149,7 +166,7 @@ def difference(wanted: Mapping[Path, str], unwanted: list[Path]) -> Change:
             edits.append((path, before, after))
     if foreign:
         raise ConfigError(*foreign)
-    return Change((*edits, *((path, _read(path), None) for path in unwanted)))
+    return Change((*edits, *((path, _read(path), None) for path in unwanted)), frozenset(private))
 
 
 def _read(path: Path) -> bytes | None:
@@ -162,7 +179,8 @@ def _read(path: Path) -> bytes | None:
 
 
 def _diff(path: Path, before: bytes | None, after: bytes | None) -> Iterator[str]:
-    old, new = ((text or b"").decode(errors="replace").splitlines(keepends=True) for text in (before, after))
+    texts = both_without_secrets(*((text or b"").decode(errors="replace") for text in (before, after)))
+    old, new = (text.splitlines(keepends=True) for text in texts)
     name = ["/dev/null" if text is None else str(path) for text in (before, after)]
     return difflib.unified_diff(old, new, name[0], name[1])
 
@@ -180,13 +198,3 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _sync(directory: Path) -> None:
-    """The new names, too, survive a power cut; where the file system cannot, the files stand all the same."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -26,7 +26,8 @@ def render_to(place: Place, specs: Sequence[Spec], settings: Settings) -> None:
     """Write a set of its own, such as that of `svc run`: supervisord.conf beside place.conf_d."""
     texts = render(_placed(specs), settings, place)
     files.prove(texts, place)
-    files.difference({place.conf_d.parent / name: text for name, text in texts.items()}, []).write()
+    wanted = {place.conf_d.parent / name: text for name, text in texts.items()}
+    files.difference(wanted, [], _private(place.conf_d, specs)).write()
 
 
 def plan_site(
@@ -67,7 +68,12 @@ def plan_site(
     sources = {place.named(spec.source) for spec in specs}
     leftover = {path: source for path, source in there.items() if path not in wanted}
     unwanted = [path for path, source in leftover.items() if not partial or source in sources]  # 3
-    return files.difference(wanted, unwanted)
+    return files.difference(wanted, unwanted, _private(out, specs))
+
+
+def _private(conf_d: Path, specs: Iterable[Spec]) -> list[Path]:
+    """Return the generated files that hold an instance's variables, of which some are secrets."""
+    return [conf_d / f"{spec.name}.conf" for spec in specs if spec.env]
 
 
 def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:

@@ -11,6 +11,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
+from svc import shim_variables
+
 BREAK = "%(program_name).0s"  # expands to nothing; splits what would otherwise be read as syntax
 # supervisord looks commands up in a program's own PATH, and our shim's Python and loader would obey the others.
 NOT_FOR_THE_SHIM = re.compile(r"PATH|(PYTHON|LD_).*")
@@ -49,15 +51,16 @@ def words(argv: Iterable[str]) -> str:
     return escape(" ".join(shlex.quote(word) for word in argv))
 
 
-def environment(variables: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The text for environment=, and the K=V that it cannot hold: those go through `svc launch --env K=V`."""
-    plain, spilt = [], []
-    for key, value in variables.items():
-        if not NOT_FOR_THE_SHIM.fullmatch(key) and (quote := _quote(value)):
-            plain.append(f"{key}={quote}{value}{quote}")
-        else:
-            spilt.append(f"{key}={value}")
-    return escape(",".join(plain)), spilt
+def environment(variables: Mapping[str, str]) -> str:
+    """The text for environment=; what it cannot hold, and what the shim would obey, is encoded for the shim."""
+    return escape(",".join(_assigned(key, value) for key, value in variables.items()))
+
+
+def _assigned(key: str, value: str) -> str:
+    if NOT_FOR_THE_SHIM.fullmatch(key) or not _quote(value):
+        key, value = shim_variables.encoded(key, value)
+    quote = _quote(value)
+    return f"{key}={quote}{value}{quote}"
 
 
 def _quote(value: str) -> str:

@@ -18,6 +18,7 @@ from svc.spec.place import Place
 SETTINGS = "the site's settings"  # what registry.conf, router.conf and supervisord.conf are made from
 OURS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for our own programs
 WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
+SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # who may use the socket may run any program as its user
 STOP_WAIT = 30  # seconds an instance has after SIGTERM
 BABYSITTER_STOP_WAIT = 15
 
@@ -59,7 +60,8 @@ def _supervisord(settings: Settings, place: Place) -> str:
     named = {key: place.bare(path, place.conf_d.parent) for key, path in files.items()}
     if place.console:  # in the foreground it prints its log as well
         named["log"] = "/dev/null"
-    return text("supervisord.conf.j2", source=SETTINGS, **named, **_rotation(settings.logs, place))
+    mode = SHARED_SOCKET_MODE if settings.systemd.group else SOCKET_MODE
+    return text("supervisord.conf.j2", source=SETTINGS, socket_mode=mode, **named, **_rotation(settings.logs, place))
 
 
 def _registry(settings: Settings, place: Place) -> str:
@@ -99,12 +101,10 @@ def _router(settings: Settings, place: Place) -> str:
 
 def _instance(spec: Spec, settings: Settings, place: Place) -> str:
     limits = {"SVC_MAX_RESTARTS": str(spec.max_restarts), "SVC_RESTART_DELAY": _number(spec.restart_delay)}
-    plain, spilt = ini.environment({**limits, **spec.env})
     shim = ["svc", "launch", "--port", str(spec.port), *_family(spec)]
-    shim += [word for pair in spilt for word in ("--env", pair)]
     command = f"{ini.words(shim)}{_key_flags(spec, place)} {ini.words(['--', *spec.argv])}"
     server = _program(settings, place, command, {}, f"server_{spec.name}", STOP_WAIT)
-    server |= {"environment": plain, "directory": place.work_dir(spec.work_dir)}
+    server |= {"environment": ini.environment({**limits, **spec.env}), "directory": place.work_dir(spec.work_dir)}
     told = _program(settings, place, _sidecar(spec, place), _ours(settings), f"babysitter_{spec.name}")
     source = place.named(spec.source)
     return text("instance.conf.j2", source=source, name=spec.name, server=server, babysitter=told)
@@ -142,7 +142,7 @@ def _program(
     return {
         "command": command,
         "directory": place.bare(place.site),
-        "environment": ini.environment(variables)[0],
+        "environment": ini.environment(variables),
         "stop_wait": stop_wait,
         "log": "/dev/fd/1" if place.console else place.bare(place.state / "logs" / f"{log}.log"),
         **_rotation(settings.logs, place),

@@ -16,12 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from svc import prctl
+from svc import prctl, shim_variables
 from svc.engine_key import parse_key, unreadable
 from svc.errors import ConfigError
+from svc.mask import without_secrets
 from svc.printable import escaped
 
-OURS = ("SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH")  # between supervisord and us
+OURS = (  # between supervisord and us
+    "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH", "SVC_UMASK",
+)  # fmt: skip
 KEY_SETTING = "[backend] api_key_file"
 PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
 
@@ -41,7 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--death-signal", choices=("KILL", "TERM"), default="KILL", help="what to get when supervisord dies [KILL]"
     )
     parser.add_argument(
-        "--env", action="append", default=[], metavar="K=V", type=_pair, help="a variable for COMMAND (repeatable)"
+        "--env",
+        action="append",
+        default=[],
+        metavar="K=V",
+        type=_pair,
+        help="a variable for COMMAND, in older files",
     )
     parser.add_argument("--key-file", metavar="FILE", help="file with the API key that COMMAND wants of its callers")
     parser.add_argument("--key-variable", metavar="NAME", help="the variable in which COMMAND gets that key")
@@ -79,6 +87,8 @@ def launch(
     if port is not None:
         refuse_taken(port, ipv6=ipv6)
     directory = os.path.dirname(sys.executable)
+    if not own and "SVC_UMASK" in os.environ:  # an instance's files are its operator's affair
+        os.umask(int(os.environ["SVC_UMASK"], 8))
     environ = environment(os.environ, directory, env, own)
     path = find(argv[0], [*environ.get("PATH", os.defpath).split(os.pathsep), directory])
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
@@ -126,6 +136,7 @@ def environment(
         for key in OURS:
             seen.pop(key, None)
         seen["PATH"] = os.pathsep.join([path, directory])
+        seen = shim_variables.decoded(seen)
     seen.update(env)
     return seen
 
@@ -182,7 +193,7 @@ def holder_of(port: int) -> tuple[int, str] | None:
         try:
             if any(os.readlink(f"/proc/{pid}/fd/{fd}") in sockets for fd in os.listdir(f"/proc/{pid}/fd")):
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    return int(pid), os.fsdecode(file.read()).replace("\0", " ").strip()
+                    return int(pid), without_secrets(os.fsdecode(file.read()).replace("\0", " ").strip())
         except OSError:  # it has ended, or is somebody else's
             continue
     return None

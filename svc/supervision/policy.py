@@ -19,6 +19,7 @@ environment= and leaves all others alone. What it relies on in supervisord 4.3:
 """
 
 import dataclasses
+import glob
 import math
 import os
 import sys
@@ -31,7 +32,7 @@ from supervisor.datatypes import signal_number
 from supervisor.states import SIGNALLABLE_STATES, STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
-from svc import version
+from svc import private_files, version
 from svc.supervision import restarts
 from svc.supervision.endings import Endings, kill_group
 from svc.supervision.exits import Exits
@@ -39,6 +40,7 @@ from svc.supervision.interface import Interface, full_name, wanted_group
 from svc.supervision.restarts import Count, Limits
 from svc.supervision.sockets import Sockets
 
+NOT_FOR_OTHERS = 0o027  # umask
 ASKED = (ProcessStates.STOPPED, ProcessStates.FATAL)  # a start from here is one that somebody asked for
 
 
@@ -85,6 +87,7 @@ class Policy:
             return
         kind = type(event)
         if kind is events.ProcessStateStartingEvent:
+            _tighten_logs(getattr(process.config, "stdout_logfile", None))
             self._started(process, event.from_state in ASKED or full_name(process) in self.replaced)
         elif kind is events.ProcessStateExitedEvent:
             process.change_state(ProcessStates.BACKOFF)  # comes back here as the next one
@@ -188,6 +191,25 @@ def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:
     return {"PATH": directory + os.pathsep + path, "SVC_PATH": path}
 
 
+def _keep_logs_private(options: Any) -> None:
+    """What supervisord and svc's own programs create is for their user and group alone; instances get SVC_UMASK back.
+
+    A daemon sets the umask of its options later, so both are changed.
+    """
+    umask = os.umask(0o077)
+    os.environ.setdefault("SVC_UMASK", f"{umask if options.nodaemon else options.umask:03o}")  # a reload keeps it
+    options.umask |= NOT_FOR_OTHERS
+    os.umask(umask | NOT_FOR_OTHERS)
+    _tighten_logs(options.logfile)
+
+
+def _tighten_logs(path: Any) -> None:
+    """Of an svc that left their mode to the umask; supervisord names some logs itself, by a type."""
+    if isinstance(path, str):
+        for name in [path, *glob.glob(f"{glob.escape(path)}.*")]:
+            private_files.tighten(name)
+
+
 def make(supervisord: Any, **config: Any) -> Interface:
     """The factory that supervisord calls, once for each of its HTTP servers."""
     if config:
@@ -198,5 +220,6 @@ def make(supervisord: Any, **config: Any) -> Interface:
 
         version.running()  # as it is now
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
+        _keep_logs_private(supervisord.options)
         interface = supervisord.svc_interface = Interface(Policy(supervisord))
     return interface

@@ -42,6 +42,9 @@ LEAVES = {
     "secret_file",
     "version",
     "printable",
+    "private_files",
+    "shim_variables",
+    "mask",
 }
 ALLOWED = {
     "registry": LEAVES,
@@ -65,7 +68,7 @@ PURE = {
     "supervision/restarts.py",
     "perimeter/connections.py", "perimeter/hosts.py", "perimeter/browsers.py",
     "replicas.py", "management_report.py", "mock/adapters.py",
-    "readiness.py", "printable.py", "event.py", "state.py", "router/ui/rates.py",
+    "readiness.py", "printable.py", "shim_variables.py", "mask.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",
     *(f"doctor/checks/{path.name}" for path in (ROOT / "doctor" / "checks").glob("*.py")),

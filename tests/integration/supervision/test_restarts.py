@@ -7,6 +7,7 @@ import pytest
 
 from svc.errors import CommandError
 from svc.supervision.control import Restarts
+from tests.integration.supervision.conftest import LAUNCH
 from tests.waiting import until
 
 
@@ -178,3 +179,22 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_logs_are_for_user_and_group_and_an_instance_keeps_the_operators_umask(supervisord):
+    for name in ("old.log", "old.log.1"):
+        (supervisord.root / name).write_text("0000\n")
+        (supervisord.root / name).chmod(0o666)
+    supervisord.program("old", f"{LAUNCH} -- sh -c 'umask; sleep 9'")
+    supervisord.program("own", f"{LAUNCH} --own -- sh -c 'umask; sleep 9'")
+    before = os.umask(0o002)
+    try:
+        supervisord.start()
+    finally:
+        os.umask(before)
+    assert until(lambda: supervisord.log("old").split()[1:]) == ["0002"]
+    assert until(lambda: supervisord.log("own").split()) == ["0027"]
+    logs = sorted(supervisord.root.glob("*.log*"))
+    assert {path.name: oct(path.stat().st_mode & 0o137) for path in logs} == dict.fromkeys(
+        ["old.log", "old.log.1", "own.log", "supervisord.log"], "0o0"
+    )

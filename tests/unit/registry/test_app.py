@@ -370,3 +370,14 @@ def test_prometheus_is_told_what_to_scrape(client):
 def test_prometheus_that_asks_by_no_address_is_told_so(client, host):
     answer = client.get("/sd/prometheus", environ_overrides={"HTTP_HOST": host})
     assert (answer.status_code, error(answer)["param"]) == (400, "Host")
+
+
+@pytest.mark.parametrize(("address", "told_path"), [("127.0.0.1", True), ("192.0.2.1", False)])
+def test_paths_of_the_registry_are_for_its_own_machine(tmp_path, world, address, told_path):
+    path = tmp_path / "registry.db"
+    path.write_bytes(b"SQLite format 3\0" + b"x" * 8000)
+    client = create_app(SqliteStore(path), world.probe, clock=world.clock).test_client()
+    answer = client.get("/health", environ_base={"REMOTE_ADDR": address}).get_json()
+    assert answer["status"] == "degraded"
+    assert ("registry.db" in answer["reason"]) is told_path
+    assert "store" in answer["reason"] or told_path

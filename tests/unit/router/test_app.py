@@ -140,3 +140,22 @@ def test_what_is_relayed_to_nobody_hears_so_with_its_id(client: FlaskClient):
 def test_a_body_over_the_limit():
     app = create_app(state(target("a", "m"), max_body=1024))
     assert app.test_client().post("/v1/chat/completions", data=b"x" * 1025).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "forwarded", "status"),
+    [
+        ("", "10.1.2.3", "", 200),
+        ("10.0.0.0/8", "10.1.2.3", "", 200),
+        ("10.0.0.0/8", "127.0.0.1", "", 200),
+        ("10.0.0.0/8", "192.0.2.1", "", 403),
+        ("10.0.0.0/8", "127.0.0.1", "192.0.2.1", 403),
+        ("10.0.0.0/8", "192.0.2.1", "10.1.2.3", 403),
+    ],
+)
+def test_metrics_are_for_the_networks_that_are_named(networks: str, address: str, forwarded: str, status: int):
+    client = create_app(state(metrics_networks=networks)).test_client()
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    answer = client.get("/metrics", environ_base={"REMOTE_ADDR": address}, headers=headers)
+    assert answer.status_code == status
+    assert status == 200 or "metrics_networks" in answer.get_json()["error"]["message"]

@@ -7,6 +7,8 @@ from typing import Any
 
 from supervisor.options import ServerOptions
 
+from svc.shim_variables import decoded
+
 
 def programs(root: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     """Writes the texts into `root` and returns supervisord's process configs by full name."""
@@ -29,6 +31,5 @@ def child(program: Any) -> tuple[list[str], dict[str, str]]:
     """The instance's words and variables behind the shim."""
     told = words(program)
     end = told.index("--")
-    spilt = [told[n + 1] for n in range(end) if told[n] == "--env"]
-    ours = {key: value for key, value in program.environment.items() if not key.startswith("SVC_")}
-    return told[end + 1 :], ours | dict(pair.split("=", 1) for pair in spilt)
+    environ = decoded(program.environment)
+    return told[end + 1 :], {key: value for key, value in environ.items() if not key.startswith("SVC_")}

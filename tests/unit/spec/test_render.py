@@ -51,6 +51,11 @@ def test_registry_and_router_carry_every_setting_so_that_no_environment_counts(t
     assert flags.items() <= dict(zip(router[8::2], router[9::2], strict=True)).items()
 
 
+def test_nobody_else_may_use_the_socket_unless_a_group_is_named(tmp_path):
+    assert "\nchmod=0700\n" in texts(tmp_path)["supervisord.conf"]
+    assert "\nchmod=0770\n" in texts(tmp_path, flags={"systemd": {"group": "llm"}})["supervisord.conf"]
+
+
 def test_settings_that_are_texts_and_switches_are_flags_too(tmp_path):
     flags = {"registry": {"insecure": True, "store": "sqlite:my db", "token_file": "/etc/a token"}}
     programs = supervisord.programs(tmp_path, texts(tmp_path, flags=flags))

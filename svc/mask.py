@@ -1,0 +1,58 @@
+"""Texts without the secrets in them, as far as names and shapes tell. Pure."""
+
+import re
+from collections.abc import Callable
+
+MASK = "***"
+CHANGED_MASK = "*** (another value)"
+SECRETS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "auth", "cookie"}
+ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
+NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}  # where one is, or how many
+# Lengths are bounded: a long word without a value must not cost quadratic time.
+NAMED = re.compile(
+    r"""--?(?P<flag>[A-Za-z][\w.-]{0,99})[ \t]+(?!-)"""  # --api-key VALUE
+    r"""|(?<!\w)(?P<name>\w[\w.-]{0,99})["']?\s*[=:]\s*"""  # NAME=VALUE, and "name": VALUE in JSON
+)
+VALUE = re.compile(
+    r"""(?:"[^"]*"|'[^']*')(?:"[^"]*"|'[^']*'|[^\s,])*"""  # one of a list begins with a quote, as in environment=
+    r"""|(?:"[^"]*"|'[^']*'|\S)+"""  # a word of a shell
+)
+BEARER = re.compile(r"(?i)\b(bearer\s+)(\S+)")
+IN_URL = re.compile(r"(\b\w{1,20}://[^/\s:@]{0,200}:)([^@\s/]{1,1000})(?=@)")
+Label = Callable[[str], str]
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a variable or a flag of this name holds a secret, as far as its name tells."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    if not words or words[-1] in NOT_SECRET:
+        return False
+    return bool(SECRETS & set(words)) or words[-1].endswith(ENDINGS)
+
+
+def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
+    """Return the text with a label in place of each secret: of a named value, a bearer token, a password in a URL."""
+    for pattern in (IN_URL, BEARER):
+        text = pattern.sub(lambda found: found[1] + label(found[2]), text)
+    return _without_named(text, label)
+
+
+def both_without_secrets(old: str, new: str) -> tuple[str, str]:
+    """Return two versions of a text without secrets, which still differ where a secret does."""
+    known: set[str] = set()
+
+    def remember(secret: str) -> str:
+        known.add(secret)
+        return MASK
+
+    masked = without_secrets(old, remember)
+    return masked, without_secrets(new, lambda secret: MASK if secret in known else CHANGED_MASK)
+
+
+def _without_named(text: str, label: Label) -> str:
+    masked, end = "", 0
+    for found in NAMED.finditer(text):
+        name = found["flag"] or found["name"]
+        if found.start() >= end and is_secret(name) and (value := VALUE.match(text, found.end())):
+            masked, end = masked + text[end : found.end()] + label(value[0]), value.end()
+    return masked + text[end:]

@@ -1,0 +1,45 @@
+"""Secrets in commands, variables and files, told by their names and shapes."""
+
+import pytest
+
+from svc.mask import both_without_secrets, is_secret, without_secrets
+
+
+def test_what_names_secrets_and_what_does_not():
+    secret = ["HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "api-key", "APIKEY", "X_AUTH"]
+    plain = [
+        "CUDA_VISIBLE_DEVICES",
+        "TOKENIZERS_PARALLELISM",
+        "max-tokens",
+        "token-file",
+        "token-delay",
+        "KEYS_FILE",
+        "models",
+        "",
+    ]
+    assert [name for name in secret if not is_secret(name)] == []
+    assert [name for name in plain if is_secret(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("run --api-key hunter2 --port 1", "run --api-key *** --port 1"),
+        ("run --api-key 'hunter2'\"'\"'hunter2' x", "run --api-key *** x"),
+        ("run --token --port 1", "run --token --port 1"),
+        ('environment=A="1",HF_TOKEN="hunter2",B="2"', 'environment=A="1",HF_TOKEN=***,B="2"'),
+        ('environment=SVC_ENV_HF_TOKEN="hunter2 %%22",B="2"', 'environment=SVC_ENV_HF_TOKEN=***,B="2"'),
+        ('TLS_KEY="-----BEGIN\n  hunter2\n",B="2"', 'TLS_KEY=***,B="2"'),
+        ("http://user:hunter2@h:1/?a=b", "http://user:***@h:1/?a=b"),
+        ("--max-tokens 5 --token-file /etc/t", "--max-tokens 5 --token-file /etc/t"),
+    ],
+)
+def test_a_text_is_shown_without_its_secrets(text, masked):
+    assert without_secrets(text) == masked
+
+
+def test_two_versions_still_differ_where_a_secret_does():
+    text = 'A="1"\nHF_TOKEN="{}"\n'
+    old, new = both_without_secrets(text.format("old"), text.format("new"))
+    assert (old, new) == ('A="1"\nHF_TOKEN=***\n', 'A="1"\nHF_TOKEN=*** (another value)\n')
+    assert len(set(both_without_secrets(text.format("x"), text.format("x")))) == 1
