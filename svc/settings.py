@@ -27,7 +27,10 @@ DEFAULT_HOST = "SVC_DEFAULT_HOST"  # for images: loopback is nobody else's in a 
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
-HOST: Form = (r"\*|[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?", "a host without a port, or * for any")
+HOST: Form = (
+    r"\*|[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?",
+    "a host without a port, or * for any",
+)
 ORIGIN: Form = (
     r"\*|null|file://|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@,]+",
     "an origin such as https://chat.example.org, without a slash at its end, or * for any",

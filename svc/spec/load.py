@@ -84,6 +84,9 @@ def _values(read: dict[str, Any], settings: Settings, tell: Tell) -> dict[str, A
     if "name" in values and values["name"] is None:
         values["name"] = f"{values['type']}-{values['port']}" if {"type", "port"} <= values.keys() else None
     _reachable(values, tell)
+    own = settings.registry_url().rstrip("/") in (values.get("registry_url") or ())
+    if own and settings.registry.loopback_needs_token and not values.get("token_file", "?"):
+        tell("token_file", "missing; the site's registry needs a token from this machine too (loopback_needs_token)")
     return values
 
 

@@ -155,3 +155,21 @@ def test_tables_that_cannot_be(toml, table, problem):
 def test_a_flag_without_a_name_or_value(word):
     (told,) = wrong(flags={"router": {"aliases": (word,)}})
     assert told.startswith("--aliases: must be names and values, NAME=VALUE")
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://chat.example/", "chat.example", "https://a/b", "https://a@b", "file://x/y"]
+)
+def test_an_origin_is_a_scheme_a_host_and_a_port(origin):
+    listed = settings.load(flags={"router": {"cors_origins": "*,null,app://x,http://a:1"}}).router
+    assert listed.cors_origins == ("*", "null", "app://x", "http://a:1")
+    with pytest.raises(ConfigError, match="an origin such as"):
+        settings.load(flags={"router": {"cors_origins": origin}})
+
+
+@pytest.mark.parametrize("host", ["http://a", "a:8000", "a/b", "*.example.org"])
+def test_an_allowed_host_has_no_scheme_and_no_port(host):
+    with pytest.raises(ConfigError, match="a host without a port"):
+        settings.load(flags={"registry": {"allowed_hosts": host}})
+    allowed = settings.load(flags={"registry": {"allowed_hosts": "gpu7.site,10.0.0.7,[fd00::7],fd00::8,*"}}).registry
+    assert len(allowed.allowed_hosts) == 5

@@ -83,3 +83,11 @@ def test_an_empty_or_missing_token_file_lets_nobody_in(files):
 def test_no_refusal_and_no_log_shows_a_token(files, caplog):
     shown = refused(Guard(*files), WRITE, token="guess")
     assert not any(word in shown + caplog.text for word in ("secret", "guess"))
+
+
+def test_loopback_may_need_a_token_as_other_machines_do(files):
+    guard = Guard(*files, loopback_needs_token=True)
+    for access in (READ, WRITE):
+        assert "loopback_needs_token" in refused(guard, access, "127.0.0.1")
+        assert not refused(guard, access, "127.0.0.1", token="w-secret")
+    assert not refused(guard, OPEN, "127.0.0.1")

@@ -360,3 +360,23 @@ def test_a_registry_on_another_machine_by_setting(write):
 def test_sizes_have_units_or_are_bytes(write, size, expected):
     shown = f'"{size}"' if isinstance(size, str) else size
     assert load_one(write(f"{GOOD}[babysitter]\nmax_memory = {shown}\n"), settings.load()).max_memory == expected
+
+
+def test_a_registry_that_needs_tokens_of_loopback_needs_one_of_its_babysitter(write):
+    flags = {"registry": {"loopback_needs_token": True}}
+    with pytest.raises(ConfigError, match=r"^a\.toml: token_file: missing; .*loopback_needs_token"):
+        load([write(GOOD)], settings.load(flags=flags))
+    elsewhere = 'host = "gpu7"\nregistry_url = "http://r:1"\n'
+    assert load(
+        [
+            write(elsewhere + GOOD),
+            write('token_file = "t"\n' + GOOD.replace("8100", "8200").replace('"a"', '"b"'), "b.toml"),
+        ],
+        settings.load(flags=flags),
+    )
+
+
+@pytest.mark.parametrize("host", ["http://gpu7", "gpu7:8101", "", 7])
+def test_an_allowed_host_is_a_name_or_an_address(write, host):
+    (problem,) = told(write(f"{GOOD}[babysitter]\nallowed_hosts = [{host!r}]\n"))
+    assert problem.startswith("a.toml: babysitter.allowed_hosts[0]: ")
