@@ -33,7 +33,10 @@ PATH_PATTERN: Form = (
     r"\*|([A-Z-]+ )?/[^\s?#,]*",
     "a path such as /v1/files*, where * is any text, or GET /docs for one method",
 )
-HOST: Form = (r"\*|[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?", "a host without a port, or * for any")
+HOST: Form = (
+    r"\*|[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?",
+    "a host without a port, or * for any",
+)
 ORIGIN: Form = (
     r"\*|null|file://|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@,]+",
     "an origin such as https://chat.example.org, without a slash at its end, or * for any",

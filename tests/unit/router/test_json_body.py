@@ -86,7 +86,9 @@ def test_eight_megabytes_cost_milliseconds(filling: bytes):
         with suppress(BadRequest):
             read_fields(body)
             replace_model(body, "new")
-        assert time.thread_time() - began < 8 * 0.01 * 2  # twice: for a busy machine
+        assert (
+            time.thread_time() - began < 8 * 0.01 * 4
+        )  # a busy machine counts up to four times the CPU for the same work
 
 
 @given(
