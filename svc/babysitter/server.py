@@ -35,6 +35,8 @@ class Server(WSGIServer):
         self.clients.open.add(client)
         try:
             super().handle(client, address)
+        except OSError:  # the client broke it off
+            pass
         finally:
             self.clients.open.discard(client)
             client.close()
