@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
 
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
-from svc.errors import SvcError, TooLarge
+from svc.errors import HeadTooLarge, SvcError, TooLarge
 from svc.perimeter.client_socket import ClientSocket, ClientSockets, error_answer
 from svc.perimeter.connections import Deadlines
 from svc.perimeter.pool import ConnectionPool, connection_limit
@@ -34,6 +35,8 @@ class Server(WSGIServer):
         self.clients.open.add(client)
         try:
             super().handle(client, address)
+        except OSError:  # the client broke it off
+            pass
         finally:
             self.clients.open.discard(client)
             client.close()
@@ -59,7 +62,11 @@ class Handler(WSGIHandler):
             raise TooLarge(f"a body here has a Content-Length, of {MAX_REQUEST_BYTES} bytes at most")
         return bool(whole)
 
-    def _handle_client_error(self, ex: Exception) -> tuple[str, bytes]:
+    def _handle_client_error(self, ex: Exception) -> tuple[str, bytes] | None:
+        if isinstance(ex, OSError):  # the client broke it off
+            return None
+        if isinstance(ex, HTTPException):
+            ex = HeadTooLarge(f"cannot read the request's head: {ex}")
         if isinstance(ex, SvcError):
             return str(ex.status), error_answer(ex)
         result: tuple[str, bytes] = super()._handle_client_error(ex)

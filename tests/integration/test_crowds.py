@@ -175,11 +175,14 @@ def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
         client = RegistryClient(url, timeout=5)
         until(lambda: answers(url + "/health") and "q-server" in healthy(client), 20, "the instance is healthy")
         until(lambda: answers(f"http://127.0.0.1:{router}/v1/models/a"), 20, "the router has it")
+        large = {"status": "stopped", "lease_seconds": 600, "metadata": {"padding": "x" * 60_000}}
+        for n in range(10):  # so that lists are more than a connection buffers
+            client.register(told(f"s{n}", **large))
         crowds = [
             stack.enter_context(Crowd(port, 2000, crowd))
             for port, crowd in (
-                (registry, kinds("/services", "/services/q/heartbeat", 50)),
-                (router, kinds("/metrics", "/v1/chat/completions", 50)),
+                (registry, kinds("/services", "/services/q/heartbeat")),
+                (router, kinds("/services", "/v1/chat/completions")),
                 (instance + 1, kinds("/metrics", "/health")),
             )
         ]

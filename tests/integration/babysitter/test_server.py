@@ -1,0 +1,82 @@
+"""The babysitter's HTTP server, and what it refuses."""
+
+import socket
+
+import gevent
+import pytest
+from gevent.pywsgi import WSGIServer
+
+from svc.babysitter.server import MAX_REQUEST_BYTES, Server
+from svc.perimeter.connections import Deadlines
+
+OK = b"HTTP/1.1 200 OK"
+
+
+def app(environ, start_response):
+    body = environ["wsgi.input"].read() if environ["PATH_INFO"] == "/read" else b""
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.fixture
+def server():
+    made = Server(("127.0.0.1", 0), app, Deadlines(idle=0.2, request=0.2, answer=0.2))
+    made.start()
+    assert isinstance(made, WSGIServer)
+    yield made
+    made.stop(timeout=0.1)
+
+
+def talk(server, data: bytes) -> bytes:
+    """What comes back until the connection ends; the server sweeps meanwhile."""
+
+    def client() -> bytes:
+        with gevent.socket.create_connection(("127.0.0.1", server.server_port), 5) as sock:
+            sock.sendall(data)
+            answer = b""
+            while part := sock.recv(65536):
+                answer += part
+            return answer
+
+    talking = gevent.spawn(client)
+    while not talking.ready():
+        server.sweep()
+        gevent.sleep(0.02)
+    return talking.get()
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 2, OK),
+        (b"GET /read HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", OK),
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.1 408 Request Timeout"),
+        (b"GE", b"HTTP/1.1 408 Request Timeout"),
+        (b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_REQUEST_BYTES + 1), b"HTTP/1.1 413 "),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"HTTP/1.1 413 "),
+        (b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 101 + b"\r\n", b"HTTP/1.1 431 "),
+        (b"GET / HTTP/1.1\r\n" + b"X: %b\r\n" % (b"x" * 9000) * 9, b"HTTP/1.1 431 "),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.1 414 "),
+    ],
+)
+def test_what_a_request_gets_and_that_its_connection_ends(server, data, answer, capfd):
+    assert talk(server, data).startswith(answer)
+    assert not server.clients.open
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_body_that_does_not_come_ends_the_connection(server, capfd):
+    assert OK in talk(server, b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_client_that_breaks_off_leaves_no_traceback(server, capfd):
+    sock = socket.create_connection(("127.0.0.1", server.server_port), 5)
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n")
+    gevent.sleep(0.05)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+    gevent.sleep(0.05)
+    assert not server.clients.open
+    assert "Traceback" not in capfd.readouterr().err
