@@ -26,7 +26,10 @@ def dial(host: str, port: int, timeout: float, refusal: Refusal | None = None) -
             return _connect(family, address, timeout)
         except OSError as failure:
             error = failure
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # with this frame it would be a cycle, in which a caller's large body waits for a garbage collection
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, tuple]]:

@@ -12,7 +12,6 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ANY = "*"  # as an allowed host: the check is off
-LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "ip6-loopback"))
 MAX_CACHED_HOSTS = 256
 NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5})?)?")
@@ -84,7 +83,11 @@ class Hosts:
         host = split(authority)[0]
         if not host:
             return False
-        if host in self._names or host in LOOPBACK_NAMES or host.endswith(".localhost"):
+        if host in self._names or host.endswith(".localhost"):
             return True
         address = address_of(host)
-        return address is not None and (address.is_loopback or self._is_own_address(host))
+        if address is None:
+            return (
+                "." not in host and not host.isdecimal()
+            )  # the public DNS has no such names, so no page on the Internet is on one
+        return address.is_loopback or self._is_own_address(host)

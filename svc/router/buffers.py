@@ -15,6 +15,7 @@ from contextlib import suppress
 from svc.errors import Overloaded, TooLarge
 from svc.router.admission import Place
 
+REFUSED_BODIES = 4  # of a request that is refused, as many largest bodies are read and thrown away
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it comes with its head, and costs the hot path nothing
 
 

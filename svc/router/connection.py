@@ -10,7 +10,7 @@ from svc.errors import RequestTimeout, SvcError, TooLarge
 from svc.perimeter.connections import Stage
 from svc.router.admission import Place
 from svc.router.answer import SWITCHING
-from svc.router.buffers import SMALL_BYTES
+from svc.router.buffers import REFUSED_BODIES, SMALL_BYTES
 from svc.router.clients import client_of
 from svc.router.cors import ADMITTED, answer_headers
 from svc.router.dialect import error_body
@@ -29,7 +29,6 @@ READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
 SILENT_TIMEOUT = 25.0  # seconds that a reader of our own stream may take nothing of it
 LARGE_BYTES = 1 << 20
 LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
-LINGER_BODIES = 4  # and as much as so many of the largest bodies
 
 
 class Connection:
@@ -311,7 +310,7 @@ class Connection:
         """
         self.deadline = self._state.now + LINGER_TIMEOUT
         self._expired = False
-        left = LINGER_BODIES * self._state.max_body
+        left = REFUSED_BODIES * self._state.max_body
         with suppress(OSError):
             shut(self.sock, socket.SHUT_WR)
             while left > 0 and not self._expired and (data := self._recv()):
@@ -378,10 +377,12 @@ class Connection:
         self.deadline = now + 1
 
     def close(self) -> None:
+        """Close it, and undo the cycles: a large body would wait in one for the garbage collection."""
         if self._arriving is not None:
             self._arriving.close()
         self.sock.close()
         self._reader.close()
+        del self._send  # it refers to us
 
     def shut(self) -> None:
         if self._place is not None:

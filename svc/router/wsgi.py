@@ -3,12 +3,14 @@
 import io
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from svc.router.request import DEFAULT_RULES, NOT_PASSED, Head, Request, Rules, origin_form, unnamed
 
 EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
+DISCARD_BYTES = 64 << 10
 UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 
@@ -101,6 +103,17 @@ def body_of(environ: Mapping[str, Any], max_body: int) -> bytes:
     """The request's body; one over `max_body` bytes is read no further than that."""
     size = declared_size(environ)
     return b"" if size == 0 else environ["wsgi.input"].read(max_body + 1 if size is None else min(size, max_body + 1))
+
+
+def discard_body(environ: Mapping[str, Any], limit: int) -> None:
+    """Reads what is left of a refused request's body, up to `limit` bytes, and keeps nothing of it.
+
+    A server that closes a connection with bytes unread resets it, and the error is lost on its way.
+    """
+    left = limit if "HTTP_TRANSFER_ENCODING" in environ else min(declared_size(environ) or 0, limit)
+    with suppress(OSError):  # the client has gone
+        while left > 0 and (data := environ["wsgi.input"].read(min(left, DISCARD_BYTES))):
+            left -= len(data)
 
 
 def target_of(environ: Mapping[str, Any]) -> bytes:

@@ -77,7 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     babysitter = subprocess.Popen([BIN / "svc", "babysitter", "--config-file", "b.toml"], cwd=place)
     services = static(place / "static.json", [service("a", instance.port, "a")])
     try:
-        with router("--static-services", services, ROUTER_ALLOWED_HOSTS="") as running:
+        with router("--static-services", services) as running:
             ports = {"registry": registry.port, "router": running.port, "babysitter": port + 1}
             yield Site(registry, instance, {name: str(port) for name, port in ports.items()})
     finally:

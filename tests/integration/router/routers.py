@@ -17,7 +17,6 @@ from tests.integration.router.client import Client
 from tests.waiting import free_port, until
 
 BIN = Path(sys.executable).parent
-HOSTS = {"ROUTER_ALLOWED_HOSTS": "r,router,a,e,x"}  # short names in requests that tests write byte by byte
 
 
 class Router:
@@ -87,7 +86,7 @@ def running(words: Sequence[str], port: int, **environ: str) -> Iterator[Router]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            env={**os.environ, **HOSTS, **environ},
+            env={**os.environ, **environ},
         )  # fmt: skip
         try:
             yield Router(port, process, output)

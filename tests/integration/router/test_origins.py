@@ -35,7 +35,7 @@ def instance() -> Iterator[Instance]:
 def started(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     path = static(tmp_path_factory.mktemp("origins") / "static.json", [service("a", instance.port, "a")])
     flags = ("--static-services", path, "--cors-origins", PAGE)
-    with router(*flags, ROUTER_ALLOWED_HOSTS="") as running:
+    with router(*flags) as running:
         yield running
         assert "Traceback" not in running.output()
 
@@ -148,7 +148,7 @@ def test_where_keys_are_needed_the_key_decides_and_a_trusted_proxy_may_name_any_
     (tmp_path / "keys.toml").write_text(f'[keys.me]\nsha256 = "{digest}"\ncreated = 2026-01-01T00:00:00Z\n')
     path = static(tmp_path / "static.json", [service("a", instance.port, "a")])
     flags = ("--static-services", path, "--keys-file", tmp_path / "keys.toml", "--trusted-proxies", "127.0.0.1")
-    with router(*flags, ROUTER_ALLOWED_HOSTS="") as keyed:
+    with router(*flags) as keyed:
         page = {"Origin": "chrome-extension://abc", "Host": "llm.example"}
         assert chat(keyed, **page).status == 401
         assert chat(keyed, **page, Authorization="Bearer a-key").status == 200

@@ -212,9 +212,9 @@ def test_a_file_that_was_moved_away_is_opened_anew(own: Watched):
     own.line("before")
     moved = own.log.with_suffix(".1")
     os.rename(own.log, moved)
-    own.ask("after the move")
-    assert own.line("after the move")
-    assert "after the move" not in moved.read_text()
+    own.ask("after-the-move")
+    assert own.line("after-the-move")
+    assert "after-the-move" not in moved.read_text()
     own.log.write_bytes(moved.read_bytes() + own.log.read_bytes())
 
 
