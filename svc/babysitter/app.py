@@ -31,7 +31,7 @@ def create_app(
     hosts: Hosts | None = None,
 ) -> Flask:
     """Without `hosts`, requests may name any host."""
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     install_errors(app)
     install_version(app)
     browsers = BrowserRules(hosts or Hosts(), WORDING)

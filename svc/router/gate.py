@@ -53,5 +53,6 @@ def _not_relayed(head: Head) -> NotFound:
     shown = path if len(path) <= SHOWN_PATH_CHARS else path[:SHOWN_PATH_CHARS] + "..."
     return NotFound(
         f"{head.verb} {shown} is not relayed: only paths of inference are. To open it, list it in allow_paths under "
-        "[router] in config/svc.toml, or send an operator's key (svc keys add NAME --operator)"
+        "[router] in config/svc.toml, or send an operator's key (svc keys add NAME --operator)",
+        code="path_not_relayed",
     )

@@ -221,9 +221,11 @@ def test_drain_waits_until_nothing_is_in_flight_at_the_router(registry: Registry
 
 def test_what_others_registered_acts_on_no_terminal(registry: Registry):
     evil = "\x1b]0;PWNED\x07\x1b[31mRED\x9b31mC1\u202e"
-    metadata = {"type": f"x{evil}", "models": [f"m{evil}"], f"k{evil}": "v\nname  forged"}
+    metadata = {"type": f"x{evil}", "models": ["m"], f"k{evil}": "v\nname  forged"}
     registry.client.register(instance("evil-server", 8100, "m") | {"metadata": metadata})
-    registry.client.tell([{"kind": "ejected", "service": "evil-server", "source": "x", "message": f"because{evil}"}])
+    registry.client.tell(
+        [{"kind": "ejected", "service": "evil-server", "source": "router-x", "message": f"because{evil}"}]
+    )
     for words in (["services"], ["services", "show", "evil-server"], ["events"], ["services", "show", "no\x1b[31m"]):
         out, err = run(registry, *words, status=1 if words[-1].startswith("no") else 0)
         assert not any(map(is_unsafe, (out + err).replace("\n", ""))), words
