@@ -20,6 +20,7 @@ from tests.integration.router.test_streams import CHUNKED, one_by_one
 from tests.waiting import free_port, until
 
 MAX_BODY = 4 << 20
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 ASK = post({"model": "m", "stream": True})
 
 
@@ -86,6 +87,22 @@ def test_each_event_arrives_before_the_next_is_made(front: Nginx, instance: Inst
             assert client.chunk() == b"data: %d\n\n" % n
             arrived.set()
         assert client.chunk() == b""
+
+
+def test_a_websocket_passes_both_ways(front: Nginx, instance: Instance):
+    def script(peer: Peer, heard: Heard) -> bool:
+        peer.send(SWITCHED)
+        while data := peer.sock.recv(65536):
+            peer.send(data)
+        return False
+
+    instance.play(script)
+    with front.client() as client:
+        client.send(
+            get(b"/v1/realtime?model=m", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a2V5")
+        )
+        assert client.head()[0] == 101
+        assert client.send(b"ping").take(4) == b"ping"
 
 
 @pytest.mark.parametrize("leave", ["close", "half-close"])
