@@ -8,7 +8,7 @@ from typing import Any
 
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
-from svc.errors import HeadTooLarge, SvcError, TooLarge
+from svc.errors import HeadTooLarge, LengthRequired, SvcError, TooLarge
 from svc.perimeter.client_socket import ClientSocket, ClientSockets, error_answer
 from svc.perimeter.connections import Deadlines
 from svc.perimeter.pool import ConnectionPool, connection_limit
@@ -58,8 +58,10 @@ class Handler(WSGIHandler):
 
     def read_request(self, raw_requestline: str) -> bool:
         whole = super().read_request(raw_requestline)
-        if (self.content_length or 0) > MAX_REQUEST_BYTES or self.headers.get("Transfer-Encoding"):
-            raise TooLarge(f"a body here has a Content-Length, of {MAX_REQUEST_BYTES} bytes at most")
+        if self.headers.get("Transfer-Encoding"):
+            raise LengthRequired("a body with Transfer-Encoding is not read; send it with a Content-Length")
+        if (self.content_length or 0) > MAX_REQUEST_BYTES:
+            raise TooLarge(f"the body is {self.content_length} bytes, the limit is {MAX_REQUEST_BYTES}")
         return bool(whole)
 
     def _handle_client_error(self, ex: Exception) -> tuple[str, bytes] | None:
