@@ -12,7 +12,7 @@ Refusal = Callable[[str, str, int], str]  # of a host, the address that it stand
 
 
 class AddressRefused(OSError):
-    """The address of a host is none that this program connects to; the message says why."""
+    """The resolved address may not be connected to; the message says why."""
 
 
 def dial(host: str, port: int, timeout: float, refusal: Refusal | None = None) -> socket.socket:

@@ -16,6 +16,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "localhost"  # the spelling of everything that means this machine
 HOSTS_FILE = Path("/etc/hosts")
 BROADCAST = ipaddress.ip_address("255.255.255.255")
+# Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
         ipaddress.ip_address,
@@ -34,7 +35,7 @@ METADATA_SERVICES = frozenset(
             "169.254.0.23",  # Tencent
         ),
     )
-)  # of cloud providers: whoever may ask them has the machine's credentials
+)
 
 
 def plain(address: Address) -> Address:
@@ -99,16 +100,16 @@ class Networks:
         resolved = plain(ipaddress.ip_address(address.partition("%")[0]))
         if self._is_own(resolved, port):
             return "it is this server itself"
-        if reason := self.unfit(resolved):
+        if reason := self.address_rejection(resolved):
             return f"{host}: {reason}"
         if resolved.is_loopback and not self.is_local(host):
             return f"{host}: it stands for {resolved}, which is this machine itself; only its /etc/hosts may say that"
         return ""
 
-    def unfit(self, address: Address) -> str:
-        """Return why no service may have this address; empty where one may."""
+    def address_rejection(self, address: Address) -> str:
+        """Return why no service may have this address, else ""."""
         if is_never_a_service(address):
-            return f"{address} is no machine's address"
+            return f"{address} is not a host address"
         if self.allowed and not any(address in network for network in self.allowed):
             named = ", ".join(map(str, self.allowed))
             return f"{address} is in no network of the registry's allowed_networks ({named})"

@@ -16,7 +16,7 @@ from svc.errors import BadRequest, Forbidden, Misdirected, NotFound, RateLimited
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
 from svc.networks import is_assigned
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, Wording, shown
 from svc.perimeter.hosts import Hosts
 from svc.probe import USER_AGENT
 from svc.registry import checks, discovery, events, fields, lease, openapi, owner
@@ -209,10 +209,10 @@ class Api:
         return msgspec.json.encode(self._beat(self.clock(), heard.name, heard.headers, heard.body))
 
     def check(self, now: float, name: str) -> dict[str, Any]:
-        """Asks now, and tells what this one check found; the thresholds are for the rounds.
+        """Check the service now.
 
-        A health check (of another registry, or of this one by another name) gets the last verdict: else two that
-        check each other would do so for ever.
+        A request that is itself a health check gets the last verdict, because two registries would otherwise check
+        each other without end.
         """
         found = _known(name, self.store.get(name))
         if request.headers.get("User-Agent") != USER_AGENT:
@@ -273,7 +273,10 @@ class Api:
     def prometheus(self, now: float) -> Response:
         _, services = self.store.snapshot()
         if not is_service_url(request.host_url):
-            raise BadRequest("Host: no address of this registry; ask it by the one that you have", param="Host")
+            raise BadRequest(
+                f"Host {shown(request.headers.get('Host'))} is not a valid address; use http://REGISTRY_HOST:PORT",
+                param="Host",
+            )
         return _json(discovery.groups(services, request.host_url))
 
     def openapi(self, now: float) -> Response:

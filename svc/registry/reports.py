@@ -1,9 +1,9 @@
-"""What routers and babysitters report: whose events they are, and how many one of them may send.
+"""Accept events from routers and babysitters: authenticate the source and limit the rate.
 
-The source says the role, and so the kinds of events. `router` or `router-NAME` is
-believed from whoever may write to the registry; any other is known by its address,
-which is added: `router-NAME@ADDRESS`. `babysitter` is believed with the secret of
-the services that its events are about.
+`source` names the reporter's role, and the role decides which kinds it may report. The
+source `router` or `router-NAME` is kept as it is when the client may write to the
+registry; else the client's address is added: `router-NAME@ADDRESS`. The source
+`babysitter` requires the secret of the services that the events are about.
 """
 
 import re
@@ -60,27 +60,31 @@ def with_proven_source(event: Event, reporter: Reporter) -> Event:
 
 
 def parse(body: Mapping[str, Any], now: float) -> list[Event]:
-    """Return the events of a POST; raises BadRequest for what is none of a router or babysitter."""
+    """Return the events of a POST; raise BadRequest for what neither a router nor a babysitter may report."""
     events = body.get("events")
     if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS_PER_REQUEST:
-        raise BadRequest(f"events: must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events", param="events")
-    return [_event(f"events[{at}]", event, now) for at, event in enumerate(events)]
+        raise _invalid("events", f"must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events")
+    return [_event(f"events[{index}]", event, now) for index, event in enumerate(events)]
 
 
-def _event(where: str, event: Any, now: float) -> Event:
+def _event(place: str, event: Any, now: float) -> Event:
     if not isinstance(event, dict):
-        raise BadRequest(f"{where}: must be an object", param="events")
+        raise _invalid(place, "must be an object")
     kind, service, source, message = (event.get(key, "") for key in ("kind", "service", "source", "message"))
     if not isinstance(kind, str) or kind not in TOLD:
-        raise BadRequest(f"{where}.kind: must be one of {' '.join(sorted(TOLD))}", param="events")
+        raise _invalid(f"{place}.kind", f"must be one of {' '.join(sorted(TOLD))}")
     if not isinstance(service, str) or not fields.NAME.fullmatch(service):
-        raise BadRequest(f"{where}.service: must be a service's name", param="events")
+        raise _invalid(f"{place}.service", "must be a service's name")
     if service == OWN_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
-        raise BadRequest(f"{where}.service: {kind} of {service} is what the registry says itself", param="events")
+        raise _invalid(f"{place}.service", f"only the registry reports {kind} for {service}; leave it out")
     if not isinstance(source, str) or not SOURCE.fullmatch(source):
-        raise BadRequest(f"{where}.source: must be router, router-NAME or babysitter", param="events")
+        raise _invalid(f"{place}.source", "must be router, router-NAME or babysitter")
     if source.partition("-")[0] not in KINDS[kind].by.split(", "):
-        raise BadRequest(f"{where}.kind: {kind} is what a {KINDS[kind].by} reports, not {source}", param="events")
+        raise _invalid(f"{place}.kind", f"only a {KINDS[kind].by} reports {kind}, and the source is {source}")
     if not isinstance(message, str):
-        raise BadRequest(f"{where}.message: must be text", param="events")
+        raise _invalid(f"{place}.message", "must be text")
     return Event(time=now, kind=kind, service=service, source=source, message=plain(message))
+
+
+def _invalid(place: str, problem: str) -> BadRequest:
+    return BadRequest(f"{place}: {problem}", param="events")

@@ -370,6 +370,7 @@ def test_prometheus_is_told_what_to_scrape(client):
 def test_prometheus_that_asks_by_no_address_is_told_so(client, host):
     answer = client.get("/sd/prometheus", environ_overrides={"HTTP_HOST": host})
     assert (answer.status_code, error(answer)["param"]) == (400, "Host")
+    assert error(answer)["message"] == f"Host '{host}' is not a valid address; use http://REGISTRY_HOST:PORT"
 
 
 @pytest.mark.parametrize(("address", "told_path"), [("127.0.0.1", True), ("192.0.2.1", False)])
@@ -380,4 +381,4 @@ def test_paths_of_the_registry_are_for_its_own_machine(tmp_path, world, address,
     answer = client.get("/health", environ_base={"REMOTE_ADDR": address}).get_json()
     assert answer["status"] == "degraded"
     assert ("registry.db" in answer["reason"]) is told_path
-    assert "store" in answer["reason"] or told_path
+    assert "read the registry's log, or GET /health with its token" in answer["reason"] or told_path
