@@ -6,57 +6,62 @@ registry; else the client's address is added: `router-NAME@ADDRESS`. The source
 `babysitter` requires the secret of the services that the events are about.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
-from svc.errors import BadRequest
+from svc.errors import BadRequest, RateLimited
 from svc.event import BABYSITTER_SOURCE, KINDS, OWN_SOURCE, ROUTER_SOURCE, TOLD, Event, plain
 from svc.registry import fields, owner
-from svc.registry.rates import Rates
+from svc.registry.identity import Client
+from svc.registry.rates import BURST_EVENTS, EVENTS_PER_SECOND, EventRateLimiter
 from svc.registry.store import Store
 
 MAX_EVENTS_PER_REQUEST = 100
 SOURCE = re.compile(rf"{BABYSITTER_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.-]{{1,121}})?")
 
 
-class Reporter(NamedTuple):
-    """Who sends events: the secret or the token that was shown, the address, and whether any name is believed."""
-
-    caller: owner.Caller
-    address: str
-    believed: bool
-
-
 class Reports:
-    """Takes reports into the store, each reporter's at its own rate."""
+    """Accepts reports into the store, limits the rate of each reporter."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
-        self._rates = Rates(clock)
+        self._limiter = EventRateLimiter(clock)
 
-    def take(self, body: Mapping[str, Any], reporter: Reporter, now: float) -> list[Event]:
-        """Return the events as they are kept; raises BadRequest, Forbidden and RateLimited."""
-        events = [with_proven_source(event, reporter) for event in parse(body, now)]
-        owned = self._owns(reporter.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
-        self._rates.take(reporter.caller if owned and reporter.caller else reporter.address, len(events))
+    def store(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
+        """Return the events as they are stored; raise BadRequest, Forbidden or RateLimited."""
+        events = [with_verified_source(event, client) for event in parse(body, now)]
+        owned = self._owns(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
+        reporter = client.secret_digest if owned and client.secret_digest else client.source_address
+        if wait := self._limiter.acquire(reporter, len(events)):
+            raise RateLimited(too_many_events(client.source_address, wait), retry_after=wait)
         return self._store.tell(events)
 
     def _owns(self, caller: owner.Caller, names: set[str]) -> bool:
-        """Return whether one of the services is the caller's; raises Forbidden where one is another's."""
+        """Return whether one of the services is the caller's; raise Forbidden where one is another's."""
         services = [service for name in names if (service := self._store.get(name))]
         for service in services:
             owner.check(service, caller)
         return any(service.owner == caller for service in services)
 
 
-def with_proven_source(event: Event, reporter: Reporter) -> Event:
-    """Return the event with what is certain of its source."""
-    if reporter.believed or event.source == BABYSITTER_SOURCE:
+def with_verified_source(event: Event, client: Client) -> Event:
+    """Return the event with what is verified of its source."""
+    trusted_source = client.is_local or client.caller is owner.OPERATOR
+    if trusted_source or event.source == BABYSITTER_SOURCE:
         return event
-    return replace(event, source=f"{event.source}@{reporter.address}")
+    return replace(event, source=f"{event.source}@{client.source_address}")
+
+
+def too_many_events(address: str, wait: float) -> str:
+    """Return the message for a reporter over its rate."""
+    return (
+        f"{address} sent more than {BURST_EVENTS:.0f} events at once or {EVENTS_PER_SECOND * 60:.0f} a minute; "
+        f"send again in {math.ceil(wait)} s"
+    )
 
 
 def parse(body: Mapping[str, Any], now: float) -> list[Event]:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from svc.probe import USER_AGENT
-from svc.registry import app
+from svc.registry import identity
 from svc.registry.app import create_app
 from svc.registry.guard import Guard, TokenFile
 from svc.registry.metrics import Metrics
@@ -236,7 +236,7 @@ def test_no_more_services_than_max_services(store, world):
 
 
 def test_from_another_address_of_the_registrys_machine_its_own_names_are_taken(client, monkeypatch):
-    monkeypatch.setattr(app, "is_assigned", lambda address: str(address) == "192.0.2.1")
+    monkeypatch.setattr(identity, "is_assigned", lambda address: str(address) == "192.0.2.1")
     taken = client.post("/services", json=told(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
     assert taken.status_code == 401, "to write still takes a token"
     monkeypatch.setattr(Guard, "admit", lambda *_: None)
