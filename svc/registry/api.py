@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from svc.errors import BadRequest, Forbidden, Misdirected, NotFound, RateLimited
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
 from svc.perimeter.browsers import BrowserRules, Headers, Wording, shown
+from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
 from svc.probe import USER_AGENT
 from svc.registry import checks, discovery, events, fields, lease, owner
@@ -103,7 +105,9 @@ class Api:
         if watched is None:
             revision, encoded = self.listing.now(passes)
         else:
-            revision, encoded = self.listing.of(self.store.wait(*watched), fields.filter_key(request.args), passes)
+            with polling(request.environ):
+                index = self.store.wait(*watched)
+            revision, encoded = self.listing.of(index, fields.filter_key(request.args), passes)
         services_json, total = encoded
         told = b'{"services":%b,"total":%d,"timestamp":"%b"}' % (services_json, total, iso(self.clock()).encode())
         return Response(told, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
@@ -154,7 +158,8 @@ class Api:
         """
         found = _known(name, self.store.get(name))
         if request.headers.get("User-Agent") != USER_AGENT:
-            well = checks.passes(found, self.shared_probe(found.health_url()))
+            waiting = partial(polling, request.environ)
+            well = checks.passes(found, self.shared_probe(found.health_url(), waiting))
             found = msgspec.structs.replace(found, health_status="healthy" if well else "unhealthy")
         now = self.clock()
         return {
@@ -181,8 +186,11 @@ class Api:
         asked = events.asked(request.args, request.headers)
         if "text/event-stream" in request.headers.get("Accept", ""):
             told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-            return Response(self.streams.open(asked), mimetype="text/event-stream", headers=told)
-        found, last = events.look(self.store, asked)
+            return Response(
+                self.streams.open(asked, partial(polling, request.environ)), mimetype="text/event-stream", headers=told
+            )
+        with polling(request.environ):
+            found, last = events.look(self.store, asked)
         return _json({"events": [event.to_json() for event in found], "last": last, "timestamp": iso(self.clock())})
 
     def tell(self, client: Client, now: float) -> Response:

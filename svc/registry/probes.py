@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from svc.dial import AddressRefused
 from svc.errors import RateLimited
@@ -52,8 +53,11 @@ class SharedProbe:
         self._checks: dict[str, PendingProbe] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, url: str) -> int:
-        """Raises RateLimited when `limit` other URLs are being checked."""
+    def __call__(self, url: str, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> int:
+        """Return the status of the answer; a caller is in the context `waiting` while another one checks the same URL.
+
+        Raises RateLimited when `limit` other URLs are being checked.
+        """
         with self._lock:
             shared = self._checks.get(url)
             if shared is None:
@@ -61,7 +65,8 @@ class SharedProbe:
                     raise RateLimited(f"{self._limit} checks by request are under way; try again in a second")
                 own = self._checks[url] = PendingProbe()
         if shared is not None:
-            shared.done.wait()
+            with waiting():
+                shared.done.wait()
             return shared.status
         try:
             own.status = self._probe(url)

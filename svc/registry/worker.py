@@ -69,7 +69,7 @@ class Worker(GeventWorker):
             client.close()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        sock.work(_polls(req))
+        sock.work()
         super().handle_request(listener_name, req, sock, addr)
         if not _drain(req.body):
             raise StopIteration  # the connection ends
@@ -110,12 +110,6 @@ def _receive(client: ClientSocket) -> bytes:
     while not short.ends(data) and (more := client.recv(short.LIMIT)):
         data += more
     return data
-
-
-def _polls(req: Any) -> bool:
-    """Return whether the answer waits for a change: a watcher's, or a stream of events."""
-    streams = any(name == "ACCEPT" and "text/event-stream" in value for name, value in req.headers)
-    return req.method == "GET" and ("wait=" in req.query or streams)
 
 
 def _drain(body: Any) -> bool:
