@@ -56,7 +56,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time: float  # Unix seconds
     kind: str
     service: str
-    source: str = OWN_SOURCE  # registry, babysitter, or router-NAME; with @ADDRESS where only that is proven
+    source: str = OWN_SOURCE  # registry, babysitter, or router-NAME; with @ADDRESS where only that is verified
     message: str = ""  # a sentence, without the service's name
 
     def to_json(self) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Accept events from routers and babysitters: authenticate the source and limit the rate.
 
 `source` names the reporter's role, and the role decides which kinds it may report. The
-source `router` or `router-NAME` is kept as it is when the client may write to the
-registry; else the client's address is added: `router-NAME@ADDRESS`. The source
-`babysitter` requires the secret of the services that the events are about.
+source is kept as it is when the client is on this machine or may write to the registry,
+and the source `babysitter` also with the secret with which the service is registered;
+else the client's address is added: `router-NAME@ADDRESS`.
 """
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -33,25 +33,26 @@ class Reports:
 
     def store(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
         """Return the events as they are stored; raise BadRequest, Forbidden or RateLimited."""
-        events = [with_verified_source(event, client) for event in parse(body, now)]
-        owned = self._owns(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
-        reporter = client.secret_digest if owned and client.secret_digest else client.source_address
+        events = parse(body, now)
+        owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
+        events = [with_verified_source(event, client, owned) for event in events]
+        reporter = client.secret_digest if owned else client.source_address
         if wait := self._limiter.acquire(reporter, len(events)):
             raise RateLimited(too_many_events(client.source_address, wait), retry_after=wait)
         return self._store.tell(events)
 
-    def _owns(self, caller: owner.Caller, names: set[str]) -> bool:
-        """Return whether one of the services is the caller's; raise Forbidden where one is another's."""
+    def _owned(self, caller: owner.Caller, names: set[str]) -> set[str]:
+        """Return the services that are registered with the caller's secret; raise Forbidden where one is another's."""
         services = [service for name in names if (service := self._store.get(name))]
         for service in services:
             owner.check(service, caller)
-        return any(service.owner == caller for service in services)
+        return {service.name for service in services if caller and service.owner == caller}
 
 
-def with_verified_source(event: Event, client: Client) -> Event:
-    """Return the event with what is verified of its source."""
+def with_verified_source(event: Event, client: Client, owned: Collection[str]) -> Event:
+    """Return the event with what is verified of its source; `owned`: the services of the client."""
     trusted_source = client.is_local or client.caller is owner.OPERATOR
-    if trusted_source or event.source == BABYSITTER_SOURCE:
+    if trusted_source or (event.source == BABYSITTER_SOURCE and event.service in owned):
         return event
     return replace(event, source=f"{event.source}@{client.source_address}")
 

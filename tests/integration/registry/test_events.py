@@ -394,6 +394,30 @@ def test_a_babysitter_reports_of_its_own_services_only(guarded):
     assert send(guarded, {**restarted, "service": "b"}, restarted, **other).status_code == 403
 
 
+def test_a_babysitter_of_a_service_that_is_not_its_own_is_known_by_its_address(guarded):
+    restarted = {**EJECTED, "kind": "restarted", "source": "babysitter"}
+    token = {"Authorization": "Bearer write-token"}
+    assert guarded.post("/services", json=told("bare"), headers=token).status_code == 201
+    for name in ("ghost", "bare"):
+        for headers in ({}, {"X_Service_Secret": "any"}):
+            (event,) = send(guarded, {**restarted, "service": name}, **headers).get_json()["events"]
+            assert event["source"] == "babysitter@10.0.0.1"
+    (event,) = send(guarded, {**restarted, "service": "ghost"}, token="write").get_json()["events"]
+    assert event["source"] == "babysitter"
+
+
+def test_many_names_give_a_reader_no_larger_share_of_the_kept_events(guarded):
+    ghosts = [{**EJECTED, "kind": "restarted", "source": "babysitter", "service": f"g{n}"} for n in range(100)]
+    assert send(guarded, *[{**EJECTED, "source": "router"}] * 50, token="write").status_code == 201
+    for minute in range(10):
+        guarded.application.extensions["svc.registry.api"].reports._limiter._buckets.clear()
+        assert send(guarded, *ghosts).status_code == 201, minute
+    read = {"Authorization": "Bearer read-token"}
+    events = guarded.get("/events?limit=1000", headers=read).get_json()["events"]
+    sources = [event["source"] for event in events]
+    assert (sources.count("router"), sources.count("babysitter@10.0.0.1")) == (50, MAX_EVENTS_PER_REPORTER)
+
+
 def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_not(guarded):
     assert send(guarded, *[EJECTED] * 100).status_code == 201
     refused = send(guarded, EJECTED, X_Service_Secret="another-word-is-no-other-reporter")
