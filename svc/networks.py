@@ -5,17 +5,18 @@ connected to, and the connection goes to the address that was judged (`dial`).
 """
 
 import ipaddress
-import socket
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from svc.address import IPV6_LOOPBACK_NAMES
+from svc.perimeter.hosts import is_host_address
+from svc.perimeter.machine import is_own_address
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "localhost"  # the spelling of everything that means this machine
 HOSTS_FILE = Path("/etc/hosts")
-BROADCAST = ipaddress.ip_address("255.255.255.255")
+NAMING_PREFIXES = {4: 24, 6: 64}  # by IP version: 0.0.0.0/0 does not mean the metadata services in it
 # Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
@@ -63,22 +64,6 @@ def local_names(hosts_file: Path = HOSTS_FILE) -> frozenset[str]:
     return frozenset(name.lower() for entry in entries if entry and canonical(entry[0]) == LOOPBACK for name in entry)
 
 
-def is_never_a_service(address: Address) -> bool:
-    """Return whether no service has this address."""
-    return address.is_unspecified or address.is_multicast or address == BROADCAST
-
-
-def is_assigned(address: Address) -> bool:
-    """Return whether the address is one of this machine's: the kernel binds a socket to no other."""
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind((str(address), 0))
-        except OSError:
-            return False
-    return True
-
-
 class Networks:
     """Judges addresses. `allowed`: the networks that services may be in; empty: any.
 
@@ -108,14 +93,22 @@ class Networks:
 
     def address_rejection(self, address: Address) -> str:
         """Return why no service may have this address, else ""."""
-        if is_never_a_service(address):
+        if not is_host_address(address):
             return f"{address} is not a host address"
         if self.allowed and not any(address in network for network in self.allowed):
             named = ", ".join(map(str, self.allowed))
             return f"{address} is in no network of the registry's allowed_networks ({named})"
-        if not self.allowed and address in METADATA_SERVICES:
-            return f"{address} is a cloud's metadata service; name it in the registry's allowed_networks if it is not"
+        if address in METADATA_SERVICES and not self._is_named(address):
+            return (
+                f"{address} is a cloud's metadata service; if it is not, add its network to the registry's "
+                f"allowed_networks, as a /{NAMING_PREFIXES[address.version]} or narrower"
+            )
         return ""
+
+    def _is_named(self, address: Address) -> bool:
+        """Return whether a network is allowed that is so small that its author means this address."""
+        narrow = (net for net in self.allowed if net.prefixlen >= NAMING_PREFIXES[net.version])
+        return any(address in network for network in narrow)
 
     def is_local(self, host: str) -> bool:
         """Return whether a host means this machine by its spelling, or by the machine's own hosts file."""
@@ -125,4 +118,4 @@ class Networks:
     def _is_own(self, address: Address, port: int) -> bool:
         if self._own is None or port != self._own[1]:
             return False
-        return is_assigned(address) if self._own[0].is_unspecified else address == self._own[0]
+        return is_own_address(str(address)) if self._own[0].is_unspecified else address == self._own[0]

@@ -4,6 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from svc.errors import RateLimited
+
+MAX_WAITING_CALLERS = 16
 REFRESH_INTERVAL_SECONDS = 1.0  # minimum between two refreshes: any client of the babysitter may request one
 
 
@@ -11,6 +14,7 @@ class Refresh:
     """Call it to refresh: it returns when a refresh that began after the call has ended.
 
     Callers that wait at the same time share one refresh. Two refreshes begin at least `interval` seconds apart.
+    Raises RateLimited when MAX_WAITING_CALLERS wait already: each has a place among the server's connections.
     """
 
     def __init__(
@@ -25,9 +29,18 @@ class Refresh:
         self._sleep = sleep
         self._interval = interval
         self._lock = threading.Lock()
+        self._places = threading.Semaphore(MAX_WAITING_CALLERS)
         self._began = float("-inf")  # the start of the last refresh
 
     def __call__(self) -> None:
+        if not self._places.acquire(blocking=False):
+            raise RateLimited(f"{MAX_WAITING_CALLERS} callers wait for the model list already; try again in a second")
+        try:
+            self._wait_for_refresh()
+        finally:
+            self._places.release()
+
+    def _wait_for_refresh(self) -> None:
         arrival = self._clock()
         with self._lock:
             if self._began > arrival:

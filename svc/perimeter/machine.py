@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from svc.perimeter.hosts import Hosts, address_of
+from svc.perimeter.hosts import Hosts, address_of, is_host_address
 
 HOSTS_FILE = Path("/etc/hosts")
 MAX_HOSTS_FILE_BYTES = 64 << 10  # a list of blocked names may be far longer, and names no server
@@ -37,7 +37,13 @@ def listed_names(hosts_file: str, hostname: str) -> Iterator[str]:
 
 
 def is_own_address(address: str) -> bool:
-    """Return whether an interface of this machine has the address now: the kernel binds to no other."""
+    """Return whether an interface of this machine has the address now.
+
+    The kernel binds a socket to such an address, and to some that no interface has.
+    """
+    parsed = address_of(address)
+    if parsed is None or not is_host_address(parsed):
+        return False
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -1,14 +1,22 @@
 """Who sent a request: the address, as far as it proves anything, and what the secrets in the headers prove."""
 
-import ipaddress
 from collections.abc import Callable
 from typing import NamedTuple
 
-from svc.networks import is_assigned, plain
 from svc.perimeter.browsers import Headers
+from svc.perimeter.hosts import address_of
+from svc.perimeter.machine import is_own_address
 from svc.registry import owner
 
 UNKNOWN_ADDRESS = "unknown"
+# A proxy on this machine adds at least one of these. Nothing of ours sends one for a client of this machine.
+PROXY_HEADERS = frozenset(
+    (
+        "forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
+        "x-forwarded-server", "x-forwarded-by", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip",
+        "cf-connecting-ip", "fastly-client-ip",
+    )
+)  # fmt: skip
 
 
 class Client(NamedTuple):
@@ -38,8 +46,7 @@ class Client(NamedTuple):
     @property
     def is_on_own_machine(self) -> bool:
         """Return whether it connects from the registry's machine, over loopback or from another of its addresses."""
-        address = parsed(self.address)
-        return address is not None and not self.is_forwarded and is_assigned(address)
+        return not self.is_forwarded and is_own_address(self.address)
 
 
 def identify(
@@ -51,8 +58,8 @@ def identify(
     """Return the sender of a request; `knows_host`: whether a Host is the server's own."""
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)
-    is_forwarded = headers.get("x-forwarded-for") is not None or headers.get("forwarded") is not None or is_rebound
-    address = parsed(peer or "")
+    is_forwarded = is_rebound or any(headers.get(name) is not None for name in PROXY_HEADERS)
+    address = address_of(peer or "")
     return Client(
         address=peer or UNKNOWN_ADDRESS,
         is_local=address is not None and address.is_loopback and not is_forwarded,
@@ -60,11 +67,3 @@ def identify(
         is_operator=is_operator(headers.get("authorization") or ""),
         secret_digest=owner.digest(headers.get("x-service-secret") or ""),
     )
-
-
-def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a text is, an IPv4 address for one in IPv6; None for anything else."""
-    try:
-        return plain(ipaddress.ip_address(address))
-    except ValueError:
-        return None

@@ -31,6 +31,11 @@ def test_only_addresses_of_an_interface_are_the_machines_own():
     assert not is_own_address("2001:db8::1")
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:0.0.0.0", "x"])
+def test_an_address_that_no_interface_has_is_not_its_own(address):
+    assert not is_own_address(address)
+
+
 @pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("127.0.0.2", True), ("0.0.0.0", False)])
 def test_a_socket_tells_whether_it_listens_on_loopback_only(host, loopback):
     with socket.create_server((host, 0)) as listener:

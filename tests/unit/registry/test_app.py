@@ -236,7 +236,7 @@ def test_no_more_services_than_max_services(store, world):
 
 
 def test_from_another_address_of_the_registrys_machine_its_own_names_are_taken(client, monkeypatch):
-    monkeypatch.setattr(identity, "is_assigned", lambda address: str(address) == "192.0.2.1")
+    monkeypatch.setattr(identity, "is_own_address", lambda address: address == "192.0.2.1")
     taken = client.post("/services", json=told(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
     assert taken.status_code == 401, "to write still takes a token"
     monkeypatch.setattr(Guard, "admit", lambda *_: None)

@@ -24,6 +24,11 @@ def client(peer=FAR, operator=False, **headers) -> Client:
         ("127.0.0.1", {"x_forwarded_for": FAR}, False),
         ("127.0.0.1", {"x_forwarded_for": ""}, False),
         ("127.0.0.1", {"forwarded": "for=192.0.2.7"}, False),
+        ("127.0.0.1", {"via": "1.1 proxy"}, False),
+        ("127.0.0.1", {"x_real_ip": FAR}, False),
+        ("127.0.0.1", {"x_forwarded_proto": "https"}, False),
+        ("127.0.0.1", {"x_forwarded_host": "gpu7"}, False),
+        ("127.0.0.1", {"cf_connecting_ip": FAR}, False),
         ("127.0.0.1", {"host": "evil.example"}, False),
     ],
 )
@@ -50,7 +55,7 @@ def test_an_event_that_was_forwarded_comes_from_the_proxy():
 
 
 def test_every_address_of_the_registrys_machine_is_its_own(monkeypatch):
-    monkeypatch.setattr(identity, "is_assigned", lambda address: str(address) == FAR)
+    monkeypatch.setattr(identity, "is_own_address", lambda address: address == FAR)
     assert client().is_on_own_machine
     assert not client("192.0.2.8").is_on_own_machine
     assert not client(None).is_on_own_machine

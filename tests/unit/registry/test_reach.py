@@ -89,7 +89,8 @@ def test_a_name_that_the_hosts_file_gives_to_loopback_is_loopback():
 def test_a_metadata_service_is_refused_unless_its_network_is_allowed(host):
     one = service(host=host, url=f"http://{authority(host, 80)}", port=80)
     assert "metadata service" in refused(one)
-    assert not refused(one, "169.254.0.0/16, fd00::/8")
+    assert "metadata service" in refused(one, "0.0.0.0/0, 169.254.0.0/16, fd00::/8")
+    assert not refused(one, "169.254.169.0/24, fd00:ec2::/64")
 
 
 def test_a_url_of_an_older_registry_is_refused_with_its_field():
