@@ -6,16 +6,14 @@ connected to, and the connection goes to the address that was judged (`dial`).
 
 import ipaddress
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 from svc.address import IPV6_LOOPBACK_NAMES
-from svc.perimeter.hosts import is_host_address
-from svc.perimeter.machine import is_own_address
+from svc.errors import ConfigError
+from svc.perimeter.hosts import Address, is_host_address, unmapped
+from svc.perimeter.machine import is_own_address, loopback_names
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "localhost"  # the spelling of everything that means this machine
-HOSTS_FILE = Path("/etc/hosts")
 NAMING_PREFIXES = {4: 24, 6: 64}  # by IP version: 0.0.0.0/0 does not mean the metadata services in it
 # Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
@@ -39,29 +37,22 @@ METADATA_SERVICES = frozenset(
 )
 
 
-def plain(address: Address) -> Address:
-    """Return the IPv4 address that an address stands for when it is written as IPv6, else the address."""
-    return getattr(address, "ipv4_mapped", None) or address
+def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
+    """Return the networks of `10.0.0.0/8,192.168.7.1`; raise ConfigError, which names the setting."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError(f"{setting}: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
 
 
 def canonical(host: str) -> str:
     """Return one spelling for each host: LOOPBACK for every loopback name and address."""
     host = host.strip("[]").rstrip(".").lower()
     try:
-        address = plain(ipaddress.ip_address(host))
+        address = unmapped(ipaddress.ip_address(host))
     except ValueError:
         return LOOPBACK if host in IPV6_LOOPBACK_NAMES or host.endswith("." + LOOPBACK) else host
     return LOOPBACK if address.is_loopback else str(address)
-
-
-def local_names(hosts_file: Path = HOSTS_FILE) -> frozenset[str]:
-    """Return the names that this machine's hosts file gives to loopback: Debian puts the machine's own name there."""
-    try:
-        lines = hosts_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    entries = [line.partition("#")[0].split() for line in lines]
-    return frozenset(name.lower() for entry in entries if entry and canonical(entry[0]) == LOOPBACK for name in entry)
 
 
 class Networks:
@@ -74,15 +65,15 @@ class Networks:
         self,
         allowed: Sequence[Network] = (),
         own: tuple[str, int] | None = None,
-        names: Callable[[], Collection[str]] = local_names,
+        names: Callable[[], Collection[str]] = loopback_names,
     ) -> None:
         self.allowed = allowed
-        self._own = (plain(ipaddress.ip_address(own[0])), own[1]) if own else None
+        self._own = (unmapped(ipaddress.ip_address(own[0])), own[1]) if own else None
         self._names = names
 
-    def refusal(self, host: str, address: str, port: int) -> str:
-        """Return why `host`, which stands for `address` now, is not connected to; empty where it is."""
-        resolved = plain(ipaddress.ip_address(address.partition("%")[0]))
+    def rejection_reason(self, host: str, address: str, port: int) -> str:
+        """Return why `host`, which stands for `address` now, may not be connected to, else ""."""
+        resolved = unmapped(ipaddress.ip_address(address.partition("%")[0]))
         if self._is_own(resolved, port):
             return "it is this server itself"
         if reason := self.address_rejection(resolved):

@@ -51,6 +51,11 @@ def address_of(host: str) -> Address | None:
         address = ip_address(host.removesuffix("."))
     except ValueError:
         return None
+    return unmapped(address)
+
+
+def unmapped(address: Address) -> Address:
+    """Return the IPv4 address that an address stands for when it is written as IPv6, else the address."""
     return getattr(address, "ipv4_mapped", None) or address
 
 

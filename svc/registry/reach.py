@@ -4,26 +4,19 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Sequence
 
-from svc.errors import BadRequest, ConfigError
+from svc.errors import BadRequest
 from svc.instance import Service
-from svc.networks import LOOPBACK, Address, Network, Networks, canonical, plain
+from svc.networks import LOOPBACK, Networks, canonical
+from svc.perimeter.hosts import Address, unmapped
 from svc.service_url import is_service_url, parse_service_url
 
 METADATA_URLS = ("health_url", "babysitter")  # metadata keys whose URLs the registry and the routers send requests to
 
 
-def networks(text: str) -> tuple[Network, ...]:
-    """Of `10.0.0.0/8,192.168.7.1`; raises ConfigError."""
-    try:
-        return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise ConfigError(f"allowed_networks: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
-
-
 def resolved(host: str) -> list[Address]:
     """All addresses of a name, or the address itself; raises OSError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [plain(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
+    return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
 
 
 class Reach:

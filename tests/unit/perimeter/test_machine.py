@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from svc.perimeter.machine import is_loopback_only, is_own_address, listed_names, own_names
+from svc.perimeter.machine import is_loopback_only, is_own_address, listed_names, loopback_names, own_names
 
 HOSTS = """
 127.0.0.1 localhost registry.site  # evil.example
@@ -19,6 +19,14 @@ def test_names_beside_loopback_and_beside_the_host_name_are_the_machines_own():
     assert set(listed_names(HOSTS, "gpu7")) == {
         "localhost", "registry.site", "gpu7.example.org", "gpu7", "ip6-loopback", "gpu7.lan",
     }  # fmt: skip
+
+
+def test_the_names_that_the_hosts_file_gives_to_loopback(tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("# 127.0.0.1 not\n127.0.0.1\tlocalhost\n127.0.1.1 Gpu0.lab gpu0 # me\n10.0.0.7 gpu7\n\n::1 six\n")
+    assert loopback_names(hosts) >= {"localhost", "gpu0.lab", "gpu0", "six"}
+    assert not loopback_names(hosts) & {"gpu7", "not", "#", "me"}
+    assert loopback_names(tmp_path / "nowhere") == frozenset()
 
 
 def test_the_host_name_is_the_machines_own():
