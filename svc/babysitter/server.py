@@ -1,7 +1,6 @@
 """The babysitter's HTTP server: gevent's, with the limits that every server here has for its clients."""
 
 import logging
-import time
 from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
 from svc.errors import HeadTooLarge, LengthRequired, SvcError, TooLarge
-from svc.perimeter.client_socket import ClientSocket, ClientSockets, error_answer
+from svc.perimeter.client_socket import error_answer
 from svc.perimeter.connections import Deadlines
-from svc.perimeter.pool import ConnectionPool, connection_limit
+from svc.perimeter.limits import ConnectionLimits
 
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 256  # registry, routers, monitoring, commands
@@ -24,26 +23,18 @@ class Server(WSGIServer):
     """Serves `app`; call `sweep` every SWEEP_SECONDS."""
 
     def __init__(self, address: tuple[str, int], app: Callable[..., Any], deadlines: Deadlines = DEADLINES) -> None:
-        self.clients = ClientSockets(deadlines)
-        pool = ConnectionPool(connection_limit(MAX_CONNECTIONS), lambda: self.clients.open, time.monotonic)
+        self.limits = ConnectionLimits(deadlines, MAX_CONNECTIONS)
         super().__init__(
-            address, app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG), spawn=pool, handler_class=Handler
-        )
+            address, app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG), spawn=self.limits.pool,
+            handler_class=Handler,
+        )  # fmt: skip
 
     def handle(self, sock: Any, address: Any) -> None:
-        client = ClientSocket(sock, address[0])
-        self.clients.open.add(client)
-        try:
+        with self.limits.client(sock, address[0]) as client:
             super().handle(client, address)
-        except OSError:  # the client broke it off
-            pass
-        finally:
-            self.clients.open.discard(client)
-            client.close()
 
     def sweep(self) -> None:
-        self.clients.sweep()
-        self.pool.full()  # makes room, should it have been full of what was busy
+        self.limits.sweep()
 
 
 class Handler(WSGIHandler):

@@ -62,7 +62,7 @@ def talk(server, data: bytes) -> bytes:
 )
 def test_what_a_request_gets_and_that_its_connection_ends(server, data, answer, capfd):
     assert talk(server, data).startswith(answer)
-    assert not server.clients.open
+    assert not server.limits.clients.open
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -83,5 +83,5 @@ def test_a_client_that_breaks_off_leaves_no_traceback(server, capfd):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
     gevent.sleep(0.05)
-    assert not server.clients.open
+    assert not server.limits.clients.open
     assert "Traceback" not in capfd.readouterr().err
