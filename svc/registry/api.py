@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from flask import Response, request
 
-from svc.errors import BadRequest, Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, body
+from svc.errors import Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, body
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
-from svc.perimeter.browsers import BrowserRules, Headers, Wording, shown
+from svc.perimeter.browsers import BrowserRules, Headers, Wording
 from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
 from svc.probe import USER_AGENT
@@ -28,7 +28,6 @@ from svc.registry.reports import Reports
 from svc.registry.short import Heard
 from svc.registry.store import Store
 from svc.registry.sweep import Sweep
-from svc.service_url import is_service_url
 
 log = logging.getLogger(__name__)
 WORDING = Wording("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
@@ -103,12 +102,11 @@ class Api:
         passes = fields.filters(request.args)
         watched = fields.watch(request.args)
         if watched is None:
-            revision, encoded = self.listing.now(passes)
+            revision, (services_json, total) = self.listing.now(passes)
         else:
             with polling(request.environ):
                 index = self.store.wait(*watched)
-            revision, encoded = self.listing.of(index, fields.filter_key(request.args), passes)
-        services_json, total = encoded
+            revision, (services_json, total) = self.listing.of(index, fields.filter_key(request.args), passes)
         told = b'{"services":%b,"total":%d,"timestamp":"%b"}' % (services_json, total, iso(self.clock()).encode())
         return Response(told, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
 
@@ -158,8 +156,7 @@ class Api:
         """
         found = _known(name, self.store.get(name))
         if request.headers.get("User-Agent") != USER_AGENT:
-            waiting = partial(polling, request.environ)
-            well = checks.passes(found, self.shared_probe(found.health_url(), waiting))
+            well = checks.passes(found, self.shared_probe(found.health_url(), partial(polling, request.environ)))
             found = msgspec.structs.replace(found, health_status="healthy" if well else "unhealthy")
         now = self.clock()
         return {
@@ -206,13 +203,8 @@ class Api:
         return Response(text, content_type=content_type)
 
     def prometheus(self, client: Client, now: float) -> Response:
-        _, services = self.store.snapshot()
-        if not is_service_url(request.host_url):
-            raise BadRequest(
-                f"Host {shown(request.headers.get('Host'))} is not a valid address; use http://REGISTRY_HOST:PORT",
-                param="Host",
-            )
-        return _json(discovery.groups(services, request.host_url))
+        own_url = discovery.registry_url(request.host_url, request.headers.get("Host"))
+        return _json(discovery.groups(self.store.snapshot()[1], own_url))
 
     def openapi(self, client: Client, now: float) -> Response:
         return Response(self.document, mimetype="application/json")
