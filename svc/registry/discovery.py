@@ -8,11 +8,20 @@ begin new series each time.
 from collections.abc import Iterable
 from typing import Any
 
+from svc.errors import BadRequest
 from svc.instance import Service
+from svc.perimeter.browsers import shown
 from svc.service_url import is_service_url, parse_service_url
 
 Group = dict[str, Any]
 DEFAULT_PATH = "/metrics"
+
+
+def registry_url(host_url: str, host: str | None) -> str:
+    """Return the URL that a request has of this registry; raise BadRequest where its Host is no valid address."""
+    if is_service_url(host_url):
+        return host_url
+    raise BadRequest(f"Host {shown(host)} is not a valid address; use http://REGISTRY_HOST:PORT", param="Host")
 
 
 def groups(services: Iterable[Service], registry: str) -> list[Group]:

@@ -2,11 +2,12 @@
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,24 @@ def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
             assert_served(crowd, 310, ask)
             assert open_descriptors(process) <= FEW
         until(lambda: open_descriptors(process) < FEW // 4, 15, "the connections are gone")
+
+
+def test_polls_in_every_spelling_keep_no_request_out_of_the_registry(tmp_path):
+    """And those whose clients have left hold no place."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with server(tmp_path, FEW, "registry", "--port", port) as process:
+        until(lambda: answers(f"{url}/health"), what="the registry answers")
+        for line, accept in (("HEAD /services?index=0&%77ait=60", "*/*"), ("GET /events", "text/event-stream")):
+            polls = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(110)]
+            for poll in polls:
+                with suppress(OSError):  # it was closed for a newer one
+                    poll.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
+            for _ in range(3):
+                get(f"{url}/health")
+            for poll in polls:
+                poll.close()
+            until(lambda: open_descriptors(process) < FEW // 4, 15, f"the clients of {line} are gone")
 
 
 def test_a_crowd_at_the_router_keeps_no_request_out(tmp_path):

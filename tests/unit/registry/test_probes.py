@@ -1,6 +1,7 @@
 """Health checks by request: shared, bounded, and sent to no refused address."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -51,6 +52,26 @@ def test_checks_of_one_url_at_the_same_time_are_one_check():
     assert (statuses, slow.urls) == ([200] * 5, ["http://a"])
     assert shared("http://a") == 200
     assert len(slow.urls) == 2, "a later one is a check of its own"
+
+
+def test_a_caller_that_shares_a_check_waits_in_its_context():
+    slow, entered = Slow(), threading.Semaphore(0)
+    shared = SharedProbe(slow)
+
+    @contextmanager
+    def waiting():
+        entered.release()
+        yield
+
+    first = threading.Thread(target=shared, args=("http://a", pytest.fail))
+    first.start()
+    assert slow.began.acquire(timeout=10)
+    second = threading.Thread(target=shared, args=("http://a", waiting))
+    second.start()
+    assert entered.acquire(timeout=10)
+    slow.go.set()
+    for thread in (first, second):
+        thread.join(10)
 
 
 def test_no_more_than_so_many_checks_by_request_are_under_way():
