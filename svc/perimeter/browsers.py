@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 from svc.errors import Forbidden, Misdirected, SvcError, UnsupportedMedia
-from svc.perimeter.hosts import ANY, Hosts, split
+from svc.perimeter.hosts import ANY, Hosts, split_authority
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed it
@@ -80,8 +80,8 @@ class BrowserRules:
     def misdirected(self, host: str | None) -> SvcError:
         """Return the error for a Host that is not the server's."""
         return Misdirected(
-            f"{shown(host)} is no name of this server, as the Host header has to be; use http://localhost or the "
-            f"machine's own name, or add the host to {self._wording.allowed_hosts}"
+            f"Host {shown(host)} is not a name of this server; use http://localhost or the machine's own name, or add "
+            f"{shown(host)} to {self._wording.allowed_hosts}"
         )
 
     def cross_origin(self, origin: str | None) -> SvcError:
@@ -98,15 +98,15 @@ def check_media(content_type: str) -> None:
     """Raise UnsupportedMedia for a body that says it is not JSON: browsers send such ones without a preflight."""
     media = content_type.partition(";")[0].strip().lower()
     if media and media != "application/json":
-        raise UnsupportedMedia(f"Content-Type: {shown(media)} is not taken; send application/json")
+        raise UnsupportedMedia(f"Content-Type: {shown(media)} is not accepted; send application/json")
 
 
 def is_same_authority(origin: str, authority: str) -> bool:
     """Return whether an Origin is of this Host, in whichever scheme: TLS may end at a proxy."""
     scheme, _, rest = origin.lower().partition("://")
     default = DEFAULT_PORTS.get(scheme)
-    host, port = split(rest)
-    own_host, own_port = split(authority)
+    host, port = split_authority(rest)
+    own_host, own_port = split_authority(authority)
     return default is not None and bool(host) and (host, port or default) == (own_host, own_port or default)
 
 

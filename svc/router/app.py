@@ -14,7 +14,7 @@ from svc import web
 from svc.address import is_loopback
 from svc.errors import Forbidden, NotFound, SvcError, TooLarge
 from svc.instance import iso
-from svc.router.buffers import REFUSED_BODIES
+from svc.router.buffers import DISCARD_LIMIT_BODIES
 from svc.router.clients import client_of, is_among
 from svc.router.cors import PREFLIGHT, answer_headers, preflight_headers
 from svc.router.deadlines import Deadlines
@@ -218,7 +218,7 @@ def read_body(exchange: Exchange) -> None:
         judge(exchange, (request.remote_addr or "").encode())
         body = _body(exchange.state, exchange)
     except SvcError as error:
-        discard_body(request.environ, REFUSED_BODIES * exchange.state.max_body)
+        discard_body(request.environ, DISCARD_LIMIT_BODIES * exchange.state.max_body)
         close_unanswered(exchange, error)
         raise
     exchange.arrived(Request(exchange.request.head, body))

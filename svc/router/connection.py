@@ -10,7 +10,7 @@ from svc.errors import RequestTimeout, SvcError, TooLarge
 from svc.perimeter.connections import Stage
 from svc.router.admission import Place
 from svc.router.answer import SWITCHING
-from svc.router.buffers import REFUSED_BODIES, SMALL_BYTES
+from svc.router.buffers import DISCARD_LIMIT_BODIES, SMALL_BYTES
 from svc.router.clients import client_of
 from svc.router.cors import ADMITTED, answer_headers
 from svc.router.dialect import error_body
@@ -310,7 +310,7 @@ class Connection:
         """
         self.deadline = self._state.now + LINGER_TIMEOUT
         self._expired = False
-        left = REFUSED_BODIES * self._state.max_body
+        left = DISCARD_LIMIT_BODIES * self._state.max_body
         with suppress(OSError):
             shut(self.sock, socket.SHUT_WR)
             while left > 0 and not self._expired and (data := self._recv()):

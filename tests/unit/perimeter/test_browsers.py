@@ -90,7 +90,7 @@ def test_a_body_of_another_type_than_json_is_refused(media):
 
 
 def test_refusals_name_the_setting_and_quote_in_plain_ascii():
-    with pytest.raises(Misdirected, match=r"^'evil\\x1b' is no name.*the-hosts$"):
+    with pytest.raises(Misdirected, match=r"^Host 'evil\\x1b' is not a name.*add 'evil\\x1b' to the-hosts$"):
         rules().check("GET", {"host": "evil\x1b"})
     with pytest.raises(Forbidden, match="'https://evil.example'.*the-origins$"):
         rules().check("POST", OWN | {"origin": "https://evil.example"})

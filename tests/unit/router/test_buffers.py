@@ -35,13 +35,13 @@ def never(place: Place) -> None:
 
 @pytest.fixture
 def buffers() -> Buffers:
-    """Room for 100 bytes, 60 of them for everyone: a body has up to 20, and up to 20 more when it is decoded."""
+    """100 bytes, 60 of them shared: a body has up to 20, and up to 20 more when it is decoded."""
     return Buffers(100, 20)
 
 
-def taken(buffers: Buffers, size: int, stay: Callable[[Place], None] = never) -> Allocation:
+def taken(buffers: Buffers, size: int, on_wait: Callable[[Place], None] = never) -> Allocation:
     made = Allocation(buffers)
-    made.grow(size, 100.0, stay)
+    made.grow(size, 100.0, on_wait)
     return made
 
 
