@@ -80,8 +80,7 @@ def test_management_reaches_no_instance_but_with_an_operators_key(site: Site, li
     assert site.send(method, path).status_code == 401
     refused = site.send(method, path, "client")
     assert refused.status_code == 404
-    assert f"{line} " in refused.json()["error"]["message"]
-    assert "allow_paths" in refused.json()["error"]["message"]
+    assert refused.json()["error"]["message"].startswith(f"{line} is not relayed")
     assert not site.instance.heard
     assert site.send(method, path, "operator").text == "ok"
     assert len(site.instance.heard) == 1

@@ -9,6 +9,7 @@ from svc.router.exchange import Exchange
 from svc.router.forward import close_unanswered
 from svc.router.gate import judge
 from svc.router.keys import Keys
+from svc.router.paths import Paths
 from svc.router.request import DEFAULT_RULES, Head, Request, Rules
 from svc.router.state import State
 from tests.unit.router.made import state
@@ -32,7 +33,7 @@ def keyed(tmp_path: Path) -> State:
 
 
 def exchange(made: State, key: str = "", line: str = "POST /v1/messages", rules: Rules = DEFAULT_RULES, via: str = ""):
-    method, target = line.encode().split(b" ")
+    method, target = line.encode("latin-1").split(b" ")
     special = {b"x-api-key": key.encode(), b"via": via.encode()}
     return Exchange(made, Request(Head(method, target, (), special, rules=rules), b""), "")
 
@@ -47,10 +48,40 @@ def refusal(made: Exchange) -> SvcError:
 def test_a_path_that_is_closed_is_404_and_says_what_opens_it():
     error = refusal(exchange(state(), line="POST /sleep?level=2"))
     assert isinstance(error, NotFound)
-    for part in ("POST /sleep ", "allow_paths under [router] in config/svc.toml", "operator's key"):
-        assert part in error.message
+    assert error.message.startswith("POST /sleep ")
+    assert "allow_paths under [router] in config/svc.toml" in error.message
     assert "level" not in error.message
     assert len(refusal(exchange(state(), line="GET /" + "x" * 5000)).message) < 500
+
+
+def test_an_operators_key_is_advised_only_where_there_are_keys(keyed: State):
+    assert "operator" in refusal(exchange(keyed, "client", "POST /sleep")).message
+    assert "operator" not in refusal(exchange(state(), line="POST /sleep")).message
+    assert "operator" not in refusal(exchange(state(), line="POST //sleep")).message
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("POST //v1/chat/completions", "POST /v1/chat/completions"),
+        ("POST /v1/chat/completions/?a=b", "POST /v1/chat/completions"),
+        ("GET /v1/chat/completions", "POST /v1/chat/completions"),
+        ("GET //v1/models", "GET /v1/models"),
+        ("GET //v1//files", "GET /v1/files"),
+        ("GET //v1/models/\xff", "GET /v1/models/\xff"),
+    ],
+)
+def test_a_path_that_is_nearly_open_is_suggested(line: str, meant: str):
+    rules = Rules(Paths(["/v1/files"]))
+    error = refusal(exchange(state(), line=line, rules=rules))
+    assert error.message.endswith(f"did you mean {meant}?")
+
+
+def test_no_setting_is_advised_for_a_path_that_none_can_open():
+    for line in ("POST //sleep", "POST /v1/../sleep", "POST /a%2fb"):
+        message = refusal(exchange(state(), line=line)).message
+        assert "allow_paths" not in message
+        assert "dot segment" in message
 
 
 def test_without_a_key_no_path_is_told_from_another(keyed: State):
