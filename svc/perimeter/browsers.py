@@ -23,7 +23,7 @@ class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
 
-class Wording(NamedTuple):
+class SettingNames(NamedTuple):
     """What the errors of one server say about its settings."""
 
     allowed_hosts: str
@@ -33,10 +33,10 @@ class Wording(NamedTuple):
 class BrowserRules:
     """The rules of one server; `origins` are those whose pages may write to it."""
 
-    def __init__(self, hosts: Hosts, wording: Wording, origins: Collection[str] = ()) -> None:
+    def __init__(self, hosts: Hosts, setting_names: SettingNames, origins: Collection[str] = ()) -> None:
         self.hosts = hosts
         self.origins = frozenset(origin.lower() for origin in origins)
-        self._wording = wording
+        self._setting_names = setting_names
 
     def check(self, method: str, headers: Headers, from_proxy: bool = False) -> None:
         """Raise SvcError for a request that must not come in."""
@@ -81,12 +81,12 @@ class BrowserRules:
         """Return the error for a Host that is not the server's."""
         return Misdirected(
             f"Host {shown(host)} is not a name of this server; use http://localhost or the machine's own name, or add "
-            f"{shown(host)} to {self._wording.allowed_hosts}"
+            f"{shown(host)} to {self._setting_names.allowed_hosts}"
         )
 
     def cross_origin(self, origin: str | None) -> SvcError:
         """Return the error for a page that may not write."""
-        cure = self._wording.cors_origins
+        cure = self._setting_names.cors_origins
         return Forbidden(
             f"a page of {shown(origin) if origin else 'another origin'} may not send this request"
             + (f"; to allow its origin, add it to {cure}" if cure else "; send it from a program, without Origin"),

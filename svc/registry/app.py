@@ -16,7 +16,7 @@ from svc.errors import BadRequest, Forbidden, Misdirected, NotFound, RateLimited
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
 from svc.networks import is_assigned
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.probe import USER_AGENT
 from svc.registry import checks, discovery, events, fields, lease, openapi, owner
@@ -35,7 +35,7 @@ from svc.settings import MAX_SERVICES
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 256 << 10
-WORDING = Wording("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
+SETTING_NAMES = SettingNames("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
 FULL_RETRY_SECONDS = 60
 PLACE = {"host", "port", "hostname", "url", "metadata"}  # the fields that say where a service is
 ROUTES = (
@@ -107,7 +107,7 @@ class Api:
         hosts: Hosts,
     ) -> None:
         self.store = store
-        self.browsers = BrowserRules(hosts, WORDING)
+        self.browsers = BrowserRules(hosts, SETTING_NAMES)
         self.listing = Listing(store)
         self.probe = SharedProbe(probe)
         self.guard = guard

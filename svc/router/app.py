@@ -16,12 +16,12 @@ from svc.errors import Forbidden, NotFound, SvcError, TooLarge
 from svc.instance import iso
 from svc.router.buffers import DISCARD_LIMIT_BODIES
 from svc.router.clients import client_of, is_among
-from svc.router.cors import PREFLIGHT, answer_headers, preflight_headers
+from svc.router.cors import answer_headers, is_preflight, preflight_headers
 from svc.router.deadlines import Deadlines
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import close_unanswered, forward
-from svc.router.gate import judge
+from svc.router.gate import authorize
 from svc.router.request import Request, is_own
 from svc.router.state import State
 from svc.router.table import Target
@@ -54,7 +54,7 @@ def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | 
     @app.before_request
     def relayed() -> Response | None:
         """Before any rule is looked at: every path and method that is not ours."""
-        if request.method == "OPTIONS" and "Origin" in request.headers and PREFLIGHT in request.headers:
+        if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
         if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
             return relay(state, deadlines)
@@ -215,7 +215,7 @@ def relay(state: State, deadlines: Deadlines) -> Response:
 def read_body(exchange: Exchange) -> None:
     """Reads the body of a request that may pass, within limits; raises SvcError, and nothing is left to close then."""
     try:
-        judge(exchange, (request.remote_addr or "").encode())
+        authorize(exchange, (request.remote_addr or "").encode())
         body = _body(exchange.state, exchange)
     except SvcError as error:
         discard_body(request.environ, DISCARD_LIMIT_BODIES * exchange.state.max_body)

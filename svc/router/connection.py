@@ -12,11 +12,11 @@ from svc.router.admission import Place
 from svc.router.answer import SWITCHING
 from svc.router.buffers import DISCARD_LIMIT_BODIES, SMALL_BYTES
 from svc.router.clients import client_of
-from svc.router.cors import ADMITTED, answer_headers
+from svc.router.cors import answer_headers
 from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import close_unanswered, forward
-from svc.router.gate import judge
+from svc.router.gate import authorize
 from svc.router.message import CONTINUE, RequestReader
 from svc.router.request import Request
 from svc.router.sock import RECV, farewell, pump, receiver, sender, shut
@@ -117,7 +117,7 @@ class Connection:
         return reader.ready.popleft()
 
     def _admit_body(self) -> None:
-        """Judges a request before its body is read, and makes room for what is read next; raises SvcError."""
+        """Authorize a request before its body is read, and allocate memory for what is read next; raises SvcError."""
         reader = self._reader
         size = reader.body_size + RECV
         if declared := reader.declared_size():
@@ -128,7 +128,7 @@ class Connection:
         else:
             if self._arriving is None:
                 self._arriving = self._begin(Request(reader.head(), b""))
-                judge(self._arriving, self._address)
+                authorize(self._arriving, self._address)
             self._arriving.buffer(size, self.deadline, self._stay)
             self._place = None
         if reader.wants_continue:
@@ -208,8 +208,8 @@ class Connection:
             lines = b"Transfer-Encoding: chunked\r\n"
         if exchange.events:
             lines += b"X-Accel-Buffering: no\r\n"
-        if asked.verdict is not ADMITTED and asked.verdict is not None:
-            lines += asked.verdict.lines
+        if cors_lines := asked.origin_decision.lines:
+            lines += cors_lines
         if b"x-served-by" in asked.special:
             lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
         if switching:

@@ -1,7 +1,6 @@
-"""Judging a request by its head: its path, its key, and whether it goes in circles. Before any of its body is kept."""
+"""Authorization of a relayed request by its head: path, API key, origin and forwarding loop."""
 
 from svc.errors import LoopDetected, NotFound
-from svc.router import cors
 from svc.router.clients import is_among
 from svc.router.exchange import Exchange
 from svc.router.paths import CANONICAL, INFERENCE_PATHS, normalise
@@ -10,19 +9,20 @@ from svc.router.request import Head, is_own
 MAX_SHOWN_PATH_CHARS = 200
 
 
-def judge(exchange: Exchange, peer: bytes) -> None:
-    """Raises SvcError for a request that may not pass; one that may counts for its key from now on.
+def authorize(exchange: Exchange, peer: bytes) -> None:
+    """Check path, API key, origin and forwarding loop from the head, before the body is read.
 
-    `peer` is the address that sent it. The key comes before the path: without one, nobody learns which paths are open.
+    Raises SvcError for a request that is refused; one that is not counts for its key from now on. `peer` is the
+    address that sent it. The key is checked before the path, so that a client without a key cannot probe for open
+    paths.
     """
     state, head = exchange.state, exchange.request.head
-    exchange.judged = True
     if head.loops:
         raise LoopDetected(
             "the request came back to the router that sent it on: one of its instances is, or leads to, this router; "
             "correct that instance's address"
         )
-    _judge_page(exchange, peer)
+    _check_origin(exchange, peer)
     key = None
     if state.keys is not None:
         key = state.keys.find(head.key_digests)
@@ -32,20 +32,21 @@ def judge(exchange: Exchange, peer: bytes) -> None:
     if key is not None:
         key.admit(state.now)
         exchange.counted = key
+    exchange.authorized = True
 
 
-def _judge_page(exchange: Exchange, peer: bytes) -> None:
-    """Raises SvcError for a foreign Host, and for a write of a page whose origin is not allowed.
+def _check_origin(exchange: Exchange, peer: bytes) -> None:
+    """Raise SvcError for a foreign Host, and for a write of a page whose origin is not allowed.
 
     Where clients need keys, the key decides about writes: a page of another origin cannot send one without a
-    preflight, and a program that shows one (a browser's extension, a desktop program) may say what origin it likes.
+    preflight, and a program that sends an Origin (a browser's extension, a desktop program) may send any.
     """
-    rules, head = exchange.state.browsers, exchange.request.head
-    verdict = head.verdict = head.verdict or cors.judge(rules, head)
+    head = exchange.request.head
+    rules, decision = head.rules.browsers, head.origin_decision
     host = head.special.get(b"host", b"").decode("latin-1")
-    if verdict.host_refused and not rules.admits_host(host, is_among(peer.decode(), exchange.state.trusted)):
+    if decision.host_refused and not rules.admits_host(host, is_among(peer.decode(), exchange.state.trusted)):
         raise rules.misdirected(host)
-    if verdict.origin_refused and exchange.state.keys is None:
+    if decision.origin_refused and exchange.state.keys is None:
         raise rules.cross_origin(head.special.get(b"origin", b"").decode("latin-1"))
 
 

@@ -9,7 +9,7 @@ from collections import deque
 import httptools
 
 from svc.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
-from svc.router.request import CREDENTIALS, DEFAULT_RULES, NOT_PASSED, Head, Request, Rules, origin_form, unnamed
+from svc.router.request import CREDENTIALS, DEFAULT_RULES, NOT_PASSED, Head, HeadRules, Request, origin_form, unnamed
 from svc.router.seen import Seen
 
 HEAD_LIMIT = 64 << 10  # bytes of request line and headers
@@ -24,7 +24,7 @@ class Heads(Seen[Head]):
     """What all readers of one router share: the heads seen, the rules by which they are judged, and which headers do
     not pass on (`keyed`: nor do keys)."""
 
-    def __init__(self, keyed: bool = False, rules: Rules = DEFAULT_RULES) -> None:
+    def __init__(self, keyed: bool = False, rules: HeadRules = DEFAULT_RULES) -> None:
         super().__init__()
         self.rules = rules
         self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED

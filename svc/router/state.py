@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from svc.errors import RateLimited, Unavailable
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.router import breaker
 from svc.router.admission import Lines, Place
@@ -26,7 +26,7 @@ from svc.router.paths import Paths
 from svc.router.poison import PoisonList
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
-from svc.router.request import Rules
+from svc.router.request import HeadRules
 from svc.router.table import Discovery, Origin, Table, Target, build
 from svc.router.tally import Tally
 from svc.router.upstream import Connections
@@ -38,7 +38,7 @@ RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is no
 LONGEST_RETRY_AFTER = 60
 NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance ended, and the table says so
 UNKNOWN = Fitness()
-WORDING = Wording(
+SETTING_NAMES = SettingNames(
     "allowed_hosts (--allowed-hosts, or under [router] in config/svc.toml); where a proxy sends it, name the proxy in "
     "trusted_proxies instead",
     "cors_origins (--cors-origins, or under [router] in config/svc.toml)",
@@ -54,7 +54,7 @@ class State:
         hosts: Hosts | None = None, upstream_keys: UpstreamKeys | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
-        self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), WORDING, settings.cors_origins)
+        self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), SETTING_NAMES, settings.cors_origins)
         self.clock = clock
         self.now = clock()
         self.table = Table()
@@ -69,7 +69,7 @@ class State:
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
         pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # two routers never share one, not even by their names
-        self.heads = Heads(keys is not None, Rules(Paths(settings.allow_paths), pseudonym))
+        self.heads = Heads(keys is not None, HeadRules(Paths(settings.allow_paths), pseudonym, self.browsers))
         self.max_body = min(settings.max_body, settings.max_buffered)
         self.buffers = Buffers(settings.max_buffered, self.max_body)
         self.connections = Connections(settings.upstream_ca)

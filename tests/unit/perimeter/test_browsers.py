@@ -1,15 +1,15 @@
 import pytest
 
 from svc.errors import Forbidden, Misdirected, UnsupportedMedia
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 
 OWN = {"host": "localhost:8000"}
-WORDING = Wording("the-hosts", "the-origins")
+SETTING_NAMES = SettingNames("the-hosts", "the-origins")
 
 
 def rules(*origins, allowed=()):
-    return BrowserRules(Hosts(allowed, loopback_only=True), WORDING, origins)
+    return BrowserRules(Hosts(allowed, loopback_only=True), SETTING_NAMES, origins)
 
 
 def refused(rules, method="POST", from_proxy=False, **headers):
