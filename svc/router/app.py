@@ -15,7 +15,7 @@ from svc.address import is_loopback
 from svc.errors import Forbidden, NotFound, SvcError, TooLarge
 from svc.instance import iso
 from svc.router.buffers import DISCARD_LIMIT_BODIES
-from svc.router.clients import client_of, is_among
+from svc.router.clients import client_of, is_among, peer_address
 from svc.router.cors import answer_headers, is_preflight, preflight_headers
 from svc.router.deadlines import Deadlines
 from svc.router.dialect import error_body
@@ -87,7 +87,7 @@ def preflight(state: State) -> Response:
 
 
 def _from_proxy(state: State) -> bool:
-    return is_among(request.remote_addr or "", state.trusted)
+    return is_among(peer_address(request.remote_addr or ""), state.trusted)
 
 
 def endpoints(state: State) -> Blueprint:
@@ -189,14 +189,14 @@ def _may_read_metrics(state: State) -> bool:
     if not networks:
         return True
     forwarded = request.headers.get("X-Forwarded-For", "").encode("latin-1")
-    client = client_of(request.remote_addr or "", forwarded, state.trusted)
+    client = client_of(peer_address(request.remote_addr or ""), forwarded, state.trusted)
     return is_among(client, networks) or (not forwarded and is_loopback(client))
 
 
 def relay(state: State, deadlines: Deadlines) -> Response:
     """A relayed request under a WSGI server that is not ours: the same `forward`, the long way."""
     head = head_of(request.environ, state.heads.not_passed, state.heads.rules)
-    peer = request.remote_addr or ""
+    peer = peer_address(request.remote_addr or "")
     client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
     exchange = Exchange(state, Request(head, b""), client)
     deadlines.watch(exchange)
@@ -215,7 +215,7 @@ def relay(state: State, deadlines: Deadlines) -> Response:
 def read_body(exchange: Exchange) -> None:
     """Reads the body of a request that may pass, within limits; raises SvcError, and nothing is left to close then."""
     try:
-        authorize(exchange, (request.remote_addr or "").encode())
+        authorize(exchange, (peer_address(request.remote_addr or "")).encode())
         body = _body(exchange.state, exchange)
     except SvcError as error:
         discard_body(request.environ, DISCARD_LIMIT_BODIES * exchange.state.max_body)

@@ -1,6 +1,7 @@
 """One client's connection: requests in, answers out, one after the other, until either side ends it."""
 
 import socket
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from http import HTTPStatus
@@ -39,6 +40,7 @@ class Connection:
         "_app",
         "_arriving",
         "_blocked",
+        "_waited_seconds",
         "_expired",
         "_left",
         "_opened",
@@ -76,6 +78,7 @@ class Connection:
         self._arriving: Exchange | None = None  # of the request whose head is there, and whose body is not
         self._place: Place | None = None  # in the queue for memory
         self._expired = self._left = False
+        self._waited_seconds = 0.0  # for memory, by the request whose body is arriving
 
     def serve(self) -> None:
         """Answers requests until the connection ends; raises OSError when the client breaks it off."""
@@ -94,6 +97,8 @@ class Connection:
             self.idle_since = self._state.now
             self.deadline = self.idle_since + IDLE_TIMEOUT
             self.idle = not self._reader.begun and not self._reader.ready
+            if self._reader.ready:
+                time.sleep(0)  # pipelined requests take turns with other connections and with the sweeper
         if self._reader.error or self._reader.begun or self._reader.ready or self._reader.upgrading:
             self._linger()
 
@@ -127,10 +132,14 @@ class Connection:
                 raise TooLarge(f"the router's own endpoints take no body over {SMALL_BYTES} bytes")
         else:
             if self._arriving is None:
+                self._waited_seconds = 0.0
                 self._arriving = self._begin(Request(reader.head(), b""))
                 authorize(self._arriving, self._address)
-            self._arriving.buffer(size, self.deadline, self._stay)
+            started = self._state.now
+            self._arriving.buffer(size, started + READ_TIMEOUT - self._waited_seconds, self._stay)
             self._place = None
+            self._waited_seconds += self._state.now - started
+            self.deadline += self._state.now - started  # the body cannot arrive while it is not read
         if reader.wants_continue:
             reader.wants_continue = False
             self._send(CONTINUE)
@@ -367,7 +376,7 @@ class Connection:
             self.exchange.interrupt("timeout")
             self.exchange.deadline = now + 1
         elif self._place is not None:
-            pass  # it waits for memory: the queue ends that
+            return  # it waits for memory: the queue ends that
         elif self.exchange is None and not self._expired:
             self._expired = True
             with suppress(OSError):

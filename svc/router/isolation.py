@@ -11,7 +11,8 @@ from collections.abc import Sequence
 # Headers that speak for a whole origin, not for one answer. The router itself answers for CORS.
 ORIGIN_WIDE = frozenset(
     b"set-cookie set-cookie2 service-worker-allowed clear-site-data strict-transport-security public-key-pins alt-svc "
-    b"nel report-to accept-ch timing-allow-origin access-control-allow-origin access-control-allow-credentials "
+    b"nel report-to set-login accept-ch timing-allow-origin access-control-allow-origin "
+    b"access-control-allow-credentials "
     b"access-control-allow-methods access-control-allow-headers access-control-allow-private-network "
     b"access-control-expose-headers access-control-max-age".split()
 )

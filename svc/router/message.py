@@ -15,6 +15,8 @@ from svc.router.seen import Seen
 HEAD_LIMIT = 64 << 10  # bytes of request line and headers
 HEADER_COUNT = 128
 NOT_KEPT = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not simply its body
+MAX_PIPELINED = 16  # requests that are read before the first of them is answered: each costs memory and time
+MAX_LENGTH_DIGITS = 20  # as many as 64 bits have; Python converts no more than 4,300
 PIECES = 4096  # of a body, before they are put together: many small ones weigh more than what is in them
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -146,6 +148,11 @@ class RequestReader:
     # What llhttp calls.
 
     def on_message_begin(self) -> None:
+        if len(self.ready) >= MAX_PIPELINED:
+            raise BadRequest(
+                f"over {MAX_PIPELINED} requests were sent before the first was answered; wait for answers, or use "
+                "more connections"
+            )
         self.target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
@@ -184,6 +191,8 @@ class RequestReader:
 
     def _check(self, version: str) -> None:
         special = self._special
+        if len(special.get(b"content-length", b"")) > MAX_LENGTH_DIGITS:
+            raise BadRequest(f"the request's Content-Length has over {MAX_LENGTH_DIGITS} digits")
         if version not in ("1.0", "1.1"):
             raise BadRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1")
         if b"host" not in special and not self._http10:

@@ -12,6 +12,7 @@ from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.perimeter.pool import ConnectionPool, connection_limit
+from svc.router.clients import peer_address
 from svc.router.connection import Connection
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 from svc.router.sweep import POLLRDHUP, poller, readable
@@ -61,7 +62,7 @@ class RelayWorker(GeventWorker):
 
     def relay(self, client: Any, addr: Any) -> None:
         """One connection, watched by the sweeper from its handshake on."""
-        connection = Connection(self._state, self.wsgi, client, addr[0])
+        connection = Connection(self._state, self.wsgi, client, peer_address(addr[0]))
         descriptor = client.fileno()
         self._open[descriptor] = connection
         self._poll.register(descriptor, POLLRDHUP)
