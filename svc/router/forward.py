@@ -104,7 +104,7 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> Failure | None:
     """
     if status == 503:
         return Failure(target, Outcome.UNREADY, "it answered 503")
-    if status != 401 or not (target.key or exchange.state.keys is not None):
+    if status != 401 or (target.authorization is None and exchange.state.keys is None):
         return None
     reason = WRONG_UPSTREAM_KEY if target.key else NO_UPSTREAM_KEY
     exchange.failed = True

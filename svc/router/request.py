@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
@@ -16,11 +17,14 @@ from svc.router.paths import Paths, infers
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
-    b"x-served-by via origin sec-fetch-site access-control-request-method".split()
+    b"x-served-by via origin sec-fetch-site access-control-request-method "
+    b"x-operator-token".split()  # the registry's token, for the router's own page
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
-# What an instance with a key of its own gets from no client: Azure's and Google's keys, too, and cookies of a proxy.
-CLIENT_CREDENTIALS = CREDENTIALS | {b"api-key", b"x-goog-api-key", b"cookie"}
+# A header or query parameter whose name contains one of these (with - for _) may be a client's credential.
+CREDENTIAL_NAMES = re.compile(
+    rb"token|secret|password|credential|authorization|cookie|api-?key|access-?key|auth-?key|subscription-?key"
+)
 KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a key as a subprotocol only
 LONGEST_ID = 128
 COPIED_BYTES = 64 << 10  # a body up to this size is sent in one piece with its head, a larger one is not copied
@@ -58,7 +62,7 @@ class Head:
 
     __slots__ = (
         "_after",  # bytes of the head for an instance, behind the value of Host
-        "_anonymous",  # the same without the client's credentials, made when first needed
+        "_anonymous",  # both without the client's credentials, made when first needed
         "_before",  # bytes of the head for an instance, up to the value of Host
         "_via",  # the line Via for an instance
         "coding",  # Content-Encoding of the body
@@ -137,10 +141,10 @@ class Head:
         self.id = request_id[:LONGEST_ID] if PRINTABLE_ASCII.fullmatch(request_id) else b""
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
-        self._before = b"%b %b HTTP/1.1\r\nHost: " % (method, target)
+        self._before = _before_host(method, target)
         self._via = _via(via, http10, rules.pseudonym)
         self._after = self._after_host(self.headers)
-        self._anonymous = b""
+        self._anonymous: tuple[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes:
         """The first value under `name` (lower case), or nothing."""
@@ -165,10 +169,11 @@ class Head:
         forwarded = self.special.get(b"x-forwarded-for")
         return b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
 
-    def anonymous(self) -> bytes:
-        """Return what follows the value of Host, without the client's credentials."""
-        if not self._anonymous:
-            self._anonymous = self._after_host(without_credentials(self.headers))
+    def anonymous(self) -> tuple[bytes, bytes]:
+        """Return what stands before and behind the value of Host, without the client's credentials."""
+        if self._anonymous is None:
+            before = _before_host(self.method, without_query_credentials(self.target))
+            self._anonymous = before, self._after_host(without_credentials(self.headers))
         return self._anonymous
 
 
@@ -186,21 +191,26 @@ class Request:
         body, self.body = self.body, b""
         return body
 
-    def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes = b"") -> bytes:
+    def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes | None = None) -> bytes:
         """As an instance gets it, without a body over COPIED_BYTES: what is for one hop only is not in it.
 
-        `authorization`: a header line of ours, behind a line break, in place of the client's credentials.
+        `authorization`: a header line of ours, behind a line break, or nothing, in place of the client's credentials.
         """
         head, body = self.head, self.body
-        after = head._after
-        if authorization:
-            host, after = host + authorization, head.anonymous()
+        before, after = head._before, head._after
+        if authorization is not None:
+            host += authorization
+            before, after = head.anonymous()
         if body or head.has_body:
             return b"%b%b%b%b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-                head._before, host, after, client, request_id, len(body),
+                before, host, after, client, request_id, len(body),
                 body if len(body) <= COPIED_BYTES else b"",
             )  # fmt: skip
-        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, after, client, request_id)
+        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (before, host, after, client, request_id)
+
+
+def _before_host(method: bytes, target: bytes) -> bytes:
+    return b"%b %b HTTP/1.1\r\nHost: " % (method, target)
 
 
 def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
@@ -255,7 +265,7 @@ def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterat
 
 
 def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """The headers but for those by which a client proves who it is."""
+    """Yield the headers that cannot hold a client's credentials."""
     for name, value in headers:
         key = name.lower()
         if key == b"sec-websocket-protocol" and KEY_PROTOCOL in value.lower():
@@ -263,8 +273,20 @@ def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tupl
             value = b", ".join(p for p in protocols if not p.lower().startswith(KEY_PROTOCOL))
             if not value:
                 continue
-        if key not in CLIENT_CREDENTIALS:
+        if not CREDENTIAL_NAMES.search(key.replace(b"_", b"-")):
             yield name, value
+
+
+def without_query_credentials(target: bytes) -> bytes:
+    """Return a target without the query's parameters that may be a client's credentials, such as Google's `key`."""
+    path, mark, query = target.partition(b"?")
+    kept = [field for field in query.split(b"&") if not _is_credential_field(field)]
+    return path + mark + b"&".join(kept) if kept else path
+
+
+def _is_credential_field(field: bytes) -> bool:
+    name = unquote_to_bytes(field.partition(b"=")[0].replace(b"+", b" ")).strip().lower().replace(b"_", b"-")
+    return name == b"key" or bool(CREDENTIAL_NAMES.search(name))
 
 
 def origin_form(target: bytes) -> bytes:

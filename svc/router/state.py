@@ -372,7 +372,10 @@ class State:
         """Return a target with what was discovered of it, and with its API key."""
         if target.static:
             target = self.discoveries.get(target.name, NO_DISCOVERY).of(target)
-        return target.with_key(self.upstream_keys.find(target.name, target.models))
+        keys = self.upstream_keys
+        key = keys.find(target.name, target.models)
+        # Its list of models may need the key that is chosen by its models: no client may send its own instead.
+        return target.with_key(key, not key and target.discovers_models and not target.models and bool(keys.models))
 
     def set_upstream_keys(self, keys: UpstreamKeys) -> None:
         """Send these keys from now on."""
