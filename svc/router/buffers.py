@@ -8,16 +8,47 @@ request of any size. One request at a time may use it, so it can always finish.
 
 import itertools
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Protocol, TypeVar
 
 from svc.errors import Overloaded, TooLarge
+from svc.perimeter.connections import network
 from svc.router.admission import Place
 
 RESERVE_BODIES = 2  # times `max_body`: one request may hold its body before and after decoding
 DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
+STALLED_SECONDS = 5.0  # in which an arriving body must make progress while others wait for memory
+PROGRESS_BYTES = 64 << 10  # what counts as progress: less in STALLED_SECONDS is slower than any usual connection
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it comes with its head, and costs the hot path nothing
+
+
+class ArrivingBody(Protocol):
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def buffered_bytes(self) -> int: ...
+
+    @property
+    def stalled_since(self) -> float: ...  # when it last made progress; inf while it waits for memory itself
+
+
+B = TypeVar("B", bound=ArrivingBody)
+
+
+def select_stalled(bodies: Iterable[B], now: float) -> B | None:
+    """Return the stalled body to end while others wait for memory: one of the client whose bodies have most bytes."""
+    sizes: Counter[str] = Counter()
+    stalled = []
+    for body in bodies:
+        if not body.buffered_bytes:
+            continue
+        sizes[network(body.address)] += body.buffered_bytes
+        if now - body.stalled_since >= STALLED_SECONDS:
+            stalled.append(body)
+    return max(stalled, key=lambda body: (sizes[network(body.address)], body.buffered_bytes), default=None)
 
 
 class Allocation:
@@ -69,6 +100,11 @@ class Buffers:
             if self.used <= self._shared_bytes:
                 self._reserve_holder = None
         self._wake_first()
+
+    @property
+    def contended(self) -> bool:
+        """Whether a request waits for memory."""
+        return bool(self._queue)
 
     def expire(self, now: float) -> None:
         """Expire entries whose deadline has passed."""

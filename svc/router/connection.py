@@ -1,5 +1,6 @@
 """One client's connection: requests in, answers out, one after the other, until either side ends it."""
 
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -7,11 +8,11 @@ from contextlib import closing, suppress
 from http import HTTPStatus
 from typing import Any
 
-from svc.errors import RequestTimeout, SvcError, TooLarge
+from svc.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.perimeter.connections import Stage
 from svc.router.admission import Place
 from svc.router.answer import SWITCHING
-from svc.router.buffers import DISCARD_LIMIT_BODIES, SMALL_BYTES
+from svc.router.buffers import DISCARD_LIMIT_BODIES, PROGRESS_BYTES, SMALL_BYTES, STALLED_SECONDS
 from svc.router.clients import client_of
 from svc.router.cors import answer_headers
 from svc.router.dialect import error_body
@@ -20,7 +21,7 @@ from svc.router.forward import close_unanswered, forward
 from svc.router.gate import authorize
 from svc.router.message import CONTINUE, RequestReader
 from svc.router.request import Request
-from svc.router.sock import RECV, farewell, pump, receiver, sender, shut
+from svc.router.sock import RECV, farewell, pump, receiver, sender, shut, unread_bytes
 from svc.router.state import State
 from svc.router.tunnel import tunnel
 from svc.router.wsgi import WsgiAnswer, call
@@ -29,6 +30,8 @@ IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is clo
 READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
 SILENT_TIMEOUT = 25.0  # seconds that a reader of our own stream may take nothing of it
 LARGE_BYTES = 1 << 20
+MAX_UNREAD_BYTES = 32 << 10  # behind a request in progress; more may fill the window, and hide the client's end
+MAX_UNREAD_SECONDS = 5.0
 LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
 
 
@@ -43,6 +46,10 @@ class Connection:
         "_waited_seconds",
         "_expired",
         "_left",
+        "_progress_at",
+        "_progress_bytes",
+        "_stalled",
+        "_unread_since",
         "_opened",
         "_place",
         "_reader",
@@ -78,6 +85,10 @@ class Connection:
         self._arriving: Exchange | None = None  # of the request whose head is there, and whose body is not
         self._place: Place | None = None  # in the queue for memory
         self._expired = self._left = False
+        self._stalled = False  # whether it was ended because its body made no progress
+        self._progress_at = 0.0  # when the body that is arriving last made progress
+        self._progress_bytes = 0  # how much of it had come then
+        self._unread_since = 0.0  # since when over MAX_UNREAD_BYTES wait behind the request in progress
         self._waited_seconds = 0.0  # for memory, by the request whose body is arriving
 
     def serve(self) -> None:
@@ -112,6 +123,11 @@ class Connection:
                 self._admit_body()
             data = self._recv()
             if not data:
+                if self._stalled:
+                    raise Overloaded(
+                        f"the request made no progress for {STALLED_SECONDS:g} s while others waited for memory; "
+                        "send it again, or raise max_buffered under [router] in config/svc.toml"
+                    )
                 if self._expired and reader.begun:
                     raise RequestTimeout(f"the request did not arrive within {READ_TIMEOUT:g} s")
                 return None
@@ -132,14 +148,17 @@ class Connection:
                 raise TooLarge(f"the router's own endpoints take no body over {SMALL_BYTES} bytes")
         else:
             if self._arriving is None:
-                self._waited_seconds = 0.0
+                self._waited_seconds, self._progress_bytes, self._progress_at = 0.0, 0, self._state.now
                 self._arriving = self._begin(Request(reader.head(), b""))
                 authorize(self._arriving, self._address)
             started = self._state.now
             self._arriving.buffer(size, started + READ_TIMEOUT - self._waited_seconds, self._stay)
             self._place = None
-            self._waited_seconds += self._state.now - started
-            self.deadline += self._state.now - started  # the body cannot arrive while it is not read
+            waited = self._state.now - started
+            self._waited_seconds += waited
+            self.deadline += waited  # the body cannot arrive while it is not read
+            if waited or reader.body_size >= self._progress_bytes + PROGRESS_BYTES:
+                self._progress_bytes, self._progress_at = reader.body_size, self._state.now
         if reader.wants_continue:
             reader.wants_continue = False
             self._send(CONTINUE)
@@ -153,6 +172,7 @@ class Connection:
     def _refuse(self, error: SvcError) -> None:
         """Answers a request that could not be read, or whose head was enough."""
         exchange, self._arriving, self._place = self._arriving, None, None
+        self._reader.discard_body()
         if exchange is None:
             self._tell(error)
         else:
@@ -349,6 +369,32 @@ class Connection:
         if self._blocked:
             return self._blocked
         return self.idle_since if self.idle else self.deadline - READ_TIMEOUT
+
+    @property
+    def buffered_bytes(self) -> int:
+        """The memory that the body of an arriving request takes."""
+        allocation = self._arriving.allocation if self._arriving is not None else None
+        return allocation.size if allocation is not None else 0
+
+    @property
+    def stalled_since(self) -> float:
+        """When the body last made progress; inf while it waits for memory itself."""
+        return math.inf if self._place is not None or not self.buffered_bytes else self._progress_at
+
+    def end_stalled(self) -> None:
+        """End a request whose body does not arrive, because others wait for its memory."""
+        self._stalled = self._expired = True
+        with suppress(OSError):
+            shut(self.sock, socket.SHUT_RD)
+
+    def limit_unread(self, now: float) -> None:
+        """End a connection whose client keeps sending behind its request: unread bytes hide that it has left."""
+        if self.exchange is None or self.exchange.is_tunnel or unread_bytes(self.sock) <= MAX_UNREAD_BYTES:
+            self._unread_since = 0.0
+            return
+        self._unread_since = self._unread_since or now
+        if now - self._unread_since >= MAX_UNREAD_SECONDS:
+            self.shed()
 
     def shed(self) -> None:
         """Close it to make room: it asks for nothing, or takes nothing of its answer."""

@@ -46,6 +46,7 @@ class RequestReader:
         "arriving", "begun", "body_size", "bytes_after_upgrade", "error", "max_body", "ready", "target", "upgrading",
         "wants_continue",
     )  # fmt: skip
+    _body: list[bytes | bytearray]
     body_size: int
     _head: Head | None
     _http10: bool
@@ -123,6 +124,10 @@ class RequestReader:
             if self._no_body > HEAD_LIMIT:
                 self.error = HeadTooLarge(f"the request's head, or its trailers, are over {HEAD_LIMIT} bytes")
 
+    def discard_body(self) -> None:
+        """Forget what has come of a body that is refused: its connection may stay open for a while."""
+        self._body = []
+
     def close(self) -> None:
         """Undoes the cycles: a large body would wait in one for the garbage collection."""
         del self._parser  # it refers to us
@@ -156,7 +161,7 @@ class RequestReader:
         self.target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
-        self._body: list[bytes | bytearray] = []
+        self._body = []
         self._head = None
         self.body_size = self._head_size = self._no_body = 0
         self._in_head = self.begun = True

@@ -12,6 +12,7 @@ from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.perimeter.pool import ConnectionPool, connection_limit
+from svc.router.buffers import select_stalled
 from svc.router.clients import peer_address
 from svc.router.connection import Connection
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
@@ -89,11 +90,14 @@ class RelayWorker(GeventWorker):
             if connection.late(state.now):
                 connection.expire(state.now)
         self._pool.shed_if_full()
+        if state.buffers.contended and (stalled := select_stalled(self._open.values(), state.now)):
+            stalled.end_stalled()
         state.sweep()
         if int(state.now / PRUNE) != int(before / PRUNE):
             for connection in self._open.values():
                 if connection.exchange is not None:
                     connection.exchange.flow()
+                connection.limit_unread(state.now)
             state.connections.prune(state.now)
             self.notify()
 

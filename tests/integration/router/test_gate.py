@@ -174,6 +174,17 @@ def test_a_large_body_waits_until_there_is_room(small: Router, instance: Instanc
     until(lambda: buffered(small) == 0, what="everything to be given back")
 
 
+@pytest.mark.long
+def test_a_body_that_stalls_gives_way_to_those_that_wait(small: Router):
+    body = b'{"model": "m", "x": "%b"}' % (b"x" * 400_000)
+    with small.client() as stalled, small.client() as other:
+        stalled.send(announced(len(body)) + body[:-1])
+        until(lambda: buffered(small) > 300_000, what="the body to be counted")
+        assert other.send(post(body)).answer().body == b"ok"
+        answer = stalled.answer()
+        assert (answer.status, answer.one(b"retry-after")) == (503, b"1")
+
+
 # Loops.
 
 
