@@ -43,7 +43,7 @@ class Server(WSGIServer):
 
     def sweep(self) -> None:
         self.clients.sweep()
-        self.pool.full()  # makes room, should it have been full of what was busy
+        self.pool.shed_if_full()
 
 
 class Handler(WSGIHandler):

@@ -48,7 +48,7 @@ class Worker(GeventWorker):
         """Called once a second, by gunicorn."""
         super().notify()
         self._clients.sweep()
-        self._pool.full()  # makes room, should it have been full of what was busy
+        self._pool.shed_if_full()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         return nullcontext()  # the sweep ends what waits for too long

@@ -26,13 +26,13 @@ from svc.router.state import State
 from svc.router.tunnel import tunnel
 from svc.router.wsgi import WsgiAnswer, call
 
-IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
-READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
-SILENT_TIMEOUT = 25.0  # seconds that a reader of our own stream may take nothing of it
+IDLE_TIMEOUT_SECONDS = 75.0  # without a request, before a kept connection is closed
+READ_TIMEOUT_SECONDS = 60.0  # that a request may take to arrive
+SILENT_TIMEOUT_SECONDS = 25.0  # that the client of an event stream of ours may read nothing
 LARGE_BYTES = 1 << 20
 MAX_UNREAD_BYTES = 32 << 10  # behind a request in progress; more may fill the window, and hide the client's end
 MAX_UNREAD_SECONDS = 5.0
-LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
+LINGER_TIMEOUT_SECONDS = 10.0  # for which what a client still sends is read after an error, so that the error arrives
 
 
 class Connection:
@@ -74,7 +74,7 @@ class Connection:
         self.closing = False
         self.address = address
         self.idle_since = self._opened = state.now
-        self.deadline = state.now + IDLE_TIMEOUT
+        self.deadline = state.now + IDLE_TIMEOUT_SECONDS
         self._state = state
         self._app = app
         self._address = address.encode()
@@ -106,7 +106,7 @@ class Connection:
             if len(request.body) > LARGE_BYTES:
                 del request  # the next one may be far
             self.idle_since = self._state.now
-            self.deadline = self.idle_since + IDLE_TIMEOUT
+            self.deadline = self.idle_since + IDLE_TIMEOUT_SECONDS
             self.idle = not self._reader.begun and not self._reader.ready
             if self._reader.ready:
                 time.sleep(0)  # pipelined requests take turns with other connections and with the sweeper
@@ -114,7 +114,7 @@ class Connection:
             self._linger()
 
     def _next(self) -> Request | None:
-        """The next request, None when the client has no more."""
+        """Return the next request, None when the client has no more."""
         reader = self._reader
         while not reader.ready:
             if reader.error is not None:
@@ -129,11 +129,11 @@ class Connection:
                         "send it again, or raise max_buffered under [router] in config/svc.toml"
                     )
                 if self._expired and reader.begun:
-                    raise RequestTimeout(f"the request did not arrive within {READ_TIMEOUT:g} s")
+                    raise RequestTimeout(f"the request did not arrive within {READ_TIMEOUT_SECONDS:g} s")
                 return None
             if self.idle:
                 self.idle = False
-                self.deadline = self._state.now + READ_TIMEOUT
+                self.deadline = self._state.now + READ_TIMEOUT_SECONDS
             reader.feed(data)
         return reader.ready.popleft()
 
@@ -152,7 +152,7 @@ class Connection:
                 self._arriving = self._begin(Request(reader.head(), b""))
                 authorize(self._arriving, self._address)
             started = self._state.now
-            self._arriving.buffer(size, started + READ_TIMEOUT - self._waited_seconds, self._stay)
+            self._arriving.buffer(size, started + READ_TIMEOUT_SECONDS - self._waited_seconds, self._stay)
             self._place = None
             waited = self._state.now - started
             self._waited_seconds += waited
@@ -164,20 +164,20 @@ class Connection:
             self._send(CONTINUE)
 
     def _stay(self, place: Place) -> None:
-        """Waits in the queue for memory; whoever ends the connection wakes it."""
+        """Note the place in the queue for memory; what ends the connection wakes it."""
         self._place = place
         if self._left:
             raise ConnectionResetError
 
     def _refuse(self, error: SvcError) -> None:
-        """Answers a request that could not be read, or whose head was enough."""
+        """Send the error for a request that was malformed or refused before its body."""
         exchange, self._arriving, self._place = self._arriving, None, None
         self._reader.discard_body()
         if exchange is None:
-            self._tell(error)
+            self._send_error(error)
         else:
             close_unanswered(exchange, error)
-            self._tell(error, exchange.request_id, exchange.request)
+            self._send_error(error, exchange.request_id, exchange.request)
 
     # Relaying.
 
@@ -201,7 +201,7 @@ class Connection:
             return self._pass_on(exchange, request)
         except SvcError as error:
             keep = self._keeps(request)
-            self._tell(error, exchange.request_id, request, keep)
+            self._send_error(error, exchange.request_id, request, keep)
             return keep
         except (Cut, ClientGone):
             return False
@@ -210,7 +210,7 @@ class Connection:
         except Exception:  # noqa: BLE001 - it is answered with 500, or the client sees that the answer is not whole
             failure = exchange.log_unexpected_error()
             if not exchange.answered:
-                self._tell(failure, exchange.request_id, request)
+                self._send_error(failure, exchange.request_id, request)
             return False
         finally:
             self.exchange = None
@@ -220,15 +220,15 @@ class Connection:
         return request.head.keep_alive and not self._state.draining
 
     def _pass_on(self, exchange: Exchange, request: Request) -> bool:
-        """The answer's head and body, each as soon as it is there; whether the connection can be used again."""
-        upstream, answer, asked = exchange.upstream, exchange.head, request.head
+        """Send the answer's head and body, each as soon as it is there; return whether the connection is kept."""
+        upstream, answer, head = exchange.upstream, exchange.head, request.head
         assert upstream is not None
         assert answer is not None
         keep = self._keeps(request)
         length = upstream.length
-        switching = bool(asked.upgrade) and answer.status == SWITCHING
-        bodiless = answer.bodiless or switching or asked.method == b"HEAD"
-        chunked = not bodiless and length is None and not asked.http10
+        switching = bool(head.upgrade) and answer.status == SWITCHING
+        bodiless = answer.bodiless or switching or head.method == b"HEAD"
+        chunked = not bodiless and length is None and not head.http10
         keep = keep and (bodiless or length is not None or chunked)
         lines = b""
         if length is not None:
@@ -237,28 +237,28 @@ class Connection:
             lines = b"Transfer-Encoding: chunked\r\n"
         if exchange.events:
             lines += b"X-Accel-Buffering: no\r\n"
-        if cors_lines := asked.origin_decision.lines:
+        if cors_lines := head.origin_decision.lines:
             lines += cors_lines
-        if b"x-served-by" in asked.special:
+        if b"x-served-by" in head.special:
             lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
         if switching:
             lines += b"Connection: Upgrade\r\n"
         elif not keep:
             lines += b"Connection: close\r\n"
-        elif asked.http10:
+        elif head.http10:
             lines += b"Connection: keep-alive\r\n"
-        head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
+        response_head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
         exchange.answered = True
         if switching:
-            self._tunnel(exchange, head)
+            self._tunnel(exchange, response_head)
         elif bodiless:
-            self._send(head)
+            self._send(response_head)
         else:
             data = exchange.read() if upstream.available() else b""
             if chunked:
-                self._pass_chunks(exchange, head, data)
+                self._pass_chunks(exchange, response_head, data)
             else:
-                self._send(head + data)
+                self._send(response_head + data)
                 if not exchange.finished():
                     self._pass_bytes(exchange)
                 if length is None:
@@ -314,12 +314,12 @@ class Connection:
             self._send(_head(answer, [("Connection", "close")]))
             if request.head.method != b"HEAD":
                 for part in answer.parts:
-                    self.deadline = self._state.now + SILENT_TIMEOUT
+                    self.deadline = self._state.now + SILENT_TIMEOUT_SECONDS
                     self._send(part)
                 farewell(self.sock)
         return False
 
-    def _tell(
+    def _send_error(
         self, error: SvcError, request_id: bytes = b"", request: Request | None = None, keep: bool = False
     ) -> None:
         status = f"{error.status} {HTTPStatus(error.status).phrase}"
@@ -337,7 +337,7 @@ class Connection:
 
         What comes is thrown away, a bounded amount of it.
         """
-        self.deadline = self._state.now + LINGER_TIMEOUT
+        self.deadline = self._state.now + LINGER_TIMEOUT_SECONDS
         self._expired = False
         left = DISCARD_LIMIT_BODIES * self._state.max_body
         with suppress(OSError):
@@ -368,7 +368,7 @@ class Connection:
         """When the stage began."""
         if self._blocked:
             return self._blocked
-        return self.idle_since if self.idle else self.deadline - READ_TIMEOUT
+        return self.idle_since if self.idle else self.deadline - READ_TIMEOUT_SECONDS
 
     @property
     def buffered_bytes(self) -> int:

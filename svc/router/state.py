@@ -401,7 +401,7 @@ class State:
 
 
 def _returns(old: Target, new: Target) -> bool:
-    """Whether what was found out about an instance was found out about another life, or with another key."""
+    """Return whether the instance was restarted, moved, or got another key since: earlier failures do not count."""
     running = new.status == "running" and old.status != "running"
     heard = new.heard and not old.heard
     return running or heard or (old.url, old.registered, old.key) != (new.url, new.registered, new.key)

@@ -60,7 +60,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def key_for(self, url: str) -> str:
         """Return its API key where the URL is its own; nothing for another server: a babysitter, say."""
         try:
-            return self.key if self.key and origin(url) == self.address else ""
+            return self.key if self.key and endpoint(url) == self.address else ""
         except ValueError:
             return ""
 
@@ -160,7 +160,7 @@ def _able(members: list[Member], able: frozenset[str]) -> list[Member]:
     return [m for m in members if m.name in able] or members
 
 
-def origin(url: str) -> tuple[str, int, bool]:
+def endpoint(url: str) -> tuple[str, int, bool]:
     """Return host, port and whether it is https; raises ValueError for a URL that is not a service's."""
     service_url = parse_service_url(url)
     return service_url.host.lower(), service_url.port, service_url.scheme == "https"
@@ -179,7 +179,7 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
     if not static and not service.is_instance():
         return None
     try:
-        host, port, secure = origin(service.url)
+        host, port, secure = endpoint(service.url)
     except ValueError:
         return None
     return Target(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from svc.perimeter.connections import Stage
-from svc.router.connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS, READ_TIMEOUT, Connection
+from svc.router.connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS, READ_TIMEOUT_SECONDS, Connection
 from tests.unit.router.made import state
 
 
@@ -31,7 +31,7 @@ def test_its_stage_is_that_of_its_request(connection):
     connection.idle_since += 1
     assert (connection.stage, connection.since) == (Stage.IDLE, connection.idle_since)
     connection.idle, connection.deadline = False, 160.0
-    assert (connection.stage, connection.since) == (Stage.REQUEST, 160.0 - READ_TIMEOUT)
+    assert (connection.stage, connection.since) == (Stage.REQUEST, 160.0 - READ_TIMEOUT_SECONDS)
     connection.watched = True
     assert connection.stage is Stage.BUSY
 
@@ -80,13 +80,13 @@ def test_a_body_that_waits_for_memory_has_no_less_time_to_arrive(pair, monkeypat
         made._state.now += 10
 
     made._reader.feed(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
-    made.idle, made.deadline = False, made._state.now + READ_TIMEOUT
+    made.idle, made.deadline = False, made._state.now + READ_TIMEOUT_SECONDS
     deadline = made.deadline
     monkeypatch.setattr("svc.router.exchange.Exchange.buffer", lambda self, *args: wait(*args))
     made._admit_body()
     made._admit_body()
     assert made.deadline == deadline + 20
-    assert waits == [READ_TIMEOUT, READ_TIMEOUT - 10]
+    assert waits == [READ_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS - 10]
 
 
 def test_a_client_that_keeps_sending_behind_its_request_is_cut_off(pair):
