@@ -5,25 +5,23 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from http import HTTPStatus
 from typing import Any
 
 from svc.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.perimeter.connections import Stage
 from svc.router.admission import Place
-from svc.router.answer import SWITCHING
 from svc.router.buffers import DISCARD_LIMIT_BODIES, PROGRESS_BYTES, SMALL_BYTES, STALLED_SECONDS
 from svc.router.clients import client_of
 from svc.router.cors import answer_headers
-from svc.router.dialect import error_body
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import close_unanswered, forward
 from svc.router.gate import authorize
 from svc.router.message import CONTINUE, RequestReader
+from svc.router.own_answers import answer_head, error_answer, whole_answer
 from svc.router.request import Request
-from svc.router.sock import RECV, farewell, pump, receiver, sender, shut, unread_bytes
+from svc.router.response_writer import write_response
+from svc.router.sock import RECV, farewell, receiver, sender, shut, unread_bytes
 from svc.router.state import State
-from svc.router.tunnel import tunnel
 from svc.router.wsgi import WsgiAnswer, call
 
 IDLE_TIMEOUT_SECONDS = 75.0  # without a request, before a kept connection is closed
@@ -198,7 +196,8 @@ class Connection:
         try:
             forward(exchange, self._address)
             exchange.drop_body()
-            return self._pass_on(exchange, request)
+            keep = self._keeps(request)
+            return write_response(exchange, request.head, keep, self.sock, self._send, self._reader)
         except SvcError as error:
             keep = self._keeps(request)
             self._send_error(error, exchange.request_id, request, keep)
@@ -219,84 +218,6 @@ class Connection:
     def _keeps(self, request: Request) -> bool:
         return request.head.keep_alive and not self._state.draining
 
-    def _pass_on(self, exchange: Exchange, request: Request) -> bool:
-        """Send the answer's head and body, each as soon as it is there; return whether the connection is kept."""
-        upstream, answer, head = exchange.upstream, exchange.head, request.head
-        assert upstream is not None
-        assert answer is not None
-        keep = self._keeps(request)
-        length = upstream.length
-        switching = bool(head.upgrade) and answer.status == SWITCHING
-        bodiless = answer.bodiless or switching or head.method == b"HEAD"
-        chunked = not bodiless and length is None and not head.http10
-        keep = keep and (bodiless or length is not None or chunked)
-        lines = b""
-        if length is not None:
-            lines = b"Content-Length: %d\r\n" % length
-        elif chunked:
-            lines = b"Transfer-Encoding: chunked\r\n"
-        if exchange.events:
-            lines += b"X-Accel-Buffering: no\r\n"
-        if cors_lines := head.origin_decision.lines:
-            lines += cors_lines
-        if b"x-served-by" in head.special:
-            lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
-        if switching:
-            lines += b"Connection: Upgrade\r\n"
-        elif not keep:
-            lines += b"Connection: close\r\n"
-        elif head.http10:
-            lines += b"Connection: keep-alive\r\n"
-        response_head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
-        exchange.answered = True
-        if switching:
-            self._tunnel(exchange, response_head)
-        elif bodiless:
-            self._send(response_head)
-        else:
-            data = exchange.read() if upstream.available() else b""
-            if chunked:
-                self._pass_chunks(exchange, response_head, data)
-            else:
-                self._send(response_head + data)
-                if not exchange.finished():
-                    self._pass_bytes(exchange)
-                if length is None:
-                    farewell(self.sock)
-        return keep
-
-    def _tunnel(self, exchange: Exchange, head: bytes) -> None:
-        """Passes on whatever both sides send, until one of them ends the connection."""
-        upstream = exchange.upstream
-        assert upstream is not None
-        exchange.is_tunnel = True
-        first_bytes = upstream.read()
-        exchange.count_tunnel_bytes(len(first_bytes), from_instance=True)
-        self._send(head + first_bytes)
-        upstream.sock.sendall(self._reader.bytes_after_upgrade)
-        tunnel(self.sock, upstream.sock, exchange.count_tunnel_bytes)
-        upstream.done = True
-
-    def _pass_bytes(self, exchange: Exchange) -> None:
-        """Passes on the rest of a body that ends where its head says, or with the connection."""
-        while data := exchange.read():
-            self._send(data)
-            if exchange.finished():
-                return
-
-    def _pass_chunks(self, exchange: Exchange, head: bytes, data: bytes) -> None:
-        """Passes on a body whose length is not known yet; `data`: what is there of it."""
-        upstream, finished = exchange.upstream, exchange.finished()
-        assert upstream is not None
-        self._send(head + _chunk(data, finished))
-        if exchange.events and not finished:
-            upstream.relay = pump(upstream.sock, self.sock, exchange.passes, self._send)
-        while not finished:
-            data = exchange.read()
-            finished = exchange.finished()
-            if data or finished:
-                self._send(_chunk(data, finished))
-
     # Our own endpoints, and errors.
 
     def _own(self, request: Request) -> bool:
@@ -304,14 +225,14 @@ class Connection:
         answer = call(self._app, request, self._address.decode())
         if answer.parts is not None:
             return self._stream(answer, request)
-        self._send(_whole(answer, request, keep))
+        self._send(whole_answer(answer, request.head, keep))
         return keep
 
     def _stream(self, answer: WsgiAnswer, request: Request) -> bool:
         """Parts as they come; the end of the connection is their end."""
         with closing(answer.parts):
             self.watched = True
-            self._send(_head(answer, [("Connection", "close")]))
+            self._send(answer_head(answer, [("Connection", "close")]))
             if request.head.method != b"HEAD":
                 for part in answer.parts:
                     self.deadline = self._state.now + SILENT_TIMEOUT_SECONDS
@@ -322,15 +243,12 @@ class Connection:
     def _send_error(
         self, error: SvcError, request_id: bytes = b"", request: Request | None = None, keep: bool = False
     ) -> None:
-        status = f"{error.status} {HTTPStatus(error.status).phrase}"
-        origin = request.head.header(b"origin") if request else self._reader.origin
-        cors = answer_headers(self._state.browsers, origin.decode("latin-1"))
-        headers = [("Content-Type", "application/json"), *error.headers().items(), *cors]
-        if request_id:
-            headers.append(("x-request-id", request_id.decode("latin-1")))
-        answer = WsgiAnswer(status, headers, error_body(error, request.head.target if request else self._reader.target))
+        head = request.head if request is not None else None
+        origin = head.header(b"origin") if head is not None else self._reader.origin
+        target = head.target if head is not None else self._reader.target
+        answer = error_answer(error, target, request_id, answer_headers(self._state.browsers, origin.decode("latin-1")))
         with suppress(OSError):
-            self._send(_whole(answer, request, keep))
+            self._send(whole_answer(answer, head, keep))
 
     def _linger(self) -> None:
         """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it.
@@ -445,25 +363,3 @@ class Connection:
             self._place.wake()
         with suppress(OSError):
             shut(self.sock)
-
-
-def _chunk(data: bytes, last: bool) -> bytes:
-    if not data:
-        return b"0\r\n\r\n" if last else b""
-    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if last else b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _whole(answer: WsgiAnswer, request: Request | None, keep: bool) -> bytes:
-    """An answer of ours as bytes; no `request` where it could not be read."""
-    headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
-    if not keep:
-        headers.append(("Connection", "close"))
-    elif request is not None and request.head.http10:
-        headers.append(("Connection", "keep-alive"))
-    head_only = request is not None and request.head.method == b"HEAD"
-    return _head(answer, headers) + (b"" if head_only else answer.body)
-
-
-def _head(answer: WsgiAnswer, more: list[tuple[str, str]]) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in (*answer.headers, *more))
-    return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1")
