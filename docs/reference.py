@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from svc import version as running
-from svc.registry.guard import OPEN, READ, TELL, WRITE
+from svc.registry.guard import OPEN, READ, REPORT, WRITE
 from svc.settings import SECTIONS, RouterSettings
 from svc.spec import keys
 from svc.spec.fields import Field
@@ -27,7 +27,7 @@ OF_THE_FORMAT = ("le", "quantile")  # labels that a histogram or a summary bring
 WHO_MAY = {
     OPEN: "anybody",
     READ: "this machine, and others; where a read token is set, those that show one of the two tokens",
-    TELL: "this machine, and others that show one of the two tokens",
+    REPORT: "this machine, and others that show one of the two tokens",
     WRITE: "this machine, and others that show the write token",
 }
 OUTER = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")

@@ -8,18 +8,18 @@ measured at 73.0 us of CPU a request instead of 68.4.
 import socket
 from collections.abc import Callable
 
-Refusal = Callable[[str, str, int], str]  # of a host, the address that it stands for, and a port: why not there
+AddressCheck = Callable[[str, str, int], str]  # host, its address, port -> why it may not be connected to, or ""
 
 
 class AddressRefused(OSError):
-    """The address of a host is none that this program connects to; the message says why."""
+    """The resolved address may not be connected to; the message says why."""
 
 
-def dial(host: str, port: int, timeout: float, refusal: Refusal | None = None) -> socket.socket:
+def dial(host: str, port: int, timeout: float, rejection_reason: AddressCheck | None = None) -> socket.socket:
     """Return a connection within `timeout` seconds; a name is resolved, an address is not. Raises OSError."""
     error = OSError(f"{host} has no address")
     for family, address in _addresses(host, port):
-        if reason := refusal(host, address[0], port) if refusal else "":
+        if reason := rejection_reason(host, address[0], port) if rejection_reason else "":
             error = AddressRefused(reason)
             continue
         try:

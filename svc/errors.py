@@ -49,6 +49,10 @@ class RequestTimeout(SvcError):
     status, type, code = 408, "invalid_request_error", "request_timeout"
 
 
+class LengthRequired(SvcError):
+    status, type, code = 411, "invalid_request_error", "length_required"
+
+
 class TooLarge(SvcError):
     status, type, code = 413, "invalid_request_error", "request_too_large"
 

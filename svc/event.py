@@ -56,7 +56,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time: float  # Unix seconds
     kind: str
     service: str
-    source: str = OWN_SOURCE  # registry, babysitter, or router-NAME; with @ADDRESS where only that is proven
+    source: str = OWN_SOURCE  # registry, babysitter, or router-NAME; with @ADDRESS where only that is verified
     message: str = ""  # a sentence, without the service's name
 
     def to_json(self) -> dict[str, Any]:
@@ -64,8 +64,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         return {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
 
 
-def teller(event: Event) -> str:
-    """Return whose share of the store an event takes: an address, a babysitter's service, or a router."""
+def reporter_of(event: Event) -> str:
+    """Return the reporter in whose share of the store an event is kept: an address, a babysitter or a router."""
     if event.source == BABYSITTER_SOURCE:
         return f"{event.source}:{event.service}"
     source, _, address = event.source.partition("@")

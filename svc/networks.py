@@ -5,17 +5,17 @@ connected to, and the connection goes to the address that was judged (`dial`).
 """
 
 import ipaddress
-import socket
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 from svc.address import IPV6_LOOPBACK_NAMES
+from svc.errors import ConfigError
+from svc.perimeter.hosts import Address, is_host_address, unmapped
+from svc.perimeter.machine import is_own_address, loopback_names
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "localhost"  # the spelling of everything that means this machine
-HOSTS_FILE = Path("/etc/hosts")
-BROADCAST = ipaddress.ip_address("255.255.255.255")
+NAMING_PREFIXES = {4: 24, 6: 64}  # by IP version: 0.0.0.0/0 does not mean the metadata services in it
+# Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
         ipaddress.ip_address,
@@ -34,48 +34,25 @@ METADATA_SERVICES = frozenset(
             "169.254.0.23",  # Tencent
         ),
     )
-)  # of cloud providers: whoever may ask them has the machine's credentials
+)
 
 
-def plain(address: Address) -> Address:
-    """Return the IPv4 address that an address stands for when it is written as IPv6, else the address."""
-    return getattr(address, "ipv4_mapped", None) or address
+def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
+    """Return the networks of `10.0.0.0/8,192.168.7.1`; raise ConfigError, which names the setting."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError(f"{setting}: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
 
 
 def canonical(host: str) -> str:
     """Return one spelling for each host: LOOPBACK for every loopback name and address."""
     host = host.strip("[]").rstrip(".").lower()
     try:
-        address = plain(ipaddress.ip_address(host))
+        address = unmapped(ipaddress.ip_address(host))
     except ValueError:
         return LOOPBACK if host in IPV6_LOOPBACK_NAMES or host.endswith("." + LOOPBACK) else host
     return LOOPBACK if address.is_loopback else str(address)
-
-
-def local_names(hosts_file: Path = HOSTS_FILE) -> frozenset[str]:
-    """Return the names that this machine's hosts file gives to loopback: Debian puts the machine's own name there."""
-    try:
-        lines = hosts_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    entries = [line.partition("#")[0].split() for line in lines]
-    return frozenset(name.lower() for entry in entries if entry and canonical(entry[0]) == LOOPBACK for name in entry)
-
-
-def is_never_a_service(address: Address) -> bool:
-    """Return whether no service has this address."""
-    return address.is_unspecified or address.is_multicast or address == BROADCAST
-
-
-def is_assigned(address: Address) -> bool:
-    """Return whether the address is one of this machine's: the kernel binds a socket to no other."""
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind((str(address), 0))
-        except OSError:
-            return False
-    return True
 
 
 class Networks:
@@ -88,33 +65,41 @@ class Networks:
         self,
         allowed: Sequence[Network] = (),
         own: tuple[str, int] | None = None,
-        names: Callable[[], Collection[str]] = local_names,
+        names: Callable[[], Collection[str]] = loopback_names,
     ) -> None:
         self.allowed = allowed
-        self._own = (plain(ipaddress.ip_address(own[0])), own[1]) if own else None
+        self._own = (unmapped(ipaddress.ip_address(own[0])), own[1]) if own else None
         self._names = names
 
-    def refusal(self, host: str, address: str, port: int) -> str:
-        """Return why `host`, which stands for `address` now, is not connected to; empty where it is."""
-        resolved = plain(ipaddress.ip_address(address.partition("%")[0]))
+    def rejection_reason(self, host: str, address: str, port: int) -> str:
+        """Return why `host`, which stands for `address` now, may not be connected to, else ""."""
+        resolved = unmapped(ipaddress.ip_address(address.partition("%")[0]))
         if self._is_own(resolved, port):
             return "it is this server itself"
-        if reason := self.unfit(resolved):
+        if reason := self.address_rejection(resolved):
             return f"{host}: {reason}"
         if resolved.is_loopback and not self.is_local(host):
             return f"{host}: it stands for {resolved}, which is this machine itself; only its /etc/hosts may say that"
         return ""
 
-    def unfit(self, address: Address) -> str:
-        """Return why no service may have this address; empty where one may."""
-        if is_never_a_service(address):
-            return f"{address} is no machine's address"
+    def address_rejection(self, address: Address) -> str:
+        """Return why no service may have this address, else ""."""
+        if not is_host_address(address):
+            return f"{address} is not a host address"
         if self.allowed and not any(address in network for network in self.allowed):
             named = ", ".join(map(str, self.allowed))
             return f"{address} is in no network of the registry's allowed_networks ({named})"
-        if not self.allowed and address in METADATA_SERVICES:
-            return f"{address} is a cloud's metadata service; name it in the registry's allowed_networks if it is not"
+        if address in METADATA_SERVICES and not self._is_named(address):
+            return (
+                f"{address} is a cloud's metadata service; if it is not, add its network to the registry's "
+                f"allowed_networks, as a /{NAMING_PREFIXES[address.version]} or narrower"
+            )
         return ""
+
+    def _is_named(self, address: Address) -> bool:
+        """Return whether a network is allowed that is so small that its author means this address."""
+        narrow = (net for net in self.allowed if net.prefixlen >= NAMING_PREFIXES[net.version])
+        return any(address in network for network in narrow)
 
     def is_local(self, host: str) -> bool:
         """Return whether a host means this machine by its spelling, or by the machine's own hosts file."""
@@ -124,4 +109,4 @@ class Networks:
     def _is_own(self, address: Address, port: int) -> bool:
         if self._own is None or port != self._own[1]:
             return False
-        return is_assigned(address) if self._own[0].is_unspecified else address == self._own[0]
+        return is_own_address(str(address)) if self._own[0].is_unspecified else address == self._own[0]

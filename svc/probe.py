@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from svc.dial import AddressRefused, Refusal, dial
+from svc.dial import AddressCheck, AddressRefused, dial
 from svc.engine_key import bearer
 from svc.fetch import fetch
 from svc.instance import is_model_id
@@ -32,9 +32,11 @@ def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
     return status(url, timeout, verify) == 200
 
 
-def status(url: str, timeout: float, verify: str | bool = True, key: str = "", refusal: Refusal | None = None) -> int:
+def status(
+    url: str, timeout: float, verify: str | bool = True, key: str = "", rejection_reason: AddressCheck | None = None
+) -> int:
     """The status that a GET is answered with within `timeout` seconds; 0: no answer. `key`: the server's API key."""
-    return answer(url, timeout, verify, 0, key, refusal)[0]
+    return answer(url, timeout, verify, 0, key, rejection_reason)[0]
 
 
 def answer(
@@ -43,18 +45,18 @@ def answer(
     verify: str | bool = True,
     max_body: int = MAX_BODY_BYTES,
     key: str = "",
-    refusal: Refusal | None = None,
+    rejection_reason: AddressCheck | None = None,
 ) -> tuple[int, bytes]:
     """Return the status and the first bytes of the answer to a GET; (0, b""): no answer. No redirect is followed.
 
-    With a `refusal`, only what it does not refuse is connected to; raises AddressRefused where that is nothing.
+    Only addresses without a `rejection_reason` are connected to; raises AddressRefused where there is none.
     http.client does it at a third of the cost of requests: a registry asks a thousand servers, again and again.
     """
     try:
         target = parse_service_url(url)
         connection = HTTPConnection(target.host, target.port, timeout=timeout)
         try:
-            connection.sock = _connect(target, timeout, verify, refusal)
+            connection.sock = _connect(target, timeout, verify, rejection_reason)
             connection.request(
                 "GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT, **bearer(key)}
             )
@@ -79,9 +81,9 @@ def status_is_healthy(status: int, required: bool) -> bool:
     return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
 
 
-def _connect(target: ServiceUrl, timeout: float, verify: str | bool, refusal: Refusal | None) -> Any:
+def _connect(target: ServiceUrl, timeout: float, verify: str | bool, rejection_reason: AddressCheck | None) -> Any:
     """Return a connection, for https one inside TLS."""
-    sock = dial(target.host, target.port, timeout, refusal)
+    sock = dial(target.host, target.port, timeout, rejection_reason)
     if target.scheme == "http":
         return sock
     try:

@@ -45,7 +45,7 @@ def parse_service_url(url: str) -> ServiceUrl:
     scheme, host = match["scheme"], without_brackets(match["host"])
     port = int(match["port"] or DEFAULT_PORTS[scheme])
     if not is_service_host(host) or (host != match["host"]) != is_ipv6(host) or port > 65535:
-        raise ValueError("its host or its port is none")
+        raise ValueError("host or port is invalid")
     return ServiceUrl(scheme, host, port, match["path"], match["query"])
 
 

@@ -46,7 +46,7 @@ class EngineClient:
         return traffic.get(url, timeout, self.key)
 
     def post(self, url: str, body: dict[str, Any], timeout: float) -> int:
-        """question.post; raises requests.Timeout when its time is over, whatever trickles in."""
+        """Return the status of a POST; raise requests.Timeout after `timeout` seconds, even while data arrives."""
         try:
             with gevent.Timeout(timeout):
                 return question.post(url, body, timeout, self.key)

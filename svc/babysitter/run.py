@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 LIMITS_EVERY = 1.0  # seconds
 LOOK_EVERY = 0.5  # seconds; an exit is known after that at the latest
 FIRST_LOOK = 1.0  # seconds that the first word to the registry waits for it
+REPORTS_ONLY = (
+    "%s: no supervisord runs it, so the babysitter reports failures but cannot restart it; start it with `svc up`"
+)
 
 
 def run(spec: Spec) -> None:
@@ -88,9 +91,11 @@ class Sidecar:
         self.asking = Loop("ask", self._ask, LOOK_EVERY)
         self.telling = Loop("tell", self._tell, spec.heartbeat_interval)
         self.loops = [self.observing, self.asking, self.telling]
-        if spec.probe == "generate":
+        probes, limits = spec.probe == "generate", bool(spec.startup_timeout or spec.max_memory)
+        self.reports_only = not self.supervised and (probes or limits)
+        if probes:
             self.loops.append(Loop("probe", self.prober.round, spec.probe_interval))
-        if spec.startup_timeout or spec.max_memory:
+        if limits:
             self.loops.append(Loop("limits", self.limits.round, LIMITS_EVERY))
         effects[Action.TELL] = self.telling.poke
         effects[Action.ASK] = self.asking.poke
@@ -112,8 +117,8 @@ class Sidecar:
                 "stop what does, or choose another port"
             ) from None
         log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
-        if not self.supervised and len(self.loops) > 4:
-            log.warning("%s: nothing supervises it here: what is wrong with it is told, not cured", self.spec.name)
+        if self.reports_only:
+            log.warning(REPORTS_ONLY, self.spec.name)
         for loop in self.loops:
             loop.start()
 

@@ -1,17 +1,16 @@
 """The babysitter's HTTP server: gevent's, with the limits that every server here has for its clients."""
 
 import logging
-import time
 from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
 
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
-from svc.errors import HeadTooLarge, SvcError, TooLarge
-from svc.perimeter.client_socket import ClientSocket, ClientSockets, error_answer
+from svc.errors import HeadTooLarge, LengthRequired, SvcError, TooLarge
+from svc.perimeter.client_socket import error_answer
 from svc.perimeter.connections import Deadlines
-from svc.perimeter.pool import ConnectionPool, connection_limit
+from svc.perimeter.limits import ConnectionLimits
 
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 256  # registry, routers, monitoring, commands
@@ -24,26 +23,18 @@ class Server(WSGIServer):
     """Serves `app`; call `sweep` every SWEEP_SECONDS."""
 
     def __init__(self, address: tuple[str, int], app: Callable[..., Any], deadlines: Deadlines = DEADLINES) -> None:
-        self.clients = ClientSockets(deadlines)
-        pool = ConnectionPool(connection_limit(MAX_CONNECTIONS), lambda: self.clients.open, time.monotonic)
+        self.limits = ConnectionLimits(deadlines, MAX_CONNECTIONS)
         super().__init__(
-            address, app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG), spawn=pool, handler_class=Handler
-        )
+            address, app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG), spawn=self.limits.pool,
+            handler_class=Handler,
+        )  # fmt: skip
 
     def handle(self, sock: Any, address: Any) -> None:
-        client = ClientSocket(sock, address[0])
-        self.clients.open.add(client)
-        try:
+        with self.limits.client(sock, address[0]) as client:
             super().handle(client, address)
-        except OSError:  # the client broke it off
-            pass
-        finally:
-            self.clients.open.discard(client)
-            client.close()
 
     def sweep(self) -> None:
-        self.clients.sweep()
-        self.pool.shed_if_full()
+        self.limits.sweep()
 
 
 class Handler(WSGIHandler):
@@ -58,8 +49,10 @@ class Handler(WSGIHandler):
 
     def read_request(self, raw_requestline: str) -> bool:
         whole = super().read_request(raw_requestline)
-        if (self.content_length or 0) > MAX_REQUEST_BYTES or self.headers.get("Transfer-Encoding"):
-            raise TooLarge(f"a body here has a Content-Length, of {MAX_REQUEST_BYTES} bytes at most")
+        if self.headers.get("Transfer-Encoding"):
+            raise LengthRequired("a body with Transfer-Encoding is not read; send it with a Content-Length")
+        if (self.content_length or 0) > MAX_REQUEST_BYTES:
+            raise TooLarge(f"the body is {self.content_length} bytes, the limit is {MAX_REQUEST_BYTES}")
         return bool(whole)
 
     def _handle_client_error(self, ex: Exception) -> tuple[str, bytes] | None:

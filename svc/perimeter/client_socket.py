@@ -3,8 +3,8 @@
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -54,10 +54,23 @@ class ClientSocket(gevent.socket.socket):
         self._begun, self._bytes, self.max_bytes = 0.0, 0, max_bytes
         self._working = Stage.BUSY
 
-    def work(self, polling: bool) -> None:
-        """Answer the request whose head was read; `polling`: the answer waits for a change."""
-        self._working = self._stage = Stage.POLLING if polling else Stage.BUSY
-        self.since, self.max_bytes = self._clock(), 0
+    def work(self) -> None:
+        """Answer the request whose head was read."""
+        self.max_bytes = 0
+        self._work_as(Stage.BUSY)
+
+    @contextmanager
+    def polling(self) -> Iterator[None]:
+        """Wait for a change that the client has asked for; meanwhile a full server may close the connection."""
+        self._work_as(Stage.POLLING)
+        try:
+            yield
+        finally:
+            self._work_as(Stage.BUSY)
+
+    def _work_as(self, stage: Stage) -> None:
+        self._working = self._stage = stage
+        self.since = self._clock()
 
     def unread(self, data: bytes) -> None:
         """Let these bytes be received again."""
@@ -77,6 +90,8 @@ class ClientSocket(gevent.socket.socket):
         self._stage = self._working
         if self._error is not None and self._begun:
             raise self._error
+        if self.closing:  # what had arrived before it was shut comes nevertheless; a request would hold the place
+            return b""
         self._begun = self._begun or self._clock()
         self._bytes += len(data)
         if 0 < self.max_bytes < self._bytes:
@@ -140,6 +155,15 @@ class ClientSockets:
                 client.expire(self._deadlines.request)
         for client in _gone([client for client in self.open if client.stage is Stage.POLLING]):
             client.shed()
+
+
+def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Return the context in which the handler of a WSGI request waits for a change: gunicorn's environ has the socket.
+
+    Only the handler knows whether it waits: a method or a query may be written in more than one way.
+    """
+    client = environ.get("gunicorn.socket")
+    return client.polling() if isinstance(client, ClientSocket) else nullcontext()
 
 
 def _gone(clients: Iterable[ClientSocket]) -> list[ClientSocket]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from svc.perimeter.hosts import address_of
+
 YOUNG_SECONDS = 1.0  # the request of a connection is usually on its way with it
 STALLED_SECONDS = 5.0  # a reader that takes nothing for so long has a full buffer, and is not just slow
 IPV6_PREFIX = 64  # one machine has all the addresses of such a network
@@ -116,10 +118,7 @@ def network(address: str) -> str:
     """Return what counts as one client: the address, or its IPv6 network."""
     if ":" not in address:
         return address
-    try:
-        ip = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Network((ip, IPV6_PREFIX), strict=False))
+    parsed = address_of(address.partition("%")[0])
+    if parsed is None or parsed.version == 4:
+        return str(parsed or address)
+    return str(ipaddress.IPv6Network((parsed, IPV6_PREFIX), strict=False))

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ANY = "*"  # as an allowed host: the check is off
 MAX_CACHED_HOSTS = 256
+BROADCAST = ip_address("255.255.255.255")
 NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5})?)?")
 
@@ -56,7 +57,17 @@ def address_of(host: str) -> Address | None:
         address = ip_address(host.removesuffix("."))
     except ValueError:
         return None
+    return unmapped(address)
+
+
+def unmapped(address: Address) -> Address:
+    """Return the IPv4 address that an address stands for when it is written as IPv6, else the address."""
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_host_address(address: Address) -> bool:
+    """Return whether an address can be that of one machine."""
+    return not (address.is_unspecified or address.is_multicast or address == BROADCAST)
 
 
 class Hosts:

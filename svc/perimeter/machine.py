@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from svc.perimeter.hosts import Hosts, address_of
+from svc.perimeter.hosts import Hosts, address_of, is_host_address
 
 HOSTS_FILE = Path("/etc/hosts")
 MAX_HOSTS_FILE_BYTES = 64 << 10  # a list of blocked names may be far longer, and names no server
@@ -19,15 +19,24 @@ def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> 
 def own_names() -> frozenset[str]:
     """Return this machine's names: its host name, and what /etc/hosts calls loopback or the same machine."""
     hostname = socket.gethostname()
+    return frozenset((hostname, *listed_names(read_hosts_file(HOSTS_FILE), hostname)))
+
+
+def loopback_names(path: Path = HOSTS_FILE) -> frozenset[str]:
+    """Return, in lower case, the names that /etc/hosts gives to loopback: Debian puts the machine's own name there."""
+    return frozenset(name.lower() for name in listed_names(read_hosts_file(path)))
+
+
+def read_hosts_file(path: Path) -> str:
+    """Return the beginning of a hosts file, "" where it cannot be read."""
     try:
-        with HOSTS_FILE.open("rb") as file:
-            text = file.read(MAX_HOSTS_FILE_BYTES).decode("utf-8", "replace")
+        with path.open("rb") as file:
+            return file.read(MAX_HOSTS_FILE_BYTES).decode("utf-8", "replace")
     except OSError:
-        text = ""
-    return frozenset((hostname, *listed_names(text, hostname)))
+        return ""
 
 
-def listed_names(hosts_file: str, hostname: str) -> Iterator[str]:
+def listed_names(hosts_file: str, hostname: str = "") -> Iterator[str]:
     """Yield the names that stand beside a loopback address or beside the host name."""
     for line in hosts_file.splitlines():
         address, *names = line.partition("#")[0].split() or [""]
@@ -37,7 +46,13 @@ def listed_names(hosts_file: str, hostname: str) -> Iterator[str]:
 
 
 def is_own_address(address: str) -> bool:
-    """Return whether an interface of this machine has the address now: the kernel binds to no other."""
+    """Return whether an interface of this machine has the address now.
+
+    The kernel binds a socket to such an address, and to some that no interface has.
+    """
+    parsed = address_of(address)
+    if parsed is None or not is_host_address(parsed):
+        return False
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

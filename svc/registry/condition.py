@@ -61,9 +61,7 @@ class Condition:
         self.kept = told
 
 
-STORE_TROUBLE = (
-    "there is something about its store; its log tells it, and so does /health on its own machine, or with its token"
-)
+STORE_TROUBLE = "the store has a problem; read the registry's log, or GET /health with its token"
 KEPT = (
     "{} of {} services were not heard of for their whole lease, more than are believed to fail at once: they are "
     "kept; look at the network between here and them, or end their leases with `svc services expire`"

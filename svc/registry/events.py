@@ -1,8 +1,8 @@
 """What happened, for those who ask: a list, a wait for the next one, or a stream."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -86,23 +86,29 @@ class Streams:
         self._store = store
         self._open = 0
 
-    def open(self, asked: Asked) -> Iterator[bytes]:
-        """Raises RateLimited where there are too many, and what the store raises."""
+    def open(self, asked: Asked, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> Iterator[bytes]:
+        """Return a stream, which is in the context `waiting` while it waits for events.
+
+        Raises RateLimited when MOST_STREAMS are open, and what the store raises.
+        """
         if self._open >= MOST_STREAMS:
             raise RateLimited(f"{MOST_STREAMS} streams are open already; close one", retry_after=5)
-        return self._stream(asked, *look(self._store, asked._replace(wait=0)))
+        return self._stream(asked, waiting, *look(self._store, asked._replace(wait=0)))
 
     def end(self) -> None:
         """Of all of them; whoever reads comes again. The store lets go of those who wait."""
         self.over = True
 
-    def _stream(self, asked: Asked, found: list[Event], last: int) -> Iterator[bytes]:
+    def _stream(
+        self, asked: Asked, waiting: Callable[[], AbstractContextManager[None]], found: list[Event], last: int
+    ) -> Iterator[bytes]:
         self._open += 1
         try:  # where the store fails, whoever reads comes again
             yield b"retry: 1000\n\n"
             while not self.over:
                 yield b"".join(map(written, found)) or COMMENT
-                found, last = look(self._store, asked._replace(after=last, wait=SILENCE))
+                with waiting():
+                    found, last = look(self._store, asked._replace(after=last, wait=SILENCE))
         except Unavailable:
             return
         finally:

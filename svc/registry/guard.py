@@ -1,24 +1,25 @@
 """Who may read and who may write."""
 
 import hmac
-import ipaddress
 import logging
 import threading
 from pathlib import Path
 
 from svc.errors import SvcError, Unauthorized
+from svc.registry.identity import Client
 
 log = logging.getLogger(__name__)
-OPEN, READ, TELL, WRITE = "open", "read", "telling", "write"
+OPEN, READ, REPORT, WRITE = "open", "read", "report", "write"
 NO_TOKEN = (
     "this registry takes writes from its own machine only; to let others write, give it a token (--token-file, "
     "REGISTRY_TOKEN_FILE, or token_file under [registry] in config/svc.toml), or start it with --insecure"
 )
-LOOPBACK_TOO = (
-    "; that holds for this machine too (loopback_needs_token): name the file with token_file in the TOML of each "
-    "babysitter, with registry_token_file for the router, and with --token-file for commands"
+NEEDS_TOKEN = "a {} from another machine needs the registry's {}: send the header Authorization: Bearer TOKEN"
+LOOPBACK_NEEDS_TOKEN = (
+    "a {} from this machine needs the registry's {}, because loopback_needs_token is set: name the token's file with "
+    "token_file in the TOML of each babysitter, with registry_token_file for the router, and with --token-file for "
+    "commands"
 )
-WRONG = "a {} from another machine needs the registry's {}token: send the header Authorization: Bearer TOKEN"
 
 
 class TokenFile:
@@ -55,9 +56,9 @@ class TokenFile:
 
 
 class Guard:
-    """Loopback may do all, unless it needs a token.
+    """Loopback may do everything, unless it needs a token.
 
-    Others need the write token for a write, one of the two tokens to tell what happened, and where there is a read
+    Other clients need the write token for a write, one of the two tokens to report events, and where there is a read
     token, one of the two to read.
     """
 
@@ -73,44 +74,33 @@ class Guard:
         self.insecure = insecure
         self.loopback_needs_token = loopback_needs_token
 
-    def admit(self, access: str, peer: str | None, forwarded: bool, authorization: str) -> None:
-        """Raises Unauthorized. `forwarded`: a proxy passed it on, so its peer says nothing of where it comes from.
+    def admit(self, access: str, client: Client, authorization: str) -> None:
+        """Raise Unauthorized unless one of these holds.
 
-        1. The open, and this machine, unless it needs a token, too.
-        2. Reads, as long as there is no read token.
-        3. Writes, when --insecure was said on purpose.
-        4. Whoever shows a token that covers it.
+        1. The endpoint is open, or the client is on this machine, which needs no token.
+        2. It is a read, and there is no read token.
+        3. It is a report or a write, and --insecure is set.
+        4. The client shows a token that covers the access.
         """
-        if access == OPEN or (is_near(peer, forwarded) and not self.loopback_needs_token):
+        if access == OPEN or (client.is_local and not self.loopback_needs_token):
             return  # 1
-        if (access == READ and self.read is None) or (access in (TELL, WRITE) and self.insecure):
+        if (access == READ and self.read is None) or (access in (REPORT, WRITE) and self.insecure):
             return  # 2, 3
-        keys = [k for k in ((self.token,) if access == WRITE else (self.token, self.read)) if k is not None]
-        offered = _bearer(authorization)
-        if any(key.matches(offered) for key in keys):
+        if client.is_operator or (access != WRITE and self._is_reader(authorization)):
             return  # 4
-        cure = LOOPBACK_TOO if self.loopback_needs_token else ""
-        raise Unauthorized(WRONG.format(access, "read " if access == READ else "") + cure if keys else NO_TOKEN)
+        if self.token is None and (access == WRITE or self.read is None):
+            raise Unauthorized(NO_TOKEN)
+        message = LOOPBACK_NEEDS_TOKEN if client.is_local else NEEDS_TOKEN
+        raise Unauthorized(message.format(access, "read token" if access == READ else "token"))
 
     def is_operator(self, authorization: str) -> bool:
-        """Whether the write token is shown."""
-        return self.token is not None and self.token.matches(_bearer(authorization))
+        """Return whether an Authorization header has the write token."""
+        return self.token is not None and bool(authorization) and self.token.matches(_bearer(authorization))
 
-
-def is_near(peer: str | None, forwarded: bool) -> bool:
-    """Whether it comes from this machine."""
-    return _is_loopback(peer) and not forwarded
+    def _is_reader(self, authorization: str) -> bool:
+        return self.read is not None and self.read.matches(_bearer(authorization))
 
 
 def _bearer(header: str) -> bytes:
     scheme, _, token = header.partition(" ")
     return token.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""
-
-
-def _is_loopback(peer: str | None) -> bool:
-    try:
-        address = ipaddress.ip_address(peer or "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

@@ -1,7 +1,8 @@
 """The list of services as bytes: each service encoded once, and the list once for each revision, however many watch."""
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -50,3 +51,15 @@ class Listing:
         if made is None or made[0] is not service:
             made = self._made[service.name] = (service, msgspec.json.encode(service.to_json()))
         return made[1]
+
+
+def counts(services: Collection[Service]) -> dict[str, Any]:
+    """Return how many services there are, as /stats reports it."""
+    healthy = sum(service.is_healthy() for service in services)
+    return {
+        "total_services": len(services),
+        "healthy_services": healthy,
+        "unhealthy_services": len(services) - healthy,
+        "status_distribution": Counter(service.status for service in services),
+        "host_distribution": Counter(service.host for service in services),
+    }

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from svc.event import OWN_SOURCE, Event, teller
+from svc.event import OWN_SOURCE, Event, reporter_of
 from svc.instance import Service
-from svc.registry.store import MAX_EVENTS_PER_TELLER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
 FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
 SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
@@ -97,12 +97,12 @@ def read_event(columns: tuple) -> Event:
 
 
 def surplus(reported: Sequence[Event]) -> Iterator[int]:
-    """Yield the ids of the events over their tellers' share, or over that of all: pure. The newest come first."""
+    """Yield the ids of the events over their reporters' share, or over that of all: pure. The newest come first."""
     counts: Counter[str] = Counter()
     kept = 0
     for event in reported:
-        name = teller(event)
-        if counts[name] < MAX_EVENTS_PER_TELLER and kept < MAX_REPORTED_EVENTS:
+        name = reporter_of(event)
+        if counts[name] < MAX_EVENTS_PER_REPORTER and kept < MAX_REPORTED_EVENTS:
             counts[name] += 1
             kept += 1
         else:

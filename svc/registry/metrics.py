@@ -24,7 +24,7 @@ class Metrics:
         self.removals = Counter("svc_registry_removals", "Services removed", ["reason"], registry=own)
         self.expirations = Counter("svc_registry_expirations", "Leases that ended in silence", registry=own)
         self.refusals = Counter(
-            "svc_registry_refusals", "Requests without the token or the owner's secret", registry=own
+            "svc_registry_refusals", "Requests refused: token, owner's secret, Host or Origin", registry=own
         )
         self.checks = Counter("svc_registry_health_checks", "Active health checks", ["result"], registry=own)
         for reason in ("request", "silence"):

@@ -1,8 +1,9 @@
-"""How health checks are sent: not to addresses that are refused, and once for all who ask for the same at the time."""
+"""Health checks: skip refused addresses; concurrent checks of one URL share one request (single flight)."""
 
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from svc.dial import AddressRefused
 from svc.errors import RateLimited
@@ -35,8 +36,8 @@ class Probe:
         log.warning("%s", message)
 
 
-class Check:
-    """One check under way, and its status for those who wait for it."""
+class PendingProbe:
+    """A health check that has not ended, and its status for the callers that wait for it."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -44,24 +45,28 @@ class Check:
 
 
 class SharedProbe:
-    """As `probe`, for requests: those that need the same URL at the same time share one check."""
+    """A probe for requests: those that check the same URL at the same time share one check."""
 
     def __init__(self, probe: Callable[[str], int], limit: int = MAX_REQUESTED) -> None:
         self._probe = probe
         self._limit = limit
-        self._checks: dict[str, Check] = {}
+        self._checks: dict[str, PendingProbe] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, url: str) -> int:
-        """Raises RateLimited when `limit` other URLs are being checked."""
+    def __call__(self, url: str, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> int:
+        """Return the status of the answer; a caller is in the context `waiting` while another one checks the same URL.
+
+        Raises RateLimited when `limit` other URLs are being checked.
+        """
         with self._lock:
             shared = self._checks.get(url)
             if shared is None:
                 if len(self._checks) >= self._limit:
                     raise RateLimited(f"{self._limit} checks by request are under way; try again in a second")
-                own = self._checks[url] = Check()
+                own = self._checks[url] = PendingProbe()
         if shared is not None:
-            shared.done.wait()
+            with waiting():
+                shared.done.wait()
             return shared.status
         try:
             own.status = self._probe(url)

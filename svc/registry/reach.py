@@ -1,36 +1,29 @@
-"""Where a service may be, so that routers are not sent to, and checks not made of, what nobody meant."""
+"""Check where a registration says that a service is."""
 
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Sequence
 
-from svc.errors import BadRequest, ConfigError
+from svc.errors import BadRequest
 from svc.instance import Service
-from svc.networks import LOOPBACK, Address, Network, Networks, canonical, plain
+from svc.networks import LOOPBACK, Networks, canonical
+from svc.perimeter.hosts import Address, unmapped
 from svc.service_url import is_service_url, parse_service_url
 
-ASKED = ("health_url", "babysitter")  # of the metadata: URLs that the registry and the routers ask
-
-
-def networks(text: str) -> tuple[Network, ...]:
-    """Of `10.0.0.0/8,192.168.7.1`; raises ConfigError."""
-    try:
-        return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise ConfigError(f"allowed_networks: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
+METADATA_URLS = ("health_url", "babysitter")  # metadata keys whose URLs the registry and the routers send requests to
 
 
 def resolved(host: str) -> list[Address]:
     """All addresses of a name, or the address itself; raises OSError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [plain(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
+    return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
 
 
 class Reach:
-    """Judges registrations by the `networks` that services may be in.
+    """Checks registrations against the `networks` that services may be in.
 
-    Where some are named, names are looked up here, too, so that a registration is refused at once. An address counts
-    anew with each connection (`networks.refusal`).
+    With allowed_networks set, host names are resolved here, too, so that a registration is refused at once. The address
+    is checked again with each connection (`networks.rejection_reason`).
     """
 
     def __init__(
@@ -39,51 +32,60 @@ class Reach:
         self.networks = networks or Networks()
         self.resolve = resolve
 
-    def check(self, service: Service, near: bool) -> None:
-        """Raises BadRequest with all that is wrong; `near`: it is told from the registry's own machine."""
-        if not is_service_url(service.url):  # of an older registry, which took more
+    def check(self, service: Service, from_own_machine: bool) -> None:
+        """Raise BadRequest with every problem; `from_own_machine`: the registry's machine sent the registration."""
+        if not is_service_url(service.url):  # from an older registry, which accepted more
             raise BadRequest(f"url: must be like http://HOST:PORT, not {service.url!r}; register it anew", param="url")
-        problems = [*_misfits(service), *self._places(service, near), *self._asked(service)]
+        problems = [
+            *_mismatches(service),
+            *self._host_problems(service, from_own_machine),
+            *self._metadata_problems(service),
+        ]
         if problems:
             params = dict.fromkeys(param for param, _ in problems)
             raise BadRequest("; ".join(f"{key}: {text}" for key, text in problems), param=",".join(params))
 
-    def _places(self, service: Service, near: bool) -> Iterator[tuple[str, str]]:
-        """Of its hosts: those that mean no machine, another machine than the sender's, or one that is not allowed."""
-        told = {canonical(parse_service_url(service.url).host): "url", canonical(service.host): "host"}
-        for host, key in told.items():
-            if not near and self.networks.is_local(host):
+    def _host_problems(self, service: Service, from_own_machine: bool) -> Iterator[tuple[str, str]]:
+        """Yield hosts that are no machine's address, mean another machine to its readers, or are not allowed."""
+        fields_by_host = {canonical(parse_service_url(service.url).host): "url", canonical(service.host): "host"}
+        for host, key in fields_by_host.items():
+            if not from_own_machine and self.networks.is_local(host):
                 yield key, f"{host} is another machine for everyone else; give the address that others reach it by"
-            elif reason := self._refused(host):
+            elif reason := self._rejection_reason(host):
                 yield key, f"{reason}; give the address that others reach it by"
 
-    def _asked(self, service: Service) -> Iterator[tuple[str, str]]:
-        """URLs in the metadata are of the service's own host, or in a network that was allowed in so many words."""
+    def _metadata_problems(self, service: Service) -> Iterator[tuple[str, str]]:
+        """Yield metadata URLs that are neither on the service's own host nor in one of the allowed_networks."""
         own = {canonical(service.host), canonical(parse_service_url(service.url).host)}
-        for key in ASKED:
+        for key in METADATA_URLS:
             url = service.metadata.get(key)
             try:
                 host = canonical(parse_service_url(url).host) if isinstance(url, str) else ""
             except ValueError:
-                continue  # older babysitters say there what they are
+                continue  # older babysitters put a description there, not a URL
             elsewhere = bool(host) and host not in own
-            if elsewhere and (not self.networks.allowed or host == LOOPBACK or self._refused(host)):
+            if elsewhere and (not self.networks.allowed or host == LOOPBACK or self._rejection_reason(host)):
                 yield "metadata", f"{key} must be on the service's own host, {service.host}, not {host}"
 
-    def _refused(self, host: str) -> str:
-        """Return why not there; empty where it may be. A name that is not resolved is judged when it is asked."""
+    def _rejection_reason(self, host: str) -> str:
+        """Return why a service may not be on this host, else "".
+
+        Without allowed_networks a name is not resolved here: its address is checked when it is connected to.
+        """
         if not self.networks.allowed:
-            return self.networks.unfit(ipaddress.ip_address(host)) if _is_address(host) else ""
+            return self.networks.address_rejection(ipaddress.ip_address(host)) if _is_address(host) else ""
         try:
             addresses = self.resolve("127.0.0.1" if host == LOOPBACK else host)
         except (OSError, UnicodeError):
-            return f"cannot resolve {host}; give an address, as allowed_networks wants to know where it is"
-        reasons = [reason for address in addresses if (reason := self.networks.unfit(address))]
-        return f"{host}: {reasons[0]}" if reasons else "" if addresses else f"{host} has no address"
+            return f"cannot resolve {host}; give an address, as allowed_networks is set and requires one"
+        if not addresses:
+            return f"{host} has no address"
+        reasons = (self.networks.address_rejection(address) for address in addresses)
+        return next((f"{host}: {reason}" for reason in reasons if reason), "")
 
 
-def _misfits(service: Service) -> Iterator[tuple[str, str]]:
-    """host and port are those of the url."""
+def _mismatches(service: Service) -> Iterator[tuple[str, str]]:
+    """Yield where host and port differ from those of the url."""
     url = parse_service_url(service.url)
     if canonical(url.host) not in (canonical(service.host), canonical(service.hostname)):
         yield "url", f"its host must be that of host, {service.host}, not {url.host}"

@@ -208,12 +208,12 @@ def _made(found: Found) -> Service:
 
 
 def _joined(events: Sequence[Event]) -> bytes:
-    """One a line, each after its teller, without ids: those are Redis's to give."""
-    return b"\n".join(event.teller(one).encode() + b" " + msgspec.json.encode(one) for one in events)
+    """One a line, each after its reporter, without ids: those are Redis's to give."""
+    return b"\n".join(event.reporter_of(one).encode() + b" " + msgspec.json.encode(one) for one in events)
 
 
 def _event(told: bytes) -> Event:
-    """An entry of one of the two lists: what others report has its teller before the JSON."""
+    """An entry of one of the two lists: what others report has its reporter before the JSON."""
     number, _, rest = told.partition(b" ")
     return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
 

@@ -9,12 +9,12 @@ drained     set: the names that the operator marked, registered or not
 revision    hash: revision; writes, which counts what a copy of `services` and `drained` would miss; event, the last id
 changes     channel: each new revision
 events      list: the registry's last events, each its id, a blank, and its JSON without it
-reports     list: the last events of others, each its id, a blank, its teller, a blank, and its JSON
+reports     list: the last events of others, each its id, a blank, its reporter, a blank, and its JSON
 told        channel: each new id of an event
 """
 
 from svc.event import OWN_SOURCE
-from svc.registry.store import MAX_EVENTS_PER_TELLER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
 ANYBODY = "*"  # whose heartbeat the owner does not matter for
 KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports")
@@ -39,31 +39,31 @@ local function written(raises)
   return revision()
 end
 
-local function trim(teller)
+local function trim(reporter)
   local held = 0
   local entries = redis.call('LRANGE', reports, 0, -1)
   for at = #entries, 1, -1 do
-    if string.match(entries[at], '^%d+ (%S+)') == teller then
+    if string.match(entries[at], '^%d+ (%S+)') == reporter then
       held = held + 1
-      if held > MAX_EVENTS_PER_TELLER then redis.call('LREM', reports, 1, entries[at]) end
+      if held > MAX_EVENTS_PER_REPORTER then redis.call('LREM', reports, 1, entries[at]) end
     end
   end
   redis.call('LTRIM', reports, -MAX_REPORTED_EVENTS, -1)
 end
 
 local function happened(joined)
-  local last, tellers = 0, {}
+  local last, reporters = 0, {}
   for line in string.gmatch(joined, '[^\\n]+') do
     last = redis.call('HINCRBY', index, 'event', 1)
-    local teller, event = string.match(line, '^(%S+) (.*)$')
-    if teller == 'OWN_SOURCE' then
+    local reporter, event = string.match(line, '^(%S+) (.*)$')
+    if reporter == 'OWN_SOURCE' then
       redis.call('RPUSH', events, last .. ' ' .. event)
     else
       redis.call('RPUSH', reports, last .. ' ' .. line)
-      tellers[teller] = true
+      reporters[reporter] = true
     end
   end
-  for teller in pairs(tellers) do trim(teller) end
+  for reporter in pairs(reporters) do trim(reporter) end
   if last > 0 then
     redis.call('LTRIM', events, -MAX_OWN_EVENTS, -1)
     redis.call('PUBLISH', told, last)
@@ -72,7 +72,7 @@ local function happened(joined)
 end
 """
 for _name, _value in {
-    "MAX_EVENTS_PER_TELLER": MAX_EVENTS_PER_TELLER, "MAX_REPORTED_EVENTS": MAX_REPORTED_EVENTS,
+    "MAX_EVENTS_PER_REPORTER": MAX_EVENTS_PER_REPORTER, "MAX_REPORTED_EVENTS": MAX_REPORTED_EVENTS,
     "MAX_OWN_EVENTS": MAX_OWN_EVENTS, "OWN_SOURCE": OWN_SOURCE,
 }.items():  # fmt: skip
     _COMMON = _COMMON.replace(_name, str(_value))
@@ -81,7 +81,7 @@ for _name, _value in {
 FIND = _COMMON + "return found(ARGV[1])"
 
 # name, the three as they were found; the new record (empty: none), heartbeat, calm status (empty: none), raise?,
-# events (each its teller, a blank and its JSON, one a line)
+# events (each its reporter, a blank and its JSON, one a line)
 # -> 1, revision; or 0 and the three as they are now, where they are not what was found
 SWAP = (
     _COMMON
@@ -132,7 +132,7 @@ return now
 """
 )
 
-# events (each its teller, a blank and its JSON, one a line) -> the last one's id
+# events (each its reporter, a blank and its JSON, one a line) -> the last one's id
 TELL = _COMMON + "return happened(ARGV[1])"
 
 # an id -> the last id, and the events after it, in no order: an id stands in one of two lists

@@ -1,86 +1,96 @@
-"""What routers and babysitters report: whose events they are, and how many one of them may send.
+"""Accept events from routers and babysitters: authenticate the source and limit the rate.
 
-The source says the role, and so the kinds of events. `router` or `router-NAME` is
-believed from whoever may write to the registry; any other is known by its address,
-which is added: `router-NAME@ADDRESS`. `babysitter` is believed with the secret of
-the services that its events are about.
+`source` names the reporter's role, and the role decides which kinds it may report. The
+source is kept as it is when the client is on this machine or may write to the registry,
+and the source `babysitter` also with the secret with which the service is registered;
+else the client's address is added: `router-NAME@ADDRESS`.
 """
 
+import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
-from svc.errors import BadRequest
+from svc.errors import BadRequest, RateLimited
 from svc.event import BABYSITTER_SOURCE, KINDS, OWN_SOURCE, ROUTER_SOURCE, TOLD, Event, plain
 from svc.registry import fields, owner
-from svc.registry.rates import Rates
+from svc.registry.identity import Client
+from svc.registry.rates import BURST_EVENTS, EVENTS_PER_SECOND, EventRateLimiter
 from svc.registry.store import Store
 
 MAX_EVENTS_PER_REQUEST = 100
 SOURCE = re.compile(rf"{BABYSITTER_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.-]{{1,121}})?")
 
 
-class Reporter(NamedTuple):
-    """Who sends events: the secret or the token that was shown, the address, and whether any name is believed."""
-
-    caller: owner.Caller
-    address: str
-    believed: bool
-
-
 class Reports:
-    """Takes reports into the store, each reporter's at its own rate."""
+    """Accepts reports into the store, limits the rate of each reporter."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
-        self._rates = Rates(clock)
+        self._limiter = EventRateLimiter(clock)
 
-    def take(self, body: Mapping[str, Any], reporter: Reporter, now: float) -> list[Event]:
-        """Return the events as they are kept; raises BadRequest, Forbidden and RateLimited."""
-        events = [with_proven_source(event, reporter) for event in parse(body, now)]
-        owned = self._owns(reporter.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
-        self._rates.take(reporter.caller if owned and reporter.caller else reporter.address, len(events))
+    def store(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
+        """Return the events as they are stored; raise BadRequest, Forbidden or RateLimited."""
+        events = parse(body, now)
+        owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
+        events = [with_verified_source(event, client, owned) for event in events]
+        reporter = client.secret_digest if owned else client.source_address
+        if wait := self._limiter.acquire(reporter, len(events)):
+            raise RateLimited(too_many_events(client.source_address, wait), retry_after=wait)
         return self._store.tell(events)
 
-    def _owns(self, caller: owner.Caller, names: set[str]) -> bool:
-        """Return whether one of the services is the caller's; raises Forbidden where one is another's."""
+    def _owned(self, caller: owner.Caller, names: set[str]) -> set[str]:
+        """Return the services that are registered with the caller's secret; raise Forbidden where one is another's."""
         services = [service for name in names if (service := self._store.get(name))]
         for service in services:
             owner.check(service, caller)
-        return any(service.owner == caller for service in services)
+        return {service.name for service in services if caller and service.owner == caller}
 
 
-def with_proven_source(event: Event, reporter: Reporter) -> Event:
-    """Return the event with what is certain of its source."""
-    if reporter.believed or event.source == BABYSITTER_SOURCE:
+def with_verified_source(event: Event, client: Client, owned: Collection[str]) -> Event:
+    """Return the event with what is verified of its source; `owned`: the services of the client."""
+    trusted_source = client.is_local or client.caller is owner.OPERATOR
+    if trusted_source or (event.source == BABYSITTER_SOURCE and event.service in owned):
         return event
-    return replace(event, source=f"{event.source}@{reporter.address}")
+    return replace(event, source=f"{event.source}@{client.source_address}")
+
+
+def too_many_events(address: str, wait: float) -> str:
+    """Return the message for a reporter over its rate."""
+    return (
+        f"{address} sent more than {BURST_EVENTS:.0f} events at once or {EVENTS_PER_SECOND * 60:.0f} a minute; "
+        f"send again in {math.ceil(wait)} s"
+    )
 
 
 def parse(body: Mapping[str, Any], now: float) -> list[Event]:
-    """Return the events of a POST; raises BadRequest for what is none of a router or babysitter."""
+    """Return the events of a POST; raise BadRequest for what neither a router nor a babysitter may report."""
     events = body.get("events")
     if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS_PER_REQUEST:
-        raise BadRequest(f"events: must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events", param="events")
-    return [_event(f"events[{at}]", event, now) for at, event in enumerate(events)]
+        raise _invalid("events", f"must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events")
+    return [_event(f"events[{index}]", event, now) for index, event in enumerate(events)]
 
 
-def _event(where: str, event: Any, now: float) -> Event:
+def _event(place: str, event: Any, now: float) -> Event:
     if not isinstance(event, dict):
-        raise BadRequest(f"{where}: must be an object", param="events")
+        raise _invalid(place, "must be an object")
     kind, service, source, message = (event.get(key, "") for key in ("kind", "service", "source", "message"))
     if not isinstance(kind, str) or kind not in TOLD:
-        raise BadRequest(f"{where}.kind: must be one of {' '.join(sorted(TOLD))}", param="events")
+        raise _invalid(f"{place}.kind", f"must be one of {' '.join(sorted(TOLD))}")
     if not isinstance(service, str) or not fields.NAME.fullmatch(service):
-        raise BadRequest(f"{where}.service: must be a service's name", param="events")
+        raise _invalid(f"{place}.service", "must be a service's name")
     if service == OWN_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
-        raise BadRequest(f"{where}.service: {kind} of {service} is what the registry says itself", param="events")
+        raise _invalid(f"{place}.service", f"only the registry reports {kind} for {service}; leave it out")
     if not isinstance(source, str) or not SOURCE.fullmatch(source):
-        raise BadRequest(f"{where}.source: must be router, router-NAME or babysitter", param="events")
+        raise _invalid(f"{place}.source", "must be router, router-NAME or babysitter")
     if source.partition("-")[0] not in KINDS[kind].by.split(", "):
-        raise BadRequest(f"{where}.kind: {kind} is what a {KINDS[kind].by} reports, not {source}", param="events")
+        raise _invalid(f"{place}.kind", f"only a {KINDS[kind].by} reports {kind}, and the source is {source}")
     if not isinstance(message, str):
-        raise BadRequest(f"{where}.message: must be text", param="events")
+        raise _invalid(f"{place}.message", "must be text")
     return Event(time=now, kind=kind, service=service, source=source, message=plain(message))
+
+
+def _invalid(place: str, problem: str) -> BadRequest:
+    return BadRequest(f"{place}: {problem}", param="events")

@@ -19,13 +19,12 @@ from svc import forks
 from svc.errors import ConfigError
 from svc.gunicorn_log import Log
 from svc.listen import allow_connections, bind
-from svc.networks import Networks
+from svc.networks import Networks, parse_networks
 from svc.perimeter import machine
 from svc.prctl import die_with_parent
 from svc.registry import redis_address
 from svc.registry.guard import Guard, TokenFile
 from svc.registry.reach import Reach
-from svc.registry.reach import networks as parse_networks
 from svc.settings import RegistrySettings
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
 
     Raises ConfigError or CommandError for what keeps it from starting.
     """
-    parse_networks(settings.allowed_networks)
+    parse_networks(settings.allowed_networks, "allowed_networks")
     for path in (settings.token_file, settings.read_token_file):
         if path:
             TokenFile(path).token()
@@ -146,12 +145,12 @@ class Server(BaseApplication):
 
         s = self.settings
 
-        networks = Networks(parse_networks(s.allowed_networks), self.address)
+        networks = Networks(parse_networks(s.allowed_networks, "allowed_networks"), self.address)
 
         def limited(url: str) -> int:
             """Whatever trickles in: a check is over after twice its time."""
             with gevent.Timeout(2 * s.health_timeout, False):
-                return status(url, s.health_timeout, refusal=networks.refusal)
+                return status(url, s.health_timeout, rejection_reason=networks.rejection_reason)
             return 0
 
         probe = Probe(limited)

@@ -8,12 +8,14 @@ import re
 from email.utils import formatdate
 from typing import NamedTuple
 
+from svc.registry.identity import PROXY_HEADERS
+
 LIMIT = 8192  # bytes; a longer one goes the long way
 START = b"POST /services/"
 LINE = re.compile(rb"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1")
 FIELD = re.compile(rb"([A-Za-z][A-Za-z-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?[ \t]*")
 LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,4})[ \t]*(?=\r\n|$)")
-UNUSUAL = {"transfer-encoding", "expect", "upgrade", "x-forwarded-for", "forwarded", "origin", "sec-fetch-site"}
+UNUSUAL = PROXY_HEADERS | {"transfer-encoding", "expect", "upgrade", "origin", "sec-fetch-site"}
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"

@@ -11,7 +11,7 @@ The revision never goes back. Whatever a reader would notice raises it by one
 Of what happens to services (svc.event.between), the last MAX_OWN_EVENTS events
 are kept, in the same step as the change. Their ids never go back either. What
 others report is kept beside them and pushes none of them out: at most
-MAX_REPORTED_EVENTS in all, and MAX_EVENTS_PER_TELLER of one (svc.event.teller).
+MAX_REPORTED_EVENTS in all, and MAX_EVENTS_PER_REPORTER of one (svc.event.reporter_of).
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ Change = Callable[[Service | None], Service | None]
 Test = Callable[[Service], bool]
 MAX_OWN_EVENTS = 1000
 MAX_REPORTED_EVENTS = MAX_OWN_EVENTS // 2
-MAX_EVENTS_PER_TELLER = MAX_OWN_EVENTS // 10
+MAX_EVENTS_PER_REPORTER = MAX_OWN_EVENTS // 10
 
 
 class Store(Protocol):

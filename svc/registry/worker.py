@@ -17,9 +17,9 @@ from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.errors import SvcError
-from svc.perimeter.client_socket import ClientSocket, ClientSockets
+from svc.perimeter.client_socket import ClientSocket
 from svc.perimeter.connections import Deadlines
-from svc.perimeter.pool import ConnectionPool, connection_limit
+from svc.perimeter.limits import ConnectionLimits
 from svc.registry import short
 
 API = "svc.registry.api"  # where the application keeps what answers
@@ -32,44 +32,34 @@ DEADLINES = Deadlines(idle=2, request=10, answer=30)
 class Worker(GeventWorker):
     def run(self) -> None:
         self._api = self.wsgi.extensions[API]
-        self._clients = ClientSockets(DEADLINES)
-        self._pool = ConnectionPool(
-            connection_limit(self.worker_connections, DESCRIPTORS_EACH), lambda: self._clients.open, time.monotonic
-        )
+        self._limits = ConnectionLimits(DEADLINES, self.worker_connections, DESCRIPTORS_EACH)
         gc.collect()
         gc.freeze()  # what is there now stays: no collection looks at it again
         super().run()
 
     def server_class(self, listener: Any, **_: Any) -> StreamServer:
         """Return the server of a socket: what gunicorn calls where a worker has servers of its own."""
-        return StreamServer(listener, handle=partial(self.handle, listener), spawn=self._pool)
+        return StreamServer(listener, handle=partial(self.handle, listener), spawn=self._limits.pool)
 
     def notify(self) -> None:
         """Called once a second, by gunicorn."""
         super().notify()
-        self._clients.sweep()
-        self._pool.shed_if_full()
+        self._limits.sweep()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         return nullcontext()  # the sweep ends what waits for too long
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        client = ClientSocket(client, addr[0])
-        self._clients.open.add(client)
-        client.rest(MAX_HEAD_BYTES)
-        try:
-            if self._answer_heartbeats(client):
-                super().handle(listener, client, addr)
-        except SvcError as error:
-            client.refuse(error)
-        except OSError:  # the client broke it off
-            pass
-        finally:
-            self._clients.open.discard(client)
-            client.close()
+        with self._limits.client(client, addr[0]) as limited:
+            limited.rest(MAX_HEAD_BYTES)
+            try:
+                if self._answer_heartbeats(limited):
+                    super().handle(listener, limited, addr)
+            except SvcError as error:
+                limited.refuse(error)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        sock.work(_polls(req))
+        sock.work()
         super().handle_request(listener_name, req, sock, addr)
         if not _drain(req.body):
             raise StopIteration  # the connection ends
@@ -110,12 +100,6 @@ def _receive(client: ClientSocket) -> bytes:
     while not short.ends(data) and (more := client.recv(short.LIMIT)):
         data += more
     return data
-
-
-def _polls(req: Any) -> bool:
-    """Return whether the answer waits for a change: a watcher's, or a stream of events."""
-    streams = any(name == "ACCEPT" and "text/event-stream" in value for name, value in req.headers)
-    return req.method == "GET" and ("wait=" in req.query or streams)
 
 
 def _drain(body: Any) -> bool:

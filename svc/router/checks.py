@@ -88,7 +88,9 @@ class Checks:
     def _healthy(self, target: Target) -> bool:
         url = target.health_url or f"{target.babysitter_url}/health"
         try:
-            status = probe.status(url, self._timeout, self._verify, target.key_for(url), self._networks.refusal)
+            status = probe.status(
+                url, self._timeout, self._verify, target.key_for(url), self._networks.rejection_reason
+            )
         except AddressRefused as error:
             self._log_refusal(target.name, f"{target.name} is not checked, which counts as failed: {url}: {error}")
             return False

@@ -1,19 +1,9 @@
 """Who asks: the client's address, believed from X-Forwarded-For only where a trusted proxy says so. Pure."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-
-from svc.errors import ConfigError
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 MAPPED_PREFIX = "::ffff:"
 Networks = tuple[IPv4Network | IPv6Network, ...]
-
-
-def networks(text: str, setting: str = "trusted_proxies") -> Networks:
-    """Of `10.0.0.0/8,127.0.0.1`; raises ConfigError that names the setting."""
-    try:
-        return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise ConfigError(f"{setting}: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
 
 
 def peer_address(address: str) -> str:

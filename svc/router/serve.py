@@ -277,7 +277,7 @@ def check(settings: RouterSettings) -> None:
     """Raises ConfigError for settings that cannot work."""
     if not settings.registry_url and not settings.static_services:
         raise ConfigError("the router needs --registry-url, or --static-services, or both")
-    from svc.router.clients import networks
+    from svc.networks import parse_networks
     from svc.router.static import read_static
     from svc.upstream_keys import load
 
@@ -285,8 +285,8 @@ def check(settings: RouterSettings) -> None:
         read_static(Path(settings.static_services))
     if settings.registry_token_file:
         readable(settings.registry_token_file)
-    networks(settings.trusted_proxies)
-    networks(settings.metrics_networks, "metrics_networks")
+    parse_networks(settings.trusted_proxies, "trusted_proxies")
+    parse_networks(settings.metrics_networks, "metrics_networks")
     read_keys(settings)
     if settings.upstream_keys_file:
         load(Path(settings.upstream_keys_file))

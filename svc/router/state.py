@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from svc.errors import RateLimited, Unavailable
+from svc.networks import parse_networks
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.router import breaker
@@ -17,7 +18,6 @@ from svc.router.admission import Lines, Place
 from svc.router.ask import Ask
 from svc.router.breaker import Fitness
 from svc.router.buffers import Buffers
-from svc.router.clients import networks
 from svc.router.keys import Keys
 from svc.router.message import Heads
 from svc.router.names import meant
@@ -64,8 +64,8 @@ class State:
         self.draining = False
         self.keys = keys  # None: nobody needs one
         self.upstream_keys = upstream_keys or UpstreamKeys()  # those that instances want of us
-        self.trusted = networks(settings.trusted_proxies)
-        self.metrics_networks = networks(settings.metrics_networks, "metrics_networks")
+        self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
+        self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
         pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # two routers never share one, not even by their names

@@ -164,7 +164,9 @@ class Connections:
     def connect(self, target: Target) -> Upstream:
         """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
         try:
-            sock = dial(target.host, target.port, CONNECT_TIMEOUT, None if target.static else self._networks.refusal)
+            sock = dial(
+                target.host, target.port, CONNECT_TIMEOUT, None if target.static else self._networks.rejection_reason
+            )
             for option in OPTIONS:
                 sock.setsockopt(*option)
             if target.secure:

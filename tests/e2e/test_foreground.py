@@ -63,7 +63,7 @@ def test_without_a_place_for_logs_they_go_to_stdout_and_nothing_is_left_out(site
     until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
     assert "logs: user " in out()
     assert f"mock one serves m at http://127.0.0.1:{port}" in out()
-    assert "svc.registry.app: one registered" in out()
+    assert "svc.registry.api: one registered" in out()
     assert "entered RUNNING state" in out()
     site.mock("two")
     site.svc("up")  # beside it, as with docker exec

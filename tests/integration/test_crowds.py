@@ -2,11 +2,12 @@
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,32 @@ def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
             assert_served(crowd, 310, ask)
             assert open_descriptors(process) <= FEW
         until(lambda: open_descriptors(process) < FEW // 4, 15, "the connections are gone")
+
+
+def test_polls_in_every_spelling_keep_no_request_out_of_the_registry(tmp_path):
+    """And those whose clients have left hold no place."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    accept = "Accept: text/event-stream\r\n"
+    with ExitStack() as stack:
+        hung = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        process = stack.enter_context(server(tmp_path, FEW, "registry", "--port", port, "--health-timeout", 3))
+        until(lambda: answers(f"{url}/health"), what="the registry answers")
+        client = RegistryClient(url, timeout=5)
+        client.register(told("hung", url=f"http://127.0.0.1:{hung.getsockname()[1]}", status="stopped"))
+        lines = [
+            ("HEAD /services?index=1&%77ait=60", ""), ("GET /events", accept), ("GET /services/hung/health", ""),
+        ]  # fmt: skip
+        for line, header in lines:
+            polls = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(110)]
+            for poll in polls:
+                with suppress(OSError):  # it was closed for a newer one
+                    poll.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode())
+            for _ in range(3):
+                get(f"{url}/health")
+            for poll in polls:
+                poll.close()
+            until(lambda: open_descriptors(process) < FEW // 4, 15, f"the clients of {line} are gone")
 
 
 def test_a_crowd_at_the_router_keeps_no_request_out(tmp_path):

@@ -177,7 +177,7 @@ def test_alone_a_hung_engine_is_told_and_left_to_whoever_runs_it(babysitter, reg
         process, told = babysitter(registry.url, toml), Babysat(port)
         registry.await_status("q-server", "running", LONG)
         until(lambda: generated(told), LONG, "a probe is answered")
-        assert "nothing supervises it here: what is wrong with it is told, not cured" in process.said()
+        assert "no supervisord runs it, so the babysitter reports failures but cannot restart it" in process.said()
         instance.behave(hang=True)
         registry.await_status("q-server", "draining", LONG)
         assert told.health() == 503

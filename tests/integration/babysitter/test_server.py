@@ -54,7 +54,7 @@ def talk(server, data: bytes) -> bytes:
         (b"GET / HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.1 408 Request Timeout"),
         (b"GE", b"HTTP/1.1 408 Request Timeout"),
         (b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_REQUEST_BYTES + 1), b"HTTP/1.1 413 "),
-        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"HTTP/1.1 413 "),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"HTTP/1.1 411 Length Required"),
         (b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 101 + b"\r\n", b"HTTP/1.1 431 "),
         (b"GET / HTTP/1.1\r\n" + b"X: %b\r\n" % (b"x" * 9000) * 9, b"HTTP/1.1 431 "),
         (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.1 414 "),
@@ -62,8 +62,13 @@ def talk(server, data: bytes) -> bytes:
 )
 def test_what_a_request_gets_and_that_its_connection_ends(server, data, answer, capfd):
     assert talk(server, data).startswith(answer)
-    assert not server.clients.open
+    assert not server.limits.clients.open
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_body_that_is_too_long_is_refused_with_its_length_and_the_limit(server):
+    answer = talk(server, b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_REQUEST_BYTES + 1))
+    assert f"the body is {MAX_REQUEST_BYTES + 1} bytes, the limit is {MAX_REQUEST_BYTES}".encode() in answer
 
 
 def test_a_body_that_does_not_come_ends_the_connection(server, capfd):
@@ -78,5 +83,5 @@ def test_a_client_that_breaks_off_leaves_no_traceback(server, capfd):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
     gevent.sleep(0.05)
-    assert not server.clients.open
+    assert not server.limits.clients.open
     assert "Traceback" not in capfd.readouterr().err

@@ -18,7 +18,7 @@ from svc.registry import database, events
 from svc.registry.app import create_app
 from svc.registry.guard import Guard, TokenFile
 from svc.registry.sqlite import SqliteStore
-from svc.registry.store import MAX_EVENTS_PER_TELLER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 from tests.integration.registry.process import Registry
 from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
 from tests.unit.registry.services import service, told
@@ -119,11 +119,11 @@ def test_reports_push_out_none_of_the_registrys_own_events(store, reopen):  # no
     ],
     ids=["address", "babysitter", "router"],
 )
-def test_the_reports_of_one_teller_push_out_only_its_own(store, noisy, quiet):  # noqa: F811
+def test_the_reports_of_one_reporter_push_out_only_its_own(store, noisy, quiet):  # noqa: F811
     store.tell([quiet])
     put(store, service("a"))
     for _ in range(2):
-        store.tell([noisy] * MAX_EVENTS_PER_TELLER)
+        store.tell([noisy] * MAX_EVENTS_PER_REPORTER)
     found, _ = store.events(0)
     assert [(event.source, event.service) for event in found[:2]] == [(quiet.source, quiet.service), ("registry", "a")]
     assert [event.id for event in found[2:]] == list(range(103, 203))
@@ -394,9 +394,34 @@ def test_a_babysitter_reports_of_its_own_services_only(guarded):
     assert send(guarded, {**restarted, "service": "b"}, restarted, **other).status_code == 403
 
 
+def test_a_babysitter_of_a_service_that_is_not_its_own_is_known_by_its_address(guarded):
+    restarted = {**EJECTED, "kind": "restarted", "source": "babysitter"}
+    token = {"Authorization": "Bearer write-token"}
+    assert guarded.post("/services", json=told("bare"), headers=token).status_code == 201
+    for name in ("ghost", "bare"):
+        for headers in ({}, {"X_Service_Secret": "any"}):
+            (event,) = send(guarded, {**restarted, "service": name}, **headers).get_json()["events"]
+            assert event["source"] == "babysitter@10.0.0.1"
+    (event,) = send(guarded, {**restarted, "service": "ghost"}, token="write").get_json()["events"]
+    assert event["source"] == "babysitter"
+
+
+def test_many_names_give_a_reader_no_larger_share_of_the_kept_events(guarded):
+    ghosts = [{**EJECTED, "kind": "restarted", "source": "babysitter", "service": f"g{n}"} for n in range(100)]
+    assert send(guarded, *[{**EJECTED, "source": "router"}] * 50, token="write").status_code == 201
+    for minute in range(10):
+        guarded.application.extensions["svc.registry.api"].reports._limiter._buckets.clear()
+        assert send(guarded, *ghosts).status_code == 201, minute
+    read = {"Authorization": "Bearer read-token"}
+    events = guarded.get("/events?limit=1000", headers=read).get_json()["events"]
+    sources = [event["source"] for event in events]
+    assert (sources.count("router"), sources.count("babysitter@10.0.0.1")) == (50, MAX_EVENTS_PER_REPORTER)
+
+
 def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_not(guarded):
     assert send(guarded, *[EJECTED] * 100).status_code == 201
-    refused = send(guarded, EJECTED, X_Service_Secret="another-word-is-no-other-teller")
+    refused = send(guarded, EJECTED, X_Service_Secret="another-word-is-no-other-reporter")
+    assert "10.0.0.1 sent more than 100 events at once or 60 a minute; send again in 1 s" in refused.text
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
     assert send(guarded, EJECTED).get_json()["error"]["code"] == "rate_limit_exceeded"
     guarded.environ_base["REMOTE_ADDR"] = "10.0.0.2"

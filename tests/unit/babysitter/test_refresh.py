@@ -2,7 +2,10 @@
 
 import threading
 
-from svc.babysitter.refresh import Refresh
+import pytest
+
+from svc.babysitter.refresh import MAX_WAITING_CALLERS, Refresh
+from svc.errors import RateLimited
 from tests.waiting import until
 
 
@@ -67,3 +70,19 @@ def test_callers_that_come_during_a_look_share_the_next_one():
     for thread in threads:
         thread.join(10)
     assert len(looks) == 2  # the first is too old for the other five
+
+
+def test_more_callers_than_may_wait_are_refused_at_once():
+    begun, may_end = threading.Semaphore(0), threading.Event()
+    refresh = Refresh(lambda: begun.release() or may_end.wait(10), interval=0)
+    threads = [threading.Thread(target=refresh) for _ in range(MAX_WAITING_CALLERS)]
+    for thread in threads:
+        thread.start()
+    assert begun.acquire(timeout=10)
+    until(lambda: refresh._places._value == 0)
+    with pytest.raises(RateLimited):
+        refresh()
+    may_end.set()
+    for thread in threads:
+        thread.join(10)
+    refresh()

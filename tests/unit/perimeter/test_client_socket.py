@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from svc.errors import HeadTooLarge, RequestTimeout
-from svc.perimeter.client_socket import ClientSocket, ClientSockets
+from svc.perimeter.client_socket import ClientSocket, ClientSockets, polling
 from svc.perimeter.connections import Deadlines, Stage
 
 DEADLINES = Deadlines(idle=2, request=10, answer=30)
@@ -103,7 +103,7 @@ def test_a_request_over_its_limit_is_refused_before_it_is_whole(pair):
 def test_a_whole_request_may_be_answered_for_as_long_as_it_takes(pair):
     pair.peer.send(b"x")
     pair.client.recv(10)
-    pair.client.work(polling=False)
+    pair.client.work()
     pair.later(10_000)
     pair.client.sendall(b"answer")
     assert pair.peer.recv(10) == b"answer"
@@ -113,8 +113,9 @@ def test_a_poll_ends_with_its_client(pair):
     def poll():
         client = ClientSocket(pair.client, "10.0.0.1", pair.clock)
         pair.sockets.open.add(client)
-        client.work(polling=True)
-        gevent.sleep(3600)
+        client.work()
+        with client.polling():
+            gevent.sleep(3600)
 
     polling = pair.start(poll)
     pair.later(10_000)
@@ -123,6 +124,22 @@ def test_a_poll_ends_with_its_client(pair):
     pair.later(0)
     polling.join(timeout=1)
     assert polling.ready()
+
+
+def test_a_request_that_arrived_as_its_connection_was_shed_is_not_answered(pair):
+    pair.peer.send(b"GET ")
+    pair.client.shed()
+    assert pair.client.recv(10) == b""
+
+
+def test_a_connection_polls_only_while_its_handler_waits(pair):
+    pair.client.work()
+    stages = [pair.client.stage]
+    with polling({"gunicorn.socket": pair.client}):
+        stages.append(pair.client.stage)
+    with polling({}):
+        stages.append(pair.client.stage)
+    assert stages == [Stage.BUSY, Stage.POLLING, Stage.BUSY]
 
 
 def test_bytes_that_are_put_back_are_received_again(pair):

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from svc.perimeter.machine import is_loopback_only, is_own_address, listed_names, own_names
+from svc.perimeter.machine import is_loopback_only, is_own_address, listed_names, loopback_names, own_names
 
 HOSTS = """
 127.0.0.1 localhost registry.site  # evil.example
@@ -21,6 +21,14 @@ def test_names_beside_loopback_and_beside_the_host_name_are_the_machines_own():
     }  # fmt: skip
 
 
+def test_the_names_that_the_hosts_file_gives_to_loopback(tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("# 127.0.0.1 not\n127.0.0.1\tlocalhost\n127.0.1.1 Gpu0.lab gpu0 # me\n10.0.0.7 gpu7\n\n::1 six\n")
+    assert loopback_names(hosts) >= {"localhost", "gpu0.lab", "gpu0", "six"}
+    assert not loopback_names(hosts) & {"gpu7", "not", "#", "me"}
+    assert loopback_names(tmp_path / "nowhere") == frozenset()
+
+
 def test_the_host_name_is_the_machines_own():
     assert socket.gethostname() in own_names()
 
@@ -29,6 +37,11 @@ def test_only_addresses_of_an_interface_are_the_machines_own():
     assert is_own_address("127.0.0.1")
     assert not is_own_address("192.0.2.1")  # for documentation: RFC 5737
     assert not is_own_address("2001:db8::1")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:0.0.0.0", "x"])
+def test_an_address_that_no_interface_has_is_not_its_own(address):
+    assert not is_own_address(address)
 
 
 @pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("127.0.0.2", True), ("0.0.0.0", False)])

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from svc.probe import USER_AGENT
-from svc.registry import app
+from svc.registry import identity
 from svc.registry.app import create_app
 from svc.registry.guard import Guard, TokenFile
 from svc.registry.metrics import Metrics
@@ -236,7 +236,7 @@ def test_no_more_services_than_max_services(store, world):
 
 
 def test_from_another_address_of_the_registrys_machine_its_own_names_are_taken(client, monkeypatch):
-    monkeypatch.setattr(app, "is_assigned", lambda address: str(address) == "192.0.2.1")
+    monkeypatch.setattr(identity, "is_own_address", lambda address: address == "192.0.2.1")
     taken = client.post("/services", json=told(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
     assert taken.status_code == 401, "to write still takes a token"
     monkeypatch.setattr(Guard, "admit", lambda *_: None)
@@ -370,6 +370,7 @@ def test_prometheus_is_told_what_to_scrape(client):
 def test_prometheus_that_asks_by_no_address_is_told_so(client, host):
     answer = client.get("/sd/prometheus", environ_overrides={"HTTP_HOST": host})
     assert (answer.status_code, error(answer)["param"]) == (400, "Host")
+    assert error(answer)["message"] == f"Host '{host}' is not a valid address; use http://REGISTRY_HOST:PORT"
 
 
 @pytest.mark.parametrize(("address", "told_path"), [("127.0.0.1", True), ("192.0.2.1", False)])
@@ -380,4 +381,4 @@ def test_paths_of_the_registry_are_for_its_own_machine(tmp_path, world, address,
     answer = client.get("/health", environ_base={"REMOTE_ADDR": address}).get_json()
     assert answer["status"] == "degraded"
     assert ("registry.db" in answer["reason"]) is told_path
-    assert "store" in answer["reason"] or told_path
+    assert "read the registry's log, or GET /health with its token" in answer["reason"] or told_path

@@ -3,7 +3,8 @@ import os
 import pytest
 
 from svc.errors import Unauthorized
-from svc.registry.guard import OPEN, READ, WRITE, Guard, TokenFile
+from svc.registry.guard import OPEN, READ, REPORT, WRITE, Guard, TokenFile
+from svc.registry.identity import identify
 
 FAR = "10.0.0.7"
 
@@ -15,9 +16,14 @@ def files(tmp_path):
     return TokenFile(str(tmp_path / "write")), TokenFile(str(tmp_path / "read"))
 
 
+def admit(guard, access, peer, authorization, forwarded=False):
+    headers = {"authorization": authorization, **({"x-forwarded-for": FAR} if forwarded else {})}
+    guard.admit(access, identify(peer, headers, is_operator=guard.is_operator), authorization)
+
+
 def refused(guard, access, peer=FAR, token="", forwarded=False):
     try:
-        guard.admit(access, peer, forwarded, f"Bearer {token}" if token else "")
+        admit(guard, access, peer, f"Bearer {token}" if token else "", forwarded)
     except Unauthorized as error:
         return error.message
     return ""
@@ -45,7 +51,7 @@ def test_the_token_lets_write_and_no_other_does(files):
     for wrong in ("", "w-secre", "w-secret2", "r-secret"):
         assert "Authorization: Bearer" in refused(guard, WRITE, token=wrong)
     with pytest.raises(Unauthorized):
-        guard.admit(WRITE, FAR, False, "Basic w-secret")
+        admit(guard, WRITE, FAR, "Basic w-secret")
 
 
 def test_a_read_token_closes_reads_to_all_but_either_token(files):
@@ -87,7 +93,8 @@ def test_no_refusal_and_no_log_shows_a_token(files, caplog):
 
 def test_loopback_may_need_a_token_as_other_machines_do(files):
     guard = Guard(*files, loopback_needs_token=True)
-    for access in (READ, WRITE):
-        assert "loopback_needs_token" in refused(guard, access, "127.0.0.1")
+    for access in (READ, REPORT, WRITE):
+        assert f"a {access} from this machine needs" in refused(guard, access, "127.0.0.1")
+        assert f"a {access} from another machine needs" in refused(guard, access)
         assert not refused(guard, access, "127.0.0.1", token="w-secret")
     assert not refused(guard, OPEN, "127.0.0.1")

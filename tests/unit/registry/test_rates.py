@@ -1,24 +1,19 @@
-"""How many events one teller may send."""
+"""How many events one reporter may send."""
 
 import pytest
 
-from svc.errors import RateLimited
 from svc.registry import rates
-from svc.registry.rates import Rates
+from svc.registry.rates import EventRateLimiter
 
 
 class World:
     def __init__(self):
         self.now = 0.0
-        self.rates = Rates(lambda: self.now)
+        self.limiter = EventRateLimiter(lambda: self.now)
 
-    def wait_of(self, events, teller="a"):
-        """Return the seconds to wait; 0 for what is taken."""
-        try:
-            self.rates.take(teller, events)
-        except RateLimited as error:
-            return error.retry_after
-        return 0
+    def wait_of(self, events, reporter="a"):
+        """Return the seconds to wait; 0 for events that are accepted."""
+        return self.limiter.acquire(reporter, events)
 
 
 def test_after_a_burst_one_a_second_is_taken():
@@ -37,22 +32,22 @@ def test_the_largest_request_is_taken_and_the_next_waits_longer():
     assert world.wait_of(100) == 0
 
 
-def test_one_teller_takes_nothing_from_another():
+def test_one_reporter_takes_nothing_from_another():
     world = World()
     assert [world.wait_of(100), world.wait_of(1), world.wait_of(1, "b")] == [0, 1, 0]
 
 
-def test_what_is_remembered_of_tellers_is_bounded(monkeypatch: pytest.MonkeyPatch):
+def test_what_is_remembered_of_reporters_is_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rates, "MAX_BUCKETS", 3)
     world = World()
-    for teller in "abcdefgh":
-        world.wait_of(50, teller)
-    assert len(world.rates._buckets) == 3
+    for reporter in "abcdefgh":
+        world.wait_of(50, reporter)
+    assert len(world.limiter._buckets) == 3
     assert world.wait_of(100, "h") == 0
     assert world.wait_of(1, "h") > 0, "the newest is remembered"
     world.now = 3600.0
     world.wait_of(1, "z")
-    assert list(world.rates._buckets) == ["z"], "the full ones are forgotten"
+    assert list(world.limiter._buckets) == ["z"], "the full ones are forgotten"
 
 
 def test_a_clock_that_goes_back_gives_nothing():

@@ -4,8 +4,8 @@ import pytest
 
 from svc.address import authority
 from svc.errors import BadRequest, ConfigError
-from svc.networks import Networks
-from svc.registry.reach import Reach, networks, resolved
+from svc.networks import Networks, parse_networks
+from svc.registry.reach import Reach, resolved
 from tests.unit.registry.services import service
 
 NAMES = {"gpu7.lab": ["10.0.0.7"], "both.lab": ["10.0.0.7", "192.0.2.9"], "gpu7": ["10.0.0.7"]}
@@ -23,7 +23,7 @@ def resolve(host):
 def refused(one, allowed="", near=True):
     """The params and the message of the refusal; empty when it is taken."""
     try:
-        Reach(Networks(networks(allowed), names=lambda: {"gpu0"}), resolve).check(one, near)
+        Reach(Networks(parse_networks(allowed, "allowed_networks"), names=lambda: {"gpu0"}), resolve).check(one, near)
     except BadRequest as error:
         return f"{error.param}: {error.message}"
     return ""
@@ -89,7 +89,8 @@ def test_a_name_that_the_hosts_file_gives_to_loopback_is_loopback():
 def test_a_metadata_service_is_refused_unless_its_network_is_allowed(host):
     one = service(host=host, url=f"http://{authority(host, 80)}", port=80)
     assert "metadata service" in refused(one)
-    assert not refused(one, "169.254.0.0/16, fd00::/8")
+    assert "metadata service" in refused(one, "0.0.0.0/0, 169.254.0.0/16, fd00::/8")
+    assert not refused(one, "169.254.169.0/24, fd00:ec2::/64")
 
 
 def test_a_url_of_an_older_registry_is_refused_with_its_field():
@@ -129,7 +130,7 @@ def test_both_the_host_and_the_urls_are_looked_at():
 @pytest.mark.parametrize("wrong", ["10.0.0/8", "lab", "10.0.0.0/33", "10.0.0.0/8;10.1.0.0/16"])
 def test_what_is_no_network_is_told_with_the_setting(wrong):
     with pytest.raises(ConfigError, match="allowed_networks: .*10.0.0.0/8, separated by commas"):
-        networks(wrong)
+        parse_networks(wrong, "allowed_networks")
 
 
 def test_names_and_addresses_are_resolved():

@@ -73,6 +73,11 @@ def test_what_is_no_heartbeat_is_not_waited_for(data):
     assert short.ends(data)
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "CF-Connecting-IP"])
+def test_what_a_proxy_passed_on_is_the_applications(name):
+    assert short.read(USUAL.replace(b"\r\n", f"\r\n{name}: x\r\n".encode(), 1)) is None
+
+
 def test_what_is_too_long_is_not_waited_for():
     assert short.ends(b"POST /services/" + b"x" * short.LIMIT)
 

@@ -3,9 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.errors import ConfigError
-from svc.router.clients import client_of, networks, peer_address
+from svc.networks import parse_networks
+from svc.router.clients import client_of, peer_address
 
-TRUSTED = networks("10.0.0.0/8, 127.0.0.1,fd00::/8,")
+TRUSTED = parse_networks("10.0.0.0/8, 127.0.0.1,fd00::/8,", "trusted_proxies")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_who_asks(peer: str, forwarded: bytes, client: str):
 
 
 def test_nobody_is_trusted_unless_told():
-    assert networks("") == ()
+    assert parse_networks("", "trusted_proxies") == ()
     assert client_of("127.0.0.1", b"1.1.1.1", ()) == "127.0.0.1"
 
 
@@ -42,11 +43,11 @@ def test_what_a_client_writes_is_never_believed(written: bytes, more: bytes):
 @pytest.mark.parametrize("text", ["10.0.0.0/99", "proxy.example.org", "1.2.3"])
 def test_what_is_no_network_is_told(text: str):
     with pytest.raises(ConfigError, match=r"^trusted_proxies: .*such as 10\.0\.0\.0/8"):
-        networks(f"127.0.0.1,{text}")
+        parse_networks(f"127.0.0.1,{text}", "trusted_proxies")
 
 
 def test_an_address_within_a_network_stands_for_it():
-    assert str(networks("10.1.2.3/8")[0]) == "10.0.0.0/8"
+    assert str(parse_networks("10.1.2.3/8", "trusted_proxies")[0]) == "10.0.0.0/8"
 
 
 def test_an_ipv4_peer_of_an_ipv6_socket_has_its_ipv4_address():
