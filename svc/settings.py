@@ -29,9 +29,15 @@ DEFAULT_HOST = "SVC_DEFAULT_HOST"  # for images: loopback is nobody else's in a 
 Form = tuple[str, str]  # the pattern that a text must match, and what that is in words
 SIZE: Form = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT: Form = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
+# A path that every engine reads in the same way: without empty or dot segments, parameters (`;`), and escapes of
+# . / \ % or control characters.
+CANONICAL_PATH = (
+    r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%(?!2[5EeFf]|5[Cc]|[01]|7[Ff])[0-9A-Fa-f]{2})+)*/?"
+)
 PATH_PATTERN: Form = (
-    r"\*|([A-Z-]+ )?/[^\s?#,]*",
-    "a path such as /v1/files*, where * is any text, or GET /docs for one method",
+    rf"\*|([A-Z-]+ )?(?=/)(?!.*,){CANONICAL_PATH}",
+    "a path such as /v1/files*, where * is any text, or GET /docs for one method; without empty or dot segments, ; and "
+    "escapes of . / \\ %",
 )
 HOST: Form = (
     r"\*|[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?",

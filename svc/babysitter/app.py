@@ -14,12 +14,12 @@ from svc.babysitter.remedy import KINDS
 from svc.babysitter.sitter import Babysitter, ids
 from svc.errors import Unavailable
 from svc.instance import babysitter_url, iso
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.spec.digest import digest
 from svc.web import install_errors, install_version
 
-WORDING = Wording("allowed_hosts (under [babysitter] in its TOML)")
+SETTING_NAMES = SettingNames("allowed_hosts (under [babysitter] in its TOML)")
 
 
 def create_app(
@@ -34,7 +34,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     install_errors(app)
     install_version(app)
-    browsers = BrowserRules(hosts or Hosts(), WORDING)
+    browsers = BrowserRules(hosts or Hosts(), SETTING_NAMES)
     app.before_request(lambda: browsers.check(request.method, request.headers))
     metrics = Metrics(sitter, registrar, prober, limits)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 from svc.errors import Forbidden, Misdirected, SvcError, UnsupportedMedia
-from svc.perimeter.hosts import ANY, Hosts, split
+from svc.perimeter.hosts import ANY, Hosts, split_authority
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed it
@@ -23,7 +23,7 @@ class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
 
-class Wording(NamedTuple):
+class SettingNames(NamedTuple):
     """What the errors of one server say about its settings."""
 
     allowed_hosts: str
@@ -33,10 +33,10 @@ class Wording(NamedTuple):
 class BrowserRules:
     """The rules of one server; `origins` are those whose pages may write to it."""
 
-    def __init__(self, hosts: Hosts, wording: Wording, origins: Collection[str] = ()) -> None:
+    def __init__(self, hosts: Hosts, setting_names: SettingNames, origins: Collection[str] = ()) -> None:
         self.hosts = hosts
         self.origins = frozenset(origin.lower() for origin in origins)
-        self._wording = wording
+        self._setting_names = setting_names
 
     def check(self, method: str, headers: Headers, from_proxy: bool = False) -> None:
         """Raise SvcError for a request that must not come in."""
@@ -80,13 +80,13 @@ class BrowserRules:
     def misdirected(self, host: str | None) -> SvcError:
         """Return the error for a Host that is not the server's."""
         return Misdirected(
-            f"{shown(host)} is no name of this server, as the Host header has to be; use http://localhost or the "
-            f"machine's own name, or add the host to {self._wording.allowed_hosts}"
+            f"Host {shown(host)} is not a name of this server; use http://localhost or the machine's own name, or add "
+            f"{shown(host)} to {self._setting_names.allowed_hosts}"
         )
 
     def cross_origin(self, origin: str | None) -> SvcError:
         """Return the error for a page that may not write."""
-        cure = self._wording.cors_origins
+        cure = self._setting_names.cors_origins
         return Forbidden(
             f"a page of {shown(origin) if origin else 'another origin'} may not send this request"
             + (f"; to allow its origin, add it to {cure}" if cure else "; send it from a program, without Origin"),
@@ -98,15 +98,15 @@ def check_media(content_type: str) -> None:
     """Raise UnsupportedMedia for a body that says it is not JSON: browsers send such ones without a preflight."""
     media = content_type.partition(";")[0].strip().lower()
     if media and media != "application/json":
-        raise UnsupportedMedia(f"Content-Type: {shown(media)} is not taken; send application/json")
+        raise UnsupportedMedia(f"Content-Type: {shown(media)} is not accepted; send application/json")
 
 
 def is_same_authority(origin: str, authority: str) -> bool:
     """Return whether an Origin is of this Host, in whichever scheme: TLS may end at a proxy."""
     scheme, _, rest = origin.lower().partition("://")
     default = DEFAULT_PORTS.get(scheme)
-    host, port = split(rest)
-    own_host, own_port = split(authority)
+    host, port = split_authority(rest)
+    own_host, own_port = split_authority(authority)
     return default is not None and bool(host) and (host, port or default) == (own_host, own_port or default)
 
 

@@ -1,9 +1,8 @@
-"""Which connections a full server closes, and when one has waited too long: pure.
+"""Deadlines of connections, and which of them to close at the connection limit. Pure.
 
-A server closes what costs nobody anything, before it lets a new client wait:
-connections that hold a place and ask for nothing. Among those the network with
-the most of them gives way first, so that one client cannot displace the others.
-Nothing is capped while there is room.
+When the connection limit is reached, idle connections are closed, starting with the
+client that has most of them (load shedding). So one client cannot displace the
+others. There is no limit for one client while the server has free connections.
 """
 
 import heapq
@@ -11,7 +10,7 @@ import ipaddress
 import math
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from svc.perimeter.hosts import address_of
 
@@ -19,19 +18,19 @@ YOUNG_SECONDS = 1.0  # the request of a connection is usually on its way with it
 STALLED_SECONDS = 5.0  # a reader that takes nothing for so long has a full buffer, and is not just slow
 IPV6_PREFIX = 64  # one machine has all the addresses of such a network
 RESERVED_DESCRIPTORS = 128  # listening sockets, logs, the store, checks, other servers
-RESERVED_SHARE = 4  # of a low limit, a quarter is reserved
-SHED_SHARE = 16  # one of so many places is freed at once: choosing costs time
+MAX_RESERVED_FRACTION = 1 / 4  # of a low descriptor limit
+CLOSE_FRACTION = 1 / 16  # of the connections is closed at once: selecting them costs time
 
 
 class Stage(IntEnum):
-    """What a connection waits for, in the order in which it is shed."""
+    """What a connection waits for, in the order in which connections are closed."""
 
     SILENT = 0  # the first byte of its first request
     IDLE = 1  # the first byte of another request
     REQUEST = 2  # the rest of a request
-    SENDING = 3  # the client takes nothing of its answer
-    POLLING = 4  # a change that the client has asked for
-    BUSY = 5  # its answer is being made: never shed
+    SENDING = 3  # the client, which does not read its answer
+    POLLING = 4  # a change for which the client polls
+    BUSY = 5  # the answer to its request: never closed
 
 
 class Connection(Protocol):
@@ -46,6 +45,16 @@ class Connection(Protocol):
 
 
 C = TypeVar("C", bound=Connection)
+
+
+class Candidate(NamedTuple, Generic[C]):
+    """A connection that may be closed; the smallest candidate is closed first."""
+
+    is_young: bool
+    stage: Stage
+    since: float
+    number: int  # unlike connections, numbers can be compared
+    connection: C
 
 
 class Deadlines(NamedTuple):
@@ -65,16 +74,16 @@ def expires(stage: Stage, since: float, deadlines: Deadlines) -> float:
     return since + deadlines.answer if stage is Stage.SENDING else math.inf
 
 
-def capacity(descriptors: int, most: int, each: int = 1) -> int:
-    """Return how many clients may be connected where each may need `each` descriptors, and some are reserved."""
-    reserved = min(RESERVED_DESCRIPTORS, descriptors // RESERVED_SHARE)
-    return max(1, min(most, (descriptors - reserved) // each))
+def clients_within(descriptor_limit: int, max_clients: int, descriptors_per_client: int = 1) -> int:
+    """Return how many clients may be connected: at most `max_clients`, with some descriptors reserved."""
+    reserved = min(RESERVED_DESCRIPTORS, int(descriptor_limit * MAX_RESERVED_FRACTION))
+    return max(1, min(max_clients, (descriptor_limit - reserved) // descriptors_per_client))
 
 
-def to_shed(connections: Iterable[C], count: int, now: float) -> list[C]:
-    """Return up to `count` connections to close: polls only where nothing else is left."""
-    waiting: dict[str, list[tuple[tuple[bool, int, float], int, C]]] = {}
-    polling: dict[str, list[tuple[tuple[bool, int, float], int, C]]] = {}
+def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]:
+    """Return up to `count` connections to close: polls only if there are not enough others."""
+    waiting: dict[str, list[Candidate[C]]] = {}
+    polling: dict[str, list[Candidate[C]]] = {}
     networks: dict[str, str] = {}
     for number, connection in enumerate(connections):
         stage, since = connection.stage, connection.since
@@ -84,29 +93,29 @@ def to_shed(connections: Iterable[C], count: int, now: float) -> list[C]:
         if address not in networks:
             networks[address] = network(address)
         groups = polling if stage is Stage.POLLING else waiting
-        rank = (now - since < YOUNG_SECONDS, int(stage), since)
-        groups.setdefault(networks[address], []).append((rank, number, connection))
-    chosen = _from_largest(waiting, count)
-    return chosen + _from_largest(polling, count - len(chosen))
+        candidate = Candidate(now - since < YOUNG_SECONDS, stage, since, number, connection)
+        groups.setdefault(networks[address], []).append(candidate)
+    selected = _from_largest(waiting, count)
+    return selected + _from_largest(polling, count - len(selected))
 
 
-def _from_largest(groups: dict[str, list[tuple[tuple[bool, int, float], int, C]]], count: int) -> list[C]:
-    """Return connections in order of rank, each of the group that has the most left."""
+def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
+    """Return connections of candidates in their order, each of the group that has the most left."""
     for group in groups.values():
         group.sort(reverse=True)
     sizes = [(-len(group), name) for name, group in groups.items()]
     heapq.heapify(sizes)
-    chosen: list[C] = []
-    while sizes and len(chosen) < count:
+    selected: list[C] = []
+    while sizes and len(selected) < count:
         size, name = heapq.heappop(sizes)
-        chosen.append(groups[name].pop()[2])
+        selected.append(groups[name].pop().connection)
         if size < -1:
             heapq.heappush(sizes, (size + 1, name))
-    return chosen
+    return selected
 
 
 def network(address: str) -> str:
-    """Return the client that an address stands for: itself, or its IPv6 network."""
+    """Return what counts as one client: the address, or its IPv6 network."""
     if ":" not in address:
         return address
     parsed = address_of(address.partition("%")[0])

@@ -20,7 +20,7 @@ AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{1,5})?)?")
 Address = IPv4Address | IPv6Address
 
 
-def split(authority: str) -> tuple[str, int | None]:
+def split_authority(authority: str) -> tuple[str, int | None]:
     """Return host and port of `HOST[:PORT]`; the host is "" where it is malformed.
 
     The host is in lower case, without brackets and final dot, an address in its usual form.
@@ -32,10 +32,16 @@ def split(authority: str) -> tuple[str, int | None]:
     if host.startswith("["):
         address = address_of(host[1:-1])
         return (str(address) if address is not None else ""), port
-    return normal(host), port
+    return normalise_host(host), port
 
 
-def normal(host: str) -> str:
+def parse_host(authority: str) -> tuple[str, Address | None]:
+    """Return the host of `HOST[:PORT]`, and its address where it is one."""
+    host = split_authority(authority)[0]
+    return host, address_of(host)
+
+
+def normalise_host(host: str) -> str:
     """Return a name or an address without brackets in its usual form, "" where it is neither."""
     if (address := address_of(host)) is not None:
         return str(address)
@@ -81,24 +87,22 @@ class Hosts:
         allowed = tuple(allowed)
         self.listed = bool(allowed)
         self.required = (loopback_only or self.listed) and ANY not in allowed
-        self._names = {normal(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
+        self._names = {normalise_host(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
         self._is_own_address = is_own_address
-        self.knows = lru_cache(MAX_CACHED_HOSTS)(self._knows)
+        self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)  # only what never changes: addresses come and go
 
     def admits(self, authority: str | None) -> bool:
         """Return whether a request with this Host may come in. Only HTTP/1.0, which no browser speaks, has none."""
         return not self.required or authority is None or self.knows(authority)
 
-    def _knows(self, authority: str) -> bool:
+    def knows(self, authority: str) -> bool:
         """Return whether a Host names this server, whatever the port: a forwarded port may be another."""
-        host = split(authority)[0]
+        host, address = self._parse(authority)
         if not host:
             return False
         if host in self._names or host.endswith(".localhost"):
             return True
-        address = address_of(host)
         if address is None:
-            return (
-                "." not in host and not host.isdecimal()
-            )  # the public DNS has no such names, so no page on the Internet is on one
+            # The public DNS has no names without a dot, so no page on the Internet is on one.
+            return "." not in host and not host.isdecimal()
         return address.is_loopback or self._is_own_address(host)

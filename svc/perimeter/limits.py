@@ -32,6 +32,6 @@ class ConnectionLimits:
             client.close()
 
     def sweep(self) -> None:
-        """End what has waited for too long, and make room in a pool that is full of what was busy."""
+        """End what has waited for too long, and close idle connections if the limit is reached."""
         self.clients.sweep()
-        self.pool.full()
+        self.pool.shed_if_full()

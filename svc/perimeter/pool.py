@@ -1,4 +1,4 @@
-"""The greenlets of a server's connections: as many as there are descriptors for, and room for the next one."""
+"""The greenlets of a server's connections, limited by its descriptors; idle connections are closed at the limit."""
 
 import logging
 import resource
@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from gevent.pool import Pool
 
-from svc.perimeter.connections import SHED_SHARE, Connection, capacity, to_shed
+from svc.perimeter.connections import CLOSE_FRACTION, Connection, clients_within, select_to_close
 
 log = logging.getLogger(__name__)
 WARNING_SECONDS = 60.0  # between two lines in the log
@@ -25,10 +25,10 @@ S = TypeVar("S", bound=Sheddable)
 
 
 class ConnectionPool(Pool):
-    """Serves each connection in a greenlet. `full`, which gevent's servers ask before each accept, makes room.
+    """Serves each connection in a greenlet, and closes idle ones when the connection limit is reached.
 
-    A server that is full of busy connections stops accepting until one of them ends: its backlog keeps the
-    new ones, and no accept() fails.
+    gevent's servers call `full` before each accept; sweepers call `shed_if_full`. A server that is full of busy
+    connections stops accepting until one of them ends: its backlog keeps the new ones, and no accept() fails.
     """
 
     def __init__(self, size: int, connections: Callable[[], Iterable[S]], clock: Callable[[], float]) -> None:
@@ -38,28 +38,35 @@ class ConnectionPool(Pool):
         self._warned = float("-inf")
 
     def full(self) -> bool:
-        if super().full():
-            self._make_room()
+        """Return whether no connection can be accepted now, after closing idle ones."""
+        self.shed_if_full()
         return bool(super().full())
 
+    def shed_if_full(self) -> None:
+        """Close idle connections if the connection limit is reached."""
+        if super().full():
+            self._make_room()
+
     def _make_room(self) -> None:
-        """Close some connections; their places are free when their greenlets have ended, a moment later."""
+        """Close some connections; each counts until its greenlet has ended, a moment later."""
         connections = list(self._connections())
         closing = sum(connection.closing for connection in connections)
         now = self._clock()
-        chosen = to_shed(connections, max(1, self.size // SHED_SHARE) - closing, now)
-        if chosen and now - self._warned >= WARNING_SECONDS:
+        selected = select_to_close(connections, max(1, int(self.size * CLOSE_FRACTION)) - closing, now)
+        if selected and now - self._warned >= WARNING_SECONDS:
             self._warned = now
             address, count = Counter(connection.address for connection in connections).most_common(1)[0]
             log.warning(
-                "all %d connections are taken, %d of them by %s: those that ask for nothing are closed",
+                "all %d connections are in use, %d of them by %s: idle ones are closed; raise the descriptor limit "
+                "(ulimit -n), or look at that client",
                 self.size, count, address,
             )  # fmt: skip
-        for connection in chosen:
+        for connection in selected:
             connection.shed()
 
 
-def connection_limit(most: int, each: int = 1) -> int:
-    """Return how many clients this process has descriptors for; see `capacity`."""
+def connection_limit(max_clients: int, descriptors_per_client: int = 1) -> int:
+    """Return how many clients this process has descriptors for; see `clients_within`."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return most if soft == resource.RLIM_INFINITY else capacity(soft, most, each)
+    unlimited = soft == resource.RLIM_INFINITY
+    return max_clients if unlimited else clients_within(soft, max_clients, descriptors_per_client)

@@ -12,7 +12,7 @@ from flask import Response, request
 from svc.errors import Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, body
 from svc.event import BY_OPERATOR
 from svc.instance import Service, iso
-from svc.perimeter.browsers import BrowserRules, Headers, Wording
+from svc.perimeter.browsers import BrowserRules, Headers, SettingNames
 from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
 from svc.probe import USER_AGENT
@@ -30,7 +30,7 @@ from svc.registry.store import Store
 from svc.registry.sweep import Sweep
 
 log = logging.getLogger(__name__)
-WORDING = Wording("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
+SETTING_NAMES = SettingNames("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
 FULL_RETRY_SECONDS = 60
 PLACE = {"host", "port", "hostname", "url", "metadata"}  # the fields that say where a service is
 
@@ -51,7 +51,7 @@ class Api:
     document: bytes  # the OpenAPI document, as JSON
 
     def __post_init__(self) -> None:
-        self.browsers = BrowserRules(self.hosts, WORDING)
+        self.browsers = BrowserRules(self.hosts, SETTING_NAMES)
         self.listing = Listing(self.store)
         self.shared_probe = SharedProbe(self.probe)
         self.streams = events.Streams(self.store)

@@ -4,7 +4,7 @@ from typing import Any
 
 import httptools
 
-from svc.router.isolation import ORIGIN_WIDE, protection
+from svc.router.isolation import ORIGIN_WIDE, security_headers
 from svc.router.request import unnamed
 from svc.router.retry import Outcome
 from svc.router.seen import Seen
@@ -53,7 +53,7 @@ class AnswerHead:
         told = {name.lower(): value for name, value in headers}
         content_type = told.get(b"content-type", b"")
         if status not in (SWITCHING, 204):  # a 304 replaces headers of the answer that the browser has kept
-            headers = [*protection(headers, content_type, len(told) == len(headers)), *headers]
+            headers = [*security_headers(headers, content_type, len(told) == len(headers)), *headers]
         self.headers = headers
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)

@@ -4,7 +4,6 @@ Under our worker the relayed requests never come here: it takes them to `forward
 """
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Flask, Response, request
@@ -12,22 +11,18 @@ from werkzeug.routing import BaseConverter
 
 from svc import web
 from svc.address import is_loopback
-from svc.errors import Forbidden, NotFound, SvcError, TooLarge
+from svc.errors import Forbidden, NotFound
 from svc.instance import iso
-from svc.router.buffers import REFUSED_BODIES
-from svc.router.clients import client_of, is_among
-from svc.router.cors import PREFLIGHT, answer_headers, preflight_headers
+from svc.router.clients import client_of, is_among, peer_address
+from svc.router.cors import answer_headers, is_preflight, preflight_headers
 from svc.router.deadlines import Deadlines
-from svc.router.dialect import error_body
-from svc.router.exchange import ClientGone, Cut, Exchange
-from svc.router.forward import close_unanswered, forward
-from svc.router.gate import judge
-from svc.router.request import Request, is_own
+from svc.router.request import is_own
 from svc.router.state import State
 from svc.router.table import Target
 from svc.router.ui.app import identify, page
 from svc.router.ui.pulse import Pulse
-from svc.router.wsgi import body_of, declared_size, discard_body, head_of, target_of
+from svc.router.wsgi import target_of
+from svc.router.wsgi_relay import relay
 
 OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
 
@@ -54,7 +49,7 @@ def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | 
     @app.before_request
     def relayed() -> Response | None:
         """Before any rule is looked at: every path and method that is not ours."""
-        if request.method == "OPTIONS" and "Origin" in request.headers and PREFLIGHT in request.headers:
+        if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
         if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
             return relay(state, deadlines)
@@ -87,7 +82,7 @@ def preflight(state: State) -> Response:
 
 
 def _from_proxy(state: State) -> bool:
-    return is_among(request.remote_addr or "", state.trusted)
+    return is_among(peer_address(request.remote_addr or ""), state.trusted)
 
 
 def endpoints(state: State) -> Blueprint:
@@ -189,94 +184,8 @@ def _may_read_metrics(state: State) -> bool:
     if not networks:
         return True
     forwarded = request.headers.get("X-Forwarded-For", "").encode("latin-1")
-    client = client_of(request.remote_addr or "", forwarded, state.trusted)
+    client = client_of(peer_address(request.remote_addr or ""), forwarded, state.trusted)
     return is_among(client, networks) or (not forwarded and is_loopback(client))
-
-
-def relay(state: State, deadlines: Deadlines) -> Response:
-    """A relayed request under a WSGI server that is not ours: the same `forward`, the long way."""
-    head = head_of(request.environ, state.heads.not_passed, state.heads.rules)
-    peer = request.remote_addr or ""
-    client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
-    exchange = Exchange(state, Request(head, b""), client)
-    deadlines.watch(exchange)
-    try:
-        read_body(exchange)
-        forward(exchange, peer.encode())
-        exchange.drop_body()
-        response = _response(exchange)
-    except SvcError as error:
-        told = error_body(error, head.target)
-        response = Response(told, error.status, error.headers(), mimetype="application/json")
-    response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
-    return response
-
-
-def read_body(exchange: Exchange) -> None:
-    """Reads the body of a request that may pass, within limits; raises SvcError, and nothing is left to close then."""
-    try:
-        judge(exchange, (request.remote_addr or "").encode())
-        body = _body(exchange.state, exchange)
-    except SvcError as error:
-        discard_body(request.environ, REFUSED_BODIES * exchange.state.max_body)
-        close_unanswered(exchange, error)
-        raise
-    exchange.arrived(Request(exchange.request.head, body))
-
-
-def _body(state: State, exchange: Exchange) -> bytes:
-    declared, limit = declared_size(request.environ) or 0, state.max_body
-    deadline = state.now + state.settings.queue_timeout
-    body = b""
-    if declared <= limit:
-        exchange.buffer(declared, deadline, exchange.stay)
-        body = body_of(request.environ, limit)
-        exchange.buffer(len(body), deadline, exchange.stay)
-    if max(declared, len(body)) > limit:
-        raise TooLarge(f"the request's body is over {limit} bytes")
-    return body
-
-
-def _response(exchange: Exchange) -> Response:
-    upstream, head = exchange.upstream, exchange.head
-    assert upstream is not None
-    assert head is not None
-    response = Response(Parts(exchange), status=f"{head.status} {head.reason.decode('latin-1')}")
-    response.headers.clear()
-    for name, value in head.headers:
-        response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
-    if upstream.length is not None:
-        response.headers["Content-Length"] = str(upstream.length)
-    if b"x-served-by" in exchange.request.head.special:
-        response.headers["X-Served-By"] = upstream.target.name
-    if exchange.events:
-        response.headers["X-Accel-Buffering"] = "no"
-    return response
-
-
-class Parts:
-    """An answer's body for a WSGI server, which closes it however it ends, begun or not."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        head = self._exchange.head
-        if head is not None and (head.bodiless or self._exchange.request.head.method == b"HEAD"):
-            raise StopIteration
-        try:
-            data = self._exchange.read()
-        except (Cut, ClientGone) as error:
-            raise ConnectionError(f"the answer is not whole: {error}") from None
-        if not data:
-            raise StopIteration
-        return data
-
-    def close(self) -> None:
-        self._exchange.close()
 
 
 def _models(state: State) -> dict[str, dict[str, Any]]:

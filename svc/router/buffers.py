@@ -1,26 +1,58 @@
-"""The memory for request bodies: one bound for all of them together, and a queue for those that find no room.
+"""The memory for request bodies: one limit for all of them together, and a queue for those that exceed it.
 
-Readers that wait stop reading, so that their clients wait, too. A body is counted as it arrives, not as its head
-announces it: otherwise a few heads would take all the room. So several bodies may be half there when the room is
-used up; that they do not wait for each other for ever, a part of the room is set aside, enough for one request of
-any size. One request at a time may use it and can always finish.
+A connection that waits in the queue is not read, so that its client waits too (backpressure). A body is counted as
+it arrives, not by its Content-Length: otherwise a few heads would reserve everything. So several bodies may be
+incomplete when the limit is reached. To prevent a deadlock between them, a reserve is kept that is enough for one
+request of any size. One request at a time may use it, so it can always finish.
 """
 
 import itertools
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Protocol, TypeVar
 
 from svc.errors import Overloaded, TooLarge
+from svc.perimeter.connections import network
 from svc.router.admission import Place
 
-REFUSED_BODIES = 4  # of a request that is refused, as many largest bodies are read and thrown away
+RESERVE_BODIES = 2  # times `max_body`: one request may hold its body before and after decoding
+DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
+STALLED_SECONDS = 5.0  # in which an arriving body must make progress while others wait for memory
+PROGRESS_BYTES = 64 << 10  # what counts as progress: less in STALLED_SECONDS is slower than any usual connection
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it comes with its head, and costs the hot path nothing
 
 
+class ArrivingBody(Protocol):
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def buffered_bytes(self) -> int: ...
+
+    @property
+    def stalled_since(self) -> float: ...  # when it last made progress; inf while it waits for memory itself
+
+
+B = TypeVar("B", bound=ArrivingBody)
+
+
+def select_stalled(bodies: Iterable[B], now: float) -> B | None:
+    """Return the stalled body to end while others wait for memory: one of the client whose bodies have most bytes."""
+    sizes: Counter[str] = Counter()
+    stalled = []
+    for body in bodies:
+        if not body.buffered_bytes:
+            continue
+        sizes[network(body.address)] += body.buffered_bytes
+        if now - body.stalled_since >= STALLED_SECONDS:
+            stalled.append(body)
+    return max(stalled, key=lambda body: (sizes[network(body.address)], body.buffered_bytes), default=None)
+
+
 class Allocation:
-    """What one request has of the room."""
+    """The bytes that one request has allocated."""
 
     __slots__ = ("_buffers", "size")
 
@@ -28,49 +60,54 @@ class Allocation:
         self._buffers = buffers
         self.size = 0
 
-    def grow(self, size: int, deadline: float, stay: Callable[[Place], None]) -> None:
-        """Count `size` bytes in all, as soon as there is room for them.
+    def grow(self, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
+        """Allocate `size` bytes in all; wait in the queue while the limit does not allow it.
 
-        `stay` is told of the place in the queue before and after each wait, and may raise. Raises Overloaded at the
-        deadline, TooLarge for what never has room.
+        `on_wait` is called with the place in the queue before and after each wait, and may raise. Raises Overloaded at
+        the deadline, TooLarge for a size over the whole limit.
         """
-        self._buffers.grow(self, size, deadline, stay)
+        self._buffers.grow(self, size, deadline, on_wait)
 
     def shrink(self, size: int) -> None:
-        """Count no more than `size` bytes."""
+        """Release all but `size` bytes."""
         if size < self.size:
             self._buffers.release(self, size)
 
 
 class Buffers:
-    """`limit`: bytes that all bodies may have together; `largest`: that one may have, before and after decoding."""
+    """`limit`: bytes of all bodies together; `max_body`: bytes of one, before decoding and again after it."""
 
-    def __init__(self, limit: int, largest: int) -> None:
+    def __init__(self, limit: int, max_body: int) -> None:
         self.limit = limit
         self.used = 0
-        self._open = limit - min(limit, 2 * largest)  # for everyone; the rest is for one request at a time
-        self._finishing: Allocation | None = None  # the one that may use the rest
+        self._shared_bytes = max(0, limit - RESERVE_BODIES * max_body)  # the rest is the reserve
+        self._reserve_holder: Allocation | None = None
         self._queue: deque[Place] = deque()
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # another WSGI server may have real threads
 
-    def grow(self, allocation: Allocation, size: int, deadline: float, stay: Callable[[Place], None]) -> None:
+    def grow(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
         if size > self.limit:
             raise TooLarge(f"the request's body is over {self.limit} bytes, which is max_buffered under [router]")
-        first = not self._queue or allocation is self._finishing
+        first = not self._queue or allocation is self._reserve_holder
         if not (first and self._take(allocation, size)):
-            self._wait(allocation, size, deadline, stay)
+            self._wait(allocation, size, deadline, on_wait)
 
     def release(self, allocation: Allocation, size: int) -> None:
         with self._lock:
             self.used -= allocation.size - size
             allocation.size = size
-            if self.used <= self._open:
-                self._finishing = None
+            if self.used <= self._shared_bytes:
+                self._reserve_holder = None
         self._wake_first()
 
+    @property
+    def contended(self) -> bool:
+        """Whether a request waits for memory."""
+        return bool(self._queue)
+
     def expire(self, now: float) -> None:
-        """Those who have waited too long stop."""
+        """Expire entries whose deadline has passed."""
         for place in list(self._queue):
             if place.deadline <= now:
                 place.expired = True
@@ -79,10 +116,10 @@ class Buffers:
     def _take(self, allocation: Allocation, size: int) -> bool:
         with self._lock:
             more = max(0, size - allocation.size)
-            if self.used + more > self._open:
-                if self._finishing not in (None, allocation):
+            if self.used + more > self._shared_bytes:
+                if self._reserve_holder not in (None, allocation):
                     return False
-                self._finishing = allocation
+                self._reserve_holder = allocation
             self.used += more
             allocation.size += more
             return True
@@ -91,12 +128,12 @@ class Buffers:
         with suppress(IndexError):
             self._queue[0].wake()
 
-    def _wait(self, allocation: Allocation, size: int, deadline: float, stay: Callable[[Place], None]) -> None:
+    def _wait(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
         place = Place(deadline, next(self._numbers))
         self._queue.append(place)
         try:
             while not place.expired:
-                stay(place)
+                on_wait(place)
                 if self._queue[0] is place and self._take(allocation, size):
                     return
                 place.wait()
@@ -104,6 +141,6 @@ class Buffers:
             self._queue.remove(place)
             self._wake_first()
         raise Overloaded(
-            "the bodies of other requests take all the room that the router has for them; send the request again, "
-            "or give it more: max_buffered under [router] in config/svc.toml"
+            "the bodies of other requests use all the memory that the router has for them; send the request again, "
+            "or raise max_buffered under [router] in config/svc.toml"
         )

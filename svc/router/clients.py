@@ -2,7 +2,13 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+MAPPED_PREFIX = "::ffff:"
 Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+def peer_address(address: str) -> str:
+    """Return the address of a connection; a socket that listens on `::` has IPv4 clients as ::ffff:10.0.0.1."""
+    return address[len(MAPPED_PREFIX) :] if address.startswith(MAPPED_PREFIX) and "." in address else address
 
 
 def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
@@ -18,6 +24,7 @@ def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
 
 def is_among(address: str, networks: Networks) -> bool:
     """Return whether the address is in one of the networks."""
+    address = peer_address(address)
     return _is_address(address) and any(ip_address(address) in network for network in networks)
 
 

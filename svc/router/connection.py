@@ -1,34 +1,36 @@
 """One client's connection: requests in, answers out, one after the other, until either side ends it."""
 
+import math
 import socket
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from http import HTTPStatus
 from typing import Any
 
-from svc.errors import RequestTimeout, SvcError, TooLarge
+from svc.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.perimeter.connections import Stage
 from svc.router.admission import Place
-from svc.router.answer import SWITCHING
-from svc.router.buffers import REFUSED_BODIES, SMALL_BYTES
+from svc.router.buffers import DISCARD_LIMIT_BODIES, PROGRESS_BYTES, SMALL_BYTES, STALLED_SECONDS
 from svc.router.clients import client_of
-from svc.router.cors import ADMITTED, answer_headers
-from svc.router.dialect import error_body
+from svc.router.cors import answer_headers
 from svc.router.exchange import ClientGone, Cut, Exchange
 from svc.router.forward import close_unanswered, forward
-from svc.router.gate import judge
+from svc.router.gate import authorize
 from svc.router.message import CONTINUE, RequestReader
+from svc.router.own_answers import answer_head, error_answer, whole_answer
 from svc.router.request import Request
-from svc.router.sock import RECV, farewell, pump, receiver, sender, shut
+from svc.router.response_writer import write_response
+from svc.router.sock import RECV, farewell, receiver, sender, shut, unread_bytes
 from svc.router.state import State
-from svc.router.tunnel import tunnel
 from svc.router.wsgi import WsgiAnswer, call
 
-IDLE_TIMEOUT = 75.0  # seconds without a request before a kept connection is closed
-READ_TIMEOUT = 60.0  # seconds that a request may take to arrive
-SILENT_TIMEOUT = 25.0  # seconds that a reader of our own stream may take nothing of it
+IDLE_TIMEOUT_SECONDS = 75.0  # without a request, before a kept connection is closed
+READ_TIMEOUT_SECONDS = 60.0  # that a request may take to arrive
+SILENT_TIMEOUT_SECONDS = 25.0  # that the client of an event stream of ours may read nothing
 LARGE_BYTES = 1 << 20
-LINGER_TIMEOUT = 10.0  # seconds that what a client still sends is read after an error was told
+MAX_UNREAD_BYTES = 32 << 10  # behind a request in progress; more may fill the window, and hide the client's end
+MAX_UNREAD_SECONDS = 5.0
+LINGER_TIMEOUT_SECONDS = 10.0  # for which what a client still sends is read after an error, so that the error arrives
 
 
 class Connection:
@@ -39,8 +41,13 @@ class Connection:
         "_app",
         "_arriving",
         "_blocked",
+        "_waited_seconds",
         "_expired",
         "_left",
+        "_progress_at",
+        "_progress_bytes",
+        "_stalled",
+        "_unread_since",
         "_opened",
         "_place",
         "_reader",
@@ -65,7 +72,7 @@ class Connection:
         self.closing = False
         self.address = address
         self.idle_since = self._opened = state.now
-        self.deadline = state.now + IDLE_TIMEOUT
+        self.deadline = state.now + IDLE_TIMEOUT_SECONDS
         self._state = state
         self._app = app
         self._address = address.encode()
@@ -76,6 +83,11 @@ class Connection:
         self._arriving: Exchange | None = None  # of the request whose head is there, and whose body is not
         self._place: Place | None = None  # in the queue for memory
         self._expired = self._left = False
+        self._stalled = False  # whether it was ended because its body made no progress
+        self._progress_at = 0.0  # when the body that is arriving last made progress
+        self._progress_bytes = 0  # how much of it had come then
+        self._unread_since = 0.0  # since when over MAX_UNREAD_BYTES wait behind the request in progress
+        self._waited_seconds = 0.0  # for memory, by the request whose body is arriving
 
     def serve(self) -> None:
         """Answers requests until the connection ends; raises OSError when the client breaks it off."""
@@ -92,13 +104,15 @@ class Connection:
             if len(request.body) > LARGE_BYTES:
                 del request  # the next one may be far
             self.idle_since = self._state.now
-            self.deadline = self.idle_since + IDLE_TIMEOUT
+            self.deadline = self.idle_since + IDLE_TIMEOUT_SECONDS
             self.idle = not self._reader.begun and not self._reader.ready
+            if self._reader.ready:
+                time.sleep(0)  # pipelined requests take turns with other connections and with the sweeper
         if self._reader.error or self._reader.begun or self._reader.ready or self._reader.upgrading:
             self._linger()
 
     def _next(self) -> Request | None:
-        """The next request, None when the client has no more."""
+        """Return the next request, None when the client has no more."""
         reader = self._reader
         while not reader.ready:
             if reader.error is not None:
@@ -107,17 +121,22 @@ class Connection:
                 self._admit_body()
             data = self._recv()
             if not data:
+                if self._stalled:
+                    raise Overloaded(
+                        f"the request made no progress for {STALLED_SECONDS:g} s while others waited for memory; "
+                        "send it again, or raise max_buffered under [router] in config/svc.toml"
+                    )
                 if self._expired and reader.begun:
-                    raise RequestTimeout(f"the request did not arrive within {READ_TIMEOUT:g} s")
+                    raise RequestTimeout(f"the request did not arrive within {READ_TIMEOUT_SECONDS:g} s")
                 return None
             if self.idle:
                 self.idle = False
-                self.deadline = self._state.now + READ_TIMEOUT
+                self.deadline = self._state.now + READ_TIMEOUT_SECONDS
             reader.feed(data)
         return reader.ready.popleft()
 
     def _admit_body(self) -> None:
-        """Judges a request before its body is read, and makes room for what is read next; raises SvcError."""
+        """Authorize a request before its body is read, and allocate memory for what is read next; raises SvcError."""
         reader = self._reader
         size = reader.body_size + RECV
         if declared := reader.declared_size():
@@ -127,28 +146,36 @@ class Connection:
                 raise TooLarge(f"the router's own endpoints take no body over {SMALL_BYTES} bytes")
         else:
             if self._arriving is None:
+                self._waited_seconds, self._progress_bytes, self._progress_at = 0.0, 0, self._state.now
                 self._arriving = self._begin(Request(reader.head(), b""))
-                judge(self._arriving, self._address)
-            self._arriving.buffer(size, self.deadline, self._stay)
+                authorize(self._arriving, self._address)
+            started = self._state.now
+            self._arriving.buffer(size, started + READ_TIMEOUT_SECONDS - self._waited_seconds, self._stay)
             self._place = None
+            waited = self._state.now - started
+            self._waited_seconds += waited
+            self.deadline += waited  # the body cannot arrive while it is not read
+            if waited or reader.body_size >= self._progress_bytes + PROGRESS_BYTES:
+                self._progress_bytes, self._progress_at = reader.body_size, self._state.now
         if reader.wants_continue:
             reader.wants_continue = False
             self._send(CONTINUE)
 
     def _stay(self, place: Place) -> None:
-        """Waits in the queue for memory; whoever ends the connection wakes it."""
+        """Note the place in the queue for memory; what ends the connection wakes it."""
         self._place = place
         if self._left:
             raise ConnectionResetError
 
     def _refuse(self, error: SvcError) -> None:
-        """Answers a request that could not be read, or whose head was enough."""
+        """Send the error for a request that was malformed or refused before its body."""
         exchange, self._arriving, self._place = self._arriving, None, None
+        self._reader.discard_body()
         if exchange is None:
-            self._tell(error)
+            self._send_error(error)
         else:
             close_unanswered(exchange, error)
-            self._tell(error, exchange.request_id, exchange.request)
+            self._send_error(error, exchange.request_id, exchange.request)
 
     # Relaying.
 
@@ -169,10 +196,11 @@ class Connection:
         try:
             forward(exchange, self._address)
             exchange.drop_body()
-            return self._pass_on(exchange, request)
+            keep = self._keeps(request)
+            return write_response(exchange, request.head, keep, self.sock, self._send, self._reader)
         except SvcError as error:
             keep = self._keeps(request)
-            self._tell(error, exchange.request_id, request, keep)
+            self._send_error(error, exchange.request_id, request, keep)
             return keep
         except (Cut, ClientGone):
             return False
@@ -181,7 +209,7 @@ class Connection:
         except Exception:  # noqa: BLE001 - it is answered with 500, or the client sees that the answer is not whole
             failure = exchange.log_unexpected_error()
             if not exchange.answered:
-                self._tell(failure, exchange.request_id, request)
+                self._send_error(failure, exchange.request_id, request)
             return False
         finally:
             self.exchange = None
@@ -190,84 +218,6 @@ class Connection:
     def _keeps(self, request: Request) -> bool:
         return request.head.keep_alive and not self._state.draining
 
-    def _pass_on(self, exchange: Exchange, request: Request) -> bool:
-        """The answer's head and body, each as soon as it is there; whether the connection can be used again."""
-        upstream, answer, asked = exchange.upstream, exchange.head, request.head
-        assert upstream is not None
-        assert answer is not None
-        keep = self._keeps(request)
-        length = upstream.length
-        switching = bool(asked.upgrade) and answer.status == SWITCHING
-        bodiless = answer.bodiless or switching or asked.method == b"HEAD"
-        chunked = not bodiless and length is None and not asked.http10
-        keep = keep and (bodiless or length is not None or chunked)
-        lines = b""
-        if length is not None:
-            lines = b"Content-Length: %d\r\n" % length
-        elif chunked:
-            lines = b"Transfer-Encoding: chunked\r\n"
-        if exchange.events:
-            lines += b"X-Accel-Buffering: no\r\n"
-        if asked.verdict is not ADMITTED and asked.verdict is not None:
-            lines += asked.verdict.lines
-        if b"x-served-by" in asked.special:
-            lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
-        if switching:
-            lines += b"Connection: Upgrade\r\n"
-        elif not keep:
-            lines += b"Connection: close\r\n"
-        elif asked.http10:
-            lines += b"Connection: keep-alive\r\n"
-        head = b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
-        exchange.answered = True
-        if switching:
-            self._tunnel(exchange, head)
-        elif bodiless:
-            self._send(head)
-        else:
-            data = exchange.read() if upstream.available() else b""
-            if chunked:
-                self._pass_chunks(exchange, head, data)
-            else:
-                self._send(head + data)
-                if not exchange.finished():
-                    self._pass_bytes(exchange)
-                if length is None:
-                    farewell(self.sock)
-        return keep
-
-    def _tunnel(self, exchange: Exchange, head: bytes) -> None:
-        """Passes on whatever both sides send, until one of them ends the connection."""
-        upstream = exchange.upstream
-        assert upstream is not None
-        exchange.is_tunnel = True
-        first_bytes = upstream.read()
-        exchange.count_tunnel_bytes(len(first_bytes), from_instance=True)
-        self._send(head + first_bytes)
-        upstream.sock.sendall(self._reader.bytes_after_upgrade)
-        tunnel(self.sock, upstream.sock, exchange.count_tunnel_bytes)
-        upstream.done = True
-
-    def _pass_bytes(self, exchange: Exchange) -> None:
-        """Passes on the rest of a body that ends where its head says, or with the connection."""
-        while data := exchange.read():
-            self._send(data)
-            if exchange.finished():
-                return
-
-    def _pass_chunks(self, exchange: Exchange, head: bytes, data: bytes) -> None:
-        """Passes on a body whose length is not known yet; `data`: what is there of it."""
-        upstream, finished = exchange.upstream, exchange.finished()
-        assert upstream is not None
-        self._send(head + _chunk(data, finished))
-        if exchange.events and not finished:
-            upstream.relay = pump(upstream.sock, self.sock, exchange.passes, self._send)
-        while not finished:
-            data = exchange.read()
-            finished = exchange.finished()
-            if data or finished:
-                self._send(_chunk(data, finished))
-
     # Our own endpoints, and errors.
 
     def _own(self, request: Request) -> bool:
@@ -275,42 +225,39 @@ class Connection:
         answer = call(self._app, request, self._address.decode())
         if answer.parts is not None:
             return self._stream(answer, request)
-        self._send(_whole(answer, request, keep))
+        self._send(whole_answer(answer, request.head, keep))
         return keep
 
     def _stream(self, answer: WsgiAnswer, request: Request) -> bool:
         """Parts as they come; the end of the connection is their end."""
         with closing(answer.parts):
             self.watched = True
-            self._send(_head(answer, [("Connection", "close")]))
+            self._send(answer_head(answer, [("Connection", "close")]))
             if request.head.method != b"HEAD":
                 for part in answer.parts:
-                    self.deadline = self._state.now + SILENT_TIMEOUT
+                    self.deadline = self._state.now + SILENT_TIMEOUT_SECONDS
                     self._send(part)
                 farewell(self.sock)
         return False
 
-    def _tell(
+    def _send_error(
         self, error: SvcError, request_id: bytes = b"", request: Request | None = None, keep: bool = False
     ) -> None:
-        status = f"{error.status} {HTTPStatus(error.status).phrase}"
-        origin = request.head.header(b"origin") if request else self._reader.origin
-        cors = answer_headers(self._state.browsers, origin.decode("latin-1"))
-        headers = [("Content-Type", "application/json"), *error.headers().items(), *cors]
-        if request_id:
-            headers.append(("x-request-id", request_id.decode("latin-1")))
-        answer = WsgiAnswer(status, headers, error_body(error, request.head.target if request else self._reader.target))
+        head = request.head if request is not None else None
+        origin = head.header(b"origin") if head is not None else self._reader.origin
+        target = head.target if head is not None else self._reader.target
+        answer = error_answer(error, target, request_id, answer_headers(self._state.browsers, origin.decode("latin-1")))
         with suppress(OSError):
-            self._send(_whole(answer, request, keep))
+            self._send(whole_answer(answer, head, keep))
 
     def _linger(self) -> None:
         """Reads on for a moment: closing with bytes unread would reset the connection, and the error with it.
 
         What comes is thrown away, a bounded amount of it.
         """
-        self.deadline = self._state.now + LINGER_TIMEOUT
+        self.deadline = self._state.now + LINGER_TIMEOUT_SECONDS
         self._expired = False
-        left = REFUSED_BODIES * self._state.max_body
+        left = DISCARD_LIMIT_BODIES * self._state.max_body
         with suppress(OSError):
             shut(self.sock, socket.SHUT_WR)
             while left > 0 and not self._expired and (data := self._recv()):
@@ -339,7 +286,33 @@ class Connection:
         """When the stage began."""
         if self._blocked:
             return self._blocked
-        return self.idle_since if self.idle else self.deadline - READ_TIMEOUT
+        return self.idle_since if self.idle else self.deadline - READ_TIMEOUT_SECONDS
+
+    @property
+    def buffered_bytes(self) -> int:
+        """The memory that the body of an arriving request takes."""
+        allocation = self._arriving.allocation if self._arriving is not None else None
+        return allocation.size if allocation is not None else 0
+
+    @property
+    def stalled_since(self) -> float:
+        """When the body last made progress; inf while it waits for memory itself."""
+        return math.inf if self._place is not None or not self.buffered_bytes else self._progress_at
+
+    def end_stalled(self) -> None:
+        """End a request whose body does not arrive, because others wait for its memory."""
+        self._stalled = self._expired = True
+        with suppress(OSError):
+            shut(self.sock, socket.SHUT_RD)
+
+    def limit_unread(self, now: float) -> None:
+        """End a connection whose client keeps sending behind its request: unread bytes hide that it has left."""
+        if self.exchange is None or self.exchange.is_tunnel or unread_bytes(self.sock) <= MAX_UNREAD_BYTES:
+            self._unread_since = 0.0
+            return
+        self._unread_since = self._unread_since or now
+        if now - self._unread_since >= MAX_UNREAD_SECONDS:
+            self.shed()
 
     def shed(self) -> None:
         """Close it to make room: it asks for nothing, or takes nothing of its answer."""
@@ -367,7 +340,7 @@ class Connection:
             self.exchange.interrupt("timeout")
             self.exchange.deadline = now + 1
         elif self._place is not None:
-            pass  # it waits for memory: the queue ends that
+            return  # it waits for memory: the queue ends that
         elif self.exchange is None and not self._expired:
             self._expired = True
             with suppress(OSError):
@@ -390,25 +363,3 @@ class Connection:
             self._place.wake()
         with suppress(OSError):
             shut(self.sock)
-
-
-def _chunk(data: bytes, last: bool) -> bytes:
-    if not data:
-        return b"0\r\n\r\n" if last else b""
-    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if last else b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _whole(answer: WsgiAnswer, request: Request | None, keep: bool) -> bytes:
-    """An answer of ours as bytes; no `request` where it could not be read."""
-    headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
-    if not keep:
-        headers.append(("Connection", "close"))
-    elif request is not None and request.head.http10:
-        headers.append(("Connection", "keep-alive"))
-    head_only = request is not None and request.head.method == b"HEAD"
-    return _head(answer, headers) + (b"" if head_only else answer.body)
-
-
-def _head(answer: WsgiAnswer, more: list[tuple[str, str]]) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in (*answer.headers, *more))
-    return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1")

@@ -1,16 +1,11 @@
-"""Web pages of other origins: which head says what of its page, and what the answer says to the browser. Pure.
+"""CORS: decide whether a request's origin is allowed, and build the response headers. Pure."""
 
-One verdict is made for each head and kept with it, so that a head that comes
-again costs nothing.
-"""
-
+from collections.abc import Callable
 from typing import NamedTuple
 
 from svc.perimeter.browsers import SAFE_METHODS, BrowserRules
 from svc.perimeter.hosts import ANY
-from svc.router.request import Head
 
-PREFLIGHT = "Access-Control-Request-Method"  # the header that makes an OPTIONS request a preflight
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED_HEADERS = "x-request-id, retry-after, x-served-by, x-should-retry, *"
 MAX_AGE_SECONDS = "3600"
@@ -19,31 +14,35 @@ MAX_REQUESTED_BYTES = 4096  # of header names in a preflight
 HeaderLines = tuple[tuple[str, str], ...]
 
 
-class Verdict(NamedTuple):
-    """Whether a head's Host or its page is refused, and the lines that CORS adds to its answer."""
+class OriginDecision(NamedTuple):
+    """Whether a request's Host or Origin is refused, and the CORS header lines of its response."""
 
     host_refused: bool
     origin_refused: bool
     lines: bytes
 
 
-ADMITTED = Verdict(False, False, b"")  # nearly every head's
+ADMITTED = OriginDecision(False, False, b"")
 
 
-def judge(rules: BrowserRules, head: Head) -> Verdict:
-    """Return the verdict on a relayed request. A change of the protocol counts as a write."""
-    host, origin, site = (_text(head, name) for name in (b"host", b"origin", b"sec-fetch-site"))
-    writes = head.verb not in SAFE_METHODS or bool(head.upgrade)
-    verdict = Verdict(
+def decide(rules: BrowserRules, method: str, upgrades: bool, header: Callable[[str], str | None]) -> OriginDecision:
+    """Return the decision about a relayed request. `upgrades`: it changes the protocol, which counts as a write."""
+    host, origin = header("host"), header("origin")
+    writes = upgrades or method not in SAFE_METHODS
+    return OriginDecision(
         not rules.admits_host(host),
-        writes and rules.refuses_origin(origin, site, host, lambda name: _text(head, name.encode())),
+        writes and rules.refuses_origin(origin, header("sec-fetch-site"), host, header),
         b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in answer_headers(rules, origin)),
     )
-    return ADMITTED if verdict == ADMITTED else verdict
+
+
+def is_preflight(method: str, has_header: Callable[[str], bool]) -> bool:
+    """Return whether a request is a browser's question whether a page may send what it wants to."""
+    return method == "OPTIONS" and has_header("origin") and has_header("access-control-request-method")
 
 
 def answer_headers(rules: BrowserRules, origin: str | None) -> HeaderLines:
-    """Return what an answer says to the browser. Never that credentials may be sent: there are no cookies here."""
+    """Return the CORS headers of a response. Credentials are never allowed: the router has no cookies."""
     if not rules.origins:
         return ()
     any_origin = ANY in rules.origins
@@ -55,10 +54,10 @@ def answer_headers(rules: BrowserRules, origin: str | None) -> HeaderLines:
 
 
 def preflight_headers(requested: str, private_network: bool) -> HeaderLines:
-    """Return what an allowed preflight is answered with, beside `answer_headers`.
+    """Return the headers of the response to an allowed preflight, beside `answer_headers`.
 
-    `requested`: the headers that the page wants to send. `private_network`: it is of a public site, and asks for a
-    server that is not.
+    `requested`: the headers that the page wants to send. `private_network`: the page is of a public site, and asks
+    whether it may send requests to a private network.
     """
     more = [("Access-Control-Allow-Methods", METHODS), ("Access-Control-Max-Age", MAX_AGE_SECONDS)]
     if requested and len(requested) <= MAX_REQUESTED_BYTES:
@@ -66,10 +65,3 @@ def preflight_headers(requested: str, private_network: bool) -> HeaderLines:
     if private_network:
         more.append(("Access-Control-Allow-Private-Network", "true"))
     return tuple(more)
-
-
-def _text(head: Head, name: bytes) -> str | None:
-    value = head.special.get(name)
-    if value is None and name == b"x-forwarded-host":
-        value = head.header(name) or None
-    return None if value is None else value.decode("latin-1")

@@ -55,7 +55,7 @@ class Exchange:
     closed = False
     key = ""  # its name
     counted: "Key | None" = None  # while the request counts for it
-    judged = False  # by its head
+    authorized = False  # whether its head was checked, and was not refused
     allocation: Allocation | None = None  # of the memory for bodies, where its body is large
     _place: "Place | None" = None
     target: Target | None = None  # who has the request now

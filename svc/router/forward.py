@@ -12,9 +12,8 @@ from svc.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited,
 from svc.router.answer import AnswerHead, UpstreamError
 from svc.router.ask import Ask, parse
 from svc.router.coding import decode
-from svc.router.cors import ADMITTED
 from svc.router.exchange import FAULTS, ClientGone, Exchange
-from svc.router.gate import judge
+from svc.router.gate import authorize
 from svc.router.names import renamed
 from svc.router.paths import creates_response
 from svc.router.request import COPIED_BYTES
@@ -61,8 +60,8 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     """Gets an instance to answer; raises SvcError, or ClientGone."""
     state = exchange.state
     head = exchange.request.head
-    if not exchange.judged and (state.keys is not None or not head.open or head.verdict is not ADMITTED):
-        judge(exchange, client_address)
+    if not exchange.authorized and (head.needs_authorization or state.keys is not None):
+        authorize(exchange, client_address)
     ask = _read_ask(exchange)
     if state.poison.entries and state.poison.contains(ask.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
@@ -105,7 +104,7 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> Failure | None:
     """
     if status == 503:
         return Failure(target, Outcome.UNREADY, "it answered 503")
-    if status != 401 or not (target.key or exchange.state.keys is not None):
+    if status != 401 or (target.authorization is None and exchange.state.keys is None):
         return None
     reason = WRONG_UPSTREAM_KEY if target.key else NO_UPSTREAM_KEY
     exchange.failed = True

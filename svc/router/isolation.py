@@ -1,17 +1,18 @@
-"""What an instance's answer must not do in the router's own origin, where the page at /ui runs. Pure.
+"""Protect the router's own origin, where the page at /ui runs, from what instances answer. Pure.
 
-An instance is not trusted as the router is: its model may write HTML, and it may be
-anybody's program. A browser that opens its answer must not run that as a page of the
+An instance is not trusted as the router is: it may be third-party code, and its model
+may generate HTML. A browser that opens its answer must not run that as a page of the
 router.
 """
 
 import re
 from collections.abc import Sequence
 
-# Headers that speak for a whole origin, not for one answer. The router itself answers for CORS.
+# Headers that apply to a whole origin, not to one answer. The router itself answers for CORS.
 ORIGIN_WIDE = frozenset(
     b"set-cookie set-cookie2 service-worker-allowed clear-site-data strict-transport-security public-key-pins alt-svc "
-    b"nel report-to accept-ch timing-allow-origin access-control-allow-origin access-control-allow-credentials "
+    b"nel report-to set-login accept-ch timing-allow-origin access-control-allow-origin "
+    b"access-control-allow-credentials "
     b"access-control-allow-methods access-control-allow-headers access-control-allow-private-network "
     b"access-control-expose-headers access-control-max-age".split()
 )
@@ -33,10 +34,10 @@ PLAIN_TYPES = frozenset((b"text/plain", b"application/octet-stream"))
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-def protection(headers: Headers, content_type: bytes, unique: bool) -> tuple[tuple[bytes, bytes], ...]:
+def security_headers(headers: Headers, content_type: bytes, unique: bool) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers to put before an answer's own; `content_type` is the last one that it has.
 
-    `unique`: no header comes twice. Of two types a browser takes another one than we do.
+    `unique`: no header comes twice; with two Content-Type headers, browsers and the router may pick different ones.
     """
     if unique and content_type in USUAL:
         return ()

@@ -9,12 +9,14 @@ from collections import deque
 import httptools
 
 from svc.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
-from svc.router.request import CREDENTIALS, DEFAULT_RULES, NOT_PASSED, Head, Request, Rules, origin_form, unnamed
+from svc.router.request import CREDENTIALS, DEFAULT_RULES, NOT_PASSED, Head, HeadRules, Request, origin_form, unnamed
 from svc.router.seen import Seen
 
 HEAD_LIMIT = 64 << 10  # bytes of request line and headers
 HEADER_COUNT = 128
 NOT_KEPT = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not simply its body
+MAX_PIPELINED = 16  # requests that are read before the first of them is answered: each costs memory and time
+MAX_LENGTH_DIGITS = 20  # as many as 64 bits have; Python converts no more than 4,300
 PIECES = 4096  # of a body, before they are put together: many small ones weigh more than what is in them
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -24,7 +26,7 @@ class Heads(Seen[Head]):
     """What all readers of one router share: the heads seen, the rules by which they are judged, and which headers do
     not pass on (`keyed`: nor do keys)."""
 
-    def __init__(self, keyed: bool = False, rules: Rules = DEFAULT_RULES) -> None:
+    def __init__(self, keyed: bool = False, rules: HeadRules = DEFAULT_RULES) -> None:
         super().__init__()
         self.rules = rules
         self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED
@@ -44,6 +46,7 @@ class RequestReader:
         "arriving", "begun", "body_size", "bytes_after_upgrade", "error", "max_body", "ready", "target", "upgrading",
         "wants_continue",
     )  # fmt: skip
+    _body: list[bytes | bytearray]
     body_size: int
     _head: Head | None
     _http10: bool
@@ -121,6 +124,10 @@ class RequestReader:
             if self._no_body > HEAD_LIMIT:
                 self.error = HeadTooLarge(f"the request's head, or its trailers, are over {HEAD_LIMIT} bytes")
 
+    def discard_body(self) -> None:
+        """Forget what has come of a body that is refused: its connection may stay open for a while."""
+        self._body = []
+
     def close(self) -> None:
         """Undoes the cycles: a large body would wait in one for the garbage collection."""
         del self._parser  # it refers to us
@@ -146,10 +153,15 @@ class RequestReader:
     # What llhttp calls.
 
     def on_message_begin(self) -> None:
+        if len(self.ready) >= MAX_PIPELINED:
+            raise BadRequest(
+                f"over {MAX_PIPELINED} requests were sent before the first was answered; wait for answers, or use "
+                "more connections"
+            )
         self.target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
-        self._body: list[bytes | bytearray] = []
+        self._body = []
         self._head = None
         self.body_size = self._head_size = self._no_body = 0
         self._in_head = self.begun = True
@@ -184,6 +196,8 @@ class RequestReader:
 
     def _check(self, version: str) -> None:
         special = self._special
+        if len(special.get(b"content-length", b"")) > MAX_LENGTH_DIGITS:
+            raise BadRequest(f"the request's Content-Length has over {MAX_LENGTH_DIGITS} digits")
         if version not in ("1.0", "1.1"):
             raise BadRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1")
         if b"host" not in special and not self._http10:

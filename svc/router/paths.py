@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from svc.settings import CANONICAL_PATH
+
 # POST, and nothing but inference: sent twice, it does the same work twice and leaves nothing behind.
 INFERENCE = {
     "OpenAI": "/v1/chat/completions /v1/completions /v1/responses /v1/responses/compact /v1/embeddings "
@@ -41,10 +43,7 @@ AUXILIARY = {
     "HEAD /api/version",
 }
 
-# Without empty and dot segments, parameters (`;`), and escapes of . / \ % or control characters.
-CANONICAL = re.compile(
-    rb"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%(?!2[5EeFf]|5[Cc]|[01]|7[Ff])[0-9A-Fa-f]{2})+)*/?"
-)
+CANONICAL = re.compile(CANONICAL_PATH.encode())
 
 
 def _with_and_without_v1(path: str) -> tuple[str, ...]:
@@ -57,11 +56,11 @@ def _split(routes: Iterable[str]) -> list[tuple[bytes, str]]:
     return [(method.encode(), variant) for method, path in pairs for variant in _with_and_without_v1(path)]
 
 
-POSTED = frozenset(
+INFERENCE_PATHS = frozenset(
     variant.encode() for text in INFERENCE.values() for path in text.split() for variant in _with_and_without_v1(path)
 )
-EXACT = frozenset((method, path.encode()) for method, path in _split(AUXILIARY.values()) if "ID" not in path)
-WITH_ID = re.compile(
+AUXILIARY_ROUTES = frozenset((method, path.encode()) for method, path in _split(AUXILIARY.values()) if "ID" not in path)
+AUXILIARY_WITH_ID = re.compile(
     b"|".join(
         b"%b %b" % (method, re.escape(path).replace("ID", "[A-Za-z0-9_-]+").encode())
         for method, path in _split(AUXILIARY.values())
@@ -70,9 +69,14 @@ WITH_ID = re.compile(
 )
 
 
+def normalise(path: bytes) -> bytes:
+    """Return a path without empty segments, as most engines read it."""
+    return b"/" + b"/".join(segment for segment in path.split(b"/") if segment)
+
+
 def infers(method: bytes, target: bytes) -> bool:
     """Whether a request only infers. Stored responses do more."""
-    return method == b"POST" and target.partition(b"?")[0] in POSTED
+    return method == b"POST" and target.partition(b"?")[0] in INFERENCE_PATHS
 
 
 class Paths:
@@ -90,10 +94,10 @@ class Paths:
     def allow(self, method: bytes, target: bytes) -> bool:
         """Whether a request passes, whatever its query is."""
         path = target.partition(b"?")[0]
-        if self._all or (method == b"POST" and path in POSTED) or (method, path) in EXACT:
+        if self._all or (method == b"POST" and path in INFERENCE_PATHS) or (method, path) in AUXILIARY_ROUTES:
             return True
         line = b"%b %b" % (method, path)
-        if WITH_ID.fullmatch(line):
+        if AUXILIARY_WITH_ID.fullmatch(line):
             return True
         return bool(self._patterns and CANONICAL.fullmatch(path) and self._patterns.fullmatch(line))
 

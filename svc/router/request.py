@@ -2,27 +2,30 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
+from svc.perimeter.browsers import BrowserRules, SettingNames
+from svc.perimeter.hosts import Hosts
+from svc.router.cors import ADMITTED, decide, is_preflight
 from svc.router.paths import Paths, infers
-
-if TYPE_CHECKING:
-    from svc.router.cors import Verdict
 
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance; bodies are passed on decoded.
 # Origin and Sec-Fetch-Site: the router judges the page; an instance (Ollama) would refuse one that it allows.
 NOT_PASSED = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
-    b"x-served-by via origin sec-fetch-site access-control-request-method".split()
+    b"x-served-by via origin sec-fetch-site access-control-request-method "
+    b"x-operator-token".split()  # the registry's token, for the router's own page
 )
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
-# What an instance with a key of its own gets from no client: Azure's and Google's keys, too, and cookies of a proxy.
-CLIENT_CREDENTIALS = CREDENTIALS | {b"api-key", b"x-goog-api-key", b"cookie"}
+# A header or query parameter whose name contains one of these (with - for _) may be a client's credential.
+CREDENTIAL_NAMES = re.compile(
+    rb"token|secret|password|credential|authorization|cookie|api-?key|access-?key|auth-?key|subscription-?key"
+)
 KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a key as a subprotocol only
-REQUEST_IDS = (b"x-correlation-id", b"request-id")
 LONGEST_ID = 128
 COPIED_BYTES = 64 << 10  # a body up to this size is sent in one piece with its head, a larger one is not copied
 PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # what logs and other servers take an id to be
@@ -43,36 +46,50 @@ class Media(Enum):
 JSON_TYPES = (b"", b"application/json", b"text/json", b"text/plain", b"application/x-www-form-urlencoded")
 
 
-class Rules(NamedTuple):
-    """What all heads of one router are judged by; `pseudonym`: its name in Via (RFC 9110, 7.6.3), if it sends any."""
+class HeadRules(NamedTuple):
+    """Settings that decide how a head is classified."""
 
     paths: Paths = Paths()
-    pseudonym: bytes = b""
+    pseudonym: bytes = b""  # the router's name in Via (RFC 9110, 7.6.3), if it sends any
+    browsers: BrowserRules = BrowserRules(Hosts(), SettingNames(""))
 
 
-DEFAULT_RULES = Rules()
+DEFAULT_RULES = HeadRules()
 
 
 class Head:
-    """What stands before a request's body.
-
-    `headers` are those that pass on; `special` has the others, by lower-case name, but
-    for the body's length: a head is the same whatever it says.
-    `id` is the one that it came with, if that is printable ASCII without blanks;
-    `session` whom it seems to belong to, `own`
-    whether we answer it ourselves; `verb` and `path` are for records. `coding` is its
-    body's Content-Encoding, `upgrade` the protocol that it asks to change to; `infers`:
-    it does nothing but infer, as far as its path says, or a tunnel.
-    `passes`: its path may be relayed for any client; `loops`: this router has sent it already; `open`: it passes and
-    does not loop. `key_digests`: of the API keys that it came with, where they do not pass on. `verdict` is what
-    `cors` makes of the page that sent it, once it was judged.
-    """
+    """A request's head, with everything that can be derived from it alone: the same bytes give the same head."""
 
     __slots__ = (
-        "_after", "_anonymous", "_before", "_via", "coding", "content_type", "has_body", "headers", "http10", "id",
-        "infers", "keep_alive", "key_digests", "loops", "media", "method", "open", "own", "passes", "path", "rules",
-        "session", "special", "target", "traced", "upgrade", "verb", "verdict",
-    )  # fmt: skip
+        "_after",  # bytes of the head for an instance, behind the value of Host
+        "_anonymous",  # both without the client's credentials, made when first needed
+        "_before",  # bytes of the head for an instance, up to the value of Host
+        "_via",  # the line Via for an instance
+        "coding",  # Content-Encoding of the body
+        "content_type",
+        "has_body",  # whether it announces a body, which may be empty
+        "headers",  # those that pass on
+        "http10",  # whether the client speaks HTTP/1.0
+        "id",  # the request's id as the client sent it, if it is printable ASCII without blanks
+        "infers",  # whether it only infers, as far as its path says, or is a tunnel
+        "keep_alive",  # whether the client keeps the connection open
+        "key_digests",  # SHA-256 of the API keys in it
+        "loops",  # whether this router has sent it already
+        "media",  # how the body is read
+        "method",
+        "needs_authorization",  # whether it can be refused also where clients need no keys
+        "origin_decision",  # whether Host and Origin are allowed, and the CORS lines of the response
+        "own",  # whether the router answers it itself
+        "passes",  # whether its path is relayed for every client
+        "path",  # the target as text, for records
+        "rules",
+        "session",  # what identifies its session, for session affinity
+        "special",  # the headers that do not pass on, by name in lower case, without Content-Length
+        "target",
+        "traced",  # whether it has a traceparent
+        "upgrade",  # the protocol to change to
+        "verb",  # the method as text
+    )
 
     def __init__(
         self,
@@ -82,15 +99,14 @@ class Head:
         special: dict[bytes, bytes],
         http10: bool = False,
         keep_alive: bool = True,
-        rules: Rules = DEFAULT_RULES,
+        rules: HeadRules = DEFAULT_RULES,
     ) -> None:
         self.method, self.verb = method, method.decode("latin-1")
         self.target, self.path = target, target.decode("latin-1")
         self.headers = tuple(headers)
         self.special = {name: value for name, value in special.items() if name != b"content-length"}
         self.http10 = http10
-        self.verdict: Verdict | None = None
-        self.own = is_own(method, target) or (method == b"OPTIONS" and is_preflight(special))
+        self.own = is_own(method, target) or is_preflight(self.verb, lambda name: name.encode() in special)
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
         self.upgrade = upgrade(method, special) if b"upgrade" in special and not http10 else b""
@@ -100,11 +116,15 @@ class Head:
         via = special.get(b"via", b"")
         self.loops = bool(via) and rules.pseudonym in via.replace(b",", b" ").split()
         self.passes = rules.paths.allow(method, target)
-        self.open = self.passes and not self.loops
+        self.origin_decision = ADMITTED
+        if not self.own:
+            self.origin_decision = decide(rules.browsers, self.verb, bool(self.upgrade), self._text)
+        refused = self.origin_decision.host_refused or self.origin_decision.origin_refused
+        self.needs_authorization = self.loops or not self.passes or refused
         self.key_digests = key_digests(special.get(b"authorization", b""), special.get(b"x-api-key", b""))
         self.content_type = session = agent = b""
         self.traced = False
-        told = special.get(b"x-request-id", b"")
+        request_id = special.get(b"x-request-id", b"")
         for name, value in self.headers:
             match name.lower():
                 case b"content-type":
@@ -116,21 +136,29 @@ class Head:
                 case b"traceparent":
                     self.traced = True
                 case b"x-correlation-id" | b"request-id" if b"x-request-id" not in special:
-                    told = value
+                    request_id = value
         self.media = Media.JSON if self.content_type == b"application/json" else media(self.content_type)
-        self.id = told[:LONGEST_ID] if PRINTABLE_ASCII.fullmatch(told) else b""
+        self.id = request_id[:LONGEST_ID] if PRINTABLE_ASCII.fullmatch(request_id) else b""
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
-        self._before = b"%b %b HTTP/1.1\r\nHost: " % (method, target)
+        self._before = _before_host(method, target)
         self._via = _via(via, http10, rules.pseudonym)
         self._after = self._after_host(self.headers)
-        self._anonymous = b""  # the same without a client's credentials, made when first needed
+        self._anonymous: tuple[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes:
         """The first value under `name` (lower case), or nothing."""
         if name in self.special:
             return self.special[name]
         return next((value for key, value in self.headers if key.lower() == name), b"")
+
+    def _text(self, name: str) -> str | None:
+        """Return the first value under `name` as text, None where there is none."""
+        key = name.encode()
+        value = self.special.get(key)
+        if value is None and key not in NOT_PASSED:
+            value = self.header(key) or None
+        return None if value is None else value.decode("latin-1")
 
     def _after_host(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Return what follows the value of Host, up to the client's address."""
@@ -141,10 +169,11 @@ class Head:
         forwarded = self.special.get(b"x-forwarded-for")
         return b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
 
-    def anonymous(self) -> bytes:
-        """Return what follows the value of Host, without the client's credentials."""
-        if not self._anonymous:
-            self._anonymous = self._after_host(without_credentials(self.headers))
+    def anonymous(self) -> tuple[bytes, bytes]:
+        """Return what stands before and behind the value of Host, without the client's credentials."""
+        if self._anonymous is None:
+            before = _before_host(self.method, without_query_credentials(self.target))
+            self._anonymous = before, self._after_host(without_credentials(self.headers))
         return self._anonymous
 
 
@@ -162,21 +191,26 @@ class Request:
         body, self.body = self.body, b""
         return body
 
-    def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes = b"") -> bytes:
+    def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes | None = None) -> bytes:
         """As an instance gets it, without a body over COPIED_BYTES: what is for one hop only is not in it.
 
-        `authorization`: a header line of ours, behind a line break, in place of the client's credentials.
+        `authorization`: a header line of ours, behind a line break, or nothing, in place of the client's credentials.
         """
         head, body = self.head, self.body
-        after = head._after
-        if authorization:
-            host, after = host + authorization, head.anonymous()
+        before, after = head._before, head._after
+        if authorization is not None:
+            host += authorization
+            before, after = head.anonymous()
         if body or head.has_body:
             return b"%b%b%b%b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-                head._before, host, after, client, request_id, len(body),
+                before, host, after, client, request_id, len(body),
                 body if len(body) <= COPIED_BYTES else b"",
             )  # fmt: skip
-        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (head._before, host, after, client, request_id)
+        return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (before, host, after, client, request_id)
+
+
+def _before_host(method: bytes, target: bytes) -> bytes:
+    return b"%b %b HTTP/1.1\r\nHost: " % (method, target)
 
 
 def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
@@ -224,11 +258,6 @@ def is_own(method: bytes, target: bytes) -> bool:
     return path in OWN or path.startswith((b"/v1/models/", b"/ui/"))
 
 
-def is_preflight(special: Mapping[bytes, bytes]) -> bool:
-    """Return whether an OPTIONS request is a browser's question whether a page may send what it wants to."""
-    return b"origin" in special and b"access-control-request-method" in special
-
-
 def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The headers but for those that Connection names: they are for this hop alone."""
     drop = {token.strip() for token in connection.lower().split(b",")}
@@ -236,7 +265,7 @@ def unnamed(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterat
 
 
 def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """The headers but for those by which a client proves who it is."""
+    """Yield the headers that cannot hold a client's credentials."""
     for name, value in headers:
         key = name.lower()
         if key == b"sec-websocket-protocol" and KEY_PROTOCOL in value.lower():
@@ -244,8 +273,20 @@ def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tupl
             value = b", ".join(p for p in protocols if not p.lower().startswith(KEY_PROTOCOL))
             if not value:
                 continue
-        if key not in CLIENT_CREDENTIALS:
+        if not CREDENTIAL_NAMES.search(key.replace(b"_", b"-")):
             yield name, value
+
+
+def without_query_credentials(target: bytes) -> bytes:
+    """Return a target without the query's parameters that may be a client's credentials, such as Google's `key`."""
+    path, mark, query = target.partition(b"?")
+    kept = [field for field in query.split(b"&") if not _is_credential_field(field)]
+    return path + mark + b"&".join(kept) if kept else path
+
+
+def _is_credential_field(field: bytes) -> bool:
+    name = unquote_to_bytes(field.partition(b"=")[0].replace(b"+", b" ")).strip().lower().replace(b"_", b"-")
+    return name == b"key" or bool(CREDENTIAL_NAMES.search(name))
 
 
 def origin_form(target: bytes) -> bytes:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 FORMAT = "svc router table 1"
 BEGINNING = b'{"format":"svc router table'
 # Fields of a target that come of its others, or of upstream_keys_file: a secret is not written here.
-NOT_SAVED = ("authority", "address", "limit", "key", "authorization")
+NOT_SAVED = ("authority", "address", "limit", "key", "hides_credentials", "authorization")
 
 
 class Saved(msgspec.Struct, frozen=True):

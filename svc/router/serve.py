@@ -23,6 +23,7 @@ from svc.prctl import die_with_parent
 from svc.settings import RouterSettings
 
 WORKER_CONNECTIONS = 10_000
+DESCRIPTORS_PER_CLIENT = 2  # its connection, and one to an instance
 KEYS_INTERVAL_SECONDS = 1.0  # between two looks whether a file of keys has changed
 SAVE = 1.0  # seconds between two looks whether the table is to be saved
 STOP_MARGIN = 3  # seconds between the end of the worker's grace and the master's
@@ -298,7 +299,7 @@ def serve(settings: RouterSettings, fd: int | None = None) -> None:
     check(settings)
     if fd is None:
         fd = bind("router", settings.host, settings.port).detach()
-    allow_connections(2 * WORKER_CONNECTIONS)  # each has one to an instance
+    allow_connections(DESCRIPTORS_PER_CLIENT * WORKER_CONNECTIONS)
     with socket.socket(fileno=os.dup(fd)) as listener:
         loopback_only = machine.is_loopback_only(listener)
     Application(settings, f"fd://{fd}", loopback_only).run()

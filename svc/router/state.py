@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from svc.errors import RateLimited, Unavailable
 from svc.networks import parse_networks
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.router import breaker
 from svc.router.admission import Lines, Place
@@ -26,7 +26,7 @@ from svc.router.paths import Paths
 from svc.router.poison import PoisonList
 from svc.router.policy import PART, POLICIES, Moment
 from svc.router.record import Recorder
-from svc.router.request import Rules
+from svc.router.request import HeadRules
 from svc.router.table import Discovery, Origin, Table, Target, build
 from svc.router.tally import Tally
 from svc.router.upstream import Connections
@@ -38,7 +38,7 @@ RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is no
 LONGEST_RETRY_AFTER = 60
 NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance ended, and the table says so
 UNKNOWN = Fitness()
-WORDING = Wording(
+SETTING_NAMES = SettingNames(
     "allowed_hosts (--allowed-hosts, or under [router] in config/svc.toml); where a proxy sends it, name the proxy in "
     "trusted_proxies instead",
     "cors_origins (--cors-origins, or under [router] in config/svc.toml)",
@@ -54,7 +54,7 @@ class State:
         hosts: Hosts | None = None, upstream_keys: UpstreamKeys | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
-        self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), WORDING, settings.cors_origins)
+        self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), SETTING_NAMES, settings.cors_origins)
         self.clock = clock
         self.now = clock()
         self.table = Table()
@@ -69,7 +69,7 @@ class State:
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
         pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # two routers never share one, not even by their names
-        self.heads = Heads(keys is not None, Rules(Paths(settings.allow_paths), pseudonym))
+        self.heads = Heads(keys is not None, HeadRules(Paths(settings.allow_paths), pseudonym, self.browsers))
         self.max_body = min(settings.max_body, settings.max_buffered)
         self.buffers = Buffers(settings.max_buffered, self.max_body)
         self.connections = Connections(settings.upstream_ca)
@@ -372,7 +372,10 @@ class State:
         """Return a target with what was discovered of it, and with its API key."""
         if target.static:
             target = self.discoveries.get(target.name, NO_DISCOVERY).of(target)
-        return target.with_key(self.upstream_keys.find(target.name, target.models))
+        keys = self.upstream_keys
+        key = keys.find(target.name, target.models)
+        # Its list of models may need the key that is chosen by its models: no client may send its own instead.
+        return target.with_key(key, not key and target.discovers_models and not target.models and bool(keys.models))
 
     def set_upstream_keys(self, keys: UpstreamKeys) -> None:
         """Send these keys from now on."""
@@ -398,7 +401,7 @@ class State:
 
 
 def _returns(old: Target, new: Target) -> bool:
-    """Whether what was found out about an instance was found out about another life, or with another key."""
+    """Return whether the instance was restarted, moved, or got another key since: earlier failures do not count."""
     running = new.status == "running" and old.status != "running"
     heard = new.heard and not old.heard
     return running or heard or (old.url, old.registered, old.key) != (new.url, new.registered, new.key)

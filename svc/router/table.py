@@ -36,27 +36,31 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     address: tuple[str, int, bool] = ("", 0, False)  # what connections are kept by
     limit: int = 0  # the requests it may have at once; 0: as many as come
     key: str = ""  # the API key that it wants of the router; secret
-    authorization: bytes = b""  # the header line with that key, behind a line break
+    hides_credentials: bool = False  # whether clients' credentials are withheld although it has no key
+    authorization: bytes | None = None  # the line that replaces clients' credentials; None: they pass
 
     def __post_init__(self) -> None:
         force = msgspec.structs.force_setattr
         force(self, "authority", authority(self.host, self.port).encode())
         force(self, "address", (self.host, self.port, self.secure))
-        force(self, "authorization", b"\r\nAuthorization: Bearer %b" % self.key.encode() if self.key else b"")
+        withheld = b"" if self.hides_credentials else None
+        force(self, "authorization", b"\r\nAuthorization: Bearer %b" % self.key.encode() if self.key else withheld)
         told = self.metadata.get("max_concurrency")
         force(self, "limit", told if isinstance(told, int) and told > 0 and not isinstance(told, bool) else 0)
 
     def __repr__(self) -> str:
         return f"<Target {self.name}>"  # the fields hold a secret
 
-    def with_key(self, key: str) -> "Target":
+    def with_key(self, key: str, hides_credentials: bool = False) -> "Target":
         """Return the instance with this API key, itself where it has it."""
-        return self if key == self.key else msgspec.structs.replace(self, key=key)
+        if (key, hides_credentials) == (self.key, self.hides_credentials):
+            return self
+        return msgspec.structs.replace(self, key=key, hides_credentials=hides_credentials)
 
     def key_for(self, url: str) -> str:
         """Return its API key where the URL is its own; nothing for another server: a babysitter, say."""
         try:
-            return self.key if self.key and origin(url) == self.address else ""
+            return self.key if self.key and endpoint(url) == self.address else ""
         except ValueError:
             return ""
 
@@ -156,7 +160,7 @@ def _able(members: list[Member], able: frozenset[str]) -> list[Member]:
     return [m for m in members if m.name in able] or members
 
 
-def origin(url: str) -> tuple[str, int, bool]:
+def endpoint(url: str) -> tuple[str, int, bool]:
     """Return host, port and whether it is https; raises ValueError for a URL that is not a service's."""
     service_url = parse_service_url(url)
     return service_url.host.lower(), service_url.port, service_url.scheme == "https"
@@ -175,7 +179,7 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
     if not static and not service.is_instance():
         return None
     try:
-        host, port, secure = origin(service.url)
+        host, port, secure = endpoint(service.url)
     except ValueError:
         return None
     return Target(

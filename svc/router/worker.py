@@ -12,14 +12,16 @@ from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.perimeter.pool import ConnectionPool, connection_limit
+from svc.router.buffers import select_stalled
+from svc.router.clients import peer_address
 from svc.router.connection import Connection
+from svc.router.serve import DESCRIPTORS_PER_CLIENT
 from svc.router.sweep import POLLRDHUP, poller, readable
 
 SWEEP = 0.1  # seconds between two looks at all connections
 PRUNE = 1.0  # seconds between two looks at what streams and at idle connections to instances, and two signs of life
 IDLE_GRACE = 1.0  # seconds that an idle connection is kept while draining: its client may be about to ask
 GARBAGE = (10_000, 20, 50)  # requests leave no cycles behind; looking for them seldom is enough
-DESCRIPTORS_EACH = 2  # a client's connection, and one to an instance
 LAST_WORDS = 2.0  # seconds for what was cut to say so
 
 
@@ -36,7 +38,7 @@ class RelayWorker(GeventWorker):
         self.app.start()  # the first table is there before the first connection is taken
         self._context = self.app.tls()
         self._pool = ConnectionPool(
-            connection_limit(self.worker_connections, DESCRIPTORS_EACH), self._open.values, time.monotonic
+            connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT), self._open.values, time.monotonic
         )
         servers = [StreamServer(s, handle=partial(self.handle, s), spawn=self._pool) for s in self.sockets]
         for sock in self.sockets:
@@ -61,7 +63,7 @@ class RelayWorker(GeventWorker):
 
     def relay(self, client: Any, addr: Any) -> None:
         """One connection, watched by the sweeper from its handshake on."""
-        connection = Connection(self._state, self.wsgi, client, addr[0])
+        connection = Connection(self._state, self.wsgi, client, peer_address(addr[0]))
         descriptor = client.fileno()
         self._open[descriptor] = connection
         self._poll.register(descriptor, POLLRDHUP)
@@ -87,12 +89,15 @@ class RelayWorker(GeventWorker):
         for connection in list(self._open.values()):
             if connection.late(state.now):
                 connection.expire(state.now)
-        self._pool.full()  # makes room, should it have been full of what was busy
+        self._pool.shed_if_full()
+        if state.buffers.contended and (stalled := select_stalled(self._open.values(), state.now)):
+            stalled.end_stalled()
         state.sweep()
         if int(state.now / PRUNE) != int(before / PRUNE):
             for connection in self._open.values():
                 if connection.exchange is not None:
                     connection.exchange.flow()
+                connection.limit_unread(state.now)
             state.connections.prune(state.now)
             self.notify()
 

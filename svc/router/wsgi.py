@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from svc.router.request import DEFAULT_RULES, NOT_PASSED, Head, Request, Rules, origin_form, unnamed
+from svc.router.request import DEFAULT_RULES, NOT_PASSED, Head, HeadRules, Request, origin_form, unnamed
 
 EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
 DISCARD_BYTES = 64 << 10
@@ -75,7 +75,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
 
 
 def head_of(
-    environ: Mapping[str, Any], not_passed: frozenset[bytes] = NOT_PASSED, rules: Rules = DEFAULT_RULES
+    environ: Mapping[str, Any], not_passed: frozenset[bytes] = NOT_PASSED, rules: HeadRules = DEFAULT_RULES
 ) -> Head:
     """The request's head as another WSGI server has read it."""
     headers, special = [], {}

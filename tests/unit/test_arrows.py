@@ -62,7 +62,8 @@ ACTING = {
 PURE = {
     "router/ask.py", "router/form.py", "router/json_body.py", "router/names.py", "router/paths.py", "router/retry.py",
     "router/request.py", "router/poison.py", "router/table.py", "router/policy.py", "router/breaker.py",
-    "router/events.py", "router/tokens.py", "router/cors.py", "router/isolation.py",
+    "router/events.py", "router/tokens.py", "router/cors.py", "router/isolation.py", "router/own_answers.py",
+    "router/gate.py",
     "registry/lease.py", "registry/owner.py", "registry/discovery.py",
     "babysitter/lifecycle.py", "babysitter/verdict.py", "babysitter/model_metadata.py",
     "supervision/restarts.py",

@@ -9,6 +9,7 @@ import pytest
 from svc.cli import svc
 from svc.event import KINDS
 from svc.plan import VARIABLES
+from svc.router.paths import AUXILIARY, INFERENCE
 from svc.settings import SECTIONS
 from svc.state import WORDS
 from svc.status import Report, Row
@@ -76,6 +77,14 @@ def test_settings_in_examples_exist(document):
         for section, body in re.findall(r"\[(registry|router|launch|logs|systemd|nginx)\]\n((?:\w.*\n?)*)", block):
             keys = set(re.findall(r"^(\w+) =", body, re.M))
             assert keys <= set(SECTIONS[section].__dataclass_fields__), f"[{section}]"
+
+
+def test_every_path_that_the_router_relays_is_in_its_guide():
+    text = (ROOT / "docs" / "ROUTER.md").read_text()
+    for api, paths in INFERENCE.items():
+        assert f"| {api} | `POST` " + ", ".join(f"`{path}`" for path in paths.split()) + " |" in text
+    for api, routes in AUXILIARY.items():
+        assert f"| {api} | " + ", ".join(f"`{route.strip()}`" for route in routes.split(",")) + " |" in text
 
 
 def test_every_setting_of_the_router_is_in_its_guide():

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as Answer
 
 from svc.client import RegistryClient
 from svc.errors import NotFound, Unauthorized, Unavailable
-from svc.router.clients import client_of
+from svc.router.clients import client_of, peer_address
 from svc.router.state import State
 from svc.router.ui.files import SHELL, files
 from svc.router.ui.pulse import Pulse
@@ -70,7 +70,9 @@ def page(state: State, pulse: Pulse) -> Blueprint:
         token = request.headers.get(TOKEN, "")
         if not token:
             raise Unauthorized(f"{TOKEN}: missing; give the registry's token")
-        who = client_of(request.remote_addr or "", request.headers.get("X-Forwarded-For", "").encode(), state.trusted)
+        who = client_of(
+            peer_address(request.remote_addr or ""), request.headers.get("X-Forwarded-For", "").encode(), state.trusted
+        )
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": who}
         registry = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout, headers=headers)
         try:

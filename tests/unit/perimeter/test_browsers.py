@@ -1,15 +1,15 @@
 import pytest
 
 from svc.errors import Forbidden, Misdirected, UnsupportedMedia
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 
 OWN = {"host": "localhost:8000"}
-WORDING = Wording("the-hosts", "the-origins")
+SETTING_NAMES = SettingNames("the-hosts", "the-origins")
 
 
 def rules(*origins, allowed=()):
-    return BrowserRules(Hosts(allowed, loopback_only=True), WORDING, origins)
+    return BrowserRules(Hosts(allowed, loopback_only=True), SETTING_NAMES, origins)
 
 
 def refused(rules, method="POST", from_proxy=False, **headers):
@@ -90,7 +90,7 @@ def test_a_body_of_another_type_than_json_is_refused(media):
 
 
 def test_refusals_name_the_setting_and_quote_in_plain_ascii():
-    with pytest.raises(Misdirected, match=r"^'evil\\x1b' is no name.*the-hosts$"):
+    with pytest.raises(Misdirected, match=r"^Host 'evil\\x1b' is not a name.*add 'evil\\x1b' to the-hosts$"):
         rules().check("GET", {"host": "evil\x1b"})
     with pytest.raises(Forbidden, match="'https://evil.example'.*the-origins$"):
         rules().check("POST", OWN | {"origin": "https://evil.example"})

@@ -10,10 +10,10 @@ from svc.perimeter.connections import (
     YOUNG_SECONDS,
     Deadlines,
     Stage,
-    capacity,
+    clients_within,
     expires,
     network,
-    to_shed,
+    select_to_close,
 )
 
 NOW = 1000.0
@@ -27,7 +27,7 @@ class Client(NamedTuple):
 
 
 def names(clients, count=1):
-    return "".join(client.name for client in to_shed(clients, count, NOW))
+    return "".join(client.name for client in select_to_close(clients, count, NOW))
 
 
 def test_what_is_being_answered_is_never_closed():
@@ -96,7 +96,7 @@ def test_an_ipv6_network_gives_way_as_one_client():
     [(1024, 256, 1, 256), (256, 256, 1, 192), (1100, 10_000, 2, 486), (21_000, 10_000, 2, 10_000), (4, 9, 2, 1)],
 )
 def test_clients_leave_the_reserved_descriptors_free(descriptors, most, each, clients):
-    assert capacity(descriptors, most, each) == clients
+    assert clients_within(descriptors, most, each) == clients
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.perimeter.hosts import Hosts, split
+from svc.perimeter.hosts import Hosts, split_authority
 
 OWN = ("10.0.0.7", "fd00::7")
 
@@ -26,7 +26,7 @@ def hosts(*allowed, loopback_only=True):
     ],
 )  # fmt: skip
 def test_a_host_is_read_in_one_way_or_refused(authority, host, port):
-    assert split(authority) == (host, port)
+    assert split_authority(authority) == (host, port)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,14 @@ def test_loopback_and_the_machines_own_names_are_admitted(host):
 def test_every_other_host_is_refused_on_loopback(host):
     assert not hosts().admits(host)
     assert hosts(loopback_only=False).admits(host)
+
+
+def test_an_address_that_an_interface_gets_later_is_admitted_then():
+    addresses: set[str] = set()
+    server = Hosts(loopback_only=True, is_own_address=lambda address: address in addresses)
+    assert not server.admits("10.0.0.9:8000")
+    addresses.add("10.0.0.9")
+    assert server.admits("10.0.0.9:8000")
 
 
 def test_http_1_0_without_a_host_is_admitted():

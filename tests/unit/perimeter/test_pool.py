@@ -54,6 +54,12 @@ def test_a_pool_full_of_busy_connections_closes_none(fill):
     assert not any(client.closing for client in clients)
 
 
+def test_a_sweeper_makes_room_in_a_full_pool(fill):
+    pool, clients = fill(32, Stage.IDLE)
+    pool.shed_if_full()
+    assert sum(client.closing for client in clients) == 2
+
+
 def test_a_pool_with_room_closes_none(fill):
     pool, clients = fill(8, Stage.IDLE)
     clients[0].over.set()
@@ -67,5 +73,6 @@ def test_the_log_says_who_takes_the_places(fill, caplog):
     pool.full()
     pool.full()
     assert [record.getMessage() for record in caplog.records] == [
-        "all 7 connections are taken, 3 of them by 10.0.0.0: those that ask for nothing are closed"
+        "all 7 connections are in use, 3 of them by 10.0.0.0: idle ones are closed; raise the descriptor limit "
+        "(ulimit -n), or look at that client"
     ]

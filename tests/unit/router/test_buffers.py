@@ -1,12 +1,14 @@
+import math
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
 from svc.errors import Overloaded, TooLarge
 from svc.router.admission import Place
-from svc.router.buffers import Allocation, Buffers
+from svc.router.buffers import STALLED_SECONDS, Allocation, Buffers, select_stalled
 
 
 class Waiter:
@@ -35,13 +37,13 @@ def never(place: Place) -> None:
 
 @pytest.fixture
 def buffers() -> Buffers:
-    """Room for 100 bytes, 60 of them for everyone: a body has up to 20, and up to 20 more when it is decoded."""
+    """100 bytes, 60 of them shared: a body has up to 20, and up to 20 more when it is decoded."""
     return Buffers(100, 20)
 
 
-def taken(buffers: Buffers, size: int, stay: Callable[[Place], None] = never) -> Allocation:
+def taken(buffers: Buffers, size: int, on_wait: Callable[[Place], None] = never) -> Allocation:
     made = Allocation(buffers)
-    made.grow(size, 100.0, stay)
+    made.grow(size, 100.0, on_wait)
     return made
 
 
@@ -133,3 +135,22 @@ def test_requests_that_are_half_there_all_finish():
         assert not thread.is_alive()
     assert buffers.used == 0
     assert most[0] <= 100
+
+
+class Body(NamedTuple):
+    address: str
+    buffered_bytes: int = 100
+    stalled_since: float = 0.0
+
+
+def test_a_stalled_body_of_the_largest_client_is_ended_first():
+    large, small = Body("10.0.0.9", 50), Body("10.0.0.1", 80)
+    arriving = Body("10.0.0.9", 40, STALLED_SECONDS)
+    assert select_stalled([small, large, arriving], STALLED_SECONDS) is large
+    assert select_stalled([small, arriving], STALLED_SECONDS) is small
+    assert select_stalled([arriving, Body("10.0.0.9", 90, math.inf)], STALLED_SECONDS) is None
+
+
+def test_an_ipv6_network_is_one_client():
+    bodies = [Body("10.0.0.1", 80), Body("2001:db8::1", 50), Body("2001:db8::2", 50)]
+    assert select_stalled(bodies, STALLED_SECONDS) is bodies[1]

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from svc.errors import ConfigError
 from svc.networks import parse_networks
-from svc.router.clients import client_of
+from svc.router.clients import client_of, peer_address
 
 TRUSTED = parse_networks("10.0.0.0/8, 127.0.0.1,fd00::/8,", "trusted_proxies")
 
@@ -22,6 +22,7 @@ TRUSTED = parse_networks("10.0.0.0/8, 127.0.0.1,fd00::/8,", "trusted_proxies")
         ("10.0.0.1", b"<script>, 10.0.0.7", "10.0.0.1"),
         ("fd00::1", b"2001:db8::9", "2001:db8::9"),
         ("", b"1.1.1.1", ""),
+        ("::ffff:10.0.0.1", b"203.0.113.9, ::ffff:10.0.0.7", "203.0.113.9"),  # a listener on ::
     ],
 )
 def test_who_asks(peer: str, forwarded: bytes, client: str):
@@ -47,3 +48,9 @@ def test_what_is_no_network_is_told(text: str):
 
 def test_an_address_within_a_network_stands_for_it():
     assert str(parse_networks("10.1.2.3/8", "trusted_proxies")[0]) == "10.0.0.0/8"
+
+
+def test_an_ipv4_peer_of_an_ipv6_socket_has_its_ipv4_address():
+    assert peer_address("::ffff:10.0.0.1") == "10.0.0.1"
+    for address in ("10.0.0.1", "::1", "::ffff:a00:1", ""):
+        assert peer_address(address) == address

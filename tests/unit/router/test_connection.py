@@ -1,21 +1,29 @@
 """What a client's connection waits for, as a full router judges it."""
 
 import socket
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from svc.perimeter.connections import Stage
-from svc.router.connection import READ_TIMEOUT, Connection
+from svc.router.connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS, READ_TIMEOUT_SECONDS, Connection
 from tests.unit.router.made import state
 
 
 @pytest.fixture
-def connection():
+def pair():
+    """A connection, and its client's end."""
     ours, theirs = socket.socketpair()
     made = Connection(state(), lambda environ, start: [], ours, "10.0.0.1")
-    yield made
+    yield made, theirs
     made.close()
     theirs.close()
+
+
+@pytest.fixture
+def connection(pair):
+    return pair[0]
 
 
 def test_its_stage_is_that_of_its_request(connection):
@@ -23,7 +31,7 @@ def test_its_stage_is_that_of_its_request(connection):
     connection.idle_since += 1
     assert (connection.stage, connection.since) == (Stage.IDLE, connection.idle_since)
     connection.idle, connection.deadline = False, 160.0
-    assert (connection.stage, connection.since) == (Stage.REQUEST, 160.0 - READ_TIMEOUT)
+    assert (connection.stage, connection.since) == (Stage.REQUEST, 160.0 - READ_TIMEOUT_SECONDS)
     connection.watched = True
     assert connection.stage is Stage.BUSY
 
@@ -41,3 +49,67 @@ def test_one_that_is_being_closed_is_not_closed_again(connection):
     connection.shed()
     assert connection.stage is Stage.BUSY
     assert connection.closing
+
+
+def test_pipelined_requests_take_turns_with_other_connections(monkeypatch):
+    turns = []
+    monkeypatch.setattr(time, "sleep", turns.append)
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+    theirs.shutdown(socket.SHUT_WR)
+
+    def app(environ, start):
+        start("200 OK", [])
+        return [b"x"]
+
+    made = Connection(state(), app, ours, "10.0.0.1")
+    made.serve()
+    made.close()
+    answers = b"".join(iter(lambda: theirs.recv(65536), b""))
+    theirs.close()
+    assert answers.count(b"200 OK") == 3
+    assert turns == [0, 0], "one after each request that another waits behind"
+
+
+def test_a_body_that_waits_for_memory_has_no_less_time_to_arrive(pair, monkeypatch):
+    """Its deadline moves by the time of the wait, and the next wait is shorter by as much."""
+    made, waits = pair[0], []
+
+    def wait(size, deadline, on_wait):
+        waits.append(deadline - made._state.now)
+        made._state.now += 10
+
+    made._reader.feed(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+    made.idle, made.deadline = False, made._state.now + READ_TIMEOUT_SECONDS
+    deadline = made.deadline
+    monkeypatch.setattr("svc.router.exchange.Exchange.buffer", lambda self, *args: wait(*args))
+    made._admit_body()
+    made._admit_body()
+    assert made.deadline == deadline + 20
+    assert waits == [READ_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS - 10]
+
+
+def test_a_client_that_keeps_sending_behind_its_request_is_cut_off(pair):
+    connection, client = pair
+    cuts = []
+    connection.exchange = SimpleNamespace(is_tunnel=False, interrupt=cuts.append)
+    client.sendall(b"x" * (MAX_UNREAD_BYTES + 1))
+    connection.limit_unread(100.0)
+    connection.limit_unread(100.0 + MAX_UNREAD_SECONDS - 1)
+    assert not cuts
+    connection.limit_unread(100.0 + MAX_UNREAD_SECONDS)
+    assert cuts == ["client"]
+    assert connection.closing
+
+
+def test_a_tunnel_or_a_few_unread_bytes_are_not_cut_off(pair):
+    connection, client = pair
+    client.sendall(b"x" * MAX_UNREAD_BYTES)
+    connection.exchange = SimpleNamespace(is_tunnel=False)
+    for now in (100.0, 200.0):
+        connection.limit_unread(now)
+    client.sendall(b"x")
+    connection.exchange = SimpleNamespace(is_tunnel=True)
+    for now in (300.0, 400.0):
+        connection.limit_unread(now)
+    assert not connection.closing

@@ -1,42 +1,44 @@
 import pytest
 
-from svc.perimeter.browsers import BrowserRules, Wording
+from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.router.cors import ADMITTED, answer_headers, judge, preflight_headers
-from tests.unit.router.made import request
+from svc.router.cors import ADMITTED, answer_headers, preflight_headers
+from svc.router.request import Head, HeadRules
 
 PAGE = "https://chat.example"
 UPGRADE = {"method": b"GET", "connection": b"upgrade", "upgrade": b"websocket"}
 
 
 def rules(*origins):
-    return BrowserRules(Hosts(loopback_only=True), Wording(""), origins)
+    return BrowserRules(Hosts(loopback_only=True), SettingNames(""), origins)
 
 
-def verdict(rules, *headers, **special):
-    return judge(rules, request(b"", *headers, **{"host": b"localhost", **special}).head)
+def decision(rules, *headers, **special):
+    names = {name.replace("_", "-").encode(): value for name, value in {"host": b"localhost", **special}.items()}
+    method = names.pop(b"method", b"POST")
+    return Head(method, b"/v1/messages", headers, names, rules=HeadRules(browsers=rules)).origin_decision
 
 
 def test_a_program_that_is_no_browser_is_admitted_without_a_line():
-    assert verdict(rules()) is ADMITTED
+    assert decision(rules()) == ADMITTED
 
 
 @pytest.mark.parametrize("special", [{}, UPGRADE], ids=["a POST", "a WebSocket"])
 def test_a_foreign_page_is_refused(special):
-    assert verdict(rules(), **special, origin=b"https://evil.example").origin_refused
-    assert verdict(rules(PAGE), **special, origin=b"https://evil.example").origin_refused
-    assert not verdict(rules(PAGE), **special, origin=PAGE.encode()).origin_refused
-    assert not verdict(rules(), **special, origin=b"http://localhost").origin_refused
+    assert decision(rules(), **special, origin=b"https://evil.example").origin_refused
+    assert decision(rules(PAGE), **special, origin=b"https://evil.example").origin_refused
+    assert not decision(rules(PAGE), **special, origin=PAGE.encode()).origin_refused
+    assert not decision(rules(), **special, origin=b"http://localhost").origin_refused
     forwarded = (b"X-Forwarded-Host", b"llm.example.org")
-    assert not verdict(rules(), forwarded, **special, origin=b"https://llm.example.org").origin_refused
+    assert not decision(rules(), forwarded, **special, origin=b"https://llm.example.org").origin_refused
 
 
 def test_a_rebound_name_is_refused():
-    assert verdict(rules("*"), method=b"GET", host=b"evil.example").host_refused
+    assert decision(rules("*"), method=b"GET", host=b"evil.example").host_refused
 
 
 def test_an_allowed_page_may_read_the_answer():
-    lines = verdict(rules(PAGE), origin=PAGE.encode()).lines
+    lines = decision(rules(PAGE), origin=PAGE.encode()).lines
     assert lines.startswith(b"Vary: Origin\r\nAccess-Control-Allow-Origin: https://chat.example\r\n")
     assert b"x-request-id" in lines
     assert b"Credentials" not in lines

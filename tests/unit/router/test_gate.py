@@ -7,9 +7,10 @@ from svc import keyfile
 from svc.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
 from svc.router.exchange import Exchange
 from svc.router.forward import close_unanswered
-from svc.router.gate import judge
+from svc.router.gate import authorize
 from svc.router.keys import Keys
-from svc.router.request import DEFAULT_RULES, Head, Request, Rules
+from svc.router.paths import Paths
+from svc.router.request import DEFAULT_RULES, Head, HeadRules, Request
 from svc.router.state import State
 from tests.unit.router.made import state
 
@@ -31,15 +32,17 @@ def keyed(tmp_path: Path) -> State:
     return made
 
 
-def exchange(made: State, key: str = "", line: str = "POST /v1/messages", rules: Rules = DEFAULT_RULES, via: str = ""):
-    method, target = line.encode().split(b" ")
+def exchange(
+    made: State, key: str = "", line: str = "POST /v1/messages", rules: HeadRules = DEFAULT_RULES, via: str = ""
+):
+    method, target = line.encode("latin-1").split(b" ")
     special = {b"x-api-key": key.encode(), b"via": via.encode()}
     return Exchange(made, Request(Head(method, target, (), special, rules=rules), b""), "")
 
 
 def refusal(made: Exchange) -> SvcError:
     with pytest.raises(SvcError) as raised:
-        judge(made, b"127.0.0.1")
+        authorize(made, b"127.0.0.1")
     assert made.counted is None
     return raised.value
 
@@ -47,10 +50,40 @@ def refusal(made: Exchange) -> SvcError:
 def test_a_path_that_is_closed_is_404_and_says_what_opens_it():
     error = refusal(exchange(state(), line="POST /sleep?level=2"))
     assert isinstance(error, NotFound)
-    for part in ("POST /sleep ", "allow_paths under [router] in config/svc.toml", "operator's key"):
-        assert part in error.message
+    assert error.message.startswith("POST /sleep ")
+    assert "allow_paths under [router] in config/svc.toml" in error.message
     assert "level" not in error.message
     assert len(refusal(exchange(state(), line="GET /" + "x" * 5000)).message) < 500
+
+
+def test_an_operators_key_is_advised_only_where_there_are_keys(keyed: State):
+    assert "operator" in refusal(exchange(keyed, "client", "POST /sleep")).message
+    assert "operator" not in refusal(exchange(state(), line="POST /sleep")).message
+    assert "operator" not in refusal(exchange(state(), line="POST //sleep")).message
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("POST //v1/chat/completions", "POST /v1/chat/completions"),
+        ("POST /v1/chat/completions/?a=b", "POST /v1/chat/completions"),
+        ("GET /v1/chat/completions", "POST /v1/chat/completions"),
+        ("GET //v1/models", "GET /v1/models"),
+        ("GET //v1//files", "GET /v1/files"),
+        ("GET //v1/models/\xff", "GET /v1/models/\xff"),
+    ],
+)
+def test_a_path_that_is_nearly_open_is_suggested(line: str, meant: str):
+    rules = HeadRules(Paths(["/v1/files"]))
+    error = refusal(exchange(state(), line=line, rules=rules))
+    assert error.message.endswith(f"did you mean {meant}?")
+
+
+def test_no_setting_is_advised_for_a_path_that_none_can_open():
+    for line in ("POST //sleep", "POST /v1/../sleep", "POST /a%2fb"):
+        message = refusal(exchange(state(), line=line)).message
+        assert "allow_paths" not in message
+        assert "dot segment" in message
 
 
 def test_without_a_key_no_path_is_told_from_another(keyed: State):
@@ -59,29 +92,29 @@ def test_without_a_key_no_path_is_told_from_another(keyed: State):
 
 
 def test_an_operators_key_passes_any_path(keyed: State):
-    judge(exchange(keyed, "operator", "POST //sleep"), b"127.0.0.1")
+    authorize(exchange(keyed, "operator", "POST //sleep"), b"127.0.0.1")
     assert isinstance(refusal(exchange(keyed, "client", "POST //sleep")), NotFound)
 
 
 def test_what_passes_counts_for_its_key_until_it_is_closed(keyed: State):
     first = exchange(keyed, "client")
-    judge(first, b"127.0.0.1")
+    authorize(first, b"127.0.0.1")
     assert first.key == "client"
     refused = exchange(keyed, "client")
     assert isinstance(refusal(refused), RateLimited)
     close_unanswered(refused, RateLimited("x"))
     first.close()
     first.close()
-    judge(exchange(keyed, "client"), b"127.0.0.1")
+    authorize(exchange(keyed, "client"), b"127.0.0.1")
 
 
 def test_a_closed_path_costs_no_request_of_a_limit(keyed: State):
     refusal(exchange(keyed, "client", "POST /sleep"))
-    judge(exchange(keyed, "client"), b"127.0.0.1")
+    authorize(exchange(keyed, "client"), b"127.0.0.1")
 
 
 def test_a_request_that_this_router_has_sent_is_508():
-    rules = Rules(pseudonym=b"svc-router-1")
+    rules = HeadRules(pseudonym=b"svc-router-1")
     assert isinstance(refusal(exchange(state(), rules=rules, via="1.1 a, 1.1 svc-router-1,1.0 b")), LoopDetected)
     for via in ("", "1.1 svc-router-12", "1.1 svc-router-2, 1.1 b"):
-        judge(exchange(state(), rules=rules, via=via), b"127.0.0.1")
+        authorize(exchange(state(), rules=rules, via=via), b"127.0.0.1")

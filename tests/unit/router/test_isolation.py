@@ -1,11 +1,11 @@
 import pytest
 
-from svc.router.isolation import NOSNIFF, SANDBOX, protection
+from svc.router.isolation import NOSNIFF, SANDBOX, security_headers
 
 
 def of(*types):
     headers = [(b"Content-Type", media) for media in types]
-    return protection(headers, types[-1] if types else b"", len(types) < 2)
+    return security_headers(headers, types[-1] if types else b"", len(types) < 2)
 
 
 @pytest.mark.parametrize(

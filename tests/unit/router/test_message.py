@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.errors import BadRequest, HeadTooLarge, NotAllowed, TooLarge
-from svc.router.message import HEAD_LIMIT, HEADER_COUNT, PIECES, RequestReader
+from svc.router.message import HEAD_LIMIT, HEADER_COUNT, MAX_PIPELINED, PIECES, RequestReader
 from svc.router.request import Request, origin_form
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\n"
@@ -67,10 +67,10 @@ def test_an_upgrade_is_read_as_if_it_were_not_there(body: bytes, connection: byt
     assert request.head.keep_alive is (b"close" not in connection)
 
 
-def test_a_thousand_upgrades_in_one_packet():
-    reader = read(b"GET / HTTP/1.1\r\nHost: r\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" * 1000)
+def test_many_upgrades_in_one_packet():
+    reader = read(b"GET / HTTP/1.1\r\nHost: r\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" * MAX_PIPELINED)
     assert reader.error is None
-    assert len(reader.ready) == 1000
+    assert len(reader.ready) == MAX_PIPELINED
 
 
 def test_what_comes_before_an_error_is_ready():
@@ -179,3 +179,17 @@ def test_nothing_makes_it_raise(data: bytes):
     read(data)
     read(HEAD + data)
     read(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + data)
+
+
+def test_a_client_sends_so_many_requests_ahead_and_no_more():
+    request = HEAD + b"\r\n"
+    reader = read(request * MAX_PIPELINED)
+    assert (len(reader.ready), reader.error) == (MAX_PIPELINED, None)
+    reader = read(request * 2000)
+    assert len(reader.ready) == MAX_PIPELINED
+    assert isinstance(reader.error, BadRequest)
+
+
+@pytest.mark.parametrize("digits", ["0" * 21, "0" * 5000 + "1", "9" * 5000])
+def test_a_length_of_too_many_digits_is_refused(digits: str):
+    assert isinstance(read(HEAD + f"Content-Length: {digits}\r\n\r\n".encode()).error, BadRequest)

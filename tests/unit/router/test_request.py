@@ -41,6 +41,40 @@ def test_credentials_pass_to_an_instance_without_a_key_only():
     assert b"Bearer ours" not in asked.outgoing(b"h", b"1", b"id")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["X_Api_Key", "X-Forwarded-Access-Token", "X-Forwarded-Authorization", "X-Auth-Token", "CF-Access-Client-Secret",
+     "X-Amz-Security-Token", "Ocp-Apim-Subscription-Key", "OpenAI-Api-Key", "HF-Token", "Cookie2", "ApiKey"],
+)  # fmt: skip
+def test_whatever_may_be_a_credential_reaches_no_instance_with_a_key(name: str):
+    sent = request(b"", (name.encode(), b"c-1"), (b"X-Stainless-Os", b"Linux"))
+    for authorization in (b"\r\nAuthorization: Bearer ours", b""):
+        message = sent.outgoing(b"h", b"1", b"id", authorization)
+        assert b"c-1" not in message
+        assert b"X-Stainless-Os: Linux" in message
+    assert b"c-1" in sent.outgoing(b"h", b"1", b"id")
+
+
+@pytest.mark.parametrize(
+    ("target", "passed"),
+    [
+        (b"/v1/messages?key=c", b"/v1/messages"),
+        (b"/v1/messages?beta=true&api_key=c&a=%26", b"/v1/messages?beta=true&a=%26"),
+        (b"/v1/messages?%6Bey=c&ACCESS%5Ftoken=c", b"/v1/messages"),
+        (b"/v1/messages?prompt_cache_key=x&", b"/v1/messages?prompt_cache_key=x&"),
+    ],
+)
+def test_a_key_in_the_query_reaches_no_instance_with_a_key(target: bytes, passed: bytes):
+    sent = request(b"", target=target)
+    message = sent.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
+    assert message.startswith(b"POST %b HTTP/1.1\r\n" % passed)
+    assert sent.outgoing(b"h", b"1", b"id").startswith(b"POST %b HTTP/1.1\r\n" % target)
+
+
+def test_the_operators_token_reaches_no_instance():
+    assert b"t-1" not in request(x_operator_token=b"t-1").outgoing(b"h", b"1", b"id")
+
+
 def test_a_key_among_the_subprotocols_is_a_credential_too():
     def sent(protocols: bytes) -> bytes:
         asked = request(b"", (b"Sec-WebSocket-Protocol", protocols), method=b"GET")

@@ -34,7 +34,7 @@ def test_keys_of_instances_are_not_written(file: TableFile):
     assert b"secret" not in file.path.read_bytes()
     saved = file.load(HERE)
     assert saved is not None
-    assert (saved.targets[0].key, saved.targets[0].authorization) == ("", b"")
+    assert (saved.targets[0].key, saved.targets[0].authorization) == ("", None)
 
 
 def test_where_there_is_none_nothing_is_said(file: TableFile, caplog: pytest.LogCaptureFixture):

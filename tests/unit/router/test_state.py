@@ -34,6 +34,17 @@ def test_keys_of_instances_are_those_of_the_file_as_it_is_now():
     assert keys() == {"a": "", "d": ""}
 
 
+def test_no_clients_key_goes_to_a_service_whose_models_are_unknown():
+    """A key under [models] may be its own, once its list of models can be read."""
+    made = state(target("a", discovers_models=True), target("b", "m", discovers_models=True), target("c"))
+    hidden = lambda: {t.name for t in made.table.targets if t.authorization == b""}  # noqa: E731
+    assert hidden() == set()
+    made.set_upstream_keys(UpstreamKeys({}, {"n": "of-n"}))
+    assert hidden() == {"a"}
+    made.set_upstream_keys(UpstreamKeys({"a": "of-a"}, {"n": "of-n"}))
+    assert hidden() == set()
+
+
 def test_an_instance_with_another_key_is_judged_afresh():
     made = state(target("a", "m"), max_errors=1, max_ejected=1)
     made.begin(A)
