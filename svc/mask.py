@@ -37,6 +37,15 @@ def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
     return _without_named(text, label)
 
 
+def secret_names(text: str) -> list[str]:
+    """Return the names and flags that have a secret as their value in the text."""
+    return [
+        found["flag"] or found["name"]
+        for found in NAMED.finditer(text)
+        if is_secret(found["flag"] or found["name"]) and VALUE.match(text, found.end())
+    ]
+
+
 def both_without_secrets(old: str, new: str) -> tuple[str, str]:
     """Return two versions of a text without secrets, which still differ where a secret does."""
     known: set[str] = set()

@@ -225,3 +225,23 @@ def test_what_could_not_be_seen_is_told():
 def test_settings_may_be_missing():
     assert found(settings=None) == {}
     assert settings.load()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--api-key", "sk-hidden"), "a secret (api-key)"),
+        (("--db", "postgres://user:sk-hidden@db/x"), "a secret"),
+        (("--api-key-file", "/etc/key", "--max-tokens", "9"), ""),
+    ],
+)
+def test_a_secret_on_a_command_line_is_a_warning_that_does_not_show_it(args, said):
+    spec = seen.spec("a", 8100, backend=Mock(models=("m",), args=args))
+    told = found(specs={"a": spec})
+    if not said:
+        assert told == {}
+        return
+    finding = told["command_line.a"]
+    assert finding.severity == WARNING
+    assert said in finding.what
+    assert "sk-hidden" not in str(finding)
