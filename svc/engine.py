@@ -22,6 +22,7 @@ from svc.options import HERE, settings
 from svc.replicas import Fleet, Selection, fleet, select, without_models
 from svc.router.static import read_static
 from svc.router.table import Target
+from svc.secret_file import read
 from svc.settings import Settings
 from svc.spec.load import load_one
 from svc.terminal import echo, echo_json
@@ -152,8 +153,7 @@ def keys_of(site: Settings) -> Callable[[Target], str]:
 def _own_keys(site: Settings) -> Iterator[tuple[str, str]]:
     """Yield the address and the key of each instance of this site that has one. Broken files are for `svc check`."""
     for path in HERE.tomls(configs=site.launch.babysitter_configs):
-        with suppress(SvcError, OSError):
+        with suppress(SvcError):
             spec = load_one(path, site)
             if spec.backend.api_key_file:
-                file = Path(spec.backend.api_key_file)
-                yield spec.url, parse_key(file.read_bytes(), file)
+                yield spec.url, read(Path(spec.backend.api_key_file), parse_key, "[backend] api_key_file")

@@ -30,12 +30,6 @@ def parse_key(data: bytes, path: Path) -> str:
     return keys[0]
 
 
-def unreadable(path: Path, error: OSError, use: str) -> ConfigError:
-    """Return the error of a file that the setting `use` names and that cannot be read."""
-    cure = "make the file" if isinstance(error, FileNotFoundError) else "check the path and the file's owner and mode"
-    return ConfigError(f"{path}: cannot read the file that {use} names: {error.strerror}; {cure}, or correct {use}")
-
-
 def bearer(key: str) -> dict[str, str]:
     """Return the headers that carry a key; none without one."""
     return {"Authorization": f"Bearer {key}"} if key else {}

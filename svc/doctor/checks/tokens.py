@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from svc.doctor.facts import ENGINE_KEY, TOKEN, UPSTREAM_KEYS, Facts, Secret
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.secret_file import is_world_accessible
 
-OTHERS = 0o007
 NOUNS = {TOKEN: "token", ENGINE_KEY: "key"}
 WHENCE = {
     TOKEN: "copy it from the registry's machine; or, for a new token",
@@ -54,11 +54,11 @@ def _check(secret: Secret) -> Iterator[Finding]:
             fix=_make(secret),
             first=WHENCE[secret.kind],
         )
-    elif secret.mode & OTHERS:
+    elif is_world_accessible(secret.mode):
         yield Finding(
             key,
             WARNING,
-            f"{path}: everybody on this machine may read it",
+            f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",
             fix=f"chmod o= {path}",
         )

@@ -101,9 +101,9 @@ def test_open_files():
         (Secret("t", "token_file", trouble="permission denied"), "permission denied", PROBLEM),
         (Secret("t", "token_file", words=0), "is empty", PROBLEM),
         (Secret("t", "token_file", words=2), "is no token", PROBLEM),
-        (Secret("t", "token_file", mode=0o644), "everybody", WARNING),
+        (Secret("t", "token_file", mode=0o644), "readable by all users", WARNING),
         (Secret("t", "api_key_file", words=2, kind=ENGINE_KEY), "is no key", PROBLEM),
-        (Secret("t", "upstream_keys_file", words=9, mode=0o644, kind=UPSTREAM_KEYS), "everybody", WARNING),
+        (Secret("t", "upstream_keys_file", words=9, mode=0o644, kind=UPSTREAM_KEYS), "readable by all users", WARNING),
         (Secret("t", "upstream_keys_file", kind=UPSTREAM_KEYS, wrong=("t: not TOML",)), "cannot be used", PROBLEM),
     ],
 )
