@@ -45,10 +45,14 @@ class Fleet:
 
 
 def fleet(services: Iterable[Mapping[str, Any]], static: Iterable[Target] = ()) -> Fleet:
-    """Return the instances of a registry's list and of a file of static services."""
+    """Return the instances of a registry's list and of a file of static services.
+
+    A registration does not replace a static service of the same name: it would get the service's requests and key.
+    """
+    by_name = {target.name: target for target in static}
     entries = {service["name"]: service for service in services}
-    targets = {name: target for name, entry in entries.items() if (target := _target(entry))}
-    return Fleet(entries, targets, {target.name: target for target in static})
+    targets = {name: target for name, entry in entries.items() if name not in by_name and (target := _target(entry))}
+    return Fleet(entries, targets, by_name)
 
 
 def _target(entry: Mapping[str, Any]) -> Target | None:
@@ -76,7 +80,7 @@ def select(fleet: Fleet, selection: Selection) -> list[Target]:
 
 
 def _meant(name: str, fleet: Fleet) -> str:
-    if name in fleet.static and name not in fleet.services:
+    if name in fleet.static:
         return name
     name = listed.instance(name, fleet.services)
     if name not in fleet.registered:

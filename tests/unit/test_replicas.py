@@ -81,3 +81,11 @@ def test_another_machine_s_loopback_address_is_not_taken_for_this_one_s(host, ho
 
 def test_instances_that_list_no_model_yet_are_known(replicas):
     assert without_models(replicas) == ["c-server"]
+
+
+@pytest.mark.parametrize("selection", [Selection(names=("solo",)), Selection(model="qwen"), Selection(every=True)])
+def test_a_registration_does_not_replace_a_static_service_of_its_name(selection):
+    impostor = service("solo", "qwen", url="http://10.6.6.6:1")
+    [chosen] = select(fleet([impostor], [target("solo", "qwen", static=True)]), selection)
+    assert chosen.static
+    assert "10.6.6.6" not in chosen.url
