@@ -69,7 +69,7 @@ def _body(_context: click.Context, _parameter: click.Parameter, value: str | Non
 )
 @click.option("--verbose", is_flag=True, help="whole answers instead of their first line")
 @click.option("--format", "output", type=click.Choice(("text", "json")), default="text", help="json: for programs")
-@click.option("--upstream-keys-file", metavar="FILE", help="the engines' own API keys  [default: the router's]")
+@click.option("--upstream-keys-file", metavar="FILE", help="the file of upstream API keys  [default: the router's]")
 @registry_options
 def command(
     access: Access, method: str, path: str, model: str, names: tuple[str, ...], every: bool, body: bytes | None,
@@ -143,7 +143,7 @@ def _selection(model: str, names: Sequence[str], every: bool, known: Fleet) -> S
 
 
 def keys_of(site: Settings) -> Callable[[Target], str]:
-    """Return the lookup of an instance's own API key: by its address that of a TOML here, else by name or model."""
+    """Return the lookup of an instance's upstream API key: from the TOML with its address, else by name or model."""
     file = site.router.upstream_keys_file
     keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
     own = dict(_own_keys(site))

@@ -1,4 +1,4 @@
-"""The API key that an engine wants of its callers (vllm --api-key): what it may be, and how it is sent.
+"""The upstream API key, which an engine wants of its callers (vllm --api-key): its form, and how it is sent.
 
 No message shows a key: it may be the right one, misplaced.
 """

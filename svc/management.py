@@ -1,4 +1,4 @@
-"""A management request to instances themselves, past the router, and the look at their models that follows it."""
+"""Sends a management request to instances, past the router, and refreshes their model lists afterwards."""
 
 import dataclasses
 import socket
@@ -18,12 +18,15 @@ from svc.replicas import Fleet, elsewhere, obstacle
 from svc.router.checks import system_ca
 from svc.router.table import Target
 
-STATIC_NOTE = "a static service: the router reads its list with each health check, and when a request names a new model"
+STATIC_NOTE = (
+    "a static service: the router reads its list with each health check, and when a request names a new model; "
+    "send the first request again if it is answered 503"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it at one instance. `skipped`: why it got no request."""
+    """The outcome at one instance. `skipped`: why it got no request."""
 
     target: Target
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
@@ -36,7 +39,7 @@ class Result:
 
 
 class Engines:
-    """The way to the engines. `key` returns an instance's own API key, empty where it has none."""
+    """Sends requests to engines. `key` returns an instance's upstream API key, empty where it has none."""
 
     def __init__(self, key: Callable[[Target], str], upstream_ca: str = "") -> None:
         self._key = key
@@ -55,7 +58,7 @@ class Engines:
 
 
 class Management:
-    """`client` is None where no registry is used."""
+    """Runs management requests at a fleet. `client` is None where no registry is used."""
 
     def __init__(self, fleet: Fleet, client: RegistryClient | None, engines: Engines) -> None:
         self._fleet = fleet

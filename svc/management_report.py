@@ -70,8 +70,15 @@ def failure(request: Request, results: Sequence[Result]) -> str:
     failed = [result.target.name for result in results if not result.ok]
     text = f"{len(failed)} of {len(results)} instances did not answer 2xx: {', '.join(failed)}"
     if any(result.outcome.status in (401, 403) for result in results):
-        text += "; an engine that wants its API key needs it in upstream_keys_file ([router] of config/svc.toml)"
-    if not request.changes:
+        text += (
+            "; an engine that wants its API key needs it in upstream_keys_file ([router] of config/svc.toml), "
+            "or in --upstream-keys-file FILE"
+        )
+    unknown = [result.target.name for result in results if result.outcome.status == 404]
+    if unknown:
+        text += f"; 404 at {', '.join(unknown)}: no such path there, or not what the request names"
+    failed = [name for name in failed if name not in unknown]  # to repeat a request does not cure a 404
+    if not request.changes or not failed:
         return text
     words = ["svc", "engine", request.method, request.path, *(w for name in failed for w in ("--instance", name))]
     body = "" if request.body is None else " and the same --json"

@@ -34,7 +34,9 @@ def read(outcome: Outcome, babysitter: str | None = None) -> RefreshedModels:
         return RefreshedModels(
             problem="its babysitter is older than this command and finds a new model within a heartbeat"
         )
-    return RefreshedModels(problem=f"its babysitter at {babysitter} cannot look: {_reason(outcome)}")
+    return RefreshedModels(
+        problem=f"the babysitter at {babysitter} could not refresh the model list: {_reason(outcome)}"
+    )
 
 
 def _listed(outcome: Outcome) -> RefreshedModels:
@@ -71,7 +73,7 @@ def await_registry(
             missing = dict.fromkeys(lists, f"the registry does not answer: {error.message}")
         else:
             missing = {
-                name: "the registry does not list these models yet; its babysitter goes on trying"
+                name: "not yet in the registry; the babysitter retries"
                 for name, models in lists.items()
                 if name not in registered or registered[name].get("metadata", {}).get("models") != list(models)
             }

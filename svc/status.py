@@ -111,6 +111,8 @@ def _instance_health(seen: Seen, part: Part, router: Part | None) -> tuple[str, 
     can tell the first, the second is good enough."""
     name = f"{part.name}-server"
     health, well = _registered(seen, name)  # 1
+    if well and (engine := seen.not_ready.get(part.name)) and engine.misconfigured:
+        return "misconfigured", False  # its models cannot be read any more
     if router is None or seen.router is None or not sees(router, part) or health not in ("healthy", UNKNOWN):
         return health, well
     routed = seen.router.get(name, {})

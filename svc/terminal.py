@@ -1,4 +1,4 @@
-"""What commands print. Everything goes through here or through svc.console, which keep terminals safe from it."""
+"""What commands print. Everything goes through here or through svc.console, which escape control characters."""
 
 import json
 import os

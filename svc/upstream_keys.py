@@ -1,4 +1,4 @@
-"""The file of the engines' own API keys, by instance or by model; written by hand, and holding secrets:
+"""The file of upstream API keys, by instance or by model; written by hand, and holding secrets:
 
 [instances]
 qwen-server = "..."               # the name that `svc services` shows

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from svc.client import Listing, RegistryClient
-from svc.errors import SvcError
+from svc.errors import SvcError, Unauthorized
 from svc.instance import Service
 from svc.router.saved import Saved
 from svc.router.state import State
@@ -69,7 +69,9 @@ class Sync:
     def _without(self, error: SvcError) -> None:
         """1. The table stays. 2. Where there is none yet, the saved one or the static services make one."""
         if not self._state.away:
-            log.warning("%s; keeping the %d instances last known", error, len(self._state.table.targets))
+            wants_token = isinstance(error, Unauthorized)
+            cure = "; name the file with it: registry_token_file under [router]" if wants_token else ""
+            log.warning("%s%s; keeping the %d instances last known", error, cure, len(self._state.table.targets))
         self._state.away = True
         if self._state.ready:
             return  # 1

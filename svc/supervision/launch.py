@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         metavar="K=V",
         type=_pair,
-        help="a variable for COMMAND, in older files",
+        help="deprecated; read from files of an older svc",
     )
     parser.add_argument("--key-file", metavar="FILE", help="file with the API key that COMMAND wants of its callers")
     parser.add_argument("--key-variable", metavar="NAME", help="the variable in which COMMAND gets that key")

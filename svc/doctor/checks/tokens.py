@@ -9,7 +9,7 @@ from svc.secret_file import is_world_accessible
 NOUNS = {TOKEN: "token", ENGINE_KEY: "key"}
 WHENCE = {
     TOKEN: "copy it from the registry's machine; or, for a new token",
-    ENGINE_KEY: "write the engine's own key into it; or, for a new key that the engine gets from it",
+    ENGINE_KEY: "write the upstream API key (the engine's) into it; or, for a new key that the engine gets from it",
     UPSTREAM_KEYS: "write the instances' keys into it (docs/KEYS.md has an example), starting with",
 }
 
@@ -56,7 +56,7 @@ def _check(secret: Secret) -> Iterator[Finding]:
         )
     elif is_world_accessible(secret.mode):
         yield Finding(
-            key,
+            f"mode.{path}",  # not a token's: it explains no refusal
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",

@@ -372,3 +372,8 @@ def test_two_babysitters_on_one_port():
 def test_a_router_that_serves_other_machines_without_keys_is_a_warning(lines, said):
     told = found(settings=settings.load(flags={"router": lines}))
     assert said in told["router.open"].what if said else "router.open" not in told
+
+
+def test_the_setting_for_a_read_token_is_the_routers_where_there_is_one():
+    told = found(registries=[registry(listing=answer({}, 401))])
+    assert "registry_token_file under [router]" in told["registry.read"].first

@@ -245,3 +245,8 @@ def test_a_secret_on_a_command_line_is_a_warning_that_does_not_show_it(args, sai
     assert finding.severity == WARNING
     assert said in finding.what
     assert "sk-hidden" not in str(finding)
+
+
+def test_a_mode_is_not_the_cause_of_a_refused_key():
+    secret = Secret("keys", "upstream_keys_file", mode=0o644, kind=UPSTREAM_KEYS)
+    assert not any(key.startswith("token.") for key in found(secrets=[secret]))
