@@ -124,7 +124,12 @@ class Router:
         return {s["name"]: s for s in found if "name" in s}
 
 
-TOKEN, ENGINE_KEY, UPSTREAM_KEYS = "token", "engine key", "upstream keys"  # what a secret file holds
+TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = (
+    "token",
+    "engine key",
+    "upstream keys",
+    "API keys",
+)  # what a secret file holds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
