@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import requests
 
-from svc.errors import BadRequest, Forbidden, NotFound, RateLimited, SvcError, Unauthorized, Unavailable
+from svc.errors import BadRequest, Forbidden, NotFound, RateLimited, SvcError, Unauthorized, Unavailable, message_of
 from svc.fetch import fetch
 
 log = logging.getLogger(__name__)
@@ -186,8 +186,7 @@ def _result(answer: requests.Response) -> dict[str, Any]:
         raise SvcError(f"{answer.url}: not a registry: its answer {answer.status_code} is not an object")
     if answer.ok:
         return result
-    error = result.get("error")
-    message = error.get("message", "") if isinstance(error, dict) else ""
+    message = message_of(result)
     if answer.status_code == RateLimited.status:
         seconds = answer.headers.get("Retry-After", "")
         raise RateLimited(message, float(seconds) if seconds.isdecimal() and len(seconds) < 10 else 1)

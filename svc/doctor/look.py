@@ -24,13 +24,13 @@ from svc.doctor.facts import (
     Supervisor,
     Unseen,
 )
-from svc.doctor.together import together
 from svc.errors import SvcError
 from svc.generated import Part
 from svc.settings import Settings
 from svc.site import Site
 from svc.spec.digest import digest
 from svc.spec.model import Spec
+from svc.together import together
 from svc.upstream_keys import UpstreamKeys
 
 NEAR = 8.0  # seconds that looks at this machine may take in all

@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from svc.errors import message_of
 from svc.event import plain
-from svc.fanout import Outcome, Request
-from svc.management import Result
+from svc.management.run import Result
+from svc.management.send import Outcome, Request
 
 MAX_LINE_CHARACTERS = 160
 
@@ -37,10 +38,7 @@ def _verdict(result: Result) -> str:
 
 def _first_line(outcome: Outcome) -> str:
     """Return the message of an error, else the first line of the answer."""
-    answer = outcome.json()
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    text = message if isinstance(message, str) else next(iter(outcome.text().strip().splitlines()), "")
+    text = message_of(outcome.json()) or next(iter(outcome.text().strip().splitlines()), "")
     line = plain(text)
     return line if len(line) <= MAX_LINE_CHARACTERS else f"{line[:MAX_LINE_CHARACTERS]}..."
 

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from svc import model_lists
 from svc.address import is_loopback
 from svc.client import RegistryClient
 from svc.engine_key import bearer
-from svc.fanout import Outcome, Request, fan_out, send
-from svc.model_lists import RefreshedModels
-from svc.replicas import Fleet, elsewhere, obstacle
+from svc.management import model_lists
+from svc.management.model_lists import RefreshedModels
+from svc.management.select import Fleet, skip_reason, unreachable_reason
+from svc.management.send import Outcome, Request, fan_out, send
 from svc.router.checks import system_ca
 from svc.router.table import Target
 
@@ -67,21 +67,21 @@ class Management:
 
     def run(self, request: Request, targets: Sequence[Target], named: bool) -> list[Result]:
         """Send the request to each of the targets; after one that changes something, read their model lists again."""
-        obstacles = {target.name: self._obstacle(target, named) for target in targets}
-        sent = [target for target in targets if not obstacles[target.name]]
+        skipped = {target.name: self._skip_reason(target, named) for target in targets}
+        sent = [target for target in targets if not skipped[target.name]]
         outcomes = self._send_all(request, sent)
         lists = self._refresh(sent) if request.changes else {}
         return [
-            Result(target, outcomes.get(target.name, Outcome()), obstacles[target.name], lists.get(target.name))
+            Result(target, outcomes.get(target.name, Outcome()), skipped[target.name], lists.get(target.name))
             for target in targets
         ]
 
-    def _obstacle(self, target: Target, named: bool) -> str:
+    def _skip_reason(self, target: Target, named: bool) -> str:
         entry = self._fleet.services.get(target.name)
         if target.static or entry is None or self._client is None:
             return ""
         here = is_loopback(urlsplit(self._client.urls[0]).hostname or "")
-        return elsewhere(entry, here, socket.gethostname()) or obstacle(target, named)
+        return unreachable_reason(entry, here, socket.gethostname()) or skip_reason(target, named)
 
     def _send_all(self, request: Request, targets: Sequence[Target]) -> dict[str, Outcome]:
         return fan_out(request.timeout, {target.name: self._engines.call(request, target) for target in targets})

@@ -1,9 +1,9 @@
 """The lines and the error of a management request, as an operator reads them."""
 
-from svc.fanout import Outcome, Request
-from svc.management import Result
-from svc.management_report import failure, lines, to_json
-from svc.model_lists import RefreshedModels
+from svc.management.model_lists import RefreshedModels
+from svc.management.report import failure, lines, to_json
+from svc.management.run import Result
+from svc.management.send import Outcome, Request
 from tests.unit.router.made import target
 
 LOAD = Request("POST", "/v1/load_lora_adapter", b"{}")

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from svc.fanout import MAX_ANSWER_BYTES, MAX_CONCURRENT_REQUESTS, Outcome, Request, fan_out, send
+from svc.management.send import MAX_ANSWER_BYTES, MAX_CONCURRENT_REQUESTS, Outcome, Request, fan_out, send
 from tests.waiting import free_port
 
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import click
 
-from svc import management_report, upstream_keys
+from svc import upstream_keys
 from svc.access import Access, explained, registry_options
 from svc.client import RegistryClient
 from svc.engine_key import parse_key
 from svc.errors import CommandError, SvcError
 from svc.event import plain
-from svc.fanout import Request
 from svc.listed import registered
-from svc.management import Engines, Management
+from svc.management import report
+from svc.management.run import Engines, Management
+from svc.management.select import Fleet, Selection, build_fleet, select, without_models
+from svc.management.send import Request
 from svc.options import HERE, settings
-from svc.replicas import Fleet, Selection, fleet, select, without_models
 from svc.router.static import read_static
 from svc.router.table import Target
 from svc.secret_file import read
@@ -102,19 +103,19 @@ def command(
     site = settings(router={"upstream_keys_file": upstream_keys_file})
     client = access.client(read=True) if _has_registry(access, site) else None
     engines = Engines(keys_of(site), site.router.upstream_ca)
-    known = _fleet(client, engines.discover(_static(site)))
-    targets = select(known, _selection(model, names, every, known))
+    fleet = _fleet(client, engines.discover(_static(site)))
+    targets = select(fleet, _selection(model, names, every, fleet))
     request = Request(method.upper(), path, body, timeout)
-    results = Management(known, client, engines).run(request, targets, named=bool(names))
+    results = Management(fleet, client, engines).run(request, targets, named=bool(names))
     if output == "json":
-        echo_json(management_report.to_json(results), indent=2)
+        echo_json(report.to_json(results), indent=2)
     else:
-        for line in management_report.lines(results, verbose):
+        for line in report.lines(results, verbose):
             echo(line)
-        for name in without_models(known) if model else ():
+        for name in without_models(fleet) if model else ():
             echo(f"svc: {name} starts and lists no model yet; if it will serve {model}, repeat it there", err=True)
     if any(not result.ok for result in results):
-        raise CommandError(management_report.failure(request, results))
+        raise CommandError(report.failure(request, results))
 
 
 def _has_registry(access: Access, site: Settings) -> bool:
@@ -129,16 +130,16 @@ def _static(site: Settings) -> list[Target]:
 
 def _fleet(client: RegistryClient | None, static: Sequence[Target]) -> Fleet:
     if client is None:
-        return fleet([], static)
+        return build_fleet([], static)
     with explained("list the instances", client, "is no registry"):
         listing = client.listing()
-        return fleet(registered(listing.services, listing.url), static)
+        return build_fleet(registered(listing.services, listing.url), static)
 
 
-def _selection(model: str, names: Sequence[str], every: bool, known: Fleet) -> Selection:
+def _selection(model: str, names: Sequence[str], every: bool, fleet: Fleet) -> Selection:
     if bool(model) + bool(names) + every == 1:
         return Selection(model, names, every)
-    models = ", ".join(known.models()) or "none"
+    models = ", ".join(fleet.models()) or "none"
     raise click.UsageError(plain(f"give one of --model M, --instance NAME and --all; the models are: {models}"))
 
 

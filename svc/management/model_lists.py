@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from svc.client import RegistryClient
-from svc.errors import SvcError
-from svc.fanout import Outcome, Request
+from svc.errors import SvcError, message_of
+from svc.management.send import Outcome, Request
 from svc.watch import Watch
 
 REFRESH = Request("POST", "/models/refresh", timeout=10.0)  # at a babysitter
@@ -50,10 +50,7 @@ def _listed(outcome: Outcome) -> RefreshedModels:
 
 
 def _reason(outcome: Outcome) -> str:
-    answer = outcome.json()
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return str(message or outcome.reason or f"it answers {outcome.status}")
+    return message_of(outcome.json()) or outcome.reason or f"it answers {outcome.status}"
 
 
 def await_registry(

@@ -6,8 +6,8 @@ import pytest
 
 from svc.client import Listing
 from svc.errors import Unavailable
-from svc.fanout import Outcome
-from svc.model_lists import await_registry, read
+from svc.management.model_lists import await_registry, read
+from svc.management.send import Outcome
 
 BABYSITTER = "http://h:8101"
 
