@@ -124,12 +124,8 @@ class Router:
         return {s["name"]: s for s in found if "name" in s}
 
 
-TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = (
-    "token",
-    "engine key",
-    "upstream keys",
-    "API keys",
-)  # what a secret file holds
+# What a file with secrets holds.
+TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = "token", "engine key", "upstream keys", "API keys"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
