@@ -48,12 +48,14 @@ def see(site: Site, token_file: str) -> Seen:
     url = _registry_url(parts)
     processes = control.processes() if control else {}
     registered, refusal = _registered(url, token_file)
+    infos = _infos(parts, {name: process.state for name, process in processes.items()})
     return Seen(
         parts=parts,
         supervisord=control.pid() if control else None,
         processes=processes,
         restarts=control.restarts() if control else {},
-        not_ready=_reasons(_infos(parts, {name: process.state for name, process in processes.items()}), "not_ready"),
+        not_ready=_reasons(infos, "not_ready"),
+        refused=_reasons(infos, "not_registered"),
         registry=registered,
         registry_url=url,
         registry_trouble=_trouble(url) or refusal,

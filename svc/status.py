@@ -28,6 +28,7 @@ class Seen:
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by the name of the part
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # babysitters, by their registry
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # what it says is wrong with itself
@@ -179,14 +180,14 @@ def _problems(seen: Seen, rows: Sequence[Row]) -> Iterator[str]:
             why = f": {process.spawnerr}" if process.spawnerr and process.state in ("BACKOFF", "FATAL") else ""
             yield f"{row.name}: {process.state}{why}"
         elif not row.ok and row.health != UNKNOWN and not (row.name == "registry" and told):
-            yield f"{row.name}: {row.health}{_engine_reason(seen, row)}"
+            yield f"{row.name}: {row.health}{_reason(seen, row)}"
     yield from _elsewhere(seen)
 
 
-def _engine_reason(seen: Seen, row: Row) -> str:
+def _reason(seen: Seen, row: Row) -> str:
     name, _, program = row.name.rpartition(":")
-    engine = seen.not_ready.get(name) if program == "server" else None
-    return f": {engine.reason}" if engine else ""
+    reasons = {"server": seen.not_ready, "babysitter": seen.refused}.get(program, {})
+    return f": {reasons[name].reason}" if name in reasons else ""
 
 
 def _registry_problems(seen: Seen) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The babysitter's HTTP: /health, /models, /models/refresh, /info, /metrics."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -125,7 +126,11 @@ def describe_refusal(spec: Spec, refusal: SvcError | None) -> str | None:
     """Return why the registry refuses the babysitter, with the setting that cures it where that is a token."""
     if refusal is None:
         return None
-    cure = f"; token_file in {spec.source} names the file with it" if isinstance(refusal, Unauthorized) else ""
+    cure = (
+        f"; token_file in {os.path.relpath(spec.source)} names the file with it"
+        if isinstance(refusal, Unauthorized)
+        else ""
+    )
     return refusal.message + cure
 
 
