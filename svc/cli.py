@@ -262,7 +262,7 @@ svc.elsewhere |= {
     "apply": "svc.rollout.apply:command",
     "rollout": "svc.rollout.restart:command",
     "plan": "svc.rollout.plan:command",
-    "engine": "svc.engine:command",
+    "engine": "svc.management.command:command",
     "events": "svc.events:command",
     "health": "svc.health:health",
     "logs": "svc.logs:logs",

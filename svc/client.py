@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import requests
 
-from svc.errors import BadRequest, Forbidden, NotFound, RateLimited, SvcError, Unauthorized, Unavailable
+from svc.errors import BadRequest, Forbidden, NotFound, RateLimited, SvcError, Unauthorized, Unavailable, message_of
 from svc.fetch import fetch
 
 log = logging.getLogger(__name__)
 KINDS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
 CONNECT_WITHIN = 1.0  # seconds, for a list: after a link has healed, the next try is not far
+
+EVENT_TEXTS = ("time", "kind", "service", "level", "message", "source")
 
 Query = Mapping[str, str]
 Events = list[dict[str, Any]]
@@ -30,7 +32,11 @@ class Listing:
 
     @property
     def services(self) -> list[dict[str, Any]]:
-        return [msgspec.json.decode(entry) for entry in self.entries]
+        """The entries as objects; raises SvcError where one has no name."""
+        services = [msgspec.json.decode(entry) for entry in self.entries]
+        if not all(_is_service(service) for service in services):
+            raise SvcError(f"{self.url}: not a registry: it lists services that have no name")
+        return services
 
 
 class _Body(msgspec.Struct):
@@ -112,8 +118,12 @@ class RegistryClient:
         asked = {"limit": str(limit), **(only or {})}
         if after is not None:
             asked |= {"after": str(after), "wait": f"{wait:g}"}
-        told = _result(self._send("GET", "/events", query=lambda url: asked, wait=wait)[0])
-        return told["events"], told["last"]
+        answer, url = self._send("GET", "/events", query=lambda url: asked, wait=wait)
+        told = _result(answer)
+        events, last = told.get("events"), told.get("last")
+        if not isinstance(events, list) or not isinstance(last, int) or not all(_is_event(event) for event in events):
+            raise SvcError(f"{url}: not a registry: it lists no events")
+        return events, last
 
     def tell(self, events: Events) -> None:
         """What happened, to be kept with all the rest: kind, service, source and message of each."""
@@ -176,12 +186,21 @@ def _result(answer: requests.Response) -> dict[str, Any]:
         raise SvcError(f"{answer.url}: not a registry: its answer {answer.status_code} is not an object")
     if answer.ok:
         return result
-    error = result.get("error")
-    message = error.get("message", "") if isinstance(error, dict) else ""
+    message = message_of(result)
     if answer.status_code == RateLimited.status:
         seconds = answer.headers.get("Retry-After", "")
         raise RateLimited(message, float(seconds) if seconds.isdecimal() and len(seconds) < 10 else 1)
     raise KINDS.get(answer.status_code, BadRequest)(message or f"{answer.url}: answered {answer.status_code}")
+
+
+def _is_service(entry: object) -> bool:
+    return (
+        isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("metadata", {}), dict)
+    )
+
+
+def _is_event(entry: object) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(field), str) for field in EVENT_TEXTS)
 
 
 def _short(error: requests.RequestException) -> str:

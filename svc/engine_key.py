@@ -1,4 +1,4 @@
-"""The API key that an engine wants of its callers (vllm --api-key): what it may be, and how it is sent.
+"""The upstream API key, which an engine wants of its callers (vllm --api-key): its form, and how it is sent.
 
 No message shows a key: it may be the right one, misplaced.
 """
@@ -28,12 +28,6 @@ def parse_key(data: bytes, path: Path) -> str:
             f"{path}: must hold one API key of printable ASCII, without blanks, and nothing else; correct the file"
         )
     return keys[0]
-
-
-def unreadable(path: Path, error: OSError, use: str) -> ConfigError:
-    """Return the error of a file that the setting `use` names and that cannot be read."""
-    cure = "make the file" if isinstance(error, FileNotFoundError) else "check the path and the file's owner and mode"
-    return ConfigError(f"{path}: cannot read the file that {use} names: {error.strerror}; {cure}, or correct {use}")
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -140,3 +140,10 @@ class CommandError(SvcError):
 def body(error: SvcError) -> dict[str, Any]:
     """The error object of the contract, in OpenAI's shape."""
     return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def message_of(answer: object) -> str:
+    """Return the message of an OpenAI error object; empty where the answer is none."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return message if isinstance(message, str) else ""

@@ -139,8 +139,7 @@ class Shown:
 
 def line(event: Told, width: int = 0) -> Text:
     """As people read it, in their own time; `width` is that of the service's column."""
-    when = datetime.fromisoformat(event["time"].replace("Z", "+00:00")).astimezone()
-    told = Text(f"{when:%m-%d %H:%M:%S}  ", style="dim")
+    told = Text(f"{_local_time(event['time'])}  ", style="dim")
     told.append(f"{event['kind']:11}", style=COLOURS.get(event["level"], ""))
     told.append(f"{event['service']:{width}}", style="not dim bold")
     if event["message"]:
@@ -149,3 +148,11 @@ def line(event: Told, width: int = 0) -> Text:
         told.append(f"  ({event['source']})")
     told.rstrip()
     return told
+
+
+def _local_time(timestamp: str) -> str:
+    """Return the time as it is here; what is no time stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(timestamp.replace('Z', '+00:00')).astimezone():%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return timestamp

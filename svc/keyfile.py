@@ -34,6 +34,7 @@ else:
     import tomli as tomllib
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MAKE_FILE = "make it with `svc keys add NAME`"
 NAME_RULE = "begin with a letter or digit, then up to 63 letters, digits, and _ . -"
 NOTE_LIMIT = 200  # characters
 NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # what a terminal would obey, what is no text, what breaks the line
@@ -67,14 +68,12 @@ def read(path: Path) -> dict[str, Entry]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise _unreadable(path, error) from None
     return parse(data, path)
 
 
-def unreadable(path: Path, error: OSError) -> ConfigError:
-    cure = (
-        "make it with `svc keys add NAME`" if isinstance(error, FileNotFoundError) else "check the path and its owner"
-    )
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    cure = MAKE_FILE if isinstance(error, FileNotFoundError) else "check the path and its owner"
     return ConfigError(f"{path}: cannot read the keys: {error.strerror}; {cure}")
 
 

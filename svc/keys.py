@@ -129,7 +129,7 @@ def _file(given: Path | None) -> tuple[Path, bool]:
 def _cure(path: Path) -> str:
     return (
         f"The router of this site does not read this file: set keys_file = {json.dumps(str(path))} "
-        "under [router] in config/svc.toml, or ROUTER_KEYS_FILE, and start it again."
+        "under [router] in config/svc.toml, or ROUTER_KEYS_FILE, then `svc apply`."
     )
 
 

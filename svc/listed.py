@@ -18,6 +18,7 @@ HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")
 WIDEST_ADDRESS = 30
 WIDE = 200  # columns: more have room for any address
 STYLES = {GOOD: "", WARNING: "yellow", BAD: "red"}
+REQUIRED = {"name", "host", "port", "url", "status", "is_healthy", "drained"}  # which a router's list has not
 TYPES = {INSTANCE_TYPE: "instance"}
 SHOWN = ("url", "host", "hostname", "weight", "health_status", "lease_seconds", "timestamp")
 LISTED = ("models_list",)  # metadata that is for programs
@@ -30,7 +31,7 @@ def type_of(service: Told) -> str:
 
 def registered(services: Sequence[Told], url: str) -> Sequence[Told]:
     """These, if a registry lists them so. A router has a list of the same name, whose words mean something else."""
-    if any("is_healthy" not in service for service in services):
+    if not all(service.keys() >= REQUIRED for service in services):
         raise CommandError(f"{url} is no registry: it lists instances as a router does; give the registry's address")
     return services
 

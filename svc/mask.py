@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 MASK = "***"
 CHANGED_MASK = "*** (another value)"
-SECRETS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "auth", "cookie"}
+SECRETS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "auth", "cookie",
+           "pass", "pat", "dsn"}  # fmt: skip
 ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
 NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}  # where one is, or how many
 # Lengths are bounded: a long word without a value must not cost quadratic time.
@@ -18,7 +19,12 @@ VALUE = re.compile(
     r"""|(?:"[^"]*"|'[^']*'|\S)+"""  # a word of a shell
 )
 BEARER = re.compile(r"(?i)\b(bearer\s+)(\S+)")
-IN_URL = re.compile(r"(\b\w{1,20}://[^/\s:@]{0,200}:)([^@\s/]{1,1000})(?=@)")
+BASIC = re.compile(r"(?i)\b(basic\s+)([a-z0-9+/]\S*)")
+# A password may hold an unescaped @ or slash, and a token may stand without a user.
+IN_URL = re.compile(r"""(\b\w{1,20}://(?:[^/\s:@"']{0,200}:)?)([^\s"']{1,1000})(?=@)""")
+ENVIRONMENT = re.compile(r"^environment=.*(?:\n[ \t].*)*", re.MULTILINE)  # of a supervisord program
+VARIABLE = re.compile(r"""(\w+=)("[^"]*"|'[^']*'|[^,\s]*)""")
+PUBLIC_VARIABLE = re.compile(r"(?:SVC_(?!ENV_)\w+|CUDA_VISIBLE_DEVICES)=")
 Label = Callable[[str], str]
 
 
@@ -31,10 +37,37 @@ def is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
-    """Return the text with a label in place of each secret: of a named value, a bearer token, a password in a URL."""
-    for pattern in (IN_URL, BEARER):
+    """Return the text with a label in place of each secret: of a named value, a bearer token, a password in a URL.
+
+    In a line `environment=` every value is taken for one, but for those of svc's own variables.
+    """
+    masked, end = "", 0
+    for line in ENVIRONMENT.finditer(text):
+        masked += _without_shapes_and_names(text[end : line.start()], label) + _without_variables(line[0], label)
+        end = line.end()
+    return masked + _without_shapes_and_names(text[end:], label)
+
+
+def _without_variables(line: str, label: Label) -> str:
+    name = "environment="
+    return name + VARIABLE.sub(
+        lambda found: found[0] if PUBLIC_VARIABLE.match(found[1]) else found[1] + label(found[2]), line[len(name) :]
+    )
+
+
+def _without_shapes_and_names(text: str, label: Label) -> str:
+    for pattern in (IN_URL, BEARER, BASIC):
         text = pattern.sub(lambda found: found[1] + label(found[2]), text)
     return _without_named(text, label)
+
+
+def secret_names(text: str) -> list[str]:
+    """Return the names and flags that have a secret as their value in the text."""
+    return [
+        found["flag"] or found["name"]
+        for found in NAMED.finditer(text)
+        if is_secret(found["flag"] or found["name"]) and VALUE.match(text, found.end())
+    ]
 
 
 def both_without_secrets(old: str, new: str) -> tuple[str, str]:

@@ -72,7 +72,7 @@ def limited(path: Path, mode: int) -> int:
 
 
 def hand_over(descriptor: int, path: Path) -> None:
-    """Give what root makes to the owner of the file, or of its directory: its reader need not be root."""
+    """If root writes the file, keep the previous owner, else the directory's: its reader need not be root."""
     if os.geteuid() == 0:
         previous = os.stat(path if path.exists() else path.parent)
         if previous.st_uid != 0:

@@ -35,7 +35,7 @@ def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
 def status(
     url: str, timeout: float, verify: str | bool = True, key: str = "", rejection_reason: AddressCheck | None = None
 ) -> int:
-    """The status that a GET is answered with within `timeout` seconds; 0: no answer. `key`: the server's API key."""
+    """The status that a GET is answered with within `timeout` seconds; 0: no answer. `key`: the upstream API key."""
     return answer(url, timeout, verify, 0, key, rejection_reason)[0]
 
 

@@ -12,6 +12,7 @@ FAILED = ("BACKOFF", "FATAL")
 class Stage(enum.Enum):
     STARTING = "starting"
     HEALTH = "waiting for its health"
+    REGISTERED = "waiting for its registry to take it"
     ROUTED = "waiting for the router to see its models"
     MISCONFIGURED = "needs a setting to be changed"
     READY = "ready"
@@ -20,7 +21,7 @@ class Stage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotReady:
-    """Why the engine of an instance is not ready. `misconfigured`: waiting does not make it ready."""
+    """Why an engine, or a registration, is not ready. `misconfigured`: waiting does not make it ready."""
 
     reason: str
     misconfigured: bool = False
@@ -34,14 +35,20 @@ class Sight:
     well: Collection[str]  # names of the parts whose health is good
     routed: Mapping[str, Sequence[str]]  # models that the router sends requests for, by instance
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the name of the part
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # why its registry does not take it
+
+    def reason(self, part: Part) -> str:
+        """Return why a part is not ready, as far as its babysitter says it."""
+        found = self.refused.get(part.name) if part.name in self.well else self.not_ready.get(part.name)
+        return found.reason if found else ""
 
 
 def judge(part: Part, sight: Sight, router: Part | None) -> tuple[Stage, str]:
     """How far a part is, and the program that the stage is about where it is one.
 
     1. A program that ended and is to be started again, or was given up, has failed.
-    2. All its programs must run; 3. its health be good, or one day become it; 4. the router, where it is
-       one that can know of it, send requests to it.
+    2. All its programs must run; 3. its health be good, or one day become it; 4. its registry take it; 5. the router,
+       where it is one that can know of it, send requests to it.
     """
     states = {name: sight.states.get(name, "missing") for name in part.programs}
     for name, state in states.items():
@@ -53,7 +60,9 @@ def judge(part: Part, sight: Sight, router: Part | None) -> tuple[Stage, str]:
     if part.name not in sight.well:
         engine = sight.not_ready.get(part.name)
         return (Stage.MISCONFIGURED if engine and engine.misconfigured else Stage.HEALTH), ""  # 3
+    if refusal := sight.refused.get(part.name):
+        return (Stage.MISCONFIGURED if refusal.misconfigured else Stage.REGISTERED), ""  # 4
     expected = router is not None and part.component == "babysitter" and sees(router, part)
     if expected and not sight.routed.get(f"{part.name}-server"):
-        return Stage.ROUTED, ""  # 4
+        return Stage.ROUTED, ""  # 5
     return Stage.READY, ""

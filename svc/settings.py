@@ -143,7 +143,9 @@ class RouterSettings:
         (), form=PATH_PATTERN, help="paths that are relayed beside inference, such as /v1/files*; *: all"
     )
     keys_file: str = setting("", "ROUTER_KEYS_FILE", help="file of API keys that clients need (svc keys)")
-    upstream_keys_file: str = setting("", help="file (TOML) of the API keys that instances want of the router")
+    upstream_keys_file: str = setting(
+        "", help="file (TOML) of upstream API keys: those that the router sends to instances"
+    )
     trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is believed, separated by commas")
     allowed_hosts: Texts = setting(
         (), "ROUTER_ALLOWED_HOSTS", form=HOST, help="hosts that requests may name, beside this machine's own"

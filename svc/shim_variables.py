@@ -1,7 +1,8 @@
-"""Variables of an instance that pass the shim by, in its environment: a command line is everybody's to read. Pure.
+"""Encode an instance's variables so that `svc launch` hands them on without acting on them. Pure.
 
-The shim must not obey them itself (PATH, LD_PRELOAD), or supervisord's environment= cannot hold their value. So they
-bear a prefix until the shim becomes the instance, and what supervisord would take for syntax is percent-encoded.
+On a command line every user could read them. In its own environment `svc launch` would act on some (PATH, LD_PRELOAD),
+and supervisord's environment= cannot hold every value. So they have a prefix until `svc launch` becomes the instance,
+and what supervisord would take for syntax is percent-encoded.
 """
 
 import re

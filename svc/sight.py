@@ -8,7 +8,7 @@ import requests
 
 from svc import daemon, generated, probe
 from svc.client import RegistryClient
-from svc.errors import SvcError
+from svc.errors import SvcError, Unauthorized
 from svc.fetch import fetch
 from svc.generated import Part
 from svc.readiness import NotReady, Sight
@@ -29,11 +29,13 @@ def look(control: Control, parts: Iterable[Part], router: Part | None, well: Col
     routed = services(router.own_url) if router else None
     parts = list(parts)
     healthy = {part.name for part in parts if part.name in well or _is_well(part, states)}
+    infos = _infos([part for part in parts if part.name not in well], states)
     return Sight(
         states,
         healthy,
         {service["name"]: service["models"] for service in routed or [] if service["healthy"]},
-        _not_ready([part for part in parts if part.name not in healthy], states),
+        _reasons(infos, "not_ready"),
+        _reasons(infos, "not_registered"),
     )
 
 
@@ -45,17 +47,18 @@ def see(site: Site, token_file: str) -> Seen:
     routed = services(router.own_url) if router else None
     url = _registry_url(parts)
     processes = control.processes() if control else {}
-    registered = _registered(url, token_file)
-    unwell = [part for part in parts if not (registered or {}).get(f"{part.name}-server", {}).get("is_healthy")]
+    registered, refusal = _registered(url, token_file)
+    infos = _infos(parts, {name: process.state for name, process in processes.items()})
     return Seen(
         parts=parts,
         supervisord=control.pid() if control else None,
         processes=processes,
         restarts=control.restarts() if control else {},
-        not_ready=_not_ready(unwell, {name: process.state for name, process in processes.items()}),
+        not_ready=_reasons(infos, "not_ready"),
+        refused=_reasons(infos, "not_registered"),
         registry=registered,
         registry_url=url,
-        registry_trouble=_trouble(url),
+        registry_trouble=_trouble(url) or refusal,
         router=None if routed is None else {service["name"]: service for service in routed},
         routing=router is not None and probe.healthy(router.health_url, PATIENCE, verify=False),
     )
@@ -93,20 +96,27 @@ def in_flight(router_url: str) -> dict[str, tuple[bool, int]] | None:
     return {name: (name in used, int(float(count))) for name, count in FLIGHT.findall(told)}
 
 
-def _not_ready(parts: Iterable[Part], states: Mapping[str, str]) -> dict[str, NotReady]:
-    """What the babysitters of these parts tell of their engines, where both run and one is not ready."""
+def _infos(parts: Iterable[Part], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """Return what the babysitters of these parts say of themselves, where both programs run, by the part's name."""
     running = [p for p in parts if p.component == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
-    found = ((part.name, _told_by_babysitter(part)) for part in running)
-    return {name: engine for name, engine in found if engine is not None}
+    return {part.name: _info(part) for part in running}
 
 
-def _told_by_babysitter(part: Part) -> NotReady | None:
+def _info(part: Part) -> Mapping[str, Any]:
     try:
         info = fetch("GET", part.babysitter_url + "/info", PATIENCE).json()
-        reason = info.get("not_ready")
-        return NotReady(str(reason), info.get("misconfigured") is True) if reason else None
-    except (requests.RequestException, ValueError, AttributeError):
-        return None
+    except (requests.RequestException, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
+    """Return the reasons that stand under this key."""
+    return {
+        name: NotReady(str(info[key]), info.get("misconfigured") is True)
+        for name, info in infos.items()
+        if info.get(key)
+    }
 
 
 def _is_well(part: Part, states: dict[str, str]) -> bool:
@@ -132,10 +142,13 @@ def _trouble(url: str) -> str:
     return ""
 
 
-def _registered(url: str, token_file: str) -> dict[str, dict[str, Any]] | None:
+def _registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:
+    """Return the registry's services by name, None where it does not list them, and why it refuses to."""
     if not url:
-        return None
+        return None, ""
     try:
-        return {s["name"]: s for s in RegistryClient(url.split(","), token_file, PATIENCE).services()}
+        return {s["name"]: s for s in RegistryClient(url.split(","), token_file, PATIENCE).services()}, ""
+    except Unauthorized as error:
+        return None, f"{error.message}; name the file with it: read_token_file under [registry] in config/svc.toml"
     except SvcError:
-        return None
+        return None, ""

@@ -28,6 +28,7 @@ class Seen:
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by the name of the part
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # babysitters, by their registry
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # what it says is wrong with itself
@@ -111,6 +112,8 @@ def _instance_health(seen: Seen, part: Part, router: Part | None) -> tuple[str, 
     can tell the first, the second is good enough."""
     name = f"{part.name}-server"
     health, well = _registered(seen, name)  # 1
+    if well and (engine := seen.not_ready.get(part.name)) and engine.misconfigured:
+        return "misconfigured", False  # its models cannot be read any more
     if router is None or seen.router is None or not sees(router, part) or health not in ("healthy", UNKNOWN):
         return health, well
     routed = seen.router.get(name, {})
@@ -177,14 +180,14 @@ def _problems(seen: Seen, rows: Sequence[Row]) -> Iterator[str]:
             why = f": {process.spawnerr}" if process.spawnerr and process.state in ("BACKOFF", "FATAL") else ""
             yield f"{row.name}: {process.state}{why}"
         elif not row.ok and row.health != UNKNOWN and not (row.name == "registry" and told):
-            yield f"{row.name}: {row.health}{_engine_reason(seen, row)}"
+            yield f"{row.name}: {row.health}{_reason(seen, row)}"
     yield from _elsewhere(seen)
 
 
-def _engine_reason(seen: Seen, row: Row) -> str:
+def _reason(seen: Seen, row: Row) -> str:
     name, _, program = row.name.rpartition(":")
-    engine = seen.not_ready.get(name) if program == "server" else None
-    return f": {engine.reason}" if engine else ""
+    reasons = {"server": seen.not_ready, "babysitter": seen.refused}.get(program, {})
+    return f": {reasons[name].reason}" if name in reasons else ""
 
 
 def _registry_problems(seen: Seen) -> Iterator[str]:

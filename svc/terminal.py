@@ -1,4 +1,4 @@
-"""What commands print. Everything goes through here or through svc.console, which keep terminals safe from it."""
+"""What commands print. Everything goes through here or through svc.console, which escape control characters."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import click
 
+from svc.errors import CommandError
 from svc.printable import escaped_json, log_lines, printable
 
 MAX_LINE_BYTES = 1 << 16  # of a line that has no end yet
@@ -24,8 +25,15 @@ def echo_block(text: str) -> None:
 
 
 def echo_json(value: Any, indent: int | None = None) -> None:
-    """Print a JSON document; its escapes keep what it says, whatever characters that has."""
-    click.echo(escaped_json(json.dumps(value, indent=indent)))
+    """Print a JSON document; its escapes keep what it says, whatever characters that has.
+
+    Raises CommandError for NaN and Infinity.
+    """
+    try:
+        document = json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        raise CommandError("the answer has a number that JSON does not have (NaN, Infinity)") from None
+    click.echo(escaped_json(document))
 
 
 class LogOutput:

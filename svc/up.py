@@ -121,8 +121,7 @@ def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeou
             stage, program = judge(part, sight, router)
             if stage is Stage.FAILED:
                 raise NotWell(control.process(program))
-            engine = sight.not_ready.get(part.name)
-            why = f": {engine.reason}" if engine else ""
+            why = f": {reason}" if (reason := sight.reason(part)) else ""
             if stage is Stage.MISCONFIGURED and time.monotonic() - began > SETTLED:
                 raise CommandError(f"{part.name}: {stage.value}{why}; then svc up")
             if stage is not Stage.READY:

@@ -1,4 +1,4 @@
-"""The file of the engines' own API keys, by instance or by model; written by hand, and holding secrets:
+"""The file of upstream API keys, by instance or by model; written by hand, and holding secrets:
 
 [instances]
 qwen-server = "..."               # the name that `svc services` shows
@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from svc.engine_key import check_key, unreadable
+from svc.engine_key import check_key
 from svc.errors import ConfigError
+from svc.secret_file import read
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,11 +45,7 @@ class UpstreamKeys:
 
 def load(path: Path) -> UpstreamKeys:
     """Return the keys of a file; raises ConfigError with every problem of it."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error, SETTING) from None
-    return parse(data, path)
+    return read(path, parse, SETTING)
 
 
 def parse(data: bytes, path: Path) -> UpstreamKeys:

@@ -1,5 +1,6 @@
 """The babysitter's HTTP: /health, /models, /models/refresh, /info, /metrics."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +13,12 @@ from svc.babysitter.prober import Prober
 from svc.babysitter.registrar import Registrar
 from svc.babysitter.remedy import KINDS
 from svc.babysitter.sitter import Babysitter, ids
-from svc.errors import Unavailable
+from svc.errors import SvcError, Unauthorized, Unavailable
 from svc.instance import babysitter_url, iso
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.spec.digest import digest
+from svc.spec.model import Spec
 from svc.web import install_errors, install_version
 
 SETTING_NAMES = SettingNames("allowed_hosts (under [babysitter] in its TOML)")
@@ -100,7 +102,7 @@ def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, 
         "state": picture.state.value or "unknown",
         "models": ids(picture.models),
         "not_ready": sitter.answers.reason or None,
-        "misconfigured": sitter.answers.misconfigured,
+        "misconfigured": sitter.answers.misconfigured or isinstance(registrar.refusal, Unauthorized),
         "infinilm_server_port": spec.port,
         "infinilm_server_url": spec.url,
         "infinilm_server_pid": (sighting.pid if sighting else 0) or None,
@@ -114,9 +116,22 @@ def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, 
         "registry_urls": list(registrar.client.urls),
         "router_url": spec.router_url or None,
         "registered": registrar.registered,
+        "not_registered": describe_refusal(spec, registrar.refusal),
         "last_heartbeat": registrar.last_heartbeat,
         "timestamp": iso(now),
     }
+
+
+def describe_refusal(spec: Spec, refusal: SvcError | None) -> str | None:
+    """Return why the registry refuses the babysitter, with the setting that cures it where that is a token."""
+    if refusal is None:
+        return None
+    cure = (
+        f"; token_file in {os.path.relpath(spec.source)} names the file with it"
+        if isinstance(refusal, Unauthorized)
+        else ""
+    )
+    return refusal.message + cure
 
 
 def describe_checks(prober: Prober, limits: Limits) -> dict[str, Any]:

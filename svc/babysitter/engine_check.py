@@ -55,7 +55,10 @@ class EngineCheck:
     def _key_problem(self, status: int) -> str:
         setting = self.key_setting
         if self.key_file:
-            return f"it refuses the key in {self.key_file} ({status}); put its own key there, or correct {setting}"
+            return (
+                f"it refuses the key in {self.key_file} ({status}); write the engine's key into {self.key_file}, "
+                f"or name another file with {setting}"
+            )
         return f"it wants an API key ({status}); write the key into a file and name that: {setting}"
 
     def _health_problem(self, url: str, timeout: float) -> str:

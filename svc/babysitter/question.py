@@ -22,7 +22,7 @@ WAYS: dict[str, Callable[[str], dict[str, Any]]] = {  # the cheapest question of
 
 
 def post(url: str, body: dict[str, Any], timeout: float, key: str = "") -> int:
-    """The status of the answer, which has been read whole; `key`: the server's API key."""
+    """The status of the answer, which has been read whole; `key`: the upstream API key."""
     return fetch("POST", url, timeout, json=body, headers=bearer(key)).status_code
 
 

@@ -93,6 +93,7 @@ class Registrar:
         self.interval = interval
         self.clock = clock
         self.last_heartbeat: float | None = None  # when the registry last heard all of it
+        self.refusal: SvcError | None = None  # why the registry did not take all of the last round; it has answered
         self._heard: dict[str, dict[str, Any]] = {}  # name -> the registration that the registry has
         self._sent: dict[str, None] = {}  # names that it may have: a registration may arrive unanswered
         self._lock = threading.Lock()  # one call at a time: nothing registers again behind `leave`
@@ -118,6 +119,7 @@ class Registrar:
         self._failures = self._failures + 1 if trouble else 0
         if trouble is None:
             self.last_heartbeat = self.clock()
+        self.refusal = None if isinstance(trouble, Unavailable) else trouble
         self._complain(trouble)
 
     def pause(self) -> float:

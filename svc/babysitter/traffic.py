@@ -36,7 +36,7 @@ Get = Callable[[str, float], str | None]
 def get(url: str, timeout: float, key: str = "") -> str | None:
     """The text of a good answer, whatever the certificate; "" for any other answer, None for none.
 
-    `key`: the server's API key.
+    `key`: the upstream API key.
     """
     try:
         answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))

@@ -13,10 +13,10 @@ import requests
 from svc.address import is_loopback
 from svc.doctor.facts import Answer, Registry, Router, Sidecar
 from svc.doctor.host import reach
-from svc.doctor.together import together
 from svc.engine_key import bearer
 from svc.fetch import fetch
 from svc.generated import Part
+from svc.together import together
 from svc.upstream_keys import UpstreamKeys
 from svc.version import HEADER
 

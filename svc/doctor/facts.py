@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from svc.errors import message_of
 from svc.generated import Part
 from svc.settings import Settings
 from svc.spec.model import Spec
@@ -31,8 +32,7 @@ class Answer:
         """What came instead of what was wanted."""
         if self.error:
             return self.error
-        error = self.body.get("error") if isinstance(self.body, dict) else None
-        said = error.get("message", "") if isinstance(error, dict) else ""
+        said = message_of(self.body)
         return f"it answers {self.status}{f': {said}' if said else ''}"
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -124,7 +124,8 @@ class Router:
         return {s["name"]: s for s in found if "name" in s}
 
 
-TOKEN, ENGINE_KEY, UPSTREAM_KEYS = "token", "engine key", "upstream keys"  # what a secret file holds
+# What a file with secrets holds.
+TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = "token", "engine key", "upstream keys", "API keys"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from svc import upstream_keys
-from svc.doctor.facts import TOKEN, UPSTREAM_KEYS, Disk, Gpus, Holder, Leftover, Name, Open, Secret
+from svc import keyfile, upstream_keys
+from svc.doctor.facts import API_KEYS, TOKEN, UPSTREAM_KEYS, Disk, Gpus, Holder, Leftover, Name, Open, Secret
 from svc.down import mark_of
 from svc.errors import ConfigError
 from svc.mask import without_secrets
@@ -178,6 +178,8 @@ def secret(path: Path, use: str, kind: str = TOKEN) -> Secret:
         words = len(path.read_text(encoding="utf-8", errors="replace").split())
         if kind == UPSTREAM_KEYS:
             upstream_keys.load(path)
+        elif kind == API_KEYS:
+            keyfile.read(path)
     except FileNotFoundError:
         return Secret(str(path), use, missing=True, kind=kind)
     except OSError as error:

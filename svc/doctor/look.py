@@ -12,6 +12,7 @@ from svc import generated, settings, upstream_keys, version
 from svc.address import is_loopback
 from svc.doctor import asking, host, packages, processes, rollouts, sources
 from svc.doctor.facts import (
+    API_KEYS,
     ENGINE_KEY,
     TOKEN,
     UPSTREAM_KEYS,
@@ -23,13 +24,13 @@ from svc.doctor.facts import (
     Supervisor,
     Unseen,
 )
-from svc.doctor.together import together
 from svc.errors import SvcError
 from svc.generated import Part
 from svc.settings import Settings
 from svc.site import Site
 from svc.spec.digest import digest
 from svc.spec.model import Spec
+from svc.together import together
 from svc.upstream_keys import UpstreamKeys
 
 NEAR = 8.0  # seconds that looks at this machine may take in all
@@ -198,8 +199,9 @@ def _secrets(site: Site, told: Settings, specs: Mapping[str, Spec]) -> Iterator[
         for spec in specs.values()
     ]
     tables = [(told.router.upstream_keys_file, "[router] upstream_keys_file")]
+    clients = [(told.router.keys_file, "[router] keys_file")]
     seen = set()
-    for kind, files in ((TOKEN, named), (ENGINE_KEY, keys), (UPSTREAM_KEYS, tables)):
+    for kind, files in ((TOKEN, named), (ENGINE_KEY, keys), (UPSTREAM_KEYS, tables), (API_KEYS, clients)):
         for name, use in files:
             if name and name not in seen:
                 seen.add(name)

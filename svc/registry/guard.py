@@ -1,14 +1,12 @@
 """Who may read and who may write."""
 
 import hmac
-import logging
-import threading
 from pathlib import Path
 
-from svc.errors import SvcError, Unauthorized
+from svc.errors import ConfigError, Unauthorized
 from svc.registry.identity import Client
+from svc.secret_file import SecretFile
 
-log = logging.getLogger(__name__)
 OPEN, READ, REPORT, WRITE = "open", "read", "report", "write"
 NO_TOKEN = (
     "this registry takes writes from its own machine only; to let others write, give it a token (--token-file, "
@@ -20,39 +18,27 @@ LOOPBACK_NEEDS_TOKEN = (
     "token_file in the TOML of each babysitter, with registry_token_file for the router, and with --token-file for "
     "commands"
 )
+READ_TOKEN = "that is the read token; a write needs the write token (token_file)"
+
+TokenFile = SecretFile[bytes]
 
 
-class TokenFile:
-    """The token in a file, read again when the file changes."""
+def token_file(path: str, setting: str = "token_file") -> TokenFile:
+    """Return the file of a token. While it is empty or gone nobody is admitted by it: removing it revokes the token."""
+    return SecretFile(Path(path), parse_token, setting, b"", keep_last=False)
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        self._read: tuple[object, bytes] = (None, b"")
-        self._lock = threading.Lock()
 
-    def matches(self, offered: bytes) -> bool:
-        """In constant time. A file that is empty or cannot be read matches nothing."""
-        try:
-            token = self.token()
-        except SvcError as error:
-            log.error("%s", error.message)
-            return False
-        return hmac.compare_digest(token, offered)
-
-    def token(self) -> bytes:
-        """Raises SvcError for a file without a token."""
-        try:
-            with self._lock:
-                stat = self.path.stat()
-                version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-                if self._read[0] != version:
-                    self._read = (version, self.path.read_bytes().strip())
-                token = self._read[1]
-        except OSError as error:
-            raise SvcError(f"{self.path}: cannot read the registry's token: {error.strerror}") from None
-        if not token:
-            raise SvcError(f"{self.path}: the token file is empty; write the token into it")
+def parse_token(data: bytes, path: Path) -> bytes:
+    """Return the token that `data`, the bytes of `path`, holds; raises ConfigError where there is none."""
+    if token := data.strip():
         return token
+    raise ConfigError(f"{path}: the token file is empty; write the token into it")
+
+
+def _matches(file: TokenFile, offered: bytes) -> bool:
+    """Compare in constant time."""
+    file.refresh()
+    return bool(file.value) and hmac.compare_digest(file.value, offered)
 
 
 class Guard:
@@ -90,15 +76,17 @@ class Guard:
             return  # 4
         if self.token is None and (access == WRITE or self.read is None):
             raise Unauthorized(NO_TOKEN)
+        if access == WRITE and self._is_reader(authorization):
+            raise Unauthorized(READ_TOKEN)
         message = LOOPBACK_NEEDS_TOKEN if client.is_local else NEEDS_TOKEN
         raise Unauthorized(message.format(access, "read token" if access == READ else "token"))
 
     def is_operator(self, authorization: str) -> bool:
         """Return whether an Authorization header has the write token."""
-        return self.token is not None and bool(authorization) and self.token.matches(_bearer(authorization))
+        return self.token is not None and bool(authorization) and _matches(self.token, _bearer(authorization))
 
     def _is_reader(self, authorization: str) -> bool:
-        return self.read is not None and self.read.matches(_bearer(authorization))
+        return self.read is not None and _matches(self.read, _bearer(authorization))
 
 
 def _bearer(header: str) -> bytes:

@@ -23,8 +23,9 @@ from svc.networks import Networks, parse_networks
 from svc.perimeter import machine
 from svc.prctl import die_with_parent
 from svc.registry import redis_address
-from svc.registry.guard import Guard, TokenFile
+from svc.registry.guard import Guard, parse_token, token_file
 from svc.registry.reach import Reach
+from svc.secret_file import read
 from svc.settings import RegistrySettings
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
     Raises ConfigError or CommandError for what keeps it from starting.
     """
     parse_networks(settings.allowed_networks, "allowed_networks")
-    for path in (settings.token_file, settings.read_token_file):
+    for setting, path in (("token_file", settings.token_file), ("read_token_file", settings.read_token_file)):
         if path:
-            TokenFile(path).token()
+            read(Path(path), parse_token, setting)
     if settings.loopback_needs_token and not settings.token_file:
         raise ConfigError(
             "loopback_needs_token: without a token nobody could write; give its file, token_file under [registry] "
@@ -204,5 +205,6 @@ class Server(BaseApplication):
 
 
 def guard(settings: RegistrySettings) -> Guard:
-    token, read = (TokenFile(p) if p else None for p in (settings.token_file, settings.read_token_file))
-    return Guard(token, read, settings.insecure, settings.loopback_needs_token)
+    write_token = token_file(settings.token_file) if settings.token_file else None
+    read_token = token_file(settings.read_token_file, "read_token_file") if settings.read_token_file else None
+    return Guard(write_token, read_token, settings.insecure, settings.loopback_needs_token)

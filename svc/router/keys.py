@@ -5,16 +5,13 @@ client sends is digested, looked up and forgotten; no message and no log shows i
 """
 
 import hmac
-import logging
 import math
-import os
 from pathlib import Path
 
 from svc import keyfile
-from svc.errors import ConfigError, RateLimited, Unauthorized
+from svc.errors import RateLimited, Unauthorized
 from svc.router.request import key_digests
-
-log = logging.getLogger(__name__)
+from svc.secret_file import SecretFile
 
 CODE = "invalid_api_key"
 HOW = "in an Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or in an x-api-key header"
@@ -89,11 +86,11 @@ class Keys:
     """The keys of a file, read again when it changes. Before `load` nobody is let in."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._file: SecretFile[dict[str, keyfile.Entry]] = SecretFile(
+            path, keyfile.parse, "keys_file", {}, missing_cure=keyfile.MAKE_FILE
+        )
         self._by_digest: dict[bytes, tuple[bytes, Key]] = {}
         self._keys: dict[str, Key] = {}  # also those that left with requests in flight: they may come back
-        self._version: tuple[int, ...] = ()
-        self._complaint = ""
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -115,37 +112,18 @@ class Keys:
         raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=CODE)
 
     def load(self) -> None:
-        """Reads the file; raises ConfigError with every problem of it."""
-        try:
-            self._reread()
-        except OSError as error:
-            raise keyfile.unreadable(self.path, error) from None
+        """Read the file; raises ConfigError with every problem of it."""
+        self._take(self._file.load())
 
     def refresh(self) -> bool:
-        """Reads the file again if it changed; True if what it says holds now.
+        """Read the file again if it has changed; return whether its new content is in use.
 
-        A file that is broken or gone leaves the keys as they were, and one line in the log.
+        A file that is broken or gone leaves the keys as they were.
         """
-        try:
-            if _version(os.stat(self.path)) == self._version:
-                return False
-            self._reread()
-        except OSError as error:
-            self._version = ()  # it may come back just as it was
-            self._complain(keyfile.unreadable(self.path, error))
+        if not self._file.refresh():
             return False
-        except ConfigError as error:
-            self._complain(error)
-            return False
-        self._complaint = ""
-        log.info("%s: read again; keys: %d", self.path, len(self))
+        self._take(self._file.value)
         return True
-
-    def _reread(self) -> None:
-        with self.path.open("rb") as file:
-            version, data = _version(os.fstat(file.fileno())), file.read()
-        self._version = version  # also of a broken file: it is not parsed again before it changes
-        self._take(keyfile.parse(data, self.path))
 
     def _take(self, entries: dict[str, keyfile.Entry]) -> None:
         """The limits and digests are the file's, the counts stay with the name."""
@@ -159,15 +137,5 @@ class Keys:
         self._keys = busy | named
         self._by_digest = {digests[name]: (digests[name], key) for name, key in named.items()}
 
-    def _complain(self, error: ConfigError) -> None:
-        """Once for each fault, however often it is met. `svc keys list` tells every problem of a broken file."""
-        if error.problems[0] != self._complaint:
-            self._complaint = error.problems[0]
-            log.error("%s; the keys stay as they were", self._complaint)
-
 
 NOBODY: tuple[bytes, None] = (b"", None)
-
-
-def _version(stat: os.stat_result) -> tuple[int, ...]:
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

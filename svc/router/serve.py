@@ -193,7 +193,7 @@ def reread_upstream(file: Any, state: Any) -> None:
 
 
 def read_upstream_keys(settings: RouterSettings) -> Any:
-    """Return the file of the keys that instances want, None where there is none; raises ConfigError."""
+    """Return the file of upstream API keys, None where there is none; raises ConfigError."""
     from svc.secret_file import SecretFile
     from svc.upstream_keys import SETTING, UpstreamKeys, parse
 

@@ -63,7 +63,7 @@ class State:
         self.away = False  # whether no registry answers
         self.draining = False
         self.keys = keys  # None: nobody needs one
-        self.upstream_keys = upstream_keys or UpstreamKeys()  # those that instances want of us
+        self.upstream_keys = upstream_keys or UpstreamKeys()  # of instances, by name or model
         self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)

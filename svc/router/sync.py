@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from svc.client import Listing, RegistryClient
-from svc.errors import SvcError
+from svc.errors import SvcError, Unauthorized
 from svc.instance import Service
 from svc.router.saved import Saved
 from svc.router.state import State
@@ -36,6 +36,7 @@ class Sync:
         self._interval = state.settings.registry_sync_interval
         self._watch = Watch(client, self._interval, clock) if client else None
         self._missing: dict[str, float] = {}  # names that vanished without a deletion, and since when
+        self._shadowed: set[str] = set()  # registered names that static services have, as they were logged
         self._unusable: set[str] = set()  # what was said of entries, once
 
     @property
@@ -68,7 +69,9 @@ class Sync:
     def _without(self, error: SvcError) -> None:
         """1. The table stays. 2. Where there is none yet, the saved one or the static services make one."""
         if not self._state.away:
-            log.warning("%s; keeping the %d instances last known", error, len(self._state.table.targets))
+            wants_token = isinstance(error, Unauthorized)
+            cure = "; name the file with it: registry_token_file under [router]" if wants_token else ""
+            log.warning("%s%s; keeping the %d instances last known", error, cure, len(self._state.table.targets))
         self._state.away = True
         if self._state.ready:
             return  # 1
@@ -83,15 +86,27 @@ class Sync:
             self._take([], Origin("static"))
 
     def _take(self, found: list[Target], origin: Origin) -> None:
+        found = self._without_static_names(found)
         names = {t.name for t in found}
         kept = self._grace(names, _forgot(self._state.origin, origin))
-        taken = [t for t in self._static if t.name not in names]
         before = self._state.table
-        self._state.replace([*found, *kept, *taken])
+        self._state.replace([*found, *kept, *self._static])
         self._state.origin = origin
         self._state.ready = True
         if before.candidates != self._state.table.candidates:
             log.info("instances in use: %s", ", ".join(sorted(self._state.table.candidates)) or "none")
+
+    def _without_static_names(self, found: list[Target]) -> list[Target]:
+        """Return the targets without those that have the name of a static service.
+
+        They would get the traffic and the key of the instance that the operator named in the router's own file.
+        """
+        static = {t.name for t in self._static}
+        shadowed = {t.name for t in found if t.name in static}
+        for name in sorted(shadowed - self._shadowed):
+            log.warning("the registry lists %s: ignored, as a static service has this name; rename one of them", name)
+        self._shadowed = shadowed
+        return [t for t in found if t.name not in static]
 
     def _grace(self, found: set[str], forgot: bool) -> list[Target]:
         """Those kept although the registry does not list them: they may register again."""

@@ -3,8 +3,9 @@
 import dataclasses
 import difflib
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
 SECTIONS = ("babysitter", "backend", "metadata")
 LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scripts/launch_server.py")
 Tell = Callable[[str, str], None]  # key, message
@@ -48,10 +50,19 @@ def load(paths: Sequence[Path], settings: Settings) -> list[Spec]:
         claims.append(collisions.Claim(str(path), values.get("name"), values.get("port")))
         if len(problems) == before and (spec := _spec(values, path, tell)):
             specs.append(spec)
-    problems += collisions.between(claims, settings)
+    problems += [*collisions.between(claims, settings), *store_problems(settings)]
     if problems:
         raise ConfigError(*problems)
     return specs
+
+
+def store_problems(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with the registry's store; it must not put a password into conf.d."""
+    if STORE_WITH_PASSWORD.match(settings.registry.store):
+        yield (
+            "[registry] store (config/svc.toml or REGISTRY_STORE): has a password, which would stand in conf.d; "
+            "write it into a file and name that one: store_password_file"
+        )
 
 
 def _read(path: Path, tell: Tell) -> dict[str, Any] | None:

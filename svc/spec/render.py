@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,12 @@ from svc.address import is_loopback
 from svc.errors import ConfigError
 from svc.settings import LogSettings, Settings, Texts
 from svc.spec import fields, ini
+from svc.spec.load import store_problems
 from svc.spec.model import Spec
 from svc.spec.place import Place
 
 SETTINGS = "the site's settings"  # what registry.conf, router.conf and supervisord.conf are made from
 OURS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for our own programs
-WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
 SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # who may use the socket may run any program as its user
 STOP_WAIT = 30  # seconds an instance has after SIGTERM
 BABYSITTER_STOP_WAIT = 15
@@ -65,11 +64,8 @@ def _supervisord(settings: Settings, place: Place) -> str:
 
 
 def _registry(settings: Settings, place: Place) -> str:
-    if WITH_PASSWORD.match(settings.registry.store):
-        raise ConfigError(
-            "registry: store: it has a password, which would stand in conf.d; "
-            "write it into a file and name that one: store_password_file"
-        )
+    if problems := list(store_problems(settings)):
+        raise ConfigError(*problems)
     flags = _flags(settings.registry)
     if not settings.registry.store:
         flags += f" --store {_own_store(place)}"

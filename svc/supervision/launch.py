@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from svc import prctl, shim_variables
-from svc.engine_key import parse_key, unreadable
+from svc.engine_key import parse_key
 from svc.errors import ConfigError
 from svc.mask import without_secrets
 from svc.printable import escaped
+from svc.secret_file import read
 
 OURS = (  # between supervisord and us
     "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH", "SVC_UMASK",
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         metavar="K=V",
         type=_pair,
-        help="a variable for COMMAND, in older files",
+        help="deprecated; read from files of an older svc",
     )
     parser.add_argument("--key-file", metavar="FILE", help="file with the API key that COMMAND wants of its callers")
     parser.add_argument("--key-variable", metavar="NAME", help="the variable in which COMMAND gets that key")
@@ -106,11 +107,9 @@ def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
         return []
     path = Path(os.path.normpath(file))
     try:
-        return [(name, parse_key(path.read_bytes(), path))]
-    except OSError as error:
-        raise Refused(unreadable(path, error, KEY_SETTING).message, 1) from None
+        return [(name, read(path, parse_key, KEY_SETTING))]
     except ConfigError as error:
-        raise Refused(f"{error.message} ({KEY_SETTING} names it)", 1) from None
+        raise Refused(error.message, 1) from None
 
 
 def die_with_parent(number: int, environ: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ import requests
 from click.testing import CliRunner
 
 from svc.cli import svc
+from svc.management.run import STATIC_NOTE
 from tests.integration.babysitter.conftest import SVC, Running
 from tests.integration.fakes import Mock, mock
 from tests.integration.registry.process import Registry
@@ -171,7 +172,6 @@ def test_a_static_service_is_managed_and_its_new_model_found_by_the_request_for_
             out, _ = engine("POST", LOAD, "--model", "base", "--json", adapter("sql"))
             assert out.splitlines()[1:] == [
                 "models now: base, sql",
-                "solo: a static service: the router reads its list with each health check, and when a request names "
-                "a new model",
+                f"solo: {STATIC_NOTE}",
             ]
             until(lambda: chat(own, "sql")[0] == 200, 5, "the router has asked it again", every=0.1)

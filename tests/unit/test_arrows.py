@@ -44,6 +44,7 @@ LEAVES = {
     "printable",
     "private_files",
     "shim_variables",
+    "together",
     "mask",
 }
 ALLOWED = {
@@ -68,7 +69,7 @@ PURE = {
     "babysitter/lifecycle.py", "babysitter/verdict.py", "babysitter/model_metadata.py",
     "supervision/restarts.py",
     "perimeter/connections.py", "perimeter/hosts.py", "perimeter/browsers.py",
-    "replicas.py", "management_report.py", "mock/adapters.py",
+    "management/select.py", "management/report.py", "mock/adapters.py",
     "readiness.py", "printable.py", "shim_variables.py", "mask.py", "event.py", "state.py", "router/ui/rates.py",
     "rollout/scene.py", "rollout/steps.py", "rollout/targets.py", "rollout/order.py",
     "doctor/facts.py", "doctor/findings.py", "doctor/symptoms.py", "doctor/tell.py",

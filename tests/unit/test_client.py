@@ -7,10 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
+import requests
 
 from svc.client import Listing, RegistryClient
-from svc.errors import NotFound, RateLimited, Unauthorized, Unavailable
+from svc.errors import NotFound, RateLimited, SvcError, Unauthorized, Unavailable
 
 
 class Server:
@@ -121,3 +123,19 @@ def test_a_registry_that_has_had_enough_says_for_how_long(servers, retry_after, 
     with pytest.raises(RateLimited) as failure:
         RegistryClient([one.url, two.url]).tell([])
     assert (failure.value.retry_after, two.queries) == (seconds, [])
+
+
+@pytest.mark.parametrize("entry", [b"7", b"[]", b"{}", b'{"name": 1}', b'{"name": "a", "metadata": []}'])
+def test_a_list_with_an_entry_that_is_no_service_is_no_registrys(entry):
+    with pytest.raises(SvcError, match="http://r: not a registry"):
+        _ = Listing([msgspec.Raw(entry)], None, "http://r").services
+
+
+@pytest.mark.parametrize("answer", [{}, {"events": [{"kind": "ejected"}], "last": 1}, {"events": [1], "last": 1}])
+def test_events_without_their_texts_are_no_registrys(answer, monkeypatch):
+    client = RegistryClient("http://r")
+    response = requests.Response()
+    response.status_code, response._content = 200, json.dumps(answer).encode()
+    monkeypatch.setattr(client, "_send", lambda *_, **__: (response, "http://r"))
+    with pytest.raises(SvcError, match="http://r: not a registry: it lists no events"):
+        client.events()

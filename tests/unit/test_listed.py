@@ -3,7 +3,7 @@
 import pytest
 
 from svc import listed
-from svc.errors import NotFound
+from svc.errors import CommandError, NotFound
 
 NOW = 1_700_000_000.0
 
@@ -95,3 +95,10 @@ def test_an_instance_is_meant_by_its_name_or_its_babysitters():
 def test_a_name_that_means_none_is_refused_with_the_cure(name, services, message):
     with pytest.raises(NotFound, match=message.replace("?", r"\?")):
         listed.instance(name, services)
+
+
+@pytest.mark.parametrize("lacking", ["host", "status", "is_healthy", "drained", "url"])
+def test_services_without_what_a_registry_says_are_not_a_registrys(lacking):
+    entry = {key: value for key, value in service().items() if key != lacking}
+    with pytest.raises(CommandError, match="is no registry"):
+        listed.registered([entry], "http://r")

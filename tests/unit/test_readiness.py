@@ -61,3 +61,11 @@ def test_a_router_that_asks_another_registry_is_not_waited_for():
     assert judge(elsewhere, Sight(states, WELL, {}), ROUTER)[0] is Stage.READY
     here = dataclasses.replace(QWEN, registry_url="http://127.0.0.1:18000")
     assert judge(here, Sight(states, WELL, {}), ROUTER)[0] is Stage.ROUTED
+
+
+def test_an_instance_that_its_registry_refuses_is_not_ready():
+    states = dict.fromkeys(QWEN.programs, "RUNNING")
+    for misconfigured, stage in ((True, Stage.MISCONFIGURED), (False, Stage.REGISTERED)):
+        sight = Sight(states, WELL, {}, refused={"qwen": NotReady("it wants a token", misconfigured)})
+        assert judge(QWEN, sight, None)[0] is stage
+        assert sight.reason(QWEN) == "it wants a token"

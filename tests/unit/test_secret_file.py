@@ -54,13 +54,24 @@ def test_a_file_that_is_gone_keeps_the_last_key_until_it_is_back(file, caplog):
     assert file.value == "third"
 
 
-def test_a_file_that_everybody_may_read_is_a_warning(file, caplog):
+def test_a_file_that_all_users_can_read_is_a_warning(file, caplog):
     file.path.chmod(0o644)
     assert file.load() == "first"
-    assert "everybody on this machine may read it; chmod o=" in caplog.text
+    assert "readable by all users; chmod o=" in caplog.text
 
 
 def test_a_first_load_of_a_missing_file_raises(file):
     file.path.unlink()
     with pytest.raises(ConfigError, match="api_key_file names: No such file"):
         file.load()
+
+
+@pytest.mark.parametrize("text", [None, "", "two words!"])
+def test_a_secret_that_is_not_kept_is_revoked_with_its_file(file, text):
+    revocable = SecretFile(file.path, parse_key, "token_file", "", keep_last=False)
+    assert revocable.load() == "first"
+    file.path.unlink()
+    if text is not None:
+        write(file.path, text)
+    assert not revocable.refresh()
+    assert revocable.value == ""

@@ -198,3 +198,15 @@ def test_a_part_that_supervisord_does_not_have_yet_is_a_problem():
 )
 def test_of_a_program_that_is_not_ours_only_failures_are_problems(state, code, ok):
     assert report(with_process("mine", state, exitstatus=code)).ok is ok
+
+
+def test_a_healthy_instance_whose_models_cannot_be_read_any_more_is_a_problem():
+    seen = changed(not_ready={"qwen": NotReady("it refuses the key in k (401)", misconfigured=True)})
+    assert list(report(seen).problems) == ["qwen:server: misconfigured: it refuses the key in k (401)"]
+
+
+def test_a_babysitter_that_its_registry_refuses_says_why():
+    seen = changed(
+        registry={"qwen-server": SERVICE}, refused={"qwen": NotReady("it wants a token", misconfigured=True)}
+    )
+    assert list(report(seen).problems) == ["qwen:babysitter: unregistered: it wants a token"]

@@ -9,12 +9,14 @@ from rich.text import Text
 
 from svc import terminal
 from svc.console import Console
+from svc.errors import CommandError
 from svc.terminal import LogOutput, LogStream
 from tests.unit.test_arrows import ROOT, modules
 
 EVIL = "\x1b]0;PWNED\x07\x1b[31mRED\x9bC1\u202eebed"
 # What may touch stdout and stderr itself, and why.
 ALLOWED = {
+    "__main__.py": {"print", "sys.stderr"},  # uncaught exceptions, which it escapes
     "terminal.py": {"click.echo", "sys.stdout"},
     "console.py": {"rich.console"},
     "supervision/launch.py": {"print", "sys.stderr"},  # it starts without click, and escapes what it prints
@@ -101,3 +103,9 @@ def test_output_of_programs_is_shown_line_by_line_whatever_its_pieces():
     assert out.getvalue().decode() == "one\ntwo␛[2J\nload 1%\nload 2%\n"
     stream.end()
     assert out.getvalue().decode().endswith("load 2%\nload 3%\n")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_does_not_have_is_refused(number):
+    with pytest.raises(CommandError, match="NaN, Infinity"):
+        terminal.echo_json({"score": number})

@@ -152,7 +152,7 @@ def _upstream_key(facts: Facts, part: Part, sidecar: Sidecar) -> Iterator[Findin
     if router.keys_file or sidecar.router_key:
         grave, why = PROBLEM, "requests that the router sends it are answered 502"
     else:
-        grave, why = WARNING, "clients must send the engine's own key, and the router asks for none"
+        grave, why = WARNING, "clients must send the upstream API key, and the router asks for none"
     yield Finding(
         f"upstream.{part.name}",
         grave,

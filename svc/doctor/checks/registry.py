@@ -81,8 +81,8 @@ def _refusals(facts: Facts, registry: Registry) -> Iterator[Finding]:
             f"the registry at {registry.url} does not let us read",
             registry.listing.told,
             because=("token.*",),
-            first="name the file with its token in config/svc.toml: [registry] read_token_file",
-            fix="svc doctor",
+            first=f"name the file with its token in config/svc.toml: {_read_setting(facts)}; then",
+            fix="svc up",
         )
     elif registry.listing.ok and not isinstance(registry.listing.get("services"), list):
         yield Finding(
@@ -96,6 +96,13 @@ def _refusals(facts: Facts, registry: Registry) -> Iterator[Finding]:
         if answer.status in (401, 403) or (answer.error and token):
             users = [part for part in facts.instances if _token(facts, part) == token]
             yield _refused(registry, token, answer.told, users)
+
+
+def _read_setting(facts: Facts) -> str:
+    """Return the setting by which this site reads a registry: the router's, where it has one."""
+    if facts.part("router"):
+        return "registry_token_file under [router] (and read_token_file under [registry] for commands)"
+    return "read_token_file under [registry]"
 
 
 def _refused(registry: Registry, token: str, told: str, users: list[Part]) -> Finding:

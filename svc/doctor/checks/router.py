@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from svc.address import is_loopback
 from svc.doctor.facts import Facts, Router
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.instance import INSTANCE_TYPE
@@ -34,6 +35,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield from _table(facts, router)
     yield from _unrouted(facts, router)
     yield from _queue(facts, router)
+    yield from _unprotected(facts, router)
 
 
 def _silent(facts: Facts, router: Router) -> Finding:
@@ -175,3 +177,20 @@ def _queue(facts: Facts, router: Router) -> Iterator[Finding]:
             first="run another instance of that model, or raise its max_concurrency",
             fix="svc status",
         )
+
+
+def _unprotected(facts: Facts, router: Router) -> Iterator[Finding]:
+    """Other machines need no key here, as far as this site's settings tell."""
+    settings = facts.settings.router if facts.settings else None
+    if settings is None or not router.here or is_loopback(settings.host) or settings.keys_file:
+        return
+    pages = ", and web pages of any origin" if "*" in settings.cors_origins else ""
+    yield Finding(
+        "router.open",
+        WARNING,
+        f"the router serves other machines without an API key{pages}",
+        f"it listens on {settings.host}, and keys_file is not set",
+        first="unless a firewall or a proxy admits the right clients only: `svc keys add NAME`, and name its file with "
+        "keys_file under [router] in config/svc.toml",
+        fix="svc apply",
+    )

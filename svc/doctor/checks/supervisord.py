@@ -61,7 +61,7 @@ def _down(facts: Facts) -> Finding:
     return Finding(
         "supervisord.down",
         PROBLEM,
-        f"nothing runs here{f': neither {names}' if names else ''}",
+        f"nothing runs here{f': no {names}' if names else ''}",
         "no supervisord answers on var/supervisor.sock"
         + (f"; its log ends: {facts.supervisor.last_words}" if facts.supervisor.last_words else ""),
         fix="svc up",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from svc.doctor.checks import (
     babysitters,
     clocks,
+    command_lines,
     files,
     gpus,
     instances,
@@ -52,6 +53,7 @@ CHECKS = (
     Check("site files", files.check),
     Check("disks, open files", resources.check),
     Check("tokens", tokens.check, lambda facts: bool(facts.secrets)),
+    Check("command lines", command_lines.check, lambda facts: bool(facts.specs)),
     Check("leftovers", leftovers.check),
     Check("ports", ports.check),
     Check("supervisord", supervisord.check),

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 
-from svc.doctor.facts import ENGINE_KEY, TOKEN, UPSTREAM_KEYS, Facts, Secret
+from svc.doctor.facts import API_KEYS, ENGINE_KEY, TOKEN, UPSTREAM_KEYS, Facts, Secret
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.secret_file import is_world_accessible
 
-OTHERS = 0o007
 NOUNS = {TOKEN: "token", ENGINE_KEY: "key"}
 WHENCE = {
+    API_KEYS: "copy it from where the router ran before; or, for a new key",
     TOKEN: "copy it from the registry's machine; or, for a new token",
-    ENGINE_KEY: "write the engine's own key into it; or, for a new key that the engine gets from it",
+    ENGINE_KEY: "write the upstream API key (the engine's) into it; or, for a new key that the engine gets from it",
     UPSTREAM_KEYS: "write the instances' keys into it (docs/KEYS.md has an example), starting with",
 }
 
@@ -54,11 +55,11 @@ def _check(secret: Secret) -> Iterator[Finding]:
             fix=_make(secret),
             first=WHENCE[secret.kind],
         )
-    elif secret.mode & OTHERS:
+    elif is_world_accessible(secret.mode):
         yield Finding(
-            key,
+            f"mode.{path}",  # not a token's: it explains no refusal
             WARNING,
-            f"{path}: everybody on this machine may read it",
+            f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",
             fix=f"chmod o= {path}",
         )
@@ -66,6 +67,8 @@ def _check(secret: Secret) -> Iterator[Finding]:
 
 def _make(secret: Secret) -> str:
     """The command that makes a new file."""
+    if secret.kind == API_KEYS:
+        return f"svc keys add NAME --file {secret.path}"
     if secret.kind == UPSTREAM_KEYS:
         return f"umask 077 && echo '[instances]' > {secret.path}"
     return f"umask 077 && head -c 32 /dev/urandom | base64 > {secret.path}"

@@ -78,7 +78,7 @@ def page(state: State, pulse: Pulse) -> Blueprint:
         try:
             service = registry.drain(quote(name, safe=""), drained)
         except Unauthorized:  # its own words are for programs
-            raise Unauthorized("the registry does not know this operator's token") from None
+            raise Unauthorized("this token is not the registry's write token (token_file)") from None
         log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", who)
         return {"service": service}
 

@@ -58,7 +58,10 @@ def test_a_changed_key_is_taken_up_and_a_broken_file_is_not(babysitter, registry
     ("backend", "reason"),
     [
         ("", "it wants an API key (401); write the key into a file and name that: [backend] api_key_file in q.toml"),
-        (BACKEND, "it refuses the key in q.key (401); put its own key there, or correct [backend] api_key_file in"),
+        (
+            BACKEND,
+            "it refuses the key in q.key (401); write the engine's key into q.key, or name another file with [backend]",
+        ),
     ],
 )
 def test_an_engine_that_wants_another_key_says_what_to_change(babysitter, registry, port, file, backend, reason):

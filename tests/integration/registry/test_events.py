@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from svc.event import Event
 from svc.registry import database, events
 from svc.registry.app import create_app
-from svc.registry.guard import Guard, TokenFile
+from svc.registry.guard import Guard, token_file
 from svc.registry.sqlite import SqliteStore
 from svc.registry.store import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 from tests.integration.registry.process import Registry
@@ -340,7 +340,7 @@ def test_from_elsewhere_telling_takes_a_token(client, tmp_path):
     for name in ("read", "write"):
         (tmp_path / name).write_text(name + "-token")
     own = SqliteStore(tmp_path / "other.db")
-    guard = Guard(*(TokenFile(str(tmp_path / name)) for name in ("write", "read")))
+    guard = Guard(*(token_file(str(tmp_path / name)) for name in ("write", "read")))
     guarded = create_app(own, lambda url: 200, guard)
     far = {"environ_base": {"REMOTE_ADDR": "10.0.0.1"}, "json": {"events": [EJECTED]}}
     asker = guarded.test_client()
@@ -357,7 +357,7 @@ def guarded(tmp_path):
     for name in ("read", "write"):
         (tmp_path / name).write_text(name + "-token")
     own = SqliteStore(tmp_path / "guarded.db")
-    guard = Guard(*(TokenFile(str(tmp_path / name)) for name in ("write", "read")))
+    guard = Guard(*(token_file(str(tmp_path / name)) for name in ("write", "read")))
     caller = create_app(own, lambda url: 200, guard).test_client()
     caller.environ_base["REMOTE_ADDR"] = "10.0.0.1"
     yield caller

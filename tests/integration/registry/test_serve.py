@@ -207,7 +207,7 @@ def test_what_keeps_it_from_starting_is_one_clear_line(tmp_path):
     (tmp_path / "file").touch()
     assert "file/registry.db: cannot keep" in refused(tmp_path, "--store", "sqlite:file/registry.db")
     assert "give sqlite:PATH" in refused(tmp_path, "--store", "mysql://localhost")
-    assert "nowhere: cannot read the registry's token" in refused(tmp_path, "--token-file", "nowhere")
+    assert "nowhere: cannot read the file that token_file names" in refused(tmp_path, "--token-file", "nowhere")
     redis = ("--store", "redis://localhost", "--store-password-file", "nowhere")
     assert "nowhere: cannot read the store's password" in refused(tmp_path, *redis)
     assert "store: cannot use 'redis://***@host/x'" in refused(tmp_path, "--store", "redis://:secret@host/x")
@@ -220,14 +220,14 @@ def test_without_the_redis_package_it_says_how_to_get_it(monkeypatch):
 
 
 def test_another_machine_is_refused_without_the_token(start, tmp_path):
-    (tmp_path / "token").write_text("secret\n")
+    (tmp_path / "token").write_text("of-this-registry\n")
     registry = start("--host", "0.0.0.0", "--token-file", "token")
     far = f"http://{other_address()}:{registry.port}"
     with pytest.raises(SvcError, match="token"):
         RegistryClient(far).register(told())
     RegistryClient(far, token_file=str(tmp_path / "token")).register(told())
     assert [s["name"] for s in RegistryClient(far).services()] == ["qwen"]
-    assert "secret" not in registry.log.read_text()
+    assert "of-this-registry" not in registry.log.read_text()
 
 
 def watch(registry, index, wait=30):

@@ -165,11 +165,11 @@ def test_changes_of_the_file_hold_within_a_moment(site: Site, secret: str):
 def test_a_broken_file_changes_nothing_and_is_told_once(site: Site, secret: str):
     good = site.file.read_bytes()
     site.file.write_text("[keys")
-    until(lambda: "the keys stay as they were" in site.router.output())
+    until(lambda: "its last good content stays in use" in site.router.output())
     assert site.post(secret).status_code == 200
     site.file.write_bytes(good)
     until(lambda: site.router.output().count("read again") > 1)
-    assert site.router.output().count("the keys stay as they were") == 1
+    assert site.router.output().count("its last good content stays in use") == 1
     assert site.post(secret).status_code == 200
 
 

@@ -144,7 +144,7 @@ def test_a_changed_file_is_followed_and_a_broken_one_is_not(pool: Pool):
     until(lambda: pool.ask("a").status == 200, what="the new key is sent")
     pool.keys.write_text("[instances]\na = ")
     os.utime(pool.keys, (1, 1))
-    until(lambda: "what it held before stays in use" in pool.router.output(), what="the log says so")
+    until(lambda: "its last good content stays in use" in pool.router.output(), what="the log says so")
     assert pool.ask("a").status == 200
     pool.keys.write_text(KEYS)
     pool.instances["a"].play(wants(b"key-of-a"))

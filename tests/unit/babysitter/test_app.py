@@ -11,6 +11,7 @@ from svc.babysitter.remedy import Remedy
 from svc.babysitter.verdict import NOTHING, Sign
 from svc.babysitter.watch import Sighting
 from svc.client import RegistryClient
+from svc.errors import Forbidden, Unauthorized
 from svc.spec.digest import digest
 from tests.unit.babysitter.specs import make_spec
 from tests.unit.babysitter.test_sitter import World, models
@@ -30,7 +31,7 @@ def client(world):
     remedy = Remedy("qwen", None)
     prober = Prober(sitter, lambda _: (Sign.SILENT, "no token within 3 s"), lambda: NOTHING, remedy, lambda: 50.0)
     limits = Limits(sitter, lambda: NOTHING, remedy, lambda *_: 3 << 20, lambda: world.now)
-    world.prober, world.limits = prober, limits
+    world.prober, world.limits, world.registrar = prober, limits, registrar
     return create_app(sitter, registrar, prober, limits, clock=lambda: 100.0).test_client()
 
 
@@ -114,6 +115,7 @@ def test_info(world, client):
         "models": ["a"],
         "not_ready": None,
         "misconfigured": False,
+        "not_registered": None,
         "infinilm_server_port": 8100,
         "infinilm_server_url": "http://localhost:8100",
         "infinilm_server_pid": 7,
@@ -192,3 +194,14 @@ def test_what_was_looked_at_more_closely_is_told(world, client):
         "svc_babysitter_max_memory_bytes 2.097152e+06", 'svc_babysitter_restarts_asked_total{reason="hung"} 0.0',
     ):  # fmt: skip
         assert line in told.splitlines(), told
+
+
+def test_info_says_why_the_registry_refuses_it_and_names_the_setting(world, client):
+    world.turn()
+    world.registrar.refusal = Unauthorized("a write needs the token")
+    info = client.get("/info").json
+    assert info["misconfigured"] is True
+    assert info["not_registered"].startswith("a write needs the token; token_file in ")
+    world.registrar.refusal = Forbidden("the name is another's")
+    info = client.get("/info").json
+    assert (info["misconfigured"], info["not_registered"]) == (False, "the name is another's")

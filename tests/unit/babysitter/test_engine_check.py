@@ -60,7 +60,10 @@ def test_a_configured_health_path_must_answer_2xx(status, ready):
     ("key_file", "reason"),
     [
         ("", "it wants an API key ({}); write the key into a file and name that: [backend] api_key_file in config/"),
-        ("var/q.key", "it refuses the key in var/q.key ({}); put its own key there, or correct [backend] api_key_file"),
+        (
+            "var/q.key",
+            "it refuses the key in var/q.key ({}); write the engine's key into var/q.key, or name another file",
+        ),
     ],
 )
 def test_an_engine_that_wants_a_key_is_told_apart_from_one_that_loads(status, key_file, reason):

@@ -358,3 +358,22 @@ def test_a_router_whose_clients_need_keys_tells_nothing_of_models():
 def test_two_babysitters_on_one_port():
     told = found(sidecars={"a": sidecar("c"), "b": sidecar("b")}, listeners={**facts().listeners, 1: Holder(1, "x")})
     assert "the babysitter of c" in told["babysitter.a"].what
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ({"host": "0.0.0.0"}, "without an API key"),
+        ({"host": "0.0.0.0", "cors_origins": "*"}, "web pages of any origin"),
+        ({"host": "0.0.0.0", "keys_file": "keys.toml"}, ""),
+        ({"host": "localhost"}, ""),
+    ],
+)
+def test_a_router_that_serves_other_machines_without_keys_is_a_warning(lines, said):
+    told = found(settings=settings.load(flags={"router": lines}))
+    assert said in told["router.open"].what if said else "router.open" not in told
+
+
+def test_the_setting_for_a_read_token_is_the_routers_where_there_is_one():
+    told = found(registries=[registry(listing=answer({}, 401))])
+    assert "registry_token_file under [router]" in told["registry.read"].first

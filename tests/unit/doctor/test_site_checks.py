@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from svc import settings
+from svc.doctor import host
 from svc.doctor.checks import table
 from svc.doctor.facts import (
+    API_KEYS,
     ENGINE_KEY,
     UPSTREAM_KEYS,
     Disk,
@@ -101,9 +103,11 @@ def test_open_files():
         (Secret("t", "token_file", trouble="permission denied"), "permission denied", PROBLEM),
         (Secret("t", "token_file", words=0), "is empty", PROBLEM),
         (Secret("t", "token_file", words=2), "is no token", PROBLEM),
-        (Secret("t", "token_file", mode=0o644), "everybody", WARNING),
+        (Secret("t", "token_file", mode=0o644), "readable by all users", WARNING),
+        (Secret("t", "keys_file", missing=True, kind=API_KEYS), "no such file", PROBLEM),
+        (Secret("t", "keys_file", wrong=("t: not TOML",), kind=API_KEYS), "cannot be used", PROBLEM),
         (Secret("t", "api_key_file", words=2, kind=ENGINE_KEY), "is no key", PROBLEM),
-        (Secret("t", "upstream_keys_file", words=9, mode=0o644, kind=UPSTREAM_KEYS), "everybody", WARNING),
+        (Secret("t", "upstream_keys_file", words=9, mode=0o644, kind=UPSTREAM_KEYS), "readable by all users", WARNING),
         (Secret("t", "upstream_keys_file", kind=UPSTREAM_KEYS, wrong=("t: not TOML",)), "cannot be used", PROBLEM),
     ],
 )
@@ -225,3 +229,35 @@ def test_what_could_not_be_seen_is_told():
 def test_settings_may_be_missing():
     assert found(settings=None) == {}
     assert settings.load()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--api-key", "sk-hidden"), "a secret (api-key)"),
+        (("--db", "postgres://user:sk-hidden@db/x"), "a secret"),
+        (("--api-key-file", "/etc/key", "--max-tokens", "9"), ""),
+    ],
+)
+def test_a_secret_on_a_command_line_is_a_warning_that_does_not_show_it(args, said):
+    spec = seen.spec("a", 8100, backend=Mock(models=("m",), args=args))
+    told = found(specs={"a": spec})
+    if not said:
+        assert told == {}
+        return
+    finding = told["command_line.a"]
+    assert finding.severity == WARNING
+    assert said in finding.what
+    assert "sk-hidden" not in str(finding)
+
+
+def test_a_mode_is_not_the_cause_of_a_refused_key():
+    secret = Secret("keys", "upstream_keys_file", mode=0o644, kind=UPSTREAM_KEYS)
+    assert not any(key.startswith("token.") for key in found(secrets=[secret]))
+
+
+def test_the_routers_file_of_keys_is_looked_at(tmp_path):
+    path = tmp_path / "keys.toml"
+    assert host.secret(path, "keys_file", API_KEYS).missing
+    path.write_text("[keys")
+    assert "not TOML" in host.secret(path, "keys_file", API_KEYS).wrong[0]

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from svc.probe import USER_AGENT
 from svc.registry import identity
 from svc.registry.app import create_app
-from svc.registry.guard import Guard, TokenFile
+from svc.registry.guard import Guard, token_file
 from svc.registry.metrics import Metrics
 from svc.registry.sqlite import SqliteStore
 from svc.registry.sweep import Sweep
@@ -335,7 +335,7 @@ def sample(client, name):
 
 def test_other_machines_need_the_token_to_write(store, world, tmp_path):
     (tmp_path / "token").write_text("secret")
-    app = create_app(store, world.probe, Guard(TokenFile(str(tmp_path / "token"))), clock=world.clock)
+    app = create_app(store, world.probe, Guard(token_file(str(tmp_path / "token"))), clock=world.clock)
     far = app.test_client()
     far.environ_base["REMOTE_ADDR"] = "10.0.0.9"
     writes = [("POST", "/services"), ("PUT", "/services/a"), ("DELETE", "/services/a")]

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from svc.errors import Unauthorized
-from svc.registry.guard import OPEN, READ, REPORT, WRITE, Guard, TokenFile
+from svc.registry.guard import OPEN, READ, READ_TOKEN, REPORT, WRITE, Guard, token_file
 from svc.registry.identity import identify
 
 FAR = "10.0.0.7"
@@ -13,7 +13,7 @@ FAR = "10.0.0.7"
 def files(tmp_path):
     (tmp_path / "write").write_text("w-secret\n")
     (tmp_path / "read").write_text("r-secret\n")
-    return TokenFile(str(tmp_path / "write")), TokenFile(str(tmp_path / "read"))
+    return token_file(str(tmp_path / "write")), token_file(str(tmp_path / "read"))
 
 
 def admit(guard, access, peer, authorization, forwarded=False):
@@ -59,7 +59,7 @@ def test_a_read_token_closes_reads_to_all_but_either_token(files):
     assert refused(guard, READ)
     assert not refused(guard, READ, token="r-secret")
     assert not refused(guard, READ, token="w-secret")
-    assert refused(guard, WRITE, token="r-secret")
+    assert refused(guard, WRITE, token="r-secret") == READ_TOKEN
     assert not refused(guard, OPEN)
 
 
@@ -88,7 +88,7 @@ def test_an_empty_or_missing_token_file_lets_nobody_in(files):
 
 def test_no_refusal_and_no_log_shows_a_token(files, caplog):
     shown = refused(Guard(*files), WRITE, token="guess")
-    assert not any(word in shown + caplog.text for word in ("secret", "guess"))
+    assert not any(word in shown + caplog.text for word in ("w-secret", "r-secret", "guess"))
 
 
 def test_loopback_may_need_a_token_as_other_machines_do(files):
@@ -98,3 +98,14 @@ def test_loopback_may_need_a_token_as_other_machines_do(files):
         assert f"a {access} from another machine needs" in refused(guard, access)
         assert not refused(guard, access, "127.0.0.1", token="w-secret")
     assert not refused(guard, OPEN, "127.0.0.1")
+
+
+def test_a_missing_token_file_is_logged_once_and_admits_again_when_it_is_back(files, caplog):
+    guard = Guard(files[0])
+    files[0].path.unlink()
+    for _ in range(3):
+        assert refused(guard, WRITE, token="w-secret")
+    assert len(caplog.records) == 1
+    assert "token_file names: No such file" in caplog.text
+    files[0].path.write_text("w-secret")
+    assert not refused(guard, WRITE, token="w-secret")

@@ -265,13 +265,6 @@ def test_a_key_that_is_added_holds_and_one_that_is_revoked_does_not(keys, path):
     refused(keys, b"Bearer svc-dev")
 
 
-def test_an_unchanged_file_is_not_read_again(keys, path, monkeypatch):
-    reads = []
-    monkeypatch.setattr(keyfile, "parse", lambda *told: reads.append(told))
-    assert not keys.refresh()
-    assert reads == []
-
-
 @pytest.mark.parametrize("changed", ["mtime", "size", "inode"])
 def test_a_change_shows_in_time_size_or_inode(keys, path, changed):
     was = path.stat()

@@ -169,7 +169,7 @@ def test_it_is_ready_with_the_first_list():
     assert world.state.ready
 
 
-def test_static_services_need_no_registry_and_give_way_to_those_of_the_same_name():
+def test_static_services_need_no_registry_and_keep_their_names(caplog):
     alone = World(target("s", "m", static=True))
     assert alone.look() == ["s"]
     assert alone.state.ready
@@ -177,9 +177,11 @@ def test_static_services_need_no_registry_and_give_way_to_those_of_the_same_name
     world.client.services = None
     assert world.look() == ["a", "s"]
     assert world.state.ready
-    world.client.services = [A]
-    assert world.look(after=1) == ["a", "s"]
-    assert set(world.state.table.by_model) == {"m"}
+    for _ in range(2):
+        world.client.services = [A, B]
+        assert world.look(after=1) == ["a", "b", "s"]
+        assert set(world.state.table.by_model) == {"other", "m"}
+    assert caplog.text.count("the registry lists a: ignored") == 1
     world.client.services = []
     assert world.look(index=9) == ["a", "s"]
     assert set(world.state.table.by_model) == {"other", "m"}

@@ -411,3 +411,10 @@ def test_a_registry_that_needs_tokens_of_loopback_needs_one_of_its_babysitter(wr
 def test_an_allowed_host_is_a_name_or_an_address(write, host):
     (problem,) = told(write(f"{GOOD}[babysitter]\nallowed_hosts = [{host!r}]\n"))
     assert problem.startswith("a.toml: babysitter.allowed_hosts[0]: ")
+
+
+def test_a_store_with_a_password_is_refused_with_the_setting_and_not_shown():
+    refused = settings.load(flags={"registry": {"store": "redis://ann:hunter2@here"}})
+    with pytest.raises(ConfigError, match=r"\[registry\] store .*: has a password.*store_password_file") as caught:
+        load([], refused)
+    assert "hunter2" not in str(caught.value)

@@ -47,7 +47,7 @@ def test_the_key_of_a_file_becomes_a_variable(tmp_path):
     ("text", "problem"),
     [
         (None, r"q\.key: cannot read the file that \[backend\] api_key_file names: No such file"),
-        ("", r"q\.key: is empty; write the engine's API key into it \(\[backend\] api_key_file names it\)"),
+        ("", r"q\.key: is empty; write the engine's API key into it"),
     ],
 )
 def test_an_instance_does_not_start_without_the_key_that_it_is_to_get(tmp_path, text, problem):

@@ -5,13 +5,13 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import requests
 import urllib3
 
-from svc.doctor.together import Late, together
 from svc.fetch import fetch
+from svc.together import Late, together
 
 MAX_CONCURRENT_REQUESTS = 16
 MAX_ANSWER_BYTES = 1 << 20
@@ -51,9 +51,13 @@ class Outcome:
     def json(self) -> Any:
         """Return the body as JSON, or None where it is none."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_constant=_refuse)
         except (ValueError, RecursionError):
             return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def send(request: Request, url: str, headers: Mapping[str, str], verify: str | bool = True) -> Outcome:

@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from svc.errors import message_of
 from svc.event import plain
-from svc.fanout import Outcome, Request
-from svc.management import Result
+from svc.management.run import Result
+from svc.management.send import Outcome, Request
 
 MAX_LINE_CHARACTERS = 160
 
@@ -37,10 +38,7 @@ def _verdict(result: Result) -> str:
 
 def _first_line(outcome: Outcome) -> str:
     """Return the message of an error, else the first line of the answer."""
-    answer = outcome.json()
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    text = message if isinstance(message, str) else next(iter(outcome.text().strip().splitlines()), "")
+    text = message_of(outcome.json()) or next(iter(outcome.text().strip().splitlines()), "")
     line = plain(text)
     return line if len(line) <= MAX_LINE_CHARACTERS else f"{line[:MAX_LINE_CHARACTERS]}..."
 
@@ -70,8 +68,15 @@ def failure(request: Request, results: Sequence[Result]) -> str:
     failed = [result.target.name for result in results if not result.ok]
     text = f"{len(failed)} of {len(results)} instances did not answer 2xx: {', '.join(failed)}"
     if any(result.outcome.status in (401, 403) for result in results):
-        text += "; an engine that wants its API key needs it in upstream_keys_file ([router] of config/svc.toml)"
-    if not request.changes:
+        text += (
+            "; an engine that wants its API key needs it in upstream_keys_file ([router] of config/svc.toml), "
+            "or in --upstream-keys-file FILE"
+        )
+    unknown = [result.target.name for result in results if result.outcome.status == 404]
+    if unknown:
+        text += f"; 404 at {', '.join(unknown)}: no such path there, or not what the request names"
+    failed = [name for name in failed if name not in unknown]  # to repeat a request does not cure a 404
+    if not request.changes or not failed:
         return text
     words = ["svc", "engine", request.method, request.path, *(w for name in failed for w in ("--instance", name))]
     body = "" if request.body is None else " and the same --json"

@@ -1,4 +1,4 @@
-"""A management request to instances themselves, past the router, and the look at their models that follows it."""
+"""Sends a management request to instances, past the router, and refreshes their model lists afterwards."""
 
 import dataclasses
 import socket
@@ -8,22 +8,25 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from svc import model_lists
 from svc.address import is_loopback
 from svc.client import RegistryClient
 from svc.engine_key import bearer
-from svc.fanout import Outcome, Request, fan_out, send
-from svc.model_lists import RefreshedModels
-from svc.replicas import Fleet, elsewhere, obstacle
+from svc.management import model_lists
+from svc.management.model_lists import RefreshedModels
+from svc.management.select import Fleet, skip_reason, unreachable_reason
+from svc.management.send import Outcome, Request, fan_out, send
 from svc.router.checks import system_ca
 from svc.router.table import Target
 
-STATIC_NOTE = "a static service: the router reads its list with each health check, and when a request names a new model"
+STATIC_NOTE = (
+    "a static service: the router reads its list with each health check, and when a request names a new model; "
+    "send the first request again if it is answered 503"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it at one instance. `skipped`: why it got no request."""
+    """The outcome at one instance. `skipped`: why it got no request."""
 
     target: Target
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
@@ -36,7 +39,7 @@ class Result:
 
 
 class Engines:
-    """The way to the engines. `key` returns an instance's own API key, empty where it has none."""
+    """Sends requests to engines. `key` returns an instance's upstream API key, empty where it has none."""
 
     def __init__(self, key: Callable[[Target], str], upstream_ca: str = "") -> None:
         self._key = key
@@ -55,7 +58,7 @@ class Engines:
 
 
 class Management:
-    """`client` is None where no registry is used."""
+    """Runs management requests at a fleet. `client` is None where no registry is used."""
 
     def __init__(self, fleet: Fleet, client: RegistryClient | None, engines: Engines) -> None:
         self._fleet = fleet
@@ -64,21 +67,21 @@ class Management:
 
     def run(self, request: Request, targets: Sequence[Target], named: bool) -> list[Result]:
         """Send the request to each of the targets; after one that changes something, read their model lists again."""
-        obstacles = {target.name: self._obstacle(target, named) for target in targets}
-        sent = [target for target in targets if not obstacles[target.name]]
+        skipped = {target.name: self._skip_reason(target, named) for target in targets}
+        sent = [target for target in targets if not skipped[target.name]]
         outcomes = self._send_all(request, sent)
         lists = self._refresh(sent) if request.changes else {}
         return [
-            Result(target, outcomes.get(target.name, Outcome()), obstacles[target.name], lists.get(target.name))
+            Result(target, outcomes.get(target.name, Outcome()), skipped[target.name], lists.get(target.name))
             for target in targets
         ]
 
-    def _obstacle(self, target: Target, named: bool) -> str:
+    def _skip_reason(self, target: Target, named: bool) -> str:
         entry = self._fleet.services.get(target.name)
         if target.static or entry is None or self._client is None:
             return ""
         here = is_loopback(urlsplit(self._client.urls[0]).hostname or "")
-        return elsewhere(entry, here, socket.gethostname()) or obstacle(target, named)
+        return unreachable_reason(entry, here, socket.gethostname()) or skip_reason(target, named)
 
     def _send_all(self, request: Request, targets: Sequence[Target]) -> dict[str, Outcome]:
         return fan_out(request.timeout, {target.name: self._engines.call(request, target) for target in targets})

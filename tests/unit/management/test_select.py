@@ -3,7 +3,7 @@
 import pytest
 
 from svc.errors import CommandError, NotFound
-from svc.replicas import Fleet, Selection, elsewhere, fleet, obstacle, select, without_models
+from svc.management.select import Fleet, Selection, build_fleet, select, skip_reason, unreachable_reason, without_models
 from svc.router.table import Target
 from tests.unit.router.made import service, target
 
@@ -18,7 +18,7 @@ def replicas() -> Fleet:
         babysitter("a"), service("a-server", "qwen"), service("b-server", "qwen", "llama", drained=True),
         service("c-server", status="starting"), service("broken-server", "qwen", url="ftp://h"),
     ]  # fmt: skip
-    return fleet(services, [target("solo", "qwen", static=True)])
+    return build_fleet(services, [target("solo", "qwen", static=True)])
 
 
 def names(targets: list[Target]) -> list[str]:
@@ -43,7 +43,7 @@ def test_a_model_that_none_lists_is_an_error_with_those_there_are(replicas):
     with pytest.raises(CommandError, match="no instance lists the model 'qwem'; there are llama, qwen; .* qwen"):
         select(replicas, Selection(model="qwem"))
     with pytest.raises(CommandError, match="no instance lists a model"):
-        select(fleet([]), Selection(every=True))
+        select(build_fleet([]), Selection(every=True))
 
 
 def test_a_wrong_name_among_good_ones_chooses_none(replicas):
@@ -55,13 +55,13 @@ def test_a_wrong_name_among_good_ones_chooses_none(replicas):
 
 @pytest.mark.parametrize("status", ["starting", "stopping", "stopped", "failed"])
 def test_an_instance_without_a_process_is_skipped_unless_it_is_named(status):
-    assert obstacle(target("a", status=status), named=False) == f"it is {status}"
-    assert obstacle(target("a", status=status), named=True) == ""
+    assert skip_reason(target("a", status=status), named=False) == f"it is {status}"
+    assert skip_reason(target("a", status=status), named=True) == ""
 
 
 @pytest.mark.parametrize("status", ["running", "draining"])
 def test_an_instance_that_serves_gets_the_request(status):
-    assert obstacle(target("a", status=status, drained=True), named=False) == ""
+    assert skip_reason(target("a", status=status, drained=True), named=False) == ""
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,16 @@ def test_an_instance_that_serves_gets_the_request(status):
 )
 def test_another_machine_s_loopback_address_is_not_taken_for_this_one_s(host, hostname, registry_is_here, reached):
     entry = service("a-server", host=host, hostname=hostname)
-    assert (elsewhere(entry, registry_is_here, "here") == "") is reached
+    assert (unreachable_reason(entry, registry_is_here, "here") == "") is reached
 
 
 def test_instances_that_list_no_model_yet_are_known(replicas):
     assert without_models(replicas) == ["c-server"]
+
+
+@pytest.mark.parametrize("selection", [Selection(names=("solo",)), Selection(model="qwen"), Selection(every=True)])
+def test_a_registration_does_not_replace_a_static_service_of_its_name(selection):
+    impostor = service("solo", "qwen", url="http://10.6.6.6:1")
+    [chosen] = select(build_fleet([impostor], [target("solo", "qwen", static=True)]), selection)
+    assert chosen.static
+    assert "10.6.6.6" not in chosen.url

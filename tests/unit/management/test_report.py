@@ -1,9 +1,9 @@
 """The lines and the error of a management request, as an operator reads them."""
 
-from svc.fanout import Outcome, Request
-from svc.management import Result
-from svc.management_report import failure, lines, to_json
-from svc.model_lists import RefreshedModels
+from svc.management.model_lists import RefreshedModels
+from svc.management.report import failure, lines, to_json
+from svc.management.run import Result
+from svc.management.send import Outcome, Request
 from tests.unit.router.made import target
 
 LOAD = Request("POST", "/v1/load_lora_adapter", b"{}")
@@ -70,3 +70,13 @@ def test_programs_read_the_answers_as_json():
     first, second = document["instances"]
     assert (first["status"], first["body"], first["models"], first["note"]) == (200, {"x": 1}, ["m"], None)
     assert (second["status"], second["reason"], second["models"]) == (None, "it is failed", None)
+
+
+def test_a_404_is_no_reason_to_repeat_the_request():
+    unload = Request("POST", "/v1/unload_lora_adapter", b"{}")
+    assert failure(unload, [result("a"), result("b", 404)]) == (
+        "1 of 2 instances did not answer 2xx: b; 404 at b: no such path there, or not what the request names"
+    )
+    assert "`svc engine POST /v1/unload_lora_adapter --instance c`" in failure(
+        unload, [result("b", 404), result("c", 500)]
+    )

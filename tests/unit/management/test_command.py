@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from svc import settings
 from svc.cli import svc
-from svc.engine import keys_of
+from svc.management.command import keys_of
 from tests.unit.router.made import target
 
 LOAD = "/v1/load_lora_adapter"

@@ -44,11 +44,15 @@ class Fleet:
         return sorted({model for target in self.instances.values() for model in target.models})
 
 
-def fleet(services: Iterable[Mapping[str, Any]], static: Iterable[Target] = ()) -> Fleet:
-    """Return the instances of a registry's list and of a file of static services."""
+def build_fleet(services: Iterable[Mapping[str, Any]], static: Iterable[Target] = ()) -> Fleet:
+    """Return the instances of a registry's list and of a file of static services.
+
+    A registration does not replace a static service of the same name: it would get the service's requests and key.
+    """
+    by_name = {target.name: target for target in static}
     entries = {service["name"]: service for service in services}
-    targets = {name: target for name, entry in entries.items() if (target := _target(entry))}
-    return Fleet(entries, targets, {target.name: target for target in static})
+    targets = {name: target for name, entry in entries.items() if name not in by_name and (target := _target(entry))}
+    return Fleet(entries, targets, by_name)
 
 
 def _target(entry: Mapping[str, Any]) -> Target | None:
@@ -65,7 +69,7 @@ def select(fleet: Fleet, selection: Selection) -> list[Target]:
     """
     instances = fleet.instances
     if selection.names:
-        chosen = {_meant(name, fleet) for name in selection.names}
+        chosen = {_resolve_name(name, fleet) for name in selection.names}
     elif selection.every:
         chosen = set(instances)
     else:
@@ -75,8 +79,8 @@ def select(fleet: Fleet, selection: Selection) -> list[Target]:
     return [instances[name] for name in sorted(chosen)]
 
 
-def _meant(name: str, fleet: Fleet) -> str:
-    if name in fleet.static and name not in fleet.services:
+def _resolve_name(name: str, fleet: Fleet) -> str:
+    if name in fleet.static:
         return name
     name = listed.instance(name, fleet.services)
     if name not in fleet.registered:
@@ -92,7 +96,7 @@ def _none_of(model: str, models: Sequence[str]) -> str:
     return f"no instance lists the model {model!r}; there are {', '.join(models)}{cure}"
 
 
-def obstacle(target: Target, named: bool) -> str:
+def skip_reason(target: Target, named: bool) -> str:
     """Return why no request is sent to an instance; empty where one is.
 
     One that is named gets the request in any state: the operator may know better.
@@ -100,7 +104,7 @@ def obstacle(target: Target, named: bool) -> str:
     return "" if named or target.status in SERVING else f"it is {target.status}"
 
 
-def elsewhere(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -> str:
+def unreachable_reason(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -> str:
     """Return what stands against an instance at a loopback address of another machine; empty where nothing does."""
     if registry_is_here or not is_loopback(str(entry["host"])) or entry.get("hostname") == hostname:
         return ""

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from svc.fanout import MAX_ANSWER_BYTES, MAX_CONCURRENT_REQUESTS, Outcome, Request, fan_out, send
+from svc.management.send import MAX_ANSWER_BYTES, MAX_CONCURRENT_REQUESTS, Outcome, Request, fan_out, send
 from tests.waiting import free_port
 
 
@@ -114,3 +114,8 @@ def test_an_answer_that_trickles_for_ever_is_given_up():
     outcomes = fan_out(0.01, {"a": lambda: Outcome(200), "b": lambda: threading.Event().wait(30) or Outcome()})
     assert outcomes["a"].ok
     assert outcomes["b"].reason == "no whole answer within 0.01 s"
+
+
+def test_numbers_that_json_does_not_have_make_an_answer_a_text():
+    assert Outcome(200, b'{"score": NaN}').json() is None
+    assert Outcome(200, b'{"score": 1e3}').json() == {"score": 1000.0}

@@ -9,19 +9,21 @@ from pathlib import Path
 
 import click
 
-from svc import management_report, upstream_keys
+from svc import upstream_keys
 from svc.access import Access, explained, registry_options
 from svc.client import RegistryClient
 from svc.engine_key import parse_key
 from svc.errors import CommandError, SvcError
 from svc.event import plain
-from svc.fanout import Request
 from svc.listed import registered
-from svc.management import Engines, Management
+from svc.management import report
+from svc.management.run import Engines, Management
+from svc.management.select import Fleet, Selection, build_fleet, select, without_models
+from svc.management.send import Request
 from svc.options import HERE, settings
-from svc.replicas import Fleet, Selection, fleet, select, without_models
 from svc.router.static import read_static
 from svc.router.table import Target
+from svc.secret_file import read
 from svc.settings import Settings
 from svc.spec.load import load_one
 from svc.terminal import echo, echo_json
@@ -68,7 +70,7 @@ def _body(_context: click.Context, _parameter: click.Parameter, value: str | Non
 )
 @click.option("--verbose", is_flag=True, help="whole answers instead of their first line")
 @click.option("--format", "output", type=click.Choice(("text", "json")), default="text", help="json: for programs")
-@click.option("--upstream-keys-file", metavar="FILE", help="the engines' own API keys  [default: the router's]")
+@click.option("--upstream-keys-file", metavar="FILE", help="the file of upstream API keys  [default: the router's]")
 @registry_options
 def command(
     access: Access, method: str, path: str, model: str, names: tuple[str, ...], every: bool, body: bytes | None,
@@ -101,19 +103,19 @@ def command(
     site = settings(router={"upstream_keys_file": upstream_keys_file})
     client = access.client(read=True) if _has_registry(access, site) else None
     engines = Engines(keys_of(site), site.router.upstream_ca)
-    known = _fleet(client, engines.discover(_static(site)))
-    targets = select(known, _selection(model, names, every, known))
+    fleet = _fleet(client, engines.discover(_static(site)))
+    targets = select(fleet, _selection(model, names, every, fleet))
     request = Request(method.upper(), path, body, timeout)
-    results = Management(known, client, engines).run(request, targets, named=bool(names))
+    results = Management(fleet, client, engines).run(request, targets, named=bool(names))
     if output == "json":
-        echo_json(management_report.to_json(results), indent=2)
+        echo_json(report.to_json(results), indent=2)
     else:
-        for line in management_report.lines(results, verbose):
+        for line in report.lines(results, verbose):
             echo(line)
-        for name in without_models(known) if model else ():
+        for name in without_models(fleet) if model else ():
             echo(f"svc: {name} starts and lists no model yet; if it will serve {model}, repeat it there", err=True)
     if any(not result.ok for result in results):
-        raise CommandError(management_report.failure(request, results))
+        raise CommandError(report.failure(request, results))
 
 
 def _has_registry(access: Access, site: Settings) -> bool:
@@ -128,21 +130,21 @@ def _static(site: Settings) -> list[Target]:
 
 def _fleet(client: RegistryClient | None, static: Sequence[Target]) -> Fleet:
     if client is None:
-        return fleet([], static)
+        return build_fleet([], static)
     with explained("list the instances", client, "is no registry"):
         listing = client.listing()
-        return fleet(registered(listing.services, listing.url), static)
+        return build_fleet(registered(listing.services, listing.url), static)
 
 
-def _selection(model: str, names: Sequence[str], every: bool, known: Fleet) -> Selection:
+def _selection(model: str, names: Sequence[str], every: bool, fleet: Fleet) -> Selection:
     if bool(model) + bool(names) + every == 1:
         return Selection(model, names, every)
-    models = ", ".join(known.models()) or "none"
+    models = ", ".join(fleet.models()) or "none"
     raise click.UsageError(plain(f"give one of --model M, --instance NAME and --all; the models are: {models}"))
 
 
 def keys_of(site: Settings) -> Callable[[Target], str]:
-    """Return the lookup of an instance's own API key: by its address that of a TOML here, else by name or model."""
+    """Return the lookup of an instance's upstream API key: from the TOML with its address, else by name or model."""
     file = site.router.upstream_keys_file
     keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
     own = dict(_own_keys(site))
@@ -152,8 +154,7 @@ def keys_of(site: Settings) -> Callable[[Target], str]:
 def _own_keys(site: Settings) -> Iterator[tuple[str, str]]:
     """Yield the address and the key of each instance of this site that has one. Broken files are for `svc check`."""
     for path in HERE.tomls(configs=site.launch.babysitter_configs):
-        with suppress(SvcError, OSError):
+        with suppress(SvcError):
             spec = load_one(path, site)
             if spec.backend.api_key_file:
-                file = Path(spec.backend.api_key_file)
-                yield spec.url, parse_key(file.read_bytes(), file)
+                yield spec.url, read(Path(spec.backend.api_key_file), parse_key, "[backend] api_key_file")

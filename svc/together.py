@@ -1,4 +1,4 @@
-"""Several looks at once, none of which holds up or breaks the others."""
+"""Several calls at once, none of which holds up or breaks the others."""
 
 import threading
 import time

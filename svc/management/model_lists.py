@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from svc.client import RegistryClient
-from svc.errors import SvcError
-from svc.fanout import Outcome, Request
+from svc.errors import SvcError, message_of
+from svc.management.send import Outcome, Request
 from svc.watch import Watch
 
 REFRESH = Request("POST", "/models/refresh", timeout=10.0)  # at a babysitter
@@ -34,7 +34,9 @@ def read(outcome: Outcome, babysitter: str | None = None) -> RefreshedModels:
         return RefreshedModels(
             problem="its babysitter is older than this command and finds a new model within a heartbeat"
         )
-    return RefreshedModels(problem=f"its babysitter at {babysitter} cannot look: {_reason(outcome)}")
+    return RefreshedModels(
+        problem=f"the babysitter at {babysitter} could not refresh the model list: {_reason(outcome)}"
+    )
 
 
 def _listed(outcome: Outcome) -> RefreshedModels:
@@ -48,10 +50,7 @@ def _listed(outcome: Outcome) -> RefreshedModels:
 
 
 def _reason(outcome: Outcome) -> str:
-    answer = outcome.json()
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return str(message or outcome.reason or f"it answers {outcome.status}")
+    return message_of(outcome.json()) or outcome.reason or f"it answers {outcome.status}"
 
 
 def await_registry(
@@ -71,7 +70,7 @@ def await_registry(
             missing = dict.fromkeys(lists, f"the registry does not answer: {error.message}")
         else:
             missing = {
-                name: "the registry does not list these models yet; its babysitter goes on trying"
+                name: "not yet in the registry; the babysitter retries"
                 for name, models in lists.items()
                 if name not in registered or registered[name].get("metadata", {}).get("models") != list(models)
             }

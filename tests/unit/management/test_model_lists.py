@@ -6,8 +6,8 @@ import pytest
 
 from svc.client import Listing
 from svc.errors import Unavailable
-from svc.fanout import Outcome
-from svc.model_lists import await_registry, read
+from svc.management.model_lists import await_registry, read
+from svc.management.send import Outcome
 
 BABYSITTER = "http://h:8101"
 
@@ -21,8 +21,16 @@ def listing(*models: str) -> Outcome:
     [
         (Outcome(404), BABYSITTER, "its babysitter is older"),
         (Outcome(405), BABYSITTER, "its babysitter is older"),
-        (Outcome(reason="connection refused"), BABYSITTER, f"its babysitter at {BABYSITTER} cannot look: connection"),
-        (Outcome(503, b'{"error": {"message": "a is failed"}}'), BABYSITTER, "cannot look: a is failed"),
+        (
+            Outcome(reason="connection refused"),
+            BABYSITTER,
+            f"the babysitter at {BABYSITTER} could not refresh the model list: connection",
+        ),
+        (
+            Outcome(503, b'{"error": {"message": "a is failed"}}'),
+            BABYSITTER,
+            "could not refresh the model list: a is failed",
+        ),
         (Outcome(404), None, "its model list cannot be read: it answers 404"),
         (Outcome(200, b"[]"), None, "no list of models"),
         (Outcome(200, b'{"data": 1}'), BABYSITTER, "no list of models"),
@@ -66,5 +74,5 @@ def test_the_wait_ends_with_the_look_that_lists_the_models():
 
 
 def test_what_the_registry_does_not_list_in_time_is_told():
-    assert "does not list these models yet" in Registry(["base"]).await_models("base", "sql")["a-server"]
+    assert "not yet in the registry" in Registry(["base"]).await_models("base", "sql")["a-server"]
     assert "does not answer" in Registry(None).await_models("base")["a-server"]

@@ -1,0 +1,1 @@
+"""`svc engine`: management requests to the engines themselves, past the router."""
