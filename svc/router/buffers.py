@@ -125,8 +125,9 @@ class Buffers:
             return True
 
     def _wake_first(self) -> None:
-        with suppress(IndexError):
-            self._queue[0].wake()
+        if self._queue:  # an exception for every release would cost more than the release
+            with suppress(IndexError):
+                self._queue[0].wake()
 
     def _wait(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
         place = Place(deadline, next(self._numbers))

@@ -148,7 +148,8 @@ class Connection:
             if self._arriving is None:
                 self._waited_seconds, self._progress_bytes, self._progress_at = 0.0, 0, self._state.now
                 self._arriving = self._begin(Request(reader.head(), b""))
-                authorize(self._arriving, self._address)
+                if reader.head().needs_authorization or self._state.keys is not None:
+                    authorize(self._arriving, self._address)
             started = self._state.now
             self._arriving.buffer(size, started + READ_TIMEOUT_SECONDS - self._waited_seconds, self._stay)
             self._place = None

@@ -11,7 +11,7 @@ from svc.router.buffers import SMALL_BYTES, Allocation
 from svc.router.dialect import error_event
 from svc.router.events import CHUNK_ENDS, EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.record import TAIL, UNKNOWN, Record
-from svc.router.request import Request
+from svc.router.request import COPIED_BYTES, Request
 from svc.router.sock import shut
 from svc.router.table import Target
 from svc.router.tokens import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
@@ -98,8 +98,11 @@ class Exchange:
             self.allocation.grow(size, deadline, stay)
 
     def drop_body(self) -> None:
-        """Frees the memory of a large body: once an answer has begun, it is not sent again."""
-        if self.allocation is not None:
+        """Free the memory of a large body: once an answer has begun, it is not sent again.
+
+        A smaller one stays until the end: freeing it here, in the midst of other work, costs more than it saves.
+        """
+        if self.allocation is not None and len(self.request.body) > COPIED_BYTES:
             self.request.body = b""
             self.allocation.shrink(0)
 

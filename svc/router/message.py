@@ -5,12 +5,13 @@ lengths at once, two lengths, bare CR or LF, folded headers are all refused.
 """
 
 from collections import deque
+from typing import Any
 
 import httptools
 
 from svc.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
 from svc.router.request import CREDENTIALS, DEFAULT_RULES, NOT_PASSED, Head, HeadRules, Request, origin_form, unnamed
-from svc.router.seen import Seen
+from svc.router.seen import KEPT, LONGEST, Seen
 
 HEAD_LIMIT = 64 << 10  # bytes of request line and headers
 HEADER_COUNT = 128
@@ -30,6 +31,27 @@ class Heads(Seen[Head]):
         super().__init__()
         self.rules = rules
         self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED
+        self._by_content: dict[tuple[Any, ...], Head] = {}
+
+    def make(
+        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], special: dict[bytes, bytes],
+        http10: bool, keep_alive: bool,
+    ) -> Head:  # fmt: skip
+        """Return what is made of a head, the same for the same content: to make one costs more than to find it.
+
+        For messages that do not come in one piece, which `find` does not know.
+        """
+        content = special.copy()
+        has_length = content.pop(b"content-length", None) is not None
+        key = (method, target, http10, keep_alive, has_length, *headers, *content.items())
+        head = self._by_content.get(key)
+        if head is None:
+            head = Head(method, target, headers, special, http10, keep_alive, self.rules)
+            if not (head.id or head.traced or head.size > LONGEST):  # such a head hardly comes again
+                if len(self._by_content) >= KEPT:
+                    self._by_content.clear()
+                self._by_content[key] = head
+        return head
 
 
 class RequestReader:
@@ -80,7 +102,7 @@ class RequestReader:
         if self._head is None:
             target = self.target if self.target[:1] == b"/" else origin_form(self.target)
             method, keep_alive = self._parser.get_method(), self._parser.should_keep_alive()
-            self._head = Head(method, target, self._headers, self._special, self._http10, keep_alive, self._heads.rules)
+            self._head = self._heads.make(method, target, self._headers, self._special, self._http10, keep_alive)
         return self._head
 
     def declared_size(self) -> int:

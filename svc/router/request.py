@@ -27,7 +27,7 @@ CREDENTIAL_NAMES = re.compile(
 )
 KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a key as a subprotocol only
 LONGEST_ID = 128
-COPIED_BYTES = 64 << 10  # a body up to this size is sent in one piece with its head, a larger one is not copied
+COPIED_BYTES = 1 << 20  # a body up to this size is sent in one piece with its head, a larger one is not copied
 PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # what logs and other servers take an id to be
 OWN = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz /ui".split())
 ACTS = (b"/ui/drain/", b"/ui/undrain/")
@@ -145,6 +145,11 @@ class Head:
         self._via = _via(via, http10, rules.pseudonym)
         self._after = self._after_host(self.headers)
         self._anonymous: tuple[bytes, bytes] | None = None
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes it has."""
+        return len(self._before) + len(self._after)
 
     def header(self, name: bytes) -> bytes:
         """The first value under `name` (lower case), or nothing."""
