@@ -91,6 +91,11 @@ def test_without_a_key_no_path_is_told_from_another(keyed: State):
         assert isinstance(refusal(exchange(keyed, "wrong", line)), Unauthorized)
 
 
+def test_options_need_no_key(keyed: State):
+    assert isinstance(refusal(exchange(keyed, "", "OPTIONS /v1/messages")), NotFound)
+    assert isinstance(refusal(exchange(keyed, "wrong", "OPTIONS /v1/messages")), Unauthorized)
+
+
 def test_an_operators_key_passes_any_path(keyed: State):
     authorize(exchange(keyed, "operator", "POST //sleep"), b"127.0.0.1")
     assert isinstance(refusal(exchange(keyed, "client", "POST //sleep")), NotFound)
