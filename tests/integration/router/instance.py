@@ -34,6 +34,7 @@ class Peer:
     def __init__(self, sock: socket.socket, reads_at_most: int | None = None) -> None:
         self.sock = sock
         self.rest = b""
+        self._sending = threading.Lock()
         self._reads_at_most = reads_at_most
 
     def request(self) -> Heard | None:
@@ -54,7 +55,9 @@ class Peer:
         return Heard(head, body)
 
     def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        """Send from the instance's own thread or from a test's: two must not write to one TLS connection at once."""
+        with self._sending:
+            self.sock.sendall(data)
 
     def _more(self) -> bool:
         with suppress(OSError):
