@@ -1,6 +1,7 @@
 """The babysitter's HTTP server, and what it refuses."""
 
 import socket
+from collections.abc import Callable
 
 import gevent
 import pytest
@@ -45,6 +46,13 @@ def talk(server, data: bytes) -> bytes:
     return talking.get()
 
 
+def serve_until(condition: Callable[[], object]) -> None:
+    """Let the server, which runs in this thread, work until the condition holds; fail after 5 seconds."""
+    with gevent.Timeout(5):
+        while not condition():
+            gevent.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("data", "answer"),
     [
@@ -79,9 +87,8 @@ def test_a_body_that_does_not_come_ends_the_connection(server, capfd):
 def test_a_client_that_breaks_off_leaves_no_traceback(server, capfd):
     sock = socket.create_connection(("127.0.0.1", server.server_port), 5)
     sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n")
-    gevent.sleep(0.05)
+    serve_until(lambda: server.limits.clients.open)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
-    gevent.sleep(0.05)
-    assert not server.limits.clients.open
+    serve_until(lambda: not server.limits.clients.open)
     assert "Traceback" not in capfd.readouterr().err

@@ -82,13 +82,17 @@ def test_eight_megabytes_cost_milliseconds(filling: bytes):
     """Linear, whatever is in it: the bound is 10 ms of CPU for a megabyte, for a body that is read and rewritten."""
     inside = filling * (8_000_000 // len(filling))
     for body in (b'{"model": "m", "x": [%bNaN]}' % inside, b'{"model": "m", "x": "%b", "y": NaN}' % inside):
-        began = time.thread_time()
-        with suppress(BadRequest):
-            read_fields(body)
-            replace_model(body, "new")
-        assert (
-            time.thread_time() - began < 8 * 0.01 * 4
-        )  # a busy machine counts up to four times the CPU for the same work
+        # The best of three: a busy machine counts more CPU for the same work.
+        assert min(cpu_seconds(body) for _ in range(3)) < 8 * 0.01 * 2
+
+
+def cpu_seconds(body: bytes) -> float:
+    """Return the CPU time that reading and rewriting a body takes."""
+    began = time.thread_time()
+    with suppress(BadRequest):
+        read_fields(body)
+        replace_model(body, "new")
+    return time.thread_time() - began
 
 
 @given(
