@@ -17,11 +17,11 @@ import click
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from svc import version as running
-from svc.registry.guard import OPEN, READ, REPORT, WRITE
+from svc.base import version as running
+from svc.config.instance import keys
+from svc.config.instance.fields import Field
+from svc.registry.access.guard import OPEN, READ, REPORT, WRITE
 from svc.settings import SECTIONS, RouterSettings
-from svc.spec import keys
-from svc.spec.fields import Field
 
 OF_THE_FORMAT = ("le", "quantile")  # labels that a histogram or a summary brings along
 WHO_MAY = {
@@ -80,7 +80,7 @@ def code(value: Any) -> str:
 
 
 def cli() -> Iterator[str]:
-    from svc.cli import svc
+    from svc.cli.main import svc
 
     yield "# Commands\n"
     yield "Each tells the same with `-h` or `--help`.\n"
@@ -163,10 +163,10 @@ def _metric(name: str, metric: Metric) -> Sequence[str]:
 
 
 def _router() -> Iterable[Metric]:
-    from svc.router.keys import Keys
-    from svc.router.metrics import Metrics
+    from svc.router.balance.table import Origin
+    from svc.router.proxy.api_keys import Keys
     from svc.router.state import State
-    from svc.router.table import Origin
+    from svc.router.telemetry.metrics import Metrics
 
     state = State(RouterSettings(), keys=Keys(Path("keys.toml")))
     state.origin = Origin("registry", state.clock())
@@ -174,9 +174,9 @@ def _router() -> Iterable[Metric]:
 
 
 def _registry() -> Iterable[Metric]:
+    from svc.registry.leases.sweep import Sweep
     from svc.registry.metrics import Metrics
-    from svc.registry.sqlite import SqliteStore
-    from svc.registry.sweep import Sweep
+    from svc.registry.store.sqlite import SqliteStore
 
     with tempfile.TemporaryDirectory() as place:
         store = SqliteStore(Path(place) / "registry.db")

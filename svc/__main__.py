@@ -18,7 +18,7 @@ def main() -> None:
         from gevent import monkey
 
         monkey.patch_all()
-    from svc.cli import svc
+    from svc.cli.main import svc
 
     svc(prog_name="svc")
 
@@ -27,7 +27,7 @@ def print_exception(kind: type[BaseException], error: BaseException, trace: Trac
     """Print an uncaught exception to stderr as Python does, but for control characters that its message may quote."""
     import traceback
 
-    from svc.printable import escaped
+    from svc.base.printable import escaped
 
     text = "".join(traceback.format_exception(kind, error, trace))
     print(escaped(text, keep="\n\t"), end="", file=sys.stderr, flush=True)

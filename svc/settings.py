@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from svc.address import has_credentials
-from svc.errors import ConfigError
+from svc.base.address import has_credentials
+from svc.base.errors import ConfigError
 
 if sys.version_info >= (3, 11):
     import tomllib

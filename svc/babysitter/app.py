@@ -7,19 +7,19 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
+from svc.babysitter.hang_probe import Prober
 from svc.babysitter.limits import Limits
 from svc.babysitter.metrics import Metrics
-from svc.babysitter.prober import Prober
+from svc.babysitter.monitor import Babysitter, ids
 from svc.babysitter.registrar import Registrar
-from svc.babysitter.remedy import KINDS
-from svc.babysitter.sitter import Babysitter, ids
-from svc.errors import SvcError, Unauthorized, Unavailable
-from svc.instance import babysitter_url, iso
+from svc.babysitter.restarter import KINDS
+from svc.base.errors import SvcError, Unauthorized, Unavailable
+from svc.base.flask_app import install_errors, install_version
+from svc.config.instance.digest import digest
+from svc.config.instance.model import Spec
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.spec.digest import digest
-from svc.spec.model import Spec
-from svc.web import install_errors, install_version
+from svc.protocol.service import babysitter_url, iso
 
 SETTING_NAMES = SettingNames("allowed_hosts (under [babysitter] in its TOML)")
 

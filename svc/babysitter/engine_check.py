@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from time import monotonic
 
-from svc import probe
-from svc.babysitter.answers import NO_ANSWER, Readiness
 from svc.babysitter.engine_client import key_setting
-from svc.probe import ModelList
-from svc.spec.model import Spec
+from svc.babysitter.engine_status import NO_ANSWER, Readiness
+from svc.client import probe
+from svc.client.probe import ModelList
+from svc.config.instance.model import Spec
 
 MODEL_LIST_PATH = "/v1/models"
 NO_MODELS = (

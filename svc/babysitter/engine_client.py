@@ -7,12 +7,12 @@ from typing import Any
 import gevent
 import requests
 
-from svc import probe
-from svc.babysitter import question, traffic
-from svc.engine_key import parse_key
-from svc.probe import ModelList
-from svc.secret_file import SecretFile
-from svc.spec.model import Spec
+from svc.babysitter import engine_load, token_probe
+from svc.base.secret_file import SecretFile
+from svc.client import probe
+from svc.client.probe import ModelList
+from svc.config.instance.model import Spec
+from svc.protocol.engine_key import parse_key
 
 
 def key_setting(spec: Spec) -> str:
@@ -43,12 +43,12 @@ class EngineClient:
         return probe.model_list(url, timeout, key=self.key)
 
     def get(self, url: str, timeout: float) -> str | None:
-        return traffic.get(url, timeout, self.key)
+        return engine_load.get(url, timeout, self.key)
 
     def post(self, url: str, body: dict[str, Any], timeout: float) -> int:
         """Return the status of a POST; raise requests.Timeout after `timeout` seconds, even while data arrives."""
         try:
             with gevent.Timeout(timeout):
-                return question.post(url, body, timeout, self.key)
+                return token_probe.post(url, body, timeout, self.key)
         except gevent.Timeout:
             raise requests.Timeout from None

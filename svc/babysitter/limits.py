@@ -4,13 +4,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from svc.babysitter import verdict
+from svc.babysitter import health_rules
+from svc.babysitter.health_rules import NOTHING, Reading
+from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import Event, State
 from svc.babysitter.memory import used
-from svc.babysitter.remedy import Remedy
-from svc.babysitter.sitter import Babysitter
-from svc.babysitter.verdict import NOTHING, Reading
-from svc.babysitter.watch import Sighting
+from svc.babysitter.monitor import Babysitter
+from svc.babysitter.restarter import Remedy
 
 log = logging.getLogger(__name__)
 MEMORY_EVERY = 5.0  # seconds
@@ -64,10 +64,10 @@ class Limits:
     def _weigh(self, pid: int, now: float) -> None:
         limit, picture = self.spec.max_memory, self.sitter.picture
         self.memory = self.measure(pid, limit)
-        self._above = verdict.above(self._above, self.memory, limit)
-        if self._above < verdict.LOOKS or picture.state not in ALIVE:
+        self._above = health_rules.above(self._above, self.memory, limit)
+        if self._above < health_rules.LOOKS or picture.state not in ALIVE:
             return
-        why = f"{verdict.size(self.memory)} used, and {verdict.size(limit)} is the limit"
+        why = f"{health_rules.size(self.memory)} used, and {health_rules.size(limit)} is the limit"
         log.warning("%s: %s: it gets no new requests, and is restarted once it is idle", self.spec.name, why)
         self._leaving = Leaving(why, now, useful=picture.state is State.RUNNING)
         self.sitter.found(Event.RETIRED, picture.life)
@@ -87,7 +87,7 @@ class Leaving:
         self._reading = NOTHING
 
     def over(self, reading: Reading, now: float) -> bool:
-        if verdict.moved(self._reading, reading) or not reading.counters:  # nothing known: nothing stands still
+        if health_rules.moved(self._reading, reading) or not reading.counters:  # nothing known: nothing stands still
             self._moved = now
         self._reading = reading
-        return verdict.drained(now - self._since, reading.running, now - self._moved)
+        return health_rules.drained(now - self._since, reading.running, now - self._moved)

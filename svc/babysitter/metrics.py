@@ -7,13 +7,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from svc.babysitter.hang_probe import Prober
+from svc.babysitter.health_rules import Sign
 from svc.babysitter.lifecycle import State
 from svc.babysitter.limits import Limits
-from svc.babysitter.prober import Prober
+from svc.babysitter.monitor import Babysitter
 from svc.babysitter.registrar import Registrar
-from svc.babysitter.remedy import KINDS
-from svc.babysitter.sitter import Babysitter
-from svc.babysitter.verdict import Sign
+from svc.babysitter.restarter import KINDS
 
 
 class Metrics(Collector):

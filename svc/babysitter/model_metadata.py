@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from svc.babysitter.answers import Models
-from svc.instance import MAX_METADATA_BYTES, MAX_MODELS, is_model_id
+from svc.babysitter.engine_status import Models
+from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS, is_model_id
 
 Model = dict[str, Any]
 RESERVED_BYTES = 1024  # for what else is in the metadata, beside what is counted: keys, commas, counts of restarts

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from svc.babysitter.answers import Models
+from svc.babysitter.engine_status import Models
+from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import State
 from svc.babysitter.model_metadata import model_metadata
-from svc.babysitter.watch import Sighting
-from svc.client import RegistryClient
-from svc.errors import Forbidden, NotFound, SvcError, Unavailable
-from svc.instance import BABYSITTER_TYPE, INSTANCE_TYPE, babysitter_url, iso
-from svc.spec.model import Spec
+from svc.base.errors import Forbidden, NotFound, SvcError, Unavailable
+from svc.client.registry import RegistryClient
+from svc.config.instance.model import Spec
+from svc.protocol.service import BABYSITTER_TYPE, INSTANCE_TYPE, babysitter_url, iso
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.5  # seconds until the second try; doubled each time, up to the heartbeat's interval

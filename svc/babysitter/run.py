@@ -9,30 +9,30 @@ from collections.abc import Callable, Mapping
 
 import gevent
 
-from svc.address import authority, is_loopback, local_host
 from svc.babysitter import secret
-from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
 from svc.babysitter.app import create_app
 from svc.babysitter.engine_check import EngineCheck
 from svc.babysitter.engine_client import EngineClient
+from svc.babysitter.engine_load import Traffic, get
+from svc.babysitter.engine_status import NO_ANSWER, Answers, Readiness
+from svc.babysitter.event_reporter import News
+from svc.babysitter.hang_probe import Prober
+from svc.babysitter.instance_watch import Alone, Supervised, Watch
 from svc.babysitter.lifecycle import Action, State
 from svc.babysitter.limits import Limits
-from svc.babysitter.news import News
-from svc.babysitter.prober import Prober
-from svc.babysitter.question import Question
+from svc.babysitter.monitor import Babysitter
 from svc.babysitter.registrar import Entry, Registrar, entries
-from svc.babysitter.remedy import Remedy
+from svc.babysitter.restarter import Remedy
 from svc.babysitter.server import SWEEP_SECONDS, Server
-from svc.babysitter.sitter import Babysitter
-from svc.babysitter.traffic import Traffic, get
-from svc.babysitter.watch import Alone, Supervised, Watch
-from svc.client import RegistryClient
-from svc.errors import CommandError
-from svc.instance import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
-from svc.loop import Loop
+from svc.babysitter.token_probe import Question
+from svc.base.address import authority, is_loopback, local_host
+from svc.base.errors import CommandError
+from svc.base.loop import Loop
+from svc.client.registry import RegistryClient
+from svc.config.instance.model import Spec
 from svc.perimeter import machine
-from svc.spec.model import Spec
-from svc.supervision.control import Control
+from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
+from svc.supervision.client import Control
 from svc.supervision.orphans import kill_instance, parent_died
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import re
 import secrets
 from pathlib import Path
 
-from svc import private_files
+from svc.base import private_files
 
 log = logging.getLogger(__name__)
 SOCKET = "unix://"

@@ -7,7 +7,7 @@ from typing import Any
 
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
-from svc.errors import HeadTooLarge, LengthRequired, SvcError, TooLarge
+from svc.base.errors import HeadTooLarge, LengthRequired, SvcError, TooLarge
 from svc.perimeter.client_socket import error_answer
 from svc.perimeter.connections import Deadlines
 from svc.perimeter.limits import ConnectionLimits

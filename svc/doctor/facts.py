@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from svc.errors import message_of
-from svc.generated import Part
+from svc.base.errors import message_of
+from svc.config.instance.model import Spec
 from svc.settings import Settings
-from svc.spec.model import Spec
-from svc.supervision.control import Process, Restarts
+from svc.site.components import Part
+from svc.supervision.client import Process, Restarts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from svc.client import RegistryClient
-from svc.errors import SvcError, message_of
+from svc.base.errors import SvcError, message_of
+from svc.client.registry import RegistryClient
+from svc.client.registry_watch import Watch
 from svc.management.send import Outcome, Request
-from svc.watch import Watch
 
 REFRESH = Request("POST", "/models/refresh", timeout=10.0)  # at a babysitter
 LIST = Request("GET", "/v1/models", timeout=10.0)  # at a static service, which has no babysitter

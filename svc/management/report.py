@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from svc.errors import message_of
-from svc.event import plain
+from svc.base.errors import message_of
 from svc.management.run import Result
 from svc.management.send import Outcome, Request
+from svc.protocol.event import plain
 
 MAX_LINE_CHARACTERS = 160
 

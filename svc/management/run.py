@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from svc.address import is_loopback
-from svc.client import RegistryClient
-from svc.engine_key import bearer
+from svc.base.address import is_loopback
+from svc.client.registry import RegistryClient
 from svc.management import model_lists
 from svc.management.model_lists import RefreshedModels
 from svc.management.select import Fleet, skip_reason, unreachable_reason
 from svc.management.send import Outcome, Request, fan_out, send
-from svc.router.checks import system_ca
-from svc.router.table import Target
+from svc.protocol.engine_key import bearer
+from svc.router.balance.table import Target
+from svc.router.sources.health_checks import system_ca
 
 STATIC_NOTE = (
     "a static service: the router reads its list with each health check, and when a request names a new model; "

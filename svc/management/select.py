@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from svc import listed
-from svc.address import is_loopback
-from svc.errors import CommandError
-from svc.instance import Service
-from svc.router.table import Target, from_service
+from svc.base.address import is_loopback
+from svc.base.errors import CommandError
+from svc.protocol.service import Service
+from svc.router.balance.table import Target, from_service
+from svc.terminal import services_table
 
 SERVING = ("running", "draining")  # states in which an instance has a process that answers requests
 
@@ -82,7 +82,7 @@ def select(fleet: Fleet, selection: Selection) -> list[Target]:
 def _resolve_name(name: str, fleet: Fleet) -> str:
     if name in fleet.static:
         return name
-    name = listed.instance(name, fleet.services)
+    name = services_table.instance(name, fleet.services)
     if name not in fleet.registered:
         raise CommandError(f"{name} is no instance that requests can be sent to; `svc services show {name}` shows it")
     return name

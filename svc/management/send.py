@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import requests
 import urllib3
 
-from svc.fetch import fetch
-from svc.together import Late, together
+from svc.base.http import fetch
+from svc.base.parallel import Late, together
 
 MAX_CONCURRENT_REQUESTS = 16
 MAX_ANSWER_BYTES = 1 << 20

@@ -5,7 +5,3 @@ so that one sees which instance answered. How it misbehaves is a `Behaviour`: th
 command's flags at the start, `POST /mock/behave` while it runs. `GET /mock/stats`
 tells what reached it and how it ended; `/echo` answers with the request itself.
 """
-
-from svc.mock.cli import command
-
-__all__ = ["command"]

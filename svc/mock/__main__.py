@@ -2,8 +2,8 @@
 
 import sys
 
-from svc.errors import CommandError
-from svc.mock.cli import command
+from svc.base.errors import CommandError
+from svc.cli.mock import command
 
 try:
     command()

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from svc.errors import BadRequest, NotFound
+from svc.base.errors import BadRequest, NotFound
 
 
 class LoadRequest(msgspec.Struct):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from svc.errors import NotFound
+from svc.base.errors import NotFound
 from svc.mock import answer, ask, embedding, media, messages, rerank, responses, tool
 from svc.mock.adapters import Adapters, LoadRequest, UnloadRequest
 from svc.mock.exchange import Methods, Reply, Request, dispatch, encode, json

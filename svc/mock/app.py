@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from svc.errors import SvcError, Unauthorized
+from svc.base.errors import SvcError, Unauthorized
 from svc.mock import ask, exchange
 from svc.mock.api import Api
 from svc.mock.behaviour import Behaviour

@@ -4,7 +4,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 from svc.mock import tool
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -12,7 +12,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """None or 0 is good behaviour; svc/mock/cli.py says of each what it does."""
+    """None or 0 is good behaviour; svc/cli/mock.py says of each what it does."""
 
     tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     first_token_delay: Seconds = 0

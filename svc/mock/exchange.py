@@ -11,8 +11,8 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 import msgspec
 
-from svc import errors
-from svc.errors import NotAllowed, NotFound, SvcError, TooLarge
+from svc.base import errors
+from svc.base.errors import NotAllowed, NotFound, SvcError, TooLarge
 from svc.mock import messages
 
 WIRE = "svc.mock.wire"

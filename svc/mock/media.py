@@ -11,7 +11,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 
 RATE = 8000  # samples a second
 SAMPLES_A_LETTER = RATE // 20

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from svc.errors import SvcError
+from svc.base.errors import SvcError
 from svc.mock.answer import Answer, encode
 
 PATH = "/v1/messages"

@@ -19,8 +19,8 @@ import gevent.event
 import gevent.socket
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from svc.address import authority, without_brackets
-from svc.errors import CommandError
+from svc.base.address import authority, without_brackets
+from svc.base.errors import CommandError
 from svc.mock.api import Api
 from svc.mock.app import Mock
 from svc.mock.config import MockConfig

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 
 
 class Schema(msgspec.Struct):

@@ -8,7 +8,7 @@ nothing is no browser.
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
-from svc.errors import Forbidden, Misdirected, SvcError, UnsupportedMedia
+from svc.base.errors import Forbidden, Misdirected, SvcError, UnsupportedMedia
 from svc.perimeter.hosts import ANY, Hosts, split_authority
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))

@@ -12,7 +12,7 @@ import gevent.socket
 import msgspec
 from gevent import getcurrent, monkey
 
-from svc.errors import HeadTooLarge, RequestTimeout, SvcError, body
+from svc.base.errors import HeadTooLarge, RequestTimeout, SvcError, body
 from svc.perimeter.connections import Deadlines, Stage, expires
 
 POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)

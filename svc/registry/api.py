@@ -9,25 +9,26 @@ from typing import Any
 import msgspec
 from flask import Response, request
 
-from svc.errors import Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, body
-from svc.event import BY_OPERATOR
-from svc.instance import Service, iso
+from svc.base.errors import Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, body
+from svc.client.probe import USER_AGENT
 from svc.perimeter.browsers import BrowserRules, Headers, SettingNames
 from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
-from svc.probe import USER_AGENT
-from svc.registry import checks, discovery, events, fields, lease, owner
-from svc.registry.condition import FAILING, STORE_TROUBLE
-from svc.registry.guard import WRITE, Guard
-from svc.registry.identity import Client, identify
-from svc.registry.listing import Listing, counts
+from svc.protocol.event import BY_OPERATOR
+from svc.protocol.service import Service, iso
+from svc.registry import discovery, event_stream, health_checks, validation
+from svc.registry.access.address_policy import Reach
+from svc.registry.access.guard import WRITE, Guard
+from svc.registry.access.identity import Client, identify
+from svc.registry.event_reports import Reports
+from svc.registry.health_probes import SharedProbe
+from svc.registry.heartbeat_fast_path import Heard
+from svc.registry.leases import lease, owner
+from svc.registry.leases.sweep import Sweep
+from svc.registry.list_cache import Listing, counts
 from svc.registry.metrics import Metrics
-from svc.registry.probes import SharedProbe
-from svc.registry.reach import Reach
-from svc.registry.reports import Reports
-from svc.registry.short import Heard
-from svc.registry.store import Store
-from svc.registry.sweep import Sweep
+from svc.registry.store.base import Store
+from svc.registry.store_health import FAILING, STORE_TROUBLE
 
 log = logging.getLogger(__name__)
 SETTING_NAMES = SettingNames("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
@@ -54,7 +55,7 @@ class Api:
         self.browsers = BrowserRules(self.hosts, SETTING_NAMES)
         self.listing = Listing(self.store)
         self.shared_probe = SharedProbe(self.probe)
-        self.streams = events.Streams(self.store)
+        self.streams = event_stream.Streams(self.store)
         self.reports = Reports(self.store, self.clock)
         self.started = self.clock()
 
@@ -99,19 +100,19 @@ class Api:
 
     def services(self, client: Client, now: float) -> Response:
         """To a watcher, when there is something new; the others are told of the last heartbeats too."""
-        passes = fields.filters(request.args)
-        watched = fields.watch(request.args)
+        passes = validation.filters(request.args)
+        watched = validation.watch(request.args)
         if watched is None:
             revision, (services_json, total) = self.listing.now(passes)
         else:
             with polling(request.environ):
                 index = self.store.wait(*watched)
-            revision, (services_json, total) = self.listing.of(index, fields.filter_key(request.args), passes)
+            revision, (services_json, total) = self.listing.of(index, validation.filter_key(request.args), passes)
         told = b'{"services":%b,"total":%d,"timestamp":"%b"}' % (services_json, total, iso(self.clock()).encode())
         return Response(told, mimetype="application/json", headers={"X-Registry-Index": str(revision)})
 
     def register(self, client: Client, now: float) -> Response:
-        new = msgspec.structs.replace(fields.registration(_body(), now), owner=client.caller or owner.NOBODY)
+        new = msgspec.structs.replace(validation.registration(_body(), now), owner=client.caller or owner.NOBODY)
         self.reach.check(new, client.is_on_own_machine)
         self._check_room(new.name)
         service = self.store.change(new.name, lambda old: lease.registered(old, new, client.caller)) or new
@@ -123,7 +124,7 @@ class Api:
         return _known(name, self.store.get(name)).to_json()
 
     def update(self, client: Client, now: float, name: str) -> dict[str, Any]:
-        new = fields.changes(_body(), name)
+        new = validation.changes(_body(), name)
         if PLACE & new.keys():  # names are looked up before the store is held
             moved = msgspec.structs.replace(_known(name, self.store.get(name)), **new)
             self.reach.check(moved, client.is_on_own_machine or not {"host", "url"} & new.keys())
@@ -156,7 +157,7 @@ class Api:
         """
         found = _known(name, self.store.get(name))
         if request.headers.get("User-Agent") != USER_AGENT:
-            well = checks.passes(found, self.shared_probe(found.health_url(), partial(polling, request.environ)))
+            well = health_checks.passes(found, self.shared_probe(found.health_url(), partial(polling, request.environ)))
             found = msgspec.structs.replace(found, health_status="healthy" if well else "unhealthy")
         now = self.clock()
         return {
@@ -180,14 +181,14 @@ class Api:
 
     def events(self, client: Client, now: float) -> Response:
         """To whoever accepts it as a stream, for as long as he likes."""
-        asked = events.asked(request.args, request.headers)
+        asked = event_stream.asked(request.args, request.headers)
         if "text/event-stream" in request.headers.get("Accept", ""):
             told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             return Response(
                 self.streams.open(asked, partial(polling, request.environ)), mimetype="text/event-stream", headers=told
             )
         with polling(request.environ):
-            found, last = events.look(self.store, asked)
+            found, last = event_stream.look(self.store, asked)
         return _json({"events": [event.to_json() for event in found], "last": last, "timestamp": iso(self.clock())})
 
     def tell(self, client: Client, now: float) -> Response:
@@ -219,7 +220,7 @@ class Api:
             )
 
     def _beat(self, client: Client, now: float, name: str, body: bytes) -> dict[str, Any]:
-        if not self.store.heartbeat(name, now, fields.heartbeat(fields.parse(body)), client.caller):
+        if not self.store.heartbeat(name, now, validation.heartbeat(validation.parse(body)), client.caller):
             raise _unknown(name)
         self.metrics.heartbeats.inc()
         return {"message": f"{name} is alive", "timestamp": iso(now)}
@@ -243,7 +244,7 @@ def _unknown(name: str) -> NotFound:
 
 
 def _body() -> dict[str, Any]:
-    return fields.parse(request.get_data(cache=False))
+    return validation.parse(request.get_data(cache=False))
 
 
 def _json(data: dict[str, Any] | list[Any], status: int = 200) -> Response:

@@ -7,15 +7,15 @@ from functools import partial
 import msgspec
 from flask import Flask, Response
 
-from svc import web
+from svc.base import flask_app
 from svc.perimeter.hosts import Hosts
 from svc.registry import openapi
+from svc.registry.access.address_policy import Reach
+from svc.registry.access.guard import OPEN, READ, REPORT, WRITE, Guard
 from svc.registry.api import Api
-from svc.registry.guard import OPEN, READ, REPORT, WRITE, Guard
+from svc.registry.leases.sweep import Sweep
 from svc.registry.metrics import Metrics
-from svc.registry.reach import Reach
-from svc.registry.store import Store
-from svc.registry.sweep import Sweep
+from svc.registry.store.base import Store
 from svc.settings import MAX_SERVICES
 
 BODY_LIMIT = 256 << 10
@@ -69,8 +69,8 @@ def create_app(
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
     app.extensions["svc.registry.api"] = api  # for the worker, which knows a shorter way
-    web.install_errors(app)
-    web.install_version(app)
+    flask_app.install_errors(app)
+    flask_app.install_version(app)
     app.after_request(_challenge)
     return app
 

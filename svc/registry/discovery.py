@@ -8,10 +8,10 @@ begin new series each time.
 from collections.abc import Iterable
 from typing import Any
 
-from svc.errors import BadRequest
-from svc.instance import Service
+from svc.base.errors import BadRequest
 from svc.perimeter.browsers import shown
-from svc.service_url import is_service_url, parse_service_url
+from svc.protocol.service import Service
+from svc.protocol.service_url import is_service_url, parse_service_url
 
 Group = dict[str, Any]
 DEFAULT_PATH = "/metrics"

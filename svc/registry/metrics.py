@@ -8,10 +8,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from svc.event import KINDS
-from svc.instance import STATUSES
-from svc.registry.condition import DEGRADED, FAILING, Condition
-from svc.registry.store import Store
+from svc.protocol.event import KINDS
+from svc.protocol.service import STATUSES
+from svc.registry.store.base import Store
+from svc.registry.store_health import DEGRADED, FAILING, Condition
 
 
 class Metrics:

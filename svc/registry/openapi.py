@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from svc.event import KINDS
-from svc.registry import fields
-from svc.registry.events import LIMIT
-from svc.registry.guard import OPEN, WRITE
+from svc.protocol.event import KINDS
+from svc.registry import validation
+from svc.registry.access.guard import OPEN, WRITE
+from svc.registry.event_stream import LIMIT
 from svc.registry.schemas import EXAMPLE, FLAG, NAME, SCHEMAS, STATUS, TEXT, Schema, ref
-from svc.registry.store import MAX_OWN_EVENTS
+from svc.registry.store.base import MAX_OWN_EVENTS
 
 JSON = "application/json"
 Route = tuple[str, str, str, str]  # method, path, who may, handler
@@ -52,7 +52,7 @@ FILTERS: Mapping[str, tuple[Schema, str]] = {
         "the X-Registry-Index of an earlier answer: answers as soon as the revision is another",
     ),
     "wait": (
-        {"type": "number", "minimum": 0, "maximum": fields.LONGEST_WAIT},
+        {"type": "number", "minimum": 0, "maximum": validation.LONGEST_WAIT},
         "with index: answers after so many seconds in any case",
     ),
 }
@@ -63,7 +63,7 @@ EVENTS: Mapping[str, tuple[Schema, str]] = {
     "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(KINDS)}"),
     "wait": (
         {"type": "number", "minimum": 0},
-        f"at most {fields.LONGEST_WAIT:g}; with after: seconds to wait for the first one",
+        f"at most {validation.LONGEST_WAIT:g}; with after: seconds to wait for the first one",
     ),
 }
 OPERATIONS = {

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from svc.event import KINDS, LONGEST_MESSAGE, TOLD
-from svc.instance import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
-from svc.registry import fields
-from svc.registry.reports import MAX_EVENTS_PER_REQUEST
-from svc.registry.reports import SOURCE as SOURCE_PATTERN
+from svc.protocol.event import KINDS, LONGEST_MESSAGE, TOLD
+from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
+from svc.registry import validation
+from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST
+from svc.registry.event_reports import SOURCE as SOURCE_PATTERN
 
 Schema = dict[str, Any]
 
@@ -32,14 +32,14 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 SECONDS: Schema = {"type": "number", "description": "Unix seconds"}
 TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
 STATUS: Schema = {"type": "string", "enum": list(STATUSES)}
-NAME: Schema = {"type": "string", "pattern": f"^{fields.NAME.pattern}$", "maxLength": 128}
+NAME: Schema = {"type": "string", "pattern": f"^{validation.NAME.pattern}$", "maxLength": 128}
 HOST: Schema = {"type": "string", "minLength": 1, "maxLength": 253, "description": "a host name or an address"}
 URL: Schema = {"type": "string", "pattern": "^https?://[^/?#@ ]+(/[^?# ]*)?$", "maxLength": 2048}
 WEIGHT: Schema = {"type": "integer", "minimum": 0, "maximum": 1000, "default": 1}
 LEASE: Schema = {"type": "number", "minimum": 1, "maximum": 86400, "default": 90}
 METADATA: Schema = {
     "type": "object",
-    "description": f"at most {MAX_METADATA_BYTES >> 10} KB, nested at most {fields.METADATA_DEPTH} deep; "
+    "description": f"at most {MAX_METADATA_BYTES >> 10} KB, nested at most {validation.METADATA_DEPTH} deep; "
     "`health_url` and `babysitter` are URLs on the service's own host; "
     f"`models` and `models_list` have at most {MAX_MODELS} entries",
 }
@@ -51,10 +51,10 @@ EXAMPLE = {
 WRITABLE: Schema = {
     "name": NAME, "host": HOST, "port": {"type": "integer", "minimum": 1, "maximum": 65535}, "hostname": HOST,
     "url": {**URL, "description": "its host is `host` or `hostname`, its port is `port`"}, "status": STATUS,
-    "timestamp": {"type": "string", "pattern": f"^{fields.STAMP.pattern}$"}, "lease_seconds": LEASE, "weight": WEIGHT,
+    "timestamp": {"type": "string", "pattern": f"^{validation.STAMP.pattern}$"}, "lease_seconds": LEASE, "weight": WEIGHT,
     "metadata": METADATA,
 }  # fmt: skip
-REQUIRED = fields.REQUIRED
+REQUIRED = validation.REQUIRED
 CHANGES: Schema = {key: either(one) for key, one in WRITABLE.items()}
 TAKEN: Schema = {key: one if key in REQUIRED else CHANGES[key] for key, one in WRITABLE.items()}
 OWN: Schema = {

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 
-from svc import forks
-from svc.errors import ConfigError
-from svc.gunicorn_log import Log
-from svc.listen import allow_connections, bind
-from svc.networks import Networks, parse_networks
+from svc.base import signals
+from svc.base.errors import ConfigError
+from svc.base.gunicorn_log import Log
+from svc.base.listen import allow_connections, bind
+from svc.base.prctl import die_with_parent
+from svc.base.secret_file import read
 from svc.perimeter import machine
-from svc.prctl import die_with_parent
-from svc.registry import redis_address
-from svc.registry.guard import Guard, parse_token, token_file
-from svc.registry.reach import Reach
-from svc.secret_file import read
+from svc.perimeter.networks import Networks, parse_networks
+from svc.registry.access.address_policy import Reach
+from svc.registry.access.guard import Guard, parse_token, token_file
+from svc.registry.store import redis_address
 from svc.settings import RegistrySettings
 
 if TYPE_CHECKING:
-    from svc.loop import Loop
-    from svc.registry.store import Store
+    from svc.base.loop import Loop
+    from svc.registry.store.base import Store
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 10_000
@@ -64,10 +64,10 @@ def open_store(settings: RegistrySettings) -> "Store":
     """Of `sqlite:PATH` or a Redis; empty stands for var/registry.db under the working directory."""
     url = settings.store or DEFAULT_STORE
     if redis_address.is_redis(url):
-        from svc.registry.redis import RedisStore
+        from svc.registry.store.redis import RedisStore
 
         return RedisStore(redis_address.parse(url, settings.store_password_file))
-    from svc.registry.sqlite import SqliteStore
+    from svc.registry.store.sqlite import SqliteStore
 
     path = url.removeprefix(SCHEME)
     if not url.startswith(SCHEME) or not path:
@@ -135,14 +135,14 @@ class Server(BaseApplication):
         """In the worker: the app, and the loops that post_worker_init starts."""
         import gevent
 
-        from svc.loop import Loop
-        from svc.probe import status
+        from svc.base.loop import Loop
+        from svc.client.probe import status
         from svc.registry.app import create_app
-        from svc.registry.checks import Checks
-        from svc.registry.cleanup import Cleanup
+        from svc.registry.health_checks import Checks
+        from svc.registry.health_probes import Probe
+        from svc.registry.leases.cleanup import Cleanup
+        from svc.registry.leases.sweep import INTERVAL, Sweep
         from svc.registry.metrics import Metrics
-        from svc.registry.probes import Probe
-        from svc.registry.sweep import INTERVAL, Sweep
 
         s = self.settings
 
@@ -170,7 +170,7 @@ class Server(BaseApplication):
         return create_app(store, probe, guard(s), metrics, sweep, store.now, reach, s.max_services, hosts)
 
     def when_ready(self, arbiter: Any) -> None:
-        forks.hold()
+        signals.hold()
         if self.ready:
             self.ready(self.port)
 
@@ -178,14 +178,14 @@ class Server(BaseApplication):
         die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: Any) -> None:
-        from svc.loop import Loop
-        from svc.registry import events
+        from svc.base.loop import Loop
+        from svc.registry import event_stream
 
         # Ctrl-C reaches the master too, which ends us; twice is a traceback
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        forks.let()
+        signals.let()
         if self.store is not None:  # beside the rest: a Redis may take its time
-            threading.Thread(target=events.begun, args=(self.store,), daemon=True).start()
+            threading.Thread(target=event_stream.begun, args=(self.store,), daemon=True).start()
         self.loops.append(Loop("farewell", lambda: self.let_go(worker), FAREWELL))
         for loop in self.loops:
             loop.start()

@@ -1,6 +1,6 @@
 """The registry's gunicorn worker: heartbeats take a short way, everything else goes through WSGI.
 
-The short way takes a heartbeat that is usual (svc/registry/short.py) and that is
+The short way takes a heartbeat that is usual (svc/registry/heartbeat_fast_path.py) and that is
 accepted. Any other comes to the application as it was sent: to refuse one does
 nothing, so nothing was done yet.
 
@@ -16,11 +16,11 @@ from typing import Any
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
-from svc.errors import SvcError
+from svc.base.errors import SvcError
 from svc.perimeter.client_socket import ClientSocket
 from svc.perimeter.connections import Deadlines
 from svc.perimeter.limits import ConnectionLimits
-from svc.registry import short
+from svc.registry import heartbeat_fast_path
 
 API = "svc.registry.api"  # where the application keeps what answers
 MAX_HEAD_BYTES = 64 << 10  # of requests on the long way
@@ -74,19 +74,19 @@ class Worker(GeventWorker):
     def _answer_heartbeats(self, client: ClientSocket) -> bool:
         """Answer heartbeats for as long as they come; return whether something else has come."""
         while data := _receive(client):
-            beat = short.read(data)
+            beat = heartbeat_fast_path.read(data)
             answer = self._beat(client.address, beat) if beat else None
             if beat is None or answer is None:
                 client.unread(data)
                 return True
             last = beat.last or not self.alive or not self.cfg.keepalive
-            client.sendall(short.answer(answer, time.time(), last))
+            client.sendall(heartbeat_fast_path.answer(answer, time.time(), last))
             if last:
                 return False
             client.rest(MAX_HEAD_BYTES)
         return False
 
-    def _beat(self, peer: str, beat: short.Heard) -> bytes | None:
+    def _beat(self, peer: str, beat: heartbeat_fast_path.Heard) -> bytes | None:
         try:
             payload: bytes = self._api.short(peer, beat)
         except Exception:  # noqa: BLE001 - the application meets it too, and reports it
@@ -97,7 +97,7 @@ class Worker(GeventWorker):
 def _receive(client: ClientSocket) -> bytes:
     """Return what comes, up to the end of what may be a heartbeat; nothing when the client is gone, or was silent."""
     data = b""
-    while not short.ends(data) and (more := client.recv(short.LIMIT)):
+    while not heartbeat_fast_path.ends(data) and (more := client.recv(heartbeat_fast_path.LIMIT)):
         data += more
     return data
 

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from svc.access import Away, explained
-from svc.errors import CommandError, NotFound, SvcError
-from svc.generated import Part
-from svc.progress import Waiting
+from svc.base.errors import CommandError, NotFound, SvcError
+from svc.cli.access import Away, explained
 from svc.rollout.journal import Journal
-from svc.rollout.look import Eyes
-from svc.rollout.scene import Scene
+from svc.rollout.observation import Scene
+from svc.rollout.observer import Eyes
 from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, doing, moves
+from svc.site.components import Part
+from svc.terminal.progress import Waiting
 
 PAUSE = 0.2  # seconds between two looks
 OVER = (Stage.WAITING, Stage.DONE, Stage.FAILED)

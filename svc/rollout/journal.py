@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from svc import private_files
-from svc.errors import CommandError
-from svc.site import Site
+from svc.base import private_files
+from svc.base.errors import CommandError
+from svc.config.site import Site
 
 RESUME_WITHIN = 3600.0  # seconds in which the same command goes on where it ended, instead of beginning anew
 

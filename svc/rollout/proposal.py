@@ -4,16 +4,15 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from svc import daemon, generated
-from svc.generated import Part
-from svc.rollout import running
-from svc.rollout.difference import Kind, PartChange, difference
+from svc.config.site import Site
+from svc.render.files import Change
+from svc.render.generate import plan_site
+from svc.render.paths import absolute
+from svc.rollout.diff import Kind, PartChange, difference
 from svc.settings import Settings
-from svc.site import Site
-from svc.spec.files import Change
-from svc.spec.generate import plan_site
-from svc.spec.place import absolute
-from svc.supervision.control import Control
+from svc.site import components, program_groups, supervisord
+from svc.site.components import Part
+from svc.supervision.client import Control
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,17 +38,17 @@ def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Propos
     """
     sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
     change = plan_site(site, settings, sources, partial=bool(tomls))
-    after = running.files(site, change)
-    parts, foreign = after.parts(), tuple(generated.foreign(site.conf_d))
-    control = daemon.find(site)
+    after = program_groups.files(site, change)
+    parts, foreign = after.parts(), tuple(components.foreign(site.conf_d))
+    control = supervisord.find(site)
     if control is None:
         added = tuple(PartChange(p.name, Kind.ADDED, p.component, members=p.programs) for p in parts)
         return Proposal(change, tuple(parts), added, None, foreign)
-    runs = running.running(control, site)
-    wanted = running.wanted(after, runs.root, running.environ_of(control))
+    runs = program_groups.running(control, site)
+    wanted = program_groups.wanted(after, runs.root, program_groups.environ_of(control))
     given = {absolute(path) for path in sources}
     here = [part for part in parts if part.name in runs.groups and (not tomls or _source(site, part) in given)]
-    rereads, silent = running.rereads(here, control, site.conf_d, settings)
+    rereads, silent = program_groups.rereads(here, control, site.conf_d, settings)
     changes = tuple(difference(runs.groups, wanted, rereads))
     return Proposal(change, tuple(parts), changes, control, foreign, tuple(silent))
 

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from svc.rollout.difference import Edit, Kind, PartChange, Way
-from svc.rollout.losses import Loss
-from svc.rollout.words import shown
+from svc.rollout.availability import Loss
+from svc.rollout.diff import Edit, Kind, PartChange, Way
+from svc.rollout.diff_text import shown
 
 ENDED = ("STOPPED", "EXITED", "FATAL")
 TOLD_OF_NEW = ("command", "directory")  # of a program that comes or goes: these, and its environment

@@ -11,7 +11,7 @@ import dataclasses
 import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from svc.rollout.scene import Scene, healthy, in_flight, models, serving
+from svc.rollout.observation import Scene, healthy, in_flight, models, serving
 
 ENDED = ("STOPPED", "EXITED", "FATAL")
 NOT_BACK = ("BACKOFF", "FATAL")

@@ -9,20 +9,20 @@ from typing import Any
 from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
-from svc import web
-from svc.address import is_loopback
-from svc.errors import Forbidden, NotFound
-from svc.instance import iso
-from svc.router.clients import client_of, is_among, peer_address
-from svc.router.cors import answer_headers, is_preflight, preflight_headers
-from svc.router.deadlines import Deadlines
-from svc.router.request import is_own
+from svc.base import flask_app
+from svc.base.address import is_loopback
+from svc.base.errors import Forbidden, NotFound
+from svc.protocol.service import iso
+from svc.router.balance.table import Target
+from svc.router.http.cors import answer_headers, is_preflight, preflight_headers
+from svc.router.http.request import is_own
+from svc.router.proxy.deadlines import Deadlines
+from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
+from svc.router.proxy.wsgi_relay import relay
 from svc.router.state import State
-from svc.router.table import Target
 from svc.router.ui.app import identify, page
-from svc.router.ui.pulse import Pulse
+from svc.router.ui.feed import Pulse
 from svc.router.wsgi import target_of
-from svc.router.wsgi_relay import relay
 
 OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
 
@@ -39,8 +39,8 @@ def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | 
     deadlines = deadlines or Deadlines(state)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    web.install_errors(app)
-    web.install_version(app)
+    flask_app.install_errors(app)
+    flask_app.install_version(app)
     app.url_map.merge_slashes = False
     app.url_map.converters["id"] = ModelId
     app.register_blueprint(endpoints(state))
@@ -169,7 +169,7 @@ def endpoints(state: State) -> Blueprint:
         """The same counts for Prometheus."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-        from svc.router.metrics import Metrics  # only where somebody asks: it weighs 1.5 MB
+        from svc.router.telemetry.metrics import Metrics  # only where somebody asks: it weighs 1.5 MB
 
         metrics = CollectorRegistry()
         metrics.register(Metrics(state))

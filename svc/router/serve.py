@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base_async import AsyncWorker
 
-from svc import forks
-from svc.address import is_loopback
-from svc.errors import ConfigError
-from svc.gunicorn_log import Log
-from svc.listen import allow_connections, bind
-from svc.loop import Loop
+from svc.base import signals
+from svc.base.address import is_loopback
+from svc.base.errors import ConfigError
+from svc.base.gunicorn_log import Log
+from svc.base.listen import allow_connections, bind
+from svc.base.loop import Loop
+from svc.base.prctl import die_with_parent
 from svc.perimeter import machine
-from svc.prctl import die_with_parent
 from svc.settings import RouterSettings
 
 WORKER_CONNECTIONS = 10_000
@@ -66,7 +66,7 @@ class Application(BaseApplication):
             "logger_class": Log,
             "pre_fork": lambda server, worker: share(),
             "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL, worker.ppid),
-            "when_ready": lambda server: forks.hold(),
+            "when_ready": lambda server: signals.hold(),
             "post_worker_init": lambda worker: listening(),
         }.items():
             if key in self.cfg.settings:  # older ones have no control socket
@@ -100,7 +100,7 @@ class Application(BaseApplication):
 def listening() -> None:
     """The worker hears what the master says. Ctrl-C reaches the master too, and that tells us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    forks.let()
+    signals.let()
 
 
 def share() -> None:
@@ -126,15 +126,15 @@ class Made(NamedTuple):
 
 def make(settings: RouterSettings, loopback_only: bool) -> Made:
     """Nothing of it is started; raises ConfigError."""
-    from svc.client import RegistryClient
-    from svc.router.checks import Checks
-    from svc.router.news import Teller
-    from svc.router.saved import Keeper, TableFile
+    from svc.client.registry import RegistryClient
+    from svc.router.sources.health_checks import Checks
+    from svc.router.sources.static_services import read_static
+    from svc.router.sources.sync import Sync
+    from svc.router.sources.table_cache import Keeper, TableFile
     from svc.router.state import State
-    from svc.router.static import read_static
-    from svc.router.sync import Sync
-    from svc.router.ui.follow import Follow
-    from svc.router.ui.pulse import BEAT, Pulse
+    from svc.router.telemetry.event_reporter import Teller
+    from svc.router.ui.event_follower import Follow
+    from svc.router.ui.feed import BEAT, Pulse
 
     check(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
@@ -194,8 +194,8 @@ def reread_upstream(file: Any, state: Any) -> None:
 
 def read_upstream_keys(settings: RouterSettings) -> Any:
     """Return the file of upstream API keys, None where there is none; raises ConfigError."""
-    from svc.secret_file import SecretFile
-    from svc.upstream_keys import SETTING, UpstreamKeys, parse
+    from svc.base.secret_file import SecretFile
+    from svc.config.upstream_keys import SETTING, UpstreamKeys, parse
 
     if not settings.upstream_keys_file:
         return None
@@ -206,7 +206,7 @@ def read_upstream_keys(settings: RouterSettings) -> Any:
 
 def read_keys(settings: RouterSettings) -> Any:
     """The keys that clients need, None where they need none; raises ConfigError."""
-    from svc.router.keys import Keys
+    from svc.router.proxy.api_keys import Keys
 
     if not settings.keys_file:
         return None
@@ -258,10 +258,10 @@ def standalone() -> Any:
 
     Settings come from the environment and config/svc.toml; `host` says whether that server listens on loopback only.
     """
+    from svc.config.site import Site
     from svc.router.app import create_app
-    from svc.router.deadlines import Deadlines
+    from svc.router.proxy.deadlines import Deadlines
     from svc.settings import load
-    from svc.site import Site
 
     told = load(Site(Path()).svc_toml, os.environ)
     made = make(told.router, is_loopback(told.router.host))
@@ -277,9 +277,9 @@ def check(settings: RouterSettings) -> None:
     """Raises ConfigError for settings that cannot work."""
     if not settings.registry_url and not settings.static_services:
         raise ConfigError("the router needs --registry-url, or --static-services, or both")
-    from svc.networks import parse_networks
-    from svc.router.static import read_static
-    from svc.upstream_keys import load
+    from svc.config.upstream_keys import load
+    from svc.perimeter.networks import parse_networks
+    from svc.router.sources.static_services import read_static
 
     if settings.static_services:
         read_static(Path(settings.static_services))

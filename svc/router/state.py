@@ -9,29 +9,29 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from svc.errors import RateLimited, Unavailable
-from svc.networks import parse_networks
+from svc.base.errors import RateLimited, Unavailable
+from svc.config.upstream_keys import UpstreamKeys
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.router import breaker
-from svc.router.admission import Lines, Place
-from svc.router.ask import Ask
-from svc.router.breaker import Fitness
-from svc.router.buffers import Buffers
-from svc.router.keys import Keys
-from svc.router.message import Heads
-from svc.router.names import meant
-from svc.router.news import News
-from svc.router.paths import Paths
-from svc.router.poison import PoisonList
-from svc.router.policy import PART, POLICIES, Moment
-from svc.router.record import Recorder
-from svc.router.request import HeadRules
-from svc.router.table import Discovery, Origin, Table, Target, build
-from svc.router.tally import Tally
-from svc.router.upstream import Connections
+from svc.perimeter.networks import parse_networks
+from svc.router.balance import ejection
+from svc.router.balance.ejection import Fitness
+from svc.router.balance.model_aliases import meant
+from svc.router.balance.policy import PART, POLICIES, Moment
+from svc.router.balance.request_queue import Lines, Place
+from svc.router.balance.table import Discovery, Origin, Table, Target, build
+from svc.router.http.body_buffers import Buffers
+from svc.router.http.request import HeadRules
+from svc.router.http.request_parser import Heads
+from svc.router.proxy.api_keys import Keys
+from svc.router.proxy.paths import Paths
+from svc.router.proxy.poison import PoisonList
+from svc.router.proxy.routing_request import Ask
+from svc.router.proxy.upstream import Connections
+from svc.router.telemetry.access_log import Recorder
+from svc.router.telemetry.event_reporter import News
+from svc.router.telemetry.instance_statistics import Tally
 from svc.settings import RouterSettings
-from svc.upstream_keys import UpstreamKeys
 
 log = logging.getLogger(__name__)
 RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is nothing
@@ -231,12 +231,12 @@ class State:
             self.retries += 1
             self.retrying += counts_for_budget
         if infers and (fitness := self.fitness.get(target.name)) and fitness.trial:
-            self._judge(target.name, breaker.tried)  # nobody else, until it is known how this one ends
+            self._judge(target.name, ejection.tried)  # nobody else, until it is known how this one ends
 
     def answers(self, target: Target | None) -> None:
         """A good answer has begun: of a trial that is enough to know, however long the rest takes."""
         if target is not None and self.fitness.get(target.name, UNKNOWN).trying:
-            self._judge(target.name, breaker.served)
+            self._judge(target.name, ejection.served)
 
     def observe(
         self, target: Target, seconds: float, failed: bool, faulty: str | None = "", counts_for_budget: bool = False,
@@ -265,7 +265,7 @@ class State:
         if faulty:
             self._judge(name, self._failed, faulty)
         elif infers and (before := self.fitness.get(name)) and (before.failures or before.until):
-            self._judge(name, breaker.untold if faulty is None else breaker.served)
+            self._judge(name, ejection.untold if faulty is None else ejection.served)
         if self.lines.waiting:
             self.lines.wake((*target.models, None))
 
@@ -289,7 +289,7 @@ class State:
 
         def verdict(before: Fitness) -> Fitness:
             first = first_decides and before.well is None
-            return breaker.checked(before, well, 1 if first else self.settings.max_errors)
+            return ejection.checked(before, well, 1 if first else self.settings.max_errors)
 
         self._judge(name, verdict)
 
@@ -308,7 +308,7 @@ class State:
         for name in [
             n for n, f in self.fitness.items() if f.until and self.now >= f.until and not (f.trial or f.trying)
         ]:
-            self._judge(name, lambda before: breaker.lapsed(before, self.now))
+            self._judge(name, lambda before: ejection.lapsed(before, self.now))
         self.recorder.flush()
 
     def fit(self, target: Target) -> bool:
@@ -320,8 +320,8 @@ class State:
 
     def _failed(self, before: Fitness) -> Fitness:
         out = sum(1 for t in self.table.targets if (f := self.fitness.get(t.name)) and not f.usable())
-        may = breaker.may_eject(out, sum(t.admitted() for t in self.table.targets), self.settings.max_ejected)
-        return breaker.failed(before, self.clock(), random.random, self.settings.max_errors, may)
+        may = ejection.may_eject(out, sum(t.admitted() for t in self.table.targets), self.settings.max_ejected)
+        return ejection.failed(before, self.clock(), random.random, self.settings.max_errors, may)
 
     def _judge(self, name: str, verdict: Callable[[Fitness], Fitness], why: str = "") -> None:
         """`why`: what has failed, of a request."""

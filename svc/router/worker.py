@@ -12,11 +12,11 @@ from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.perimeter.pool import ConnectionPool, connection_limit
-from svc.router.buffers import select_stalled
-from svc.router.clients import peer_address
-from svc.router.connection import Connection
+from svc.router.http.body_buffers import select_stalled
+from svc.router.proxy.connection import Connection
+from svc.router.proxy.socket_poller import POLLRDHUP, poller, readable
+from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
-from svc.router.sweep import POLLRDHUP, poller, readable
 
 SWEEP = 0.1  # seconds between two looks at all connections
 PRUNE = 1.0  # seconds between two looks at what streams and at idle connections to instances, and two signs of life

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from svc.router.request import DEFAULT_RULES, NOT_PASSED, Head, HeadRules, Request, origin_form, unnamed
+from svc.router.http.request import DEFAULT_RULES, NOT_PASSED, Head, HeadRules, Request, origin_form, unnamed
 
 EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
 DISCARD_BYTES = 64 << 10

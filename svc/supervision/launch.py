@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from svc import prctl, shim_variables
-from svc.engine_key import parse_key
-from svc.errors import ConfigError
-from svc.mask import without_secrets
-from svc.printable import escaped
-from svc.secret_file import read
+from svc.base import prctl, shim_variables
+from svc.base.errors import ConfigError
+from svc.base.mask import without_secrets
+from svc.base.printable import escaped
+from svc.base.secret_file import read
+from svc.protocol.engine_key import parse_key
 
 OURS = (  # between supervisord and us
     "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH", "SVC_UMASK",

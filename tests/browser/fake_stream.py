@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from svc import event, state
+from svc.protocol import event, health_state
 
 PAGE = Path(__file__).parents[2] / "svc" / "router" / "page"
 CSP = (
@@ -81,7 +81,7 @@ class FakeRouter(ThreadingHTTPServer):
         return {
             "name": name, "host": host, "port": port, "url": f"http://{host}:{port}",
             "models": [model for model, names in self.models.items() if name in names], "state": word,
-            "level": state.level_of(word), "meaning": state.WORDS[word].meaning, "drained": word == "drained",
+            "level": health_state.level_of(word), "meaning": health_state.WORDS[word].meaning, "drained": word == "drained",
             "restarts": at % 3 or None, "restart_reason": "exit code 1",
         }  # fmt: skip
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from svc.client import RegistryClient
+from svc.client.registry import RegistryClient
 from tests.browser.screen import DESK, PHONE
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.routers import BIN, Router, router, running

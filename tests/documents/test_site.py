@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
-from svc.cli import svc
+from svc.cli.main import svc
+from svc.config.instance import fields, keys
 from svc.registry.app import ROUTES
 from svc.settings import SECTIONS
-from svc.spec import fields, keys
 from tests.e2e.sites import ROOT
 
 

@@ -12,9 +12,9 @@ from typing import IO, Any
 
 import requests
 
-from svc.errors import SvcError
-from svc.plan import VARIABLES
-from svc.supervision.control import Control
+from svc.base.errors import SvcError
+from svc.site.start_plan import VARIABLES
+from svc.supervision.client import Control
 from tests.waiting import free_port_pair
 
 BIN = Path(sys.executable).parent

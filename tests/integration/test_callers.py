@@ -17,7 +17,7 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from svc import keyfile
+from svc.config import keyfile
 from svc.registry.app import ROUTES
 from svc.router.app import create_app as create_router_app
 from tests.integration.callers import PAGE, REBOUND, Caller, bearer, outcome, rows

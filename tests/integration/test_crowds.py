@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from svc.client import RegistryClient
+from svc.client.registry import RegistryClient
 from tests.integration.crowd import Crowd, Kind, kinds
 from tests.integration.fakes import mock
 from tests.integration.router.instance import OK, Instance

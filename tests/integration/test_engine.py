@@ -9,7 +9,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from svc.cli import svc
+from svc.cli.main import svc
 from svc.management.run import STATIC_NOTE
 from tests.integration.babysitter.conftest import SVC, Running
 from tests.integration.fakes import Mock, mock

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from svc.client import RegistryClient
-from svc.printable import is_unsafe
+from svc.base.printable import is_unsafe
+from svc.client.registry import RegistryClient
 from tests.e2e.sites import clean_environ
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post

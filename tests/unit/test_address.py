@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc import address
+from svc.base import address
 
 
 @pytest.mark.parametrize(

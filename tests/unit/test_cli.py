@@ -4,8 +4,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from svc.cli import svc
-from svc.errors import ConfigError
+from svc.base.errors import ConfigError
+from svc.cli.main import svc
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_every_problem_is_one_line_on_stderr_and_the_exit_code_1(runner, monkeyp
     def fail(*_: object) -> None:
         raise ConfigError("a.toml: x: wrong", "b.toml: y: wrong")
 
-    monkeypatch.setattr("svc.spec.load.load", fail)
+    monkeypatch.setattr("svc.config.instance.load.load", fail)
     result = runner.invoke(svc, ["check"])
     assert result.exit_code == 1
     assert result.stderr == "svc: a.toml: x: wrong\nsvc: b.toml: y: wrong\n"

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import requests
 
-from svc.client import Listing, RegistryClient
-from svc.errors import NotFound, RateLimited, SvcError, Unauthorized, Unavailable
+from svc.base.errors import NotFound, RateLimited, SvcError, Unauthorized, Unavailable
+from svc.client.registry import Listing, RegistryClient
 
 
 class Server:

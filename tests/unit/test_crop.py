@@ -3,7 +3,7 @@
 import pytest
 from rich.text import Text
 
-from svc.crop import Block, crop
+from svc.terminal.crop import Block, crop
 
 
 def block(name: str, style: str = "", lines: int = 1) -> Block:

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from svc.dial import AddressRefused, dial
+from svc.base.dial import AddressRefused, dial
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from svc.plan import VARIABLES
+from svc.config.instance.load import load_one
 from svc.settings import load
-from svc.spec.load import load_one
+from svc.site.start_plan import VARIABLES
 from tests.e2e import dockerfile
 from tests.e2e.sites import ROOT
 

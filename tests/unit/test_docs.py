@@ -6,13 +6,13 @@ import re
 import click
 import pytest
 
-from svc.cli import svc
-from svc.event import KINDS
-from svc.plan import VARIABLES
-from svc.router.paths import AUXILIARY, INFERENCE
+from svc.cli.main import svc
+from svc.protocol.event import KINDS
+from svc.protocol.health_state import WORDS
+from svc.router.proxy.paths import AUXILIARY, INFERENCE
 from svc.settings import SECTIONS
-from svc.state import WORDS
-from svc.status import Report, Row
+from svc.site.start_plan import VARIABLES
+from svc.site.status import Report, Row
 from tests.e2e.sites import ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "README.md"])

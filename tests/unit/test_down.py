@@ -1,4 +1,4 @@
-from svc.down import component_of, phases
+from svc.site.shutdown import component_of, phases
 from tests.unit.test_status import process
 
 

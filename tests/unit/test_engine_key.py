@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from svc.engine_key import bearer, parse_key
-from svc.errors import ConfigError
+from svc.base.errors import ConfigError
+from svc.protocol.engine_key import bearer, parse_key
 
 PATH = Path("engine.key")
 

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from svc.event import KINDS, LONGEST_MESSAGE, TOLD, Event, between, plain
-from svc.state import WORDS
+from svc.protocol.event import KINDS, LONGEST_MESSAGE, TOLD, Event, between, plain
+from svc.protocol.health_state import WORDS
 from tests.unit.registry.services import service
 
 ONE = service("a")

@@ -5,8 +5,9 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from svc import figures, scrape
-from svc.router.metrics import Metrics
+from svc.client import router_metrics
+from svc.router.telemetry.metrics import Metrics
+from svc.terminal import traffic_table
 from tests.unit.router.made import state, target
 from tests.unit.router.test_record import record
 
@@ -30,7 +31,7 @@ class Router:
     def look(self, now):
         registry = CollectorRegistry()
         registry.register(Metrics(self.state))
-        return scrape.read(generate_latest(registry).decode(), now)
+        return router_metrics.read(generate_latest(registry).decode(), now)
 
 
 def test_rates_of_the_time_between():
@@ -42,7 +43,7 @@ def test_rates_of_the_time_between():
     router.served(status=503, tokens=0)
     router.served(status=499, tokens=0)
     router.served(end="cut")
-    told = figures.frame(before, router.look(102.0))
+    told = traffic_table.frame(before, router.look(102.0))
     (model,) = [row for row in told.models if row.name == "m"]
     assert model.rates.requests == 3.0
     assert model.rates.errors == 1.0, "the status 503, and the one that was cut; who leaves is nobody's error"
@@ -57,7 +58,7 @@ def test_a_first_stream_that_goes_on_shows_its_tokens():
     router = Router()
     before = router.look(100.0)
     router.state.produced("a", "m", 40, 0.25)
-    model = figures.frame(before, router.look(102.0)).models[0]
+    model = traffic_table.frame(before, router.look(102.0)).models[0]
     assert (model.rates.requests, model.rates.tokens, model.rates.first_token) == (0.0, 20.0, 0.25)
 
 
@@ -67,18 +68,18 @@ def test_a_router_that_was_restarted_counts_from_nothing():
         before.served()
     after = Router()
     after.served()
-    told = figures.frame(before.look(100.0), after.look(101.0))
+    told = traffic_table.frame(before.look(100.0), after.look(101.0))
     assert {row.name: row.rates.requests for row in told.models} == {"m": 1.0, "n": 0.0}
 
 
 def text(frame):
-    return [" ".join(line.plain.split()) for line in figures.lines(frame, "", "name", 80)]
+    return [" ".join(line.plain.split()) for line in traffic_table.lines(frame, "", "name", 80)]
 
 
 @pytest.mark.parametrize("text", ["", "svc_registry_services 3\n", "python_info 1\n", "<html>"])
 def test_what_is_no_router_s_is_refused(text):
     with pytest.raises(ValueError, match="."):
-        scrape.read(text, 0.0)
+        router_metrics.read(text, 0.0)
 
 
 def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
@@ -87,13 +88,13 @@ def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
     for label in ("unknown", "unknown", "", "gone"):
         router.refused(label)
     now = router.look(101.0)
-    told = figures.frame(before, now)
+    told = traffic_table.frame(before, now)
     assert {row.name: (row.rates.errors, row.last) for row in told.models} == {
         "": (1.0, "0"), "gone": (1.0, "0"), "m": (0.0, "1"), "n": (0.0, "0"), "unknown": (2.0, "0"),
     }  # fmt: skip
     shown = text(told)
     assert {"(no such model) 2 2 0 - 0 -", "(no model) 1 1 0 - 0 -", "gone 1 1 0 - 0 0"} <= set(shown)
-    assert {row.name for row in figures.frame(now, router.look(102.0)).models} == {"m", "n"}
+    assert {row.name for row in traffic_table.frame(now, router.look(102.0)).models} == {"m", "n"}
 
 
 def test_the_headline_counts_requests_and_not_how_often_they_were_tried():
@@ -104,7 +105,7 @@ def test_the_headline_counts_requests_and_not_how_often_they_were_tried():
     router.state.observe(b, 0.5, failed=True)
     router.served()
     router.refused("unknown")
-    told = text(figures.frame(before, router.look(101.0)))
+    told = text(traffic_table.frame(before, router.look(101.0)))
     assert told[1] == "2 requests/s, 1 errors/s, 10 tokens/s, 0 in flight, 0 queued"
     assert any(line.startswith("INSTANCE ATTEMPTS/S FAILED/S") for line in told)
 
@@ -112,8 +113,8 @@ def test_the_headline_counts_requests_and_not_how_often_they_were_tried():
 def test_an_instance_that_is_not_used_is_no_alarm_but_one_that_is_ejected_is():
     styles = {}
     for word in ("up", "unused", "ejected"):
-        frame = figures.Frame(0.0, [], [figures.Row("x", figures.Rates(), 0, word)])
-        styles[word] = list(figures.lines(frame, "", "name", 80))[-1].style
+        frame = traffic_table.Frame(0.0, [], [traffic_table.Row("x", traffic_table.Rates(), 0, word)])
+        styles[word] = list(traffic_table.lines(frame, "", "name", 80))[-1].style
     assert styles == {"up": "", "unused": "yellow", "ejected": "red"}
 
 
@@ -121,35 +122,35 @@ def test_it_fits_eighty_columns_and_sorts():
     router = Router()
     before = router.look(100.0)
     router.served()
-    told = figures.frame(before, router.look(100.001))
-    text = [line.plain for line in figures.lines(told, "http://127.0.0.1:8000", "load", 80)]
+    told = traffic_table.frame(before, router.look(100.001))
+    text = [line.plain for line in traffic_table.lines(told, "http://127.0.0.1:8000", "load", 80)]
     assert max(map(len, text)) <= 80
     assert any(re.fullmatch(r"a +1000 +0 +\d+ +250 ms +0 +up", line) for line in text), text
     router.served(name="b")
-    told = figures.frame(before, router.look(101.0))
+    told = traffic_table.frame(before, router.look(101.0))
     router.state.loads["b"] = 3
-    told = figures.frame(before, router.look(101.0))
-    text = [line.plain for line in figures.lines(told, "", "load", 80)]
+    told = traffic_table.frame(before, router.look(101.0))
+    text = [line.plain for line in traffic_table.lines(told, "", "load", 80)]
     names = [line.split()[0] for line in text if line[:2] in ("a ", "b ")]
     assert names == ["b", "a"]
 
 
 def test_what_is_higher_than_the_terminal_has_the_worst_of_both_tables():
     def rows(last, words):
-        return [figures.Row(f"{last}{n}", figures.Rates(), 0, word) for n, word in enumerate(words)]
+        return [traffic_table.Row(f"{last}{n}", traffic_table.Rates(), 0, word) for n, word in enumerate(words)]
 
-    told = figures.Frame(0.0, rows("m", "1111110"), rows("i", ["up"] * 20 + ["unused", "ejected"]))
-    shown = [line.plain for line in figures.lines(told, "", "name", 80, 16)]
+    told = traffic_table.Frame(0.0, rows("m", "1111110"), rows("i", ["up"] * 20 + ["unused", "ejected"]))
+    shown = [line.plain for line in traffic_table.lines(told, "", "name", 80, 16)]
     assert len(shown) == 16
     assert [line.split()[0] for line in shown[4:9]] == ["m6", "m0", "m1", "m2", "…"]
     assert [line.split()[0] for line in shown[11:15]] == ["i21", "i20", "i0", "i1"]
     assert shown[15] == "… 18 more, all well"
-    few = figures.Frame(0.0, told.models[:2], told.instances)
-    assert len(list(figures.lines(few, "", "name", 80, 16))) == 16, "what one table does not need is the other's"
+    few = traffic_table.Frame(0.0, told.models[:2], told.instances)
+    assert len(list(traffic_table.lines(few, "", "name", 80, 16))) == 16, "what one table does not need is the other's"
 
 
 def test_where_it_is_narrow_the_state_is_there_and_less_of_the_rest():
-    told = figures.Frame(0.0, [], [figures.Row("quite-a-name", figures.Rates(), 0, "ejected")])
-    shown = [line.plain for line in figures.lines(told, "", "name", 64)]
+    told = traffic_table.Frame(0.0, [], [traffic_table.Row("quite-a-name", traffic_table.Rates(), 0, "ejected")])
+    shown = [line.plain for line in traffic_table.lines(told, "", "name", 64)]
     assert max(map(len, shown[4:])) <= 64
     assert shown[-1].split() == ["quite-a-name", "0", "0", "0", "0", "ejected"], "without FIRST"

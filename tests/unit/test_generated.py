@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from svc import generated, settings
-from svc.errors import CommandError
-from svc.generated import Part, sees
-from svc.spec.load import load
-from svc.spec.place import Place
-from svc.spec.render import render
+from svc import settings
+from svc.base.errors import CommandError
+from svc.config.instance.load import load
+from svc.render.paths import Place
+from svc.render.supervisord_conf import render
+from svc.site import components
+from svc.site.components import Part, sees
 
 TOML = """
 name = "qwen"
@@ -31,7 +32,7 @@ def parts(tmp_path):
     toml.write_text(TOML)
     told = settings.load(None, {"ROUTER_HOST": "0.0.0.0", "REGISTRY_PORT": "18001"})
     texts = render(load([toml], told), told, Place.of(tmp_path))
-    return generated.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
+    return components.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
 
 
 def test_every_part_is_found_with_its_address_and_programs(parts):
@@ -61,7 +62,7 @@ def test_a_router_sees_the_instances_of_its_registry_by_whatever_name(parts):
 
 def test_a_file_that_was_changed_by_hand_is_named_with_the_cure():
     with pytest.raises(CommandError, match=r"x\.conf: not as svc render writes it; run svc render"):
-        generated.parse({Path("x.conf"): "[group:x]\nprograms=y\n"})
+        components.parse({Path("x.conf"): "[group:x]\nprograms=y\n"})
 
 
 @pytest.mark.parametrize("host", ["fd00::7", "::1"])
@@ -72,7 +73,7 @@ def test_an_instance_on_ipv6_is_reached_at_the_ipv6_loopback(tmp_path, host):
     told = settings.load(flags={"launch": {"components": "babysitter"}})
     texts = render(load([toml], told), told, Place.of(tmp_path))
     assert texts["conf.d/qwen.conf"].count(" --ipv6 ") == 2
-    (qwen,) = generated.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
+    (qwen,) = components.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
     assert (qwen.host, qwen.url, qwen.ports) == (host, f"http://[{host}]:8100", (8100, 8101))
     assert (qwen.own_url, qwen.health_url) == ("http://[::1]:8100", "http://[::1]:8101/health")
     assert qwen.address_of("qwen:babysitter") == f"[{host}]:8101"

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from svc import keyfile
-from svc.cli import svc
-from svc.errors import CommandError, ConfigError
+from svc.base.errors import CommandError, ConfigError
+from svc.cli.main import svc
+from svc.config import keyfile
 from tests.e2e.sites import ROOT
 from tests.integration.fakes import SVC
 

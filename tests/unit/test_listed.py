@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc import listed
-from svc.errors import CommandError, NotFound
+from svc.base.errors import CommandError, NotFound
+from svc.terminal import services_table
 
 NOW = 1_700_000_000.0
 
@@ -27,7 +27,7 @@ def test_the_table_fits_80_columns_and_stands_under_its_heads():
         service("a" * 100, models=[]), service("b", status="starting", host="h" * 60),
         service("c", metadata={"models": [f"model-{n}" for n in range(40)]}), SITTER,
     ]  # fmt: skip
-    told = [line.plain for line in listed.lines(services, NOW, 80)]
+    told = [line.plain for line in services_table.lines(services, NOW, 80)]
     assert max(len(line) for line in told if "a" * 20 not in line) <= 80
     head = told[0]
     row = next(line for line in told if line.startswith("qwen"))
@@ -36,17 +36,23 @@ def test_the_table_fits_80_columns_and_stands_under_its_heads():
 
 
 def test_where_nothing_limits_it_an_address_is_in_its_row():
-    (row,) = [line.plain for line in listed.lines([service("b", host="h" * 60)], NOW, 10_000) if line.plain[0] == "b"]
+    (row,) = [
+        line.plain for line in services_table.lines([service("b", host="h" * 60)], NOW, 10_000) if line.plain[0] == "b"
+    ]
     assert row.endswith("h" * 60 + ":8100")
 
 
 def test_a_row_has_the_colour_of_its_state():
     services = [service("a"), service("b", status="starting"), service("c", is_healthy=False)]
-    assert [line.style for line in listed.lines(services, NOW, 80) if line.plain[0] in "abc"] == ["", "yellow", "red"]
+    assert [line.style for line in services_table.lines(services, NOW, 80) if line.plain[0] in "abc"] == [
+        "",
+        "yellow",
+        "red",
+    ]
 
 
 def test_details_name_everything_but_what_is_for_programs():
-    told = dict(listed.details(service(metadata={"cache_type": "paged", "models_list": [{"id": "m"}]}), NOW))
+    told = dict(services_table.details(service(metadata={"cache_type": "paged", "models_list": [{"id": "m"}]}), NOW))
     assert (told["type"], told["state"], told["heard"]) == ("instance", "healthy", "1m15s ago")
     assert (told["models"], told["cache_type"]) == ('["m"]', "paged")
     assert "models_list" not in told
@@ -64,24 +70,24 @@ def test_details_name_everything_but_what_is_for_programs():
     ],
 )
 def test_a_change_is_what_an_operator_would_call_one(more, told):
-    assert list(listed.changes({"qwen-server": service()}, {"qwen-server": service(**more)})) == told
+    assert list(services_table.changes({"qwen-server": service()}, {"qwen-server": service(**more)})) == told
 
 
 def test_who_comes_and_who_goes_is_a_change():
     before, after = {"a": service("a")}, {"b": service("b", status="starting")}
-    assert list(listed.changes(before, after)) == [
+    assert list(services_table.changes(before, after)) == [
         ("a", "removed"),
         ("b", "registered: starting, http://10.0.0.7:8100"),
     ]
 
 
 def test_an_instance_is_meant_by_its_name_or_its_babysitters():
-    assert listed.instance("qwen-server", BOTH) == "qwen-server"
-    assert listed.instance("qwen", BOTH) == "qwen-server"
-    assert listed.instance("qwen", {"qwen-server": service()}) == "qwen-server"
+    assert services_table.instance("qwen-server", BOTH) == "qwen-server"
+    assert services_table.instance("qwen", BOTH) == "qwen-server"
+    assert services_table.instance("qwen", {"qwen-server": service()}) == "qwen-server"
     other = {"x": service("x", metadata={"type": "babysitter", "server": "y"}), "y": service("y"), "z": service("z")}
-    assert listed.instance("x", other) == "y"
-    assert listed.instance("z", other) == "z"
+    assert services_table.instance("x", other) == "y"
+    assert services_table.instance("z", other) == "z"
 
 
 @pytest.mark.parametrize(
@@ -94,11 +100,11 @@ def test_an_instance_is_meant_by_its_name_or_its_babysitters():
 )
 def test_a_name_that_means_none_is_refused_with_the_cure(name, services, message):
     with pytest.raises(NotFound, match=message.replace("?", r"\?")):
-        listed.instance(name, services)
+        services_table.instance(name, services)
 
 
 @pytest.mark.parametrize("lacking", ["host", "status", "is_healthy", "drained", "url"])
 def test_services_without_what_a_registry_says_are_not_a_registrys(lacking):
     entry = {key: value for key, value in service().items() if key != lacking}
     with pytest.raises(CommandError, match="is no registry"):
-        listed.registered([entry], "http://r")
+        services_table.registered([entry], "http://r")

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from svc.errors import CommandError
-from svc.listen import bind
+from svc.base.errors import CommandError
+from svc.base.listen import bind
 from tests.waiting import ipv6
 
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from svc import llama
-from svc.errors import CommandError
+from svc.base.errors import CommandError
+from svc.cli import llama
 
 
 class Gemma:

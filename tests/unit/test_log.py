@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from svc import log
+from svc.base import logging as log
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from supervisor.loggers import LevelsByName, LogRecord, RotatingFileHandler
 
-from svc.errors import CommandError
-from svc.logfile import LONGEST, LogFile
+from svc.base.errors import CommandError
+from svc.site.log_file import LONGEST, LogFile
 
 
 @pytest.fixture

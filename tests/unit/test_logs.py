@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from svc import settings
-from svc.errors import CommandError
-from svc.logs import Shown, choose, files
-from svc.site import Site
-from svc.spec.generate import plan_site
-from svc.terminal import LogOutput
+from svc.base.errors import CommandError
+from svc.cli.logs import Shown, choose, files
+from svc.config.site import Site
+from svc.render.generate import plan_site
+from svc.terminal.output import LogOutput
 
 NAMES = ("registry", "router", "a:server", "a:babysitter", "ab:server", "ab:babysitter", "mine", "supervisord")
 THERE = {name: Path(name) for name in NAMES}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.mask import both_without_secrets, is_secret, without_secrets
+from svc.base.mask import both_without_secrets, is_secret, without_secrets
 
 
 def test_what_names_secrets_and_what_does_not():

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from svc.networks import Networks, canonical
+from svc.perimeter.networks import Networks, canonical
 
 
 def rejection(host, address, port=80, allowed=(), own=None):

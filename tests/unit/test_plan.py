@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import CommandError
-from svc.plan import Asked, plan
-from svc.site import Site
+from svc.base.errors import CommandError
+from svc.config.site import Site
+from svc.site.start_plan import Asked, plan
 
 MOCK = 'name = "{0}"\nport = {1}\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 OTHER_PORT = {"ROUTER_PORT": "9000"}

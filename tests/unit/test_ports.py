@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from svc.errors import ConfigError
-from svc.generated import Part
-from svc.ports import ancestors, refuse_taken
+from svc.base.errors import ConfigError
+from svc.site.components import Part
+from svc.site.ports import ancestors, refuse_taken
 
 
 def test_each_taken_port_is_told_with_its_holder():

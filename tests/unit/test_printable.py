@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from svc.printable import escaped, escaped_json, is_unsafe, log_lines, printable
+from svc.base.printable import escaped, escaped_json, is_unsafe, log_lines, printable
 
 CLIPBOARD = "\x1b]52;c;cm0gLXJmIH4K\x07"
 DECEIVING = ["\x00", "\x1b", "\x7f", "\x85", "\x9b", "\u202e", "\u2066", "\u200b", "\u2028", "\ufeff", "\U000e0041"]

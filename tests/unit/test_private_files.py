@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from svc import keyfile, private_files
 from svc.babysitter import secret
-from svc.registry import database
-from svc.registry.sqlite import SqliteStore
+from svc.base import private_files
+from svc.config import keyfile
+from svc.config.site import Site
+from svc.registry.store import sqlite_file
+from svc.registry.store.sqlite import SqliteStore
+from svc.render import files
 from svc.rollout.journal import Journal, alone
-from svc.router.record import AccessLog
-from svc.router.saved import TableFile
-from svc.site import Site
-from svc.spec import files
+from svc.router.sources.table_cache import TableFile
+from svc.router.telemetry.access_log import AccessLog
 from tests.unit.router.test_record import record
 from tests.unit.router.test_saved import TABLE
 
@@ -76,7 +77,7 @@ def test_files_that_an_older_version_left_open_are_tightened(tmp_path):
 
 def test_a_corrupt_database_is_set_aside_for_its_user_and_group_only(tmp_path):
     path = tmp_path / "registry.db"
-    path.write_bytes(database.MAGIC + b"x" * 8000)
+    path.write_bytes(sqlite_file.MAGIC + b"x" * 8000)
     path.chmod(0o644)
     SqliteStore(path).close()
     assert sorted(oct(mode(found)) for found in tmp_path.iterdir()) == ["0o640", "0o640"]

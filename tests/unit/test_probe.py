@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc import probe
+from svc.client import probe
 
 
 @pytest.mark.parametrize("status", [200, 204])

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from svc.generated import Part
-from svc.readiness import NotReady, Sight, Stage, judge
+from svc.site.components import Part
+from svc.site.readiness import NotReady, Sight, Stage, judge
 
 QWEN = Part("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"))
 WELL = {"qwen"}

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.text import Text
 
-from svc.console import Console
-from svc.screen import UNLIMITED, Screen, width_of
+from svc.terminal.console import Console
+from svc.terminal.screen import UNLIMITED, Screen, width_of
 
 CLEAR = "\x1b[2J"
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from svc.engine_key import parse_key
-from svc.errors import ConfigError
-from svc.secret_file import SecretFile
+from svc.base.errors import ConfigError
+from svc.base.secret_file import SecretFile
+from svc.protocol.engine_key import parse_key
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from urllib3.util import parse_url
 
-from svc.service_url import MAX_URL_LENGTH, is_service_host, is_service_url, parse_service_url
+from svc.protocol.service_url import MAX_URL_LENGTH, is_service_host, is_service_url, parse_service_url
 
 TAKEN = [
     ("http://gpu7:8100", ("http", "gpu7", 8100, "", "")),

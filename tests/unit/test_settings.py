@@ -3,7 +3,7 @@
 import pytest
 
 from svc import settings
-from svc.errors import ConfigError
+from svc.base.errors import ConfigError
 
 
 @pytest.fixture

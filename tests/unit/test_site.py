@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import CommandError
-from svc.site import Site
+from svc.base.errors import CommandError
+from svc.config.site import Site
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.event import KINDS, Event
-from svc.state import WORDS, level_of, state_of
+from svc.protocol.event import KINDS, Event
+from svc.protocol.health_state import WORDS, level_of, state_of
 from tests.unit.test_listed import service
 
 

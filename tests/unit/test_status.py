@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from svc.generated import Part
-from svc.readiness import NotReady
-from svc.status import Seen, report
-from svc.supervision.control import Process, Restarts
+from svc.site.components import Part
+from svc.site.readiness import NotReady
+from svc.site.status import Seen, report
+from svc.supervision.client import Process, Restarts
 
 PARTS = [
     Part("registry", "registry", "127.0.0.1", (18000,), ("registry",)),

@@ -1,7 +1,7 @@
 import pytest
 
-from svc.status import Report, Row
-from svc.table import duration, lines
+from svc.site.status import Report, Row
+from svc.terminal.table import duration, lines
 
 
 def row(name: str, **more) -> Row:

@@ -7,10 +7,10 @@ import json
 import pytest
 from rich.text import Text
 
-from svc import terminal
-from svc.console import Console
-from svc.errors import CommandError
-from svc.terminal import LogOutput, LogStream
+from svc.base.errors import CommandError
+from svc.terminal import output
+from svc.terminal.console import Console
+from svc.terminal.output import LogOutput, LogStream
 from tests.unit.test_arrows import ROOT, modules
 
 EVIL = "\x1b]0;PWNED\x07\x1b[31mRED\x9bC1\u202eebed"
@@ -52,17 +52,17 @@ def test_no_command_prints_another_way(module):
 
 
 def test_a_line_stays_one_line_and_acts_on_nothing(capsys):
-    terminal.echo(f"{EVIL}\nsvc: all is well")
+    output.echo(f"{EVIL}\nsvc: all is well")
     assert capsys.readouterr().out == "␛]0;PWNED␇␛[31mRED\ufffdC1\ufffdebed␊svc: all is well\n"
 
 
 def test_a_block_keeps_its_lines(capsys):
-    terminal.echo_block("+a\n-\x1b[2Jb\n")
+    output.echo_block("+a\n-\x1b[2Jb\n")
     assert capsys.readouterr().out == "+a\n-␛[2Jb\n"
 
 
 def test_json_says_what_it_said(capsys):
-    terminal.echo_json({"name": EVIL + "\x7f"}, indent=2)
+    output.echo_json({"name": EVIL + "\x7f"}, indent=2)
     out = capsys.readouterr().out
     assert out.replace("\n", "").isprintable()
     assert out.isascii()
@@ -108,4 +108,4 @@ def test_output_of_programs_is_shown_line_by_line_whatever_its_pieces():
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_json_does_not_have_is_refused(number):
     with pytest.raises(CommandError, match="NaN, Infinity"):
-        terminal.echo_json({"score": number})
+        output.echo_json({"score": number})

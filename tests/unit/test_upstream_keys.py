@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import ConfigError
-from svc.upstream_keys import load, parse
+from svc.base.errors import ConfigError
+from svc.config.upstream_keys import load, parse
 
 PATH = Path("upstream.toml")
 TEXT = b"""

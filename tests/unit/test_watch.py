@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from svc.client import Listing
-from svc.errors import Unavailable
-from svc.watch import AWAY_PAUSE, PAUSE, Watch
+from svc.base.errors import Unavailable
+from svc.client.registry import Listing
+from svc.client.registry_watch import AWAY_PAUSE, PAUSE, Watch
 
 A, B = "http://a", "http://b"
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from svc.address import bind_host, is_loopback, local_host
+from svc.base.address import bind_host, is_loopback, local_host
+from svc.config.instance.model import Spec
 from svc.doctor.facts import Facts, Sidecar
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.generated import Part, sees
-from svc.spec.model import Spec
+from svc.site.components import Part, sees
 
 SOON = 5  # seconds after which a babysitter answers and has registered
 BEATS = 2.5  # heartbeats that may be missing

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from svc.base.mask import secret_names, without_secrets
+from svc.config.instance.model import Spec
 from svc.doctor.facts import Facts
 from svc.doctor.findings import WARNING, Finding
-from svc.mask import secret_names, without_secrets
-from svc.spec.model import Spec
 
 
 def check(facts: Facts) -> Iterator[Finding]:

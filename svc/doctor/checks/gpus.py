@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from svc.config.instance.model import Infinilm, Spec, Vllm
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.spec.model import Infinilm, Spec, Vllm
 
 CUDA, HPCC = "CUDA_VISIBLE_DEVICES", "HPCC_VISIBLE_DEVICES"
 NONE = ("", "-1", "none", "NoDevFiles", "void")

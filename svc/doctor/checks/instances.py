@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from svc.address import authority, is_loopback
+from svc.base.address import authority, is_loopback
 from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.generated import Part
-from svc.instance import INSTANCE_TYPE
-from svc.state import state_of
+from svc.protocol.health_state import state_of
+from svc.protocol.service import INSTANCE_TYPE
+from svc.site.components import Part
 
 Told = Mapping[str, Any]
 SETTLED = 5  # seconds of a program's life after which the registry knows of it

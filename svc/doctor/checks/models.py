@@ -3,11 +3,11 @@
 import difflib
 from collections.abc import Iterator
 
+from svc.config.instance.model import Mock, Spec
 from svc.doctor.checks.instances import models_of
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
-from svc.instance import INSTANCE_TYPE
-from svc.spec.model import Mock, Spec
+from svc.protocol.service import INSTANCE_TYPE
 
 SHOWN = 8
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.doctor.symptoms import Diagnosis, diagnose
-from svc.generated import Part
+from svc.doctor.log_patterns import Diagnosis, diagnose
+from svc.site.components import Part
 
 OFTEN, LATELY = 3, 300  # restarts, seconds
 JUST = 10  # seconds after a restart in which one is worth a word

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.generated import Part
+from svc.site.components import Part
 
 DOWN = ("program.registry", "supervisord.*", "listen.registry")
 

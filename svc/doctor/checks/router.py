@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from svc.address import is_loopback
+from svc.base.address import is_loopback
 from svc.doctor.facts import Facts, Router
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.instance import INSTANCE_TYPE
+from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
 OLD = 3  # looks at the registry after which a table is old

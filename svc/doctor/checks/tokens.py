@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from svc.base.secret_file import is_world_accessible
 from svc.doctor.facts import API_KEYS, ENGINE_KEY, TOKEN, UPSTREAM_KEYS, Facts, Secret
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.secret_file import is_world_accessible
 
 NOUNS = {TOKEN: "token", ENGINE_KEY: "key"}
 WHENCE = {

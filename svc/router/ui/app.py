@@ -7,12 +7,12 @@ from urllib.parse import quote
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as Answer
 
-from svc.client import RegistryClient
-from svc.errors import NotFound, Unauthorized, Unavailable
-from svc.router.clients import client_of, peer_address
+from svc.base.errors import NotFound, Unauthorized, Unavailable
+from svc.client.registry import RegistryClient
+from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import State
+from svc.router.ui.feed import Pulse
 from svc.router.ui.files import SHELL, files
-from svc.router.ui.pulse import Pulse
 
 log = logging.getLogger(__name__)
 TOKEN = "X-Operator-Token"  # noqa: S105 - the name of a header

@@ -14,12 +14,12 @@ import pytest
 import requests
 
 from svc import settings as site_settings
-from svc.client import RegistryClient
-from svc.errors import NotFound, SvcError, Unavailable
-from svc.spec.load import load
-from svc.spec.place import Place
-from svc.spec.render import render
-from svc.supervision.control import Control
+from svc.base.errors import NotFound, SvcError, Unavailable
+from svc.client.registry import RegistryClient
+from svc.config.instance.load import load
+from svc.render.paths import Place
+from svc.render.supervisord_conf import render
+from svc.supervision.client import Control
 from tests.processes import members
 from tests.waiting import free_port, free_port_pair, until
 

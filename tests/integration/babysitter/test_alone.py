@@ -7,7 +7,7 @@ import time
 import pytest
 import requests
 
-from svc.babysitter.watch import REFUSED
+from svc.babysitter.instance_watch import REFUSED
 from tests.integration.babysitter.conftest import Babysat
 from tests.integration.fakes import mock
 from tests.waiting import free_port, until

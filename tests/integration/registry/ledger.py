@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from svc.registry.redis_link import PROMPT
+from svc.registry.store.redis_connection import PROMPT
 
 SLACK = PROMPT / 2  # seconds: a registry knows Redis's clock to half the time that its answer took
 

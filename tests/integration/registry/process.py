@@ -7,8 +7,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from svc.client import RegistryClient
-from svc.errors import Unavailable
+from svc.base.errors import Unavailable
+from svc.client.registry import RegistryClient
 from tests.waiting import free_port, until
 
 SVC = [sys.executable, "-m", "svc"]

@@ -13,12 +13,13 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from svc.event import Event
-from svc.registry import database, events
+from svc.protocol.event import Event
+from svc.registry import event_stream
+from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
-from svc.registry.guard import Guard, token_file
-from svc.registry.sqlite import SqliteStore
-from svc.registry.store import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store import sqlite_file
+from svc.registry.store.base import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.process import Registry
 from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
 from tests.unit.registry.services import service, told
@@ -168,7 +169,7 @@ def test_waiting_ends_with_the_next_event_and_when_woken(store):  # noqa: F811
 def test_a_file_of_an_earlier_version_gets_them(tmp_path):
     path = tmp_path / "registry.db"
     with sqlite3.connect(path) as db:
-        for step in database.STEPS[:2]:
+        for step in sqlite_file.STEPS[:2]:
             for statement in step:
                 db.execute(statement)
         db.execute("UPDATE revision SET value = 7")
@@ -186,7 +187,7 @@ def test_ids_go_on_when_the_file_is_lost(tmp_path):
     own = SqliteStore(path)
     put(own, service("a"))
     own.drain("a", True)
-    for part in database.SIDECARS:
+    for part in sqlite_file.SIDECARS:
         path.with_name(path.name + part).unlink(missing_ok=True)
     own.drain("a", False)
     assert [event.id for event in own.events(0)[0]] == [3]
@@ -413,8 +414,8 @@ def test_many_names_give_a_reader_no_larger_share_of_the_kept_events(guarded):
         guarded.application.extensions["svc.registry.api"].reports._limiter._buckets.clear()
         assert send(guarded, *ghosts).status_code == 201, minute
     read = {"Authorization": "Bearer read-token"}
-    events = guarded.get("/events?limit=1000", headers=read).get_json()["events"]
-    sources = [event["source"] for event in events]
+    event_stream = guarded.get("/events?limit=1000", headers=read).get_json()["events"]
+    sources = [event["source"] for event in event_stream]
     assert (sources.count("router"), sources.count("babysitter@10.0.0.1")) == (50, MAX_EVENTS_PER_REPORTER)
 
 
@@ -429,7 +430,7 @@ def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_not(guarde
 
 
 def test_no_more_streams_than_so_many(client, monkeypatch):
-    monkeypatch.setattr(events, "MOST_STREAMS", 1)
+    monkeypatch.setattr(event_stream, "MOST_STREAMS", 1)
     ask = {"headers": {"Accept": "text/event-stream"}, "buffered": False}
     first = client.get("/events", **ask)
     next(iter(first.response))

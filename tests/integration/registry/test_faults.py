@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import requests
 
-from svc.errors import SvcError, Unavailable
+from svc.base.errors import SvcError, Unavailable
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
 from tests.waiting import until

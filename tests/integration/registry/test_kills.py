@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from svc.client import RegistryClient
-from svc.errors import Unavailable
+from svc.base.errors import Unavailable
+from svc.client.registry import RegistryClient
 from tests.integration.registry.process import Registry, alive
 from tests.integration.registry.writers import Crew, Reader, Writer
 from tests.integration.router.client import post

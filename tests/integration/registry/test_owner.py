@@ -5,8 +5,8 @@ import secrets
 import pytest
 import requests
 
-from svc.client import RegistryClient
-from svc.errors import Forbidden, NotFound, SvcError, Unauthorized
+from svc.base.errors import Forbidden, NotFound, SvcError, Unauthorized
+from svc.client.registry import RegistryClient
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
 from tests.waiting import other_address, until
@@ -126,7 +126,7 @@ def test_draining_is_the_operators_whoever_owns_the_name(registry, speak):
 
 
 def test_neither_secret_nor_token_nor_digest_is_told_or_kept_anywhere(registry, speak, tmp_path):
-    from svc.registry.owner import digest
+    from svc.registry.leases.owner import digest
 
     secret = "never-to-be-seen-never-to-be-seen"
     speak(secret).register(told())

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from svc import probe
+from svc.client import probe
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
 from tests.waiting import until

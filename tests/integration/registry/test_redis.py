@@ -10,10 +10,10 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from svc.errors import Unavailable
-from svc.registry import redis_address
-from svc.registry.redis import RedisStore
-from svc.registry.redis_link import CHECK, TIMEOUT
+from svc.base.errors import Unavailable
+from svc.registry.store import redis_address
+from svc.registry.store.redis import RedisStore
+from svc.registry.store.redis_connection import CHECK, TIMEOUT
 from tests.integration.redis_server import RedisServer
 from tests.unit.registry.services import NOW, service
 from tests.waiting import until

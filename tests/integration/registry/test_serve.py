@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from svc.client import RegistryClient
-from svc.errors import ConfigError, SvcError
+from svc.base.errors import ConfigError, SvcError
+from svc.client.registry import RegistryClient
 from svc.registry.serve import GRACEFUL, check_store
 from svc.settings import RegistrySettings
 from tests.integration.registry.process import SVC, Registry, alive

@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 import requests
 
-from svc.client import RegistryClient
-from svc.errors import SvcError, Unavailable
+from svc.base.errors import SvcError, Unavailable
+from svc.client.registry import RegistryClient
 from tests.integration.registry.process import Registry, alive
 from tests.integration.router.client import post
 from tests.integration.router.instance import Instance

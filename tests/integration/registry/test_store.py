@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from svc.errors import ConfigError, Forbidden, NotFound, Unavailable
-from svc.registry import lease, owner, redis_address
-from svc.registry.database import STEPS
-from svc.registry.redis import RedisStore
-from svc.registry.sqlite import SqliteStore
+from svc.base.errors import ConfigError, Forbidden, NotFound, Unavailable
+from svc.registry.leases import lease, owner
+from svc.registry.store import redis_address
+from svc.registry.store.redis import RedisStore
+from svc.registry.store.sqlite import SqliteStore
+from svc.registry.store.sqlite_file import STEPS
 from tests.unit.registry.services import NOW, service
 from tests.waiting import until
 

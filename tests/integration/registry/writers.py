@@ -9,8 +9,8 @@ from typing import Any
 
 import requests
 
-from svc.client import RegistryClient
-from svc.errors import NotFound, Unavailable
+from svc.base.errors import NotFound, Unavailable
+from svc.client.registry import RegistryClient
 from tests.integration.registry import ledger
 from tests.integration.registry.ledger import Act, Ledger
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import ConfigError
-from svc.rollout.running import Files, wanted
+from svc.base.errors import ConfigError
+from svc.site.program_groups import Files, wanted
 
 MAIN = b"[supervisord]\nlogfile=/dev/null\npidfile=/dev/null\n[include]\nfiles=conf.d/*.conf\n"
 

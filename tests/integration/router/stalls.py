@@ -111,7 +111,7 @@ def main(name: str, path: str, *arguments: str) -> None:
     elif name == "probe":
         probe(path, int(arguments[0]))
     else:
-        from svc.cli import svc
+        from svc.cli.main import svc
 
         TickingWorker.path = path
         serve.LateWorker = TickingWorker  # type: ignore[misc]

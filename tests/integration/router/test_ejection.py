@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from svc.router.breaker import EJECTION, JITTER
+from svc.router.balance.ejection import EJECTION, JITTER
 from tests.integration.router.client import get
 from tests.integration.router.instance import Heard, Instance, Peer, Script, ok
 from tests.integration.router.listed import Gate, Listed, at, listed

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from svc.client import RegistryClient
+from svc.client.registry import RegistryClient
 from tests.integration.router.client import Client, get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import BIN, Router, router, running, service, static

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import SvcError
-from svc.supervision.control import Control
+from svc.base.errors import SvcError
+from svc.supervision.client import Control
 from tests.processes import members
 from tests.waiting import until
 

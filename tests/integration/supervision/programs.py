@@ -32,7 +32,7 @@ def parent(port: str, title: str = "") -> None:
 
 def babysit(group: str) -> None:
     """Knows the pid of `group`:server; ends what is left of it when supervisord dies."""
-    from svc.supervision.control import Control
+    from svc.supervision.client import Control
     from svc.supervision.orphans import kill_instance
 
     url = os.environ["SUPERVISOR_SERVER_URL"]

@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from svc.errors import CommandError, Unavailable
-from svc.supervision.control import Changes, Control
+from svc.base.errors import CommandError, Unavailable
+from svc.supervision.client import Changes, Control
 from tests.waiting import until
 
 

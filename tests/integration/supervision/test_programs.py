@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import CommandError
-from svc.rollout.difference import difference
-from svc.rollout.running import Files, environ_of, wanted
+from svc.base.errors import CommandError
+from svc.rollout.diff import difference
+from svc.site.program_groups import Files, environ_of, wanted
 from tests.integration.supervision.conftest import HEAD
 from tests.waiting import until
 

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from svc.errors import CommandError
-from svc.supervision.control import Restarts
+from svc.base.errors import CommandError
+from svc.supervision.client import Restarts
 from tests.integration.supervision.conftest import LAUNCH
 from tests.waiting import until
 

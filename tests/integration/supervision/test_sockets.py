@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from svc.errors import CommandError
+from svc.base.errors import CommandError
 from svc.supervision.launch import taken
 from tests.integration.supervision import programs
 from tests.integration.supervision.conftest import LAUNCH

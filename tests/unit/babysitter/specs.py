@@ -1,9 +1,9 @@
-"""A spec as `svc.spec.load` would make it."""
+"""A spec as `svc.config.instance.load` would make it."""
 
 from pathlib import Path
 from typing import Any
 
-from svc.spec.model import Mock, Spec
+from svc.config.instance.model import Mock, Spec
 
 
 def make_spec(**changed: Any) -> Spec:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
+from svc.babysitter.engine_status import NO_ANSWER, Answers, Readiness
 
 A, B = {"id": "a"}, {"id": "b"}
 

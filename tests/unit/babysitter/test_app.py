@@ -4,15 +4,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from svc.babysitter.app import create_app
+from svc.babysitter.hang_probe import Prober
+from svc.babysitter.health_rules import NOTHING, Sign
+from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.limits import Limits
-from svc.babysitter.prober import Prober
 from svc.babysitter.registrar import Registrar, entries
-from svc.babysitter.remedy import Remedy
-from svc.babysitter.verdict import NOTHING, Sign
-from svc.babysitter.watch import Sighting
-from svc.client import RegistryClient
-from svc.errors import Forbidden, Unauthorized
-from svc.spec.digest import digest
+from svc.babysitter.restarter import Remedy
+from svc.base.errors import Forbidden, Unauthorized
+from svc.client.registry import RegistryClient
+from svc.config.instance.digest import digest
 from tests.unit.babysitter.specs import make_spec
 from tests.unit.babysitter.test_sitter import World, models
 

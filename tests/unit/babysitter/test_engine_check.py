@@ -2,10 +2,10 @@
 
 import pytest
 
-from svc.babysitter.answers import NO_ANSWER, Readiness
 from svc.babysitter.engine_check import NO_MODELS, EngineCheck
-from svc.probe import ModelList
-from svc.spec.model import Command
+from svc.babysitter.engine_status import NO_ANSWER, Readiness
+from svc.client.probe import ModelList
+from svc.config.instance.model import Command
 from tests.unit.babysitter.specs import make_spec
 
 A = {"id": "a"}

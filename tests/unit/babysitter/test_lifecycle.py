@@ -3,7 +3,7 @@
 import pytest
 
 from svc.babysitter.lifecycle import TABLE, Action, Event, State, step
-from svc.instance import STATUSES
+from svc.protocol.service import STATUSES
 
 TOLD = {
     Event.SPAWNED: "starting",

@@ -2,11 +2,11 @@
 
 import pytest
 
+from svc.babysitter.health_rules import NOTHING, Reading
+from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import State
 from svc.babysitter.limits import MEMORY_EVERY, Limits
-from svc.babysitter.remedy import Remedy
-from svc.babysitter.verdict import NOTHING, Reading
-from svc.babysitter.watch import Sighting
+from svc.babysitter.restarter import Remedy
 from tests.unit.babysitter.specs import make_spec
 from tests.unit.babysitter.test_sitter import World, models
 

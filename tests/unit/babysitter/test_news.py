@@ -2,9 +2,9 @@
 
 import pytest
 
-from svc.babysitter.news import News
-from svc.babysitter.watch import Sighting
-from svc.errors import NotFound, RateLimited, Unavailable
+from svc.babysitter.event_reporter import News
+from svc.babysitter.instance_watch import Sighting
+from svc.base.errors import NotFound, RateLimited, Unavailable
 
 
 class Registry:

@@ -2,12 +2,12 @@
 
 import pytest
 
+from svc.babysitter.hang_probe import Prober
+from svc.babysitter.health_rules import NOTHING, Reading, Sign
+from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import State
-from svc.babysitter.prober import Prober
-from svc.babysitter.remedy import Remedy
-from svc.babysitter.verdict import NOTHING, Reading, Sign
-from svc.babysitter.watch import Sighting
-from svc.errors import Unavailable
+from svc.babysitter.restarter import Remedy
+from svc.base.errors import Unavailable
 from tests.unit.babysitter.test_sitter import World, models
 
 

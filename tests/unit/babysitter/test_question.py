@@ -3,8 +3,8 @@
 import pytest
 import requests
 
-from svc.babysitter.question import WAYS, Question
-from svc.babysitter.verdict import Sign
+from svc.babysitter.health_rules import Sign
+from svc.babysitter.token_probe import WAYS, Question
 
 CHAT, COMPLETIONS, EMBEDDINGS, RERANK = WAYS
 

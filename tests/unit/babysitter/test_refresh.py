@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from svc.babysitter.refresh import MAX_WAITING_CALLERS, Refresh
-from svc.errors import RateLimited
+from svc.babysitter.model_refresh import MAX_WAITING_CALLERS, Refresh
+from svc.base.errors import RateLimited
 from tests.waiting import until
 
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import State
 from svc.babysitter.registrar import Entry, Registrar, entries
-from svc.babysitter.watch import Sighting
-from svc.errors import BadRequest, Forbidden, NotFound, Unavailable
+from svc.base.errors import BadRequest, Forbidden, NotFound, Unavailable
 from tests.unit.babysitter.specs import make_spec
 
 MODEL = {"id": "a", "object": "model", "created": 1}
@@ -97,7 +97,7 @@ def test_why_it_ended_is_told_before_it_is_started_again():
 
 
 def test_the_registry_takes_what_it_is_told():
-    from svc.registry.fields import registration
+    from svc.registry.validation import registration
 
     for entry in entries(make_spec(), State.STARTING, [], "gpu1"):
         assert registration(entry.to_json(5.0), now=6.0).name == entry.name

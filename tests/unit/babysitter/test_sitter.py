@@ -2,10 +2,10 @@
 
 import pytest
 
-from svc.babysitter.answers import NO_ANSWER, Answers, Readiness
+from svc.babysitter.engine_status import NO_ANSWER, Answers, Readiness
+from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import Action, State
-from svc.babysitter.sitter import Babysitter
-from svc.babysitter.watch import Sighting
+from svc.babysitter.monitor import Babysitter
 from tests.unit.babysitter.specs import make_spec
 
 

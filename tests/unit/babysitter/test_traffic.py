@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from svc.babysitter.traffic import Traffic
-from svc.babysitter.verdict import NOTHING, Reading, moved
+from svc.babysitter.engine_load import Traffic
+from svc.babysitter.health_rules import NOTHING, Reading, moved
 
 VLLM = """\
 # TYPE vllm:num_requests_running gauge

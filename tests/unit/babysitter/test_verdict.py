@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.babysitter import verdict
-from svc.babysitter.verdict import NOTHING, Reading, Sign
+from svc.babysitter import health_rules
+from svc.babysitter.health_rules import NOTHING, Reading, Sign
 
 
 @pytest.mark.parametrize(
@@ -18,18 +18,18 @@ from svc.babysitter.verdict import NOTHING, Reading, Sign
     ],
 )
 def test_only_counters_of_one_source_can_be_compared(before, after, expected):
-    assert verdict.moved(before, after) is expected
+    assert health_rules.moved(before, after) is expected
 
 
 @pytest.mark.parametrize("sign", Sign)
 def test_only_silence_is_a_failure_and_everything_else_takes_them_back(sign):
-    assert verdict.failures(2, sign) == (3 if sign is Sign.SILENT else 0)
+    assert health_rules.failures(2, sign) == (3 if sign is Sign.SILENT else 0)
 
 
 def test_only_looks_in_a_row_count():
     looks = 0
     for used in (11, 11, 10, 11):
-        looks = verdict.above(looks, used, limit=10)
+        looks = health_rules.above(looks, used, limit=10)
     assert looks == 1
 
 
@@ -46,7 +46,7 @@ def test_only_looks_in_a_row_count():
     ],
 )
 def test_how_long_begun_requests_get(waited, running, still, expected):
-    assert verdict.drained(waited, running, still) is expected
+    assert health_rules.drained(waited, running, still) is expected
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_how_long_begun_requests_get(waited, running, still, expected):
     [(1 << 20, "1 MiB"), (25 * (1 << 30) + (1 << 28), "25.25 GiB"), (3 << 40, "3 TiB"), (7, "7 bytes")],
 )
 def test_sizes_as_a_person_writes_them(count, told):
-    assert verdict.size(count) == told
+    assert health_rules.size(count) == told

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from svc.babysitter.instance_watch import REFUSED, Alone, Sighting, Supervised, accepts, happened
 from svc.babysitter.lifecycle import Event
-from svc.babysitter.watch import REFUSED, Alone, Sighting, Supervised, accepts, happened
-from svc.errors import Unavailable
+from svc.base.errors import Unavailable
 from tests.waiting import free_port
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from svc import settings
+from svc.config.instance.model import Mock, Spec
 from svc.doctor.checks import table
 from svc.doctor.facts import Answer, Facts, Holder, Name, Registry, Router, Sidecar, Supervisor
 from svc.doctor.findings import Finding
-from svc.generated import Part
-from svc.spec.model import Mock, Spec
-from svc.supervision.control import Process, Restarts
+from svc.site.components import Part
+from svc.supervision.client import Process, Restarts
 
 NOW = 1_000_000.0
 REGISTRY, ROUTER = "http://127.0.0.1:18000", "http://127.0.0.1:8000"

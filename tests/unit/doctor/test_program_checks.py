@@ -8,7 +8,7 @@ from svc.doctor.checks import table
 from svc.doctor.checks.supervisord import REPLACE
 from svc.doctor.facts import Holder, Rollout, Supervisor
 from svc.doctor.findings import PROBLEM, WARNING, ordered
-from svc.supervision.control import Restarts
+from svc.supervision.client import Restarts
 from tests.unit.doctor import seen
 from tests.unit.doctor.seen import facts, found, process, states
 

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from svc import settings
+from svc.config.instance.model import Mock
 from svc.doctor.checks import table
 from svc.doctor.facts import Answer, Holder, Name
 from svc.doctor.findings import PROBLEM, WARNING, ordered
-from svc.spec.model import Mock
 from tests.unit.doctor import seen
 from tests.unit.doctor.seen import (
     GONE,

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from svc import settings
-from svc.doctor import host
+from svc.config.instance.model import Mock, Vllm
 from svc.doctor.checks import table
+from svc.doctor.collect import machine
 from svc.doctor.facts import (
     API_KEYS,
     ENGINE_KEY,
@@ -23,7 +24,6 @@ from svc.doctor.facts import (
     Unseen,
 )
 from svc.doctor.findings import PROBLEM, WARNING, ordered
-from svc.spec.model import Mock, Vllm
 from tests.unit.doctor import seen
 from tests.unit.doctor.seen import facts, found
 
@@ -258,6 +258,6 @@ def test_a_mode_is_not_the_cause_of_a_refused_key():
 
 def test_the_routers_file_of_keys_is_looked_at(tmp_path):
     path = tmp_path / "keys.toml"
-    assert host.secret(path, "keys_file", API_KEYS).missing
+    assert machine.secret(path, "keys_file", API_KEYS).missing
     path.write_text("[keys")
-    assert "not TOML" in host.secret(path, "keys_file", API_KEYS).wrong[0]
+    assert "not TOML" in machine.secret(path, "keys_file", API_KEYS).wrong[0]

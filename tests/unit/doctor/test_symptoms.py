@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.doctor.symptoms import diagnose
+from svc.doctor.log_patterns import diagnose
 
 KNOWN = [
     ("svc launch: port 8100 is taken by python3 -m http.server 8100 (pid 4711); stop it or choose another port",

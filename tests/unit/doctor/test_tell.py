@@ -3,7 +3,7 @@
 import json
 
 from svc.doctor.findings import PROBLEM, WARNING, Finding, ordered
-from svc.doctor.tell import as_json, lines, spelt, summary
+from svc.doctor.report import as_json, lines, spelt, summary
 
 ROOT = Finding("p", PROBLEM, "it broke", "it said so", fix="svc up", first="correct it")
 CHILD = Finding("c", WARNING, "this too", "seen", fix="svc status", because=("p",))

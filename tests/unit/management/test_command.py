@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from svc import settings
-from svc.cli import svc
-from svc.management.command import keys_of
+from svc.cli.engine import keys_of
+from svc.cli.main import svc
 from tests.unit.router.made import target
 
 LOAD = "/v1/load_lora_adapter"

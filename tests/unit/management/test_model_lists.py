@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from svc.client import Listing
-from svc.errors import Unavailable
+from svc.base.errors import Unavailable
+from svc.client.registry import Listing
 from svc.management.model_lists import await_registry, read
 from svc.management.send import Outcome
 

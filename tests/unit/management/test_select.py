@@ -2,9 +2,9 @@
 
 import pytest
 
-from svc.errors import CommandError, NotFound
+from svc.base.errors import CommandError, NotFound
 from svc.management.select import Fleet, Selection, build_fleet, select, skip_reason, unreachable_reason, without_models
-from svc.router.table import Target
+from svc.router.balance.table import Target
 from tests.unit.router.made import service, target
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 from svc.mock.ask import Chat, Completion, Messages, Responses, parse, texts
 
 

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
+from svc.cli.mock import command
 from svc.mock.behaviour import Behaviour
-from svc.mock.cli import command
 
 
 def test_every_behaviour_is_a_flag_with_the_same_default():

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 from svc.mock.media import PNG, form, images, speech
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\na\r\n'

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 from svc.mock import messages
 from svc.mock.answer import Answer, Choice
 from svc.mock.usage import usage

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from svc.errors import BadRequest
+from svc.base.errors import BadRequest
 from svc.mock.tool import Forced, Function, Named, Schema, Tool, arguments, forced
 
 TEXTS = Schema({"city": {"type": "string"}, "days": {"type": "integer"}})

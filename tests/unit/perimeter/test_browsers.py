@@ -1,6 +1,6 @@
 import pytest
 
-from svc.errors import Forbidden, Misdirected, UnsupportedMedia
+from svc.base.errors import Forbidden, Misdirected, UnsupportedMedia
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 

@@ -5,7 +5,7 @@ import socket
 import gevent
 import pytest
 
-from svc.errors import HeadTooLarge, RequestTimeout
+from svc.base.errors import HeadTooLarge, RequestTimeout
 from svc.perimeter.client_socket import ClientSocket, ClientSockets, polling
 from svc.perimeter.connections import Deadlines, Stage
 

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from svc.instance import Service
+from svc.protocol.service import Service
 
 NOW = 1_700_000_000.0
 

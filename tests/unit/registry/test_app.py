@@ -4,13 +4,13 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from svc.probe import USER_AGENT
-from svc.registry import identity
+from svc.client.probe import USER_AGENT
+from svc.registry.access import identity
+from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
-from svc.registry.guard import Guard, token_file
+from svc.registry.leases.sweep import Sweep
 from svc.registry.metrics import Metrics
-from svc.registry.sqlite import SqliteStore
-from svc.registry.sweep import Sweep
+from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, told
 
 

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from svc.registry.checks import Checks, each, judged, passes
-from svc.registry.sqlite import SqliteStore
+from svc.registry.health_checks import Checks, each, judged, passes
+from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
 
 
@@ -150,7 +150,7 @@ def test_what_failed_before_is_asked_last(store, net, checks):
     asked = []
     checks.probe = lambda url: asked.append(url) or 200
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("svc.registry.checks.WIDTH", 1)
+        patch.setattr("svc.registry.health_checks.WIDTH", 1)
         checks.round()
     assert asked == ["http://b/health", "http://a/health"]
 

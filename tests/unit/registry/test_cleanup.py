@@ -1,5 +1,5 @@
-from svc.registry.cleanup import Cleanup
-from svc.registry.sqlite import SqliteStore
+from svc.registry.leases.cleanup import Cleanup
+from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
 
 

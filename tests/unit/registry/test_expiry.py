@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from svc.registry import lease
-from svc.registry.expiry import WINDOW, Expiry, too_many
+from svc.registry.leases import lease
+from svc.registry.leases.expiry import WINDOW, Expiry, too_many
 from tests.unit.registry.services import NOW, service
 
 

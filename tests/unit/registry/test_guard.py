@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from svc.errors import Unauthorized
-from svc.registry.guard import OPEN, READ, READ_TOKEN, REPORT, WRITE, Guard, token_file
-from svc.registry.identity import identify
+from svc.base.errors import Unauthorized
+from svc.registry.access.guard import OPEN, READ, READ_TOKEN, REPORT, WRITE, Guard, token_file
+from svc.registry.access.identity import identify
 
 FAR = "10.0.0.7"
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from svc.registry import identity, owner
-from svc.registry.identity import Client, identify
+from svc.registry.access import identity
+from svc.registry.access.identity import Client, identify
+from svc.registry.leases import owner
 
 FAR = "192.0.2.7"
 

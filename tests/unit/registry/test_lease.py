@@ -1,6 +1,6 @@
 from msgspec.structs import replace
 
-from svc.registry import lease
+from svc.registry.leases import lease
 from tests.unit.registry.services import NOW, service
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from svc.registry.app import ROUTES, create_app
 from svc.registry.openapi import OPERATIONS, document
-from svc.registry.sqlite import SqliteStore
+from svc.registry.store.sqlite import SqliteStore
 
 
 @pytest.fixture

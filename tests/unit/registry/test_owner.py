@@ -1,7 +1,7 @@
 import pytest
 
-from svc.errors import Forbidden, NotFound
-from svc.registry import owner
+from svc.base.errors import Forbidden, NotFound
+from svc.registry.leases import owner
 from tests.unit.registry.services import service
 
 MINE, OTHERS = owner.digest("mine-mine-mine-mine"), owner.digest("others-others-others")

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from svc.dial import AddressRefused
-from svc.errors import RateLimited
-from svc.registry.probes import Probe, SharedProbe
+from svc.base.dial import AddressRefused
+from svc.base.errors import RateLimited
+from svc.registry.health_probes import Probe, SharedProbe
 
 
 def test_a_refused_address_counts_as_no_answer_and_is_logged_once(caplog):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.registry import rates
-from svc.registry.rates import EventRateLimiter
+from svc.registry.access import rate_limit
+from svc.registry.access.rate_limit import EventRateLimiter
 
 
 class World:
@@ -38,7 +38,7 @@ def test_one_reporter_takes_nothing_from_another():
 
 
 def test_what_is_remembered_of_reporters_is_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rates, "MAX_BUCKETS", 3)
+    monkeypatch.setattr(rate_limit, "MAX_BUCKETS", 3)
     world = World()
     for reporter in "abcdefgh":
         world.wait_of(50, reporter)

@@ -2,10 +2,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from svc.address import authority
-from svc.errors import BadRequest, ConfigError
-from svc.networks import Networks, parse_networks
-from svc.registry.reach import Reach, resolved
+from svc.base.address import authority
+from svc.base.errors import BadRequest, ConfigError
+from svc.perimeter.networks import Networks, parse_networks
+from svc.registry.access.address_policy import Reach, resolved
 from tests.unit.registry.services import service
 
 NAMES = {"gpu7.lab": ["10.0.0.7"], "both.lab": ["10.0.0.7", "192.0.2.9"], "gpu7": ["10.0.0.7"]}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.errors import ConfigError
-from svc.registry.redis_address import Address, masked, parse, password
+from svc.base.errors import ConfigError
+from svc.registry.store.redis_address import Address, masked, parse, password
 
 
 @pytest.mark.parametrize(

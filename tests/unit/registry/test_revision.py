@@ -1,6 +1,6 @@
 """The revision as one process knows it."""
 
-from svc.registry.revision import Revision
+from svc.registry.revision_watch import Revision
 
 
 def test_what_was_passed_already_says_nothing():

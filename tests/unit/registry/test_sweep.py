@@ -1,9 +1,9 @@
 import pytest
 
-from svc.errors import Unavailable
-from svc.registry.cleanup import Cleanup
-from svc.registry.sqlite import SqliteStore
-from svc.registry.sweep import Sweep
+from svc.base.errors import Unavailable
+from svc.registry.leases.cleanup import Cleanup
+from svc.registry.leases.sweep import Sweep
+from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
 
 

@@ -1,6 +1,6 @@
 """What differs between what runs and what would run, and the least that brings it in line."""
 
-from svc.rollout.difference import Edit, Kind, Way, difference
+from svc.rollout.diff import Edit, Kind, Way, difference
 from tests.unit.rollout.groups import group, instance, program
 
 

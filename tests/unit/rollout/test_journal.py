@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import CommandError
+from svc.base.errors import CommandError
+from svc.config.site import Site
 from svc.rollout.journal import RESUME_WITHIN, Journal, alone, beside
-from svc.site import Site
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The models that nobody would serve meanwhile."""
 
-from svc.rollout.difference import difference
-from svc.rollout.losses import Loss, losses
+from svc.rollout.availability import Loss, losses
+from svc.rollout.diff import difference
 from tests.unit.rollout.groups import instance
 
 

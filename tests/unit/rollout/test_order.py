@@ -1,7 +1,7 @@
 import pytest
 
-from svc.errors import ConfigError
-from svc.rollout.order import held, waits
+from svc.base.errors import ConfigError
+from svc.rollout.port_order import held, waits
 from svc.supervision.programs import Group, Program
 
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from svc.rollout.difference import Kind, PartChange, difference
-from svc.rollout.losses import Loss
+from svc.rollout.availability import Loss
+from svc.rollout.diff import Kind, PartChange, difference
 from svc.rollout.report import FileRow, lines, report
 from tests.unit.rollout.groups import group, instance, program
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from svc.rollout.scene import Scene, strangers
+from svc.rollout.observation import Scene, strangers
 from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, hopeless, lost, moves, ordered
 
 LIMITS = Limits(drain_timeout=60, timeout=30)

@@ -1,8 +1,8 @@
 import pytest
 
-from svc.errors import CommandError
-from svc.generated import Part
-from svc.rollout.targets import meant
+from svc.base.errors import CommandError
+from svc.rollout.selection import meant
+from svc.site.components import Part
 
 PARTS = [
     Part("registry", "registry", "", (18000,), ("registry",)),

@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from svc.rollout.difference import Edit
-from svc.rollout.words import shown
+from svc.rollout.diff import Edit
+from svc.rollout.diff_text import shown
 
 
 def command(old, new):

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from svc.router.request import Head, Request
+from svc.router.balance.table import Target
+from svc.router.http.request import Head, Request
 from svc.router.state import State
-from svc.router.table import Target
 from svc.settings import RouterSettings
 
 

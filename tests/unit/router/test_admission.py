@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.errors import RateLimited, Unavailable
-from svc.router.admission import Lines, Place
-from svc.router.ask import Ask
+from svc.base.errors import RateLimited, Unavailable
+from svc.router.balance.request_queue import Lines, Place
+from svc.router.balance.table import Target
+from svc.router.proxy.routing_request import Ask
 from svc.router.state import State
-from svc.router.table import Target
 from tests.unit.router.made import Clock, state, target
 
 M, ANY = Ask("m"), Ask()

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.errors import BadRequest, UnsupportedMedia
-from svc.router.ask import parse
+from svc.base.errors import BadRequest, UnsupportedMedia
+from svc.router.proxy.routing_request import parse
 from tests.unit.router.made import request
 
 

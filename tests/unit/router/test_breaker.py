@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.breaker import (
+from svc.router.balance.ejection import (
     EJECTION,
     JITTER,
     LONGEST,

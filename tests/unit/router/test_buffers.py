@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
-from svc.errors import Overloaded, TooLarge
-from svc.router.admission import Place
-from svc.router.buffers import STALLED_SECONDS, Allocation, Buffers, select_stalled
+from svc.base.errors import Overloaded, TooLarge
+from svc.router.balance.request_queue import Place
+from svc.router.http.body_buffers import STALLED_SECONDS, Allocation, Buffers, select_stalled
 
 
 class Waiter:

@@ -4,10 +4,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from svc.errors import Unavailable
-from svc.probe import ModelList
-from svc.router.ask import Ask
-from svc.router.checks import RETURN_INTERVAL, Checks
+from svc.base.errors import Unavailable
+from svc.client.probe import ModelList
+from svc.router.proxy.routing_request import Ask
+from svc.router.sources.health_checks import RETURN_INTERVAL, Checks
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair
 
@@ -30,7 +30,7 @@ class World:
 
     def finish(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for work, checked in self.started:
-            monkeypatch.setattr("svc.probe.status", lambda *_, t=checked: 200 if self.well[t.name] else 503)
+            monkeypatch.setattr("svc.client.probe.status", lambda *_, t=checked: 200 if self.well[t.name] else 503)
             work(checked)
         self.started.clear()
 
@@ -66,7 +66,7 @@ def test_a_check_that_takes_long_holds_up_nobody(monkeypatch: pytest.MonkeyPatch
 def test_a_check_that_fails_for_reasons_of_ours_is_made_again(monkeypatch: pytest.MonkeyPatch):
     world = World("a")
     world.due()
-    monkeypatch.setattr("svc.probe.status", lambda *_: 1 / 0)
+    monkeypatch.setattr("svc.client.probe.status", lambda *_: 1 / 0)
     work, checked = world.started.pop()
     with pytest.raises(ZeroDivisionError):
         work(checked)
@@ -96,8 +96,10 @@ def test_only_those_that_may_have_requests_are_checked():
 def test_a_request_for_a_model_that_none_lists_asks_the_static_services(monkeypatch: pytest.MonkeyPatch):
     world, lists = World(), ["m"]
     world.state.replace([target("a", static=True, discovers_models=True), target("b", "n", static=True)])
-    monkeypatch.setattr("svc.probe.answer", lambda *_: (0, b""))
-    monkeypatch.setattr("svc.probe.model_list", lambda *_, **__: ModelList([{"id": name} for name in lists], 200))
+    monkeypatch.setattr("svc.client.probe.answer", lambda *_: (0, b""))
+    monkeypatch.setattr(
+        "svc.client.probe.model_list", lambda *_, **__: ModelList([{"id": name} for name in lists], 200)
+    )
     world.well = {"a": True, "b": True}
     assert world.due() == ["a", "b"]
     world.finish(monkeypatch)

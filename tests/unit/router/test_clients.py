@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.errors import ConfigError
-from svc.networks import parse_networks
-from svc.router.clients import client_of, peer_address
+from svc.base.errors import ConfigError
+from svc.perimeter.networks import parse_networks
+from svc.router.proxy.trusted_proxies import client_of, peer_address
 
 TRUSTED = parse_networks("10.0.0.0/8, 127.0.0.1,fd00::/8,", "trusted_proxies")
 

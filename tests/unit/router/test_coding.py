@@ -9,8 +9,8 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.errors import BadRequest, TooLarge, UnsupportedMedia
-from svc.router.coding import MAX_MEMBERS, decode
+from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
+from svc.router.http.content_coding import MAX_MEMBERS, decode
 
 LIMIT = 10_000_000
 

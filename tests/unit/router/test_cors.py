@@ -2,8 +2,8 @@ import pytest
 
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.router.cors import ADMITTED, answer_headers, preflight_headers
-from svc.router.request import Head, HeadRules
+from svc.router.http.cors import ADMITTED, answer_headers, preflight_headers
+from svc.router.http.request import Head, HeadRules
 
 PAGE = "https://chat.example"
 UPGRADE = {"method": b"GET", "connection": b"upgrade", "upgrade": b"websocket"}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from svc.errors import (
+from svc.base.errors import (
     BadGateway,
     BadRequest,
     GatewayTimeout,
@@ -15,7 +15,7 @@ from svc.errors import (
     Unauthorized,
     Unavailable,
 )
-from svc.router.dialect import error_body, error_event
+from svc.router.http.error_dialect import error_body, error_event
 
 ANTHROPICS = {
     BadRequest: "invalid_request_error",

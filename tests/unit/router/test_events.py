@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.router.events import last_end, split
+from svc.router.http.sse import last_end, split
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from svc.router.answer import UpstreamError
-from svc.router.exchange import HELD_LIMIT, Cut, Exchange
-from svc.router.record import UNKNOWN
-from svc.router.retry import Outcome
+from svc.router.http.response_parser import UpstreamError
+from svc.router.proxy.exchange import HELD_LIMIT, Cut, Exchange
+from svc.router.proxy.retry import Outcome
 from svc.router.state import State
-from svc.router.tokens import RECENT_EVENTS
+from svc.router.telemetry.access_log import UNKNOWN
+from svc.router.telemetry.token_count import RECENT_EVENTS
 from tests.unit.router.made import Clock, request, state, target
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"}}]}\n\n'

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from svc.errors import BadRequest
-from svc.router.form import MAX_PART_HEAD_BYTES, MAX_PARTS, find_field
+from svc.base.errors import BadRequest
+from svc.router.http.form import MAX_PART_HEAD_BYTES, MAX_PARTS, find_field
 
 KIND = b"multipart/form-data; boundary=B"
 

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.errors import BadGateway, SvcError
-from svc.router.answer import AnswerReader, UpstreamError
-from svc.router.exchange import HELD_LIMIT, Exchange
-from svc.router.forward import forward
-from svc.router.retry import Outcome
-from svc.router.seen import Seen
-from svc.router.upstream import Upstream
+from svc.base.errors import BadGateway, SvcError
+from svc.router.http.head_cache import Seen
+from svc.router.http.response_parser import AnswerReader, UpstreamError
+from svc.router.proxy.exchange import HELD_LIMIT, Exchange
+from svc.router.proxy.forward import forward
+from svc.router.proxy.retry import Outcome
+from svc.router.proxy.upstream import Upstream
 from tests.unit.router.made import request, state, target
 
 STATE = state()

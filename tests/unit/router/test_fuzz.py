@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from svc.errors import SvcError
-from svc.router.answer import HEADER_LIMIT, UpstreamError
-from svc.router.message import Heads, RequestReader
-from svc.router.request import Request
-from svc.router.retry import Outcome
-from svc.router.upstream import Upstream
+from svc.base.errors import SvcError
+from svc.router.http.request import Request
+from svc.router.http.request_parser import Heads, RequestReader
+from svc.router.http.response_parser import HEADER_LIMIT, UpstreamError
+from svc.router.proxy.retry import Outcome
+from svc.router.proxy.upstream import Upstream
 from tests.messages import CRLF, broken, broken_answers, framed_answers, sound_requests, split
 from tests.unit.router.made import target
 

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from svc import keyfile
-from svc.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
-from svc.router.exchange import Exchange
-from svc.router.forward import close_unanswered
-from svc.router.gate import authorize
-from svc.router.keys import Keys
-from svc.router.paths import Paths
-from svc.router.request import DEFAULT_RULES, Head, HeadRules, Request
+from svc.base.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
+from svc.config import keyfile
+from svc.router.http.request import DEFAULT_RULES, Head, HeadRules, Request
+from svc.router.proxy.api_keys import Keys
+from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.forward import close_unanswered
+from svc.router.proxy.gate import authorize
+from svc.router.proxy.paths import Paths
 from svc.router.state import State
 from tests.unit.router.made import state
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from svc.errors import BadRequest
-from svc.router.json_body import MAX_MODEL_CHARS, read_fields, replace_model
+from svc.base.errors import BadRequest
+from svc.router.http.json_body import MAX_MODEL_CHARS, read_fields, replace_model
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800") | st.just('": NaN, "'),

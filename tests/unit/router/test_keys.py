@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc import keyfile
-from svc.errors import ConfigError, RateLimited, Unauthorized
-from svc.router.keys import Key, Keys, draw
+from svc.base.errors import ConfigError, RateLimited, Unauthorized
+from svc.config import keyfile
+from svc.router.proxy.api_keys import Key, Keys, draw
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
 

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.errors import BadRequest, HeadTooLarge, NotAllowed, TooLarge
-from svc.router.message import HEAD_LIMIT, HEADER_COUNT, MAX_PIPELINED, PIECES, RequestReader
-from svc.router.request import Request, origin_form
+from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, TooLarge
+from svc.router.http.request import Request, origin_form
+from svc.router.http.request_parser import HEAD_LIMIT, HEADER_COUNT, MAX_PIPELINED, PIECES, RequestReader
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\n"
 

@@ -3,9 +3,9 @@
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from svc.router.metrics import Metrics
+from svc.router.balance.table import Origin
 from svc.router.state import State
-from svc.router.table import Origin
+from svc.router.telemetry.metrics import Metrics
 from tests.unit.router.made import state, target
 from tests.unit.router.test_record import record
 

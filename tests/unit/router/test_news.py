@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from svc.errors import BadRequest, RateLimited, Unavailable
-from svc.router import news
-from svc.router.news import News, Teller
+from svc.base.errors import BadRequest, RateLimited, Unavailable
+from svc.router.telemetry import event_reporter
+from svc.router.telemetry.event_reporter import News, Teller
 from tests.unit.router.made import Clock, state, target
 
 
@@ -37,7 +37,7 @@ def test_what_happens_is_told_once_and_in_order(registry):
 
 
 def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypatch):
-    monkeypatch.setattr(news, "KEPT", 3)
+    monkeypatch.setattr(event_reporter, "KEPT", 3)
     made = News(8000)
     registry.trouble = Unavailable("away")
     for number in range(5):

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.paths import Paths, creates_response, infers
+from svc.router.proxy.paths import Paths, creates_response, infers
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.ask import Ask
-from svc.router.policy import LONGEST_CYCLE, POLICIES, SHARE, Member, Moment, Pool, cycle, prompt
+from svc.router.balance.policy import LONGEST_CYCLE, POLICIES, SHARE, Member, Moment, Pool, cycle, prompt
+from svc.router.proxy.routing_request import Ask
 
 weights = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 loads = st.lists(st.integers(0, 30), min_size=6, max_size=6)
@@ -220,7 +220,7 @@ def test_the_prompt_of_a_body():
 
 
 def test_the_highest_score_of_all_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch):
-    from svc.router import policy
+    from svc.router.balance import policy
 
     seed = policy.digest(b"a")
     for key in range(2000):

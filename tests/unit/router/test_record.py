@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from svc.printable import is_unsafe
-from svc.router.record import UNKNOWN, AccessLog, Histogram, Record, Recorder
+from svc.base.printable import is_unsafe
+from svc.router.telemetry.access_log import UNKNOWN, AccessLog, Histogram, Record, Recorder
 
 
 def record(**more: Any) -> Record:

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.request import is_own
+from svc.router.http.request import is_own
 from tests.unit.router.made import request
 
 

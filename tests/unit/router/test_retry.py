@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.retry import ATTEMPTS, Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
+from svc.router.proxy.retry import ATTEMPTS, Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
 from tests.unit.router.made import target
 
 U, R, K, B = Outcome.UNSENT, Outcome.UNREADY, Outcome.UNKNOWN, Outcome.BEGUN

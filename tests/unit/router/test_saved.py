@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from svc.router.saved import Keeper, Saved, TableFile
-from svc.router.table import Origin
+from svc.router.balance.table import Origin
+from svc.router.sources.table_cache import Keeper, Saved, TableFile
 from tests.unit.router.made import Clock, state, target
 
 HERE = ["http://r"]

@@ -1,6 +1,6 @@
-from svc.router.answer import AnswerReader
-from svc.router.message import Heads, RequestReader
-from svc.router.seen import KEPT, LONGEST, Seen
+from svc.router.http.head_cache import KEPT, LONGEST, Seen
+from svc.router.http.request_parser import Heads, RequestReader
+from svc.router.http.response_parser import AnswerReader
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
 

@@ -2,10 +2,10 @@ from collections import Counter
 
 import pytest
 
-from svc.errors import Unavailable
-from svc.router.ask import Ask
+from svc.base.errors import Unavailable
+from svc.config.upstream_keys import UpstreamKeys
+from svc.router.proxy.routing_request import Ask
 from svc.router.state import State
-from svc.upstream_keys import UpstreamKeys
 from tests.unit.router.made import Clock, state, target
 
 M = Ask("m")

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from svc.errors import ConfigError
-from svc.router.static import read_static
+from svc.base.errors import ConfigError
+from svc.router.sources.static_services import read_static
 
 ONE = {"name": "a", "host": "10.0.0.7", "port": 8100}
 

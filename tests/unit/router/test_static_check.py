@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from svc.router.static_check import ABSENCE_SECONDS, StaticCheck, is_babysitter
-from svc.router.table import Target
-from svc.upstream_keys import UpstreamKeys
+from svc.config.upstream_keys import UpstreamKeys
+from svc.router.balance.table import Target
+from svc.router.sources.static_check import ABSENCE_SECONDS, StaticCheck, is_babysitter
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair
 

@@ -3,11 +3,11 @@ import logging
 import msgspec
 import pytest
 
-from svc.client import Listing
-from svc.errors import Unavailable
-from svc.router.saved import Saved
-from svc.router.sync import Sync
-from svc.router.table import Origin
+from svc.base.errors import Unavailable
+from svc.client.registry import Listing
+from svc.router.balance.table import Origin
+from svc.router.sources.sync import Sync
+from svc.router.sources.table_cache import Saved
 from tests.unit.router.made import Clock, service, state, target
 
 

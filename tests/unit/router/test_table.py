@@ -1,8 +1,8 @@
 import msgspec
 import pytest
 
-from svc.instance import Service
-from svc.router.table import Target, build, from_service
+from svc.protocol.service import Service
+from svc.router.balance.table import Target, build, from_service
 from tests.unit.router.made import service, target
 
 

@@ -4,7 +4,14 @@ import time
 
 import pytest
 
-from svc.router.tokens import EXAMINED_BYTES, RECENT_EVENTS, TokenCounter, carries_token, ends_stream, is_done
+from svc.router.telemetry.token_count import (
+    EXAMINED_BYTES,
+    RECENT_EVENTS,
+    TokenCounter,
+    carries_token,
+    ends_stream,
+    is_done,
+)
 
 CHAT = b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"text","choices":[%b]%b}'
 

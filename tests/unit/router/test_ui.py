@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from svc.errors import RateLimited
-from svc.router.record import Meter
-from svc.router.ui import look, pages, rates
+from svc.base import counter_rates
+from svc.base.counter_rates import POINTS, WINDOW, Counts, Lately, Past, Rates, Sample, Window
+from svc.base.errors import RateLimited
+from svc.router.telemetry.access_log import Meter
+from svc.router.ui import subscribers, view
+from svc.router.ui.feed import Pulse
 from svc.router.ui.files import SHELL, files
-from svc.router.ui.pages import BEHIND, COMMENT, MOST, Pages
-from svc.router.ui.pulse import Pulse
-from svc.router.ui.rates import POINTS, WINDOW, Counts, Lately, Past, Rates, Sample, Window
+from svc.router.ui.subscribers import BEHIND, COMMENT, MOST, Pages
 from tests.unit.router.made import Clock, state, target
 
 
@@ -59,7 +60,7 @@ def test_the_past_is_bounded_as_long_for_each_and_forgets_who_left():
         past.add({"m": Rates(requests=second)})
     past.add({"m": Rates(), "new": Rates(requests=3.0)})
     columns = past.columns()
-    assert {len(columns[name][series]) for name in columns for series in rates.SERIES} == {POINTS}
+    assert {len(columns[name][series]) for name in columns for series in counter_rates.SERIES} == {POINTS}
     assert columns["new"]["requests"][-2:] == [0.0, 3.0]
     past.add({"new": Rates()})
     assert list(past.columns()) == ["new"]
@@ -94,7 +95,7 @@ def test_errors_are_recent_for_as_long_as_the_plots_past_lasts():
 )
 def test_the_registrys_word(more: dict, word: str):
     of = target("a", "m", **more)
-    assert look.word_of(state(of), of) == word
+    assert view.word_of(state(of), of) == word
 
 
 def test_the_routers_own_word():
@@ -102,22 +103,22 @@ def test_the_routers_own_word():
     made = state(of, max_errors=1)
     made.begin(of, False)
     made.observe(of, 0.1, failed=True, faulty=True)
-    assert look.word_of(made, of) == "ejected"
+    assert view.word_of(made, of) == "ejected"
     other = state(of, max_errors=1)
     other.checked("a", False)
-    assert look.word_of(other, of) == "unhealthy"
+    assert view.word_of(other, of) == "unhealthy"
 
 
 @pytest.mark.parametrize("told", [True, "3", None, 1.5])
 def test_what_an_instance_says_of_itself_is_not_believed(told):
     of = target("a", "m", metadata={"restarts": told, "restart_reason": ["x"]})
-    seen = look.site(state(of))["instances"][0]
+    seen = view.site(state(of))["instances"][0]
     assert (seen["restarts"], seen["restart_reason"]) == (None, "")
 
 
 def test_restarts_and_aliases():
     told = {"restarts": 2, "restart_reason": "exit code 1" + "!" * 999}
-    seen = look.site(state(target("a", "m", metadata=told), aliases=(("gpt", "m"),)))
+    seen = view.site(state(target("a", "m", metadata=told), aliases=(("gpt", "m"),)))
     model = {"name": "m", "aliases": ["gpt"], "fallback": "", "instances": ["a"], "fate": "served"}
     assert seen["models"] == [model]
     one = seen["instances"][0]
@@ -125,7 +126,7 @@ def test_restarts_and_aliases():
 
 
 def fates(made) -> dict[str, tuple]:
-    return {model["name"]: (model["fate"], model.get("by")) for model in look.site(made)["models"]}
+    return {model["name"]: (model["fate"], model.get("by")) for model in view.site(made)["models"]}
 
 
 def test_what_becomes_of_requests_for_a_model():
@@ -148,7 +149,7 @@ def test_errors_for_no_model_that_is_here_are_told_together():
     made.recorder.meters["m"].statuses[503] = 9
     for label in ("", "unknown", "left"):
         made.recorder.meters[label].statuses[503] = 2
-    assert look.others(made, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
+    assert view.others(made, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
 
 
 def test_only_what_no_client_is_to_blame_for_has_failed():
@@ -156,7 +157,7 @@ def test_only_what_no_client_is_to_blame_for_has_failed():
     meter = made.recorder.meters["m"]
     meter.statuses.update({200: 5, 400: 3, 429: 1, 499: 2, 503: 4})
     meter.broken.update({"cut": 1, "timeout": 1, "stopping": 1})
-    assert look.all_ends(made) == {"m": {"requests": 15, "failed": 6}}
+    assert view.all_ends(made) == {"m": {"requests": 15, "failed": 6}}
     assert dict(meter.broken) == {"cut": 1, "timeout": 1, "stopping": 1}, "looking leaves no trace"
 
 
@@ -164,7 +165,7 @@ def test_errors_by_kind_count_each_once():
     meter = Meter()
     meter.statuses.update({200: 9, 404: 2, 499: 5, 503: 1})
     meter.broken["cut"] = 3
-    assert look.kinds(meter) == {"404": 2, "503": 1, "cut": 3}
+    assert view.kinds(meter) == {"404": 2, "503": 1, "cut": 3}
 
 
 # Pages.
@@ -182,7 +183,7 @@ def test_a_page_that_does_not_read_is_ended_and_grows_no_more():
 
 
 def test_a_page_gets_at_once_what_has_gathered_and_a_comment_where_nothing_has(monkeypatch):
-    monkeypatch.setattr(pages, "SILENCE", 0.01)
+    monkeypatch.setattr(subscribers, "SILENCE", 0.01)
     made = Pages()
     page = made.add([b"a", b"b"])
     assert [next(page), next(page)] == [b"ab", COMMENT]
@@ -263,8 +264,8 @@ def test_a_page_that_opens_takes_nothing_from_the_others(site: Site):
 
 
 def test_nothing_is_composed_while_no_page_is_open(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(look, "site", None)
-    monkeypatch.setattr(look, "instances", None)
+    monkeypatch.setattr(view, "site", None)
+    monkeypatch.setattr(view, "instances", None)
     site.beats(20)
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.answer import BODILESS, UpstreamError
-from svc.router.retry import Outcome
-from svc.router.upstream import IDLE_SECONDS, Connections, Upstream, refuses_connections
+from svc.router.http.response_parser import BODILESS, UpstreamError
+from svc.router.proxy.retry import Outcome
+from svc.router.proxy.upstream import IDLE_SECONDS, Connections, Upstream, refuses_connections
 from tests.unit.router.made import target
 
 Pair = tuple[Upstream, socket.socket]

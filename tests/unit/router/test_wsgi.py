@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from svc.router.request import Head, Request
+from svc.router.http.request import Head, Request
 from svc.router.wsgi import body_of, call, environ, head_of, target_of
 from tests.unit.router.made import request
 

@@ -3,7 +3,7 @@
 import pytest
 
 from svc import settings
-from svc.spec.collisions import Claim, between
+from svc.config.instance.collisions import Claim, between
 
 
 def told(*claims, **environ):

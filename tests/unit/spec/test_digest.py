@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.spec.digest import digest
-from svc.spec.model import Command, Mock
+from svc.config.instance.digest import digest
+from svc.config.instance.model import Command, Mock
 from tests.unit.babysitter.specs import make_spec
 
 

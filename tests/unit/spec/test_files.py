@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from svc.errors import CommandError, ConfigError
-from svc.spec import files
-from svc.spec.place import Place
+from svc.base.errors import CommandError, ConfigError
+from svc.render import files
+from svc.render.paths import Place
 
 OURS = files.MADE_BY + "x.toml\n"
 

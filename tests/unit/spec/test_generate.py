@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from svc import settings
-from svc.errors import ConfigError
-from svc.site import Site
-from svc.spec import generate
-from svc.spec.generate import earlier_sources, plan_site, render_to, rendered
-from svc.spec.load import load
-from svc.spec.place import Place
+from svc.base.errors import ConfigError
+from svc.config.instance.load import load
+from svc.config.site import Site
+from svc.render import generate
+from svc.render.generate import earlier_sources, plan_site, render_to, rendered
+from svc.render.paths import Place
 
 EXAMPLE = Path(__file__).parents[3]
 BASE = {"registry.conf", "router.conf"}

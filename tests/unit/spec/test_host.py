@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from svc import settings
-from svc.errors import ConfigError
+from svc.base.errors import ConfigError
+from svc.config.site import Site
+from svc.render.generate import plan_site
+from svc.render.outputs import plan_output
+from svc.render.systemd import MARGIN, stop_time
 from svc.router.serve import WORKER_CONNECTIONS
-from svc.site import Site
-from svc.spec.generate import plan_site
-from svc.spec.host import MARGIN, stop_time
-from svc.spec.outputs import plan_output
 
 TOML = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 

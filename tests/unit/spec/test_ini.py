@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from svc import settings as site_settings
-from svc.spec import ini
-from svc.spec.model import Command, Spec
-from svc.spec.place import Place
-from svc.spec.render import render
+from svc.config.instance.model import Command, Spec
+from svc.render import ini
+from svc.render.paths import Place
+from svc.render.supervisord_conf import render
 from tests.unit.spec import supervisord
 
 NASTY = [

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from svc import settings
-from svc.errors import ConfigError
-from svc.spec.load import load, load_one
-from svc.spec.model import Command, Infinilm, Mock
+from svc.base.errors import ConfigError
+from svc.config.instance.load import load, load_one
+from svc.config.instance.model import Command, Infinilm, Mock
 
 GOOD = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 

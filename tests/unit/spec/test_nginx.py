@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from svc import settings
-from svc.errors import ConfigError
-from svc.site import Site
-from svc.spec import nginx
-from svc.spec.outputs import plan_output
+from svc.base.errors import ConfigError
+from svc.config.site import Site
+from svc.render import nginx
+from svc.render.outputs import plan_output
 
 TLS = {"certificate": "/etc/ssl/llm.pem", "key": "/etc/ssl/private/llm key.pem"}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from svc import settings
-from svc.errors import ConfigError
-from svc.spec.load import load
-from svc.spec.place import Place
-from svc.spec.render import render
+from svc.base.errors import ConfigError
+from svc.config.instance.load import load
+from svc.render.paths import Place
+from svc.render.supervisord_conf import render
 from tests.unit.spec import supervisord
 
 PAIRS = Path(__file__).parent / "render"

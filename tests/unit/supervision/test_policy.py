@@ -6,8 +6,8 @@ import pytest
 from supervisor import events
 from supervisor.states import ProcessStates, SupervisorStates
 
-from svc.supervision.exits import words
-from svc.supervision.policy import Interface, Policy, make, search_paths
+from svc.supervision.exit_status import words
+from svc.supervision.extension import Interface, Policy, make, search_paths
 
 NOBODY = 1 << 22  # a pid that no process has
 

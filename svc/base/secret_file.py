@@ -1,0 +1,118 @@
+"""Files with secrets: read once, or read again when they change."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from svc.base.errors import ConfigError
+
+log = logging.getLogger(__name__)
+WORLD_BITS = 0o007  # mode bits of users who are neither the owner nor in the group
+MAKE_FILE = "make the file"
+T = TypeVar("T")
+Version = tuple[int, ...]
+
+
+def read(path: Path, parse: Callable[[bytes, Path], T], setting: str) -> T:
+    """Return what the file that `setting` names holds; raises ConfigError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error, setting) from None
+    return parse(data, path)
+
+
+def unreadable(path: Path, error: OSError, setting: str, missing_cure: str = MAKE_FILE) -> ConfigError:
+    """Return the error of a file that `setting` names and that cannot be read."""
+    missing = isinstance(error, FileNotFoundError)
+    cure = missing_cure if missing else "check the path and the file's owner and mode"
+    return ConfigError(
+        f"{path}: cannot read the file that {setting} names: {error.strerror}; {cure}, or correct {setting}"
+    )
+
+
+def is_world_accessible(mode: int) -> bool:
+    """Return whether users who are neither the owner nor in the group have any right to a file of this mode."""
+    return bool(mode & WORLD_BITS)
+
+
+class SecretFile(Generic[T]):
+    """A file that is read again when it changes.
+
+    `setting` names the file. `parse` raises ConfigError for content that is wrong. While the file is broken or gone,
+    the value stays what it was; with `keep_last` false it is `initial`, so that removing the file revokes the secret.
+
+    A world-readable mode is a warning and no error: Kubernetes and Docker mount secrets that way.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes, Path], T],
+        setting: str,
+        initial: T,
+        keep_last: bool = True,
+        missing_cure: str = MAKE_FILE,
+    ) -> None:
+        self.path = path
+        self.value = initial
+        self._initial = initial
+        self._parse = parse
+        self._setting = setting
+        self._keep_last = keep_last
+        self._missing_cure = missing_cure
+        self._version: Version = ()
+        self._complaint = ""
+
+    def load(self) -> T:
+        """Read the file and return what it holds; raises ConfigError."""
+        try:
+            self._read()
+        except OSError as error:
+            raise self._unreadable(error) from None
+        return self.value
+
+    def refresh(self) -> bool:
+        """Read the file again if it has changed; return whether new content was read.
+
+        A file that is broken or gone is logged once.
+        """
+        try:
+            if _version(os.stat(self.path)) == self._version:
+                return False
+            self._read()
+        except OSError as error:
+            self._version = ()  # it may come back just as it was
+            self._fail(self._unreadable(error))
+            return False
+        except ConfigError as error:
+            self._fail(error)
+            return False
+        self._complaint = ""
+        log.info("%s: read again", self.path)
+        return True
+
+    def _read(self) -> None:
+        with self.path.open("rb") as file:
+            stat, data = os.fstat(file.fileno()), file.read()
+        self._version = _version(stat)  # also of a broken file: it is not parsed again before it changes
+        self.value = self._parse(data, self.path)
+        if is_world_accessible(stat.st_mode):
+            log.warning("%s: readable by all users; chmod o= %s", self.path, self.path)
+
+    def _unreadable(self, error: OSError) -> ConfigError:
+        return unreadable(self.path, error, self._setting, self._missing_cure)
+
+    def _fail(self, error: ConfigError) -> None:
+        if not self._keep_last:
+            self.value = self._initial
+        if error.problems[0] != self._complaint:
+            self._complaint = error.problems[0]
+            effect = "its last good content stays in use" if self._keep_last else "until then nothing is admitted by it"
+            log.error("%s; %s", self._complaint, effect)
+
+
+def _version(stat: os.stat_result) -> Version:
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_mode

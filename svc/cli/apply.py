@@ -1,0 +1,200 @@
+"""`svc apply`: what runs becomes what the files say, one part after the other, without a failed request."""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import click
+
+from svc.base.errors import CommandError, ConfigError
+from svc.cli.options import HERE, console, settings
+from svc.client import probe
+from svc.rollout import port_order
+from svc.rollout.context import WORDS, Asked, Ground, ground, rollout_options, running, unfinished
+from svc.rollout.diff import PartChange, Way
+from svc.rollout.journal import Journal, alone
+from svc.rollout.proposal import Proposal, propose
+from svc.rollout.steps import Act, Task, ordered
+from svc.site import observe
+from svc.site.components import Part
+from svc.site.ports import refuse_taken
+from svc.site.program_groups import loaded_config
+from svc.supervision.client import Control
+from svc.terminal.progress import Waiting, waiting
+
+PAUSE = 0.2  # seconds between two looks
+ACTS = {Way.ADD: Act.ADD, Way.REMOVE: Act.REMOVE, Way.REPLACE: Act.REPLACE}
+NEW = (Way.ADD, Way.REPLACE, Way.REPLACE_PROGRAM)
+
+
+@click.command()
+@click.argument("tomls", nargs=-1, metavar="[TOML...]")
+@rollout_options
+def command(asked: Asked, tomls: tuple[str, ...]) -> None:
+    """Bring what runs in line with the files, without failing a request: what `svc plan` shows.
+
+    Renders as `svc render [TOML...]` does and checks everything before anything moves: the files, the
+    ports, that no model loses its last healthy instance on all hosts (unless --allow-downtime). Then
+    it writes conf.d and changes only what differs, one after the other:
+
+    \b
+    - new instances are started and waited for;
+    - changed ones are drained in the registry, given up by the router when nothing is in
+      flight, restarted by their new configuration, waited for until the router uses them;
+    - removed ones are drained in the same way, then stopped;
+    - where only the babysitter reads what differs, another takes over and the server runs on;
+    - the router keeps its socket: connections wait while it restarts.
+
+    What an operator has drained stays drained. At the first that does not come back it stops with exit
+    code 1: that one stays drained, the others are as they were, and `svc plan` shows what is left.
+    However it ended, with Ctrl-C or killed, running it again finishes it. With nothing to do it says
+    so and exits with 0.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    HERE.make_dirs()
+    with alone(HERE, ["apply", *tomls]):
+        _apply(asked, tomls)
+
+
+def _apply(asked: Asked, tomls: Sequence[str]) -> None:
+    control, out = running(HERE), console()
+    proposal, journal = propose(HERE, settings(environ=False), tomls), Journal.of(HERE)
+    if not proposal and not (journal.ours or journal.begun):
+        out.print_line("nothing to do: what runs is what the files say")
+        return
+    instances = {c.name: c for c in proposal.changes if c.component == "babysitter" and c.way in ACTS}
+    others = [change for change in proposal.changes if change.name not in instances]
+    after = _ports(proposal, control, instances)
+    strict = any(change.way is not Way.ADD for change in instances.values())
+    moving = any(c.component in ("registry", "router") and c.way in NEW for c in others)
+    try:
+        here: Ground | None = ground(HERE, asked, out, control, strict)
+    except CommandError:
+        if not moving:
+            raise
+        here = None  # it may answer once it is there, or at its new address
+    if here:
+        _refuse(here, proposal, journal, instances, after)
+    if asked.dry_run:
+        _tell(out.print_line, proposal, instances)
+        return
+    proposal.files.write()
+    control.changes()  # supervisord reads them
+    late = [change for change in others if change.component and change.way is Way.REMOVE]
+    with waiting(out) as shown:
+        _renew([change for change in others if change not in late], proposal, control, shown, asked.limits.timeout)
+    if here is None or moving:
+        here = ground(HERE, asked, out, control, strict)
+    tasks = _refuse(here, proposal, journal, instances, after)
+    journal.begin("apply", time.time())
+    here.roll(tasks, {part.name: part for part in proposal.parts}, journal)
+    for change in late:
+        control.remove(change.name)
+        here.say(f"{change.name}: removed")
+
+
+def _refuse(
+    here: Ground, proposal: Proposal, journal: Journal, instances: Mapping[str, PartChange],
+    after: Mapping[str, set[str]],
+) -> list[Task]:  # fmt: skip
+    """The tasks, if they may be; raises CommandError and ConfigError."""
+    parts = {**here.parts, **{part.name: part for part in proposal.parts}}
+    here = dataclasses.replace(here, parts=parts)
+    tasks = [here.task(name, ACTS[change.way], after.get(name, ())) for name, change in instances.items()]
+    tasks += unfinished(here, journal, list(instances))
+    tasks = ordered(tasks, here.scene)
+    here.refuse(tasks, journal)
+    return tasks
+
+
+def _ports(proposal: Proposal, control: Control, instances: Mapping[str, PartChange]) -> dict[str, set[str]]:
+    """Who waits for whose port; raises ConfigError for one that is taken.
+
+    The router comes before the instances, and supervisord would not survive that it cannot bind its address.
+    """
+    new = {change.name for change in proposal.changes if change.way in NEW}
+    parts = [part for part in proposal.parts if part.name in new]
+    refuse_taken(parts, control, new)
+    there = port_order.held(control.programs().groups)
+    for part in parts:
+        if part.component in ("registry", "router"):
+            for name, ports in there.items():
+                if name != part.name and set(part.ports) & ports:
+                    raise ConfigError(
+                        f"{part.name}: port {part.ports[0]} is {name}'s still; move that first, apply, and then this"
+                    )
+    leaving = [name for name, change in instances.items() if change.way is not Way.ADD]
+    return port_order.waits({part.name: part.ports for part in parts if part.name in instances}, there, leaving)
+
+
+def _tell(say: Callable[..., None], proposal: Proposal, instances: Mapping[str, PartChange]) -> None:
+    """What would be done; `svc plan` shows why."""
+    files = proposal.files
+    for what, paths in (("new", files.added), ("changed", files.changed), ("gone", files.removed)):
+        for path in paths:
+            say(f"{path}: {what}")
+    for change in proposal.changes:
+        text = WORDS[ACTS[change.way]] if change.name in instances else change.way.value
+        say(f"{change.name}: {text}")
+
+
+# All but the instances.
+
+
+def _renew(
+    changes: Iterable[PartChange], proposal: Proposal, control: Control, shown: Waiting, timeout: float
+) -> None:  # fmt: skip
+    """The registry first, then the router, then the babysitters that others replace, and programs that are not ours."""
+    rank = {"registry": 0, "router": 1, "babysitter": 2}
+    parts = {part.name: part for part in proposal.parts}
+    for change in sorted(changes, key=lambda change: (rank.get(change.component, 3), change.name)):
+        shown.show(change.name, change.way.value)
+        part, well = parts.get(change.name), _nothing
+        if part and change.component == "babysitter":
+            well = _taken_over(control, part)
+        elif part:
+            well = _healthy(part)
+        _carry_out(change, control)
+        _wait(change.name, well, timeout)
+        shown.done(change.name, f"done: {change.way.value}")
+
+
+def _carry_out(change: PartChange, control: Control) -> None:
+    if change.way in (Way.REPLACE_BABYSITTER, Way.RESTART_BABYSITTER):
+        control.hand_over(f"{change.name}:babysitter")
+    elif change.way is Way.REPLACE_PROGRAM:
+        control.replace(change.name)
+    else:
+        if change.way is not Way.ADD:
+            control.remove(change.name)
+        if change.way is not Way.REMOVE:
+            control.add(change.name)
+
+
+def _taken_over(control: Control, part: Part) -> Callable[[], bool]:
+    name = f"{part.name}:babysitter"
+    before = control.process(name).pid
+
+    def done() -> bool:
+        process = control.process(name)
+        return process.state == "RUNNING" and process.pid != before and loaded_config(part) is not None
+
+    return done
+
+
+def _healthy(part: Part) -> Callable[[], bool]:
+    return lambda: probe.healthy(part.health_url, observe.PATIENCE, verify=False)
+
+
+def _nothing() -> bool:
+    return True
+
+
+def _wait(name: str, well: Callable[[], bool], timeout: float) -> None:
+    end = time.monotonic() + timeout
+    while not well():
+        if time.monotonic() > end:
+            late = f"{name}: it does not answer after {timeout:g} s"
+            raise CommandError(f"{late}; the rest is not begun; `svc status` and logs/ tell more")
+        time.sleep(PAUSE)

@@ -1,0 +1,160 @@
+"""`svc engine`: management of the engines themselves, at all replicas of a model or at named ones."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from svc.base.errors import CommandError, SvcError
+from svc.base.secret_file import read
+from svc.cli.access import Access, explained, registry_options
+from svc.cli.options import HERE, settings
+from svc.client.registry import RegistryClient
+from svc.config import upstream_keys
+from svc.config.instance.load import load_one
+from svc.management import report
+from svc.management.run import Engines, Management
+from svc.management.select import Fleet, Selection, build_fleet, select, without_models
+from svc.management.send import Request
+from svc.protocol.engine_key import parse_key
+from svc.protocol.event import plain
+from svc.router.balance.table import Target
+from svc.router.sources.static_services import read_static
+from svc.settings import Settings
+from svc.terminal.output import echo, echo_json
+from svc.terminal.services_table import registered
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+PATH = re.compile(r"/[!-~]*")
+
+
+def _path(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not PATH.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is no path of a server; write it as /v1/load_lora_adapter")
+    return value
+
+
+def _body(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bytes | None:
+    """Return the bytes of the body as they are sent; they must be JSON."""
+    if value is None:
+        return None
+    if value == "-":
+        data = sys.stdin.buffer.read()
+    elif value.startswith("@"):
+        try:
+            data = Path(value[1:]).read_bytes()
+        except OSError as error:
+            raise click.BadParameter(f"{value[1:]}: cannot read it: {error.strerror}") from None
+    else:
+        data = value.encode()
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"not JSON: {error}; quote it for your shell, or give @FILE") from None
+    return data
+
+
+@click.command("engine")
+@click.argument("method", metavar="METHOD", type=click.Choice(METHODS, case_sensitive=False))
+@click.argument("path", callback=_path)
+@click.option("--model", default="", metavar="M", help="at every instance that lists this model")
+@click.option("--instance", "names", multiple=True, metavar="NAME", help="at this instance; may be repeated")
+@click.option("--all", "every", is_flag=True, help="at every instance")
+@click.option("--json", "body", callback=_body, metavar="TEXT|@FILE|-", help="the body; @FILE, or - for stdin")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=300, show_default=True, help="seconds, for each instance"
+)
+@click.option("--verbose", is_flag=True, help="whole answers instead of their first line")
+@click.option("--format", "output", type=click.Choice(("text", "json")), default="text", help="json: for programs")
+@click.option("--upstream-keys-file", metavar="FILE", help="the file of upstream API keys  [default: the router's]")
+@registry_options
+def command(
+    access: Access, method: str, path: str, model: str, names: tuple[str, ...], every: bool, body: bytes | None,
+    timeout: float, verbose: bool, output: str, upstream_keys_file: str | None,
+) -> None:  # fmt: skip
+    """Send a management request to the engines themselves, past the router, which relays none.
+
+    \b
+      svc engine POST /v1/load_lora_adapter --model qwen \\
+          --json '{"lora_name": "sql", "lora_path": "/adapters/sql"}'
+      svc engine GET /version --all
+
+    The instances come from the registry, and from the static services of this site's router. --model
+    means every instance that lists it, drained ones too; of these, one that does not run (starting,
+    stopped, failed) is skipped. --instance takes the instance's name, or that of its babysitter.
+
+    After anything but GET and HEAD each instance's model list is read again; the command ends once the
+    registry has what changed, so that the next request for a new model is routed.
+
+    An engine that wants an API key gets that of upstream_keys_file, or of its own TOML at this site.
+
+    Exits with 0 when all instances answered 2xx, with 1 otherwise.
+
+    \b
+    --format json prints one object:
+      ok         true when all answered 2xx
+      instances  a list of objects: name, url, ok, status (null without an answer), reason (why there
+                 is none), body (JSON, else text), models (after a change; null when unknown), note
+    """
+    site = settings(router={"upstream_keys_file": upstream_keys_file})
+    client = access.client(read=True) if _has_registry(access, site) else None
+    engines = Engines(keys_of(site), site.router.upstream_ca)
+    fleet = _fleet(client, engines.discover(_static(site)))
+    targets = select(fleet, _selection(model, names, every, fleet))
+    request = Request(method.upper(), path, body, timeout)
+    results = Management(fleet, client, engines).run(request, targets, named=bool(names))
+    if output == "json":
+        echo_json(report.to_json(results), indent=2)
+    else:
+        for line in report.lines(results, verbose):
+            echo(line)
+        for name in without_models(fleet) if model else ():
+            echo(f"svc: {name} starts and lists no model yet; if it will serve {model}, repeat it there", err=True)
+    if any(not result.ok for result in results):
+        raise CommandError(report.failure(request, results))
+
+
+def _has_registry(access: Access, site: Settings) -> bool:
+    """Whether there is a registry to ask: a site of a router with static services alone has none."""
+    named = access.registry_url or site.launch.registry_url or site.router.registry_url
+    return bool(named) or site.launch.runs("registry") or not site.router.static_services
+
+
+def _static(site: Settings) -> list[Target]:
+    return read_static(Path(site.router.static_services)) if site.router.static_services else []
+
+
+def _fleet(client: RegistryClient | None, static: Sequence[Target]) -> Fleet:
+    if client is None:
+        return build_fleet([], static)
+    with explained("list the instances", client, "is no registry"):
+        listing = client.listing()
+        return build_fleet(registered(listing.services, listing.url), static)
+
+
+def _selection(model: str, names: Sequence[str], every: bool, fleet: Fleet) -> Selection:
+    if bool(model) + bool(names) + every == 1:
+        return Selection(model, names, every)
+    models = ", ".join(fleet.models()) or "none"
+    raise click.UsageError(plain(f"give one of --model M, --instance NAME and --all; the models are: {models}"))
+
+
+def keys_of(site: Settings) -> Callable[[Target], str]:
+    """Return the lookup of an instance's upstream API key: from the TOML with its address, else by name or model."""
+    file = site.router.upstream_keys_file
+    keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
+    own = dict(_own_keys(site))
+    return lambda target: own.get(target.url) or keys.find(target.name, target.models)
+
+
+def _own_keys(site: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the address and the key of each instance of this site that has one. Broken files are for `svc check`."""
+    for path in HERE.tomls(configs=site.launch.babysitter_configs):
+        with suppress(SvcError):
+            spec = load_one(path, site)
+            if spec.backend.api_key_file:
+                yield spec.url, read(Path(spec.backend.api_key_file), parse_key, "[backend] api_key_file")

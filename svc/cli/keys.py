@@ -1,0 +1,159 @@
+"""`svc keys`: giving out API keys of the router, and taking them back."""
+
+import datetime
+import difflib
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from svc.base.errors import CommandError
+from svc.base.private_files import make_directory
+from svc.cli.options import HERE, settings
+from svc.config import keyfile
+from svc.terminal.output import echo, echo_json
+
+DEFAULT = "keys.toml"  # in var/
+PREFIX = "svc-"
+RANDOM_BYTES = 32
+SHOWN = 8  # digits of a digest
+
+COUNT = click.IntRange(min=1)
+name_argument = click.argument("name")
+file_option = click.option(
+    "--file", type=click.Path(path_type=Path, dir_okay=False), metavar="TOML",
+    help="the file of keys  [default: the router's keys_file, else var/keys.toml]",
+)  # fmt: skip
+
+
+@click.group("keys")
+def command() -> None:
+    """Give out API keys of the router, and take them back.
+
+    The router asks for keys once it is told of their file: keys_file under [router] in
+    config/svc.toml, or ROUTER_KEYS_FILE. It reads the file again within a second of a change.
+    """
+
+
+@command.command()
+@name_argument
+@click.option("--requests-per-minute", type=COUNT, metavar="N", help="how many it may send  [default: no limit]")
+@click.option("--concurrency", type=COUNT, metavar="N", help="how many it may have open at once  [default: no limit]")
+@click.option("--operator", is_flag=True, help="may send management requests to instances: any path and method")
+@click.option("--note", default="", metavar="TEXT", help="what or whom it is for")
+@file_option
+def add(
+    name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str, file: Path | None
+) -> None:  # fmt: skip
+    """Make a key and print its secret, this once: only its SHA-256 is kept.
+
+    NAME is what logs and metrics call it. Only the secret goes to stdout.
+    """
+    _check("NAME", keyfile.check_name, name)
+    _check("--note", keyfile.check_note, note)
+    path, asked = _file(file)
+    secret = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+    if path.parent == HERE.var:
+        make_directory(HERE.var)
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    with keyfile.editing(path) as entries:
+        if name in entries:
+            raise CommandError(
+                f"{path}: there is a key {name!r} already; choose another name, or first `svc keys revoke {name}`"
+            )
+        entries[name] = keyfile.Entry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
+    try:
+        echo(secret)
+    except OSError as error:  # nobody will ever know it
+        with keyfile.editing(path) as entries:
+            entries.pop(name, None)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in it has to go somewhere
+        raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
+    echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
+    echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
+    if not asked:
+        echo(_cure(path), err=True)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="for programs: an object with a list `keys`")
+@file_option
+def list_keys(as_json: bool, file: Path | None) -> None:
+    """Show every key: name, when it was made, limits, whether it is an operator's, digits of its SHA-256, note."""
+    path, _ = _file(file)
+    entries = keyfile.read(path) if path.exists() else {}
+    rows = [_row(name, entry) for name, entry in sorted(entries.items())]
+    if as_json:
+        echo_json({"keys": rows}, indent=2)
+    elif rows:
+        _print(rows)
+    else:
+        echo(f"{path}: no keys; make one with `svc keys add NAME`", err=True)
+
+
+@command.command()
+@name_argument
+@file_option
+def revoke(name: str, file: Path | None) -> None:
+    """Take a key back: the router refuses it within a second. Its begun requests finish."""
+    path, _ = _file(file)
+    if not path.exists():
+        raise CommandError(f"{path}: there is no such file, so no key {name!r}; give the file with --file")
+    with keyfile.editing(path) as entries:
+        if name not in entries:
+            close = difflib.get_close_matches(name, entries, 1)
+            cure = f"did you mean {close[0]}?" if close else "`svc keys list` shows those there are"
+            raise CommandError(f"{path}: there is no key {name!r}; {cure}")
+        del entries[name]
+    echo(f"{path}: key {name!r} revoked", err=True)
+
+
+def _check(what: str, rule: Any, value: str) -> None:
+    try:
+        rule(value)
+    except ValueError as error:
+        raise click.UsageError(f"{what}: {error}") from None
+
+
+def _file(given: Path | None) -> tuple[Path, bool]:
+    """The file of keys, and whether the router is told of it."""
+    told = settings().router.keys_file
+    path = given or Path(told or HERE.var / DEFAULT)
+    return path, bool(told) and os.path.realpath(told) == os.path.realpath(path)
+
+
+def _cure(path: Path) -> str:
+    return (
+        f"The router of this site does not read this file: set keys_file = {json.dumps(str(path))} "
+        "under [router] in config/svc.toml, or ROUTER_KEYS_FILE, then `svc apply`."
+    )
+
+
+def _row(name: str, entry: keyfile.Entry) -> dict[str, Any]:
+    return {
+        "name": name,
+        "created": entry.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "requests_per_minute": entry.requests_per_minute,
+        "concurrency": entry.concurrency,
+        "operator": entry.operator,
+        "sha256": entry.sha256[:SHOWN],
+        "note": entry.note,
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is False:
+        return "-"
+    return "yes" if value is True else str(value)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    head = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "OPERATOR", "SHA-256", "NOTE")
+    lines = [head, *(tuple(_cell(value) for value in row.values()) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

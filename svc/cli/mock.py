@@ -1,0 +1,105 @@
+"""`svc mock`."""
+
+from typing import Any
+
+import click
+
+from svc.base import logging
+from svc.mock.behaviour import Behaviour
+from svc.mock.config import MockConfig
+
+SECONDS = click.FloatRange(min=0)
+COUNT = click.IntRange(min=0)
+
+
+def _models(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+    models = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not models:
+        raise click.BadParameter("names no model; give at least one, as in --models qwen,llama")
+    return models
+
+
+@click.command("mock", context_settings={"show_default": True})
+@click.option("--name", default="mock", metavar="N", help="Its name: in its answers, and in the header x-mock-name.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8100, help="The port to listen on; 0 for a free one."
+)
+@click.option("--models", default="mock", callback=_models, metavar="A,B", help="The models that it serves.")
+@click.option("--host", default="127.0.0.1", metavar="ADDR", help="The address to listen on.")
+@click.option(
+    "--tokens",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Length of an answer, where the client sets no lower.",
+)
+@click.option("--first-token-delay", type=SECONDS, metavar="S", default=0, help="Seconds before the first token.")
+@click.option("--token-delay", type=SECONDS, metavar="S", default=0, help="Seconds between tokens.")
+@click.option(
+    "--cut-after",
+    type=COUNT,
+    metavar="N",
+    help="Close the connection in mid-stream, after so many events; 0 sends nothing.",
+)
+@click.option(
+    "--cut-bytes",
+    type=COUNT,
+    metavar="N",
+    help="Close it after so many bytes of the next event, or of a body; 0 sends the head.",
+)
+@click.option("--drop", is_flag=True, help="Close the connection instead of answering.")
+@click.option("--reset", is_flag=True, help="Close with a TCP reset, where it cuts or drops.")
+@click.option(
+    "--fail-status", type=click.IntRange(400, 599), metavar="N", help="Answer with this error.  [500 with the next two]"
+)
+@click.option(
+    "--fail-rate", type=click.FloatRange(0, 1), metavar="X", help="Fail this share of the requests.  [all of them]"
+)
+@click.option("--fail-every", type=click.IntRange(min=1), metavar="N", help="Fail each Nth request.")
+@click.option("--hang", is_flag=True, help="Take requests and never answer.")
+@click.option("--hang-after", type=COUNT, metavar="N", help="Stop in mid-stream after so many events, without closing.")
+@click.option("--everywhere", is_flag=True, help="Fail, hang and drop on /health, /models and /metrics too.")
+@click.option(
+    "--loading", type=SECONDS, metavar="S", default=0, help="Seconds of 503 'Loading model' on every path, at first."
+)
+@click.option("--memory", type=COUNT, metavar="MB", default=0, help="Hold so much memory besides.")
+@click.option("--exit-after", type=SECONDS, metavar="S", help="Die after so many seconds.")
+@click.option("--exit-code", type=click.IntRange(0, 255), metavar="N", default=1, help="With this exit code.")
+@click.option(
+    "--api-key",
+    metavar="KEY",
+    default="",
+    envvar="SVC_MOCK_API_KEY",
+    show_envvar=True,
+    show_default=False,
+    help="Want this key under /v1, as vLLM does.",
+)
+@click.option("--child", is_flag=True, help="Fork a child that holds the port too, as a server's workers may.")
+def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: str, child: bool, **flags: Any) -> None:
+    """A fake OpenAI backend, for trying things out and for tests.
+
+    It answers as the clients of OpenAI and Anthropic expect: chat (with tools),
+    completions, responses, messages, streams too; embeddings, rerank, audio, images
+    and models. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter and
+    /v1/unload_lora_adapter, as vLLM does. Its answers repeat what was asked:
+
+    \b
+        svc mock --name alpha --port 8100 --models qwen,llama
+        curl localhost:8100/v1/chat/completions -H 'content-type: application/json' \\
+             -d '{"model": "qwen", "messages": [{"role": "user", "content": "Hello"}]}'
+
+    Everything from --tokens to --exit-code can be changed while it runs, under the same
+    names with underscores; null takes a flag back:
+
+    \b
+        curl localhost:8100/mock/behave -d '{"token_delay": 0.1, "cut_after": 5}'
+        curl localhost:8100/mock/behave -d '{"cut_after": null}'
+        curl localhost:8100/mock/stats
+
+    /metrics tells how many tokens it has made and how many requests it serves.
+    /echo answers with the request that reached it: method, headers, length and digest of the body.
+    """
+    # Only here: whoever asks for --help needs no gevent.
+    from svc.mock.server import serve
+
+    logging.configure()
+    serve(MockConfig(name, port, models, host, child, api_key, Behaviour(**flags)))

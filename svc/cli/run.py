@@ -1,0 +1,91 @@
+"""`svc run`: one instance with its babysitter in the foreground, under a supervisord of their own, without a site."""
+
+import contextlib
+import dataclasses
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from svc.base.errors import CommandError, Unavailable
+from svc.config.instance.load import load_one
+from svc.config.instance.model import Spec
+from svc.config.site import SOCKET_LIMIT, Site
+from svc.render.generate import render_to
+from svc.render.paths import Place
+from svc.settings import Settings
+from svc.site import components
+from svc.site import supervisord as daemon
+from svc.site.ports import refuse_taken
+from svc.site.shutdown import phases, stop
+from svc.site.supervisord_child import supervisord
+from svc.supervision.client import Control
+from svc.terminal.console import Console
+from svc.terminal.output import LogOutput, LogStream
+from svc.terminal.progress import Lines
+
+LOOK_EVERY = 0.5  # seconds
+
+
+def run(config_file: Path, told: Settings, environ: Mapping[str, str], console: Console) -> None:
+    """Until SIGTERM or Ctrl-C; raises CommandError when the instance is given up, or cannot be started at all."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    spec = load_one(config_file, told)
+    with _state() as state:
+        place = Place(Path.cwd(), state / "conf.d", state, console=True)
+        render_to(
+            place, [spec], dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="babysitter"))
+        )
+        refuse_taken(components.read(place.conf_d))
+        stream = LogStream(LogOutput())
+        try:
+            with supervisord(Site(state).supervisord_conf, environ, stream) as process:
+                watch(spec, Site(state), process, stopping, console)
+        finally:
+            stream.end()
+
+
+def watch(
+    spec: Spec, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
+) -> None:
+    """Looks at the instance until it is to stop, or is given up; then ends babysitter and instance in order."""
+    control: Control | None = None
+    trouble = ""
+    while not trouble and not stopping.wait(LOOK_EVERY):
+        if process.poll() is not None:
+            raise CommandError(f"{spec.source}: supervisord ended with code {process.returncode}; its words are above")
+        control = control or daemon.find(site)
+        trouble = _given_up(control, spec) if control else ""
+    if control:
+        with contextlib.suppress(Unavailable):
+            stop(control, phases(control.processes()), Lines(console))
+    if trouble:
+        raise CommandError(f"{spec.source}: given up: {trouble}")
+
+
+def _given_up(control: Control, spec: Spec) -> str:
+    """Why supervisord does not start the instance any more; empty while it does."""
+    try:
+        server = control.process(f"{spec.name}:server")
+    except Unavailable:
+        return ""
+    return (server.spawnerr or server.description) if server.state == "FATAL" else ""
+
+
+@contextlib.contextmanager
+def _state() -> Iterator[Path]:
+    """A directory whose path is short enough for a socket in it."""
+    base = tempfile.gettempdir()
+    if len(base) > SOCKET_LIMIT // 2:
+        base = "/tmp"
+    path = Path(tempfile.mkdtemp(prefix="svc-", dir=base))
+    try:
+        Site(path).make_dirs()
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

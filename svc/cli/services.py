@@ -1,0 +1,147 @@
+"""`svc services`: what the registry knows."""
+
+import time
+from typing import Any
+
+import click
+
+from svc.cli.access import Access, Away, explained, registry_options
+from svc.cli.options import console
+from svc.client.registry_watch import Watch
+from svc.protocol.health_state import state_of
+from svc.terminal import services_table
+from svc.terminal.output import echo, echo_json
+from svc.terminal.screen import width_of
+
+NONE = "is no registry"
+json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
+
+
+class ListFirst(click.Group):
+    """`list` is what is meant when nothing is said."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("services", cls=ListFirst)
+def command() -> None:
+    """Show what the registry knows: a table, one service, or every change as it comes.
+
+    \b
+    STATE is what becomes of a service:
+      healthy    instances get requests
+      drained    by `svc drain`: nothing new, until `svc undrain`
+      unhealthy  it fails the registry's checks
+      expired    nothing was heard of it for as long as its lease
+    or what it says of itself: starting, stopping, stopped, failed.
+    """
+
+
+@command.command("list")
+@json_option
+@registry_options
+def show_list(access: Access, as_json: bool) -> None:
+    """One table of all services (also plain `svc services`).
+
+    --json prints {"services": [...], "total", "index"}, each service as the registry lists it.
+    """
+    client = access.client(read=True)
+    with explained("list the services", client, NONE):
+        found = client.listing()
+        registered = services_table.registered(found.services, found.url)
+    services = sorted(registered, key=lambda service: service["name"])
+    if as_json:
+        echo_json({"services": services, "total": len(services), "index": found.index}, indent=2)
+    elif services:
+        out = console()
+        for line in services_table.lines(services, time.time(), width_of(out)):
+            out.print_line(line)
+    else:
+        echo(f"no service is registered at {found.url}", err=True)
+
+
+@command.command()
+@click.argument("name")
+@json_option
+@registry_options
+def show(access: Access, name: str, as_json: bool) -> None:
+    """All that the registry knows of NAME.
+
+    --json prints it as the registry has it.
+    """
+    client = access.client(read=True)
+    with explained(f"show {name}", client, NONE):
+        found = client.listing()
+        services = {service["name"]: service for service in services_table.registered(found.services, found.url)}
+    service = services[services_table.known(name, services)]
+    if as_json:
+        echo_json(service, indent=2)
+        return
+    for key, value in services_table.details(service, time.time()):
+        echo(f"{key:15} {value}")
+
+
+@command.command()
+@json_option
+@registry_options
+def watch(access: Access, as_json: bool) -> None:
+    """A line for each service, then a line for each change as it comes, until Ctrl-C.
+
+    --json prints one object a line: time, name, change (in words), and service as the
+    registry has it now (null once it is removed).
+    """
+    client = access.client(read=True)
+    following = Watch(client)
+    before: dict[str, Any] | None = None
+    away = False
+    while True:
+        try:
+            with explained("watch the services", client, NONE):
+                found = following.look()
+                services = {
+                    service["name"]: service for service in services_table.registered(found.services, found.url)
+                }
+        except Away as error:
+            if before is None:
+                raise
+            if not away:
+                echo(f"svc: {error.message}; trying again", err=True)
+            away = True
+        else:
+            if away:
+                echo("svc: the registry is back", err=True)
+            away = False
+            _tell(before, services, as_json)
+            before = services
+        time.sleep(following.pause)
+
+
+@command.command()
+@registry_options
+def expire(access: Access) -> None:
+    """End the leases that a degraded registry keeps, because they really are gone.
+
+    When many leases would end at once, the registry's own network is the likelier fault: it
+    keeps them and calls itself degraded, until heartbeats come again or this is said.
+    """
+    client = access.client()
+    with explained("end the leases", client, f"{NONE}, or one that is older than this"):
+        names = client.expire()
+    echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
+
+
+def _tell(before: dict[str, Any] | None, services: dict[str, Any], as_json: bool) -> None:
+    """The changes, or the first time all there is."""
+    if before is None:
+        told = [(name, f"{state_of(s)}, {s['url']}") for name, s in sorted(services.items())]
+    else:
+        told = list(services_table.changes(before, services))
+    now = time.strftime("%H:%M:%S")
+    for name, change in told:
+        if as_json:
+            echo_json({"time": time.time(), "name": name, "change": change, "service": services.get(name)})
+        else:
+            echo(f"{now}  {name}  {change}")

@@ -1,0 +1,123 @@
+"""Requests to a server that is looked after: for its health, and for its models."""
+
+import os
+import ssl
+from http.client import HTTPConnection, HTTPException
+from typing import Any, NamedTuple
+
+import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from svc.base.dial import AddressCheck, AddressRefused, dial
+from svc.base.http import fetch
+from svc.protocol.engine_key import bearer
+from svc.protocol.service import is_model_id
+from svc.protocol.service_url import ServiceUrl, parse_service_url
+
+USER_AGENT = "svc-health-check"  # a registry answers it without a check of its own, so that no two check in circles
+STATUS_NOT_IMPLEMENTED = 501
+MAX_BODY_BYTES = 64 << 10
+MODEL_LIST_PATHS = ("/v1/models", "/models")
+
+
+class ModelList(NamedTuple):
+    """What a server lists. `models`: None where it has no readable list; `status`: of the last answer, 0 for none."""
+
+    models: list[dict[str, Any]] | None
+    status: int
+
+
+def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
+    """Whether a GET answers 200 within `timeout` seconds; `verify`: CA certificates for https, if any."""
+    return status(url, timeout, verify) == 200
+
+
+def status(
+    url: str, timeout: float, verify: str | bool = True, key: str = "", rejection_reason: AddressCheck | None = None
+) -> int:
+    """The status that a GET is answered with within `timeout` seconds; 0: no answer. `key`: the upstream API key."""
+    return answer(url, timeout, verify, 0, key, rejection_reason)[0]
+
+
+def answer(
+    url: str,
+    timeout: float,
+    verify: str | bool = True,
+    max_body: int = MAX_BODY_BYTES,
+    key: str = "",
+    rejection_reason: AddressCheck | None = None,
+) -> tuple[int, bytes]:
+    """Return the status and the first bytes of the answer to a GET; (0, b""): no answer. No redirect is followed.
+
+    Only addresses without a `rejection_reason` are connected to; raises AddressRefused where there is none.
+    http.client does it at a third of the cost of requests: a registry asks a thousand servers, again and again.
+    """
+    try:
+        target = parse_service_url(url)
+        connection = HTTPConnection(target.host, target.port, timeout=timeout)
+        try:
+            connection.sock = _connect(target, timeout, verify, rejection_reason)
+            connection.request(
+                "GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT, **bearer(key)}
+            )
+            response = connection.getresponse()
+            return response.status, response.read(max_body) if max_body else b""
+        finally:
+            connection.close()
+    except AddressRefused:
+        raise
+    except (OSError, HTTPException, ValueError):  # OSError: also of certificates that are not there
+        return 0, b""
+
+
+def status_is_healthy(status: int, required: bool) -> bool:
+    """Return whether the status of a health endpoint means that its server can take requests.
+
+    `required`: the endpoint is configured, so it must answer 2xx. Otherwise its path is a default
+    that many servers do not have (404, 405, 501): any answer but another 5xx passes.
+    """
+    if required:
+        return 200 <= status < 300
+    return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
+
+
+def _connect(target: ServiceUrl, timeout: float, verify: str | bool, rejection_reason: AddressCheck | None) -> Any:
+    """Return a connection, for https one inside TLS."""
+    sock = dial(target.host, target.port, timeout, rejection_reason)
+    if target.scheme == "http":
+        return sock
+    try:
+        return _tls_context(verify).wrap_socket(sock, server_hostname=target.host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _tls_context(verify: str | bool) -> ssl.SSLContext:
+    """Return a client's context; `verify`: a file or a directory of CA certificates, True for those of requests."""
+    path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify or None
+    is_directory = path is not None and os.path.isdir(path)
+    context = ssl.create_default_context(cafile=None if is_directory else path, capath=path if is_directory else None)
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "") -> ModelList:
+    """Return the model objects that a server lists at /v1/models or /models."""
+    listed: list[dict[str, Any]] | None = None
+    status = 0
+    for path in MODEL_LIST_PATHS:
+        try:
+            found = fetch("GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key))
+            status = found.status_code
+            data = found.json().get("data") if found.ok else None
+        except (requests.ConnectionError, requests.Timeout):
+            break  # the other path would do no better
+        except (requests.RequestException, ValueError, AttributeError, OSError):
+            continue
+        if isinstance(data, list):
+            listed = [m for m in data if isinstance(m, dict) and is_model_id(m.get("id"))]
+        if listed or status in (401, 403):
+            break
+    return ModelList(listed, status)

@@ -1,0 +1,1 @@
+"""One babysitter TOML: its types, its keys, how it is read and checked."""

@@ -1,0 +1,144 @@
+"""Every key of a babysitter TOML: how it is read, its default, and what it is for."""
+
+import dataclasses
+
+from svc.config.instance.fields import (  # fmt: skip
+    Field,
+    allowed_host,
+    choice,
+    command,
+    env,
+    health_path,
+    host,
+    items,
+    metadata,
+    models,
+    name,
+    number,
+    size,
+    something,
+    text,
+    url,
+    urls,
+    variable,
+    whole,
+    work_dir,
+)
+from svc.config.instance.model import Backend, Command, Infinilm, InfinilmRust, Mock, Spec, Vllm
+
+TOP: dict[str, Field] = {
+    "name": Field(
+        name, help="the instance's name; left out: TYPE-PORT. It registers as NAME-server, its babysitter as NAME"
+    ),
+    "host": Field(host, "localhost", help="the address that other machines reach it by"),
+    "port": Field(
+        whole(1, 65534),
+        required="give the instance's port, such as port = 8100",
+        help="the instance's port; its babysitter listens on the next one",
+    ),
+    "registry_url": Field(
+        urls, help="the registry, or a list of them: the first that answers is told; left out: the site's"
+    ),
+    "router_url": Field(
+        url, "", help="the router, whose counts tell whether the instance is idle; left out: the site's"
+    ),
+    "token_file": Field(something, "", help="file with the registry's write token, for a registry on another machine"),
+    "metadata": Field(
+        metadata,
+        {},
+        help="what else routers are to know: cache_type, weight, max_concurrency, or anything of yours; "
+        "models: the models of a server that has no list of its own",
+    ),
+}
+OFF = {field.name: field.default for field in dataclasses.fields(Spec)}
+BABYSITTER: dict[str, Field] = {
+    "max_restarts": Field(
+        whole(0, 10**9), 10000, help="restarts in all, until somebody starts it by hand; then it is given up"
+    ),
+    "restart_delay": Field(number(0, 86400), 5, help="seconds until it is started again"),
+    "heartbeat_interval": Field(number(0.1, 3600), 30, help="seconds between two words to the registry"),
+    "probe": Field(
+        choice("models", "generate"),
+        OFF["probe"],
+        help="what it must do to count as alive: list its models, or generate a token when it was quiet",
+    ),
+    "probe_interval": Field(number(0.1, 86400), OFF["probe_interval"], help="seconds between two probes"),
+    "probe_timeout": Field(number(0.1, 3600), OFF["probe_timeout"], help="seconds that one may take"),
+    "probe_threshold": Field(
+        whole(1, 1000), OFF["probe_threshold"], help="failures in a row after which it is restarted"
+    ),
+    "health_path": Field(
+        health_path,
+        OFF["health_path"],
+        help="path of the engine's own health, which must answer 2xx before it gets requests; empty: not asked; "
+        "left out: /health, where the engine has one",
+    ),
+    "allowed_hosts": Field(
+        items(allowed_host),
+        OFF["allowed_hosts"],
+        help="hosts that requests to the babysitter may name, beside this machine's own",
+    ),
+    "startup_timeout": Field(
+        number(0, 604800),
+        OFF["startup_timeout"],
+        help="seconds until it must be ready, else it is started again; 0: any",
+    ),
+    "max_memory": Field(
+        size, OFF["max_memory"], help="of the whole group, such as 40GiB; over it, it is drained and restarted; 0: any"
+    ),
+}
+PLACE: dict[str, Field] = {
+    "work_dir": Field(work_dir, "", help="where it runs; left out: the site's directory"),
+    "env": Field(env, {}, help="its environment's variables, beside supervisord's"),
+    "api_key_file": Field(something, "", help="file with the API key that it wants; relative to the site's directory"),
+    "api_key_variable": Field(
+        variable, "", help="the variable in which it gets that key at its start; vllm: VLLM_API_KEY; else it gets none"
+    ),
+}
+COMMON: dict[str, Field] = {"args": Field(items(text), (), help="more arguments, each as it stands"), **PLACE}
+BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
+    "command": (
+        Command,
+        {
+            "command": Field(
+                command, required="give the program to run", help="the program to run, with its arguments"
+            ),
+            **COMMON,
+        },
+    ),
+    "vllm": (
+        Vllm,
+        {
+            "model": Field(something, required="give the model's name or path", help="the model's name or path"),
+            **COMMON,
+        },
+    ),
+    "mock": (
+        Mock,
+        {
+            "models": Field(
+                models,
+                required='name its models, such as models = ["demo"]',
+                help="names of the models that it pretends to have",
+            ),
+            **COMMON,
+        },
+    ),
+    "infinilm": (
+        Infinilm,
+        {
+            "model_path": Field(something, required="give the path of the model", help="the path of the model"),
+            "launch_script": Field(something, "", help="the server's script; left out: looked up"),
+            **COMMON,
+        },
+    ),
+    "infinilm-rust": (
+        InfinilmRust,
+        {
+            "config_file": Field(
+                something, required="give the path of the model's TOML for xtask", help="the model's TOML for xtask"
+            ),
+            **PLACE,
+        },
+    ),
+}

@@ -1,0 +1,265 @@
+"""The file of API keys: names, limits and digests of secrets, never a secret.
+
+One table a key, written whole by `svc keys` and read by the router:
+
+    [keys.ci]
+    sha256 = "..."                    # of the secret, in hex
+    created = 2026-01-02T03:04:05Z
+    requests_per_minute = 60          # optional, as are the next three
+    concurrency = 4
+    operator = true                   # may send management requests: any path
+    note = "the nightly build"
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from svc.base import private_files
+from svc.base.errors import CommandError, ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MAKE_FILE = "make it with `svc keys add NAME`"
+NAME_RULE = "begin with a letter or digit, then up to 63 letters, digits, and _ . -"
+NOTE_LIMIT = 200  # characters
+NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # what a terminal would obey, what is no text, what breaks the line
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+BARE = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes as a key without quotes
+DATES = (datetime.date, datetime.time)  # a datetime is a date
+HEAD = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """What is kept of one key. A limit of None is no limit."""
+
+    sha256: str
+    created: datetime.datetime
+    requests_per_minute: int | None = None
+    concurrency: int | None = None
+    operator: bool = False
+    note: str = ""
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+# Reading.
+
+
+def read(path: Path) -> dict[str, Entry]:
+    """The keys by name; raises ConfigError with every problem of the file."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return parse(data, path)
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    cure = MAKE_FILE if isinstance(error, FileNotFoundError) else "check the path and its owner"
+    return ConfigError(f"{path}: cannot read the keys: {error.strerror}; {cure}")
+
+
+def parse(data: bytes, path: Path) -> dict[str, Entry]:
+    """What `data`, the bytes of `path`, says; raises ConfigError with every problem.
+
+    A file without [keys] is wrong, so that one which is just being written is not taken for one without keys.
+    """
+    try:
+        told = tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}; correct that line") from None
+    problems = [f"{path}: {_label(key)}: unknown key; there is only [keys]" for key in told if key != "keys"]
+    tables = told.get("keys")
+    if not isinstance(tables, dict):
+        raise ConfigError(*problems, f"{path}: keys: missing or no section; write [keys], and [keys.NAME] for each key")
+    entries = {name: _entry(table, path, f"keys.{_label(name)}", problems) for name, table in tables.items()}
+    problems += [f"{path}: keys.{_label(name)}: no name; {NAME_RULE}" for name in tables if not NAME.fullmatch(name)]
+    whole = {name: entry for name, entry in entries.items() if entry is not None}
+    problems += [
+        f"{path}: keys.{_label(name)}.sha256: the same as that of {other}; remove one of the two"
+        for name, other in _doubles(whole)
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    return whole
+
+
+def _sha256(value: Any) -> str:
+    if not isinstance(value, str) or not SHA256.fullmatch(value):
+        raise ValueError("must be 64 hexadecimal digits in quotes; make the key anew with `svc keys add`")
+    return value.lower()
+
+
+def _created(value: Any) -> datetime.datetime:
+    if not isinstance(value, datetime.datetime) or value.tzinfo is None:
+        raise ValueError(f"must be a time with its offset, unquoted, such as 2026-01-02T03:04:05Z, not {_shown(value)}")
+    return value.astimezone(datetime.timezone.utc)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"must be a whole number from 1 on, not {_shown(value)}; leave it out for no limit")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {_shown(value)}")
+    return value
+
+
+def check_name(value: str) -> str:
+    """Raises ValueError."""
+    if not NAME.fullmatch(value):
+        raise ValueError(f"{_shown(value)} is no name; {NAME_RULE}")
+    return value
+
+
+def check_note(value: Any) -> str:
+    """One line of text; raises ValueError."""
+    if not isinstance(value, str) or any(unicodedata.category(letter) in NOT_IN_NOTES for letter in value):
+        raise ValueError(f"must be one line of text, not {_shown(value)}")
+    if len(value) > NOTE_LIMIT:
+        raise ValueError(f"has {len(value)} characters; use at most {NOTE_LIMIT}")
+    return value
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "sha256": _sha256,
+    "created": _created,
+    "requests_per_minute": _count,
+    "concurrency": _count,
+    "operator": _flag,
+    "note": check_note,
+}
+REQUIRED = ("sha256", "created")
+
+
+def _doubles(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
+    """Each key whose secret an earlier one has, with that one."""
+    first: dict[str, str] = {}
+    for name, entry in entries.items():
+        if (other := first.setdefault(entry.sha256, name)) != name:
+            yield name, other
+
+
+def _entry(table: Any, path: Path, where: str, problems: list[str]) -> Entry | None:
+    if not isinstance(table, dict):  # perhaps a secret: it is not shown
+        problems.append(f"{path}: {where}: must be a section; write [{where}]")
+        return None
+    wrong = [f"{key}: missing; make the key anew with `svc keys add`" for key in REQUIRED if key not in table]
+    values = {}
+    for key, value in table.items():
+        try:
+            values[key] = _reader(key, value)(value)
+        except ValueError as error:
+            wrong.append(f"{_label(key)}: {error}")
+    problems += [f"{path}: {where}.{problem}" for problem in wrong]
+    return None if wrong else Entry(**values)
+
+
+def _reader(key: str, value: Any) -> Callable[[Any], Any]:
+    if key in READERS:
+        return READERS[key]
+    if isinstance(value, dict):
+        raise ValueError('unknown section; a name with a dot stands in quotes, [keys."NAME"]')
+    raise ValueError(f"unknown key; there are {', '.join(READERS)}")
+
+
+def _shown(value: Any) -> str:
+    told = str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, DATES) else repr(value)
+    return told if len(told) <= 60 else told[:57] + "..."
+
+
+# Writing.
+
+
+def render(entries: Mapping[str, Entry]) -> str:
+    """The file's text; `parse` reads the same entries out of it."""
+    return "\n".join([HEAD, *(_table(name, entry) for name, entry in sorted(entries.items()))])
+
+
+def _table(name: str, entry: Entry) -> str:
+    created = entry.created.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+    lines = [f"[keys.{_label(name)}]", f'sha256 = "{entry.sha256}"', f"created = {created.isoformat()}Z"]
+    for limit in ("requests_per_minute", "concurrency"):
+        if (value := getattr(entry, limit)) is not None:
+            lines.append(f"{limit} = {value}")
+    if entry.operator:
+        lines.append("operator = true")
+    if entry.note:
+        lines.append(f"note = {_quoted(entry.note)}")
+    return "\n".join(lines) + "\n"
+
+
+def _label(key: str) -> str:
+    """A key as TOML writes it, on one line."""
+    return key if BARE.fullmatch(key) else _quoted(key)
+
+
+def _quoted(text: str) -> str:
+    """JSON's strings are TOML's too, as long as there are no control characters in them."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+@contextlib.contextmanager
+def editing(path: Path) -> Iterator[dict[str, Entry]]:
+    """The keys, to be changed in place; written when the block ends without an error.
+
+    One at a time: who comes second waits, and finds what the first has written.
+    Raises ConfigError for a file that is wrong, CommandError where it cannot be written.
+    """
+    path = Path(os.path.realpath(path))  # a link stays one
+    with contextlib.ExitStack() as stack:
+        with _told(path):
+            stack.enter_context(_locked(path))
+        entries = read(path) if path.exists() else {}
+        yield entries
+        with _told(path):
+            private_files.write(path, render(entries).encode(), private_files.OWNER_ONLY)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(
+            f"{path}: cannot write the keys: {error.strerror}; nothing was changed; "
+            f"make sure that {path.parent} is there and yours"
+        ) from None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """A file of its own is locked: the file of keys is replaced."""
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        private_files.tighten(descriptor, private_files.OWNER_ONLY)
+        private_files.hand_over(descriptor, path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

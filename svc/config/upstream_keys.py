@@ -1,0 +1,90 @@
+"""The file of upstream API keys, by instance or by model; written by hand, and holding secrets:
+
+[instances]
+qwen-server = "..."               # the name that `svc services` shows
+
+[models]
+"Qwen/Qwen3-8B" = "..."           # for every instance that has this model
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from svc.base.errors import ConfigError
+from svc.base.secret_file import read
+from svc.protocol.engine_key import check_key
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SECTIONS = ("instances", "models")
+SETTING = "upstream_keys_file"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class UpstreamKeys:
+    """The keys by instance and by model."""
+
+    instances: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    models: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.instances) + len(self.models)
+
+    def find(self, instance: str, models: Sequence[str]) -> str:
+        """Return the key of an instance: its own, else that of the first of its models that has one, else nothing."""
+        if instance in self.instances:
+            return self.instances[instance]
+        return next((self.models[model] for model in models if model in self.models), "")
+
+
+def load(path: Path) -> UpstreamKeys:
+    """Return the keys of a file; raises ConfigError with every problem of it."""
+    return read(path, parse, SETTING)
+
+
+def parse(data: bytes, path: Path) -> UpstreamKeys:
+    """Return what `data`, the bytes of `path`, says; raises ConfigError with every problem.
+
+    A file without sections is refused: one that is just being written is not taken for one without keys.
+    """
+    try:
+        tables = tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}; correct that line") from None
+    problems = [f"{path}: {problem}" for problem in _problems(tables)]
+    if problems:
+        raise ConfigError(*problems)
+    return UpstreamKeys(*(tables.get(section, {}) for section in SECTIONS))
+
+
+def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield everything that is wrong, without a value: it may be a key."""
+    if not tables.keys() & set(SECTIONS):
+        yield 'has neither [instances] nor [models]; write NAME = "KEY" under one of them'
+    for name, table in tables.items():
+        if name not in SECTIONS:
+            yield f"{name!r}: unknown section; there are [instances] and [models]"
+        elif not isinstance(table, dict):
+            yield f"{name}: must be a section; write [{name}]"
+        else:
+            yield from _wrong_keys(name, table)
+
+
+def _wrong_keys(section: str, table: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield f'[{section}] {name!r}: a name with a dot stands in quotes, "{name}. ..." = "KEY"'
+            continue
+        try:
+            check_key(value)
+        except ValueError as error:
+            yield f"[{section}] {name!r}: {error}"

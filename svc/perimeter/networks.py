@@ -1,0 +1,112 @@
+"""The addresses that registry and routers connect to for a registered service.
+
+A name may stand for another address with each question to DNS. So the address is judged in the moment in which it is
+connected to, and the connection goes to the address that was judged (`dial`).
+"""
+
+import ipaddress
+from collections.abc import Callable, Collection, Sequence
+
+from svc.base.address import IPV6_LOOPBACK_NAMES
+from svc.base.errors import ConfigError
+from svc.perimeter.hosts import Address, is_host_address, unmapped
+from svc.perimeter.machine import is_own_address, loopback_names
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK = "localhost"  # the spelling of everything that means this machine
+NAMING_PREFIXES = {4: 24, 6: 64}  # by IP version: 0.0.0.0/0 does not mean the metadata services in it
+# Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
+METADATA_SERVICES = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "169.254.169.254",  # AWS, Azure, Google, OpenStack and others
+            "169.254.169.253",  # AWS: its DNS
+            "169.254.170.2",  # AWS: credentials of containers
+            "169.254.170.23",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",  # Google
+            "168.63.129.16",  # Azure
+            "100.100.100.200",  # Alibaba
+            "192.0.0.192",  # Oracle
+            "169.254.42.42",  # Scaleway
+            "169.254.0.23",  # Tencent
+        ),
+    )
+)
+
+
+def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
+    """Return the networks of `10.0.0.0/8,192.168.7.1`; raise ConfigError, which names the setting."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError(f"{setting}: {error}; give networks such as 10.0.0.0/8, separated by commas") from None
+
+
+def canonical(host: str) -> str:
+    """Return one spelling for each host: LOOPBACK for every loopback name and address."""
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        address = unmapped(ipaddress.ip_address(host))
+    except ValueError:
+        return LOOPBACK if host in IPV6_LOOPBACK_NAMES or host.endswith("." + LOOPBACK) else host
+    return LOOPBACK if address.is_loopback else str(address)
+
+
+class Networks:
+    """Judges addresses. `allowed`: the networks that services may be in; empty: any.
+
+    `own`: the address and port that the program itself listens on.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[Network] = (),
+        own: tuple[str, int] | None = None,
+        names: Callable[[], Collection[str]] = loopback_names,
+    ) -> None:
+        self.allowed = allowed
+        self._own = (unmapped(ipaddress.ip_address(own[0])), own[1]) if own else None
+        self._names = names
+
+    def rejection_reason(self, host: str, address: str, port: int) -> str:
+        """Return why `host`, which stands for `address` now, may not be connected to, else ""."""
+        resolved = unmapped(ipaddress.ip_address(address.partition("%")[0]))
+        if self._is_own(resolved, port):
+            return "it is this server itself"
+        if reason := self.address_rejection(resolved):
+            return f"{host}: {reason}"
+        if resolved.is_loopback and not self.is_local(host):
+            return f"{host}: it stands for {resolved}, which is this machine itself; only its /etc/hosts may say that"
+        return ""
+
+    def address_rejection(self, address: Address) -> str:
+        """Return why no service may have this address, else ""."""
+        if not is_host_address(address):
+            return f"{address} is not a host address"
+        if self.allowed and not any(address in network for network in self.allowed):
+            named = ", ".join(map(str, self.allowed))
+            return f"{address} is in no network of the registry's allowed_networks ({named})"
+        if address in METADATA_SERVICES and not self._is_named(address):
+            return (
+                f"{address} is a cloud's metadata service; if it is not, add its network to the registry's "
+                f"allowed_networks, as a /{NAMING_PREFIXES[address.version]} or narrower"
+            )
+        return ""
+
+    def _is_named(self, address: Address) -> bool:
+        """Return whether a network is allowed that is so small that its author means this address."""
+        narrow = (net for net in self.allowed if net.prefixlen >= NAMING_PREFIXES[net.version])
+        return any(address in network for network in narrow)
+
+    def is_local(self, host: str) -> bool:
+        """Return whether a host means this machine by its spelling, or by the machine's own hosts file."""
+        spelling = canonical(host)
+        return spelling == LOOPBACK or spelling in self._names()
+
+    def _is_own(self, address: Address, port: int) -> bool:
+        if self._own is None or port != self._own[1]:
+            return False
+        return is_own_address(str(address)) if self._own[0].is_unspecified else address == self._own[0]

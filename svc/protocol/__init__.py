@@ -1,0 +1,1 @@
+"""What the programs exchange: registered services, their states, events and URLs."""

@@ -1,0 +1,71 @@
+"""URLs that a registration names, and that registry and routers send requests to.
+
+URL parsers disagree: of `https://a:1\\@b:2`, Python's urlsplit finds the host b and urllib3 the host a. The grammar
+here takes only what every parser reads in the same way, so that the host that is judged gets the request.
+"""
+
+import ipaddress
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from svc.base.address import authority, is_ipv6, without_brackets
+
+MAX_URL_LENGTH = 2048
+DEFAULT_PORTS = {"http": 80, "https": 443}
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+PATH_CHARACTERS = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"  # RFC 3986, 3.3
+URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+    rf"(?P<path>(?:/{PATH_CHARACTERS})?)(?P<query>(?:\?{PATH_CHARACTERS})?)"
+)
+
+
+class ServiceUrl(NamedTuple):
+    """The parts of a URL; `path` and `query` are empty or begin with / and ?."""
+
+    scheme: str
+    host: str  # without brackets
+    port: int
+    path: str = ""
+    query: str = ""
+
+    @property
+    def authority(self) -> str:
+        return authority(self.host, self.port)
+
+
+@lru_cache(4096)  # a router reads every URL again with each change of the registry's list
+def parse_service_url(url: str) -> ServiceUrl:
+    """Return the parts of an http or https URL without user, password and fragment; raises ValueError."""
+    match = URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
+    if match is None:
+        raise ValueError("not like http://HOST:PORT/PATH")
+    scheme, host = match["scheme"], without_brackets(match["host"])
+    port = int(match["port"] or DEFAULT_PORTS[scheme])
+    if not is_service_host(host) or (host != match["host"]) != is_ipv6(host) or port > 65535:
+        raise ValueError("host or port is invalid")
+    return ServiceUrl(scheme, host, port, match["path"], match["query"])
+
+
+def is_service_url(value: object, query: bool = True) -> bool:
+    """Return whether a value is such a URL; `query`: whether it may have one."""
+    try:
+        return isinstance(value, str) and (not parse_service_url(value).query or query)
+    except ValueError:
+        return False
+
+
+def is_service_host(host: str) -> bool:
+    """Return whether a text is a host name, or an address as it is usually written.
+
+    Some resolvers read 127.1, 0x7f000001 and 2130706433 as addresses, too; an IPv6 zone means something on one machine
+    only.
+    """
+    if HOST.fullmatch(host) and not NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        return True
+    try:
+        return is_ipv6(host) if ":" in host else bool(ipaddress.IPv4Address(host))
+    except ValueError:
+        return False

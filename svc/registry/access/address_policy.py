@@ -1,0 +1,100 @@
+"""Check where a registration says that a service is."""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator, Sequence
+
+from svc.base.errors import BadRequest
+from svc.perimeter.hosts import Address, unmapped
+from svc.perimeter.networks import LOOPBACK, Networks, canonical
+from svc.protocol.service import Service
+from svc.protocol.service_url import is_service_url, parse_service_url
+
+METADATA_URLS = ("health_url", "babysitter")  # metadata keys whose URLs the registry and the routers send requests to
+
+
+def resolved(host: str) -> list[Address]:
+    """All addresses of a name, or the address itself; raises OSError."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
+
+
+class Reach:
+    """Checks registrations against the `networks` that services may be in.
+
+    With allowed_networks set, host names are resolved here, too, so that a registration is refused at once. The address
+    is checked again with each connection (`networks.rejection_reason`).
+    """
+
+    def __init__(
+        self, networks: Networks | None = None, resolve: Callable[[str], Sequence[Address]] = resolved
+    ) -> None:
+        self.networks = networks or Networks()
+        self.resolve = resolve
+
+    def check(self, service: Service, from_own_machine: bool) -> None:
+        """Raise BadRequest with every problem; `from_own_machine`: the registry's machine sent the registration."""
+        if not is_service_url(service.url):  # from an older registry, which accepted more
+            raise BadRequest(f"url: must be like http://HOST:PORT, not {service.url!r}; register it anew", param="url")
+        problems = [
+            *_mismatches(service),
+            *self._host_problems(service, from_own_machine),
+            *self._metadata_problems(service),
+        ]
+        if problems:
+            params = dict.fromkeys(param for param, _ in problems)
+            raise BadRequest("; ".join(f"{key}: {text}" for key, text in problems), param=",".join(params))
+
+    def _host_problems(self, service: Service, from_own_machine: bool) -> Iterator[tuple[str, str]]:
+        """Yield hosts that are no machine's address, mean another machine to its readers, or are not allowed."""
+        fields_by_host = {canonical(parse_service_url(service.url).host): "url", canonical(service.host): "host"}
+        for host, key in fields_by_host.items():
+            if not from_own_machine and self.networks.is_local(host):
+                yield key, f"{host} is another machine for everyone else; give the address that others reach it by"
+            elif reason := self._rejection_reason(host):
+                yield key, f"{reason}; give the address that others reach it by"
+
+    def _metadata_problems(self, service: Service) -> Iterator[tuple[str, str]]:
+        """Yield metadata URLs that are neither on the service's own host nor in one of the allowed_networks."""
+        own = {canonical(service.host), canonical(parse_service_url(service.url).host)}
+        for key in METADATA_URLS:
+            url = service.metadata.get(key)
+            try:
+                host = canonical(parse_service_url(url).host) if isinstance(url, str) else ""
+            except ValueError:
+                continue  # older babysitters put a description there, not a URL
+            elsewhere = bool(host) and host not in own
+            if elsewhere and (not self.networks.allowed or host == LOOPBACK or self._rejection_reason(host)):
+                yield "metadata", f"{key} must be on the service's own host, {service.host}, not {host}"
+
+    def _rejection_reason(self, host: str) -> str:
+        """Return why a service may not be on this host, else "".
+
+        Without allowed_networks a name is not resolved here: its address is checked when it is connected to.
+        """
+        if not self.networks.allowed:
+            return self.networks.address_rejection(ipaddress.ip_address(host)) if _is_address(host) else ""
+        try:
+            addresses = self.resolve("127.0.0.1" if host == LOOPBACK else host)
+        except (OSError, UnicodeError):
+            return f"cannot resolve {host}; give an address, as allowed_networks is set and requires one"
+        if not addresses:
+            return f"{host} has no address"
+        reasons = (self.networks.address_rejection(address) for address in addresses)
+        return next((f"{host}: {reason}" for reason in reasons if reason), "")
+
+
+def _mismatches(service: Service) -> Iterator[tuple[str, str]]:
+    """Yield where host and port differ from those of the url."""
+    url = parse_service_url(service.url)
+    if canonical(url.host) not in (canonical(service.host), canonical(service.hostname)):
+        yield "url", f"its host must be that of host, {service.host}, not {url.host}"
+    if url.port != service.port:
+        yield "url", f"its port must be that of port, {service.port}, not {url.port}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False

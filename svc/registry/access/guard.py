@@ -1,0 +1,94 @@
+"""Who may read and who may write."""
+
+import hmac
+from pathlib import Path
+
+from svc.base.errors import ConfigError, Unauthorized
+from svc.base.secret_file import SecretFile
+from svc.registry.access.identity import Client
+
+OPEN, READ, REPORT, WRITE = "open", "read", "report", "write"
+NO_TOKEN = (
+    "this registry takes writes from its own machine only; to let others write, give it a token (--token-file, "
+    "REGISTRY_TOKEN_FILE, or token_file under [registry] in config/svc.toml), or start it with --insecure"
+)
+NEEDS_TOKEN = "a {} from another machine needs the registry's {}: send the header Authorization: Bearer TOKEN"
+LOOPBACK_NEEDS_TOKEN = (
+    "a {} from this machine needs the registry's {}, because loopback_needs_token is set: name the token's file with "
+    "token_file in the TOML of each babysitter, with registry_token_file for the router, and with --token-file for "
+    "commands"
+)
+READ_TOKEN = "that is the read token; a write needs the write token (token_file)"
+
+TokenFile = SecretFile[bytes]
+
+
+def token_file(path: str, setting: str = "token_file") -> TokenFile:
+    """Return the file of a token. While it is empty or gone nobody is admitted by it: removing it revokes the token."""
+    return SecretFile(Path(path), parse_token, setting, b"", keep_last=False)
+
+
+def parse_token(data: bytes, path: Path) -> bytes:
+    """Return the token that `data`, the bytes of `path`, holds; raises ConfigError where there is none."""
+    if token := data.strip():
+        return token
+    raise ConfigError(f"{path}: the token file is empty; write the token into it")
+
+
+def _matches(file: TokenFile, offered: bytes) -> bool:
+    """Compare in constant time."""
+    file.refresh()
+    return bool(file.value) and hmac.compare_digest(file.value, offered)
+
+
+class Guard:
+    """Loopback may do everything, unless it needs a token.
+
+    Other clients need the write token for a write, one of the two tokens to report events, and where there is a read
+    token, one of the two to read.
+    """
+
+    def __init__(
+        self,
+        token: TokenFile | None = None,
+        read: TokenFile | None = None,
+        insecure: bool = False,
+        loopback_needs_token: bool = False,
+    ) -> None:
+        self.token = token
+        self.read = read
+        self.insecure = insecure
+        self.loopback_needs_token = loopback_needs_token
+
+    def admit(self, access: str, client: Client, authorization: str) -> None:
+        """Raise Unauthorized unless one of these holds.
+
+        1. The endpoint is open, or the client is on this machine, which needs no token.
+        2. It is a read, and there is no read token.
+        3. It is a report or a write, and --insecure is set.
+        4. The client shows a token that covers the access.
+        """
+        if access == OPEN or (client.is_local and not self.loopback_needs_token):
+            return  # 1
+        if (access == READ and self.read is None) or (access in (REPORT, WRITE) and self.insecure):
+            return  # 2, 3
+        if client.is_operator or (access != WRITE and self._is_reader(authorization)):
+            return  # 4
+        if self.token is None and (access == WRITE or self.read is None):
+            raise Unauthorized(NO_TOKEN)
+        if access == WRITE and self._is_reader(authorization):
+            raise Unauthorized(READ_TOKEN)
+        message = LOOPBACK_NEEDS_TOKEN if client.is_local else NEEDS_TOKEN
+        raise Unauthorized(message.format(access, "read token" if access == READ else "token"))
+
+    def is_operator(self, authorization: str) -> bool:
+        """Return whether an Authorization header has the write token."""
+        return self.token is not None and bool(authorization) and _matches(self.token, _bearer(authorization))
+
+    def _is_reader(self, authorization: str) -> bool:
+        return self.read is not None and _matches(self.read, _bearer(authorization))
+
+
+def _bearer(header: str) -> bytes:
+    scheme, _, token = header.partition(" ")
+    return token.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""

@@ -1,0 +1,1 @@
+"""Where registrations are kept: memory and SQLite on one host, Redis for several."""

@@ -1,0 +1,1 @@
+"""Types of `config` turned into the files that supervisord, systemd, logrotate and nginx read."""

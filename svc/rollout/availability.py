@@ -1,0 +1,29 @@
+"""Which models nobody would serve while instances restart, by what the registry says of all hosts. Pure."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from svc.rollout.diff import PartChange, Way
+from svc.rollout.observation import models
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loss:
+    model: str
+    instance: str  # the last healthy one that serves it
+    forever: bool  # it goes for good
+
+
+def losses(changes: Iterable[PartChange], services: Iterable[Mapping[str, Any]]) -> list[Loss]:
+    """One instance after the other restarts, so that any other healthy one that stays will do."""
+    serving = {str(service["name"]): models(service) for service in services if service.get("is_healthy")}
+    going = [change for change in changes if change.interrupts]
+    gone = {f"{change.name}-server" for change in going if change.way is Way.REMOVE}
+    found = []
+    for change in going:
+        own = f"{change.name}-server"
+        others = {m for name, told in serving.items() if name != own and name not in gone for m in told}
+        forever = change.way is Way.REMOVE
+        found += [Loss(m, change.name, forever) for m in serving.get(own, ()) if m not in others]
+    return found

@@ -1,0 +1,191 @@
+"""Where a rollout takes place: the running site, its registry and routers, and what was left undone; all seen before
+anything moves."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from svc.base.errors import CommandError, ConfigError
+from svc.cli.access import Access, Away, explained, registry_of, registry_options, router_of
+from svc.cli.options import settings
+from svc.client.registry import RegistryClient
+from svc.config.site import Site
+from svc.rollout.engine import Engine, Stopped
+from svc.rollout.journal import Journal
+from svc.rollout.observation import Scene, strangers
+from svc.rollout.observer import Eyes
+from svc.rollout.steps import Act, Limits, Step, Task, hopeless, last
+from svc.site import components, supervisord
+from svc.site.components import Part
+from svc.site.startup import tail
+from svc.supervision.client import Control
+from svc.terminal.console import Console
+from svc.terminal.progress import waiting
+
+WORDS = {
+    Act.RESTART: "drain, restart",
+    Act.REPLACE: "drain, replace",
+    Act.REMOVE: "drain, remove",
+    Act.ADD: "start",
+    Act.START: "finish what an earlier rollout began",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options say."""
+
+    access: Access
+    router_url: str | None
+    limits: Limits
+    dry_run: bool
+
+
+def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a rollout; the function gets them as `asked`."""
+
+    def run(
+        access: Access, router_url: str | None, parallel: int, drain_timeout: float, timeout: float,
+        allow_downtime: bool, dry_run: bool, **more: Any,
+    ) -> Any:  # fmt: skip
+        limits = Limits(parallel, drain_timeout, timeout, allow_downtime)
+        return function(asked=Asked(access, router_url, limits, dry_run), **more)
+
+    run.__doc__, run.__name__ = function.__doc__, function.__name__
+    run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    default = Limits()
+    for option in (
+        click.option("--router-url", metavar="URL", help="the router, or several separated by commas  [ROUTER_URL; default: the site's]"),  # noqa: E501
+        click.option("--allow-downtime", is_flag=True, help="the last healthy instance of a model may go, too"),
+        click.option("--timeout", type=click.FloatRange(min=0), default=default.timeout, show_default=True, help="seconds until each must be back"),  # noqa: E501
+        click.option("--drain-timeout", type=click.FloatRange(min=0), default=default.drain_timeout, show_default=True, help="seconds that begun requests have; then they are cut"),  # noqa: E501
+        click.option("--parallel", type=click.IntRange(min=1), default=default.parallel, show_default=True, help="so many at once, never all of a model"),  # noqa: E501
+        click.option("--dry-run", is_flag=True, help="check everything, say what would be done, and do nothing"),
+    ):  # fmt: skip
+        run = option(run)
+    return registry_options(run)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ground:
+    site: Site
+    asked: Asked
+    eyes: Eyes
+    conf_d: Path
+    parts: Mapping[str, Part]  # those that run, by name
+    scene: Scene
+    console: Console
+
+    @property
+    def control(self) -> Control:
+        return self.eyes.control
+
+    def listed(self, part: Part | None) -> bool:
+        """Whether the registry that is asked knows of an instance, or will."""
+        if self.eyes.client is None or part is None:
+            return self.eyes.client is not None
+        here = Part("", "", "", (), (), registry_url=",".join(self.eyes.client.urls))
+        return f"{part.name}-server" in (self.scene.services or {}) or components.sees(here, part)
+
+    def task(self, name: str, act: Act, after: Collection[str] = ()) -> Task:
+        """Raises CommandError where it serves, and another registry is the one that sends it requests."""
+        part = self.parts.get(name)
+        listed = self.listed(part)
+        programs = (f"{name}:server", f"{name}:babysitter")
+        runs = self.scene.states.get(programs[0]) == "RUNNING"
+        if part and not listed and runs and act.ends and not self.asked.limits.allow_downtime:
+            raise CommandError(
+                f"{name}: it registers at {part.registry_url}, and the registry that is asked does not know it; "
+                "give that one with --registry-url, or --allow-downtime to do without"
+            )
+        return Task(name, act, programs, listed, frozenset(after))
+
+    def refuse(self, tasks: Iterable[Task], journal: Journal) -> None:
+        """Raises ConfigError, a line for each instance that would be missed, CommandError for a wrong router."""
+        if self.asked.limits.allow_downtime:
+            return
+        tasks = list(tasks)
+        for place in strangers([t.instance for t in tasks if t.listed and t.act.ends], self.scene):
+            raise CommandError(
+                f"the router at {self.eyes.routers[place]} knows nothing of {', '.join(t.name for t in tasks)}; "
+                "give the one that sends them requests with --router-url"
+            )
+        steps = {t.name: Step(t, ours=t.instance in journal.ours) for t in tasks}
+        found = hopeless(steps, self.scene)
+        if found:
+            cure = "start another first, or give --allow-downtime"
+            raise ConfigError(*(f"{name}: {last(lost)}; {cure}" for name, lost in found.items()))
+
+    def tell(self, tasks: Iterable[Task]) -> None:
+        """What would be done."""
+        for task in tasks:
+            self.say(f"{task.name}: {WORDS[task.act]}")
+
+    def roll(self, tasks: Sequence[Task], parts: Mapping[str, Part], journal: Journal) -> None:
+        """Raises CommandError at the first that does not come back; on Ctrl-C says what is left."""
+        whole, left = False, list[str]()
+        try:
+            with waiting(self.console) as shown:
+                engine = Engine(self.eyes, parts, journal, self.asked.limits, shown)
+                try:
+                    engine.run(tasks)
+                    whole = True
+                except KeyboardInterrupt:
+                    left = ["interrupted", *(f"  {line}" for line in engine.interrupted())]
+                    raise
+        except Stopped as error:
+            left = [f"  {line}" for line in self._log_of(error.program)]
+            raise
+        finally:
+            journal.end(whole)
+            for line in left:
+                self.say(line)
+
+    def say(self, line: str) -> None:
+        self.console.print_line(line)
+
+    def _log_of(self, program: str) -> list[str]:
+        processes = self.control.processes()
+        return tail(Path(processes[program].logfile)) if program in processes else []
+
+
+def ground(site: Site, asked: Asked, console: Console, control: Control, strict: bool = True) -> Ground:
+    """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
+    conf_d = supervisord.conf_d(control, site)
+    parts = {part.name: part for part in components.read(conf_d)}
+    told = settings(launch={"registry_url": asked.access.registry_url, "router_url": asked.router_url})
+    strict = strict and not asked.limits.allow_downtime
+    client: RegistryClient | None = asked.access.client()
+    assert client is not None
+    try:
+        with explained("ask for the healthy instances", client):
+            client.services()
+    except Away:
+        if strict:
+            raise
+        console.print_line(f"no registry answers at {registry_of(told)}: going on without it")
+        client = None
+    eyes = Eyes(control, client, tuple(url.rstrip("/") for url in router_of(told).split(",")))
+    if strict:
+        eyes.refuse_blind()
+    else:
+        eyes = dataclasses.replace(eyes, routers=eyes.answering() if client else ())
+    return Ground(site, asked, eyes, conf_d, parts, eyes.scene(), console)
+
+
+def running(site: Site) -> Control:
+    control = supervisord.find(site)
+    if control is None:
+        raise CommandError("no supervisord runs on this site; start it with `svc up`")
+    return control
+
+
+def unfinished(ground: Ground, journal: Journal, names: Collection[str]) -> list[Task]:
+    """What an earlier rollout has left drained or not back, and is none of `names`."""
+    held = {name.removesuffix("-server") for name in journal.ours} | journal.begun
+    left = sorted(held - set(names))
+    # Of one that is gone since, only the mark is left to be taken away.
+    return [ground.task(name, Act.START if name in ground.parts else Act.REMOVE) for name in left]

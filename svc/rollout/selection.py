@@ -1,0 +1,45 @@
+"""What the words of `svc rollout restart` mean. Pure."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from svc.base.errors import CommandError
+from svc.rollout.observation import models
+from svc.site.components import Part
+
+ALL = "all"
+
+
+def meant(
+    words: Sequence[str], parts: Sequence[Part], services: Mapping[str, Mapping[str, Any]], states: Mapping[str, str]
+) -> list[Part]:
+    """The instances: 1. by name, its own or its babysitter's; 2. by model; 3. all of this host.
+
+    One that was stopped by hand is meant by its name alone. Raises CommandError for a word that means nothing.
+    """
+    instances = {part.name: part for part in parts if part.component == "babysitter"}
+    up = {name: part for name, part in instances.items() if states.get(f"{name}:server", "STOPPED") != "STOPPED"}
+    of_model: dict[str, list[Part]] = {}
+    for name, part in up.items():
+        for model in models(services.get(f"{name}-server", {})):
+            of_model.setdefault(model, []).append(part)
+    found: dict[str, Part] = {}
+    for word in words:
+        name = word if word in instances else word.removesuffix("-server")
+        if name in instances:
+            chosen = [instances[name]]  # 1
+        elif word in of_model:
+            chosen = of_model[word]  # 2
+        elif word == ALL:
+            chosen = list(up.values())  # 3
+        else:
+            raise CommandError(f"{word}: {_unknown(word, [*instances, *of_model])}")
+        found |= {part.name: part for part in chosen}
+    return list(found.values())
+
+
+def _unknown(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    cure = f"did you mean {close[0]}?" if close else f"there are {', '.join(dict.fromkeys(known)) or 'none'}"
+    return f"no instance of this host has this name or model; {cure}"

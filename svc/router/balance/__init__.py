@@ -1,0 +1,1 @@
+"""Which instance gets a request: the table, the policies, ejection, the request queue."""

@@ -1,0 +1,1 @@
+"""HTTP as the router reads and writes it: parsers, heads, bodies, codings."""

@@ -1,0 +1,147 @@
+"""The memory for request bodies: one limit for all of them together, and a queue for those that exceed it.
+
+A connection that waits in the queue is not read, so that its client waits too (backpressure). A body is counted as
+it arrives, not by its Content-Length: otherwise a few heads would reserve everything. So several bodies may be
+incomplete when the limit is reached. To prevent a deadlock between them, a reserve is kept that is enough for one
+request of any size. One request at a time may use it, so it can always finish.
+"""
+
+import itertools
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol, TypeVar
+
+from svc.base.errors import Overloaded, TooLarge
+from svc.perimeter.connections import network
+from svc.router.balance.request_queue import Place
+
+RESERVE_BODIES = 2  # times `max_body`: one request may hold its body before and after decoding
+DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
+STALLED_SECONDS = 5.0  # in which an arriving body must make progress while others wait for memory
+PROGRESS_BYTES = 64 << 10  # what counts as progress: less in STALLED_SECONDS is slower than any usual connection
+SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it comes with its head, and costs the hot path nothing
+
+
+class ArrivingBody(Protocol):
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def buffered_bytes(self) -> int: ...
+
+    @property
+    def stalled_since(self) -> float: ...  # when it last made progress; inf while it waits for memory itself
+
+
+B = TypeVar("B", bound=ArrivingBody)
+
+
+def select_stalled(bodies: Iterable[B], now: float) -> B | None:
+    """Return the stalled body to end while others wait for memory: one of the client whose bodies have most bytes."""
+    sizes: Counter[str] = Counter()
+    stalled = []
+    for body in bodies:
+        if not body.buffered_bytes:
+            continue
+        sizes[network(body.address)] += body.buffered_bytes
+        if now - body.stalled_since >= STALLED_SECONDS:
+            stalled.append(body)
+    return max(stalled, key=lambda body: (sizes[network(body.address)], body.buffered_bytes), default=None)
+
+
+class Allocation:
+    """The bytes that one request has allocated."""
+
+    __slots__ = ("_buffers", "size")
+
+    def __init__(self, buffers: "Buffers") -> None:
+        self._buffers = buffers
+        self.size = 0
+
+    def grow(self, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
+        """Allocate `size` bytes in all; wait in the queue while the limit does not allow it.
+
+        `on_wait` is called with the place in the queue before and after each wait, and may raise. Raises Overloaded at
+        the deadline, TooLarge for a size over the whole limit.
+        """
+        self._buffers.grow(self, size, deadline, on_wait)
+
+    def shrink(self, size: int) -> None:
+        """Release all but `size` bytes."""
+        if size < self.size:
+            self._buffers.release(self, size)
+
+
+class Buffers:
+    """`limit`: bytes of all bodies together; `max_body`: bytes of one, before decoding and again after it."""
+
+    def __init__(self, limit: int, max_body: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._shared_bytes = max(0, limit - RESERVE_BODIES * max_body)  # the rest is the reserve
+        self._reserve_holder: Allocation | None = None
+        self._queue: deque[Place] = deque()
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()  # another WSGI server may have real threads
+
+    def grow(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
+        if size > self.limit:
+            raise TooLarge(f"the request's body is over {self.limit} bytes, which is max_buffered under [router]")
+        first = not self._queue or allocation is self._reserve_holder
+        if not (first and self._take(allocation, size)):
+            self._wait(allocation, size, deadline, on_wait)
+
+    def release(self, allocation: Allocation, size: int) -> None:
+        with self._lock:
+            self.used -= allocation.size - size
+            allocation.size = size
+            if self.used <= self._shared_bytes:
+                self._reserve_holder = None
+        self._wake_first()
+
+    @property
+    def contended(self) -> bool:
+        """Whether a request waits for memory."""
+        return bool(self._queue)
+
+    def expire(self, now: float) -> None:
+        """Expire entries whose deadline has passed."""
+        for place in list(self._queue):
+            if place.deadline <= now:
+                place.expired = True
+                place.wake()
+
+    def _take(self, allocation: Allocation, size: int) -> bool:
+        with self._lock:
+            more = max(0, size - allocation.size)
+            if self.used + more > self._shared_bytes:
+                if self._reserve_holder not in (None, allocation):
+                    return False
+                self._reserve_holder = allocation
+            self.used += more
+            allocation.size += more
+            return True
+
+    def _wake_first(self) -> None:
+        if self._queue:  # an exception for every release would cost more than the release
+            with suppress(IndexError):
+                self._queue[0].wake()
+
+    def _wait(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
+        place = Place(deadline, next(self._numbers))
+        self._queue.append(place)
+        try:
+            while not place.expired:
+                on_wait(place)
+                if self._queue[0] is place and self._take(allocation, size):
+                    return
+                place.wait()
+        finally:
+            self._queue.remove(place)
+            self._wake_first()
+        raise Overloaded(
+            "the bodies of other requests use all the memory that the router has for them; send the request again, "
+            "or raise max_buffered under [router] in config/svc.toml"
+        )

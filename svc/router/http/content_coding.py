@@ -1,0 +1,167 @@
+"""Content codings of request bodies: decoded within limits, for the router and for engines that cannot decode them."""
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
+
+INPUT_STEP_BYTES = 64 << 10
+OUTPUT_STEP_BYTES = 256 << 10  # between two steps other requests have their turn
+MAX_CODINGS = 2  # one over the other
+MAX_MEMBERS = 16  # of a gzip or zstd file, one behind the other (RFC 1952, 2.2; RFC 8878, 3.1)
+
+
+def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], None] = lambda size: None) -> bytes:
+    """Return a body without the codings that its Content-Encoding lists.
+
+    `count` is called with the bytes that it takes in memory, coded and decoded, as they grow.
+    Raises UnsupportedMedia for a coding that is not known, BadRequest for a body that is not coded as its head says,
+    TooLarge beyond `max_bytes`.
+    """
+    listed = [name.strip() for name in codings.decode("latin-1").lower().split(",")]
+    names = [name for name in listed if name not in ("", "identity")]
+    if len(names) > MAX_CODINGS or any(name not in DECODERS for name in names):
+        known = ", ".join(DECODERS)
+        raise UnsupportedMedia(f"cannot read a body with Content-Encoding {', '.join(names)!r}; send one of {known}")
+    for name in reversed(names):  # the last one was applied last
+        body = _decode(body, name, max_bytes, count)
+    return body
+
+
+def _decode(body: bytes, name: str, max_bytes: int, count: Callable[[int], None]) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        for piece in _pieces(DECODERS[name], body):
+            size += len(piece)
+            if size > max_bytes:
+                raise TooLarge(f"the request's body is over {max_bytes} bytes when it is decoded")
+            count(len(body) + size)
+            pieces.append(piece)
+            if len(pieces) > 1:
+                time.sleep(0)
+    except _failures() as error:
+        raise BadRequest(f"cannot decode the body as {name}: {error}") from None
+    return b"".join(pieces)
+
+
+class _Decoder(Protocol):
+    """What Python's own decompressors have in common (bz2, lzma, and zstd from 3.14 on)."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+def _pieces(make: Callable[[bytes], _Decoder], body: bytes) -> Iterator[bytes]:
+    """Yield what is decoded, in steps; raises EOFError for a body that is cut off."""
+    decoder = make(body)
+    members = 1
+    for start in range(0, len(body), INPUT_STEP_BYTES):
+        data = body[start : start + INPUT_STEP_BYTES]
+        while data or not (decoder.needs_input or decoder.eof):
+            if decoder.eof:
+                members += 1
+                if members > MAX_MEMBERS:
+                    raise EOFError(f"it has over {MAX_MEMBERS} members")
+                decoder = make(data)
+            yield decoder.decompress(data, OUTPUT_STEP_BYTES)
+            data = decoder.unused_data if decoder.eof else b""
+    if body and not decoder.eof:
+        raise EOFError("it is cut off")
+
+
+class _Zlib:
+    """zlib's decompressor, which hands back the input that it has not used yet."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._decoder = zlib.decompressobj(window_bits)
+        self._full = False
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._decoder.unconsumed_tail and not self._full
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data.lstrip(b"\0")  # padding, which Python's gzip passes over, too
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+        self._full = len(piece) == max_length  # more may be ready without more input
+        return piece
+
+
+class _Brotli:
+    unused_data = b""
+
+    def __init__(self) -> None:
+        import brotli
+
+        self._decoder = brotli.Decompressor()
+        self._full = False
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._decoder.is_finished())
+
+    @property
+    def needs_input(self) -> bool:
+        return bool(self._decoder.can_accept_more_data()) and not self._full
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = bytes(self._decoder.process(data, output_buffer_limit=max_length))
+        self._full = len(piece) >= max_length
+        return piece
+
+
+def _gzip(body: bytes) -> _Decoder:
+    return _Zlib(zlib.MAX_WBITS | 16)
+
+
+def _deflate(body: bytes) -> _Decoder:
+    """In zlib's format, or raw, as some clients send it (RFC 9110, 8.4.1.2)."""
+    raw = len(body) < 2 or body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31
+    return _Zlib(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
+
+
+def _zstd(body: bytes) -> _Decoder:
+    try:
+        from compression import zstd  # Python 3.14
+    except ImportError:
+        from backports import zstd
+    return zstd.ZstdDecompressor()
+
+
+def _brotli(body: bytes) -> _Decoder:
+    return _Brotli()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what the decoders raise for a body that is not coded so."""
+    import brotli
+
+    try:
+        from compression.zstd import ZstdError
+    except ImportError:
+        from backports.zstd import ZstdError
+    return (zlib.error, EOFError, ZstdError, brotli.error)
+
+
+DECODERS: dict[str, Callable[[bytes], _Decoder]] = {
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+    "zstd": _zstd,
+    "br": _brotli,
+}

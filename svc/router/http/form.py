@@ -1,0 +1,104 @@
+"""Finding the model in a multipart form, as audio and image requests carry it. Pure.
+
+The scan looks for boundaries, and reads the heads of parts within bounds; no
+part but the model is decoded. A form that engines might read otherwise is
+refused: it could name one model to the router and another to the engine.
+"""
+
+import re
+
+from svc.base.errors import BadRequest
+
+MAX_PARTS = 128
+MAX_PART_HEAD_BYTES = 4096
+MAX_OPTIONS_BYTES = 1024  # of Content-Disposition, and of the form's Content-Type
+MAX_PADDING_BYTES = 64  # of blanks after a boundary (RFC 2046, 5.1.1)
+MAX_BOUNDARY_BYTES = 256  # RFC 2046 allows 70
+
+OPTION = re.compile(rb';[ \t]*([\w!#$&+.^`|~*-]+)[ \t]*=[ \t]*("(?:[^"\\\r\n]|\\[^\r\n])*"|[^";\s]*)[ \t]*')
+PADDING = b" \t"
+CHARSETS = (b"utf-8", b"us-ascii", b"ascii")
+
+
+def find_field(body: bytes, content_type: bytes, name: bytes) -> slice | None:
+    """Return where the value of a form's field of this name stands in its body, None where it has none.
+
+    A part with a file name is a file, not a field. Raises BadRequest for what is no multipart form, and for one that
+    has two such fields, or one that engines read differently.
+    """
+    delimiter = b"--" + _boundary(content_type)
+    found: slice | None = None
+    at = _next_delimiter(body, delimiter, 0)
+    for _ in range(MAX_PARTS + 1):
+        if body.startswith(b"--", at):
+            return found
+        start = body.index(b"\r\n", at) + 2
+        value = body.find(b"\r\n\r\n", start - 2, start + MAX_PART_HEAD_BYTES) + 4
+        if value < 4:
+            raise _broken(f"the head of the part at byte {start} is over {MAX_PART_HEAD_BYTES} bytes, or cut off")
+        at = _next_delimiter(body, delimiter, value - 2)
+        if _is_field(body[start : value - 4], name):
+            if found is not None:
+                raise _broken(f"it has the field {name.decode()} twice")
+            found = slice(value, at - len(delimiter) - 2)
+    raise BadRequest(f"the form has over {MAX_PARTS} parts; send fewer")
+
+
+def _next_delimiter(body: bytes, delimiter: bytes, start: int) -> int:
+    """Return the byte behind the next delimiter: a boundary at the beginning of a line that has nothing else."""
+    for _ in range(MAX_PARTS):
+        at = 0 if start == 0 and body.startswith(delimiter) else body.find(b"\r\n" + delimiter, start) + 2
+        if at == 1:  # there is none
+            break
+        start = at + len(delimiter)
+        line = body[start : start + MAX_PADDING_BYTES]
+        if line.startswith(b"--") or line.lstrip(PADDING).startswith(b"\r\n"):
+            return start
+    raise _broken(f"the next boundary is missing after byte {start}")
+
+
+def _boundary(content_type: bytes) -> bytes:
+    _, options = _options(content_type)
+    boundary, charset = options.get(b"boundary", b""), options.get(b"charset", b"utf-8")
+    if not 1 <= len(boundary) <= MAX_BOUNDARY_BYTES:
+        raise _broken("its Content-Type names no boundary")
+    if charset.lower() not in CHARSETS:
+        raise _broken(f"its charset is {charset.decode('latin-1')!r}")
+    return boundary
+
+
+def _is_field(head: bytes, name: bytes) -> bool:
+    """Whether a part is the field of this name."""
+    lines = [line.partition(b":")[2] for line in head.split(b"\r\n") if _is_disposition(line)]
+    if len(lines) != 1:
+        raise _broken(f"a part has {len(lines)} Content-Disposition headers")
+    kind, options = _options(lines[0])
+    if options.get(b"name") != name or b"filename" in options:
+        return False
+    if kind != b"form-data" or b"filename*" in options or b"name*" in options:
+        raise _broken(f"engines read the Content-Disposition of its field {name.decode()} differently")
+    return True
+
+
+def _is_disposition(line: bytes) -> bool:
+    return line.partition(b":")[0].strip().lower() == b"content-disposition"
+
+
+def _options(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return the kind and the options of a header's value, `form-data; name="model"`; raises BadRequest."""
+    kind, semicolon, rest = value.strip().partition(b";")
+    rest = semicolon + rest
+    options: dict[bytes, bytes] = {}
+    while rest and (option := OPTION.match(rest)) and len(value) <= MAX_OPTIONS_BYTES:
+        key, text = option[1].lower(), option[2]
+        if key in options:
+            raise _broken(f"a header has the option {key.decode()} twice")
+        options[key] = re.sub(rb"\\(.)", rb"\1", text[1:-1]) if text[:1] == b'"' else text
+        rest = rest[option.end() :]
+    if rest.strip(b"; \t"):
+        raise _broken("cannot read the options of a header, or they are too long")
+    return kind.strip().lower(), options
+
+
+def _broken(reason: str) -> BadRequest:
+    return BadRequest(f"cannot read the form: {reason}; send multipart/form-data as RFC 7578 has it")

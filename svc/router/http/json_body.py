@@ -1,0 +1,144 @@
+"""Reading the few fields of a JSON body that routing needs. Pure.
+
+A body is read as leniently as the engines read it, which use Python's `json`:
+with a byte order mark, in UTF-16 or UTF-32, with NaN and Infinity, with half a
+surrogate pair. msgspec, which is strict and fast, reads it first; only what it
+refuses is read the long way. No value is built but the few that are wanted.
+"""
+
+import ctypes
+import json
+
+import msgspec
+
+from svc.base.errors import BadRequest
+
+MAX_MODEL_CHARS = 512
+MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a name in which every character is an escape, with its quotes
+ABSENT = msgspec.Raw(b"")
+
+# What Python's `json` reads and msgspec does not, with sound JSON of the same length. Only the places of fields are
+# taken from what comes of it, no value; and no key becomes a wanted one, since `\ud` begins no ASCII, nor does `\uf`.
+REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
+
+
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """The model that a body names (None: none), and its prompt_cache_key as JSON (empty: none)."""
+
+    model: str | None = None
+    prompt_cache_key: msgspec.Raw = ABSENT
+
+
+class _RawFields(msgspec.Struct):
+    model: msgspec.Raw = ABSENT
+    prompt_cache_key: msgspec.Raw = ABSENT
+
+
+_decode = msgspec.json.Decoder(Fields).decode
+_decode_raw = msgspec.json.Decoder(_RawFields).decode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def read_fields(body: bytes) -> Fields:
+    """Return the fields of a JSON body.
+
+    Raises BadRequest for what is not JSON, is nested too deeply, or names a model that is no short string.
+    """
+    try:
+        fields = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_leniently(body)
+    if fields.model is not None and len(fields.model) > MAX_MODEL_CHARS:
+        raise _long_model()
+    return fields
+
+
+def replace_model(body: bytes, model: str) -> bytes:
+    """Return a JSON body that names another model, in UTF-8, every other value of it as it was."""
+    text = utf8(body)
+    place, _ = _find_fields(text)
+    if place is None:
+        return body
+    return text[: place.start] + msgspec.json.encode(model) + text[place.stop :]
+
+
+def utf8(body: bytes) -> bytes:
+    """Return a JSON body as UTF-8 without a byte order mark; raises BadRequest."""
+    encoding = json.detect_encoding(body)
+    if encoding == "utf-8":
+        return body
+    try:
+        return body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"cannot read the body: it is not {error.encoding}; send JSON in UTF-8") from None
+
+
+def _read_leniently(body: bytes) -> Fields:
+    text = utf8(body)
+    place, key = _find_fields(text)
+    return Fields(None if place is None else _model(text[place]), key)
+
+
+def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
+    """Return where the model's JSON stands in a text (None: nowhere), and the prompt_cache_key; raises BadRequest."""
+    for lenient, strict in REPLACEMENTS:
+        text = text.replace(lenient, strict)
+    try:
+        try:
+            return _decode_places(text)
+        except msgspec.ValidationError:  # JSON, as far as it was read, but no object
+            _skip(text)
+            return None, ABSENT
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"cannot read the body as JSON: {error}; send JSON") from None
+    except RecursionError:
+        raise BadRequest("cannot read the body: its JSON is nested too deeply; send it flatter") from None
+
+
+def _decode_places(text: bytes) -> tuple[slice | None, msgspec.Raw]:
+    fields = _decode_raw(text)
+    if fields.model is ABSENT:
+        return None, fields.prompt_cache_key
+    start = _address(fields.model) - _address(text)  # a Raw is a view into what it was decoded from
+    return slice(start, start + len(bytes(fields.model))), fields.prompt_cache_key
+
+
+def _model(raw: bytes) -> str | None:
+    """Return the model's name from its JSON."""
+    if raw in (b"", b"null"):
+        return None
+    if raw[:1] != b'"':
+        raise BadRequest("the body's model is not a string; send its name", param="model")
+    if len(raw) > MAX_RAW_BYTES:
+        raise _long_model()
+    try:
+        model = msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequest("cannot read the name of the body's model; send it in plain UTF-8", param="model") from None
+    if len(model) > MAX_MODEL_CHARS:
+        raise _long_model()
+    return model
+
+
+def _long_model() -> BadRequest:
+    return BadRequest(f"the body's model has over {MAX_MODEL_CHARS} characters; send its name", param="model")
+
+
+class _Buffer(ctypes.Structure):
+    """Py_buffer, as CPython's C API has it."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t), ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int), ("ndim", ctypes.c_int), ("format", ctypes.c_char_p), ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p), ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+def _address(data: bytes | msgspec.Raw) -> int:
+    """Return where some bytes stand in memory: no other way tells a Raw's place in its text in one pass."""
+    view = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), 0)
+    try:
+        return int(view.buf)
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))

@@ -1,0 +1,262 @@
+"""Reading HTTP/1.1 requests: llhttp's events become whole requests, within limits.
+
+llhttp is strict, and its verdict is the only reading of a message: both
+lengths at once, two lengths, bare CR or LF, folded headers are all refused.
+"""
+
+from collections import deque
+from typing import Any
+
+import httptools
+
+from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
+from svc.router.http.head_cache import KEPT, LONGEST, Seen
+from svc.router.http.request import (
+    CREDENTIALS,
+    DEFAULT_RULES,
+    NOT_PASSED,
+    Head,
+    HeadRules,
+    Request,
+    origin_form,
+    unnamed,
+)
+
+HEAD_LIMIT = 64 << 10  # bytes of request line and headers
+HEADER_COUNT = 128
+NOT_KEPT = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not simply its body
+MAX_PIPELINED = 16  # requests that are read before the first of them is answered: each costs memory and time
+MAX_LENGTH_DIGITS = 20  # as many as 64 bits have; Python converts no more than 4,300
+PIECES = 4096  # of a body, before they are put together: many small ones weigh more than what is in them
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Heads(Seen[Head]):
+    """What all readers of one router share: the heads seen, the rules by which they are judged, and which headers do
+    not pass on (`keyed`: nor do keys)."""
+
+    def __init__(self, keyed: bool = False, rules: HeadRules = DEFAULT_RULES) -> None:
+        super().__init__()
+        self.rules = rules
+        self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED
+        self._by_content: dict[tuple[Any, ...], Head] = {}
+
+    def make(
+        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], special: dict[bytes, bytes],
+        http10: bool, keep_alive: bool,
+    ) -> Head:  # fmt: skip
+        """Return what is made of a head, the same for the same content: to make one costs more than to find it.
+
+        For messages that do not come in one piece, which `find` does not know.
+        """
+        content = special.copy()
+        has_length = content.pop(b"content-length", None) is not None
+        key = (method, target, http10, keep_alive, has_length, *headers, *content.items())
+        head = self._by_content.get(key)
+        if head is None:
+            head = Head(method, target, headers, special, http10, keep_alive, self.rules)
+            if not (head.id or head.traced or head.size > LONGEST):  # such a head hardly comes again
+                if len(self._by_content) >= KEPT:
+                    self._by_content.clear()
+                self._by_content[key] = head
+        return head
+
+
+class RequestReader:
+    """Bytes in by `feed`, whole requests out of `ready`.
+
+    What cannot be served is left in `error`, behind the requests that came
+    before it; nothing is fed any more then. After a request that asks to change the
+    protocol, `bytes_after_upgrade` has the bytes behind it, and nothing is fed either.
+    `arriving`: the head of a request is there, and its body is not yet whole.
+    """
+
+    __slots__ = (
+        "_body", "_head", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser", "_special",
+        "arriving", "begun", "body_size", "bytes_after_upgrade", "error", "max_body", "ready", "target", "upgrading",
+        "wants_continue",
+    )  # fmt: skip
+    _body: list[bytes | bytearray]
+    body_size: int
+    _head: Head | None
+    _http10: bool
+    _no_body: int  # bytes in a row that were head or trailers
+
+    def __init__(self, max_body: int, heads: Heads | None = None) -> None:
+        self.max_body = max_body
+        self._heads = heads or Heads()
+        self.ready: deque[Request] = deque()
+        self.error: SvcError | None = None
+        self.wants_continue = False
+        self.bytes_after_upgrade = b""
+        self.upgrading = False
+        self._parser = httptools.HttpRequestParser(self)
+        self.on_message_begin()
+        self.begun = False  # whether part of a request has been read
+
+    def feed(self, data: bytes) -> None:
+        if self.begun:
+            self._parse(data)
+        elif (seen := self._heads.find(data)) and len(seen[1]) <= self.max_body:
+            self.ready.append(Request(*seen))
+        else:
+            before = len(self.ready)
+            self._parse(data)
+            if len(self.ready) == before + 1 and not self.begun and self.error is None:
+                self._learn(data, self.ready[-1])
+
+    def head(self) -> Head:
+        """Return the head of the request whose body is arriving."""
+        if self._head is None:
+            target = self.target if self.target[:1] == b"/" else origin_form(self.target)
+            method, keep_alive = self._parser.get_method(), self._parser.should_keep_alive()
+            self._head = self._heads.make(method, target, self._headers, self._special, self._http10, keep_alive)
+        return self._head
+
+    def declared_size(self) -> int:
+        """Return the length of the body that is arriving as its head says it, 0 where that says none."""
+        return int(self._special.get(b"content-length") or 0)
+
+    @property
+    def origin(self) -> bytes:
+        """The Origin of the request that is being read, as far as it has come."""
+        return self._special.get(b"origin", b"")
+
+    def _learn(self, data: bytes, request: Request) -> None:
+        """A head like this comes again, unless it names its request."""
+        head = request.head
+        if head.keep_alive and not (head.http10 or head.id or head.traced) and head.special.keys().isdisjoint(NOT_KEPT):
+            self._heads.learn(data, head, len(request.body) if head.has_body else None)
+
+    def _parse(self, data: bytes) -> None:
+        before, size, rest = len(self.ready), self.body_size, data
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                if self.ready[-1].head.upgrade:
+                    self.bytes_after_upgrade, self.upgrading = rest, True
+                    return
+                rest = self._without_upgrade(rest)
+            except httptools.HttpParserCallbackError as error:
+                if not isinstance(error.__context__, SvcError):
+                    raise
+                self.error = error.__context__
+                return
+            except httptools.HttpParserError as error:
+                self.error = BadRequest(f"cannot read the request: {error}")
+                return
+        if self.begun:
+            progress = len(self.ready) != before or self.body_size != size
+            self._no_body = 0 if progress else self._no_body + len(data)
+            if self._no_body > HEAD_LIMIT:
+                self.error = HeadTooLarge(f"the request's head, or its trailers, are over {HEAD_LIMIT} bytes")
+
+    def discard_body(self) -> None:
+        """Forget what has come of a body that is refused: its connection may stay open for a while."""
+        self._body = []
+
+    def close(self) -> None:
+        """Undoes the cycles: a large body would wait in one for the garbage collection."""
+        del self._parser  # it refers to us
+        self.error = None  # so do the frames that raised it
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """An Upgrade that is ignored, as RFC 9110, 7.8 allows: the request, to be read without it."""
+        asked = self.ready.pop().head
+        if asked.method == b"CONNECT":
+            self.error = NotAllowed("CONNECT is not supported")
+            return b""
+        self._parser = httptools.HttpRequestParser(self)
+        kept = [*asked.headers, *((k, v) for k, v in self._special.items() if k not in (b"upgrade", b"connection"))]
+        kept.append((b"connection", b"keep-alive" if asked.keep_alive else b"close"))
+        return b"%b %b HTTP/1.%d\r\n%b\r\n%b" % (
+            asked.method,
+            asked.target,
+            0 if asked.http10 else 1,
+            b"".join(b"%b: %b\r\n" % h for h in kept),
+            rest,
+        )
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        if len(self.ready) >= MAX_PIPELINED:
+            raise BadRequest(
+                f"over {MAX_PIPELINED} requests were sent before the first was answered; wait for answers, or use "
+                "more connections"
+            )
+        self.target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._special: dict[bytes, bytes] = {}
+        self._body = []
+        self._head = None
+        self.body_size = self._head_size = self._no_body = 0
+        self._in_head = self.begun = True
+        self.arriving = False
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+        self._head_size += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # trailers end here
+        self._head_size += len(name) + len(value)
+        if self._head_size > HEAD_LIMIT or len(self._headers) >= HEADER_COUNT:
+            raise HeadTooLarge(f"the request's head is over {HEAD_LIMIT} bytes or {HEADER_COUNT} headers")
+        key = name.lower()
+        if key not in self._heads.not_passed:
+            self._headers.append((name, value))
+        elif key in self._special:
+            if key == b"host":
+                raise BadRequest("the request has two Host headers")
+            self._special[key] += b", " + value
+        else:
+            self._special[key] = value
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self.arriving = False, True
+        version = self._parser.get_http_version()
+        self._http10 = version == "1.0"
+        if len(self._special) > 1 or version != "1.1" or b"host" not in self._special:
+            self._check(version)
+
+    def _check(self, version: str) -> None:
+        special = self._special
+        if len(special.get(b"content-length", b"")) > MAX_LENGTH_DIGITS:
+            raise BadRequest(f"the request's Content-Length has over {MAX_LENGTH_DIGITS} digits")
+        if version not in ("1.0", "1.1"):
+            raise BadRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1")
+        if b"host" not in special and not self._http10:
+            raise BadRequest("the request has no Host header")
+        coding = special.get(b"transfer-encoding")
+        if coding is not None and (self._http10 or coding.strip().lower() != b"chunked"):
+            raise BadRequest("the request has a Transfer-Encoding other than chunked, or one in HTTP/1.0")
+        if self.declared_size() > self.max_body:
+            raise TooLarge(f"the request's body is over {self.max_body} bytes")
+        if special.get(b"expect", b"").strip().lower() == b"100-continue" and not self._http10:
+            self.wants_continue = True
+        named = special.get(b"connection", b"").lower()
+        if named and named not in (b"keep-alive", b"close"):
+            self._headers = list(unnamed(self._headers, named))
+
+    def on_body(self, data: bytes) -> None:
+        self.body_size += len(data)
+        if self.body_size > self.max_body:
+            raise TooLarge(f"the request's body is over {self.max_body} bytes")
+        body = self._body
+        body.append(data)
+        if len(body) > PIECES:
+            gathered = body[0] if isinstance(body[0], bytearray) else bytearray(body[0])
+            gathered += b"".join(body[1:])
+            self._body = [gathered]
+
+    def on_message_complete(self) -> None:
+        self.wants_continue = self.begun = self.arriving = False
+        body = self._body
+        self.ready.append(Request(self.head(), bytes(body[0]) if len(body) == 1 else b"".join(body)))
+        self._head = None

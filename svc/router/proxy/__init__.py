@@ -1,0 +1,1 @@
+"""The way of one request: connection, authorization, forwarding, retries, the response."""

@@ -1,0 +1,81 @@
+"""Authorization of a relayed request by its head: path, API key, origin and forwarding loop."""
+
+from svc.base.errors import LoopDetected, NotFound
+from svc.router.http.request import Head, is_own
+from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.paths import CANONICAL, INFERENCE_PATHS, normalise
+from svc.router.proxy.trusted_proxies import is_among
+
+MAX_SHOWN_PATH_CHARS = 200
+
+
+def authorize(exchange: Exchange, peer: bytes) -> None:
+    """Check path, API key, origin and forwarding loop from the head, before the body is read.
+
+    Raises SvcError for a request that is refused; one that is not counts for its key from now on. `peer` is the
+    address that sent it. The key is checked before the path, so that a client without a key cannot probe for open
+    paths.
+    """
+    state, head = exchange.state, exchange.request.head
+    if head.loops:
+        raise LoopDetected(
+            "the request came back to the router that sent it on: one of its instances is, or leads to, this router; "
+            "correct that instance's address"
+        )
+    _check_origin(exchange, peer)
+    key = None
+    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send it without a key
+    if state.keys is not None and not asks_for_options:
+        key = state.keys.find(head.key_digests)
+        exchange.key = key.name
+    if not head.passes and not (key is not None and key.operator):
+        raise _not_relayed(head, keyed=key is not None)
+    if key is not None:
+        key.admit(state.now)
+        exchange.counted = key
+    exchange.authorized = True
+
+
+def _check_origin(exchange: Exchange, peer: bytes) -> None:
+    """Raise SvcError for a foreign Host, and for a write of a page whose origin is not allowed.
+
+    Where clients need keys, the key decides about writes: a page of another origin cannot send one without a
+    preflight, and a program that sends an Origin (a browser's extension, a desktop program) may send any.
+    """
+    head = exchange.request.head
+    rules, decision = head.rules.browsers, head.origin_decision
+    host = head.special.get(b"host", b"").decode("latin-1")
+    if decision.host_refused and not rules.admits_host(host, is_among(peer.decode(), exchange.state.trusted)):
+        raise rules.misdirected(host)
+    if decision.origin_refused and exchange.state.keys is None:
+        raise rules.cross_origin(head.special.get(b"origin", b"").decode("latin-1"))
+
+
+def _not_relayed(head: Head, keyed: bool) -> NotFound:
+    """Return the error for a path that is closed; `keyed`: clients need keys, so that there may be operators."""
+    return NotFound(f"{_route(head.verb, head.target)} is not relayed{_cure(head, keyed)}", code="path_not_relayed")
+
+
+def _cure(head: Head, keyed: bool) -> str:
+    path = head.target.partition(b"?")[0]
+    if suggestion := _similar_route(head, normalise(path)):
+        return f"; did you mean {suggestion}?"
+    by_key = "send an operator's key (svc keys add NAME --operator)"
+    if not CANONICAL.fullmatch(path):
+        reason = ": it has an empty or dot segment, or characters that engines read in different ways; send it without"
+        return f"{reason}, or {by_key}" if keyed else reason
+    setting = ": only inference paths are; to open it, list it in allow_paths under [router] in config/svc.toml"
+    return f"{setting}, or {by_key}" if keyed else setting
+
+
+def _similar_route(head: Head, path: bytes) -> str:
+    """Return method and path that the client may have meant, empty if there are none."""
+    if head.rules.paths.allow(head.method, path) or is_own(head.method, path):
+        return _route(head.verb, path)
+    return _route("POST", path) if path in INFERENCE_PATHS else ""
+
+
+def _route(method: str, target: bytes) -> str:
+    """Return method and path for a message, without the query and not long."""
+    path = target.partition(b"?")[0].decode("latin-1")
+    return f"{method} {path}" if len(path) <= MAX_SHOWN_PATH_CHARS else f"{method} {path[:MAX_SHOWN_PATH_CHARS]}..."

@@ -1,0 +1,115 @@
+"""Write an instance's answer to the client, each part as soon as it is there."""
+
+import socket
+from collections.abc import Callable
+
+from svc.router.http.request import Head
+from svc.router.http.request_parser import RequestReader
+from svc.router.http.response_parser import SWITCHING
+from svc.router.http.sockets import farewell, pump
+from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.tunnel import tunnel
+
+Send = Callable[[bytes], None]
+
+
+def write_response(
+    exchange: Exchange, head: Head, keep: bool, sock: socket.socket, send: Send, reader: RequestReader
+) -> bool:
+    """Send the answer's head and body; return whether the client's connection can be used again.
+
+    `keep`: the client and the router want to use it again; `send` is the sender of `sock`.
+    """
+    upstream, answer = exchange.upstream, exchange.head
+    assert upstream is not None
+    assert answer is not None
+    length = upstream.length
+    switching = bool(head.upgrade) and answer.status == SWITCHING
+    bodiless = answer.bodiless or switching or head.method == b"HEAD"
+    chunked = not bodiless and length is None and not head.http10
+    keep = keep and (bodiless or length is not None or chunked)
+    response_head = _response_head(exchange, head, keep, chunked, switching)
+    exchange.answered = True
+    if switching:
+        _relay_tunnel(exchange, response_head, sock, send, reader.bytes_after_upgrade)
+    elif bodiless:
+        send(response_head)
+    else:
+        data = exchange.read() if upstream.available() else b""
+        if chunked:
+            _write_chunks(exchange, response_head, data, sock, send)
+        else:
+            send(response_head + data)
+            if not exchange.finished():
+                _write_bytes(exchange, send)
+            if length is None:
+                farewell(sock)
+    return keep
+
+
+def _response_head(exchange: Exchange, head: Head, keep: bool, chunked: bool, switching: bool) -> bytes:
+    """Return the head of the answer as the client gets it; `head` is that of the request."""
+    upstream, answer = exchange.upstream, exchange.head
+    assert upstream is not None
+    assert answer is not None
+    lines = b""
+    if upstream.length is not None:
+        lines = b"Content-Length: %d\r\n" % upstream.length
+    elif chunked:
+        lines = b"Transfer-Encoding: chunked\r\n"
+    if exchange.events:
+        lines += b"X-Accel-Buffering: no\r\n"
+    if cors_lines := head.origin_decision.lines:
+        lines += cors_lines
+    if b"x-served-by" in head.special:
+        lines += b"X-Served-By: %b\r\n" % upstream.target.name.encode()
+    if switching:
+        lines += b"Connection: Upgrade\r\n"
+    elif not keep:
+        lines += b"Connection: close\r\n"
+    elif head.http10:
+        lines += b"Connection: keep-alive\r\n"
+    return b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
+
+
+def _relay_tunnel(
+    exchange: Exchange, response_head: bytes, sock: socket.socket, send: Send, bytes_after_upgrade: bytes
+) -> None:
+    """Relay what both sides send, until one of them ends the connection."""
+    upstream = exchange.upstream
+    assert upstream is not None
+    exchange.is_tunnel = True
+    first_bytes = upstream.read()
+    exchange.count_tunnel_bytes(len(first_bytes), from_instance=True)
+    send(response_head + first_bytes)
+    upstream.sock.sendall(bytes_after_upgrade)
+    tunnel(sock, upstream.sock, exchange.count_tunnel_bytes)
+    upstream.done = True
+
+
+def _write_bytes(exchange: Exchange, send: Send) -> None:
+    """Send the rest of a body that ends at its Content-Length, or with the connection."""
+    while data := exchange.read():
+        send(data)
+        if exchange.finished():
+            return
+
+
+def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: socket.socket, send: Send) -> None:
+    """Send a body of unknown length in chunks; `data`: the part of it that is there."""
+    upstream, finished = exchange.upstream, exchange.finished()
+    assert upstream is not None
+    send(response_head + _chunk(data, finished))
+    if exchange.events and not finished:
+        upstream.relay = pump(upstream.sock, sock, exchange.passes, send)
+    while not finished:
+        data = exchange.read()
+        finished = exchange.finished()
+        if data or finished:
+            send(_chunk(data, finished))
+
+
+def _chunk(data: bytes, last: bool) -> bytes:
+    if not data:
+        return b"0\r\n\r\n" if last else b""
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if last else b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,87 @@
+"""What a request asks for, as far as routing cares: pure."""
+
+from urllib.parse import parse_qs
+
+import msgspec
+
+from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
+from svc.router.http.form import find_field
+from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
+from svc.router.http.request import Head, Media, Request
+
+MAX_QUERY_FIELDS = 64
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """The model (None: any will do), the session it belongs to (empty: none), the body's bytes."""
+
+    model: str | None = None
+    session: bytes = b""
+    body: bytes = b""
+
+
+def parse(request: Request) -> Ask:
+    """Return what a request asks for; a body that was read and names no model asks for any instance.
+
+    Raises BadRequest for a body that cannot be read, UnsupportedMedia for one of a type that is not read at all,
+    UpgradeRequired for a change of the protocol without a model in the query.
+    """
+    head, body = request.head, request.body
+    if head.upgrade:
+        return Ask(_tunnel_model(head), head.session)
+    if not body:
+        return Ask(None, head.session)
+    if head.media is Media.JSON:
+        fields = read_fields(body)
+        key = fields.prompt_cache_key
+        session = head.session if key is ABSENT else _session(bytes(key)) or head.session
+        return Ask(fields.model or None, session, body)
+    if head.media is Media.FORM:
+        return Ask(_form_model(head, body), head.session, body)
+    model = _query_model(head)
+    if model is None:
+        kind = head.content_type.decode("latin-1")
+        raise UnsupportedMedia(
+            f"cannot read a body of type {kind!r}; send JSON or a form, or name the model in ?model="
+        )
+    return Ask(model, head.session, body)
+
+
+def _tunnel_model(head: Head) -> str:
+    model = _query_model(head)
+    if model is None:
+        raise UpgradeRequired("cannot tell which model this connection is for; name it in ?model=, or send a request")
+    return model
+
+
+def _form_model(head: Head, body: bytes) -> str | None:
+    """Return the form field `model`, None where there is none; raises BadRequest."""
+    place = find_field(body, head.content_type, b"model")
+    if place is None:
+        return None
+    try:
+        model = body[place][: MAX_RAW_BYTES + 1].decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the form's model is not UTF-8; send its name", param="model") from None
+    return _checked_model(model)
+
+
+def _query_model(head: Head) -> str | None:
+    """Return the model that the query names, None where it names none; raises BadRequest."""
+    query = head.path.partition("?")[2]
+    try:
+        values = parse_qs(query, True, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")
+    except ValueError:
+        raise BadRequest("cannot read the query; send it in UTF-8, with ?model= alone", param="model") from None
+    return _checked_model(values[-1]) if values else None
+
+
+def _checked_model(model: str) -> str | None:
+    if len(model) > MAX_MODEL_CHARS:
+        raise BadRequest(f"the model has over {MAX_MODEL_CHARS} characters; send its name", param="model")
+    return model or None
+
+
+def _session(key: bytes) -> bytes:
+    """Return a prompt_cache_key without its quotes; what is no string is no key."""
+    return key[1:-1] if key[:1] == b'"' else b""

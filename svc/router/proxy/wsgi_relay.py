@@ -1,0 +1,103 @@
+"""Relaying under another WSGI server than the router's own: the same `forward`, with bodies read through WSGI."""
+
+from collections.abc import Iterator
+
+from flask import Response, request
+
+from svc.base.errors import SvcError, TooLarge
+from svc.router.http.body_buffers import DISCARD_LIMIT_BODIES
+from svc.router.http.error_dialect import error_body
+from svc.router.http.request import Request
+from svc.router.proxy.deadlines import Deadlines
+from svc.router.proxy.exchange import ClientGone, Cut, Exchange
+from svc.router.proxy.forward import close_unanswered, forward
+from svc.router.proxy.gate import authorize
+from svc.router.proxy.trusted_proxies import client_of, peer_address
+from svc.router.state import State
+from svc.router.wsgi import body_of, declared_size, discard_body, head_of
+
+
+def relay(state: State, deadlines: Deadlines) -> Response:
+    """Relay the request; return the answer, or the error that says why there is none."""
+    head = head_of(request.environ, state.heads.not_passed, state.heads.rules)
+    peer = peer_address(request.remote_addr or "")
+    client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
+    exchange = Exchange(state, Request(head, b""), client)
+    deadlines.watch(exchange)
+    try:
+        read_body(exchange)
+        forward(exchange, peer.encode())
+        exchange.drop_body()
+        response = _response(exchange)
+    except SvcError as error:
+        payload = error_body(error, head.target)
+        response = Response(payload, error.status, error.headers(), mimetype="application/json")
+    response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
+    return response
+
+
+def read_body(exchange: Exchange) -> None:
+    """Read the body of a request that is authorized, within limits; raises SvcError after closing the exchange."""
+    try:
+        authorize(exchange, (peer_address(request.remote_addr or "")).encode())
+        body = _body(exchange.state, exchange)
+    except SvcError as error:
+        discard_body(request.environ, DISCARD_LIMIT_BODIES * exchange.state.max_body)
+        close_unanswered(exchange, error)
+        raise
+    exchange.arrived(Request(exchange.request.head, body))
+
+
+def _body(state: State, exchange: Exchange) -> bytes:
+    declared, limit = declared_size(request.environ) or 0, state.max_body
+    deadline = state.now + state.settings.queue_timeout
+    body = b""
+    if declared <= limit:
+        exchange.buffer(declared, deadline, exchange.stay)
+        body = body_of(request.environ, limit)
+        exchange.buffer(len(body), deadline, exchange.stay)
+    if max(declared, len(body)) > limit:
+        raise TooLarge(f"the request's body is over {limit} bytes")
+    return body
+
+
+def _response(exchange: Exchange) -> Response:
+    upstream, head = exchange.upstream, exchange.head
+    assert upstream is not None
+    assert head is not None
+    response = Response(Parts(exchange), status=f"{head.status} {head.reason.decode('latin-1')}")
+    response.headers.clear()
+    for name, value in head.headers:
+        response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    if upstream.length is not None:
+        response.headers["Content-Length"] = str(upstream.length)
+    if b"x-served-by" in exchange.request.head.special:
+        response.headers["X-Served-By"] = upstream.target.name
+    if exchange.events:
+        response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+class Parts:
+    """An answer's body for a WSGI server, which closes it however it ends, begun or not."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        head = self._exchange.head
+        if head is not None and (head.bodiless or self._exchange.request.head.method == b"HEAD"):
+            raise StopIteration
+        try:
+            data = self._exchange.read()
+        except (Cut, ClientGone) as error:
+            raise ConnectionError(f"the answer is not whole: {error}") from None
+        if not data:
+            raise StopIteration
+        return data
+
+    def close(self) -> None:
+        self._exchange.close()

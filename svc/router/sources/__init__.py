@@ -1,0 +1,1 @@
+"""Where the router's table comes from: the registry, static services, health checks."""

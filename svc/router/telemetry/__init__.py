@@ -1,0 +1,1 @@
+"""What the router reports: metrics, the access log, events."""

@@ -1,0 +1,155 @@
+"""A look at a site that runs: at supervisord, at the parts' health, at what registry and router know."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import requests
+
+from svc.base.errors import SvcError, Unauthorized
+from svc.base.http import fetch
+from svc.client import probe
+from svc.client.registry import RegistryClient
+from svc.config.site import Site
+from svc.site import components, supervisord
+from svc.site.components import Part
+from svc.site.readiness import NotReady, Sight
+from svc.site.status import Seen
+from svc.supervision.client import Control
+
+PATIENCE = 2.0  # seconds that an answer may take
+UP = re.compile(r'^svc_router_instance_up\{instance="([^"]+)"\} (\S+)$', re.M)
+EJECTED = re.compile(r'^svc_router_instance_ejected\{instance="([^"]+)"\} (\S+)$', re.M)
+FLIGHT = re.compile(r'^svc_router_requests_in_flight\{instance="([^"]+)"\} (\S+)$', re.M)
+UNTOLD = ""  # some model
+
+
+def look(control: Control, parts: Iterable[Part], router: Part | None, well: Collection[str] = ()) -> Sight:
+    """What `judge` needs of these parts. Those that were `well` before are not asked again."""
+    states = {name: process.state for name, process in control.processes().items()}
+    routed = services(router.own_url) if router else None
+    parts = list(parts)
+    healthy = {part.name for part in parts if part.name in well or _is_well(part, states)}
+    infos = _infos([part for part in parts if part.name not in well], states)
+    return Sight(
+        states,
+        healthy,
+        {service["name"]: service["models"] for service in routed or [] if service["healthy"]},
+        _reasons(infos, "not_ready"),
+        _reasons(infos, "not_registered"),
+    )
+
+
+def see(site: Site, token_file: str) -> Seen:
+    """Everything that `report` needs."""
+    control = supervisord.find(site)
+    parts = components.read(supervisord.conf_d(control, site))
+    router = next((part for part in parts if part.component == "router"), None)
+    routed = services(router.own_url) if router else None
+    url = _registry_url(parts)
+    processes = control.processes() if control else {}
+    registered, refusal = _registered(url, token_file)
+    infos = _infos(parts, {name: process.state for name, process in processes.items()})
+    return Seen(
+        parts=parts,
+        supervisord=control.pid() if control else None,
+        processes=processes,
+        restarts=control.restarts() if control else {},
+        not_ready=_reasons(infos, "not_ready"),
+        refused=_reasons(infos, "not_registered"),
+        registry=registered,
+        registry_url=url,
+        registry_trouble=_trouble(url) or refusal,
+        router=None if routed is None else {service["name"]: service for service in routed},
+        routing=router is not None and probe.healthy(router.health_url, PATIENCE, verify=False),
+    )
+
+
+def services(router_url: str) -> list[dict[str, Any]] | None:
+    """The instances as the router has them; None where it does not answer.
+
+    A router that wants a key tells nobody else of them; which it uses stands in its metrics.
+    """
+    try:
+        answer = fetch("GET", router_url + "/services", PATIENCE, verify=False)
+        if answer.status_code == 401:
+            told = fetch("GET", router_url + "/metrics", PATIENCE, verify=False).text
+            out = {name for name, ejected in EJECTED.findall(told) if float(ejected)}
+            return [
+                {"name": name, "healthy": up == "1.0", "ejected": name in out, "models": [UNTOLD]}
+                for name, up in UP.findall(told)
+            ]
+        return answer.json()["services"]
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return None
+
+
+def in_flight(router_url: str) -> dict[str, tuple[bool, int]] | None:
+    """Of each instance of the router: whether it gets more requests, and how many it serves. None: no answer.
+
+    No key is needed for it.
+    """
+    try:
+        told = fetch("GET", router_url + "/metrics", PATIENCE, verify=False).text
+    except requests.RequestException:
+        return None
+    used = {name for name, up in UP.findall(told) if float(up)}
+    return {name: (name in used, int(float(count))) for name, count in FLIGHT.findall(told)}
+
+
+def _infos(parts: Iterable[Part], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """Return what the babysitters of these parts say of themselves, where both programs run, by the part's name."""
+    running = [p for p in parts if p.component == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
+    return {part.name: _info(part) for part in running}
+
+
+def _info(part: Part) -> Mapping[str, Any]:
+    try:
+        info = fetch("GET", part.babysitter_url + "/info", PATIENCE).json()
+    except (requests.RequestException, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
+    """Return the reasons that stand under this key."""
+    return {
+        name: NotReady(str(info[key]), info.get("misconfigured") is True)
+        for name, info in infos.items()
+        if info.get(key)
+    }
+
+
+def _is_well(part: Part, states: dict[str, str]) -> bool:
+    """Nothing is asked that does not run yet."""
+    return all(states.get(name) == "RUNNING" for name in part.programs) and probe.healthy(
+        part.health_url, PATIENCE, verify=False
+    )
+
+
+def _registry_url(parts: Sequence[Part]) -> str:
+    """This site's own registry, or the one elsewhere that its parts speak to."""
+    own = [part.own_url for part in parts if part.component == "registry"]
+    return next(iter([*own, *(part.registry_url for part in parts if part.registry_url)]), "")
+
+
+def _trouble(url: str) -> str:
+    """What is wrong with the registry itself, where it answers and says so."""
+    for one in filter(None, url.split(",")):
+        try:
+            return str(fetch("GET", one + "/health", PATIENCE).json().get("reason", ""))
+        except (requests.RequestException, ValueError, AttributeError):
+            continue
+    return ""
+
+
+def _registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:
+    """Return the registry's services by name, None where it does not list them, and why it refuses to."""
+    if not url:
+        return None, ""
+    try:
+        return {s["name"]: s for s in RegistryClient(url.split(","), token_file, PATIENCE).services()}, ""
+    except Unauthorized as error:
+        return None, f"{error.message}; name the file with it: read_token_file under [registry] in config/svc.toml"
+    except SvcError:
+        return None, ""

@@ -1,0 +1,56 @@
+"""Whether the ports that a site needs are free: told before anything is started or changed."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from svc.base.errors import ConfigError
+from svc.site.components import Part
+from svc.supervision.client import Control, Process
+from svc.supervision.launch import holder_of, taken
+
+
+def refuse_taken(parts: Iterable[Part], control: Control | None = None, touched: Collection[str] = ()) -> None:
+    """Raises ConfigError with a line for each port that another program has.
+
+    What runs under `control` holds its ports by right; `touched` are the parts
+    that will be stopped and started anew. It matters most for the router:
+    supervisord itself would die if it could not bind that address.
+    """
+    processes = control.processes() if control else {}
+    ours = {process.pid for process in processes.values() if process.pid}
+    if control:
+        ours.add(control.pid())
+    problems = [
+        f"{part.name}: port {port} is taken by {holder}; stop it or choose another port"
+        for part in parts
+        if part.name in touched or not runs(part, processes)
+        for port in part.ports
+        if (holder := _stranger(port, ours, part.listens_on_ipv6))
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def runs(part: Part, processes: Mapping[str, Process]) -> bool:
+    return all(name in processes and processes[name].state == "RUNNING" for name in part.programs)
+
+
+def _stranger(port: int, ours: Collection[int], ipv6: bool) -> str:
+    """Who has the port, if that is none of `ours` or of what they started."""
+    if not taken(port, ipv6):
+        return ""
+    holder = holder_of(port)
+    if holder is None:
+        return "another program"
+    pid, command = holder
+    return "" if any(ancestor in ours for ancestor in ancestors(pid)) else f"{command} (pid {pid})"
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """A process and those it comes from, itself first."""
+    while pid > 0:
+        yield pid
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            return

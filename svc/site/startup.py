@@ -1,0 +1,195 @@
+"""`svc up`: brings a site up, or up to date, and waits until every part of it can be used."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from svc import settings
+from svc.base.errors import CommandError
+from svc.base.printable import log_lines
+from svc.config.site import Site
+from svc.rollout.journal import beside
+from svc.site import supervisord
+from svc.site.components import Part, foreign, sees
+from svc.site.observe import look, services
+from svc.site.ports import refuse_taken
+from svc.site.program_groups import rereads
+from svc.site.readiness import Stage, judge
+from svc.site.shutdown import ENDED, down
+from svc.site.start_plan import VARIABLES, Asked, Plan, plan
+from svc.supervision.client import Control, Process, full_name
+from svc.terminal.console import Console
+from svc.terminal.progress import Waiting, waiting
+
+PAUSE = 0.2  # seconds between two looks
+SETTLED = 2.0  # seconds in which a babysitter notices that a setting was changed
+TAKES_OVER = 15.0  # seconds that a babysitter may need to end
+TAIL = 10  # lines of a log that are shown
+TAIL_BYTES = 8192
+
+
+class NotWell(Exception):
+    """A program ended instead of becoming ready."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(full_name(process))
+        self.process = process
+
+
+def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
+    """Waits `timeout` seconds at most; not while a rollout is at work here.
+
+    Raises ConfigError or CommandError with everything as it was, or CommandError
+    naming the part that is not well; on Ctrl-C, what this call started is stopped.
+    """
+    site.make_room()
+    with beside(site):
+        _up(site, asked, timeout, console)
+
+
+def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
+    control = supervisord.find(site)
+    own = control is not None and supervisord.runs_from(control, site.own_supervisord_conf)
+    planned = plan(site, asked, running=control is not None, own=own, as_can_be=own)
+    parts = planned.parts()
+    refuse_taken(parts, control, planned.touched())
+    site.make_dirs(logs=site.keeps_logs or not own)
+    planned.write()
+    for note in [*planned.notes, *_elsewhere(parts)]:
+        _say(console, note)
+    began = time.monotonic()
+    try:
+        chosen = planned.chosen(asked, site)
+        running = _bring(site, planned, asked, control, chosen)
+        with waiting(console) as shown:
+            wait(running, chosen, parts, timeout, shown)
+    except NotWell as error:
+        for line in tail(Path(error.process.logfile)):
+            _say(console, f"  {line}")
+        raise failure(error.process) from None
+    except KeyboardInterrupt:
+        if control is None:
+            _say(console, "interrupted: stopping what was started")
+            down(site, console)
+        raise
+    for line in farewell(planned, parts, time.monotonic() - began):
+        _say(console, line)
+
+
+def _bring(site: Site, planned: Plan, asked: Asked, control: Control | None, chosen: Sequence[Part]) -> Control:
+    """Starts supervisord, or updates the running one and starts what is stopped in it.
+
+    What a TOML file says of the instance itself is in its program; the rest, such as
+    metadata, only its babysitter reads: another takes its place where it has not read the file as it is.
+    """
+    if control is None:
+        environ = {key: value for key, value in asked.environ.items() if key not in VARIABLES}  # the files say it all
+        return supervisord.start(site, planned.conf, environ)
+    control.update()
+    stale, _ = rereads(chosen, control, planned.conf_d, settings.load(site.svc_toml, asked.environ))
+    _take_over(control, [f"{name}:babysitter" for name in stale])
+    processes = control.processes()
+    for name in (name for part in chosen for name in part.programs):
+        if name in processes and processes[name].state in ENDED:
+            control.start(name, wait=False)
+    return control
+
+
+def _take_over(control: Control, names: Sequence[str]) -> None:
+    """Other babysitters take the place of these; waits until they do."""
+    before = control.processes()
+    for name in names:
+        control.hand_over(name)
+    end = time.monotonic() + TAKES_OVER
+    while any(control.process(name).pid in (0, before[name].pid) for name in names) and time.monotonic() < end:
+        time.sleep(PAUSE)
+
+
+def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeout: float, shown: Waiting) -> None:
+    """Until every chosen part is ready; raises CommandError when the time is over, NotWell at the first that failed."""
+    router = next((part for part in parts if part.component == "router"), None)
+    ready: set[str] = set()
+    began = time.monotonic()
+    while True:
+        sight = look(control, chosen, router, ready)
+        late = ""
+        for part in chosen:
+            stage, program = judge(part, sight, router)
+            if stage is Stage.FAILED:
+                raise NotWell(control.process(program))
+            why = f": {reason}" if (reason := sight.reason(part)) else ""
+            if stage is Stage.MISCONFIGURED and time.monotonic() - began > SETTLED:
+                raise CommandError(f"{part.name}: {stage.value}{why}; then svc up")
+            if stage is not Stage.READY:
+                late = late or f"{part.name}: not ready after {timeout:g} s: {stage.value}{why}"
+                shown.show(part.name, stage.value)
+            elif part.name not in ready:
+                ready.add(part.name)
+                shown.done(part.name, f"ready at {part.url}")
+        if not late:
+            return
+        if time.monotonic() > began + timeout:
+            raise CommandError(f"{late}; `svc status` and logs/ tell more")
+        time.sleep(PAUSE)
+
+
+def failure(process: Process) -> CommandError:
+    log = os.path.relpath(process.logfile)
+    why = process.spawnerr or process.description
+    return CommandError(f"{full_name(process)}: {process.state}: {why}; the end of its log is above, all is in {log}")
+
+
+def tail(log: Path) -> list[str]:
+    """The last lines of a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            lines = file.read().splitlines()[-TAIL:]
+    except OSError:
+        return []
+    return [text for line in lines for text in log_lines(line, colours=False)]
+
+
+def farewell(planned: Plan, parts: Sequence[Part], seconds: float) -> Iterator[str]:
+    """What is there, and what to try."""
+    svc = command_name()
+    for path in foreign(planned.conf_d):
+        yield f"{path}: runs as well; not made by svc render, so not waited for"
+    yield f"All is ready after {seconds:.1f} s. Try:"
+    router = next((part for part in parts if part.component == "router"), None)
+    routed = services(router.own_url) or [] if router else []
+    model = next((model for service in routed if service["healthy"] for model in service["models"]), "")
+    if router and model:
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+        yield f"  curl {router.own_url}/v1/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    yield f"  {svc} status     what runs, and how it is"
+    yield f"  {svc} down       stop everything"
+    yield "  tail -f logs/*.log"
+
+
+def _elsewhere(parts: Sequence[Part]) -> Iterator[str]:
+    router = next((part for part in parts if part.component == "router"), None)
+    for part in parts:
+        if router and part.component == "babysitter" and not sees(router, part):
+            yield (
+                f"{part.name}: registers at {part.registry_url}, but the router asks {router.registry_url}: "
+                "it will get no requests from there"
+            )
+
+
+def command_name() -> str:
+    """How this `svc` is called from here."""
+    found = shutil.which("svc")
+    if found and os.path.samefile(found, sys.argv[0]):
+        return "svc"
+    path = os.path.relpath(sys.argv[0])
+    return sys.argv[0] if path.startswith("..") else path
+
+
+def _say(console: Console, line: str) -> None:
+    console.print_line(line)

@@ -1,1 +1,0 @@
-"""Babysitter TOML: its types, how it is read, what is made of it."""

@@ -1,0 +1,1 @@
+"""Terminal output: tables, progress, and a screen that is painted again in place."""

@@ -1,0 +1,34 @@
+"""The console of commands that print tables, colours and progress."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import rich.console
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from svc.base.printable import printable
+
+
+class Console(rich.console.Console):
+    """Prints text as text: it is no markup, and its control characters are shown instead of obeyed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return the segments of all that is printed, live displays included; only rich's own have `control`."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text, keep="\n\t"))
+
+    def print_line(self, text: str | Text, style: str = "") -> None:
+        """Print one line, which is not wrapped; a line break inside the text is shown, not made."""
+        self.print(one_line(text), style=style or None, soft_wrap=True)
+
+
+def one_line(text: str | Text) -> Text:
+    """Return the text on a single line, with the styles that it has."""
+    line = text.copy() if isinstance(text, Text) else Text(text)
+    line.plain = printable(line.plain, keep="\t")
+    return line
