@@ -14,7 +14,7 @@ from svc.base.errors import Forbidden, Unauthorized
 from svc.client.registry import RegistryClient
 from svc.config.instance.digest import digest
 from tests.unit.babysitter.specs import make_spec
-from tests.unit.babysitter.test_sitter import World, models
+from tests.unit.babysitter.test_monitor import World, models
 
 
 @pytest.fixture

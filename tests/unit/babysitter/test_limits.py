@@ -8,7 +8,7 @@ from svc.babysitter.lifecycle import State
 from svc.babysitter.limits import MEMORY_EVERY, Limits
 from svc.babysitter.restarter import Remedy
 from tests.unit.babysitter.specs import make_spec
-from tests.unit.babysitter.test_sitter import World, models
+from tests.unit.babysitter.test_monitor import World, models
 
 GIB = 1 << 30
 

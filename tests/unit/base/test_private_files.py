@@ -16,8 +16,8 @@ from svc.render import files
 from svc.rollout.journal import Journal, alone
 from svc.router.sources.table_cache import TableFile
 from svc.router.telemetry.access_log import AccessLog
-from tests.unit.router.test_record import record
-from tests.unit.router.test_saved import TABLE
+from tests.unit.router.sources.test_table_cache import TABLE
+from tests.unit.router.telemetry.test_access_log import record
 
 CONF = files.MADE_BY + "x.toml\n"
 

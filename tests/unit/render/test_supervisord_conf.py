@@ -1,6 +1,6 @@
 """Pairs of files: each render/X.toml and the render/X.conf that is made of it.
 
-After a change that is meant: python -m tests.unit.spec.test_render
+After a change that is meant: python -m tests.unit.render.test_supervisord_conf
 """
 
 from pathlib import Path
@@ -12,9 +12,9 @@ from svc.base.errors import ConfigError
 from svc.config.instance.load import load
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
-from tests.unit.spec import supervisord
+from tests.unit.render import supervisord
 
-PAIRS = Path(__file__).parent / "render"
+PAIRS = Path(__file__).parent / "expected"
 TOMLS = sorted(PAIRS.glob("*.toml"))
 
 

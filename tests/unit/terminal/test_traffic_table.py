@@ -9,7 +9,7 @@ from svc.client import router_metrics
 from svc.router.telemetry.metrics import Metrics
 from svc.terminal import traffic_table
 from tests.unit.router.made import state, target
-from tests.unit.router.test_record import record
+from tests.unit.router.telemetry.test_access_log import record
 
 
 class Router:

@@ -8,7 +8,7 @@ from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import State
 from svc.babysitter.restarter import Remedy
 from svc.base.errors import Unavailable
-from tests.unit.babysitter.test_sitter import World, models
+from tests.unit.babysitter.test_monitor import World, models
 
 
 class Probing(World):

@@ -4,7 +4,7 @@ import pytest
 
 from svc.protocol.event import KINDS, Event
 from svc.protocol.health_state import WORDS, level_of, state_of
-from tests.unit.test_listed import service
+from tests.unit.terminal.test_services_table import service
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from svc.config.instance.model import Command, Spec
 from svc.render import ini
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
-from tests.unit.spec import supervisord
+from tests.unit.render import supervisord
 
 NASTY = [
     "", " ", "plain", "two words", " edges ", "tab\tin", "\ttab edge\t", "it's", 'say "hi"', "'", '"', "''", '"" \'\'',

@@ -1,5 +1,5 @@
 from svc.site.shutdown import component_of, phases
-from tests.unit.test_status import process
+from tests.unit.site.test_status import process
 
 
 def test_the_router_stops_first_and_the_registry_when_the_babysitters_have_left_it():

@@ -7,7 +7,7 @@ from svc.router.balance.table import Origin
 from svc.router.state import State
 from svc.router.telemetry.metrics import Metrics
 from tests.unit.router.made import state, target
-from tests.unit.router.test_record import record
+from tests.unit.router.telemetry.test_access_log import record
 
 
 def samples(told: State) -> dict[tuple[str, ...], float]:
