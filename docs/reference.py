@@ -50,8 +50,12 @@ def write(place: Path) -> None:
     """One page each; those that are the same already are not touched."""
     place.mkdir(exist_ok=True)
     for name, lines in {
-        "cli": cli(), "settings": settings(), "toml": toml(), "metrics": metrics(), "http": http(),
-    }.items():  # fmt: skip
+        "cli": cli(),
+        "settings": settings(),
+        "toml": toml(),
+        "metrics": metrics(),
+        "http": http(),
+    }.items():
         text = "\n".join(lines) + "\n"
         file = place / f"{name}.md"
         if not file.exists() or file.read_text() != text:

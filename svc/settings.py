@@ -51,10 +51,17 @@ PLACE: Form = (r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+", "an absolute path of let
 
 
 def setting(
-    default: Any, env: str | None = None, *, least: float | None = None, most: float | None = None,
-    choices: tuple[str, ...] = (), form: Form | None = None, weak: str | None = None, help: str = "",
+    default: Any,
+    env: str | None = None,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+    form: Form | None = None,
+    weak: str | None = None,
+    help: str = "",
     token: str = "",
-) -> Any:  # fmt: skip
+) -> Any:
     """A field with where it comes from and what it may be; the file wins over the `weak` variable.
 
     `token`: of a URL, the setting that holds its secret, as the URL itself must hold none.
@@ -294,9 +301,13 @@ def _read(toml: Path | None, problems: list[str]) -> dict[str, Any]:
 
 
 def _sources(
-    section: str, field: Any, written: dict[str, Any], toml: Path | None,
-    environ: Mapping[str, str] | None, flags: Flags | None,
-) -> Iterator[tuple[str, Any]]:  # fmt: skip
+    section: str,
+    field: Any,
+    written: dict[str, Any],
+    toml: Path | None,
+    environ: Mapping[str, str] | None,
+    flags: Flags | None,
+) -> Iterator[tuple[str, Any]]:
     """Where a value is given and what it is, the strongest first."""
     flag = (flags or {}).get(section, {}).get(field.name)
     if flag is not None and flag != ():

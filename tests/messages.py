@@ -9,12 +9,22 @@ values = st.text('abc XYZ09\t,;="/()\\:é', max_size=20).map(lambda v: v.encode(
 plain_headers = st.builds(lambda name, value: b"X-%b: %b" % (name, value), tokens, values)
 hop_headers = st.sampled_from(
     [
-        b"Connection: close", b"Connection: x-a, X-B", b"Connection: keep-alive", b"Keep-Alive: timeout=5",
-        b"TE: trailers", b"Upgrade: h2c", b"Connection: Upgrade, HTTP2-Settings", b"Expect: 100-continue",
-        b"Trailer: X-T", b"X-Forwarded-For: 1.2.3.4", b"x-request-id: abc", b"Proxy-Connection: keep-alive",
-        b"X-A: 1", b"x-b: 2",
+        b"Connection: close",
+        b"Connection: x-a, X-B",
+        b"Connection: keep-alive",
+        b"Keep-Alive: timeout=5",
+        b"TE: trailers",
+        b"Upgrade: h2c",
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"Expect: 100-continue",
+        b"Trailer: X-T",
+        b"X-Forwarded-For: 1.2.3.4",
+        b"x-request-id: abc",
+        b"Proxy-Connection: keep-alive",
+        b"X-A: 1",
+        b"x-b: 2",
     ]
-)  # fmt: skip
+)
 bodies = st.binary(max_size=200)
 methods = st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"HEAD", b"OPTIONS"])
 targets = st.sampled_from(
@@ -53,53 +63,150 @@ def chunks(draw: st.DrawFn, body: bytes) -> bytes:
 
 odd_lengths = st.sampled_from(
     [
-        b"Content-Length: 5", b"Content-Length: 6", b"Content-Length: +5", b"Content-Length: -1",
-        b"Content-Length: 5, 5", b"Content-Length: 5,6", b"Content-Length: 0x5", b"Content-Length: 5 5",
-        b"Content-Length:", b"Content-Length: 05", b"Content-Length: 18446744073709551621",
-        b"Content-Length: 99999999999999999999999", b"Content-Length: 3000", b"Content-Length : 5",
-        b"Content_Length: 5", b"Content-Length\t: 5", b" Content-Length: 5", b"Content-Length: \n5",
-        b"Content-Length: 5\x0b", b"Content-Length: 5_0", b"Content-Length: \xb2", b"\x00Content-Length: 5",
+        b"Content-Length: 5",
+        b"Content-Length: 6",
+        b"Content-Length: +5",
+        b"Content-Length: -1",
+        b"Content-Length: 5, 5",
+        b"Content-Length: 5,6",
+        b"Content-Length: 0x5",
+        b"Content-Length: 5 5",
+        b"Content-Length:",
+        b"Content-Length: 05",
+        b"Content-Length: 18446744073709551621",
+        b"Content-Length: 99999999999999999999999",
+        b"Content-Length: 3000",
+        b"Content-Length : 5",
+        b"Content_Length: 5",
+        b"Content-Length\t: 5",
+        b" Content-Length: 5",
+        b"Content-Length: \n5",
+        b"Content-Length: 5\x0b",
+        b"Content-Length: 5_0",
+        b"Content-Length: \xb2",
+        b"\x00Content-Length: 5",
     ]
-)  # fmt: skip
+)
 odd_codings = st.sampled_from(
     [
-        b"Transfer-Encoding: chunked", b"Transfer-Encoding: Chunked", b"Transfer-Encoding:\tchunked\t",
-        b"Transfer-Encoding:", b"Transfer-Encoding: xchunked", b"Transfer-Encoding: chunked, identity",
-        b"Transfer-Encoding: identity", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: chunked, chunked",
-        b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding : chunked", b"Transfer-Encoding\n: chunked",
-        b"X: y\nTransfer-Encoding: chunked", b"X: y\rTransfer-Encoding: chunked", b"Transfer-Encoding:\r\n chunked",
-        b"Transfer-Encoding: chu\r\n nked", b"Transfer-Encoding: chunked;q=1", b'Transfer-Encoding: "chunked"',
-        b"Transfer_Encoding: chunked", b"Transfer-Encoding: chunked\x00", b"Transfer-Encoding: \xefchunked",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: Chunked",
+        b"Transfer-Encoding:\tchunked\t",
+        b"Transfer-Encoding:",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding: identity",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: chunked, chunked",
+        b"Transfer-Encoding: \x0bchunked",
+        b"Transfer-Encoding : chunked",
+        b"Transfer-Encoding\n: chunked",
+        b"X: y\nTransfer-Encoding: chunked",
+        b"X: y\rTransfer-Encoding: chunked",
+        b"Transfer-Encoding:\r\n chunked",
+        b"Transfer-Encoding: chu\r\n nked",
+        b"Transfer-Encoding: chunked;q=1",
+        b'Transfer-Encoding: "chunked"',
+        b"Transfer_Encoding: chunked",
+        b"Transfer-Encoding: chunked\x00",
+        b"Transfer-Encoding: \xefchunked",
         b"Foo: bar\r\n\tTransfer-Encoding: chunked",
     ]
-)  # fmt: skip
+)
 odd_headers = st.sampled_from(
     [
-        b"Host: r", b"Host: evil", b"Host:", b"Host: a b", b": no name", b"No-Colon", b"X-A: a\rb", b"X-A: a\x00b",
-        b"X-A: a\nb", b"X-A: one\r\n two", b"X A: 1", b"X-A:1\r", b"\tX-A: 1", b"X-A\x80: 1", b"X-A: \xff",
-        b"X-A: a\x7fb", b"X-A: \x1b[0m", b"Connection: Transfer-Encoding", b"Connection: Content-Length, Host",
-        b"Connection: close", b"Upgrade: h2c", b"Connection: Upgrade", b"Expect: 100-continue", b"Expect: 200-maybe",
-        b"X-Forwarded-For: 1.2.3.4\r\n , 5", b"x-request-id: a\tb", b"x-request-id: \xff", b"X-Long: " + b"x" * 3000,
+        b"Host: r",
+        b"Host: evil",
+        b"Host:",
+        b"Host: a b",
+        b": no name",
+        b"No-Colon",
+        b"X-A: a\rb",
+        b"X-A: a\x00b",
+        b"X-A: a\nb",
+        b"X-A: one\r\n two",
+        b"X A: 1",
+        b"X-A:1\r",
+        b"\tX-A: 1",
+        b"X-A\x80: 1",
+        b"X-A: \xff",
+        b"X-A: a\x7fb",
+        b"X-A: \x1b[0m",
+        b"Connection: Transfer-Encoding",
+        b"Connection: Content-Length, Host",
+        b"Connection: close",
+        b"Upgrade: h2c",
+        b"Connection: Upgrade",
+        b"Expect: 100-continue",
+        b"Expect: 200-maybe",
+        b"X-Forwarded-For: 1.2.3.4\r\n , 5",
+        b"x-request-id: a\tb",
+        b"x-request-id: \xff",
+        b"X-Long: " + b"x" * 3000,
     ]
-)  # fmt: skip
+)
 odd_lines = st.sampled_from(
     [
-        b"POST / HTTP/1.1", b"POST / HTTP/1.0", b"POST http://evil/x HTTP/1.1", b"POST //evil/x HTTP/1.1",
-        b"POST evil HTTP/1.1", b"POST /a b HTTP/1.1", b"POST  / HTTP/1.1", b"POST /\x00 HTTP/1.1",
-        b"POST /\xff HTTP/1.1", b"POST / HTTP/1.2", b"POST / HTTP/2.0", b"POST / HTTP/0.9", b"POST /",
-        b"post / HTTP/1.1", b"CONNECT evil:1 HTTP/1.1", b"PRI * HTTP/2.0", b"OPTIONS * HTTP/1.1", b"FOO / HTTP/1.1",
-        b"GET / HTTP/1.1", b"HEAD / HTTP/1.1", b"POST / HTTP/1.1 ", b"POST\t/\tHTTP/1.1", b"POST http:///x HTTP/1.1",
-        b"POST http://h\\x/ HTTP/1.1", b"POST http://h?a/b HTTP/1.1", b"POST /a#b HTTP/1.1", b"POST ftp:/x HTTP/1.1",
-        b"POST h://a@b:1/%0d%0aX:1 HTTP/1.1", b"POST *x HTTP/1.1", b"SOURCE / ICE/1.0", b"\r\n\r\nGET / HTTP/1.1",
+        b"POST / HTTP/1.1",
+        b"POST / HTTP/1.0",
+        b"POST http://evil/x HTTP/1.1",
+        b"POST //evil/x HTTP/1.1",
+        b"POST evil HTTP/1.1",
+        b"POST /a b HTTP/1.1",
+        b"POST  / HTTP/1.1",
+        b"POST /\x00 HTTP/1.1",
+        b"POST /\xff HTTP/1.1",
+        b"POST / HTTP/1.2",
+        b"POST / HTTP/2.0",
+        b"POST / HTTP/0.9",
+        b"POST /",
+        b"post / HTTP/1.1",
+        b"CONNECT evil:1 HTTP/1.1",
+        b"PRI * HTTP/2.0",
+        b"OPTIONS * HTTP/1.1",
+        b"FOO / HTTP/1.1",
+        b"GET / HTTP/1.1",
+        b"HEAD / HTTP/1.1",
+        b"POST / HTTP/1.1 ",
+        b"POST\t/\tHTTP/1.1",
+        b"POST http:///x HTTP/1.1",
+        b"POST http://h\\x/ HTTP/1.1",
+        b"POST http://h?a/b HTTP/1.1",
+        b"POST /a#b HTTP/1.1",
+        b"POST ftp:/x HTTP/1.1",
+        b"POST h://a@b:1/%0d%0aX:1 HTTP/1.1",
+        b"POST *x HTTP/1.1",
+        b"SOURCE / ICE/1.0",
+        b"\r\n\r\nGET / HTTP/1.1",
     ]
-)  # fmt: skip
+)
 odd_sizes = st.sampled_from(
     [
-        b"5", b"05", b"+5", b"-5", b"0x5", b"5 ", b" 5", b"5;a=b", b"5;a\nb", b"5;\r", b"5;a=\"\r\n\"", b"5\n",
-        b"5\r", b"", b"g", b"ffffffffffffffff", b"10000000000000005", b"5\x00", b"5\t", b"5;" + b"x" * 500, b"5_0",
-        b"fff", b"0",
+        b"5",
+        b"05",
+        b"+5",
+        b"-5",
+        b"0x5",
+        b"5 ",
+        b" 5",
+        b"5;a=b",
+        b"5;a\nb",
+        b"5;\r",
+        b'5;a="\r\n"',
+        b"5\n",
+        b"5\r",
+        b"",
+        b"g",
+        b"ffffffffffffffff",
+        b"10000000000000005",
+        b"5\x00",
+        b"5\t",
+        b"5;" + b"x" * 500,
+        b"5_0",
+        b"fff",
+        b"0",
     ]
-)  # fmt: skip
+)
 ends = st.sampled_from([CRLF, CRLF, CRLF, b"\n", b"\r", b"\r\r\n", b"\n\r\n", b"", b"\x00\r\n"])
 
 
@@ -185,12 +292,29 @@ def framed_answers(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 odd_answer_lines = st.sampled_from(
     [
-        b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 999 X", b"HTTP/1.1 99 X",
-        b"HTTP/1.1 1000 X", b"HTTP/1.1 0 X", b"HTTP/1.1 100 Continue", b"HTTP/1.1 101 Switching", b"HTTP/1.1 204 No",
-        b"HTTP/1.1 304 Not", b"HTTP/2 200", b"HTTP/1.1 2OO OK", b"HTTP/1.1 200 \xff\x00", b"HTTP/1.1  200 OK",
-        b"ICY 200 OK", b"200 OK", b"", b"GET / HTTP/1.1", b"HTTP/1.1 -200 OK", b"HTTP/1.1 200 O\rK",
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.0 200 OK",
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 999 X",
+        b"HTTP/1.1 99 X",
+        b"HTTP/1.1 1000 X",
+        b"HTTP/1.1 0 X",
+        b"HTTP/1.1 100 Continue",
+        b"HTTP/1.1 101 Switching",
+        b"HTTP/1.1 204 No",
+        b"HTTP/1.1 304 Not",
+        b"HTTP/2 200",
+        b"HTTP/1.1 2OO OK",
+        b"HTTP/1.1 200 \xff\x00",
+        b"HTTP/1.1  200 OK",
+        b"ICY 200 OK",
+        b"200 OK",
+        b"",
+        b"GET / HTTP/1.1",
+        b"HTTP/1.1 -200 OK",
+        b"HTTP/1.1 200 O\rK",
     ]
-)  # fmt: skip
+)
 
 
 @st.composite

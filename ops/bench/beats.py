@@ -227,15 +227,24 @@ class Run:
             model = f"model-{number % 10}"
             listed = {"id": model, "object": "model", "created": 1700000000, "owned_by": "vllm", "max_model_len": 32768}
             about = {
-                "type": "openai-api", "parent_service": name[:5], "babysitter": f"http://127.0.0.1:{self.health_port}",
-                "models": [model], "models_list": [listed],
-            }  # fmt: skip
+                "type": "openai-api",
+                "parent_service": name[:5],
+                "babysitter": f"http://127.0.0.1:{self.health_port}",
+                "models": [model],
+                "models_list": [listed],
+            }
         told = {
-            "name": name, "host": "127.0.0.1", "hostname": f"host{number % 50}", "port": self.health_port,
-            "url": f"http://127.0.0.1:{self.health_port}", "status": "running", "weight": 1,
-            "timestamp": "2026-01-01T00:00:00Z", "lease_seconds": max(30.0, 3 * self.fleet.interval),
+            "name": name,
+            "host": "127.0.0.1",
+            "hostname": f"host{number % 50}",
+            "port": self.health_port,
+            "url": f"http://127.0.0.1:{self.health_port}",
+            "status": "running",
+            "weight": 1,
+            "timestamp": "2026-01-01T00:00:00Z",
+            "lease_seconds": max(30.0, 3 * self.fleet.interval),
             "metadata": {**about, "health_url": health},
-        }  # fmt: skip
+        }
         return json.dumps(told).encode()
 
     def _start(self, work) -> None:  # noqa: ANN001

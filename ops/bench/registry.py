@@ -112,10 +112,21 @@ def figures(told: dict[str, Any], seconds: float, cpu: float, memory: float) -> 
     if not seen:
         failures["no change reached a watcher"] = 1
     return Figures(
-        seconds, cpu, memory, told["beats"], told["checks"], told["changes"], len(seen), told["list_bytes"],
-        percentile(took, 50), percentile(took, 99), percentile(seen, 50), percentile(seen, 99),
-        max(seen, default=0.0) * 1000, failures,
-    )  # fmt: skip
+        seconds,
+        cpu,
+        memory,
+        told["beats"],
+        told["checks"],
+        told["changes"],
+        len(seen),
+        told["list_bytes"],
+        percentile(took, 50),
+        percentile(took, 99),
+        percentile(seen, 50),
+        percentile(seen, 99),
+        max(seen, default=0.0) * 1000,
+        failures,
+    )
 
 
 def percentile(seconds: list[float], percent: int) -> float:

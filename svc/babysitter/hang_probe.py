@@ -74,8 +74,9 @@ class Prober:
         if sign is Sign.REFUSED and self.last.sign is not sign:
             log.warning(
                 '%s: a probe shows nothing here: %s; cure that, or leave out probe = "generate"',
-                self.sitter.spec.name, why,
-            )  # fmt: skip
+                self.sitter.spec.name,
+                why,
+            )
         self.last = Probed(sign, why, self.clock(), failures)
         self.counts[sign] += 1
         self.sitter.found(Event.SILENT if failures else Event.SPOKE, picture.life)

@@ -55,9 +55,10 @@ class Metrics(Collector):
             yield GaugeMetricFamily("svc_babysitter_heartbeat_time_seconds", "When the registry last heard it", told)
         if self.sitter.answers.took is not None:
             yield GaugeMetricFamily(
-                "svc_babysitter_probe_seconds", "How long the last check of the engine took",
+                "svc_babysitter_probe_seconds",
+                "How long the last check of the engine took",
                 self.sitter.answers.took,
-            )  # fmt: skip
+            )
         yield from self._checks()
 
     def _checks(self) -> Iterator[Metric]:

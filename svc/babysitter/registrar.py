@@ -39,9 +39,7 @@ class Entry:
         return {"name": self.name, "status": self.status, "timestamp": iso(now), **self.about}
 
 
-def entries(
-    spec: Spec, state: State, models: Models, hostname: str, sighting: Sighting | None = None
-) -> list[Entry]:  # fmt: skip
+def entries(spec: Spec, state: State, models: Models, hostname: str, sighting: Sighting | None = None) -> list[Entry]:
     """What the registry is to know: the babysitter always, the instance once it was looked at."""
     sidecar = babysitter_url(spec.url)
     shared = {

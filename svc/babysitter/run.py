@@ -178,8 +178,13 @@ class Sidecar:
             log.warning(
                 "%s: it has %d models, of which %d are registered: a registration may have %d, with ids of at most %d "
                 "printable characters, and %d KB of metadata; spread the models over several instances",
-                self.spec.name, count, registered, MAX_MODELS, MAX_MODEL_ID_LENGTH, MAX_METADATA_BYTES >> 10,
-            )  # fmt: skip
+                self.spec.name,
+                count,
+                registered,
+                MAX_MODELS,
+                MAX_MODEL_ID_LENGTH,
+                MAX_METADATA_BYTES >> 10,
+            )
 
     def _watch(self) -> Watch:
         if self.supervised:

@@ -33,7 +33,10 @@ def keep(path: Path) -> str:
     except OSError as error:
         log.warning(
             "%s: cannot keep the secret: %s; after a crash the registry takes our names for another's until their "
-            "leases end; make %s ours to write", path, error.strerror, path.parent,
-        )  # fmt: skip
+            "leases end; make %s ours to write",
+            path,
+            error.strerror,
+            path.parent,
+        )
         return secrets.token_urlsafe(32)
     return secret

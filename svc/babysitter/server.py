@@ -25,9 +25,13 @@ class Server(WSGIServer):
     def __init__(self, address: tuple[str, int], app: Callable[..., Any], deadlines: Deadlines = DEADLINES) -> None:
         self.limits = ConnectionLimits(deadlines, MAX_CONNECTIONS)
         super().__init__(
-            address, app, log=None, error_log=LoggingLogAdapter(log, logging.DEBUG), spawn=self.limits.pool,
+            address,
+            app,
+            log=None,
+            error_log=LoggingLogAdapter(log, logging.DEBUG),
+            spawn=self.limits.pool,
             handler_class=Handler,
-        )  # fmt: skip
+        )
 
     def handle(self, sock: Any, address: Any) -> None:
         with self.limits.client(sock, address[0]) as client:

@@ -13,12 +13,14 @@ from svc.protocol.engine_key import bearer
 Post = Callable[[str, dict[str, Any], float], int]
 WAYS: dict[str, Callable[[str], dict[str, Any]]] = {  # the cheapest question of each kind of server
     "/v1/chat/completions": lambda model: {
-        "model": model, "messages": [{"role": "user", "content": "."}], "max_tokens": 1,
+        "model": model,
+        "messages": [{"role": "user", "content": "."}],
+        "max_tokens": 1,
     },
     "/v1/completions": lambda model: {"model": model, "prompt": ".", "max_tokens": 1},
     "/v1/embeddings": lambda model: {"model": model, "input": "."},
     "/v1/rerank": lambda model: {"model": model, "query": ".", "documents": ["."]},
-}  # fmt: skip
+}
 
 
 def post(url: str, body: dict[str, Any], timeout: float, key: str = "") -> int:

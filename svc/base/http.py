@@ -8,8 +8,11 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 ALIVE = {  # seconds, seconds, how many, and milliseconds for what was sent
-    "TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 4000,
-}  # fmt: skip
+    "TCP_KEEPIDLE": 1,
+    "TCP_KEEPINTVL": 1,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 4000,
+}
 
 
 class Patient(HTTPAdapter):

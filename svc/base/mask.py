@@ -5,8 +5,20 @@ from collections.abc import Callable
 
 MASK = "***"
 CHANGED_MASK = "*** (another value)"
-SECRETS = {"token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "auth", "cookie",
-           "pass", "pat", "dsn"}  # fmt: skip
+SECRETS = {
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "credential",
+    "credentials",
+    "auth",
+    "cookie",
+    "pass",
+    "pat",
+    "dsn",
+}
 ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
 NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}  # where one is, or how many
 # Lengths are bounded: a long word without a value must not cost quadratic time.

@@ -95,9 +95,12 @@ def _apply(asked: Asked, tomls: Sequence[str]) -> None:
 
 
 def _refuse(
-    here: Ground, proposal: Proposal, journal: Journal, instances: Mapping[str, PartChange],
+    here: Ground,
+    proposal: Proposal,
+    journal: Journal,
+    instances: Mapping[str, PartChange],
     after: Mapping[str, set[str]],
-) -> list[Task]:  # fmt: skip
+) -> list[Task]:
     """The tasks, if they may be; raises CommandError and ConfigError."""
     parts = {**here.parts, **{part.name: part for part in proposal.parts}}
     here = dataclasses.replace(here, parts=parts)
@@ -142,9 +145,7 @@ def _tell(say: Callable[..., None], proposal: Proposal, instances: Mapping[str, 
 # All but the instances.
 
 
-def _renew(
-    changes: Iterable[PartChange], proposal: Proposal, control: Control, shown: Waiting, timeout: float
-) -> None:  # fmt: skip
+def _renew(changes: Iterable[PartChange], proposal: Proposal, control: Control, shown: Waiting, timeout: float) -> None:
     """The registry first, then the router, then the babysitters that others replace, and programs that are not ours."""
     rank = {"registry": 0, "router": 1, "babysitter": 2}
     parts = {part.name: part for part in proposal.parts}

@@ -70,9 +70,12 @@ def remove(access: Access, names: tuple[str, ...]) -> None:
 
 
 def _each(
-    verb: str, names: Sequence[str], client: RegistryClient,
-    meant: Callable[[str, Mapping[str, services_table.Told]], str], act: Callable[[str], object],
-) -> list[str]:  # fmt: skip
+    verb: str,
+    names: Sequence[str],
+    client: RegistryClient,
+    meant: Callable[[str, Mapping[str, services_table.Told]], str],
+    act: Callable[[str], object],
+) -> list[str]:
     """Acts on what each name means; on none if one means nothing."""
     with explained(f"{verb} {', '.join(names)}", client):
         services = {service["name"]: service for service in client.services()}

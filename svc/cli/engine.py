@@ -73,9 +73,18 @@ def _body(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.option("--upstream-keys-file", metavar="FILE", help="the file of upstream API keys  [default: the router's]")
 @registry_options
 def command(
-    access: Access, method: str, path: str, model: str, names: tuple[str, ...], every: bool, body: bytes | None,
-    timeout: float, verbose: bool, output: str, upstream_keys_file: str | None,
-) -> None:  # fmt: skip
+    access: Access,
+    method: str,
+    path: str,
+    model: str,
+    names: tuple[str, ...],
+    every: bool,
+    body: bytes | None,
+    timeout: float,
+    verbose: bool,
+    output: str,
+    upstream_keys_file: str | None,
+) -> None:
     """Send a management request to the engines themselves, past the router, which relays none.
 
     \b

@@ -47,9 +47,7 @@ def _kinds(context: click.Context, option: click.Parameter, told: tuple[str, ...
 )
 @click.option("--json", "as_json", is_flag=True, help="one object a line, for programs")
 @registry_options
-def command(
-    access: Access, follow: bool, count: int, service: str, kinds: tuple[str, ...], as_json: bool
-) -> None:  # fmt: skip
+def command(access: Access, follow: bool, count: int, service: str, kinds: tuple[str, ...], as_json: bool) -> None:
     """Show what happened: who registered, left, was ejected or restarted, and why.
 
     The registry keeps the last 1000 events, through restarts of its own. --service takes a service's
@@ -98,9 +96,7 @@ def _known(client: RegistryClient, service: str, names: Collection[str], follow:
         echo(f"svc: {told}; waiting for it", err=True)
 
 
-def _follow(
-    client: RegistryClient, last: int, only: dict[str, str], names: Collection[str], shown: "Shown"
-) -> None:  # fmt: skip
+def _follow(client: RegistryClient, last: int, only: dict[str, str], names: Collection[str], shown: "Shown") -> None:
     """For ever. While no registry answers, nothing is missed: they are asked for what came after the last one."""
     away = False
     while True:

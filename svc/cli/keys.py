@@ -25,9 +25,11 @@ SHOWN = 8  # digits of a digest
 COUNT = click.IntRange(min=1)
 name_argument = click.argument("name")
 file_option = click.option(
-    "--file", type=click.Path(path_type=Path, dir_okay=False), metavar="TOML",
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="TOML",
     help="the file of keys  [default: the router's keys_file, else var/keys.toml]",
-)  # fmt: skip
+)
 
 
 @click.group("keys")
@@ -48,7 +50,7 @@ def command() -> None:
 @file_option
 def add(
     name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str, file: Path | None
-) -> None:  # fmt: skip
+) -> None:
     """Make a key and print its secret, this once: only its SHA-256 is kept.
 
     NAME is what logs and metrics call it. Only the secret goes to stdout.

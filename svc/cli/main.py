@@ -61,9 +61,15 @@ def check(tomls: tuple[str, ...]) -> None:
 @click.option("--registry-url", metavar="URL", help="with --from-registry: where it is  [REGISTRY_URL]")
 @click.option("--token-file", metavar="FILE", help="with --from-registry: its token  [REGISTRY_READ_TOKEN_FILE]")
 def render(
-    tomls: tuple[str, ...], out: Path | None, only_check: bool, diff: bool, output: str | None, from_registry: bool,
-    registry_url: str | None, token_file: str | None,
-) -> None:  # fmt: skip
+    tomls: tuple[str, ...],
+    out: Path | None,
+    only_check: bool,
+    diff: bool,
+    output: str | None,
+    from_registry: bool,
+    registry_url: str | None,
+    token_file: str | None,
+) -> None:
     """Write supervisord's files from the TOML files and config/svc.toml, never from the environment.
 
     TOML files that are given are added or refreshed, and nothing is removed; without any, all of

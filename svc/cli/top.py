@@ -23,10 +23,14 @@ from svc.terminal.traffic_table import Frame
 
 PATIENCE = 2.0  # seconds that an answer may take
 REASONS = {  # by a part of what requests says
-    "refused": "connection refused", "resolve": "its name has no address", "No route": "no route to its machine",
-    "unreachable": "its network is unreachable", "CERTIFICATE": "its certificate is not accepted",
-    "WRONG_VERSION": "it speaks no TLS", "RemoteDisconnected": "it closes the connection: does it speak TLS?",
-}  # fmt: skip
+    "refused": "connection refused",
+    "resolve": "its name has no address",
+    "No route": "no route to its machine",
+    "unreachable": "its network is unreachable",
+    "CERTIFICATE": "its certificate is not accepted",
+    "WRONG_VERSION": "it speaks no TLS",
+    "RemoteDisconnected": "it closes the connection: does it speak TLS?",
+}
 URL = "where the router is  [ROUTER_URL; default: the site's]"
 
 
@@ -102,9 +106,7 @@ def look(url: str) -> Look | str:
     return f"what answers at {url} is no router: it answers {answer.status_code} to /metrics"
 
 
-def show(
-    frame: Frame | str, url: str, sort: str, out: Console, screen: Screen | None, as_json: bool
-) -> None:  # fmt: skip
+def show(frame: Frame | str, url: str, sort: str, out: Console, screen: Screen | None, as_json: bool) -> None:
     if isinstance(frame, str):
         lines = [Text(f"{frame}; trying again, or give the router's address with --router-url")]
         if as_json:

@@ -62,9 +62,13 @@ class RegistryClient:
     """
 
     def __init__(
-        self, urls: str | Sequence[str], token_file: str = "", timeout: float = 5, secret: str = "",
+        self,
+        urls: str | Sequence[str],
+        token_file: str = "",
+        timeout: float = 5,
+        secret: str = "",
         headers: Query | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.urls = [u.rstrip("/") for u in ([urls] if isinstance(urls, str) else urls)]
         self.token_file = token_file
         self.timeout = timeout
@@ -146,9 +150,13 @@ class RegistryClient:
         return _result(self._send(method, path, json)[0])
 
     def _send(
-        self, method: str, path: str, json: dict[str, Any] | None = None, query: Callable[[str], Query] | None = None,
+        self,
+        method: str,
+        path: str,
+        json: dict[str, Any] | None = None,
+        query: Callable[[str], Query] | None = None,
         wait: float = 0,
-    ) -> tuple[requests.Response, str]:  # fmt: skip
+    ) -> tuple[requests.Response, str]:
         """The answer, and which registry gave it; `query` is asked what to send to each, which may `wait` for so long.
 
         One that waits is known to be gone within seconds, too.

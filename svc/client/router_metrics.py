@@ -74,11 +74,14 @@ def _instances(found: Samples) -> dict[str, Counts]:
     firsts = _by(found, "svc_router_instance_ttft_seconds_count")
     return {
         name: Counts(
-            int(count), int(errors.get(name, 0)), int(tokens.get(name, 0)), seconds.get(name, 0.0),
+            int(count),
+            int(errors.get(name, 0)),
+            int(tokens.get(name, 0)),
+            seconds.get(name, 0.0),
             int(firsts.get(name, 0)),
         )
         for name, count in requests.items()
-    }  # fmt: skip
+    }
 
 
 def _by(found: Samples, metric: str, label: str = "instance") -> dict[str, float]:

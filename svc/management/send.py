@@ -65,9 +65,14 @@ def send(request: Request, url: str, headers: Mapping[str, str], verify: str | b
     more = {"Content-Type": "application/json"} if request.body is not None else {}
     try:
         answer = fetch(
-            request.method, url + request.path, request.timeout, data=request.body, headers={**more, **headers},
-            verify=verify, stream=True,
-        )  # fmt: skip
+            request.method,
+            url + request.path,
+            request.timeout,
+            data=request.body,
+            headers={**more, **headers},
+            verify=verify,
+            stream=True,
+        )
         with answer:
             return Outcome(answer.status_code, _body(answer))
     except (requests.RequestException, OSError) as error:  # OSError: of certificates that are not there

@@ -59,8 +59,10 @@ class ConnectionPool(Pool):
             log.warning(
                 "all %d connections are in use, %d of them by %s: idle ones are closed; raise the descriptor limit "
                 "(ulimit -n), or look at that client",
-                self.size, count, address,
-            )  # fmt: skip
+                self.size,
+                count,
+                address,
+            )
         for connection in selected:
             connection.shed()
 

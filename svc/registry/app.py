@@ -62,9 +62,17 @@ def create_app(
     sweep = sweep or Sweep(store, clock)
     metrics = metrics or Metrics(store, sweep.condition)
     api = Api(
-        store, probe, guard or Guard(), metrics, sweep, reach or Reach(), clock, max_services, hosts or Hosts(),
+        store,
+        probe,
+        guard or Guard(),
+        metrics,
+        sweep,
+        reach or Reach(),
+        clock,
+        max_services,
+        hosts or Hosts(),
         msgspec.json.encode(openapi.document(ROUTES)),
-    )  # fmt: skip
+    )
     for method, path, access, handler in ROUTES:
         view = partial(api.answer, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])

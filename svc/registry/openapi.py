@@ -26,8 +26,12 @@ REFUSALS = {
     503: ("unavailable", "The registry cannot use its store"),
 }
 NAMED = {
-    "name": "name", "in": "path", "required": True, "schema": NAME, "example": EXAMPLE["name"],
-}  # fmt: skip
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": NAME,
+    "example": EXAMPLE["name"],
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,8 +73,11 @@ EVENTS: Mapping[str, tuple[Schema, str]] = {
 OPERATIONS = {
     "health": Operation("How the registry is; `degraded` is at work and says why it needs a look", "Health"),
     "services": Operation(
-        "The services, by name; with `index` and `wait`, as soon as something changes", "Services", refuses=(400,),
-        query=FILTERS, headers={"X-Registry-Index": "The revision: it rises with every change that a reader would see"},
+        "The services, by name; with `index` and `wait`, as soon as something changes",
+        "Services",
+        refuses=(400,),
+        query=FILTERS,
+        headers={"X-Registry-Index": "The revision: it rises with every change that a reader would see"},
     ),
     "register": Operation(
         "Registers a service, or replaces its registration", "Changed", 201, takes="Registration", refuses=(403, 429)
@@ -78,26 +85,29 @@ OPERATIONS = {
     "service": Operation("One service", "Service"),
     "update": Operation("Changes some fields", "Changed", takes="Change", refuses=(403,)),
     "remove": Operation("Takes a service away", "Done", refuses=(403,)),
-    "heartbeat": Operation(
-        "Renews the lease; may bring a new status", "Done", takes="Heartbeat", refuses=(403,)
-    ),
+    "heartbeat": Operation("Renews the lease; may bring a new status", "Done", takes="Heartbeat", refuses=(403,)),
     "check": Operation("Checks its health now", "Check", refuses=(429,)),
     "drain": Operation("Operators: nothing new is sent to it; holds until undrain, whoever registers it", "Changed"),
     "undrain": Operation("Operators: takes the mark away", "Changed"),
     "expire": Operation("Operators: ends the leases that a degraded registry keeps", "Expired"),
     "events": Operation(
         "What happened, oldest first; with `Accept: text/event-stream`, each event as it comes",
-        "Events", refuses=(400, 429), query=EVENTS,
+        "Events",
+        refuses=(400, 429),
+        query=EVENTS,
     ),
     "tell": Operation(
-        "Routers and babysitters: what happened to an instance", "Told", 201, takes="Telling",
+        "Routers and babysitters: what happened to an instance",
+        "Told",
+        201,
+        takes="Telling",
         refuses=(403, 429),
     ),
     "stats": Operation("Counts", "Stats"),
     "metrics_text": Operation("Prometheus", ("text/plain", "application/openmetrics-text")),
     "prometheus": Operation("What Prometheus is to scrape: its HTTP service discovery", "Targets", refuses=(400,)),
     "openapi": Operation("This document", (JSON,)),
-}  # fmt: skip
+}
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:

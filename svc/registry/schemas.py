@@ -44,43 +44,70 @@ METADATA: Schema = {
     f"`models` and `models_list` have at most {MAX_MODELS} entries",
 }
 EXAMPLE = {
-    "name": "qwen-server", "host": "10.0.0.7", "port": 8100, "hostname": "gpu7", "url": "http://10.0.0.7:8100",
-    "status": "running", "lease_seconds": 90, "metadata": {"type": "openai-api", "models": ["qwen"]},
-}  # fmt: skip
+    "name": "qwen-server",
+    "host": "10.0.0.7",
+    "port": 8100,
+    "hostname": "gpu7",
+    "url": "http://10.0.0.7:8100",
+    "status": "running",
+    "lease_seconds": 90,
+    "metadata": {"type": "openai-api", "models": ["qwen"]},
+}
 
 WRITABLE: Schema = {
-    "name": NAME, "host": HOST, "port": {"type": "integer", "minimum": 1, "maximum": 65535}, "hostname": HOST,
-    "url": {**URL, "description": "its host is `host` or `hostname`, its port is `port`"}, "status": STATUS,
-    "timestamp": {"type": "string", "pattern": f"^{validation.STAMP.pattern}$"}, "lease_seconds": LEASE, "weight": WEIGHT,
+    "name": NAME,
+    "host": HOST,
+    "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "hostname": HOST,
+    "url": {**URL, "description": "its host is `host` or `hostname`, its port is `port`"},
+    "status": STATUS,
+    "timestamp": {"type": "string", "pattern": f"^{validation.STAMP.pattern}$"},
+    "lease_seconds": LEASE,
+    "weight": WEIGHT,
     "metadata": METADATA,
-}  # fmt: skip
+}
 REQUIRED = validation.REQUIRED
 CHANGES: Schema = {key: either(one) for key, one in WRITABLE.items()}
 TAKEN: Schema = {key: one if key in REQUIRED else CHANGES[key] for key, one in WRITABLE.items()}
 OWN: Schema = {
-    "last_heartbeat": SECONDS, "is_healthy": FLAG, "drained": FLAG,
+    "last_heartbeat": SECONDS,
+    "is_healthy": FLAG,
+    "drained": FLAG,
     "health_status": {"type": "string", "enum": ["unknown", "healthy", "unhealthy"]},
-}  # fmt: skip
+}
 CONDITION: Schema = {
-    "status": {"type": "string", "enum": ["healthy", "degraded", "failing"]}, "registry": TEXT,
-    "registered_services": COUNT, "healthy_services": COUNT, "reason": TEXT, "timestamp": TIMESTAMP,
-}  # fmt: skip
+    "status": {"type": "string", "enum": ["healthy", "degraded", "failing"]},
+    "registry": TEXT,
+    "registered_services": COUNT,
+    "healthy_services": COUNT,
+    "reason": TEXT,
+    "timestamp": TIMESTAMP,
+}
 UNSURE = ("registered_services", "healthy_services", "reason")  # of a registry that is not well
 COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 
 HAPPENED: Schema = {
-    "time": TIMESTAMP, "kind": {"type": "string", "enum": list(KINDS)}, "service": NAME,
-    "source": {**TEXT, "maxLength": 200, "description": "registry, babysitter, or router-NAME; @ADDRESS is added to "
-               "that of a router which cannot write to the registry"},
+    "time": TIMESTAMP,
+    "kind": {"type": "string", "enum": list(KINDS)},
+    "service": NAME,
+    "source": {
+        **TEXT,
+        "maxLength": 200,
+        "description": "registry, babysitter, or router-NAME; @ADDRESS is added to "
+        "that of a router which cannot write to the registry",
+    },
     "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
-}  # fmt: skip
+}
 SOURCE: Schema = {"type": "string", "pattern": f"^({SOURCE_PATTERN.pattern})$", "maxLength": 128}
 LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
 EVENTS: Schema = {"type": "array", "items": ref("Event")}
 
 SCHEMAS: Schema = {
     "Registration": {
-        "type": "object", "properties": TAKEN, "required": list(REQUIRED), "examples": [EXAMPLE],
+        "type": "object",
+        "properties": TAKEN,
+        "required": list(REQUIRED),
+        "examples": [EXAMPLE],
     },
     "Change": {"type": "object", "properties": CHANGES, "minProperties": 1, "examples": [{"status": "draining"}]},
     "Heartbeat": {"type": "object", "properties": {"status": either(STATUS)}, "examples": [{"status": "running"}]},
@@ -89,42 +116,75 @@ SCHEMAS: Schema = {
     "Changed": told({"message": TEXT, "service": ref("Service")}),
     "Done": told({"message": TEXT, "timestamp": TIMESTAMP}),
     "Expired": told({"message": TEXT, "expired": {"type": "array", "items": NAME}, "timestamp": TIMESTAMP}),
-    "Event": told({
-        "id": COUNT, **HAPPENED, "level": {"type": "string", "enum": ["info", "good", "warning", "bad"]},
-    }),
+    "Event": told(
+        {
+            "id": COUNT,
+            **HAPPENED,
+            "level": {"type": "string", "enum": ["info", "good", "warning", "bad"]},
+        }
+    ),
     "Events": told({"events": EVENTS, "last": LAST, "timestamp": TIMESTAMP}),
     "Told": told({"events": EVENTS, "last": LAST}),
     "Telling": {
-        "type": "object", "required": ["events"], "properties": {"events": {
-            "type": "array", "minItems": 1, "maxItems": MAX_EVENTS_PER_REQUEST, "items": {
-                "type": "object", "required": ["kind", "service", "source"], "properties": {
-                    "kind": {"type": "string", "enum": sorted(TOLD)}, "service": NAME, "source": SOURCE,
-                    "message": TEXT,
+        "type": "object",
+        "required": ["events"],
+        "properties": {
+            "events": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_EVENTS_PER_REQUEST,
+                "items": {
+                    "type": "object",
+                    "required": ["kind", "service", "source"],
+                    "properties": {
+                        "kind": {"type": "string", "enum": sorted(TOLD)},
+                        "service": NAME,
+                        "source": SOURCE,
+                        "message": TEXT,
+                    },
                 },
-            },
-        }},
+            }
+        },
         "examples": [{"events": [{"kind": "ejected", "service": "qwen-server", "source": "router"}]}],
     },
-    "Check": told({
-        "service": NAME, "health_status": OWN["health_status"], "is_healthy": FLAG, "last_heartbeat": SECONDS,
-        "timestamp": TIMESTAMP,
-    }),
+    "Check": told(
+        {
+            "service": NAME,
+            "health_status": OWN["health_status"],
+            "is_healthy": FLAG,
+            "last_heartbeat": SECONDS,
+            "timestamp": TIMESTAMP,
+        }
+    ),
     "Health": told(CONDITION, UNSURE),
     "Failing": told({**CONDITION, "error": ref("Problem")}, UNSURE),
-    "Stats": told({
-        "total_services": COUNT, "healthy_services": COUNT, "unhealthy_services": COUNT, "status_distribution": COUNTS,
-        "host_distribution": COUNTS, "uptime": {"type": "number"}, "timestamp": TIMESTAMP,
-    }),
+    "Stats": told(
+        {
+            "total_services": COUNT,
+            "healthy_services": COUNT,
+            "unhealthy_services": COUNT,
+            "status_distribution": COUNTS,
+            "host_distribution": COUNTS,
+            "uptime": {"type": "number"},
+            "timestamp": TIMESTAMP,
+        }
+    ),
     "Targets": {
         "type": "array",
-        "items": told({
-            "targets": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1},
-            "labels": {"type": "object", "additionalProperties": TEXT, "required": ["job", "name"]},
-        }),
+        "items": told(
+            {
+                "targets": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1},
+                "labels": {"type": "object", "additionalProperties": TEXT, "required": ["job", "name"]},
+            }
+        ),
     },
-    "Problem": told({
-        "message": TEXT, "type": TEXT, "param": {"type": ["string", "null"], "description": "the field that is wrong"},
-        "code": TEXT,
-    }),
+    "Problem": told(
+        {
+            "message": TEXT,
+            "type": TEXT,
+            "param": {"type": ["string", "null"], "description": "the field that is wrong"},
+            "code": TEXT,
+        }
+    ),
     "Error": told({"error": ref("Problem")}),
-}  # fmt: skip
+}

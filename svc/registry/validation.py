@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from svc.base.errors import BadRequest
-from svc.protocol.service import (  # fmt: skip
+from svc.protocol.service import (
     DEFAULT_LEASE,
     MAX_METADATA_BYTES,
     MAX_MODEL_ID_LENGTH,
@@ -200,9 +200,17 @@ def _wrong_models(metadata: dict[str, Any]) -> Iterator[str]:
 
 METADATA_CHECKS = (_wrong_urls, _wrong_models)
 FIELDS: dict[str, Callable[[Any], str]] = {
-    "name": _name, "host": _host, "port": _port, "hostname": _host, "url": _url, "status": _status,
-    "timestamp": _timestamp, "lease_seconds": _lease, "weight": _weight, "metadata": _metadata,
-}  # fmt: skip
+    "name": _name,
+    "host": _host,
+    "port": _port,
+    "hostname": _host,
+    "url": _url,
+    "status": _status,
+    "timestamp": _timestamp,
+    "lease_seconds": _lease,
+    "weight": _weight,
+    "metadata": _metadata,
+}
 
 
 def _is_whole(value: Any) -> bool:

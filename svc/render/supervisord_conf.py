@@ -41,7 +41,7 @@ def render(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str,
 @functools.cache
 def _templates() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("svc"),
+        loader=jinja2.PackageLoader("svc.render"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
@@ -132,9 +132,13 @@ def _family(spec: Spec) -> list[str]:
 
 
 def _program(
-    settings: Settings, place: Place, command: str, variables: Mapping[str, str], log: str,
+    settings: Settings,
+    place: Place,
+    command: str,
+    variables: Mapping[str, str],
+    log: str,
     stop_wait: int = BABYSITTER_STOP_WAIT,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The values that templates/program.j2 places."""
     return {
         "command": command,

@@ -27,9 +27,12 @@ def systemd(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str
         )
     stopping = stop_time(_conf_d(specs, settings, place))
     unit = text(
-        "systemd/unit.service.j2", **_host(settings.systemd), stopping=stopping, stop_timeout=stopping + MARGIN,
+        "systemd/unit.service.j2",
+        **_host(settings.systemd),
+        stopping=stopping,
+        stop_timeout=stopping + MARGIN,
         state=site.removeprefix(STATE) if site.startswith(STATE) else "",
-    )  # fmt: skip
+    )
     return {f"{NAME}.service": unit}
 
 

@@ -48,9 +48,15 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a rollout; the function gets them as `asked`."""
 
     def run(
-        access: Access, router_url: str | None, parallel: int, drain_timeout: float, timeout: float,
-        allow_downtime: bool, dry_run: bool, **more: Any,
-    ) -> Any:  # fmt: skip
+        access: Access,
+        router_url: str | None,
+        parallel: int,
+        drain_timeout: float,
+        timeout: float,
+        allow_downtime: bool,
+        dry_run: bool,
+        **more: Any,
+    ) -> Any:
         limits = Limits(parallel, drain_timeout, timeout, allow_downtime)
         return function(asked=Asked(access, router_url, limits, dry_run), **more)
 
@@ -58,13 +64,35 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     default = Limits()
     for option in (
-        click.option("--router-url", metavar="URL", help="the router, or several separated by commas  [ROUTER_URL; default: the site's]"),  # noqa: E501
+        click.option(
+            "--router-url",
+            metavar="URL",
+            help="the router, or several separated by commas  [ROUTER_URL; default: the site's]",
+        ),  # noqa: E501
         click.option("--allow-downtime", is_flag=True, help="the last healthy instance of a model may go, too"),
-        click.option("--timeout", type=click.FloatRange(min=0), default=default.timeout, show_default=True, help="seconds until each must be back"),  # noqa: E501
-        click.option("--drain-timeout", type=click.FloatRange(min=0), default=default.drain_timeout, show_default=True, help="seconds that begun requests have; then they are cut"),  # noqa: E501
-        click.option("--parallel", type=click.IntRange(min=1), default=default.parallel, show_default=True, help="so many at once, never all of a model"),  # noqa: E501
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0),
+            default=default.timeout,
+            show_default=True,
+            help="seconds until each must be back",
+        ),  # noqa: E501
+        click.option(
+            "--drain-timeout",
+            type=click.FloatRange(min=0),
+            default=default.drain_timeout,
+            show_default=True,
+            help="seconds that begun requests have; then they are cut",
+        ),  # noqa: E501
+        click.option(
+            "--parallel",
+            type=click.IntRange(min=1),
+            default=default.parallel,
+            show_default=True,
+            help="so many at once, never all of a model",
+        ),  # noqa: E501
         click.option("--dry-run", is_flag=True, help="check everything, say what would be done, and do nothing"),
-    ):  # fmt: skip
+    ):
         run = option(run)
     return registry_options(run)
 

@@ -28,8 +28,13 @@ class Engine:
     """One rollout over the instances of this host. `parts` are those that there will be, by name."""
 
     def __init__(
-        self, eyes: Eyes, parts: Mapping[str, Part], journal: Journal, limits: Limits, shown: Waiting,
-    ) -> None:  # fmt: skip
+        self,
+        eyes: Eyes,
+        parts: Mapping[str, Part],
+        journal: Journal,
+        limits: Limits,
+        shown: Waiting,
+    ) -> None:
         self.eyes = eyes
         self.control = eyes.control
         self.client = eyes.client

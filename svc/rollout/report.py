@@ -49,9 +49,14 @@ class Report:
 
 
 def report(
-    changes: Sequence[PartChange], edits: Sequence[FileRow], supervisord: int | None, states: Mapping[str, str],
-    lost: list[Loss] | None, foreign: Sequence[Path], notes: Sequence[str],
-) -> Report:  # fmt: skip
+    changes: Sequence[PartChange],
+    edits: Sequence[FileRow],
+    supervisord: int | None,
+    states: Mapping[str, str],
+    lost: list[Loss] | None,
+    foreign: Sequence[Path],
+    notes: Sequence[str],
+) -> Report:
     """`states`: supervisord's, by program."""
     parts = [_part(change, states) for change in changes]
     paths = [str(path) for path in foreign]

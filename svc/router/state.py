@@ -50,9 +50,13 @@ class State:
     """Everything that requests, checks and syncs share. `now` is monotonic and coarse: set at each sweep."""
 
     def __init__(
-        self, settings: RouterSettings, clock: Callable[[], float] = time.monotonic, keys: Keys | None = None,
-        hosts: Hosts | None = None, upstream_keys: UpstreamKeys | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        settings: RouterSettings,
+        clock: Callable[[], float] = time.monotonic,
+        keys: Keys | None = None,
+        hosts: Hosts | None = None,
+        upstream_keys: UpstreamKeys | None = None,
+    ) -> None:
         self.settings = settings
         self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), SETTING_NAMES, settings.cors_origins)
         self.clock = clock
@@ -186,9 +190,13 @@ class State:
         return pool is not None and any(member.name not in names for member in pool.members)
 
     def _wait(
-        self, ask: Ask, stay: Callable[[Place], None], seconds: float, choose: Callable[[], Target | None],
+        self,
+        ask: Ask,
+        stay: Callable[[Place], None],
+        seconds: float,
+        choose: Callable[[], Target | None],
         in_line: bool = True,
-    ) -> Target | None:  # fmt: skip
+    ) -> Target | None:
         """Return what `choose` finds once this request is the first in its queue, None after so many seconds.
 
         Without `in_line` it waits beside the queue: it need not be the first, and nothing waits behind it.
@@ -239,9 +247,15 @@ class State:
             self._judge(target.name, ejection.served)
 
     def observe(
-        self, target: Target, seconds: float, failed: bool, faulty: str | None = "", counts_for_budget: bool = False,
-        answered: bool = False, infers: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        target: Target,
+        seconds: float,
+        failed: bool,
+        faulty: str | None = "",
+        counts_for_budget: bool = False,
+        answered: bool = False,
+        infers: bool = True,
+    ) -> None:
         """The one report of an attempt's end.
 
         `faulty`: what the instance is to blame for, and may be ejected for; None: it did not come to that.

@@ -15,8 +15,12 @@ UNKNOWN = "unknown"
 ROUTED = "routed"
 NOT_RUNNING = "-"
 SUPERVISED = {  # what to call the health of a program that supervisord says is not RUNNING
-    "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "stopping", "STOPPED": "stopped", "FATAL": "failed",
-}  # fmt: skip
+    "STARTING": "starting",
+    "BACKOFF": "starting",
+    "STOPPING": "stopping",
+    "STOPPED": "stopped",
+    "FATAL": "failed",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

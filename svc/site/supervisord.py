@@ -57,9 +57,14 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> Control:
 
 def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, told_before: int) -> Control:
     ended = subprocess.run(
-        [str(program()), "-c", str(conf.absolute())], start_new_session=True,
-        env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [str(program()), "-c", str(conf.absolute())],
+        start_new_session=True,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if ended.returncode:
         raise CommandError(f"{conf}: supervisord does not start: {_essence(ended.stdout)}")
     deadline = time.monotonic() + PATIENCE

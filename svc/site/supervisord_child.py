@@ -28,9 +28,12 @@ def supervisord(conf: Path, environ: Mapping[str, str], words: Words) -> Iterato
     process = subprocess.Popen(
         [str(daemon.program()), "-n", "-c", str(conf.absolute())],
         env={key: value for key, value in environ.items() if key not in VARIABLES},  # the files say it all
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True, preexec_fn=lambda: die_with_parent(signal.SIGTERM, me),
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: die_with_parent(signal.SIGTERM, me),
+    )
     assert process.stdout
     copying = threading.Thread(target=_copy, args=(process.stdout, words), daemon=True)
     copying.start()

@@ -24,8 +24,12 @@ from svc.base.secret_file import read
 from svc.protocol.engine_key import parse_key
 
 OURS = (  # between supervisord and us
-    "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY", "SVC_SUPERVISOR_PID", "SVC_PATH", "SVC_UMASK",
-)  # fmt: skip
+    "SVC_MAX_RESTARTS",
+    "SVC_RESTART_DELAY",
+    "SVC_SUPERVISOR_PID",
+    "SVC_PATH",
+    "SVC_UMASK",
+)
 KEY_SETTING = "[backend] api_key_file"
 PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
 

@@ -14,12 +14,35 @@ from svc.supervision.programs import AUTO
 
 WORDS = {Automatic: AUTO, RestartWhenExitUnexpected: "unexpected", RestartUnconditionally: "true"}
 PROGRAM_KEYS = (
-    "command", "directory", "uid", "umask", "priority", "autostart", "autorestart", "startsecs", "startretries",
-    "exitcodes", "stopsignal", "stopwaitsecs", "stopasgroup", "killasgroup", "redirect_stderr", "serverurl",
-    "stdout_logfile", "stdout_logfile_maxbytes", "stdout_logfile_backups", "stdout_capture_maxbytes",
-    "stdout_events_enabled", "stdout_syslog", "stderr_logfile", "stderr_logfile_maxbytes", "stderr_logfile_backups",
-    "stderr_capture_maxbytes", "stderr_events_enabled", "stderr_syslog",
-)  # fmt: skip
+    "command",
+    "directory",
+    "uid",
+    "umask",
+    "priority",
+    "autostart",
+    "autorestart",
+    "startsecs",
+    "startretries",
+    "exitcodes",
+    "stopsignal",
+    "stopwaitsecs",
+    "stopasgroup",
+    "killasgroup",
+    "redirect_stderr",
+    "serverurl",
+    "stdout_logfile",
+    "stdout_logfile_maxbytes",
+    "stdout_logfile_backups",
+    "stdout_capture_maxbytes",
+    "stdout_events_enabled",
+    "stdout_syslog",
+    "stderr_logfile",
+    "stderr_logfile_maxbytes",
+    "stderr_logfile_backups",
+    "stderr_capture_maxbytes",
+    "stderr_events_enabled",
+    "stderr_syslog",
+)
 GROUP_KEYS = ("priority", "buffer_size")  # the second is an event listener's
 
 

@@ -1,4 +1,4 @@
-"""What commands print. Everything goes through here or through svc.terminal.console, which escape control characters."""
+"""What commands print. Everything goes through here or through `console`, which escape control characters."""
 
 import json
 import os

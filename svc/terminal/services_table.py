@@ -42,9 +42,7 @@ def lines(services: Iterable[Told], now: float, width: int) -> list[Text]:
     for service in services:
         address, models, state = f"{service['host']}:{service['port']}", _models(service), state_of(service)
         below = [address] if len(address) > WIDEST_ADDRESS and width <= WIDE else []
-        cells = (
-            service["name"], type_of(service), state, _age(service, now), "" if below else address
-        )  # fmt: skip
+        cells = (service["name"], type_of(service), state, _age(service, now), "" if below else address)
         rows.append(Line(cells, STYLES[level_of(state)], below, models))
     return crop(grid(HEAD, rows, width), None)
 

@@ -122,9 +122,12 @@ def _value(row: Row, sort: str) -> float:
 def _cells(row: Row, head: Sequence[str]) -> Sequence[str]:
     first = row.rates.first_token
     numbers = (
-        _number(row.rates.requests), _number(row.rates.errors), _number(row.rates.tokens),
-        "-" if first is None else f"{first * 1000:.0f} ms" if first < 10 else f"{first:.1f} s", str(row.load),
-    )  # fmt: skip
+        _number(row.rates.requests),
+        _number(row.rates.errors),
+        _number(row.rates.tokens),
+        "-" if first is None else f"{first * 1000:.0f} ms" if first < 10 else f"{first:.1f} s",
+        str(row.load),
+    )
     name, last = (NOBODYS[row.name], "-") if _is_nobodys(row) else (row.name, row.last)
     return (name, *(f"{cell:>{len(title)}}" for cell, title in zip(numbers, head[1:], strict=False)), last)
 

@@ -67,23 +67,42 @@ class FakeRouter(ThreadingHTTPServer):
 
     def site(self) -> dict[str, Any]:
         return {
-            "version": self.name, "now": time.time(), "every": self.every, "drain": True, "keyed": bool(self.key),
+            "version": self.name,
+            "now": time.time(),
+            "every": self.every,
+            "drain": True,
+            "keyed": bool(self.key),
             "router": {"ready": True, "since": time.time() - 4000},
             "registry": self.registry,
-            "models": [{"name": m, "aliases": ["gpt-4o"] if m == "qwen" else [], "instances": names,
-                        "fallback": "qwen" if m == "llama-3" else "", "fate": "served", **self.fates.get(m, {})}
-                       for m, names in self.models.items()],
+            "models": [
+                {
+                    "name": m,
+                    "aliases": ["gpt-4o"] if m == "qwen" else [],
+                    "instances": names,
+                    "fallback": "qwen" if m == "llama-3" else "",
+                    "fate": "served",
+                    **self.fates.get(m, {}),
+                }
+                for m, names in self.models.items()
+            ],
             "instances": [self.instance(at, name) for at, name in enumerate(self.names)],
-        }  # fmt: skip
+        }
 
     def instance(self, at: int, name: str) -> dict[str, Any]:
         word, host, port = self.words[name], self.host_of[name], 8100 + at
         return {
-            "name": name, "host": host, "port": port, "url": f"http://{host}:{port}",
-            "models": [model for model, names in self.models.items() if name in names], "state": word,
-            "level": health_state.level_of(word), "meaning": health_state.WORDS[word].meaning, "drained": word == "drained",
-            "restarts": at % 3 or None, "restart_reason": "exit code 1",
-        }  # fmt: skip
+            "name": name,
+            "host": host,
+            "port": port,
+            "url": f"http://{host}:{port}",
+            "models": [model for model, names in self.models.items() if name in names],
+            "state": word,
+            "level": health_state.level_of(word),
+            "meaning": health_state.WORDS[word].meaning,
+            "drained": word == "drained",
+            "restarts": at % 3 or None,
+            "restart_reason": "exit code 1",
+        }
 
     def tick(self) -> dict[str, Any]:
         now = time.time() - self.late
@@ -100,14 +119,25 @@ class FakeRouter(ThreadingHTTPServer):
             instances[name] = {**self.numbers(now, at), "in_flight": at % 4, **totals}
         requests = sum(numbers["requests"] for numbers in models.values())
         return {
-            "time": now, "in_flight": 6, "waiting": 1, "requests": requests, "errors": 0.4, "retries": 12,
-            "models": models, "instances": instances, "others": {"kinds": self.astray, "lately": self.astray},
-        }  # fmt: skip
+            "time": now,
+            "in_flight": 6,
+            "waiting": 1,
+            "requests": requests,
+            "errors": 0.4,
+            "retries": 12,
+            "models": models,
+            "instances": instances,
+            "others": {"kinds": self.astray, "lately": self.astray},
+        }
 
     def numbers(self, now: float, at: int) -> dict[str, Any]:
         wave = 1 + math.sin(now / 20 + at) / 2 + math.sin(now / 3 + at * 7) / 6
-        return {"requests": 12 * wave, "errors": max(0.0, wave - 1.3) if at else 0.0, "tokens": 410 * wave,
-                "first_token": 0.03 * wave}  # fmt: skip
+        return {
+            "requests": 12 * wave,
+            "errors": max(0.0, wave - 1.3) if at else 0.0,
+            "tokens": 410 * wave,
+            "first_token": 0.03 * wave,
+        }
 
     def history(self) -> dict[str, Any]:
         now, told = time.time(), {}

@@ -54,10 +54,18 @@ class Crowd:
         for at, name in enumerate(self.names):
             host = f"127.0.0.{1 + at // 8}"
             about = {"type": "openai-api", "models": [MODELS[at % len(MODELS)]], "babysitter": self.backend.url}
-            self._registry.register({
-                "name": name, "host": host, "port": self.backend.port, "hostname": host, "status": "running",
-                "url": f"http://{host}:{self.backend.port}", "metadata": about, "lease_seconds": 3600,
-            })  # fmt: skip
+            self._registry.register(
+                {
+                    "name": name,
+                    "host": host,
+                    "port": self.backend.port,
+                    "hostname": host,
+                    "status": "running",
+                    "url": f"http://{host}:{self.backend.port}",
+                    "metadata": about,
+                    "lease_seconds": 3600,
+                }
+            )
 
     def busy(self) -> None:
         """Asks all models in turn, until the test is over."""

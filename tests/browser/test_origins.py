@@ -31,11 +31,15 @@ SERVICE = json.dumps(told("zz", host="localhost"))
 REGISTRY = {
     "reads": ["/health", "/services", "/events", "/metrics", "/openapi.json"],
     "writes": [
-        ["/services", SERVICE], ["/services/qwen", '{"weight": 0}', "PUT"], ["/services/qwen", "{}", "DELETE"],
-        ["/services/qwen/drain", "{}"], ["/services/qwen/heartbeat", '{"status": "failed"}'], ["/expire", "{}"],
+        ["/services", SERVICE],
+        ["/services/qwen", '{"weight": 0}', "PUT"],
+        ["/services/qwen", "{}", "DELETE"],
+        ["/services/qwen/drain", "{}"],
+        ["/services/qwen/heartbeat", '{"status": "failed"}'],
+        ["/expire", "{}"],
         ["/events", '{"events": [{"kind": "ejected", "service": "qwen", "source": "x", "message": "forged"}]}'],
     ],
-}  # fmt: skip
+}
 ROUTER = {
     "reads": ["/health", "/v1/models", "/services", "/stats", "/metrics", "/ui", "/ui/stream"],
     "writes": [["/v1/chat/completions", CHAT], ["/v1/embeddings", CHAT], ["/ui/drain/a", "{}"]],

@@ -14,8 +14,12 @@ from tests.integration.registry.hosts import Host, Network
 
 DOCUMENT = Path("docs/DISTRIBUTED_DEPLOYMENT_README.md")
 ADDRESSES = {
-    "control": "10.0.0.1", "first": "10.0.0.11", "second": "10.0.0.12", "third": "10.0.0.13", "client": "10.0.0.100",
-}  # fmt: skip
+    "control": "10.0.0.1",
+    "first": "10.0.0.11",
+    "second": "10.0.0.12",
+    "third": "10.0.0.13",
+    "client": "10.0.0.100",
+}
 INSTANCES = ("first", "second", "third")
 REGISTRY, ROUTER = "http://127.0.0.1:18000", "http://10.0.0.1:8000"
 TOKEN = "etc/infinilm/token"

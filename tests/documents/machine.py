@@ -52,9 +52,16 @@ class Session:
         self._patience = patience
         with self._log.open("wb") as log:
             self._shell = subprocess.Popen(
-                command, env={"PATH": PATH, "LANG": "C.UTF-8"}, cwd=self._files, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1,
-            )  # fmt: skip
+                command,
+                env={"PATH": PATH, "LANG": "C.UTF-8"},
+                cwd=self._files,
+                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                bufsize=1,
+            )
 
     def run(self, block: Block) -> str:
         """What it printed. Fails where its exit code is not what the document says (0, mostly)."""

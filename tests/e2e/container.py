@@ -27,9 +27,14 @@ class Container:
         self.log = site.root / "stdout"
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*apart, *command], cwd=site.root, env=self.environ, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                [*apart, *command],
+                cwd=site.root,
+                env=self.environ,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
 
     @property
     def out(self) -> str:

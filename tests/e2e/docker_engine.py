@@ -42,8 +42,11 @@ class Engine:
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._inside(apart), self.dockerd, *places, f"--host=unix://{self.place}/sock", *flags],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         until(self._answers, timeout=60, what="dockerd answers", every=0.3)
 
     def _answers(self) -> bool:
@@ -105,9 +108,14 @@ class Engine:
         """Commands as a reader types them, on that host."""
         environ = self.environ | {"PATH": f"{Path(self.client).parent}:{os.environ['PATH']}"}
         done = subprocess.run(
-            [*self._inside(True), "bash", "-euo", "pipefail", "-c", text], cwd=directory, env=environ,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+            [*self._inside(True), "bash", "-euo", "pipefail", "-c", text],
+            cwd=directory,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     def healthy(self, name: str, timeout: float = 90) -> None:
@@ -126,9 +134,14 @@ class Engine:
 
     def _run(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.client, *words], cwd=ROOT, env=self.environ, timeout=timeout,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        )  # fmt: skip
+            [self.client, *words],
+            cwd=ROOT,
+            env=self.environ,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
 
     def _inside(self, apart: bool) -> Sequence[str]:
         return ["nsenter", f"--net=/run/netns/{self.network}"] if apart else []

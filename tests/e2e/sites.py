@@ -58,10 +58,15 @@ class Site:
         """A command in the site's directory, in a process group of its own; `out` gets all that it says."""
         program = BIN / command[0] if command[0] in ("svc", "supervisorctl", "supervisord") else self.root / command[0]
         return subprocess.Popen(
-            [str(program), *command[1:]], cwd=self.root, env=clean_environ() | environ, text=True,
-            stdin=subprocess.DEVNULL, stdout=out or subprocess.PIPE, stderr=out or subprocess.PIPE,
+            [str(program), *command[1:]],
+            cwd=self.root,
+            env=clean_environ() | environ,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=out or subprocess.PIPE,
+            stderr=out or subprocess.PIPE,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     def killed(self, *command: str, after: float) -> bool:
         """Runs a command that gets SIGKILL with its group after so many seconds; whether it was still at work."""

@@ -60,6 +60,12 @@ class Unit:
         own = {key: os.environ[key] for key in ("HOME", "PYTHONPATH") if key in os.environ}
         output = subprocess.DEVNULL if self.process is None and line == self.one("ExecStart") else subprocess.PIPE
         return subprocess.Popen(
-            words, cwd=self.one("WorkingDirectory"), env={"PATH": PATH, **own, **environ}, text=True,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            words,
+            cwd=self.one("WorkingDirectory"),
+            env={"PATH": PATH, **own, **environ},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

@@ -216,9 +216,13 @@ def test_anthropic_gets_a_message(claude):
 def test_anthropic_streams_a_message(claude):
     kinds = [event.type for event in claude.messages.create(**MESSAGE, stream=True)]
     assert kinds == [
-        "message_start", "content_block_start", *["content_block_delta"] * 4, "content_block_stop", "message_delta",
+        "message_start",
+        "content_block_start",
+        *["content_block_delta"] * 4,
+        "content_block_stop",
+        "message_delta",
         "message_stop",
-    ]  # fmt: skip
+    ]
     with claude.messages.stream(**MESSAGE) as stream:
         assert list(stream.text_stream) == ["alpha", " heard:", " Hello", " there"]
         message = stream.get_final_message()
@@ -374,7 +378,13 @@ def test_the_npm_client(site, tmp_path):
 
 def run(words: list[str], place: Path, **environ: str) -> None:
     done = subprocess.run(
-        words, cwd=place, env=os.environ | environ, text=True, timeout=150,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        words,
+        cwd=place,
+        env=os.environ | environ,
+        text=True,
+        timeout=150,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, done.stdout

@@ -96,11 +96,20 @@ def test_the_guides_rust_command_with_directories_that_docker_makes(engine, run,
     shutil.copytree(ROOT / "config", config)
     tmp_path.chmod(0o755)
     name = run(
-        "-e", "REGISTRY_PORT=18000", "-e", "ROUTER_PORT=8000",
-        "-e", "BABYSITTER_CONFIGS=config/babysitter1.toml config/babysitter2.toml",
-        "-v", f"{config}:/app/config", "-v", f"{logs}:/app/logs", "-p", "8000:8000",
+        "-e",
+        "REGISTRY_PORT=18000",
+        "-e",
+        "ROUTER_PORT=8000",
+        "-e",
+        "BABYSITTER_CONFIGS=config/babysitter1.toml config/babysitter2.toml",
+        "-v",
+        f"{config}:/app/config",
+        "-v",
+        f"{logs}:/app/logs",
+        "-p",
+        "8000:8000",
         image="infinilm-svc-rust",
-    )  # fmt: skip
+    )
     engine.healthy(name)
     assert "demo-small" in engine.ask("http://localhost:8000/models")
     assert "demo-large" not in engine.ask("http://localhost:8000/models")
@@ -148,8 +157,13 @@ def test_what_cannot_start_is_one_line_and_exit_1(engine, tmp_path, words, line)
     for name in ("root", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "bad" / "bad.toml").write_text("port = 8100")
-    told = engine.docker("run", "--rm", *(w.format(bad=tmp_path / "bad", root=tmp_path / "root") for w in words),
-                         "infinilm-svc", status=1)  # fmt: skip
+    told = engine.docker(
+        "run",
+        "--rm",
+        *(w.format(bad=tmp_path / "bad", root=tmp_path / "root") for w in words),
+        "infinilm-svc",
+        status=1,
+    )
     assert len(told.splitlines()) == 1, told
     assert told.startswith(line)
 

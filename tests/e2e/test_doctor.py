@@ -39,9 +39,14 @@ def everything(findings: list[dict]) -> dict[str, dict]:
 def fix(site: Site, finding: dict, status: int | None = 0) -> str:
     """Does what the doctor says, as an operator who pastes it into a shell."""
     ran = subprocess.run(
-        ["bash", "-c", finding["fix"]], cwd=site.root, env=clean_environ(), capture_output=True, text=True, timeout=90,
+        ["bash", "-c", finding["fix"]],
+        cwd=site.root,
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        timeout=90,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     assert status is None or ran.returncode == status, f"{finding['fix']}: {ran.stdout}{ran.stderr}"
     return ran.stdout
 
@@ -255,9 +260,11 @@ def test_not_registering_because_the_name_is_anothers(site):
     until(lambda: not site.service("one"), what="the deregistration")
     other = {"name": "one", "host": "127.0.0.1", "hostname": "elsewhere", "port": 9, "url": "http://127.0.0.1:9"}
     http.post(
-        f"{site.registry}/services", json={**other, "status": "running", "lease_seconds": 3600},
-        headers={"X-Service-Secret": "a word of sixteen letters"}, timeout=5,
-    ).raise_for_status()  # fmt: skip
+        f"{site.registry}/services",
+        json={**other, "status": "running", "lease_seconds": 3600},
+        headers={"X-Service-Secret": "a word of sixteen letters"},
+        timeout=5,
+    ).raise_for_status()
     site.run("supervisorctl", "start", "one:*")
     found = until(lambda: everything(doctor(site, status=None)).get("babysitter.one"), what="the refusal")
     assert "http://127.0.0.1:9 on elsewhere" in found["what"]
@@ -323,10 +330,11 @@ def test_what_an_earlier_supervisord_left_behind(ailing):
     left = subprocess.Popen(
         [str(BIN / "python3") if (BIN / "python3").exists() else sys.executable, "-c", "import signal; signal.pause()"],
         env={
-            "SUPERVISOR_SERVER_URL": f"unix://{ailing.root}/var/supervisor.sock", "SUPERVISOR_GROUP_NAME": "one",
+            "SUPERVISOR_SERVER_URL": f"unix://{ailing.root}/var/supervisor.sock",
+            "SUPERVISOR_GROUP_NAME": "one",
             "SUPERVISOR_PROCESS_NAME": "server",
         },
-    )  # fmt: skip
+    )
     try:
         [found] = doctor(ailing)
         assert found["key"] == "leftovers"

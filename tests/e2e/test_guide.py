@@ -104,8 +104,20 @@ def test_the_router_s_urls(launched):
     assert get(f"{site.router}/v1/models/demo-large")["id"] == "demo-large"
     services = get(f"{site.router}/services")
     assert services["total"] == 3
-    fields = {"name", "host", "port", "url", "babysitter_url", "healthy", "request_count", "error_count",
-              "response_time", "weight", "models", "metadata"}  # fmt: skip
+    fields = {
+        "name",
+        "host",
+        "port",
+        "url",
+        "babysitter_url",
+        "healthy",
+        "request_count",
+        "error_count",
+        "response_time",
+        "weight",
+        "models",
+        "metadata",
+    }
     assert all(service.keys() >= fields and service["healthy"] for service in services["services"])
     stats = get(f"{site.router}/stats")
     assert (stats["total_services"], stats["healthy_services"], len(stats["services"])) == (3, 3, 3)

@@ -52,9 +52,14 @@ class Following:
         self.path = site.root / "followed"
         with self.path.open("wb") as out:
             self.process = subprocess.Popen(
-                [str(BIN / "svc"), "logs", "-f", *words], cwd=site.root, env=clean_environ(), stdout=out,
-                stderr=subprocess.PIPE, text=True, start_new_session=True,
-            )  # fmt: skip
+                [str(BIN / "svc"), "logs", "-f", *words],
+                cwd=site.root,
+                env=clean_environ(),
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
 
     def text(self):
         return self.path.read_text()
@@ -87,8 +92,12 @@ def test_the_right_files_whether_it_runs_or_not(site):
     assert "mock one serves" in site.svc("logs", "one:server", "-n", "100")[0]
     told = site.svc("logs")[0].splitlines()
     assert {line.split(" | ")[0] for line in told} == {
-        "registry", "router", "one:server", "one:babysitter", "supervisord",
-    }  # fmt: skip
+        "registry",
+        "router",
+        "one:server",
+        "one:babysitter",
+        "supervisord",
+    }
     assert len(site.svc("logs", "one:babysitter", "-n", "1")[0].splitlines()) == 1
     assert site.refused("logs", "two").startswith("svc: two: no such program here; there are registry, router, one:")
     site.svc("down")
@@ -126,9 +135,13 @@ def test_a_reader_that_leaves_ends_it_without_a_word(site):
     until(lambda: (site.root / "logs" / "server_count.log").stat().st_size > 1000, 30, "some lines")
     for words in (["-n", "1000", "count:server"], ["-f", "count:server"], ["-f", "-n", "1", "supervisord"]):
         process = subprocess.Popen(
-            [str(BIN / "svc"), "logs", *words], cwd=site.root, env=clean_environ(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [str(BIN / "svc"), "logs", *words],
+            cwd=site.root,
+            env=clean_environ(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         process.stdout.readline()
         process.stdout.close()
         assert process.wait(20) in (0, -signal.SIGPIPE)
@@ -145,9 +158,14 @@ def test_colours_only_on_a_terminal(site):
     for environ, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         terminal, end = pty.openpty()
         subprocess.run(
-            [str(BIN / "svc"), "logs", "one", "supervisord"], cwd=site.root, env=clean_environ() | environ,
-            stdout=end, stderr=subprocess.DEVNULL, timeout=30, check=True,
-        )  # fmt: skip
+            [str(BIN / "svc"), "logs", "one", "supervisord"],
+            cwd=site.root,
+            env=clean_environ() | environ,
+            stdout=end,
+            stderr=subprocess.DEVNULL,
+            timeout=30,
+            check=True,
+        )
         os.close(end)
         told = os.read(terminal, 10_000)
         os.close(terminal)
@@ -176,14 +194,18 @@ def test_no_line_is_lost_by_logrotate(site):
             until(lambda: log.exists() and log.stat().st_size > 2000, 30, "enough to rotate")
             subprocess.run(
                 [program("logrotate", "logrotate"), "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
-                cwd=site.root, check=True, timeout=60,
-            )  # fmt: skip
+                cwd=site.root,
+                check=True,
+                timeout=60,
+            )
             until(log.exists, 20, "supervisord opens a new one")
             assert len(list(log.parent.glob(f"{log.name}.*"))) == times
         subprocess.run(
             [program("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
-            cwd=site.root, check=True, timeout=60,
-        )  # fmt: skip
+            cwd=site.root,
+            check=True,
+            timeout=60,
+        )
         until(own.exists, 20, "supervisord's own is anew")
         last = numbers(seen.text())[-1]
         until(lambda: numbers(seen.text())[-1] > last + 100, 30, "it goes on")
@@ -204,8 +226,12 @@ def test_a_rotation_while_nothing_runs_is_no_failure(site):
     (site.root / "logs" / "old.log").write_text("x\n")
     done = subprocess.run(
         [program("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
-        cwd=site.root, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=site.root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert (site.root / "logs" / "old.log.1").exists()
 
@@ -215,9 +241,11 @@ def test_logs_as_json_are_one_object_a_line_with_the_requests_id(site):
     site.mock("one", "m", "--cut-after", "1")
     site.svc("up")
     requests.post(
-        f"{site.router}/v1/chat/completions", timeout=30, headers={"X-Request-ID": "mine-1"},
+        f"{site.router}/v1/chat/completions",
+        timeout=30,
+        headers={"X-Request-ID": "mine-1"},
         json={"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hello"}]},
-    )  # fmt: skip
+    )
     found: list[dict] = []
     for name in ("registry", "router", "one:babysitter"):
         for line in site.svc("logs", name, "-n", "1000")[0].splitlines():

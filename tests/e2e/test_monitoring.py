@@ -36,9 +36,11 @@ def ask(site: Site, key: str) -> None:
     body = {"messages": [{"role": "user", "content": "Hello"}], "stream_options": {"include_usage": True}}
     for model, stream in (("m", True), ("m", False), ("only-a", True), ("nobody", False)):
         requests.post(
-            f"{site.router}/v1/chat/completions", json={**body, "model": model, "stream": stream},
-            headers={"Authorization": f"Bearer {key}"}, timeout=30,
-        )  # fmt: skip
+            f"{site.router}/v1/chat/completions",
+            json={**body, "model": model, "stream": stream},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30,
+        )
 
 
 def exported(url: str) -> set[str]:
@@ -70,8 +72,10 @@ class Prometheus:
         self.log = (place / "log").open("wb")
         self.process = subprocess.Popen(
             [program("prometheus", "prometheus"), *map(str, words), "--web.listen-address", self.url[7:]],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
 
     def get(self, path: str, **params: str) -> Any:
         answer = http.get(f"{self.url}/api/v1/{path}", params=params, timeout=10).json()
@@ -114,9 +118,11 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
     site, key = stack
     until(prometheus.ready, 60, what="Prometheus is ready")
     expected = {
-        "svc-router": {"": "up"}, "svc-registry": {"registry": "up"}, "svc-babysitter": {"a": "up", "b": "up"},
+        "svc-router": {"": "up"},
+        "svc-registry": {"registry": "up"},
+        "svc-babysitter": {"a": "up", "b": "up"},
         "svc-instance": {"a-server": "up", "b-server": "up"},
-    }  # fmt: skip
+    }
     until(lambda: prometheus.targets() == expected, 60, what="all is scraped")
 
     def unanswered() -> list[tuple[str, str]]:
@@ -140,8 +146,9 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
         raise
     values = prometheus.query('svc_router_instance_up{job="svc-router"}')
     assert {(one["metric"]["name"], "exported_instance" in one["metric"]) for one in values} == {
-        ("a-server", False), ("b-server", False),
-    }  # fmt: skip
+        ("a-server", False),
+        ("b-server", False),
+    }
     states = prometheus.query(next(text for title, text in asked() if title == "State of the instance"))
     assert {one["metric"]["name"]: one["value"][1] for one in states} == {"a": "2", "b": "2"}
 

@@ -103,8 +103,11 @@ def test_an_edit_is_planned_committed_and_applied_and_the_wrong_one_moves_nothin
         assert desk.uncommitted() == "", "what was applied is what was reviewed, byte for byte"
         after = pids(site)
         assert {name for name in before if before[name] != after[name]} == {
-            "one:server", "one:babysitter", "two:babysitter", "router",
-        }  # fmt: skip
+            "one:server",
+            "one:babysitter",
+            "two:babysitter",
+            "router",
+        }
         until(lambda: site.service("two-server")["metadata"].get("zone") == "a")
         assert site.chat("extra").ok
 

@@ -47,9 +47,14 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
 
     parts = by_name(told["parts"])
     assert {name: part["change"] for name, part in parts.items()} == {
-        "one": "changed", "two": "changed", "three": "changed", "four": "removed",
-        "five": "added", "router": "changed", "cron": "added",
-    }  # fmt: skip
+        "one": "changed",
+        "two": "changed",
+        "three": "changed",
+        "four": "removed",
+        "five": "added",
+        "router": "changed",
+        "cron": "added",
+    }
     assert by_name(parts["one"]["programs"]).keys() == {"one:babysitter"}
     [env] = [e for e in by_name(parts["two"]["programs"])["two:server"]["edits"] if e["key"] == "environment.X"]
     assert (env["old"], env["new"]) == (None, "1")
@@ -62,9 +67,12 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
     assert "none is refused" in parts["router"]["effect"]
     assert told["without_instance"] == [{"model": "big", "instance": "three", "forever": False}]
     assert {file["path"]: file["change"] for file in told["files"]} == {
-        "conf.d/two.conf": "changed", "conf.d/three.conf": "changed", "conf.d/router.conf": "changed",
-        "conf.d/four.conf": "gone", "conf.d/five.conf": "new",
-    }  # fmt: skip
+        "conf.d/two.conf": "changed",
+        "conf.d/three.conf": "changed",
+        "conf.d/router.conf": "changed",
+        "conf.d/four.conf": "gone",
+        "conf.d/five.conf": "new",
+    }
     assert told["foreign"] == ["conf.d/cron.conf"]
 
     some = by_name(planned(site, "config/five.toml")["parts"])

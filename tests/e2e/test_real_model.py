@@ -108,9 +108,15 @@ def test_a_server_that_stops_in_its_tracks_is_found_and_the_probe_costs_a_token(
     port = free_port_pair()
     words = ["--host", "127.0.0.1", "--port", str(port), "--alias", MODEL, "--threads", "1", "--ctx-size", "1024"]
     site.toml(
-        "q", port, f'command = "svc llama"\nargs = {words!r}',
-        probe='"generate"', probe_interval=1, probe_timeout=5, probe_threshold=1, restart_delay=0,
-    )  # fmt: skip
+        "q",
+        port,
+        f'command = "svc llama"\nargs = {words!r}',
+        probe='"generate"',
+        probe_interval=1,
+        probe_timeout=5,
+        probe_threshold=1,
+        restart_delay=0,
+    )
     site.svc("up", timeout=180)
 
     def info():

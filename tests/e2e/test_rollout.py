@@ -69,8 +69,9 @@ def test_the_last_healthy_instance_of_a_model_is_refused_before_anything_moves_u
     assert pids(site, "one", "two") == before
     site.svc("undrain", "two")
     assert site.svc("rollout", "restart", "all", "--dry-run", "--allow-downtime")[0].splitlines() == [
-        "one: drain, restart", "two: drain, restart",
-    ]  # fmt: skip
+        "one: drain, restart",
+        "two: drain, restart",
+    ]
     assert pids(site, "one", "two") == before
     site.svc("rollout", "restart", "two-server", "--allow-downtime")
     assert site.pid("one:server") == before["one"]
@@ -213,9 +214,10 @@ def test_ten_rollouts_under_load_fail_nothing(pair: Site):
     """Short requests on kept and on new connections, and streams, from 24 clients."""
     began = time.monotonic()
     loads = [
-        Traffic(pair.router, kept=True), Traffic(pair.router, kept=False),
+        Traffic(pair.router, kept=True),
+        Traffic(pair.router, kept=False),
         *(Traffic(pair.router, kept=True, stream=True, max_tokens=300) for _ in range(4)),
-    ]  # fmt: skip
+    ]
     for load in loads:
         load.__enter__()
     for _ in range(10):

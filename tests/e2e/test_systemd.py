@@ -146,9 +146,13 @@ def test_a_supervisord_without_svc_says_so_in_one_line(site, tmp_path):
     code = f"import sys; sys.path[:] = [p for p in sys.path if 'packages' not in p] + [{str(tmp_path)!r}]\n"
     code += "from supervisor.supervisord import main; main()"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, "-n", "-c", "supervisord.conf"], cwd=site.root,
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+        [sys.executable, "-I", "-S", "-c", code, "-n", "-c", "supervisord.conf"],
+        cwd=site.root,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert done.returncode == 2
     line, *rest = (done.stdout + done.stderr).splitlines()
     assert line == "Error: svc.supervision.policy:make cannot be resolved within [rpcinterface:svc]"

@@ -29,9 +29,22 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_run_measures_every_scenario_and_draws_it(tmp_path):
     drawn, told = tmp_path / "plots" / "bench.svg", tmp_path / "bench.json"
     done = run(
-        "run.py", "--routers", "ours", "--scenarios", "one,large,stream", "--rounds", "2", "--seconds", "0.3",
-        "--json", str(told), "--plot", str(drawn), "--cache", str(tmp_path / "cache"),
-    )  # fmt: skip
+        "run.py",
+        "--routers",
+        "ours",
+        "--scenarios",
+        "one,large,stream",
+        "--rounds",
+        "2",
+        "--seconds",
+        "0.3",
+        "--json",
+        str(told),
+        "--plot",
+        str(drawn),
+        "--cache",
+        str(tmp_path / "cache"),
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(told.read_text())
     assert set(found) == {"one", "large", "stream"}
@@ -56,9 +69,24 @@ def test_a_router_that_fails_requests_is_told(tmp_path):
     nobody.write_text(REFUSES_ALL_BUT_THE_FIRST)
     told = tmp_path / "bench.json"
     done = run(
-        "run.py", "--routers", "ours", "--peer", f"ours={sys.executable} {nobody} {{port}}", "--scenarios", "one",
-        "--rounds", "1", "--seconds", "0.3", "--plot", "", "--json", str(told), "--cache", str(tmp_path),
-    )  # fmt: skip
+        "run.py",
+        "--routers",
+        "ours",
+        "--peer",
+        f"ours={sys.executable} {nobody} {{port}}",
+        "--scenarios",
+        "one",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.3",
+        "--plot",
+        "",
+        "--json",
+        str(told),
+        "--cache",
+        str(tmp_path),
+    )
     assert done.returncode == 1
     (figures,) = json.loads(told.read_text())["one"]["ours"]
     assert figures["failures"]["status 503"] > 0
@@ -69,9 +97,22 @@ def test_a_router_that_fails_requests_is_told(tmp_path):
 @bench
 def test_a_router_that_is_not_there_is_told_and_the_others_are_measured(tmp_path):
     done = run(
-        "run.py", "--routers", "ours,absent", "--peer", "absent=no-such-router --port {port}", "--scenarios", "one",
-        "--rounds", "1", "--seconds", "0.3", "--plot", "", "--cache", str(tmp_path),
-    )  # fmt: skip
+        "run.py",
+        "--routers",
+        "ours,absent",
+        "--peer",
+        "absent=no-such-router --port {port}",
+        "--scenarios",
+        "one",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.3",
+        "--plot",
+        "",
+        "--cache",
+        str(tmp_path),
+    )
     assert done.returncode == 1
     assert "absent: " in done.stderr
     assert "no-such-router" in done.stderr
@@ -113,9 +154,22 @@ def test_open_pages_are_measured_beside_none(tmp_path):
 def test_a_registry_with_a_small_fleet_is_measured(tmp_path):
     told = tmp_path / "registry.json"
     done = run(
-        "registry.py", "--instances", "20", "--watchers", "3", "--interval", "1", "--changes", "0.2", "--seconds", "2",
-        "--settle", "1", "--json", str(told),
-    )  # fmt: skip
+        "registry.py",
+        "--instances",
+        "20",
+        "--watchers",
+        "3",
+        "--interval",
+        "1",
+        "--changes",
+        "0.2",
+        "--seconds",
+        "2",
+        "--settle",
+        "1",
+        "--json",
+        str(told),
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(told.read_text())
     assert 60 <= figures["beats"] <= 100, "40 names for 2 s"
@@ -138,9 +192,20 @@ def test_a_registry_that_does_not_start_is_told():
 def test_five_thousand_streams_are_open_at_once_and_all_complete(tmp_path):
     told = tmp_path / "flood.json"
     done = run(
-        "run.py", "--routers", "ours", "--scenarios", "flood", "--rounds", "1", "--plot", "", "--json", str(told),
-        "--cache", str(tmp_path),
-    )  # fmt: skip
+        "run.py",
+        "--routers",
+        "ours",
+        "--scenarios",
+        "flood",
+        "--rounds",
+        "1",
+        "--plot",
+        "",
+        "--json",
+        str(told),
+        "--cache",
+        str(tmp_path),
+    )
     assert done.returncode == 0, done.stderr
     (figures,) = json.loads(told.read_text())["flood"]["ours"]
     assert figures["most_open"] == figures["answered"] == 5000

@@ -37,9 +37,12 @@ def server(place: Path, descriptors: int, *words: object) -> Iterator["subproces
     """Runs svc with so many descriptors at most, in a session of its own; its output is in `output`."""
     with (place / "output").open("ab") as output:
         process = subprocess.Popen(
-            [*LIMITED, str(descriptors), *SVC, *map(str, words)], cwd=place, stdout=output, stderr=output,
+            [*LIMITED, str(descriptors), *SVC, *map(str, words)],
+            cwd=place,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
-        )  # fmt: skip
+        )
     try:
         yield process
     finally:

@@ -154,7 +154,7 @@ def test_without_a_selection_the_models_are_named(site: Site):
 
 def test_a_static_service_is_managed_and_its_new_model_found_by_the_request_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):  # fmt: skip
+):
     monkeypatch.chdir(tmp_path)
     """It wants an API key of its own, too, which the command and the router read from the same file."""
     with mock("solo", ["base"], api_key="the-engines-own") as solo:

@@ -41,8 +41,13 @@ def test_json_tells_the_rates(own, tmp_path):
     assert first["url"] == own.url
     assert set(second["models"]["m"]) == {"requests", "errors", "tokens", "first_token", "queue", "instances"}
     assert set(second["instances"]["one"]) == {
-        "requests", "errors", "tokens", "first_token", "in_flight", "state",
-    }  # fmt: skip
+        "requests",
+        "errors",
+        "tokens",
+        "first_token",
+        "in_flight",
+        "state",
+    }
     assert second["models"]["m"]["requests"] > 0
     assert second["instances"]["one"]["state"] == "up"
 
@@ -87,9 +92,14 @@ def test_on_a_terminal_it_stays_in_place_and_its_end_leaves_it_in_order(own, tmp
     ours, theirs = pty.openpty()
     out = tmp_path / "out"
     process = subprocess.Popen(
-        top(own.url, "--every", "0.2"), stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"}, start_new_session=True,
-    )  # fmt: skip
+        top(own.url, "--every", "0.2"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        start_new_session=True,
+    )
     os.close(theirs)
     try:
         with out.open("wb") as file:

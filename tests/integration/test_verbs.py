@@ -51,9 +51,13 @@ def run(registry: Registry, *words: str, status: int = 0, **more: str) -> tuple[
 def running(registry: Registry, *words: str) -> Iterator[Any]:
     """A command whose output is read line by line."""
     process = subprocess.Popen(
-        [SVC, *words], cwd=registry.place, env=environ(registry), text=True, stdout=subprocess.PIPE,
+        [SVC, *words],
+        cwd=registry.place,
+        env=environ(registry),
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     try:
         yield process
     finally:
@@ -72,8 +76,10 @@ def test_the_list_is_a_table_and_json(registry: Registry):
     register(registry, "qwen-server")
     out, _ = run(registry, "services")
     assert [line.split()[:3] for line in out.splitlines() if not line.startswith(" ")] == [
-        ["NAME", "TYPE", "STATE"], ["qwen", "babysitter", "healthy"], ["qwen-server", "instance", "healthy"],
-    ]  # fmt: skip
+        ["NAME", "TYPE", "STATE"],
+        ["qwen", "babysitter", "healthy"],
+        ["qwen-server", "instance", "healthy"],
+    ]
     assert run(registry, "services", "list")[0].splitlines()[0] == out.splitlines()[0]
     told = json.loads(run(registry, "services", "--json")[0])
     assert (told["total"], [s["name"] for s in told["services"]]) == (2, ["qwen", "qwen-server"])

@@ -159,9 +159,23 @@ def test_a_flag_without_a_name_or_value(word):
 
 @pytest.mark.parametrize(
     "text",
-    ["v1/files", "/a b", "get /a", "/a?b", "GET/a", "**", "GET *", "//v1/models",
-                                  "/v1/../sleep", "/v1/%2e%2e/sleep", "/a//*", "GET /a/./*", "/a;b", "/a%2"],
-)  # fmt: skip
+    [
+        "v1/files",
+        "/a b",
+        "get /a",
+        "/a?b",
+        "GET/a",
+        "**",
+        "GET *",
+        "//v1/models",
+        "/v1/../sleep",
+        "/v1/%2e%2e/sleep",
+        "/a//*",
+        "GET /a/./*",
+        "/a;b",
+        "/a%2",
+    ],
+)
 def test_a_pattern_that_can_match_no_path_is_wrong(text):
     with pytest.raises(ConfigError, match="allow-paths: must be a path such as"):
         settings.load(flags={"router": {"allow_paths": text}})

@@ -25,8 +25,15 @@ HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 HEALTH_PATH = re.compile(r'/[!"$-~]*')  # printable ASCII but for #
 SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]i?B)")
 UNITS = {
-    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
-}  # fmt: skip
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 LEAST_SIZE = 2**20
 RESERVED = ("registry", "router", "svc")
 OWN_VARIABLES = {  # between supervisord and our programs in it

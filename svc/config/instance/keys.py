@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from svc.config.instance.fields import (  # fmt: skip
+from svc.config.instance.fields import (
     Field,
     allowed_host,
     choice,

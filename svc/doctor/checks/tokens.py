@@ -42,9 +42,13 @@ def _check(secret: Secret) -> Iterator[Finding]:
     elif secret.wrong:
         why = "; ".join(problem.removeprefix(f"{path}: ") for problem in secret.wrong)
         yield Finding(
-            key, PROBLEM, f"{path}: cannot be used", why, first="correct it; the router takes it up at once, see",
+            key,
+            PROBLEM,
+            f"{path}: cannot be used",
+            why,
+            first="correct it; the router takes it up at once, see",
             fix="svc logs router",
-        )  # fmt: skip
+        )
     elif secret.kind in NOUNS and secret.words != 1:
         noun = NOUNS[secret.kind]
         yield Finding(

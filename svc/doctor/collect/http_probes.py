@@ -28,7 +28,7 @@ TEXT = 200_000  # characters of what is no JSON
 
 def get(
     url: str, token_file: str = "", patience: float = PATIENCE, method: str = "GET", body: Any = None, key: str = ""
-) -> Answer:  # fmt: skip
+) -> Answer:
     """The answer of one request; `key` is an engine's API key."""
     try:
         headers = _authorization(token_file) or bearer(key)
@@ -67,13 +67,19 @@ def reason(error: BaseException) -> str:
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
     for sign, words in (
-        ("NameResolution", "its name is not known (DNS)"), ("gaierror", "its name is not known (DNS)"),
-        ("refused", "connection refused: nothing listens there"), ("unreachable", "its network cannot be reached"),
-        ("No route", "there is no route to it"), ("CERTIFICATE", "its certificate is not believed"),
-        ("SSL", "it does not speak TLS as it should"), ("reset", "it closes the connection"),
-        ("closed connection", "it closes the connection"), ("Disconnected", "it closes the connection"),
-        ("InvalidURL", "its URL is wrong"), ("header", "the token is no word that can be sent"),
-    ):  # fmt: skip
+        ("NameResolution", "its name is not known (DNS)"),
+        ("gaierror", "its name is not known (DNS)"),
+        ("refused", "connection refused: nothing listens there"),
+        ("unreachable", "its network cannot be reached"),
+        ("No route", "there is no route to it"),
+        ("CERTIFICATE", "its certificate is not believed"),
+        ("SSL", "it does not speak TLS as it should"),
+        ("reset", "it closes the connection"),
+        ("closed connection", "it closes the connection"),
+        ("Disconnected", "it closes the connection"),
+        ("InvalidURL", "its URL is wrong"),
+        ("header", "the token is no word that can be sent"),
+    ):
         if sign.lower() in text.lower():
             return words
     return type(error).__name__

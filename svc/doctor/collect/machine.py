@@ -57,9 +57,7 @@ def listeners(started: Mapping[int, str], left: Collection[int]) -> dict[int, Ho
         if before is None or (before.pid == 0 and pid):
             found[port] = Holder(pid, command_of(pid), started.get(pid, ""), pid in left, (address,))
         else:
-            found[port] = Holder(
-                before.pid, before.command, before.program, before.left, (*before.addresses, address)
-            )  # fmt: skip
+            found[port] = Holder(before.pid, before.command, before.program, before.left, (*before.addresses, address))
     return found
 
 

@@ -12,11 +12,22 @@ UNKNOWN_ADDRESS = "unknown"
 # A proxy on this machine adds at least one of these. Nothing of ours sends one for a client of this machine.
 PROXY_HEADERS = frozenset(
     (
-        "forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
-        "x-forwarded-server", "x-forwarded-by", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip",
-        "cf-connecting-ip", "fastly-client-ip",
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-server",
+        "x-forwarded-by",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "fastly-client-ip",
     )
-)  # fmt: skip
+)
 
 
 class Client(NamedTuple):

@@ -33,8 +33,9 @@ def check(service: Service | None, caller: Caller) -> bool:
             f"{service.name} belongs to the babysitter on {service.hostname} that registered it, at {service.url}, "
             "while its lease holds; choose another name, wait until that one has ended, or, as an operator, show the "
             "registry's token and no X-Service-Secret",
-            param="name", code="not_owner",
-        )  # fmt: skip
+            param="name",
+            code="not_owner",
+        )
     return True
 
 
@@ -44,5 +45,6 @@ def check_heartbeat(service: Service, caller: Caller) -> None:
     if is_others(service, caller):
         raise NotFound(
             f"{service.name} was another's, whose lease has ended; register it with POST /services",
-            param="name", code="unknown_service",
-        )  # fmt: skip
+            param="name",
+            code="unknown_service",
+        )

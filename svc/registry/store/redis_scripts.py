@@ -72,9 +72,11 @@ local function happened(joined)
 end
 """
 for _name, _value in {
-    "MAX_EVENTS_PER_REPORTER": MAX_EVENTS_PER_REPORTER, "MAX_REPORTED_EVENTS": MAX_REPORTED_EVENTS,
-    "MAX_OWN_EVENTS": MAX_OWN_EVENTS, "OWN_SOURCE": OWN_SOURCE,
-}.items():  # fmt: skip
+    "MAX_EVENTS_PER_REPORTER": MAX_EVENTS_PER_REPORTER,
+    "MAX_REPORTED_EVENTS": MAX_REPORTED_EVENTS,
+    "MAX_OWN_EVENTS": MAX_OWN_EVENTS,
+    "OWN_SOURCE": OWN_SOURCE,
+}.items():
     _COMMON = _COMMON.replace(_name, str(_value))
 
 # name -> record, heartbeat, mark

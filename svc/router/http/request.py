@@ -208,9 +208,14 @@ class Request:
             before, after = head.anonymous()
         if body or head.has_body:
             return b"%b%b%b%b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-                before, host, after, client, request_id, len(body),
+                before,
+                host,
+                after,
+                client,
+                request_id,
+                len(body),
                 body if len(body) <= COPIED_BYTES else b"",
-            )  # fmt: skip
+            )
         return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (before, host, after, client, request_id)
 
 

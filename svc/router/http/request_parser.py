@@ -43,9 +43,14 @@ class Heads(Seen[Head]):
         self._by_content: dict[tuple[Any, ...], Head] = {}
 
     def make(
-        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], special: dict[bytes, bytes],
-        http10: bool, keep_alive: bool,
-    ) -> Head:  # fmt: skip
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        special: dict[bytes, bytes],
+        http10: bool,
+        keep_alive: bool,
+    ) -> Head:
         """Return what is made of a head, the same for the same content: to make one costs more than to find it.
 
         For messages that do not come in one piece, which `find` does not know.
@@ -73,10 +78,27 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_head", "_head_size", "_headers", "_heads", "_http10", "_in_head", "_no_body", "_parser", "_special",
-        "arriving", "begun", "body_size", "bytes_after_upgrade", "error", "max_body", "ready", "target", "upgrading",
+        "_body",
+        "_head",
+        "_head_size",
+        "_headers",
+        "_heads",
+        "_http10",
+        "_in_head",
+        "_no_body",
+        "_parser",
+        "_special",
+        "arriving",
+        "begun",
+        "body_size",
+        "bytes_after_upgrade",
+        "error",
+        "max_body",
+        "ready",
+        "target",
+        "upgrading",
         "wants_continue",
-    )  # fmt: skip
+    )
     _body: list[bytes | bytearray]
     body_size: int
     _head: Head | None

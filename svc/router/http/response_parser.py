@@ -72,9 +72,26 @@ class AnswerReader:
     """
 
     __slots__ = (
-        "_chunked", "_head_only", "_headers", "_interim", "_named", "_parser", "_protocol", "_reason", "_seen", "_size",
-        "_upgrade", "between", "body", "done", "head", "length", "persistent", "until_close", "untouched",
-    )  # fmt: skip
+        "_chunked",
+        "_head_only",
+        "_headers",
+        "_interim",
+        "_named",
+        "_parser",
+        "_protocol",
+        "_reason",
+        "_seen",
+        "_size",
+        "_upgrade",
+        "between",
+        "body",
+        "done",
+        "head",
+        "length",
+        "persistent",
+        "until_close",
+        "untouched",
+    )
 
     def __init__(self, seen: Seen[AnswerHead]) -> None:
         self._seen = seen

@@ -67,8 +67,10 @@ class StaticCheck:
         what = "refuses the API key of upstream_keys_file" if target.key else "wants an API key to list its models"
         log.warning(
             "%s %s (it answers %d); write its key into upstream_keys_file, under [instances]",
-            target.name, what, status,
-        )  # fmt: skip
+            target.name,
+            what,
+            status,
+        )
 
     def discover_models(self, target: Target) -> None:
         """Take the models of a service from its own list. Without a readable list the last one holds."""

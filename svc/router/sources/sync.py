@@ -26,9 +26,13 @@ class Sync:
     """
 
     def __init__(
-        self, state: State, client: RegistryClient | None, static: list[Target], clock: Callable[[], float],
+        self,
+        state: State,
+        client: RegistryClient | None,
+        static: list[Target],
+        clock: Callable[[], float],
         saved: Saved | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._state = state
         self._static = static
         self._clock = clock
@@ -78,8 +82,10 @@ class Sync:
         if self._saved is not None:
             log.warning(
                 "starting with the %d instances that %s told %.0f s ago",
-                len(self._saved.targets), self._saved.registry, self._saved.age,
-            )  # fmt: skip
+                len(self._saved.targets),
+                self._saved.registry,
+                self._saved.age,
+            )
             seen = self._clock() - self._saved.age
             self._take(self._saved.targets, Origin("saved", seen, self._saved.registry, self._saved.index))
         elif self._static:

@@ -107,13 +107,20 @@ class Pulse:
         if not everything:
             told = {name: numbers for name, numbers in told.items() if before.get(name) != numbers}
         everybody = [self._window.model(name) for name in list(state.recorder.meters)]
-        return message("tick", {
-            "time": self._now(), "in_flight": state.in_flight, "waiting": state.lines.waiting,
-            "requests": round(sum(rates.requests for rates in everybody), 3),
-            "errors": round(sum(rates.errors for rates in everybody), 3), "retries": state.retries,
-            "models": view.models(state, self._window, self._lately, self._minute), "instances": told,
-            "others": view.others(state, self._lately),
-        })  # fmt: skip
+        return message(
+            "tick",
+            {
+                "time": self._now(),
+                "in_flight": state.in_flight,
+                "waiting": state.lines.waiting,
+                "requests": round(sum(rates.requests for rates in everybody), 3),
+                "errors": round(sum(rates.errors for rates in everybody), 3),
+                "retries": state.retries,
+                "models": view.models(state, self._window, self._lately, self._minute),
+                "instances": told,
+                "others": view.others(state, self._lately),
+            },
+        )
 
 
 def message(name: str, data: dict[str, Any]) -> bytes:

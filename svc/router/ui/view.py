@@ -82,10 +82,14 @@ def word_of(state: State, target: Target) -> str:
     """1. The registry's word, which is the operator's and its own; 2. of one that is well there, what the router
     found out itself."""
     told = "unhealthy" if target.heard and target.well is False else "unknown"
-    word = state_of({
-        "status": target.status, "drained": target.drained, "is_healthy": target.well is not False,
-        "health_status": told,
-    })  # fmt: skip
+    word = state_of(
+        {
+            "status": target.status,
+            "drained": target.drained,
+            "is_healthy": target.well is not False,
+            "health_status": told,
+        }
+    )
     fitness = state.fitness.get(target.name)
     if word != "healthy" or fitness is None:
         return word  # 1

@@ -103,10 +103,14 @@ class TestSchema:
         shown = next(panel for panel in told["panels"] if panel["type"] == "timeseries")
         number = next(panel for panel in told["panels"] if panel["type"] == "stat")
         {
-            "dashboard": told, "panel": shown, "options": shown["options"], "target": shown["targets"][0],
-            "custom": shown["fieldConfig"]["defaults"]["custom"], "variable": told["templating"]["list"][0],
+            "dashboard": told,
+            "panel": shown,
+            "options": shown["options"],
+            "target": shown["targets"][0],
+            "custom": shown["fieldConfig"]["defaults"]["custom"],
+            "variable": told["templating"]["list"][0],
             "threshold": number["fieldConfig"]["defaults"]["thresholds"]["steps"][0],
-        }[where]["legendfromat"] = "x"  # fmt: skip
+        }[where]["legendfromat"] = "x"
         assert self.problems(told)
 
     @pytest.mark.parametrize(

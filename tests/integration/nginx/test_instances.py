@@ -40,10 +40,15 @@ def instances(registry: Registry) -> Iterator[dict[str, Instance]]:
         instance.play(named(name))
         registry.client.register(
             {
-                "name": name, "host": "127.0.0.1", "port": instance.port, "hostname": "h", "status": "running",
-                "url": f"http://127.0.0.1:{instance.port}", "metadata": {"type": "openai-api", "models": ["m"]},
+                "name": name,
+                "host": "127.0.0.1",
+                "port": instance.port,
+                "hostname": "h",
+                "status": "running",
+                "url": f"http://127.0.0.1:{instance.port}",
+                "metadata": {"type": "openai-api", "models": ["m"]},
             }
-        )  # fmt: skip
+        )
     yield made
     for instance in made.values():
         instance.close()
@@ -71,8 +76,9 @@ def test_a_drained_instance_leaves_when_it_is_rendered_again(nginx: Nginx, regis
     before = (nginx.place / "nginx" / "upstream.conf").read_bytes()
     done = nginx.svc("render", "--nginx", *told)
     assert (done.returncode, done.stderr) == (
-        1, "svc: the registry has no healthy instance; what is there is left as it is\n",
-    )  # fmt: skip
+        1,
+        "svc: the registry has no healthy instance; what is there is left as it is\n",
+    )
     assert (nginx.place / "nginx" / "upstream.conf").read_bytes() == before
 
     registry.client.drain("a-server", drained=False)

@@ -97,10 +97,15 @@ class Host:
         with (self.directory / "log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    ["ip", "netns", "exec", self.name, *words], cwd=self.directory, env=environ,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    ["ip", "netns", "exec", self.name, *words],
+                    cwd=self.directory,
+                    env=environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
                 )
-            )  # fmt: skip
+            )
 
     def ask(self, method: str, url: str, timeout: float = PATIENCE, **told: Any) -> requests.Response:
         """A request that comes from here."""

@@ -11,9 +11,14 @@ from tests.unit.registry.services import told
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 CHECKS = (
-    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
-    "response_headers_conformance", "allow_header_conformance", "negative_data_rejection",
-)  # fmt: skip
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "allow_header_conformance",
+    "negative_data_rejection",
+)
 
 
 @pytest.fixture

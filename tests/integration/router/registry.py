@@ -25,10 +25,22 @@ class Registry:
 def instance(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
     metadata = {"type": "openai-api", "models": list(models), **more.pop("metadata", {})}
     return {
-        "name": name, "host": "127.0.0.1", "hostname": "h", "port": port, "url": f"http://127.0.0.1:{port}",
-        "status": "running", "timestamp": "2025-01-01T00:00:00.000Z", "last_heartbeat": 1.5, "lease_seconds": 90,
-        "health_status": "healthy", "is_healthy": True, "drained": False, "weight": 1, "metadata": metadata, **more,
-    }  # fmt: skip
+        "name": name,
+        "host": "127.0.0.1",
+        "hostname": "h",
+        "port": port,
+        "url": f"http://127.0.0.1:{port}",
+        "status": "running",
+        "timestamp": "2025-01-01T00:00:00.000Z",
+        "last_heartbeat": 1.5,
+        "lease_seconds": 90,
+        "health_status": "healthy",
+        "is_healthy": True,
+        "drained": False,
+        "weight": 1,
+        "metadata": metadata,
+        **more,
+    }
 
 
 @contextmanager

@@ -85,9 +85,13 @@ def router(*flags: object, ready: bool = True, **environ: str) -> Iterator[Route
 def running(words: Sequence[str], port: int, **environ: str) -> Iterator[Router]:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
             env={**os.environ, **environ},
-        )  # fmt: skip
+        )
         try:
             yield Router(port, process, output)
         finally:

@@ -34,9 +34,15 @@ def test_status_reason_headers_and_body_pass_as_they_came(relay: Router, a: Inst
         answer = client.send(ASK).answer()
     assert (answer.status, answer.reason, answer.body) == (418, b"I'm a Teapot", b"abc")
     assert [h for h in answer.headers if h[0] != b"x-request-id"] == [
-        (b"X-One", b"1"), (b"x-one", b"2"), (b"X-Empty", b""), (b"Link", b"a=1"), (b"Link", b"b=2"),
-        (b"Content-Type", b"application/json"), (b"Server", b"uvicorn"), (b"Content-Length", b"3"),
-    ]  # fmt: skip
+        (b"X-One", b"1"),
+        (b"x-one", b"2"),
+        (b"X-Empty", b""),
+        (b"Link", b"a=1"),
+        (b"Link", b"b=2"),
+        (b"Content-Type", b"application/json"),
+        (b"Server", b"uvicorn"),
+        (b"Content-Length", b"3"),
+    ]
 
 
 def test_hop_by_hop_headers_stay_here(relay: Router, a: Instance):

@@ -35,10 +35,14 @@ def test_a_compressed_body_reaches_an_instance_of_its_model_plain(
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"model": "b", "x": NaN}', b'{"model": "b", "x": "\\ud800"}', b'\xef\xbb\xbf{"model": "b"}',
-        '{"model": "b"}'.encode("utf-16"), b"\n" * 100 + b'{"model": "b"}', b'{"model": "b", "x": "\xff"}',
+        b'{"model": "b", "x": NaN}',
+        b'{"model": "b", "x": "\\ud800"}',
+        b'\xef\xbb\xbf{"model": "b"}',
+        '{"model": "b"}'.encode("utf-16"),
+        b"\n" * 100 + b'{"model": "b"}',
+        b'{"model": "b", "x": "\xff"}',
     ],
-)  # fmt: skip
+)
 def test_a_body_that_engines_read_reaches_an_instance_of_its_model(relay: Router, b: Instance, body: bytes):
     with relay.client() as client:
         for _ in range(3):

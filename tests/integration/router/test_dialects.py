@@ -14,9 +14,17 @@ from tests.integration.router.routers import Router
 from tests.integration.router.test_streams import CHUNKED, chunk
 
 PATHS = [
-    "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank", "/v1/moderations",
-    "/v1/audio/speech", "/v1/images/generations", "/v1/messages", "/v1/messages/count_tokens",
-]  # fmt: skip
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/rerank",
+    "/v1/moderations",
+    "/v1/audio/speech",
+    "/v1/images/generations",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+]
 FORMS = ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits"]
 
 

@@ -36,10 +36,21 @@ STALL_LIMIT_SECONDS = 0.05
 MEMORY_LIMIT_KILOBYTES = 60_000
 DESCRIPTOR_LIMIT = 10  # more than before
 FLAGS = (
-    "--allow-paths", "/v1/things/*",
-    "--policy", "round_robin", "--max-errors", 1_000_000, "--first-byte-timeout", 1, "--idle-timeout", 1,
-    "--max-body", 4 << 20, "--queue-timeout", 1,
-)  # fmt: skip
+    "--allow-paths",
+    "/v1/things/*",
+    "--policy",
+    "round_robin",
+    "--max-errors",
+    1_000_000,
+    "--first-byte-timeout",
+    1,
+    "--idle-timeout",
+    1,
+    "--max-body",
+    4 << 20,
+    "--queue-timeout",
+    1,
+)
 
 
 def corpus(strategy: st.SearchStrategy[bytes], count: int) -> list[bytes]:
@@ -47,9 +58,12 @@ def corpus(strategy: st.SearchStrategy[bytes], count: int) -> list[bytes]:
     messages: list[bytes] = []
 
     @settings(
-        max_examples=count, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(strategy)
     def collect(message: bytes) -> None:
         messages.append(message)
@@ -86,9 +100,13 @@ class Answers:
             peer.send(self._draw.choice((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", *self._messages)))
             return self._draw.random() < 0.5
         case = Case(
-            nonce[0], new_nonce(), request.head.startswith(b"HEAD "), self._draw.random() < 0.5,
-            self._draw.choice((b"", b"", *INTERIM)), self._draw.choice((0, 0, 200, 30_000)),
-        )  # fmt: skip
+            nonce[0],
+            new_nonce(),
+            request.head.startswith(b"HEAD "),
+            self._draw.random() < 0.5,
+            self._draw.choice((b"", b"", *INTERIM)),
+            self._draw.choice((0, 0, 200, 30_000)),
+        )
         if self._draw.random() < 0.7:
             return self._answer_soundly(peer, case)
         return self._answer_unsoundly(peer, case)

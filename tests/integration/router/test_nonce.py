@@ -26,10 +26,19 @@ CI_SECONDS = 20.0
 LONG_SECONDS = 20 * 60.0
 MAX_CLIENTS = 8
 FLAGS = (
-    "--allow-paths", "/v1/things/*",
-    "--policy", "round_robin", "--max-errors", 1_000_000, "--health-interval", 100_000,
-    "--first-byte-timeout", TIMEOUT, "--idle-timeout", TIMEOUT,
-)  # fmt: skip
+    "--allow-paths",
+    "/v1/things/*",
+    "--policy",
+    "round_robin",
+    "--max-errors",
+    1_000_000,
+    "--health-interval",
+    100_000,
+    "--first-byte-timeout",
+    TIMEOUT,
+    "--idle-timeout",
+    TIMEOUT,
+)
 
 
 class Site:
@@ -214,9 +223,14 @@ class Machine(RuleBasedStateMachine):
             self.site.end(self.traffic)
 
     @rule(
-        number=numbers, method=st.sampled_from(METHODS), http10=rarely, keep_alive=st.integers(0, 5),
-        named=st.booleans(), size=st.none() | st.none() | st.integers(1, 300), large=rarely,
-    )  # fmt: skip
+        number=numbers,
+        method=st.sampled_from(METHODS),
+        http10=rarely,
+        keep_alive=st.integers(0, 5),
+        named=st.booleans(),
+        size=st.none() | st.none() | st.integers(1, 300),
+        large=rarely,
+    )
     def client_sends(self, number, method, http10, keep_alive, named, size, large):
         client = choose(number, self.traffic.idle_clients())
         if client is None or number % 3 == 0:
@@ -249,9 +263,12 @@ class Machine(RuleBasedStateMachine):
             self.traffic.answer(*pair, kind, size, named=named, interim=INTERIM[interim], padding=padding)
 
     answer = {
-        "number": numbers, "size": sizes, "named": st.booleans(), "interim": st.sampled_from([0, 0, 0, 1, 2]),
+        "number": numbers,
+        "size": sizes,
+        "named": st.booleans(),
+        "interim": st.sampled_from([0, 0, 0, 1, 2]),
         "padding": st.sampled_from([0, 0, 0, 300, 9000]),
-    }  # fmt: skip
+    }
 
     @rule(kind=kinds, **answer)
     def instance_answers(self, **drawn):
@@ -303,10 +320,15 @@ def run(site: Site, seconds: float, examples: int, phases: tuple[Phase, ...]) ->
         run_state_machine_as_test(
             SiteMachine,
             settings=settings(
-                max_examples=examples, stateful_step_count=60, deadline=None, database=None, phases=phases,
-                suppress_health_check=list(HealthCheck), print_blob=False,
+                max_examples=examples,
+                stateful_step_count=60,
+                deadline=None,
+                database=None,
+                phases=phases,
+                suppress_health_check=list(HealthCheck),
+                print_blob=False,
             ),
-        )  # fmt: skip
+        )
     checked, sound = site.checked - checked, site.sound - sound
     print(f"{checked} answers of instances read, {sound} sound ones sent")
     assert checked > sound / 2  # or the router answers by errors alone

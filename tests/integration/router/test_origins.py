@@ -136,9 +136,14 @@ def test_preflights_are_answered_here(own: Router, instance: Instance, path: str
 
 
 @pytest.mark.parametrize(
-    "page", [{}, {"Origin": "https://localhost:{}"}, {"Origin": EVIL, "Sec_Fetch_Site": "same-origin"},
-             {"Origin": "https://llm.example", "X_Forwarded_Host": "llm.example"}],
-)  # fmt: skip
+    "page",
+    [
+        {},
+        {"Origin": "https://localhost:{}"},
+        {"Origin": EVIL, "Sec_Fetch_Site": "same-origin"},
+        {"Origin": "https://llm.example", "X_Forwarded_Host": "llm.example"},
+    ],
+)
 def test_programs_and_the_routers_own_page_may_write(own: Router, page: dict[str, str]):
     assert chat(own, **{name: value.format(own.port) for name, value in page.items()}).status == 200
 

@@ -42,11 +42,18 @@ def test_hop_by_hop_headers_stay_here(relay: Router, a: Instance):
                 {"model": "a"},
                 b"Connection: keep-alive, X-Mine , x-other",
                 b"Connection: X-Third",
-                b"X-Mine: 1", b"X-Other: 2", b"X-Third: 3", b"X-Kept: 4",
-                b"Keep-Alive: timeout=5", b"TE: trailers", b"Trailer: X-Sum", b"Upgrade: websocket",
-                b"Proxy-Connection: keep-alive", b"Proxy-Authorization: Basic Zm9v",
+                b"X-Mine: 1",
+                b"X-Other: 2",
+                b"X-Third: 3",
+                b"X-Kept: 4",
+                b"Keep-Alive: timeout=5",
+                b"TE: trailers",
+                b"Trailer: X-Sum",
+                b"Upgrade: websocket",
+                b"Proxy-Connection: keep-alive",
+                b"Proxy-Authorization: Basic Zm9v",
             )
-        )  # fmt: skip
+        )
         assert client.answer().status == 200
     names = {name.lower() for name, _ in a.heard[0].headers}
     assert names == {b"host", b"x-kept", b"x-forwarded-for", b"x-request-id", b"content-length", b"via"}
@@ -149,9 +156,11 @@ def test_http_1_0_gets_a_closed_connection_or_keeps_it_when_it_asks(relay: Route
 
 
 def test_http_1_0_gets_no_chunks(relay: Router, a: Instance):
-    a.play(lambda peer, heard: peer.send(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
-    ))  # fmt: skip
+    a.play(
+        lambda peer, heard: peer.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+        )
+    )
     with relay.client() as client:
         client.send(b'POST /x HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 14\r\n\r\n{"model": "a"}')
         answer = client.answer()
@@ -252,7 +261,7 @@ def test_an_upgrade_is_ignored(relay: Router, a: Instance, b: Instance, c: Insta
         (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200_000, 431),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_in_one_way_is_refused(relay: Router, a: Instance, sent: bytes, status: int):
     with relay.client() as client:
         client.send(sent)

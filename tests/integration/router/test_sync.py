@@ -193,9 +193,11 @@ def test_static_services_are_checked_at_their_babysitter_or_themselves(tmp_path:
     bare = Instance()
     sitter.babysitter = True
     services = [
-        service("x", x.port, "x"), service("bare", bare.port, "bare"),
-        service("side", side.port, "side"), service("next", beside.port, "next"),
-    ]  # fmt: skip
+        service("x", x.port, "x"),
+        service("bare", bare.port, "bare"),
+        service("side", side.port, "side"),
+        service("next", beside.port, "next"),
+    ]
     with router("--static-services", static(tmp_path / "s.json", services), *QUICK[2:]) as own:
         until(lambda: own.get("/health").json()["healthy_services"] == "4/4")
         sitter.sick = True

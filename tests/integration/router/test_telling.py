@@ -21,9 +21,23 @@ from tests.integration.router.test_streams import CHUNKED, chunk
 from tests.waiting import free_port, until
 
 FIELDS = [
-    "time", "id", "client", "key", "method", "path", "model", "instance", "status", "bytes", "first_byte", "duration",
-    "attempts", "prompt_tokens", "completion_tokens", "end",
-]  # fmt: skip
+    "time",
+    "id",
+    "client",
+    "key",
+    "method",
+    "path",
+    "model",
+    "instance",
+    "status",
+    "bytes",
+    "first_byte",
+    "duration",
+    "attempts",
+    "prompt_tokens",
+    "completion_tokens",
+    "end",
+]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}}
 
 

@@ -54,11 +54,30 @@ def made(directory: Path, name: str) -> Pair:
         pytest.skip("openssl makes the certificates; apt install openssl")
     pair = Pair(directory / f"{name}.pem", directory / f"{name}.key")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", pair.key, "-out", pair.cert],
-        check=True, capture_output=True, timeout=30,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout",
+            pair.key,
+            "-out",
+            pair.cert,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
     return pair
 
 
@@ -292,8 +311,10 @@ def test_an_encrypted_key_is_refused_without_a_question(pair: Pair, tmp_path: Pa
     locked = tmp_path / "locked.key"
     subprocess.run(
         ["openssl", "ec", "-aes128", "-in", pair.key, "-out", locked, "-passout", "pass:secret"],
-        check=True, capture_output=True, timeout=30,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
     assert "unencrypted key" in refused("--certfile", pair.cert, "--keyfile", locked)
 
 

@@ -178,10 +178,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, str
     words = [str(BIN / "svc"), "registry", "--port", str(port), "--token-file", str(token), "--health-interval", "3600"]
     with running(words, port):
         until(lambda: _ok(f"{url}/health"), what="the registry")
-        RegistryClient(url, str(token)).register({
-            "name": "a", "host": "127.0.0.1", "port": 1, "hostname": "h", "url": "http://127.0.0.1:1",
-            "status": "running", "lease_seconds": 3600, "metadata": {"type": "openai-api", "models": ["m"]},
-        })  # fmt: skip
+        RegistryClient(url, str(token)).register(
+            {
+                "name": "a",
+                "host": "127.0.0.1",
+                "port": 1,
+                "hostname": "h",
+                "url": "http://127.0.0.1:1",
+                "status": "running",
+                "lease_seconds": 3600,
+                "metadata": {"type": "openai-api", "models": ["m"]},
+            }
+        )
         with router("--registry-url", url) as own:
             yield own, url
 

@@ -83,9 +83,11 @@ class Traffic:
         return [
             s
             for s in self._sending.values()
-            if s.unsent and s.attempt.connection.live and s.attempt is s.attempt.connection.attempts[-1]
+            if s.unsent
+            and s.attempt.connection.live
+            and s.attempt is s.attempt.connection.attempts[-1]
             and (not self._retry_due() if s.complete else s.request in awaited)
-        ]  # fmt: skip
+        ]
 
     def connections(self) -> list[Connection]:
         """Connections whose end the router would notice in a known order."""
@@ -259,8 +261,10 @@ class Traffic:
         """Wait until the router counts just those requests that are open."""
         until(
             lambda: self.router.in_flight() == len(self.waiting_clients()),
-            WAIT_SECONDS, f"the counts to be released\n{self.story()}", 0.01,
-        )  # fmt: skip
+            WAIT_SECONDS,
+            f"the counts to be released\n{self.story()}",
+            0.01,
+        )
 
     # What must hold.
 
@@ -342,10 +346,13 @@ def late_bytes(kind: str) -> bytes:
     if kind in SOUND:
         return KINDS[kind](Case(nonce, nonce, False, True)).data
     return {
-        "line": b"\r\n", "byte": b"x",
-        "status line": b"HTTP/1.1 200 OK\r\n", "interim": b"HTTP/1.1 100 Continue\r\n\r\n",
-        "last chunk": b"0\r\n\r\n", "body": b'{"answer": "%b"}' % nonce,
-    }[kind]  # fmt: skip
+        "line": b"\r\n",
+        "byte": b"x",
+        "status line": b"HTTP/1.1 200 OK\r\n",
+        "interim": b"HTTP/1.1 100 Continue\r\n\r\n",
+        "last chunk": b"0\r\n\r\n",
+        "body": b'{"answer": "%b"}' % nonce,
+    }[kind]
 
 
 LATE = ("length", "chunked", "events", "204", "503", "line", "byte", "status line", "interim", "last chunk", "body")

@@ -18,9 +18,13 @@ from tests.waiting import free_port, until
 
 def router(supervisord, port, word="hello", pause=0, **more):
     supervisord.program(
-        "router", f"{LAUNCH} --own -- {sys.executable} {programs.__file__} greet {word} {pause}",
-        kind="fcgi-program", socket=f"tcp://127.0.0.1:{port}", max_restarts=100, **more,
-    )  # fmt: skip
+        "router",
+        f"{LAUNCH} --own -- {sys.executable} {programs.__file__} greet {word} {pause}",
+        kind="fcgi-program",
+        socket=f"tcp://127.0.0.1:{port}",
+        max_restarts=100,
+        **more,
+    )
 
 
 def ask(port, timeout=10):

@@ -73,8 +73,13 @@ def test_health_of_one_that_does_not_has_the_same_fields_and_503(world, client, 
     assert answer.status_code == 503
     assert (answer.json["status"], answer.json["infinilm_server_running"]) == ("unhealthy", False)
     assert answer.json.keys() == {
-        "status", "service", "babysitter", "infinilm_server_running", "infinilm_server_port", "timestamp",
-    }  # fmt: skip
+        "status",
+        "service",
+        "babysitter",
+        "infinilm_server_running",
+        "infinilm_server_port",
+        "timestamp",
+    }
 
 
 def test_many_who_ask_for_health_cost_the_instance_little(world, client):
@@ -189,10 +194,13 @@ def test_what_was_looked_at_more_closely_is_told(world, client):
     assert client.get("/health").status_code == 503
     told = client.get("/metrics").text
     for line in (
-        'svc_babysitter_state{state="hung"} 1.0', 'svc_babysitter_probes_total{result="silent"} 1.0',
-        "svc_babysitter_probe_failures 1.0", "svc_babysitter_memory_bytes 3.145728e+06",
-        "svc_babysitter_max_memory_bytes 2.097152e+06", 'svc_babysitter_restarts_asked_total{reason="hung"} 0.0',
-    ):  # fmt: skip
+        'svc_babysitter_state{state="hung"} 1.0',
+        'svc_babysitter_probes_total{result="silent"} 1.0',
+        "svc_babysitter_probe_failures 1.0",
+        "svc_babysitter_memory_bytes 3.145728e+06",
+        "svc_babysitter_max_memory_bytes 2.097152e+06",
+        'svc_babysitter_restarts_asked_total{reason="hung"} 0.0',
+    ):
         assert line in told.splitlines(), told
 
 

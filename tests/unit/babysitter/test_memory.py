@@ -30,8 +30,10 @@ def sharing():
     def start(workers):
         process = subprocess.Popen(
             [sys.executable, "-c", SHARING, str(workers)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=os.setpgrp,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            preexec_fn=os.setpgrp,
+        )
         started.append(process)
         process.stdout.readline()
         return process.pid

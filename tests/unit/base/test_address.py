@@ -8,11 +8,15 @@ from svc.base import address
 @pytest.mark.parametrize(
     ("host", "bind", "local"),
     [
-        ("localhost", "127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.1", "127.0.0.1"),
-        ("gpu1", "0.0.0.0", "127.0.0.1"), ("10.0.0.7", "0.0.0.0", "127.0.0.1"),
-        ("::1", "::1", "::1"), ("ip6-localhost", "::1", "::1"), ("fd00::7", "::", "::1"),
+        ("localhost", "127.0.0.1", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.1", "127.0.0.1"),
+        ("gpu1", "0.0.0.0", "127.0.0.1"),
+        ("10.0.0.7", "0.0.0.0", "127.0.0.1"),
+        ("::1", "::1", "::1"),
+        ("ip6-localhost", "::1", "::1"),
+        ("fd00::7", "::", "::1"),
     ],
-)  # fmt: skip
+)
 def test_where_a_program_listens_for_the_clients_of_a_host(host, bind, local):
     assert address.bind_host(host) == bind
     assert address.local_host(host) == local

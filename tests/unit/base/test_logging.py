@@ -43,8 +43,11 @@ def test_json_is_one_object_a_line(monkeypatch, capsys):
     told = json.loads(first)
     assert told.pop("time")[10:11] + told.pop("x", "Z") == "TZ"
     assert told == {
-        "level": "INFO", "logger": "svc.part", "message": 'two\nlines and a "quote"', "request_id": "r-1",
-    }  # fmt: skip
+        "level": "INFO",
+        "logger": "svc.part",
+        "message": 'two\nlines and a "quote"',
+        "request_id": "r-1",
+    }
     assert "request_id" not in json.loads(second)
     assert json.loads(second)["exception"].endswith("ValueError: why")
 

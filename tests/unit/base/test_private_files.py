@@ -54,9 +54,19 @@ def write_everything(root: Path) -> None:
     files.difference({path: CONF}, [], [path]).write()
     names = sorted(path.name for path in root.rglob("*") if path.is_file() and path.name != ".gitignore")
     assert names == [
-        ".keys.toml.lock", "access.log", "keys.toml", "plain", "qwen.conf", "qwen.secret", "registry.db",
-        "registry.db-shm", "registry.db-wal", "rollout.json", "rollout.lock", "router_table.json",
-    ]  # fmt: skip
+        ".keys.toml.lock",
+        "access.log",
+        "keys.toml",
+        "plain",
+        "qwen.conf",
+        "qwen.secret",
+        "registry.db",
+        "registry.db-shm",
+        "registry.db-wal",
+        "rollout.json",
+        "rollout.lock",
+        "router_table.json",
+    ]
     loose = {path.name: oct(mode(path)) for path in root.rglob("*") if path.is_file() and mode(path) & 0o137}
     assert loose.keys() <= {".gitignore"}
     store.close()

@@ -17,11 +17,25 @@ REGISTRY, ROUTER = "http://127.0.0.1:18000", "http://127.0.0.1:8000"
 PARTS = (
     Part("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
     Part("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
-    Part("a", "babysitter", "localhost", (8100, 8101), ("a:server", "a:babysitter"), "http://localhost:18000",
-         "../config/a.toml"),
-    Part("b", "babysitter", "localhost", (8110, 8111), ("b:server", "b:babysitter"), "http://localhost:18000",
-         "../config/b.toml"),
-)  # fmt: skip
+    Part(
+        "a",
+        "babysitter",
+        "localhost",
+        (8100, 8101),
+        ("a:server", "a:babysitter"),
+        "http://localhost:18000",
+        "../config/a.toml",
+    ),
+    Part(
+        "b",
+        "babysitter",
+        "localhost",
+        (8110, 8111),
+        ("b:server", "b:babysitter"),
+        "http://localhost:18000",
+        "../config/b.toml",
+    ),
+)
 
 
 def answer(body: Any = None, status: int = 200, **more: Any) -> Answer:
@@ -34,37 +48,67 @@ GONE = Answer("http://x", error="connection refused: nothing listens there")
 def process(name: str, state: str = "RUNNING", age: int = 100, **more: Any) -> Process:
     group, _, program = name.partition(":")
     told = {
-        "pid": 7, "start": int(NOW) - age, "stop": int(NOW) - 9, "now": int(NOW), "exitstatus": 0, "spawnerr": "",
-        "description": "", "logfile": "",
-    }  # fmt: skip
+        "pid": 7,
+        "start": int(NOW) - age,
+        "stop": int(NOW) - 9,
+        "now": int(NOW),
+        "exitstatus": 0,
+        "spawnerr": "",
+        "description": "",
+        "logfile": "",
+    }
     return Process(name=program or group, group=group, state=state, **{**told, **more})
 
 
 def service(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) -> dict[str, Any]:
     """An instance as the registry lists it."""
     return {
-        "name": f"{name}-server", "host": "localhost", "port": port, "hostname": "here", "url": f"http://localhost:{port}",
-        "status": "running", "is_healthy": True, "drained": False, "health_status": "healthy",
+        "name": f"{name}-server",
+        "host": "localhost",
+        "port": port,
+        "hostname": "here",
+        "url": f"http://localhost:{port}",
+        "status": "running",
+        "is_healthy": True,
+        "drained": False,
+        "health_status": "healthy",
         "last_heartbeat": NOW - 1,
-        "metadata": {"type": "openai-api", "models": list(models), "parent_service": name}, **more,
-    }  # fmt: skip
+        "metadata": {"type": "openai-api", "models": list(models), "parent_service": name},
+        **more,
+    }
 
 
 def routed(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) -> dict[str, Any]:
     """An instance as the router lists it."""
     return {
-        "name": f"{name}-server", "host": "localhost", "port": port, "url": f"http://localhost:{port}", "healthy": True,
-        "status": "running", "ejected": False, "models": list(models), "request_count": 0, "error_count": 0,
-        "babysitter_url": f"http://localhost:{port + 1}", **more,
-    }  # fmt: skip
+        "name": f"{name}-server",
+        "host": "localhost",
+        "port": port,
+        "url": f"http://localhost:{port}",
+        "healthy": True,
+        "status": "running",
+        "ejected": False,
+        "models": list(models),
+        "request_count": 0,
+        "error_count": 0,
+        "babysitter_url": f"http://localhost:{port + 1}",
+        **more,
+    }
 
 
 def spec(name: str, port: int, **more: Any) -> Spec:
     told = {
-        "host": "localhost", "registry_urls": ("http://localhost:18000",), "router_url": "", "token_file": "",
-        "max_restarts": 10, "restart_delay": 1.0, "heartbeat_interval": 30.0, "backend": Mock(models=("m",)),
-        "metadata": {}, "source": Path(f"config/{name}.toml"),
-    }  # fmt: skip
+        "host": "localhost",
+        "registry_urls": ("http://localhost:18000",),
+        "router_url": "",
+        "token_file": "",
+        "max_restarts": 10,
+        "restart_delay": 1.0,
+        "heartbeat_interval": 30.0,
+        "backend": Mock(models=("m",)),
+        "metadata": {},
+        "source": Path(f"config/{name}.toml"),
+    }
     known = {field.name for field in dataclasses.fields(Spec)}
     defaults = {
         f.name: f.default for f in dataclasses.fields(Spec) if f.default is not dataclasses.MISSING and f.name in known
@@ -75,9 +119,12 @@ def spec(name: str, port: int, **more: Any) -> Spec:
 def registry(services: list[dict[str, Any]] | None = None, **more: Any) -> Registry:
     told = [service("a", 8100), service("b", 8110)] if services is None else services
     made = Registry(
-        REGISTRY, True, answer({"registry": "running", "status": "healthy"}), answer({"services": told}),
+        REGISTRY,
+        True,
+        answer({"registry": "running", "status": "healthy"}),
+        answer({"services": told}),
         {"": answer({}, 400)},
-    )  # fmt: skip
+    )
     return dataclasses.replace(made, **more)
 
 
@@ -86,7 +133,7 @@ def router(services: list[dict[str, Any]] | None = None, **more: Any) -> Router:
     health = {"router": "running", "table_source": "registry", "table_age_seconds": 1.0}
     made = Router(
         ROUTER, True, answer(health), answer({"status": "ready"}), answer({"services": told}), answer({}, text="")
-    )  # fmt: skip
+    )
     return dataclasses.replace(made, **more)
 
 
@@ -98,9 +145,12 @@ def sidecar(name: str, **info: Any) -> Sidecar:
 def supervisor(**more: Any) -> Supervisor:
     programs = [program for part in PARTS for program in part.programs]
     made = Supervisor(
-        1, processes={p: process(p) for p in programs}, restarts={p: Restarts(0, 10, False) for p in programs},
-        version="4.3.0", code="1+x",
-    )  # fmt: skip
+        1,
+        processes={p: process(p) for p in programs},
+        restarts={p: Restarts(0, 10, False) for p in programs},
+        version="4.3.0",
+        code="1+x",
+    )
     return dataclasses.replace(made, **more)
 
 

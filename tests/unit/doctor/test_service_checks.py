@@ -304,11 +304,15 @@ def test_a_model_without_an_instance_comes_of_what_is_wrong_with_them():
     more = {
         "supervisor": states(a_server="FATAL", b_server="STOPPED"),
         "router": router([routed("a", 8100, healthy=False), routed("b", 8110, healthy=False)]),
-        "registries": [registry([
-            service("a", 8100, status="failed", is_healthy=False),
-            service("b", 8110, status="stopped", is_healthy=False),
-        ])],
-    }  # fmt: skip
+        "registries": [
+            registry(
+                [
+                    service("a", 8100, status="failed", is_healthy=False),
+                    service("b", 8110, status="stopped", is_healthy=False),
+                ]
+            )
+        ],
+    }
     assert roots(**more) == ["program.a:server", "program.b:server"]
     assert "a-server, b-server" in found(**more)["model.m"].why
 

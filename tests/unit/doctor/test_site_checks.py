@@ -58,9 +58,13 @@ def test_stale_files_and_what_runs_otherwise():
 
 
 def test_a_babysitter_that_has_not_read_its_file():
-    told = found(digests={"a": "new", "b": "same"}, sidecars={
-        "a": seen.sidecar("a", config="old"), "b": seen.sidecar("b", config="same"),
-    })  # fmt: skip
+    told = found(
+        digests={"a": "new", "b": "same"},
+        sidecars={
+            "a": seen.sidecar("a", config="old"),
+            "b": seen.sidecar("b", config="same"),
+        },
+    )
     assert "config/a.toml" in told["files.pending"].why
     assert "config/b.toml" not in told["files.pending"].why
 

@@ -15,9 +15,12 @@ def babysitter(name: str) -> dict:
 @pytest.fixture
 def replicas() -> Fleet:
     services = [
-        babysitter("a"), service("a-server", "qwen"), service("b-server", "qwen", "llama", drained=True),
-        service("c-server", status="starting"), service("broken-server", "qwen", url="ftp://h"),
-    ]  # fmt: skip
+        babysitter("a"),
+        service("a-server", "qwen"),
+        service("b-server", "qwen", "llama", drained=True),
+        service("c-server", status="starting"),
+        service("broken-server", "qwen", url="ftp://h"),
+    ]
     return build_fleet(services, [target("solo", "qwen", static=True)])
 
 

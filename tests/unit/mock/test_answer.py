@@ -81,8 +81,10 @@ def test_a_tool_call_in_events_is_named_first_and_its_arguments_come_in_parts():
     calls = [delta["tool_calls"][0] for delta in deltas[:-1]]
     assert len(calls) == len(CALL.tokens) > 1
     assert (deltas[0]["role"], calls[0]["id"], calls[0]["function"]["name"]) == (
-        "assistant", "call_weather", "weather",
-    )  # fmt: skip
+        "assistant",
+        "call_weather",
+        "weather",
+    )
     assert "".join(call["function"]["arguments"] for call in calls) == '{"city": "Bergen"}'
     assert all(call["index"] == 0 for call in calls)
     assert all("id" not in call for call in calls[1:])
@@ -111,8 +113,11 @@ def test_usage_is_streamed_only_to_who_asks():
 def test_several_choices_are_streamed_side_by_side():
     events = answer.events(made(Choice(["1", "2"], "stop"), Choice(["3"], "length")), TEXT, with_usage=False)
     *events, _ = events
-    told = [(timed, choice["index"], choice["text"], choice["finish_reason"])
-            for timed, event in events for choice in read(event)["choices"]]  # fmt: skip
+    told = [
+        (timed, choice["index"], choice["text"], choice["finish_reason"])
+        for timed, event in events
+        for choice in read(event)["choices"]
+    ]
     assert told == [
         (True, 0, "1", None),
         (False, 1, "3", None),

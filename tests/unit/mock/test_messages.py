@@ -29,8 +29,11 @@ def test_one_piece():
     assert (body["type"], body["role"], body["model"]) == ("message", "assistant", "a")
     assert body["content"] == [{"type": "text", "text": "m x"}]
     assert body["usage"] == {
-        "input_tokens": 4, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 16, "output_tokens": 2,
-    }  # fmt: skip
+        "input_tokens": 4,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 16,
+        "output_tokens": 2,
+    }
 
 
 @pytest.mark.parametrize(
@@ -50,9 +53,15 @@ def test_why_it_ended(choice, reason, stop):
 def test_events():
     events = told(made(Choice(["m", " x"], "stop")))
     assert [event["type"] for event in events] == [
-        "message_start", "content_block_start", "ping", "content_block_delta", "content_block_delta",
-        "content_block_stop", "message_delta", "message_stop",
-    ]  # fmt: skip
+        "message_start",
+        "content_block_start",
+        "ping",
+        "content_block_delta",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
     assert [e["delta"]["text"] for e in events if e["type"] == "content_block_delta"] == ["m", " x"]
     start = events[0]["message"]
     assert (start["content"], start["stop_reason"], start["usage"]["input_tokens"]) == ([], None, 4)

@@ -33,10 +33,17 @@ def test_what_is_begun_is_done_in_reverse_and_the_events_are_numbered():
     events = told(made())
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"].removeprefix("response.") for event in events] == [
-        "created", "in_progress", "output_item.added", "content_part.added",
-        "output_text.delta", "output_text.delta",
-        "output_text.done", "content_part.done", "output_item.done", "completed",
-    ]  # fmt: skip
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
     assert [event["delta"] for event in events if "delta" in event] == ["m", " x"]
     assert {event["item_id"] for event in events if "item_id" in event} == {events[2]["item"]["id"]}
 

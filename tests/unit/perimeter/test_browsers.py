@@ -29,10 +29,21 @@ def test_a_program_that_is_no_browser_may_write():
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://evil.example", "null", "", "http://localhost:3000", "http://localhost", "app://localhost:8000",
-     "http://localhost:8000.evil.example", "http://localhost:8000, https://evil.example", "http://evil@localhost:8000",
-     "http://127.0.0.1:8000", "localhost:8000", "http://"],
-)  # fmt: skip
+    [
+        "https://evil.example",
+        "null",
+        "",
+        "http://localhost:3000",
+        "http://localhost",
+        "app://localhost:8000",
+        "http://localhost:8000.evil.example",
+        "http://localhost:8000, https://evil.example",
+        "http://evil@localhost:8000",
+        "http://127.0.0.1:8000",
+        "localhost:8000",
+        "http://",
+    ],
+)
 def test_a_write_of_a_foreign_page_is_refused(origin):
     assert refused(rules(), origin=origin or "null") is Forbidden
     assert refused(rules(), "DELETE", origin=origin or "null") is Forbidden

@@ -19,30 +19,69 @@ def hosts(*allowed, loopback_only=True):
         ("[0:0::1]", "::1", None),
         ("[::ffff:127.0.0.1]:1", "127.0.0.1", 1),
         ("127.0.0.1.", "127.0.0.1", None),
-        *((malformed, "", None) for malformed in (
-            "", "::1", "a b", "a,localhost", "localhost, evil.example", "evil@localhost", "localhost/", "[localhost]",
-            "[::1", "[fe80::1%lo]", "localhost:x", "localhost:123456", "localhost#", "loc\xe4lhost", "..",
-        )),
+        *(
+            (malformed, "", None)
+            for malformed in (
+                "",
+                "::1",
+                "a b",
+                "a,localhost",
+                "localhost, evil.example",
+                "evil@localhost",
+                "localhost/",
+                "[localhost]",
+                "[::1",
+                "[fe80::1%lo]",
+                "localhost:x",
+                "localhost:123456",
+                "localhost#",
+                "loc\xe4lhost",
+                "..",
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_host_is_read_in_one_way_or_refused(authority, host, port):
     assert split_authority(authority) == (host, port)
 
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST:1", "x.localhost", "ip6-localhost", "127.0.0.1", "127.9.9.9:80", "[::1]:18000", "router:1",
-     "GPU7.:18000", "10.0.0.7:8000", "[fd00::7]"],
-)  # fmt: skip
+    [
+        "localhost",
+        "LOCALHOST:1",
+        "x.localhost",
+        "ip6-localhost",
+        "127.0.0.1",
+        "127.9.9.9:80",
+        "[::1]:18000",
+        "router:1",
+        "GPU7.:18000",
+        "10.0.0.7:8000",
+        "[fd00::7]",
+    ],
+)
 def test_loopback_and_the_machines_own_names_are_admitted(host):
     assert hosts().admits(host)
 
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example:18000", "127.0.0.1.evil.example", "127.evil.example", "localhost.evil.example", "localhost.x",
-     "gpu7.evil.example", "10.0.0.8", "[fd00::8]", "127.1", "2130706433", "localhost,evil.example", ""],
-)  # fmt: skip
+    [
+        "evil.example:18000",
+        "127.0.0.1.evil.example",
+        "127.evil.example",
+        "localhost.evil.example",
+        "localhost.x",
+        "gpu7.evil.example",
+        "10.0.0.8",
+        "[fd00::8]",
+        "127.1",
+        "2130706433",
+        "localhost,evil.example",
+        "",
+    ],
+)
 def test_every_other_host_is_refused_on_loopback(host):
     assert not hosts().admits(host)
     assert hosts(loopback_only=False).admits(host)

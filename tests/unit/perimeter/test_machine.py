@@ -17,8 +17,13 @@ odd
 
 def test_names_beside_loopback_and_beside_the_host_name_are_the_machines_own():
     assert set(listed_names(HOSTS, "gpu7")) == {
-        "localhost", "registry.site", "gpu7.example.org", "gpu7", "ip6-loopback", "gpu7.lan",
-    }  # fmt: skip
+        "localhost",
+        "registry.site",
+        "gpu7.example.org",
+        "gpu7",
+        "ip6-loopback",
+        "gpu7.lan",
+    }
 
 
 def test_the_names_that_the_hosts_file_gives_to_loopback(tmp_path):

@@ -14,9 +14,18 @@ def rejection(host, address, port=80, allowed=(), own=None):
 
 @pytest.mark.parametrize(
     ("host", "address"),
-    [("gpu7", "10.0.0.7"), ("8.8.8.8", "8.8.8.8"), ("localhost", "127.0.0.1"), ("::1", "::1"), ("gpu0", "127.0.1.1"),
-     ("GPU0.", "127.0.1.1"), ("a.localhost", "::1"), ("spark", "169.254.7.7"), ("spark", "fe80::7%eth0")],
-)  # fmt: skip
+    [
+        ("gpu7", "10.0.0.7"),
+        ("8.8.8.8", "8.8.8.8"),
+        ("localhost", "127.0.0.1"),
+        ("::1", "::1"),
+        ("gpu0", "127.0.1.1"),
+        ("GPU0.", "127.0.1.1"),
+        ("a.localhost", "::1"),
+        ("spark", "169.254.7.7"),
+        ("spark", "fe80::7%eth0"),
+    ],
+)
 def test_an_address_of_a_machine_is_connected_to(host, address):
     assert rejection(host, address) == ""
 
@@ -29,9 +38,17 @@ def test_a_name_that_has_become_loopback_is_refused(host, address):
 
 @pytest.mark.parametrize(
     "address",
-    ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "0.0.0.0", "::", "224.0.0.1", "ff02::1",
-     "255.255.255.255"],
-)  # fmt: skip
+    [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "fd00:ec2::254",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "ff02::1",
+        "255.255.255.255",
+    ],
+)
 def test_an_address_of_no_service_is_refused(address):
     assert rejection("gpu7", address)
 
@@ -49,11 +66,15 @@ def test_with_allowed_networks_the_address_must_be_in_one():
 @pytest.mark.parametrize(
     ("own", "address", "port", "is_own"),
     [
-        ("127.0.0.1", "127.0.0.1", 18000, True), ("127.0.0.1", "::ffff:127.0.0.1", 18000, True),
-        ("127.0.0.1", "127.0.0.1", 18001, False), ("127.0.0.1", "127.0.0.2", 18000, False),
-        ("0.0.0.0", "127.0.0.9", 18000, True), ("::", "127.0.0.1", 18000, True), ("0.0.0.0", "192.0.2.1", 18000, False),
+        ("127.0.0.1", "127.0.0.1", 18000, True),
+        ("127.0.0.1", "::ffff:127.0.0.1", 18000, True),
+        ("127.0.0.1", "127.0.0.1", 18001, False),
+        ("127.0.0.1", "127.0.0.2", 18000, False),
+        ("0.0.0.0", "127.0.0.9", 18000, True),
+        ("::", "127.0.0.1", 18000, True),
+        ("0.0.0.0", "192.0.2.1", 18000, False),
     ],
-)  # fmt: skip
+)
 def test_a_server_does_not_connect_to_itself(own, address, port, is_own):
     said = rejection("localhost" if address.startswith("127") else address, address, port, own=(own, 18000))
     assert (said == "it is this server itself") == is_own

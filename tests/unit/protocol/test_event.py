@@ -89,6 +89,11 @@ def test_every_kind_that_the_registry_tells_comes_of_a_change_and_no_other_does(
 def test_its_json():
     told = Event(id=3, time=0.0, kind="ejected", service="a", source="router", message="m").to_json()
     assert told == {
-        "id": 3, "time": "1970-01-01T00:00:00.000Z", "kind": "ejected", "service": "a", "source": "router",
-        "message": "m", "level": "bad",
-    }  # fmt: skip
+        "id": 3,
+        "time": "1970-01-01T00:00:00.000Z",
+        "kind": "ejected",
+        "service": "a",
+        "source": "router",
+        "message": "m",
+        "level": "bad",
+    }

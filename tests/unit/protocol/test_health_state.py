@@ -39,6 +39,11 @@ def test_every_word_and_every_kind_says_what_it_means():
 def test_an_event_is_told_with_its_level_and_a_time_that_people_read():
     told = Event(id=3, time=0.0, kind="ejected", service="a", source="router", message="for 5 s").to_json()
     assert told == {
-        "id": 3, "time": "1970-01-01T00:00:00.000Z", "kind": "ejected", "service": "a", "source": "router",
-        "message": "for 5 s", "level": "bad",
-    }  # fmt: skip
+        "id": 3,
+        "time": "1970-01-01T00:00:00.000Z",
+        "kind": "ejected",
+        "service": "a",
+        "source": "router",
+        "message": "for 5 s",
+        "level": "bad",
+    }

@@ -62,9 +62,21 @@ def test_registering_answers_201_with_the_service(client):
     answer = client.post("/services", json=told(metadata={"type": "openai-api"}))
     assert answer.status_code == 201
     assert set(answer.get_json()["service"]) == {
-        "name", "host", "port", "hostname", "url", "status", "timestamp", "last_heartbeat", "lease_seconds",
-        "health_status", "is_healthy", "drained", "weight", "metadata",
-    }  # fmt: skip
+        "name",
+        "host",
+        "port",
+        "hostname",
+        "url",
+        "status",
+        "timestamp",
+        "last_heartbeat",
+        "lease_seconds",
+        "health_status",
+        "is_healthy",
+        "drained",
+        "weight",
+        "metadata",
+    }
     assert client.get("/services/qwen").get_json() == answer.get_json()["service"]
 
 
@@ -179,10 +191,14 @@ def test_put_changes_what_it_names_and_not_the_lease(client, world):
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", ""), ("DELETE", ""), ("GET", "/health"),
-        ("POST", "/heartbeat"), ("POST", "/drain"), ("POST", "/undrain"),
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/health"),
+        ("POST", "/heartbeat"),
+        ("POST", "/drain"),
+        ("POST", "/undrain"),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_name_is_404_and_says_how_to_register(client, method, path):
     answer = client.open(f"/services/nobody{path}", method=method)
     assert (answer.status_code, error(answer)["code"]) == (404, "unknown_service")
@@ -252,14 +268,21 @@ def test_health_and_stats_count(client, world):
     client.post("/services", json=told("b", status="failed", host="10.0.0.8"))
     world.now += 3
     assert client.get("/health").get_json() == {
-        "status": "healthy", "registry": "running", "registered_services": 2, "healthy_services": 1,
+        "status": "healthy",
+        "registry": "running",
+        "registered_services": 2,
+        "healthy_services": 1,
         "timestamp": "2023-11-14T22:13:23.000Z",
-    }  # fmt: skip
+    }
     assert client.get("/stats").get_json() == {
-        "total_services": 2, "healthy_services": 1, "unhealthy_services": 1, "uptime": 3.0,
-        "status_distribution": {"running": 1, "failed": 1}, "host_distribution": {"10.0.0.7": 1, "10.0.0.8": 1},
+        "total_services": 2,
+        "healthy_services": 1,
+        "unhealthy_services": 1,
+        "uptime": 3.0,
+        "status_distribution": {"running": 1, "failed": 1},
+        "host_distribution": {"10.0.0.7": 1, "10.0.0.8": 1},
         "timestamp": "2023-11-14T22:13:23.000Z",
-    }  # fmt: skip
+    }
 
 
 def test_metrics_tell_the_state_and_what_was_done(client):

@@ -39,8 +39,10 @@ def test_ours_are_known_by_their_first_line(root):
 def test_what_is_to_be_done(root, change):
     assert change.stale
     assert (change.added, change.changed, change.removed) == (
-        [root / "new.conf"], [root / "old.conf"], [root / "gone.conf"],
-    )  # fmt: skip
+        [root / "new.conf"],
+        [root / "old.conf"],
+        [root / "gone.conf"],
+    )
     told = change.diff()
     assert f"--- {root}/old.conf\n+++ {root}/old.conf\n" in told
     assert "-1\n+2\n" in told
@@ -52,9 +54,11 @@ def test_what_is_to_be_done(root, change):
 def test_writing_does_it_and_leaves_nothing_behind(root, change):
     change.write()
     assert snapshot(root) == {
-        "new.conf": (OURS + "ü\n").encode(), "old.conf": (OURS + "2\n").encode(), "same.conf": OURS.encode(),
+        "new.conf": (OURS + "ü\n").encode(),
+        "old.conf": (OURS + "2\n").encode(),
+        "same.conf": OURS.encode(),
         "foreign.conf": b"[program:x]\n",
-    }  # fmt: skip
+    }
     assert not files.difference({root / "same.conf": OURS}, []).stale
 
 
@@ -100,7 +104,7 @@ def test_a_file_in_the_way_that_is_not_ours_is_left_alone(root):
 
 def texts(program):
     conf = "[supervisord]\nlogfile=%(here)s/logs/s.log\npidfile=%(here)s/var/s.pid\n[include]\nfiles=conf.d/*.conf\n"
-    return {"supervisord.conf": conf, "conf.d/a.conf": f"[program:a]\n{program}\n"}  # fmt: skip
+    return {"supervisord.conf": conf, "conf.d/a.conf": f"[program:a]\n{program}\n"}
 
 
 @pytest.mark.parametrize(

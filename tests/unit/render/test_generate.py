@@ -145,8 +145,9 @@ def test_a_component_that_runs_elsewhere_goes(site):
 
 def test_one_wrong_file_and_nothing_is_written(site):
     (site.config / "b.toml").write_text("port = 1\n")
-    assert wrong(site) == ("config/b.toml: backend: missing; give [backend] a type, one of command, vllm, mock, "
-                           "infinilm, infinilm-rust",)  # fmt: skip
+    assert wrong(site) == (
+        "config/b.toml: backend: missing; give [backend] a type, one of command, vllm, mock, infinilm, infinilm-rust",
+    )
     assert not site.conf_d.exists()
 
 

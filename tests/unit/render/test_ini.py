@@ -19,25 +19,100 @@ from svc.render.supervisord_conf import render
 from tests.unit.render import supervisord
 
 NASTY = [
-    "", " ", "plain", "two words", " edges ", "tab\tin", "\ttab edge\t", "it's", 'say "hi"', "'", '"', "''", '"" \'\'',
-    "'quoted'", '"quoted"', "a'b\"c\\d", "back\\slash", "\\", "trailing\\", "\\n", "$HOME `id` $(id)", "~", "*?[a]",
-    ";", "#", "; comment", "# comment", "a ; b", "a # b", "a;b", "x\t;y", "'; #'", "\u2003; wide blank",
-    "%", "%%", "100% sure", "%s", "%d", "%(here)s", "%%(here)s", "%(ENV_HOME)s", "%(program_name)s", "50%(x", "%(",
-    "a\nb", "\n", "\n\n", "a\n\nb\n", " a\n  b \n", "a\n[program:x]\ncommand=evil", "a\n;b\n#c", "x\n%(here)s",
-    "\nlead", "a=b", "a,b=c", "k: v", "[section]", "{json: \"yes\"}", '{"a": ["b", \'c\']}', "--", "-x", "--env", "=",
-    "ünïcödé 模型 🦙", "\u00a0nbsp\u00a0", "\u2028line\u2029", "\x85nel\x85", "\x1cfs\x1f", "\x0b\x0c",
-    "\x1b[31m", "\x7f", "e\u0301",
-    "http://u:p@h:1/?a=b&c=%20#f", "x" * 5000,
-]  # fmt: skip
+    "",
+    " ",
+    "plain",
+    "two words",
+    " edges ",
+    "tab\tin",
+    "\ttab edge\t",
+    "it's",
+    'say "hi"',
+    "'",
+    '"',
+    "''",
+    "\"\" ''",
+    "'quoted'",
+    '"quoted"',
+    "a'b\"c\\d",
+    "back\\slash",
+    "\\",
+    "trailing\\",
+    "\\n",
+    "$HOME `id` $(id)",
+    "~",
+    "*?[a]",
+    ";",
+    "#",
+    "; comment",
+    "# comment",
+    "a ; b",
+    "a # b",
+    "a;b",
+    "x\t;y",
+    "'; #'",
+    "\u2003; wide blank",
+    "%",
+    "%%",
+    "100% sure",
+    "%s",
+    "%d",
+    "%(here)s",
+    "%%(here)s",
+    "%(ENV_HOME)s",
+    "%(program_name)s",
+    "50%(x",
+    "%(",
+    "a\nb",
+    "\n",
+    "\n\n",
+    "a\n\nb\n",
+    " a\n  b \n",
+    "a\n[program:x]\ncommand=evil",
+    "a\n;b\n#c",
+    "x\n%(here)s",
+    "\nlead",
+    "a=b",
+    "a,b=c",
+    "k: v",
+    "[section]",
+    '{json: "yes"}',
+    '{"a": ["b", \'c\']}',
+    "--",
+    "-x",
+    "--env",
+    "=",
+    "ünïcödé 模型 🦙",
+    "\u00a0nbsp\u00a0",
+    "\u2028line\u2029",
+    "\x85nel\x85",
+    "\x1cfs\x1f",
+    "\x0b\x0c",
+    "\x1b[31m",
+    "\x7f",
+    "e\u0301",
+    "http://u:p@h:1/?a=b&c=%20#f",
+    "x" * 5000,
+]
 AWKWARD = {"PATH": "/only/here", "PYTHONHOME": "/nowhere", "PYTHONPATH": "a b", "LD_PRELOAD": "x.so", "A.B-C": "1"}
 
 
 def spec(args=(), env=(), work_dir="", command=("prog",)):
     backend = Command(command=tuple(command), args=tuple(args), env=dict(env), work_dir=work_dir)
     return Spec(
-        name="x", host="localhost", port=8100, registry_urls=("http://localhost:18000",), router_url="", token_file="",
-        max_restarts=10, restart_delay=2, heartbeat_interval=30, backend=backend, metadata={}, source=Path("x.toml"),
-    )  # fmt: skip
+        name="x",
+        host="localhost",
+        port=8100,
+        registry_urls=("http://localhost:18000",),
+        router_url="",
+        token_file="",
+        max_restarts=10,
+        restart_delay=2,
+        heartbeat_interval=30,
+        backend=backend,
+        metadata={},
+        source=Path("x.toml"),
+    )
 
 
 def server(root, spec):
@@ -97,9 +172,14 @@ def test_a_real_child_behind_the_real_shim_sees_the_same(tmp_path):
     shim = [sys.executable, "-m", "svc.supervision.launch", *supervisord.words(program)[2:]]
     at = shim.index("--port")
     done = subprocess.run(
-        shim[:at] + shim[at + 2 :], env=os.environ | program.environment, cwd=program.directory,
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+        shim[:at] + shim[at + 2 :],
+        env=os.environ | program.environment,
+        cwd=program.directory,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     argv, seen, cwd = json.loads(done.stdout)
     assert argv == values
     assert env.items() <= seen.items()

@@ -37,9 +37,13 @@ def problems(nginx_flags=None, **flags):
 
 def listed(name, **more):
     return {
-        "name": f"{name}-server", "url": f"http://{name}.example:8100", "weight": 1, "is_healthy": True,
-        "metadata": {"type": "openai-api", "models": ["m"]}, **more,
-    }  # fmt: skip
+        "name": f"{name}-server",
+        "url": f"http://{name}.example:8100",
+        "weight": 1,
+        "is_healthy": True,
+        "metadata": {"type": "openai-api", "models": ["m"]},
+        **more,
+    }
 
 
 def from_registry(*services, **flags):
@@ -67,10 +71,12 @@ def test_the_routers_limits_are_nginxs():
         ({"router": {"host": "10.0.0.9"}}, ["10.0.0.9:8000"]),
         ({"launch": {"router_url": "http://control:8000"}}, ["control:8000"]),
         ({"launch": {"router_url": "http://localhost:8000"}}, ["127.0.0.1:8000"]),
-        ({"nginx_flags": {"routers": "10.0.0.2:8000, http://10.0.0.1:8000,[fd00::1]:8000"}},
-         ["10.0.0.2:8000", "10.0.0.1:8000", "[fd00::1]:8000"]),
+        (
+            {"nginx_flags": {"routers": "10.0.0.2:8000, http://10.0.0.1:8000,[fd00::1]:8000"}},
+            ["10.0.0.2:8000", "10.0.0.1:8000", "[fd00::1]:8000"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_where_the_routers_are(flags, expected):
     assert sorted(servers(files(**flags))) == sorted(f"server {address};" for address in expected)
 
@@ -84,24 +90,52 @@ def test_every_problem_is_told_at_once():
     with pytest.raises(ConfigError) as caught:
         nginx.render([], settings.load(flags={"nginx": {"listen": "70000", "server_name": "a b;"}}), None)
     assert [p.partition(":")[2].split(":")[0].strip() for p in caught.value.problems] == [
-        "[nginx] listen", "[nginx] server_name", "[nginx] certificate", "[nginx] key",
-    ]  # fmt: skip
+        "[nginx] listen",
+        "[nginx] server_name",
+        "[nginx] certificate",
+        "[nginx] key",
+    ]
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("server_name", "a; }"), ("server_name", "a{"), ("server_name", "$host"), ("server_name", "~^a"),
-        ("server_name", ""), ("server_name", "a.*.b"), ("server_name", '"a"'), ("server_name", "a\nb#"),
-        ("listen", ""), ("listen", "0"), ("listen", "443 default_server"), ("listen", "443;"), ("listen", "::1:443"),
-        ("listen", "443,"), ("listen", "999.0.0.1:443"), ("listen", "unix:/x"),
-        ("certificate", "llm.pem"), ("certificate", '/a"b'), ("certificate", "/a$b"), ("certificate", "/a\\"),
-        ("key", "/a\nb"), ("key", "/a;b"), ("key", "/a\0"), ("key", "engine:x:y"),
-        ("routers", "a:1;"), ("routers", "a b:1"), ("routers", "https://a:1"), ("routers", "a:1/x"), ("routers", ","),
-        ("routers", "u@a:1"), ("routers", "a:99999"), ("routers", "$a:1"), ("routers", "http://a:1?x"),
+        ("server_name", "a; }"),
+        ("server_name", "a{"),
+        ("server_name", "$host"),
+        ("server_name", "~^a"),
+        ("server_name", ""),
+        ("server_name", "a.*.b"),
+        ("server_name", '"a"'),
+        ("server_name", "a\nb#"),
+        ("listen", ""),
+        ("listen", "0"),
+        ("listen", "443 default_server"),
+        ("listen", "443;"),
+        ("listen", "::1:443"),
+        ("listen", "443,"),
+        ("listen", "999.0.0.1:443"),
+        ("listen", "unix:/x"),
+        ("certificate", "llm.pem"),
+        ("certificate", '/a"b'),
+        ("certificate", "/a$b"),
+        ("certificate", "/a\\"),
+        ("key", "/a\nb"),
+        ("key", "/a;b"),
+        ("key", "/a\0"),
+        ("key", "engine:x:y"),
+        ("routers", "a:1;"),
+        ("routers", "a b:1"),
+        ("routers", "https://a:1"),
+        ("routers", "a:1/x"),
+        ("routers", ","),
+        ("routers", "u@a:1"),
+        ("routers", "a:99999"),
+        ("routers", "$a:1"),
+        ("routers", "http://a:1?x"),
         ("routers", "[fe80::1%25eth0]:1"),
     ],
-)  # fmt: skip
+)
 def test_no_value_becomes_syntax(key, value):
     told_of = [p for p in problems({key: value}) if p.startswith(f"config/svc.toml: [nginx] {key}: ")]
     assert told_of
@@ -140,11 +174,16 @@ def test_the_order_of_the_list_does_not_matter():
 @pytest.mark.parametrize(
     "more",
     [
-        {"url": "https://a:8100"}, {"url": "http://a:8100/v1"}, {"url": "http://a;b:8100"}, {"url": None},
-{"url": "http://a:8100#}"}, {"url": "http://[::1:8100"}, {"name": "a\nb"},
+        {"url": "https://a:8100"},
+        {"url": "http://a:8100/v1"},
+        {"url": "http://a;b:8100"},
+        {"url": None},
+        {"url": "http://a:8100#}"},
+        {"url": "http://[::1:8100"},
+        {"name": "a\nb"},
         {"name": "a;"},
     ],
-)  # fmt: skip
+)
 def test_an_instance_that_nginx_cannot_use_is_left_out_and_told(more):
     texts, notes = from_registry(listed("fine"), {**listed("a"), **more})
     assert servers(texts) == ["server fine.example:8100;  # fine-server"]

@@ -41,10 +41,31 @@ def test_flags_of_the_babysitter_say_what_settings_override():
 def test_registry_and_router_carry_every_setting_so_that_no_environment_counts(tmp_path):
     programs = supervisord.programs(tmp_path, texts(tmp_path, ROUTER_PORT="8001", REGISTRY_HEALTH_INTERVAL="2.5"))
     assert supervisord.words(programs["registry:registry"]) == [
-        "svc", "launch", "--own", "--port", "18000", "--", "svc", "registry", "--host", "127.0.0.1", "--port", "18000",
-        "--health-interval", "2.5", "--health-timeout", "5", "--cleanup-interval", "60", "--forget-after", "300",
-        "--max-services", "10000", "--store", f"sqlite:{tmp_path}/conf.d/../var/registry.db",
-    ]  # fmt: skip
+        "svc",
+        "launch",
+        "--own",
+        "--port",
+        "18000",
+        "--",
+        "svc",
+        "registry",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "18000",
+        "--health-interval",
+        "2.5",
+        "--health-timeout",
+        "5",
+        "--cleanup-interval",
+        "60",
+        "--forget-after",
+        "300",
+        "--max-services",
+        "10000",
+        "--store",
+        f"sqlite:{tmp_path}/conf.d/../var/registry.db",
+    ]
     router = supervisord.words(programs["router:router"])
     assert router[:10] == ["svc", "launch", "--own", "--", "svc", "router", "--fd", "0", "--host", "127.0.0.1"]
     flags = {"--port": "8001", "--registry-url": "http://localhost:18000", "--proxy-timeout": "1800"}
@@ -152,8 +173,10 @@ def test_a_private_set_runs_in_the_site_and_keeps_its_state_elsewhere(tmp_path):
     programs = supervisord.programs(state, render([spec], settings.load(), place))
     server = programs["mock-8100:server"]
     assert (server.directory, server.stdout_logfile, server.stdout_logfile_maxbytes) == (
-        str(PAIRS.parent), "/dev/fd/1", 0,
-    )  # fmt: skip
+        str(PAIRS.parent),
+        "/dev/fd/1",
+        0,
+    )
     assert str(PAIRS / "mock.toml") in supervisord.words(programs["mock-8100:babysitter"])
     assert f"sqlite:{state}/conf.d/../var/registry.db" in supervisord.words(programs["registry:registry"])
 

@@ -51,8 +51,9 @@ def test_a_babysitter_alone():
 def test_what_was_stopped_by_hand_starts():
     found = told([instance("a", "x")], [instance("a", "y")], states={"a:server": "STOPPED", "a:babysitter": "RUNNING"})
     assert [(p.name, p.effect) for p in found.parts[0].programs] == [
-        ("a:server", "starts"), ("a:babysitter", "restarts"),
-    ]  # fmt: skip
+        ("a:server", "starts"),
+        ("a:babysitter", "restarts"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,14 @@ STATES = {"a:server": "RUNNING", "b:server": "FATAL", "c:server": "STOPPED"}
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (["b"], "b"), (["b-server", "b"], "b"), (["m"], "ab"), (["n"], "a"), (["all"], "ab"), (["c", "all"], "cab"),
+        (["b"], "b"),
+        (["b-server", "b"], "b"),
+        (["m"], "ab"),
+        (["n"], "a"),
+        (["all"], "ab"),
+        (["c", "all"], "cab"),
     ],
-)  # fmt: skip
+)
 def test_a_word_is_an_instance_a_model_or_all_that_was_not_stopped_by_hand(words: list[str], names: str):
     assert "".join(part.name for part in meant(words, PARTS, SERVICES, STATES)) == names
 

@@ -17,9 +17,12 @@ class Clock:
 
 
 def request(
-    body: bytes = b"", *headers: tuple[bytes, bytes], method: bytes = b"POST",
-    target: bytes = b"/v1/chat/completions", **special: bytes,
-) -> Request:  # fmt: skip
+    body: bytes = b"",
+    *headers: tuple[bytes, bytes],
+    method: bytes = b"POST",
+    target: bytes = b"/v1/chat/completions",
+    **special: bytes,
+) -> Request:
     named = {name.replace("_", "-").encode(): value for name, value in special.items()}
     return Request(Head(method, target, headers, named), body)
 

@@ -40,10 +40,14 @@ def test_health(client: FlaskClient, made: State, path: str):
     told = json(client, path)
     assert told.pop("timestamp").endswith("Z")
     assert told == {
-        "status": "healthy", "router": "running", "healthy_services": "3/4", "registry_url": "http://r:1",
-        "table_source": "registry", "table_age_seconds": 2.5,
+        "status": "healthy",
+        "router": "running",
+        "healthy_services": "3/4",
+        "registry_url": "http://r:1",
+        "table_source": "registry",
+        "table_age_seconds": 2.5,
         "message": "3 of 4 instances can be used",
-    }  # fmt: skip
+    }
     made.replace([])
     made.origin = None
     told = json(client, path)
@@ -98,10 +102,22 @@ def test_services(client: FlaskClient, made: State):
     first = told["services"][0]
     del first["metadata"]
     assert first == {
-        "name": "a", "host": "127.0.0.1", "port": 8100, "url": "http://a:8100", "babysitter_url": "http://a:8101",
-        "healthy": True, "ejected": False, "status": "running", "drained": False, "request_count": 1, "error_count": 1,
-        "response_time": 0.5, "in_flight": 1, "weight": 2, "models": ["m", "n"],
-    }  # fmt: skip
+        "name": "a",
+        "host": "127.0.0.1",
+        "port": 8100,
+        "url": "http://a:8100",
+        "babysitter_url": "http://a:8101",
+        "healthy": True,
+        "ejected": False,
+        "status": "running",
+        "drained": False,
+        "request_count": 1,
+        "error_count": 1,
+        "response_time": 0.5,
+        "in_flight": 1,
+        "weight": 2,
+        "models": ["m", "n"],
+    }
     assert not told["services"][3]["healthy"]
 
 

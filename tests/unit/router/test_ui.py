@@ -132,16 +132,24 @@ def fates(made) -> dict[str, tuple]:
 def test_what_becomes_of_requests_for_a_model():
     out = target("out", "tried")
     made = state(
-        target("well", "served"), out, target("soon", "waits", status="starting"),
-        target("off", "refused", drained=True), target("gone", "replaced", drained=True),
-        max_errors=1, max_ejected=1.0, fallbacks=(("replaced", "served"),),
-    )  # fmt: skip
+        target("well", "served"),
+        out,
+        target("soon", "waits", status="starting"),
+        target("off", "refused", drained=True),
+        target("gone", "replaced", drained=True),
+        max_errors=1,
+        max_ejected=1.0,
+        fallbacks=(("replaced", "served"),),
+    )
     made.begin(out, False)
     made.observe(out, 0.1, failed=True, faulty=True)
     assert fates(made) == {
-        "served": ("served", None), "tried": ("tried", None), "waits": ("waits", None), "refused": ("refused", None),
+        "served": ("served", None),
+        "tried": ("tried", None),
+        "waits": ("waits", None),
+        "refused": ("refused", None),
         "replaced": ("replaced", "served"),
-    }  # fmt: skip
+    }
 
 
 def test_errors_for_no_model_that_is_here_are_told_together():

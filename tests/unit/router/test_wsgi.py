@@ -53,10 +53,18 @@ def test_a_stream_of_events_is_not_waited_for():
 
 def test_an_environ_becomes_a_request():
     told = {
-        "REQUEST_METHOD": "POST", "PATH_INFO": "/a b", "QUERY_STRING": "x=1", "CONTENT_LENGTH": "4",
-        "CONTENT_TYPE": "t", "HTTP_HOST": "h", "HTTP_X_A": "1", "HTTP_TE": "x",
-        "HTTP_CONNECTION": "keep-alive, X-Mine", "HTTP_X_MINE": "1", "wsgi.input": io.BytesIO(b"body and more"),
-    }  # fmt: skip
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/a b",
+        "QUERY_STRING": "x=1",
+        "CONTENT_LENGTH": "4",
+        "CONTENT_TYPE": "t",
+        "HTTP_HOST": "h",
+        "HTTP_X_A": "1",
+        "HTTP_TE": "x",
+        "HTTP_CONNECTION": "keep-alive, X-Mine",
+        "HTTP_X_MINE": "1",
+        "wsgi.input": io.BytesIO(b"body and more"),
+    }
     head = head_of(told)
     assert (head.method, head.target, body_of(told, 100)) == (b"POST", b"/a%20b?x=1", b"body")
     assert sorted(head.headers) == [(b"Content-Type", b"t"), (b"X-A", b"1")]

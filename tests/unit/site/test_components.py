@@ -40,9 +40,14 @@ def test_every_part_is_found_with_its_address_and_programs(parts):
     assert registry == Part("registry", "registry", "127.0.0.1", (18001,), ("registry",))
     assert router == Part("router", "router", "0.0.0.0", (8000,), ("router",), "http://localhost:18001")
     assert qwen == Part(
-        "qwen", "babysitter", "10.0.0.5", (8100, 8101), ("qwen:server", "qwen:babysitter"),
-        "http://10.0.0.1:18000", "../config/qwen.toml",
-    )  # fmt: skip
+        "qwen",
+        "babysitter",
+        "10.0.0.5",
+        (8100, 8101),
+        ("qwen:server", "qwen:babysitter"),
+        "http://10.0.0.1:18000",
+        "../config/qwen.toml",
+    )
 
 
 def test_where_others_reach_a_part_and_where_this_machine_does(parts):

@@ -133,8 +133,12 @@ def test_a_socket_is_held_before_its_program_starts_but_not_for_ever(policy, pro
 
 def test_supervisord_can_be_asked_for_nothing_else(policy):
     assert [name for name in dir(Interface(policy)) if not name.startswith("_")] == [
-        "endProcess", "getPrograms", "getRestarts", "getVersion", "replaceProgram",
-    ]  # fmt: skip
+        "endProcess",
+        "getPrograms",
+        "getRestarts",
+        "getVersion",
+        "replaceProgram",
+    ]
 
 
 def test_too_few_startretries_shorten_the_delay_but_never_give_up(policy, process, caplog):

@@ -136,8 +136,15 @@ def run(*words, **environ):
 
 def test_it_becomes_the_command_with_every_argument_as_it_stands():
     odd = ["--", "a b", "%d", "é\n;#", ""]
-    done = run("--env", "MOTTO=x=y %", "--", sys.executable, "-c",
-               "import os, sys; print([sys.argv[1:], os.environ['MOTTO']])", *odd)  # fmt: skip
+    done = run(
+        "--env",
+        "MOTTO=x=y %",
+        "--",
+        sys.executable,
+        "-c",
+        "import os, sys; print([sys.argv[1:], os.environ['MOTTO']])",
+        *odd,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == repr([odd, "x=y %"])
 
@@ -187,7 +194,9 @@ def test_it_does_not_start_without_the_supervisord_that_forked_it():
 def test_it_imports_little():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "svc.supervision.launch", "--", "true"],
-        capture_output=True, text=True, timeout=20,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"click", "gevent", "msgspec", "jinja2", "requests", "flask", "xmlrpc.client", "dataclasses"}

@@ -29,12 +29,14 @@ def found(*procs, known_pid=None):
         pytest.param([Proc(41, 1, 41, 41, False, MARKS)], 40, {41}, id="in a session of its own"),
         pytest.param(
             [Proc(41, 40, 41, 41, False, NONE), Proc(40, 1, 40, 10, False, MARKS), Proc(42, 41, 42, 42, False, NONE)],
-            None, {40, 41, 42}, id="with all that it started",
+            None,
+            {40, 41, 42},
+            id="with all that it started",
         ),
         pytest.param([Proc(40, 1, 40, 10, True, MARKS)], 40, set(), id="not a zombie"),
         pytest.param([Proc(40, 1, 20, 10, False, MARKS)], None, {40}, id="in my group: alone"),
     ],
-)  # fmt: skip
+)
 def test_members(procs, known_pid, pids):
     assert found(*procs, known_pid=known_pid) == pids
 

@@ -11,10 +11,21 @@ NOW = 1_700_000_000.0
 def service(name: str = "qwen-server", **more) -> dict:
     metadata = {"type": "openai-api", "models": ["m"], **more.pop("metadata", {})}
     told = {
-        "name": name, "host": "10.0.0.7", "port": 8100, "hostname": "gpu7", "url": "http://10.0.0.7:8100",
-        "status": "running", "timestamp": "t", "last_heartbeat": NOW - 75, "lease_seconds": 90.0,
-        "health_status": "healthy", "is_healthy": True, "drained": False, "weight": 1, "metadata": metadata,
-    }  # fmt: skip
+        "name": name,
+        "host": "10.0.0.7",
+        "port": 8100,
+        "hostname": "gpu7",
+        "url": "http://10.0.0.7:8100",
+        "status": "running",
+        "timestamp": "t",
+        "last_heartbeat": NOW - 75,
+        "lease_seconds": 90.0,
+        "health_status": "healthy",
+        "is_healthy": True,
+        "drained": False,
+        "weight": 1,
+        "metadata": metadata,
+    }
     return {**told, **more}
 
 
@@ -24,9 +35,11 @@ BOTH = {"qwen": SITTER, "qwen-server": service()}
 
 def test_the_table_fits_80_columns_and_stands_under_its_heads():
     services = [
-        service("a" * 100, models=[]), service("b", status="starting", host="h" * 60),
-        service("c", metadata={"models": [f"model-{n}" for n in range(40)]}), SITTER,
-    ]  # fmt: skip
+        service("a" * 100, models=[]),
+        service("b", status="starting", host="h" * 60),
+        service("c", metadata={"models": [f"model-{n}" for n in range(40)]}),
+        SITTER,
+    ]
     told = [line.plain for line in services_table.lines(services, NOW, 80)]
     assert max(len(line) for line in told if "a" * 20 not in line) <= 80
     head = told[0]

@@ -5,8 +5,17 @@ from svc.terminal.table import duration, lines
 
 
 def row(name: str, **more) -> Row:
-    fields = {"state": "RUNNING", "pid": 1234567, "uptime": 90061, "restarts": 12, "max_restarts": 10000,
-              "health": "unregistered", "models": [], "address": "10.100.100.100:18000", "ok": True}  # fmt: skip
+    fields = {
+        "state": "RUNNING",
+        "pid": 1234567,
+        "uptime": 90061,
+        "restarts": 12,
+        "max_restarts": 10000,
+        "health": "unregistered",
+        "models": [],
+        "address": "10.100.100.100:18000",
+        "ok": True,
+    }
     return Row(name, **{**fields, **more})
 
 

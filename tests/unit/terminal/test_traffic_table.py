@@ -90,8 +90,12 @@ def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
     now = router.look(101.0)
     told = traffic_table.frame(before, now)
     assert {row.name: (row.rates.errors, row.last) for row in told.models} == {
-        "": (1.0, "0"), "gone": (1.0, "0"), "m": (0.0, "1"), "n": (0.0, "0"), "unknown": (2.0, "0"),
-    }  # fmt: skip
+        "": (1.0, "0"),
+        "gone": (1.0, "0"),
+        "m": (0.0, "1"),
+        "n": (0.0, "0"),
+        "unknown": (2.0, "0"),
+    }
     shown = text(told)
     assert {"(no such model) 2 2 0 - 0 -", "(no model) 1 1 0 - 0 -", "gone 1 1 0 - 0 0"} <= set(shown)
     assert {row.name for row in traffic_table.frame(now, router.look(102.0)).models} == {"m", "n"}

@@ -23,7 +23,7 @@ def test_neighbours_that_do_not_touch():
         (8100, 8101, "b.toml: port: 8101 is also the babysitter's of a.toml (its port + 1); choose another port"),
         (8100, 8099, "b.toml: port: 8100, needed for the babysitter, is also the instance's of a.toml"),
     ],
-)  # fmt: skip
+)
 def test_ports_of_two_files(first, second, line):
     assert any(problem.startswith(line) for problem in told(("x", first), ("y", second)))
 

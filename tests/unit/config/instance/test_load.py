@@ -168,8 +168,14 @@ def test_a_file_without_a_registry_uses_the_sites(write):
         ("port = 1\nregistry_url = []", "registry_url: must not be empty; give one URL or more"),
         ('port = 1\nregistry_url = ["http://localhost", 1]', r"registry_url\[1\]: must be text, not 1"),
         ('port = 1\nregistry_url = "http://u:p@r"', "registry_url: holds a password; .* token_file"),
-        ('port = 1\nregistry_url = "http://far:18000"', "host: 'localhost' means this machine only, .* http://far:18000"),
-        ('port = 1\nhost = "127.0.0.1"\nregistry_url = ["http://localhost", "http://r2"]', "host: .* registry http://r2"),
+        (
+            'port = 1\nregistry_url = "http://far:18000"',
+            "host: 'localhost' means this machine only, .* http://far:18000",
+        ),
+        (
+            'port = 1\nhost = "127.0.0.1"\nregistry_url = ["http://localhost", "http://r2"]',
+            "host: .* registry http://r2",
+        ),
         ("port = 1\nrouter_url = 1", "router_url: must be text, not 1"),
         ('port = 1\ntoken_file = ""', "token_file: must not be empty"),
         ("port = 1\nmetadata = 1", r"metadata: must be a section, not 1; write \[metadata\]"),
@@ -178,7 +184,7 @@ def test_a_file_without_a_registry_uses_the_sites(write):
         ("port = 1\nmax_restarts = 1", r"max_restarts: unknown key; it belongs in \[babysitter\]"),
         ("port = 1\nzzz = 1", "zzz: unknown key; there are name, host, port"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_at_the_top(write, lines, line):
     (problem,) = told(write(f'{lines}\n[backend]\ntype = "mock"\nmodels = ["m"]\n'))
     assert re.match(f"a.toml: {line}" if ": " in line else f"a.toml: .*{line}", problem), problem
@@ -229,7 +235,7 @@ def test_what_is_wrong_with_the_babysitter(write, lines, line):
         (backend("command = 1"), ["backend.command: must be text, not 1"]),
         (backend('command = " "'), ["backend.command: must not be empty"]),
         (backend("command = \"''\""), ["backend.command: names no program"]),
-        (backend("command = \"a 'b\""), ["backend.command: no closing quotation; check its quotes"]),
+        (backend('command = "a \'b"'), ["backend.command: no closing quotation; check its quotes"]),
         (backend('command = "a"\nargs = "b"'), ["backend.args: must be a list, not 'b'; put it in [ ]"]),
         (
             backend('command = "a"\nargs = ["x", 8100, true, "\\u0000"]'),
@@ -267,7 +273,7 @@ def test_what_is_wrong_with_the_babysitter(write, lines, line):
         (backend('config_file = "f"\nargs = []', "infinilm-rust"), ["backend.args: unknown key; there are "]),
         (backend('model = "<fill in: the model>"', "vllm"), ["backend.model: not filled in yet; fill in the model"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_the_backend(write, text, lines):
     problems = told(write(text))
     assert len(problems) == len(lines), problems
@@ -309,11 +315,12 @@ def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
 @pytest.mark.parametrize(
     ("host", "address", "url", "bind_host"),
     [
-        ("::1", "::1", "http://[::1]:8100", "::1"), ("[::1]", "::1", "http://[::1]:8100", "::1"),
+        ("::1", "::1", "http://[::1]:8100", "::1"),
+        ("[::1]", "::1", "http://[::1]:8100", "::1"),
         ("ip6-localhost", "ip6-localhost", "http://ip6-localhost:8100", "::1"),
         ("FD00:0:0::7", "fd00::7", "http://[fd00::7]:8100", "::"),
     ],
-)  # fmt: skip
+)
 def test_an_ipv6_host_is_in_brackets_only_in_the_url(write, host, address, url, bind_host):
     spec = load_one(write(f'host = "{host}"\n{GOOD}'), settings.load())
     assert (spec.host, spec.url, spec.bind_host) == (address, url, bind_host)
@@ -343,11 +350,16 @@ def test_every_problem_of_every_file_at_once(write):
         write("", "missing.toml").with_name("not-there.toml"),
     )
     assert [": ".join(p.split(": ")[:2]) for p in problems] == [
-        "a.toml: hots", "a.toml: name", "a.toml: port", "a.toml: babysitter.max_restarts", "a.toml: backend.models",
+        "a.toml: hots",
+        "a.toml: name",
+        "a.toml: port",
+        "a.toml: babysitter.max_restarts",
+        "a.toml: backend.models",
         "b.toml: not TOML",
-        "c.toml: port", "c.toml: backend",
+        "c.toml: port",
+        "c.toml: backend",
         "not-there.toml: no such file; check the path",
-    ]  # fmt: skip
+    ]
 
 
 def test_files_that_cannot_be_read(write, tmp_path):

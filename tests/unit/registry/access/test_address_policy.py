@@ -100,10 +100,15 @@ def test_a_url_of_an_older_registry_is_refused_with_its_field():
 @pytest.mark.parametrize(
     ("host", "taken"),
     [
-        ("10.0.0.7", True), ("gpu7.lab", True), ("10.1.0.1", False), ("192.0.2.9", False), ("both.lab", False),
-        ("nowhere.lab", False), ("localhost", False),
+        ("10.0.0.7", True),
+        ("gpu7.lab", True),
+        ("10.1.0.1", False),
+        ("192.0.2.9", False),
+        ("both.lab", False),
+        ("nowhere.lab", False),
+        ("localhost", False),
     ],
-)  # fmt: skip
+)
 def test_with_allowed_networks_all_addresses_of_a_host_are_in_one(host, taken):
     said = refused(service(host=host), "10.0.0.0/16, 192.168.7.1")
     assert (said == "") == taken

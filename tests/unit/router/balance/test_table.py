@@ -92,9 +92,14 @@ def test_no_more_models_than_a_registry_takes_and_none_that_it_refuses():
 
 def test_candidates_are_running_not_drained_and_well():
     targets = [
-        target("a", "m"), target("b", "m", status="starting"), target("c", "m", drained=True),
-        target("d", "m", well=False), target("e", "m", well=False), target("f", "m", well=True), target("g", "n"),
-    ]  # fmt: skip
+        target("a", "m"),
+        target("b", "m", status="starting"),
+        target("c", "m", drained=True),
+        target("d", "m", well=False),
+        target("e", "m", well=False),
+        target("f", "m", well=True),
+        target("g", "n"),
+    ]
     table = build(targets, lambda t: {"e": True, "f": False}.get(t.name, t.well is not False))
     assert table.candidates == {"a", "e", "g"}
     assert [m.name for m in table.pool("m").members] == ["a", "e"]

@@ -21,9 +21,13 @@ def raw_deflate(body: bytes) -> bytes:
 
 
 ENCODERS = {
-    b"gzip": gzip.compress, b"x-gzip": gzip.compress, b"deflate": zlib.compress, b"zstd": zstd.compress,
-    b"br": brotli.compress, b"identity": bytes,
-}  # fmt: skip
+    b"gzip": gzip.compress,
+    b"x-gzip": gzip.compress,
+    b"deflate": zlib.compress,
+    b"zstd": zstd.compress,
+    b"br": brotli.compress,
+    b"identity": bytes,
+}
 CODINGS = [b"gzip", b"deflate", b"zstd", b"br"]
 NOISE = bytes(range(256)) * 4 + zlib.compress(bytes(range(256)) * 50)
 BODIES = [b"", b"x", b'{"model": "m"}' * 100_000, NOISE * 500]

@@ -46,12 +46,15 @@ def test_a_field_is_found(body: bytes, model: bytes | None):
 @pytest.mark.parametrize(
     "disposition",
     [
-        b'form-data; name="model"; filename*=x', b'attachment; name="model"', b'form-data; name="model"; name="x"',
-        b"form-data; name*=model; name=model", b"form-data; name=model x",
+        b'form-data; name="model"; filename*=x',
+        b'attachment; name="model"',
+        b'form-data; name="model"; name="x"',
+        b"form-data; name*=model; name=model",
+        b"form-data; name=model x",
         b'form-data; name="model"; x="' + b"x" * 1100,
         b'form-data; name="model"\r\nContent-Disposition: form-data; name="x"',
     ],
-)  # fmt: skip
+)
 def test_a_field_that_engines_read_differently_is_refused(disposition: bytes):
     with pytest.raises(BadRequest, match="cannot read the form"):
         value(b"--B\r\nContent-Disposition: %b\r\n\r\nm\r\n--B--" % disposition)
@@ -81,12 +84,18 @@ def test_a_boundary_may_be_quoted(boundary: bytes):
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"nonsense", b"--B", b"--B\r\n", part("model", b"m")[:-2], part("file", b"x"),
-        part("x", b"y") + b"--Bx\r\n", b"--B\r\nX: 1\r\n\r\nm\r\n--B--",
+        b"",
+        b"nonsense",
+        b"--B",
+        b"--B\r\n",
+        part("model", b"m")[:-2],
+        part("file", b"x"),
+        part("x", b"y") + b"--Bx\r\n",
+        b"--B\r\nX: 1\r\n\r\nm\r\n--B--",
         b"--B\r\nContent-Disposition: form-data; name=model\n\nm\r\n--B--",
         b"--B\r\nX: %b\r\n\r\n\r\n--B--" % (b"x" * MAX_PART_HEAD_BYTES),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_form_is_refused(body: bytes):
     with pytest.raises(BadRequest, match="cannot read the form"):
         find_field(body, KIND, b"model")

@@ -10,19 +10,43 @@ def of(*types):
 
 @pytest.mark.parametrize(
     "media",
-    [b"application/json", b"application/json; charset=utf-8", b"application/problem+json", b"text/event-stream",
-     b"text/event-stream;charset=UTF-8", b"audio/mpeg", b"video/mp4", b"image/png", b"application/x-ndjson"],
-)  # fmt: skip
+    [
+        b"application/json",
+        b"application/json; charset=utf-8",
+        b"application/problem+json",
+        b"text/event-stream",
+        b"text/event-stream;charset=UTF-8",
+        b"audio/mpeg",
+        b"video/mp4",
+        b"image/png",
+        b"application/x-ndjson",
+    ],
+)
 def test_what_apis_answer_passes_as_it_is(media):
     assert of(media) == ()
 
 
 @pytest.mark.parametrize(
     "media",
-    [b"text/html", b"TEXT/HTML", b"image/svg+xml", b"application/xhtml+xml", b"text/xml", b"text/javascript", b"",
-     b"text/css", b"multipart/x-mixed-replace", b"application/json, text/html", b"application/json;x,text/html",
-     b"*/*", b"json", b"application/pdf", b"image/x-xml", b"\x80/html"],
-)  # fmt: skip
+    [
+        b"text/html",
+        b"TEXT/HTML",
+        b"image/svg+xml",
+        b"application/xhtml+xml",
+        b"text/xml",
+        b"text/javascript",
+        b"",
+        b"text/css",
+        b"multipart/x-mixed-replace",
+        b"application/json, text/html",
+        b"application/json;x,text/html",
+        b"*/*",
+        b"json",
+        b"application/pdf",
+        b"image/x-xml",
+        b"\x80/html",
+    ],
+)
 def test_whatever_a_browser_may_run_is_sandboxed(media):
     assert of(media) == (NOSNIFF, SANDBOX)
 

@@ -15,10 +15,18 @@ def test_our_own(line: bytes):
 @pytest.mark.parametrize(
     "line",
     [
-        b"POST /health", b"GET /health/", b"GET //health", b"OPTIONS /v1/models", b"GET /v1/models2", b"GET /",
-        b"DELETE /v1/models/a", b"GET /v1/health", b"GET /%68ealth", b"GET *",
+        b"POST /health",
+        b"GET /health/",
+        b"GET //health",
+        b"OPTIONS /v1/models",
+        b"GET /v1/models2",
+        b"GET /",
+        b"DELETE /v1/models/a",
+        b"GET /v1/health",
+        b"GET /%68ealth",
+        b"GET *",
     ],
-)  # fmt: skip
+)
 def test_the_instances(line: bytes):
     assert not is_own(*line.split())
 
@@ -43,9 +51,20 @@ def test_credentials_pass_to_an_instance_without_a_key_only():
 
 @pytest.mark.parametrize(
     "name",
-    ["X_Api_Key", "X-Forwarded-Access-Token", "X-Forwarded-Authorization", "X-Auth-Token", "CF-Access-Client-Secret",
-     "X-Amz-Security-Token", "Ocp-Apim-Subscription-Key", "OpenAI-Api-Key", "HF-Token", "Cookie2", "ApiKey"],
-)  # fmt: skip
+    [
+        "X_Api_Key",
+        "X-Forwarded-Access-Token",
+        "X-Forwarded-Authorization",
+        "X-Auth-Token",
+        "CF-Access-Client-Secret",
+        "X-Amz-Security-Token",
+        "Ocp-Apim-Subscription-Key",
+        "OpenAI-Api-Key",
+        "HF-Token",
+        "Cookie2",
+        "ApiKey",
+    ],
+)
 def test_whatever_may_be_a_credential_reaches_no_instance_with_a_key(name: str):
     sent = request(b"", (name.encode(), b"c-1"), (b"X-Stainless-Os", b"Linux"))
     for authorization in (b"\r\nAuthorization: Bearer ours", b""):

@@ -141,10 +141,13 @@ def test_when_a_client_waits_for_100_continue():
 @pytest.mark.parametrize(
     ("target", "origin"),
     [
-        (b"http://h:1/a?b=http://c/", b"/a?b=http://c/"), (b"http://h", b"/"), (b"https://h?a", b"/?a"),
-        (b"*", b"*"), (b"HTTP://u:p@[::1]:1/", b"/"),
+        (b"http://h:1/a?b=http://c/", b"/a?b=http://c/"),
+        (b"http://h", b"/"),
+        (b"https://h?a", b"/?a"),
+        (b"*", b"*"),
+        (b"HTTP://u:p@[::1]:1/", b"/"),
     ],
-)  # fmt: skip
+)
 def test_targets_of_other_forms(target: bytes, origin: bytes):
     assert origin_form(target) == origin
     method = b"OPTIONS" if target == b"*" else b"GET"

@@ -6,10 +6,18 @@ from svc.router.proxy.paths import Paths, creates_response, infers
 @pytest.mark.parametrize(
     "target",
     [
-        b"/v1/chat/completions", b"/chat/completions", b"/v1/messages?beta=true", b"/v1/responses", b"/v2/rerank",
-        b"/tokenize", b"/v1/audio/transcriptions", b"/api/chat", b"/generate", b"/completion",
+        b"/v1/chat/completions",
+        b"/chat/completions",
+        b"/v1/messages?beta=true",
+        b"/v1/responses",
+        b"/v2/rerank",
+        b"/tokenize",
+        b"/v1/audio/transcriptions",
+        b"/api/chat",
+        b"/generate",
+        b"/completion",
     ],
-)  # fmt: skip
+)
 def test_a_path_that_only_infers(target: bytes):
     assert infers(b"POST", target)
     assert not infers(b"GET", target)
@@ -18,10 +26,19 @@ def test_a_path_that_only_infers(target: bytes):
 @pytest.mark.parametrize(
     "target",
     [
-        b"/v1/files", b"/v1/batches", b"/v1/responses/resp_1/cancel", b"/slots", b"/v1/load_lora_adapter", b"/sleep",
-        b"/v1", b"/v1/", b"/v1/v1/messages", b"/v1/chat/completions/", b"//v1/messages",
+        b"/v1/files",
+        b"/v1/batches",
+        b"/v1/responses/resp_1/cancel",
+        b"/slots",
+        b"/v1/load_lora_adapter",
+        b"/sleep",
+        b"/v1",
+        b"/v1/",
+        b"/v1/v1/messages",
+        b"/v1/chat/completions/",
+        b"//v1/messages",
     ],
-)  # fmt: skip
+)
 def test_a_path_that_does_more(target: bytes):
     assert not infers(b"POST", target)
 
@@ -45,30 +62,87 @@ def test_a_stored_response_is_created(path: bytes, body: bytes, stored: bool):
 
 
 INFERENCE = (
-    "POST /v1/chat/completions", "POST /chat/completions", "POST /v1/completions?a=b", "POST /v1/messages",
-    "POST /v1/responses", "POST /v1/embeddings", "POST /v2/rerank", "POST /tokenize", "POST /v1/tokenize",
-    "POST /v1/audio/transcriptions", "POST /v1/images/generations", "POST /generate", "POST /infill", "POST /api/chat",
-    "GET /v1/responses/resp_1?stream=true", "DELETE /responses/resp_1", "POST /v1/responses/resp_1/cancel",
-    "GET /v1/responses/resp_1/input_items", "GET /v1/realtime?model=m", "GET /api/tags", "POST /api/show", "HEAD /",
-)  # fmt: skip
+    "POST /v1/chat/completions",
+    "POST /chat/completions",
+    "POST /v1/completions?a=b",
+    "POST /v1/messages",
+    "POST /v1/responses",
+    "POST /v1/embeddings",
+    "POST /v2/rerank",
+    "POST /tokenize",
+    "POST /v1/tokenize",
+    "POST /v1/audio/transcriptions",
+    "POST /v1/images/generations",
+    "POST /generate",
+    "POST /infill",
+    "POST /api/chat",
+    "GET /v1/responses/resp_1?stream=true",
+    "DELETE /responses/resp_1",
+    "POST /v1/responses/resp_1/cancel",
+    "GET /v1/responses/resp_1/input_items",
+    "GET /v1/realtime?model=m",
+    "GET /api/tags",
+    "POST /api/show",
+    "HEAD /",
+)
 MANAGEMENT = (
-    "POST /sleep?level=2", "POST /wake_up", "POST /v1/load_lora_adapter", "POST /load_lora_adapter",
-    "POST /update_weights_from_disk", "POST /collective_rpc", "POST /flush_cache", "GET /flush_cache",
-    "POST /reset_prefix_cache", "POST /pause", "GET /slots", "POST /slots/0?action=erase", "POST /lora-adapters",
-    "POST /models/load", "POST /models/unload", "GET /server_info", "GET /docs", "GET /openapi.json", "GET /metrics",
-    "POST /start_profile", "POST /api/pull", "DELETE /api/delete", "POST /api/create", "POST /mock/behave",
-    "GET /v1/files", "POST /v1/batches", "POST /abort_request", "OPTIONS /v1/chat/completions", "OPTIONS *",
-    "GET /v1/chat/completions", "PUT /v1/chat/completions", "GET /", "post /v1/chat/completions",
-)  # fmt: skip
+    "POST /sleep?level=2",
+    "POST /wake_up",
+    "POST /v1/load_lora_adapter",
+    "POST /load_lora_adapter",
+    "POST /update_weights_from_disk",
+    "POST /collective_rpc",
+    "POST /flush_cache",
+    "GET /flush_cache",
+    "POST /reset_prefix_cache",
+    "POST /pause",
+    "GET /slots",
+    "POST /slots/0?action=erase",
+    "POST /lora-adapters",
+    "POST /models/load",
+    "POST /models/unload",
+    "GET /server_info",
+    "GET /docs",
+    "GET /openapi.json",
+    "GET /metrics",
+    "POST /start_profile",
+    "POST /api/pull",
+    "DELETE /api/delete",
+    "POST /api/create",
+    "POST /mock/behave",
+    "GET /v1/files",
+    "POST /v1/batches",
+    "POST /abort_request",
+    "OPTIONS /v1/chat/completions",
+    "OPTIONS *",
+    "GET /v1/chat/completions",
+    "PUT /v1/chat/completions",
+    "GET /",
+    "post /v1/chat/completions",
+)
 DISGUISED = (
-    "POST //sleep", "POST /v1/../sleep", "POST /v1/chat/completions/../../../sleep", "POST /v1/%2e%2e/sleep",
-    "POST /v1/chat/completions/", "POST //v1/chat/completions", "POST /v1//chat/completions",
+    "POST //sleep",
+    "POST /v1/../sleep",
+    "POST /v1/chat/completions/../../../sleep",
+    "POST /v1/%2e%2e/sleep",
+    "POST /v1/chat/completions/",
+    "POST //v1/chat/completions",
+    "POST /v1//chat/completions",
     "POST /V1/chat/completions",
-    "POST /v1/chat/completions;x=1", "POST /v1/chat/completions#", "POST /v1/chat%2fcompletions", "POST /sleep#/v1/x",
-    "POST /%76%31/chat/completions", "POST /sleep?/v1/chat/completions", "GET /v1/responses/../../sleep",
-    "GET /v1/responses/%2e%2e", "GET /v1/responses/a/b", "GET /v1/responses/", "POST \\sleep",
-    "GET /v1/responses/a%2f..%2f..%2fsleep", "GET /v1/responses/a;b",
-)  # fmt: skip
+    "POST /v1/chat/completions;x=1",
+    "POST /v1/chat/completions#",
+    "POST /v1/chat%2fcompletions",
+    "POST /sleep#/v1/x",
+    "POST /%76%31/chat/completions",
+    "POST /sleep?/v1/chat/completions",
+    "GET /v1/responses/../../sleep",
+    "GET /v1/responses/%2e%2e",
+    "GET /v1/responses/a/b",
+    "GET /v1/responses/",
+    "POST \\sleep",
+    "GET /v1/responses/a%2f..%2f..%2fsleep",
+    "GET /v1/responses/a;b",
+)
 
 
 def allowed(paths: Paths, line: str) -> bool:
@@ -103,9 +177,24 @@ def test_patterns_open_paths_with_any_method_or_with_one():
 
 @pytest.mark.parametrize(
     "rest",
-    ["/../../sleep", "//sleep", "/./a", "/..", "/%2e%2e/sleep", "/%2E/a", "/a%2fb", "/a%5Cb", "/a\\b", "/..;/a",
-     "/%252e",     "/a%00", "/%0d%0a", "/%", "/\xe4"],
-)  # fmt: skip
+    [
+        "/../../sleep",
+        "//sleep",
+        "/./a",
+        "/..",
+        "/%2e%2e/sleep",
+        "/%2E/a",
+        "/a%2fb",
+        "/a%5Cb",
+        "/a\\b",
+        "/..;/a",
+        "/%252e",
+        "/a%00",
+        "/%0d%0a",
+        "/%",
+        "/\xe4",
+    ],
+)
 def test_a_pattern_matches_no_path_that_an_engine_may_read_otherwise(rest: str):
     assert not Paths(["/v1/files*"]).allow(b"GET", b"/v1/files" + rest.encode("latin-1"))
 

@@ -13,12 +13,24 @@ def failures(*outcomes: Outcome, died: bool = False) -> tuple[Failure, ...]:
 @pytest.mark.parametrize(
     ("outcomes", "infers", "creates"),
     [
-        ([U], True, True), ([U, U], True, True), ([R], True, True), ([R, R], True, True), ([U, R], True, True),
-        ([K], True, False), ([U, K], True, False), ([K, U], True, True), ([K, R], True, True), ([K, K], False, False),
-        ([B], False, False), ([U, B], False, False), ([U] * ATTEMPTS, False, False), ([R] * ATTEMPTS, False, False),
-        ([K, U, U], False, False), ([U, U, K], False, False),
+        ([U], True, True),
+        ([U, U], True, True),
+        ([R], True, True),
+        ([R, R], True, True),
+        ([U, R], True, True),
+        ([K], True, False),
+        ([U, K], True, False),
+        ([K, U], True, True),
+        ([K, R], True, True),
+        ([K, K], False, False),
+        ([B], False, False),
+        ([U, B], False, False),
+        ([U] * ATTEMPTS, False, False),
+        ([R] * ATTEMPTS, False, False),
+        ([K, U, U], False, False),
+        ([U, U, K], False, False),
     ],
-)  # fmt: skip
+)
 def test_what_is_repeated(outcomes: list[Outcome], infers: bool, creates: bool):
     """Of a request that only infers, and of one that creates something."""
     assert may_repeat(failures(*outcomes), infers=True) is infers

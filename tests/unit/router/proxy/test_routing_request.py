@@ -13,11 +13,17 @@ from tests.unit.router.made import request
 @pytest.mark.parametrize(
     ("body", "model"),
     [
-        (b'{"model": "m"}', "m"), (b' \n {"x": [1, {"model": "no"}], "model": "m\\u00e9"}', "m\u00e9"),
-        (b"", None), (b"{}", None), (b'{"model": ""}', None), (b'{"model": null}', None), (b'["model"]', None),
-        (b" " * 500 + b'{"model": "m"}', "m"), (b"\xef\xbb\xbf" + b'{"model": "m"}', "m"),
+        (b'{"model": "m"}', "m"),
+        (b' \n {"x": [1, {"model": "no"}], "model": "m\\u00e9"}', "m\u00e9"),
+        (b"", None),
+        (b"{}", None),
+        (b'{"model": ""}', None),
+        (b'{"model": null}', None),
+        (b'["model"]', None),
+        (b" " * 500 + b'{"model": "m"}', "m"),
+        (b"\xef\xbb\xbf" + b'{"model": "m"}', "m"),
     ],
-)  # fmt: skip
+)
 def test_the_model_of_a_json_body(body: bytes, model: str | None):
     assert parse(request(body)).model == model
 

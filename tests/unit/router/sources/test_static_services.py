@@ -57,13 +57,27 @@ def test_no_services_are_no_error(tmp_path: Path):
 def test_every_error_is_told_at_once(tmp_path: Path):
     path = tmp_path / "static.json"
     told = [
-        7, {}, {**ONE, "port": "8100"}, {**ONE, "port": True}, {**ONE, "port": 70000}, {**ONE, "name": ""},
-        {**ONE, "weight": -1}, {**ONE, "weight": 1.5}, {**ONE, "metadata": []}, {**ONE, "url": "ftp://h"}, ONE, ONE,
-        {**ONE, "name": "m", "metadata": {"models": "m"}}, {**ONE, "name": "h", "host": "http://h"},
-        {**ONE, "name": "i", "host": "[::1"}, {**ONE, "name": "j", "health_url": "/up"},
-        {**ONE, "name": "k", "metadata": {"health_url": 7}}, {**ONE, "name": "l", "url": "http://h:x"},
-        {**ONE, "name": "n", "weigth": 2}, {**ONE, "name": "o", "models": ["m"]},
-    ]  # fmt: skip
+        7,
+        {},
+        {**ONE, "port": "8100"},
+        {**ONE, "port": True},
+        {**ONE, "port": 70000},
+        {**ONE, "name": ""},
+        {**ONE, "weight": -1},
+        {**ONE, "weight": 1.5},
+        {**ONE, "metadata": []},
+        {**ONE, "url": "ftp://h"},
+        ONE,
+        ONE,
+        {**ONE, "name": "m", "metadata": {"models": "m"}},
+        {**ONE, "name": "h", "host": "http://h"},
+        {**ONE, "name": "i", "host": "[::1"},
+        {**ONE, "name": "j", "health_url": "/up"},
+        {**ONE, "name": "k", "metadata": {"health_url": 7}},
+        {**ONE, "name": "l", "url": "http://h:x"},
+        {**ONE, "name": "n", "weigth": 2},
+        {**ONE, "name": "o", "models": ["m"]},
+    ]
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, told)
     assert list(caught.value.problems) == [

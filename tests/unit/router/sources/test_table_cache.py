@@ -43,10 +43,15 @@ def test_where_there_is_none_nothing_is_said(file: TableFile, caplog: pytest.Log
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b'{"format":"svc router table 1","registry":"http://r","index":7,"targets":[{"na',
-             b'{"format":"svc router table 1"}', b'{"format":"svc router table 9","registry":"http://r"}',
-             b'{"format":"svc router table 1","registry":"http://other","index":7,"targets":[]}'],
-)  # fmt: skip
+    "data",
+    [
+        b"",
+        b'{"format":"svc router table 1","registry":"http://r","index":7,"targets":[{"na',
+        b'{"format":"svc router table 1"}',
+        b'{"format":"svc router table 9","registry":"http://r"}',
+        b'{"format":"svc router table 1","registry":"http://other","index":7,"targets":[]}',
+    ],
+)
 def test_one_that_cannot_be_used_is_one_warning_and_is_written_anew(file: TableFile, caplog, data: bytes):
     file.path.parent.mkdir()
     file.path.write_bytes(data)

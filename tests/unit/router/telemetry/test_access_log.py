@@ -14,9 +14,20 @@ from svc.router.telemetry.access_log import UNKNOWN, AccessLog, Histogram, Recor
 
 def record(**more: Any) -> Record:
     told: dict[str, Any] = {
-        "id": "1", "client": "127.0.0.1", "key": "", "method": "POST", "path": "/v1/x", "model": "m", "instance": "a",
-        "status": 200, "bytes": 2, "first_byte": 0.5, "duration": 1.5, "attempts": 1, "end": "done",
-    }  # fmt: skip
+        "id": "1",
+        "client": "127.0.0.1",
+        "key": "",
+        "method": "POST",
+        "path": "/v1/x",
+        "model": "m",
+        "instance": "a",
+        "status": 200,
+        "bytes": 2,
+        "first_byte": 0.5,
+        "duration": 1.5,
+        "attempts": 1,
+        "end": "done",
+    }
     return Record(**(told | more))
 
 

@@ -69,7 +69,7 @@ TOKENS = {
     "another format": b'data: {"step":4}',
     "a picture": b'data: {"type":"image_generation.partial_image","b64_json":"iV"}',
     "an event of its own name": b"event: x\ndata: y",
-}  # fmt: skip
+}
 OTHERS = {
     "nothing": b"",
     "a comment": b": ping",
@@ -113,7 +113,7 @@ OTHERS = {
     "completed": responses(b"completed", b',"response":{"output":[{"content":[{"text":"Hi"}]}]}'),
     "an empty delta": responses(b"output_text.delta", b',"delta":""'),
     "transcript.text.done": b'data: {"type":"transcript.text.done","text":"Hi"}',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("event", TOKENS.values(), ids=TOKENS)
