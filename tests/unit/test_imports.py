@@ -11,7 +11,7 @@ import svc
 
 ROOT = Path(svc.__file__).parent
 
-# Each folder (or loose module) of svc, and what it may import besides itself. A folder that is missing here is an error.
+# Each folder (or loose module) of svc, and what it may import besides itself. One that is missing here fails its test.
 _FOUNDATION = {"base", "protocol", "perimeter", "client", "settings", "config"}
 _SITE = _FOUNDATION | {"render", "supervision", "terminal", "site"}
 ALLOWED = {
