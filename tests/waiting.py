@@ -20,8 +20,8 @@ PORTS = range(20000 + WORKER * SHARE, 20000 + (WORKER + 1) * SHARE - 1)
 GIVEN: set[int] = set()
 
 
-def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every: float = 0.05) -> T:
-    """The first true value of `condition`; fails the test after `timeout` seconds."""
+def wait_until(condition: Callable[[], T], timeout: float = 10, description: str = "", interval: float = 0.05) -> T:
+    """Return the first true value of `condition`; fail the test after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while True:
@@ -29,8 +29,8 @@ def until(condition: Callable[[], T], timeout: float = 10, what: str = "", every
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s: {what or condition}")
-        pause.wait(every)
+            raise AssertionError(f"not within {timeout} s: {description or condition}")
+        pause.wait(interval)
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.sites import Site, http
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 TOKEN = "the-operators-word"
 DEMO, REAL = "demo", "gemma-3-270m"
@@ -36,7 +36,7 @@ def fleet(real: bool = False) -> Iterator[Fleet]:
         _write(site, real)
         site.svc("up", timeout=180)
         wanted = MOCKS | ({"gemma-server"} if real else set())
-        until(lambda: site.routed() == wanted, timeout=60, what="all instances to be routed to")
+        wait_until(lambda: site.routed() == wanted, timeout=60, description="all instances to be routed to")
         yield site
     finally:
         site.end()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.waiting import until
+from tests.waiting import wait_until
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # Notes when each state and each event first shows: the test may look later than it happens.
@@ -54,7 +54,7 @@ class Screen:
 
     def live(self) -> None:
         """Waits until the link is there."""
-        until(lambda: "live" in self.link(), what=f"the link to be live: {self.link()}")
+        wait_until(lambda: "live" in self.link(), description=f"the link to be live: {self.link()}")
 
     def link(self) -> str:
         return self.page.locator("[aria-label=Connection]").inner_text()
@@ -79,7 +79,7 @@ class Screen:
             noted = self.page.evaluate("shown.states")
             return [at for at, of, state in noted if of == name and at >= since and fits(state)]
 
-        return until(found, timeout, what=f"{name} to show it; {self.state(name)!r} is what shows")[0]
+        return wait_until(found, timeout, description=f"{name} to show it; {self.state(name)!r} is what shows")[0]
 
     def told(self, *words: str, since: float, timeout: float = 20) -> float:
         """The Unix seconds when an event with all these words first showed."""
@@ -88,7 +88,7 @@ class Screen:
             noted = self.page.evaluate("shown.events")
             return [at for at, text in noted if at >= since and all(re.search(word, text) for word in words)]
 
-        return until(found, timeout, what=f"the event {words}")[0]
+        return wait_until(found, timeout, description=f"the event {words}")[0]
 
     def give(self, operator: str = "", key: str = "", refused: bool = False) -> None:
         """The operator's token, the key of a client; the dialog may be open already, because a key is missing."""

@@ -11,7 +11,7 @@ from svc.client.registry import RegistryClient
 from tests.browser.screen import DESK, PHONE
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.routers import BIN, Router, router, running
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 COUNT = 200
 TICKS = 5  # that are watched
@@ -105,12 +105,14 @@ def crowd(tmp_path_factory) -> Iterator[Crowd]:
         backend = stack.enter_context(mock("all", MODELS, host="0.0.0.0"))
         stack.enter_context(running([str(BIN / "svc"), *words, "--health-interval", "3600"], port))
         registry = RegistryClient(url)
-        until(lambda: _answers(url), what="the registry")
+        wait_until(lambda: _answers(url), description="the registry")
         flags = ("--registry-url", url, "--registry-sync-interval", 0.5, "--policy", "round_robin")
         own = stack.enter_context(router(*flags, ready=False))
         made = Crowd(own, registry, backend)
         made.register()
-        until(lambda: own.ready() and own.get("/stats").json()["total_services"] == COUNT, what="all of them")
+        wait_until(
+            lambda: own.ready() and own.get("/stats").json()["total_services"] == COUNT, description="all of them"
+        )
         yield stack.enter_context(made)
 
 
@@ -119,13 +121,18 @@ def test_two_hundred_busy_instances_stay_smooth(crowd, look, viewport):
     screen = look(crowd.url, viewport=viewport)
     screen.live()
     rows = screen.page.locator("tr[data-instance]")
-    until(lambda: rows.count() == COUNT, what="a row for each")
+    wait_until(lambda: rows.count() == COUNT, description="a row for each")
     screen.page.evaluate(WATCH)
     measured = screen.context.new_cdp_session(screen.page)
     measured.send("Performance.enable")
     before = _metrics(measured)
     begun = screen.page.evaluate("smooth.draws")
-    until(lambda: screen.page.evaluate("smooth.draws") >= begun + TICKS, timeout=30, what="it to be drawn", every=0.5)
+    wait_until(
+        lambda: screen.page.evaluate("smooth.draws") >= begun + TICKS,
+        timeout=30,
+        description="it to be drawn",
+        interval=0.5,
+    )
     after = _metrics(measured)
     tasks = screen.page.evaluate("smooth.tasks")
     share = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])

@@ -14,7 +14,7 @@ import pytest
 
 from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN
 from tests.e2e.traffic import Traffic
-from tests.waiting import until
+from tests.waiting import wait_until
 
 SOON = 2.0  # seconds
 ALPHA, BETA = sorted(MOCKS)
@@ -30,25 +30,32 @@ def screen(whole, look):
     """The page, live and with every instance healthy, as each test leaves it."""
     shown = look(whole.router)
     shown.live()
-    until(lambda: all(shown.state(name) == "healthy" for name in MOCKS), timeout=30, what="all to be shown healthy")
+    wait_until(
+        lambda: all(shown.state(name) == "healthy" for name in MOCKS), timeout=30, description="all to be shown healthy"
+    )
     return shown
 
 
 def test_an_instance_that_is_killed_is_seen_to_die_to_be_started_again_and_to_rejoin(whole, screen):
     first = whole.pid("alpha:server")
     with Traffic(whole.router, DEMO, max_tokens=2):
-        until(lambda: float(screen.cell(ALPHA, "requests") or 0) > 0, what="its requests to be counted")
+        wait_until(lambda: float(screen.cell(ALPHA, "requests") or 0) > 0, description="its requests to be counted")
         killed = time.time()
         os.kill(first, signal.SIGKILL)
         gone = screen.showed(ALPHA, lambda state: state != "healthy", since=killed)
         assert gone - killed < SOON
-        until(lambda: whole.pid("alpha:server") not in (0, first), timeout=30, what="it to be started", every=0.02)
+        wait_until(
+            lambda: whole.pid("alpha:server") not in (0, first),
+            timeout=30,
+            description="it to be started",
+            interval=0.02,
+        )
         started = time.time()
         assert screen.told("alpha", "restarted", since=killed) - started < SOON
-        until(lambda: ALPHA in whole.routed(), timeout=30, what="the router to take it back", every=0.02)
+        wait_until(lambda: ALPHA in whole.routed(), timeout=30, description="the router to take it back", interval=0.02)
         back = time.time()
         assert screen.showed(ALPHA, lambda state: state == "healthy", since=gone) - back < SOON
-    until(lambda: screen.cell(ALPHA, "restarts") == "1", what="the restart to be counted")
+    wait_until(lambda: screen.cell(ALPHA, "restarts") == "1", description="the restart to be counted")
     assert screen.state(BETA) == "healthy"
     assert screen.loads == 1, "no reload"
 
@@ -57,12 +64,14 @@ def test_an_instance_whose_requests_fail_is_seen_ejected_and_readmitted(whole, s
     begun = time.time()
     whole.behave(ALPHA, fail_status=502)
     with Traffic(whole.router, DEMO, max_tokens=2):
-        until(lambda: whole.look(ALPHA)["ejected"], what="the router to eject it", every=0.02)
+        wait_until(lambda: whole.look(ALPHA)["ejected"], description="the router to eject it", interval=0.02)
         known = time.time()
         assert screen.showed(ALPHA, lambda state: state == "ejected", since=begun) - known < SOON
         assert screen.told("alpha", "ejected", since=begun) - known < SOON
         whole.behave(ALPHA, fail_status=None)
-        until(lambda: not whole.look(ALPHA)["ejected"], timeout=60, what="a trial to go well", every=0.02)
+        wait_until(
+            lambda: not whole.look(ALPHA)["ejected"], timeout=60, description="a trial to go well", interval=0.02
+        )
         back = time.time()
         assert screen.showed(ALPHA, lambda state: state == "healthy", since=known, timeout=30) - back < SOON
         assert screen.told("alpha", "readmitted", since=known) - back < SOON
@@ -79,7 +88,7 @@ def test_a_wrong_token_is_refused_in_words(whole, screen):
     screen.button(f"Drain {ALPHA}").click()
     asked = screen.page.get_by_role("dialog", name=f"Drain {ALPHA}?")
     asked.get_by_role("button", name="Drain").click()
-    until(lambda: "token" in asked.get_by_role("alert").inner_text(), what="why it was refused")
+    wait_until(lambda: "token" in asked.get_by_role("alert").inner_text(), description="why it was refused")
     asked.get_by_role("button", name="Cancel").click()
     assert not whole.service(ALPHA)["drained"]
 
@@ -115,12 +124,12 @@ def test_the_keyboard_alone_drains(whole, screen):
     assert _focused(screen) == "Cancel", "the harmless one is met first"
     _tab_to(screen, "Drain", most=4)
     keyboard.press("Enter")
-    until(lambda: screen.state(BETA) == "drained", what="it to be drained")
-    until(lambda: _focused(screen) == f"Undrain {BETA}", what="the focus to be back where it was")
+    wait_until(lambda: screen.state(BETA) == "drained", description="it to be drained")
+    wait_until(lambda: _focused(screen) == f"Undrain {BETA}", description="the focus to be back where it was")
     keyboard.press("Enter")
     _tab_to(screen, "Undrain", most=4)
     keyboard.press("Enter")
-    until(lambda: screen.state(BETA) == "healthy", what="it to be back")
+    wait_until(lambda: screen.state(BETA) == "healthy", description="it to be back")
 
 
 def test_a_prompt_to_the_real_model_is_seen_to_stream(screen):
@@ -136,9 +145,9 @@ def test_a_prompt_to_the_real_model_is_seen_to_stream(screen):
         lengths.add(len(answer.inner_text()))
         return len(lengths - {0}) >= 3
 
-    until(grown, timeout=60, what="the answer to grow", every=0.02)
+    wait_until(grown, timeout=60, description="the answer to grow", interval=0.02)
     assert form.get_by_role("button", name="Stop").is_visible(), "it grew before it ended"
-    until(lambda: "gemma-server" in facts.inner_text(), what="who answers")
+    wait_until(lambda: "gemma-server" in facts.inner_text(), description="who answers")
     begun = answer.inner_text()
     form.get_by_role("button", name="Stop").click()
     form.get_by_role("button", name="Send").wait_for()
@@ -154,7 +163,7 @@ def test_the_equal_curl_is_answered_as_the_page_is(whole, screen):
     form.get_by_label("Prompt").fill('It\'s "quoted", $HOME & `so on`\n2nd line')
     form.get_by_label("Stream").uncheck()
     form.get_by_role("button", name="Send").click()
-    until(lambda: "2nd line" in form.get_by_label("Answer").inner_text(), timeout=20, what="the answer")
+    wait_until(lambda: "2nd line" in form.get_by_label("Answer").inner_text(), timeout=20, description="the answer")
     out, _ = whole.run("/bin/sh", "-ec", form.get_by_label("Equal curl").inner_text())
     assert 'It\'s \\"quoted\\", $HOME & `so on`\\n2nd line' in out
 
@@ -165,7 +174,7 @@ def test_a_lost_link_is_told_and_found_again(whole, screen):
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     try:
-        until(lambda: "link lost, trying again" in screen.link(), timeout=30, what="the link to be lost")
+        wait_until(lambda: "link lost, trying again" in screen.link(), timeout=30, description="the link to be lost")
         silent = time.time() - lost
     finally:
         for pid in workers:
@@ -179,7 +188,7 @@ def test_a_lost_link_is_told_and_found_again(whole, screen):
 
 def test_a_page_that_comes_back_knows_what_happened_meanwhile(whole, screen):
     screen.context.set_offline(True)
-    until(lambda: "link lost" in screen.link(), timeout=15, what="the link to be lost")
+    wait_until(lambda: "link lost" in screen.link(), timeout=15, description="the link to be lost")
     since = time.time()
     whole.svc("drain", "alpha")
     screen.context.set_offline(False)
@@ -187,16 +196,16 @@ def test_a_page_that_comes_back_knows_what_happened_meanwhile(whole, screen):
     screen.told("alpha", "drained", since=since)
     assert screen.state(ALPHA) == "drained"
     whole.svc("undrain", "alpha")
-    until(lambda: screen.state(ALPHA) == "healthy", what="it to be back")
+    wait_until(lambda: screen.state(ALPHA) == "healthy", description="it to be back")
 
 
 def test_a_router_that_is_replaced_is_met_again(whole, screen):
     before = _workers(whole)
     screen.page.evaluate(NOTE_LOSS)
     whole.run("supervisorctl", "signal", "HUP", "router")
-    until(lambda: not before & _workers(whole), timeout=40, what="the old worker to be gone")
+    wait_until(lambda: not before & _workers(whole), timeout=40, description="the old worker to be gone")
     screen.live()
-    until(lambda: screen.page.evaluate("lost") > 0, what="the link to have been lost and found")
+    wait_until(lambda: screen.page.evaluate("lost") > 0, description="the link to have been lost and found")
     assert screen.loads == 1, "no reload"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.screen import Screen
 from tests.integration.router.routers import BIN, router, service, static
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def test_the_page_asks_for_the_key_and_works_with_it(keyed, look):
     assert screen.page.locator("tr[data-instance]").count() == 0, "nothing is told without a key"
 
     screen.give(key="not-the-key", refused=True)
-    until(lambda: "Incorrect" in dialog.inner_text(), what="it to be asked for again")
+    wait_until(lambda: "Incorrect" in dialog.inner_text(), description="it to be asked for again")
     screen.give(key=secret)
     screen.live()
-    until(lambda: screen.row("one").is_visible(), what="the instance")
+    wait_until(lambda: screen.row("one").is_visible(), description="the instance")
     assert secret not in screen.page.content()
     assert secret not in screen.page.url
 

@@ -14,7 +14,7 @@ from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN, Fleet
 from tests.browser.screen import DESK, PHONE
 from tests.e2e.sites import ROOT
 from tests.e2e.traffic import Traffic, read_stream
-from tests.waiting import until
+from tests.waiting import wait_until
 
 IMAGES = ROOT / "docs" / "images"
 LARGEST = 250_000  # bytes of a picture
@@ -30,7 +30,9 @@ def screen(whole, look, request):
     scheme, kind = request.param
     shown = look(whole.router, color_scheme=scheme, viewport=PHONE if kind == "phone" else DESK)
     shown.live()
-    until(lambda: all(shown.state(name) == "healthy" for name in MOCKS), timeout=30, what="all to be shown healthy")
+    wait_until(
+        lambda: all(shown.state(name) == "healthy" for name in MOCKS), timeout=30, description="all to be shown healthy"
+    )
     return shown
 
 
@@ -38,7 +40,7 @@ def screen(whole, look, request):
 def test_axe_finds_nothing_whatever_is_open(whole, screen):
     page = screen.page
     with Traffic(whole.router, DEMO, max_tokens=2):
-        until(lambda: screen.cell("alpha-server", "requests") not in ("0", "–"), what="numbers")
+        wait_until(lambda: screen.cell("alpha-server", "requests") not in ("0", "–"), description="numbers")
         assert violations(page) == ""
     screen.button("Keys").click()
     assert violations(page) == "", "the keys' dialog"
@@ -49,9 +51,9 @@ def test_axe_finds_nothing_whatever_is_open(whole, screen):
     page.keyboard.press("Escape")
     try:
         whole.svc("drain", "alpha")
-        until(lambda: screen.state("alpha-server") == "drained", what="it to show")
+        wait_until(lambda: screen.state("alpha-server") == "drained", description="it to show")
         screen.context.set_offline(True)
-        until(lambda: "link lost" in screen.link(), timeout=15, what="the link to be lost")
+        wait_until(lambda: "link lost" in screen.link(), timeout=15, description="the link to be lost")
         assert violations(page) == "", "drained, and the link lost"
     finally:
         screen.context.set_offline(False)
@@ -75,7 +77,7 @@ def test_the_pictures_of_the_documents(whole, look):
         for scheme, kind in LOOKS:
             shown = look(whole.router, color_scheme=scheme, viewport=PHONE if kind == "phone" else DESK)
             shown.live()
-            until(lambda shown=shown: shown.state("beta-server") == "drained", what="it to show")
+            wait_until(lambda shown=shown: shown.state("beta-server") == "drained", description="it to show")
             try_it(shown)
             shot = IMAGES / f"ui-{scheme}-{kind}.png"
             shown.page.evaluate(TOP)
@@ -88,13 +90,13 @@ def stir(whole: Fleet) -> None:
     """An instance dies and is started again, then its requests fail for a while: there is something to tell."""
     killed = whole.pid("alpha:server")
     os.kill(killed, signal.SIGKILL)
-    until(lambda: whole.pid("alpha:server") not in (0, killed), timeout=30, what="it to be started")
-    until(lambda: "alpha-server" in whole.routed(), timeout=30, what="the router to take it back")
+    wait_until(lambda: whole.pid("alpha:server") not in (0, killed), timeout=30, description="it to be started")
+    wait_until(lambda: "alpha-server" in whole.routed(), timeout=30, description="the router to take it back")
     whole.behave("alpha-server", fail_status=502)
     with Traffic(whole.router, DEMO, max_tokens=2):
-        until(lambda: whole.look("alpha-server")["ejected"], what="the router to eject it")
+        wait_until(lambda: whole.look("alpha-server")["ejected"], description="the router to eject it")
         whole.behave("alpha-server", fail_status=None)
-        until(lambda: not whole.look("alpha-server")["ejected"], timeout=60, what="a trial to go well")
+        wait_until(lambda: not whole.look("alpha-server")["ejected"], timeout=60, description="a trial to go well")
 
 
 def try_it(screen) -> None:
@@ -102,7 +104,7 @@ def try_it(screen) -> None:
     form.get_by_label("Model").select_option(REAL)
     form.get_by_label("Prompt").fill("Tell me about Paris in one sentence.")
     form.get_by_role("button", name="Send").click()
-    until(lambda: "Paris" in form.get_by_label("Answer").inner_text(), timeout=60, what="the answer")
+    wait_until(lambda: "Paris" in form.get_by_label("Answer").inner_text(), timeout=60, description="the answer")
     form.get_by_role("button", name="Send").wait_for(timeout=60_000)
     screen.page.evaluate("document.activeElement.blur()")
 

@@ -17,7 +17,7 @@ from tests.integration.registry.process import Registry
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import BIN, router, service, static
 from tests.unit.registry.services import told
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 SCRIPT = Path(__file__).with_name("hostile_page.js").read_text()
 EVIL = "evil.example"
@@ -142,4 +142,6 @@ def test_the_routers_own_origin_reads_and_writes(attack: Any, site: Site):
     texts = attack(f"http://localhost:{site.bases['router']}", target, "")
     assert any('"object":"list"' in text for text in texts)
     assert '{"a": 1}' in texts
-    until(lambda: any(line.startswith("POST /v1/chat/completions") for line in site.written()), what="the request")
+    wait_until(
+        lambda: any(line.startswith("POST /v1/chat/completions") for line in site.written()), description="the request"
+    )

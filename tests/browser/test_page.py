@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.alone import DEADLINE, connection, expect, open_page
 from tests.browser.fake_stream import FakeRouter
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 def test_a_link_that_ends_is_told_and_taken_up_again(page, fake):
@@ -109,7 +109,7 @@ def test_a_name_leads_to_its_row_wherever_that_is(browser):
         box = row.bounding_box()
         return bar["height"] <= box["y"] and box["y"] + box["height"] <= 844
 
-    until(seen, DEADLINE / 1000, what="the row to be in sight, below the bar")
+    wait_until(seen, DEADLINE / 1000, description="the row to be in sight, below the bar")
     context.close()
     crowd.cut.set()
     crowd.shutdown()
@@ -194,9 +194,9 @@ def test_a_tick_touches_only_what_is_another(page, fake):
             .observe(document.getElementById("instances"), { subtree: true, childList: true, characterData: true });
     }""")
     fake.busy = {"node2-server"}
-    until(lambda: page.evaluate("touched.has('node2-server')"), DEADLINE / 1000)
+    wait_until(lambda: page.evaluate("touched.has('node2-server')"), DEADLINE / 1000)
     page.evaluate("touched.clear()")
-    until(lambda: page.evaluate("touched.size"), DEADLINE / 1000)
+    wait_until(lambda: page.evaluate("touched.size"), DEADLINE / 1000)
     assert page.evaluate("[...touched]") == ["node2-server"]
 
 

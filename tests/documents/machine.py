@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.documents.blocks import Block
-from tests.waiting import until
+from tests.waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("machine.sh")
 SITE = "/root/infinilm-svc"
@@ -101,7 +101,7 @@ class Session:
         """Runs it until it has said `text`, then does what Ctrl-C does."""
         begun = len(self.log())
         self._do("start", block.text, block.place)
-        until(lambda: text in self.log()[begun:], 30, f"{block.place}: no {text!r} in\n{self.log()[begun:]}")
+        wait_until(lambda: text in self.log()[begun:], 30, f"{block.place}: no {text!r} in\n{self.log()[begun:]}")
         status, _ = self._do("interrupt", "", block.place)
         assert status in (0, 130), f"{block.place}: exit code {status} after Ctrl-C\n{self.log()[begun:]}"
         return self.log()[begun:]

@@ -19,7 +19,7 @@ from tests.documents.fleet import ADDRESSES, DOCUMENT, INSTANCES, ROUTER, Fleet
 from tests.documents.machine import missing
 from tests.integration.registry.hosts import missing as no_network
 from tests.integration.registry.writers import Crew
-from tests.waiting import until
+from tests.waiting import wait_until
 
 DETECTED = 30.0  # seconds until a host that is gone is known as such; the document's intervals make it some 10
 BACK = 15.0  # seconds after its link has healed
@@ -59,7 +59,7 @@ def served(fleet) -> Iterator[list[tuple[float, str, float]]]:
         assert answer.status_code == 200, answer.text
         answers.append((time.monotonic(), answer.headers["x-mock-name"], time.monotonic() - begun))
 
-    until(fleet.both, BACK, "both hosts are there")
+    wait_until(fleet.both, BACK, "both hosts are there")
     with Crew(pause=0.05).at_work([ask, ask]):
         yield answers
 
@@ -91,21 +91,21 @@ def test_three_hosts_and_one_that_hears_but_is_not_heard(fleet, served):
 
 def lost(fleet: Fleet, served: list, losing) -> None:
     """Nothing fails but the streams that had begun there; it is known as gone; and back by itself."""
-    until(lambda: {name for _, name, _ in served} == {"qwen-a", "qwen-b"}, what="both answer")
+    wait_until(lambda: {name for _, name, _ in served} == {"qwen-a", "qwen-b"}, description="both answer")
     streams = begun(fleet, "qwen-a")
     with losing(fleet, "first"):
-        until(lambda: fleet.routed() == {"qwen-b-server"}, DETECTED, "the router ejects it")
+        wait_until(lambda: fleet.routed() == {"qwen-b-server"}, DETECTED, "the router ejects it")
         ejected = time.monotonic()
         ends = [rest[-2:] for rest in streams.result(60)]
         assert all('"error"' in error and done == "data: [DONE]" for error, done in ends), ends
-        until(lambda: fleet.registered() == {"qwen-b", "qwen-b-server"}, 60, "the registry marks it")
-        until(lambda: len([1 for at, _, _ in served if at > ejected]) > 50, 20, "requests are served")
+        wait_until(lambda: fleet.registered() == {"qwen-b", "qwen-b-server"}, 60, "the registry marks it")
+        wait_until(lambda: len([1 for at, _, _ in served if at > ejected]) > 50, 20, "requests are served")
         late = [(name, took) for at, name, took in served if at - took > ejected]
         assert {name for name, _ in late} == {"qwen-b"}
         assert statistics.median(took for _, took in late) < 1, "nobody waits for what is gone, but a trial request"
     healed = time.monotonic()
-    until(fleet.both, BACK, "it is back, without a hand")
-    until(lambda: any(name == "qwen-a" for at, name, _ in served if at > healed), what="it answers")
+    wait_until(fleet.both, BACK, "it is back, without a hand")
+    wait_until(lambda: any(name == "qwen-a" for at, name, _ in served if at > healed), description="it answers")
     print(f"back after {time.monotonic() - healed:.1f} s")
 
 
@@ -160,9 +160,9 @@ def test_a_machine_more_and_a_machine_less(fleet):
     fleet.walk("On every machine", "third")
     fleet.walk("A machine more", "control", "third")
     fleet.walk("An instance host", "third")
-    until(lambda: "qwen-c-server" in fleet.routed(), BACK, "it gets requests")
+    wait_until(lambda: "qwen-c-server" in fleet.routed(), BACK, "it gets requests")
     fleet.walk("What has to be reachable", "third")
-    until(lambda: fleet.ask(max_tokens=1).headers["x-mock-name"] == "qwen-c", what="it answers")
+    wait_until(lambda: fleet.ask(max_tokens=1).headers["x-mock-name"] == "qwen-c", description="it answers")
     fleet.walk("A machine less", "control")
     assert "qwen-c-server" not in fleet.routed()
     fleet.walk("A machine less", "third")
@@ -174,18 +174,18 @@ def test_the_token_is_replaced_without_a_restart(fleet, served):
     for role in ("first", "second"):
         fleet.copy_token(role)
     fleet.machines["first"].do("cd /var/lib/infinilm; runuser -u infinilm -- supervisorctl restart qwen-a:babysitter")
-    until(fleet.both, BACK, "with the new token it is heard")
+    wait_until(fleet.both, BACK, "with the new token it is heard")
 
 
 def test_instances_are_restarted_while_requests_are_served(fleet, served):
     for role in ("first", "second"):
         fleet.walk("Restarting and changing instances", role)
-    until(fleet.both, BACK, "all are there again")
+    wait_until(fleet.both, BACK, "all are there again")
 
 
 def test_a_new_version_is_taken_up_while_requests_are_served(fleet, served):
     fleet.walk("A new version", "control", "first", "second")
-    until(fleet.both, BACK, "all are there again")
+    wait_until(fleet.both, BACK, "all are there again")
 
 
 def test_a_backup_is_made_and_put_back(fleet, served):
@@ -197,9 +197,9 @@ def test_a_backup_is_made_and_put_back(fleet, served):
     control.do("svc undrain qwen-b")
     (control.root() / "var/lib/infinilm/config/svc.toml").unlink()
     control.run(back)
-    until(lambda: "qwen-b-server" not in fleet.routed(), BACK, "the mark is back")
+    wait_until(lambda: "qwen-b-server" not in fleet.routed(), BACK, "the mark is back")
     control.do("svc check; svc undrain qwen-b")
-    until(fleet.both, BACK, "all are there again")
+    wait_until(fleet.both, BACK, "all are there again")
 
 
 def test_every_section_of_the_document_is_walked():

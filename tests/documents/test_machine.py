@@ -9,7 +9,7 @@ import pytest
 
 from tests.documents.blocks import Block, read
 from tests.documents.machine import Machine, missing
-from tests.waiting import until
+from tests.waiting import wait_until
 
 HERE = Path("docs/HERE.md")
 DOCUMENT = """<!-- run by: another -->
@@ -90,7 +90,10 @@ def test_nothing_is_left_of_it(machine, end):
     assert not Path("/etc/left-behind").exists()
     assert not Path("/tmp/left-behind").exists()
     assert "left-behind" not in Path("/etc/passwd").read_text()
-    until(lambda: b"sleep\x001234567\x00" not in [path.read_bytes() for path in commands()], what="its process to end")
+    wait_until(
+        lambda: b"sleep\x001234567\x00" not in [path.read_bytes() for path in commands()],
+        description="its process to end",
+    )
 
 
 def commands() -> Iterator[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.e2e import dockerfile
 from tests.e2e.sites import BIN, Site
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 class Container:
@@ -45,7 +45,7 @@ class Container:
         if not self.apart:
             return self.process.pid
         of = self.process.pid
-        return int(until(Path(f"/proc/{of}/task/{of}/children").read_text, what="pid 1").split()[0])
+        return int(wait_until(Path(f"/proc/{of}/task/{of}/children").read_text, description="pid 1").split()[0])
 
     def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
         """As `docker exec` does it."""
@@ -61,7 +61,7 @@ class Container:
             assert self.process.poll() is None, self.out
             return "all is ready" in self.out
 
-        until(look, timeout=60, what="all is ready")
+        wait_until(look, timeout=60, description="all is ready")
 
     def stop(self) -> int:
         """Its exit code after SIGTERM."""

@@ -16,7 +16,7 @@ import pytest
 
 from tests.debian import program
 from tests.e2e.sites import ROOT
-from tests.waiting import until
+from tests.waiting import wait_until
 
 BASE = "debian:bookworm-slim"
 LEFT_OUT = ("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./var/cache/apt/*", "./var/lib/apt/lists/*")
@@ -47,7 +47,7 @@ class Engine:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        until(self._answers, timeout=60, what="dockerd answers", every=0.3)
+        wait_until(self._answers, timeout=60, description="dockerd answers", interval=0.3)
 
     def _answers(self) -> bool:
         assert self.process
@@ -124,7 +124,7 @@ class Engine:
             assert state.startswith("running"), f"{state}\n{self.docker('logs', name)}"
             return self._run("exec", name, "svc", "health").returncode == 0
 
-        until(look, timeout=timeout, what=f"{name} to be healthy", every=0.5)
+        wait_until(look, timeout=timeout, description=f"{name} to be healthy", interval=0.5)
 
     def compose(self, *words: str, timeout: float = 300) -> str:
         command = [*self._inside(True), program("docker-compose", "docker-compose"), *words]

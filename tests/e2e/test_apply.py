@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.sites import Site
 from tests.e2e.test_rollout import BOTH, long_stream, pids
 from tests.e2e.traffic import Traffic
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 PROGRAMS = ("registry", "router", "one:server", "one:babysitter", "two:server", "two:babysitter")
 
@@ -32,10 +32,12 @@ def edit(site: Site, name: str, old: str, new: str) -> None:
 def served(site: Site, *words: str) -> tuple[str, str]:
     """An apply under traffic that does not fail."""
     with Traffic(site.router) as kept, Traffic(site.router, kept=False) as fresh:
-        until(lambda: kept.answered > 20 and fresh.answered > 20, what="traffic")
+        wait_until(lambda: kept.answered > 20 and fresh.answered > 20, description="traffic")
         told = site.svc("apply", *words)
         marks = kept.answered, fresh.answered
-        until(lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, what="traffic afterwards")
+        wait_until(
+            lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, description="traffic afterwards"
+        )
     assert (kept.failures, fresh.failures) == ([], [])
     return told
 
@@ -81,7 +83,9 @@ def test_what_only_babysitters_and_the_router_read_leaves_the_instances_running(
     settings = pair.root / "config" / "svc.toml"
     settings.write_text(settings.read_text().replace("[router]", "[router]\nmax_errors = 5"))
     served(pair)
-    until(lambda: pair.service("one-server")["metadata"].get("cache_type") == "static", what="the new metadata")
+    wait_until(
+        lambda: pair.service("one-server")["metadata"].get("cache_type") == "static", description="the new metadata"
+    )
     assert pids(pair, "one") == before
     assert pair.svc("apply")[0].startswith("nothing to do")
 
@@ -162,7 +166,7 @@ def test_one_that_does_not_come_back_stops_it_and_the_mended_file_finishes(pair:
     for name in ("one", "two"):
         edit(pair, name, "'m'", "'m', '--no-such-flag'")
     with Traffic(pair.router) as traffic:
-        until(lambda: traffic.answered > 20, what="traffic")
+        wait_until(lambda: traffic.answered > 20, description="traffic")
         out, err = pair.svc("apply", status=1)
         assert "No such option" in out
         assert err.startswith("svc: one:server: it does not come back")
@@ -180,7 +184,9 @@ def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
     for name in ("one", "two"):
         edit(pair, name, "'m'", "'m,n'")
     process = pair.start("svc", "apply", "--parallel", "2")
-    until(lambda: pair.service(begun).get("drained") or process.poll() is not None, timeout=40, what="the drain")
+    wait_until(
+        lambda: pair.service(begun).get("drained") or process.poll() is not None, timeout=40, description="the drain"
+    )
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     streamed.close()

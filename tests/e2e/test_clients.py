@@ -21,7 +21,7 @@ import requests
 
 from tests.integration.fakes import SVC, Mock, mock
 from tests.integration.router.routers import Router, router, service, static
-from tests.waiting import until
+from tests.waiting import wait_until
 
 CLIENTS = Path(__file__).parent / "clients"
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
@@ -357,9 +357,11 @@ def test_a_stream_that_the_client_closes_ends_at_the_instance(site, client, clau
     next(iter(stream))
     assert site.open.in_flight() == 1
     stream.close()
-    until(lambda: site.alpha.stats()["cut_by_client"] == before + 1, timeout=2, what="the instance to see it")
+    wait_until(
+        lambda: site.alpha.stats()["cut_by_client"] == before + 1, timeout=2, description="the instance to see it"
+    )
     assert site.alpha.stats()["open_streams"] == 0
-    until(lambda: site.open.in_flight() == 0, timeout=2, what="the router to count it out")
+    wait_until(lambda: site.open.in_flight() == 0, timeout=2, description="the router to count it out")
 
 
 # The npm client.

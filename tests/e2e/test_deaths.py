@@ -4,7 +4,7 @@ import json
 import os
 import signal
 
-from tests.waiting import free_port_pair, is_free, until
+from tests.waiting import free_port_pair, is_free, wait_until
 
 
 def test_nothing_survives_a_supervisord_that_is_killed(site):
@@ -12,7 +12,7 @@ def test_nothing_survives_a_supervisord_that_is_killed(site):
     site.svc("up")
     assert len([command for command in site.processes().values() if "--child" in command]) == 2
     os.kill(site.pid(), signal.SIGKILL)
-    until(lambda: not site.processes(), timeout=20, what="every process to be gone")
+    wait_until(lambda: not site.processes(), timeout=20, description="every process to be gone")
     assert is_free(port)
     site.svc("up")
     assert site.chat().ok
@@ -23,10 +23,14 @@ def test_an_instance_that_is_killed_takes_its_child_along_and_comes_back(site):
     site.svc("up")
     first = {pid for pid, command in site.processes().items() if "--child" in command}
     os.kill(site.pid("family:server"), signal.SIGKILL)
-    until(lambda: not first & site.processes().keys(), what="the child to be gone")
-    until(lambda: site.service("family-server").get("status") == "starting", what="the registry to hear of it")
-    until(lambda: site.routed() == {"family-server"}, timeout=20, what="it to come back")
-    until(lambda: site.control.processes()["family:server"].state == "RUNNING", what="supervisord to believe it")
+    wait_until(lambda: not first & site.processes().keys(), description="the child to be gone")
+    wait_until(
+        lambda: site.service("family-server").get("status") == "starting", description="the registry to hear of it"
+    )
+    wait_until(lambda: site.routed() == {"family-server"}, timeout=20, description="it to come back")
+    wait_until(
+        lambda: site.control.processes()["family:server"].state == "RUNNING", description="supervisord to believe it"
+    )
     row = next(p for p in json.loads(site.svc("status", "--json")[0])["programs"] if p["name"] == "family:server")
     assert row["restarts"] == 1
 
@@ -42,10 +46,12 @@ def test_an_instance_that_keeps_dying_is_given_up_after_exactly_max_restarts(sit
         .replace("args = [", f"args = ['-c', 'echo >> {starts}; exec svc mock \"$@\"', 'sh', ")
     )
     site.svc("up", status=None)
-    until(lambda: site.control.processes()["mortal:server"].state == "FATAL", timeout=40, what="FATAL")
+    wait_until(lambda: site.control.processes()["mortal:server"].state == "FATAL", timeout=40, description="FATAL")
     assert len(starts.read_text().splitlines()) == 3, "the first start and max_restarts more"
-    until(lambda: site.service("mortal-server").get("status") == "failed", what="the registry to say failed")
-    until(lambda: site.routed() == {"steady-server"}, what="the router to have dropped it")
+    wait_until(
+        lambda: site.service("mortal-server").get("status") == "failed", description="the registry to say failed"
+    )
+    wait_until(lambda: site.routed() == {"steady-server"}, description="the router to have dropped it")
     told = json.loads(site.svc("status", "--json", status=1)[0])
     row = next(row for row in told["programs"] if row["name"] == "mortal:server")
     assert (row["state"], row["restarts"], row["max_restarts"], row["health"]) == ("FATAL", 2, 2, "failed")
@@ -57,7 +63,7 @@ def test_sigterm_to_supervisord_ends_everything(site):
     site.mock("family", "m", "--child")
     site.svc("up")
     os.kill(site.pid(), signal.SIGTERM)
-    until(lambda: not site.processes(), timeout=40, what="every process to be gone")
+    wait_until(lambda: not site.processes(), timeout=40, description="every process to be gone")
 
 
 def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_ignores_sigterm(site):
@@ -67,6 +73,6 @@ def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_i
     conf = site.root / "conf.d" / "deaf.conf"
     conf.write_text(conf.read_text().replace("stopwaitsecs=30", "stopwaitsecs=2"))
     site.run("supervisord", "-c", "supervisord.conf")
-    until(lambda: site.control.processes()["deaf:server"].state == "RUNNING", what="it to run")
+    wait_until(lambda: site.control.processes()["deaf:server"].state == "RUNNING", description="it to run")
     site.svc("down")
     assert site.processes() == {}

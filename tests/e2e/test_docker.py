@@ -12,7 +12,7 @@ import pytest
 from tests.documents.blocks import blocks
 from tests.e2e.docker_engine import Engine
 from tests.e2e.sites import ROOT
-from tests.waiting import until
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
 ROUTER = "http://localhost:8000"
@@ -73,11 +73,13 @@ def test_the_guides_python_command(engine, run):
     assert answer["model"] == "demo-small"
     assert engine.docker("exec", name, "cat", "/proc/1/comm") == "tini"
     assert "demo1:server" in engine.docker("exec", name, "supervisorctl", "status")
-    until(lambda: engine.docker("inspect", "-f", "{{.State.Health.Status}}", name) == "healthy", timeout=60, every=1)
+    wait_until(
+        lambda: engine.docker("inspect", "-f", "{{.State.Health.Status}}", name) == "healthy", timeout=60, interval=1
+    )
 
     engine.docker("exec", name, "sh", "-c", "(exec sleep 0.2) & (exec sleep 0.3) & :")
     states = "cat /proc/[0-9]*/stat | grep -c ') Z ' || true"
-    until(lambda: engine.docker("exec", name, "sh", "-c", states) == "0", what="no zombies", every=0.3)
+    wait_until(lambda: engine.docker("exec", name, "sh", "-c", states) == "0", description="no zombies", interval=0.3)
 
     engine.docker("stop", "-t", "90", name)
     assert exit_code(engine, name) == "0"
@@ -209,13 +211,18 @@ def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_pa
     try:
         engine.compose(*compose, "up", "-d", "--no-build")
         both = {"mock-a-server", "mock-b-server"}
-        until(lambda: served(engine) == both, timeout=90, what="both instances", every=1)
+        wait_until(lambda: served(engine) == both, timeout=90, description="both instances", interval=1)
         assert json.loads(engine.ask(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
         refused = engine.ask("-X", "DELETE", "http://localhost:18000/services/mock-a-server")
         assert "token" in refused, "a write from another machine needs it"
 
         engine.compose(*compose, "stop", "instance-a")
-        until(lambda: served(engine) == {"mock-b-server"}, timeout=30, what="the one that left to be gone", every=0.5)
+        wait_until(
+            lambda: served(engine) == {"mock-b-server"},
+            timeout=30,
+            description="the one that left to be gone",
+            interval=0.5,
+        )
         told = engine.compose(*compose, "logs", "--no-color", "instance-a")
         assert "deregistered mock-a-server" in told
         assert "secret word" not in engine.compose(*compose, "logs", "--no-color")

@@ -11,7 +11,7 @@ import pytest
 
 from svc.doctor.findings import PROBLEM
 from tests.e2e.sites import BIN, Site, clean_environ, http
-from tests.waiting import free_port_pair, other_address, until
+from tests.waiting import free_port_pair, other_address, wait_until
 
 SERVER = """
 import socket, sys
@@ -57,7 +57,7 @@ def well(site: Site, *words: str) -> None:
     def healed() -> bool:
         return not doctor(site, *words, status=None)
 
-    until(healed, timeout=45, what=f"health, not {doctor(site, *words, status=None)}")
+    wait_until(healed, timeout=45, description=f"health, not {doctor(site, *words, status=None)}")
     assert site.chat().status_code == 200
 
 
@@ -116,7 +116,7 @@ def refused(site: Site) -> None:
 )
 def test_503_because_of_what_somebody_did(ailing, broken, key, said):
     ailing.run(*broken)
-    until(lambda: ailing.chat().status_code == 503, what="the router to hear of it")
+    wait_until(lambda: ailing.chat().status_code == 503, description="the router to hear of it")
     refused(ailing)
     [cause] = doctor(ailing)
     assert cause["key"] == key
@@ -143,7 +143,7 @@ def test_503_because_the_instance_cannot_start(ailing, backend, said):
     before = toml.read_text()
     toml.write_text(before.partition("[backend]")[0] + f'[backend]\ntype = "command"\n{backend}\n')
     ailing.svc("up", status=1)
-    until(lambda: ailing.chat().status_code == 503, what="the router to hear of it")
+    wait_until(lambda: ailing.chat().status_code == 503, description="the router to hear of it")
     causes = doctor(ailing)
     assert causes[0]["key"] == "program.one:server", causes
     assert said in causes[0]["what"]
@@ -163,7 +163,9 @@ def test_503_because_another_program_has_the_port(ailing):
         try:
             assert other.stdout.readline() == "listening\n"
             ailing.run("supervisorctl", "start", "one:server", status=None)
-            until(lambda: ailing.control.process("one:server").state == "BACKOFF", what="the refusal of the port")
+            wait_until(
+                lambda: ailing.control.process("one:server").state == "BACKOFF", description="the refusal of the port"
+            )
             cause = doctor(ailing)[0]
             assert cause["key"] == f"port.{port}"
             assert f"(pid {other.pid})" in cause["what"]
@@ -172,7 +174,9 @@ def test_503_because_another_program_has_the_port(ailing):
             other.wait(timeout=10)
         finally:
             other.kill()
-    until(lambda: ailing.control.process("one:server").state == "RUNNING", 30, what="the server to run again")
+    wait_until(
+        lambda: ailing.control.process("one:server").state == "RUNNING", 30, description="the server to run again"
+    )
     for finding in doctor(ailing, status=None):
         if finding["key"] == "restarts.one:server":  # a slow machine has refused it three times, which is a warning
             fix(ailing, finding)
@@ -187,8 +191,9 @@ def test_502_because_the_instance_listens_on_loopback_only(site):
     toml.write_text(shut)
     site.svc("up")
     assert site.chat().status_code in (502, 503)
-    cause = until(
-        lambda: next((f for f in doctor(site, status=None) if f["key"] == "outside.one"), None), what="the server's age"
+    cause = wait_until(
+        lambda: next((f for f in doctor(site, status=None) if f["key"] == "outside.one"), None),
+        description="the server's age",
     )
     assert f"{here}:" in cause["what"]
     assert "--host 0.0.0.0" in cause["first"]
@@ -202,7 +207,7 @@ def test_502_because_the_instance_listens_on_loopback_only(site):
 
 def test_not_registering_because_the_registry_is_down(ailing):
     ailing.run("supervisorctl", "stop", "registry")
-    until(lambda: "babysitter.one" in everything(doctor(ailing)), what="the babysitter to notice")
+    wait_until(lambda: "babysitter.one" in everything(doctor(ailing)), description="the babysitter to notice")
     causes = doctor(ailing)
     assert [cause["key"] for cause in causes] == ["program.registry"]
     assert {"registry.silent", "babysitter.one"} <= everything(causes).keys()
@@ -214,7 +219,7 @@ def test_not_registering_because_the_registry_is_down(ailing):
 
 def test_not_registering_because_the_babysitter_was_stopped(ailing):
     ailing.run("supervisorctl", "stop", "one:babysitter")
-    until(lambda: ailing.chat().status_code == 503, what="the deregistration")
+    wait_until(lambda: ailing.chat().status_code == 503, description="the deregistration")
     [cause] = doctor(ailing)
     assert cause["key"] == "program.one:babysitter"
     assert "instance.one-server" in everything([cause])
@@ -238,7 +243,9 @@ def test_not_registering_because_the_token_is_another(site):
     served = toml.read_text().replace("'--port'", "'--host', '0.0.0.0', '--port'")
     toml.write_text(f'host = "{here}"\ntoken_file = "{copy}"\n{served}')
     site.svc("up", "--timeout", "3", status=1)
-    found = until(lambda: (f := everything(doctor(site))).get("babysitter.one") and f, what="the babysitter's word")
+    found = wait_until(
+        lambda: (f := everything(doctor(site))).get("babysitter.one") and f, description="the babysitter's word"
+    )
     refusal = found[f"registry.write.{copy}"]
     assert str(copy) in refusal["what"]
     assert "babysitter.one" in everything([refusal])
@@ -257,7 +264,7 @@ def test_not_registering_because_the_name_is_anothers(site):
     site.mock("one", heartbeat_interval=1)
     site.svc("up")
     site.run("supervisorctl", "stop", "one:*")
-    until(lambda: not site.service("one"), what="the deregistration")
+    wait_until(lambda: not site.service("one"), description="the deregistration")
     other = {"name": "one", "host": "127.0.0.1", "hostname": "elsewhere", "port": 9, "url": "http://127.0.0.1:9"}
     http.post(
         f"{site.registry}/services",
@@ -266,7 +273,7 @@ def test_not_registering_because_the_name_is_anothers(site):
         timeout=5,
     ).raise_for_status()
     site.run("supervisorctl", "start", "one:*")
-    found = until(lambda: everything(doctor(site, status=None)).get("babysitter.one"), what="the refusal")
+    found = wait_until(lambda: everything(doctor(site, status=None)).get("babysitter.one"), description="the refusal")
     assert "http://127.0.0.1:9 on elsewhere" in found["what"]
     assert "config/one.toml" in found["first"]
     fix(site, found, status=None)  # of the two names, it may have one only
@@ -303,7 +310,7 @@ def test_a_model_whose_alias_leads_nowhere(ailing):
     assert found["key"] == "alias.gpt"
     config.write_text(config.read_text().replace('"n"', '"m"'))
     fix(ailing, found)
-    until(lambda: ailing.chat("gpt").ok, what="the alias")
+    wait_until(lambda: ailing.chat("gpt").ok, description="the alias")
     well(ailing)
 
 
@@ -315,7 +322,9 @@ def test_a_model_that_the_babysitter_cannot_fetch(site):
     wrong = f"command = {sys.executable!r}\nargs = ['-m', 'http.server', '--bind', '127.0.0.1', '{port}']"
     site.toml("one", port, wrong, heartbeat_interval=1)
     site.svc("up", "--timeout", "3", status=1)
-    cause = until(lambda: next((f for f in doctor(site) if f["key"] == "models.one"), None), what="the server's age")
+    cause = wait_until(
+        lambda: next((f for f in doctor(site) if f["key"] == "models.one"), None), description="the server's age"
+    )
     assert "404" in cause["why"]
     assert "/v1/models" in cause["why"]
     toml.write_text(right)
@@ -359,7 +368,7 @@ def test_a_supervisord_that_is_not_ours(site):
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
     )
     site.run("supervisord", "-c", str(conf))
-    until(lambda: (site.root / "var" / "supervisor.sock").exists(), what="the socket")
+    wait_until(lambda: (site.root / "var" / "supervisor.sock").exists(), description="the socket")
     found = doctor(site)
     assert found[0]["key"] == "supervisord.foreign"
     fix(site, found[0])
@@ -373,9 +382,11 @@ def test_a_registry_that_is_degraded_or_elsewhere_and_nothing_else_here(site):
     config.write_text(f'[launch]\ncomponents = "babysitter"\nregistry_url = "http://127.0.0.1:{gone}"\n')
     site.mock("one", heartbeat_interval=1)
     site.svc("up")
-    cause = until(lambda: next((f for f in doctor(site) if f["key"] == "registry.silent"), None), what="a diagnosis")
+    cause = wait_until(
+        lambda: next((f for f in doctor(site) if f["key"] == "registry.silent"), None), description="a diagnosis"
+    )
     assert "connection refused" in cause["why"]
-    until(lambda: "babysitter.one" in everything(doctor(site)), what="the babysitter to notice")
+    wait_until(lambda: "babysitter.one" in everything(doctor(site)), description="the babysitter to notice")
     assert [f["key"] for f in doctor(site) if f["severity"] == PROBLEM] == ["registry.silent"]
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import wait_until
 
 BOTH = {"one-server", "two-server"}
 
@@ -21,13 +21,15 @@ def test_drained_by_hand_stays_drained_through_heartbeats_and_every_restart(site
     for program in ("one:babysitter", "one:server", "registry"):
         site.run("supervisorctl", "restart", program)
         now = time.time()
-        until(lambda now=now: _is_back(site, now), timeout=15, what=f"a heartbeat after {program} restarted")
+        wait_until(
+            lambda now=now: _is_back(site, now), timeout=15, description=f"a heartbeat after {program} restarted"
+        )
         assert site.service("one-server")["drained"], program
         assert site.routed() == {"two-server"}, program
     assert "drained" in site.svc("status", status=1)[0]
 
     site.svc("undrain", "one")
-    until(lambda: site.routed() == BOTH, timeout=2)
+    wait_until(lambda: site.routed() == BOTH, timeout=2)
     assert site.chat().ok
 
 
@@ -39,7 +41,7 @@ def test_what_runs_comes_back_when_it_is_removed_and_drained_if_it_was(site):
     site.svc("up")
     site.svc("drain", "one")
     site.svc("remove", "one-server")
-    until(lambda: site.service("one-server").get("drained"), timeout=10, what="it to register again")
+    wait_until(lambda: site.service("one-server").get("drained"), timeout=10, description="it to register again")
     assert site.routed() == set()
 
 

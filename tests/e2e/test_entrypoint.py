@@ -7,7 +7,7 @@ import pytest
 from tests.e2e import dockerfile
 from tests.e2e.container import Container
 from tests.e2e.sites import http
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_zombies_are_reaped(site, start):
     if not container.apart:
         pytest.skip("not root, or no tini (Debian: apt install tini): nothing is pid 1 here")
     container.exec("sh", "-c", "(exec sleep 0.2) & (exec sleep 0.3) & :")
-    until(lambda: "sleep" not in " ".join(site.processes().values()), what="the orphans' end")
-    until(lambda: not list(container.zombies()), what="no zombies")
+    wait_until(lambda: "sleep" not in " ".join(site.processes().values()), description="the orphans' end")
+    wait_until(lambda: not list(container.zombies()), description="no zombies")
     assert container.stop() == 0
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_an_instance_that_fails_is_told_and_the_rest_stays(site, staying, out):
     site.mock("good")
     site.mock("bad", "m", "--exit-after", "0.1", "--exit-code", "7", restart_delay=1000)
     process = staying()
-    until(lambda: "bad:server: " in out(), timeout=40, what="the failure to be told")
-    until(lambda: "good   " in out(), timeout=40, what="the other to be ready")
+    wait_until(lambda: "bad:server: " in out(), timeout=40, description="the failure to be told")
+    wait_until(lambda: "good   " in out(), timeout=40, description="the other to be ready")
     assert site.chat().ok
     line = site.refused("health")
     assert "bad: no 200 from " in line
@@ -60,7 +60,7 @@ def test_without_a_place_for_logs_they_go_to_stdout_and_nothing_is_left_out(site
     port = site.mock("one")
     (site.root / "logs").write_text("in the way")
     process = staying()
-    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     assert "logs: user " in out()
     assert f"mock one serves m at http://127.0.0.1:{port}" in out()
     assert "svc.registry.api: one registered" in out()
@@ -75,7 +75,7 @@ def test_without_a_place_for_logs_they_go_to_stdout_and_nothing_is_left_out(site
 @pytest.mark.long
 def test_json_lines_stay_json(site, staying, out):
     process = staying(SVC_LOG_FORMAT="json", LAUNCH_COMPONENTS="registry")
-    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     process.terminate()
     assert process.wait(60) == 0
     assert any(line.startswith('{"') for line in out().splitlines()), out()
@@ -84,13 +84,13 @@ def test_json_lines_stay_json(site, staying, out):
 @pytest.mark.long
 def test_down_ends_it_well_and_a_dead_supervisord_does_not(site, staying, out):
     process = staying(LAUNCH_COMPONENTS="registry")
-    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     assert "already" in site.refused("up", "--foreground")
     site.svc("down")
     assert process.wait(60) == 0
 
     process = staying(LAUNCH_COMPONENTS="registry")
-    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     os.kill(site.pid(), signal.SIGKILL)
     assert process.wait(60) == 1
     assert "supervisord ended with code -9" in out().splitlines()[-1]
@@ -100,7 +100,7 @@ def test_down_ends_it_well_and_a_dead_supervisord_does_not(site, staying, out):
 def test_nothing_is_left_when_it_is_killed(site, staying, out):
     site.mock("one")
     process = staying()
-    until(lambda: "all is ready" in out(), timeout=40, what="all is ready")
+    wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     process.kill()
     process.wait(10)
-    until(lambda: not site.processes(), timeout=60, what="everything to end")
+    wait_until(lambda: not site.processes(), timeout=60, description="everything to end")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.sites import BIN, ROOT, Site, clean_environ, http
 from tests.e2e.traffic import read_stream
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 ENVIRON = {"SVC_VENV": str(BIN.parent)}  # the scripts make an environment of their own otherwise: minutes
 
@@ -188,7 +188,7 @@ def test_single_scripts_make_the_whole_and_stop_it_one_by_one(clone):
     run(clone, "launch_babysitter.sh", "babysitter2.toml", "config/babysitter3.toml")
     assert clone.routed() == {"demo1-server", "demo2-server", "demo3-server"}
     run(clone, "stop_babysitter.sh", str(ports(clone)[0]))
-    until(lambda: clone.routed() == {"demo2-server", "demo3-server"}, what="the router to know")
+    wait_until(lambda: clone.routed() == {"demo2-server", "demo3-server"}, description="the router to know")
     run(clone, "stop_router.sh")
     run(clone, "stop_babysitter.sh")
     assert get(f"{clone.registry}/services")["total"] == 0

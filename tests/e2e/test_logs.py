@@ -18,7 +18,7 @@ import requests
 from tests.debian import program
 from tests.e2e.sites import BIN, clean_environ
 from tests.e2e.test_systemd import systemd_section
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 COUNTING = "import time, itertools\nfor n in itertools.count(): print('line', n, flush=True); time.sleep(0.002)"
 
@@ -42,7 +42,7 @@ def start(site):
     """supervisord alone: `svc up` would wait for what never answers."""
     site.svc("render")
     site.run("supervisord", "-c", "supervisord.conf")
-    until(site.control_answers, 20, "supervisord answers")
+    wait_until(site.control_answers, 20, "supervisord answers")
 
 
 class Following:
@@ -110,7 +110,7 @@ def test_no_line_is_lost_by_supervisords_rotation(site):
     logs_section(site, 'max_size = "1KB"\nbackups = 5')
     start(site)
     with following(site, "count:server", "-n", "1") as seen:
-        until(lambda: len(numbers(seen.text())) > 1000, 60, "a thousand lines, some seventy of them a file")
+        wait_until(lambda: len(numbers(seen.text())) > 1000, 60, "a thousand lines, some seventy of them a file")
         seen.interrupt()
     assert gaps(numbers(seen.text())) == []
 
@@ -119,20 +119,20 @@ def test_a_restart_and_a_new_program_are_followed(site):
     counting(site)
     start(site)
     with following(site) as seen:
-        until(lambda: "count:server | line 0\n" in seen.text(), 30, "its lines")
+        wait_until(lambda: "count:server | line 0\n" in seen.text(), 30, "its lines")
         site.run("supervisorctl", "restart", "count:server")
-        until(lambda: seen.text().count("count:server | line 0\n") == 2, 30, "the new process's lines")
+        wait_until(lambda: seen.text().count("count:server | line 0\n") == 2, 30, "the new process's lines")
         counting(site, "more")
         site.svc("render")
         site.run("supervisorctl", "update")
-        until(lambda: "more:server | line " in seen.text(), 30, "the new program's lines")
+        wait_until(lambda: "more:server | line " in seen.text(), 30, "the new program's lines")
         seen.interrupt()
 
 
 def test_a_reader_that_leaves_ends_it_without_a_word(site):
     counting(site)
     start(site)
-    until(lambda: (site.root / "logs" / "server_count.log").stat().st_size > 1000, 30, "some lines")
+    wait_until(lambda: (site.root / "logs" / "server_count.log").stat().st_size > 1000, 30, "some lines")
     for words in (["-n", "1000", "count:server"], ["-f", "count:server"], ["-f", "-n", "1", "supervisord"]):
         process = subprocess.Popen(
             [str(BIN / "svc"), "logs", *words],
@@ -189,16 +189,16 @@ def test_no_line_is_lost_by_logrotate(site):
     start(site)
     log, own = site.root / "logs" / "server_count.log", site.root / "logs" / "supervisord.log"
     with following(site, "count:server", "-n", "1") as seen:
-        until(lambda: numbers(seen.text()), 30, "its first line")
+        wait_until(lambda: numbers(seen.text()), 30, "its first line")
         for times in range(1, 4):
-            until(lambda: log.exists() and log.stat().st_size > 2000, 30, "enough to rotate")
+            wait_until(lambda: log.exists() and log.stat().st_size > 2000, 30, "enough to rotate")
             subprocess.run(
                 [program("logrotate", "logrotate"), "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
                 cwd=site.root,
                 check=True,
                 timeout=60,
             )
-            until(log.exists, 20, "supervisord opens a new one")
+            wait_until(log.exists, 20, "supervisord opens a new one")
             assert len(list(log.parent.glob(f"{log.name}.*"))) == times
         subprocess.run(
             [program("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
@@ -206,9 +206,9 @@ def test_no_line_is_lost_by_logrotate(site):
             check=True,
             timeout=60,
         )
-        until(own.exists, 20, "supervisord's own is anew")
+        wait_until(own.exists, 20, "supervisord's own is anew")
         last = numbers(seen.text())[-1]
-        until(lambda: numbers(seen.text())[-1] > last + 100, 30, "it goes on")
+        wait_until(lambda: numbers(seen.text())[-1] > last + 100, 30, "it goes on")
         seen.interrupt()
     site.svc("down")
     assert gaps(numbers(lines_of(log))) == []

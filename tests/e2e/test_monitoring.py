@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.debian import program
 from tests.e2e.sites import Site, http
 from tests.integration.monitoring.queries import PROMETHEUS, RULES, asked, metrics
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 EVENTS = "svc_registry_events_total"
 QUIET = ("ALERTS{", "max_restarts > 0.5", EVENTS)  # what has nothing to show while all is well
@@ -116,14 +116,14 @@ def prometheus(stack: tuple[Site, str], tmp_path: Path) -> Iterator[Prometheus]:
 @pytest.mark.long
 def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple[Site, str], prometheus: Prometheus):
     site, key = stack
-    until(prometheus.ready, 60, what="Prometheus is ready")
+    wait_until(prometheus.ready, 60, description="Prometheus is ready")
     expected = {
         "svc-router": {"": "up"},
         "svc-registry": {"registry": "up"},
         "svc-babysitter": {"a": "up", "b": "up"},
         "svc-instance": {"a-server": "up", "b-server": "up"},
     }
-    until(lambda: prometheus.targets() == expected, 60, what="all is scraped")
+    wait_until(lambda: prometheus.targets() == expected, 60, description="all is scraped")
 
     def unanswered() -> list[tuple[str, str]]:
         ask(site, key)
@@ -140,7 +140,7 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
         return not left
 
     try:
-        until(answered, 60, what="every panel has something to show", every=1)
+        wait_until(answered, 60, description="every panel has something to show", interval=1)
     except AssertionError:
         assert left == []
         raise
@@ -158,7 +158,7 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
 
     site.run("supervisorctl", "stop", "a:server")
     events = next(text for _, text in asked("20s") if EVENTS in text)
-    until(lambda: prometheus.query(events), 60, what="the panel of events has something to show")
+    wait_until(lambda: prometheus.query(events), 60, description="the panel of events has something to show")
 
     def pending() -> set[str]:
         return {
@@ -167,4 +167,4 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
         }
 
     stopped = {"SvcModelDown only-a", "SvcInstanceUnused a-server"}
-    until(lambda: stopped <= pending(), 60, what="the alerts about a stopped instance are on their way")
+    wait_until(lambda: stopped <= pending(), 60, description="the alerts about a stopped instance are on their way")

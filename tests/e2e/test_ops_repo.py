@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.sites import BIN, Site, clean_environ
 from tests.e2e.test_rollout import BOTH
 from tests.e2e.traffic import Traffic
-from tests.waiting import until
+from tests.waiting import wait_until
 
 NOTHING = "Nothing to do: what runs is what the files say.\n"
 
@@ -66,7 +66,7 @@ def desk(site: Site) -> Iterator[Desk]:
     made.git("commit", "--quiet", "--message", "Two instances", at=site.root)
     made.git("clone", "--quiet", str(site.root), str(made.root))
     site.svc("up")
-    until(lambda: site.routed() == BOTH)
+    wait_until(lambda: site.routed() == BOTH)
     yield made
     shutil.rmtree(made.root, ignore_errors=True)
 
@@ -85,7 +85,7 @@ def pids(site: Site) -> dict[str, int]:
 def test_an_edit_is_planned_committed_and_applied_and_the_wrong_one_moves_nothing(desk: Desk, site: Site):
     before = pids(site)
     with Traffic(site.router, kept=True) as kept, Traffic(site.router, kept=False, stream=True) as streams:
-        until(lambda: kept.answered > 20 and streams.answered > 5, what="traffic")
+        wait_until(lambda: kept.answered > 20 and streams.answered > 5, description="traffic")
 
         desk.edit("one", "'m'", "'m,extra'")
         desk.edit("two", "[backend]", "[metadata]\nzone = 'a'\n[backend]")
@@ -108,7 +108,7 @@ def test_an_edit_is_planned_committed_and_applied_and_the_wrong_one_moves_nothin
             "two:babysitter",
             "router",
         }
-        until(lambda: site.service("two-server")["metadata"].get("zone") == "a")
+        wait_until(lambda: site.service("two-server")["metadata"].get("zone") == "a")
         assert site.chat("extra").ok
 
         desk.edit("one", "'m,extra'", "'m'")
@@ -124,7 +124,9 @@ def test_an_edit_is_planned_committed_and_applied_and_the_wrong_one_moves_nothin
         desk.deliver()
         assert site.svc("plan")[0] == NOTHING
         marks = kept.answered, streams.answered
-        until(lambda: kept.answered > marks[0] + 20 and streams.answered > marks[1] + 5, what="traffic afterwards")
+        wait_until(
+            lambda: kept.answered > marks[0] + 20 and streams.answered > marks[1] + 5, description="traffic afterwards"
+        )
     assert (kept.failures, streams.failures) == ([], [])
     assert site.routed() == BOTH
 
@@ -138,9 +140,11 @@ def test_an_apply_that_is_killed_between_two_instances_is_finished_by_the_next_o
     desk.commit("both serve extra as well")
     desk.deliver()
     with Traffic(site.router, kept=True) as kept, Traffic(site.router, kept=False) as fresh:
-        until(lambda: kept.answered > 20 and fresh.answered > 20, what="traffic")
+        wait_until(lambda: kept.answered > 20 and fresh.answered > 20, description="traffic")
         process = site.start("svc", "apply")
-        until(lambda: {n for n, pid in pids(site).items() if pid and pid != before[n]} >= {"one:server"}, timeout=60)
+        wait_until(
+            lambda: {n for n, pid in pids(site).items() if pid and pid != before[n]} >= {"one:server"}, timeout=60
+        )
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
         assert pids(site)["two:server"] == before["two:server"]
@@ -150,7 +154,9 @@ def test_an_apply_that_is_killed_between_two_instances_is_finished_by_the_next_o
         assert site.routed() == BOTH, "the mark that the first one left on its instance is gone"
         assert {"one:server", "two:server"} <= {n for n, pid in pids(site).items() if pid != before[n]}
         marks = kept.answered, fresh.answered
-        until(lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, what="traffic afterwards")
+        wait_until(
+            lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, description="traffic afterwards"
+        )
     assert (kept.failures, fresh.failures) == ([], [])
     assert site.chat("extra").ok
     assert desk.uncommitted() == ""

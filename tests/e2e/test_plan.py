@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 def edit(site, name, old, new):
@@ -27,7 +27,7 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
     for name, models in (("one", "m"), ("two", "m"), ("three", "big"), ("four", "m")):
         site.mock(name, models, heartbeat_interval=1)
     site.svc("up")
-    until(lambda: len(site.routed()) == 4)
+    wait_until(lambda: len(site.routed()) == 4)
     assert site.svc("plan")[0] == "Nothing to do: what runs is what the files say.\n"
     assert planned(site, status=0)["changes"] is False
 
@@ -85,7 +85,7 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
     assert "give its address with --registry-url" in told["notes"][0]
 
     site.svc("up")
-    until(lambda: len(site.routed()) == 4)
+    wait_until(lambda: len(site.routed()) == 4)
     assert "Nothing to do" in site.svc("plan")[0]
 
 

@@ -16,7 +16,7 @@ import requests
 
 from tests.e2e.sites import BIN, ROOT, Site, http
 from tests.e2e.traffic import Traffic
-from tests.waiting import free_port, free_port_pair, until
+from tests.waiting import free_port, free_port_pair, wait_until
 
 MODEL = "gemma-3-270m"
 QUESTION = [{"role": "user", "content": "Name a colour."}]
@@ -53,25 +53,33 @@ def test_the_official_client_lists_models_chats_and_streams(llamas):
 @pytest.mark.timeout(300)
 def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
     streams = [Stream(llamas), Stream(llamas)]
-    until(lambda: all(stream.events for stream in streams), timeout=60, what="a stream on each server")
+    wait_until(lambda: all(stream.events for stream in streams), timeout=60, description="a stream on each server")
     assert _in_flight(llamas) == {"llama1-server": 1, "llama2-server": 1}
     with Traffic(llamas.router, MODEL, max_tokens=4, stop=["unsaid"]) as traffic:
-        until(lambda: traffic.answered > 4, timeout=60, what="traffic")
+        wait_until(lambda: traffic.answered > 4, timeout=60, description="traffic")
         killed = llamas.pid("llama1:server")
         os.kill(killed, signal.SIGKILL)
-        until(lambda: not all(stream.open() for stream in streams), what="a stream to end")
+        wait_until(lambda: not all(stream.open() for stream in streams), description="a stream to end")
         assert any(stream.open() for stream in streams), "the other one goes on"
-        until(lambda: llamas.routed() == {"llama2-server"}, what="the router to leave it out")
-        until(lambda: llamas.pid("llama1:server") not in (0, killed), timeout=20, what="supervisord to start it again")
-        until(lambda: llamas.routed() == {"llama1-server", "llama2-server"}, timeout=60, what="it to rejoin")
+        wait_until(lambda: llamas.routed() == {"llama2-server"}, description="the router to leave it out")
+        wait_until(
+            lambda: llamas.pid("llama1:server") not in (0, killed),
+            timeout=20,
+            description="supervisord to start it again",
+        )
+        wait_until(
+            lambda: llamas.routed() == {"llama1-server", "llama2-server"}, timeout=60, description="it to rejoin"
+        )
         mark = traffic.answered
-        until(lambda: traffic.answered > mark + 8, timeout=60, what="traffic on both")
+        wait_until(lambda: traffic.answered > mark + 8, timeout=60, description="traffic on both")
     assert traffic.failures == []
     cut, whole = sorted(streams, key=lambda stream: "error" not in stream.end(60)[-2])
     assert "error" in json.loads(cut.events[-2])
     assert cut.events[-1] == whole.events[-1] == "[DONE]"
     assert not any("error" in json.loads(event) for event in whole.events[:-1])
-    until(lambda: llamas.control.processes()["llama1:server"].state == "RUNNING", what="supervisord to believe it")
+    wait_until(
+        lambda: llamas.control.processes()["llama1:server"].state == "RUNNING", description="supervisord to believe it"
+    )
     rows = json.loads(llamas.svc("status", "--json")[0])["programs"]
     assert {row["name"]: row["restarts"] for row in rows if row["name"].endswith(":server")} == {
         "llama1:server": 1,
@@ -89,7 +97,7 @@ def test_the_model_alone_begins_ends_and_says_why_it_cannot(tmp_path):
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         )
         stack.callback(first.kill)
-        until(lambda: _answers(f"{url}/health"), timeout=60, what="it to answer")
+        wait_until(lambda: _answers(f"{url}/health"), timeout=60, description="it to answer")
         assert [model["id"] for model in http.get(f"{url}/v1/models", timeout=5).json()["data"]] == ["gemma"]
         second = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert second.returncode == 1
@@ -130,17 +138,19 @@ def test_a_server_that_stops_in_its_tracks_is_found_and_the_probe_costs_a_token(
         text = http.get(f"http://127.0.0.1:{port + 1}/metrics", timeout=30).text
         return int(float(re.search(r'svc_babysitter_probes_total{result="generated"} (\S+)', text)[1]))
 
-    until(lambda: probes() >= 2, timeout=60, what="probes are answered")
+    wait_until(lambda: probes() >= 2, timeout=60, description="probes are answered")
     before, between, after = probes(), predicted(), probes()
     assert before <= between <= after + 1  # a token each
     assert site.chat(MODEL, max_tokens=8).ok
     killed = site.pid("q:server")
     os.kill(killed, signal.SIGSTOP)
-    until(lambda: site.service("q-server").get("status") == "draining", timeout=60, what="the registry to be told")
-    until(lambda: not site.routed(), what="the router to leave it out")
+    wait_until(
+        lambda: site.service("q-server").get("status") == "draining", timeout=60, description="the registry to be told"
+    )
+    wait_until(lambda: not site.routed(), description="the router to leave it out")
     os.kill(killed, signal.SIGCONT)  # it may hear its SIGTERM, which saves half a minute
-    until(lambda: site.pid("q:server") not in (0, killed), timeout=60, what="supervisord to start it again")
-    until(lambda: site.routed() == {"q-server"}, timeout=60, what="it to rejoin")
+    wait_until(lambda: site.pid("q:server") not in (0, killed), timeout=60, description="supervisord to start it again")
+    wait_until(lambda: site.routed() == {"q-server"}, timeout=60, description="it to rejoin")
     assert info()["restart_reason"] == "hung: no token within 5 s (1 in a row)"
     assert site.chat(MODEL, max_tokens=8).ok
     assert "last restart: hung: no token within 5 s" in site.svc("status", status=None, COLUMNS="200")[0]

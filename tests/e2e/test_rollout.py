@@ -13,7 +13,7 @@ import requests
 
 from tests.e2e.sites import Site, http
 from tests.e2e.traffic import Traffic, read_stream
-from tests.waiting import until
+from tests.waiting import wait_until
 
 BOTH = {"one-server", "two-server"}
 
@@ -42,10 +42,12 @@ def test_two_instances_are_renewed_one_after_the_other_and_no_request_fails(pair
     reading = threading.Thread(target=lambda: events.extend(read_stream(streamed)), daemon=True)
     reading.start()
     with Traffic(pair.router, kept=True) as kept, Traffic(pair.router, kept=False, stream=False) as fresh:
-        until(lambda: kept.answered > 20 and fresh.answered > 20, what="traffic")
+        wait_until(lambda: kept.answered > 20 and fresh.answered > 20, description="traffic")
         out, _ = pair.svc("rollout", "restart", "m")
         marks = kept.answered, fresh.answered
-        until(lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, what="traffic afterwards")
+        wait_until(
+            lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, description="traffic afterwards"
+        )
     assert (kept.failures, fresh.failures) == ([], [])
     assert [line.split()[:2] for line in out.splitlines()] == [["one", "back"], ["two", "back"]]
     after = pids(pair, "one", "two")
@@ -84,10 +86,10 @@ def test_one_that_does_not_come_back_stops_it_with_its_log_and_the_others_serve(
     broken = pair.root / "broken-one"
     broken.touch()
     with Traffic(pair.router) as traffic:
-        until(lambda: traffic.answered > 20, what="traffic")
+        wait_until(lambda: traffic.answered > 20, description="traffic")
         out, err = pair.svc("rollout", "restart", "all", status=1)
         mark = traffic.answered
-        until(lambda: traffic.answered > mark + 20, what="traffic at the other")
+        wait_until(lambda: traffic.answered > mark + 20, description="traffic at the other")
     assert traffic.failures == []
     assert "  no luck today" in out.splitlines()
     assert err.startswith("svc: one:server: it does not come back; it stays drained")
@@ -117,7 +119,7 @@ def test_ctrl_c_gives_back_what_is_only_drained(pair: Site):
     streamed, begun = long_stream(pair)
     name = begun.removesuffix("-server")
     process = pair.start("svc", "rollout", "restart", name)
-    until(lambda: pair.service(begun)["drained"], what="the drain")
+    wait_until(lambda: pair.service(begun)["drained"], description="the drain")
     line = pair.refused("rollout", "restart", "all")
     assert f"`svc rollout restart {name}` (pid {process.pid}, since " in line
     os.killpg(process.pid, signal.SIGINT)
@@ -134,13 +136,13 @@ def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
     streamed, begun = long_stream(pair)
     name = begun.removesuffix("-server")
     process = pair.start("svc", "rollout", "restart", name)
-    until(lambda: pair.service(begun)["drained"], what="the drain")
+    wait_until(lambda: pair.service(begun)["drained"], description="the drain")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     assert json.loads((pair.root / "var" / "rollout.json").read_text())["ours"] == [begun]
     streamed.close()
     with Traffic(pair.router) as traffic:
-        until(lambda: traffic.answered > 20, what="traffic")
+        wait_until(lambda: traffic.answered > 20, description="traffic")
         pair.svc("rollout", "restart", "all")
     assert traffic.failures == []
     assert pair.routed() == BOTH
@@ -151,7 +153,7 @@ def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
 def test_router_and_registry_are_renewed_while_all_is_served(pair: Site):
     before = {name: pair.pid(name) for name in ("registry", "router")}
     with Traffic(pair.router) as traffic:
-        until(lambda: traffic.answered > 20, what="traffic")
+        wait_until(lambda: traffic.answered > 20, description="traffic")
         pair.svc("rollout", "restart", "router", "registry")
     assert traffic.failures == []
     assert pair.pid("registry") != before["registry"]
@@ -179,7 +181,7 @@ def test_several_at_once_are_never_all_of_a_model(site: Site):
     site.mock("e", "n")
     site.svc("up")
     with Traffic(site.router) as traffic, Traffic(site.router, model="n") as other:
-        until(lambda: traffic.answered > 20 and other.answered > 20, what="traffic")
+        wait_until(lambda: traffic.answered > 20 and other.answered > 20, description="traffic")
         process = site.start("svc", "rollout", "restart", "all", "--parallel", "5")
         while process.poll() is None:
             routed = site.routed()
@@ -224,7 +226,9 @@ def test_ten_rollouts_under_load_fail_nothing(pair: Site):
         marks = [load.answered for load in loads]
         pair.svc("rollout", "restart", "all", timeout=300)
         assert pair.routed() == BOTH
-        until(lambda marks=marks: all(x.answered > m for x, m in zip(loads, marks, strict=True)), what="traffic")
+        wait_until(
+            lambda marks=marks: all(x.answered > m for x, m in zip(loads, marks, strict=True)), description="traffic"
+        )
     for load in loads:
         load.__exit__(None, None, None)
     assert [load.failures for load in loads] == [[]] * len(loads)
@@ -238,7 +242,9 @@ def long_stream(site: Site, seconds: int = 60) -> tuple[requests.Response, str]:
             f"{site.service(name)['url']}/mock/behave", json={"tokens": 50 * seconds, "token_delay": 0.02}, timeout=5
         )
     streamed = site.chat(stream=True, max_tokens=5000)
-    begun = until(lambda: next((s["name"] for s in _services(site) if s["in_flight"]), ""), what="the stream")
+    begun = wait_until(
+        lambda: next((s["name"] for s in _services(site) if s["in_flight"]), ""), description="the stream"
+    )
     for name in BOTH:
         http.post(f"{site.service(name)['url']}/mock/behave", json={"tokens": None, "token_delay": 0}, timeout=5)
     return streamed, begun

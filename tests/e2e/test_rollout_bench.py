@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.sites import ROOT, Site
 from tests.e2e.test_rollout import BOTH
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 BENCH = ROOT / "ops" / "bench"
 INSTANCE = """import asyncio, sys
@@ -51,7 +51,7 @@ def test_three_rollouts_under_the_load_of_the_benchmark_fail_nothing(site: Site,
 
     driving = threading.Thread(target=drive, daemon=True)
     driving.start()
-    until(lambda: tallies, timeout=60, what="the first round")
+    wait_until(lambda: tallies, timeout=60, description="the first round")
     for _ in range(3):
         site.svc("rollout", "restart", "all", timeout=200)
         assert site.routed() == BOTH

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.e2e.traffic import Traffic, read_stream
-from tests.waiting import until
+from tests.waiting import wait_until
 
 COMMANDS = [["restart", "router"], ["signal", "HUP", "router"], ["update"]]
 
@@ -31,12 +31,17 @@ def test_no_request_fails_and_an_open_stream_completes(busy, command):
         settings.write_text(settings.read_text().replace("[router]", "[router]\nmax_errors = 5"))
         busy.svc("render")
     with Traffic(busy.router, kept=True) as kept, Traffic(busy.router, kept=False) as fresh:
-        until(lambda: kept.answered > 20 and fresh.answered > 20, what="traffic")
+        wait_until(lambda: kept.answered > 20 and fresh.answered > 20, description="traffic")
         busy.run("supervisorctl", *command)
-        until(lambda: router_workers(busy) and not before & router_workers(busy), timeout=40, what="a new worker alone")
+        wait_until(
+            lambda: router_workers(busy) and not before & router_workers(busy),
+            timeout=40,
+            description="a new worker alone",
+        )
         marks = kept.answered, fresh.answered
-        until(
-            lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, what="traffic through the new one"
+        wait_until(
+            lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20,
+            description="traffic through the new one",
         )
     assert kept.failures == []
     assert fresh.failures == []

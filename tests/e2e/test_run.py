@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.e2e.sites import http
-from tests.waiting import is_free, until
+from tests.waiting import is_free, wait_until
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def registry(site):
 def test_both_run_until_a_signal_ends_both(site, registry, number):
     port = site.mock("alone", "m", "--child")
     process = site.start("svc", "run", "--config-file", "config/alone.toml")
-    until(lambda: _status(port + 1) == 200, timeout=30, what="the babysitter to say that it is well")
-    until(lambda: site.service("alone-server").get("status") == "running", what="its registration")
+    wait_until(lambda: _status(port + 1) == 200, timeout=30, description="the babysitter to say that it is well")
+    wait_until(lambda: site.service("alone-server").get("status") == "running", description="its registration")
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0
@@ -37,11 +37,15 @@ def test_both_run_until_a_signal_ends_both(site, registry, number):
 def test_nothing_survives_when_it_is_killed(site, registry):
     port = site.mock("alone", "m", "--child")
     process = site.start("svc", "run", "--config-file", "config/alone.toml", TMPDIR=str(site.root))
-    until(lambda: _status(port + 1) == 200, timeout=30, what="the babysitter to say that it is well")
+    wait_until(lambda: _status(port + 1) == 200, timeout=30, description="the babysitter to say that it is well")
     process.kill()
     words = ("alone", "supervisord")
-    until(lambda: not any(word in c for c in site.processes().values() for word in words), timeout=30, what="their end")
-    until(lambda: is_free(port) and is_free(port + 1), what="the ports to be free")
+    wait_until(
+        lambda: not any(word in c for c in site.processes().values() for word in words),
+        timeout=30,
+        description="their end",
+    )
+    wait_until(lambda: is_free(port) and is_free(port + 1), description="the ports to be free")
     process.communicate(timeout=10)
 
 

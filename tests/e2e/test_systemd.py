@@ -13,7 +13,7 @@ from tests.debian import program
 from tests.e2e.sites import BIN, http
 from tests.e2e.systemd import Unit
 from tests.e2e.traffic import read_stream
-from tests.waiting import until
+from tests.waiting import wait_until
 
 MOST_EXPOSED = 40  # tenths
 
@@ -81,21 +81,23 @@ def test_its_exec_lines_start_update_and_stop_in_order(site, unit):
     for name in ("logs", "var"):  # as of a site that was copied without them
         shutil.rmtree(site.root / name)
     unit.start()
-    until(lambda: site.control_answers() and site.answers(), 60, "the site answers")
+    wait_until(lambda: site.control_answers() and site.answers(), 60, "the site answers")
     assert site.pid() == unit.process.pid, "supervisord is the main process"
 
     before = site.pid("one:server")
     site.mock("two", "m2")
     site.svc("render")
     unit.reload()
-    until(lambda: {"one-server", "two-server"} <= site.routed(), 60, "the new instance is used")
+    wait_until(lambda: {"one-server", "two-server"} <= site.routed(), 60, "the new instance is used")
     assert (site.pid(), site.pid("one:server")) == (unit.process.pid, before)
 
     answer = site.chat(stream=True, max_tokens=30)
     events: list[str] = []
     reading = threading.Thread(target=lambda: events.extend(read_stream(answer)))
     reading.start()
-    until(lambda: http.get(f"{site.router}/services", timeout=5).json()["services"], what="the router answers")
+    wait_until(
+        lambda: http.get(f"{site.router}/services", timeout=5).json()["services"], description="the router answers"
+    )
     told = unit.stop()
     reading.join(30)
     assert events[-1] == "[DONE]"
@@ -110,7 +112,7 @@ def test_its_exec_lines_start_update_and_stop_in_order(site, unit):
 
 def test_a_reload_of_a_wrong_file_changes_nothing_and_says_so(site, unit):
     unit.start()
-    until(lambda: site.control_answers() and site.answers(), 60, "the site answers")
+    wait_until(lambda: site.control_answers() and site.answers(), 60, "the site answers")
     running = site.run("supervisorctl", "pid", "all")
     (site.root / "conf.d" / "wrong.conf").write_text("[program:wrong]\n")
     with pytest.raises(AssertionError, match="svc apply: 1\nsvc: .*wrong"):
@@ -133,7 +135,7 @@ def test_a_site_from_git_starts_by_hand(site):
     control = site.control
     site.run("supervisord", "-c", str(clone / "supervisord.conf"))
     site.control = type(control)(f"unix://{clone}/var/supervisor.sock")
-    until(site.control_answers, what="supervisord answers")
+    wait_until(site.control_answers, description="supervisord answers")
     subprocess.run([str(BIN / "svc"), "down"], cwd=clone, check=True, capture_output=True, timeout=60)
 
 
@@ -180,7 +182,7 @@ def test_a_supervisord_that_is_not_svcs_is_refused_in_one_line_and_left_alone(si
     plain.write_text(PLAIN)
     process = site.start("supervisord", "-n", "-c", str(plain))
     try:
-        until(site.control_answers, what="it answers")
+        wait_until(site.control_answers, description="it answers")
         for words in ("up", "status", "status --json", "down", "down --only router", "logs", "plan", "apply"):
             line = site.refused(*words.split())
             assert line.startswith("svc: var/supervisor.sock: what answers here is not svc's supervisord"), line

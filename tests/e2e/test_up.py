@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.e2e.sites import http
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 
 def test_up_waits_until_all_is_ready_and_down_leaves_nothing(site):
@@ -62,7 +62,10 @@ def test_what_only_the_babysitter_reads_of_a_changed_file_takes_effect_without_t
     toml.write_text(toml.read_text() + '[metadata]\ncache_type = "static"\n')
     os.utime(toml, (0, 0))  # as `rsync -a` and git may leave it
     site.svc("up")
-    until(lambda: site.service("one-server").get("metadata", {}).get("cache_type") == "static", what="the new metadata")
+    wait_until(
+        lambda: site.service("one-server").get("metadata", {}).get("cache_type") == "static",
+        description="the new metadata",
+    )
     assert site.pid("one:server") == before
 
 
@@ -113,14 +116,16 @@ def test_status_says_which_of_registry_router_and_supervisord_is_down(site):
         site.run("supervisorctl", "stop", program)
         assert f"{program}: STOPPED" in site.svc("status", status=1)[0].splitlines()
         site.run("supervisorctl", "start", program)
-    until(lambda: json.loads(site.svc("status", "--json", status=None)[0])["ok"], what="all to be well again")
+    wait_until(
+        lambda: json.loads(site.svc("status", "--json", status=None)[0])["ok"], description="all to be well again"
+    )
 
 
 def test_ctrl_c_stops_what_this_up_started(site):
     site.mock("slow", "m", "--loading", "60")
     process = site.start("svc", "up")
-    until(lambda: site.processes() and (site.root / "var" / "supervisor.sock").exists(), what="supervisord")
-    until(lambda: len(site.processes()) > 5, what="the programs to start")
+    wait_until(lambda: site.processes() and (site.root / "var" / "supervisor.sock").exists(), description="supervisord")
+    wait_until(lambda: len(site.processes()) > 5, description="the programs to start")
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
@@ -134,7 +139,7 @@ def test_ctrl_c_leaves_alone_what_ran_before_this_up(site, number):
     supervisord = site.pid()
     site.mock("slow", "m", "--loading", "60")
     process = site.start("svc", "up")
-    until(lambda: "slow:server" in site.run("supervisorctl", "status", status=None)[0], what="the update")
+    wait_until(lambda: "slow:server" in site.run("supervisorctl", "status", status=None)[0], description="the update")
     os.killpg(process.pid, number)
     process.communicate(timeout=30)
     assert process.returncode == 130
@@ -228,7 +233,7 @@ def test_a_missing_command_is_told_with_the_end_of_its_log_while_the_rest_runs(s
     assert "absent:server" in err
     assert "logs/server_absent.log" in err
     assert len(err.splitlines()) == 1
-    until(lambda: site.chat().ok, what="the other instance to serve")
+    wait_until(lambda: site.chat().ok, description="the other instance to serve")
 
 
 @pytest.mark.parametrize("directory", ["logs", "var", "conf.d"])
@@ -251,7 +256,7 @@ def test_without_a_registry_up_says_what_it_waits_for_and_serving_begins_when_it
     assert len(err.splitlines()) == 1
     registry = site.start("svc", "registry", "--port", str(gone))
     try:
-        until(lambda: site.chat().ok, timeout=20, what="the router to hear of the instance")
+        wait_until(lambda: site.chat().ok, timeout=20, description="the router to hear of the instance")
     finally:
         registry.terminate()
         registry.communicate(timeout=20)
@@ -321,7 +326,7 @@ def test_components_one_after_the_other_make_the_whole_and_go_one_by_one(site):
     assert not (site.root / "conf.d").exists()
 
     site.svc("down", "--only", "babysitter", "--port", str(two + 1))
-    until(lambda: site.routed() == {"one-server"}, what="the router to know that two left")
+    wait_until(lambda: site.routed() == {"one-server"}, description="the router to know that two left")
     assert "no babysitter at port 9" in site.refused("down", "--only", "babysitter", "--port", "9")
     site.svc("down", "--only", "router")
     assert site.pid("registry") == registry

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import requests
 
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 SVC = Path(sys.executable).parent / "svc"
 
@@ -37,7 +37,7 @@ class Mock:
         self.process = subprocess.Popen(
             self._command(), stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
         )
-        until(self._answers, what=f"mock {self.name} to answer on port {self.port}")
+        wait_until(self._answers, description=f"mock {self.name} to answer on port {self.port}")
 
     def stats(self) -> dict[str, Any]:
         return self._http.get(f"{self.url}/mock/stats", timeout=10).json()

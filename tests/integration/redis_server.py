@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 MISSING = "redis-server is not installed (Debian: apt install redis-server)"
 
@@ -40,7 +40,7 @@ class RedisServer:
         told = ["--bind", "127.0.0.1", "--dir", str(self.place), *journal]
         with (self.place / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(["redis-server", *self.listen, *told, *self.flags], stdout=log)
-        until(self._listens, what="redis-server listens")
+        wait_until(self._listens, description="redis-server listens")
         return self
 
     def send(self, number: signal.Signals) -> None:

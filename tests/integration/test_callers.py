@@ -24,7 +24,7 @@ from tests.integration.callers import PAGE, REBOUND, Caller, bearer, outcome, ro
 from tests.integration.router.routers import BIN, service, static
 from tests.unit.registry.services import told
 from tests.unit.router.made import state
-from tests.waiting import free_port, free_port_pair, other_address, until
+from tests.waiting import free_port, free_port_pair, other_address, wait_until
 
 REGISTRY_BY_DEFAULT = """
                                program page  rebound
@@ -146,7 +146,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         with (tmp_path / "log").open("ab") as log:
             process = subprocess.Popen([BIN / "svc", *map(str, command)], cwd=tmp_path, stdout=log, stderr=log)
         processes.append(process)
-        until(lambda: is_listening(port), what=f"{command[0]} to listen: {(tmp_path / 'log').read_text()}")
+        wait_until(lambda: is_listening(port), description=f"{command[0]} to listen: {(tmp_path / 'log').read_text()}")
         return port
 
     yield run

@@ -21,7 +21,7 @@ from tests.integration.router.routers import service, static
 from tests.integration.router.test_tls import made
 from tests.processes import members
 from tests.unit.registry.services import told
-from tests.waiting import free_port, free_port_pair, until
+from tests.waiting import free_port, free_port_pair, wait_until
 
 LIMITED = ["sh", "-c", 'ulimit -n "$0" && exec "$@"']
 SVC = [sys.executable, "-m", "svc"]
@@ -79,7 +79,7 @@ def answers(url: str, ca: Path | None = None) -> bool:
 
 def assert_served(crowd: Crowd, count: int, ask: Callable[[], object], times: int = 5) -> None:
     """Every request is answered when so many connections have come, and some of them again."""
-    until(lambda: crowd.opened > count, 30, "the crowd is there")
+    wait_until(lambda: crowd.opened > count, 30, "the crowd is there")
     for _ in range(times):
         ask()
 
@@ -92,7 +92,7 @@ def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with server(tmp_path, FEW, "registry", "--port", port) as process:
-        until(lambda: answers(f"{url}/health"), what="the registry answers")
+        wait_until(lambda: answers(f"{url}/health"), description="the registry answers")
         client = RegistryClient(url, timeout=5)
         for n in range(4):
             client.register(told(f"s{n}", metadata={"padding": "x" * 60_000}))
@@ -105,7 +105,7 @@ def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
         with Crowd(port, 300, LASTING) as crowd:
             assert_served(crowd, 310, ask)
             assert open_descriptors(process) <= FEW
-        until(lambda: open_descriptors(process) < FEW // 4, 15, "the connections are gone")
+        wait_until(lambda: open_descriptors(process) < FEW // 4, 15, "the connections are gone")
 
 
 def test_polls_in_every_spelling_keep_no_request_out_of_the_registry(tmp_path):
@@ -113,7 +113,7 @@ def test_polls_in_every_spelling_keep_no_request_out_of_the_registry(tmp_path):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with server(tmp_path, FEW, "registry", "--port", port) as process:
-        until(lambda: answers(f"{url}/health"), what="the registry answers")
+        wait_until(lambda: answers(f"{url}/health"), description="the registry answers")
         for line, accept in (("HEAD /services?index=0&%77ait=60", "*/*"), ("GET /events", "text/event-stream")):
             polls = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(110)]
             for poll in polls:
@@ -123,7 +123,7 @@ def test_polls_in_every_spelling_keep_no_request_out_of_the_registry(tmp_path):
                 get(f"{url}/health")
             for poll in polls:
                 poll.close()
-            until(lambda: open_descriptors(process) < FEW // 4, 15, f"the clients of {line} are gone")
+            wait_until(lambda: open_descriptors(process) < FEW // 4, 15, f"the clients of {line} are gone")
 
 
 def test_a_crowd_at_the_router_keeps_no_request_out(tmp_path):
@@ -132,7 +132,7 @@ def test_a_crowd_at_the_router_keeps_no_request_out(tmp_path):
     path = static(tmp_path / "static.json", [service("a", instance.port, "a")])
     url = f"http://127.0.0.1:{port}"
     with server(tmp_path, FEW, "router", "--port", port, "--static-services", path) as process:
-        until(lambda: answers(f"{url}/readyz"), what="the router is ready")
+        wait_until(lambda: answers(f"{url}/readyz"), description="the router is ready")
 
         def ask() -> None:
             assert requests.post(f"{url}/v1/chat/completions", json=ASK, timeout=5).status_code == 200
@@ -150,7 +150,7 @@ def test_tls_handshakes_that_never_end_keep_no_client_out(tmp_path):
     url = f"https://127.0.0.1:{port}/health"
     words = ["--port", port, "--static-services", path, "--certfile", pair.cert, "--keyfile", pair.key]
     with server(tmp_path, FEW, "router", *words) as process:
-        until(lambda: answers(url, pair.cert), what="the router answers")
+        wait_until(lambda: answers(url, pair.cert), description="the router answers")
         with Crowd(port, 300, [Kind(b""), Kind(HELLO)]) as crowd:
             assert_served(crowd, 310, lambda: get(url, pair.cert))
             assert open_descriptors(process) <= FEW
@@ -164,7 +164,7 @@ def test_a_crowd_at_a_babysitter_keeps_no_health_check_out(tmp_path):
     )
     url = f"http://127.0.0.1:{port + 1}"
     with mock("q", ["a"], port), server(tmp_path, FEW, "babysitter", "--config-file", "q.toml") as process:
-        until(lambda: answers(f"{url}/health"), what="the babysitter is healthy")
+        wait_until(lambda: answers(f"{url}/health"), description="the babysitter is healthy")
         with Crowd(port + 1, 300, kinds("/metrics", "/health", 8)) as crowd:
             assert_served(crowd, 310, lambda: get(f"{url}/health"))
             assert open_descriptors(process) <= FEW
@@ -195,8 +195,8 @@ def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
         ]
         processes = [stack.enter_context(server(*words)) for words in start]
         client = RegistryClient(url, timeout=5)
-        until(lambda: answers(url + "/health") and "q-server" in healthy(client), 20, "the instance is healthy")
-        until(lambda: answers(f"http://127.0.0.1:{router}/v1/models/a"), 20, "the router has it")
+        wait_until(lambda: answers(url + "/health") and "q-server" in healthy(client), 20, "the instance is healthy")
+        wait_until(lambda: answers(f"http://127.0.0.1:{router}/v1/models/a"), 20, "the router has it")
         large = {"status": "stopped", "lease_seconds": 600, "metadata": {"padding": "x" * 60_000}}
         for n in range(10):  # so that lists are more than a connection buffers
             client.register(told(f"s{n}", **large))
@@ -208,7 +208,7 @@ def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
                 (instance + 1, kinds("/metrics", "/health")),
             )
         ]
-        until(lambda: all(crowd.opened >= 2000 for crowd in crowds), 60, "the crowds are there")
+        wait_until(lambda: all(crowd.opened >= 2000 for crowd in crowds), 60, "the crowds are there")
         end, slowest = time.monotonic() + 120, 0.0
         while time.monotonic() < end:
             started = time.monotonic()

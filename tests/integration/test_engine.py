@@ -15,7 +15,7 @@ from tests.integration.babysitter.conftest import SVC, Running
 from tests.integration.fakes import Mock, mock
 from tests.integration.registry.process import Registry
 from tests.integration.router.routers import Router, router
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 TOML = """
@@ -85,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         url = registry.client.urls[0]
         engines = [stack.enter_context(replica(root, name, url)) for name in ("a", "b")]
         own = stack.enter_context(router("--registry-url", url))
-        until(lambda: [s["healthy"] for s in own.get("/services").json()["services"]] == [True, True], 20)
+        wait_until(lambda: [s["healthy"] for s in own.get("/services").json()["services"]] == [True, True], 20)
         yield Site(root, registry, own, engines)
 
 
@@ -168,10 +168,10 @@ def test_a_static_service_is_managed_and_its_new_model_found_by_the_request_for_
             '[launch]\ncomponents = "router"\n'
         )
         with router("--static-services", services, "--upstream-keys-file", keys, "--health-interval", "600") as own:
-            until(lambda: chat(own, "base")[0] == 200)
+            wait_until(lambda: chat(own, "base")[0] == 200)
             out, _ = engine("POST", LOAD, "--model", "base", "--json", adapter("sql"))
             assert out.splitlines()[1:] == [
                 "models now: base, sql",
                 f"solo: {STATIC_NOTE}",
             ]
-            until(lambda: chat(own, "sql")[0] == 200, 5, "the router has asked it again", every=0.1)
+            wait_until(lambda: chat(own, "sql")[0] == 200, 5, "the router has asked it again", interval=0.1)

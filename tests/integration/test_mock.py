@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.integration.fakes import SVC, Mock, mock
-from tests.waiting import until
+from tests.waiting import wait_until
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -249,9 +249,13 @@ def test_a_client_that_leaves_is_noticed_at_once(naughty, flags):
     naughty.behave(**flags)
     before = naughty.stats()
     sock = connect(naughty, STREAM)
-    until(lambda: naughty.stats()["open_requests"] == 1, what="the request to arrive")
+    wait_until(lambda: naughty.stats()["open_requests"] == 1, description="the request to arrive")
     sock.close()
-    until(lambda: naughty.stats()["cut_by_client"] == before["cut_by_client"] + 1, timeout=2, what="the client's end")
+    wait_until(
+        lambda: naughty.stats()["cut_by_client"] == before["cut_by_client"] + 1,
+        timeout=2,
+        description="the client's end",
+    )
     after = naughty.stats()
     assert (after["open_requests"], after["open_streams"], after["finished"]) == (0, 0, before["finished"])
 
@@ -262,14 +266,14 @@ def test_a_client_that_leaves_is_noticed_at_the_next_write(naughty):
     sock = connect(naughty, STREAM)
     sock.recv(100)
     sock.close()
-    until(lambda: naughty.stats()["cut_by_client"] == before + 1, what="the client's end")
+    wait_until(lambda: naughty.stats()["cut_by_client"] == before + 1, description="the client's end")
 
 
 def test_a_client_that_leaves_within_its_own_body_is_noticed(naughty):
     before = naughty.stats()["cut_by_client"]
     with socket.create_connection(("127.0.0.1", naughty.port)) as sock:
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: m\r\nContent-Length: 10\r\n\r\nabc")
-    until(lambda: naughty.stats()["cut_by_client"] == before + 1, what="the client's end")
+    wait_until(lambda: naughty.stats()["cut_by_client"] == before + 1, description="the client's end")
 
 
 def test_nothing_of_this_was_worth_a_line(naughty):
@@ -340,7 +344,7 @@ def test_its_child_holds_the_port_beyond_a_kill():
         backend.kill()
         os.kill(child, 0)
         assert holds(backend.port)
-    until(lambda: not holds(backend.port), what="the port to be free")
+    wait_until(lambda: not holds(backend.port), description="the port to be free")
 
 
 def test_its_child_ends_with_it_when_it_is_asked_to_end():

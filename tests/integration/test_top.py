@@ -12,7 +12,7 @@ import requests
 
 from tests.integration.fakes import mock
 from tests.integration.router.routers import BIN, router, service, static
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -103,9 +103,11 @@ def test_on_a_terminal_it_stays_in_place_and_its_end_leaves_it_in_order(own, tmp
     os.close(theirs)
     try:
         with out.open("wb") as file:
-            until(lambda: _drain(ours, file).count(b"INSTANCE") >= 4, timeout=20, what="some frames")
+            wait_until(lambda: _drain(ours, file).count(b"INSTANCE") >= 4, timeout=20, description="some frames")
             process.send_signal(end)
-            until(lambda: _drain(ours, file) is not None and process.poll() is not None, timeout=20, what="its end")
+            wait_until(
+                lambda: _drain(ours, file) is not None and process.poll() is not None, timeout=20, description="its end"
+            )
             _drain(ours, file)
     finally:
         process.kill()

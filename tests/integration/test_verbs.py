@@ -19,7 +19,7 @@ from tests.integration.router.instance import Instance
 from tests.integration.router.listed import Gate
 from tests.integration.router.registry import instance
 from tests.integration.router.routers import router
-from tests.waiting import free_port, other_address, until
+from tests.waiting import free_port, other_address, wait_until
 
 SVC = str(Path(sys.executable).parent / "svc")
 
@@ -207,9 +207,9 @@ def test_drain_waits_until_nothing_is_in_flight_at_the_router(registry: Registry
     about = {"babysitter": f"http://127.0.0.1:{made.port}", "health_url": f"http://127.0.0.1:{made.port}/health"}
     registry.client.register(instance("a-server", made.port, "m", metadata=about))
     with router("--registry-url", url_of(registry)) as own, own.client() as client:
-        until(lambda: own.service("a-server")["healthy"])
+        wait_until(lambda: own.service("a-server")["healthy"])
         client.send(post({"model": "m"}))
-        until(lambda: gate.now)
+        wait_until(lambda: gate.now)
         _, err = run(registry, "drain", "a", "--wait", "--timeout", "0.5", "--router-url", own.url, status=1)
         assert err.startswith("svc: a-server: requests in flight after 0.5 s, and it stays drained")
         words = ("drain", "a", "--wait", "--router-url", own.url)

@@ -21,7 +21,7 @@ from svc.render.paths import Place
 from svc.render.supervisord_conf import render
 from svc.supervision.client import Control
 from tests.processes import members
-from tests.waiting import free_port, free_port_pair, until
+from tests.waiting import free_port, free_port_pair, wait_until
 
 BIN = Path(sys.executable).parent
 SVC = [sys.executable, "-m", "svc"]
@@ -68,7 +68,7 @@ class Registry:
         flags = ["--port", str(self.port), "--store", f"sqlite:{self.root}/registry.db", "--health-interval", "600"]
         flags += ["--token-file", str(self.token)]
         self.running = Running([*SVC, "registry", *flags], self.root, self.root / "registry.log")
-        until(self._answers, what="the registry answers")
+        wait_until(self._answers, description="the registry answers")
 
     def lose_everything(self) -> None:
         """It dies with all it knew, and comes back."""
@@ -84,7 +84,7 @@ class Registry:
             return None
 
     def await_status(self, name: str, status: str | None, timeout: float = 15) -> None:
-        until(lambda: self.status(name) == status, timeout, f"{name} is {status}")
+        wait_until(lambda: self.status(name) == status, timeout, f"{name} is {status}")
 
     def _answers(self):
         with contextlib.suppress(Unavailable):
@@ -121,7 +121,7 @@ class Site:
             (root / name).write_text(text)
         self.control = Control(f"unix://{root}/var/supervisor.sock")
         self.running = Running([BIN / "supervisord", "-n"], root, root / "out")
-        until(self._answers, what="supervisord answers")
+        wait_until(self._answers, description="supervisord answers")
 
     def log(self, name: str) -> str:
         return (self.root / "logs" / f"{name}.log").read_text()

@@ -10,7 +10,7 @@ import requests
 from svc.babysitter.instance_watch import REFUSED
 from tests.integration.babysitter.conftest import Babysat
 from tests.integration.fakes import mock
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 
 def test_the_life_of_an_instance_as_the_registry_sees_it(babysitter, registry, port):
@@ -52,7 +52,10 @@ def test_the_life_of_an_instance_as_the_registry_sees_it(babysitter, registry, p
 
         instance.models = ["c"]
         instance.start()
-        until(lambda: registry.client.get("q-server")["metadata"]["models"] == ["c"], what="its new models are told")
+        wait_until(
+            lambda: registry.client.get("q-server")["metadata"]["models"] == ["c"],
+            description="its new models are told",
+        )
         registry.await_status("q-server", "running")
         info = told.get("/info").json()
         assert (info["state"], info["restart_count"], info["registered"]) == ("running", 1, True)
@@ -85,7 +88,7 @@ def test_a_babysitter_that_was_killed_and_is_back_does_not_call_a_running_instan
         registry.await_status("q-server", "running")
         first.end(signal.SIGKILL)
         second = babysitter(registry.url)
-        until(lambda: second.said().count("registered q-server") >= 2, what="it registered again")
+        wait_until(lambda: second.said().count("registered q-server") >= 2, description="it registered again")
         assert "q-server (starting)" not in second.said()
         assert second.end(signal.SIGINT) == 0
         assert registry.status("q-server") is None
@@ -97,10 +100,10 @@ def test_an_instance_that_hangs_stays_running_for_the_registry_and_its_health_sa
         process = babysitter(registry.url)
         registry.await_status("q-server", "running")
         instance.behave(hang=True, everywhere=True)
-        until(lambda: told.health() == 503, 15, "health tells of the hang")
+        wait_until(lambda: told.health() == 503, 15, "health tells of the hang")
         assert registry.status("q-server") == "running"
         instance.behave(hang=False, everywhere=False)
-        until(lambda: told.health() == 200, 15, "health tells that it is over")
+        wait_until(lambda: told.health() == 200, 15, "health tells that it is over")
         process.end()
 
 
@@ -108,8 +111,8 @@ def test_no_registry_is_no_reason_to_stop_serving(babysitter, port):
     told = Babysat(port)
     with mock("q", ["a"], port):
         process = babysitter(f"http://127.0.0.1:{free_port()}")
-        until(lambda: told.health() == 200, what="it serves")
-        until(lambda: "cannot reach the registry" in process.said(), what="it says so")
+        wait_until(lambda: told.health() == 200, description="it serves")
+        wait_until(lambda: "cannot reach the registry" in process.said(), description="it says so")
         info = told.get("/info").json()
         assert (info["state"], info["registered"], info["last_heartbeat"]) == ("running", False, None)
         assert process.end() == 0
@@ -121,7 +124,7 @@ def test_no_registry_is_no_reason_to_stop_serving(babysitter, port):
 def test_it_ends_in_time_though_the_registry_hangs(babysitter, port, number):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
         process = babysitter(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        until(lambda: Babysat(port).health() == 503, what="it serves")
+        wait_until(lambda: Babysat(port).health() == 503, description="it serves")
         silent.settimeout(10)
         connection, _ = silent.accept()  # it is talking to us
         began = time.monotonic()

@@ -10,7 +10,7 @@ import requests
 
 from tests.integration.babysitter.conftest import Babysat
 from tests.integration.fakes import mock
-from tests.waiting import until
+from tests.waiting import wait_until
 
 MOCK = 'type = "mock"\nmodels = ["a"]\n'
 PROBE = {"probe": "generate", "probe_interval": 0.5, "probe_timeout": 2, "probe_threshold": 2}
@@ -35,7 +35,7 @@ def generated(told):
 def test_a_hung_engine_gets_no_requests_and_is_restarted_with_the_reason_told(site, registry, port):
     it, told = site(MOCK, restart_delay=2, **PROBE), Babysat(port)
     registry.await_status("q-server", "running")
-    until(lambda: generated(told), LONG, "a probe is answered")
+    wait_until(lambda: generated(told), LONG, "a probe is answered")
     pid = it.control.process("q:server").pid
     behave(port, hang=True)
     assert requests.get(f"http://127.0.0.1:{port}/v1/models", timeout=LONG).ok  # which says nothing
@@ -44,10 +44,12 @@ def test_a_hung_engine_gets_no_requests_and_is_restarted_with_the_reason_told(si
     assert told.get("/info").json()["state"] == "hung"
     registry.await_status("q-server", "starting", LONG)
     why = "hung: no token within 2 s (2 in a row)"
-    process = until(lambda: (p := it.control.process("q:server")).state == "BACKOFF" and p, what="it waits its delay")
+    process = wait_until(
+        lambda: (p := it.control.process("q:server")).state == "BACKOFF" and p, description="it waits its delay"
+    )
     assert process.spawnerr == f"{why}; restart 1 of 5 in 2 s"
     registry.await_status("q-server", "running", LONG)
-    until(lambda: told.health() == 200, LONG, "health is back")
+    wait_until(lambda: told.health() == 200, LONG, "health is back")
     assert chat(port, max_tokens=1).ok
     info = told.get("/info").json()
     assert (info["restart_count"], info["restart_reason"], info["probe_failures"]) == (1, why, 0)
@@ -64,13 +66,13 @@ def test_a_hung_engine_gets_no_requests_and_is_restarted_with_the_reason_told(si
 def test_a_busy_engine_whose_tokens_move_is_left_alone_though_it_answers_no_probe(site, registry, port):
     it, told = site(MOCK, **{**PROBE, "probe_interval": 0.3, "probe_threshold": 1}), Babysat(port)
     registry.await_status("q-server", "running")
-    until(lambda: generated(told), LONG, "a probe is answered")
+    wait_until(lambda: generated(told), LONG, "a probe is answered")
     pid = it.control.process("q:server").pid
     behave(port, tokens=100_000, token_delay=1)  # so slow that none moves between most probes
     reader, stream = read(port)
     behave(port, hang=True)  # whoever comes now gets nothing; the stream goes on
     busy = lambda: 'svc_babysitter_probes_total{result="busy"} 2' in told.get("/metrics").text  # noqa: E731
-    until(busy, LONG, "probes have failed while tokens moved")
+    wait_until(busy, LONG, "probes have failed while tokens moved")
     assert registry.status("q-server") == "running"
     assert it.control.process("q:server").pid == pid
     stream.close()
@@ -83,15 +85,15 @@ def test_it_is_not_asked_while_other_requests_move(site, registry, port):
     """Engines are asked for tokens only where nobody else does."""
     it, told = site(MOCK, **PROBE), Babysat(port)
     registry.await_status("q-server", "running")
-    until(lambda: generated(told), LONG, "a probe is answered")
+    wait_until(lambda: generated(told), LONG, "a probe is answered")
     behave(port, tokens=100_000, token_delay=0.05)
     reader, stream = read(port)
     behave(port, hang=True)  # whoever comes now gets nothing; the stream goes on
     result = lambda: told.get("/info").json()["probe_result"]  # noqa: E731
-    until(lambda: result() == "moved", LONG, "the stream is seen")
+    wait_until(lambda: result() == "moved", LONG, "the stream is seen")
     count = requests.get(f"http://127.0.0.1:{port}/mock/stats", timeout=LONG).json()["requests"]
     tokens = requests.get(f"http://127.0.0.1:{port}/mock/stats", timeout=LONG).json()["tokens"]
-    until(lambda: stats(port)["tokens"] > tokens + 60, LONG, "three seconds of tokens")
+    wait_until(lambda: stats(port)["tokens"] > tokens + 60, LONG, "three seconds of tokens")
     assert stats(port)["requests"] == count
     assert registry.status("q-server") == "running"
     stream.close()
@@ -129,7 +131,7 @@ def test_a_process_that_is_stopped_in_its_tracks_is_killed_and_restarted(site, r
     pid = it.control.process("q:server").pid
     os.kill(pid, signal.SIGSTOP)  # it will not hear its SIGTERM either
     registry.await_status("q-server", "draining", LONG)
-    until(lambda: it.control.process("q:server").pid not in (0, pid), 90, "it was killed, after stopwaitsecs")
+    wait_until(lambda: it.control.process("q:server").pid not in (0, pid), 90, "it was killed, after stopwaitsecs")
     registry.await_status("q-server", "running", LONG)
     assert it.control.restarts()["q:server"].restarts == 1
 
@@ -151,7 +153,7 @@ def test_one_that_eats_memory_finishes_what_it_has_begun_and_is_restarted(site, 
     it, told = site(MOCK + 'args = ["--child"]', max_memory="256MiB"), Babysat(port)
     registry.await_status("q-server", "running")
     pid = it.control.process("q:server").pid
-    until(lambda: told.get("/info").json()["memory"], LONG, "it was weighed")
+    wait_until(lambda: told.get("/info").json()["memory"], LONG, "it was weighed")
     assert 0 < told.get("/info").json()["memory"] < 256 << 20
     behave(port, memory=300, first_token_delay=20)
     answer = []
@@ -168,7 +170,7 @@ def test_one_that_eats_memory_finishes_what_it_has_begun_and_is_restarted(site, 
     counted = it.control.restarts()["q:server"]
     assert counted.restarts == 1
     assert counted.reason.endswith("MiB used, and 256 MiB is the limit")
-    until(lambda: (told.get("/info").json()["memory"] or 256 << 20) < 256 << 20, LONG, "the new one is weighed")
+    wait_until(lambda: (told.get("/info").json()["memory"] or 256 << 20) < 256 << 20, LONG, "the new one is weighed")
 
 
 def test_alone_a_hung_engine_is_told_and_left_to_whoever_runs_it(babysitter, registry, port):
@@ -176,12 +178,12 @@ def test_alone_a_hung_engine_is_told_and_left_to_whoever_runs_it(babysitter, reg
         toml = "".join(f"{key} = {value!r}\n" for key, value in PROBE.items())
         process, told = babysitter(registry.url, toml), Babysat(port)
         registry.await_status("q-server", "running", LONG)
-        until(lambda: generated(told), LONG, "a probe is answered")
+        wait_until(lambda: generated(told), LONG, "a probe is answered")
         assert "no supervisord runs it, so the babysitter reports failures but cannot restart it" in process.said()
         instance.behave(hang=True)
         registry.await_status("q-server", "draining", LONG)
         assert told.health() == 503
-        until(lambda: "nothing supervises it here: restart it yourself" in process.said(), LONG, "it says so")
+        wait_until(lambda: "nothing supervises it here: restart it yourself" in process.said(), LONG, "it says so")
         instance.behave(hang=False)
         registry.await_status("q-server", "running", LONG)
         assert told.health() == 200

@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from tests.integration.babysitter.engine import engine
-from tests.waiting import ipv6, until
+from tests.waiting import ipv6, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -36,4 +36,4 @@ def test_supervisord_runs_an_instance_on_ipv6(site, registry, port):
 def test_a_port_that_is_taken_on_ipv6_only_is_named(site, port):
     with engine(port, host="::1"):
         running = site('type = "mock"\nmodels = ["a"]', host="::1")
-        until(lambda: f"port {port} is taken by" in running.log("server_q"), what="the log names the port")
+        wait_until(lambda: f"port {port} is taken by" in running.log("server_q"), description="the log names the port")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.babysitter.conftest import Babysat
 from tests.integration.babysitter.engine import Engine, engine
-from tests.waiting import until
+from tests.waiting import wait_until
 
 BACKEND = 'api_key_file = "q.key"\n'
 PROBE = 'probe = "generate"\nprobe_interval = 0.2\n'
@@ -31,7 +31,10 @@ def test_every_probe_shows_the_key_and_nothing_else_does(babysitter, registry, p
         wants(keyed, "first-key")
         process = babysitter(registry.url, PROBE, backend=BACKEND)
         registry.await_status("q-server", "running")
-        until(lambda: {"/metrics", "/slots", "/v1/chat/completions"} <= keyed.paths, what="all kinds of probes came")
+        wait_until(
+            lambda: {"/metrics", "/slots", "/v1/chat/completions"} <= keyed.paths,
+            description="all kinds of probes came",
+        )
         assert keyed.refused == 0
         told = Babysat(port)
         assert told.health() == 200
@@ -46,12 +49,12 @@ def test_a_changed_key_is_taken_up_and_a_broken_file_is_not(babysitter, registry
         process = babysitter(registry.url, backend=BACKEND)
         registry.await_status("q-server", "running")
         file.write_text("")
-        until(lambda: "q.key: is empty" in process.said(), what="the log says so")
+        wait_until(lambda: "q.key: is empty" in process.said(), description="the log says so")
         assert Babysat(port).health() == 200
         wants(keyed, "second-key")
-        until(lambda: Babysat(port).health() == 503, what="the engine refuses the old key")
+        wait_until(lambda: Babysat(port).health() == 503, description="the engine refuses the old key")
         file.write_text("second-key")
-        until(lambda: Babysat(port).health() == 200, what="the new key is shown")
+        wait_until(lambda: Babysat(port).health() == 200, description="the new key is shown")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_an_engine_that_wants_another_key_says_what_to_change(babysitter, regist
     with engine(port) as keyed:
         wants(keyed, "another-key")
         process = babysitter(registry.url, backend=backend)
-        until(lambda: reason in process.said(), what="the log names the cure")
+        wait_until(lambda: reason in process.said(), description="the log names the cure")
         info = Babysat(port).get("/info").json()
         assert info["not_ready"].startswith(reason)
         assert info["misconfigured"] is True

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.integration.babysitter.conftest import SVC, Running
 from tests.integration.fakes import mock
 from tests.processes import members
-from tests.waiting import free_port_pair, until
+from tests.waiting import free_port_pair, wait_until
 
 MOCK = 'type = "mock"\nmodels = ["a"]\n'
 
@@ -28,7 +28,9 @@ def test_a_babysitter_that_was_killed_is_known_again_and_another_of_its_name_is_
         toml.write_text((tmp_path / "q.toml").read_text().replace(f"port = {port}", f"port = {free_port_pair()}"))
         other = Running([*SVC, "babysitter", "--config-file", toml], elsewhere, elsewhere / "log")
         try:
-            until(lambda: "belongs to the babysitter on" in other.said(), what="it is told that the name is taken")
+            wait_until(
+                lambda: "belongs to the babysitter on" in other.said(), description="it is told that the name is taken"
+            )
             assert registry.client.get("q")["port"] == port + 1
             assert other.end() == 0
         finally:
@@ -37,7 +39,7 @@ def test_a_babysitter_that_was_killed_is_known_again_and_another_of_its_name_is_
 
         first.end(signal.SIGKILL)
         second = babysitter(registry.url)
-        until(lambda: second.said().count("registered q-server") >= 2, what="it registered again")
+        wait_until(lambda: second.said().count("registered q-server") >= 2, description="it registered again")
         assert "belongs to" not in second.said()
         assert path.read_text() == secret
         assert second.end() == 0

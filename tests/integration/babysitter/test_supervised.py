@@ -10,7 +10,7 @@ import requests
 from svc.supervision.launch import taken
 from tests.integration.babysitter.conftest import Babysat
 from tests.processes import members
-from tests.waiting import until
+from tests.waiting import wait_until
 
 SLOW_TO_STOP = Path(__file__).with_name("slow_to_stop.py")
 KILLED = "Killed by SIGKILL"
@@ -26,18 +26,21 @@ def test_a_crash_and_its_restart(site, registry, port):
     assert pid == it.control.process("q:server").pid
     os.kill(pid, signal.SIGKILL)
     registry.await_status("q-server", "starting")
-    (event,) = until(lambda: registry.client.events(last, only={"kind": "exited"})[0], what="its end to be told")
+    (event,) = wait_until(
+        lambda: registry.client.events(last, only={"kind": "exited"})[0], description="its end to be told"
+    )
     assert (event["level"], event["message"]) == ("warning", KILLED)
     assert told.health() == 503
     registry.await_status("q-server", "running")
-    until(lambda: told.health() == 200, what="health is back")
+    wait_until(lambda: told.health() == 200, description="health is back")
     info = told.get("/info").json()
     assert (info["restart_count"], info["max_restarts"], info["state"]) == (1, 5, "running")
     assert info["infinilm_server_pid"] not in (pid, None)
     metadata = registry.client.get("q-server")["metadata"]
     assert (metadata["restarts"], metadata["restart_reason"]) == (1, info["restart_reason"])
-    (event,) = until(
-        lambda: registry.client.events(last, only={"kind": "restarted"})[0], what="the restart to be told as an event"
+    (event,) = wait_until(
+        lambda: registry.client.events(last, only={"kind": "restarted"})[0],
+        description="the restart to be told as an event",
     )
     assert (event["source"], event["level"], event["message"]) == ("babysitter", "warning", info["restart_reason"])
 
@@ -103,7 +106,7 @@ def test_restarting_the_babysitter_alone_leaves_the_instance_running(site, regis
 def test_another_takes_over_and_the_registry_never_misses_the_instance(site, registry, port):
     it, told = site(MOCK), Babysat(port)
     registry.await_status("q-server", "running")
-    until(lambda: registry.status("q") == "running")
+    wait_until(lambda: registry.status("q") == "running")
     before, instance = it.control.process("q:babysitter").pid, it.control.process("q:server").pid
     loaded = told.get("/info").json()["config"]
     toml = it.root / "config" / "q.toml"
@@ -117,7 +120,7 @@ def test_another_takes_over_and_the_registry_never_misses_the_instance(site, reg
         seen.append((found["status"], registry.client.get("q")["status"]))
         return found["metadata"].get("cache_type") == "static"
 
-    until(renewed, timeout=30, what="the new one has told what it has read")
+    wait_until(renewed, timeout=30, description="the new one has told what it has read")
     assert set(seen) == {("running", "running")}
     assert registry.client.listing().index > revision
     assert "deregistered" not in it.log("babysitter_q")
@@ -125,7 +128,7 @@ def test_another_takes_over_and_the_registry_never_misses_the_instance(site, reg
     assert process.pid != before
     assert it.control.process("q:server").pid == instance
     assert it.control.restarts()["q:babysitter"].restarts == 0, "it was asked for"
-    until(lambda: told.health() == 200)
+    wait_until(lambda: told.health() == 200)
     assert told.get("/info").json()["config"] != loaded
 
 
@@ -134,7 +137,7 @@ def test_kill_9_of_supervisord_ends_the_instance_with_its_children_and_both_regi
     registry.await_status("q-server", "running")
     it.running.process.kill()
     it.running.process.wait(10)
-    until(lambda: not members(it.running.process.pid), what="nothing is left")
-    until(lambda: not taken(port), what="the port is free")
+    wait_until(lambda: not members(it.running.process.pid), description="nothing is left")
+    wait_until(lambda: not taken(port), description="the port is free")
     registry.await_status("q-server", None)
     registry.await_status("q", None)

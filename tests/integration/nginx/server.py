@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.debian import program
 from tests.integration.router.client import Client
 from tests.integration.router.routers import BIN
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 OWN = """\
 daemon off;
@@ -70,14 +70,16 @@ class Nginx:
         self.process = subprocess.Popen(
             [self.command, "-c", str(self.place / "nginx.conf")], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(self._listens, 30, what="nginx listens")
+        wait_until(self._listens, 30, description="nginx listens")
         return self
 
     def reload(self) -> None:
         """Returns when new workers serve, and the old ones take nothing new."""
         before = self._workers()
         assert self._run("-s", "reload").returncode == 0
-        until(lambda: self._workers() - before and not self._taking() & before, 30, what="nginx has new workers")
+        wait_until(
+            lambda: self._workers() - before and not self._taking() & before, 30, description="nginx has new workers"
+        )
 
     def end(self) -> None:
         if self.process is not None:

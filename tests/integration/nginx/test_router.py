@@ -17,7 +17,7 @@ from tests.integration.router.client import get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, one_by_one
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 MAX_BODY = 4 << 20
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -186,8 +186,8 @@ def test_a_router_that_is_replaced_under_load_costs_no_request(front: Nginx, rou
         for one in (*routers, *routers):
             worker, before = one.worker(), len(statuses)
             one.process.send_signal(signal.SIGHUP)
-            until(lambda: not alive(worker), 60, what="the old worker is gone")  # noqa: B023 - called here
-            until(lambda: len(statuses) > before + 20, 60, what="requests go on")  # noqa: B023
+            wait_until(lambda: not alive(worker), 60, description="the old worker is gone")  # noqa: B023 - called here
+            wait_until(lambda: len(statuses) > before + 20, 60, description="requests go on")  # noqa: B023
     finally:
         over.set()
         for client in clients:
@@ -224,7 +224,7 @@ def test_connections_to_the_router_are_kept(front: Nginx, instance: Instance, ro
 
     with front.client() as client:
         client.send(post({"model": "m"})).answer()
-        kept = until(established, what="a connection is kept")
+        kept = wait_until(established, description="a connection is kept")
         for _ in range(10):
             client.send(post({"model": "m"})).answer()
         assert established() & kept

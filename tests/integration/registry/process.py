@@ -9,7 +9,7 @@ from pathlib import Path
 
 from svc.base.errors import Unavailable
 from svc.client.registry import RegistryClient
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 SVC = [sys.executable, "-m", "svc"]
 
@@ -27,7 +27,7 @@ class Registry:
     def start(self) -> "Registry":
         """Returns when it answers."""
         self.launch()
-        until(self.answers, what=f"the registry answers: {self.log.read_text()}")
+        wait_until(self.answers, description=f"the registry answers: {self.log.read_text()}")
         return self
 
     def launch(self) -> None:

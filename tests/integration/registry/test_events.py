@@ -23,7 +23,7 @@ from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.process import Registry
 from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
 from tests.unit.registry.services import service, told
-from tests.waiting import until
+from tests.waiting import wait_until
 
 EJECTED = {"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}
 
@@ -462,14 +462,14 @@ def test_following_misses_nothing_while_the_registry_is_away(registry, tmp_path)
     with out.open("wb") as file:
         process = subprocess.Popen(words, stdout=file, stderr=file, cwd=tmp_path)
         try:
-            until(lambda: "registered" in out.read_text(), what="the past", timeout=20)
+            wait_until(lambda: "registered" in out.read_text(), description="the past", timeout=20)
             registry.client.drain("a")
-            until(lambda: "drained" in out.read_text(), what="the first event", timeout=20)
+            wait_until(lambda: "drained" in out.read_text(), description="the first event", timeout=20)
             registry.end()
-            until(lambda: "trying again" in out.read_text(), what="it to miss the registry", timeout=20)
+            wait_until(lambda: "trying again" in out.read_text(), description="it to miss the registry", timeout=20)
             registry.start()
             registry.client.drain("a", drained=False)
-            until(lambda: "undrained" in out.read_text(), what="the next event", timeout=20)
+            wait_until(lambda: "undrained" in out.read_text(), description="the next event", timeout=20)
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 130
         finally:

@@ -11,7 +11,7 @@ import requests
 from svc.base.errors import SvcError, Unavailable
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ class Failing(Registry):
         return {"code": answer.status_code, **answer.json()}
 
     def becomes(self, status):
-        return until(lambda: (told := self.health())["status"] == status and told, 20, f"{status}: {self.health()}")
+        return wait_until(
+            lambda: (told := self.health())["status"] == status and told, 20, f"{status}: {self.health()}"
+        )
 
     def names(self):
         return {s["name"] for s in self.client.services()}
@@ -116,7 +118,7 @@ def test_a_disk_that_is_read_only_until_it_is_not(run, disk, end):
     run.start()
     run.client.register(told())
     run.end(end)
-    until(lambda: not subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode)
+    wait_until(lambda: not subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode)
     run.start()
     health = run.becomes("failing")
     assert (health["code"], "it is read-only; make it" in health["reason"]) == (503, True)
@@ -181,7 +183,7 @@ def test_a_file_that_becomes_corrupt_under_a_running_registry(run):
     before = run.client.listing()
     for file in (run.place / "disk").iterdir():
         overwrite(file, 0, file.stat().st_size)
-    until(lambda: beats(run, "s0") and run.health()["status"] == "degraded", 20)
+    wait_until(lambda: beats(run, "s0") and run.health()["status"] == "degraded", 20)
     after = run.client.listing()
     assert [s["name"] for s in after.services] == [s["name"] for s in before.services], "it knew them all"
     assert after.index == before.index
@@ -225,6 +227,6 @@ def test_a_registry_that_did_not_run_for_a_while_ends_no_lease_for_it(run):
             run.client.heartbeat("a", "running")
     finally:
         os.kill(run.worker(), signal.SIGCONT)
-    until(lambda: run.client.get("a"))
+    wait_until(lambda: run.client.get("a"))
     assert run.client.get("a")["is_healthy"]
-    until(lambda: not run.client.get("a")["is_healthy"], 15)
+    wait_until(lambda: not run.client.get("a")["is_healthy"], 15)

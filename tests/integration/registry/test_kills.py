@@ -17,7 +17,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import Router, router
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import wait_until
 
 STEADY = ("steady-1", "steady-2", "steady-3")
 WRITERS = 4
@@ -74,7 +74,7 @@ def kills(registry: Registry, instance: Instance, count: int) -> None:
         registry.client.register(about(name))
     reader.read()
     with router("--registry-url", url, "--registry-sync-interval", 0.1, "--health-interval", 0.5) as own:
-        until(lambda: set(STEADY) <= in_use(own), what="the router knows the steady ones")
+        wait_until(lambda: set(STEADY) <= in_use(own), description="the router knows the steady ones")
         always, crew = Crew(pause=0.05), Crew()
         with always.at_work([steady.beat, lambda: ask(own)]):
             for _ in range(count):
@@ -115,12 +115,12 @@ def kill(registry: Registry, chance: random.Random) -> None:
     if kind == "worker":
         worker = registry.worker()
         os.kill(worker, signal.SIGKILL)
-        until(lambda: not alive(worker), what="the worker is gone")
+        wait_until(lambda: not alive(worker), description="the worker is gone")
         return
     if kind == "master":
         worker = registry.worker()
         os.kill(registry.process.pid, signal.SIGKILL)
-        until(lambda: not alive(worker), what="the worker goes with its master")
+        wait_until(lambda: not alive(worker), description="the worker goes with its master")
     registry.end()
     if chance.random() < 0.2:
         registry.launch()
@@ -133,7 +133,7 @@ def check(registry: Registry, reader: Reader, writers: list[Writer], before: int
     """Everything that was acknowledged is there; `before` is the revision at the last check."""
     if registry.process.poll() is not None:
         registry.start()
-    services = until(lambda: readable(reader), what="the registry answers again")
+    services = wait_until(lambda: readable(reader), description="the registry answers again")
     changes = sum(writer.check(services) for writer in writers)
     assert reader.index >= before + changes, f"{changes} changes took the revision from {before} to {reader.index}"
     for name in STEADY:
@@ -153,7 +153,7 @@ def in_use(own: Router) -> set[str]:
 def follows(own: Router, reader: Reader) -> None:
     """In the end the router has what the registry has."""
     wanted = {s["name"] for s in reader.read().values() if s["status"] == "running" and not s["drained"]}
-    until(lambda: in_use(own) == wanted, what=f"the router has {wanted}")
+    wait_until(lambda: in_use(own) == wanted, description=f"the router has {wanted}")
 
 
 def never_left(own: Router) -> bool:

@@ -12,7 +12,7 @@ import requests
 from tests.integration.redis_server import MISSING
 from tests.integration.registry.hosts import Host, Network, missing
 from tests.integration.registry.writers import Crew
-from tests.waiting import until
+from tests.waiting import wait_until
 
 REGISTRY, ROUTER, INSTANCE, REDIS = 18000, 8000, 8100, 6379
 AGREE = 2.0  # seconds after a link has healed
@@ -40,8 +40,8 @@ def hosts(tmp_path_factory) -> Iterator[list[Host]]:
     network = Network(3, tmp_path_factory.mktemp("hosts"))
     try:
         start(network.hosts)
-        until(lambda: register(network.hosts[0]), 40, "the first registry takes one more")
-        until(lambda: agreed(network.hosts), 40, "all begin to agree")
+        wait_until(lambda: register(network.hosts[0]), 40, "the first registry takes one more")
+        wait_until(lambda: agreed(network.hosts), 40, "all begin to agree")
         yield network.hosts
     except BaseException:
         for host in network.hosts:
@@ -83,7 +83,7 @@ def register(host: Host) -> bool:
 @pytest.mark.parametrize("cut", [(1,), (2,), (3,), (1, 2), (1, 2, 3)], ids=str)
 def test_routers_serve_on_and_soon_all_agree(hosts, cut, seconds):
     """Something changes behind the cut, where a registry has its Redis there, else as soon as it has healed."""
-    until(lambda: agreed(hosts), 10, "all agree before")
+    wait_until(lambda: agreed(hosts), 10, "all agree before")
     away = [host for host in hosts if host.number in cut]
     able = [] if 3 in cut else [host for host in hosts[:2] if host not in away]
     marked = [] if drained(hosts) else [MARKED]
@@ -92,17 +92,17 @@ def test_routers_serve_on_and_soon_all_agree(hosts, cut, seconds):
         for host in away:
             host.cut()
         for host in able:
-            until(lambda host=host: mark(host, bool(marked)), what=f"{host.name} takes it")
+            wait_until(lambda host=host: mark(host, bool(marked)), description=f"{host.name} takes it")
         time.sleep(seconds)
         during = dict(served)
         for host in away:
             host.heal()
         healed = time.monotonic()
         if not able:
-            until(lambda: mark(hosts[0], bool(marked)), AGREE, "a registry takes it", every=0.02)
-        until(lambda: agreed(hosts) and drained(hosts) == marked, AGREE, "all agree", every=0.02)
+            wait_until(lambda: mark(hosts[0], bool(marked)), AGREE, "a registry takes it", interval=0.02)
+        wait_until(lambda: agreed(hosts) and drained(hosts) == marked, AGREE, "all agree", interval=0.02)
         took = time.monotonic() - healed
-        until(lambda: all(served[n] > during[n] + 5 for n in served), what="all serve")
+        wait_until(lambda: all(served[n] > during[n] + 5 for n in served), description="all serve")
     print(f"cut {cut} for {seconds} s: all agreed after {took:.2f} s")
     assert took < AGREE
     assert min(during.values()) > 0, "each router has served while links were cut"

@@ -9,7 +9,7 @@ from svc.base.errors import Forbidden, NotFound, SvcError, Unauthorized
 from svc.client.registry import RegistryClient
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
-from tests.waiting import other_address, until
+from tests.waiting import other_address, wait_until
 
 TOKEN = "the-operators-token"
 
@@ -100,7 +100,7 @@ def test_an_owner_is_known_again_after_a_restart_of_the_registry(registry, speak
 def test_a_lease_that_has_ended_leaves_the_name_to_whom_registers_next(speak):
     first, second = speak("first" * 8), speak("second" * 8)
     first.register(told(lease_seconds=1))
-    until(lambda: not first.get("qwen")["is_healthy"])
+    wait_until(lambda: not first.get("qwen")["is_healthy"])
     with pytest.raises(NotFound):
         second.heartbeat("qwen", "running")
     second.register(told(url="http://10.0.0.8:8100"))

@@ -8,7 +8,7 @@ import pytest
 from svc.client import probe
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_registry_never_checks_itself_and_says_so_once(registry):
     own = f"http://localhost:{registry.port}"
     check = {"health_url": f"http://127.0.0.1:{registry.port}/services/loop/health"}
     registry.client.register(told("loop", url=own, host="localhost", metadata=check))
-    until(lambda: registry.client.get("loop")["health_status"] == "unhealthy", what="the checks to fail")
+    wait_until(lambda: registry.client.get("loop")["health_status"] == "unhealthy", description="the checks to fail")
     assert registry.client.health()["status"] == "healthy"
     lines = [line for line in registry.log.read_text().splitlines() if "is not checked" in line]
     assert len(lines) == 1

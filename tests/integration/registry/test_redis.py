@@ -16,7 +16,7 @@ from svc.registry.store.redis import RedisStore
 from svc.registry.store.redis_connection import CHECK, TIMEOUT
 from tests.integration.redis_server import RedisServer
 from tests.unit.registry.services import NOW, service
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -75,16 +75,16 @@ def test_gone_and_back_again_with_everything(own_redis, open_store):
     store.heartbeat("qwen", NOW + 5, None)
     before = store.snapshot()
     own_redis.end(signal.SIGKILL)
-    until(store.notice, 2, "the listener sees it go")
+    wait_until(store.notice, 2, "the listener sees it go")
     assert store.snapshot() == before
     assert store.get("qwen") == before[1][0]
     assert store.get("other") is None
     message, took = refusal(store)
     assert message.startswith(f"redis://127.0.0.1:{own_redis.port}/0: the registry cannot use its store: ")
     assert took < 0.1
-    until(lambda: re.search(r"its store: connection refused; the list is as of \d s ago$", store.notice()))
+    wait_until(lambda: re.search(r"its store: connection refused; the list is as of \d s ago$", store.notice()))
     own_redis.start()
-    until(lambda: works(store), 5, "it works again by itself")
+    wait_until(lambda: works(store), 5, "it works again by itself")
     assert store.notice() == ""
     assert store.snapshot() == before
     assert put(store, service("after")).name == "after"
@@ -95,14 +95,14 @@ def test_a_redis_that_hangs_holds_up_nobody_for_long(own_redis, open_store):
     put(store, service())
     before = store.snapshot()
     own_redis.send(signal.SIGSTOP)
-    until(store.notice, 5, "the listener gets no answer")
+    wait_until(store.notice, 5, "the listener gets no answer")
     began = time.monotonic()
     for _ in range(100):
         refusal(store)
         assert store.snapshot() == before
     assert time.monotonic() - began < 1, "nobody waits for what is known to be gone"
     own_redis.send(signal.SIGCONT)
-    until(lambda: works(store), 5)
+    wait_until(lambda: works(store), 5)
     assert store.snapshot() == before
 
 
@@ -122,17 +122,17 @@ def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
     store, other = open_store(own_redis), open_store(own_redis)
     put(store, service())
     index = store.snapshot()[0]
-    until(lambda: store.wait(-1, 0) == index)
+    wait_until(lambda: store.wait(-1, 0) == index)
     own_redis.end(signal.SIGKILL)
-    until(store.notice)
+    wait_until(store.notice)
     began = time.monotonic()
     assert store.wait(index, 0.3) == index
     assert time.monotonic() - began > 0.25, "no busy round"
     woken = threading.Event()
-    watcher = threading.Thread(target=lambda: (until(lambda: store.wait(index, 20) != index, 20), woken.set()))
+    watcher = threading.Thread(target=lambda: (wait_until(lambda: store.wait(index, 20) != index, 20), woken.set()))
     watcher.start()
     own_redis.start()
-    until(lambda: works(other), 5)
+    wait_until(lambda: works(other), 5)
     put(other, service("new"))
     watcher.join(10)
     assert woken.is_set()
@@ -144,9 +144,9 @@ def test_what_was_heard_of_but_not_read_is_told_when_redis_is_back(own_redis, op
     put(store, service())
     assert store.snapshot()[0] == 1
     put(other, service("new"))
-    until(lambda: store.wait(1, 0) == 2)
+    wait_until(lambda: store.wait(1, 0) == 2)
     own_redis.end(signal.SIGKILL)
-    until(store.notice)
+    wait_until(store.notice)
     assert store.wait(1, 0.3) == 1, "the list is that of 1: whoever has it waits"
     told = []
     watcher = threading.Thread(target=lambda: told.append(store.wait(1, 20)))
@@ -204,7 +204,7 @@ def test_a_change_at_one_wakes_those_at_another_within_100_ms(shared_redis, open
     took = []
     for n in range(20):
         index = put(here, service()) and here.snapshot()[0]
-        until(lambda index=index: there.wait(-1, 0) == index, every=0.001)
+        wait_until(lambda index=index: there.wait(-1, 0) == index, interval=0.001)
         done = threading.Event()
         waiter = threading.Thread(target=lambda index=index, done=done: (there.wait(index, 5), done.set()))
         waiter.start()
@@ -223,7 +223,7 @@ def test_a_redis_started_late_is_found(tmp_path, open_store):
     assert store.notice() == "", "there is no list to tell of"
     late.start()
     try:
-        until(lambda: works(store), 5)
+        wait_until(lambda: works(store), 5)
         assert store.snapshot() == (0, [])
     finally:
         late.end()
@@ -237,10 +237,10 @@ def test_full_memory_refuses_writes_and_says_so_until_there_is_room(own_redis, o
     assert "maxmemory" in refusal(store)[0]
     assert store.snapshot() == before
     ends = time.monotonic() + 3 * CHECK
-    until(lambda: not store.notice() or time.monotonic() > ends)
+    wait_until(lambda: not store.notice() or time.monotonic() > ends)
     assert "maxmemory" in store.notice(), "reads work, and that is not enough"
     own_redis.cli("config", "set", "maxmemory", "0")
-    until(lambda: works(store), 5)
+    wait_until(lambda: works(store), 5)
     assert put(store, service("after")).name == "after"
 
 
@@ -251,7 +251,7 @@ def test_a_redis_that_forgot_everything_shows_by_its_revision(own_redis, open_st
     assert store.snapshot()[0] == 5
     own_redis.cli("flushall")
     assert store.snapshot() == (0, [])
-    until(lambda: store.wait(5, 0) == 0, 5, "watchers learn of it")
+    wait_until(lambda: store.wait(5, 0) == 0, 5, "watchers learn of it")
     assert "it went from revision 5 back to 0" in caplog.text
     assert not store.heartbeat("s0", NOW, None), "who beats is told to register again"
     put(store, service())
@@ -299,7 +299,7 @@ def test_the_password_comes_from_a_file_and_may_change(server, open_store, tmp_p
     with pytest.raises(Unavailable, match="WRONGPASS|invalid"):
         put(store, service())
     file.write_text("first\n")
-    until(lambda: works(store), 5)
+    wait_until(lambda: works(store), 5)
     put(store, service())
     assert "first" not in caplog.text
     assert "wrong" not in caplog.text
@@ -358,12 +358,12 @@ def test_it_speaks_tls_and_trusts_only_the_named_authority(server, open_store, t
 def test_a_redis_that_may_lose_registrations_is_warned_of_once(server, open_store, caplog):
     redis = server("--appendonly", "no", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     store = open_store(redis)
-    until(lambda: "noeviction" in caplog.text)
+    wait_until(lambda: "noeviction" in caplog.text)
     assert caplog.text.count("appendonly is off") == 1
     redis.end()
-    until(lambda: not works(store))
+    wait_until(lambda: not works(store))
     redis.start()
-    until(lambda: works(store), 5)
+    wait_until(lambda: works(store), 5)
     put(store, service())
     assert caplog.text.count("appendonly is off") == 1
 
@@ -371,9 +371,9 @@ def test_a_redis_that_may_lose_registrations_is_warned_of_once(server, open_stor
 def test_all_count_by_the_clock_of_redis(own_redis, open_store, monkeypatch):
     stores = [open_store(own_redis), open_store(own_redis)]
     for store in stores:
-        until(lambda store=store: works(store))
+        wait_until(lambda store=store: works(store))
     monkeypatch.setattr(time, "time", lambda: NOW)  # this host's clock is wrong
-    until(lambda: all(store._link._ahead for store in stores))
+    wait_until(lambda: all(store._link._ahead for store in stores))
     one, two = (store.now() for store in stores)
     assert abs(one - two) < 0.1
     assert one > NOW + 1000
@@ -395,7 +395,7 @@ def test_a_look_that_comes_late_takes_nothing_back(own_redis, open_store, monkey
     monkeypatch.setattr(store, "_look", overtaken)
     before, _ = store.snapshot()
     own_redis.end()
-    until(lambda: not works(store), what="it to be known as gone")
+    wait_until(lambda: not works(store), description="it to be known as gone")
     revision, services = store.snapshot()
     assert revision > before
     assert [told.name for told in services] == ["a", "b"]

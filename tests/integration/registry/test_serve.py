@@ -18,7 +18,7 @@ from svc.registry.serve import GRACEFUL, check_store
 from svc.settings import RegistrySettings
 from tests.integration.registry.process import SVC, Registry, alive
 from tests.unit.registry.services import told
-from tests.waiting import other_address, until
+from tests.waiting import other_address, wait_until
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_signal_is_not_lost_while_the_worker_begins(tmp_path):
     registry = Registry(tmp_path)
     registry.launch()
     try:
-        until(lambda: "Listening" in registry.log.read_text() and registry.worker() > 0, every=0.001)
+        wait_until(lambda: "Listening" in registry.log.read_text() and registry.worker() > 0, interval=0.001)
         begun = time.monotonic()
         assert registry.end(signal.SIGTERM) == 0
         assert time.monotonic() - begun < GRACEFUL - 1
@@ -62,7 +62,7 @@ def test_a_signal_is_not_lost_while_the_worker_begins(tmp_path):
 def test_it_leaves_nothing_about_but_its_log_and_its_store(start, tmp_path):
     registry = start()
     registry.process.send_signal(signal.SIGHUP)  # gunicorn's control socket comes late
-    until(lambda: registry.log.read_text().count("Booting worker") == 2)
+    wait_until(lambda: registry.log.read_text().count("Booting worker") == 2)
     assert {p.name for p in tmp_path.iterdir()} == {"registry.log", "var"}
 
 
@@ -80,7 +80,7 @@ def test_what_was_acknowledged_survives_kill_9(start):
 
     clients = threading.Thread(target=register)
     clients.start()
-    until(lambda: len(acknowledged) >= 20)
+    wait_until(lambda: len(acknowledged) >= 20)
     registry.client.heartbeat("s0", "draining")
     index = int(requests.get(f"{registry.client.urls[0]}/services", timeout=5).headers["X-Registry-Index"])
     registry.end(signal.SIGKILL)
@@ -98,7 +98,7 @@ def test_a_worker_does_not_outlive_its_master(start):
     worker = registry.worker()
     os.kill(worker, signal.SIGSTOP)  # whatever it is busy with
     registry.process.kill()
-    until(lambda: not alive(worker), 5, "the worker is gone")
+    wait_until(lambda: not alive(worker), 5, "the worker is gone")
 
 
 def test_hup_replaces_the_worker_and_no_request_fails(start):
@@ -117,9 +117,9 @@ def test_hup_replaces_the_worker_and_no_request_fails(start):
     clients = threading.Thread(target=beat)
     clients.start()
     registry.process.send_signal(signal.SIGHUP)
-    until(lambda: not alive(before), 15, "the old worker is gone")
+    wait_until(lambda: not alive(before), 15, "the old worker is gone")
     more = len(beaten) + 20
-    until(lambda: len(beaten) > more, 15, "the new one answers")
+    wait_until(lambda: len(beaten) > more, 15, "the new one answers")
     stop.set()
     clients.join(10)
     assert not failures
@@ -161,13 +161,13 @@ def test_what_runs_is_checked_beside_a_silent_host_and_nobody_waits(start, targe
     def verdict(name):
         return registry.client.get(name)["health_status"]
 
-    until(lambda: verdict("well") == "healthy")
-    until(lambda: verdict("mute") == "unhealthy", 15)
+    wait_until(lambda: verdict("well") == "healthy")
+    wait_until(lambda: verdict("mute") == "unhealthy", 15)
     target.status = 503
-    until(lambda: verdict("well") == "unhealthy", 15)
+    wait_until(lambda: verdict("well") == "unhealthy", 15)
     assert not registry.client.get("well")["is_healthy"]
     target.status = 200
-    until(lambda: verdict("well") == "healthy", 15)
+    wait_until(lambda: verdict("well") == "healthy", 15)
     now = requests.get(f"{registry.client.urls[0]}/services/mute/health", timeout=5).json()
     assert now["health_status"] == "unhealthy"
 
@@ -176,7 +176,7 @@ def test_the_long_silent_are_forgotten(start):
     registry = start("--cleanup-interval", "0.2", "--forget-after", "1")
     registry.client.register(told("brief", lease_seconds=1))
     registry.client.register(told("lasting"))
-    until(lambda: [s["name"] for s in registry.client.services()] == ["lasting"])
+    wait_until(lambda: [s["name"] for s in registry.client.services()] == ["lasting"])
 
 
 def refused(place: Path, *flags: str) -> str:
@@ -249,7 +249,7 @@ def test_who_watches_is_told_of_a_change_and_of_an_expiry(start):
     watcher = threading.Thread(target=follow)
     watcher.start()
     registry.client.register(told("brief", lease_seconds=1))
-    until(lambda: len(told_of) == 1)
+    wait_until(lambda: len(told_of) == 1)
     registry.client.register(told("lasting"))
     watcher.join(15)
     assert told_of == [{"brief": True}, {"brief": True, "lasting": True}, {"brief": False, "lasting": True}]
@@ -261,7 +261,7 @@ def test_a_registry_that_ends_lets_its_watchers_go(start):
     answers = []
     watcher = threading.Thread(target=lambda: answers.append(watch(registry, 1, 60)))
     watcher.start()
-    until(lambda: watching(registry.port))
+    wait_until(lambda: watching(registry.port))
     assert registry.end(signal.SIGTERM) == 0
     watcher.join(10)
     assert answers == [({"qwen": True}, 1)]

@@ -15,7 +15,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import router
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def pair(tmp_path, own_redis):
         registry.place.mkdir()
         registry.launch()
     for registry in made:
-        until(registry.answers, 20, "it answers")
+        wait_until(registry.answers, 20, "it answers")
     yield made
     for registry in made:
         registry.end()
@@ -77,7 +77,7 @@ def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
         watchers = [threading.Thread(target=watch, args=(registry,)) for registry in pair]
         for watcher in watchers:
             watcher.start()
-        until(lambda: all(waits(registry) for registry in pair), every=0.01)
+        wait_until(lambda: all(waits(registry) for registry in pair), interval=0.01)
         began = time.monotonic()
         one.client.update("qwen", {"weight": n + 2})
         for watcher in watchers:
@@ -105,8 +105,10 @@ def test_a_lease_ends_once_and_a_heartbeat_at_the_other_keeps_it(pair):
         two.client.heartbeat("kept", "running")
         return {s["name"] for s in one.client.services() if s["is_healthy"]}
 
-    until(lambda: healthy() == {"kept"}, what="brief expires")
-    until(lambda: healthy() and time.time() > one.client.get("brief")["last_heartbeat"] + 5, what="both have swept")
+    wait_until(lambda: healthy() == {"kept"}, description="brief expires")
+    wait_until(
+        lambda: healthy() and time.time() > one.client.get("brief")["last_heartbeat"] + 5, description="both have swept"
+    )
     assert listing(one)[0] == listing(two)[0] == index + 1
     logs = [registry.log.read_text() for registry in pair]
     assert sum(log.count("brief expired") for log in logs) == 1
@@ -124,14 +126,14 @@ def test_one_killed_and_everybody_goes_on_with_the_other(pair):
     flags = ("--registry-url", ",".join(urls), "--registry-sync-interval", 0.2, "--health-interval", 0.5)
     try:
         with router(*flags) as own:
-            until(lambda: in_use(own), what="the router uses it")
+            wait_until(lambda: in_use(own), description="the router uses it")
             one.end(signal.SIGKILL)
             babysitter.heartbeat("m-server", "running")
             assert asked(own) == 200
             babysitter.heartbeat("m-server", "draining")
-            until(lambda: not in_use(own), 5, "the router hears of it from the other")
+            wait_until(lambda: not in_use(own), 5, "the router hears of it from the other")
             babysitter.heartbeat("m-server", "running")
-            until(lambda: in_use(own), 5)
+            wait_until(lambda: in_use(own), 5)
             assert asked(own) == 200
     finally:
         instance.close()
@@ -156,7 +158,7 @@ def test_redis_gone_and_back(pair, own_redis):
     own_redis.end(signal.SIGKILL)
     watcher.start()
     for registry in pair:
-        until(lambda registry=registry: health(registry).json()["status"] == "degraded", 5)
+        wait_until(lambda registry=registry: health(registry).json()["status"] == "degraded", 5)
         assert health(registry).status_code == 200
         assert "the list is as of" in health(registry).json()["reason"]
         began = time.monotonic()
@@ -166,13 +168,13 @@ def test_redis_gone_and_back(pair, own_redis):
         assert time.monotonic() - began < 2, "nobody waits for Redis"
         assert listing(registry) == (index, before)
     own_redis.start()
-    until(lambda: beats(one), 5, "writes are taken again")
+    wait_until(lambda: beats(one), 5, "writes are taken again")
     two.client.register(told("b"))
     watcher.join(20)
     assert woken["at"] == index + 1
     assert names(one) == names(two) == ["a", "b"]
     for registry in pair:
-        until(lambda registry=registry: health(registry).json()["status"] == "healthy", 10)
+        wait_until(lambda registry=registry: health(registry).json()["status"] == "healthy", 10)
         log = registry.log.read_text()
         assert "Traceback" not in log
         assert log.count("cannot use its store") < 10, "once, not each time"
@@ -180,7 +182,7 @@ def test_redis_gone_and_back(pair, own_redis):
 
 def watch_on(registry, index):
     """As a router does: asks again until there is something new."""
-    return until(lambda: (now := listing(registry, index, 5)[0]) != index and now, 30)
+    return wait_until(lambda: (now := listing(registry, index, 5)[0]) != index and now, 30)
 
 
 def beats(registry):
@@ -199,11 +201,11 @@ def test_redis_gone_for_a_minute_and_no_lease_ends(pair, own_redis):
     index, _ = listing(one)
     own_redis.end(signal.SIGKILL)
     gone = time.monotonic()
-    until(lambda: not beats_of(one, "s0") and time.monotonic() - gone > 60, 90, every=1)
+    wait_until(lambda: not beats_of(one, "s0") and time.monotonic() - gone > 60, 90, interval=1)
     own_redis.start()
-    until(lambda: beats_of(one, "s0") and beats_of(two, "s1"), 10)
+    wait_until(lambda: beats_of(one, "s0") and beats_of(two, "s1"), 10)
     back = time.monotonic()
-    until(lambda: beats_of(one, "s0") and beats_of(two, "s1") and time.monotonic() - back > 10, 30, every=1)
+    wait_until(lambda: beats_of(one, "s0") and beats_of(two, "s1") and time.monotonic() - back > 10, 30, interval=1)
     for registry in pair:
         assert all(s["is_healthy"] for s in listing(registry)[1])
         assert listing(registry)[0] == index
@@ -222,10 +224,10 @@ def test_the_password_is_in_no_log_and_a_worker_dies_alone(tmp_path, server_with
     redis, file = server_with_password
     registry = Registry(tmp_path, "--store", redis.url, "--store-password-file", str(file)).start()
     try:
-        until(lambda: registry.client.register(told()))
+        wait_until(lambda: registry.client.register(told()))
         worker = registry.worker()
         registry.process.send_signal(signal.SIGHUP)
-        until(lambda: not alive(worker), 15)
+        wait_until(lambda: not alive(worker), 15)
         assert names(registry) == ["qwen"]
         assert registry.end(signal.SIGTERM) == 0
         assert "hush" not in registry.log.read_text()

@@ -8,7 +8,7 @@ import requests
 
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import wait_until
 
 SECRET = "s" * 40
 
@@ -126,4 +126,4 @@ def test_a_client_that_says_nothing_or_half_is_let_go(registry):
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
             assert b" 200 " not in answer_all(sock)
-    until(registry.answers)
+    wait_until(registry.answers)

@@ -14,7 +14,7 @@ from svc.registry.store.redis import RedisStore
 from svc.registry.store.sqlite import SqliteStore
 from svc.registry.store.sqlite_file import STEPS
 from tests.unit.registry.services import NOW, service
-from tests.waiting import until
+from tests.waiting import wait_until
 
 STORES = {
     "sqlite": lambda request, place: SqliteStore(place / "var" / "registry.db"),
@@ -97,7 +97,7 @@ def test_waking_lets_go_of_who_waits(store):
     told = []
     watcher = threading.Thread(target=lambda: told.append(store.wait(0, 60)))
     watcher.start()
-    until(lambda: store.wake() or told, every=0.01)
+    wait_until(lambda: store.wake() or told, interval=0.01)
     watcher.join(10)
     assert told == [0]
 

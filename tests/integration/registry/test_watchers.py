@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import told
-from tests.waiting import until
+from tests.waiting import wait_until
 
 WATCHERS, SERVICES = 1000, 20
 IDLE = 5.0  # seconds that nothing happens
@@ -72,7 +72,7 @@ def cpu(pid):
 def rests(pid):
     """Whether it has taken all that was sent, and uses no CPU."""
     used = []
-    until(lambda: used.append(cpu(pid)) or len(used) == 5, every=0.1)
+    wait_until(lambda: used.append(cpu(pid)) or len(used) == 5, interval=0.1)
     return used[-1] - used[0] <= 0.02
 
 
@@ -88,11 +88,11 @@ def test_a_thousand_watchers_are_told_of_each_change_and_cost_nothing_meanwhile(
     for watcher in watchers:
         watcher.ask()
     worker = registry.worker()
-    until(lambda: rests(worker), 30)
+    wait_until(lambda: rests(worker), 30)
     before, begun = cpu(worker), time.monotonic()
     for n in range(SERVICES):
         registry.client.heartbeat(f"s{n}", "running")  # wakes nobody
-    until(lambda: time.monotonic() - begun >= IDLE)
+    wait_until(lambda: time.monotonic() - begun >= IDLE)
     used = (cpu(worker) - before) / IDLE
     for change in ("draining", "running"):
         registry.client.heartbeat("s0", change)

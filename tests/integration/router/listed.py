@@ -9,7 +9,7 @@ from tests.integration.router.client import Answer, Client, post
 from tests.integration.router.instance import Heard, Instance, Peer, ok
 from tests.integration.router.registry import Registry, instance, registry
 from tests.integration.router.routers import Router, router
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 class Listed:
@@ -22,7 +22,7 @@ class Listed:
         self.registry.index += 1
         self.registry.services = list(services)
         wanted = [(s["name"], s["status"], s["port"]) for s in sorted(services, key=lambda s: s["name"])]
-        until(lambda: self._heard() == wanted, what="the router to hear of it", every=0.01)
+        wait_until(lambda: self._heard() == wanted, description="the router to hear of it", interval=0.01)
 
     def _heard(self) -> list[tuple[str, str, int]]:
         return [(s["name"], s["status"], s["port"]) for s in self.router.get("/services").json()["services"]]

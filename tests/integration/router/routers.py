@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from tests.integration.router.client import Client
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 BIN = Path(sys.executable).parent
 
@@ -77,7 +77,7 @@ def router(*flags: object, ready: bool = True, **environ: str) -> Iterator[Route
     words = [str(BIN / "svc"), "router", "--host", "127.0.0.1", "--port", str(port), *map(str, flags)]
     with running(words, port, **environ) as r:
         if ready:
-            until(r.ready, what="the router to be ready")
+            wait_until(r.ready, description="the router to be ready")
         yield r
 
 

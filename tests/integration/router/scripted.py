@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from tests.integration.router.recorded import NONCE
-from tests.waiting import until
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 WAIT_SECONDS = 30.0  # until a test fails that waits for bytes
@@ -82,7 +82,9 @@ class Peer:
 
     def settle(self) -> None:
         """Wait until the kernel of the other end has acknowledged every byte, so that they are readable there."""
-        until(lambda: self.closed or self.ended or not self._unacknowledged(), WAIT_SECONDS, "acknowledgements", 0.001)
+        wait_until(
+            lambda: self.closed or self.ended or not self._unacknowledged(), WAIT_SECONDS, "acknowledgements", 0.001
+        )
 
     def half_close(self) -> None:
         self.finished = True

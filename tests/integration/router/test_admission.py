@@ -12,7 +12,7 @@ from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.test_gone import LEAVES, NOTICED
 from tests.integration.router.test_streams import CHUNKED, chunk
-from tests.waiting import until
+from tests.waiting import wait_until
 
 QUEUE, TIMEOUT = 12, 3.0
 
@@ -34,7 +34,7 @@ def numbers(gate: Gate) -> list[int]:
 @pytest.fixture(autouse=True)
 def nobody_waits(site: Listed) -> Iterator[None]:
     yield
-    until(lambda: site.waiting() == 0 and site.router.in_flight() == 0, what="the line to be empty")
+    wait_until(lambda: site.waiting() == 0 and site.router.in_flight() == 0, description="the line to be empty")
 
 
 def test_no_instance_ever_has_more_than_its_max_concurrency(site: Listed, a: Instance, b: Instance):
@@ -65,7 +65,7 @@ def test_first_come_first_served_whatever_the_model(site: Listed, a: Instance):
     clients = []
     for n in range(7):
         clients.append(site.ask("mx"[n % 2], n=n))
-        until(lambda n=n: site.waiting() == n and gate.heard, every=0.01)
+        wait_until(lambda n=n: site.waiting() == n and gate.heard, interval=0.01)
     for client in clients:
         gate.let()
         with client:
@@ -78,7 +78,7 @@ def test_a_full_queue_is_429_with_whole_seconds(site: Listed, a: Instance):
     a.play(gate)
     site.tell(one(a))
     clients = [site.ask("m", n=n) for n in range(1 + QUEUE)]
-    until(lambda: site.waiting() == QUEUE, every=0.01)
+    wait_until(lambda: site.waiting() == QUEUE, interval=0.01)
     with site.ask("m", n=99) as client:
         answer = client.answer()
         assert (answer.status, answer.error()["type"]) == (429, "rate_limit_error")
@@ -99,7 +99,7 @@ def test_who_waits_too_long_hears_429_if_all_are_busy_and_503_if_nobody_is_there
     a.play(gate)
     site.tell(one(a), at(b, "b", "early", status="starting"), at(b, "c", "late", status="draining"))
     first = site.ask("m", n=0)
-    until(lambda: gate.heard)
+    wait_until(lambda: gate.heard)
     began = time.monotonic()
     waiting = [site.ask(model, n=1) for model in ("m", "early", "late")]
     answers = []
@@ -122,14 +122,14 @@ def test_a_client_that_leaves_gives_its_place_up(site: Listed, a: Instance, leav
     a.play(gate)
     site.tell(one(a))
     first = site.ask("m", n=0)
-    until(lambda: gate.heard)
+    wait_until(lambda: gate.heard)
     gone = site.ask("m", n=1)
-    until(lambda: site.waiting() == 1, every=0.01)
+    wait_until(lambda: site.waiting() == 1, interval=0.01)
     last = site.ask("m", n=2)
-    until(lambda: site.waiting() == 2, every=0.01)
+    wait_until(lambda: site.waiting() == 2, interval=0.01)
     left = time.monotonic()
     leaves(gone)
-    until(lambda: site.waiting() == 1, every=0.01)
+    wait_until(lambda: site.waiting() == 1, interval=0.01)
     assert time.monotonic() - left < 2 * NOTICED
     gate.let(2)
     for client in (first, last):
@@ -148,7 +148,7 @@ def test_a_stream_has_its_place_until_it_ends_or_its_client_leaves(site: Listed,
     first = site.ask("m")
     first.head()
     second = site.ask("m")
-    until(lambda: site.waiting() == 1, every=0.01)
+    wait_until(lambda: site.waiting() == 1, interval=0.01)
     assert len(a.heard) == 1
     first.sock.close()
     with second:
@@ -160,7 +160,7 @@ def test_a_stream_has_its_place_until_it_ends_or_its_client_leaves(site: Listed,
 def test_a_model_that_restarts_holds_its_requests(site: Listed, a: Instance, b: Instance, status: str):
     site.tell(at(a, "a", "m", status=status), at(b, "b", "other"))
     clients = [site.ask("m") for _ in range(5)]
-    until(lambda: site.waiting() == 5, every=0.01)
+    wait_until(lambda: site.waiting() == 5, interval=0.01)
     assert site.answer("other").status == 200, "others go on"
     site.tell(at(a, "a", "m"), at(b, "b", "other"))
     for client in clients:
@@ -172,7 +172,7 @@ def test_a_model_that_restarts_holds_its_requests(site: Listed, a: Instance, b: 
 def test_a_model_that_is_stopped_meanwhile_is_503_at_once(site: Listed, a: Instance):
     site.tell(at(a, "a", "m", status="starting"))
     with site.ask("m") as client:
-        until(lambda: site.waiting() == 1, every=0.01)
+        wait_until(lambda: site.waiting() == 1, interval=0.01)
         site.tell(at(a, "a", "m", status="failed"))
         began = time.monotonic()
         assert client.answer().status == 503
@@ -193,7 +193,7 @@ def test_a_second_attempt_exceeds_no_limit(site: Listed, a: Instance, b: Instanc
     b.play(gate)
     site.tell(at(a, "a", "m"), at(b, "b", "m", "only b", weight=0, metadata={"max_concurrency": 1}))
     with site.ask("only b") as client:
-        until(lambda: gate.heard)
+        wait_until(lambda: gate.heard)
         assert site.answer("m").status == 502
         gate.let()
         assert client.answer().status == 200

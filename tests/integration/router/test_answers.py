@@ -9,7 +9,7 @@ import pytest
 from tests.integration.router.client import post
 from tests.integration.router.instance import OK, Heard, Instance, Peer
 from tests.integration.router.routers import Router
-from tests.waiting import until
+from tests.waiting import wait_until
 
 ASK = post({"model": "a"})
 
@@ -260,7 +260,7 @@ def test_an_answer_that_breaks_off_is_seen_to_be_short(relay: Router, a: Instanc
         assert status == 200
         rest = client.all()
         assert rest in (b"abc", b"3\r\nabc\r\n")  # neither nine bytes nor a last chunk
-    assert until(lambda: relay.service("a")["error_count"] == before + 1)
+    assert wait_until(lambda: relay.service("a")["error_count"] == before + 1)
 
 
 LEFT = b"of another answer"

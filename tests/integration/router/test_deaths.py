@@ -10,7 +10,7 @@ from tests.integration.router.client import Client, post
 from tests.integration.router.instance import Heard, Instance, Peer, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.test_retries import resets
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_request_kills_two_instances_and_its_repetition_none(site: Listed, mor
     assert poisoned(mortals) == 2
     assert [site.answer("m").status for _ in range(8)] == [200] * 8
     assert 'svc_router_poisoned_requests_total{key=""} 1.0' in site.router.get("/metrics").text
-    events = until(lambda: [e for e in site.registry.events if e["kind"] == "poisoned"], what="the events")
+    events = wait_until(lambda: [e for e in site.registry.events if e["kind"] == "poisoned"], description="the events")
     assert len(events) == 2
     assert "it died while it served request " in events[0]["message"]
 
@@ -74,9 +74,9 @@ def test_one_death_fails_none_of_the_requests_in_flight(site: Listed, mortals: l
         instance.play(gate)
     site.tell(*(at(instance, f"u{n}", "m") for n, instance in enumerate(mortals[:3])))
     clients = [site.ask("m", n=n) for n in range(24)]
-    until(lambda: [gate.now for gate in gates] == [8, 8, 8], what="all requests to be in flight")
+    wait_until(lambda: [gate.now for gate in gates] == [8, 8, 8], description="all requests to be in flight")
     mortals[0].close()
-    until(lambda: gates[1].now + gates[2].now == 24, what="the dead one's requests to be sent again")
+    wait_until(lambda: gates[1].now + gates[2].now == 24, description="the dead one's requests to be sent again")
     for gate in gates:
         gate.let(24)
     assert [_answered(client) for client in clients] == [200] * 24
@@ -98,11 +98,11 @@ def test_requests_wait_until_the_registry_notices_the_death_of_the_only_instance
     assert site.answer(model).status == 200
     dead.close()
     clients = [site.ask(model, n=n) for n in range(3)]
-    until(lambda: site.waiting() == 3, what="the requests to wait")
+    wait_until(lambda: site.waiting() == 3, description="the requests to wait")
     site.tell(at(dead, name, model, status="starting"))
     assert site.waiting() == 3
     late = site.ask(model)
-    until(lambda: site.waiting() == 4, what="one that came later to wait, too")
+    wait_until(lambda: site.waiting() == 4, description="one that came later to wait, too")
     site.tell(at(reborn, name, model))
     assert [_answered(client) for client in [*clients, late]] == [200] * 4
 
@@ -113,7 +113,7 @@ def test_a_request_that_waits_for_the_registry_stands_in_the_way_of_no_other(sit
     dead.close()
     site.tell(at(dead, "back", "m"))
     with site.ask("m") as client:
-        until(lambda: site.waiting() == 1, what="the request to wait")
+        wait_until(lambda: site.waiting() == 1, description="the request to wait")
         back = Instance(dead.port)
         assert site.answer("m").status == 200
         site.tell(at(back, "back", "m", status="starting"))
@@ -147,7 +147,7 @@ def test_what_is_given_up_is_503(site: Listed, mortals: list[Instance]):
     dead.close()
     site.tell(at(dead, "lost", "m"))
     with site.ask("m") as client:
-        until(lambda: site.waiting() == 1, what="the request to wait")
+        wait_until(lambda: site.waiting() == 1, description="the request to wait")
         threading.Thread(target=site.tell, args=(at(dead, "lost", "m", status="failed"),)).start()
         assert client.answer().error()["message"] == "No healthy services available for model 'm'"
 

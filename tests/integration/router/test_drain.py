@@ -14,7 +14,7 @@ from tests.integration.router.client import Client, get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
-from tests.waiting import until
+from tests.waiting import wait_until
 
 ASK = post({"model": "m"})
 
@@ -62,7 +62,7 @@ def test_sigterm_lets_a_stream_finish_and_takes_nothing_new(streams: Streams, se
         stream.send(ASK).head()
         assert stream.chunk() == b"data: 1\n\n"
         own.process.send_signal(signal.SIGTERM)
-        until(lambda: refused(own))
+        wait_until(lambda: refused(own))
         answer = kept.send(get(b"/readyz")).answer()
         assert (answer.status, answer.one(b"connection")) == (503, b"close")
         assert own.process.poll() is None
@@ -79,7 +79,7 @@ def test_a_request_on_a_kept_connection_is_served_while_draining(streams: Stream
         stream.send(ASK).head()
         own.process.send_signal(signal.SIGTERM)
         streams.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        until(lambda: refused(own))
+        wait_until(lambda: refused(own))
         answer = kept.send(ASK).answer()
         assert (answer.body, answer.one(b"connection")) == (b"ok", b"close")
         assert kept.ended()
@@ -116,7 +116,7 @@ def test_a_request_without_an_answer_yet_hears_that_the_router_stops(streams: St
     streams.instance.play(lambda peer, heard: None)
     with router("--static-services", services, "--graceful-timeout", 0.3) as own, own.client() as client:
         client.send(ASK)
-        until(lambda: streams.instance.heard)
+        wait_until(lambda: streams.instance.heard)
         own.process.send_signal(signal.SIGTERM)
         answer = client.answer()
         assert (answer.status, answer.error()["message"]) == (503, "the router is stopping; send the request again")
@@ -133,7 +133,7 @@ def test_a_worker_does_not_outlive_its_master(services: Path):
     with router("--static-services", services) as own:
         worker = own.worker()
         own.process.kill()
-        until(lambda: not Path(f"/proc/{worker}/cmdline").exists() or _zombie(worker))
+        wait_until(lambda: not Path(f"/proc/{worker}/cmdline").exists() or _zombie(worker))
 
 
 def test_hup_under_load_fails_no_request(streams: Streams, services: Path):
@@ -154,9 +154,9 @@ def replace(own: Router, done: list[int]) -> None:
     """By another worker, which every client has been served by when this returns."""
     before = own.worker()
     own.process.send_signal(signal.SIGHUP)
-    until(lambda: own.worker() != before, what="another worker")
+    wait_until(lambda: own.worker() != before, description="another worker")
     served = list(done)
-    until(lambda: all(now > then + 20 for now, then in zip(done, served, strict=True)))
+    wait_until(lambda: all(now > then + 20 for now, then in zip(done, served, strict=True)))
 
 
 @contextmanager

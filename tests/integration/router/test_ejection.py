@@ -11,7 +11,7 @@ from tests.integration.router.instance import Heard, Instance, Peer, Script, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.test_retries import closes, resets
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
-from tests.waiting import until
+from tests.waiting import wait_until
 
 MAX_ERRORS = 3
 
@@ -123,7 +123,7 @@ def test_clients_that_leave_are_no_failures(site: Listed, a: Instance, b: Instan
     for _ in range(4 * MAX_ERRORS):
         with site.ask("m") as client:
             client.head()
-    until(lambda: site.router.in_flight() == 0)
+    wait_until(lambda: site.router.in_flight() == 0)
     assert not ejected(site)
 
 
@@ -140,7 +140,7 @@ def test_clients_that_do_not_read_are_no_failures(site: Listed, a: Instance, b: 
     clients = [site.ask("m") for _ in range(2 * MAX_ERRORS)]
     for client in clients:
         client.head()
-    until(lambda: site.router.in_flight() == 0, what="the router to give up on them")
+    wait_until(lambda: site.router.in_flight() == 0, description="the router to give up on them")
     assert not ejected(site)
     for client in clients:
         client.sock.close()
@@ -163,13 +163,13 @@ def test_it_returns_through_one_request(site: Listed, a: Instance, b: Instance):
     a.play(gate := Gate(streams))
     assert site.answer("m").body == b"ok"
     assert not gate.heard
-    until(lambda: not ejected(site), timeout=EJECTION * (1 + JITTER) + 2, what="the time to be over")
-    until(lambda: _lands(site, gate), what="a request to be the trial")
+    wait_until(lambda: not ejected(site), timeout=EJECTION * (1 + JITTER) + 2, description="the time to be over")
+    wait_until(lambda: _lands(site, gate), description="a request to be the trial")
     assert [site.answer("m").status for _ in range(10)] == [200] * 10
     assert len(gate.heard) == 1, "nobody knows yet how the one trial ends"
     assert ejected(site)
     gate.let()
-    until(lambda: not ejected(site), what="the answer to begin")
+    wait_until(lambda: not ejected(site), description="the answer to begin")
     assert site.router.in_flight() == 1
     go.set()
     a.script = ok
@@ -220,9 +220,9 @@ def test_second_attempts_are_a_fifth_of_the_load_or_three(
     with listed("--first-byte-timeout", 20) as own:
         own.tell(at(a, "a", "m"), at(b, "b", "m", weight=0))
         clients = [own.ask("m", n=n) for n in range(load)]
-        until(lambda: failing.now == load)
+        wait_until(lambda: failing.now == load)
         failing.let(load)
-        until(lambda: own.router.in_flight() == holding.now == retried, what="the others to be told")
+        wait_until(lambda: own.router.in_flight() == holding.now == retried, description="the others to be told")
         holding.let(load)
         told = []
         for client in clients:

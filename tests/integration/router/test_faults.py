@@ -20,7 +20,7 @@ from tests.integration.router.test_gone import closes, half_closes
 from tests.integration.router.test_leaks import _descriptors as descriptors
 from tests.integration.router.test_leaks import _memory as memory
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
-from tests.waiting import until
+from tests.waiting import wait_until
 
 NOTICED = 0.3  # seconds in which the instance is to hear that its client left
 
@@ -38,7 +38,7 @@ def as_new(site: Listed) -> Iterator[None]:
     """The router has not known any of these names; and nothing is left in flight."""
     site.tell()
     yield
-    until(lambda: site.router.in_flight() == 0, what="every count to be released")
+    wait_until(lambda: site.router.in_flight() == 0, description="every count to be released")
 
 
 def stats(site: Listed) -> dict[str, int]:
@@ -116,8 +116,10 @@ def test_fault_1_aborted_streams_leak_connections(site: Listed, a: Instance, cou
     site.tell(at(a, "a", "m"))
     before = descriptors(site.router)
     side_by_side(count, lambda n: vanish(site, n))
-    until(lambda: site.router.in_flight() == 0)
-    until(lambda: descriptors(site.router) <= before + 16, what="connections to be closed: eight may be kept")
+    wait_until(lambda: site.router.in_flight() == 0)
+    wait_until(
+        lambda: descriptors(site.router) <= before + 16, description="connections to be closed: eight may be kept"
+    )
     assert stats(site) == {"a": 0}
     assert site.answer("m").status == 200
 
@@ -174,7 +176,7 @@ def test_fault_3_counts_leak_on_abort(site: Listed, a: Instance, b: Instance):
         with site.ask("only a") as client:
             if n % 2:
                 client.head()
-    until(lambda: stats(site) == {"a": 0, "b": 0}, what="the counts to be released")
+    wait_until(lambda: stats(site) == {"a": 0, "b": 0}, description="the counts to be released")
     a.play()
     b.play()
     for _ in range(20):
@@ -197,13 +199,13 @@ def test_fault_3_counts_are_negative_after_an_instance_left_and_came_back(site: 
     mine, other = at(a, "a", "m"), at(b, "b", "x")
     site.tell(mine, other)
     first = [site.ask("m") for _ in range(3)]
-    until(lambda: gate.now == 3)
+    wait_until(lambda: gate.now == 3)
     site.tell(other)
     assert site.router.in_flight() >= 0
     site.tell(mine, other)
     assert stats(site) == {"a": 3, "b": 0}, "they are still at work"
     second = [site.ask("m") for _ in range(2)]
-    until(lambda: gate.now == 5)
+    wait_until(lambda: gate.now == 5)
     assert stats(site) == {"a": 5, "b": 0}
     site.tell(other)
     gate.let(5)
@@ -222,11 +224,13 @@ def test_fault_3_health_checks_reset_counts(site: Listed, a: Instance):
         client.head()
     for sick in (True, False):
         a.sick = sick
-        until(lambda sick=sick: site.router.service("a")["healthy"] is not sick, what="the checks to see it")
+        wait_until(
+            lambda sick=sick: site.router.service("a")["healthy"] is not sick, description="the checks to see it"
+        )
         assert stats(site) == {"a": 4}
     for client in clients:
         client.sock.close()
-    until(lambda: stats(site) == {"a": 0})
+    wait_until(lambda: stats(site) == {"a": 0})
 
 
 def test_fault_3_maps_grow_for_ever(site: Listed, a: Instance):
@@ -278,11 +282,11 @@ def test_fault_5_a_missed_delete_is_never_noticed(site: Listed, a: Instance, b: 
     site.tell(at(a, "a", "m"), at(b, "b", "m"))
     site.registry.status = 500
     asked = site.registry.asked
-    until(lambda: site.registry.asked > asked, what="the router to ask in vain")
+    wait_until(lambda: site.registry.asked > asked, description="the router to ask in vain")
     site.registry.services = [at(b, "b", "m")]
     assert stats(site) == {"a": 0, "b": 0}, "the last good table holds"
     site.registry.status = 200
-    until(lambda: stats(site) == {"b": 0}, timeout=5, what="the next list to be taken")
+    wait_until(lambda: stats(site) == {"b": 0}, timeout=5, description="the next list to be taken")
     assert [site.answer("m").status for _ in range(4)] == [200] * 4
     assert (len(a.heard), len(b.heard)) == (0, 4)
 
@@ -303,7 +307,7 @@ def test_fault_5_one_hung_backend_stalls_all(site: Listed, a: Instance, b: Insta
     a.play(Gate())
     site.tell(at(a, "a", "hung"), at(b, "b", "m"))
     clients = [site.ask("hung") for _ in range(50)]
-    until(lambda: stats(site)["a"] == 50)
+    wait_until(lambda: stats(site)["a"] == 50)
     began = time.monotonic()
     for _ in range(20):
         assert site.answer("m").status == 200
@@ -320,7 +324,7 @@ def test_fault_5_a_worker_back_on_the_same_address_never_rejoins(site: Listed, b
     first.close()
     for _ in range(8):
         assert site.answer("m").status == 200
-    until(lambda: not site.router.service("a")["healthy"], what="the dead one to be out")
+    wait_until(lambda: not site.router.service("a")["healthy"], description="the dead one to be out")
     site.tell({**mine, "status": "starting"}, other)
     again = Instance(first.port)
     site.tell(mine, other)
@@ -337,7 +341,7 @@ def test_fault_5_a_worker_back_on_the_same_address_never_rejoins(site: Listed, b
 def test_fault_6_requests_fail_while_a_model_restarts(site: Listed, a: Instance):
     site.tell(at(a, "a", "m", status="starting"))
     clients = [site.ask("m") for _ in range(20)]
-    until(lambda: site.waiting() == 20)
+    wait_until(lambda: site.waiting() == 20)
     site.tell(at(a, "a", "m"))
     for client in clients:
         with client:
@@ -357,7 +361,7 @@ def test_fault_6_a_cap_on_connections_throttles(site: Listed, a: Instance):
     a.play(gate)
     site.tell(at(a, "a", "m"))
     clients = [site.ask("m") for _ in range(150)]
-    until(lambda: gate.now == 150, what="all of them to be at the instance at once")
+    wait_until(lambda: gate.now == 150, description="all of them to be at the instance at once")
     gate.let(150)
     for client in clients:
         with client:
@@ -418,7 +422,7 @@ def test_fault_7_a_hot_prefix_overloads_one_worker(pair: tuple[Router, Router], 
     clients = []
     for n in range(30):
         clients.append(pair[0].client().send(conversation(1, n)))
-        until(lambda n=n: sum(g.now for g in gates) == n + 1, every=0.005)
+        wait_until(lambda n=n: sum(g.now for g in gates) == n + 1, interval=0.005)
     assert max(gate.now for gate in gates) <= 13
     assert min(gate.now for gate in gates) >= 4
     for gate in gates:

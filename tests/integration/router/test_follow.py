@@ -14,7 +14,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.registry import instance
 from tests.integration.router.routers import Router, router
-from tests.waiting import free_port, other_address, until
+from tests.waiting import free_port, other_address, wait_until
 
 AT_ONCE = 1.0  # seconds; the sync interval is 10
 
@@ -55,7 +55,7 @@ def known(own: Router) -> dict[str, str]:
 def soon(own: Router, wanted: dict[str, str]) -> float:
     """Seconds until the router knows exactly these."""
     began = time.monotonic()
-    until(lambda: known(own) == wanted, timeout=AT_ONCE, every=0.002, what=f"{wanted}, not {known(own)}")
+    wait_until(lambda: known(own) == wanted, timeout=AT_ONCE, interval=0.002, description=f"{wanted}, not {known(own)}")
     return time.monotonic() - began
 
 
@@ -83,10 +83,10 @@ def test_a_registry_that_is_killed_and_back_is_followed_again(registries, backen
     with router("--registry-url", urls(one)) as own:
         soon(own, {"a": "running"})
         one.end()
-        until(lambda: "keeping the 1 instances last known" in own.output(), timeout=3)
+        wait_until(lambda: "keeping the 1 instances last known" in own.output(), timeout=3)
         assert own.get("/health").json()["table_source"] == "registry"
         one.start()
-        until(lambda: "the registry is back" in own.output(), timeout=5)
+        wait_until(lambda: "the registry is back" in own.output(), timeout=5)
         one.client.drain("a")
         soon(own, {"a": "drained"})
 
@@ -103,11 +103,11 @@ def test_where_one_registry_goes_the_next_is_followed_and_what_it_does_not_know_
     with router("--registry-url", urls(one, two), "--service-removal-grace-period", grace) as own:
         soon(own, {"a": "running", "b": "running", "c": "running"})
         one.end()
-        until(lambda: set(known(own)) == {"a", "b", "c", "x"}, timeout=3)
+        wait_until(lambda: set(known(own)) == {"a", "b", "c", "x"}, timeout=3)
         two.client.register(listed(backend, "a", "m"))
         two.client.deregister("x")
         soon(own, {"a": "running", "b": "running", "c": "running"})
-        until(lambda: set(known(own)) == {"a"}, timeout=grace + 1)
+        wait_until(lambda: set(known(own)) == {"a"}, timeout=grace + 1)
 
 
 def test_without_a_registry_a_router_starts_with_the_table_that_one_before_it_saved(tmp_path, registries, backend):
@@ -117,7 +117,7 @@ def test_without_a_registry_a_router_starts_with_the_table_that_one_before_it_sa
     path = tmp_path / "var" / "table.json"
     flags = ("--registry-url", urls(one), "--state-file", path)
     with router(*flags) as own:
-        until(lambda: path.exists() and b'"a"' in path.read_bytes())
+        wait_until(lambda: path.exists() and b'"a"' in path.read_bytes())
     one.end()
     with router(*flags) as own:
         told = own.get("/health").json()
@@ -127,18 +127,18 @@ def test_without_a_registry_a_router_starts_with_the_table_that_one_before_it_sa
         with own.client() as client:
             assert client.send(post({"model": "m"})).answer().body == b"ok"
         one.start()
-        until(lambda: own.get("/health").json()["table_source"] == "registry", timeout=5)
+        wait_until(lambda: own.get("/health").json()["table_source"] == "registry", timeout=5)
         one.client.deregister("gone")
         soon(own, {"a": "running"})
-        until(lambda: [t["name"] for t in json.loads(path.read_bytes())["targets"]] == ["a"], timeout=3)
+        wait_until(lambda: [t["name"] for t in json.loads(path.read_bytes())["targets"]] == ["a"], timeout=3)
 
 
 def test_a_damaged_table_is_one_line_and_the_router_waits_for_the_registry(tmp_path):
     path = tmp_path / "table.json"
     path.write_bytes(b'{"format":"svc router table 1","regis')
     with router("--registry-url", f"http://127.0.0.1:{free_port()}", "--state-file", path, ready=False) as own:
-        until(lambda: "keeping the 0 instances" in own.output())
-        until(lambda: own.get("/livez").ok)
+        wait_until(lambda: "keeping the 0 instances" in own.output())
+        wait_until(lambda: own.get("/livez").ok)
         assert own.get("/readyz").status_code == 503
         assert len([line for line in own.output().splitlines() if str(path) in line]) == 1
         assert "Traceback" not in own.output()
@@ -147,7 +147,7 @@ def test_a_damaged_table_is_one_line_and_the_router_waits_for_the_registry(tmp_p
 def test_a_router_that_waits_for_the_registry_stops_at_once(registries, backend):
     one, _ = registries
     with router("--registry-url", urls(one)) as own:
-        until(lambda: own.get("/health").json()["table_age_seconds"] > 0.2)
+        wait_until(lambda: own.get("/health").json()["table_age_seconds"] > 0.2)
         began = time.monotonic()
         own.process.send_signal(signal.SIGTERM)
         own.process.wait(10)
@@ -162,10 +162,10 @@ def test_an_instance_that_was_out_and_registers_anew_at_the_same_address_gets_re
     with router("--registry-url", urls(one), "--health-interval", 0.2, "--max-errors", 1) as own:
         soon(own, {"a": "running"})
         backend.close()
-        until(lambda: not own.service("a")["healthy"])
+        wait_until(lambda: not own.service("a")["healthy"])
         again = Instance(port)
         one.client.register(listed(again, "a", "m", timestamp="2030-01-01T00:00:00.000Z"))
-        until(lambda: own.service("a")["healthy"], timeout=AT_ONCE, every=0.01)
+        wait_until(lambda: own.service("a")["healthy"], timeout=AT_ONCE, interval=0.01)
         again.close()
 
 
@@ -178,7 +178,7 @@ def test_a_registry_that_wants_a_token_of_readers_is_shown_the_one_in_the_file(t
         made.client.register(listed(backend, "a", "m"))
         far = f"http://{other_address()}:{made.port}"
         with router("--registry-url", far, ready=False) as own:
-            until(lambda: "keeping the 0 instances" in own.output())
+            wait_until(lambda: "keeping the 0 instances" in own.output())
             assert "read-word" not in own.output()
         with router("--registry-url", far, "--registry-token-file", tmp_path / "token") as own:
             soon(own, {"a": "running"})

@@ -14,7 +14,7 @@ from tests.integration.router.client import Client, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
 from tests.messages import broken, broken_answers, framed_answers, sound_answers, sound_requests, split
-from tests.waiting import until
+from tests.waiting import wait_until
 
 few = settings(max_examples=120, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 many = settings(few, max_examples=3000)
@@ -51,11 +51,11 @@ def whole(own: Router, instance: Instance) -> Iterator[None]:
     worker, before = own.worker(), descriptors(own)
     yield
     instance.play()
-    until(lambda: own.in_flight() == 0, what="the counts to be released")
+    wait_until(lambda: own.in_flight() == 0, description="the counts to be released")
     with own.client() as client:
         for _ in range(3):
             assert client.send(ASK).answer().body == b"ok"
-    until(lambda: descriptors(own) <= before + 8, what="connections to be closed")
+    wait_until(lambda: descriptors(own) <= before + 8, description="connections to be closed")
     assert own.worker() == worker
     assert "Traceback" not in own.output()
     assert "a connection failed" not in own.output()

@@ -10,7 +10,7 @@ import requests
 from tests.integration.router.client import post
 from tests.integration.router.instance import Heard, Instance, Peer, ok
 from tests.integration.router.routers import BIN, Router, router, running, service, static
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 LARGE = 50 << 20
 SECOND = 1 << 20
@@ -129,8 +129,8 @@ def test_a_body_that_is_refused_is_not_kept_and_its_answer_arrives(site: Site, p
 def test_a_client_that_never_finishes_its_body_gives_its_place_back(site: Site):
     with site.router.client() as slow:
         slow.send(announced(100, site.key("client")) + b"x")
-        until(lambda: site.send("POST", "/v1/messages", "client").status_code == 429, 5, "the place to be taken")
-    until(lambda: site.send("POST", "/v1/messages", "client").status_code == 200, 5, "the place to be free")
+        wait_until(lambda: site.send("POST", "/v1/messages", "client").status_code == 429, 5, "the place to be taken")
+    wait_until(lambda: site.send("POST", "/v1/messages", "client").status_code == 200, 5, "the place to be free")
 
 
 # The memory for bodies.
@@ -159,7 +159,7 @@ def test_a_large_body_waits_until_there_is_room(small: Router, instance: Instanc
     instance.play(hold)
     clients = [small.client() for _ in range(3)]
     clients[0].send(post(body))
-    until(lambda: instance.heard, what="the first one to be at the instance")
+    wait_until(lambda: instance.heard, description="the first one to be at the instance")
     for client in clients[1:]:
         client.send(post(body))
     assert len(instance.heard) == 1
@@ -171,7 +171,7 @@ def test_a_large_body_waits_until_there_is_room(small: Router, instance: Instanc
     instance.peers[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
     assert clients[0].answer().body == b"first"
     assert clients[1].answer().body == b"ok"
-    until(lambda: buffered(small) == 0, what="everything to be given back")
+    wait_until(lambda: buffered(small) == 0, description="everything to be given back")
 
 
 @pytest.mark.long
@@ -179,7 +179,7 @@ def test_a_body_that_stalls_gives_way_to_those_that_wait(small: Router):
     body = b'{"model": "m", "x": "%b"}' % (b"x" * 400_000)
     with small.client() as stalled, small.client() as other:
         stalled.send(announced(len(body)) + body[:-1])
-        until(lambda: buffered(small) > 300_000, what="the body to be counted")
+        wait_until(lambda: buffered(small) > 300_000, description="the body to be counted")
         assert other.send(post(body)).answer().body == b"ok"
         answer = stalled.answer()
         assert (answer.status, answer.one(b"retry-after")) == (503, b"1")
@@ -194,7 +194,7 @@ def test_a_router_behind_itself_answers_508_and_a_chain_works(instance: Instance
     services = [service("self", port, "loop"), service("m", instance.port, "m")]
     first = [*words, "--port", str(port), "--static-services", str(static(tmp_path / "first.json", services))]
     with running(first, port) as own:
-        until(own.ready, what="the router to be ready")
+        wait_until(own.ready, description="the router to be ready")
         second = static(tmp_path / "second.json", [service("first", port, "m")])
         with router("--static-services", second) as front, front.client() as client, own.client() as other:
             assert client.send(post({"model": "m"}, b"Via: 1.1 nginx")).answer().body == b"ok"

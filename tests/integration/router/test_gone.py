@@ -12,7 +12,7 @@ from tests.integration.fakes import Mock, mock
 from tests.integration.router.client import Client, post
 from tests.integration.router.instance import OK, Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
-from tests.waiting import until
+from tests.waiting import wait_until
 
 NOTICED = 0.3  # seconds, and as many again for a busy machine
 
@@ -54,14 +54,14 @@ def test_a_client_that_leaves_while_nothing_flows_ends_the_work(own: Router, bac
     backend.behave(**flags)
     before = backend.stats()["cut_by_client"]
     client = own.client().send(ASK)
-    until(lambda: backend.stats()["open_requests"] == 1, what="the request to reach the mock")
+    wait_until(lambda: backend.stats()["open_requests"] == 1, description="the request to reach the mock")
     if "hang_after" in flags:
         client.until(b" heard:")  # the second event's
     left = time.monotonic()
     leaves(client)
-    until(lambda: backend.stats()["cut_by_client"] == before + 1, what="the mock to be told", every=0.01)
+    wait_until(lambda: backend.stats()["cut_by_client"] == before + 1, description="the mock to be told", interval=0.01)
     assert time.monotonic() - left < 2 * NOTICED
-    until(lambda: own.in_flight() == 0, what="the counts to be released")
+    wait_until(lambda: own.in_flight() == 0, description="the counts to be released")
     assert own.service("m")["error_count"] == 0
     client.sock.close()
 
@@ -77,8 +77,12 @@ def test_an_instance_that_answers_after_the_client_left_is_not_blamed(relay: Rou
     before = relay.service("a")["error_count"]
     with relay.client() as client:
         client.send(post({"model": "a"}))
-        until(lambda: a.heard)
-    until(lambda: relay.in_flight() == 0, timeout=2, what="the count to be released although the instance is silent")
+        wait_until(lambda: a.heard)
+    wait_until(
+        lambda: relay.in_flight() == 0,
+        timeout=2,
+        description="the count to be released although the instance is silent",
+    )
     go.set()
     a.play()
     with relay.client() as client:
@@ -99,7 +103,7 @@ def test_a_reader_that_stops_and_leaves_ends_the_work(relay: Router, a: Instance
     client.head()
     threading.Event().wait(0.3)
     half_closes(client)
-    until(lambda: relay.in_flight() == 0, timeout=2)
+    wait_until(lambda: relay.in_flight() == 0, timeout=2)
     client.sock.close()
 
 
@@ -114,8 +118,8 @@ def test_a_client_that_leaves_between_attempts_gets_no_other(relay: Router, a: I
     for instance in (a, b):
         instance.play(script)
     client.send(post({"model": "ab"}))
-    until(lambda: a.heard or b.heard)
-    until(lambda: relay.in_flight() == 0)
+    wait_until(lambda: a.heard or b.heard)
+    wait_until(lambda: relay.in_flight() == 0)
     threading.Event().wait(0.5)
     assert len(a.heard) + len(b.heard) == 1
 
@@ -126,7 +130,7 @@ def test_a_request_and_a_close_at_once_may_be_answered(relay: Router, a: Instanc
         client.send(post({"model": "a"}))
         half_closes(client)
         client.all()
-    until(lambda: relay.in_flight() == 0)
+    wait_until(lambda: relay.in_flight() == 0)
 
 
 def test_clients_that_vanish_at_any_moment_leave_nothing_open(own: Router, backend: Mock):
@@ -142,6 +146,6 @@ def test_clients_that_vanish_at_any_moment_leave_nothing_open(own: Router, backe
         thread.start()
     for thread in threads:
         thread.join()
-    until(lambda: own.in_flight() == 0)
-    until(lambda: backend.stats()["open_requests"] == 0)
+    wait_until(lambda: own.in_flight() == 0)
+    wait_until(lambda: backend.stats()["open_requests"] == 0)
     assert "Traceback" not in own.output()

@@ -24,7 +24,7 @@ from tests.integration.router.recorded import INTERIM, KINDS, NONCE, SOUND, Case
 from tests.integration.router.routers import Router, running, service, static
 from tests.integration.router.scripted import RESET
 from tests.messages import broken, broken_answers
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 CI_SECONDS = 15.0
 LONG_SECONDS = 10 * 60.0
@@ -349,7 +349,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     words += ["--port", str(port), "--static-services", str(path), *map(str, FLAGS)]
     with ExitStack() as stack:
         router = stack.enter_context(running(words, port, **ENVIRON))
-        until(router.ready, what="the router to be ready")
+        wait_until(router.ready, description="the router to be ready")
         stack.enter_context(measuring("idle", tmp_path / "idle"))
         stack.enter_context(measuring("probe", tmp_path / "probe", port))
         yield Site(router, tmp_path, answers, corpus(broken, 300))
@@ -386,8 +386,8 @@ def withstand(site: Site, seconds: float) -> float:
     assert site.router.worker() == worker
     assert site.memory() - memory < MEMORY_LIMIT_KILOBYTES
     assert worst["probe"].delay < LATENCY_LIMIT_SECONDS
-    until(lambda: site.router.in_flight() == 0, what="the counts to be released")
-    until(lambda: site.descriptors() <= descriptors + DESCRIPTOR_LIMIT, 30, "connections to be closed")
+    wait_until(lambda: site.router.in_flight() == 0, description="the counts to be released")
+    wait_until(lambda: site.descriptors() <= descriptors + DESCRIPTOR_LIMIT, 30, "connections to be closed")
     site.router.assert_no_exception()
     return start
 

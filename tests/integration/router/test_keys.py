@@ -15,7 +15,7 @@ from tests.integration.router.client import Client, post
 from tests.integration.router.instance import Instance, ok
 from tests.integration.router.routers import BIN, Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk
-from tests.waiting import until
+from tests.waiting import wait_until
 
 ASK = {"model": "m"}
 PROTECTED = ("/v1/models", "/models", "/v1/models/m", "/services", "/stats")
@@ -51,7 +51,9 @@ class Site:
         return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
     def line(self, request_id: str) -> dict[str, Any]:
-        return until(lambda: [line for line in self.lines() if line["id"] == request_id], what="its line")[0]
+        return wait_until(lambda: [line for line in self.lines() if line["id"] == request_id], description="its line")[
+            0
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -156,26 +158,26 @@ def test_the_key_is_named_in_the_log_and_in_the_metrics(site: Site, secret: str)
 
 def test_changes_of_the_file_hold_within_a_moment(site: Site, secret: str):
     new = site.add("new")
-    until(lambda: site.post(new).status_code == 200, 3, "the new key to be known")
+    wait_until(lambda: site.post(new).status_code == 200, 3, "the new key to be known")
     site.revoke("new")
-    until(lambda: site.post(new).status_code == 401, 3, "the revoked key to be unknown")
+    wait_until(lambda: site.post(new).status_code == 401, 3, "the revoked key to be unknown")
     assert site.post(secret).status_code == 200
 
 
 def test_a_broken_file_changes_nothing_and_is_told_once(site: Site, secret: str):
     good = site.file.read_bytes()
     site.file.write_text("[keys")
-    until(lambda: "its last good content stays in use" in site.router.output())
+    wait_until(lambda: "its last good content stays in use" in site.router.output())
     assert site.post(secret).status_code == 200
     site.file.write_bytes(good)
-    until(lambda: site.router.output().count("read again") > 1)
+    wait_until(lambda: site.router.output().count("read again") > 1)
     assert site.router.output().count("its last good content stays in use") == 1
     assert site.post(secret).status_code == 200
 
 
 def test_a_revoked_keys_stream_finishes(site: Site):
     fleeting = site.add("fleeting")
-    until(lambda: site.post(fleeting).status_code == 200, 3)
+    wait_until(lambda: site.post(fleeting).status_code == 200, 3)
     site.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with Client(site.router.port) as stream:
         stream.send(post(ASK, b"x-api-key: " + fleeting.encode())).head()
@@ -183,7 +185,7 @@ def test_a_revoked_keys_stream_finishes(site: Site):
         peer = site.instance.peers[-1]
         site.instance.script = ok
         site.revoke("fleeting")
-        until(lambda: site.post(fleeting).status_code == 401, 3)
+        wait_until(lambda: site.post(fleeting).status_code == 401, 3)
         peer.send(chunk(b"data: 2\n\n") + b"0\r\n\r\n")
         assert [stream.chunk(), stream.chunk()] == [b"data: 2\n\n", b""]
 
@@ -193,7 +195,7 @@ def test_a_revoked_keys_stream_finishes(site: Site):
 
 def test_requests_per_minute(site: Site):
     slow = site.add("slow", "--requests-per-minute", 3)
-    until(lambda: site.post(slow, path="/v1/messages").status_code == 200, 3)
+    wait_until(lambda: site.post(slow, path="/v1/messages").status_code == 200, 3)
     told = [site.post(slow, **{"x-request-id": f"slow-{n}"}) for n in range(3)]
     assert [answer.status_code for answer in told] == [200, 200, 429]
     assert 1 <= int(told[-1].headers["Retry-After"]) <= 20
@@ -207,7 +209,7 @@ def test_requests_per_minute(site: Site):
 
 def test_concurrency_counts_streams_until_their_end(site: Site):
     one = site.add("one", "--concurrency", 1)
-    until(lambda: site.post(one).status_code == 200, 3)
+    wait_until(lambda: site.post(one).status_code == 200, 3)
     site.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with Client(site.router.port) as stream:
         stream.send(post(ASK, b"x-api-key: " + one.encode())).head()
@@ -216,7 +218,7 @@ def test_concurrency_counts_streams_until_their_end(site: Site):
         assert (told.status_code, told.headers["Retry-After"]) == (429, "1")
         assert "concurrent requests" in told.json()["error"]["message"]
     site.instance.script = ok
-    until(lambda: site.post(one).status_code == 200, 2, "the place to be free: the client has left")
+    wait_until(lambda: site.post(one).status_code == 200, 2, "the place to be free: the client has left")
 
 
 # Starting.
@@ -241,7 +243,7 @@ def test_keys_survive_a_hup(tmp_path: Path):
     with router("--static-services", services, "--keys-file", site.file) as site.router:
         before = site.router.worker()
         os.kill(site.router.process.pid, signal.SIGHUP)
-        until(lambda: site.router.worker() != before)
+        wait_until(lambda: site.router.worker() != before)
         assert site.post(secret).status_code == 200
         assert site.post().status_code == 401
     instance.close()
@@ -277,7 +279,7 @@ def test_nobody_is_believed_by_default_and_what_cannot_be_networks_is_refused(tm
         assert (
             client.send(post(ASK, b"X-Forwarded-For: 203.0.113.7", b"Authorization: Bearer x")).answer().body == b"ok"
         )
-        until(lambda: log.exists() and log.read_text())
+        wait_until(lambda: log.exists() and log.read_text())
         assert json.loads(log.read_text())["client"] == "127.0.0.1"
         assert instance.heard[0].one(b"authorization") == b"Bearer x"  # where the router has no keys, it is not for it
     instance.close()

@@ -7,7 +7,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import Router
 from tests.integration.router.test_streams import CHUNKED, chunk
-from tests.waiting import until
+from tests.waiting import wait_until
 
 KINDS = (
     post({"model": "a"}),
@@ -59,9 +59,9 @@ def test_requests_leave_no_count_no_connection_and_no_memory(relay: Router, a: I
     _requests(relay, 600)  # everything is loaded, and every pool as large as it gets
     memory, descriptors = _memory(relay), _descriptors(relay)
     _requests(relay, 1200)
-    until(lambda: relay.in_flight() == 0)
+    wait_until(lambda: relay.in_flight() == 0)
     assert _memory(relay) - memory < 1500
-    until(lambda: _descriptors(relay) <= descriptors + 4, what="connections to be closed")
+    wait_until(lambda: _descriptors(relay) <= descriptors + 4, description="connections to be closed")
     assert a.connections <= 4 + 300  # a broken stream costs one; the others are used again
 
 

@@ -11,7 +11,7 @@ from tests.integration.router.instance import Instance
 from tests.integration.router.listed import at
 from tests.integration.router.routers import Router, router
 from tests.integration.router.test_retries import closes
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def following(registry: Registry) -> list[object]:
 def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
     registry.client.register(at(a, "one", "m"))
     with router(*following(registry)) as own:
-        until(lambda: own.service("one")["healthy"])
+        wait_until(lambda: own.service("one")["healthy"])
         a.script = closes  # `play` would cut a health check: the ejection of a sick instance is no news
         ask(own)
-        (event,) = until(lambda: told(registry, "ejected"), what="the ejection to be told")
+        (event,) = wait_until(lambda: told(registry, "ejected"), description="the ejection to be told")
         assert (event["service"], event["level"]) == ("one", "bad")
         assert event["message"].startswith(
             "a request failed: it closed the connection without an answer; nothing new for "
@@ -53,7 +53,7 @@ def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
 def test_a_router_tells_that_it_was_started(registry: Registry):
     for number in (1, 2):
         with router(*following(registry)) as own:
-            events = until(lambda n=number: len(told(registry, "started")) == n and told(registry, "started"))
+            events = wait_until(lambda n=number: len(told(registry, "started")) == n and told(registry, "started"))
             assert (events[-1]["service"], events[-1]["level"]) == ("router", "info")
             assert events[-1]["source"].endswith(f"-{own.port}")
 
@@ -61,15 +61,15 @@ def test_a_router_tells_that_it_was_started(registry: Registry):
 def test_what_happens_while_the_registry_is_away_is_told_when_it_is_back(registry: Registry, a: Instance):
     registry.client.register(at(a, "one", "m"))
     with router(*following(registry)) as own:
-        until(lambda: own.service("one")["healthy"])
+        wait_until(lambda: own.service("one")["healthy"])
         registry.end()
         a.sick = True
-        until(lambda: not own.service("one")["healthy"], what="the router to find it sick")
+        wait_until(lambda: not own.service("one")["healthy"], description="the router to find it sick")
         a.sick = False
-        until(lambda: own.service("one")["healthy"], what="the router to find it well")
+        wait_until(lambda: own.service("one")["healthy"], description="the router to find it well")
         assert ask(own) == 200
         registry.start()
-        until(lambda: told(registry, "passing"), timeout=20, what="the registry to hear of it")
+        wait_until(lambda: told(registry, "passing"), timeout=20, description="the registry to hear of it")
         assert [event["kind"] for event in told(registry, "failing,passing")] == ["failing", "passing"]
         assert "svc_router_events_dropped_total 0.0" in own.get("/metrics").text
         assert "Traceback" not in own.output()

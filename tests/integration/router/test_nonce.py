@@ -19,7 +19,7 @@ from tests.integration.router.recorded import INTERIM, KINDS, SOUND
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.scripted import Instance, Network
 from tests.integration.router.traffic import LATE, Traffic, late_bytes
-from tests.waiting import until
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 CI_SECONDS = 20.0
@@ -78,7 +78,7 @@ def unharmed(site: Site) -> Iterator[None]:
     """After all traffic, the router is the same process, counts nothing and has logged no exception."""
     worker = site.router.worker()
     yield
-    until(lambda: site.router.in_flight() == 0, what="the counts to be released")
+    wait_until(lambda: site.router.in_flight() == 0, description="the counts to be released")
     assert site.router.worker() == worker
     site.router.assert_no_exception()
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.router.client import post
 from tests.integration.router.routers import Router, router, service, static
-from tests.waiting import until
+from tests.waiting import wait_until
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b'1a\r\ndata: {"token": "hello"}\n\n\r\n'
@@ -192,10 +192,10 @@ def test_clients_that_vanish_leave_nothing_in_flight_and_no_connection_but_idle_
     own: Router, crowded: Crowded, count: int
 ):
     asyncio.run(vanish(own.port, count))
-    until(lambda: own.in_flight() == 0, what="the counts to be released")
-    until(lambda: not crowded.working, what="every request upstream to be cut")
-    until(lambda: connections(own, crowded.port) == len(crowded.open), what="the instance to see the ends")
-    until(lambda: connections(own, own.port) <= 1, what="the clients' connections to be closed")
+    wait_until(lambda: own.in_flight() == 0, description="the counts to be released")
+    wait_until(lambda: not crowded.working, description="every request upstream to be cut")
+    wait_until(lambda: connections(own, crowded.port) == len(crowded.open), description="the instance to see the ends")
+    wait_until(lambda: connections(own, own.port) <= 1, description="the clients' connections to be closed")
     idle = len(crowded.open)
     assert idle <= 100
     asyncio.run(ask_at_once(own.port, idle))
@@ -272,5 +272,5 @@ def test_streams_open_at_once_all_complete_in_little_memory(own: Router, crowded
     print(f"idle {idle / 1024:.1f} MB, {each:.1f} KB for each of {count} open streams")
     assert each < 32
     assert idle < 50 * 1024
-    until(lambda: own.in_flight() == 0, what="the counts to be released")
+    wait_until(lambda: own.in_flight() == 0, description="the counts to be released")
     assert own.service("m")["error_count"] == 0

@@ -13,7 +13,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.registry import Registry, instance, registry
 from tests.integration.router.routers import BIN, Router, router, running, service, static
-from tests.waiting import free_port, free_port_pair, ipv6, until
+from tests.waiting import free_port, free_port_pair, ipv6, wait_until
 
 QUICK = ("--registry-sync-interval", 0.1, "--health-interval", 0.2, "--health-timeout", 1)
 
@@ -36,7 +36,7 @@ def synced(told: Registry) -> Iterator[Router]:
 def own(synced: Router, told: Registry) -> Router:
     """The router with an empty table."""
     told.services, told.index = [], told.index + 10
-    until(lambda: synced.get("/services").json()["total"] == 0, timeout=3)
+    wait_until(lambda: synced.get("/services").json()["total"] == 0, timeout=3)
     return synced
 
 
@@ -61,46 +61,48 @@ def test_changes_in_the_registry_hold_at_the_next_look(own: Router, told: Regist
     (x, _), (y, _) = backends
     told.services = [instance("x", x.port, "mx"), instance("y", y.port, "my"), {**instance("bs", 1), "metadata": {}}]
     told.index += 1
-    until(lambda: listed(own) == ["mx", "my"])
+    wait_until(lambda: listed(own) == ["mx", "my"])
     assert own.get("/health").json()["healthy_services"] == "2/2"
     for status in ("draining", "failed", "stopped", "stopping", "starting"):
         told.services[0]["status"] = status
         told.index += 1
-        until(lambda: listed(own) == ["my"], what=status)
+        wait_until(lambda: listed(own) == ["my"], description=status)
         told.services[0]["status"] = "running"
         told.index += 1
-        until(lambda: listed(own) == ["mx", "my"], what=f"back from {status}")
+        wait_until(lambda: listed(own) == ["mx", "my"], description=f"back from {status}")
     told.services[0]["drained"] = True
     told.index += 1
-    until(lambda: listed(own) == ["my"])
+    wait_until(lambda: listed(own) == ["my"])
     del told.services[0]
     told.index += 1
-    until(lambda: own.get("/services").json()["total"] == 1, timeout=0.9, what="the deletion, without the grace")
+    wait_until(
+        lambda: own.get("/services").json()["total"] == 1, timeout=0.9, description="the deletion, without the grace"
+    )
 
 
 def test_names_that_vanish_with_the_registrys_data_are_kept_for_the_grace(own: Router, told: Registry, backends):
     (x, _), (y, _) = backends
     told.services, told.index = [instance("x", x.port, "mx"), instance("y", y.port, "my")], told.index + 10
-    until(lambda: listed(own) == ["mx", "my"])
+    wait_until(lambda: listed(own) == ["mx", "my"])
     asked = told.asked
     told.services, told.index = [instance("y", y.port, "my")], 1
-    until(lambda: told.asked > asked + 2)
+    wait_until(lambda: told.asked > asked + 2)
     assert listed(own) == ["mx", "my"]
     with own.client() as client:
         assert client.send(post({"model": "mx"})).answer().body == b"ok"
-    until(lambda: listed(own) == ["my"], timeout=3)
+    wait_until(lambda: listed(own) == ["my"], timeout=3)
 
 
 def test_while_the_registry_is_away_the_table_stays(own: Router, told: Registry, backends):
     (x, _), _ = backends
     told.services, told.index = [instance("x", x.port, "mx")], told.index + 10
-    until(lambda: listed(own) == ["mx"])
+    wait_until(lambda: listed(own) == ["mx"])
     for status, body in ((500, None), (200, b"<html>"), (200, b"[]"), (200, b'{"a": 1}'), (401, b'{"error": "no"}')):
         told.status, told.body, asked = status, body, told.asked
-        until(lambda asked=asked: told.asked > asked + 1)
+        wait_until(lambda asked=asked: told.asked > asked + 1)
         assert listed(own) == ["mx"]
     told.status, told.body = 200, None
-    until(lambda: "the registry is back" in own.output())
+    wait_until(lambda: "the registry is back" in own.output())
     assert listed(own) == ["mx"]
 
 
@@ -116,9 +118,9 @@ def test_entries_that_cannot_be_used_are_told_once_and_left_out(own: Router, tol
         instance("odd-models", x.port) | {"metadata": {"type": "openai-api", "models": 7, "models_list": "x"}},
     ]
     told.services, told.index = [*bad, instance("x", x.port, "mx")], told.index + 1
-    until(lambda: listed(own) == ["mx"])
+    wait_until(lambda: listed(own) == ["mx"])
     asked = told.asked
-    until(lambda: told.asked > asked + 3)
+    wait_until(lambda: told.asked > asked + 3)
     said = [line for line in own.output().splitlines() if "cannot be used" in line]
     for name in ("'no-port'", "'text-port'", "'odd-url'", "'worse-url'", "'text'", "None"):
         assert len([line for line in said if f"lists {name}," in line]) == 1
@@ -128,17 +130,18 @@ def test_an_instance_whose_babysitter_says_no_is_out_until_it_says_yes(own: Rout
     (x, sitter), (y, _) = backends
     told.services = [instance("x", x.port, "both", health_status="unhealthy"), instance("y", y.port, "both")]
     told.index += 1
-    until(
-        lambda: own.get("/health").json()["healthy_services"] == "2/2", what="our own check to outweigh the registry's"
+    wait_until(
+        lambda: own.get("/health").json()["healthy_services"] == "2/2",
+        description="our own check to outweigh the registry's",
     )
     sitter.sick = True
-    until(lambda: not own.service("x")["healthy"])
+    wait_until(lambda: not own.service("x")["healthy"])
     with own.client() as client:
         for _ in range(4):
             assert client.send(post({"model": "both"})).answer().status == 200
     assert (len(x.heard), len(y.heard)) == (0, 4)
     sitter.sick = False
-    until(lambda: own.service("x")["healthy"], timeout=4)
+    wait_until(lambda: own.service("x")["healthy"], timeout=4)
 
 
 def test_an_instance_that_refuses_fails_nobody(own: Router, told: Registry, backends):
@@ -148,7 +151,7 @@ def test_an_instance_that_refuses_fails_nobody(own: Router, told: Registry, back
     dead = instance("x", gone.port, "both") | {"metadata": {"type": "openai-api", "models": ["both"]}}
     dead["metadata"]["babysitter"] = f"http://127.0.0.1:{sitter.port}"
     told.services, told.index = [dead, instance("y", y.port, "both")], told.index + 1
-    until(lambda: own.get("/health").json()["healthy_services"] == "2/2")
+    wait_until(lambda: own.get("/health").json()["healthy_services"] == "2/2")
     with own.client() as client:
         for _ in range(12):
             assert client.send(post({"model": "both"})).answer().status == 200
@@ -159,7 +162,7 @@ def test_weights_are_kept_exactly_over_a_cycle(own: Router, told: Registry, back
     (x, _), (y, _) = backends
     told.services = [instance("x", x.port, "both", weight=3), instance("y", y.port, "both", weight=1)]
     told.index += 1
-    until(lambda: listed(own) == ["both"] and own.service("x")["weight"] == 3)
+    wait_until(lambda: listed(own) == ["both"] and own.service("x")["weight"] == 3)
     with own.client() as client:
         for _ in range(40):
             assert client.send(post({"model": "both"})).answer().status == 200
@@ -169,13 +172,13 @@ def test_weights_are_kept_exactly_over_a_cycle(own: Router, told: Registry, back
 def test_without_a_first_list_the_router_is_not_ready(tmp_path: Path):
     port = free_port()
     with router("--registry-url", f"http://127.0.0.1:{port}", *QUICK[2:], ready=False) as own:
-        until(lambda: _answers(own))
+        wait_until(lambda: _answers(own))
         assert own.get("/readyz").status_code == 503
         assert own.get("/livez").status_code == 200
         with own.client() as client:
             assert client.send(post({"model": "m"})).answer().status == 503
         with registry(port):
-            until(own.ready, timeout=3, what="the registry to be noticed long before the next sync")
+            wait_until(own.ready, timeout=3, description="the registry to be noticed long before the next sync")
 
 
 def test_with_static_services_it_is_ready_without_the_registry(tmp_path: Path):
@@ -199,11 +202,11 @@ def test_static_services_are_checked_at_their_babysitter_or_themselves(tmp_path:
         service("next", beside.port, "next"),
     ]
     with router("--static-services", static(tmp_path / "s.json", services), *QUICK[2:]) as own:
-        until(lambda: own.get("/health").json()["healthy_services"] == "4/4")
+        wait_until(lambda: own.get("/health").json()["healthy_services"] == "4/4")
         sitter.sick = True
-        until(lambda: not own.service("x")["healthy"])
+        wait_until(lambda: not own.service("x")["healthy"])
         bare.sick = side.sick = True
-        until(lambda: not own.service("bare")["healthy"] and not own.service("side")["healthy"])
+        wait_until(lambda: not own.service("bare")["healthy"] and not own.service("side")["healthy"])
         assert own.service("next")["healthy"]
         assert [own.service(name)["babysitter_url"] for name in ("x", "bare")] == [
             f"http://127.0.0.1:{x.port + 1}",
@@ -220,7 +223,7 @@ def test_a_static_service_without_health_gets_requests_though_a_stranger_is_besi
     with router("--static-services", path, *QUICK[2:]) as own, own.client() as client:
         for _ in range(3):
             assert client.send(post({"model": "x"})).answer().status == 200
-        until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
+        wait_until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
         assert own.service("x")["babysitter_url"] is None
 
 
@@ -230,7 +233,7 @@ def test_a_static_service_on_ipv6_gets_requests(tmp_path: Path, host: str):
     made = Instance(host="::1")
     path = static(tmp_path / "s.json", [service("x", made.port, "x", host=host)])
     with router("--static-services", path, *QUICK[2:]) as own, own.client() as client:
-        until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
+        wait_until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
         assert client.send(post({"model": "x"})).answer().status == 200
         assert made.heard[0].one(b"host") == f"[::1]:{made.port}".encode()
         assert own.service("x")["url"] == f"http://[::1]:{made.port}"
@@ -246,7 +249,7 @@ def test_a_static_service_whose_file_names_no_models_serves_what_it_lists(tmp_pa
             assert _ask(client, "one") == "a"
             served.models = ["two"]
             served.start()
-            until(lambda: listed(own) == ["two"], what="its new list is taken")
+            wait_until(lambda: listed(own) == ["two"], description="its new list is taken")
 
 
 @pytest.mark.parametrize(
@@ -294,18 +297,18 @@ def test_two_instances_that_share_a_model_and_a_third_behind_the_real_registry(t
     port = free_port()
     words = [str(BIN / "svc"), "registry", "--port", str(port), "--store", f"sqlite:{tmp_path}/registry.db"]
     with running(words, port) as real, mock("a", ["one"]) as a, mock("b", ["one"]) as b, mock("c", ["two"]) as c:
-        until(lambda: _answers(real))
+        wait_until(lambda: _answers(real))
         with router("--registry-url", real.url, *QUICK[:2]) as own:
             for made, model in ((a, "one"), (b, "one"), (c, "two")):
                 _register(real, made.name, made.port, model)
-            until(lambda: own.get("/health").json()["healthy_services"] == "3/3")
+            wait_until(lambda: own.get("/health").json()["healthy_services"] == "3/3")
             assert sorted(listed(own)) == ["one", "two"]
             with own.client() as client:
                 names = [_ask(client, model) for model in ("one", "one", "two", "one", "one")]
             assert names[2] == "c"
             assert sorted(names[:2]) == sorted(names[3:]) == ["a", "b"]
             _delete(real, "c")
-            until(lambda: listed(own) == ["one"])
+            wait_until(lambda: listed(own) == ["one"])
 
 
 def _answers(own: Router) -> bool:

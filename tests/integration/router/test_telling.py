@@ -18,7 +18,7 @@ from tests.integration.router.client import get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 FIELDS = [
     "time",
@@ -58,7 +58,9 @@ class Watched:
 
     def line(self, request_id: str) -> dict[str, Any]:
         """Its line, which is the only one of it."""
-        until(lambda: any(line["id"] == request_id for line in self.lines()), what=f"the line of {request_id}")
+        wait_until(
+            lambda: any(line["id"] == request_id for line in self.lines()), description=f"the line of {request_id}"
+        )
         (line,) = [line for line in self.lines() if line["id"] == request_id]
         return line
 
@@ -184,7 +186,7 @@ def test_client_left_before_an_answer_or_in_its_middle(own: Watched):
     own.instance.play(lambda peer, heard: None)
     with own.router.client() as client:
         client.send(post({"model": "m"}, b"x-request-id: early"))
-        until(lambda: own.instance.heard)
+        wait_until(lambda: own.instance.heard)
     assert {"status": 499, "end": "client", "first_byte": None}.items() <= own.line("early").items()
     own.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with own.router.client() as client:
@@ -237,7 +239,7 @@ def test_a_path_that_cannot_be_written_is_told_once_and_costs_no_request(tmp_pat
     with watching(tmp_path, log=log) as own:
         for n in range(3):
             assert own.ask(f"lost-{n}").status_code == 200
-            until(lambda: "cannot write the access log" in own.router.output())
+            wait_until(lambda: "cannot write the access log" in own.router.output())
         own.metrics()
         assert own.router.output().count("cannot write the access log: No such file or directory; lines are lost") == 1
         log.parent.mkdir()
@@ -249,7 +251,7 @@ def test_text_lines_have_a_word_a_field_whatever_clients_say(tmp_path: Path):
     with watching(tmp_path, "--access-log-format", "text") as own, own.router.client() as client:
         client.send(post({"model": "m"}, b"x-request-id: plain")).answer()
         client.send(post({"model": 'a b\n"c" é'}, b'x-request-id: odd;"id"')).answer()
-        lines = until(lambda: own.log.exists() and len(found := own.log.read_text().splitlines()) == 2 and found)
+        lines = wait_until(lambda: own.log.exists() and len(found := own.log.read_text().splitlines()) == 2 and found)
         plain, odd = (dict(zip(FIELDS, line.split(" "), strict=True)) for line in lines)
         assert (plain["id"], plain["key"], plain["status"], plain["end"]) == ("plain", "-", "200", "done")
         assert float(plain["duration"]) > 0
@@ -260,7 +262,7 @@ def test_text_lines_have_a_word_a_field_whatever_clients_say(tmp_path: Path):
 def test_a_dash_is_stdout(tmp_path: Path):
     with watching(tmp_path, log=Path("-")) as own:
         own.ask("shown")
-        line = until(lambda: [t for t in own.router.output().splitlines() if '"id":"shown"' in t])[0]
+        line = wait_until(lambda: [t for t in own.router.output().splitlines() if '"id":"shown"' in t])[0]
         assert json.loads(line)["end"] == "done"
 
 
@@ -438,7 +440,7 @@ def test_draining_is_told_on_connections_that_are_kept(tmp_path: Path):
             assert client.send(get(b"/readyz")).answer().status == 200
         clients[0].send(post({"model": "m"})).head()
         own.router.process.send_signal(signal.SIGTERM)
-        until(lambda: clients[1].send(get(b"/readyz")).answer().status == 503, 2, every=0.02)
+        wait_until(lambda: clients[1].send(get(b"/readyz")).answer().status == 503, 2, interval=0.02)
         health = clients[2].send(get(b"/health")).answer()
         assert (health.status, json.loads(health.body)["router"]) == (200, "draining")
         assert clients[3].send(get(b"/livez")).answer().status == 200

@@ -8,7 +8,7 @@ from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
-from tests.waiting import until
+from tests.waiting import wait_until
 
 ASK = post({"model": "m"})
 
@@ -62,4 +62,4 @@ def test_a_client_that_does_not_read_is_closed(own: Router, silent: Instance):
     )
     with own.client() as client:
         client.send(ASK).head()
-        until(lambda: own.in_flight() == 0, timeout=5)
+        wait_until(lambda: own.in_flight() == 0, timeout=5)

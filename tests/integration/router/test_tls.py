@@ -20,7 +20,7 @@ from tests.integration.router.client import Client, get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
-from tests.waiting import until
+from tests.waiting import wait_until
 
 ASK = post({"model": "m"})
 
@@ -123,7 +123,7 @@ class serving:
 
     def __enter__(self) -> Router:
         running = self._context.__enter__()
-        until(lambda: self.ready(running), what="the router to be ready")
+        wait_until(lambda: self.ready(running), description="the router to be ready")
         return running
 
     def __exit__(self, *_: object) -> None:
@@ -233,8 +233,8 @@ def test_a_client_that_leaves_is_noticed(own: Router, pair: Pair, plain: Instanc
         client.send(ASK).head()
         peer = plain.peers[-1]
         assert in_flight(own, pair) == 1
-    until(lambda: peer.sock.fileno() < 0, 1, "the connection to the instance to be cut")
-    until(lambda: in_flight(own, pair) == 0, 2)
+    wait_until(lambda: peer.sock.fileno() < 0, 1, "the connection to the instance to be cut")
+    wait_until(lambda: in_flight(own, pair) == 0, 2)
 
 
 def test_plain_http_and_half_a_handshake_hurt_nobody(own: Router, pair: Pair):
@@ -281,7 +281,7 @@ def test_hup_takes_up_a_renewed_certificate(pair: Pair, other: Pair, plain: Inst
                 return client.send(get(b"/readyz")).answer().status == 200
             return False
 
-        until(renewed_is_served)
+        wait_until(renewed_is_served)
 
 
 # Wrong files.
@@ -337,9 +337,9 @@ def test_an_https_instance(pair: Pair, tmp_path: Path):
             instance.peers[-1].send(chunk(b"data: 2\n\n") + b"0\r\n\r\n")
             assert [client.chunk(), client.chunk()] == [b"data: 2\n\n", b""]
             instance.sick = True  # and its checks are believed
-            until(lambda: not own.service("m")["healthy"])
+            wait_until(lambda: not own.service("m")["healthy"])
             instance.sick = False
-            until(lambda: own.service("m")["healthy"])
+            wait_until(lambda: own.service("m")["healthy"])
     finally:
         instance.close()
 

@@ -16,7 +16,7 @@ from svc.client.registry import RegistryClient
 from tests.integration.router.client import Client, get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import BIN, Router, router, running, service, static
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 STREAM = get(b"/ui/stream")
 TOKEN = "the-operators-word"
@@ -139,7 +139,7 @@ def test_sixty_four_pages_and_no_more_until_one_closes(services: Path):
             with own.client() as client:
                 return Page(client).status == 200
 
-        until(opens, what="a place to be free again")
+        wait_until(opens, description="a place to be free again")
         for client in clients:
             client.sock.close()
 
@@ -177,7 +177,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, str
     url = f"http://127.0.0.1:{port}"
     words = [str(BIN / "svc"), "registry", "--port", str(port), "--token-file", str(token), "--health-interval", "3600"]
     with running(words, port):
-        until(lambda: _ok(f"{url}/health"), what="the registry")
+        wait_until(lambda: _ok(f"{url}/health"), description="the registry")
         RegistryClient(url, str(token)).register(
             {
                 "name": "a",

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.router.client import Client, get, post
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
-from tests.waiting import until
+from tests.waiting import wait_until
 
 UPGRADE = (b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a2V5")
 SWITCHED = (
@@ -78,7 +78,7 @@ def test_bytes_pass_both_ways_to_an_instance_of_the_model(own: Router, instances
     (heard,) = instances[1].heard
     assert (heard.one(b"connection"), heard.one(b"upgrade")) == (b"Upgrade", b"websocket")
     assert heard.one(b"sec-websocket-key") == b"a2V5"
-    until(lambda: own.in_flight() == 0, what="the count to be released")
+    wait_until(lambda: own.in_flight() == 0, description="the count to be released")
 
 
 def test_a_client_that_leaves_ends_the_tunnel(own: Router):
@@ -87,7 +87,7 @@ def test_a_client_that_leaves_ends_the_tunnel(own: Router):
         switched(client)
         client.sock.shutdown(socket.SHUT_WR)
         assert client.ended()
-    until(lambda: own.in_flight() == 0, what="the count to be released")
+    wait_until(lambda: own.in_flight() == 0, description="the count to be released")
 
 
 def test_a_tunnel_lasts_as_long_as_something_passes(own: Router):

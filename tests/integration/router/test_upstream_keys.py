@@ -11,7 +11,7 @@ from tests.integration.router.client import Answer, get, post
 from tests.integration.router.instance import OK, Heard, Instance, Peer
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_upgrades import UPGRADE, echoes
-from tests.waiting import until
+from tests.waiting import wait_until
 
 KEYS = '[instances]\na = "key-of-a"\nlisted = "key-of-listed"\n[models]\n"org/m2" = "key-of-m2"\n'
 CREDENTIALS = (b"Authorization: Bearer client", b"x-api-key: client", b"Api-Key: client", b"Cookie: client=1")
@@ -141,14 +141,14 @@ def test_a_changed_file_is_followed_and_a_broken_one_is_not(pool: Pool):
     pool.instances["a"].play(wants(b"rotated"))
     assert pool.ask("a").status == 502
     pool.keys.write_text(KEYS.replace("key-of-a", "rotated"))
-    until(lambda: pool.ask("a").status == 200, what="the new key is sent")
+    wait_until(lambda: pool.ask("a").status == 200, description="the new key is sent")
     pool.keys.write_text("[instances]\na = ")
     os.utime(pool.keys, (1, 1))
-    until(lambda: "its last good content stays in use" in pool.router.output(), what="the log says so")
+    wait_until(lambda: "its last good content stays in use" in pool.router.output(), description="the log says so")
     assert pool.ask("a").status == 200
     pool.keys.write_text(KEYS)
     pool.instances["a"].play(wants(b"key-of-a"))
-    until(lambda: pool.ask("a").status == 200, what="the first key is sent again")
+    wait_until(lambda: pool.ask("a").status == 200, description="the first key is sent again")
 
 
 def test_no_endpoint_shows_a_key(pool: Pool):

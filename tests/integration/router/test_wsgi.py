@@ -12,7 +12,7 @@ from tests.integration.router.client import get, post
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import BIN, Router, running, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 ASK = post({"model": "m"})
 TOML = """[router]
@@ -49,7 +49,7 @@ def own(
     port = free_port()
     words = [str(BIN / "gunicorn"), "-k", request.param, "--threads", "40", "-b", f"127.0.0.1:{port}"]
     with running([*words, "--chdir", str(root), "svc.router.serve:standalone()"], port) as made:
-        until(made.ready, timeout=20)
+        wait_until(made.ready, timeout=20)
         yield made
 
 
@@ -110,7 +110,7 @@ def test_streams_pass_event_by_event_and_end_with_the_error_event(own: Router, i
         arrived.set()
         assert client.chunk() == b"data: 2\n\n"
         assert last_words(b"".join(iter(client.chunk, b"")))["code"] == "bad_gateway"
-    until(lambda: own.service("m")["in_flight"] == 0, what="its end to be counted")
+    wait_until(lambda: own.service("m")["in_flight"] == 0, description="its end to be counted")
 
 
 def test_a_broken_answer_is_seen_to_be_short(own: Router, instance: Instance):
@@ -122,7 +122,7 @@ def test_a_broken_answer_is_seen_to_be_short(own: Router, instance: Instance):
     with own.client() as client:
         client.send(ASK).head()
         assert client.all() == b"abc"
-    until(lambda: own.in_flight() == 0)
+    wait_until(lambda: own.in_flight() == 0)
 
 
 def test_retries_and_errors_are_the_same(own: Router, instance: Instance):
@@ -142,14 +142,14 @@ def test_head_and_answers_without_a_body(own: Router, instance: Instance):
         instance.play(lambda peer, heard: peer.send(b"HTTP/1.1 200\r\nContent-Length: 99\r\n\r\n"))
         client.send(b'HEAD /x HTTP/1.1\r\nHost: r\r\nContent-Length: 14\r\n\r\n{"model": "m"}')
         assert client.answer(head_only=True).one(b"content-length") == b"99"
-    until(lambda: own.in_flight() == 0)
+    wait_until(lambda: own.in_flight() == 0)
 
 
 def test_the_time_in_all_is_kept(own: Router, instance: Instance):
     instance.play(lambda peer, heard: None)
     with own.client() as client:
         assert client.send(ASK).answer().status == 504
-    until(lambda: own.in_flight() == 0)
+    wait_until(lambda: own.in_flight() == 0)
 
 
 def test_a_client_that_leaves_a_stream_releases_it(own: Router, backend: Mock):
@@ -158,8 +158,8 @@ def test_a_client_that_leaves_a_stream_releases_it(own: Router, backend: Mock):
     before = backend.stats()["cut_by_client"]
     with own.client() as client:
         client.send(post({"model": "mock", "stream": True, "messages": [{"role": "user", "content": "x"}]})).head()
-    until(lambda: backend.stats()["cut_by_client"] == before + 1, timeout=5)
-    until(lambda: own.in_flight() == 0)
+    wait_until(lambda: backend.stats()["cut_by_client"] == before + 1, timeout=5)
+    wait_until(lambda: own.in_flight() == 0)
     assert own.process.poll() is None
 
 
@@ -182,4 +182,4 @@ def test_many_at_once_are_not_mixed(own: Router, instance: Instance):
     for thread in threads:
         thread.join()
     assert not wrong
-    until(lambda: own.in_flight() == 0)
+    wait_until(lambda: own.in_flight() == 0)

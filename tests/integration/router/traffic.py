@@ -14,7 +14,7 @@ from tests.integration.router.nonces import Request, Sending, check_part, check_
 from tests.integration.router.recorded import KINDS, NONCE, SOUND, Case
 from tests.integration.router.routers import Router
 from tests.integration.router.scripted import WAIT_SECONDS, Attempt, Caller, Connection, Instance, Network
-from tests.waiting import until
+from tests.waiting import wait_until
 
 NOTE_CHARACTERS = 400
 
@@ -259,7 +259,7 @@ class Traffic:
 
     def await_counts(self) -> None:
         """Wait until the router counts just those requests that are open."""
-        until(
+        wait_until(
             lambda: self.router.in_flight() == len(self.waiting_clients()),
             WAIT_SECONDS,
             f"the counts to be released\n{self.story()}",

@@ -12,7 +12,7 @@ import pytest
 from svc.base.errors import SvcError
 from svc.supervision.client import Control
 from tests.processes import members
-from tests.waiting import until
+from tests.waiting import wait_until
 
 HEAD = """\
 [supervisord]
@@ -76,7 +76,7 @@ class Supervisord:
                 stderr=out,
                 start_new_session=True,
             )
-        until(self.answers, what="supervisord answers")
+        wait_until(self.answers, description="supervisord answers")
         return self
 
     def answers(self) -> bool:
@@ -90,7 +90,7 @@ class Supervisord:
 
     def await_state(self, name: str, state: str, timeout: float = 15) -> None:
         try:
-            until(lambda: self.state(name) == state, timeout, f"{name} is {state}")
+            wait_until(lambda: self.state(name) == state, timeout, f"{name} is {state}")
         except AssertionError as error:
             logs = "".join(f"{path}:\n{path.read_text()}\n" for path in self.root.glob("*.log"))
             raise AssertionError(f"{error}\n{self.ctl('status')}\n{logs}") from None

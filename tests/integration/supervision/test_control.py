@@ -5,7 +5,7 @@ import pytest
 
 from svc.base.errors import CommandError, Unavailable
 from svc.supervision.client import Changes, Control
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 def test_programs_are_told_as_supervisorctl_tells_them(supervisord):
@@ -134,4 +134,4 @@ def test_one_without_the_extension_is_told(supervisord):
     conf.write_text(text[:begin] + text[end:])
     control = supervisord.start().control
     with pytest.raises(CommandError, match="lacks .rpcinterface:svc., .*; start it anew with"):
-        until(control.restarts)
+        wait_until(control.restarts)

@@ -10,7 +10,7 @@ from svc.supervision.orphans import kill_instance
 from tests.integration.supervision import programs
 from tests.integration.supervision.conftest import LAUNCH
 from tests.processes import members
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 PYTHON = f"{sys.executable} {programs.__file__}"
 
@@ -27,16 +27,16 @@ def test_a_dead_server_takes_its_child_and_the_restart_finds_the_port_free(super
     port = free_port()
     supervisord.program("q", f"{LAUNCH} --port {port} -- {PYTHON} parent {port}", group="q", max_restarts=5)
     supervisord.start()
-    until(lambda: taken(port), what="the child holds the port")
+    wait_until(lambda: taken(port), description="the child holds the port")
     supervisord.await_state("q:server", "RUNNING")
     first = supervisord.control.process("q:server").pid
     os.kill(first, signal.SIGKILL)
-    until(lambda: supervisord.control.process("q:server").pid not in (0, first))
+    wait_until(lambda: supervisord.control.process("q:server").pid not in (0, first))
     supervisord.await_state("q:server", "RUNNING")
-    until(lambda: taken(port), what="the new child holds the port")
+    wait_until(lambda: taken(port), description="the new child holds the port")
     assert supervisord.restarts("q:server") == 1
     supervisord.control.stop("q:server")
-    until(lambda: not taken(port), what="a stop takes the child too")
+    wait_until(lambda: not taken(port), description="a stop takes the child too")
 
 
 def test_kill_9_of_supervisord_ends_what_it_started(supervisord):
@@ -46,7 +46,7 @@ def test_kill_9_of_supervisord_ends_what_it_started(supervisord):
     supervisord.await_state("q:server", "RUNNING")
     supervisord.process.kill()
     supervisord.process.wait()
-    until(lambda: not members(supervisord.process.pid), what="nothing is left")
+    wait_until(lambda: not members(supervisord.process.pid), description="nothing is left")
 
 
 def test_sigterm_ends_everything(supervisord):
@@ -63,7 +63,7 @@ def start_with_child(supervisord, port, title=""):
     """q:server, whose child holds the port; its pid."""
     supervisord.program("q", f"{LAUNCH} --port {port} -- {PYTHON} parent {port} {title}", group="q")
     supervisord.start()
-    until(lambda: taken(port), what="the child holds the port")
+    wait_until(lambda: taken(port), description="the child holds the port")
     return supervisord.control.process("q:server").pid
 
 
@@ -72,12 +72,12 @@ def test_kill_instance_cures_what_the_death_signal_does_not_reach(supervisord):
     pid = start_with_child(supervisord, port)
     supervisord.process.kill()
     supervisord.process.wait()
-    until(lambda: gone(pid), what="the server is gone")
+    wait_until(lambda: gone(pid), description="the server is gone")
     assert taken(port), "its child is not: this is what there is to cure"
     assert kill_instance("other", supervisord.url, None) == []
     assert kill_instance("q", "unix:///other.sock", None) == []
     assert len(kill_instance("q", supervisord.url, None)) == 1
-    until(lambda: not taken(port), what="the port is free")
+    wait_until(lambda: not taken(port), description="the port is free")
 
 
 @pytest.mark.parametrize("title", ["", "overwritten"])
@@ -86,10 +86,10 @@ def test_a_babysitter_ends_its_instance_when_supervisord_is_killed(supervisord, 
     start_with_child(supervisord, port, title)
     supervisord.program("b", f"{LAUNCH} --death-signal TERM -- {PYTHON} babysit q")
     supervisord.control.update()
-    until(lambda: "watching" in supervisord.log("b"))
+    wait_until(lambda: "watching" in supervisord.log("b"))
     supervisord.process.kill()
     supervisord.process.wait()
-    until(lambda: not members(supervisord.process.pid), what="nothing is left")
+    wait_until(lambda: not members(supervisord.process.pid), description="nothing is left")
     assert not taken(port)
 
 

@@ -9,7 +9,7 @@ from svc.base.errors import CommandError
 from svc.rollout.diff import difference
 from svc.site.program_groups import Files, environ_of, wanted
 from tests.integration.supervision.conftest import HEAD
-from tests.waiting import until
+from tests.waiting import wait_until
 
 AWKWARD = r"""[program:awkward]
 stopsignal=QUIT
@@ -99,7 +99,7 @@ def test_one_program_of_a_group_is_replaced_and_the_other_runs_on(supervisord):
     assert not control.changes(), "supervisord agrees that nothing is left to do"
     assert control.process("qwen:server").pid == server
     new = control.process("qwen:babysitter").pid
-    until(lambda: b"2000" in Path(f"/proc/{new}/cmdline").read_bytes())
+    wait_until(lambda: b"2000" in Path(f"/proc/{new}/cmdline").read_bytes())
 
 
 def test_a_program_is_replaced_by_its_own_end(supervisord):
@@ -110,7 +110,10 @@ def test_a_program_is_replaced_by_its_own_end(supervisord):
     supervisord.program("q", "sleep 2000", group="qwen", delay=60)
     assert control.changes().changed == ("qwen",)
     control.hand_over("qwen:server")
-    until(lambda: control.process("qwen:server").pid not in (0, old), what="at once, not after the delay of a crash")
+    wait_until(
+        lambda: control.process("qwen:server").pid not in (0, old),
+        description="at once, not after the delay of a crash",
+    )
     assert not control.changes()
     assert supervisord.restarts("qwen:server") == 0
     supervisord.ctl("signal", "KILL", "qwen:server")

@@ -8,7 +8,7 @@ import pytest
 from svc.base.errors import CommandError
 from svc.supervision.client import Restarts
 from tests.integration.supervision.conftest import LAUNCH
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 def spawns(supervisord, name):
@@ -43,7 +43,7 @@ def test_the_delay_is_kept_and_shown_as_backoff(supervisord):
     begun = supervisord.control.process("dies").stop
     assert "restart 1 of 1 in 2.5 s" in supervisord.ctl("status", "dies")
     assert supervisord.restarts("dies") == 0
-    until(lambda: spawns(supervisord, "dies") == 2)
+    wait_until(lambda: spawns(supervisord, "dies") == 2)
     assert 2 <= time.time() - begun <= 5
 
 
@@ -52,11 +52,11 @@ def test_kill_and_signal_kill_are_crashes(supervisord):
     supervisord.start().await_state("server", "RUNNING")
     first = supervisord.control.process("server").pid
     os.kill(first, signal.SIGKILL)
-    until(lambda: supervisord.control.process("server").pid not in (0, first))
+    wait_until(lambda: supervisord.control.process("server").pid not in (0, first))
     assert supervisord.restarts("server") == 1
     supervisord.await_state("server", "RUNNING")
     supervisord.ctl("signal", "KILL", "server")
-    until(lambda: supervisord.restarts("server") == 2)
+    wait_until(lambda: supervisord.restarts("server") == 2)
     supervisord.await_state("server", "RUNNING")
     assert supervisord.restarts("server") == 2  # running well takes nothing back
 
@@ -65,7 +65,7 @@ def test_starts_and_restarts_by_hand_are_not_counted(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=9)
     supervisord.start().await_state("server", "RUNNING")
     os.kill(supervisord.control.process("server").pid, signal.SIGKILL)
-    until(lambda: supervisord.restarts("server") == 1)
+    wait_until(lambda: supervisord.restarts("server") == 1)
     supervisord.await_state("server", "RUNNING")
     supervisord.ctl("restart", "server")
     assert supervisord.restarts("server") == 0
@@ -92,7 +92,7 @@ def test_start_after_fatal_gives_all_restarts_again(supervisord):
     supervisord.start().await_state("dies", "FATAL")
     with suppress(CommandError):  # supervisord may see it end before it answers
         supervisord.control.start("dies", wait=False)
-    until(lambda: spawns(supervisord, "dies") == 6)
+    wait_until(lambda: spawns(supervisord, "dies") == 6)
     supervisord.await_state("dies", "FATAL")
     assert spawns(supervisord, "dies") == 6
 
@@ -101,7 +101,7 @@ def test_a_reload_keeps_the_policy(supervisord):
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=2)
     supervisord.start().await_state("dies", "FATAL")
     os.kill(supervisord.process.pid, signal.SIGHUP)
-    until(lambda: spawns(supervisord, "dies") > 3)
+    wait_until(lambda: spawns(supervisord, "dies") > 3)
     supervisord.await_state("dies", "FATAL")
     assert spawns(supervisord, "dies") == 6
     assert supervisord.control.restarts()["dies"].failed
@@ -128,7 +128,7 @@ def test_the_programs_find_svc_and_know_their_supervisord(supervisord):
         "shows", "sh -c 'command -v supervisorctl; echo $SVC_SUPERVISOR_PID $PATH; echo $SVC_PATH; sleep 9'"
     )
     supervisord.start()
-    where, told, path = until(lambda: len(t := supervisord.log("shows").splitlines()) >= 3 and t)[:3]
+    where, told, path = wait_until(lambda: len(t := supervisord.log("shows").splitlines()) >= 3 and t)[:3]
     assert told.split()[0] == str(supervisord.process.pid)
     assert os.path.dirname(where) == told.split(" ", 1)[1].split(":")[0]
     assert path == os.environ["PATH"]
@@ -155,8 +155,8 @@ def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervi
     pid, child = supervisord.control.process("server").pid, int(supervisord.log("server"))
     assert supervisord.control.end("server", pid, "hung")
     assert supervisord.control.end("server", pid, "hung")  # which does not send it another signal
-    until(lambda: supervisord.restarts("server") == 1, what="it is killed, and started again")
-    until(lambda: not alive(child), what="its child is gone")
+    wait_until(lambda: supervisord.restarts("server") == 1, description="it is killed, and started again")
+    wait_until(lambda: not alive(child), description="its child is gone")
 
 
 def test_used_up_restarts_are_used_up_by_those_too(supervisord):
@@ -192,8 +192,8 @@ def test_logs_are_for_user_and_group_and_an_instance_keeps_the_operators_umask(s
         supervisord.start()
     finally:
         os.umask(before)
-    assert until(lambda: supervisord.log("old").split()[1:]) == ["0002"]
-    assert until(lambda: supervisord.log("own").split()) == ["0027"]
+    assert wait_until(lambda: supervisord.log("old").split()[1:]) == ["0002"]
+    assert wait_until(lambda: supervisord.log("own").split()) == ["0027"]
     logs = sorted(supervisord.root.glob("*.log*"))
     assert {path.name: oct(path.stat().st_mode & 0o137) for path in logs} == dict.fromkeys(
         ["old.log", "old.log.1", "own.log", "supervisord.log"], "0o0"

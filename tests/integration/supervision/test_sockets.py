@@ -13,7 +13,7 @@ from svc.base.errors import CommandError
 from svc.supervision.launch import taken
 from tests.integration.supervision import programs
 from tests.integration.supervision.conftest import LAUNCH
-from tests.waiting import free_port, until
+from tests.waiting import free_port, wait_until
 
 
 def router(supervisord, port, word="hello", pause=0, **more):
@@ -69,9 +69,9 @@ def test_clients_that_connect_during_restarts_are_served(supervisord):
             supervisord.ctl("restart", "router")
         assert supervisord.restarts("router") == 0
         os.kill(supervisord.control.process("router").pid, signal.SIGTERM)
-        until(lambda: supervisord.restarts("router") == 1)
+        wait_until(lambda: supervisord.restarts("router") == 1)
         before = clients.served
-        until(lambda: clients.served > before + 5)
+        wait_until(lambda: clients.served > before + 5)
     assert clients.failures == []
 
 
@@ -90,7 +90,7 @@ def test_it_is_let_go_after_a_stop_and_opened_anew(supervisord):
     supervisord.start().await_state("router", "RUNNING")
     supervisord.control.stop("router")
     assert taken(port), "a restart by hand would still find it"
-    until(lambda: not taken(port), 10, "the port is free")
+    wait_until(lambda: not taken(port), 10, "the port is free")
     supervisord.control.start("router")
     assert ask(port) == "hello"
 
@@ -125,10 +125,10 @@ def test_a_change_of_its_program_refuses_nobody(supervisord, how):
                 supervisord.control.replace("router")
             assert not supervisord.control.changes()
             assert supervisord.control.process("router").pid != old
-            until(lambda before=before: clients.served > before + 5)
+            wait_until(lambda before=before: clients.served > before + 5)
     assert clients.failures == []
     supervisord.control.stop("router")
-    until(lambda: not taken(port), 15, "the port is free: nothing else holds it")
+    wait_until(lambda: not taken(port), 15, "the port is free: nothing else holds it")
 
 
 def test_the_new_program_on_the_same_port_is_the_changed_one(supervisord):
@@ -167,7 +167,7 @@ def test_a_reload_binds_anew(supervisord):
     supervisord.start().await_state("router", "RUNNING")
     first = supervisord.control.process("router").pid
     os.kill(supervisord.process.pid, signal.SIGHUP)
-    until(lambda: served_by_another(supervisord, first), 15)
+    wait_until(lambda: served_by_another(supervisord, first), 15)
     assert ask(port) == "hello"
 
 

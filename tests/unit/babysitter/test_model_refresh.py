@@ -6,7 +6,7 @@ import pytest
 
 from svc.babysitter.model_refresh import MAX_WAITING_CALLERS, Refresh
 from svc.base.errors import RateLimited
-from tests.waiting import until
+from tests.waiting import wait_until
 
 
 class Engine:
@@ -65,7 +65,7 @@ def test_callers_that_come_during_a_look_share_the_next_one():
     assert begun.wait(10)
     for thread in threads[1:]:
         thread.start()
-    until(lambda: len(reads) == 8)  # three times for the look, and once as each of the five came
+    wait_until(lambda: len(reads) == 8)  # three times for the look, and once as each of the five came
     may_end.set()
     for thread in threads:
         thread.join(10)
@@ -79,7 +79,7 @@ def test_more_callers_than_may_wait_are_refused_at_once():
     for thread in threads:
         thread.start()
     assert begun.acquire(timeout=10)
-    until(lambda: refresh._places._value == 0)
+    wait_until(lambda: refresh._places._value == 0)
     with pytest.raises(RateLimited):
         refresh()
     may_end.set()
