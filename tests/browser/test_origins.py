@@ -16,7 +16,7 @@ from tests.browser.chromium import chromium
 from tests.integration.registry.process import Registry
 from tests.integration.router.instance import Heard, Instance, Peer
 from tests.integration.router.routers import BIN, router, service, static
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import free_port_pair, wait_until
 
 SCRIPT = Path(__file__).with_name("hostile_page.js").read_text()
@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests,PrivateNetworkAccessSendPreflights",
 )
 CHAT = '{"model": "a", "messages": []}'
-SERVICE = json.dumps(told("zz", host="localhost"))
+SERVICE = json.dumps(registration("zz", host="localhost"))
 REGISTRY = {
     "reads": ["/health", "/services", "/events", "/metrics", "/openapi.json"],
     "writes": [
@@ -73,7 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     place = tmp_path_factory.mktemp("origins")
     registry, instance, port = Registry(place).start(), Instance(), free_port_pair()
     instance.play(answers)
-    registry.client.register(told())
+    registry.client.register(registration())
     toml = (
         f'name = "b"\nport = {port}\nregistry_url = "http://localhost:1"\n[backend]\ntype = "command"\ncommand = "x"\n'
     )

@@ -22,7 +22,7 @@ from svc.registry.app import ROUTES
 from svc.router.app import create_app as create_router_app
 from tests.integration.callers import PAGE, REBOUND, Caller, bearer, outcome, rows
 from tests.integration.router.routers import BIN, service, static
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.unit.router.made import state
 from tests.waiting import free_port, free_port_pair, other_address, wait_until
 
@@ -164,7 +164,7 @@ def bodies(host: str) -> dict[str, bytes]:
     """Return what is sent to the endpoints that need more than an empty object; `host`: where the service is."""
     event = {"kind": "ejected", "service": "a", "source": "router-x", "message": "for the test"}
     return {
-        "/services": json.dumps(told("a", host=host)).encode(),
+        "/services": json.dumps(registration("a", host=host)).encode(),
         "/services/a": b'{"weight": 2}',
         "/events": json.dumps({"events": [event]}).encode(),
     }

@@ -20,7 +20,7 @@ from tests.integration.router.instance import OK, Instance
 from tests.integration.router.routers import service, static
 from tests.integration.router.test_tls import made
 from tests.processes import members
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import free_port, free_port_pair, wait_until
 
 LIMITED = ["sh", "-c", 'ulimit -n "$0" && exec "$@"']
@@ -95,7 +95,7 @@ def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
         wait_until(lambda: answers(f"{url}/health"), description="the registry answers")
         client = RegistryClient(url, timeout=5)
         for n in range(4):
-            client.register(told(f"s{n}", metadata={"padding": "x" * 60_000}))
+            client.register(registration(f"s{n}", metadata={"padding": "x" * 60_000}))
 
         def ask() -> None:
             client.heartbeat("s0", "running")
@@ -199,7 +199,7 @@ def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
         wait_until(lambda: answers(f"http://127.0.0.1:{router}/v1/models/a"), 20, "the router has it")
         large = {"status": "stopped", "lease_seconds": 600, "metadata": {"padding": "x" * 60_000}}
         for n in range(10):  # so that lists are more than a connection buffers
-            client.register(told(f"s{n}", **large))
+            client.register(registration(f"s{n}", **large))
         crowds = [
             stack.enter_context(Crowd(port, 2000, crowd))
             for port, crowd in (

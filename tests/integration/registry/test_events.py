@@ -22,7 +22,7 @@ from svc.registry.store.base import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX
 from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.process import Registry
 from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
-from tests.unit.registry.services import service, told
+from tests.unit.registry.services import registration, service
 from tests.waiting import wait_until
 
 EJECTED = {"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}
@@ -228,7 +228,7 @@ class Stream:
 
 
 def test_a_stream_tells_each_once_and_goes_on_where_it_broke_off(registry):
-    registry.client.register(told("a"))
+    registry.client.register(registration("a"))
     stream = Stream(registry.port)
     assert stream.next()[:2] == (1, "registered")
     registry.client.drain("a")
@@ -243,7 +243,7 @@ def test_a_stream_tells_each_once_and_goes_on_where_it_broke_off(registry):
 
 
 def test_streams_hold_up_no_stop(registry):
-    registry.client.register(told("a"))
+    registry.client.register(registration("a"))
     stream = Stream(registry.port)
     stream.next()
     registry.process.send_signal(signal.SIGTERM)
@@ -252,7 +252,7 @@ def test_streams_hold_up_no_stop(registry):
 
 
 def test_they_outlive_a_kill(registry):
-    registry.client.register(told("a"))
+    registry.client.register(registration("a"))
     registry.client.tell([EJECTED])
     registry.end()
     registry.start()
@@ -264,7 +264,7 @@ def test_they_outlive_a_kill(registry):
 
 
 def test_who_waits_hears_of_what_was_asked_for(registry):
-    registry.client.register(told("a"))
+    registry.client.register(registration("a"))
     got = []
     waiter = threading.Thread(target=lambda: got.append(registry.client.events(1, wait=30, only={"kind": "ejected"})))
     waiter.start()
@@ -388,7 +388,7 @@ def test_a_babysitter_reports_of_its_own_services_only(guarded):
     mine, other = {"X_Service_Secret": "mine"}, {"X_Service_Secret": "others"}
     restarted = {**EJECTED, "kind": "restarted", "source": "babysitter"}
     token = {"Authorization": "Bearer write-token", "X-Service-Secret": "mine"}
-    assert guarded.post("/services", json=told("a"), headers=token).status_code == 201
+    assert guarded.post("/services", json=registration("a"), headers=token).status_code == 201
     assert send(guarded, restarted, token="write", **mine).get_json()["events"][0]["source"] == "babysitter"
     for wrong in (send(guarded, restarted, **other), send(guarded, restarted)):
         assert (wrong.status_code, wrong.get_json()["error"]["code"]) == (403, "not_owner")
@@ -398,7 +398,7 @@ def test_a_babysitter_reports_of_its_own_services_only(guarded):
 def test_a_babysitter_of_a_service_that_is_not_its_own_is_known_by_its_address(guarded):
     restarted = {**EJECTED, "kind": "restarted", "source": "babysitter"}
     token = {"Authorization": "Bearer write-token"}
-    assert guarded.post("/services", json=told("bare"), headers=token).status_code == 201
+    assert guarded.post("/services", json=registration("bare"), headers=token).status_code == 201
     for name in ("ghost", "bare"):
         for headers in ({}, {"X_Service_Secret": "any"}):
             (event,) = send(guarded, {**restarted, "service": name}, **headers).get_json()["events"]
@@ -443,7 +443,7 @@ def test_no_more_streams_than_so_many(client, monkeypatch):
 
 
 def test_the_command(registry, svc):
-    registry.client.register(told("a"))
+    registry.client.register(registration("a"))
     registry.client.tell([EJECTED])
     url = registry.client.urls[0]
     lines = svc("events", "--registry-url", url).splitlines()
@@ -456,7 +456,7 @@ def test_the_command(registry, svc):
 
 
 def test_following_misses_nothing_while_the_registry_is_away(registry, tmp_path):
-    registry.client.register(told("a"))
+    registry.client.register(registration("a"))
     words = [sys.executable, "-m", "svc", "events", "-f", "--registry-url", registry.client.urls[0]]
     out = tmp_path / "out"
     with out.open("wb") as file:

@@ -10,7 +10,7 @@ import requests
 
 from svc.base.errors import SvcError, Unavailable
 from tests.integration.registry.process import Registry
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import wait_until
 
 
@@ -53,7 +53,7 @@ class Failing(Registry):
         acknowledged = set()
         for n in range(10_000):
             try:
-                self.client.register(told(f"s{n}", metadata={"fill": "x" * 8000}))
+                self.client.register(registration(f"s{n}", metadata={"fill": "x" * 8000}))
             except Unavailable:
                 return acknowledged
             acknowledged.add(f"s{n}")
@@ -84,7 +84,7 @@ def test_a_disk_that_fills_up_and_is_freed_again(run, disk):
     run.start()
     first = {f"first{n}" for n in range(20)}
     for name in first:
-        run.client.register(told(name, metadata={"fill": "x" * 8000}))
+        run.client.register(registration(name, metadata={"fill": "x" * 8000}))
     ballast = fill(disk)
     acknowledged = run.register_until_it_fails() | first
     health = run.becomes("failing")
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_up_and_is_freed_again(run, disk):
     ballast.unlink()
     assert run.becomes("healthy")["code"] == 200
     assert run.names() == acknowledged
-    run.client.register(told("after"))
+    run.client.register(registration("after"))
     assert "Traceback" not in run.log.read_text()
 
 
@@ -106,17 +106,17 @@ def test_a_disk_that_is_full_when_it_starts(run, disk):
     run.start()
     assert "its disk is full" in run.becomes("failing")["reason"]
     with pytest.raises(Unavailable):
-        run.client.register(told())
+        run.client.register(registration())
     ballast.unlink()
     run.becomes("healthy")
-    run.client.register(told())
+    run.client.register(registration())
     assert run.names() == {"qwen"}
 
 
 @pytest.mark.parametrize("end", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])
 def test_a_disk_that_is_read_only_until_it_is_not(run, disk, end):
     run.start()
-    run.client.register(told())
+    run.client.register(registration())
     run.end(end)
     wait_until(lambda: not subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode)
     run.start()
@@ -141,7 +141,7 @@ def overwrite(path, offset, size):
 def test_a_corrupt_file_is_set_aside_and_the_site_comes_up(run, spoil):
     run.start()
     for n in range(20):
-        run.client.register(told(f"s{n}", metadata={"fill": "x" * 8000}))
+        run.client.register(registration(f"s{n}", metadata={"fill": "x" * 8000}))
     run.end(signal.SIGTERM)
     file = run.place / "disk" / "registry.db"
     spoil(file)
@@ -154,7 +154,7 @@ def test_a_corrupt_file_is_set_aside_and_the_site_comes_up(run, spoil):
     assert f"disk/registry.db was corrupt and is set aside as {aside.name}" in health["reason"]
     with pytest.raises(SvcError):
         run.client.heartbeat("s0", "running")
-    run.client.register(told("s0"))
+    run.client.register(registration("s0"))
     run.end(signal.SIGKILL)
     run.start()
     assert (run.names(), run.health()["status"]) == ({"s0"}, "degraded")
@@ -165,20 +165,20 @@ def test_a_corrupt_file_is_set_aside_and_the_site_comes_up(run, spoil):
 def test_drained_by_hand_stays_drained_when_that_can_still_be_read(run):
     run.start()
     for n in range(20):
-        run.client.register(told(f"s{n}", metadata={"fill": "x" * 8000}))
+        run.client.register(registration(f"s{n}", metadata={"fill": "x" * 8000}))
     run.client.drain("s3")
     run.end(signal.SIGTERM)
     file = run.place / "disk" / "registry.db"
     overwrite(file, file.stat().st_size - 40_000, 40_000)
     run.start()
     run.becomes("degraded")
-    assert run.client.register(told("s3"))["drained"]
+    assert run.client.register(registration("s3"))["drained"]
 
 
 def test_a_file_that_becomes_corrupt_under_a_running_registry(run):
     run.start()
     for n in range(200):
-        run.client.register(told(f"s{n}", metadata={"fill": "x" * 8000}))
+        run.client.register(registration(f"s{n}", metadata={"fill": "x" * 8000}))
     run.client.drain("s7")
     before = run.client.listing()
     for file in (run.place / "disk").iterdir():
@@ -196,12 +196,12 @@ def test_a_file_that_becomes_corrupt_under_a_running_registry(run):
 def test_a_file_that_is_taken_away_under_a_running_registry(run):
     run.start()
     for n in range(5):
-        run.client.register(told(f"s{n}"))
+        run.client.register(registration(f"s{n}"))
     run.client.drain("s3")
     index = run.client.listing().index
     for file in (run.place / "disk").iterdir():
         file.unlink()
-    run.client.register(told("after"))
+    run.client.register(registration("after"))
     run.end(signal.SIGKILL)
     run.start()
     assert run.names() == {"s0", "s1", "s2", "s3", "s4", "after"}
@@ -218,7 +218,7 @@ def beats(run, name):
 @pytest.mark.long
 def test_a_registry_that_did_not_run_for_a_while_ends_no_lease_for_it(run):
     run.start()
-    run.client.register(told("a", lease_seconds=6))
+    run.client.register(registration("a", lease_seconds=6))
     os.kill(run.worker(), signal.SIGSTOP)
     try:
         with pytest.raises(Unavailable):  # 5 s until the client gives up, twice

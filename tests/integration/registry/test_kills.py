@@ -16,7 +16,7 @@ from tests.integration.registry.writers import Crew, Reader, Writer
 from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import Router, router
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import wait_until
 
 STEADY = ("steady-1", "steady-2", "steady-3")
@@ -63,7 +63,7 @@ def kills(registry: Registry, instance: Instance, count: int) -> None:
         """An instance that answers, whatever becomes of its registration."""
         here = f"http://127.0.0.1:{instance.port}"
         metadata = {"type": "openai-api", "models": [name], "babysitter": here, "health_url": f"{here}/health"}
-        return told(name, host="127.0.0.1", port=instance.port, url=here, metadata=metadata)
+        return registration(name, host="127.0.0.1", port=instance.port, url=here, metadata=metadata)
 
     url = registry.client.urls[0]
     steady, reader = Steady(url), Reader(url)

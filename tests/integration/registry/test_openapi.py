@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.registry.process import Registry
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 CHECKS = (
@@ -30,7 +30,7 @@ def registry(tmp_path):
 
 def ask(registry: Registry, *flags: str) -> None:
     """Fails with the requests that were answered otherwise than documented."""
-    registry.client.register(told("qwen-server"))
+    registry.client.register(registration("qwen-server"))
     url = f"http://127.0.0.1:{registry.port}/openapi.json"
     command = [SCHEMATHESIS, "run", url, "--checks", ",".join(CHECKS), "--no-color", "--warnings", "off", *flags]
     done = subprocess.run(command, cwd=registry.place, capture_output=True, text=True, timeout=170)

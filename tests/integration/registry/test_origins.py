@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from tests.integration.registry.process import Registry
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 
 EVIL = {"Origin": "https://evil.example"}
 REBOUND = {"Host": "evil.example:18000"}
@@ -26,7 +26,7 @@ def ask(registry):
     """ask(method, path, headers, body): the status and the error's code."""
     made = registry.client
     if not any(service["name"] == "qwen" for service in made.services()):
-        made.register(told())
+        made.register(registration())
 
     def send(method, path, headers=None, body=None):
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -38,7 +38,7 @@ def ask(registry):
 
 
 WRITES = [
-    ("POST", "/services", told("evil")),
+    ("POST", "/services", registration("evil")),
     ("PUT", "/services/qwen", {"weight": 0}),
     ("DELETE", "/services/qwen", None),
     ("POST", "/services/qwen/heartbeat", {"status": "failed"}),
@@ -80,11 +80,11 @@ def test_loopback_needs_a_token_where_a_proxy_hides_behind_it(tmp_path):
     (tmp_path / "token").write_text("word")
     made = Registry(tmp_path, "--token-file", "token", "--loopback-needs-token").start()
     try:
-        refused = requests.post(f"{made.client.urls[0]}/services", json=told(), timeout=10)
+        refused = requests.post(f"{made.client.urls[0]}/services", json=registration(), timeout=10)
         assert refused.status_code == 401
         assert "token_file" in refused.json()["error"]["message"]
         made.client.token_file = str(tmp_path / "token")
-        made.client.register(told())
+        made.client.register(registration())
         made.client.heartbeat("qwen", "running")
     finally:
         made.end()

@@ -8,7 +8,7 @@ import requests
 from svc.base.errors import Forbidden, NotFound, SvcError, Unauthorized
 from svc.client.registry import RegistryClient
 from tests.integration.registry.process import Registry
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import other_address, wait_until
 
 TOKEN = "the-operators-token"
@@ -36,7 +36,7 @@ def speak(registry, tmp_path):
 
 
 WRITES = {
-    "register": lambda c: c.register(told(url="http://10.0.0.66:8100")),
+    "register": lambda c: c.register(registration(url="http://10.0.0.66:8100")),
     "heartbeat": lambda c: c.heartbeat("qwen", "draining"),
     "update": lambda c: c.update("qwen", {"status": "draining"}),
     "deregister": lambda c: c.deregister("qwen"),
@@ -46,7 +46,7 @@ WRITES = {
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_name_is_its_registrants_while_its_lease_holds(speak, write):
     owner = speak("mine" * 8)
-    owner.register(told())
+    owner.register(registration())
     before = owner.get("qwen")
     for other in (speak("others" * 8), speak(), speak("others" * 8, token=TOKEN), speak(token="guessed")):
         with pytest.raises(Forbidden, match="belongs to the babysitter on gpu7"):
@@ -57,19 +57,19 @@ def test_a_name_is_its_registrants_while_its_lease_holds(speak, write):
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_the_operators_token_overrides(speak, write):
-    speak("mine" * 8).register(told())
+    speak("mine" * 8).register(registration())
     write(speak(token=TOKEN))
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_the_operators_token_overrides_from_afar_too(speak, write):
-    speak("mine" * 8).register(told())
+    speak("mine" * 8).register(registration())
     write(speak(token=TOKEN, far=True))
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_from_afar_a_wrong_or_missing_token_is_no_matter_of_secrets(speak, write):
-    speak("mine" * 8).register(told())
+    speak("mine" * 8).register(registration())
     for token in ("", "guessed"):
         with pytest.raises(Unauthorized, match="token"):
             write(speak("mine" * 8, token=token, far=True))
@@ -77,7 +77,7 @@ def test_from_afar_a_wrong_or_missing_token_is_no_matter_of_secrets(speak, write
 
 
 def test_the_answer_says_whose_it_is_not_and_what_to_do(registry, speak):
-    speak("mine" * 8).register(told())
+    speak("mine" * 8).register(registration())
     answer = requests.delete(f"http://127.0.0.1:{registry.port}/services/qwen", timeout=5)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["type"]) == (403, "not_owner", "permission_error")
@@ -89,21 +89,21 @@ def test_the_answer_says_whose_it_is_not_and_what_to_do(registry, speak):
 
 
 def test_an_owner_is_known_again_after_a_restart_of_the_registry(registry, speak):
-    speak("mine" * 8).register(told())
+    speak("mine" * 8).register(registration())
     registry.end()
     registry.start()
     with pytest.raises(Forbidden):
-        speak("others" * 8).register(told())
-    speak("mine" * 8).register(told())
+        speak("others" * 8).register(registration())
+    speak("mine" * 8).register(registration())
 
 
 def test_a_lease_that_has_ended_leaves_the_name_to_whom_registers_next(speak):
     first, second = speak("first" * 8), speak("second" * 8)
-    first.register(told(lease_seconds=1))
+    first.register(registration(lease_seconds=1))
     wait_until(lambda: not first.get("qwen")["is_healthy"])
     with pytest.raises(NotFound):
         second.heartbeat("qwen", "running")
-    second.register(told(url="http://10.0.0.8:8100"))
+    second.register(registration(url="http://10.0.0.8:8100"))
     with pytest.raises(Forbidden):
         first.heartbeat("qwen", "running")
     assert second.get("qwen")["host"] == "10.0.0.8"
@@ -111,16 +111,16 @@ def test_a_lease_that_has_ended_leaves_the_name_to_whom_registers_next(speak):
 
 def test_what_the_operator_or_nobody_registered_is_open_to_the_first_with_a_secret(speak):
     for claimless in (speak(), speak(token=TOKEN)):
-        claimless.register(told())
+        claimless.register(registration())
         speak("mine" * 8).heartbeat("qwen", "running")
-        speak("mine" * 8).register(told())
+        speak("mine" * 8).register(registration())
         with pytest.raises(Forbidden):
             speak().deregister("qwen")
         speak("mine" * 8).deregister("qwen")
 
 
 def test_draining_is_the_operators_whoever_owns_the_name(registry, speak):
-    speak("mine" * 8).register(told())
+    speak("mine" * 8).register(registration())
     assert requests.post(f"http://127.0.0.1:{registry.port}/services/qwen/drain", timeout=5).ok
     assert speak().get("qwen")["drained"]
 
@@ -129,7 +129,7 @@ def test_neither_secret_nor_token_nor_digest_is_told_or_kept_anywhere(registry, 
     from svc.registry.leases.owner import digest
 
     secret = "never-to-be-seen-never-to-be-seen"
-    speak(secret).register(told())
+    speak(secret).register(registration())
     for client in (speak("another" * 8), speak(token=TOKEN), speak("ü" * 20)):
         try:
             client.update("qwen", {"weight": 3})

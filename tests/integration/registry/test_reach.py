@@ -7,7 +7,7 @@ import pytest
 
 from svc.client import probe
 from tests.integration.registry.process import Registry
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import wait_until
 
 
@@ -42,7 +42,7 @@ def counted():
 def test_a_registry_never_checks_itself_and_says_so_once(registry):
     own = f"http://localhost:{registry.port}"
     check = {"health_url": f"http://127.0.0.1:{registry.port}/services/loop/health"}
-    registry.client.register(told("loop", url=own, host="localhost", metadata=check))
+    registry.client.register(registration("loop", url=own, host="localhost", metadata=check))
     wait_until(lambda: registry.client.get("loop")["health_status"] == "unhealthy", description="the checks to fail")
     assert registry.client.health()["status"] == "healthy"
     lines = [line for line in registry.log.read_text().splitlines() if "is not checked" in line]
@@ -52,7 +52,7 @@ def test_a_registry_never_checks_itself_and_says_so_once(registry):
 
 def test_a_check_by_a_health_check_makes_no_further_one(registry, counted):
     url = f"http://127.0.0.1:{counted.server_address[1]}"
-    registry.client.register(told("a", url=url, host="127.0.0.1", status="stopped"))
+    registry.client.register(registration("a", url=url, host="127.0.0.1", status="stopped"))
     check = f"http://127.0.0.1:{registry.port}/services/a/health"
     assert probe.status(check, 5) == 200
     assert counted.count == 0

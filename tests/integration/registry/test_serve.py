@@ -17,7 +17,7 @@ from svc.client.registry import RegistryClient
 from svc.registry.serve import GRACEFUL, check_store
 from svc.settings import RegistrySettings
 from tests.integration.registry.process import SVC, Registry, alive
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import other_address, wait_until
 
 
@@ -73,7 +73,7 @@ def test_what_was_acknowledged_survives_kill_9(start):
     def register():
         for n in range(10_000):
             try:
-                registry.client.register(told(f"s{n}"))
+                registry.client.register(registration(f"s{n}"))
             except SvcError:
                 return
             acknowledged.append(f"s{n}")
@@ -103,7 +103,7 @@ def test_a_worker_does_not_outlive_its_master(start):
 
 def test_hup_replaces_the_worker_and_no_request_fails(start):
     registry = start()
-    registry.client.register(told())
+    registry.client.register(registration())
     before, beaten, failures, stop = registry.worker(), [], [], threading.Event()
 
     def beat():
@@ -155,8 +155,8 @@ def silent():
 def test_what_runs_is_checked_beside_a_silent_host_and_nobody_waits(start, target, silent):
     registry = start("--health-interval", "0.1", "--health-timeout", "0.5")
     port = target.server_address[1]
-    registry.client.register(told("well", url=f"http://127.0.0.1:{port}"))
-    registry.client.register(told("mute", url=f"http://127.0.0.1:{silent}"))
+    registry.client.register(registration("well", url=f"http://127.0.0.1:{port}"))
+    registry.client.register(registration("mute", url=f"http://127.0.0.1:{silent}"))
 
     def verdict(name):
         return registry.client.get(name)["health_status"]
@@ -174,8 +174,8 @@ def test_what_runs_is_checked_beside_a_silent_host_and_nobody_waits(start, targe
 
 def test_the_long_silent_are_forgotten(start):
     registry = start("--cleanup-interval", "0.2", "--forget-after", "1")
-    registry.client.register(told("brief", lease_seconds=1))
-    registry.client.register(told("lasting"))
+    registry.client.register(registration("brief", lease_seconds=1))
+    registry.client.register(registration("lasting"))
     wait_until(lambda: [s["name"] for s in registry.client.services()] == ["lasting"])
 
 
@@ -189,12 +189,12 @@ def refused(place: Path, *flags: str) -> str:
 
 def test_a_service_outside_the_allowed_networks_is_refused(start):
     registry = start("--allowed-networks", "10.0.0.0/24,127.0.0.0/8")
-    registry.client.register(told())
-    registry.client.register(told("here", host="localhost"))
+    registry.client.register(registration())
+    registry.client.register(registration("here", host="localhost"))
     with pytest.raises(SvcError, match=r"10\.0\.1\.7 is in no network of the registry's allowed_networks"):
-        registry.client.register(told("far", host="10.0.1.7"))
+        registry.client.register(registration("far", host="10.0.1.7"))
     with pytest.raises(SvcError, match="cannot resolve"):
-        registry.client.register(told("nowhere", host="nowhere.invalid"))
+        registry.client.register(registration("nowhere", host="nowhere.invalid"))
     assert [s["name"] for s in registry.client.services()] == ["here", "qwen"]
 
 
@@ -224,8 +224,8 @@ def test_another_machine_is_refused_without_the_token(start, tmp_path):
     registry = start("--host", "0.0.0.0", "--token-file", "token")
     far = f"http://{other_address()}:{registry.port}"
     with pytest.raises(SvcError, match="token"):
-        RegistryClient(far).register(told())
-    RegistryClient(far, token_file=str(tmp_path / "token")).register(told())
+        RegistryClient(far).register(registration())
+    RegistryClient(far, token_file=str(tmp_path / "token")).register(registration())
     assert [s["name"] for s in RegistryClient(far).services()] == ["qwen"]
     assert "of-this-registry" not in registry.log.read_text()
 
@@ -248,16 +248,16 @@ def test_who_watches_is_told_of_a_change_and_of_an_expiry(start):
 
     watcher = threading.Thread(target=follow)
     watcher.start()
-    registry.client.register(told("brief", lease_seconds=1))
+    registry.client.register(registration("brief", lease_seconds=1))
     wait_until(lambda: len(told_of) == 1)
-    registry.client.register(told("lasting"))
+    registry.client.register(registration("lasting"))
     watcher.join(15)
     assert told_of == [{"brief": True}, {"brief": True, "lasting": True}, {"brief": False, "lasting": True}]
 
 
 def test_a_registry_that_ends_lets_its_watchers_go(start):
     registry = start()
-    registry.client.register(told())
+    registry.client.register(registration())
     answers = []
     watcher = threading.Thread(target=lambda: answers.append(watch(registry, 1, 60)))
     watcher.start()

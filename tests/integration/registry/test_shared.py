@@ -14,7 +14,7 @@ from tests.integration.registry.process import Registry, alive
 from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import router
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import wait_until
 
 
@@ -49,8 +49,8 @@ def health(registry):
 
 def test_what_one_is_told_the_other_knows(pair):
     one, two = pair
-    one.client.register(told("a"))
-    two.client.register(told("b"))
+    one.client.register(registration("a"))
+    two.client.register(registration("b"))
     two.client.drain("a")
     one.client.heartbeat("b", "draining")
     assert listing(one) == listing(two)
@@ -64,7 +64,7 @@ def test_what_one_is_told_the_other_knows(pair):
 
 def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
     one, two = pair
-    one.client.register(told())
+    one.client.register(registration())
     took = []
     for n in range(10):
         index, _ = listing(two)
@@ -97,8 +97,8 @@ def waits(registry):
 
 def test_a_lease_ends_once_and_a_heartbeat_at_the_other_keeps_it(pair):
     one, two = pair
-    one.client.register(told("brief", lease_seconds=1))
-    one.client.register(told("kept", lease_seconds=3))
+    one.client.register(registration("brief", lease_seconds=1))
+    one.client.register(registration("kept", lease_seconds=3))
     index, _ = listing(one)
 
     def healthy():
@@ -122,7 +122,7 @@ def test_one_killed_and_everybody_goes_on_with_the_other(pair):
     about = {"type": "openai-api", "models": ["m"], "babysitter": here, "health_url": f"{here}/health"}
     urls = [registry.client.urls[0] for registry in pair]
     babysitter = RegistryClient(urls)
-    babysitter.register(told("m-server", host="127.0.0.1", port=instance.port, url=here, metadata=about))
+    babysitter.register(registration("m-server", host="127.0.0.1", port=instance.port, url=here, metadata=about))
     flags = ("--registry-url", ",".join(urls), "--registry-sync-interval", 0.2, "--health-interval", 0.5)
     try:
         with router(*flags) as own:
@@ -150,7 +150,7 @@ def asked(own):
 
 def test_redis_gone_and_back(pair, own_redis):
     one, two = pair
-    one.client.register(told("a", lease_seconds=30))
+    one.client.register(registration("a", lease_seconds=30))
     index, before = listing(two)
     listing(one)
     woken = {}
@@ -169,7 +169,7 @@ def test_redis_gone_and_back(pair, own_redis):
         assert listing(registry) == (index, before)
     own_redis.start()
     wait_until(lambda: beats(one), 5, "writes are taken again")
-    two.client.register(told("b"))
+    two.client.register(registration("b"))
     watcher.join(20)
     assert woken["at"] == index + 1
     assert names(one) == names(two) == ["a", "b"]
@@ -197,7 +197,7 @@ def test_redis_gone_for_a_minute_and_no_lease_ends(pair, own_redis):
     """Its heartbeats could not be taken, which is no fault of theirs."""
     one, two = pair
     for n in range(2):
-        one.client.register(told(f"s{n}", lease_seconds=30))
+        one.client.register(registration(f"s{n}", lease_seconds=30))
     index, _ = listing(one)
     own_redis.end(signal.SIGKILL)
     gone = time.monotonic()
@@ -224,7 +224,7 @@ def test_the_password_is_in_no_log_and_a_worker_dies_alone(tmp_path, server_with
     redis, file = server_with_password
     registry = Registry(tmp_path, "--store", redis.url, "--store-password-file", str(file)).start()
     try:
-        wait_until(lambda: registry.client.register(told()))
+        wait_until(lambda: registry.client.register(registration()))
         worker = registry.worker()
         registry.process.send_signal(signal.SIGHUP)
         wait_until(lambda: not alive(worker), 15)

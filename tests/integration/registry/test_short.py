@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from tests.integration.registry.process import Registry
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import wait_until
 
 SECRET = "s" * 40
@@ -18,9 +18,9 @@ def registry(tmp_path_factory):
     place = tmp_path_factory.mktemp("short")
     (place / "token").write_text("word\n")
     made = Registry(place, "--token-file", "token").start()
-    made.client.register(told())
+    made.client.register(registration())
     owned = {"X-Service-Secret": SECRET}
-    assert requests.post(f"{made.client.urls[0]}/services", json=told("owned"), headers=owned, timeout=5).ok
+    assert requests.post(f"{made.client.urls[0]}/services", json=registration("owned"), headers=owned, timeout=5).ok
     yield made
     made.end()
     assert "Traceback" not in made.log.read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.registry.process import Registry
-from tests.unit.registry.services import told
+from tests.unit.registry.services import registration
 from tests.waiting import wait_until
 
 WATCHERS, SERVICES = 1000, 20
@@ -79,7 +79,7 @@ def rests(pid):
 @pytest.mark.long
 def test_a_thousand_watchers_are_told_of_each_change_and_cost_nothing_meanwhile(registry):
     for n in range(SERVICES):
-        registry.client.register(told(f"s{n}"))
+        registry.client.register(registration(f"s{n}"))
     watchers = [Watcher(registry.port) for _ in range(WATCHERS)]
     for watcher in watchers:
         watcher.ask()

@@ -5,7 +5,7 @@ import pytest
 from svc.babysitter.model_metadata import model_metadata
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS
 from svc.registry import validation
-from tests.unit.registry.services import NOW, told
+from tests.unit.registry.services import NOW, registration
 
 
 def model(name, permissions=0):
@@ -14,7 +14,7 @@ def model(name, permissions=0):
 
 def registered(models, **others):
     """Return the metadata, as a registry takes it."""
-    return validation.registration(told(metadata={**others, **model_metadata(models, others)}), NOW).metadata
+    return validation.registration(registration(metadata={**others, **model_metadata(models, others)}), NOW).metadata
 
 
 def test_a_few_models_are_registered_whole():

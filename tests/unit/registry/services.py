@@ -1,4 +1,4 @@
-"""Services to test with."""
+"""Registrations and services that tests use."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,11 +8,11 @@ from svc.protocol.service import Service
 NOW = 1_700_000_000.0
 
 
-def told(name: str = "qwen", **fields: Any) -> dict[str, Any]:
-    """What a client sends to register; host and port are those of a url that is given, and the other way round."""
-    place = urlsplit(fields["url"]) if "url" in fields else None
-    host = fields.get("host", place.hostname if place else "10.0.0.7")
-    port = fields.get("port", (place.port or 80) if place else 8100)
+def registration(name: str = "qwen", **fields: Any) -> dict[str, Any]:
+    """Return the body of a registration. Host and port follow from a given `url`, and the url from host and port."""
+    address = urlsplit(fields["url"]) if "url" in fields else None
+    host = fields.get("host", address.hostname if address else "10.0.0.7")
+    port = fields.get("port", (address.port or 80) if address else 8100)
     return {
         "name": name,
         "host": host,
@@ -25,5 +25,5 @@ def told(name: str = "qwen", **fields: Any) -> dict[str, Any]:
 
 
 def service(name: str = "qwen", **fields: Any) -> Service:
-    """What the registry makes of it, heard of at NOW."""
-    return Service(**{"timestamp": "2023-11-14T22:13:20Z", "last_heartbeat": NOW, **told(name, **fields)})
+    """Return the service that this registration becomes, with its last heartbeat at NOW."""
+    return Service(**{"timestamp": "2023-11-14T22:13:20Z", "last_heartbeat": NOW, **registration(name, **fields)})

@@ -11,7 +11,7 @@ from svc.registry.app import create_app
 from svc.registry.leases.sweep import Sweep
 from svc.registry.metrics import Metrics
 from svc.registry.store.sqlite import SqliteStore
-from tests.unit.registry.services import NOW, told
+from tests.unit.registry.services import NOW, registration
 
 
 class World:
@@ -52,14 +52,14 @@ def error(answer):
 @pytest.mark.parametrize(("secret", "message"), [("babysitters-own", "it deregistered"), ("", "by an operator")])
 def test_who_took_a_name_away_is_told(client, secret, message):
     headers = {"X-Service-Secret": secret} if secret else {}
-    client.post("/services", json=told("qwen"), headers=headers)
+    client.post("/services", json=registration("qwen"), headers=headers)
     assert client.delete("/services/qwen", headers=headers).status_code == 200
     (event,) = client.get("/events?kind=left").get_json()["events"]
     assert event["message"] == message
 
 
 def test_registering_answers_201_with_the_service(client):
-    answer = client.post("/services", json=told(metadata={"type": "openai-api"}))
+    answer = client.post("/services", json=registration(metadata={"type": "openai-api"}))
     assert answer.status_code == 201
     assert set(answer.get_json()["service"]) == {
         "name",
@@ -81,16 +81,16 @@ def test_registering_answers_201_with_the_service(client):
 
 
 def test_registering_again_replaces(client):
-    client.post("/services", json=told(metadata={"models": ["a"]}))
-    client.post("/services", json=told(port=9000, status="starting"))
+    client.post("/services", json=registration(metadata={"models": ["a"]}))
+    client.post("/services", json=registration(port=9000, status="starting"))
     now = client.get("/services/qwen").get_json()
     assert (now["port"], now["status"], now["metadata"]) == (9000, "starting", {})
     assert client.get("/services").get_json()["total"] == 1
 
 
 def test_the_list_is_sorted_filtered_and_carries_the_revision(client, world):
-    client.post("/services", json=told("b", status="failed"))
-    client.post("/services", json=told("a", metadata={"type": "openai-api"}))
+    client.post("/services", json=registration("b", status="failed"))
+    client.post("/services", json=registration("a", metadata={"type": "openai-api"}))
 
     def names(query=""):
         answer = client.get(f"/services{query}")
@@ -108,24 +108,24 @@ def test_the_list_is_sorted_filtered_and_carries_the_revision(client, world):
 
 
 def test_a_watcher_is_told_when_something_changes_and_then_all(client, store, world):
-    client.post("/services", json=told("a"))
+    client.post("/services", json=registration("a"))
     answers = []
     watcher = threading.Thread(target=lambda: answers.append(client.get("/services?index=1&wait=30")))
     watcher.start()
     client.post("/services/a/heartbeat", json={"status": "running"})
     assert not answers, "nothing has changed"
-    client.post("/services", json=told("b"))
+    client.post("/services", json=registration("b"))
     watcher.join(10)
     assert [s["name"] for s in answers[0].get_json()["services"]] == ["a", "b"]
     assert answers[0].headers["X-Registry-Index"] == "2"
 
 
 def test_a_watcher_that_knows_other_things_is_told_at_once(client):
-    client.post("/services", json=told("a"))
+    client.post("/services", json=registration("a"))
     for index in (0, 99, -1):
         answer = client.get(f"/services?index={index}&wait=60")
         assert (answer.headers["X-Registry-Index"], answer.get_json()["total"]) == ("1", 1)
-    client.post("/services", json=told("b", status="failed"))
+    client.post("/services", json=registration("b", status="failed"))
     for _ in range(2):
         assert client.get("/services?index=1&wait=60&status=failed").get_json()["total"] == 1
         assert client.get("/services?index=1&wait=60&healthy=true").get_json()["total"] == 1
@@ -140,7 +140,7 @@ def test_an_odd_watch_is_refused(client, query):
 
 
 def test_a_list_has_the_last_heartbeats_and_a_watchers_list_the_last_change(client, world):
-    client.post("/services", json=told())
+    client.post("/services", json=registration())
     assert client.get("/services").get_json()["services"][0]["last_heartbeat"] == NOW
     assert client.get("/services?index=0").get_json()["services"][0]["status"] == "running"
     world.now += 5
@@ -151,7 +151,7 @@ def test_a_list_has_the_last_heartbeats_and_a_watchers_list_the_last_change(clie
 
 
 def test_watchers_share_one_encoding(client, store, monkeypatch):
-    client.post("/services", json=told("a"))
+    client.post("/services", json=registration("a"))
     looked, snapshot = [], store.snapshot
     monkeypatch.setattr(store, "snapshot", lambda: looked.append(1) or snapshot())
     for _ in range(5):
@@ -160,7 +160,7 @@ def test_watchers_share_one_encoding(client, store, monkeypatch):
 
 
 def test_the_expired_are_not_healthy_until_they_are_heard_of(client, store):
-    client.post("/services", json=told(lease_seconds=30))
+    client.post("/services", json=registration(lease_seconds=30))
     assert client.get("/services/qwen").get_json()["is_healthy"]
     store.change("qwen", lambda s: replace(s, expired=True))
     assert not client.get("/services/qwen").get_json()["is_healthy"]
@@ -169,7 +169,7 @@ def test_the_expired_are_not_healthy_until_they_are_heard_of(client, store):
 
 
 def test_a_heartbeat_may_bring_a_status(client, world):
-    client.post("/services", json=told())
+    client.post("/services", json=registration())
     world.now += 5
     answer = client.post("/services/qwen/heartbeat", json={"status": "draining"})
     assert (answer.status_code, set(answer.get_json())) == (200, {"message", "timestamp"})
@@ -179,7 +179,7 @@ def test_a_heartbeat_may_bring_a_status(client, world):
 
 
 def test_put_changes_what_it_names_and_not_the_lease(client, world):
-    client.post("/services", json=told(metadata={"models": ["a"]}))
+    client.post("/services", json=registration(metadata={"models": ["a"]}))
     world.now += 5
     assert client.put("/services/qwen", json={"weight": 5, "status": "draining"}).status_code == 200
     now = client.get("/services/qwen").get_json()
@@ -206,26 +206,26 @@ def test_an_unknown_name_is_404_and_says_how_to_register(client, method, path):
 
 
 def test_deleting_takes_it_away(client):
-    client.post("/services", json=told())
+    client.post("/services", json=registration())
     assert client.delete("/services/qwen").status_code == 200
     assert client.get("/services/qwen").status_code == 404
     assert client.put("/services/qwen", json={"weight": 1}).status_code == 404
 
 
 def test_drained_is_the_operators_alone(client):
-    client.post("/services", json=told())
+    client.post("/services", json=registration())
     assert client.post("/services/qwen/drain").get_json()["service"]["drained"]
     client.post("/services/qwen/heartbeat", json={"status": "running"})
     client.put("/services/qwen", json={"status": "running", "drained": False})
     client.delete("/services/qwen")
-    again = client.post("/services", json=told(drained=False)).get_json()["service"]
+    again = client.post("/services", json=registration(drained=False)).get_json()["service"]
     assert (again["drained"], again["is_healthy"]) == (True, False)
     again = client.post("/services/qwen/undrain").get_json()["service"]
     assert (again["drained"], again["is_healthy"]) == (False, True)
 
 
 def test_its_health_is_asked_now(client, world):
-    client.post("/services", json=told(metadata={"type": "openai-api"}))
+    client.post("/services", json=registration(metadata={"type": "openai-api"}))
     told_well = client.get("/services/qwen/health").get_json()
     assert (told_well["service"], told_well["health_status"], told_well["is_healthy"]) == ("qwen", "healthy", True)
     world.down.add("http://10.0.0.7:8101/health")
@@ -234,7 +234,7 @@ def test_its_health_is_asked_now(client, world):
 
 
 def test_a_health_check_of_another_registry_gets_the_last_verdict(client, world, store):
-    client.post("/services", json=told("qwen"))
+    client.post("/services", json=registration("qwen"))
     world.down.add("http://10.0.0.7:8100/health")
     store.change("qwen", lambda old: replace(old, health_status="healthy"))
     verdict = client.get("/services/qwen/health", headers={"User-Agent": USER_AGENT}).get_json()
@@ -243,29 +243,29 @@ def test_a_health_check_of_another_registry_gets_the_last_verdict(client, world,
 
 def test_no_more_services_than_max_services(store, world):
     client = create_app(store, world.probe, clock=world.clock, max_services=2).test_client()
-    assert [client.post("/services", json=told(name)).status_code for name in "aab"] == [201] * 3
-    refused = client.post("/services", json=told("c"))
+    assert [client.post("/services", json=registration(name)).status_code for name in "aab"] == [201] * 3
+    refused = client.post("/services", json=registration("c"))
     assert (refused.status_code, int(refused.headers["Retry-After"])) == (429, 60)
     assert "max_services" in error(refused)["message"]
     client.delete("/services/b")
-    assert client.post("/services", json=told("c")).status_code == 201
+    assert client.post("/services", json=registration("c")).status_code == 201
 
 
 def test_from_another_address_of_the_registrys_machine_its_own_names_are_taken(client, monkeypatch):
     monkeypatch.setattr(identity, "is_own_address", lambda address: address == "192.0.2.1")
-    taken = client.post("/services", json=told(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
+    taken = client.post("/services", json=registration(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
     assert taken.status_code == 401, "to write still takes a token"
     monkeypatch.setattr(Guard, "admit", lambda *_: None)
     for peer, status in (("192.0.2.1", 201), ("192.0.2.2", 400)):
-        answer = client.post("/services", json=told(host="localhost"), environ_base={"REMOTE_ADDR": peer})
+        answer = client.post("/services", json=registration(host="localhost"), environ_base={"REMOTE_ADDR": peer})
         assert answer.status_code == status
     proxied = {"X-Forwarded-For": "192.0.2.1"}
-    assert client.post("/services", json=told(host="localhost"), headers=proxied).status_code == 400
+    assert client.post("/services", json=registration(host="localhost"), headers=proxied).status_code == 400
 
 
 def test_health_and_stats_count(client, world):
-    client.post("/services", json=told("a"))
-    client.post("/services", json=told("b", status="failed", host="10.0.0.8"))
+    client.post("/services", json=registration("a"))
+    client.post("/services", json=registration("b", status="failed", host="10.0.0.8"))
     world.now += 3
     assert client.get("/health").get_json() == {
         "status": "healthy",
@@ -286,7 +286,7 @@ def test_health_and_stats_count(client, world):
 
 
 def test_metrics_tell_the_state_and_what_was_done(client):
-    client.post("/services", json=told())
+    client.post("/services", json=registration())
     client.post("/services/qwen/heartbeat")
     client.post("/services/qwen/drain")
     families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
@@ -322,7 +322,7 @@ def test_a_store_that_fails_is_503(client, store):
 
 
 def test_a_store_that_only_reads_still_lists_and_says_so(client, store):
-    client.post("/services", json=told())
+    client.post("/services", json=registration())
     store._db.execute("PRAGMA query_only = 1")
     assert client.get("/health").status_code == 200, "nobody has written yet"
     assert client.post("/services/qwen/heartbeat").status_code == 503
@@ -337,7 +337,7 @@ def test_a_degraded_registry_says_so_and_an_operator_ends_it(store, world):
     client = create_app(store, world.probe, sweep=sweep, metrics=Metrics(store, sweep.condition), clock=world.clock)
     client = client.test_client()
     for n in range(3):
-        client.post("/services", json=told(f"s{n}", lease_seconds=2))
+        client.post("/services", json=registration(f"s{n}", lease_seconds=2))
     for _ in range(3):
         world.now += 1
         sweep.round()
@@ -365,15 +365,16 @@ def test_other_machines_need_the_token_to_write(store, world, tmp_path):
     writes += [("POST", "/expire")]
     writes += [("POST", f"/services/a/{verb}") for verb in ("heartbeat", "drain", "undrain")]
     for method, path in writes:
-        answer = far.open(path, method=method, json=told("a"))
+        answer = far.open(path, method=method, json=registration("a"))
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="registry"')
-    assert far.post("/services", json=told("a"), headers={"Authorization": "Bearer secret"}).status_code == 201
+    assert far.post("/services", json=registration("a"), headers={"Authorization": "Bearer secret"}).status_code == 201
     assert far.get("/services").status_code == 200
 
 
 def test_where_a_service_is_is_checked_in_registrations_and_changes(client):
-    assert error(client.post("/services", json=told(url="http://10.0.0.8:8100", host="10.0.0.7")))["param"] == "url"
-    client.post("/services", json=told())
+    refused = client.post("/services", json=registration(url="http://10.0.0.8:8100", host="10.0.0.7"))
+    assert error(refused)["param"] == "url"
+    client.post("/services", json=registration())
     assert error(client.put("/services/qwen", json={"port": 9000}))["param"] == "url"
     assert (
         error(client.put("/services/qwen", json={"metadata": {"health_url": "http://10.0.0.9"}}))["param"] == "metadata"
@@ -383,7 +384,7 @@ def test_where_a_service_is_is_checked_in_registrations_and_changes(client):
 
 
 def test_prometheus_is_told_what_to_scrape(client):
-    client.post("/services", json=told("q-server", metadata={"type": "openai-api"}))
+    client.post("/services", json=registration("q-server", metadata={"type": "openai-api"}))
     answer = client.get("/sd/prometheus", headers={"Host": "gpu1:18000"})
     assert answer.content_type == "application/json"
     assert [g["targets"] for g in answer.get_json()] == [["gpu1:18000"], ["10.0.0.7:8100"]]

@@ -2,23 +2,24 @@ import pytest
 
 from svc.base.errors import BadRequest
 from svc.registry import validation
-from tests.unit.registry.services import NOW, service, told
+from tests.unit.registry.services import NOW, registration, service
 
 
 def test_a_registration_needs_six_fields_and_the_rest_has_defaults():
-    made = validation.registration(told(), NOW)
+    made = validation.registration(registration(), NOW)
     assert (made.lease_seconds, made.weight, made.metadata, made.drained) == (90, 1, {}, False)
     assert (made.last_heartbeat, made.timestamp) == (NOW, "2023-11-14T22:13:20.000Z")
 
 
 def test_what_is_given_is_kept():
     more = {"lease_seconds": 12.5, "weight": 0, "timestamp": "2026-01-01T00:00:00", "metadata": {"type": "openai-api"}}
-    made = validation.registration(told(**more), NOW)
+    made = validation.registration(registration(**more), NOW)
     assert {key: getattr(made, key) for key in more} == more
 
 
 def test_clients_cannot_set_what_is_the_registrys_or_the_operators():
-    made = validation.registration(told(drained=True, health_status="healthy", last_heartbeat=9e9, colour="blue"), NOW)
+    body = registration(drained=True, health_status="healthy", last_heartbeat=9e9, colour="blue")
+    made = validation.registration(body, NOW)
     assert (made.drained, made.health_status, made.last_heartbeat) == (False, "unknown", NOW)
 
 
@@ -107,7 +108,7 @@ WRONG = {
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_refused_with_its_field(field, value):
     with pytest.raises(BadRequest) as failure:
-        validation.registration({**told(), field: value}, NOW)
+        validation.registration({**registration(), field: value}, NOW)
     assert failure.value.param == field
     assert failure.value.message.startswith(f"{field}: ")
 
@@ -127,7 +128,7 @@ def test_a_wrong_value_is_refused_with_its_field(field, value):
     ],
 )
 def test_odd_but_right_values_are_taken(right):
-    made = validation.registration(told(**right), NOW)
+    made = validation.registration(registration(**right), NOW)
     assert {key: getattr(made, key) for key in right} == right
 
 
@@ -144,7 +145,7 @@ def test_deep_nesting_in_any_field_is_an_answer_not_a_crash():
     nested = validation.parse(b'{"a":' * 400 + b"1" + b"}" * 400)
     for field in WRONG:
         with pytest.raises(BadRequest):
-            validation.registration({**told(), field: nested}, NOW)
+            validation.registration({**registration(), field: nested}, NOW)
 
 
 def test_no_body_is_an_empty_object():
