@@ -9,9 +9,10 @@ import click
 
 from svc.base.errors import CommandError, ConfigError
 from svc.cli.options import HERE, console, settings
+from svc.cli.rollout_options import rollout_options
 from svc.client import probe
 from svc.rollout import port_order
-from svc.rollout.context import WORDS, Asked, Ground, ground, rollout_options, running, unfinished
+from svc.rollout.context import WORDS, Ground, RolloutOptions, ground, running, unfinished
 from svc.rollout.diff import PartChange, Way
 from svc.rollout.journal import Journal, alone
 from svc.rollout.proposal import Proposal, propose
@@ -31,7 +32,7 @@ NEW = (Way.ADD, Way.REPLACE, Way.REPLACE_PROGRAM)
 @click.command()
 @click.argument("tomls", nargs=-1, metavar="[TOML...]")
 @rollout_options
-def command(asked: Asked, tomls: tuple[str, ...]) -> None:
+def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
     """Bring what runs in line with the files, without failing a request: what `svc plan` shows.
 
     Renders as `svc render [TOML...]` does and checks everything before anything moves: the files, the
@@ -54,10 +55,10 @@ def command(asked: Asked, tomls: tuple[str, ...]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     HERE.make_dirs()
     with alone(HERE, ["apply", *tomls]):
-        _apply(asked, tomls)
+        _apply(options, tomls)
 
 
-def _apply(asked: Asked, tomls: Sequence[str]) -> None:
+def _apply(options: RolloutOptions, tomls: Sequence[str]) -> None:
     control, out = running(HERE), console()
     proposal, journal = propose(HERE, settings(environ=False), tomls), Journal.of(HERE)
     if not proposal and not (journal.ours or journal.begun):
@@ -69,23 +70,23 @@ def _apply(asked: Asked, tomls: Sequence[str]) -> None:
     strict = any(change.way is not Way.ADD for change in instances.values())
     moving = any(c.component in ("registry", "router") and c.way in NEW for c in others)
     try:
-        here: Ground | None = ground(HERE, asked, out, control, strict)
+        here: Ground | None = ground(HERE, options, out, control, strict)
     except CommandError:
         if not moving:
             raise
         here = None  # it may answer once it is there, or at its new address
     if here:
         _refuse(here, proposal, journal, instances, after)
-    if asked.dry_run:
+    if options.dry_run:
         _tell(out.print_line, proposal, instances)
         return
     proposal.files.write()
     control.changes()  # supervisord reads them
     late = [change for change in others if change.component and change.way is Way.REMOVE]
     with waiting(out) as shown:
-        _renew([change for change in others if change not in late], proposal, control, shown, asked.limits.timeout)
+        _renew([change for change in others if change not in late], proposal, control, shown, options.limits.timeout)
     if here is None or moving:
-        here = ground(HERE, asked, out, control, strict)
+        here = ground(HERE, options, out, control, strict)
     tasks = _refuse(here, proposal, journal, instances, after)
     journal.begin("apply", time.time())
     here.roll(tasks, {part.name: part for part in proposal.parts}, journal)

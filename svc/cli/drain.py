@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from svc.base.errors import CommandError
-from svc.cli.access import Access, explained, registry_options, router_of
+from svc.cli.access import Access, registry_options
 from svc.cli.options import console, settings
 from svc.client.registry import RegistryClient
 from svc.rollout.observation import in_flight
+from svc.site import access as site_access
 from svc.site import observe
+from svc.site.access import explained
 from svc.terminal import services_table
 from svc.terminal.output import echo
 from svc.terminal.progress import Waiting, waiting
@@ -37,7 +39,7 @@ def drain(access: Access, names: tuple[str, ...], wait: bool, timeout: float, ro
     for name in drained:
         echo(f"{name} is drained: it gets nothing new")
     if wait:
-        _idle(drained, router_of(settings(launch={"router_url": router_url})), timeout)
+        _idle(drained, site_access.router_url(settings(launch={"router_url": router_url})), timeout)
 
 
 @click.command()

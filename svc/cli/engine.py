@@ -11,7 +11,7 @@ import click
 
 from svc.base.errors import CommandError, SvcError
 from svc.base.secret_file import read
-from svc.cli.access import Access, explained, registry_options
+from svc.cli.access import Access, registry_options
 from svc.cli.options import HERE, settings
 from svc.client.registry import RegistryClient
 from svc.config import upstream_keys
@@ -25,6 +25,7 @@ from svc.protocol.event import plain
 from svc.router.balance.table import Target
 from svc.router.sources.static_services import read_static
 from svc.settings import Settings
+from svc.site.access import explained
 from svc.terminal.output import echo, echo_json
 from svc.terminal.services_table import registered
 

@@ -9,11 +9,12 @@ import click
 from rich.text import Text
 
 from svc.base.errors import CommandError, NotFound
-from svc.cli.access import Access, Away, explained, registry_options
+from svc.cli.access import Access, registry_options
 from svc.cli.options import console
 from svc.client.registry import RegistryClient
 from svc.protocol.event import KINDS
 from svc.protocol.health_state import BAD, GOOD, WARNING
+from svc.site.access import RegistryUnreachable, explained
 from svc.terminal import services_table
 from svc.terminal.output import echo, echo_json
 
@@ -104,7 +105,7 @@ def _follow(client: RegistryClient, last: int, only: dict[str, str], names: Coll
             with explained("follow what happens", client, OLDER):
                 # One that was away is not waited for until something happens there: that it is back is news.
                 found, last = client.events(last, LIMIT, 0 if away else WAIT, only)
-        except Away as error:
+        except RegistryUnreachable as error:
             if not away:
                 echo(f"svc: {error.message}; trying again", err=True)
             away = True

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from svc.cli.access import Access, explained
+from svc.cli.access import Access
 from svc.config.site import Site
 from svc.render import files, nginx
 from svc.settings import Settings
+from svc.site.access import explained
 from svc.terminal.output import echo
 
 

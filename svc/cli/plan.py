@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from svc.base.errors import SvcError
-from svc.cli.access import Access, explained, registry_options
+from svc.cli.access import Access, registry_options
 from svc.cli.options import HERE, console, settings
 from svc.render.files import Change
 from svc.rollout.availability import Loss, losses
 from svc.rollout.proposal import Proposal, propose
 from svc.rollout.report import FileRow, Report, lines, report
+from svc.site.access import explained
 from svc.terminal.output import echo_json
 
 CHANGES = 2  # the exit code

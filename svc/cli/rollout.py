@@ -10,9 +10,10 @@ import click
 
 from svc.base.errors import CommandError, ConfigError
 from svc.cli.options import HERE, console, settings
+from svc.cli.rollout_options import rollout_options
 from svc.client import probe
 from svc.config.instance.load import load
-from svc.rollout.context import Asked, Ground, ground, rollout_options, running, unfinished
+from svc.rollout.context import Ground, RolloutOptions, ground, running, unfinished
 from svc.rollout.journal import Journal, alone
 from svc.rollout.selection import meant
 from svc.rollout.steps import Act, Task, ordered
@@ -29,7 +30,7 @@ def command() -> None:
 @command.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME|MODEL|all...")
 @rollout_options
-def restart(asked: Asked, names: tuple[str, ...]) -> None:
+def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
     """Restart instances one after the other, without failing a request.
 
     NAME is an instance's, MODEL all of this host that have it, `all` all of this host; what was
@@ -55,7 +56,7 @@ def restart(asked: Asked, names: tuple[str, ...]) -> None:
     words = [name for name in names if name not in ("registry", "router")]
     HERE.make_dirs()
     with alone(HERE, ["rollout", "restart", *names]):
-        here = ground(HERE, asked, out, running(HERE), strict=bool(words))
+        here = ground(HERE, options, out, running(HERE), strict=bool(words))
         journal = Journal.of(HERE)
         journal.begin(" ".join(["restart", *sorted(words)]), time.time())
         parts = meant(words, list(here.parts.values()), here.scene.services or {}, here.scene.states)
@@ -68,7 +69,7 @@ def restart(asked: Asked, names: tuple[str, ...]) -> None:
         here.refuse(tasks, journal)
         _refuse_wrong(here, tasks)
         _ours(here, names)
-        if asked.dry_run:
+        if options.dry_run:
             here.tell(tasks)
             return
         for name, renew in (("registry", _registry), ("router", _router)):
@@ -94,7 +95,7 @@ def _ours(here: Ground, names: tuple[str, ...]) -> None:
     for name in ("registry", "router"):
         if name in names and here.scene.states.get(name) != "RUNNING":
             raise CommandError(f"{name}: it does not run on this host; `svc up` starts what is stopped")
-        if name in names and here.asked.dry_run:
+        if name in names and here.options.dry_run:
             here.say(f"{name}: {'replace without a pause' if name == 'router' else 'restart'}")
 
 
@@ -110,9 +111,9 @@ def _registry(here: Ground) -> None:
 
 
 def _until(here: Ground, name: str, well: Callable[[], bool]) -> None:
-    end = time.monotonic() + here.asked.limits.timeout
+    end = time.monotonic() + here.options.limits.timeout
     while not well():
         if time.monotonic() > end:
-            raise CommandError(f"{name}: it does not answer after {here.asked.limits.timeout:g} s; see `svc status`")
+            raise CommandError(f"{name}: it does not answer after {here.options.limits.timeout:g} s; see `svc status`")
         time.sleep(LOOK_EVERY)
     here.say(f"{name}: renewed")

@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from svc.cli.access import Access, Away, explained, registry_options
+from svc.cli.access import Access, registry_options
 from svc.cli.options import console
 from svc.client.registry_watch import Watch
 from svc.protocol.health_state import state_of
+from svc.site.access import RegistryUnreachable, explained
 from svc.terminal import services_table
 from svc.terminal.output import echo, echo_json
 from svc.terminal.screen import width_of
@@ -104,7 +105,7 @@ def watch(access: Access, as_json: bool) -> None:
                 services = {
                     service["name"]: service for service in services_table.registered(found.services, found.url)
                 }
-        except Away as error:
+        except RegistryUnreachable as error:
             if before is None:
                 raise
             if not away:

@@ -11,10 +11,10 @@ import requests
 from rich.text import Text
 
 from svc.base.http import fetch
-from svc.cli.access import router_of
 from svc.cli.options import console, settings
 from svc.client import router_metrics
 from svc.client.router_metrics import Look
+from svc.site import access
 from svc.terminal import traffic_table
 from svc.terminal.console import Console
 from svc.terminal.output import echo, echo_json
@@ -60,7 +60,7 @@ def command(every: float, count: int | None, sort: str, as_json: bool, router_ur
                  tokens, first_token, in_flight, state (up, ejected, or unused: drained,
                  starting, stopped, expired ...)
     """
-    url = router_of(settings(launch={"router_url": router_url})).split(",")[0]
+    url = access.router_url(settings(launch={"router_url": router_url})).split(",")[0]
     out = console()
     with ExitStack() as stack:
         screen = None

@@ -2,15 +2,10 @@
 anything moves."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import click
 
 from svc.base.errors import CommandError, ConfigError
-from svc.cli.access import Access, Away, explained, registry_of, registry_options, router_of
-from svc.cli.options import settings
 from svc.client.registry import RegistryClient
 from svc.config.site import Site
 from svc.rollout.engine import Engine, Stopped
@@ -18,7 +13,9 @@ from svc.rollout.journal import Journal
 from svc.rollout.observation import Scene, strangers
 from svc.rollout.observer import Eyes
 from svc.rollout.steps import Act, Limits, Step, Task, hopeless, last
-from svc.site import components, supervisord
+from svc.settings import Settings
+from svc.site import access, components, supervisord
+from svc.site.access import RegistryUnreachable, explained
 from svc.site.components import Part
 from svc.site.startup import tail
 from svc.supervision.client import Control
@@ -35,72 +32,18 @@ WORDS = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
-    """What the options say."""
+class RolloutOptions:
+    """The operator's choices; `settings` name the registry, the routers and the token."""
 
-    access: Access
-    router_url: str | None
+    settings: Settings
     limits: Limits
-    dry_run: bool
-
-
-def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a rollout; the function gets them as `asked`."""
-
-    def run(
-        access: Access,
-        router_url: str | None,
-        parallel: int,
-        drain_timeout: float,
-        timeout: float,
-        allow_downtime: bool,
-        dry_run: bool,
-        **more: Any,
-    ) -> Any:
-        limits = Limits(parallel, drain_timeout, timeout, allow_downtime)
-        return function(asked=Asked(access, router_url, limits, dry_run), **more)
-
-    run.__doc__, run.__name__ = function.__doc__, function.__name__
-    run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-    default = Limits()
-    for option in (
-        click.option(
-            "--router-url",
-            metavar="URL",
-            help="the router, or several separated by commas  [ROUTER_URL; default: the site's]",
-        ),  # noqa: E501
-        click.option("--allow-downtime", is_flag=True, help="the last healthy instance of a model may go, too"),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0),
-            default=default.timeout,
-            show_default=True,
-            help="seconds until each must be back",
-        ),  # noqa: E501
-        click.option(
-            "--drain-timeout",
-            type=click.FloatRange(min=0),
-            default=default.drain_timeout,
-            show_default=True,
-            help="seconds that begun requests have; then they are cut",
-        ),  # noqa: E501
-        click.option(
-            "--parallel",
-            type=click.IntRange(min=1),
-            default=default.parallel,
-            show_default=True,
-            help="so many at once, never all of a model",
-        ),  # noqa: E501
-        click.option("--dry-run", is_flag=True, help="check everything, say what would be done, and do nothing"),
-    ):
-        run = option(run)
-    return registry_options(run)
+    dry_run: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ground:
     site: Site
-    asked: Asked
+    options: RolloutOptions
     eyes: Eyes
     conf_d: Path
     parts: Mapping[str, Part]  # those that run, by name
@@ -124,7 +67,7 @@ class Ground:
         listed = self.listed(part)
         programs = (f"{name}:server", f"{name}:babysitter")
         runs = self.scene.states.get(programs[0]) == "RUNNING"
-        if part and not listed and runs and act.ends and not self.asked.limits.allow_downtime:
+        if part and not listed and runs and act.ends and not self.options.limits.allow_downtime:
             raise CommandError(
                 f"{name}: it registers at {part.registry_url}, and the registry that is asked does not know it; "
                 "give that one with --registry-url, or --allow-downtime to do without"
@@ -133,7 +76,7 @@ class Ground:
 
     def refuse(self, tasks: Iterable[Task], journal: Journal) -> None:
         """Raises ConfigError, a line for each instance that would be missed, CommandError for a wrong router."""
-        if self.asked.limits.allow_downtime:
+        if self.options.limits.allow_downtime:
             return
         tasks = list(tasks)
         for place in strangers([t.instance for t in tasks if t.listed and t.act.ends], self.scene):
@@ -157,7 +100,7 @@ class Ground:
         whole, left = False, list[str]()
         try:
             with waiting(self.console) as shown:
-                engine = Engine(self.eyes, parts, journal, self.asked.limits, shown)
+                engine = Engine(self.eyes, parts, journal, self.options.limits, shown)
                 try:
                     engine.run(tasks)
                     whole = True
@@ -180,28 +123,27 @@ class Ground:
         return tail(Path(processes[program].logfile)) if program in processes else []
 
 
-def ground(site: Site, asked: Asked, console: Console, control: Control, strict: bool = True) -> Ground:
+def ground(site: Site, options: RolloutOptions, console: Console, control: Control, strict: bool = True) -> Ground:
     """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
     conf_d = supervisord.conf_d(control, site)
     parts = {part.name: part for part in components.read(conf_d)}
-    told = settings(launch={"registry_url": asked.access.registry_url, "router_url": asked.router_url})
-    strict = strict and not asked.limits.allow_downtime
-    client: RegistryClient | None = asked.access.client()
-    assert client is not None
+    strict = strict and not options.limits.allow_downtime
+    registry = access.registry_client(options.settings)
+    client: RegistryClient | None = registry
     try:
-        with explained("ask for the healthy instances", client):
-            client.services()
-    except Away:
+        with explained("ask for the healthy instances", registry):
+            registry.services()
+    except RegistryUnreachable:
         if strict:
             raise
-        console.print_line(f"no registry answers at {registry_of(told)}: going on without it")
+        console.print_line(f"no registry answers at {access.registry_url(options.settings)}: going on without it")
         client = None
-    eyes = Eyes(control, client, tuple(url.rstrip("/") for url in router_of(told).split(",")))
+    eyes = Eyes(control, client, tuple(url.rstrip("/") for url in access.router_url(options.settings).split(",")))
     if strict:
         eyes.refuse_blind()
     else:
         eyes = dataclasses.replace(eyes, routers=eyes.answering() if client else ())
-    return Ground(site, asked, eyes, conf_d, parts, eyes.scene(), console)
+    return Ground(site, options, eyes, conf_d, parts, eyes.scene(), console)
 
 
 def running(site: Site) -> Control:

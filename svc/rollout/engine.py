@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from svc.base.errors import CommandError, NotFound, SvcError
-from svc.cli.access import Away, explained
 from svc.rollout.journal import Journal
 from svc.rollout.observation import Scene
 from svc.rollout.observer import Eyes
 from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, doing, moves
+from svc.site.access import RegistryUnreachable, explained
 from svc.site.components import Part
 from svc.terminal.progress import Waiting
 
@@ -194,7 +194,7 @@ class Engine:
         try:
             with explained(f"{'drain' if drained else 'undrain'} {step.task.name}", self.client):
                 self.client.drain(step.task.instance, drained)
-        except Away:
+        except RegistryUnreachable:
             return False
         except NotFound:
             pass

@@ -1,0 +1,66 @@
+"""The options that `svc apply` and `svc rollout restart` share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from svc.cli.access import Access, registry_options
+from svc.rollout.context import RolloutOptions
+from svc.rollout.steps import Limits
+
+DEFAULT = Limits()
+OPTIONS = (
+    click.option(
+        "--router-url",
+        metavar="URL",
+        help="the router, or several separated by commas  [ROUTER_URL; default: the site's]",
+    ),
+    click.option("--allow-downtime", is_flag=True, help="the last healthy instance of a model may go, too"),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        default=DEFAULT.timeout,
+        show_default=True,
+        help="seconds until each must be back",
+    ),
+    click.option(
+        "--drain-timeout",
+        type=click.FloatRange(min=0),
+        default=DEFAULT.drain_timeout,
+        show_default=True,
+        help="seconds that begun requests have; then they are cut",
+    ),
+    click.option(
+        "--parallel",
+        type=click.IntRange(min=1),
+        default=DEFAULT.parallel,
+        show_default=True,
+        help="so many at once, never all of a model",
+    ),
+    click.option("--dry-run", is_flag=True, help="check everything, say what would be done, and do nothing"),
+)
+
+
+def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a rollout; the function gets them as `options`."""
+
+    def run(
+        access: Access,
+        router_url: str | None,
+        parallel: int,
+        drain_timeout: float,
+        timeout: float,
+        allow_downtime: bool,
+        dry_run: bool,
+        **more: Any,
+    ) -> Any:
+        limits = Limits(parallel, drain_timeout, timeout, allow_downtime)
+        return function(options=RolloutOptions(access.settings(router_url), limits, dry_run), **more)
+
+    run.__doc__, run.__name__ = function.__doc__, function.__name__
+    # click keeps the options that decorators have added so far in this attribute of the function.
+    run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in OPTIONS:
+        run = option(run)
+    return registry_options(run)

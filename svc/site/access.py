@@ -1,0 +1,76 @@
+"""The registry and the router that an operator's command uses: their addresses, and clear errors when one fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from svc.base.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
+from svc.client.registry import RegistryClient
+from svc.settings import Settings
+from svc.site.components import Part
+
+
+class RegistryUnreachable(CommandError):
+    """No registry answers."""
+
+
+def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
+    """Return a client of the registry; `token_file` replaces the one of the settings."""
+    return RegistryClient(registry_url(settings).split(","), token_file or settings.registry.token_file)
+
+
+def registry_url(settings: Settings) -> str:
+    """Return the registry's URLs, separated by commas: those of the settings, else that of this site."""
+    own = Part("registry", "registry", settings.registry.host, (settings.registry.port,), ())
+    return checked_urls(settings.launch.registry_url or settings.router.registry_url or own.own_url, "registry", 18000)
+
+
+def router_url(settings: Settings) -> str:
+    """Return the router's URLs, separated by commas: those of the settings, else that of this site."""
+    own = Part(
+        "router", "router", settings.router.host, (settings.router.port,), (), secure=bool(settings.router.certfile)
+    )
+    return checked_urls(settings.launch.router_url or own.own_url, "router", 8000)
+
+
+def checked_urls(urls: str, server: str, port: int) -> str:
+    """Return URLs separated by commas, without slashes at their ends; raise CommandError for what is no URL."""
+    candidates = [url.strip() for url in urls.split(",") if url.strip()]
+    for url in candidates:
+        if not _is_url(url):
+            raise CommandError(f"{url!r} is no URL of a {server}; write it as http://HOST:{port}")
+    return ",".join(url.rstrip("/") for url in candidates)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        return False
+
+
+@contextmanager
+def explained(action: str, client: RegistryClient, not_found: str = "") -> Iterator[None]:
+    """Turn a refusal of the registry, or its silence, into a CommandError that names the cure.
+
+    `not_found` says what a URL without the requested path is; without it NotFound passes through.
+    """
+    try:
+        yield
+    except Unauthorized as error:
+        cure = "give the registry's token with --token-file, or REGISTRY_TOKEN_FILE"
+        if client.token_file:
+            cure = f"{client.token_file} was shown: is its token this registry's?"
+        raise CommandError(f"cannot {action}: {error.message}; {cure}") from None
+    except Forbidden as error:
+        cure = "" if client.token_file else "; --token-file, or REGISTRY_TOKEN_FILE, names the token's file"
+        raise CommandError(f"cannot {action}: {error.message}{cure}") from None
+    except NotFound:
+        if not not_found:
+            raise
+        raise CommandError(
+            f"cannot {action}: {client.urls[0]} {not_found}; give the registry's address with --registry-url"
+        ) from None
+    except Unavailable as error:
+        raise RegistryUnreachable(f"cannot {action}: {error.message}; give its address with --registry-url") from None
