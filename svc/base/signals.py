@@ -1,23 +1,26 @@
-"""No signal is lost between a fork and the moment when the child has handlers of its own."""
+"""Keep stop signals from being lost between a fork and the moment when the child has installed its handlers."""
 
 import os
 import signal
 
-HELD = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-def hold() -> None:
-    """From now on, what comes during a fork of this process waits: here until it is over, in the child for `let`."""
-    let()  # an earlier life of this process may have held them
-    here = os.getpid()
+def hold_during_forks() -> None:
+    """Block the stop signals during each later fork of this process.
+
+    The parent unblocks them after the fork. The child keeps them blocked until it calls `release`.
+    """
+    release()  # gunicorn re-executes its master on SIGUSR2, and a signal mask survives an exec
+    parent = os.getpid()
 
     def mask(how: int) -> None:
-        if os.getpid() == here:  # the child's own forks are its own business
-            signal.pthread_sigmask(how, HELD)
+        if os.getpid() == parent:  # the hooks are inherited, and the child's own forks are not held
+            signal.pthread_sigmask(how, STOP_SIGNALS)
 
     os.register_at_fork(before=lambda: mask(signal.SIG_BLOCK), after_in_parent=lambda: mask(signal.SIG_UNBLOCK))
 
 
-def let() -> None:
-    """To be called in the child, once it has its handlers."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+def release() -> None:
+    """Unblock the stop signals; a child calls it once its handlers are installed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -6,20 +6,15 @@ after gunicorn has patched it: requests and ssl must not be loaded before.
 
 import importlib.util
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.app.base import BaseApplication
-
-from svc.base import signals
 from svc.base.errors import ConfigError
-from svc.base.gunicorn_log import Log
+from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
-from svc.base.prctl import die_with_parent
 from svc.base.secret_file import read
 from svc.perimeter import machine
 from svc.perimeter.networks import Networks, parse_networks
@@ -95,7 +90,7 @@ def check_store(settings: RegistrySettings) -> None:
         redis_address.password(address.password_file)
 
 
-class Server(BaseApplication):
+class Server(GunicornApplication):
     """gunicorn's settings, and what its hooks do."""
 
     def __init__(
@@ -111,25 +106,16 @@ class Server(BaseApplication):
         self.loops: list[Loop] = []
         super().__init__()
 
-    def load_config(self) -> None:
-        told: dict[str, Any] = {
+    def options(self) -> dict[str, object]:
+        return {
             "bind": f"fd://{self.fd}",
             "proc_name": "svc registry",
             "worker_class": "svc.registry.worker.Worker",
-            "workers": 1,
             "worker_connections": CONNECTIONS,
             "graceful_timeout": GRACEFUL,
             "limit_request_line": 8190,  # the most there is
-            "control_socket_disable": True,
-            "logger_class": Log,
-            "when_ready": self.when_ready,
-            "post_fork": self.post_fork,
-            "post_worker_init": self.post_worker_init,
             "worker_exit": self.worker_exit,
         }
-        for key, value in told.items():
-            if key in self.cfg.settings:  # older ones have no control socket
-                self.cfg.set(key, value)
 
     def load(self) -> Any:
         """In the worker: the app, and the loops that post_worker_init starts."""
@@ -170,20 +156,15 @@ class Server(BaseApplication):
         return create_app(store, probe, guard(s), metrics, sweep, store.now, reach, s.max_services, hosts)
 
     def when_ready(self, arbiter: Any) -> None:
-        signals.hold()
+        super().when_ready(arbiter)
         if self.ready:
             self.ready(self.port)
-
-    def post_fork(self, arbiter: Any, worker: Any) -> None:
-        die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: Any) -> None:
         from svc.base.loop import Loop
         from svc.registry import event_stream
 
-        # Ctrl-C reaches the master too, which ends us; twice is a traceback
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signals.let()
+        super().post_worker_init(worker)
         if self.store is not None:  # beside the rest: a Redis may take its time
             threading.Thread(target=event_stream.begun, args=(self.store,), daemon=True).start()
         self.loops.append(Loop("farewell", lambda: self.let_go(worker), FAREWELL))

@@ -2,23 +2,19 @@
 
 import gc
 import os
-import signal
 import socket
 import ssl
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base_async import AsyncWorker
 
-from svc.base import signals
 from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
-from svc.base.gunicorn_log import Log
+from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
 from svc.base.loop import Loop
-from svc.base.prctl import die_with_parent
 from svc.perimeter import machine
 from svc.settings import RouterSettings
 
@@ -42,7 +38,7 @@ class LateWorker(AsyncWorker):
         self.init_process()
 
 
-class Application(BaseApplication):
+class Application(GunicornApplication):
     """What the worker needs: `state`, and `start` and `stop` for the loops that fill it.
 
     Everything is made in the worker, after gevent has patched it.
@@ -54,23 +50,15 @@ class Application(BaseApplication):
         self._loopback_only = loopback_only
         super().__init__()
 
-    def load_config(self) -> None:
-        for key, value in {
+    def options(self) -> dict[str, object]:
+        return {
             "bind": self._bind,
-            "workers": 1,
             "worker_class": LateWorker,
             "worker_connections": WORKER_CONNECTIONS,
             "graceful_timeout": int(self._settings.graceful_timeout) + STOP_MARGIN,
             "proc_name": "svc-router",
-            "control_socket_disable": True,
-            "logger_class": Log,
             "pre_fork": lambda server, worker: share(),
-            "post_fork": lambda server, worker: die_with_parent(signal.SIGKILL, worker.ppid),
-            "when_ready": lambda server: signals.hold(),
-            "post_worker_init": lambda worker: listening(),
-        }.items():
-            if key in self.cfg.settings:  # older ones have no control socket
-                self.cfg.set(key, value)
+        }
 
     def load(self) -> Any:
         from svc.router.app import create_app
@@ -95,12 +83,6 @@ class Application(BaseApplication):
         self._made.keeper.once()
         self.state.recorder.flush()
         self.state.connections.close()
-
-
-def listening() -> None:
-    """The worker hears what the master says. Ctrl-C reaches the master too, and that tells us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signals.let()
 
 
 def share() -> None:

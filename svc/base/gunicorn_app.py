@@ -1,0 +1,58 @@
+"""The gunicorn application that the registry and the router build on: one worker, which dies with its master."""
+
+import signal
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from svc.base import signals
+from svc.base.prctl import die_with_parent
+
+
+class PropagatingLogger(Logger):
+    """Pass gunicorn's log lines on to the root logger, so that they look like all others."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class GunicornApplication(BaseApplication):
+    """A subclass returns its gunicorn settings from `options`, and the WSGI application from `load`.
+
+    A subclass that overrides a hook calls the hook of this class, too.
+    """
+
+    def options(self) -> dict[str, object]:
+        """Return gunicorn settings; this class adds the worker count, the logger and the hooks."""
+        raise NotImplementedError
+
+    def load_config(self) -> None:
+        common = {
+            "workers": 1,
+            "control_socket_disable": True,
+            "logger_class": PropagatingLogger,
+            "when_ready": self.when_ready,
+            "post_fork": self.post_fork,
+            "post_worker_init": self.post_worker_init,
+        }
+        for key, value in (common | self.options()).items():
+            if key in self.cfg.settings:  # older versions of gunicorn have no control socket
+                self.cfg.set(key, value)
+
+    def when_ready(self, arbiter: Any) -> None:
+        """Run in the master, once it listens."""
+        signals.hold_during_forks()
+
+    def post_fork(self, arbiter: Any, worker: Any) -> None:
+        """Run in the worker, first of all."""
+        die_with_parent(signal.SIGKILL, worker.ppid)
+
+    def post_worker_init(self, worker: Any) -> None:
+        """Run in the worker, once the application is loaded and its signal handlers are installed."""
+        # Ctrl-C reaches the master too, which then stops the worker; a second one would print a traceback here.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signals.release()
