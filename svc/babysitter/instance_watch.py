@@ -9,7 +9,7 @@ from typing import Protocol
 
 from svc.babysitter.lifecycle import Event
 from svc.base.errors import SvcError
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ class Watch(Protocol):
 class Supervised:
     """Asks supervisord over RPC. Restarts are asked for only when something moved."""
 
-    def __init__(self, control: Control, program: str) -> None:
-        self.control = control
+    def __init__(self, supervisord: SupervisordClient, program: str) -> None:
+        self.supervisord = supervisord
         self.program = program
         self._before: tuple[str, int, int] | None = None
         self._seen: Sighting | None = None
@@ -79,10 +79,10 @@ class Supervised:
         return sighting
 
     def _look(self) -> Sighting:
-        process = self.control.process(self.program)
+        process = self.supervisord.process(self.program)
         now = (process.state, process.pid, process.start)
         if self._seen is None or now != self._before or process.state != "RUNNING":
-            told = self.control.restarts().get(self.program)
+            told = self.supervisord.restarts().get(self.program)
             more = (told.restarts, told.failed, told.reason) if told else ()
             self._seen = Sighting(process.state, process.pid, process.start, *more)
             self._before = now

@@ -32,7 +32,7 @@ from svc.client.registry import RegistryClient
 from svc.config.instance.model import Spec
 from svc.perimeter import machine
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from svc.supervision.orphans import kill_instance, parent_died
 
 log = logging.getLogger(__name__)
@@ -188,14 +188,14 @@ class Sidecar:
 
     def _watch(self) -> Watch:
         if self.supervised:
-            return Supervised(Control(self.server_url), f"{self.spec.name}:server")
+            return Supervised(SupervisordClient(self.server_url), f"{self.spec.name}:server")
         return Alone([(local_host(self.spec.host), self.spec.port), (self.spec.host, self.spec.port)])
 
     def _ending(self) -> Callable[[int, str], bool] | None:
         if not self.supervised:
             return None
-        control, program = Control(self.server_url), f"{self.spec.name}:server"
-        return lambda pid, reason: control.end(program, pid, reason)
+        supervisord, program = SupervisordClient(self.server_url), f"{self.spec.name}:server"
+        return lambda pid, reason: supervisord.end(program, pid, reason)
 
     def _what(self) -> str:
         return f"{self.spec.name}:server through supervisord" if self.supervised else f"port {self.spec.port}"

@@ -21,7 +21,7 @@ from svc.site import observe
 from svc.site.components import Part
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import loaded_config
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from svc.terminal.progress import Waiting, waiting
 
 PAUSE = 0.2  # seconds between two looks
@@ -59,18 +59,18 @@ def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
 
 
 def _apply(options: RolloutOptions, tomls: Sequence[str]) -> None:
-    control, out = running(HERE), console()
+    supervisord, out = running(HERE), console()
     proposal, journal = propose(HERE, settings(environ=False), tomls), Journal.of(HERE)
     if not proposal and not (journal.ours or journal.begun):
         out.print_line("nothing to do: what runs is what the files say")
         return
     instances = {c.name: c for c in proposal.changes if c.component == "babysitter" and c.way in ACTS}
     others = [change for change in proposal.changes if change.name not in instances]
-    after = _ports(proposal, control, instances)
+    after = _ports(proposal, supervisord, instances)
     strict = any(change.way is not Way.ADD for change in instances.values())
     moving = any(c.component in ("registry", "router") and c.way in NEW for c in others)
     try:
-        here: Ground | None = ground(HERE, options, out, control, strict)
+        here: Ground | None = ground(HERE, options, out, supervisord, strict)
     except CommandError:
         if not moving:
             raise
@@ -81,17 +81,19 @@ def _apply(options: RolloutOptions, tomls: Sequence[str]) -> None:
         _tell(out.print_line, proposal, instances)
         return
     proposal.files.write()
-    control.changes()  # supervisord reads them
+    supervisord.changes()  # supervisord reads them
     late = [change for change in others if change.component and change.way is Way.REMOVE]
     with waiting(out) as shown:
-        _renew([change for change in others if change not in late], proposal, control, shown, options.limits.timeout)
+        _renew(
+            [change for change in others if change not in late], proposal, supervisord, shown, options.limits.timeout
+        )
     if here is None or moving:
-        here = ground(HERE, options, out, control, strict)
+        here = ground(HERE, options, out, supervisord, strict)
     tasks = _refuse(here, proposal, journal, instances, after)
     journal.begin("apply", time.time())
     here.roll(tasks, {part.name: part for part in proposal.parts}, journal)
     for change in late:
-        control.remove(change.name)
+        supervisord.remove(change.name)
         here.say(f"{change.name}: removed")
 
 
@@ -112,15 +114,17 @@ def _refuse(
     return tasks
 
 
-def _ports(proposal: Proposal, control: Control, instances: Mapping[str, PartChange]) -> dict[str, set[str]]:
+def _ports(
+    proposal: Proposal, supervisord: SupervisordClient, instances: Mapping[str, PartChange]
+) -> dict[str, set[str]]:
     """Who waits for whose port; raises ConfigError for one that is taken.
 
     The router comes before the instances, and supervisord would not survive that it cannot bind its address.
     """
     new = {change.name for change in proposal.changes if change.way in NEW}
     parts = [part for part in proposal.parts if part.name in new]
-    refuse_taken(parts, control, new)
-    there = port_order.held(control.programs().groups)
+    refuse_taken(parts, supervisord, new)
+    there = port_order.held(supervisord.programs().groups)
     for part in parts:
         if part.component in ("registry", "router"):
             for name, ports in there.items():
@@ -146,7 +150,9 @@ def _tell(say: Callable[..., None], proposal: Proposal, instances: Mapping[str, 
 # All but the instances.
 
 
-def _renew(changes: Iterable[PartChange], proposal: Proposal, control: Control, shown: Waiting, timeout: float) -> None:
+def _renew(
+    changes: Iterable[PartChange], proposal: Proposal, supervisord: SupervisordClient, shown: Waiting, timeout: float
+) -> None:
     """The registry first, then the router, then the babysitters that others replace, and programs that are not ours."""
     rank = {"registry": 0, "router": 1, "babysitter": 2}
     parts = {part.name: part for part in proposal.parts}
@@ -154,32 +160,32 @@ def _renew(changes: Iterable[PartChange], proposal: Proposal, control: Control, 
         shown.show(change.name, change.way.value)
         part, well = parts.get(change.name), _nothing
         if part and change.component == "babysitter":
-            well = _taken_over(control, part)
+            well = _taken_over(supervisord, part)
         elif part:
             well = _healthy(part)
-        _carry_out(change, control)
+        _carry_out(change, supervisord)
         _wait(change.name, well, timeout)
         shown.done(change.name, f"done: {change.way.value}")
 
 
-def _carry_out(change: PartChange, control: Control) -> None:
+def _carry_out(change: PartChange, supervisord: SupervisordClient) -> None:
     if change.way in (Way.REPLACE_BABYSITTER, Way.RESTART_BABYSITTER):
-        control.hand_over(f"{change.name}:babysitter")
+        supervisord.hand_over(f"{change.name}:babysitter")
     elif change.way is Way.REPLACE_PROGRAM:
-        control.replace(change.name)
+        supervisord.replace(change.name)
     else:
         if change.way is not Way.ADD:
-            control.remove(change.name)
+            supervisord.remove(change.name)
         if change.way is not Way.REMOVE:
-            control.add(change.name)
+            supervisord.add(change.name)
 
 
-def _taken_over(control: Control, part: Part) -> Callable[[], bool]:
+def _taken_over(supervisord: SupervisordClient, part: Part) -> Callable[[], bool]:
     name = f"{part.name}:babysitter"
-    before = control.process(name).pid
+    before = supervisord.process(name).pid
 
     def done() -> bool:
-        process = control.process(name)
+        process = supervisord.process(name)
         return process.state == "RUNNING" and process.pid != before and loaded_config(part) is not None
 
     return done

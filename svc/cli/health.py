@@ -7,7 +7,7 @@ import click
 from svc.base.errors import CommandError
 from svc.cli.options import HERE
 from svc.client import probe
-from svc.site import components, supervisord
+from svc.site import components, supervisord_process
 from svc.site.components import Part
 from svc.terminal.output import echo
 
@@ -22,10 +22,10 @@ def health() -> None:
     each babysitter's /health, which is that of its instance. For a container's HEALTHCHECK and the
     like; `svc status` tells more.
     """
-    control = supervisord.find(HERE)
-    if control is None:
+    supervisord = supervisord_process.find(HERE)
+    if supervisord is None:
         raise CommandError("nothing runs here: no supervisord answers on var/supervisor.sock; `svc up` starts it")
-    parts = components.read(supervisord.conf_d(control, HERE))
+    parts = components.read(supervisord_process.conf_d(supervisord, HERE))
     with ThreadPoolExecutor(max(1, len(parts))) as pool:
         answers = list(pool.map(_well, parts))
     ill = [part for part, well in zip(parts, answers, strict=True) if not well]

@@ -15,9 +15,9 @@ from svc.base.errors import CommandError, SvcError
 from svc.base.printable import RESET
 from svc.cli.options import HERE
 from svc.config.site import Site
-from svc.site import supervisord
+from svc.site import supervisord_process
 from svc.site.log_file import LogFile
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from svc.terminal.output import LogOutput, echo
 
 PAUSE = 0.2  # seconds between two looks at the files
@@ -64,16 +64,16 @@ def logs(names: tuple[str, ...], follow: bool, lines: int) -> None:
 
 def files(site: Site) -> dict[str, Path]:
     """The log file of each program that has one: as supervisord runs them, or as its files say where none runs."""
-    control = supervisord.find(site)
-    found = _running(control) if control else _configured(site)
+    supervisord = supervisord_process.find(site)
+    found = _running(supervisord) if supervisord else _configured(site)
     there = {name: Path(path) for name, path in found if path and not path.startswith("/dev/")}
     order = {name: n for n, name in enumerate(FIRST)}
     ordered = sorted(there, key=lambda name: (order.get(name, len(FIRST)), name.partition(":")[0]))
     return {name: there[name] for name in ordered} | {SUPERVISORD: site.logs.absolute() / "supervisord.log"}
 
 
-def _running(control: Control) -> Iterator[tuple[str, str]]:
-    for name, process in reversed(control.processes().items()):  # server before babysitter
+def _running(supervisord: SupervisordClient) -> Iterator[tuple[str, str]]:
+    for name, process in reversed(supervisord.processes().items()):  # server before babysitter
         yield name, process.logfile
 
 

@@ -72,14 +72,14 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
 
 
 def report_of(proposal: Proposal, access: Access) -> Report:
-    control, notes = proposal.control, list(_notes(proposal))
+    supervisord, notes = proposal.supervisord, list(_notes(proposal))
     lost: list[Loss] | None = None
     try:
         lost = _losses(proposal, access)
     except SvcError as error:
         notes.append(error.message)
-    states = {name: process.state for name, process in control.processes().items()} if control else {}
-    pid = control.pid() if control else None
+    states = {name: process.state for name, process in supervisord.processes().items()} if supervisord else {}
+    pid = supervisord.pid() if supervisord else None
     return report(proposal.changes, _files(proposal.files), pid, states, lost, proposal.foreign, notes)
 
 
@@ -98,7 +98,7 @@ def _files(change: Change) -> list[FileRow]:
 
 
 def _notes(proposal: Proposal) -> Iterator[str]:
-    if proposal.control and any(path.name == HERE.supervisord_conf.name for path in proposal.files.changed):
+    if proposal.supervisord and any(path.name == HERE.supervisord_conf.name for path in proposal.files.changed):
         yield (
             f"{HERE.supervisord_conf}: supervisord itself reads it when it starts: "
             "what changes in it counts after `svc down` and `svc up`"

@@ -101,12 +101,12 @@ def _ours(here: Ground, names: tuple[str, ...]) -> None:
 
 def _router(here: Ground) -> None:
     """gunicorn's own way: a new worker takes the socket over, the old one finishes what it has begun."""
-    here.control.signal("router", "HUP")
+    here.supervisord.signal("router", "HUP")
     _until(here, "router", lambda: probe.healthy(here.parts["router"].health_url, observe.PATIENCE, verify=False))
 
 
 def _registry(here: Ground) -> None:
-    here.control.restart("registry")
+    here.supervisord.restart("registry")
     _until(here, "registry", lambda: probe.healthy(here.parts["registry"].health_url, observe.PATIENCE))
 
 

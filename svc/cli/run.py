@@ -17,12 +17,11 @@ from svc.config.site import SOCKET_LIMIT, Site
 from svc.render.generate import render_to
 from svc.render.paths import Place
 from svc.settings import Settings
-from svc.site import components
-from svc.site import supervisord as daemon
+from svc.site import components, supervisord_process
 from svc.site.ports import refuse_taken
 from svc.site.shutdown import phases, stop
 from svc.site.supervisord_child import supervisord
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
 from svc.terminal.output import LogOutput, LogStream
 from svc.terminal.progress import Lines
@@ -54,24 +53,24 @@ def watch(
     spec: Spec, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
 ) -> None:
     """Looks at the instance until it is to stop, or is given up; then ends babysitter and instance in order."""
-    control: Control | None = None
+    supervisord: SupervisordClient | None = None
     trouble = ""
     while not trouble and not stopping.wait(LOOK_EVERY):
         if process.poll() is not None:
             raise CommandError(f"{spec.source}: supervisord ended with code {process.returncode}; its words are above")
-        control = control or daemon.find(site)
-        trouble = _given_up(control, spec) if control else ""
-    if control:
+        supervisord = supervisord or supervisord_process.find(site)
+        trouble = _given_up(supervisord, spec) if supervisord else ""
+    if supervisord:
         with contextlib.suppress(Unavailable):
-            stop(control, phases(control.processes()), Lines(console))
+            stop(supervisord, phases(supervisord.processes()), Lines(console))
     if trouble:
         raise CommandError(f"{spec.source}: given up: {trouble}")
 
 
-def _given_up(control: Control, spec: Spec) -> str:
+def _given_up(supervisord: SupervisordClient, spec: Spec) -> str:
     """Why supervisord does not start the instance any more; empty while it does."""
     try:
-        server = control.process(f"{spec.name}:server")
+        server = supervisord.process(f"{spec.name}:server")
     except Unavailable:
         return ""
     return (server.spawnerr or server.description) if server.state == "FATAL" else ""

@@ -14,11 +14,11 @@ from svc.rollout.observation import Scene, strangers
 from svc.rollout.observer import Eyes
 from svc.rollout.steps import Act, Limits, Step, Task, hopeless, last
 from svc.settings import Settings
-from svc.site import access, components, supervisord
+from svc.site import access, components, supervisord_process
 from svc.site.access import RegistryUnreachable, explained
 from svc.site.components import Part
 from svc.site.startup import tail
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
 from svc.terminal.progress import waiting
 
@@ -51,8 +51,8 @@ class Ground:
     console: Console
 
     @property
-    def control(self) -> Control:
-        return self.eyes.control
+    def supervisord(self) -> SupervisordClient:
+        return self.eyes.supervisord
 
     def listed(self, part: Part | None) -> bool:
         """Whether the registry that is asked knows of an instance, or will."""
@@ -119,13 +119,15 @@ class Ground:
         self.console.print_line(line)
 
     def _log_of(self, program: str) -> list[str]:
-        processes = self.control.processes()
+        processes = self.supervisord.processes()
         return tail(Path(processes[program].logfile)) if program in processes else []
 
 
-def ground(site: Site, options: RolloutOptions, console: Console, control: Control, strict: bool = True) -> Ground:
+def ground(
+    site: Site, options: RolloutOptions, console: Console, supervisord: SupervisordClient, strict: bool = True
+) -> Ground:
     """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
-    conf_d = supervisord.conf_d(control, site)
+    conf_d = supervisord_process.conf_d(supervisord, site)
     parts = {part.name: part for part in components.read(conf_d)}
     strict = strict and not options.limits.allow_downtime
     registry = access.registry_client(options.settings)
@@ -138,7 +140,7 @@ def ground(site: Site, options: RolloutOptions, console: Console, control: Contr
             raise
         console.print_line(f"no registry answers at {access.registry_url(options.settings)}: going on without it")
         client = None
-    eyes = Eyes(control, client, tuple(url.rstrip("/") for url in access.router_url(options.settings).split(",")))
+    eyes = Eyes(supervisord, client, tuple(url.rstrip("/") for url in access.router_url(options.settings).split(",")))
     if strict:
         eyes.refuse_blind()
     else:
@@ -146,11 +148,11 @@ def ground(site: Site, options: RolloutOptions, console: Console, control: Contr
     return Ground(site, options, eyes, conf_d, parts, eyes.scene(), console)
 
 
-def running(site: Site) -> Control:
-    control = supervisord.find(site)
-    if control is None:
+def running(site: Site) -> SupervisordClient:
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
         raise CommandError("no supervisord runs on this site; start it with `svc up`")
-    return control
+    return supervisord
 
 
 def unfinished(ground: Ground, journal: Journal, names: Collection[str]) -> list[Task]:

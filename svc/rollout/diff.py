@@ -20,9 +20,9 @@ class Way(enum.Enum):
     ADD = "add"  # the whole group
     REMOVE = "remove"  # the whole group
     REPLACE = "replace"  # the whole group, as `supervisorctl update` does: of an instance, both programs restart
-    REPLACE_PROGRAM = "replace the program"  # Control.replace: the router keeps its socket
-    REPLACE_BABYSITTER = "replace the babysitter"  # Control.hand_over; its server runs on, and stays routed
-    RESTART_BABYSITTER = "restart the babysitter"  # Control.hand_over: it reads its TOML again; as before
+    REPLACE_PROGRAM = "replace the program"  # SupervisordClient.replace: the router keeps its socket
+    REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over; its server runs on, and stays routed
+    RESTART_BABYSITTER = "restart the babysitter"  # SupervisordClient.hand_over: it reads its TOML again; as before
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

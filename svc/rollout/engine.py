@@ -36,7 +36,7 @@ class Engine:
         shown: Waiting,
     ) -> None:
         self.eyes = eyes
-        self.control = eyes.control
+        self.supervisord = eyes.supervisord
         self.client = eyes.client
         self.parts = parts
         self.journal = journal
@@ -121,8 +121,8 @@ class Engine:
             self.shown.done(f"{step.task.name} (drain)", move.text)
         self.journal.begun.add(step.task.name)
         self.journal.write()
-        if step.task.name in self.control.groups():
-            self.control.stop(f"{step.task.name}:*", wait=False)
+        if step.task.name in self.supervisord.groups():
+            self.supervisord.stop(f"{step.task.name}:*", wait=False)
         self._at(step, Stage.STOPPING)
 
     def _change(self, step: Step, move: Move, scene: Scene) -> None:
@@ -140,16 +140,16 @@ class Engine:
             self._at(step, Stage.RETURNING)
 
     def _act(self, task: Task) -> None:
-        there = task.name in self.control.groups()
+        there = task.name in self.supervisord.groups()
         if task.act in (Act.REPLACE, Act.REMOVE) and there:
-            self.control.remove(task.name)
+            self.supervisord.remove(task.name)
         if task.act is Act.REMOVE:
             return
         if task.act in (Act.REPLACE, Act.ADD) or not there:
-            self.control.changes()  # supervisord reads the files
-            if task.name not in self.control.groups():
-                self.control.add(task.name)
-        self.control.start(f"{task.name}:*", wait=False)
+            self.supervisord.changes()  # supervisord reads the files
+            if task.name not in self.supervisord.groups():
+                self.supervisord.add(task.name)
+        self.supervisord.start(f"{task.name}:*", wait=False)
 
     def _gone(self, step: Step) -> None:
         """Its babysitter has taken it out of the registry; a mark of ours must not wait there for its next life."""

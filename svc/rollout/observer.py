@@ -11,14 +11,14 @@ from svc.client.registry import RegistryClient
 from svc.rollout.observation import Scene
 from svc.site import observe
 from svc.site.components import Part
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Eyes:
     """`client` is None, or `routers` empty, where an operator lets a rollout do without them."""
 
-    control: Control
+    supervisord: SupervisordClient
     client: RegistryClient | None
     routers: tuple[str, ...]
 
@@ -28,7 +28,7 @@ class Eyes:
             time.monotonic(),
             self._services(),
             [observe.in_flight(url) for url in self.routers],
-            {name: process.state for name, process in self.control.processes().items()},
+            {name: process.state for name, process in self.supervisord.processes().items()},
             {part.name for part in waited if probe.healthy(part.health_url, observe.PATIENCE)},
         )
 

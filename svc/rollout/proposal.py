@@ -10,9 +10,9 @@ from svc.render.generate import plan_site
 from svc.render.paths import absolute
 from svc.rollout.diff import Kind, PartChange, difference
 from svc.settings import Settings
-from svc.site import components, program_groups, supervisord
+from svc.site import components, program_groups, supervisord_process
 from svc.site.components import Part
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Proposal:
     files: Change
     parts: tuple[Part, ...]  # those that svc makes, as they would be
     changes: tuple[PartChange, ...]
-    control: Control | None  # None: no supervisord runs here
+    supervisord: SupervisordClient | None  # None: no supervisord runs here
     foreign: tuple[Path, ...] = ()  # files of conf.d that svc did not make; they run as well
     silent: tuple[str, ...] = ()  # instances whose babysitter does not tell what it has read
 
@@ -40,17 +40,17 @@ def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Propos
     change = plan_site(site, settings, sources, partial=bool(tomls))
     after = program_groups.files(site, change)
     parts, foreign = after.parts(), tuple(components.foreign(site.conf_d))
-    control = supervisord.find(site)
-    if control is None:
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
         added = tuple(PartChange(p.name, Kind.ADDED, p.component, members=p.programs) for p in parts)
         return Proposal(change, tuple(parts), added, None, foreign)
-    runs = program_groups.running(control, site)
-    wanted = program_groups.wanted(after, runs.root, program_groups.environ_of(control))
+    runs = program_groups.running(supervisord, site)
+    wanted = program_groups.wanted(after, runs.root, program_groups.environ_of(supervisord))
     given = {absolute(path) for path in sources}
     here = [part for part in parts if part.name in runs.groups and (not tomls or _source(site, part) in given)]
-    rereads, silent = program_groups.rereads(here, control, site.conf_d, settings)
+    rereads, silent = program_groups.rereads(here, supervisord, site.conf_d, settings)
     changes = tuple(difference(runs.groups, wanted, rereads))
-    return Proposal(change, tuple(parts), changes, control, foreign, tuple(silent))
+    return Proposal(change, tuple(parts), changes, supervisord, foreign, tuple(silent))
 
 
 def _source(site: Site, part: Part) -> Path:

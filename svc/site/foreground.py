@@ -15,8 +15,7 @@ from svc.base.loop import Loop
 from svc.cli.logs import Shown, files
 from svc.config.site import Site
 from svc.settings import load
-from svc.site import components
-from svc.site import supervisord as daemon
+from svc.site import components, supervisord_process
 from svc.site.components import Part
 from svc.site.log_file import LogFile
 from svc.site.observe import look
@@ -25,7 +24,7 @@ from svc.site.readiness import Stage, judge
 from svc.site.shutdown import kill_leftovers, phases, stop
 from svc.site.start_plan import Asked, Plan, plan
 from svc.site.supervisord_child import Words, supervisord
-from svc.supervision.client import Control, full_name
+from svc.supervision.client import SupervisordClient, full_name
 from svc.terminal.console import Console
 from svc.terminal.output import LogOutput, LogStream, echo
 from svc.terminal.progress import Lines
@@ -43,7 +42,7 @@ def run(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
-    if daemon.find(site) is not None:
+    if supervisord_process.find(site) is not None:
         raise CommandError(f"{site.socket}: a supervisord runs on this site already; `svc down` stops it")
     site.make_dirs(logs=False)
     _find_room_for_temporary_files(site)
@@ -86,25 +85,25 @@ class Watch:
         self.told: set[str] = set()
         self.deadline = time.monotonic() + timeout
 
-    def look(self, control: Control) -> None:
+    def look(self, supervisord: SupervisordClient) -> None:
         """Raises CommandError where the registry or the router fails before it was ever ready."""
         if len(self.ready) == len(self.parts):
             return
-        sight = look(control, self.parts, self.router, self.ready)
+        sight = look(supervisord, self.parts, self.router, self.ready)
         for part in self.parts:
             stage, program = judge(part, sight, self.router)
             if stage is Stage.READY and part.name not in self.ready:
                 self.ready.add(part.name)
                 self.lines.done(part.name, f"ready at {part.url}")
             elif stage is Stage.FAILED and part.name not in self.told:
-                self._failed(part, control, program)
+                self._failed(part, supervisord, program)
             elif part.name not in self.ready | self.told and time.monotonic() > self.deadline:
                 self._tell(part, f"not ready yet: {stage.value}")
         if len(self.ready) == len(self.parts):
             self.lines.done("svc", "all is ready")
 
-    def _failed(self, part: Part, control: Control, program: str) -> None:
-        process = control.process(program)
+    def _failed(self, part: Part, supervisord: SupervisordClient, program: str) -> None:
+        process = supervisord.process(program)
         why = f"{full_name(process)}: {process.spawnerr or 'it ended while it started'}"
         if part.component != "babysitter" and part.name not in self.ready:
             raise CommandError(f"{why}; what it said is above")
@@ -117,19 +116,19 @@ class Watch:
 
 def _stay(site: Site, planned: Plan, process: subprocess.Popen[bytes], stopping: threading.Event, watch: Watch) -> None:
     """Then stops everything in order."""
-    control: Control | None = None
+    supervisord: SupervisordClient | None = None
     try:
         while not stopping.wait(PAUSE):
             if process.poll() is not None:
                 return _ended(planned.conf, process.returncode)
             with contextlib.suppress(Unavailable):  # it begins, or was told to end
-                control = control or daemon.find(site)
-                if control:
-                    watch.look(control)
+                supervisord = supervisord or supervisord_process.find(site)
+                if supervisord:
+                    watch.look(supervisord)
     finally:
-        if control and process.poll() is None:
+        if supervisord and process.poll() is None:
             with contextlib.suppress(SvcError):  # it ends meanwhile
-                stop(control, phases(control.processes()), watch.lines)
+                stop(supervisord, phases(supervisord.processes()), watch.lines)
 
 
 def _ended(conf: Path, code: int) -> None:

@@ -11,11 +11,11 @@ from svc.base.http import fetch
 from svc.client import probe
 from svc.client.registry import RegistryClient
 from svc.config.site import Site
-from svc.site import components, supervisord
+from svc.site import components, supervisord_process
 from svc.site.components import Part
 from svc.site.readiness import NotReady, Sight
 from svc.site.status import Seen
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 
 PATIENCE = 2.0  # seconds that an answer may take
 UP = re.compile(r'^svc_router_instance_up\{instance="([^"]+)"\} (\S+)$', re.M)
@@ -24,9 +24,11 @@ FLIGHT = re.compile(r'^svc_router_requests_in_flight\{instance="([^"]+)"\} (\S+)
 UNTOLD = ""  # some model
 
 
-def look(control: Control, parts: Iterable[Part], router: Part | None, well: Collection[str] = ()) -> Sight:
+def look(
+    supervisord: SupervisordClient, parts: Iterable[Part], router: Part | None, well: Collection[str] = ()
+) -> Sight:
     """What `judge` needs of these parts. Those that were `well` before are not asked again."""
-    states = {name: process.state for name, process in control.processes().items()}
+    states = {name: process.state for name, process in supervisord.processes().items()}
     routed = services(router.own_url) if router else None
     parts = list(parts)
     healthy = {part.name for part in parts if part.name in well or _is_well(part, states)}
@@ -42,19 +44,19 @@ def look(control: Control, parts: Iterable[Part], router: Part | None, well: Col
 
 def see(site: Site, token_file: str) -> Seen:
     """Everything that `report` needs."""
-    control = supervisord.find(site)
-    parts = components.read(supervisord.conf_d(control, site))
+    supervisord = supervisord_process.find(site)
+    parts = components.read(supervisord_process.conf_d(supervisord, site))
     router = next((part for part in parts if part.component == "router"), None)
     routed = services(router.own_url) if router else None
     url = _registry_url(parts)
-    processes = control.processes() if control else {}
+    processes = supervisord.processes() if supervisord else {}
     registered, refusal = _registered(url, token_file)
     infos = _infos(parts, {name: process.state for name, process in processes.items()})
     return Seen(
         parts=parts,
-        supervisord=control.pid() if control else None,
+        supervisord=supervisord.pid() if supervisord else None,
         processes=processes,
-        restarts=control.restarts() if control else {},
+        restarts=supervisord.restarts() if supervisord else {},
         not_ready=_reasons(infos, "not_ready"),
         refused=_reasons(infos, "not_registered"),
         registry=registered,

@@ -5,21 +5,23 @@ from pathlib import Path
 
 from svc.base.errors import ConfigError
 from svc.site.components import Part
-from svc.supervision.client import Control, Process
+from svc.supervision.client import Process, SupervisordClient
 from svc.supervision.launch import holder_of, taken
 
 
-def refuse_taken(parts: Iterable[Part], control: Control | None = None, touched: Collection[str] = ()) -> None:
+def refuse_taken(
+    parts: Iterable[Part], supervisord: SupervisordClient | None = None, touched: Collection[str] = ()
+) -> None:
     """Raises ConfigError with a line for each port that another program has.
 
-    What runs under `control` holds its ports by right; `touched` are the parts
+    What runs under `supervisord` holds its ports by right; `touched` are the parts
     that will be stopped and started anew. It matters most for the router:
     supervisord itself would die if it could not bind that address.
     """
-    processes = control.processes() if control else {}
+    processes = supervisord.processes() if supervisord else {}
     ours = {process.pid for process in processes.values() if process.pid}
-    if control:
-        ours.add(control.pid())
+    if supervisord:
+        ours.add(supervisord.pid())
     problems = [
         f"{part.name}: port {port} is taken by {holder}; stop it or choose another port"
         for part in parts

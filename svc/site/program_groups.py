@@ -20,7 +20,7 @@ from svc.render.files import Change
 from svc.settings import Settings
 from svc.site import components
 from svc.site.components import Part
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from svc.supervision.program_config import described
 from svc.supervision.programs import Group, Running, read
 
@@ -50,9 +50,9 @@ def files(site: Site, change: Change) -> Files:
     return Files(main, {path: text for path, text in sorted(after.items()) if text is not None})
 
 
-def running(control: Control, site: Site) -> Running:
+def running(supervisord: SupervisordClient, site: Site) -> Running:
     """What supervisord runs by; raises CommandError where that are not the site's own files."""
-    found = control.programs()
+    found = supervisord.programs()
     if not os.path.samefile(found.root, site.root):
         raise CommandError(
             f"supervisord runs from {Path(found.root) / 'supervisord.conf'}, because variables of the environment "
@@ -94,19 +94,21 @@ def _refuse_bytes(path: Path, text: bytes) -> None:
         raise ConfigError(f"{path}: line {line} is not UTF-8, which supervisord refuses; save it as UTF-8") from None
 
 
-def environ_of(control: Control) -> dict[str, str]:
+def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
     """What supervisord was started with, which `%(ENV_X)s` in its files means; ours, where that cannot be told."""
     try:
-        told = Path(f"/proc/{control.pid()}/environ").read_bytes()
+        told = Path(f"/proc/{supervisord.pid()}/environ").read_bytes()
     except OSError:
         return dict(os.environ)
     pairs = (os.fsdecode(pair).partition("=") for pair in told.split(b"\0") if pair)
     return {key: value for key, _, value in pairs}
 
 
-def rereads(parts: Iterable[Part], control: Control, conf_d: Path, settings: Settings) -> tuple[set[str], list[str]]:
+def rereads(
+    parts: Iterable[Part], supervisord: SupervisordClient, conf_d: Path, settings: Settings
+) -> tuple[set[str], list[str]]:
     """The running instances whose TOML is not what their babysitter has loaded, and those that do not tell."""
-    states = {name: process.state for name, process in control.processes().items()}
+    states = {name: process.state for name, process in supervisord.processes().items()}
     asked = [
         part
         for part in parts

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from svc.base.errors import CommandError
 from svc.config.site import Site
-from svc.site import components, supervisord
+from svc.site import components, supervisord_process
 from svc.supervision import orphans
-from svc.supervision.client import Control, Process
+from svc.supervision.client import Process, SupervisordClient
 from svc.terminal.console import Console
 from svc.terminal.progress import Waiting, waiting
 
@@ -22,15 +22,15 @@ GRACE = 2.0  # seconds that what outlived its supervisord has before it is kille
 
 def down(site: Site, console: Console) -> None:
     """Stops everything and supervisord itself, and sees to it that nothing is left."""
-    control = supervisord.find(site)
-    if control is None:
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
         console.print_line("nothing runs here: no supervisord answers on var/supervisor.sock")
     else:
         with waiting(console) as shown:
-            stop(control, phases(control.processes()), shown)
-            end(site, control, shown)
+            stop(supervisord, phases(supervisord.processes()), shown)
+            end(site, supervisord, shown)
     kill_leftovers(site, console)
-    supervisord.clean_up(site)
+    supervisord_process.clean_up(site)
 
 
 def down_only(site: Site, console: Console, component: str, port: int | None) -> None:
@@ -38,14 +38,14 @@ def down_only(site: Site, console: Console, component: str, port: int | None) ->
 
     A supervisord that was started for single components ends with the last of them.
     """
-    control = supervisord.find(site)
-    if control is None:
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
         console.print_line("nothing runs here: no supervisord answers on var/supervisor.sock")
         return
-    processes = control.processes()
+    processes = supervisord.processes()
     chosen = {n: p for n, p in processes.items() if component_of(p) == component}
     if port is not None:
-        parts = components.read(supervisord.conf_d(control, site))
+        parts = components.read(supervisord_process.conf_d(supervisord, site))
         there = {name for part in parts if port in part.ports for name in part.programs}
         chosen = {n: p for n, p in chosen.items() if n in there}
     if not chosen:
@@ -53,10 +53,10 @@ def down_only(site: Site, console: Console, component: str, port: int | None) ->
             f"no {component} {f'at port {port} ' if port else ''}runs here; `svc status` lists what does"
         )
     with waiting(console) as shown:
-        stop(control, phases(chosen), shown)
-        others = any(p.state not in ENDED for p in control.processes().values())
-        if not others and supervisord.runs_from(control, site.own_supervisord_conf):
-            end(site, control, shown)
+        stop(supervisord, phases(chosen), shown)
+        others = any(p.state not in ENDED for p in supervisord.processes().values())
+        if not others and supervisord_process.runs_from(supervisord, site.own_supervisord_conf):
+            end(site, supervisord, shown)
 
 
 def component_of(process: Process) -> str:
@@ -66,15 +66,15 @@ def component_of(process: Process) -> str:
     return process.name if process.name in ("registry", "router") else ""
 
 
-def stop(control: Control, order: list[list[str]], shown: Waiting) -> None:
+def stop(supervisord: SupervisordClient, order: list[list[str]], shown: Waiting) -> None:
     """Stops programs phase after phase, those of a phase at once, and waits for each phase."""
     for names in order:
         for name in names:
             shown.show(name, "stopping")
-            control.stop(name, wait=False)
+            supervisord.stop(name, wait=False)
         left = set(names)
         while left:
-            states = {name: process.state for name, process in control.processes().items()}
+            states = {name: process.state for name, process in supervisord.processes().items()}
             for name in [n for n in names if n in left and states.get(n, "STOPPED") in ENDED]:
                 left.discard(name)
                 shown.done(name, "stopped")
@@ -96,12 +96,12 @@ def phases(processes: Mapping[str, Process]) -> list[list[str]]:
     return [names for names in made if names]
 
 
-def end(site: Site, control: Control, shown: Waiting) -> None:
+def end(site: Site, supervisord: SupervisordClient, shown: Waiting) -> None:
     """Ends supervisord."""
-    pid = control.pid()
+    pid = supervisord.pid()
     shown.show("supervisord", "stopping")
-    control.shutdown()
-    supervisord.wait_until_gone(site, pid)
+    supervisord.shutdown()
+    supervisord_process.wait_until_gone(site, pid)
     shown.done("supervisord", "gone")
 
 

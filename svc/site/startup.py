@@ -14,7 +14,7 @@ from svc.base.errors import CommandError
 from svc.base.printable import log_lines
 from svc.config.site import Site
 from svc.rollout.journal import beside
-from svc.site import supervisord
+from svc.site import supervisord_process
 from svc.site.components import Part, foreign, sees
 from svc.site.observe import look, services
 from svc.site.ports import refuse_taken
@@ -22,7 +22,7 @@ from svc.site.program_groups import rereads
 from svc.site.readiness import Stage, judge
 from svc.site.shutdown import ENDED, down
 from svc.site.start_plan import VARIABLES, Asked, Plan, plan
-from svc.supervision.client import Control, Process, full_name
+from svc.supervision.client import Process, SupervisordClient, full_name
 from svc.terminal.console import Console
 from svc.terminal.progress import Waiting, waiting
 
@@ -53,11 +53,11 @@ def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
 
 
 def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
-    control = supervisord.find(site)
-    own = control is not None and supervisord.runs_from(control, site.own_supervisord_conf)
-    planned = plan(site, asked, running=control is not None, own=own, as_can_be=own)
+    supervisord = supervisord_process.find(site)
+    own = supervisord is not None and supervisord_process.runs_from(supervisord, site.own_supervisord_conf)
+    planned = plan(site, asked, running=supervisord is not None, own=own, as_can_be=own)
     parts = planned.parts()
-    refuse_taken(parts, control, planned.touched())
+    refuse_taken(parts, supervisord, planned.touched())
     site.make_dirs(logs=site.keeps_logs or not own)
     planned.write()
     for note in [*planned.notes, *_elsewhere(parts)]:
@@ -65,7 +65,7 @@ def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     began = time.monotonic()
     try:
         chosen = planned.chosen(asked, site)
-        running = _bring(site, planned, asked, control, chosen)
+        running = _bring(site, planned, asked, supervisord, chosen)
         with waiting(console) as shown:
             wait(running, chosen, parts, timeout, shown)
     except NotWell as error:
@@ -73,7 +73,7 @@ def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
             _say(console, f"  {line}")
         raise failure(error.process) from None
     except KeyboardInterrupt:
-        if control is None:
+        if supervisord is None:
             _say(console, "interrupted: stopping what was started")
             down(site, console)
         raise
@@ -81,47 +81,51 @@ def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
         _say(console, line)
 
 
-def _bring(site: Site, planned: Plan, asked: Asked, control: Control | None, chosen: Sequence[Part]) -> Control:
+def _bring(
+    site: Site, planned: Plan, asked: Asked, supervisord: SupervisordClient | None, chosen: Sequence[Part]
+) -> SupervisordClient:
     """Starts supervisord, or updates the running one and starts what is stopped in it.
 
     What a TOML file says of the instance itself is in its program; the rest, such as
     metadata, only its babysitter reads: another takes its place where it has not read the file as it is.
     """
-    if control is None:
+    if supervisord is None:
         environ = {key: value for key, value in asked.environ.items() if key not in VARIABLES}  # the files say it all
-        return supervisord.start(site, planned.conf, environ)
-    control.update()
-    stale, _ = rereads(chosen, control, planned.conf_d, settings.load(site.svc_toml, asked.environ))
-    _take_over(control, [f"{name}:babysitter" for name in stale])
-    processes = control.processes()
+        return supervisord_process.start(site, planned.conf, environ)
+    supervisord.update()
+    stale, _ = rereads(chosen, supervisord, planned.conf_d, settings.load(site.svc_toml, asked.environ))
+    _take_over(supervisord, [f"{name}:babysitter" for name in stale])
+    processes = supervisord.processes()
     for name in (name for part in chosen for name in part.programs):
         if name in processes and processes[name].state in ENDED:
-            control.start(name, wait=False)
-    return control
+            supervisord.start(name, wait=False)
+    return supervisord
 
 
-def _take_over(control: Control, names: Sequence[str]) -> None:
+def _take_over(supervisord: SupervisordClient, names: Sequence[str]) -> None:
     """Other babysitters take the place of these; waits until they do."""
-    before = control.processes()
+    before = supervisord.processes()
     for name in names:
-        control.hand_over(name)
+        supervisord.hand_over(name)
     end = time.monotonic() + TAKES_OVER
-    while any(control.process(name).pid in (0, before[name].pid) for name in names) and time.monotonic() < end:
+    while any(supervisord.process(name).pid in (0, before[name].pid) for name in names) and time.monotonic() < end:
         time.sleep(PAUSE)
 
 
-def wait(control: Control, chosen: Sequence[Part], parts: Sequence[Part], timeout: float, shown: Waiting) -> None:
+def wait(
+    supervisord: SupervisordClient, chosen: Sequence[Part], parts: Sequence[Part], timeout: float, shown: Waiting
+) -> None:
     """Until every chosen part is ready; raises CommandError when the time is over, NotWell at the first that failed."""
     router = next((part for part in parts if part.component == "router"), None)
     ready: set[str] = set()
     began = time.monotonic()
     while True:
-        sight = look(control, chosen, router, ready)
+        sight = look(supervisord, chosen, router, ready)
         late = ""
         for part in chosen:
             stage, program = judge(part, sight, router)
             if stage is Stage.FAILED:
-                raise NotWell(control.process(program))
+                raise NotWell(supervisord.process(program))
             why = f": {reason}" if (reason := sight.reason(part)) else ""
             if stage is Stage.MISCONFIGURED and time.monotonic() - began > SETTLED:
                 raise CommandError(f"{part.name}: {stage.value}{why}; then svc up")

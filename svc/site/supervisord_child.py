@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from svc.base.prctl import die_with_parent
-from svc.site import supervisord as daemon
+from svc.site import supervisord_process
 from svc.site.start_plan import VARIABLES
 
 LEAVING = 60.0  # seconds that it may need, its programs' included
@@ -26,7 +26,7 @@ def supervisord(conf: Path, environ: Mapping[str, str], words: Words) -> Iterato
     """
     me = os.getpid()
     process = subprocess.Popen(
-        [str(daemon.program()), "-n", "-c", str(conf.absolute())],
+        [str(supervisord_process.program()), "-n", "-c", str(conf.absolute())],
         env={key: value for key, value in environ.items() if key not in VARIABLES},  # the files say it all
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

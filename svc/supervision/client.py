@@ -67,7 +67,7 @@ class Changes:
         return bool(self.added or self.changed or self.removed)
 
 
-class Control:
+class SupervisordClient:
     """The supervisord at `url` ("unix:///path/supervisor.sock").
 
     A connection a call, so that many threads or greenlets may share one.

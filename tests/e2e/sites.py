@@ -14,7 +14,7 @@ import requests
 
 from svc.base.errors import SvcError
 from svc.site.start_plan import VARIABLES
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from tests.waiting import free_port_pair
 
 BIN = Path(sys.executable).parent
@@ -31,7 +31,7 @@ class Site:
         self.registry_port, self.router_port = free_port_pair(), free_port_pair()
         self.registry = f"http://127.0.0.1:{self.registry_port}"
         self.router = f"http://127.0.0.1:{self.router_port}"
-        self.control = Control(f"unix://{root}/var/supervisor.sock")
+        self.supervisord = SupervisordClient(f"unix://{root}/var/supervisor.sock")
         (root / "config").mkdir(exist_ok=True)
         (root / "config" / "svc.toml").write_text(
             f"[registry]\nport = {self.registry_port}\nhealth_interval = 1\n"
@@ -113,7 +113,7 @@ class Site:
 
     def control_answers(self) -> bool:
         with suppress(SvcError):
-            return self.control.state() == "RUNNING"
+            return self.supervisord.state() == "RUNNING"
         return False
 
     def answers(self) -> bool:
@@ -130,7 +130,7 @@ class Site:
 
     def pid(self, program: str = "") -> int:
         """Of a program; of supervisord itself when it has no name."""
-        return self.control.processes()[program].pid if program else self.control.pid()
+        return self.supervisord.processes()[program].pid if program else self.supervisord.pid()
 
     def processes(self) -> dict[int, str]:
         """Every process that works in the site's directory: supervisord, and all that it and its programs started."""

@@ -29,7 +29,8 @@ def test_an_instance_that_is_killed_takes_its_child_along_and_comes_back(site):
     )
     wait_until(lambda: site.routed() == {"family-server"}, timeout=20, description="it to come back")
     wait_until(
-        lambda: site.control.processes()["family:server"].state == "RUNNING", description="supervisord to believe it"
+        lambda: site.supervisord.processes()["family:server"].state == "RUNNING",
+        description="supervisord to believe it",
     )
     row = next(p for p in json.loads(site.svc("status", "--json")[0])["programs"] if p["name"] == "family:server")
     assert row["restarts"] == 1
@@ -46,7 +47,7 @@ def test_an_instance_that_keeps_dying_is_given_up_after_exactly_max_restarts(sit
         .replace("args = [", f"args = ['-c', 'echo >> {starts}; exec svc mock \"$@\"', 'sh', ")
     )
     site.svc("up", status=None)
-    wait_until(lambda: site.control.processes()["mortal:server"].state == "FATAL", timeout=40, description="FATAL")
+    wait_until(lambda: site.supervisord.processes()["mortal:server"].state == "FATAL", timeout=40, description="FATAL")
     assert len(starts.read_text().splitlines()) == 3, "the first start and max_restarts more"
     wait_until(
         lambda: site.service("mortal-server").get("status") == "failed", description="the registry to say failed"
@@ -73,6 +74,6 @@ def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_i
     conf = site.root / "conf.d" / "deaf.conf"
     conf.write_text(conf.read_text().replace("stopwaitsecs=30", "stopwaitsecs=2"))
     site.run("supervisord", "-c", "supervisord.conf")
-    wait_until(lambda: site.control.processes()["deaf:server"].state == "RUNNING", description="it to run")
+    wait_until(lambda: site.supervisord.processes()["deaf:server"].state == "RUNNING", description="it to run")
     site.svc("down")
     assert site.processes() == {}

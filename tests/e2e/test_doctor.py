@@ -164,7 +164,8 @@ def test_503_because_another_program_has_the_port(ailing):
             assert other.stdout.readline() == "listening\n"
             ailing.run("supervisorctl", "start", "one:server", status=None)
             wait_until(
-                lambda: ailing.control.process("one:server").state == "BACKOFF", description="the refusal of the port"
+                lambda: ailing.supervisord.process("one:server").state == "BACKOFF",
+                description="the refusal of the port",
             )
             cause = doctor(ailing)[0]
             assert cause["key"] == f"port.{port}"
@@ -175,7 +176,7 @@ def test_503_because_another_program_has_the_port(ailing):
         finally:
             other.kill()
     wait_until(
-        lambda: ailing.control.process("one:server").state == "RUNNING", 30, description="the server to run again"
+        lambda: ailing.supervisord.process("one:server").state == "RUNNING", 30, description="the server to run again"
     )
     for finding in doctor(ailing, status=None):
         if finding["key"] == "restarts.one:server":  # a slow machine has refused it three times, which is a warning

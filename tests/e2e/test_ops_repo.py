@@ -78,7 +78,7 @@ def planned(site: Site) -> dict[str, str]:
 
 
 def pids(site: Site) -> dict[str, int]:
-    return {name: process.pid for name, process in site.control.processes().items()}
+    return {name: process.pid for name, process in site.supervisord.processes().items()}
 
 
 @pytest.mark.timeout(300)

@@ -38,12 +38,12 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
     (site.root / "config" / "four.toml").unlink()
     site.mock("five", "m")
     (site.root / "conf.d" / "cron.conf").write_text("[program:cron]\ncommand=sleep 1000\n")
-    before, running = site.files(), site.control.processes()
+    before, running = site.files(), site.supervisord.processes()
     told = planned(site)
     out, err = site.svc("plan", status=2)
     assert "hunter2" not in out + err + json.dumps(told)
     assert site.files() == before
-    assert {n: p.pid for n, p in site.control.processes().items()} == {n: p.pid for n, p in running.items()}
+    assert {n: p.pid for n, p in site.supervisord.processes().items()} == {n: p.pid for n, p in running.items()}
 
     parts = by_name(told["parts"])
     assert {name: part["change"] for name, part in parts.items()} == {
@@ -78,7 +78,7 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
     some = by_name(planned(site, "config/five.toml")["parts"])
     assert some.keys() == {"five", "router", "cron"}, "files that are given remove nothing, and refresh no others"
 
-    site.control.stop("registry")
+    site.supervisord.stop("registry")
     told = planned(site)
     assert told["without_instance"] is None
     assert told["notes"][0].startswith("cannot tell which models have no instance meanwhile")

@@ -78,7 +78,8 @@ def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
     assert cut.events[-1] == whole.events[-1] == "[DONE]"
     assert not any("error" in json.loads(event) for event in whole.events[:-1])
     wait_until(
-        lambda: llamas.control.processes()["llama1:server"].state == "RUNNING", description="supervisord to believe it"
+        lambda: llamas.supervisord.processes()["llama1:server"].state == "RUNNING",
+        description="supervisord to believe it",
     )
     rows = json.loads(llamas.svc("status", "--json")[0])["programs"]
     assert {row["name"]: row["restarts"] for row in rows if row["name"].endswith(":server")} == {

@@ -26,7 +26,9 @@ def one(site):
 
 def test_an_instance_that_was_killed_is_not_healthy_even_before_anybody_has_heard_of_it(one):
     os.kill(one.pid("one:server"), signal.SIGKILL)
-    wait_until(lambda: one.control.processes()["one:server"].state == "BACKOFF", description="supervisord to see it")
+    wait_until(
+        lambda: one.supervisord.processes()["one:server"].state == "BACKOFF", description="supervisord to see it"
+    )
     rows, problems = told(one)
     assert rows["one:server"] == ("BACKOFF", "starting")
     assert [problem.partition(": BACKOFF")[0] for problem in problems] == ["one:server"]

@@ -132,9 +132,9 @@ def test_a_site_from_git_starts_by_hand(site):
     ):
         subprocess.run([program("git", "git"), *words], cwd=site.root, check=True, capture_output=True)
     assert {"logs", "var"} <= {path.name for path in clone.iterdir()}
-    control = site.control
+    supervisord = site.supervisord
     site.run("supervisord", "-c", str(clone / "supervisord.conf"))
-    site.control = type(control)(f"unix://{clone}/var/supervisor.sock")
+    site.supervisord = type(supervisord)(f"unix://{clone}/var/supervisor.sock")
     wait_until(site.control_answers, description="supervisord answers")
     subprocess.run([str(BIN / "svc"), "down"], cwd=clone, check=True, capture_output=True, timeout=60)
 
@@ -190,7 +190,7 @@ def test_a_supervisord_that_is_not_svcs_is_refused_in_one_line_and_left_alone(si
         assert "the supervisord that runs here is not svc's: it lacks [rpcinterface:svc]" in told
         assert 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown' in told
         assert "svc down" not in told, "which would refuse"
-        assert site.control.process("theirs").state == "RUNNING"
+        assert site.supervisord.process("theirs").state == "RUNNING"
         assert {**before, "plain.conf": PLAIN.encode()} == site.files()
     finally:
         process.terminate()

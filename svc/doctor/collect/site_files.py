@@ -12,7 +12,7 @@ from svc.doctor.facts import Files
 from svc.render.generate import earlier_sources, plan_site
 from svc.rollout.diff import PartChange, difference
 from svc.settings import Settings
-from svc.site import components, program_groups, supervisord
+from svc.site import components, program_groups, supervisord_process
 
 NOTHING = Files()
 
@@ -49,14 +49,14 @@ def files(site: Site, own: bool) -> Files:
 
 def pending(site: Site, own: bool) -> list[str]:
     """How what supervisord runs differs from the files that it runs from; `own`: those in var/."""
-    control = supervisord.find(site)
-    if control is None:
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
         return []
     conf, conf_d = (site.own_supervisord_conf, site.own_conf_d) if own else (site.supervisord_conf, site.conf_d)
     texts = {path: path.read_bytes() for path in sorted(conf_d.glob("*.conf"))}
-    there = control.programs()
+    there = supervisord.programs()
     wanted = program_groups.wanted(
-        program_groups.Files(conf.read_bytes(), texts), there.root, program_groups.environ_of(control)
+        program_groups.Files(conf.read_bytes(), texts), there.root, program_groups.environ_of(supervisord)
     )
     return [_told(change) for change in difference(there.groups, wanted)]
 

@@ -11,7 +11,7 @@ from svc.base.errors import CommandError, SvcError
 from svc.config.site import Site
 from svc.doctor.collect.machine import command_of, log_end
 from svc.doctor.facts import Supervisor
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 
 PATIENCE = 3.0  # seconds for each of its answers
 LAST = 6  # lines of its log, of one that does not run
@@ -26,9 +26,9 @@ def supervisor(site: Site) -> Supervisor:
             return Supervisor(trouble=f"{path}: permission denied", owner=_owner(path))
         except OSError:  # none, a stale one, or none that can be had
             return Supervisor(lost=_lost(site), last_words=_last_words(site))
-    control = Control(f"unix://{path}", PATIENCE)
+    supervisord = SupervisordClient(f"unix://{path}", PATIENCE)
     try:
-        return _asked(control)
+        return _asked(supervisord)
     except SvcError as error:
         return Supervisor(trouble=error.message.removeprefix(f"unix://{path}: "), lost=_lost(site))
 
@@ -40,14 +40,14 @@ def runs_from(pid: int, conf: Path) -> bool:
     return False
 
 
-def _asked(control: Control) -> Supervisor:
-    pid = control.pid()
-    processes, number = control.processes(), control.version()
+def _asked(supervisord: SupervisordClient) -> Supervisor:
+    pid = supervisord.pid()
+    processes, number = supervisord.processes(), supervisord.version()
     try:
-        restarts, extended = control.restarts(), True
+        restarts, extended = supervisord.restarts(), True
     except CommandError:
         restarts, extended = {}, False
-    code = control.code() if extended else {}
+    code = supervisord.code() if extended else {}
     return Supervisor(
         pid=pid,
         processes=processes,

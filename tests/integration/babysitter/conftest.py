@@ -19,7 +19,7 @@ from svc.client.registry import RegistryClient
 from svc.config.instance.load import load
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from tests.processes import members
 from tests.waiting import free_port, free_port_pair, wait_until
 
@@ -119,7 +119,7 @@ class Site:
         settings = site_settings.load(flags={"launch": {"components": "babysitter"}})
         for name, text in render(load([source], settings), settings, Place.of(root)).items():
             (root / name).write_text(text)
-        self.control = Control(f"unix://{root}/var/supervisor.sock")
+        self.supervisord = SupervisordClient(f"unix://{root}/var/supervisor.sock")
         self.running = Running([BIN / "supervisord", "-n"], root, root / "out")
         wait_until(self._answers, description="supervisord answers")
 
@@ -128,7 +128,7 @@ class Site:
 
     def _answers(self) -> bool:
         with contextlib.suppress(SvcError):
-            return self.control.state() == "RUNNING"
+            return self.supervisord.state() == "RUNNING"
         assert self.running.process.poll() is None, self.running.said()
         return False
 

@@ -36,7 +36,7 @@ def test_a_hung_engine_gets_no_requests_and_is_restarted_with_the_reason_told(si
     it, told = site(MOCK, restart_delay=2, **PROBE), Babysat(port)
     registry.await_status("q-server", "running")
     wait_until(lambda: generated(told), LONG, "a probe is answered")
-    pid = it.control.process("q:server").pid
+    pid = it.supervisord.process("q:server").pid
     behave(port, hang=True)
     assert requests.get(f"http://127.0.0.1:{port}/v1/models", timeout=LONG).ok  # which says nothing
     registry.await_status("q-server", "draining", LONG)
@@ -45,7 +45,7 @@ def test_a_hung_engine_gets_no_requests_and_is_restarted_with_the_reason_told(si
     registry.await_status("q-server", "starting", LONG)
     why = "hung: no token within 2 s (2 in a row)"
     process = wait_until(
-        lambda: (p := it.control.process("q:server")).state == "BACKOFF" and p, description="it waits its delay"
+        lambda: (p := it.supervisord.process("q:server")).state == "BACKOFF" and p, description="it waits its delay"
     )
     assert process.spawnerr == f"{why}; restart 1 of 5 in 2 s"
     registry.await_status("q-server", "running", LONG)
@@ -54,7 +54,7 @@ def test_a_hung_engine_gets_no_requests_and_is_restarted_with_the_reason_told(si
     info = told.get("/info").json()
     assert (info["restart_count"], info["restart_reason"], info["probe_failures"]) == (1, why, 0)
     assert info["restarts_asked"] == {"hung": 1, "startup": 0, "memory": 0}
-    assert it.control.process("q:server").pid != pid
+    assert it.supervisord.process("q:server").pid != pid
     assert it.log("babysitter_q").count(f"q: restarting it: {why}") == 1
     metrics = told.get("/metrics").text
     assert 'svc_babysitter_restarts_asked_total{reason="hung"} 1.0' in metrics
@@ -67,14 +67,14 @@ def test_a_busy_engine_whose_tokens_move_is_left_alone_though_it_answers_no_prob
     it, told = site(MOCK, **{**PROBE, "probe_interval": 0.3, "probe_threshold": 1}), Babysat(port)
     registry.await_status("q-server", "running")
     wait_until(lambda: generated(told), LONG, "a probe is answered")
-    pid = it.control.process("q:server").pid
+    pid = it.supervisord.process("q:server").pid
     behave(port, tokens=100_000, token_delay=1)  # so slow that none moves between most probes
     reader, stream = read(port)
     behave(port, hang=True)  # whoever comes now gets nothing; the stream goes on
     busy = lambda: 'svc_babysitter_probes_total{result="busy"} 2' in told.get("/metrics").text  # noqa: E731
     wait_until(busy, LONG, "probes have failed while tokens moved")
     assert registry.status("q-server") == "running"
-    assert it.control.process("q:server").pid == pid
+    assert it.supervisord.process("q:server").pid == pid
     stream.close()
     reader.join(LONG)
     registry.await_status("q-server", "starting", LONG)
@@ -99,7 +99,7 @@ def test_it_is_not_asked_while_other_requests_move(site, registry, port):
     stream.close()
     reader.join(LONG)
     registry.await_status("q-server", "draining", LONG)
-    assert it.control.process("q:server").state == "RUNNING"
+    assert it.supervisord.process("q:server").state == "RUNNING"
 
 
 def stats(port):
@@ -128,12 +128,12 @@ def read(port):
 def test_a_process_that_is_stopped_in_its_tracks_is_killed_and_restarted(site, registry, port):
     it = site(MOCK, **{**PROBE, "probe_threshold": 1})
     registry.await_status("q-server", "running")
-    pid = it.control.process("q:server").pid
+    pid = it.supervisord.process("q:server").pid
     os.kill(pid, signal.SIGSTOP)  # it will not hear its SIGTERM either
     registry.await_status("q-server", "draining", LONG)
-    wait_until(lambda: it.control.process("q:server").pid not in (0, pid), 90, "it was killed, after stopwaitsecs")
+    wait_until(lambda: it.supervisord.process("q:server").pid not in (0, pid), 90, "it was killed, after stopwaitsecs")
     registry.await_status("q-server", "running", LONG)
-    assert it.control.restarts()["q:server"].restarts == 1
+    assert it.supervisord.restarts()["q:server"].restarts == 1
 
 
 @pytest.mark.long
@@ -141,18 +141,18 @@ def test_one_that_is_never_ready_is_restarted_after_its_time_and_given_up(site, 
     it = site(MOCK + 'args = ["--loading", "3600"]', max_restarts=1, restart_delay=0, startup_timeout=3)
     registry.await_status("q-server", "starting", LONG)
     registry.await_status("q-server", "failed", LONG)
-    told = it.control.restarts()["q:server"]
+    told = it.supervisord.restarts()["q:server"]
     assert (told.restarts, told.reason) == (1, "startup: not ready within 3 s of its start")
     info = Babysat(port).get("/info").json()
     assert info["restarts_asked"]["startup"] == 2
-    assert it.control.process("q:server").spawnerr == f"{told.reason}; gave up after 1 restarts"
+    assert it.supervisord.process("q:server").spawnerr == f"{told.reason}; gave up after 1 restarts"
 
 
 @pytest.mark.long
 def test_one_that_eats_memory_finishes_what_it_has_begun_and_is_restarted(site, registry, port):
     it, told = site(MOCK + 'args = ["--child"]', max_memory="256MiB"), Babysat(port)
     registry.await_status("q-server", "running")
-    pid = it.control.process("q:server").pid
+    pid = it.supervisord.process("q:server").pid
     wait_until(lambda: told.get("/info").json()["memory"], LONG, "it was weighed")
     assert 0 < told.get("/info").json()["memory"] < 256 << 20
     behave(port, memory=300, first_token_delay=20)
@@ -166,8 +166,8 @@ def test_one_that_eats_memory_finishes_what_it_has_begun_and_is_restarted(site, 
     assert answer == [200]
     registry.await_status("q-server", "starting", LONG)
     registry.await_status("q-server", "running", LONG)
-    assert it.control.process("q:server").pid != pid
-    counted = it.control.restarts()["q:server"]
+    assert it.supervisord.process("q:server").pid != pid
+    counted = it.supervisord.restarts()["q:server"]
     assert counted.restarts == 1
     assert counted.reason.endswith("MiB used, and 256 MiB is the limit")
     wait_until(lambda: (told.get("/info").json()["memory"] or 256 << 20) < 256 << 20, LONG, "the new one is weighed")

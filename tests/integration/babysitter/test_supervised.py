@@ -23,7 +23,7 @@ def test_a_crash_and_its_restart(site, registry, port):
     assert registry.client.get("q-server")["metadata"]["restarts"] == 0
     last = registry.client.events()[1]
     pid = told.get("/info").json()["infinilm_server_pid"]
-    assert pid == it.control.process("q:server").pid
+    assert pid == it.supervisord.process("q:server").pid
     os.kill(pid, signal.SIGKILL)
     registry.await_status("q-server", "starting")
     (event,) = wait_until(
@@ -48,12 +48,12 @@ def test_a_crash_and_its_restart(site, registry, port):
 def test_a_stop_by_hand_drains_stops_and_a_start_brings_it_back(site, registry, port):
     it = site(f'type = "command"\ncommand = "{sys.executable}"\nargs = ["{SLOW_TO_STOP}", "{port}"]')
     registry.await_status("q-server", "running")
-    it.control.stop("q:server", wait=False)
+    it.supervisord.stop("q:server", wait=False)
     registry.await_status("q-server", "draining")
     registry.await_status("q-server", "stopped")
     assert Babysat(port).health() == 503
     assert registry.status("q") == "running"
-    it.control.start("q:server")
+    it.supervisord.start("q:server")
     registry.await_status("q-server", "running")
 
 
@@ -64,7 +64,7 @@ def test_an_instance_that_keeps_dying_is_told_as_failed_and_a_start_by_hand_begi
     assert (info["state"], info["restart_count"]) == ("failed", 1)
     (event,) = registry.client.events(only={"kind": "failed"})[0]
     assert event["message"] == info["restart_reason"] != ""
-    it.control.start("q:server")
+    it.supervisord.start("q:server")
     registry.await_status("q-server", "running")
 
 
@@ -76,9 +76,9 @@ def test_a_command_that_does_not_exist_ends_as_failed(site, registry):
 def test_a_shutdown_in_the_middle_of_a_restart_is_not_told_as_failed(site, registry):
     it = site(MOCK, restart_delay=60)
     registry.await_status("q-server", "running")
-    os.kill(it.control.process("q:server").pid, signal.SIGKILL)
+    os.kill(it.supervisord.process("q:server").pid, signal.SIGKILL)
     registry.await_status("q-server", "starting")
-    assert it.control.process("q:server").state == "BACKOFF"
+    assert it.supervisord.process("q:server").state == "BACKOFF"
     assert it.running.end() == 0
     assert registry.status("q-server") is None
     assert registry.status("q") is None
@@ -88,7 +88,7 @@ def test_a_shutdown_in_the_middle_of_a_restart_is_not_told_as_failed(site, regis
 def test_stopping_the_group_takes_both_registrations_away(site, registry):
     it = site(MOCK)
     registry.await_status("q-server", "running")
-    it.control.stop("q:*")
+    it.supervisord.stop("q:*")
     assert registry.status("q-server") is None
     assert registry.status("q") is None
 
@@ -96,10 +96,10 @@ def test_stopping_the_group_takes_both_registrations_away(site, registry):
 def test_restarting_the_babysitter_alone_leaves_the_instance_running(site, registry, port):
     it = site(MOCK)
     registry.await_status("q-server", "running")
-    pid = it.control.process("q:server").pid
-    it.control.restart("q:babysitter")
+    pid = it.supervisord.process("q:server").pid
+    it.supervisord.restart("q:babysitter")
     registry.await_status("q-server", "running")
-    assert it.control.process("q:server").pid == pid
+    assert it.supervisord.process("q:server").pid == pid
     assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).ok
 
 
@@ -107,12 +107,12 @@ def test_another_takes_over_and_the_registry_never_misses_the_instance(site, reg
     it, told = site(MOCK), Babysat(port)
     registry.await_status("q-server", "running")
     wait_until(lambda: registry.status("q") == "running")
-    before, instance = it.control.process("q:babysitter").pid, it.control.process("q:server").pid
+    before, instance = it.supervisord.process("q:babysitter").pid, it.supervisord.process("q:server").pid
     loaded = told.get("/info").json()["config"]
     toml = it.root / "config" / "q.toml"
     toml.write_text(toml.read_text() + '\n[metadata]\ncache_type = "static"\n')
     revision = registry.client.listing().index
-    it.control.hand_over("q:babysitter")
+    it.supervisord.hand_over("q:babysitter")
     seen = []
 
     def renewed():
@@ -124,10 +124,10 @@ def test_another_takes_over_and_the_registry_never_misses_the_instance(site, reg
     assert set(seen) == {("running", "running")}
     assert registry.client.listing().index > revision
     assert "deregistered" not in it.log("babysitter_q")
-    process = it.control.process("q:babysitter")
+    process = it.supervisord.process("q:babysitter")
     assert process.pid != before
-    assert it.control.process("q:server").pid == instance
-    assert it.control.restarts()["q:babysitter"].restarts == 0, "it was asked for"
+    assert it.supervisord.process("q:server").pid == instance
+    assert it.supervisord.restarts()["q:babysitter"].restarts == 0, "it was asked for"
     wait_until(lambda: told.health() == 200)
     assert told.get("/info").json()["config"] != loaded
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from svc.base.errors import SvcError
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 from tests.processes import members
 from tests.waiting import wait_until
 
@@ -40,7 +40,7 @@ class Supervisord:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = f"unix://{root}/s.sock"
-        self.control = Control(self.url)
+        self.client = SupervisordClient(self.url)
         self.process: subprocess.Popen | None = None
         (root / "supervisord.conf").write_text(HEAD)
 
@@ -81,12 +81,12 @@ class Supervisord:
 
     def answers(self) -> bool:
         with contextlib.suppress(SvcError):
-            return self.control.state() == "RUNNING"
+            return self.client.state() == "RUNNING"
         assert self.process.poll() is None, (self.root / "out").read_text()
         return False
 
     def state(self, name: str) -> str:
-        return self.control.process(name).state
+        return self.client.process(name).state
 
     def await_state(self, name: str, state: str, timeout: float = 15) -> None:
         try:
@@ -96,7 +96,7 @@ class Supervisord:
             raise AssertionError(f"{error}\n{self.ctl('status')}\n{logs}") from None
 
     def restarts(self, name: str) -> int:
-        return self.control.restarts()[name].restarts
+        return self.client.restarts()[name].restarts
 
     def ctl(self, *words: str) -> str:
         done = subprocess.run(

@@ -32,11 +32,11 @@ def parent(port: str, title: str = "") -> None:
 
 def babysit(group: str) -> None:
     """Knows the pid of `group`:server; ends what is left of it when supervisord dies."""
-    from svc.supervision.client import Control
+    from svc.supervision.client import SupervisordClient
     from svc.supervision.orphans import kill_instance
 
     url = os.environ["SUPERVISOR_SERVER_URL"]
-    known = Control(url).process(f"{group}:server").pid
+    known = SupervisordClient(url).process(f"{group}:server").pid
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(print(kill_instance(group, url, known))))
     print("watching", known, flush=True)
     signal.pause()

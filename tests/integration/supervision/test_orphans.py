@@ -29,13 +29,13 @@ def test_a_dead_server_takes_its_child_and_the_restart_finds_the_port_free(super
     supervisord.start()
     wait_until(lambda: taken(port), description="the child holds the port")
     supervisord.await_state("q:server", "RUNNING")
-    first = supervisord.control.process("q:server").pid
+    first = supervisord.client.process("q:server").pid
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: supervisord.control.process("q:server").pid not in (0, first))
+    wait_until(lambda: supervisord.client.process("q:server").pid not in (0, first))
     supervisord.await_state("q:server", "RUNNING")
     wait_until(lambda: taken(port), description="the new child holds the port")
     assert supervisord.restarts("q:server") == 1
-    supervisord.control.stop("q:server")
+    supervisord.client.stop("q:server")
     wait_until(lambda: not taken(port), description="a stop takes the child too")
 
 
@@ -64,7 +64,7 @@ def start_with_child(supervisord, port, title=""):
     supervisord.program("q", f"{LAUNCH} --port {port} -- {PYTHON} parent {port} {title}", group="q")
     supervisord.start()
     wait_until(lambda: taken(port), description="the child holds the port")
-    return supervisord.control.process("q:server").pid
+    return supervisord.client.process("q:server").pid
 
 
 def test_kill_instance_cures_what_the_death_signal_does_not_reach(supervisord):
@@ -85,7 +85,7 @@ def test_a_babysitter_ends_its_instance_when_supervisord_is_killed(supervisord, 
     port = free_port()
     start_with_child(supervisord, port, title)
     supervisord.program("b", f"{LAUNCH} --death-signal TERM -- {PYTHON} babysit q")
-    supervisord.control.update()
+    supervisord.client.update()
     wait_until(lambda: "watching" in supervisord.log("b"))
     supervisord.process.kill()
     supervisord.process.wait()

@@ -46,7 +46,7 @@ def test_what_runs_is_what_the_same_files_would_be(supervisord):
     (conf_d / "awkward.conf").write_text(AWKWARD)
     (conf_d / "others.conf").write_text(OTHERS)
     supervisord.start()
-    running = supervisord.control.programs()
+    running = supervisord.client.programs()
     assert running.root == str(supervisord.root)
     awkward = running.groups["awkward"].programs["awkward"]
     assert awkward.environment["BELL"] == "\x01\x7f é"
@@ -59,7 +59,7 @@ def test_what_runs_is_what_the_same_files_would_be(supervisord):
     assert list(running.groups["qwen"].programs) == ["qwen:server"]
 
     there = Files(conf.read_bytes(), {path: path.read_bytes() for path in conf_d.iterdir()})
-    found = wanted(there, running.root, environ_of(supervisord.control))
+    found = wanted(there, running.root, environ_of(supervisord.client))
     assert difference(running.groups, found) == []
     (conf_d / "others.conf").write_text(OTHERS.replace("exitcodes=0,2", "exitcodes=0"))
     found = wanted(
@@ -67,18 +67,18 @@ def test_what_runs_is_what_the_same_files_would_be(supervisord):
     )
     changed = {(e.key, e.old, e.new) for c in difference(running.groups, found) for p in c.programs for e in p.edits}
     assert changed == {("exitcodes", "0,2", "0"), ("environment.HOME_WAS", os.environ["HOME"], "/")}
-    assert supervisord.control.changes().changed == ("plain",)
+    assert supervisord.client.changes().changed == ("plain",)
 
 
 def test_files_that_changed_do_not_change_what_is_told_to_run(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen")
     supervisord.start()
-    before = supervisord.control.programs()
+    before = supervisord.client.programs()
     supervisord.program("q", "sleep 2000", group="qwen")
-    assert supervisord.control.changes().changed == ("qwen",)
-    assert supervisord.control.programs() == before
-    supervisord.control.update()
-    assert supervisord.control.programs().groups["qwen"].programs["qwen:server"].keys["command"] == "sleep 2000"
+    assert supervisord.client.changes().changed == ("qwen",)
+    assert supervisord.client.programs() == before
+    supervisord.client.update()
+    assert supervisord.client.programs().groups["qwen"].programs["qwen:server"].keys["command"] == "sleep 2000"
 
 
 def two(supervisord, sidecar):
@@ -90,53 +90,53 @@ def two(supervisord, sidecar):
 
 def test_one_program_of_a_group_is_replaced_and_the_other_runs_on(supervisord):
     two(supervisord, "sleep 1000")
-    control = supervisord.start().control
+    client = supervisord.start().client
     supervisord.await_state("qwen:server", "RUNNING")
-    server = control.process("qwen:server").pid
+    server = client.process("qwen:server").pid
     two(supervisord, "sleep 2000")
-    assert control.changes().changed == ("qwen",)
-    control.replace("qwen:babysitter")
-    assert not control.changes(), "supervisord agrees that nothing is left to do"
-    assert control.process("qwen:server").pid == server
-    new = control.process("qwen:babysitter").pid
+    assert client.changes().changed == ("qwen",)
+    client.replace("qwen:babysitter")
+    assert not client.changes(), "supervisord agrees that nothing is left to do"
+    assert client.process("qwen:server").pid == server
+    new = client.process("qwen:babysitter").pid
     wait_until(lambda: b"2000" in Path(f"/proc/{new}/cmdline").read_bytes())
 
 
 def test_a_program_is_replaced_by_its_own_end(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen", delay=60)
-    control = supervisord.start().control
+    client = supervisord.start().client
     supervisord.await_state("qwen:server", "RUNNING")
-    old = control.process("qwen:server").pid
+    old = client.process("qwen:server").pid
     supervisord.program("q", "sleep 2000", group="qwen", delay=60)
-    assert control.changes().changed == ("qwen",)
-    control.hand_over("qwen:server")
+    assert client.changes().changed == ("qwen",)
+    client.hand_over("qwen:server")
     wait_until(
-        lambda: control.process("qwen:server").pid not in (0, old),
+        lambda: client.process("qwen:server").pid not in (0, old),
         description="at once, not after the delay of a crash",
     )
-    assert not control.changes()
+    assert not client.changes()
     assert supervisord.restarts("qwen:server") == 0
     supervisord.ctl("signal", "KILL", "qwen:server")
     supervisord.await_state("qwen:server", "BACKOFF")
-    assert "restart 1 of 2 in 60 s" in control.process("qwen:server").spawnerr, "the next exit is one of its own"
+    assert "restart 1 of 2 in 60 s" in client.process("qwen:server").spawnerr, "the next exit is one of its own"
     supervisord.program("q", "sleep 3000", group="qwen", delay=60)
-    control.changes()
-    control.hand_over("qwen:server")
+    client.changes()
+    client.hand_over("qwen:server")
     supervisord.await_state("qwen:server", "RUNNING")
 
 
 def test_what_cannot_be_replaced_is_told_and_left_as_it_is(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen")
     supervisord.write("other", "[program:other]\ncommand=sleep 1000\n")
-    control = supervisord.start().control
+    client = supervisord.start().client
     supervisord.await_state("other", "RUNNING")
     supervisord.await_state("qwen:server", "RUNNING")
     with pytest.raises(CommandError, match="other: it is still running"):
-        control.hand_over("other")
+        client.hand_over("other")
     with pytest.raises(CommandError, match="nobody: there is no such program"):
-        control.hand_over("nobody")
+        client.hand_over("nobody")
     supervisord.remove("q")
-    control.changes()
+    client.changes()
     with pytest.raises(CommandError, match="qwen:server: there is no such program"):
-        control.hand_over("qwen:server")
-    assert control.process("qwen:server").state == "RUNNING"
+        client.hand_over("qwen:server")
+    assert client.process("qwen:server").state == "RUNNING"

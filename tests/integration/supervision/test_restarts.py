@@ -25,7 +25,7 @@ def test_fatal_after_exactly_max_restarts(supervisord):
     for name, restarts in {"early": 3, "late": 1, "content": 1, "never": 0}.items():
         supervisord.await_state(name, "FATAL")
         assert spawns(supervisord, name) == 1 + restarts
-        told = supervisord.control.restarts()[name]
+        told = supervisord.client.restarts()[name]
         assert (told.restarts, told.max_restarts, told.failed) == (restarts, restarts, True)
     assert f"gave up after {3} restarts" in supervisord.ctl("status", "early")
 
@@ -33,14 +33,14 @@ def test_fatal_after_exactly_max_restarts(supervisord):
 def test_a_command_that_is_not_found_counts_likewise(supervisord):
     supervisord.program("missing", "no-such-command-at-all", max_restarts=2)
     supervisord.start().await_state("missing", "FATAL")
-    assert supervisord.control.restarts()["missing"].failed
+    assert supervisord.client.restarts()["missing"].failed
     assert (supervisord.root / "supervisord.log").read_text().count("spawnerr: can't find command") == 3
 
 
 def test_the_delay_is_kept_and_shown_as_backoff(supervisord):
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=1, delay=2.5)
     supervisord.start().await_state("dies", "BACKOFF")
-    begun = supervisord.control.process("dies").stop
+    begun = supervisord.client.process("dies").stop
     assert "restart 1 of 1 in 2.5 s" in supervisord.ctl("status", "dies")
     assert supervisord.restarts("dies") == 0
     wait_until(lambda: spawns(supervisord, "dies") == 2)
@@ -50,9 +50,9 @@ def test_the_delay_is_kept_and_shown_as_backoff(supervisord):
 def test_kill_and_signal_kill_are_crashes(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=9)
     supervisord.start().await_state("server", "RUNNING")
-    first = supervisord.control.process("server").pid
+    first = supervisord.client.process("server").pid
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: supervisord.control.process("server").pid not in (0, first))
+    wait_until(lambda: supervisord.client.process("server").pid not in (0, first))
     assert supervisord.restarts("server") == 1
     supervisord.await_state("server", "RUNNING")
     supervisord.ctl("signal", "KILL", "server")
@@ -64,13 +64,13 @@ def test_kill_and_signal_kill_are_crashes(supervisord):
 def test_starts_and_restarts_by_hand_are_not_counted(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=9)
     supervisord.start().await_state("server", "RUNNING")
-    os.kill(supervisord.control.process("server").pid, signal.SIGKILL)
+    os.kill(supervisord.client.process("server").pid, signal.SIGKILL)
     wait_until(lambda: supervisord.restarts("server") == 1)
     supervisord.await_state("server", "RUNNING")
     supervisord.ctl("restart", "server")
     assert supervisord.restarts("server") == 0
-    supervisord.control.stop("server")
-    supervisord.control.start("server")
+    supervisord.client.stop("server")
+    supervisord.client.start("server")
     assert supervisord.restarts("server") == 0
 
 
@@ -78,11 +78,11 @@ def test_stop_during_the_delay_and_start_begins_anew(supervisord):
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=3, delay=0)
     supervisord.start().await_state("dies", "FATAL")
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=3, delay=60)
-    supervisord.control.update()
+    supervisord.client.update()
     supervisord.await_state("dies", "BACKOFF")
     assert "stopped" in supervisord.ctl("stop", "dies")
     assert supervisord.state("dies") == "STOPPED"
-    assert supervisord.control.start("dies", wait=False)
+    assert supervisord.client.start("dies", wait=False)
     supervisord.await_state("dies", "BACKOFF")
     assert supervisord.restarts("dies") == 0
 
@@ -91,7 +91,7 @@ def test_start_after_fatal_gives_all_restarts_again(supervisord):
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=2)
     supervisord.start().await_state("dies", "FATAL")
     with suppress(CommandError):  # supervisord may see it end before it answers
-        supervisord.control.start("dies", wait=False)
+        supervisord.client.start("dies", wait=False)
     wait_until(lambda: spawns(supervisord, "dies") == 6)
     supervisord.await_state("dies", "FATAL")
     assert spawns(supervisord, "dies") == 6
@@ -104,13 +104,13 @@ def test_a_reload_keeps_the_policy(supervisord):
     wait_until(lambda: spawns(supervisord, "dies") > 3)
     supervisord.await_state("dies", "FATAL")
     assert spawns(supervisord, "dies") == 6
-    assert supervisord.control.restarts()["dies"].failed
+    assert supervisord.client.restarts()["dies"].failed
 
 
 def test_foreign_programs_are_left_alone(supervisord):
     supervisord.program("foreign", "sh -c 'sleep 1000 & echo child $!; exit 1'", environment="", startretries=1)
     supervisord.start().await_state("foreign", "FATAL")
-    assert supervisord.control.restarts() == {}
+    assert supervisord.client.restarts() == {}
     child = int(supervisord.log("foreign").split()[1])
     os.kill(child, signal.SIGTERM)  # still there: nobody killed its group
 
@@ -119,7 +119,7 @@ def test_a_limit_that_is_no_number_does_not_hurt_supervisord(supervisord):
     supervisord.program("odd", "sleep 1000", max_restarts="many")
     supervisord.program("good", "sleep 1000")
     supervisord.start().await_state("odd", "RUNNING")
-    assert list(supervisord.control.restarts()) == ["good"]
+    assert list(supervisord.client.restarts()) == ["good"]
     assert "SVC_MAX_RESTARTS='many'" in (supervisord.root / "supervisord.log").read_text()
 
 
@@ -137,24 +137,24 @@ def test_the_programs_find_svc_and_know_their_supervisord(supervisord):
 def test_one_that_is_ended_counts_as_crashed_and_the_reason_is_told(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=3, delay=2)
     supervisord.start().await_state("server", "RUNNING")
-    pid = supervisord.control.process("server").pid
-    assert not supervisord.control.end("server", pid + 1, "hung")  # another life
-    assert supervisord.control.end("server", pid, "hung: no token")
+    pid = supervisord.client.process("server").pid
+    assert not supervisord.client.end("server", pid + 1, "hung")  # another life
+    assert supervisord.client.end("server", pid, "hung: no token")
     supervisord.await_state("server", "BACKOFF")
     assert "hung: no token; restart 1 of 3 in 2 s" in supervisord.ctl("status", "server")
-    assert not supervisord.control.end("server", pid, "hung")
+    assert not supervisord.client.end("server", pid, "hung")
     supervisord.await_state("server", "RUNNING")
-    assert supervisord.control.restarts()["server"] == Restarts(1, 3, failed=False, reason="hung: no token")
+    assert supervisord.client.restarts()["server"] == Restarts(1, 3, failed=False, reason="hung: no token")
     supervisord.ctl("restart", "server")
-    assert supervisord.control.restarts()["server"] == Restarts(0, 3, failed=False)
+    assert supervisord.client.restarts()["server"] == Restarts(0, 3, failed=False)
 
 
 def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervisord):
     supervisord.program("server", "sh -c 'trap : TERM; sleep 1000 & echo $!; while :; do wait; done'", stopwaitsecs=1)
     supervisord.start().await_state("server", "RUNNING")
-    pid, child = supervisord.control.process("server").pid, int(supervisord.log("server"))
-    assert supervisord.control.end("server", pid, "hung")
-    assert supervisord.control.end("server", pid, "hung")  # which does not send it another signal
+    pid, child = supervisord.client.process("server").pid, int(supervisord.log("server"))
+    assert supervisord.client.end("server", pid, "hung")
+    assert supervisord.client.end("server", pid, "hung")  # which does not send it another signal
     wait_until(lambda: supervisord.restarts("server") == 1, description="it is killed, and started again")
     wait_until(lambda: not alive(child), description="its child is gone")
 
@@ -162,7 +162,7 @@ def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervi
 def test_used_up_restarts_are_used_up_by_those_too(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=0)
     supervisord.start().await_state("server", "RUNNING")
-    supervisord.control.end("server", supervisord.control.process("server").pid, "memory: 2 GiB")
+    supervisord.client.end("server", supervisord.client.process("server").pid, "memory: 2 GiB")
     supervisord.await_state("server", "FATAL")
     assert "memory: 2 GiB; gave up after 0 restarts" in supervisord.ctl("status", "server")
 
@@ -170,7 +170,7 @@ def test_used_up_restarts_are_used_up_by_those_too(supervisord):
 def test_only_what_there_is_can_be_ended(supervisord):
     supervisord.start()
     with pytest.raises(CommandError, match="nothing:here: there is no such program"):
-        supervisord.control.end("nothing:here", 7, "hung")
+        supervisord.client.end("nothing:here", 7, "hung")
 
 
 def alive(pid: int) -> bool:

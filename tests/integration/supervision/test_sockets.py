@@ -68,7 +68,7 @@ def test_clients_that_connect_during_restarts_are_served(supervisord):
         for _ in range(2):
             supervisord.ctl("restart", "router")
         assert supervisord.restarts("router") == 0
-        os.kill(supervisord.control.process("router").pid, signal.SIGTERM)
+        os.kill(supervisord.client.process("router").pid, signal.SIGTERM)
         wait_until(lambda: supervisord.restarts("router") == 1)
         before = clients.served
         wait_until(lambda: clients.served > before + 5)
@@ -79,7 +79,7 @@ def test_a_client_that_comes_while_nobody_runs_waits_and_is_served(supervisord):
     port = free_port()
     router(supervisord, port, delay=2)
     supervisord.start().await_state("router", "RUNNING")
-    os.kill(supervisord.control.process("router").pid, signal.SIGTERM)
+    os.kill(supervisord.client.process("router").pid, signal.SIGTERM)
     supervisord.await_state("router", "BACKOFF")
     assert ask(port) == "hello"
 
@@ -88,10 +88,10 @@ def test_it_is_let_go_after_a_stop_and_opened_anew(supervisord):
     port = free_port()
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
-    supervisord.control.stop("router")
+    supervisord.client.stop("router")
     assert taken(port), "a restart by hand would still find it"
     wait_until(lambda: not taken(port), 10, "the port is free")
-    supervisord.control.start("router")
+    supervisord.client.start("router")
     assert ask(port) == "hello"
 
 
@@ -100,7 +100,7 @@ def test_update_moves_it_to_a_new_port_and_lets_the_old_one_go(supervisord):
     router(supervisord, old)
     supervisord.start().await_state("router", "RUNNING")
     router(supervisord, new)
-    assert supervisord.control.update().changed == ("router",)
+    assert supervisord.client.update().changed == ("router",)
     supervisord.await_state("router", "RUNNING")
     assert ask(new) == "hello"
     assert not taken(old)
@@ -114,20 +114,20 @@ def test_a_change_of_its_program_refuses_nobody(supervisord, how):
     with Clients(port) as clients:
         for stop_wait in (20, 21):
             before = clients.served
-            old = supervisord.control.process("router").pid
+            old = supervisord.client.process("router").pid
             router(supervisord, port, pause=0.5, stopwaitsecs=stop_wait)
             if how == "supervisorctl":
                 assert "updated process group" in supervisord.ctl("update")
             elif how == "update":
-                assert supervisord.control.update().changed == ("router",)
+                assert supervisord.client.update().changed == ("router",)
             else:
-                assert supervisord.control.changes().changed == ("router",)
-                supervisord.control.replace("router")
-            assert not supervisord.control.changes()
-            assert supervisord.control.process("router").pid != old
+                assert supervisord.client.changes().changed == ("router",)
+                supervisord.client.replace("router")
+            assert not supervisord.client.changes()
+            assert supervisord.client.process("router").pid != old
             wait_until(lambda before=before: clients.served > before + 5)
     assert clients.failures == []
-    supervisord.control.stop("router")
+    supervisord.client.stop("router")
     wait_until(lambda: not taken(port), 15, "the port is free: nothing else holds it")
 
 
@@ -136,7 +136,7 @@ def test_the_new_program_on_the_same_port_is_the_changed_one(supervisord):
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
     router(supervisord, port, word="changed")
-    supervisord.control.update()
+    supervisord.client.update()
     supervisord.await_state("router", "RUNNING")
     assert ask(port) == "changed"
 
@@ -146,7 +146,7 @@ def test_a_router_that_is_gone_for_good_lets_its_port_go(supervisord):
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
     supervisord.remove("router")
-    supervisord.control.update()
+    supervisord.client.update()
     assert not taken(port)
 
 
@@ -154,9 +154,9 @@ def test_a_router_that_is_added_later_is_held_too(supervisord):
     port = free_port()
     supervisord.start()
     router(supervisord, port, delay=1)
-    assert supervisord.control.update().added == ("router",)
+    assert supervisord.client.update().added == ("router",)
     supervisord.await_state("router", "RUNNING")
-    os.kill(supervisord.control.process("router").pid, signal.SIGTERM)
+    os.kill(supervisord.client.process("router").pid, signal.SIGTERM)
     supervisord.await_state("router", "BACKOFF")
     assert ask(port) == "hello"
 
@@ -165,7 +165,7 @@ def test_a_reload_binds_anew(supervisord):
     port = free_port()
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
-    first = supervisord.control.process("router").pid
+    first = supervisord.client.process("router").pid
     os.kill(supervisord.process.pid, signal.SIGHUP)
     wait_until(lambda: served_by_another(supervisord, first), 15)
     assert ask(port) == "hello"
@@ -173,7 +173,7 @@ def test_a_reload_binds_anew(supervisord):
 
 def served_by_another(supervisord, first):
     with contextlib.suppress(Exception):
-        return supervisord.control.process("router").pid not in (0, first)
+        return supervisord.client.process("router").pid not in (0, first)
 
 
 def test_an_update_to_a_taken_port_is_told_and_leaves_supervisord_alive(supervisord):
@@ -183,9 +183,9 @@ def test_an_update_to_a_taken_port_is_told_and_leaves_supervisord_alive(supervis
     with socket.create_server(("127.0.0.1", 0)) as other:
         router(supervisord, other.getsockname()[1])
         with pytest.raises(CommandError, match="router: supervisord failed"):
-            supervisord.control.update()
+            supervisord.client.update()
     router(supervisord, port)
-    assert supervisord.control.update().added == ("router",)
+    assert supervisord.client.update().added == ("router",)
     supervisord.await_state("router", "RUNNING")
     assert ask(port) == "hello"
 
@@ -195,5 +195,5 @@ def test_a_socket_of_others_is_closed_as_supervisord_does(supervisord, monkeypat
     port = free_port()
     router(supervisord, port, environment="", startretries=1)
     supervisord.start().await_state("router", "RUNNING")
-    supervisord.control.stop("router")
+    supervisord.client.stop("router")
     assert not taken(port)

@@ -42,7 +42,7 @@ def test_another_pid_is_another_process_though_its_exit_was_not_seen():
     assert happened(Sighting("RUNNING", 7), Sighting("RUNNING", 8)) is Event.SPAWNED
 
 
-class FakeControl:
+class FakeSupervisord:
     """supervisord with one program, whose answers the test sets."""
 
     def __init__(self):
@@ -61,30 +61,30 @@ class FakeControl:
 
 
 def test_supervisord_is_asked_for_restarts_only_when_something_moved():
-    control = FakeControl()
-    watch = Supervised(control, "qwen:server")
+    supervisord = FakeSupervisord()
+    watch = Supervised(supervisord, "qwen:server")
     assert watch.look() == watch.look() == Sighting("RUNNING", 7, 1000, reason="why")
-    assert control.asked == 1
-    control.pid, control.told = 8, (1, False)
+    assert supervisord.asked == 1
+    supervisord.pid, supervisord.told = 8, (1, False)
     assert watch.look() == Sighting("RUNNING", 8, 1000, restarts=1, reason="why")
 
 
 def test_giving_up_is_seen_though_the_state_came_first():
-    control = FakeControl()
-    watch = Supervised(control, "qwen:server")
-    control.state = "FATAL"
+    supervisord = FakeSupervisord()
+    watch = Supervised(supervisord, "qwen:server")
+    supervisord.state = "FATAL"
     assert not watch.look().failed
-    control.told = (3, True)
+    supervisord.told = (3, True)
     assert watch.look() == Sighting("FATAL", 7, 1000, restarts=3, failed=True, reason="why")
 
 
 def test_a_supervisord_that_is_away_is_told_once_when_it_goes_and_once_when_it_is_back(caplog):
     caplog.set_level(logging.INFO)
-    control = FakeControl()
-    watch = Supervised(control, "qwen:server")
-    control.away = True
+    supervisord = FakeSupervisord()
+    watch = Supervised(supervisord, "qwen:server")
+    supervisord.away = True
     assert [watch.look() for _ in range(5)] == [None] * 5
-    control.away = False
+    supervisord.away = False
     assert watch.look() is not None
     assert [r.getMessage() for r in caplog.records] == [
         "cannot see qwen:server: no supervisord answers",

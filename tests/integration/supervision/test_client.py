@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from svc.base.errors import CommandError, Unavailable
-from svc.supervision.client import Changes, Control
+from svc.supervision.client import Changes, SupervisordClient
 from tests.waiting import wait_until
 
 
@@ -14,7 +14,7 @@ def test_programs_are_told_as_supervisorctl_tells_them(supervisord):
     supervisord.start()
     supervisord.await_state("router", "FATAL")
     supervisord.await_state("qwen:server", "RUNNING")
-    processes = supervisord.control.processes()
+    processes = supervisord.client.processes()
     assert set(processes) == {"qwen:server", "router"}
     server = processes["qwen:server"]
     assert (server.name, server.group, server.state) == ("server", "qwen", "RUNNING")
@@ -23,23 +23,23 @@ def test_programs_are_told_as_supervisorctl_tells_them(supervisord):
     assert f"pid {server.pid}" in server.description
     assert processes["router"].pid == 0
     assert "gave up" in processes["router"].spawnerr
-    assert set(supervisord.control.restarts()) == {"qwen:server", "router"}
-    assert supervisord.control.pid() == supervisord.process.pid
+    assert set(supervisord.client.restarts()) == {"qwen:server", "router"}
+    assert supervisord.client.pid() == supervisord.process.pid
 
 
 def test_start_and_stop_say_whether_there_was_something_to_do(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen", autostart="false")
-    control = supervisord.start().control
+    client = supervisord.start().client
     for name in ("qwen:server", "qwen:*"):
-        assert control.start(name)
-        assert not control.start(name)
-        assert control.process("qwen:server").state == "RUNNING"
-        assert control.stop(name)
-        assert not control.stop(name)
-        assert control.process("qwen:server").state == "STOPPED"
-    control.restart("qwen:server")
-    control.stop_all()
-    assert control.process("qwen:server").state == "STOPPED"
+        assert client.start(name)
+        assert not client.start(name)
+        assert client.process("qwen:server").state == "RUNNING"
+        assert client.stop(name)
+        assert not client.stop(name)
+        assert client.process("qwen:server").state == "STOPPED"
+    client.restart("qwen:server")
+    client.stop_all()
+    assert client.process("qwen:server").state == "STOPPED"
 
 
 @pytest.mark.parametrize("name", ["bad", "bad-group:*"])
@@ -47,49 +47,49 @@ def test_a_start_that_fails_is_told(supervisord, name):
     supervisord.program("bad", "sh -c 'exit 4'", max_restarts=0, autostart="false")
     supervisord.program("x", "sh -c 'exit 4'", max_restarts=0, autostart="false", group="bad-group")
     with pytest.raises(CommandError, match="bad.*its log tells why"):
-        supervisord.start().control.start(name)
+        supervisord.start().client.start(name)
 
 
 def test_an_unknown_name_and_a_missing_command_are_told(supervisord):
     supervisord.program("x", "no-such-command", autostart="false")
-    control = supervisord.start().control
+    client = supervisord.start().client
     with pytest.raises(CommandError, match="nobody: there is no such program"):
-        control.process("nobody")
+        client.process("nobody")
     with pytest.raises(CommandError, match="x: its command is not found.*no-such-command"):
-        control.start("x")
+        client.start("x")
 
 
 def test_update_adds_changes_and_removes(supervisord):
     for name in ("stays", "changes", "goes"):
         supervisord.program(name, "sleep 1000")
-    control = supervisord.start().control
+    client = supervisord.start().client
     supervisord.program("changes", "sleep 2000")
     supervisord.program("comes", "sleep 1000")
     supervisord.remove("goes")
-    before = control.process("stays")
+    before = client.process("stays")
     expected = Changes(added=("comes",), changed=("changes",), removed=("goes",))
-    assert control.changes() == expected
-    assert control.changes() == expected, "looking changes nothing"
-    assert control.update() == expected
-    assert not control.changes()
-    assert set(control.processes()) == {"stays", "changes", "comes"}
-    assert control.process("stays").pid == before.pid
+    assert client.changes() == expected
+    assert client.changes() == expected, "looking changes nothing"
+    assert client.update() == expected
+    assert not client.changes()
+    assert set(client.processes()) == {"stays", "changes", "comes"}
+    assert client.process("stays").pid == before.pid
 
 
 def test_a_bad_file_is_refused_and_changes_nothing(supervisord):
     supervisord.program("good", "sleep 1000")
-    control = supervisord.start().control
+    client = supervisord.start().client
     supervisord.write("bad", "[program:bad]\nstartsecs=soon\n")
     with pytest.raises(CommandError, match="refuses the configuration.*bad"):
-        control.update()
-    assert set(control.processes()) == {"good"}
+        client.update()
+    assert set(client.processes()) == {"good"}
 
 
 def test_many_threads_may_share_one(supervisord):
     supervisord.program("q", "sleep 1000")
-    control = supervisord.start().control
+    client = supervisord.start().client
     found = []
-    threads = [threading.Thread(target=lambda: found.append(control.process("q").name)) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(client.process("q").name)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -100,23 +100,23 @@ def test_many_threads_may_share_one(supervisord):
 def test_shutdown_is_told_and_is_no_failure(supervisord):
     supervisord.program("slow", "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'", stopwaitsecs=3)
     supervisord.program("dies", "sh -c 'exit 1'", max_restarts=3, delay=60)
-    control = supervisord.start().control
+    client = supervisord.start().client
     supervisord.await_state("dies", "BACKOFF")
     supervisord.await_state("slow", "RUNNING")
-    control.shutdown()
-    assert control.state() == "SHUTDOWN"
+    client.shutdown()
+    assert client.state() == "SHUTDOWN"
     with pytest.raises(Unavailable, match="shutting down"):
-        control.restarts()
+        client.restarts()
     with pytest.raises(Unavailable, match="shutting down"):
-        control.processes()
+        client.processes()
     supervisord.process.wait(10)
     with pytest.raises(Unavailable, match="no supervisord answers"):
-        control.state()
+        client.state()
 
 
 def test_no_supervisord_is_one_clear_line(tmp_path):
     with pytest.raises(Unavailable, match=f"unix://{tmp_path}/s.sock: no supervisord answers: No such file"):
-        Control(f"unix://{tmp_path}/s.sock").state()
+        SupervisordClient(f"unix://{tmp_path}/s.sock").state()
 
 
 def test_one_that_hangs_is_not_waited_for_for_ever(tmp_path):
@@ -124,7 +124,7 @@ def test_one_that_hangs_is_not_waited_for_for_ever(tmp_path):
         server.bind(str(tmp_path / "s.sock"))
         server.listen()
         with pytest.raises(Unavailable, match="did not answer supervisor.getState in time"):
-            Control(f"unix://{tmp_path}/s.sock", timeout=0.2).state()
+            SupervisordClient(f"unix://{tmp_path}/s.sock", timeout=0.2).state()
 
 
 def test_one_without_the_extension_is_told(supervisord):
@@ -132,6 +132,6 @@ def test_one_without_the_extension_is_told(supervisord):
     text = conf.read_text()
     begin, end = text.index("[rpcinterface:svc]"), text.index("[supervisorctl]")
     conf.write_text(text[:begin] + text[end:])
-    control = supervisord.start().control
+    client = supervisord.start().client
     with pytest.raises(CommandError, match="lacks .rpcinterface:svc., .*; start it anew with"):
-        wait_until(control.restarts)
+        wait_until(client.restarts)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from svc.base.errors import CommandError, Unavailable
 from svc.config.site import Site
-from svc.supervision.client import Control
+from svc.supervision.client import SupervisordClient
 
 PATIENCE = 15.0  # seconds that supervisord may need to answer, or to be gone
 PAUSE = 0.05
 
 
-def find(site: Site) -> Control | None:
+def find(site: Site) -> SupervisordClient | None:
     """The supervisord that runs on this site, whichever configuration it was started with; None where none does.
 
     Raises CommandError where what answers is not svc's: restart limits and the rest are its extension's.
@@ -29,14 +29,14 @@ def find(site: Site) -> Control | None:
             sock.connect(path)
         except OSError:
             return None  # no socket, or a stale one
-    control = Control(f"unix://{path}")
+    supervisord = SupervisordClient(f"unix://{path}")
     with contextlib.suppress(Unavailable):  # it has just begun, or is about to end
-        if not control.ours():
+        if not supervisord.ours():
             raise CommandError(
                 f"{site.socket}: what answers here is not svc's supervisord, so it is left alone; "
                 f"stop it (supervisorctl -s unix://{path} shutdown), then svc up"
             )
-    return control
+    return supervisord
 
 
 def program() -> Path:
@@ -47,7 +47,7 @@ def program() -> Path:
     return path
 
 
-def start(site: Site, conf: Path, environ: Mapping[str, str]) -> Control:
+def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClient:
     """Starts supervisord as a daemon; raises CommandError with what it said, or logged, when it does not come up."""
     log = site.logs / "supervisord.log"
     told_before = log.stat().st_size if log.exists() else 0
@@ -55,7 +55,7 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> Control:
         return _start(site, conf, environ, log, told_before)
 
 
-def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, told_before: int) -> Control:
+def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, told_before: int) -> SupervisordClient:
     ended = subprocess.run(
         [str(program()), "-c", str(conf.absolute())],
         start_new_session=True,
@@ -69,9 +69,9 @@ def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, told_b
         raise CommandError(f"{conf}: supervisord does not start: {_essence(ended.stdout)}")
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        control = find(site)
-        if control is not None:
-            return control
+        supervisord = find(site)
+        if supervisord is not None:
+            return supervisord
         time.sleep(PAUSE)
     said = log.read_bytes()[told_before:].decode(errors="replace") if log.exists() else ""
     raise CommandError(f"{conf}: supervisord does not come up: {_essence(said)}; see {log}")
@@ -92,16 +92,16 @@ def _undisturbed() -> Iterator[None]:
         signal.raise_signal(first)
 
 
-def conf_d(control: Control | None, site: Site) -> Path:
+def conf_d(supervisord: SupervisordClient | None, site: Site) -> Path:
     """The directory whose files run: the one in var/ where supervisord was started from there, else the site's."""
-    own = control is not None and runs_from(control, site.own_supervisord_conf)
+    own = supervisord is not None and runs_from(supervisord, site.own_supervisord_conf)
     return site.own_conf_d if own else site.conf_d
 
 
-def runs_from(control: Control, conf: Path) -> bool:
+def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
     """Whether a running supervisord was started with this configuration."""
     try:
-        words = Path(f"/proc/{control.pid()}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{supervisord.pid()}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     return os.fsencode(conf.absolute()) in words
