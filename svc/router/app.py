@@ -16,9 +16,8 @@ from svc.protocol.service import iso
 from svc.router.balance.table import Target
 from svc.router.http.cors import answer_headers, is_preflight, preflight_headers
 from svc.router.http.request import is_own
-from svc.router.proxy.deadlines import Deadlines
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
-from svc.router.proxy.wsgi_relay import relay
+from svc.router.proxy.wsgi_relay import OpenExchanges, relay
 from svc.router.state import State
 from svc.router.ui.app import identify, page
 from svc.router.ui.feed import Pulse
@@ -34,9 +33,9 @@ class ModelId(BaseConverter):
     part_isolating = False
 
 
-def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | None = None) -> Flask:
-    """Starts nothing and opens nothing; `state` is filled, `deadlines` kept and `pulse` beaten by whoever serves it."""
-    deadlines = deadlines or Deadlines(state)
+def create_app(state: State, open_exchanges: OpenExchanges | None = None, pulse: Pulse | None = None) -> Flask:
+    """Return the app. It starts nothing and opens nothing: the caller runs the loops behind its arguments."""
+    open_exchanges = open_exchanges or OpenExchanges(state)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     flask_app.install_errors(app)
@@ -52,7 +51,7 @@ def create_app(state: State, deadlines: Deadlines | None = None, pulse: Pulse | 
         if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
         if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
-            return relay(state, deadlines)
+            return relay(state, open_exchanges)
         state.browsers.check(request.method, request.headers, _from_proxy(state))
         return None
 

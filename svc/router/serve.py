@@ -242,17 +242,17 @@ def standalone() -> Any:
     """
     from svc.config.site import Site
     from svc.router.app import create_app
-    from svc.router.proxy.deadlines import Deadlines
+    from svc.router.proxy.wsgi_relay import OpenExchanges
     from svc.settings import load
 
     told = load(Site(Path()).svc_toml, os.environ)
     made = make(told.router, is_loopback(told.router.host))
-    deadlines = Deadlines(made.state)
+    open_exchanges = OpenExchanges(made.state)
     made.sync.once()
     made.checks.discover_models()
-    for loop in (*made.loops, Loop("deadlines", deadlines.once, 1.0)):
+    for loop in (*made.loops, Loop("deadlines", open_exchanges.sweep, 1.0)):
         loop.start()
-    return create_app(made.state, deadlines, made.pulse)
+    return create_app(made.state, open_exchanges, made.pulse)
 
 
 def check(settings: RouterSettings) -> None:

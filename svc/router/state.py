@@ -19,14 +19,14 @@ from svc.router.balance.ejection import Fitness
 from svc.router.balance.model_aliases import meant
 from svc.router.balance.policy import PART, POLICIES, Moment
 from svc.router.balance.request_queue import Lines, Place
+from svc.router.balance.routing_request import Ask
 from svc.router.balance.table import Discovery, Origin, Table, Target, build
-from svc.router.http.body_buffers import Buffers
+from svc.router.http.allowed_paths import Paths
 from svc.router.http.request import HeadRules
 from svc.router.http.request_parser import Heads
 from svc.router.proxy.api_keys import Keys
-from svc.router.proxy.paths import Paths
-from svc.router.proxy.poison import PoisonList
-from svc.router.proxy.routing_request import Ask
+from svc.router.proxy.body_buffers import Buffers
+from svc.router.proxy.poison_list import PoisonList
 from svc.router.proxy.upstream import Connections
 from svc.router.telemetry.access_log import Recorder
 from svc.router.telemetry.event_reporter import News

@@ -12,9 +12,9 @@ from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.perimeter.pool import ConnectionPool, connection_limit
-from svc.router.http.body_buffers import select_stalled
-from svc.router.proxy.connection import Connection
-from svc.router.proxy.socket_poller import POLLRDHUP, poller, readable
+from svc.router.http.sockets import POLLRDHUP, poller, readable
+from svc.router.proxy.body_buffers import select_stalled
+from svc.router.proxy.client_connection import Connection
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 

@@ -9,7 +9,7 @@ import pytest
 from svc.cli.main import svc
 from svc.protocol.event import KINDS
 from svc.protocol.health_state import WORDS
-from svc.router.proxy.paths import AUXILIARY, INFERENCE
+from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
 from svc.settings import SECTIONS
 from svc.site.start_plan import VARIABLES
 from svc.site.status import Report, Row

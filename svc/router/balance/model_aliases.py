@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, unquote_plus
 
-from svc.router.http.form import find_field
 from svc.router.http.json_body import replace_model
+from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Head, Media, Request
 
 STEPS = 8  # fallbacks of fallbacks

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from svc.router.proxy.routing_request import Ask
+from svc.router.balance.routing_request import Ask
 
 MASK = (1 << 64) - 1
 SHARE = 1.25  # times its share of the load, before a session spills to the next

@@ -9,8 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
+from svc.router.http.allowed_paths import Paths, infers
 from svc.router.http.cors import ADMITTED, decide, is_preflight
-from svc.router.proxy.paths import Paths, infers
 
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance; bodies are passed on decoded.
 # Origin and Sec-Fetch-Site: the router judges the page; an instance (Ollama) would refuse one that it allows.

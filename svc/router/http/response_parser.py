@@ -5,8 +5,8 @@ from typing import Any
 import httptools
 
 from svc.router.http.head_cache import Seen
-from svc.router.http.isolation import ORIGIN_WIDE, security_headers
 from svc.router.http.request import unnamed
+from svc.router.http.security_headers import ORIGIN_WIDE, security_headers
 from svc.router.proxy.retry import Outcome
 
 HEADER_LIMIT = 64 << 10

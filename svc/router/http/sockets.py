@@ -6,16 +6,18 @@ and then speak to the socket inside: a relayed request costs a fifth less.
 """
 
 import fcntl
+import select
 import socket
 import ssl
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from gevent import get_hub, getcurrent
 
 RECV = 65536
+POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 
 
 def unread_bytes(sock: socket.socket) -> int:
@@ -140,3 +142,21 @@ def farewell(sock: socket.socket) -> None:
     if isinstance(sock, ssl.SSLSocket):
         with suppress(OSError):  # it would wait for the peer's own
             sock._sslobj.shutdown()  # type: ignore[attr-defined]
+
+
+def poller() -> "select.poll":
+    """The system's own poll(): gevent's never reports POLLRDHUP."""
+    try:
+        from gevent import monkey
+
+        return monkey.get_original("select", "poll")()
+    except ImportError:
+        return select.poll()
+
+
+def readable(descriptors: Iterable[int]) -> set[int]:
+    """Those with something to read; for an idle connection that is its end."""
+    poll = poller()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {fd for fd, _ in poll.poll(0)}

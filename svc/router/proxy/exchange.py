@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from svc.base.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.balance.table import Target
-from svc.router.http.body_buffers import SMALL_BYTES, Allocation
 from svc.router.http.error_dialect import error_event
 from svc.router.http.request import COPIED_BYTES, Request
 from svc.router.http.response_parser import AnswerHead, UpstreamError
 from svc.router.http.sockets import shut
 from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS, OVERLAP_BYTES, last_end
+from svc.router.proxy.body_buffers import SMALL_BYTES, Allocation
 from svc.router.proxy.upstream import Upstream
 from svc.router.telemetry.access_log import TAIL, UNKNOWN, Record
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens

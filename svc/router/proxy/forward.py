@@ -10,15 +10,15 @@ import msgspec
 
 from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
 from svc.router.balance.model_aliases import renamed
+from svc.router.balance.routing_request import Ask, parse
 from svc.router.balance.table import Target
+from svc.router.http.allowed_paths import creates_response
 from svc.router.http.content_coding import decode
 from svc.router.http.request import COPIED_BYTES
 from svc.router.http.response_parser import AnswerHead, UpstreamError
+from svc.router.proxy.authorization import authorize
 from svc.router.proxy.exchange import FAULTS, ClientGone, Exchange
-from svc.router.proxy.gate import authorize
-from svc.router.proxy.paths import creates_response
 from svc.router.proxy.retry import Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
-from svc.router.proxy.routing_request import Ask, parse
 from svc.router.proxy.upstream import refuses_connections
 
 log = logging.getLogger(__name__)

@@ -1,14 +1,15 @@
 """Write an instance's answer to the client, each part as soon as it is there."""
 
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from svc.router.http.request import Head
 from svc.router.http.request_parser import RequestReader
 from svc.router.http.response_parser import SWITCHING
-from svc.router.http.sockets import farewell, pump
+from svc.router.http.sockets import RECV, farewell, pump, shut
 from svc.router.proxy.exchange import Exchange
-from svc.router.proxy.tunnel import tunnel
 
 Send = Callable[[bytes], None]
 
@@ -83,8 +84,38 @@ def _relay_tunnel(
     exchange.count_tunnel_bytes(len(first_bytes), from_instance=True)
     send(response_head + first_bytes)
     upstream.sock.sendall(bytes_after_upgrade)
-    tunnel(sock, upstream.sock, exchange.count_tunnel_bytes)
+    _tunnel(sock, upstream.sock, exchange.count_tunnel_bytes)
     upstream.done = True
+
+
+def _tunnel(client: socket.socket, instance: socket.socket, passed: Callable[[int, bool], object]) -> None:
+    """Copies until either side ends, then ends both.
+
+    `passed` is called with the number of bytes, and whether they came from the instance, after each piece.
+    """
+
+    def copy_to_instance() -> None:
+        _copy(client, instance, lambda size: passed(size, False))
+        _shut_both(client, instance)
+
+    thread = threading.Thread(target=copy_to_instance, name="tunnel", daemon=True)
+    thread.start()
+    _copy(instance, client, lambda size: passed(size, True))
+    _shut_both(client, instance)
+    thread.join()
+
+
+def _copy(source: socket.socket, sink: socket.socket, passed: Callable[[int], object]) -> None:
+    with suppress(OSError):
+        while data := source.recv(RECV):
+            sink.sendall(data)
+            passed(len(data))
+
+
+def _shut_both(client: socket.socket, instance: socket.socket) -> None:
+    for sock in (client, instance):
+        with suppress(OSError):
+            shut(sock)
 
 
 def _write_bytes(exchange: Exchange, send: Send) -> None:

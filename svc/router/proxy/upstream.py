@@ -15,9 +15,8 @@ from svc.perimeter.networks import Networks
 from svc.router.balance.table import Target
 from svc.router.http.head_cache import Seen
 from svc.router.http.response_parser import AnswerHead, AnswerReader, UpstreamError
-from svc.router.http.sockets import receiver, sender
+from svc.router.http.sockets import poller, readable, receiver, sender
 from svc.router.proxy.retry import Outcome
-from svc.router.proxy.socket_poller import poller, readable
 
 CONNECT_TIMEOUT = 5.0  # seconds
 SIOCOUTQNSD = 0x894B  # ioctl: bytes of a TCP socket that were not sent yet

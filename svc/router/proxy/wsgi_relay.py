@@ -5,25 +5,49 @@ from collections.abc import Iterator
 from flask import Response, request
 
 from svc.base.errors import SvcError, TooLarge
-from svc.router.http.body_buffers import DISCARD_LIMIT_BODIES
 from svc.router.http.error_dialect import error_body
 from svc.router.http.request import Request
-from svc.router.proxy.deadlines import Deadlines
+from svc.router.proxy.authorization import authorize
+from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES
 from svc.router.proxy.exchange import ClientGone, Cut, Exchange
 from svc.router.proxy.forward import close_unanswered, forward
-from svc.router.proxy.gate import authorize
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import State
 from svc.router.wsgi import body_of, declared_size, discard_body, head_of
 
 
-def relay(state: State, deadlines: Deadlines) -> Response:
+class OpenExchanges:
+    """The exchanges in progress under another WSGI server, where no worker of ours enforces their deadlines."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._open: set[Exchange] = set()
+
+    def add(self, exchange: Exchange) -> None:
+        self._open.add(exchange)
+
+    def sweep(self) -> None:
+        """Interrupt exchanges whose deadline has passed, and do the state's periodic work; call it every second."""
+        state = self._state
+        state.now = state.clock()
+        for exchange in list(self._open):
+            if exchange.closed:
+                self._open.discard(exchange)
+            elif exchange.deadline < state.now:
+                exchange.interrupt("timeout")
+            else:
+                exchange.flow()
+        state.sweep()
+        state.connections.prune(state.now)
+
+
+def relay(state: State, open_exchanges: OpenExchanges) -> Response:
     """Relay the request; return the answer, or the error that says why there is none."""
     head = head_of(request.environ, state.heads.not_passed, state.heads.rules)
     peer = peer_address(request.remote_addr or "")
     client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
     exchange = Exchange(state, Request(head, b""), client)
-    deadlines.watch(exchange)
+    open_exchanges.add(exchange)
     try:
         read_body(exchange)
         forward(exchange, peer.encode())

@@ -5,8 +5,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from svc.router.app import create_app
+from svc.router.balance.routing_request import Ask
 from svc.router.balance.table import Origin
-from svc.router.proxy.routing_request import Ask
 from svc.router.state import State
 from tests.unit.router.made import state, target
 

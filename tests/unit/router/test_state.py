@@ -4,7 +4,7 @@ import pytest
 
 from svc.base.errors import Unavailable
 from svc.config.upstream_keys import UpstreamKeys
-from svc.router.proxy.routing_request import Ask
+from svc.router.balance.routing_request import Ask
 from svc.router.state import State
 from tests.unit.router.made import Clock, state, target
 

@@ -1,7 +1,7 @@
 import pytest
 
 from svc.router.balance.model_aliases import STEPS, meant, renamed
-from svc.router.proxy.routing_request import parse
+from svc.router.balance.routing_request import parse
 from tests.unit.router.made import request
 
 ALIASES = {"gpt-4": "qwen", "old": "gone"}

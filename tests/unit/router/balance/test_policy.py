@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.router.balance.policy import LONGEST_CYCLE, POLICIES, SHARE, Member, Moment, Pool, cycle, prompt
-from svc.router.proxy.routing_request import Ask
+from svc.router.balance.routing_request import Ask
 
 weights = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 loads = st.lists(st.integers(0, 30), min_size=6, max_size=6)

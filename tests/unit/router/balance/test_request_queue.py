@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance.request_queue import Lines, Place
+from svc.router.balance.routing_request import Ask
 from svc.router.balance.table import Target
-from svc.router.proxy.routing_request import Ask
 from svc.router.state import State
 from tests.unit.router.made import Clock, state, target
 

@@ -6,7 +6,7 @@ import pytest
 
 from svc.base.errors import Unavailable
 from svc.client.probe import ModelList
-from svc.router.proxy.routing_request import Ask
+from svc.router.balance.routing_request import Ask
 from svc.router.sources.health_checks import RETURN_INTERVAL, Checks
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair

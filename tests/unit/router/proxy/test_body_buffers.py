@@ -8,7 +8,7 @@ import pytest
 
 from svc.base.errors import Overloaded, TooLarge
 from svc.router.balance.request_queue import Place
-from svc.router.http.body_buffers import STALLED_SECONDS, Allocation, Buffers, select_stalled
+from svc.router.proxy.body_buffers import STALLED_SECONDS, Allocation, Buffers, select_stalled
 
 
 class Waiter:

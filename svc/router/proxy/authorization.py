@@ -1,9 +1,9 @@
 """Authorization of a relayed request by its head: path, API key, origin and forwarding loop."""
 
 from svc.base.errors import LoopDetected, NotFound
+from svc.router.http.allowed_paths import CANONICAL, INFERENCE_PATHS, normalise
 from svc.router.http.request import Head, is_own
 from svc.router.proxy.exchange import Exchange
-from svc.router.proxy.paths import CANONICAL, INFERENCE_PATHS, normalise
 from svc.router.proxy.trusted_proxies import is_among
 
 MAX_SHOWN_PATH_CHARS = 200

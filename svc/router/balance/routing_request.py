@@ -5,8 +5,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
-from svc.router.http.form import find_field
 from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
+from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Head, Media, Request
 
 MAX_QUERY_FIELDS = 64

@@ -10,15 +10,15 @@ from typing import Any
 from svc.base.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.perimeter.connections import Stage
 from svc.router.balance.request_queue import Place
-from svc.router.http.body_buffers import DISCARD_LIMIT_BODIES, PROGRESS_BYTES, SMALL_BYTES, STALLED_SECONDS
 from svc.router.http.cors import answer_headers
-from svc.router.http.own_responses import answer_head, error_answer, whole_answer
 from svc.router.http.request import Request
 from svc.router.http.request_parser import CONTINUE, RequestReader
 from svc.router.http.sockets import RECV, farewell, receiver, sender, shut, unread_bytes
+from svc.router.proxy.authorization import authorize
+from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, PROGRESS_BYTES, SMALL_BYTES, STALLED_SECONDS
 from svc.router.proxy.exchange import ClientGone, Cut, Exchange
 from svc.router.proxy.forward import close_unanswered, forward
-from svc.router.proxy.gate import authorize
+from svc.router.proxy.own_responses import answer_head, error_answer, whole_answer
 from svc.router.proxy.response_writer import write_response
 from svc.router.proxy.trusted_proxies import client_of
 from svc.router.state import State

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.base.errors import BadRequest, UnsupportedMedia
-from svc.router.proxy.routing_request import parse
+from svc.router.balance.routing_request import parse
 from tests.unit.router.made import request
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from svc.perimeter.connections import Stage
-from svc.router.proxy.connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS, READ_TIMEOUT_SECONDS, Connection
+from svc.router.proxy.client_connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS, READ_TIMEOUT_SECONDS, Connection
 from tests.unit.router.made import state
 
 

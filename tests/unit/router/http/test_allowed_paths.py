@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.proxy.paths import Paths, creates_response, infers
+from svc.router.http.allowed_paths import Paths, creates_response, infers
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from svc.router.proxy.poison import MAX_ENTRIES, PoisonList
+from svc.router.proxy.poison_list import MAX_ENTRIES, PoisonList
 
 
 def test_a_body_is_refused_for_so_many_seconds():

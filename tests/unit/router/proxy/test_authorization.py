@@ -5,12 +5,12 @@ import pytest
 
 from svc.base.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
 from svc.config import keyfile
+from svc.router.http.allowed_paths import Paths
 from svc.router.http.request import DEFAULT_RULES, Head, HeadRules, Request
 from svc.router.proxy.api_keys import Keys
+from svc.router.proxy.authorization import authorize
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import close_unanswered
-from svc.router.proxy.gate import authorize
-from svc.router.proxy.paths import Paths
 from svc.router.state import State
 from tests.unit.router.made import state
 

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from svc.base.errors import BadRequest
-from svc.router.http.form import MAX_PART_HEAD_BYTES, MAX_PARTS, find_field
+from svc.router.http.multipart_form import MAX_PART_HEAD_BYTES, MAX_PARTS, find_field
 
 KIND = b"multipart/form-data; boundary=B"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.http.isolation import NOSNIFF, SANDBOX, security_headers
+from svc.router.http.security_headers import NOSNIFF, SANDBOX, security_headers
 
 
 def of(*types):
