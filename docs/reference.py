@@ -169,12 +169,12 @@ def _metric(name: str, metric: Metric) -> Sequence[str]:
 def _router() -> Iterable[Metric]:
     from svc.router.balance.table import Origin
     from svc.router.proxy.api_keys import Keys
-    from svc.router.state import State
-    from svc.router.telemetry.metrics import Metrics
+    from svc.router.state import RouterState
+    from svc.router.telemetry.metrics import RouterMetrics
 
-    state = State(RouterSettings(), keys=Keys(Path("keys.toml")))
+    state = RouterState(RouterSettings(), keys=Keys(Path("keys.toml")))
     state.origin = Origin("registry", state.clock())
-    return Metrics(state).collect()
+    return RouterMetrics(state).collect()
 
 
 def _registry() -> Iterable[Metric]:
@@ -238,9 +238,9 @@ def _views(app: Any) -> list[Sequence[str]]:
 
 def _router_app() -> Any:
     from svc.router.app import create_app
-    from svc.router.state import State
+    from svc.router.state import RouterState
 
-    return create_app(State(RouterSettings()))
+    return create_app(RouterState(RouterSettings()))
 
 
 def _babysitter_app() -> Any:

@@ -16,7 +16,7 @@ from svc.management.select import Fleet, skip_reason, unreachable_reason
 from svc.management.send import Outcome, Request, fan_out, send
 from svc.protocol.engine_key import bearer
 from svc.router.balance.table import Target
-from svc.router.sources.health_checks import system_ca
+from svc.router.sources.instance_checks import system_ca
 
 STATIC_NOTE = (
     "a static service: the router reads its list with each health check, and when a request names a new model; "

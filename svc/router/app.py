@@ -18,9 +18,9 @@ from svc.router.http.cors import answer_headers, is_preflight, preflight_headers
 from svc.router.http.request import is_own
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
 from svc.router.proxy.wsgi_relay import OpenExchanges, relay
-from svc.router.state import State
+from svc.router.state import RouterState
 from svc.router.ui.app import identify, page
-from svc.router.ui.feed import Pulse
+from svc.router.ui.feed import Feed
 from svc.router.wsgi import target_of
 
 OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
@@ -33,7 +33,7 @@ class ModelId(BaseConverter):
     part_isolating = False
 
 
-def create_app(state: State, open_exchanges: OpenExchanges | None = None, pulse: Pulse | None = None) -> Flask:
+def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, pulse: Feed | None = None) -> Flask:
     """Return the app. It starts nothing and opens nothing: the caller runs the loops behind its arguments."""
     open_exchanges = open_exchanges or OpenExchanges(state)
     app = Flask(__name__, static_folder=None)
@@ -43,7 +43,7 @@ def create_app(state: State, open_exchanges: OpenExchanges | None = None, pulse:
     app.url_map.merge_slashes = False
     app.url_map.converters["id"] = ModelId
     app.register_blueprint(endpoints(state))
-    app.register_blueprint(page(state, pulse or Pulse(state)))
+    app.register_blueprint(page(state, pulse or Feed(state)))
 
     @app.before_request
     def relayed() -> Response | None:
@@ -65,7 +65,7 @@ def create_app(state: State, open_exchanges: OpenExchanges | None = None, pulse:
     return app
 
 
-def preflight(state: State) -> Response:
+def preflight(state: RouterState) -> Response:
     """Answers whether a page of another origin may send what it asks for; raises SvcError where it may not."""
     rules, headers = state.browsers, request.headers
     rules.check(request.method, headers, _from_proxy(state))
@@ -80,11 +80,11 @@ def preflight(state: State) -> Response:
     return answer
 
 
-def _from_proxy(state: State) -> bool:
+def _from_proxy(state: RouterState) -> bool:
     return is_among(peer_address(request.remote_addr or ""), state.trusted)
 
 
-def endpoints(state: State) -> Blueprint:
+def endpoints(state: RouterState) -> Blueprint:
     own = Blueprint("own", __name__)
 
     @own.before_request
@@ -168,16 +168,16 @@ def endpoints(state: State) -> Blueprint:
         """The same counts for Prometheus."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-        from svc.router.telemetry.metrics import Metrics  # only where somebody asks: it weighs 1.5 MB
+        from svc.router.telemetry.metrics import RouterMetrics  # only where somebody asks: it weighs 1.5 MB
 
         metrics = CollectorRegistry()
-        metrics.register(Metrics(state))
+        metrics.register(RouterMetrics(state))
         return Response(generate_latest(metrics), content_type=CONTENT_TYPE_LATEST)
 
     return own
 
 
-def _may_read_metrics(state: State) -> bool:
+def _may_read_metrics(state: RouterState) -> bool:
     """Whether the client is on this machine, or in one of the networks that are named, if any."""
     networks = state.metrics_networks
     if not networks:
@@ -187,7 +187,7 @@ def _may_read_metrics(state: State) -> bool:
     return is_among(client, networks) or (not forwarded and is_loopback(client))
 
 
-def _models(state: State) -> dict[str, dict[str, Any]]:
+def _models(state: RouterState) -> dict[str, dict[str, Any]]:
     """Return the models that a request would find an instance for, by the rule that routes it."""
     found: dict[str, dict[str, Any]] = {}
     for name, pool in state.table.by_model.items():
@@ -207,7 +207,7 @@ def _model(name: str, target: Target) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": target.name} | entry
 
 
-def _service(state: State, target: Target) -> dict[str, Any]:
+def _service(state: RouterState, target: Target) -> dict[str, Any]:
     tally = state.tallies.get(target.name)
     return {
         "name": target.name,

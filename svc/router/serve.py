@@ -109,14 +109,14 @@ class Made(NamedTuple):
 def make(settings: RouterSettings, loopback_only: bool) -> Made:
     """Nothing of it is started; raises ConfigError."""
     from svc.client.registry import RegistryClient
-    from svc.router.sources.health_checks import Checks
+    from svc.router.sources.instance_checks import InstanceChecks
     from svc.router.sources.static_services import read_static
-    from svc.router.sources.sync import Sync
-    from svc.router.sources.table_cache import Keeper, TableFile
-    from svc.router.state import State
-    from svc.router.telemetry.event_reporter import Teller
-    from svc.router.ui.event_follower import Follow
-    from svc.router.ui.feed import BEAT, Pulse
+    from svc.router.sources.table_cache import TableCache, TableFile
+    from svc.router.sources.table_sync import TableSync
+    from svc.router.state import RouterState
+    from svc.router.telemetry.event_reporter import EventSender
+    from svc.router.ui.event_follower import EventFollower
+    from svc.router.ui.feed import BEAT, Feed
 
     check(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
@@ -124,21 +124,21 @@ def make(settings: RouterSettings, loopback_only: bool) -> Made:
     client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
     hosts = machine.hosts(settings.allowed_hosts, settings.host, loopback_only)
     upstream_keys = read_upstream_keys(settings)
-    state = State(
+    state = RouterState(
         settings, keys=read_keys(settings), hosts=hosts, upstream_keys=upstream_keys.value if upstream_keys else None
     )
     file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
     saved = file.load(client.urls) if file else None
-    sync = Sync(state, client if settings.registry_url else None, static, time.monotonic, saved)
-    keeper = Keeper(state, file)
-    checks = Checks(state, time.monotonic)
+    sync = TableSync(state, client if settings.registry_url else None, static, time.monotonic, saved)
+    keeper = TableCache(state, file)
+    checks = InstanceChecks(state, time.monotonic)
     checking = Loop("checks", checks.once, min(1.0, settings.health_interval))
-    pulse = Pulse(state)
+    pulse = Feed(state)
     loops = [following("sync", sync), checking, Loop("save", keeper.once, SAVE), Loop("pulse", pulse.beat, BEAT)]
     if settings.registry_url:
-        events = following("events", Follow(pulse, RegistryClient(urls, settings.registry_token_file)))
+        events = following("events", EventFollower(pulse, RegistryClient(urls, settings.registry_token_file)))
         pulse.opened = events.poke
-        telling = following("tell", Teller(state.news, RegistryClient(urls, settings.registry_token_file)))
+        telling = following("tell", EventSender(state.news, RegistryClient(urls, settings.registry_token_file)))
         state.news.added = telling.poke
         state.news.add("started", "router")
         loops += [events, telling]

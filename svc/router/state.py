@@ -15,11 +15,11 @@ from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.perimeter.networks import parse_networks
 from svc.router.balance import ejection
-from svc.router.balance.ejection import Fitness
+from svc.router.balance.ejection import InstanceHealth
 from svc.router.balance.model_aliases import meant
-from svc.router.balance.policy import PART, POLICIES, Moment
-from svc.router.balance.request_queue import Lines, Place
-from svc.router.balance.routing_request import Ask
+from svc.router.balance.policy import PART, POLICIES, PickContext
+from svc.router.balance.request_queue import RequestQueue, Waiter
+from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.table import Discovery, Origin, Table, Target, build
 from svc.router.http.allowed_paths import Paths
 from svc.router.http.request import HeadRules
@@ -28,16 +28,16 @@ from svc.router.proxy.api_keys import Keys
 from svc.router.proxy.body_buffers import Buffers
 from svc.router.proxy.poison_list import PoisonList
 from svc.router.proxy.upstream import Connections
-from svc.router.telemetry.access_log import Recorder
-from svc.router.telemetry.event_reporter import News
-from svc.router.telemetry.instance_statistics import Tally
+from svc.router.telemetry.access_log import RequestRecorder
+from svc.router.telemetry.event_reporter import EventReporter
+from svc.router.telemetry.instance_statistics import InstanceStatistics
 from svc.settings import RouterSettings
 
 log = logging.getLogger(__name__)
 RETRIES_AT_LEAST = 3  # at once, however small the load: a share of little is nothing
 LONGEST_RETRY_AFTER = 60
 NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance ended, and the table says so
-UNKNOWN = Fitness()
+UNKNOWN = InstanceHealth()
 SETTING_NAMES = SettingNames(
     "allowed_hosts (--allowed-hosts, or under [router] in config/svc.toml); where a proxy sends it, name the proxy in "
     "trusted_proxies instead",
@@ -46,7 +46,7 @@ SETTING_NAMES = SettingNames(
 NO_DISCOVERY = Discovery()
 
 
-class State:
+class RouterState:
     """Everything that requests, checks and syncs share. `now` is monotonic and coarse: set at each sweep."""
 
     def __init__(
@@ -77,13 +77,13 @@ class State:
         self.max_body = min(settings.max_body, settings.max_buffered)
         self.buffers = Buffers(settings.max_buffered, self.max_body)
         self.connections = Connections(settings.upstream_ca)
-        self.lines = Lines(settings.queue_size)
-        self.news = News(settings.port)
-        self.recorder = Recorder(settings.access_log, settings.access_log_format == "text")
+        self.lines = RequestQueue(settings.queue_size)
+        self.news = EventReporter(settings.port)
+        self.recorder = RequestRecorder(settings.access_log, settings.access_log_format == "text")
         self.loads: dict[str, int] = {}  # requests in flight by instance
         self.full: set[str] = set()  # those that have as many requests as they may have
-        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
-        self.fitness: dict[str, Fitness] = {}
+        self.tallies: defaultdict[str, InstanceStatistics] = defaultdict(InstanceStatistics)
+        self.fitness: dict[str, InstanceHealth] = {}
         self.discoveries: dict[str, Discovery] = {}  # of static services
         self.unlisted_model_requested = False  # since the checks last looked: an engine may have loaded it meanwhile
         self.in_flight = 0
@@ -114,10 +114,10 @@ class State:
             return model
         return meant(model, self.aliases, self.fallbacks, lambda m: self.table.serves(m) or m in self.table.returning)
 
-    def _moment(self, tried: tuple[str, ...]) -> Moment:
-        return Moment(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
+    def _moment(self, tried: tuple[str, ...]) -> PickContext:
+        return PickContext(self.loads, self._turns, random.random, self.settings.cache_type_threshold, tried)
 
-    def pick(self, ask: Ask, tried: tuple[str, ...] = ()) -> Target | None:
+    def pick(self, ask: RoutingRequest, tried: tuple[str, ...] = ()) -> Target | None:
         """The instance for a request; None when all that could take it are busy, were tried, or are on their way back.
 
         Raises Unavailable where none of that is so.
@@ -134,7 +134,7 @@ class State:
         member = choose(pool, ask, self._moment(tried) if tried else self._untried)
         return member.target if member else None
 
-    def admit(self, ask: Ask, stay: Callable[[Place], None]) -> Target:
+    def admit(self, ask: RoutingRequest, stay: Callable[[Waiter], None]) -> Target:
         """The instance for a request, as soon as there is one: behind those who wait already, for `queue_timeout`.
 
         `stay` is told of the place in the line before and after each wait, and may
@@ -152,7 +152,7 @@ class State:
         raise Unavailable(no_services(ask.model))
 
     def admit_again(
-        self, ask: Ask, stay: Callable[[Place], None], refused: tuple[Target, ...], taken: tuple[str, ...]
+        self, ask: RoutingRequest, stay: Callable[[Waiter], None], refused: tuple[Target, ...], taken: tuple[str, ...]
     ) -> Target | None:
         """Return an instance for a request that instances have refused, None where there is none in time.
 
@@ -173,7 +173,7 @@ class State:
             return self._wait(ask, stay, self.settings.queue_timeout, lambda: self.pick(ask, taken))
         return self.pick(ask, taken)  # one may have been away for a moment that no listing shows
 
-    def pick_other(self, ask: Ask, failed: tuple[Target, ...]) -> Target | None:
+    def pick_other(self, ask: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
         """Return an instance that this request has not failed at, None where none can take it now."""
         try:
             return self.pick(ask, self._unchanged_names(failed))
@@ -184,15 +184,15 @@ class State:
         """Return the names of the failed instances whose entry in the table is unchanged since."""
         return tuple(target.name for target in failed if target in self.table.targets)
 
-    def _has_other_members(self, ask: Ask, names: tuple[str, ...]) -> bool:
+    def _has_other_members(self, ask: RoutingRequest, names: tuple[str, ...]) -> bool:
         """Whether the model has other instances than these; they may be busy."""
         pool = self.table.pool(ask.model)
         return pool is not None and any(member.name not in names for member in pool.members)
 
     def _wait(
         self,
-        ask: Ask,
-        stay: Callable[[Place], None],
+        ask: RoutingRequest,
+        stay: Callable[[Waiter], None],
         seconds: float,
         choose: Callable[[], Target | None],
         in_line: bool = True,
@@ -301,7 +301,7 @@ class State:
         `first_decides`: the first check ever decides alone, also when it failed.
         """
 
-        def verdict(before: Fitness) -> Fitness:
+        def verdict(before: InstanceHealth) -> InstanceHealth:
             first = first_decides and before.well is None
             return ejection.checked(before, well, 1 if first else self.settings.max_errors)
 
@@ -332,15 +332,15 @@ class State:
             return target.well is not False
         return fitness.usable() and (target.well is not False if fitness.well is None else fitness.well)
 
-    def _failed(self, before: Fitness) -> Fitness:
+    def _failed(self, before: InstanceHealth) -> InstanceHealth:
         out = sum(1 for t in self.table.targets if (f := self.fitness.get(t.name)) and not f.usable())
         may = ejection.may_eject(out, sum(t.admitted() for t in self.table.targets), self.settings.max_ejected)
         return ejection.failed(before, self.clock(), random.random, self.settings.max_errors, may)
 
-    def _judge(self, name: str, verdict: Callable[[Fitness], Fitness], why: str = "") -> None:
+    def _judge(self, name: str, verdict: Callable[[InstanceHealth], InstanceHealth], why: str = "") -> None:
         """`why`: what has failed, of a request."""
         with self._lock:
-            before = self.fitness.get(name, Fitness())
+            before = self.fitness.get(name, InstanceHealth())
             after = self.fitness[name] = verdict(before)
             if after.well is not before.well and (before.well is not None or after.well is False):
                 log.info("%s %s its health checks", name, "passes" if after.well else "fails")
@@ -356,7 +356,7 @@ class State:
         """Whether the registry says so already: a router that begins has nothing new to tell of it."""
         return any(t.well is False for t in self.table.targets if t.name == name)
 
-    def _ejected(self, name: str, before: Fitness, after: Fitness, why: str) -> None:
+    def _ejected(self, name: str, before: InstanceHealth, after: InstanceHealth, why: str) -> None:
         """Or not any more. Of one that fails its checks anyway neither is news."""
         if after.until:
             log.info("ejected %s for %.0f s: %s", name, after.until - self.now, why)

@@ -19,7 +19,7 @@ LONGEST = 300.0  # seconds of the longest
 JITTER = 0.25  # of the time, either way: instances that went together do not return together
 
 
-class Fitness(msgspec.Struct, frozen=True):
+class InstanceHealth(msgspec.Struct, frozen=True):
     """Counts in a row, and until when an instance is ejected (monotonic seconds; 0: it is not)."""
 
     well: bool | None = None  # None until it was checked
@@ -36,7 +36,7 @@ class Fitness(msgspec.Struct, frozen=True):
         return not self.until or self.trial
 
 
-def checked(before: Fitness, well: bool, max_errors: int) -> Fitness:
+def checked(before: InstanceHealth, well: bool, max_errors: int) -> InstanceHealth:
     """After a health check."""
     change = msgspec.structs.replace
     if not well:
@@ -49,7 +49,9 @@ def checked(before: Fitness, well: bool, max_errors: int) -> Fitness:
     return change(after, trial=True) if returned else after  # it was down and is back: no need to wait
 
 
-def failed(before: Fitness, now: float, draw: Callable[[], float], max_errors: int, may_eject: bool = True) -> Fitness:
+def failed(
+    before: InstanceHealth, now: float, draw: Callable[[], float], max_errors: int, may_eject: bool = True
+) -> InstanceHealth:
     """After a request that failed; `may_eject` is false where too many are out already."""
     failures = before.failures + 1
     if before.until and not before.trying:  # begun before it was ejected
@@ -62,24 +64,24 @@ def failed(before: Fitness, now: float, draw: Callable[[], float], max_errors: i
     return msgspec.structs.replace(before, failures=0, ejections=ejections, until=now + out, trying=False, told=told)
 
 
-def served(before: Fitness) -> Fitness:
+def served(before: InstanceHealth) -> InstanceHealth:
     """After an answer: the row of failures ends, and with a trial that went well the ejection."""
     if before.until and not before.trying:
         return before
     return msgspec.structs.replace(before, failures=0, ejections=0, until=0.0, trying=False, told=False)
 
 
-def tried(before: Fitness) -> Fitness:
+def tried(before: InstanceHealth) -> InstanceHealth:
     """The trial request is on its way, and the only one."""
     return msgspec.structs.replace(before, trial=False, trying=True)
 
 
-def untold(before: Fitness) -> Fitness:
+def untold(before: InstanceHealth) -> InstanceHealth:
     """A request ended without a word on the instance (its client left): a trial begins anew."""
     return msgspec.structs.replace(before, trial=True, trying=False) if before.trying else before
 
 
-def lapsed(before: Fitness, now: float) -> Fitness:
+def lapsed(before: InstanceHealth, now: float) -> InstanceHealth:
     """An ejection whose time is over becomes a trial."""
     if before.until and not before.trial and not before.trying and now >= before.until:
         return msgspec.structs.replace(before, trial=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from svc.router.balance.routing_request import Ask
+from svc.router.balance.routing_request import RoutingRequest
 
 MASK = (1 << 64) - 1
 SHARE = 1.25  # times its share of the load, before a session spills to the next
@@ -50,7 +50,7 @@ class Pool(msgspec.Struct, frozen=True):
         )
 
 
-class Moment(msgspec.Struct):
+class PickContext(msgspec.Struct):
     """What is not in the pool.
 
     The requests in flight by name, whose turn it is by the pool's key, a draw in [0, 1), the bytes of prompt from
@@ -86,12 +86,12 @@ def digest(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
 
 
-def round_robin(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
+def round_robin(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
     """Smooth and weighted: the next of the cycle. A second try takes nobody's turn: chance decides."""
     return random(pool, ask, moment) if moment.tried else _from(next(moment.turns[pool.key]), pool, moment)
 
 
-def least_requests(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
+def least_requests(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
     """The fewest requests in flight for its weight; among equals the one whose turn it is."""
     free = _untried(pool, moment)
     if not free:
@@ -100,7 +100,7 @@ def least_requests(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
     return min(free[start:] + free[:start], key=lambda m: _load(m, moment))
 
 
-def power_of_two(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
+def power_of_two(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
     """The less loaded of two drawn at random (Mitzenmacher, 2001)."""
     free = _untried(pool, moment)
     if len(free) < 2:
@@ -110,23 +110,23 @@ def power_of_two(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
     return min(free[first], free[second], key=lambda m: _load(m, moment))
 
 
-def random(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
+def random(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
     """Each as likely as its weight says."""
     return _from(int(moment.draw() * len(pool.cycle)), pool, moment)
 
 
-def session(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
+def session(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
     """The session's own instance, or the next in its own order; without a session, round robin."""
     return rendezvous(pool, ask.session, moment) if ask.session else round_robin(pool, ask, moment)
 
 
-def prefix(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
+def prefix(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
     """As session, keyed by how the messages or the prompt begin, so that shared beginnings meet their cache."""
     start = prompt(ask.body)[:PREFIX_BYTES]
     return rendezvous(pool, start, moment) if start else round_robin(pool, ask, moment)
 
 
-def auto(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
+def auto(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
     """1. the cache type that suits the prompt's size, where any instance says one; 2. the session; 3. round robin."""
     if pool.by_cache:  # 1
         suited = pool.by_cache.get("static" if len(prompt(ask.body)) > moment.threshold else "paged")
@@ -136,7 +136,7 @@ def auto(pool: Pool, ask: Ask, moment: Moment) -> Member | None:
     return session(pool, ask, moment)  # 2, 3
 
 
-def rendezvous(pool: Pool, key: bytes, moment: Moment) -> Member | None:
+def rendezvous(pool: Pool, key: bytes, moment: PickContext) -> Member | None:
     """The highest score takes it, unless it has more than SHARE times its share of the requests in flight."""
     key_hash = digest(key)
     scores = {m.name: _score(key_hash, seed, m.weight or 1) for m, seed in zip(pool.members, pool.seeds, strict=True)}
@@ -158,7 +158,7 @@ def prompt(body: bytes) -> bytes:
     return bytes(fields.messages or fields.prompt or b"") if fields else b""
 
 
-def _from(turn: int, pool: Pool, moment: Moment) -> Member | None:
+def _from(turn: int, pool: Pool, moment: PickContext) -> Member | None:
     length = len(pool.cycle)
     for step in range(length):
         member = pool.members[pool.cycle[(turn + step) % length]]
@@ -176,11 +176,11 @@ def _score(key: int, seed: int, weight: int) -> float:
     return -weight / math.log((mixed + 1) / ((1 << 53) + 1))
 
 
-def _load(member: Member, moment: Moment) -> float:
+def _load(member: Member, moment: PickContext) -> float:
     return moment.loads.get(member.name, 0) / max(member.weight, 1)
 
 
-def _untried(pool: Pool, moment: Moment) -> list[Member]:
+def _untried(pool: Pool, moment: PickContext) -> list[Member]:
     """Those left; of weight 0 only when nobody else is."""
     left = [m for m in pool.members if m.name not in moment.tried]
     return [m for m in left if m.weight] or left
@@ -197,7 +197,7 @@ class _Prompt(msgspec.Struct):
 
 _decode_prompt = msgspec.json.Decoder(_Prompt).decode
 
-Policy = Callable[[Pool, Ask, Moment], "Member | None"]
+Policy = Callable[[Pool, RoutingRequest, PickContext], "Member | None"]
 POLICIES: dict[str, Policy] = {
     "auto": auto,
     "round_robin": round_robin,

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from svc.base.errors import RateLimited
 
 
-class Place:
+class Waiter:
     """One request's place in a line. `wait` returns when it is worth looking again, or must stop."""
 
     __slots__ = ("_event", "deadline", "expired", "number")
@@ -31,25 +31,25 @@ class Place:
         self._event.set()
 
 
-class Lines:
+class RequestQueue:
     """The lines by model; None is the line of those to whom any model will do."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.waiting = 0
         self._numbers = itertools.count()
-        self._lines: dict[str | None, deque[Place]] = {}
-        self._beside: dict[Place, str | None] = {}  # those that wait for a change of the table, and their models
+        self._lines: dict[str | None, deque[Waiter]] = {}
+        self._beside: dict[Waiter, str | None] = {}  # those that wait for a change of the table, and their models
 
     def occupied(self, model: str | None) -> bool:
         """Whether somebody is before a newcomer."""
         return model in self._lines
 
-    def join(self, model: str | None, deadline: float, retry_after: int, in_line: bool = True) -> Place:
+    def join(self, model: str | None, deadline: float, retry_after: int, in_line: bool = True) -> Waiter:
         """The last place, or one beside the line; raises RateLimited when all places are taken."""
         if self.waiting >= self.size:
             raise RateLimited("all instances are busy and the queue is full; try again later", retry_after=retry_after)
-        place = Place(deadline, next(self._numbers))
+        place = Waiter(deadline, next(self._numbers))
         if in_line:
             self._lines.setdefault(model, deque()).append(place)
         else:
@@ -57,11 +57,11 @@ class Lines:
         self.waiting += 1
         return place
 
-    def first(self, model: str | None, place: Place) -> bool:
+    def first(self, model: str | None, place: Waiter) -> bool:
         """Whether it is this place's turn: beside a line it always is."""
         return place in self._beside or self._lines[model][0] is place
 
-    def leave(self, model: str | None, place: Place) -> None:
+    def leave(self, model: str | None, place: Waiter) -> None:
         """Served, or given up: the next one may look."""
         self.waiting -= 1
         if self._beside.pop(place, self) is not self:

@@ -12,7 +12,7 @@ from svc.router.http.request import Head, Media, Request
 MAX_QUERY_FIELDS = 64
 
 
-class Ask(msgspec.Struct, frozen=True, gc=False):
+class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """The model (None: any will do), the session it belongs to (empty: none), the body's bytes."""
 
     model: str | None = None
@@ -20,7 +20,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
 
 
-def parse(request: Request) -> Ask:
+def parse(request: Request) -> RoutingRequest:
     """Return what a request asks for; a body that was read and names no model asks for any instance.
 
     Raises BadRequest for a body that cannot be read, UnsupportedMedia for one of a type that is not read at all,
@@ -28,23 +28,23 @@ def parse(request: Request) -> Ask:
     """
     head, body = request.head, request.body
     if head.upgrade:
-        return Ask(_tunnel_model(head), head.session)
+        return RoutingRequest(_tunnel_model(head), head.session)
     if not body:
-        return Ask(None, head.session)
+        return RoutingRequest(None, head.session)
     if head.media is Media.JSON:
         fields = read_fields(body)
         key = fields.prompt_cache_key
         session = head.session if key is ABSENT else _session(bytes(key)) or head.session
-        return Ask(fields.model or None, session, body)
+        return RoutingRequest(fields.model or None, session, body)
     if head.media is Media.FORM:
-        return Ask(_form_model(head, body), head.session, body)
+        return RoutingRequest(_form_model(head, body), head.session, body)
     model = _query_model(head)
     if model is None:
         kind = head.content_type.decode("latin-1")
         raise UnsupportedMedia(
             f"cannot read a body of type {kind!r}; send JSON or a form, or name the model in ?model="
         )
-    return Ask(model, head.session, body)
+    return RoutingRequest(model, head.session, body)
 
 
 def _tunnel_model(head: Head) -> str:

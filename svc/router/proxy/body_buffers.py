@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from svc.base.errors import Overloaded, TooLarge
 from svc.perimeter.connections import network
-from svc.router.balance.request_queue import Place
+from svc.router.balance.request_queue import Waiter
 
 RESERVE_BODIES = 2  # times `max_body`: one request may hold its body before and after decoding
 DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
@@ -60,7 +60,7 @@ class Allocation:
         self._buffers = buffers
         self.size = 0
 
-    def grow(self, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
+    def grow(self, size: int, deadline: float, on_wait: Callable[[Waiter], None]) -> None:
         """Allocate `size` bytes in all; wait in the queue while the limit does not allow it.
 
         `on_wait` is called with the place in the queue before and after each wait, and may raise. Raises Overloaded at
@@ -82,11 +82,11 @@ class Buffers:
         self.used = 0
         self._shared_bytes = max(0, limit - RESERVE_BODIES * max_body)  # the rest is the reserve
         self._reserve_holder: Allocation | None = None
-        self._queue: deque[Place] = deque()
+        self._queue: deque[Waiter] = deque()
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # another WSGI server may have real threads
 
-    def grow(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
+    def grow(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Waiter], None]) -> None:
         if size > self.limit:
             raise TooLarge(f"the request's body is over {self.limit} bytes, which is max_buffered under [router]")
         first = not self._queue or allocation is self._reserve_holder
@@ -129,8 +129,8 @@ class Buffers:
             with suppress(IndexError):
                 self._queue[0].wake()
 
-    def _wait(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Place], None]) -> None:
-        place = Place(deadline, next(self._numbers))
+    def _wait(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Waiter], None]) -> None:
+        place = Waiter(deadline, next(self._numbers))
         self._queue.append(place)
         try:
             while not place.expired:

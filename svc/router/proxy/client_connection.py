@@ -9,7 +9,7 @@ from typing import Any
 
 from svc.base.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.perimeter.connections import Stage
-from svc.router.balance.request_queue import Place
+from svc.router.balance.request_queue import Waiter
 from svc.router.http.cors import answer_headers
 from svc.router.http.request import Request
 from svc.router.http.request_parser import CONTINUE, RequestReader
@@ -21,7 +21,7 @@ from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.own_responses import answer_head, error_answer, whole_answer
 from svc.router.proxy.response_writer import write_response
 from svc.router.proxy.trusted_proxies import client_of
-from svc.router.state import State
+from svc.router.state import RouterState
 from svc.router.wsgi import WsgiAnswer, call
 
 IDLE_TIMEOUT_SECONDS = 75.0  # without a request, before a kept connection is closed
@@ -64,7 +64,7 @@ class Connection:
         "watched",
     )
 
-    def __init__(self, state: State, app: Callable[..., Any], sock: socket.socket, address: str) -> None:
+    def __init__(self, state: RouterState, app: Callable[..., Any], sock: socket.socket, address: str) -> None:
         self.sock = sock
         self.exchange: Exchange | None = None
         self.idle = True  # between two requests
@@ -81,7 +81,7 @@ class Connection:
         self._send = sender(sock, self._note_blocked)
         self._reader = RequestReader(state.max_body, state.heads)
         self._arriving: Exchange | None = None  # of the request whose head is there, and whose body is not
-        self._place: Place | None = None  # in the queue for memory
+        self._place: Waiter | None = None  # in the queue for memory
         self._expired = self._left = False
         self._stalled = False  # whether it was ended because its body made no progress
         self._progress_at = 0.0  # when the body that is arriving last made progress
@@ -162,7 +162,7 @@ class Connection:
             reader.wants_continue = False
             self._send(CONTINUE)
 
-    def _stay(self, place: Place) -> None:
+    def _stay(self, place: Waiter) -> None:
         """Note the place in the queue for memory; what ends the connection wakes it."""
         self._place = place
         if self._left:

@@ -14,13 +14,13 @@ from svc.router.http.sockets import shut
 from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.proxy.body_buffers import SMALL_BYTES, Allocation
 from svc.router.proxy.upstream import Upstream
-from svc.router.telemetry.access_log import TAIL, UNKNOWN, Record
+from svc.router.telemetry.access_log import TAIL, UNKNOWN, RequestRecord
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
 
 if TYPE_CHECKING:
-    from svc.router.balance.request_queue import Place
+    from svc.router.balance.request_queue import Waiter
     from svc.router.proxy.api_keys import Key
-    from svc.router.state import State
+    from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Exchange:
     counted: "Key | None" = None  # while the request counts for it
     authorized = False  # whether its head was checked, and was not refused
     allocation: Allocation | None = None  # of the memory for bodies, where its body is large
-    _place: "Place | None" = None
+    _place: "Waiter | None" = None
     target: Target | None = None  # who has the request now
     instance = ""  # the name of the one that had it last
     _started = _first_byte = _first_token = 0.0
@@ -73,7 +73,7 @@ class Exchange:
     failed = False
     faulty = ""  # what the instance did wrong
 
-    def __init__(self, state: "State", request: Request, client: str) -> None:
+    def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
         self.request = request
         self.client = client
@@ -90,7 +90,7 @@ class Exchange:
         if self.allocation is not None:
             self.allocation.shrink(len(request.body))
 
-    def buffer(self, size: int, deadline: float, stay: Callable[["Place"], None]) -> None:
+    def buffer(self, size: int, deadline: float, stay: Callable[["Waiter"], None]) -> None:
         """Count the memory of a body, as soon as there is room for it; raises as `Allocation.grow`."""
         if size > SMALL_BYTES:
             if self.allocation is None:
@@ -119,7 +119,7 @@ class Exchange:
         """Return the seconds since this attempt began."""
         return self.state.clock() - self._started
 
-    def stay(self, place: "Place") -> None:
+    def stay(self, place: "Waiter") -> None:
         """Waits in a line, at this place: whoever interrupts wakes it."""
         self._place = place
         self.deadline = self.limit
@@ -385,9 +385,9 @@ class Exchange:
             return without_start_tokens(self._opening + b"\n".join(self._tokens.recent)[-TAIL:])
         return self._end if self._bytes <= TAIL else self._opening + self._end
 
-    def _record(self, now: float) -> Record:
+    def _record(self, now: float) -> RequestRecord:
         head, started = self.request.head, self.started
-        return Record(
+        return RequestRecord(
             id=self.request_id.decode("latin-1"),
             client=self.client,
             key=self.key,

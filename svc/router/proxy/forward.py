@@ -10,7 +10,7 @@ import msgspec
 
 from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
 from svc.router.balance.model_aliases import renamed
-from svc.router.balance.routing_request import Ask, parse
+from svc.router.balance.routing_request import RoutingRequest, parse
 from svc.router.balance.table import Target
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.content_coding import decode
@@ -76,7 +76,7 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
 
 
 def _repeat(
-    exchange: Exchange, ask: Ask, target: Target, result: AnswerHead | Failure, client_address: bytes
+    exchange: Exchange, ask: RoutingRequest, target: Target, result: AnswerHead | Failure, client_address: bytes
 ) -> AnswerHead:
     """Return the head of the answer to pass on, of another instance or the last one's own 503; raises SvcError."""
     failures: tuple[Failure, ...] = ()
@@ -114,7 +114,7 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> Failure | None:
     return Failure(target, Outcome.UNREADY, reason)
 
 
-def _read_ask(exchange: Exchange) -> Ask:
+def _read_ask(exchange: Exchange) -> RoutingRequest:
     """Return what the request asks for.
 
     Its body is decoded where it is compressed, and rewritten where an alias or a fallback stands for the model.
@@ -149,7 +149,7 @@ def _decode_body(exchange: Exchange) -> None:
         exchange.allocation.shrink(len(request.body))
 
 
-def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
+def _next_target(exchange: Exchange, ask: RoutingRequest, failures: tuple[Failure, ...]) -> Target | None:
     """Return the instance to try next, None where the request is not to be repeated, or nowhere.
 
     Raises PoisonedRequest for one that kills instances.
@@ -168,7 +168,7 @@ def _next_target(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) ->
     return other
 
 
-def _wait_for_registry(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> Target | None:
+def _wait_for_registry(exchange: Exchange, ask: RoutingRequest, failures: tuple[Failure, ...]) -> Target | None:
     """Return an instance that takes the request once the registry has noticed what became of those that refused it."""
     refused = tuple(failure.target for failure in failures if failure.refused)
     taken = tuple(failure.target.name for failure in failures if not failure.refused)
@@ -182,7 +182,7 @@ def _wait_for_registry(exchange: Exchange, ask: Ask, failures: tuple[Failure, ..
         return None
 
 
-def _remember_poisoned(exchange: Exchange, ask: Ask, failures: tuple[Failure, ...]) -> PoisonedRequest:
+def _remember_poisoned(exchange: Exchange, ask: RoutingRequest, failures: tuple[Failure, ...]) -> PoisonedRequest:
     """Remembers a request that kills instances, and reports it."""
     state, killed = exchange.state, [failure.target.name for failure in failures if failure.died]
     state.poison.add(ask.body, state.now)

@@ -12,14 +12,14 @@ from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES
 from svc.router.proxy.exchange import ClientGone, Cut, Exchange
 from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.trusted_proxies import client_of, peer_address
-from svc.router.state import State
+from svc.router.state import RouterState
 from svc.router.wsgi import body_of, declared_size, discard_body, head_of
 
 
 class OpenExchanges:
     """The exchanges in progress under another WSGI server, where no worker of ours enforces their deadlines."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: RouterState) -> None:
         self._state = state
         self._open: set[Exchange] = set()
 
@@ -41,7 +41,7 @@ class OpenExchanges:
         state.connections.prune(state.now)
 
 
-def relay(state: State, open_exchanges: OpenExchanges) -> Response:
+def relay(state: RouterState, open_exchanges: OpenExchanges) -> Response:
     """Relay the request; return the answer, or the error that says why there is none."""
     head = head_of(request.environ, state.heads.not_passed, state.heads.rules)
     peer = peer_address(request.remote_addr or "")
@@ -72,7 +72,7 @@ def read_body(exchange: Exchange) -> None:
     exchange.arrived(Request(exchange.request.head, body))
 
 
-def _body(state: State, exchange: Exchange) -> bytes:
+def _body(state: RouterState, exchange: Exchange) -> bytes:
     declared, limit = declared_size(request.environ) or 0, state.max_body
     deadline = state.now + state.settings.queue_timeout
     body = b""

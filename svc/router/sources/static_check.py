@@ -15,7 +15,7 @@ import msgspec
 from svc.client import probe
 from svc.protocol.service import MAX_MODELS, babysitter_url
 from svc.router.balance.table import Target
-from svc.router.state import NO_DISCOVERY, State
+from svc.router.state import NO_DISCOVERY, RouterState
 
 log = logging.getLogger(__name__)
 FIRST_ANSWER_SECONDS = 1.0  # that a port may take to answer like a babysitter, the first time
@@ -29,7 +29,7 @@ class StaticCheck:
     What else it finds it keeps in `state`. `verify`: the CA certificates for https.
     """
 
-    def __init__(self, state: State, clock: Callable[[], float], timeout: float, verify: str | bool) -> None:
+    def __init__(self, state: RouterState, clock: Callable[[], float], timeout: float, verify: str | bool) -> None:
         self._state = state
         self._clock = clock
         self._timeout = timeout

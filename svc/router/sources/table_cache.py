@@ -12,7 +12,7 @@ import msgspec
 
 from svc.base import private_files
 from svc.router.balance.table import Target
-from svc.router.state import State
+from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 FORMAT = "svc router table 1"
@@ -21,7 +21,7 @@ BEGINNING = b'{"format":"svc router table'
 NOT_SAVED = ("authority", "address", "limit", "key", "hides_credentials", "authorization")
 
 
-class Saved(msgspec.Struct, frozen=True):
+class CachedTable(msgspec.Struct, frozen=True):
     """A table, and the registry that told it; `age` is in seconds."""
 
     registry: str
@@ -39,7 +39,7 @@ class TableFile:
         self._ours = True  # to be written over
         self._complained = False
 
-    def load(self, registries: Sequence[str]) -> Saved | None:
+    def load(self, registries: Sequence[str]) -> CachedTable | None:
         """What is in it, if one of these registries told it; whatever else is in it is one warning."""
         try:
             data = self.path.read_bytes()
@@ -55,7 +55,7 @@ class TableFile:
             return None
         try:
             told = msgspec.json.decode(data)
-            saved = msgspec.convert({**told, "age": age} if told["format"] == FORMAT else None, Saved)
+            saved = msgspec.convert({**told, "age": age} if told["format"] == FORMAT else None, CachedTable)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("%s: the saved table is damaged, starting without: %s", self.path, error)
             return None
@@ -64,7 +64,7 @@ class TableFile:
             return None
         return saved
 
-    def store(self, saved: Saved) -> None:
+    def store(self, saved: CachedTable) -> None:
         """Whole or not at all; a failure is logged when it begins. It may be lost if the machine dies at once."""
         if not self._ours:
             return
@@ -88,21 +88,21 @@ class TableFile:
                 os.utime(self.path, (seen, seen))
 
 
-class Keeper:
+class TableCache:
     """Saves the table when it has changed; call `once` now and then."""
 
-    def __init__(self, state: State, file: TableFile | None) -> None:
+    def __init__(self, state: RouterState, file: TableFile | None) -> None:
         self._state = state
         self._file = file
         self._seen: float | None = None
-        self._last: Saved | None = None
+        self._last: CachedTable | None = None
 
     def once(self) -> None:
         origin = self._state.origin
         if self._file is None or origin is None or origin.source != "registry" or origin.seen in (None, self._seen):
             return
         targets = [t for t in self._state.table.targets if not t.static]
-        saved = Saved(origin.registry, origin.index, targets)
+        saved = CachedTable(origin.registry, origin.index, targets)
         if saved != self._last:
             self._file.store(saved)
         self._file.touch(self._state.clock() - (origin.seen or 0.0))

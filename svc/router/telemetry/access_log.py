@@ -34,7 +34,7 @@ PLAIN = re.compile(r"[!#-~]+")  # what stands in a line of text as it is
 BUFFER = 64 << 10
 
 
-class Record(msgspec.Struct, kw_only=True, gc=False):
+class RequestRecord(msgspec.Struct, kw_only=True, gc=False):
     """One relayed request. Times are seconds since it was read; `first_byte` is None where no answer began."""
 
     time: str = ""
@@ -70,7 +70,7 @@ class Histogram:
         self.sum += value
 
 
-class Meter:
+class ModelStatistics:
     """The metrics of one model."""
 
     __slots__ = ("broken", "duration", "failures", "first_byte", "produced", "statuses", "token", "tokens")
@@ -86,15 +86,15 @@ class Meter:
         self.token = Histogram(TOKEN_SECONDS)  # of streams: the time for each token after it
 
 
-class Recorder:
+class RequestRecorder:
     """`ended` for every request; `flush` ten times a second writes the lines that have gathered."""
 
     def __init__(self, path: str, text: bool = False) -> None:
-        self.meters: defaultdict[str, Meter] = defaultdict(Meter)
+        self.meters: defaultdict[str, ModelStatistics] = defaultdict(ModelStatistics)
         self.keys: defaultdict[str, int] = defaultdict(int)  # requests by name of key
         self._log = AccessLog(path, text) if path else None
 
-    def ended(self, record: Record, first_token: float | None, tail: bytes, label: str) -> None:
+    def ended(self, record: RequestRecord, first_token: float | None, tail: bytes, label: str) -> None:
         """Count a request, and write its line.
 
         `first_token`: seconds until that of a stream; `tail`: the parts of the answer where its usage stands;
@@ -116,7 +116,7 @@ class Recorder:
         if self._log is not None:
             self._log.add(record)
 
-    def _usage(self, meter: Meter, record: Record, told: list[tuple[bytes, bytes]]) -> None:
+    def _usage(self, meter: ModelStatistics, record: RequestRecord, told: list[tuple[bytes, bytes]]) -> None:
         used = {KINDS[name]: int(count) for name, count in told}
         if used:
             record.prompt_tokens = used.get("prompt")
@@ -140,7 +140,7 @@ class AccessLog:
         self._failing = False
         self._time = iso(time.time())  # as of the last flush: writing it down costs more than all the rest
 
-    def add(self, record: Record) -> None:
+    def add(self, record: RequestRecord) -> None:
         record.time = self._time
         record.duration = round(record.duration, 6)
         if record.first_byte is not None:
@@ -186,7 +186,7 @@ def _safe(lines: bytes) -> bytes:
     return escaped_json(lines.decode(errors="replace")).encode()
 
 
-def _text(record: Record) -> bytes:
+def _text(record: RequestRecord) -> bytes:
     return " ".join([_word(getattr(record, name)) for name in record.__struct_fields__]).encode()
 
 

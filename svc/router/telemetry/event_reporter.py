@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from svc.base.errors import RateLimited, SvcError, Unavailable
-from svc.router.balance.ejection import Fitness
+from svc.router.balance.ejection import InstanceHealth
 
 if TYPE_CHECKING:  # the worker imports this before gevent has patched what the client uses
     from svc.client.registry import Events, RegistryClient
@@ -20,7 +20,7 @@ AT_ONCE = 100  # events of one request
 PAUSE = 1.0  # seconds between two looks, sooner where there is something new
 
 
-class News:
+class EventReporter:
     """`add` is called by whoever judges; `once` again and again."""
 
     def __init__(self, port: int) -> None:
@@ -37,7 +37,7 @@ class News:
         self._kept.append({"kind": kind, "service": name, "source": self._source, "message": message})
         self.added()
 
-    def ejected(self, name: str, before: Fitness, after: Fitness, why: str, now: float) -> None:
+    def ejected(self, name: str, before: InstanceHealth, after: InstanceHealth, why: str, now: float) -> None:
         """`why`: what the last request has failed with."""
         row = before.failures + 1
         what = f"{row} requests in a row failed, the last one" if row > 1 else "a request failed"
@@ -45,7 +45,7 @@ class News:
         times = f", {after.ejections} times in a row" if after.ejections > 1 else ""
         self.add("ejected", name, f"{'the trial request failed' if before.trying else what}: {why}; {out}{times}")
 
-    def checked(self, name: str, after: Fitness) -> None:
+    def checked(self, name: str, after: InstanceHealth) -> None:
         count = after.good_checks if after.well else after.bad_checks
         which = f"{count} checks in a row" if count > 1 else "one check"
         self.add("passing" if after.well else "failing", name, f"{which} {'went well' if after.well else 'failed'}")
@@ -60,12 +60,14 @@ class News:
                 self._kept.popleft()
 
 
-class Teller:
+class EventSender:
     """Call `once` again and again, `pause` seconds after each."""
 
     pause = PAUSE
 
-    def __init__(self, news: News, client: "RegistryClient", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, news: EventReporter, client: "RegistryClient", clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._news = news
         self._client = client
         self._clock = clock

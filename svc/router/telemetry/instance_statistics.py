@@ -1,7 +1,7 @@
 """The counts of one instance."""
 
 
-class Tally:
+class InstanceStatistics:
     """The counts of one instance. They outlive its leaving the table: it may come back."""
 
     __slots__ = ("answered", "ejections", "errors", "first_seconds", "firsts", "requests", "seconds", "tokens")

@@ -8,14 +8,14 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from svc.router.state import State
+from svc.router.state import RouterState
 from svc.router.telemetry.access_log import Histogram
 
 INSTANCE, MODEL = ["instance"], ["model"]
 
 
-class Metrics(Collector):
-    def __init__(self, state: State) -> None:
+class RouterMetrics(Collector):
+    def __init__(self, state: RouterState) -> None:
         self._state = state
 
     def collect(self) -> Iterator[Any]:

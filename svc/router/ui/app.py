@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as Answer
 from svc.base.errors import NotFound, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient
 from svc.router.proxy.trusted_proxies import client_of, peer_address
-from svc.router.state import State
-from svc.router.ui.feed import Pulse
+from svc.router.state import RouterState
+from svc.router.ui.feed import Feed
 from svc.router.ui.files import SHELL, files
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ GUARD = {
 }
 
 
-def page(state: State, pulse: Pulse) -> Blueprint:
+def page(state: RouterState, pulse: Feed) -> Blueprint:
     ui = Blueprint("ui", __name__, url_prefix="/ui")
 
     @ui.get("")
@@ -85,7 +85,7 @@ def page(state: State, pulse: Pulse) -> Blueprint:
     return ui
 
 
-def identify(state: State) -> None:
+def identify(state: RouterState) -> None:
     """Raises Unauthorized where clients need keys, and this one has none."""
     if state.keys is not None:
         told = request.headers

@@ -4,17 +4,17 @@ import logging
 
 from svc.base.errors import SvcError
 from svc.client.registry import RegistryClient
-from svc.router.ui.feed import EVENTS, Pulse
+from svc.router.ui.feed import EVENTS, Feed
 
 log = logging.getLogger(__name__)
 WAIT = 20.0  # seconds that the registry may keep us waiting
 PAUSE = 1.0  # seconds until the next look, where that was no use, and while nobody looks
 
 
-class Follow:
+class EventFollower:
     """Call `once` again and again, `pause` seconds after each; sooner when a page opens."""
 
-    def __init__(self, pulse: Pulse, client: RegistryClient) -> None:
+    def __init__(self, pulse: Feed, client: RegistryClient) -> None:
         self.pause = PAUSE
         self._pulse = pulse
         self._client = client

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from svc.base.counter_rates import EVERY, MINUTE, Lately, Past, Sample, Window
-from svc.router.state import State
+from svc.router.state import RouterState
 from svc.router.ui import view
-from svc.router.ui.subscribers import Page, Pages
+from svc.router.ui.subscribers import Subscriber, Subscribers
 
 BEAT = 0.5  # seconds between two looks at the table
 TICK = 1.0  # seconds between two looks at the counts
@@ -23,11 +23,11 @@ EVENTS = 100  # of the registry's, that a page begins with
 encode = msgspec.json.encode
 
 
-class Pulse:
+class Feed:
     """`beat` is called every BEAT seconds, `open` by who serves a page; `happened` tells the registry's events."""
 
-    def __init__(self, state: State, now: Callable[[], float] = time.time) -> None:
-        self.pages = Pages()
+    def __init__(self, state: RouterState, now: Callable[[], float] = time.time) -> None:
+        self.pages = Subscribers()
         self.opened: Callable[[], object] = lambda: None  # called when a page opens
         self._state = state
         self._now = now
@@ -41,7 +41,7 @@ class Pulse:
         self._site: dict[str, Any] = {}  # as it was told last
         self._instances: dict[str, Any] = {}
 
-    def open(self) -> Page:
+    def open(self) -> Subscriber:
         """A page, to which everything has been told; raises RateLimited where there are too many."""
         with self._lock:
             if not self.pages:

@@ -12,10 +12,10 @@ SILENCE = 10.0  # seconds without a message until a comment is sent: whoever is 
 COMMENT = b": still here\n\n"
 
 
-class Page:
+class Subscriber:
     """One open page. Iterating it waits for what is to be sent, until it ends; whoever iterates it closes it."""
 
-    def __init__(self, first: Iterable[bytes], forget: Callable[["Page"], None]) -> None:
+    def __init__(self, first: Iterable[bytes], forget: Callable[["Subscriber"], None]) -> None:
         self._over = False
         self._forget = forget
         self._unread = deque(first)
@@ -36,7 +36,7 @@ class Page:
     def close(self) -> None:
         self._forget(self)
 
-    def __iter__(self) -> "Page":
+    def __iter__(self) -> "Subscriber":
         return self
 
     def __next__(self) -> bytes:
@@ -50,20 +50,20 @@ class Page:
         return b"".join(told) or COMMENT
 
 
-class Pages:
+class Subscribers:
     """All of them."""
 
     def __init__(self) -> None:
-        self._open: set[Page] = set()
+        self._open: set[Subscriber] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, first: Iterable[bytes]) -> Page:
+    def add(self, first: Iterable[bytes]) -> Subscriber:
         """Raises RateLimited where too many are open."""
         if len(self._open) >= MOST:
             raise RateLimited(f"{MOST} pages are open already; close one", retry_after=5)
-        page = Page(first, self._open.discard)
+        page = Subscriber(first, self._open.discard)
         self._open.add(page)
         return page
 

@@ -7,15 +7,15 @@ from svc.base import version
 from svc.base.counter_rates import Counts, Lately, Window
 from svc.protocol.health_state import WORDS, level_of, state_of
 from svc.router.balance.table import Target
-from svc.router.state import State
-from svc.router.telemetry.access_log import Meter
+from svc.router.state import RouterState
+from svc.router.telemetry.access_log import ModelStatistics
 
 LEFT = 499  # its client left: nobody's error
 FAULTS = ("cut", "timeout")  # ends that are an instance's doing, whatever status had been told
 LONGEST_REASON = 200
 
 
-def site(state: State) -> dict[str, Any]:
+def site(state: RouterState) -> dict[str, Any]:
     """What changes seldom: who is there, and what becomes of each."""
     models: dict[str, list[str]] = {}
     for target in state.table.targets:
@@ -44,7 +44,7 @@ def site(state: State) -> dict[str, Any]:
     }
 
 
-def _fate(state: State, model: str) -> dict[str, str]:
+def _fate(state: RouterState, model: str) -> dict[str, str]:
     """What becomes of a request for it, as `admit` would have it.
 
     `served`; `tried`: all who have it are out, and tried all the same; `waits` for one that is on its way back;
@@ -59,7 +59,7 @@ def _fate(state: State, model: str) -> dict[str, str]:
     return {"fate": "waits" if model in table.returning else "refused"}
 
 
-def _instance(state: State, target: Target) -> dict[str, Any]:
+def _instance(state: RouterState, target: Target) -> dict[str, Any]:
     word = word_of(state, target)
     restarts, reason = target.metadata.get("restarts"), target.metadata.get("restart_reason")
     known = WORDS.get(word.partition(",")[0])
@@ -78,7 +78,7 @@ def _instance(state: State, target: Target) -> dict[str, Any]:
     }
 
 
-def word_of(state: State, target: Target) -> str:
+def word_of(state: RouterState, target: Target) -> str:
     """1. The registry's word, which is the operator's and its own; 2. of one that is well there, what the router
     found out itself."""
     told = "unhealthy" if target.heard and target.well is False else "unknown"
@@ -98,7 +98,7 @@ def word_of(state: State, target: Target) -> str:
     return "unhealthy" if fitness.well is False else "healthy"
 
 
-def counts_of_models(state: State) -> dict[str, Counts]:
+def counts_of_models(state: RouterState) -> dict[str, Counts]:
     return {
         name: Counts(
             sum(meter.statuses.values()),
@@ -111,24 +111,24 @@ def counts_of_models(state: State) -> dict[str, Counts]:
     }
 
 
-def counts_of_instances(state: State) -> dict[str, Counts]:
+def counts_of_instances(state: RouterState) -> dict[str, Counts]:
     return {
         name: Counts(tally.requests, tally.errors, tally.tokens, tally.first_seconds, tally.firsts)
         for name, tally in list(state.tallies.items())
     }
 
 
-def kinds(meter: Meter) -> dict[str, int]:
+def kinds(meter: ModelStatistics) -> dict[str, int]:
     """Errors: answers by their status, and those that broke off when it had been told already."""
     told = {str(status): count for status, count in list(meter.statuses.items()) if status >= 400 and status != LEFT}
     return told | meter.broken
 
 
-def all_kinds(state: State) -> dict[str, dict[str, int]]:
+def all_kinds(state: RouterState) -> dict[str, dict[str, int]]:
     return {name: kinds(meter) for name, meter in list(state.recorder.meters.items())}
 
 
-def all_ends(state: State) -> dict[str, dict[str, int]]:
+def all_ends(state: RouterState) -> dict[str, dict[str, int]]:
     """Of each model, requests, and those that failed, which no client is to blame for."""
     return {
         name: {
@@ -140,7 +140,7 @@ def all_ends(state: State) -> dict[str, dict[str, int]]:
     }
 
 
-def others(state: State, lately: Lately) -> dict[str, dict[str, int]]:
+def others(state: RouterState, lately: Lately) -> dict[str, dict[str, int]]:
     """Errors of requests for no model that is here, by kind."""
     ever: Counter[str] = Counter()
     now: Counter[str] = Counter()
@@ -151,7 +151,7 @@ def others(state: State, lately: Lately) -> dict[str, dict[str, int]]:
     return {"kinds": ever, "lately": now}
 
 
-def models(state: State, window: Window, lately: Lately, minute: Lately) -> dict[str, dict[str, Any]]:
+def models(state: RouterState, window: Window, lately: Lately, minute: Lately) -> dict[str, dict[str, Any]]:
     """Of each model that somebody has."""
     flying: dict[str, int] = {}
     for target in state.table.targets:
@@ -172,7 +172,7 @@ def models(state: State, window: Window, lately: Lately, minute: Lately) -> dict
     }
 
 
-def instances(state: State, window: Window) -> dict[str, dict[str, Any]]:
+def instances(state: RouterState, window: Window) -> dict[str, dict[str, Any]]:
     found = {}
     for target in state.table.targets:
         tally = state.tallies.get(target.name)

@@ -34,7 +34,7 @@ def stalls(path: Path, since: float) -> list[Stall]:
     return [stall for stall in (Stall(*map(float, line.split())) for line in lines) if stall.time > since]
 
 
-class Recorder:
+class RequestRecorder:
     """Writes the worst delay of every second."""
 
     def __init__(self, path: str) -> None:
@@ -51,7 +51,7 @@ class Recorder:
 
 
 def tick(path: str, sleep: Callable[[float], object]) -> None:
-    recorder, delays = Recorder(path), RunDelay()
+    recorder, delays = RequestRecorder(path), RunDelay()
     before, delayed = time.monotonic(), delays.seconds()
     while True:
         sleep(TICK_SECONDS)
@@ -73,7 +73,7 @@ class RunDelay:
 
 
 def probe(path: str, port: int) -> None:
-    recorder = Recorder(path)
+    recorder = RequestRecorder(path)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     while True:
         time.sleep(PROBE_SECONDS)

@@ -4,7 +4,7 @@ from typing import Any
 
 from svc.router.balance.table import Target
 from svc.router.http.request import Head, Request
-from svc.router.state import State
+from svc.router.state import RouterState
 from svc.settings import RouterSettings
 
 
@@ -32,8 +32,8 @@ def target(name: str, *models: str, **more: Any) -> Target:
     return Target(name=name, models=models, **told)
 
 
-def state(*targets: Target, clock: Clock | None = None, **settings: Any) -> State:
-    made = State(RouterSettings(**settings), clock or Clock())
+def state(*targets: Target, clock: Clock | None = None, **settings: Any) -> RouterState:
+    made = RouterState(RouterSettings(**settings), clock or Clock())
     made.replace(targets)
     return made
 

@@ -5,14 +5,14 @@ import pytest
 from flask.testing import FlaskClient
 
 from svc.router.app import create_app
-from svc.router.balance.routing_request import Ask
+from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.table import Origin
-from svc.router.state import State
+from svc.router.state import RouterState
 from tests.unit.router.made import state, target
 
 
 @pytest.fixture
-def made() -> State:
+def made() -> RouterState:
     listed = [{"id": "m", "object": "model", "created": 5, "owned_by": "vllm", "max_model_len": 9}]
     return state(
         target("a", "m", "n", metadata={"models_list": listed}, weight=2),
@@ -24,7 +24,7 @@ def made() -> State:
 
 
 @pytest.fixture
-def client(made: State) -> FlaskClient:
+def client(made: RouterState) -> FlaskClient:
     return create_app(made).test_client()
 
 
@@ -35,7 +35,7 @@ def json(client: FlaskClient, path: str, status: int = 200) -> Any:
 
 
 @pytest.mark.parametrize("path", ["/health", "/status"])
-def test_health(client: FlaskClient, made: State, path: str):
+def test_health(client: FlaskClient, made: RouterState, path: str):
     made.origin = Origin("registry", made.clock() - 2.5)
     told = json(client, path)
     assert told.pop("timestamp").endswith("Z")
@@ -90,10 +90,10 @@ def test_what_is_listed_is_what_requests_find():
     listed = {model["id"]: model["owned_by"] for model in json(client, "/v1/models")["data"]}
     assert listed == {"m": "a", "both": "b"}
     for name in listed:
-        assert made.pick(Ask(name))
+        assert made.pick(RoutingRequest(name))
 
 
-def test_services(client: FlaskClient, made: State):
+def test_services(client: FlaskClient, made: RouterState):
     made.begin(target("a"))
     made.observe(target("a"), 0.5, failed=True)
     made.begin(target("a"))
@@ -121,7 +121,7 @@ def test_services(client: FlaskClient, made: State):
     assert not told["services"][3]["healthy"]
 
 
-def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: State):
+def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: RouterState):
     for _ in range(3):
         made.begin(target("b"))
         made.observe(target("b"), 0.5, failed=False)
@@ -134,7 +134,7 @@ def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: State
     assert 'svc_router_instance_up{instance="d"} 0.0' in lines
 
 
-def test_live_and_ready(client: FlaskClient, made: State):
+def test_live_and_ready(client: FlaskClient, made: RouterState):
     assert json(client, "/livez") == {"status": "alive"}
     json(client, "/readyz", 503)
     made.ready = True

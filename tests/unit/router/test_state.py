@@ -4,23 +4,23 @@ import pytest
 
 from svc.base.errors import Unavailable
 from svc.config.upstream_keys import UpstreamKeys
-from svc.router.balance.routing_request import Ask
-from svc.router.state import State
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.state import RouterState
 from tests.unit.router.made import Clock, state, target
 
-M = Ask("m")
+M = RoutingRequest("m")
 A, B = target("a", "m"), target("b", "m")
 
 
 def test_pick_and_its_errors():
     made = state(target("a", "m"), target("b", "m", status="draining"))
     assert made.pick(M).name == "a"
-    assert made.pick(Ask()).name == "a"
+    assert made.pick(RoutingRequest()).name == "a"
     assert made.pick(M, ("a",)) is None
     with pytest.raises(Unavailable, match=r"^No healthy services available for model 'x'$"):
-        made.pick(Ask("x"))
+        made.pick(RoutingRequest("x"))
     with pytest.raises(Unavailable, match=r"^No healthy services available$"):
-        state().pick(Ask())
+        state().pick(RoutingRequest())
 
 
 def test_keys_of_instances_are_those_of_the_file_as_it_is_now():
@@ -83,8 +83,8 @@ def test_nothing_is_left_of_those_who_left():
         one = target(f"i{n}", f"m{n}", metadata={"cache_type": "paged"})
         made.replace([one, target(f"checked{n}")])
         made.begin(one, counts_for_budget=True)
-        made.pick(Ask(f"m{n}"))
-        made.pick(Ask())
+        made.pick(RoutingRequest(f"m{n}"))
+        made.pick(RoutingRequest())
         made.observe(one, 1.0, failed=True, faulty="Connection refused", counts_for_budget=True)
         made.checked(f"checked{n}", well=False)
     made.replace([])
@@ -93,7 +93,7 @@ def test_nothing_is_left_of_those_who_left():
     assert made.table.by_model == {}
 
 
-def fail(made: State, times: int = 1) -> None:
+def fail(made: RouterState, times: int = 1) -> None:
     for _ in range(times):
         made.begin(A)
         made.observe(A, 0, failed=True, faulty="Connection refused")

@@ -7,11 +7,11 @@ import pytest
 from svc.base import counter_rates
 from svc.base.counter_rates import POINTS, WINDOW, Counts, Lately, Past, Rates, Sample, Window
 from svc.base.errors import RateLimited
-from svc.router.telemetry.access_log import Meter
+from svc.router.telemetry.access_log import ModelStatistics
 from svc.router.ui import subscribers, view
-from svc.router.ui.feed import Pulse
+from svc.router.ui.feed import Feed
 from svc.router.ui.files import SHELL, files
-from svc.router.ui.subscribers import BEHIND, COMMENT, MOST, Pages
+from svc.router.ui.subscribers import BEHIND, COMMENT, MOST, Subscribers
 from tests.unit.router.made import Clock, state, target
 
 
@@ -170,7 +170,7 @@ def test_only_what_no_client_is_to_blame_for_has_failed():
 
 
 def test_errors_by_kind_count_each_once():
-    meter = Meter()
+    meter = ModelStatistics()
     meter.statuses.update({200: 9, 404: 2, 499: 5, 503: 1})
     meter.broken["cut"] = 3
     assert view.kinds(meter) == {"404": 2, "503": 1, "cut": 3}
@@ -180,7 +180,7 @@ def test_errors_by_kind_count_each_once():
 
 
 def test_a_page_that_does_not_read_is_ended_and_grows_no_more():
-    made = Pages()
+    made = Subscribers()
     page = made.add([b"first"])
     for _ in range(BEHIND - 1):
         made.tell(b"x")
@@ -192,7 +192,7 @@ def test_a_page_that_does_not_read_is_ended_and_grows_no_more():
 
 def test_a_page_gets_at_once_what_has_gathered_and_a_comment_where_nothing_has(monkeypatch):
     monkeypatch.setattr(subscribers, "SILENCE", 0.01)
-    made = Pages()
+    made = Subscribers()
     page = made.add([b"a", b"b"])
     assert [next(page), next(page)] == [b"ab", COMMENT]
     made.end()
@@ -200,7 +200,7 @@ def test_a_page_gets_at_once_what_has_gathered_and_a_comment_where_nothing_has(m
 
 
 def test_no_more_pages_than_so_many():
-    made = Pages()
+    made = Subscribers()
     opened = [made.add([]) for _ in range(MOST)]
     with pytest.raises(RateLimited):
         made.add([])
@@ -215,7 +215,7 @@ class Site:
     def __init__(self) -> None:
         self.clock = Clock()
         self.state = state(target("a", "m"), target("b", "m", "n"), clock=self.clock)
-        self.pulse = Pulse(self.state, now=lambda: 7.0)
+        self.pulse = Feed(self.state, now=lambda: 7.0)
 
     def beats(self, count: int) -> None:
         for _ in range(count):

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from svc.client import router_metrics
-from svc.router.telemetry.metrics import Metrics
+from svc.router.telemetry.metrics import RouterMetrics
 from svc.terminal import traffic_table
 from tests.unit.router.made import state, target
 from tests.unit.router.telemetry.test_access_log import record
@@ -30,7 +30,7 @@ class Router:
 
     def look(self, now):
         registry = CollectorRegistry()
-        registry.register(Metrics(self.state))
+        registry.register(RouterMetrics(self.state))
         return router_metrics.read(generate_latest(registry).decode(), now)
 
 

@@ -6,7 +6,7 @@ from svc.router.balance.ejection import (
     EJECTION,
     JITTER,
     LONGEST,
-    Fitness,
+    InstanceHealth,
     checked,
     failed,
     lapsed,
@@ -21,21 +21,21 @@ def middle() -> float:
     return 0.5  # no jitter
 
 
-def ejected(before: Fitness = Fitness(), now: float = 0.0) -> Fitness:  # noqa: B008 - frozen
+def ejected(before: InstanceHealth = InstanceHealth(), now: float = 0.0) -> InstanceHealth:  # noqa: B008 - frozen
     return failed(before, now, middle, 1)
 
 
-def trial(before: Fitness) -> Fitness:
+def trial(before: InstanceHealth) -> InstanceHealth:
     return tried(lapsed(before, before.until))
 
 
 def test_ejected_after_so_many_failures_in_a_row():
-    fitness = Fitness()
+    fitness = InstanceHealth()
     for usable in (True, True, False):
         fitness = failed(fitness, 10.0, middle, 3)
         assert fitness.usable() is usable
     assert fitness.until == 10.0 + EJECTION
-    assert failed(served(failed(Fitness(), 0, middle, 2)), 0, middle, 2).usable()
+    assert failed(served(failed(InstanceHealth(), 0, middle, 2)), 0, middle, 2).usable()
 
 
 def test_back_by_way_of_one_trial():
@@ -43,7 +43,7 @@ def test_back_by_way_of_one_trial():
     assert lapsed(fitness, fitness.until - 0.1) == fitness
     assert lapsed(fitness, fitness.until).usable()
     assert not trial(fitness).usable()
-    assert served(trial(fitness)) == Fitness()
+    assert served(trial(fitness)) == InstanceHealth()
     assert untold(trial(fitness)) == lapsed(fitness, fitness.until)
 
 
@@ -63,12 +63,12 @@ def test_requests_that_were_begun_before_change_nothing():
 
 
 def test_the_time_is_jittered():
-    assert failed(Fitness(), 0, lambda: 0.0, 1).until == EJECTION * (1 - JITTER)
-    assert failed(Fitness(), 0, lambda: 1.0, 1).until == EJECTION * (1 + JITTER)
+    assert failed(InstanceHealth(), 0, lambda: 0.0, 1).until == EJECTION * (1 - JITTER)
+    assert failed(InstanceHealth(), 0, lambda: 1.0, 1).until == EJECTION * (1 + JITTER)
 
 
 def test_where_too_many_are_out_it_stays():
-    assert failed(Fitness(), 0, middle, 1, may_eject=False).usable()
+    assert failed(InstanceHealth(), 0, middle, 1, may_eject=False).usable()
     assert may_eject(0, 1, 0.5)
     assert may_eject(1, 4, 0.5)
     assert not may_eject(2, 4, 0.5)
@@ -78,7 +78,7 @@ def test_health_checks_and_requests_do_not_overrule_each_other():
     fitness = checked(ejected(), True, 3)
     assert fitness.well
     assert not fitness.usable()
-    unwell = checked(Fitness(), False, 1)
+    unwell = checked(InstanceHealth(), False, 1)
     assert served(unwell).well is False
 
 
@@ -95,7 +95,7 @@ def test_who_was_seen_to_go_and_come_back_is_tried_at_once():
 @given(st.lists(st.sampled_from(["failed", "served", "well", "unwell", "later", "tried", "untold"])), st.floats(0, 1))
 def test_whatever_happens_in_whatever_order(events: list[str], draw: float):
     """Never out without a row of failures, never for longer than told, and one trial at a time."""
-    fitness, now, row = Fitness(), 100.0, 0
+    fitness, now, row = InstanceHealth(), 100.0, 0
     for event in events:
         before = fitness
         if event == "failed":
@@ -121,8 +121,8 @@ def test_whatever_happens_in_whatever_order(events: list[str], draw: float):
 
 
 def test_the_first_check_counts_alone_and_the_return_takes_two():
-    assert checked(Fitness(), True, 3).well
-    fitness = Fitness(well=True)
+    assert checked(InstanceHealth(), True, 3).well
+    fitness = InstanceHealth(well=True)
     for well in (True, True, False):
         fitness = checked(fitness, False, 3)
         assert fitness.well is well

@@ -5,20 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.base.errors import RateLimited, Unavailable
-from svc.router.balance.request_queue import Lines, Place
-from svc.router.balance.routing_request import Ask
+from svc.router.balance.request_queue import RequestQueue, Waiter
+from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.table import Target
-from svc.router.state import State
+from svc.router.state import RouterState
 from tests.unit.router.made import Clock, state, target
 
-M, ANY = Ask("m"), Ask()
+M, ANY = RoutingRequest("m"), RoutingRequest()
 
 
-def lines(size: int = 9) -> Lines:
-    return Lines(size)
+def lines(size: int = 9) -> RequestQueue:
+    return RequestQueue(size)
 
 
-def woken(place: Place) -> bool:
+def woken(place: Waiter) -> bool:
     """Whether it was told to look again since the last time."""
     told = place._event.is_set()  # noqa: SLF001
     place._event.clear()  # noqa: SLF001
@@ -48,7 +48,7 @@ def test_who_leaves_the_middle_gives_up_no_place_but_its_own():
 def test_among_models_who_came_first_looks_first(monkeypatch: pytest.MonkeyPatch):
     """An instance with several models: no model's line starves another's."""
     made, order = lines(), []
-    monkeypatch.setattr(Place, "wake", lambda place: order.append(place))
+    monkeypatch.setattr(Waiter, "wake", lambda place: order.append(place))
     places = [made.join(model, 10, 1) for model in ("b", None, "a")]
     made.wake(["a", "b", "c", None])
     assert order == places
@@ -99,15 +99,15 @@ def limited(name: str = "a", *models: str, most: object = 1, **more: object) -> 
     return target(name, *(models or ("m",)), metadata={"max_concurrency": most}, **more)
 
 
-def never(place: Place) -> None:
+def never(place: Waiter) -> None:
     raise AssertionError("it waits")
 
 
-def once(work: Callable[[], object]) -> Callable[[Place], None]:
+def once(work: Callable[[], object]) -> Callable[[Waiter], None]:
     """Does it before the first wait; what waits for more than that hangs no test."""
     done: list[int] = []
 
-    def stay(place: Place) -> None:
+    def stay(place: Waiter) -> None:
         done.append(1)
         assert len(done) < 9, "it waits for ever"
         if len(done) == 1:
@@ -116,7 +116,7 @@ def once(work: Callable[[], object]) -> Callable[[Place], None]:
     return stay
 
 
-def taken(made: State, *asked: Ask) -> list[str]:
+def taken(made: RouterState, *asked: RoutingRequest) -> list[str]:
     """Who gets these requests, one after the other, none of which ends."""
     names = []
     for ask in asked:
@@ -145,7 +145,7 @@ def test_no_policy_exceeds_a_limit(policy: str):
     instances = limited("a"), limited("b", most=2), target("c", "m", weight=0)
     made = state(*instances, policy=policy)
     for n in range(40):
-        ask = Ask("m", session=b"s%d" % n, body=b'{"messages": "%d"}' % n)
+        ask = RoutingRequest("m", session=b"s%d" % n, body=b'{"messages": "%d"}' % n)
         found = made.admit(ask, never)
         made.begin(found)
         assert made.loads.get("a", 0) <= 1
@@ -201,7 +201,7 @@ def test_a_model_that_will_not_be_back_is_not(told: dict[str, object]):
     with pytest.raises(Unavailable, match="for model 'm'"):
         state(target("a", "m", **told)).admit(M, never)
     with pytest.raises(Unavailable, match="for model 'unknown'"):
-        state(target("a", "m")).admit(Ask("unknown"), never)
+        state(target("a", "m")).admit(RoutingRequest("unknown"), never)
 
 
 def test_who_waits_for_what_is_deleted_is_told_at_once():

@@ -11,14 +11,14 @@ from svc.router.proxy.api_keys import Keys
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import close_unanswered
-from svc.router.state import State
+from svc.router.state import RouterState
 from tests.unit.router.made import state
 
 CREATED = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 @pytest.fixture
-def keyed(tmp_path: Path) -> State:
+def keyed(tmp_path: Path) -> RouterState:
     """Its keys are `client`, for one request at once, and `operator`; each is its own secret."""
     file = tmp_path / "keys.toml"
     entries = {
@@ -33,7 +33,7 @@ def keyed(tmp_path: Path) -> State:
 
 
 def exchange(
-    made: State, key: str = "", line: str = "POST /v1/messages", rules: HeadRules = DEFAULT_RULES, via: str = ""
+    made: RouterState, key: str = "", line: str = "POST /v1/messages", rules: HeadRules = DEFAULT_RULES, via: str = ""
 ):
     method, target = line.encode("latin-1").split(b" ")
     special = {b"x-api-key": key.encode(), b"via": via.encode()}
@@ -56,7 +56,7 @@ def test_a_path_that_is_closed_is_404_and_says_what_opens_it():
     assert len(refusal(exchange(state(), line="GET /" + "x" * 5000)).message) < 500
 
 
-def test_an_operators_key_is_advised_only_where_there_are_keys(keyed: State):
+def test_an_operators_key_is_advised_only_where_there_are_keys(keyed: RouterState):
     assert "operator" in refusal(exchange(keyed, "client", "POST /sleep")).message
     assert "operator" not in refusal(exchange(state(), line="POST /sleep")).message
     assert "operator" not in refusal(exchange(state(), line="POST //sleep")).message
@@ -86,22 +86,22 @@ def test_no_setting_is_advised_for_a_path_that_none_can_open():
         assert "dot segment" in message
 
 
-def test_without_a_key_no_path_is_told_from_another(keyed: State):
+def test_without_a_key_no_path_is_told_from_another(keyed: RouterState):
     for line in ("POST /v1/messages", "POST /sleep"):
         assert isinstance(refusal(exchange(keyed, "wrong", line)), Unauthorized)
 
 
-def test_options_need_no_key(keyed: State):
+def test_options_need_no_key(keyed: RouterState):
     assert isinstance(refusal(exchange(keyed, "", "OPTIONS /v1/messages")), NotFound)
     assert isinstance(refusal(exchange(keyed, "wrong", "OPTIONS /v1/messages")), Unauthorized)
 
 
-def test_an_operators_key_passes_any_path(keyed: State):
+def test_an_operators_key_passes_any_path(keyed: RouterState):
     authorize(exchange(keyed, "operator", "POST //sleep"), b"127.0.0.1")
     assert isinstance(refusal(exchange(keyed, "client", "POST //sleep")), NotFound)
 
 
-def test_what_passes_counts_for_its_key_until_it_is_closed(keyed: State):
+def test_what_passes_counts_for_its_key_until_it_is_closed(keyed: RouterState):
     first = exchange(keyed, "client")
     authorize(first, b"127.0.0.1")
     assert first.key == "client"
@@ -113,7 +113,7 @@ def test_what_passes_counts_for_its_key_until_it_is_closed(keyed: State):
     authorize(exchange(keyed, "client"), b"127.0.0.1")
 
 
-def test_a_closed_path_costs_no_request_of_a_limit(keyed: State):
+def test_a_closed_path_costs_no_request_of_a_limit(keyed: RouterState):
     refusal(exchange(keyed, "client", "POST /sleep"))
     authorize(exchange(keyed, "client"), b"127.0.0.1")
 

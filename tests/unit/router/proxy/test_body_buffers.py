@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pytest
 
 from svc.base.errors import Overloaded, TooLarge
-from svc.router.balance.request_queue import Place
+from svc.router.balance.request_queue import Waiter
 from svc.router.proxy.body_buffers import STALLED_SECONDS, Allocation, Buffers, select_stalled
 
 
-class Waiter:
+class WaitingRequest:
     """One request that wants room, in a thread of its own, since it may wait."""
 
     def __init__(self, buffers: Buffers, allocation: Allocation, size: int, deadline: float = 100.0) -> None:
@@ -31,7 +31,7 @@ class Waiter:
         return not self._thread.is_alive()
 
 
-def never(place: Place) -> None:
+def never(place: Waiter) -> None:
     raise AssertionError("it has to wait")
 
 
@@ -41,7 +41,7 @@ def buffers() -> Buffers:
     return Buffers(100, 20)
 
 
-def taken(buffers: Buffers, size: int, on_wait: Callable[[Place], None] = never) -> Allocation:
+def taken(buffers: Buffers, size: int, on_wait: Callable[[Waiter], None] = never) -> Allocation:
     made = Allocation(buffers)
     made.grow(size, 100.0, on_wait)
     return made
@@ -60,7 +60,7 @@ def test_what_is_counted_is_given_back(buffers: Buffers):
 def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: Buffers):
     first, second = taken(buffers, 30), taken(buffers, 30)
     first.grow(40, 100.0, never)
-    other = Waiter(buffers, second, 31)
+    other = WaitingRequest(buffers, second, 31)
     assert other.waits.wait(5)
     first.grow(70, 100.0, never)  # it can always finish
     assert buffers.used == 100
@@ -72,9 +72,9 @@ def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: Buffers):
 
 def test_those_who_wait_are_served_in_their_order(buffers: Buffers):
     first, held = taken(buffers, 60), taken(buffers, 1)
-    large = Waiter(buffers, Allocation(buffers), 40)
+    large = WaitingRequest(buffers, Allocation(buffers), 40)
     assert large.waits.wait(5)
-    small = Waiter(buffers, Allocation(buffers), 1)
+    small = WaitingRequest(buffers, Allocation(buffers), 1)
     assert small.waits.wait(5)
     held.shrink(0)
     assert large.done()
@@ -86,7 +86,7 @@ def test_those_who_wait_are_served_in_their_order(buffers: Buffers):
 def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: Buffers):
     taken(buffers, 60)
     taken(buffers, 1)
-    waiter = Waiter(buffers, Allocation(buffers), 30, deadline=5.0)
+    waiter = WaitingRequest(buffers, Allocation(buffers), 30, deadline=5.0)
     assert waiter.waits.wait(5)
     buffers.expire(4.9)
     assert not waiter.done(0.05)
@@ -99,7 +99,7 @@ def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: Buffers):
 
 
 def test_a_client_that_leaves_gives_up_its_place(buffers: Buffers):
-    def leave(place: Place) -> None:
+    def leave(place: Waiter) -> None:
         raise ConnectionResetError
 
     first, _ = taken(buffers, 60), taken(buffers, 1)

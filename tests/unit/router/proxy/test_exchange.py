@@ -7,7 +7,7 @@ import pytest
 from svc.router.http.response_parser import UpstreamError
 from svc.router.proxy.exchange import HELD_LIMIT, Cut, Exchange
 from svc.router.proxy.retry import Outcome
-from svc.router.state import State
+from svc.router.state import RouterState
 from svc.router.telemetry.access_log import UNKNOWN
 from svc.router.telemetry.token_count import RECENT_EVENTS
 from tests.unit.router.made import Clock, request, state, target
@@ -26,7 +26,7 @@ class Body:
 
     head = None
 
-    def __init__(self, parts: list[bytes], breaks: bool = False, of: State | None = None) -> None:
+    def __init__(self, parts: list[bytes], breaks: bool = False, of: RouterState | None = None) -> None:
         self.parts = parts
         self.breaks = breaks
         self.of = of

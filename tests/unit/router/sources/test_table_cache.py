@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from svc.router.balance.table import Origin
-from svc.router.sources.table_cache import Keeper, Saved, TableFile
+from svc.router.sources.table_cache import CachedTable, TableCache, TableFile
 from tests.unit.router.made import Clock, state, target
 
 HERE = ["http://r"]
-TABLE = Saved(
+TABLE = CachedTable(
     "http://r", 7, [target("a", "m", "n", weight=3, metadata={"max_concurrency": 2}), target("b", secure=True)]
 )
 
@@ -25,12 +25,12 @@ def test_a_table_comes_back_as_it_was_with_its_age(file: TableFile):
     file.store(TABLE)
     file.touch(age=0)
     file._clock.now += 5  # noqa: SLF001 - the test's own
-    assert file.load(HERE) == Saved("http://r", 7, TABLE.targets, age=5)
+    assert file.load(HERE) == CachedTable("http://r", 7, TABLE.targets, age=5)
     assert os.listdir(file.path.parent) == ["table.json"]
 
 
 def test_keys_of_instances_are_not_written(file: TableFile):
-    file.store(Saved("http://r", 7, [target("a", "m", key="secret")]))
+    file.store(CachedTable("http://r", 7, [target("a", "m", key="secret")]))
     assert b"secret" not in file.path.read_bytes()
     saved = file.load(HERE)
     assert saved is not None
@@ -86,7 +86,7 @@ class Disk:
     def __init__(self) -> None:
         self.did: list[object] = []
 
-    def store(self, saved: Saved) -> None:
+    def store(self, saved: CachedTable) -> None:
         self.did.append([t.name for t in saved.targets])
 
     def touch(self, age: float) -> None:
@@ -96,7 +96,7 @@ class Disk:
 def test_the_keeper_writes_what_changed_and_no_more():
     disk, clock = Disk(), Clock()
     made = state(target("a", "m"), target("s", "m", static=True), clock=clock)
-    keeper = Keeper(made, disk)
+    keeper = TableCache(made, disk)
     keeper.once()
     for origin in (Origin("static"), Origin("saved", 990.0, "http://r", 5)):
         made.origin = origin

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from svc.base.printable import is_unsafe
-from svc.router.telemetry.access_log import UNKNOWN, AccessLog, Histogram, Record, Recorder
+from svc.router.telemetry.access_log import UNKNOWN, AccessLog, Histogram, RequestRecord, RequestRecorder
 
 
-def record(**more: Any) -> Record:
+def record(**more: Any) -> RequestRecord:
     told: dict[str, Any] = {
         "id": "1",
         "client": "127.0.0.1",
@@ -28,7 +28,7 @@ def record(**more: Any) -> Record:
         "attempts": 1,
         "end": "done",
     }
-    return Record(**(told | more))
+    return RequestRecord(**(told | more))
 
 
 @pytest.mark.parametrize(("value", "at"), [(0.0, 0), (1.0, 0), (1.1, 1), (2.0, 1), (2.1, 2)])
@@ -53,7 +53,7 @@ def test_a_bucket_holds_what_is_at_most_its_bound(value: float, at: int):
     ],
 )
 def test_usage_as_the_dialects_write_it(tail: bytes, used: tuple[int | None, int | None]):
-    recorder, told = Recorder(""), record()
+    recorder, told = RequestRecorder(""), record()
     recorder.ended(told, None, tail, "m")
     assert (told.prompt_tokens, told.completion_tokens) == used
     assert dict(recorder.meters["m"].tokens) == {
@@ -62,13 +62,13 @@ def test_usage_as_the_dialects_write_it(tail: bytes, used: tuple[int | None, int
 
 
 def test_cached_tokens_are_counted_beside_the_prompts():
-    recorder = Recorder("")
+    recorder = RequestRecorder("")
     recorder.ended(record(), None, b'{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}', "m")
     assert recorder.meters["m"].tokens == {"prompt": 9, "cached": 4}
 
 
 def test_a_streams_times_are_those_of_its_tokens():
-    recorder = Recorder("")
+    recorder = RequestRecorder("")
     recorder.ended(record(first_byte=0.25, duration=1.5), 0.5, b'{"completion_tokens": 11}', "m")
     meter = recorder.meters["m"]
     assert (meter.token.sum, meter.duration.sum) == (0.1, 1.5)
@@ -78,7 +78,7 @@ def test_a_streams_times_are_those_of_its_tokens():
 
 
 def test_keys_are_counted():
-    recorder = Recorder("")
+    recorder = RequestRecorder("")
     for n in range(100):
         recorder.ended(record(model=f"m{n}", status=503, key="ci"), None, b"", UNKNOWN)
     assert recorder.meters[UNKNOWN].statuses == {503: 100}
@@ -87,7 +87,7 @@ def test_keys_are_counted():
 
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    recorder = Recorder("")
+    recorder = RequestRecorder("")
     recorder.ended(record(), None, b"", "m")
     recorder.flush()
     assert not list(tmp_path.iterdir())
@@ -144,7 +144,7 @@ def test_a_text_line_is_one_word_a_field(tmp_path: Path, odd: str):
     log.flush()
     line, rest = path.read_text().split("\n")
     assert not rest
-    words = dict(zip(Record.__struct_fields__, line.split(" "), strict=True))
+    words = dict(zip(RequestRecord.__struct_fields__, line.split(" "), strict=True))
     assert msgspec.json.decode(words["model"]) == odd
     assert (words["key"], words["status"], words["duration"], words["prompt_tokens"]) == ("-", "200", "1.500000", "-")
 

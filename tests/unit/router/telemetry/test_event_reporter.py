@@ -6,7 +6,7 @@ import pytest
 
 from svc.base.errors import BadRequest, RateLimited, Unavailable
 from svc.router.telemetry import event_reporter
-from svc.router.telemetry.event_reporter import News, Teller
+from svc.router.telemetry.event_reporter import EventReporter, EventSender
 from tests.unit.router.made import Clock, state, target
 
 
@@ -27,8 +27,8 @@ def registry():
 
 
 def test_what_happens_is_told_once_and_in_order(registry):
-    made = News(8000)
-    teller = Teller(made, registry)
+    made = EventReporter(8000)
+    teller = EventSender(made, registry)
     made.add("ejected", "a", "3 failures")
     made.add("readmitted", "a")
     teller.once()
@@ -38,20 +38,20 @@ def test_what_happens_is_told_once_and_in_order(registry):
 
 def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypatch):
     monkeypatch.setattr(event_reporter, "KEPT", 3)
-    made = News(8000)
+    made = EventReporter(8000)
     registry.trouble = Unavailable("away")
     for number in range(5):
         made.add("ejected", f"n{number}")
-        Teller(made, registry).once()
+        EventSender(made, registry).once()
     registry.trouble = None
-    Teller(made, registry).once()
+    EventSender(made, registry).once()
     assert [name for _, name in registry.told] == ["n2", "n3", "n4"]
     assert made.dropped == 2
 
 
 def test_what_is_refused_is_lost_and_said_once(registry, caplog):
-    made = News(8000)
-    teller = Teller(made, registry)
+    made = EventReporter(8000)
+    teller = EventSender(made, registry)
     registry.trouble = BadRequest("no such path")
     for _ in range(3):
         made.add("ejected", "a")
@@ -61,8 +61,8 @@ def test_what_is_refused_is_lost_and_said_once(registry, caplog):
 
 
 def test_a_registry_that_has_had_enough_is_left_alone_for_so_long_and_nothing_is_lost(registry):
-    made, clock = News(8000), Clock()
-    teller = Teller(made, registry, clock)
+    made, clock = EventReporter(8000), Clock()
+    teller = EventSender(made, registry, clock)
     registry.trouble = RateLimited("too many", retry_after=30)
     made.add("ejected", "a")
     teller.once()

@@ -4,15 +4,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from svc.router.balance.table import Origin
-from svc.router.state import State
-from svc.router.telemetry.metrics import Metrics
+from svc.router.state import RouterState
+from svc.router.telemetry.metrics import RouterMetrics
 from tests.unit.router.made import state, target
 from tests.unit.router.telemetry.test_access_log import record
 
 
-def samples(told: State) -> dict[tuple[str, ...], float]:
+def samples(told: RouterState) -> dict[tuple[str, ...], float]:
     registry = CollectorRegistry()
-    registry.register(Metrics(told))
+    registry.register(RouterMetrics(told))
     text = generate_latest(registry).decode()
     return {
         (s.name, *(value for _, value in sorted(s.labels.items()))): s.value

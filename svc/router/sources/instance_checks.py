@@ -11,7 +11,7 @@ from svc.client import probe
 from svc.perimeter.networks import Networks
 from svc.router.balance.table import Target
 from svc.router.sources.static_check import StaticCheck
-from svc.router.state import State
+from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 RETURN_INTERVAL = 2.0  # seconds between checks of an instance that is out
@@ -24,10 +24,10 @@ def spawn(work: Callable[[Target], None], target: Target) -> None:
     threading.Thread(target=work, args=(target,), name=f"check {target.name}", daemon=True).start()
 
 
-class Checks:
+class InstanceChecks:
     """`once`, called every second, checks whoever is due: the fit each `health_interval`, those that are out sooner."""
 
-    def __init__(self, state: State, clock: Callable[[], float], spawn: Spawn = spawn) -> None:
+    def __init__(self, state: RouterState, clock: Callable[[], float], spawn: Spawn = spawn) -> None:
         self._state = state
         self._clock = clock
         self._spawn = spawn

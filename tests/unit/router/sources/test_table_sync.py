@@ -6,8 +6,8 @@ import pytest
 from svc.base.errors import Unavailable
 from svc.client.registry import Listing
 from svc.router.balance.table import Origin
-from svc.router.sources.sync import Sync
-from svc.router.sources.table_cache import Saved
+from svc.router.sources.table_cache import CachedTable
+from svc.router.sources.table_sync import TableSync
 from tests.unit.router.made import Clock, service, state, target
 
 
@@ -29,13 +29,13 @@ class Client:
 
 
 class World:
-    def __init__(self, *static, listing: Client | None = None, saved: Saved | None = None) -> None:
+    def __init__(self, *static, listing: Client | None = None, saved: CachedTable | None = None) -> None:
         self.clock = Clock()
         self.client = listing
         self.state = state(registry_sync_interval=10, service_removal_grace_period=60)
         self.state.table = type(self.state.table)()
         self.state.clock = self.clock
-        self.sync = Sync(self.state, listing, list(static), self.clock, saved)
+        self.sync = TableSync(self.state, listing, list(static), self.clock, saved)
 
     def look(self, *services: object, index: int | None = None, after: float = 10) -> list[str]:
         self.clock.now += after
@@ -128,7 +128,7 @@ def test_another_registry_may_not_know_all_and_that_is_no_deletion():
     assert world.look(A, index=10, after=60) == ["a"]
 
 
-SAVED = Saved("http://r", 5, [target("a", "m"), target("b", "m")], age=100)
+SAVED = CachedTable("http://r", 5, [target("a", "m"), target("b", "m")], age=100)
 
 
 def test_while_no_registry_answers_a_start_takes_the_saved_table_and_knows_its_age():

@@ -12,13 +12,13 @@ from svc.client.registry import Listing, RegistryClient
 from svc.client.registry_watch import WAIT, Watch
 from svc.protocol.service import Service
 from svc.router.balance.table import Origin, Target, from_service
-from svc.router.sources.table_cache import Saved
-from svc.router.state import State
+from svc.router.sources.table_cache import CachedTable
+from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 
 
-class Sync:
+class TableSync:
     """Follows the registry's list and swaps the table. While no registry answers, the last good table is kept.
 
     Call `once` again and again, `pause` seconds after each: it returns when there
@@ -27,11 +27,11 @@ class Sync:
 
     def __init__(
         self,
-        state: State,
+        state: RouterState,
         client: RegistryClient | None,
         static: list[Target],
         clock: Callable[[], float],
-        saved: Saved | None = None,
+        saved: CachedTable | None = None,
     ) -> None:
         self._state = state
         self._static = static
@@ -138,13 +138,13 @@ def _forgot(before: Origin | None, now: Origin) -> bool:
     return now.registry != before.registry or (now.index or 0) < (before.index or 0)
 
 
-class Told(Service, frozen=True, kw_only=True):
+class ListedService(Service, frozen=True, kw_only=True):
     """A service as the registry lists it."""
 
     healthy: bool = msgspec.field(default=True, name="is_healthy")
 
 
-_told = msgspec.json.Decoder(Told).decode
+_told = msgspec.json.Decoder(ListedService).decode
 
 
 def _targets(entries: Iterable[msgspec.Raw]) -> tuple[list[Target], set[str]]:
@@ -173,7 +173,7 @@ def _name(entry: msgspec.Raw) -> Any:
     return bytes(entry)
 
 
-def _heard(service: Told) -> bool:
+def _heard(service: ListedService) -> bool:
     """Whether its lease holds: if not, there is no other reason why it should not be healthy."""
     if service.healthy or service.status != "running":
         return True

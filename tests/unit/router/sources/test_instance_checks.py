@@ -6,8 +6,8 @@ import pytest
 
 from svc.base.errors import Unavailable
 from svc.client.probe import ModelList
-from svc.router.balance.routing_request import Ask
-from svc.router.sources.health_checks import RETURN_INTERVAL, Checks
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.sources.instance_checks import RETURN_INTERVAL, InstanceChecks
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair
 
@@ -19,7 +19,7 @@ class World:
         self.clock = Clock()
         self.state = state(*(target(n, "m") for n in names), health_interval=30, max_errors=1)
         self.started: list = []
-        self.checks = Checks(self.state, self.clock, lambda work, target: self.started.append((work, target)))
+        self.checks = InstanceChecks(self.state, self.clock, lambda work, target: self.started.append((work, target)))
         self.well = dict.fromkeys(names, True)
 
     def due(self, after: float = 0) -> list[str]:
@@ -104,15 +104,15 @@ def test_a_request_for_a_model_that_none_lists_asks_the_static_services(monkeypa
     assert world.due() == ["a", "b"]
     world.finish(monkeypatch)
     for model in ("m", "n", None):
-        assert world.state.pick(Ask(model))
+        assert world.state.pick(RoutingRequest(model))
     assert world.due(1) == []
     lists.append("sql")
     for _ in range(3):
         with pytest.raises(Unavailable):
-            world.state.pick(Ask("sql"))
+            world.state.pick(RoutingRequest("sql"))
     assert world.due(1) == ["a"]
     world.finish(monkeypatch)
-    assert world.state.pick(Ask("sql")).name == "a"
+    assert world.state.pick(RoutingRequest("sql")).name == "a"
     assert world.due(1) == []
 
 
@@ -193,7 +193,7 @@ def test_where_an_instance_is_checked(serve, static: bool, own, sitter, neighbou
     if neighbour:
         targets.append(target("b", port=port + 1, url=f"http://127.0.0.1:{port + 1}", static=static))
     made = state(*targets, max_errors=1)
-    Checks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).once()
+    InstanceChecks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).once()
     assert ("a" in made.table.candidates) is well
 
 
@@ -207,7 +207,7 @@ def test_a_health_url_is_asked_and_must_be_there(serve, static: bool, handler, w
     made = state(
         target("a", port=1, url="http://127.0.0.1:1", static=static, metadata={"health_url": url}), max_errors=1
     )
-    Checks(made, Clock(), lambda work, checked: work(checked)).once()
+    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).once()
     assert ("a" in made.table.candidates) is well
 
 
@@ -219,5 +219,5 @@ def test_a_told_babysitter_is_asked_where_it_is(serve):
             "a", port=1, url="http://127.0.0.1:1", static=True, metadata={"babysitter": f"http://127.0.0.1:{port + 1}"}
         )
     )
-    Checks(made, Clock(), lambda work, checked: work(checked)).once()
+    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).once()
     assert made.fitness["a"].well
