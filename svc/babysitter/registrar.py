@@ -20,6 +20,7 @@ from svc.babysitter.model_metadata import model_metadata
 from svc.base.errors import Forbidden, NotFound, SvcError, Unavailable
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import Spec
+from svc.protocol.instance_names import instance_service
 from svc.protocol.service import BABYSITTER_TYPE, INSTANCE_TYPE, babysitter_url, iso
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def entries(spec: Spec, state: State, models: Models, hostname: str, sighting: S
         "port": spec.babysitter_port,
         "url": sidecar,
         "weight": 1,
-        "metadata": {"type": BABYSITTER_TYPE, "server": f"{spec.name}-server"},
+        "metadata": {"type": BABYSITTER_TYPE, "server": instance_service(spec.name)},
     }
     told = [Entry(spec.name, "running", babysitter)]
     if state not in (State.UNSEEN, State.GONE):
@@ -72,7 +73,7 @@ def entries(spec: Spec, state: State, models: Models, hostname: str, sighting: S
             "weight": weight if isinstance(weight, int) and not isinstance(weight, bool) else 1,
             "metadata": {**about, **model_metadata(models, about)},
         }
-        told.append(Entry(f"{spec.name}-server", state.status, instance))
+        told.append(Entry(instance_service(spec.name), state.status, instance))
     return told
 
 

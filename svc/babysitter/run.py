@@ -1,4 +1,4 @@
-"""The babysitter as a process, in the foreground: its parts put together, and the order in which they end."""
+"""The babysitter as a process, in the foreground: its components put together, and the order in which they end."""
 
 import logging
 import os
@@ -31,6 +31,7 @@ from svc.base.loop import Loop
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import Spec
 from svc.perimeter import machine
+from svc.protocol.instance_names import instance_service, server_program
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
 from svc.supervision.client import SupervisordClient
 from svc.supervision.orphans import kill_instance, parent_died
@@ -61,7 +62,7 @@ def run(spec: Spec) -> None:
 
 
 class Sidecar:
-    """One babysitter's parts. `stopping` is set when it is to end."""
+    """One babysitter's components. `stopping` is set when it is to end."""
 
     def __init__(self, spec: Spec, environ: Mapping[str, str], stopping: threading.Event) -> None:
         self.spec = spec
@@ -81,9 +82,9 @@ class Sidecar:
         registry = RegistryClient(spec.registry_urls, spec.token_file, secret=kept)
         self.registrar = Registrar(registry, lambda: self._wanted(hostname), spec.heartbeat_interval)
         self._models_warned_of = 0
-        self.news = News(registry, f"{spec.name}-server")
+        self.news = News(registry, instance_service(spec.name))
         self.remedy = Remedy(spec.name, self._ending())
-        traffic = Traffic(urls, spec.router_url, f"{spec.name}-server", engine.get, get)
+        traffic = Traffic(urls, spec.router_url, instance_service(spec.name), engine.get, get)
         question = Question(urls, spec.probe_timeout, engine.post)
         self.prober = Prober(self.sitter, question.put, traffic.read, self.remedy)
         self.limits = Limits(self.sitter, traffic.read, self.remedy)
@@ -188,17 +189,17 @@ class Sidecar:
 
     def _watch(self) -> Watch:
         if self.supervised:
-            return Supervised(SupervisordClient(self.server_url), f"{self.spec.name}:server")
+            return Supervised(SupervisordClient(self.server_url), server_program(self.spec.name))
         return Alone([(local_host(self.spec.host), self.spec.port), (self.spec.host, self.spec.port)])
 
     def _ending(self) -> Callable[[int, str], bool] | None:
         if not self.supervised:
             return None
-        supervisord, program = SupervisordClient(self.server_url), f"{self.spec.name}:server"
+        supervisord, program = SupervisordClient(self.server_url), server_program(self.spec.name)
         return lambda pid, reason: supervisord.end(program, pid, reason)
 
     def _what(self) -> str:
-        return f"{self.spec.name}:server through supervisord" if self.supervised else f"port {self.spec.port}"
+        return f"{server_program(self.spec.name)} through supervisord" if self.supervised else f"port {self.spec.port}"
 
 
 def in_time(check: EngineCheck) -> Callable[[str, float], Readiness]:

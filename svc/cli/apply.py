@@ -1,4 +1,4 @@
-"""`svc apply`: what runs becomes what the files say, one part after the other, without a failed request."""
+"""`svc apply`: what runs becomes what the files say, one component after the other, without a failed request."""
 
 import dataclasses
 import signal
@@ -11,6 +11,7 @@ from svc.base.errors import CommandError, ConfigError
 from svc.cli.options import HERE, console, settings
 from svc.cli.rollout_options import rollout_options
 from svc.client import probe
+from svc.protocol.instance_names import babysitter_program
 from svc.rollout import port_order
 from svc.rollout.context import WORDS, Ground, RolloutOptions, ground, running, unfinished
 from svc.rollout.diff import PartChange, Way
@@ -18,7 +19,7 @@ from svc.rollout.journal import Journal, alone
 from svc.rollout.proposal import Proposal, propose
 from svc.rollout.steps import Act, Task, ordered
 from svc.site import observe
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import loaded_config
 from svc.supervision.client import SupervisordClient
@@ -91,7 +92,7 @@ def _apply(options: RolloutOptions, tomls: Sequence[str]) -> None:
         here = ground(HERE, options, out, supervisord, strict)
     tasks = _refuse(here, proposal, journal, instances, after)
     journal.begin("apply", time.time())
-    here.roll(tasks, {part.name: part for part in proposal.parts}, journal)
+    here.roll(tasks, {component.name: component for component in proposal.components}, journal)
     for change in late:
         supervisord.remove(change.name)
         here.say(f"{change.name}: removed")
@@ -105,8 +106,8 @@ def _refuse(
     after: Mapping[str, set[str]],
 ) -> list[Task]:
     """The tasks, if they may be; raises CommandError and ConfigError."""
-    parts = {**here.parts, **{part.name: part for part in proposal.parts}}
-    here = dataclasses.replace(here, parts=parts)
+    components = {**here.components, **{component.name: component for component in proposal.components}}
+    here = dataclasses.replace(here, components=components)
     tasks = [here.task(name, ACTS[change.way], after.get(name, ())) for name, change in instances.items()]
     tasks += unfinished(here, journal, list(instances))
     tasks = ordered(tasks, here.scene)
@@ -122,18 +123,21 @@ def _ports(
     The router comes before the instances, and supervisord would not survive that it cannot bind its address.
     """
     new = {change.name for change in proposal.changes if change.way in NEW}
-    parts = [part for part in proposal.parts if part.name in new]
-    refuse_taken(parts, supervisord, new)
+    components = [component for component in proposal.components if component.name in new]
+    refuse_taken(components, supervisord, new)
     there = port_order.held(supervisord.programs().groups)
-    for part in parts:
-        if part.component in ("registry", "router"):
+    for component in components:
+        if component.kind in ("registry", "router"):
             for name, ports in there.items():
-                if name != part.name and set(part.ports) & ports:
+                if name != component.name and set(component.ports) & ports:
                     raise ConfigError(
-                        f"{part.name}: port {part.ports[0]} is {name}'s still; move that first, apply, and then this"
+                        f"{component.name}: port {component.ports[0]} is {name}'s still; "
+                        "move that first, apply, and then this"
                     )
     leaving = [name for name, change in instances.items() if change.way is not Way.ADD]
-    return port_order.waits({part.name: part.ports for part in parts if part.name in instances}, there, leaving)
+    return port_order.waits(
+        {component.name: component.ports for component in components if component.name in instances}, there, leaving
+    )
 
 
 def _tell(say: Callable[..., None], proposal: Proposal, instances: Mapping[str, PartChange]) -> None:
@@ -155,14 +159,14 @@ def _renew(
 ) -> None:
     """The registry first, then the router, then the babysitters that others replace, and programs that are not ours."""
     rank = {"registry": 0, "router": 1, "babysitter": 2}
-    parts = {part.name: part for part in proposal.parts}
+    components = {component.name: component for component in proposal.components}
     for change in sorted(changes, key=lambda change: (rank.get(change.component, 3), change.name)):
         shown.show(change.name, change.way.value)
-        part, well = parts.get(change.name), _nothing
-        if part and change.component == "babysitter":
-            well = _taken_over(supervisord, part)
-        elif part:
-            well = _healthy(part)
+        component, well = components.get(change.name), _nothing
+        if component and change.component == "babysitter":
+            well = _taken_over(supervisord, component)
+        elif component:
+            well = _healthy(component)
         _carry_out(change, supervisord)
         _wait(change.name, well, timeout)
         shown.done(change.name, f"done: {change.way.value}")
@@ -170,7 +174,7 @@ def _renew(
 
 def _carry_out(change: PartChange, supervisord: SupervisordClient) -> None:
     if change.way in (Way.REPLACE_BABYSITTER, Way.RESTART_BABYSITTER):
-        supervisord.hand_over(f"{change.name}:babysitter")
+        supervisord.hand_over(babysitter_program(change.name))
     elif change.way is Way.REPLACE_PROGRAM:
         supervisord.replace(change.name)
     else:
@@ -180,19 +184,19 @@ def _carry_out(change: PartChange, supervisord: SupervisordClient) -> None:
             supervisord.add(change.name)
 
 
-def _taken_over(supervisord: SupervisordClient, part: Part) -> Callable[[], bool]:
-    name = f"{part.name}:babysitter"
+def _taken_over(supervisord: SupervisordClient, component: Component) -> Callable[[], bool]:
+    name = component.babysitter_program
     before = supervisord.process(name).pid
 
     def done() -> bool:
         process = supervisord.process(name)
-        return process.state == "RUNNING" and process.pid != before and loaded_config(part) is not None
+        return process.state == "RUNNING" and process.pid != before and loaded_config(component) is not None
 
     return done
 
 
-def _healthy(part: Part) -> Callable[[], bool]:
-    return lambda: probe.healthy(part.health_url, observe.PATIENCE, verify=False)
+def _healthy(component: Component) -> Callable[[], bool]:
+    return lambda: probe.healthy(component.health_url, observe.PATIENCE, verify=False)
 
 
 def _nothing() -> bool:

@@ -14,6 +14,7 @@ from svc.cli.options import console
 from svc.client.registry import RegistryClient
 from svc.protocol.event import KINDS
 from svc.protocol.health_state import BAD, GOOD, WARNING
+from svc.protocol.instance_names import instance_service
 from svc.site.access import RegistryUnreachable, explained
 from svc.terminal import services_table
 from svc.terminal.output import echo, echo_json
@@ -74,8 +75,8 @@ def meant(service: str) -> frozenset[str]:
     """The services that a name on the command line means, empty for all: a babysitter's is its instance's as well."""
     name, colon, program = service.partition(":")
     if colon and program in ("server", "babysitter"):
-        return frozenset([f"{name}-server" if program == "server" else name])
-    return frozenset([service, f"{service}-server"]) if service else frozenset()
+        return frozenset([instance_service(name) if program == "server" else name])
+    return frozenset([service, instance_service(service)]) if service else frozenset()
 
 
 def _of(events: Iterable[Told], names: Collection[str]) -> list[Told]:

@@ -59,11 +59,11 @@ def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
         here = ground(HERE, options, out, running(HERE), strict=bool(words))
         journal = Journal.of(HERE)
         journal.begin(" ".join(["restart", *sorted(words)]), time.time())
-        parts = meant(words, list(here.parts.values()), here.scene.services or {}, here.scene.states)
-        done = [part.name for part in parts if part.name in journal.done]
+        components = meant(words, list(here.components.values()), here.scene.services or {}, here.scene.states)
+        done = [component.name for component in components if component.name in journal.done]
         if done:
             here.say(f"going on where it ended: {', '.join(done)} done already")
-        tasks = [here.task(part.name, Act.RESTART) for part in parts if part.name not in done]
+        tasks = [here.task(component.name, Act.RESTART) for component in components if component.name not in done]
         tasks += unfinished(here, journal, [task.name for task in tasks])
         tasks = ordered(tasks, here.scene)
         here.refuse(tasks, journal)
@@ -75,16 +75,16 @@ def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
         for name, renew in (("registry", _registry), ("router", _router)):
             if name in names:
                 renew(here)
-        here.roll(tasks, here.parts, journal)
+        here.roll(tasks, here.components, journal)
 
 
 def _refuse_wrong(here: Ground, tasks: Iterable[Task]) -> None:
     """A babysitter reads its TOML when it starts: raises ConfigError with what it would refuse."""
     problems: list[str] = []
-    for part in (here.parts[task.name] for task in tasks if task.name in here.parts):
-        told = settings(launch={"babysitter_host": part.host, "registry_url": part.registry_url})
+    for component in (here.components[task.name] for task in tasks if task.name in here.components):
+        told = settings(launch={"babysitter_host": component.host, "registry_url": component.registry_url})
         try:
-            load([Path(os.path.relpath(here.conf_d / part.source))], told)
+            load([Path(os.path.relpath(here.conf_d / component.source))], told)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -102,12 +102,12 @@ def _ours(here: Ground, names: tuple[str, ...]) -> None:
 def _router(here: Ground) -> None:
     """gunicorn's own way: a new worker takes the socket over, the old one finishes what it has begun."""
     here.supervisord.signal("router", "HUP")
-    _until(here, "router", lambda: probe.healthy(here.parts["router"].health_url, observe.PATIENCE, verify=False))
+    _until(here, "router", lambda: probe.healthy(here.components["router"].health_url, observe.PATIENCE, verify=False))
 
 
 def _registry(here: Ground) -> None:
     here.supervisord.restart("registry")
-    _until(here, "registry", lambda: probe.healthy(here.parts["registry"].health_url, observe.PATIENCE))
+    _until(here, "registry", lambda: probe.healthy(here.components["registry"].health_url, observe.PATIENCE))
 
 
 def _until(here: Ground, name: str, well: Callable[[], bool]) -> None:

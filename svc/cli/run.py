@@ -14,10 +14,12 @@ from svc.base.errors import CommandError, Unavailable
 from svc.config.instance.load import load_one
 from svc.config.instance.model import Spec
 from svc.config.site import SOCKET_LIMIT, Site
+from svc.protocol.instance_names import server_program
 from svc.render.generate import render_to
 from svc.render.paths import Place
 from svc.settings import Settings
-from svc.site import components, supervisord_process
+from svc.site import supervisord_process
+from svc.site.components import read_components
 from svc.site.ports import refuse_taken
 from svc.site.shutdown import phases, stop
 from svc.site.supervisord_child import supervisord
@@ -40,7 +42,7 @@ def run(config_file: Path, told: Settings, environ: Mapping[str, str], console: 
         render_to(
             place, [spec], dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="babysitter"))
         )
-        refuse_taken(components.read(place.conf_d))
+        refuse_taken(read_components(place.conf_d))
         stream = LogStream(LogOutput())
         try:
             with supervisord(Site(state).supervisord_conf, environ, stream) as process:
@@ -70,7 +72,7 @@ def watch(
 def _given_up(supervisord: SupervisordClient, spec: Spec) -> str:
     """Why supervisord does not start the instance any more; empty while it does."""
     try:
-        server = supervisord.process(f"{spec.name}:server")
+        server = supervisord.process(server_program(spec.name))
     except Unavailable:
         return ""
     return (server.spawnerr or server.description) if server.state == "FATAL" else ""

@@ -7,7 +7,7 @@ from typing import Any
 from svc.base.errors import message_of
 from svc.config.instance.model import Spec
 from svc.settings import Settings
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
 
 
@@ -193,7 +193,7 @@ class Rollout:
 
     words: str
     ours: Sequence[str] = ()  # the instances that it has drained
-    begun: Sequence[str] = ()  # the parts that it has stopped
+    begun: Sequence[str] = ()  # the components that it has stopped
     busy: str = ""
 
 
@@ -207,13 +207,13 @@ class Unseen:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything. `parts` are what is to run, by the files that supervisord runs from."""
+    """Everything. `components` are what is to run, by the files that supervisord runs from."""
 
     now: float = 0.0
     settings: Settings | None = None
     files: Files = Files()
     supervisor: Supervisor = Supervisor()
-    parts: Sequence[Part] = ()
+    components: Sequence[Component] = ()
     specs: Mapping[str, Spec] = dataclasses.field(default_factory=dict)
     pending: Sequence[str] = ()  # what runs otherwise than the generated files say, "NAME: how"
     digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of what babysitters read, by name
@@ -221,7 +221,7 @@ class Facts:
     deaths: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each ended last, as supervisord saw it
     listeners: Mapping[int, Holder] = dataclasses.field(default_factory=dict)
     registries: Sequence[Registry] = ()
-    sidecars: Mapping[str, Sidecar] = dataclasses.field(default_factory=dict)  # by the part's name
+    sidecars: Mapping[str, Sidecar] = dataclasses.field(default_factory=dict)  # by the component's name
     router: Router | None = None
     secrets: Sequence[Secret] = ()
     disks: Sequence[Disk] = ()
@@ -236,11 +236,11 @@ class Facts:
     model: str = ""  # the one that is asked about
 
     @property
-    def instances(self) -> list[Part]:
-        return [part for part in self.parts if part.component == "babysitter"]
+    def instances(self) -> list[Component]:
+        return [component for component in self.components if component.kind == "babysitter"]
 
-    def part(self, component: str) -> Part | None:
-        return next((part for part in self.parts if part.component == component), None)
+    def component(self, kind: str) -> Component | None:
+        return next((component for component in self.components if component.kind == kind), None)
 
     def state(self, program: str) -> str:
         """supervisord's word for a program; "" where it has none."""

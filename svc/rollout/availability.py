@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from svc.protocol.instance_names import instance_service
 from svc.rollout.diff import PartChange, Way
 from svc.rollout.observation import models
 
@@ -19,10 +20,10 @@ def losses(changes: Iterable[PartChange], services: Iterable[Mapping[str, Any]])
     """One instance after the other restarts, so that any other healthy one that stays will do."""
     serving = {str(service["name"]): models(service) for service in services if service.get("is_healthy")}
     going = [change for change in changes if change.interrupts]
-    gone = {f"{change.name}-server" for change in going if change.way is Way.REMOVE}
+    gone = {instance_service(change.name) for change in going if change.way is Way.REMOVE}
     found = []
     for change in going:
-        own = f"{change.name}-server"
+        own = instance_service(change.name)
         others = {m for name, told in serving.items() if name != own and name not in gone for m in told}
         forever = change.way is Way.REMOVE
         found += [Loss(m, change.name, forever) for m in serving.get(own, ()) if m not in others]

@@ -8,15 +8,16 @@ from pathlib import Path
 from svc.base.errors import CommandError, ConfigError
 from svc.client.registry import RegistryClient
 from svc.config.site import Site
+from svc.protocol.instance_names import babysitter_program, instance_name, server_program
 from svc.rollout.engine import Engine, Stopped
 from svc.rollout.journal import Journal
 from svc.rollout.observation import Scene, strangers
 from svc.rollout.observer import Eyes
 from svc.rollout.steps import Act, Limits, Step, Task, hopeless, last
 from svc.settings import Settings
-from svc.site import access, components, supervisord_process
+from svc.site import access, supervisord_process
 from svc.site.access import RegistryUnreachable, explained
-from svc.site.components import Part
+from svc.site.components import Component, read_components, shares_registry
 from svc.site.startup import tail
 from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
@@ -46,7 +47,7 @@ class Ground:
     options: RolloutOptions
     eyes: Eyes
     conf_d: Path
-    parts: Mapping[str, Part]  # those that run, by name
+    components: Mapping[str, Component]  # those that run, by name
     scene: Scene
     console: Console
 
@@ -54,22 +55,22 @@ class Ground:
     def supervisord(self) -> SupervisordClient:
         return self.eyes.supervisord
 
-    def listed(self, part: Part | None) -> bool:
+    def listed(self, component: Component | None) -> bool:
         """Whether the registry that is asked knows of an instance, or will."""
-        if self.eyes.client is None or part is None:
+        if self.eyes.client is None or component is None:
             return self.eyes.client is not None
-        here = Part("", "", "", (), (), registry_url=",".join(self.eyes.client.urls))
-        return f"{part.name}-server" in (self.scene.services or {}) or components.sees(here, part)
+        here = Component("", "", "", (), (), registry_url=",".join(self.eyes.client.urls))
+        return component.service_name in (self.scene.services or {}) or shares_registry(here, component)
 
     def task(self, name: str, act: Act, after: Collection[str] = ()) -> Task:
         """Raises CommandError where it serves, and another registry is the one that sends it requests."""
-        part = self.parts.get(name)
-        listed = self.listed(part)
-        programs = (f"{name}:server", f"{name}:babysitter")
+        component = self.components.get(name)
+        listed = self.listed(component)
+        programs = (server_program(name), babysitter_program(name))
         runs = self.scene.states.get(programs[0]) == "RUNNING"
-        if part and not listed and runs and act.ends and not self.options.limits.allow_downtime:
+        if component and not listed and runs and act.ends and not self.options.limits.allow_downtime:
             raise CommandError(
-                f"{name}: it registers at {part.registry_url}, and the registry that is asked does not know it; "
+                f"{name}: it registers at {component.registry_url}, and the registry that is asked does not know it; "
                 "give that one with --registry-url, or --allow-downtime to do without"
             )
         return Task(name, act, programs, listed, frozenset(after))
@@ -95,12 +96,12 @@ class Ground:
         for task in tasks:
             self.say(f"{task.name}: {WORDS[task.act]}")
 
-    def roll(self, tasks: Sequence[Task], parts: Mapping[str, Part], journal: Journal) -> None:
+    def roll(self, tasks: Sequence[Task], components: Mapping[str, Component], journal: Journal) -> None:
         """Raises CommandError at the first that does not come back; on Ctrl-C says what is left."""
         whole, left = False, list[str]()
         try:
             with waiting(self.console) as shown:
-                engine = Engine(self.eyes, parts, journal, self.options.limits, shown)
+                engine = Engine(self.eyes, components, journal, self.options.limits, shown)
                 try:
                     engine.run(tasks)
                     whole = True
@@ -128,7 +129,7 @@ def ground(
 ) -> Ground:
     """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
     conf_d = supervisord_process.conf_d(supervisord, site)
-    parts = {part.name: part for part in components.read(conf_d)}
+    components = {component.name: component for component in read_components(conf_d)}
     strict = strict and not options.limits.allow_downtime
     registry = access.registry_client(options.settings)
     client: RegistryClient | None = registry
@@ -145,7 +146,7 @@ def ground(
         eyes.refuse_blind()
     else:
         eyes = dataclasses.replace(eyes, routers=eyes.answering() if client else ())
-    return Ground(site, options, eyes, conf_d, parts, eyes.scene(), console)
+    return Ground(site, options, eyes, conf_d, components, eyes.scene(), console)
 
 
 def running(site: Site) -> SupervisordClient:
@@ -157,7 +158,7 @@ def running(site: Site) -> SupervisordClient:
 
 def unfinished(ground: Ground, journal: Journal, names: Collection[str]) -> list[Task]:
     """What an earlier rollout has left drained or not back, and is none of `names`."""
-    held = {name.removesuffix("-server") for name in journal.ours} | journal.begun
+    held = {instance_name(name) for name in journal.ours} | journal.begun
     left = sorted(held - set(names))
     # Of one that is gone since, only the mark is left to be taken away.
-    return [ground.task(name, Act.START if name in ground.parts else Act.REMOVE) for name in left]
+    return [ground.task(name, Act.START if name in ground.components else Act.REMOVE) for name in left]

@@ -5,6 +5,7 @@ import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from svc.base.shim_variables import decoded
+from svc.protocol.instance_names import babysitter_program, server_program
 from svc.supervision.programs import AUTO, Group, Program
 
 
@@ -50,7 +51,7 @@ class PartChange:
 
     name: str
     kind: Kind
-    component: str  # registry, router or babysitter (an instance), as in Part; empty: not ours
+    component: str  # registry, router or babysitter (an instance), as in Component; empty: not ours
     edits: tuple[Edit, ...] = ()  # of the group itself
     programs: tuple[ProgramChange, ...] = ()
     reread: bool = False  # the babysitter has loaded another TOML than there is now
@@ -59,7 +60,7 @@ class PartChange:
     @property
     def way(self) -> Way:
         """1. A group that comes or goes, or is not ours, or differs itself; 2. its only program; 3. an instance."""
-        sidecar = f"{self.name}:babysitter"
+        sidecar = babysitter_program(self.name)
         if self.kind is not Kind.CHANGED:
             return Way.ADD if self.kind is Kind.ADDED else Way.REMOVE  # 1
         if not self.component or self.edits or any(p.kind is not Kind.CHANGED for p in self.programs):
@@ -84,8 +85,8 @@ def difference(
 
 
 def component_of(group: Group) -> str:
-    """As in Part."""
-    if {f"{group.name}:server", f"{group.name}:babysitter"} <= group.programs.keys():
+    """As in Component."""
+    if {server_program(group.name), babysitter_program(group.name)} <= group.programs.keys():
         return "babysitter"
     return group.name if group.name in ("registry", "router") else ""
 

@@ -9,7 +9,7 @@ from svc.rollout.observation import Scene
 from svc.rollout.observer import Eyes
 from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, doing, moves
 from svc.site.access import RegistryUnreachable, explained
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.terminal.progress import Waiting
 
 PAUSE = 0.2  # seconds between two looks
@@ -25,12 +25,12 @@ class Stopped(CommandError):
 
 
 class Engine:
-    """One rollout over the instances of this host. `parts` are those that there will be, by name."""
+    """One rollout over the instances of this host. `components` are those that there will be, by name."""
 
     def __init__(
         self,
         eyes: Eyes,
-        parts: Mapping[str, Part],
+        components: Mapping[str, Component],
         journal: Journal,
         limits: Limits,
         shown: Waiting,
@@ -38,7 +38,7 @@ class Engine:
         self.eyes = eyes
         self.supervisord = eyes.supervisord
         self.client = eyes.client
-        self.parts = parts
+        self.components = components
         self.journal = journal
         self.limits = limits
         self.shown = shown
@@ -89,9 +89,9 @@ class Engine:
             elif step.stage is Stage.WAITING:
                 yield f"{name}: not begun"
 
-    def _waited(self) -> list[Part]:
+    def _waited(self) -> list[Component]:
         names = [name for name, step in self.steps.items() if step.stage is Stage.RETURNING]
-        return [self.parts[name] for name in names if name in self.parts]
+        return [self.components[name] for name in names if name in self.components]
 
     def _at(self, step: Step, stage: Stage, ours: bool | None = None) -> None:
         ours = step.ours if ours is None else ours

@@ -10,7 +10,7 @@ from svc.client import probe
 from svc.client.registry import RegistryClient
 from svc.rollout.observation import Scene
 from svc.site import observe
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.supervision.client import SupervisordClient
 
 
@@ -22,14 +22,14 @@ class Eyes:
     client: RegistryClient | None
     routers: tuple[str, ...]
 
-    def scene(self, waited: Iterable[Part] = ()) -> Scene:
+    def scene(self, waited: Iterable[Component] = ()) -> Scene:
         """Now; `waited`: those that are asked whether they answer."""
         return Scene(
             time.monotonic(),
             self._services(),
             [observe.in_flight(url) for url in self.routers],
             {name: process.state for name, process in self.supervisord.processes().items()},
-            {part.name for part in waited if probe.healthy(part.health_url, observe.PATIENCE)},
+            {component.name for component in waited if probe.healthy(component.health_url, observe.PATIENCE)},
         )
 
     def answering(self) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from svc.render.generate import plan_site
 from svc.render.paths import absolute
 from svc.rollout.diff import Kind, PartChange, difference
 from svc.settings import Settings
-from svc.site import components, program_groups, supervisord_process
-from svc.site.components import Part
+from svc.site import program_groups, supervisord_process
+from svc.site.components import Component, foreign_files
 from svc.supervision.client import SupervisordClient
 
 
@@ -20,7 +20,7 @@ class Proposal:
     """`changes` is empty when what runs is what the files say; with no supervisord, everything is added."""
 
     files: Change
-    parts: tuple[Part, ...]  # those that svc makes, as they would be
+    components: tuple[Component, ...]  # those that svc makes, as they would be
     changes: tuple[PartChange, ...]
     supervisord: SupervisordClient | None  # None: no supervisord runs here
     foreign: tuple[Path, ...] = ()  # files of conf.d that svc did not make; they run as well
@@ -39,19 +39,23 @@ def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Propos
     sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
     change = plan_site(site, settings, sources, partial=bool(tomls))
     after = program_groups.files(site, change)
-    parts, foreign = after.parts(), tuple(components.foreign(site.conf_d))
+    components, foreign = after.components(), tuple(foreign_files(site.conf_d))
     supervisord = supervisord_process.find(site)
     if supervisord is None:
-        added = tuple(PartChange(p.name, Kind.ADDED, p.component, members=p.programs) for p in parts)
-        return Proposal(change, tuple(parts), added, None, foreign)
+        added = tuple(PartChange(p.name, Kind.ADDED, p.kind, members=p.programs) for p in components)
+        return Proposal(change, tuple(components), added, None, foreign)
     runs = program_groups.running(supervisord, site)
     wanted = program_groups.wanted(after, runs.root, program_groups.environ_of(supervisord))
     given = {absolute(path) for path in sources}
-    here = [part for part in parts if part.name in runs.groups and (not tomls or _source(site, part) in given)]
+    here = [
+        component
+        for component in components
+        if component.name in runs.groups and (not tomls or _source(site, component) in given)
+    ]
     rereads, silent = program_groups.rereads(here, supervisord, site.conf_d, settings)
     changes = tuple(difference(runs.groups, wanted, rereads))
-    return Proposal(change, tuple(parts), changes, supervisord, foreign, tuple(silent))
+    return Proposal(change, tuple(components), changes, supervisord, foreign, tuple(silent))
 
 
-def _source(site: Site, part: Part) -> Path:
-    return absolute(site.conf_d / part.source)
+def _source(site: Site, component: Component) -> Path:
+    return absolute(site.conf_d / component.source)

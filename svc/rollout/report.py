@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from svc.protocol.instance_names import babysitter_program, server_program
 from svc.rollout.availability import Loss
 from svc.rollout.diff import Edit, Kind, PartChange, Way
 from svc.rollout.diff_text import shown
@@ -101,7 +102,7 @@ def _effects(change: PartChange, states: Mapping[str, str]) -> Iterator[tuple[st
 
 
 def _restarted(change: PartChange) -> set[str]:
-    return {p.name for p in change.programs} | ({f"{change.name}:babysitter"} if change.reread else set())
+    return {p.name for p in change.programs} | ({babysitter_program(change.name)} if change.reread else set())
 
 
 def _edits(change: PartChange, name: str) -> list[Edit]:
@@ -148,7 +149,7 @@ def _registry(change: PartChange) -> str:
 
 
 def _instance(change: PartChange) -> str:
-    server = f"{change.name}:server"
+    server = server_program(change.name)
     if change.way is Way.REPLACE:
         return ", drained first: what it has begun, it finishes"
     if change.way is Way.REMOVE:

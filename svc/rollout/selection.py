@@ -5,28 +5,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from svc.base.errors import CommandError
+from svc.protocol.instance_names import instance_name, instance_service, server_program
 from svc.rollout.observation import models
-from svc.site.components import Part
+from svc.site.components import Component
 
 ALL = "all"
 
 
 def meant(
-    words: Sequence[str], parts: Sequence[Part], services: Mapping[str, Mapping[str, Any]], states: Mapping[str, str]
-) -> list[Part]:
+    words: Sequence[str],
+    components: Sequence[Component],
+    services: Mapping[str, Mapping[str, Any]],
+    states: Mapping[str, str],
+) -> list[Component]:
     """The instances: 1. by name, its own or its babysitter's; 2. by model; 3. all of this host.
 
     One that was stopped by hand is meant by its name alone. Raises CommandError for a word that means nothing.
     """
-    instances = {part.name: part for part in parts if part.component == "babysitter"}
-    up = {name: part for name, part in instances.items() if states.get(f"{name}:server", "STOPPED") != "STOPPED"}
-    of_model: dict[str, list[Part]] = {}
-    for name, part in up.items():
-        for model in models(services.get(f"{name}-server", {})):
-            of_model.setdefault(model, []).append(part)
-    found: dict[str, Part] = {}
+    instances = {component.name: component for component in components if component.kind == "babysitter"}
+    up = {
+        name: component
+        for name, component in instances.items()
+        if states.get(server_program(name), "STOPPED") != "STOPPED"
+    }
+    of_model: dict[str, list[Component]] = {}
+    for name, component in up.items():
+        for model in models(services.get(instance_service(name), {})):
+            of_model.setdefault(model, []).append(component)
+    found: dict[str, Component] = {}
     for word in words:
-        name = word if word in instances else word.removesuffix("-server")
+        name = word if word in instances else instance_name(word)
         if name in instances:
             chosen = [instances[name]]  # 1
         elif word in of_model:
@@ -35,7 +43,7 @@ def meant(
             chosen = list(up.values())  # 3
         else:
             raise CommandError(f"{word}: {_unknown(word, [*instances, *of_model])}")
-        found |= {part.name: part for part in chosen}
+        found |= {component.name: component for component in chosen}
     return list(found.values())
 
 

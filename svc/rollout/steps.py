@@ -11,6 +11,7 @@ import dataclasses
 import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from svc.protocol.instance_names import instance_service
 from svc.rollout.observation import Scene, healthy, in_flight, models, serving
 
 ENDED = ("STOPPED", "EXITED", "FATAL")
@@ -65,7 +66,7 @@ class Task:
 
     @property
     def instance(self) -> str:
-        return f"{self.name}-server"
+        return instance_service(self.name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

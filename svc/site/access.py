@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from svc.base.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient
 from svc.settings import Settings
-from svc.site.components import Part
+from svc.site.components import Component
 
 
 class RegistryUnreachable(CommandError):
@@ -21,13 +21,13 @@ def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
 
 def registry_url(settings: Settings) -> str:
     """Return the registry's URLs, separated by commas: those of the settings, else that of this site."""
-    own = Part("registry", "registry", settings.registry.host, (settings.registry.port,), ())
+    own = Component("registry", "registry", settings.registry.host, (settings.registry.port,), ())
     return checked_urls(settings.launch.registry_url or settings.router.registry_url or own.own_url, "registry", 18000)
 
 
 def router_url(settings: Settings) -> str:
     """Return the router's URLs, separated by commas: those of the settings, else that of this site."""
-    own = Part(
+    own = Component(
         "router", "router", settings.router.host, (settings.router.port,), (), secure=bool(settings.router.certfile)
     )
     return checked_urls(settings.launch.router_url or own.own_url, "router", 8000)
@@ -44,8 +44,8 @@ def checked_urls(urls: str, server: str, port: int) -> str:
 
 def _is_url(text: str) -> bool:
     try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        address = urlsplit(text)
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
     except ValueError:  # the port is no number
         return False
 

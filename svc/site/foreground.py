@@ -15,8 +15,8 @@ from svc.base.loop import Loop
 from svc.cli.logs import Shown, files
 from svc.config.site import Site
 from svc.settings import load
-from svc.site import components, supervisord_process
-from svc.site.components import Part
+from svc.site import supervisord_process
+from svc.site.components import Component, foreign_files
 from svc.site.log_file import LogFile
 from svc.site.observe import look
 from svc.site.ports import refuse_taken
@@ -51,17 +51,17 @@ def run(site: Site, asked: Asked, timeout: float, console: Console) -> None:
         console.print_line(note)
     plain = load(site.svc_toml, asked.environ).logs.format == "json"  # a name before it would make it none
     with _logs(site, plain) as words, supervisord(planned.conf, asked.environ, words) as process:
-        _stay(site, planned, process, stopping, Watch(planned.parts(), timeout, Lines(console)))
+        _stay(site, planned, process, stopping, Watch(planned.components(), timeout, Lines(console)))
     kill_leftovers(site, console)
 
 
 def _planned(site: Site, asked: Asked) -> Plan:
     """What runs, written; nothing else has changed when it raises."""
     planned = plan(site, asked, running=False, own=False, as_can_be=True)
-    parts = planned.parts()
-    if not parts and not components.foreign(planned.conf_d):
+    components = planned.components()
+    if not components and not foreign_files(planned.conf_d):
         raise CommandError(f"{site.config}: nothing to run: no babysitter TOML here, no registry or router asked for")
-    refuse_taken(parts)
+    refuse_taken(components)
     planned.write()
     return planned
 
@@ -75,11 +75,11 @@ def _find_room_for_temporary_files(site: Site) -> None:
 
 
 class Watch:
-    """Says when each part is ready, and once of each that fails; supervisord starts those again."""
+    """Says when each component is ready, and once of each that fails; supervisord starts those again."""
 
-    def __init__(self, parts: Sequence[Part], timeout: float, lines: Lines) -> None:
-        self.parts = parts
-        self.router = next((part for part in parts if part.component == "router"), None)
+    def __init__(self, components: Sequence[Component], timeout: float, lines: Lines) -> None:
+        self.components = components
+        self.router = next((component for component in components if component.kind == "router"), None)
         self.lines = lines
         self.ready: set[str] = set()
         self.told: set[str] = set()
@@ -87,31 +87,31 @@ class Watch:
 
     def look(self, supervisord: SupervisordClient) -> None:
         """Raises CommandError where the registry or the router fails before it was ever ready."""
-        if len(self.ready) == len(self.parts):
+        if len(self.ready) == len(self.components):
             return
-        sight = look(supervisord, self.parts, self.router, self.ready)
-        for part in self.parts:
-            stage, program = judge(part, sight, self.router)
-            if stage is Stage.READY and part.name not in self.ready:
-                self.ready.add(part.name)
-                self.lines.done(part.name, f"ready at {part.url}")
-            elif stage is Stage.FAILED and part.name not in self.told:
-                self._failed(part, supervisord, program)
-            elif part.name not in self.ready | self.told and time.monotonic() > self.deadline:
-                self._tell(part, f"not ready yet: {stage.value}")
-        if len(self.ready) == len(self.parts):
+        sight = look(supervisord, self.components, self.router, self.ready)
+        for component in self.components:
+            stage, program = judge(component, sight, self.router)
+            if stage is Stage.READY and component.name not in self.ready:
+                self.ready.add(component.name)
+                self.lines.done(component.name, f"ready at {component.url}")
+            elif stage is Stage.FAILED and component.name not in self.told:
+                self._failed(component, supervisord, program)
+            elif component.name not in self.ready | self.told and time.monotonic() > self.deadline:
+                self._tell(component, f"not ready yet: {stage.value}")
+        if len(self.ready) == len(self.components):
             self.lines.done("svc", "all is ready")
 
-    def _failed(self, part: Part, supervisord: SupervisordClient, program: str) -> None:
+    def _failed(self, component: Component, supervisord: SupervisordClient, program: str) -> None:
         process = supervisord.process(program)
         why = f"{full_name(process)}: {process.spawnerr or 'it ended while it started'}"
-        if part.component != "babysitter" and part.name not in self.ready:
+        if component.kind != "babysitter" and component.name not in self.ready:
             raise CommandError(f"{why}; what it said is above")
-        self._tell(part, why)
+        self._tell(component, why)
 
-    def _tell(self, part: Part, text: str) -> None:
-        self.told.add(part.name)
-        self.lines.done(part.name, text)
+    def _tell(self, component: Component, text: str) -> None:
+        self.told.add(component.name)
+        self.lines.done(component.name, text)
 
 
 def _stay(site: Site, planned: Plan, process: subprocess.Popen[bytes], stopping: threading.Event, watch: Watch) -> None:

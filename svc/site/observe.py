@@ -1,4 +1,4 @@
-"""A look at a site that runs: at supervisord, at the parts' health, at what registry and router know."""
+"""A look at a site that runs: at supervisord, at the components' health, at what registry and router know."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,8 +11,8 @@ from svc.base.http import fetch
 from svc.client import probe
 from svc.client.registry import RegistryClient
 from svc.config.site import Site
-from svc.site import components, supervisord_process
-from svc.site.components import Part
+from svc.site import supervisord_process
+from svc.site.components import Component, read_components
 from svc.site.readiness import NotReady, Sight
 from svc.site.status import Seen
 from svc.supervision.client import SupervisordClient
@@ -25,14 +25,17 @@ UNTOLD = ""  # some model
 
 
 def look(
-    supervisord: SupervisordClient, parts: Iterable[Part], router: Part | None, well: Collection[str] = ()
+    supervisord: SupervisordClient,
+    components: Iterable[Component],
+    router: Component | None,
+    well: Collection[str] = (),
 ) -> Sight:
-    """What `judge` needs of these parts. Those that were `well` before are not asked again."""
+    """What `judge` needs of these components. Those that were `well` before are not asked again."""
     states = {name: process.state for name, process in supervisord.processes().items()}
     routed = services(router.own_url) if router else None
-    parts = list(parts)
-    healthy = {part.name for part in parts if part.name in well or _is_well(part, states)}
-    infos = _infos([part for part in parts if part.name not in well], states)
+    components = list(components)
+    healthy = {component.name for component in components if component.name in well or _is_well(component, states)}
+    infos = _infos([component for component in components if component.name not in well], states)
     return Sight(
         states,
         healthy,
@@ -45,15 +48,15 @@ def look(
 def see(site: Site, token_file: str) -> Seen:
     """Everything that `report` needs."""
     supervisord = supervisord_process.find(site)
-    parts = components.read(supervisord_process.conf_d(supervisord, site))
-    router = next((part for part in parts if part.component == "router"), None)
+    components = read_components(supervisord_process.conf_d(supervisord, site))
+    router = next((component for component in components if component.kind == "router"), None)
     routed = services(router.own_url) if router else None
-    url = _registry_url(parts)
+    url = _registry_url(components)
     processes = supervisord.processes() if supervisord else {}
     registered, refusal = _registered(url, token_file)
-    infos = _infos(parts, {name: process.state for name, process in processes.items()})
+    infos = _infos(components, {name: process.state for name, process in processes.items()})
     return Seen(
-        parts=parts,
+        components=components,
         supervisord=supervisord.pid() if supervisord else None,
         processes=processes,
         restarts=supervisord.restarts() if supervisord else {},
@@ -99,15 +102,15 @@ def in_flight(router_url: str) -> dict[str, tuple[bool, int]] | None:
     return {name: (name in used, int(float(count))) for name, count in FLIGHT.findall(told)}
 
 
-def _infos(parts: Iterable[Part], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Return what the babysitters of these parts say of themselves, where both programs run, by the part's name."""
-    running = [p for p in parts if p.component == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
-    return {part.name: _info(part) for part in running}
+def _infos(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """Return the /info report of each babysitter whose two programs run, by the component's name."""
+    running = [p for p in components if p.kind == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
+    return {component.name: _info(component) for component in running}
 
 
-def _info(part: Part) -> Mapping[str, Any]:
+def _info(component: Component) -> Mapping[str, Any]:
     try:
-        info = fetch("GET", part.babysitter_url + "/info", PATIENCE).json()
+        info = fetch("GET", component.babysitter_url + "/info", PATIENCE).json()
     except (requests.RequestException, ValueError):
         return {}
     return info if isinstance(info, dict) else {}
@@ -122,17 +125,17 @@ def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotR
     }
 
 
-def _is_well(part: Part, states: dict[str, str]) -> bool:
+def _is_well(component: Component, states: dict[str, str]) -> bool:
     """Nothing is asked that does not run yet."""
-    return all(states.get(name) == "RUNNING" for name in part.programs) and probe.healthy(
-        part.health_url, PATIENCE, verify=False
+    return all(states.get(name) == "RUNNING" for name in component.programs) and probe.healthy(
+        component.health_url, PATIENCE, verify=False
     )
 
 
-def _registry_url(parts: Sequence[Part]) -> str:
-    """This site's own registry, or the one elsewhere that its parts speak to."""
-    own = [part.own_url for part in parts if part.component == "registry"]
-    return next(iter([*own, *(part.registry_url for part in parts if part.registry_url)]), "")
+def _registry_url(components: Sequence[Component]) -> str:
+    """This site's own registry, or the one elsewhere that its components speak to."""
+    own = [component.own_url for component in components if component.kind == "registry"]
+    return next(iter([*own, *(component.registry_url for component in components if component.registry_url)]), "")
 
 
 def _trouble(url: str) -> str:

@@ -4,17 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from svc.base.errors import ConfigError
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.supervision.client import Process, SupervisordClient
 from svc.supervision.launch import holder_of, taken
 
 
 def refuse_taken(
-    parts: Iterable[Part], supervisord: SupervisordClient | None = None, touched: Collection[str] = ()
+    components: Iterable[Component], supervisord: SupervisordClient | None = None, touched: Collection[str] = ()
 ) -> None:
     """Raises ConfigError with a line for each port that another program has.
 
-    What runs under `supervisord` holds its ports by right; `touched` are the parts
+    What runs under `supervisord` holds its ports by right; `touched` are the components
     that will be stopped and started anew. It matters most for the router:
     supervisord itself would die if it could not bind that address.
     """
@@ -23,18 +23,18 @@ def refuse_taken(
     if supervisord:
         ours.add(supervisord.pid())
     problems = [
-        f"{part.name}: port {port} is taken by {holder}; stop it or choose another port"
-        for part in parts
-        if part.name in touched or not runs(part, processes)
-        for port in part.ports
-        if (holder := _stranger(port, ours, part.listens_on_ipv6))
+        f"{component.name}: port {port} is taken by {holder}; stop it or choose another port"
+        for component in components
+        if component.name in touched or not runs(component, processes)
+        for port in component.ports
+        if (holder := _stranger(port, ours, component.listens_on_ipv6))
     ]
     if problems:
         raise ConfigError(*problems)
 
 
-def runs(part: Part, processes: Mapping[str, Process]) -> bool:
-    return all(name in processes and processes[name].state == "RUNNING" for name in part.programs)
+def runs(component: Component, processes: Mapping[str, Process]) -> bool:
+    return all(name in processes and processes[name].state == "RUNNING" for name in component.programs)
 
 
 def _stranger(port: int, ours: Collection[int], ipv6: bool) -> str:

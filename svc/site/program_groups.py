@@ -16,10 +16,9 @@ from svc.base.http import fetch
 from svc.config.instance.digest import digest
 from svc.config.instance.load import load
 from svc.config.site import Site
-from svc.render.files import Change
+from svc.render.files import MADE_BY, Change
 from svc.settings import Settings
-from svc.site import components
-from svc.site.components import Part
+from svc.site.components import Component, parse_components
 from svc.supervision.client import SupervisordClient
 from svc.supervision.program_config import described
 from svc.supervision.programs import Group, Running, read
@@ -36,10 +35,10 @@ class Files:
     supervisord_conf: bytes
     conf_d: Mapping[Path, bytes]
 
-    def parts(self) -> list[Part]:
+    def components(self) -> list[Component]:
         """Those that svc made."""
-        ours = {path: text for path, text in self.conf_d.items() if text.startswith(components.MADE_BY.encode())}
-        return components.parse({path: text.decode() for path, text in ours.items()})
+        ours = {path: text for path, text in self.conf_d.items() if text.startswith(MADE_BY.encode())}
+        return parse_components({path: text.decode() for path, text in ours.items()})
 
 
 def files(site: Site, change: Change) -> Files:
@@ -105,26 +104,26 @@ def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
 
 
 def rereads(
-    parts: Iterable[Part], supervisord: SupervisordClient, conf_d: Path, settings: Settings
+    components: Iterable[Component], supervisord: SupervisordClient, conf_d: Path, settings: Settings
 ) -> tuple[set[str], list[str]]:
     """The running instances whose TOML is not what their babysitter has loaded, and those that do not tell."""
     states = {name: process.state for name, process in supervisord.processes().items()}
     asked = [
-        part
-        for part in parts
-        if part.component == "babysitter" and states.get(f"{part.name}:babysitter") in ("STARTING", "RUNNING")
+        component
+        for component in components
+        if component.kind == "babysitter" and states.get(component.babysitter_program) in ("STARTING", "RUNNING")
     ]
     with ThreadPoolExecutor(TOGETHER) as threads:
-        loaded = dict(zip((part.name for part in asked), threads.map(loaded_config, asked), strict=True))
-    wanted = {part.name: config_of(conf_d / part.source, settings) for part in asked}
+        loaded = dict(zip((component.name for component in asked), threads.map(loaded_config, asked), strict=True))
+    wanted = {component.name: config_of(conf_d / component.source, settings) for component in asked}
     stale = {name for name, told in loaded.items() if None not in (told, wanted[name]) and told != wanted[name]}
     return stale, [name for name, told in loaded.items() if told is None]
 
 
-def loaded_config(part: Part) -> str | None:
+def loaded_config(component: Component) -> str | None:
     """The digest that a babysitter tells; empty from one of an older svc, None where it does not answer."""
     try:
-        answer = fetch("GET", f"{part.babysitter_url}/info", PATIENCE)
+        answer = fetch("GET", f"{component.babysitter_url}/info", PATIENCE)
         return str(answer.json().get("config", ""))
     except (requests.RequestException, ValueError, AttributeError):
         return None

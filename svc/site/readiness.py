@@ -1,10 +1,10 @@
-"""When a site is up: what each part waits for. Pure: `up` looks, this judges."""
+"""When a site is up: what each component waits for. Pure: `up` looks, this judges."""
 
 import dataclasses
 import enum
 from collections.abc import Collection, Mapping, Sequence
 
-from svc.site.components import Part, sees
+from svc.site.components import Component, shares_registry
 
 FAILED = ("BACKOFF", "FATAL")
 
@@ -32,37 +32,37 @@ class Sight:
     """What is seen at one moment."""
 
     states: Mapping[str, str]  # supervisord's, by program
-    well: Collection[str]  # names of the parts whose health is good
+    well: Collection[str]  # names of the components whose health is good
     routed: Mapping[str, Sequence[str]]  # models that the router sends requests for, by instance
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the name of the part
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the name of the component
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # why its registry does not take it
 
-    def reason(self, part: Part) -> str:
-        """Return why a part is not ready, as far as its babysitter says it."""
-        found = self.refused.get(part.name) if part.name in self.well else self.not_ready.get(part.name)
+    def reason(self, component: Component) -> str:
+        """Return why a component is not ready, as far as its babysitter says it."""
+        found = self.refused.get(component.name) if component.name in self.well else self.not_ready.get(component.name)
         return found.reason if found else ""
 
 
-def judge(part: Part, sight: Sight, router: Part | None) -> tuple[Stage, str]:
-    """How far a part is, and the program that the stage is about where it is one.
+def judge(component: Component, sight: Sight, router: Component | None) -> tuple[Stage, str]:
+    """How far a component is, and the program that the stage is about where it is one.
 
     1. A program that ended and is to be started again, or was given up, has failed.
     2. All its programs must run; 3. its health be good, or one day become it; 4. its registry take it; 5. the router,
        where it is one that can know of it, send requests to it.
     """
-    states = {name: sight.states.get(name, "missing") for name in part.programs}
+    states = {name: sight.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():
         if state in FAILED:
             return Stage.FAILED, name  # 1
     for name, state in states.items():
         if state != "RUNNING":
             return Stage.STARTING, name  # 2
-    if part.name not in sight.well:
-        engine = sight.not_ready.get(part.name)
+    if component.name not in sight.well:
+        engine = sight.not_ready.get(component.name)
         return (Stage.MISCONFIGURED if engine and engine.misconfigured else Stage.HEALTH), ""  # 3
-    if refusal := sight.refused.get(part.name):
+    if refusal := sight.refused.get(component.name):
         return (Stage.MISCONFIGURED if refusal.misconfigured else Stage.REGISTERED), ""  # 4
-    expected = router is not None and part.component == "babysitter" and sees(router, part)
-    if expected and not sight.routed.get(f"{part.name}-server"):
+    expected = router is not None and component.kind == "babysitter" and shares_registry(router, component)
+    if expected and not sight.routed.get(component.service_name):
         return Stage.ROUTED, ""  # 5
     return Stage.READY, ""

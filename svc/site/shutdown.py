@@ -9,7 +9,8 @@ from pathlib import Path
 
 from svc.base.errors import CommandError
 from svc.config.site import Site
-from svc.site import components, supervisord_process
+from svc.site import supervisord_process
+from svc.site.components import read_components
 from svc.supervision import orphans
 from svc.supervision.client import Process, SupervisordClient
 from svc.terminal.console import Console
@@ -33,7 +34,7 @@ def down(site: Site, console: Console) -> None:
     supervisord_process.clean_up(site)
 
 
-def down_only(site: Site, console: Console, component: str, port: int | None) -> None:
+def down_only(site: Site, console: Console, kind: str, port: int | None) -> None:
     """Stops the programs of one component; of one instance, where its port (or its babysitter's) is given.
 
     A supervisord that was started for single components ends with the last of them.
@@ -43,15 +44,13 @@ def down_only(site: Site, console: Console, component: str, port: int | None) ->
         console.print_line("nothing runs here: no supervisord answers on var/supervisor.sock")
         return
     processes = supervisord.processes()
-    chosen = {n: p for n, p in processes.items() if component_of(p) == component}
+    chosen = {n: p for n, p in processes.items() if kind_of(p) == kind}
     if port is not None:
-        parts = components.read(supervisord_process.conf_d(supervisord, site))
-        there = {name for part in parts if port in part.ports for name in part.programs}
+        components = read_components(supervisord_process.conf_d(supervisord, site))
+        there = {name for component in components if port in component.ports for name in component.programs}
         chosen = {n: p for n, p in chosen.items() if n in there}
     if not chosen:
-        raise CommandError(
-            f"no {component} {f'at port {port} ' if port else ''}runs here; `svc status` lists what does"
-        )
+        raise CommandError(f"no {kind} {f'at port {port} ' if port else ''}runs here; `svc status` lists what does")
     with waiting(console) as shown:
         stop(supervisord, phases(chosen), shown)
         others = any(p.state not in ENDED for p in supervisord.processes().values())
@@ -59,7 +58,7 @@ def down_only(site: Site, console: Console, component: str, port: int | None) ->
             end(site, supervisord, shown)
 
 
-def component_of(process: Process) -> str:
+def kind_of(process: Process) -> str:
     """registry, router, or babysitter for both programs of an instance; a program that is not ours: empty."""
     if process.name in ("server", "babysitter") and process.group != process.name:
         return "babysitter"

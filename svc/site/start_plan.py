@@ -11,8 +11,7 @@ from svc.config.site import Site, writable
 from svc.render.files import Change
 from svc.render.generate import earlier_sources, plan_site, rendered
 from svc.settings import Settings
-from svc.site import components
-from svc.site.components import Part
+from svc.site.components import Component, foreign_files, parse_components, rendered_files
 
 VARIABLES = [
     field.metadata["env"]
@@ -31,28 +30,30 @@ class Plan:
     conf_d: Path
     notes: tuple[str, ...] = ()
 
-    def parts(self) -> list[Part]:
+    def components(self) -> list[Component]:
         """All that will run."""
-        texts = {path: path.read_text(encoding="utf-8") for path in components.files(self.conf_d)}
+        texts = {path: path.read_text(encoding="utf-8") for path in rendered_files(self.conf_d)}
         for path, after in self._edits():
             texts.pop(path, None)
             if after is not None:
                 texts[path] = after.decode()
-        return components.parse(texts)
+        return parse_components(texts)
 
-    def chosen(self, asked: "Asked", site: Site) -> list[Part]:
+    def chosen(self, asked: "Asked", site: Site) -> list[Component]:
         """Those that are to be started: all, or the single components, and of the instances those that are given."""
         given = {os.path.abspath(path) for path in site.tomls(asked.tomls)} if asked.tomls else set()
         return [
-            part
-            for part in self.parts()
+            component
+            for component in self.components()
             if not asked.only
-            or (part.component in asked.only and part.component != "babysitter")
-            or (part.component in asked.only and (not given or os.path.abspath(self.conf_d / part.source) in given))
+            or (component.kind in asked.only and component.kind != "babysitter")
+            or (
+                component.kind in asked.only and (not given or os.path.abspath(self.conf_d / component.source) in given)
+            )
         ]
 
     def touched(self) -> set[str]:
-        """Names of the parts whose files change."""
+        """Names of the components whose files change."""
         return {path.stem for path, _ in self._edits()}
 
     def _edits(self) -> Iterator[tuple[Path, bytes | None]]:
@@ -139,5 +140,5 @@ def _with_earlier(site: Site, sources: Iterable[Path]) -> list[Path]:
 
 
 def _not_run(site: Site) -> Iterator[str]:
-    for path in components.foreign(site.conf_d):
+    for path in foreign_files(site.conf_d):
         yield f"{path}: not made by svc render; {site.own_supervisord_conf} does not run it"

@@ -1,4 +1,4 @@
-"""`svc up`: brings a site up, or up to date, and waits until every part of it can be used."""
+"""`svc up`: brings a site up, or up to date, and waits until every component of it can be used."""
 
 import json
 import os
@@ -13,9 +13,10 @@ from svc import settings
 from svc.base.errors import CommandError
 from svc.base.printable import log_lines
 from svc.config.site import Site
+from svc.protocol.instance_names import babysitter_program
 from svc.rollout.journal import beside
 from svc.site import supervisord_process
-from svc.site.components import Part, foreign, sees
+from svc.site.components import Component, foreign_files, shares_registry
 from svc.site.observe import look, services
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import rereads
@@ -45,7 +46,7 @@ def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     """Waits `timeout` seconds at most; not while a rollout is at work here.
 
     Raises ConfigError or CommandError with everything as it was, or CommandError
-    naming the part that is not well; on Ctrl-C, what this call started is stopped.
+    naming the component that is not well; on Ctrl-C, what this call started is stopped.
     """
     site.make_room()
     with beside(site):
@@ -56,18 +57,18 @@ def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     supervisord = supervisord_process.find(site)
     own = supervisord is not None and supervisord_process.runs_from(supervisord, site.own_supervisord_conf)
     planned = plan(site, asked, running=supervisord is not None, own=own, as_can_be=own)
-    parts = planned.parts()
-    refuse_taken(parts, supervisord, planned.touched())
+    components = planned.components()
+    refuse_taken(components, supervisord, planned.touched())
     site.make_dirs(logs=site.keeps_logs or not own)
     planned.write()
-    for note in [*planned.notes, *_elsewhere(parts)]:
+    for note in [*planned.notes, *_elsewhere(components)]:
         _say(console, note)
     began = time.monotonic()
     try:
         chosen = planned.chosen(asked, site)
         running = _bring(site, planned, asked, supervisord, chosen)
         with waiting(console) as shown:
-            wait(running, chosen, parts, timeout, shown)
+            wait(running, chosen, components, timeout, shown)
     except NotWell as error:
         for line in tail(Path(error.process.logfile)):
             _say(console, f"  {line}")
@@ -77,12 +78,12 @@ def _up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
             _say(console, "interrupted: stopping what was started")
             down(site, console)
         raise
-    for line in farewell(planned, parts, time.monotonic() - began):
+    for line in farewell(planned, components, time.monotonic() - began):
         _say(console, line)
 
 
 def _bring(
-    site: Site, planned: Plan, asked: Asked, supervisord: SupervisordClient | None, chosen: Sequence[Part]
+    site: Site, planned: Plan, asked: Asked, supervisord: SupervisordClient | None, chosen: Sequence[Component]
 ) -> SupervisordClient:
     """Starts supervisord, or updates the running one and starts what is stopped in it.
 
@@ -94,9 +95,9 @@ def _bring(
         return supervisord_process.start(site, planned.conf, environ)
     supervisord.update()
     stale, _ = rereads(chosen, supervisord, planned.conf_d, settings.load(site.svc_toml, asked.environ))
-    _take_over(supervisord, [f"{name}:babysitter" for name in stale])
+    _take_over(supervisord, [babysitter_program(name) for name in stale])
     processes = supervisord.processes()
-    for name in (name for part in chosen for name in part.programs):
+    for name in (name for component in chosen for name in component.programs):
         if name in processes and processes[name].state in ENDED:
             supervisord.start(name, wait=False)
     return supervisord
@@ -113,28 +114,35 @@ def _take_over(supervisord: SupervisordClient, names: Sequence[str]) -> None:
 
 
 def wait(
-    supervisord: SupervisordClient, chosen: Sequence[Part], parts: Sequence[Part], timeout: float, shown: Waiting
+    supervisord: SupervisordClient,
+    chosen: Sequence[Component],
+    components: Sequence[Component],
+    timeout: float,
+    shown: Waiting,
 ) -> None:
-    """Until every chosen part is ready; raises CommandError when the time is over, NotWell at the first that failed."""
-    router = next((part for part in parts if part.component == "router"), None)
+    """Return once every chosen component is ready.
+
+    Raise CommandError when the time is over, NotWell at the first that failed.
+    """
+    router = next((component for component in components if component.kind == "router"), None)
     ready: set[str] = set()
     began = time.monotonic()
     while True:
         sight = look(supervisord, chosen, router, ready)
         late = ""
-        for part in chosen:
-            stage, program = judge(part, sight, router)
+        for component in chosen:
+            stage, program = judge(component, sight, router)
             if stage is Stage.FAILED:
                 raise NotWell(supervisord.process(program))
-            why = f": {reason}" if (reason := sight.reason(part)) else ""
+            why = f": {reason}" if (reason := sight.reason(component)) else ""
             if stage is Stage.MISCONFIGURED and time.monotonic() - began > SETTLED:
-                raise CommandError(f"{part.name}: {stage.value}{why}; then svc up")
+                raise CommandError(f"{component.name}: {stage.value}{why}; then svc up")
             if stage is not Stage.READY:
-                late = late or f"{part.name}: not ready after {timeout:g} s: {stage.value}{why}"
-                shown.show(part.name, stage.value)
-            elif part.name not in ready:
-                ready.add(part.name)
-                shown.done(part.name, f"ready at {part.url}")
+                late = late or f"{component.name}: not ready after {timeout:g} s: {stage.value}{why}"
+                shown.show(component.name, stage.value)
+            elif component.name not in ready:
+                ready.add(component.name)
+                shown.done(component.name, f"ready at {component.url}")
         if not late:
             return
         if time.monotonic() > began + timeout:
@@ -159,13 +167,13 @@ def tail(log: Path) -> list[str]:
     return [text for line in lines for text in log_lines(line, colours=False)]
 
 
-def farewell(planned: Plan, parts: Sequence[Part], seconds: float) -> Iterator[str]:
+def farewell(planned: Plan, components: Sequence[Component], seconds: float) -> Iterator[str]:
     """What is there, and what to try."""
     svc = command_name()
-    for path in foreign(planned.conf_d):
+    for path in foreign_files(planned.conf_d):
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {seconds:.1f} s. Try:"
-    router = next((part for part in parts if part.component == "router"), None)
+    router = next((component for component in components if component.kind == "router"), None)
     routed = services(router.own_url) or [] if router else []
     model = next((model for service in routed if service["healthy"] for model in service["models"]), "")
     if router and model:
@@ -176,12 +184,12 @@ def farewell(planned: Plan, parts: Sequence[Part], seconds: float) -> Iterator[s
     yield "  tail -f logs/*.log"
 
 
-def _elsewhere(parts: Sequence[Part]) -> Iterator[str]:
-    router = next((part for part in parts if part.component == "router"), None)
-    for part in parts:
-        if router and part.component == "babysitter" and not sees(router, part):
+def _elsewhere(components: Sequence[Component]) -> Iterator[str]:
+    router = next((component for component in components if component.kind == "router"), None)
+    for component in components:
+        if router and component.kind == "babysitter" and not shares_registry(router, component):
             yield (
-                f"{part.name}: registers at {part.registry_url}, but the router asks {router.registry_url}: "
+                f"{component.name}: registers at {component.registry_url}, but the router asks {router.registry_url}: "
                 "it will get no requests from there"
             )
 

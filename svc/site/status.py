@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from svc.protocol.health_state import BAD, level_of, state_of
-from svc.site.components import Part, sees
+from svc.site.components import Component, shares_registry
 from svc.site.readiness import NotReady
 from svc.supervision.client import Process, Restarts
 
@@ -27,11 +27,11 @@ SUPERVISED = {  # what to call the health of a program that supervisord says is 
 class Seen:
     """What each source says; `registry` and `router` list services by name, and are None where there is no answer."""
 
-    parts: Sequence[Part]
+    components: Sequence[Component]
     supervisord: int | None = None  # its pid
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by the name of the part
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by the name of the component
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # babysitters, by their registry
     registry: Services | None = None
     registry_url: str = ""
@@ -72,19 +72,19 @@ def report(seen: Seen) -> Report:
 
 
 def _ours(seen: Seen) -> Iterator[Row]:
-    router = next((part for part in seen.parts if part.component == "router"), None)
-    for part in seen.parts:
-        for name in part.programs:
-            if part.component == "registry":
+    router = next((component for component in seen.components if component.kind == "router"), None)
+    for component in seen.components:
+        for name in component.programs:
+            if component.kind == "registry":
                 health, well = _registry_health(seen)
-            elif part.component == "router":
+            elif component.kind == "router":
                 health, well = _router_health(seen)
-            elif name.endswith(":babysitter"):
-                health, well = _registered(seen, part.name)
+            elif name == component.babysitter_program:
+                health, well = _registered(seen, component.name)
             else:
-                health, well = _instance_health(seen, part, router)
-            models = _models(seen, part) if name.endswith(":server") else ()
-            yield _row(seen, name, health, well, models, part.address_of(name))
+                health, well = _instance_health(seen, component, router)
+            models = _models(seen, component) if name == component.server_program else ()
+            yield _row(seen, name, health, well, models, component.address_of(name))
 
 
 def _registry_health(seen: Seen) -> tuple[str, bool]:
@@ -111,14 +111,19 @@ def _registered(seen: Seen, name: str) -> tuple[str, bool]:
     return word, word == "healthy"
 
 
-def _instance_health(seen: Seen, part: Part, router: Part | None) -> tuple[str, bool]:
+def _instance_health(seen: Seen, component: Component, router: Component | None) -> tuple[str, bool]:
     """1. What the registry has of it; 2. if that is good, or unknown, whether the router uses it; 3. while nobody
     can tell the first, the second is good enough."""
-    name = f"{part.name}-server"
+    name = component.service_name
     health, well = _registered(seen, name)  # 1
-    if well and (engine := seen.not_ready.get(part.name)) and engine.misconfigured:
+    if well and (engine := seen.not_ready.get(component.name)) and engine.misconfigured:
         return "misconfigured", False  # its models cannot be read any more
-    if router is None or seen.router is None or not sees(router, part) or health not in ("healthy", UNKNOWN):
+    if (
+        router is None
+        or seen.router is None
+        or not shares_registry(router, component)
+        or health not in ("healthy", UNKNOWN)
+    ):
         return health, well
     routed = seen.router.get(name, {})
     if not routed.get("healthy"):
@@ -126,15 +131,15 @@ def _instance_health(seen: Seen, part: Part, router: Part | None) -> tuple[str, 
     return ("healthy" if well else ROUTED), True  # 3
 
 
-def _models(seen: Seen, part: Part) -> Sequence[str]:
-    name = f"{part.name}-server"
+def _models(seen: Seen, component: Component) -> Sequence[str]:
+    name = component.service_name
     service = (seen.registry or {}).get(name) or {}
     return service.get("metadata", {}).get("models") or (seen.router or {}).get(name, {}).get("models", ())
 
 
 def _others(seen: Seen) -> Iterator[Row]:
     """Programs of files that are not ours: what supervisord says, and no opinion but on failures."""
-    known = {name for part in seen.parts for name in part.programs}
+    known = {name for component in seen.components for name in component.programs}
     for name, process in seen.processes.items():
         if name not in known:
             failed = process.state in ("BACKOFF", "FATAL", "UNKNOWN") or (
@@ -197,7 +202,9 @@ def _reason(seen: Seen, row: Row) -> str:
 def _registry_problems(seen: Seen) -> Iterator[str]:
     """Not of one that does not run here: its row tells that, or that supervisord does not run."""
     process = seen.processes.get("registry")
-    if any(part.component == "registry" for part in seen.parts) and (process is None or process.state != "RUNNING"):
+    if any(component.kind == "registry" for component in seen.components) and (
+        process is None or process.state != "RUNNING"
+    ):
         return
     if seen.registry_trouble:
         yield f"the registry at {seen.registry_url}: {seen.registry_trouble}"
@@ -207,7 +214,7 @@ def _registry_problems(seen: Seen) -> Iterator[str]:
 
 def _elsewhere(seen: Seen) -> Iterator[str]:
     """Instances of other machines that the router should use and does not; those of this one have rows."""
-    here = {f"{part.name}-server" for part in seen.parts}
+    here = {component.service_name for component in seen.components}
     routed = seen.router or {}
     used = sum(bool(service["healthy"]) for service in routed.values())
     if any(level_of(_word(seen, name, told)) == BAD for name, told in routed.items() if name not in here):

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from svc.base.errors import CommandError, NotFound
 from svc.protocol.health_state import BAD, GOOD, WARNING, level_of, state_of
+from svc.protocol.instance_names import instance_service
 from svc.protocol.service import INSTANCE_TYPE
 from svc.terminal.crop import crop
 from svc.terminal.table import Line, duration, grid
@@ -85,7 +86,7 @@ def known(name: str, services: Mapping[str, Told]) -> str:
 
 def instance(name: str, services: Mapping[str, Told]) -> str:
     """The instance that a name means: itself, or the one that the babysitter of this name looks after."""
-    own = f"{name}-server"
+    own = instance_service(name)
     if name in services and type_of(services[name]) == "babysitter":
         told = services[name].get("metadata", {}).get("server")
         own = told if isinstance(told, str) and told else own

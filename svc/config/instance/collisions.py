@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
 
 
@@ -25,12 +26,12 @@ def _names(claims: Sequence[Claim]) -> Iterable[str]:
     for claim in claims:
         if claim.name is None:
             continue
-        for name in (claim.name, f"{claim.name}-server"):
+        for name in (claim.name, instance_service(claim.name)):
             if name in seen:
                 of = "" if name == claim.name and _is_of(claims, seen[name], name) else f", as {name!r} in the registry"
                 yield f"{claim.file}: name: {claim.name!r} collides with {seen[name]}{of}; choose another"
                 break
-        for name in (claim.name, f"{claim.name}-server"):
+        for name in (claim.name, instance_service(claim.name)):
             seen.setdefault(name, claim.file)
 
 

@@ -63,11 +63,11 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _unread(facts: Facts) -> Iterator[str]:
     """Instances whose babysitter has read another TOML than there is now."""
-    for part in facts.instances:
-        sidecar = facts.sidecars.get(part.name)
+    for component in facts.instances:
+        sidecar = facts.sidecars.get(component.name)
         loaded = sidecar.info.get("config") if sidecar else None
-        if loaded and part.name in facts.digests and loaded != facts.digests[part.name]:
-            yield f"{part.name}: its babysitter has not read {part.source.removeprefix('../')} as it is now"
+        if loaded and component.name in facts.digests and loaded != facts.digests[component.name]:
+            yield f"{component.name}: its babysitter has not read {component.source.removeprefix('../')} as it is now"
 
 
 def _some(lines: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ NONE = ("", "-1", "none", "NoDevFiles", "void")
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    running = [facts.specs[part.name] for part in facts.instances if part.name in facts.specs]
+    running = [facts.specs[component.name] for component in facts.instances if component.name in facts.specs]
     given = [(spec, variable, devices) for spec in running for variable, devices in _given(spec)]
     if facts.gpus.trouble and given:
         yield Finding("gpu.driver", WARNING, "nvidia-smi fails", facts.gpus.trouble, fix="nvidia-smi")

@@ -9,7 +9,7 @@ from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.health_state import state_of
 from svc.protocol.service import INSTANCE_TYPE
-from svc.site.components import Part
+from svc.site.components import Component
 
 Told = Mapping[str, Any]
 SETTLED = 5  # seconds of a program's life after which the registry knows of it
@@ -20,13 +20,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     if registry is None:
         return
     services = registry.services()
-    ours = {f"{part.name}-server": part for part in facts.instances}
+    ours = {component.service_name: component for component in facts.instances}
     for name, service in sorted(services.items()):
         if service.get("metadata", {}).get("type") == INSTANCE_TYPE:
             yield from _instance(facts, registry, service, ours.get(name))
-    for name, part in ours.items():
+    for name, component in ours.items():
         if name not in services:
-            yield from _missing(facts, part)
+            yield from _missing(facts, component)
 
 
 def models_of(service: Told) -> list[str]:
@@ -41,11 +41,11 @@ def spared(service: Told, services: Mapping[str, Told]) -> bool:
     return bool(models) and set(models) <= others
 
 
-def _instance(facts: Facts, registry: Registry, service: Told, part: Part | None) -> Iterator[Finding]:
+def _instance(facts: Facts, registry: Registry, service: Told, component: Component | None) -> Iterator[Finding]:
     name = service["name"]
     grave = WARNING if spared(service, registry.services()) else PROBLEM
-    if part and not _same(part, service):
-        yield _others(part, service)
+    if component and not _same(component, service):
+        yield _others(component, service)
     elif service["drained"]:
         held = facts.rollout is not None and name in facts.rollout.ours
         who, because = ("a rollout", ("rollout",)) if held else ("an operator", ())
@@ -59,8 +59,8 @@ def _instance(facts: Facts, registry: Registry, service: Told, part: Part | None
             because=because,
         )
     elif not service["is_healthy"]:
-        yield _unwell(facts, registry, service, part, grave)
-    if not registry.here and is_loopback(str(service["host"])) and facts.router and facts.router.here and not part:
+        yield _unwell(facts, registry, service, component, grave)
+    if not registry.here and is_loopback(str(service["host"])) and facts.router and facts.router.here and not component:
         yield Finding(
             f"loopback.{name}",
             PROBLEM,
@@ -71,33 +71,33 @@ def _instance(facts: Facts, registry: Registry, service: Told, part: Part | None
         )
 
 
-def _same(part: Part, service: Told) -> bool:
-    return (part.host, part.ports[0]) == (service["host"], service["port"])
+def _same(component: Component, service: Told) -> bool:
+    return (component.host, component.ports[0]) == (service["host"], service["port"])
 
 
-def _others(part: Part, service: Told) -> Finding:
-    here, there = part.address_of(part.programs[0]), authority(str(service["host"]), service["port"])
+def _others(component: Component, service: Told) -> Finding:
+    here, there = component.address_of(component.programs[0]), authority(str(service["host"]), service["port"])
     return Finding(
-        f"owner.{part.name}",
+        f"owner.{component.name}",
         PROBLEM,
         f"{service['name']}: the registry has another one: {there} on {service.get('hostname')}",
         f"the one here is {here}: two of one name, or a changed file whose babysitter did not restart",
-        first=f"give it another name in {part.source.removeprefix('../')}; or, if that one is gone for good,",
-        fix=f"svc remove {part.name} {service['name']}",
+        first=f"give it another name in {component.source.removeprefix('../')}; or, if that one is gone for good,",
+        fix=f"svc remove {component.name} {service['name']}",
         because=(
-            f"babysitter.{part.name}",
+            f"babysitter.{component.name}",
             "files.pending",
             "files.stale",
-            f"program.{part.programs[1]}",
+            f"program.{component.programs[1]}",
             "supervisord.*",
         ),
     )
 
 
-def _unwell(facts: Facts, registry: Registry, service: Told, part: Part | None, grave: str) -> Finding:
+def _unwell(facts: Facts, registry: Registry, service: Told, component: Component | None, grave: str) -> Finding:
     name, state = service["name"], state_of(service)
     key, silence = f"instance.{name}", int(facts.now - service.get("last_heartbeat", facts.now))
-    if part is None:
+    if component is None:
         return Finding(
             key,
             grave,
@@ -107,36 +107,38 @@ def _unwell(facts: Facts, registry: Registry, service: Told, part: Part | None, 
             fix=f"svc remove {service.get('metadata', {}).get('parent_service', name)} {name}",
             because=(f"registry.condition.{registry.url}",),
         )
-    server, babysitter = part.programs
+    server, babysitter = component.programs
     because = (
         f"program.{server}",
-        f"models.{part.name}",
+        f"models.{component.name}",
         f"listen.{server}",
         f"restarts.{server}",
         f"program.{babysitter}",
-        f"babysitter.{part.name}",
+        f"babysitter.{component.name}",
         "supervisord.*",
-        f"host.{part.name}",
+        f"host.{component.name}",
         f"registry.condition.{registry.url}",
     )
-    sidecar = facts.sidecars.get(part.name)
+    sidecar = facts.sidecars.get(component.name)
     if state == "unhealthy" and sidecar and sidecar.health.ok:
-        return _cut_off(registry, service, part, because)
+        return _cut_off(registry, service, component, because)
     fresh = 0 < facts.uptime(server) < SETTLED
     return Finding(
         key,
         WARNING if fresh else PROBLEM,
         f"{name}: is {state} in the registry",
         f"last heard {silence} s ago",
-        fix=f"supervisorctl restart {part.name}:*",
+        fix=f"supervisorctl restart {component.name}:*",
         because=because,
     )
 
 
-def _cut_off(registry: Registry, service: Told, part: Part, because: tuple[str, ...]) -> Finding:
+def _cut_off(registry: Registry, service: Told, component: Component, because: tuple[str, ...]) -> Finding:
     name = service["name"]
     now = registry.checks.get(name)
-    url = service.get("metadata", {}).get("health_url") or f"http://{part.address_of(part.programs[1])}/health"
+    url = (
+        service.get("metadata", {}).get("health_url") or f"http://{component.address_of(component.programs[1])}/health"
+    )
     if now and now.get("health_status") == "healthy":
         return Finding(
             f"instance.{name}",
@@ -152,31 +154,31 @@ def _cut_off(registry: Registry, service: Told, part: Part, because: tuple[str, 
         f"{name}: the registry cannot reach it at {url}",
         "its babysitter is well when asked from here: a firewall, or the wrong address in host",
         because=because,
-        first=f"open port {part.ports[1]} here to {urlsplit(registry.url).hostname}, or correct host in "
-        f"{part.source.removeprefix('../')}; then",
+        first=f"open port {component.ports[1]} here to {urlsplit(registry.url).hostname}, or correct host in "
+        f"{component.source.removeprefix('../')}; then",
         fix="svc up",
     )
 
 
-def _missing(facts: Facts, part: Part) -> Iterator[Finding]:
-    babysitter = part.programs[1]
+def _missing(facts: Facts, component: Component) -> Iterator[Finding]:
+    babysitter = component.programs[1]
     if 0 < facts.uptime(babysitter) < SETTLED:
         return
-    spec = facts.specs.get(part.name)
+    spec = facts.specs.get(component.name)
     yield Finding(
-        f"instance.{part.name}-server",
+        f"instance.{component.service_name}",
         PROBLEM,
-        f"{part.name}-server: is not in the registry",
+        f"{component.service_name}: is not in the registry",
         "its babysitter registers it as soon as it knows the instance",
         fix=f"supervisorctl restart {babysitter}",
         because=(
             f"program.{babysitter}",
-            f"babysitter.{part.name}",
+            f"babysitter.{component.name}",
             f"listen.{babysitter}",
             "supervisord.*",
-            f"elsewhere.{part.name}",
-            f"program.{part.programs[0]}",
-            f"models.{part.name}",
+            f"elsewhere.{component.name}",
+            f"program.{component.programs[0]}",
+            f"models.{component.name}",
             f"registry.write.{spec.token_file if spec else ''}",
         ),
     )

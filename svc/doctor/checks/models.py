@@ -7,6 +7,7 @@ from svc.config.instance.model import Mock, Spec
 from svc.doctor.checks.instances import models_of
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
+from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
 from svc.protocol.service import INSTANCE_TYPE
 
 SHOWN = 8
@@ -68,17 +69,17 @@ def _known(facts: Facts) -> dict[str, list[str]]:
     parts = {part.name for part in facts.instances}
     for spec in facts.specs.values():
         for model in spec.backend.models if isinstance(spec.backend, Mock) and spec.name in parts else ():
-            found.setdefault(model, []).append(f"{spec.name}-server")
+            found.setdefault(model, []).append(instance_service(spec.name))
     return {model: sorted(set(names)) for model, names in found.items()}
 
 
 def _unserved(facts: Facts, model: str, names: list[str]) -> Finding:
     because = []
     for name in names:
-        part = name.removesuffix("-server")
+        part = instance_name(name)
         because += [
-            f"program.{part}:server",
-            f"restarts.{part}:server",
+            f"program.{server_program(part)}",
+            f"restarts.{server_program(part)}",
             f"models.{part}",
             f"outside.{part}",
             f"instance.{name}",
@@ -89,8 +90,8 @@ def _unserved(facts: Facts, model: str, names: list[str]) -> Finding:
             f"router.missing.{name}",
             f"elsewhere.{part}",
             f"babysitter.{part}",
-            f"program.{part}:babysitter",
-            f"listen.{part}:server",
+            f"program.{babysitter_program(part)}",
+            f"listen.{server_program(part)}",
             f"owner.{part}",
         ]
     return Finding(
@@ -111,11 +112,11 @@ def _everything(facts: Facts) -> tuple[str, ...]:
     own = [f"{kind}.{name}" for name in names for kind in ("elsewhere", "babysitter", "models", "owner")]
     return (
         *DEEP,
-        *(f"program.{name}:server" for name in names),
+        *(f"program.{server_program(name)}" for name in names),
         *own,
-        *(f"instance.{name}-server" for name in names),
-        *(f"program.{name}:babysitter" for name in names),
-        *(f"listen.{name}:server" for name in names),
+        *(f"instance.{instance_service(name)}" for name in names),
+        *(f"program.{babysitter_program(name)}" for name in names),
+        *(f"listen.{server_program(name)}" for name in names),
         "instance.*",
         "files.stale",
         "files.wrong.*",

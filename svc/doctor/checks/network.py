@@ -20,13 +20,13 @@ def check(facts: Facts) -> Iterator[Finding]:
                 first="correct registry_url, or the name service (/etc/hosts)",
                 fix=f"getent hosts {host}",
             )
-    for part in facts.instances:
-        name = facts.names.get(part.host)
-        source = part.source.removeprefix("../")
-        told = f"{source}: host: {part.host!r}"
+    for component in facts.instances:
+        name = facts.names.get(component.host)
+        source = component.source.removeprefix("../")
+        told = f"{source}: host: {component.host!r}"
         if name and name.trouble:
             yield Finding(
-                f"host.{part.name}",
+                f"host.{component.name}",
                 WARNING,
                 f"{told} is a name that this machine does not know",
                 name.trouble,
@@ -35,10 +35,10 @@ def check(facts: Facts) -> Iterator[Finding]:
             )
         elif name and not name.here:
             yield Finding(
-                f"host.{part.name}",
+                f"host.{component.name}",
                 WARNING,
                 f"{told} is no address of this machine",
-                f"it is {', '.join(name.addresses)}: registry and router will look for {part.name} there",
+                f"it is {', '.join(name.addresses)}: registry and router will look for {component.name} there",
                 first="give this machine's address, unless another one passes it on to here",
                 fix="hostname -I",
             )

@@ -11,9 +11,9 @@ LOADING = 900  # seconds that an engine may load a model before that is a proble
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    for part in facts.parts:
-        for number, program in enumerate(part.programs):
-            port = part.ports[number]
+    for component in facts.components:
+        for number, program in enumerate(component.programs):
+            port = component.ports[number]
             holder = facts.listeners.get(port)
             state = facts.state(program)
             if state in ("RUNNING", "STOPPING"):

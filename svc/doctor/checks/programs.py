@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.log_patterns import Diagnosis, diagnose
-from svc.site.components import Part
+from svc.site.components import Component
 
 OFTEN, LATELY = 3, 300  # restarts, seconds
 JUST = 10  # seconds after a restart in which one is worth a word
@@ -16,12 +16,12 @@ WIDTH = 200
 def check(facts: Facts) -> Iterator[Finding]:
     if facts.supervisor.pid is None:
         return
-    for part in facts.parts:
-        for name in part.programs:
-            yield from _program(facts, part, name)
+    for component in facts.components:
+        for name in component.programs:
+            yield from _program(facts, component, name)
 
 
-def _program(facts: Facts, part: Part, name: str) -> Iterator[Finding]:
+def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]:
     process, key = facts.supervisor.processes.get(name), f"program.{name}"
     if process is None:
         yield Finding(
@@ -40,18 +40,18 @@ def _program(facts: Facts, part: Part, name: str) -> Iterator[Finding]:
             f"{name}: was stopped by hand",
             f"supervisord calls it STOPPED{since}",
             fix=f"supervisorctl start {name}",
-            because=("rollout",) if facts.rollout and part.name in facts.rollout.begun else (),
+            because=("rollout",) if facts.rollout and component.name in facts.rollout.begun else (),
         )
     elif process.state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN"):
-        yield _failed(facts, part, name, key, f"{process.state}: {process.spawnerr or process.description}")
+        yield _failed(facts, component, name, key, f"{process.state}: {process.spawnerr or process.description}")
     elif process.state == "STARTING" and (count := facts.supervisor.restarts.get(name)) and count.restarts:
-        yield _failed(facts, part, name, key, f"STARTING, for the {count.restarts + 1}. time")
+        yield _failed(facts, component, name, key, f"STARTING, for the {count.restarts + 1}. time")
     elif process.state == "RUNNING":
         yield from _restless(facts, name)
 
 
-def _failed(facts: Facts, part: Part, name: str, key: str, state: str) -> Finding:
-    because = [f"port.{port}" for port in part.ports] + ["leftovers", "disk.*"]
+def _failed(facts: Facts, component: Component, name: str, key: str, state: str) -> Finding:
+    because = [f"port.{port}" for port in component.ports] + ["leftovers", "disk.*"]
     known = diagnose(facts.logs.get(name, ()))
     again = f"supervisorctl restart {name}"
     if known is None and KILLED in facts.deaths.get(name, ""):
@@ -82,14 +82,14 @@ def _failed(facts: Facts, part: Part, name: str, key: str, state: str) -> Findin
         f"{name}: {known.meaning}",
         f"{state}; its log: {known.line[:WIDTH]}",
         because=because,
-        first=_first(known, part),
+        first=_first(known, component),
         fix="svc up" if known.edits else again,
     )
 
 
-def _first(known: Diagnosis, part: Part) -> str:
+def _first(known: Diagnosis, component: Component) -> str:
     """What has to be done, with the file where it is one's."""
-    source = part.source.removeprefix("../")
+    source = component.source.removeprefix("../")
     return known.cure + (f" (in {source})" if known.edits and source else "")
 
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.site.components import Part
+from svc.site.components import Component
 
 DOWN = ("program.registry", "supervisord.*", "listen.registry")
 
@@ -30,8 +30,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _silent(facts: Facts, registry: Registry, alone: bool) -> Finding:
-    parts = urlsplit(registry.url)
-    port = parts.port or 80
+    address = urlsplit(registry.url)
+    port = address.port or 80
     if registry.here:
         program = facts.state("registry")
         state = f"supervisord calls it {program}" if program else "it is not running"
@@ -44,7 +44,8 @@ def _silent(facts: Facts, registry: Registry, alone: bool) -> Finding:
             because=DOWN,
         )
     first = (
-        f"on {parts.hostname}: is it up (svc doctor), does it listen for others ([registry] host), is port {port} open"
+        f"on {address.hostname}: is it up (svc doctor), does it listen for others ([registry] host), "
+        f"is port {port} open"
     )
     return Finding(
         "registry.silent" if alone else f"registry.mute.{registry.url}",
@@ -53,7 +54,7 @@ def _silent(facts: Facts, registry: Registry, alone: bool) -> Finding:
         registry.health.error,
         first=first,
         fix=f"curl -sS -m 5 {registry.url}/health",
-        because=(f"dns.{parts.hostname}",),
+        because=(f"dns.{address.hostname}",),
     )
 
 
@@ -94,20 +95,20 @@ def _refusals(facts: Facts, registry: Registry) -> Iterator[Finding]:
         )
     for token, answer in registry.writes.items():
         if answer.status in (401, 403) or (answer.error and token):
-            users = [part for part in facts.instances if _token(facts, part) == token]
+            users = [component for component in facts.instances if _token(facts, component) == token]
             yield _refused(registry, token, answer.told, users)
 
 
 def _read_setting(facts: Facts) -> str:
     """Return the setting by which this site reads a registry: the router's, where it has one."""
-    if facts.part("router"):
+    if facts.component("router"):
         return "registry_token_file under [router] (and read_token_file under [registry] for commands)"
     return "read_token_file under [registry]"
 
 
-def _refused(registry: Registry, token: str, told: str, users: list[Part]) -> Finding:
-    names = ", ".join(part.name for part in users)
-    sources = ", ".join(part.source.removeprefix("../") for part in users)
+def _refused(registry: Registry, token: str, told: str, users: list[Component]) -> Finding:
+    names = ", ".join(component.name for component in users)
+    sources = ", ".join(component.source.removeprefix("../") for component in users)
     if token:
         what = f"the registry at {registry.url} does not take the token in {token}"
         first = f"copy the registry's token (its [registry] token_file) to {token}; then"
@@ -125,6 +126,6 @@ def _refused(registry: Registry, token: str, told: str, users: list[Part]) -> Fi
     )
 
 
-def _token(facts: Facts, part: Part) -> str:
-    spec = facts.specs.get(part.name)
+def _token(facts: Facts, component: Component) -> str:
+    spec = facts.specs.get(component.name)
     return spec.token_file if spec else ""

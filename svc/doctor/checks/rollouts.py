@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.protocol.instance_names import server_program
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -28,5 +29,5 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"by var/rollout.json it holds {names}",
             first="finish it",
             fix=f"svc {told.words}",
-            because=(*(f"program.{name}:server" for name in told.begun),),
+            because=(*(f"program.{server_program(name)}" for name in told.begun),),
         )

@@ -7,6 +7,7 @@ from typing import Any
 from svc.base.address import is_loopback
 from svc.doctor.facts import Facts, Router
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
@@ -114,7 +115,7 @@ def _unrouted(facts: Facts, router: Router) -> Iterator[Finding]:
                         "router.table",
                         "router.waiting",
                         "registry.*",
-                        f"elsewhere.{name.removesuffix('-server')}",
+                        f"elsewhere.{instance_name(name)}",
                     ),
                 )
         elif not told.get("healthy"):
@@ -123,8 +124,8 @@ def _unrouted(facts: Facts, router: Router) -> Iterator[Finding]:
 
 def _unused(name: str, told: Mapping[str, Any], router: Router) -> Finding:
     because = (
-        f"models.{name.removesuffix('-server')}",
-        f"outside.{name.removesuffix('-server')}",
+        f"models.{instance_name(name)}",
+        f"outside.{instance_name(name)}",
         "router.table",
         "registry.*",
     )
@@ -137,7 +138,7 @@ def _unused(name: str, told: Mapping[str, Any], router: Router) -> Finding:
             f"{name}: the router has ejected it for a while",
             f"requests to it failed, {errors} of {requests} in all: it comes back by itself with a trial request",
             first="its log tells why",
-            fix=f"tail -n 50 logs/server_{name.removesuffix('-server')}.log",
+            fix=f"tail -n 50 logs/server_{instance_name(name)}.log",
             because=because,
         )
     if why:

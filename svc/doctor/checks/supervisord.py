@@ -55,9 +55,9 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _down(facts: Facts) -> Finding:
-    names = ", ".join(part.name for part in facts.parts)
+    names = ", ".join(component.name for component in facts.components)
     because = ["files.wrong.*", "disk.*", "leftovers"]
-    because += [f"port.{port}" for part in facts.parts for port in part.ports]
+    because += [f"port.{port}" for component in facts.components for port in component.ports]
     return Finding(
         "supervisord.down",
         PROBLEM,

@@ -48,9 +48,9 @@ def _others(facts: Facts) -> tuple[list[str], str]:
     if facts.router and facts.router.here:
         running["router"] = facts.router.health.version
     running |= {
-        part.programs[1]: facts.sidecars[part.name].health.version
-        for part in facts.instances
-        if part.name in facts.sidecars
+        component.programs[1]: facts.sidecars[component.name].health.version
+        for component in facts.instances
+        if component.name in facts.sidecars
     }
     found = {name: code for name, code in running.items() if code and facts.code and code != facts.code}
     return list(found), next(iter(found.values()), "")

@@ -1,5 +1,6 @@
 """Gathers the facts: what lies on disk and in this machine first, then everybody that can be asked, all at once."""
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,9 +33,9 @@ from svc.doctor.facts import (
     Supervisor,
     Unseen,
 )
+from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
-from svc.site import components
-from svc.site.components import Part
+from svc.site.components import Component, parse_components, rendered_files
 
 NEAR = 8.0  # seconds that looks at this machine may take in all
 FAR = 14.0  # and those at others
@@ -49,19 +50,19 @@ def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun |
     supervisor = _taken(found, "supervisord", Supervisor(trouble="it does not answer in time"), unseen)
     own = supervisor.pid is not None and supervisord.runs_from(supervisor.pid, site.own_supervisord_conf)
     conf_d = site.own_conf_d if own else site.conf_d
-    parts = _parts(conf_d, unseen)
+    components = _parts(conf_d, unseen)
     specs = site_files.specs(site, told, conf_d)
-    near = together(_near(site, told, supervisor, parts, specs, own), NEAR, begun)
+    near = together(_near(site, told, supervisor, components, specs, own), NEAR, begun)
     started = _taken(near, "processes", cast("dict[int, str]", {}), unseen)
     left = machine.leftovers(started, supervisor.pid)
-    far = together(_far(told, parts, specs, _upstream_keys(site, told)), FAR, begun)
+    far = together(_far(told, components, specs, _upstream_keys(site, told)), FAR, begun)
     logs = {name: machine.log_end(Path(p.logfile)) for name, p in supervisor.processes.items() if p.logfile}
     return Facts(
         now=time.time(),
         settings=told,
         files=_taken(near, "site files", site_files.NOTHING, unseen),
         supervisor=supervisor,
-        parts=parts,
+        components=components,
         specs=specs,
         digests={name: digest(spec) for name, spec in specs.items()},
         pending=_taken(near, "what runs", cast("list[str]", []), unseen),
@@ -93,21 +94,26 @@ def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
     return settings.load()
 
 
-def _parts(conf_d: Path, unseen: list[Unseen]) -> list[Part]:
+def _parts(conf_d: Path, unseen: list[Unseen]) -> list[Component]:
     found = []
-    for path in components.files(conf_d):
+    for path in rendered_files(conf_d):
         try:
-            found += components.parse({path: path.read_text(encoding="utf-8")})
+            found += parse_components({path: path.read_text(encoding="utf-8")})
         except (OSError, ValueError) as error:
             unseen.append(Unseen(str(path), _why(error)))
         except SvcError as error:
             unseen.append(Unseen(str(path), error.message.removeprefix(f"{path}: ")))
     order = {"registry": 0, "router": 1}
-    return sorted(found, key=lambda part: (order.get(part.component, 2), part.name))
+    return sorted(found, key=lambda component: (order.get(component.kind, 2), component.name))
 
 
 def _near(
-    site: Site, told: Settings, supervisor: Supervisor, parts: Iterable[Part], specs: Mapping[str, Spec], own: bool
+    site: Site,
+    told: Settings,
+    supervisor: Supervisor,
+    components: Iterable[Component],
+    specs: Mapping[str, Spec],
+    own: bool,
 ) -> dict[str, Callable[[], Any]]:
     pids = {name: process.pid for name, process in supervisor.processes.items() if process.pid}
     pids |= {"supervisord": supervisor.pid} if supervisor.pid else {}
@@ -123,8 +129,8 @@ def _near(
         "tokens": lambda: [machine.secret(path, use, kind) for path, use, kind in _secrets(site, told, specs)],
         "packages": lambda: list(packages.wanting()),
     }
-    away = {urlsplit(url).hostname or "" for url in registries(told, parts, specs)}
-    hosts = {part.host for part in parts if part.component == "babysitter"} | away
+    away = {urlsplit(url).hostname or "" for url in registries(told, components, specs)}
+    hosts = {component.host for component in components if component.kind == "babysitter"} | away
     looks |= {f"name {one}": (lambda one=one: machine.name(one)) for one in sorted(hosts) if one}  # type: ignore[misc]
     return looks
 
@@ -139,15 +145,19 @@ def _upstream_keys(site: Site, told: Settings) -> UpstreamKeys | None:
 
 
 def _far(
-    told: Settings, parts: list[Part], specs: Mapping[str, Spec], keys: UpstreamKeys | None
+    told: Settings, components: list[Component], specs: Mapping[str, Spec], keys: UpstreamKeys | None
 ) -> dict[str, Callable[[], Any]]:
-    instances = [part for part in parts if part.component == "babysitter"]
+    instances = [component for component in components if component.kind == "babysitter"]
     looks: dict[str, Callable[[], Any]] = {}
-    for url, here in registries(told, parts, specs).items():
+    for url, here in registries(told, components, specs).items():
         # What speaks to it, and so needs a token that it takes.
-        ours = [specs[part.name] for part in instances if part.name in specs and _speaks(part, specs[part.name], url)]
+        ours = [
+            specs[component.name]
+            for component in instances
+            if component.name in specs and _speaks(component, specs[component.name], url)
+        ]
         tokens = sorted({spec.token_file for spec in ours})
-        names = [f"{spec.name}-server" for spec in ours]
+        names = [instance_service(spec.name) for spec in ours]
         read = told.registry.read_token_file or told.registry.token_file or told.router.registry_token_file
         read = read or next((token for token in tokens if token), "")
         looks[f"registry {url}"] = lambda url=url, here=here, read=read, tokens=tokens, names=names: (
@@ -155,20 +165,23 @@ def _far(
                 url, here, read, tokens, names
             )
         )
-    looks |= {f"babysitter {part.name}": (lambda part=part: http_probes.sidecar(part, keys)) for part in instances}  # type: ignore[misc]
-    router = next((part for part in parts if part.component == "router"), None)
+    looks |= {
+        f"babysitter {component.name}": functools.partial(http_probes.sidecar, component, keys)
+        for component in instances
+    }
+    router = next((component for component in components if component.kind == "router"), None)
     url = router.own_url if router else told.launch.router_url or next((s.router_url for s in specs.values()), "")
     if url:
         looks["router"] = lambda: http_probes.router(url.rstrip("/"), router is not None)
     return looks
 
 
-def registries(told: Settings, parts: Iterable[Part], specs: Mapping[str, Spec]) -> dict[str, bool]:
+def registries(told: Settings, components: Iterable[Component], specs: Mapping[str, Spec]) -> dict[str, bool]:
     """The registries that this site speaks to, and whether it runs them itself."""
-    parts = list(parts)
-    own = [part.own_url for part in parts if part.component == "registry"]
-    named = [url for part in parts for url in part.registry_url.split(",") if url]
-    named += [url for part in parts if part.name in specs for url in specs[part.name].registry_urls]
+    components = list(components)
+    own = [component.own_url for component in components if component.kind == "registry"]
+    named = [url for component in components for url in component.registry_url.split(",") if url]
+    named += [url for component in components if component.name in specs for url in specs[component.name].registry_urls]
     if not own and not named and told.launch.registry_url:
         named = told.launch.registry_url.split(",")
     found = {address(url): (url, True) for url in own}
@@ -179,15 +192,15 @@ def registries(told: Settings, parts: Iterable[Part], specs: Mapping[str, Spec])
 
 def address(url: str) -> tuple[str, int | None]:
     """What two URLs of one server have in common."""
-    parts = urlsplit(url)
-    name = parts.hostname or ""
+    address = urlsplit(url)
+    name = address.hostname or ""
     with suppress(ValueError):
-        return ("localhost" if is_loopback(name) or name == "0.0.0.0" else name, parts.port)
+        return ("localhost" if is_loopback(name) or name == "0.0.0.0" else name, address.port)
     return (name, None)
 
 
-def _speaks(part: Part, spec: Spec, url: str) -> bool:
-    return address(url) in {address(one) for one in [*part.registry_url.split(","), *spec.registry_urls]}
+def _speaks(component: Component, spec: Spec, url: str) -> bool:
+    return address(url) in {address(one) for one in [*component.registry_url.split(","), *spec.registry_urls]}
 
 
 def _secrets(site: Site, told: Settings, specs: Mapping[str, Spec]) -> Iterator[tuple[Path, str, str]]:

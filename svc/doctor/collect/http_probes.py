@@ -18,7 +18,7 @@ from svc.config.upstream_keys import UpstreamKeys
 from svc.doctor.collect.machine import reach
 from svc.doctor.facts import Answer, Registry, Router, Sidecar
 from svc.protocol.engine_key import bearer
-from svc.site.components import Part
+from svc.site.components import Component
 
 PATIENCE = 3.0  # seconds that an answer may take
 CHECK_PATIENCE = 8.0  # of the registry's check, which has its own timeout
@@ -127,20 +127,20 @@ def registry(url: str, here: bool, read_token: str, write_tokens: list[str], ins
     return Registry(url, here, health, listing, writes, checks)
 
 
-def sidecar(part: Part, keys: UpstreamKeys | None) -> Sidecar:
+def sidecar(component: Component, keys: UpstreamKeys | None) -> Sidecar:
     """An instance may listen on one address only, the one that others have.
 
     A GET of an inference path generates nothing: an engine answers it 401 or 405. `keys`: None where the router's
     keys are not known.
     """
-    inside = get(f"{part.own_url}/v1/models")
-    outside = None if is_loopback(part.host) else get(f"{part.url}/v1/models")
+    inside = get(f"{component.own_url}/v1/models")
+    outside = None if is_loopback(component.host) else get(f"{component.url}/v1/models")
     models = outside if inside.error and outside and not outside.error else inside
-    info = get(f"{part.babysitter_url}/info")
-    found = Sidecar(info, get(part.health_url), models, outside)
+    info = get(f"{component.babysitter_url}/info")
+    found = Sidecar(info, get(component.health_url), models, outside)
     if keys is None:
         return found
-    key = keys.find(f"{part.name}-server", info.get("models") or [])
+    key = keys.find(component.service_name, info.get("models") or [])
     inference = get(models.url.removesuffix("/v1/models") + INFERENCE_PATH, key=key)
     return dataclasses.replace(found, inference=inference, router_key=bool(key))
 

@@ -12,7 +12,8 @@ from svc.doctor.facts import Files
 from svc.render.generate import earlier_sources, plan_site
 from svc.rollout.diff import PartChange, difference
 from svc.settings import Settings
-from svc.site import components, program_groups, supervisord_process
+from svc.site import program_groups, supervisord_process
+from svc.site.components import rendered_files
 
 NOTHING = Files()
 
@@ -31,7 +32,7 @@ def specs(site: Site, told: Settings, conf_d: Path) -> dict[str, Spec]:
 
 def files(site: Site, own: bool) -> Files:
     """`own`: supervisord runs from var/, of which conf.d says nothing."""
-    there = bool(site.tomls() or site.svc_toml.exists() or components.files(site.conf_d) or own)
+    there = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or own)
     if not there:
         return Files(present=False)
     try:

@@ -9,15 +9,15 @@ from svc.config.instance.model import Mock, Spec
 from svc.doctor.checks import table
 from svc.doctor.facts import Answer, Facts, Holder, Name, Registry, Router, Sidecar, Supervisor
 from svc.doctor.findings import Finding
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
 
 NOW = 1_000_000.0
 REGISTRY, ROUTER = "http://127.0.0.1:18000", "http://127.0.0.1:8000"
 PARTS = (
-    Part("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
-    Part("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
-    Part(
+    Component("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
+    Component("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
+    Component(
         "a",
         "babysitter",
         "localhost",
@@ -26,7 +26,7 @@ PARTS = (
         "http://localhost:18000",
         "../config/a.toml",
     ),
-    Part(
+    Component(
         "b",
         "babysitter",
         "localhost",
@@ -143,7 +143,7 @@ def sidecar(name: str, **info: Any) -> Sidecar:
 
 
 def supervisor(**more: Any) -> Supervisor:
-    programs = [program for part in PARTS for program in part.programs]
+    programs = [program for component in PARTS for program in component.programs]
     made = Supervisor(
         1,
         processes={p: process(p) for p in programs},
@@ -170,12 +170,12 @@ def facts(**more: Any) -> Facts:
         now=NOW,
         settings=settings.load(),
         supervisor=supervisor(),
-        parts=PARTS,
+        components=PARTS,
         specs={"a": spec("a", 8100), "b": spec("b", 8110)},
         listeners={
             port: Holder(7, "svc", program)
-            for part in PARTS
-            for port, program in zip(part.ports, part.programs, strict=True)
+            for component in PARTS
+            for port, program in zip(component.ports, component.programs, strict=True)
         },
         registries=[registry()],
         sidecars={"a": sidecar("a"), "b": sidecar("b")},

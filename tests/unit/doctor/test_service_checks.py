@@ -168,9 +168,13 @@ def test_an_engine_that_wants_a_key_of_the_router(keys_file, router_key, said, s
 
 
 def test_an_instance_that_listens_on_loopback_only():
-    parts = [*seen.PARTS[:2], dataclasses.replace(seen.PARTS[2], host="10.0.0.7")]
+    components = [*seen.PARTS[:2], dataclasses.replace(seen.PARTS[2], host="10.0.0.7")]
     shut = dataclasses.replace(sidecar("a"), outside=GONE)
-    more = {"parts": parts, "registries": [registry([service("a", 8100, host="10.0.0.7")])], "sidecars": {"a": shut}}
+    more = {
+        "components": components,
+        "registries": [registry([service("a", 8100, host="10.0.0.7")])],
+        "sidecars": {"a": shut},
+    }
     assert "--host 0.0.0.0" in found(**more, names={"10.0.0.7": Name("10.0.0.7", ("10.0.0.7",))})["outside.a"].first
     assert "outside.a" not in found(**more, names={"10.0.0.7": Name("10.0.0.7", ("10.0.0.7",), here=False)})
 
@@ -197,10 +201,10 @@ def test_one_that_loads_for_too_long():
 
 
 def test_an_instance_and_a_router_that_speak_to_two_registries():
-    part = dataclasses.replace(seen.PARTS[2], registry_url=CONTROL)
-    parts, rest = [*seen.PARTS[:2], part], {"router": router([]), "registries": [registry([])]}
-    assert "elsewhere.a" in found(parts=parts, **rest)
-    assert "elsewhere.a" not in found(parts=parts, router=router(), registries=[registry()])
+    component = dataclasses.replace(seen.PARTS[2], registry_url=CONTROL)
+    components, rest = [*seen.PARTS[:2], component], {"router": router([]), "registries": [registry([])]}
+    assert "elsewhere.a" in found(components=components, **rest)
+    assert "elsewhere.a" not in found(components=components, router=router(), registries=[registry()])
 
 
 # What the registry lists.

@@ -214,11 +214,13 @@ def test_clocks(ahead, word):
 
 
 def test_names_that_are_not_known_and_hosts_that_are_not_here():
-    part = dataclasses.replace(seen.PARTS[2], host="10.9.9.9")
-    parts = [*seen.PARTS[:2], part]
+    component = dataclasses.replace(seen.PARTS[2], host="10.9.9.9")
+    components = [*seen.PARTS[:2], component]
     there = Name("10.9.9.9", ("10.9.9.9",), here=False)
     told = found(
-        parts=parts, names={"10.9.9.9": there}, registries=[seen.registry([seen.service("a", 8100, host="10.9.9.9")])]
+        components=components,
+        names={"10.9.9.9": there},
+        registries=[seen.registry([seen.service("a", 8100, host="10.9.9.9")])],
     )
     assert "host.a" in told
     away = dataclasses.replace(seen.registry(), url="http://control:18000", here=False)

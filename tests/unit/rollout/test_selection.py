@@ -2,11 +2,11 @@ import pytest
 
 from svc.base.errors import CommandError
 from svc.rollout.selection import meant
-from svc.site.components import Part
+from svc.site.components import Component
 
 PARTS = [
-    Part("registry", "registry", "", (18000,), ("registry",)),
-    *(Part(name, "babysitter", "localhost", (8100,), (f"{name}:server", f"{name}:babysitter")) for name in "abc"),
+    Component("registry", "registry", "", (18000,), ("registry",)),
+    *(Component(name, "babysitter", "localhost", (8100,), (f"{name}:server", f"{name}:babysitter")) for name in "abc"),
 ]
 SERVICES = {f"{name}-server": {"metadata": {"models": models}} for name, models in (("a", ["m", "n"]), ("b", ["m"]))}
 STATES = {"a:server": "RUNNING", "b:server": "FATAL", "c:server": "STOPPED"}
@@ -24,7 +24,7 @@ STATES = {"a:server": "RUNNING", "b:server": "FATAL", "c:server": "STOPPED"}
     ],
 )
 def test_a_word_is_an_instance_a_model_or_all_that_was_not_stopped_by_hand(words: list[str], names: str):
-    assert "".join(part.name for part in meant(words, PARTS, SERVICES, STATES)) == names
+    assert "".join(component.name for component in meant(words, PARTS, SERVICES, STATES)) == names
 
 
 @pytest.mark.parametrize("word", ["x", "registry", "m-server"])

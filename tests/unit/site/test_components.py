@@ -9,8 +9,7 @@ from svc.base.errors import CommandError
 from svc.config.instance.load import load
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
-from svc.site import components
-from svc.site.components import Part, sees
+from svc.site.components import Component, parse_components, shares_registry
 
 TOML = """
 name = "qwen"
@@ -26,20 +25,20 @@ env = { A = "% ; # x" }
 
 
 @pytest.fixture
-def parts(tmp_path):
+def components(tmp_path):
     (tmp_path / "config").mkdir()
     toml = tmp_path / "config" / "qwen.toml"
     toml.write_text(TOML)
     told = settings.load(None, {"ROUTER_HOST": "0.0.0.0", "REGISTRY_PORT": "18001"})
     texts = render(load([toml], told), told, Place.of(tmp_path))
-    return components.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
+    return parse_components({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
 
 
-def test_every_part_is_found_with_its_address_and_programs(parts):
-    registry, router, qwen = parts
-    assert registry == Part("registry", "registry", "127.0.0.1", (18001,), ("registry",))
-    assert router == Part("router", "router", "0.0.0.0", (8000,), ("router",), "http://localhost:18001")
-    assert qwen == Part(
+def test_every_part_is_found_with_its_address_and_programs(components):
+    registry, router, qwen = components
+    assert registry == Component("registry", "registry", "127.0.0.1", (18001,), ("registry",))
+    assert router == Component("router", "router", "0.0.0.0", (8000,), ("router",), "http://localhost:18001")
+    assert qwen == Component(
         "qwen",
         "babysitter",
         "10.0.0.5",
@@ -50,24 +49,24 @@ def test_every_part_is_found_with_its_address_and_programs(parts):
     )
 
 
-def test_where_others_reach_a_part_and_where_this_machine_does(parts):
-    registry, router, qwen = parts
+def test_where_others_reach_a_part_and_where_this_machine_does(components):
+    registry, router, qwen = components
     assert (router.own_url, router.health_url) == ("http://127.0.0.1:8000", "http://127.0.0.1:8000/readyz")
     assert (registry.url, registry.health_url) == ("http://127.0.0.1:18001", "http://127.0.0.1:18001/health")
     assert (qwen.url, qwen.health_url) == ("http://10.0.0.5:8100", "http://127.0.0.1:8101/health")
     assert [qwen.address_of(name) for name in qwen.programs] == ["10.0.0.5:8100", "10.0.0.5:8101"]
 
 
-def test_a_router_sees_the_instances_of_its_registry_by_whatever_name(parts):
-    _, router, qwen = parts
-    assert not sees(router, qwen)
-    near = Part("a", "babysitter", "localhost", (1, 2), (), "http://127.0.0.1:18001")
-    assert sees(router, near)
+def test_a_router_sees_the_instances_of_its_registry_by_whatever_name(components):
+    _, router, qwen = components
+    assert not shares_registry(router, qwen)
+    near = Component("a", "babysitter", "localhost", (1, 2), (), "http://127.0.0.1:18001")
+    assert shares_registry(router, near)
 
 
 def test_a_file_that_was_changed_by_hand_is_named_with_the_cure():
     with pytest.raises(CommandError, match=r"x\.conf: not as svc render writes it; run svc render"):
-        components.parse({Path("x.conf"): "[group:x]\nprograms=y\n"})
+        parse_components({Path("x.conf"): "[group:x]\nprograms=y\n"})
 
 
 @pytest.mark.parametrize("host", ["fd00::7", "::1"])
@@ -78,11 +77,11 @@ def test_an_instance_on_ipv6_is_reached_at_the_ipv6_loopback(tmp_path, host):
     told = settings.load(flags={"launch": {"components": "babysitter"}})
     texts = render(load([toml], told), told, Place.of(tmp_path))
     assert texts["conf.d/qwen.conf"].count(" --ipv6 ") == 2
-    (qwen,) = components.parse({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
+    (qwen,) = parse_components({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
     assert (qwen.host, qwen.url, qwen.ports) == (host, f"http://[{host}]:8100", (8100, 8101))
     assert (qwen.own_url, qwen.health_url) == ("http://[::1]:8100", "http://[::1]:8101/health")
     assert qwen.address_of("qwen:babysitter") == f"[{host}]:8101"
 
 
-def test_only_an_instance_on_ipv6_needs_its_port_there(parts):
-    assert [part.listens_on_ipv6 for part in parts] == [False, False, False]
+def test_only_an_instance_on_ipv6_needs_its_port_there(components):
+    assert [component.listens_on_ipv6 for component in components] == [False, False, False]

@@ -55,10 +55,10 @@ def test_an_unfinished_line_waits_for_its_end(path):
 
 
 def test_the_last_lines_are_those_of_rotated_files_too(path):
-    for part in ("12", "34", "5"):
+    for component in ("12", "34", "5"):
         if path.exists():
             move(path)
-        write(path, *part)
+        write(path, *component)
     assert text(LogFile(path).last(4)) == ["2", "3", "4", "5"]
     path.unlink()  # moved, and the next one is not there yet
     assert text(LogFile(path).last(9)) == ["1", "2", "3", "4"]
@@ -69,10 +69,10 @@ def test_what_is_written_next_through_rotations_even_several_at_once(path):
     log = LogFile(path)
     log.last(1)
     told = []
-    for part in ("1", "23", "4"):
-        write(path, *part, "begun")
+    for component in ("1", "23", "4"):
+        write(path, *component, "begun")
         move(path)
-        write(path, *part)
+        write(path, *component)
     told += log.new()
     move(path)
     told += log.new()  # none is there
@@ -145,9 +145,9 @@ def test_a_rotated_file_that_was_compressed_meanwhile_hides_none_that_came_after
     log = LogFile(path)
     log.last(1)
     write(path, "2")
-    for part in "34":
+    for component in "34":
         move(path)
-        write(path, part)
+        write(path, component)
     path.with_name("a.log.2").rename(path.with_name("a.log.2.gz"))
     path.with_name("a.log.3").rename(path.with_name("a.log.2"))  # nothing is older than what is older
     assert log.new() == [b"2", b"3", b"4"]

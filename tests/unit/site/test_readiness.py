@@ -2,12 +2,12 @@ import dataclasses
 
 import pytest
 
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.site.readiness import NotReady, Sight, Stage, judge
 
-QWEN = Part("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"))
+QWEN = Component("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"))
 WELL = {"qwen"}
-ROUTER = Part("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000")
+ROUTER = Component("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000")
 ROUTED = {"qwen-server": ["a"]}
 
 
@@ -51,7 +51,7 @@ def test_without_a_router_health_is_enough():
 
 
 def test_the_registry_need_not_be_routed():
-    registry = Part("registry", "registry", "127.0.0.1", (18000,), ("registry",))
+    registry = Component("registry", "registry", "127.0.0.1", (18000,), ("registry",))
     assert judge(registry, Sight({"registry": "RUNNING"}, {"registry"}, {}), ROUTER)[0] is Stage.READY
 
 

@@ -1,4 +1,4 @@
-from svc.site.shutdown import component_of, phases
+from svc.site.shutdown import kind_of, phases
 from tests.unit.site.test_status import process
 
 
@@ -16,7 +16,7 @@ def test_what_has_ended_is_not_stopped():
     assert phases({name: process(name, state) for name, state in states.items()}) == [["registry"]]
 
 
-def test_the_component_of_a_program():
-    assert component_of(process("router")) == "router"
-    assert component_of(process("a:server")) == component_of(process("a:babysitter")) == "babysitter"
-    assert component_of(process("server")) == component_of(process("mine")) == ""
+def test_the_kind_of_a_program():
+    assert kind_of(process("router")) == "router"
+    assert kind_of(process("a:server")) == kind_of(process("a:babysitter")) == "babysitter"
+    assert kind_of(process("server")) == kind_of(process("mine")) == ""

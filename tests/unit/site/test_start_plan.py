@@ -26,7 +26,7 @@ def asked(*tomls: str, only: tuple[str, ...] = (), **environ: str) -> Asked:
 
 
 def names(planned) -> list[str]:
-    return [part.name for part in planned.parts()]
+    return [component.name for component in planned.components()]
 
 
 def written(directory: str) -> list[str]:
@@ -60,7 +60,7 @@ def test_variables_that_change_something_leave_conf_d_alone(site):
     assert planned.notes[0].startswith("ROUTER_PORT in the environment: ")
     planned.write()
     assert {path: path.read_bytes() for path in Path("conf.d").iterdir()} == before
-    assert [part.ports for part in planned.parts() if part.name == "router"] == [(9000,)]
+    assert [component.ports for component in planned.components() if component.name == "router"] == [(9000,)]
 
 
 def test_what_conf_d_had_before_runs_under_variables_too(site):
@@ -101,7 +101,7 @@ def test_single_components_gather_in_var_and_a_fresh_start_forgets_the_old_ones(
     assert not Path("conf.d").exists()
     planned = plan(site, asked("b.toml", only=("babysitter",)), running=True, own=True)
     assert names(planned) == ["registry", "router", "a", "b"]
-    assert [part.name for part in planned.chosen(asked("b.toml", only=("babysitter",)), site)] == ["b"]
+    assert [component.name for component in planned.chosen(asked("b.toml", only=("babysitter",)), site)] == ["b"]
     assert names(plan(site, asked(only=("router",)), running=False, own=False)) == ["router"]
 
 

@@ -4,15 +4,17 @@ import dataclasses
 
 import pytest
 
-from svc.site.components import Part
+from svc.site.components import Component
 from svc.site.readiness import NotReady
 from svc.site.status import Seen, report
 from svc.supervision.client import Process, Restarts
 
 PARTS = [
-    Part("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
-    Part("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
-    Part("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"), "http://localhost:18000"),
+    Component("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
+    Component("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
+    Component(
+        "qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"), "http://localhost:18000"
+    ),
 ]
 SERVICE = {"status": "running", "is_healthy": True, "drained": False, "metadata": {"models": ["m"]}}
 
@@ -33,9 +35,9 @@ def process(name: str, state: str = "RUNNING", **more) -> Process:
 
 
 WELL = Seen(
-    parts=PARTS,
+    components=PARTS,
     supervisord=1,
-    processes={name: process(name) for part in PARTS for name in part.programs},
+    processes={name: process(name) for component in PARTS for name in component.programs},
     restarts={"qwen:server": Restarts(2, 5, False)},
     registry={"qwen": SERVICE, "qwen-server": SERVICE},
     registry_url="http://127.0.0.1:18000",
@@ -124,7 +126,7 @@ def test_while_the_registry_is_away_it_is_well_enough_that_the_router_uses_an_in
     assert (row(seen).health, row(seen).ok) == ("routed", True)
     assert report(seen).problems == ["registry: STOPPED"]
     assert report(changed(registry=None)).problems == ["the registry does not answer at http://127.0.0.1:18000"]
-    far = changed(parts=PARTS[1:], registry=None)
+    far = changed(components=PARTS[1:], registry=None)
     assert report(far).problems == ["the registry does not answer at http://127.0.0.1:18000"]
 
 
@@ -162,7 +164,7 @@ def test_an_instance_of_this_machine_is_told_once():
 
 def test_a_router_of_another_registry_is_not_asked():
     away = dataclasses.replace(PARTS[2], registry_url="http://10.0.0.1:18000")
-    assert row(changed(parts=[*PARTS[:2], away], router={})).ok
+    assert row(changed(components=[*PARTS[:2], away], router={})).ok
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "STARTING", "BACKOFF", "FATAL", "EXITED"])
