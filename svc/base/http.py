@@ -1,6 +1,7 @@
 """HTTP requests of the control plane, to this machine or its neighbours."""
 
 import socket
+import ssl
 from typing import Any
 
 import requests
@@ -36,3 +37,9 @@ def fetch(
             for scheme in ("http://", "https://"):
                 session.mount(scheme, Patient())
         return session.request(method, url, timeout=timeout, allow_redirects=False, **told)
+
+
+def system_ca() -> str | None:
+    """Return the path of this machine's CA certificates; without it requests uses those of certifi."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath

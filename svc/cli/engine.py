@@ -1,28 +1,23 @@
-"""`svc engine`: management of the engines themselves, at all replicas of a model or at named ones."""
+"""`svc engine`: management requests to the engines themselves, at all replicas of a model or at named ones."""
 
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from svc.base.errors import CommandError, SvcError
-from svc.base.secret_file import read
+from svc.base.errors import CommandError
 from svc.cli.access import Access, registry_options
 from svc.cli.options import HERE, settings
 from svc.client.registry import RegistryClient
-from svc.config import upstream_keys
-from svc.config.instance.load import load_one
-from svc.management import report
-from svc.management.run import Engines, Management
-from svc.management.select import Fleet, Selection, build_fleet, select, without_models
-from svc.management.send import Request
-from svc.protocol.engine_key import parse_key
+from svc.management.engine_keys import engine_keys
+from svc.management.engine_request import ManagementRequest
+from svc.management.engines import Engines, Management
+from svc.management.instances import EngineInstance, Fleet, Selection, build_fleet, select, without_models
+from svc.management.results import failure, lines, to_json
 from svc.protocol.event import plain
-from svc.router.balance.table import Target
 from svc.router.sources.static_services import read_static
 from svc.settings import Settings
 from svc.site.access import explained
@@ -40,7 +35,7 @@ def _path(_context: click.Context, _parameter: click.Parameter, value: str) -> s
 
 
 def _body(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bytes | None:
-    """Return the bytes of the body as they are sent; they must be JSON."""
+    """Return the bytes of the body, which must be JSON."""
     if value is None:
         return None
     if value == "-":
@@ -110,35 +105,39 @@ def command(
       instances  a list of objects: name, url, ok, status (null without an answer), reason (why there
                  is none), body (JSON, else text), models (after a change; null when unknown), note
     """
-    site = settings(router={"upstream_keys_file": upstream_keys_file})
-    client = access.client(read=True) if _has_registry(access, site) else None
-    engines = Engines(keys_of(site), site.router.upstream_ca)
-    fleet = _fleet(client, engines.discover(_static(site)))
-    targets = select(fleet, _selection(model, names, every, fleet))
-    request = Request(method.upper(), path, body, timeout)
-    results = Management(fleet, client, engines).run(request, targets, named=bool(names))
+    site_settings = settings(router={"upstream_keys_file": upstream_keys_file})
+    client = access.client(read=True) if _has_registry(access, site_settings) else None
+    engines = Engines(engine_keys(HERE, site_settings), site_settings.router.upstream_ca)
+    fleet = _fleet(client, engines.discover(_static_instances(site_settings)))
+    instances = select(fleet, _selection(model, names, every, fleet))
+    request = ManagementRequest(method.upper(), path, body, timeout)
+    results = Management(fleet, client, engines).run(request, instances, named=bool(names))
     if output == "json":
-        echo_json(report.to_json(results), indent=2)
+        echo_json(to_json(results), indent=2)
     else:
-        for line in report.lines(results, verbose):
+        for line in lines(results, verbose):
             echo(line)
         for name in without_models(fleet) if model else ():
             echo(f"svc: {name} starts and lists no model yet; if it will serve {model}, repeat it there", err=True)
     if any(not result.ok for result in results):
-        raise CommandError(report.failure(request, results))
+        raise CommandError(failure(request, results))
 
 
-def _has_registry(access: Access, site: Settings) -> bool:
-    """Whether there is a registry to ask: a site of a router with static services alone has none."""
-    named = access.registry_url or site.launch.registry_url or site.router.registry_url
-    return bool(named) or site.launch.runs("registry") or not site.router.static_services
+def _has_registry(access: Access, site_settings: Settings) -> bool:
+    """Return whether a registry can be asked. A site whose router has only static services has none."""
+    configured = access.registry_url or site_settings.launch.registry_url or site_settings.router.registry_url
+    return bool(configured) or site_settings.launch.runs("registry") or not site_settings.router.static_services
 
 
-def _static(site: Settings) -> list[Target]:
-    return read_static(Path(site.router.static_services)) if site.router.static_services else []
+def _static_instances(site_settings: Settings) -> list[EngineInstance]:
+    file = site_settings.router.static_services
+    return [
+        EngineInstance(t.name, t.url, t.models, t.babysitter_url, t.status, True, t.discovers_models)
+        for t in (read_static(Path(file)) if file else ())
+    ]
 
 
-def _fleet(client: RegistryClient | None, static: Sequence[Target]) -> Fleet:
+def _fleet(client: RegistryClient | None, static: Sequence[EngineInstance]) -> Fleet:
     if client is None:
         return build_fleet([], static)
     with explained("list the instances", client, "is no registry"):
@@ -151,20 +150,3 @@ def _selection(model: str, names: Sequence[str], every: bool, fleet: Fleet) -> S
         return Selection(model, names, every)
     models = ", ".join(fleet.models()) or "none"
     raise click.UsageError(plain(f"give one of --model M, --instance NAME and --all; the models are: {models}"))
-
-
-def keys_of(site: Settings) -> Callable[[Target], str]:
-    """Return the lookup of an instance's upstream API key: from the TOML with its address, else by name or model."""
-    file = site.router.upstream_keys_file
-    keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
-    own = dict(_own_keys(site))
-    return lambda target: own.get(target.url) or keys.find(target.name, target.models)
-
-
-def _own_keys(site: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the address and the key of each instance of this site that has one. Broken files are for `svc check`."""
-    for path in HERE.tomls(configs=site.launch.babysitter_configs):
-        with suppress(SvcError):
-            spec = load_one(path, site)
-            if spec.backend.api_key_file:
-                yield spec.url, read(Path(spec.backend.api_key_file), parse_key, "[backend] api_key_file")

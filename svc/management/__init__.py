@@ -1,1 +1,1 @@
-"""`svc engine`: management requests to the engines themselves, past the router."""
+"""`svc engine`: management requests that go to the engines themselves, past the router."""

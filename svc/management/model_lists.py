@@ -1,4 +1,4 @@
-"""The instances' model lists after a change: read again at once, and in the registry before the command ends."""
+"""Instances' model lists after a change: read again at once, and registered before the command ends."""
 
 import dataclasses
 import time
@@ -7,40 +7,40 @@ from collections.abc import Callable, Mapping, Sequence
 from svc.base.errors import SvcError, message_of
 from svc.client.registry import RegistryClient
 from svc.client.registry_watch import Watch
-from svc.management.send import Outcome, Request
+from svc.management.engine_request import EngineResponse, ManagementRequest
 
-REFRESH = Request("POST", "/models/refresh", timeout=10.0)  # at a babysitter
-LIST = Request("GET", "/v1/models", timeout=10.0)  # at a static service, which has no babysitter
+REFRESH = ManagementRequest("POST", "/models/refresh", timeout=10.0)  # to a babysitter
+LIST = ManagementRequest("GET", "/v1/models", timeout=10.0)  # to a static service, which has no babysitter
 REGISTRY_TIMEOUT_SECONDS = 5.0
-ROUTER_DELAY_SECONDS = 0.3  # a router follows the registry's list: it has a change within milliseconds
-NO_SUCH_PATH = (404, 405)
+ROUTER_DELAY_SECONDS = 0.3  # routers watch the registry's list and read a change within milliseconds
+STATUSES_NO_SUCH_PATH = (404, 405)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefreshedModels:
-    """What an instance lists now; `problem` says why the registry or the router may not know it yet."""
+    """The models that an instance lists now; `problem` says why the registry or the router may not know them yet."""
 
     models: Sequence[str] | None = None
     problem: str = ""
 
 
-def read(outcome: Outcome, babysitter: str | None = None) -> RefreshedModels:
-    """Return the list in the answer of an instance's babysitter, or of the instance itself where it has none."""
-    if outcome.ok:
-        return _listed(outcome)
+def read(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
+    """Return the models in the response of an instance's babysitter, or of an instance without one."""
+    if response.ok:
+        return _listed(response)
     if babysitter is None:
-        return RefreshedModels(problem=f"its model list cannot be read: {_reason(outcome)}")
-    if outcome.status in NO_SUCH_PATH:
+        return RefreshedModels(problem=f"its model list cannot be read: {_reason(response)}")
+    if response.status in STATUSES_NO_SUCH_PATH:
         return RefreshedModels(
             problem="its babysitter is older than this command and finds a new model within a heartbeat"
         )
     return RefreshedModels(
-        problem=f"the babysitter at {babysitter} could not refresh the model list: {_reason(outcome)}"
+        problem=f"the babysitter at {babysitter} could not refresh the model list: {_reason(response)}"
     )
 
 
-def _listed(outcome: Outcome) -> RefreshedModels:
-    answer = outcome.json()
+def _listed(response: EngineResponse) -> RefreshedModels:
+    answer = response.json()
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, list):
         return RefreshedModels(problem="the answer is no list of models")
@@ -49,8 +49,8 @@ def _listed(outcome: Outcome) -> RefreshedModels:
     )
 
 
-def _reason(outcome: Outcome) -> str:
-    return message_of(outcome.json()) or outcome.reason or f"it answers {outcome.status}"
+def _reason(response: EngineResponse) -> str:
+    return message_of(response.json()) or response.reason or f"it answers {response.status}"
 
 
 def await_registry(
@@ -58,14 +58,14 @@ def await_registry(
     lists: Mapping[str, Sequence[str]],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
-    seconds: float = REGISTRY_TIMEOUT_SECONDS,
+    timeout: float = REGISTRY_TIMEOUT_SECONDS,
 ) -> dict[str, str]:
-    """Wait until the registry lists these models of these instances; return why it does not, by instance."""
-    watch, deadline = Watch(client), clock() + seconds
+    """Wait until the registry lists these models of these instances; return, by instance, why it still does not."""
+    watch, deadline = Watch(client), clock() + timeout
     missing: dict[str, str] = {}
-    while (left := deadline - clock()) > 0:
+    while (remaining := deadline - clock()) > 0:
         try:
-            registered = {service["name"]: service for service in watch.look(left).services}
+            registered = {service["name"]: service for service in watch.look(remaining).services}
         except SvcError as error:
             missing = dict.fromkeys(lists, f"the registry does not answer: {error.message}")
         else:

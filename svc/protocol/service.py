@@ -1,5 +1,6 @@
 """One registered service: its states and its JSON, as registry, router and babysitter exchange it."""
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from svc.base.address import authority
+from svc.protocol.service_url import is_service_url
 
 STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
 DEFAULT_LEASE = 90.0
@@ -59,6 +61,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 def is_model_id(value: object) -> bool:
     """Return whether a value can be a model's id: short text that can be printed, so without control characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_MODEL_ID_LENGTH and value.isprintable()
+
+
+def models_of(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the model ids in an instance's metadata, MAX_MODELS at most: the router has a pool for each."""
+    models = metadata.get("models")
+    return [model for model in models if is_model_id(model)][:MAX_MODELS] if isinstance(models, list) else []
+
+
+def named_babysitter(metadata: Mapping[str, Any]) -> str | None:
+    """Return the URL of the babysitter that an instance's metadata names."""
+    url = metadata.get("babysitter")
+    return url.rstrip("/") if isinstance(url, str) and is_service_url(url, query=False) else None
 
 
 def babysitter_url(url: str) -> str:

@@ -10,7 +10,7 @@ import requests
 from click.testing import CliRunner
 
 from svc.cli.main import svc
-from svc.management.run import STATIC_NOTE
+from svc.management.engines import STATIC_NOTE
 from tests.integration.babysitter.conftest import SVC, Running
 from tests.integration.fakes import Mock, mock
 from tests.integration.registry.process import Registry

@@ -27,7 +27,7 @@ ALLOWED = {
     "terminal": {"base", "protocol", "client"},
     "site": _SITE,
     "rollout": _SITE,
-    "management": {"base", "protocol", "client", "terminal"},
+    "management": _FOUNDATION | {"terminal"},
     "doctor": _SITE | {"rollout"},
     "mock": {"base", "protocol"},
     "registry": _FOUNDATION,

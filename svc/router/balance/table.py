@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from svc.base.address import authority
-from svc.protocol.service import MAX_MODELS, Service, babysitter_url, is_model_id
+from svc.protocol.service import Service, babysitter_url, models_of, named_babysitter
 from svc.protocol.service_url import is_service_url, parse_service_url
 from svc.router.balance.policy import Member, Pool
 
@@ -72,8 +72,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def named_babysitter(self) -> str | None:
         """The babysitter that the metadata names."""
-        named = self.metadata.get("babysitter")
-        return named.rstrip("/") if isinstance(named, str) and is_service_url(named, query=False) else None
+        return named_babysitter(self.metadata)
 
     @property
     def health_url(self) -> str | None:
@@ -166,11 +165,6 @@ def endpoint(url: str) -> tuple[str, int, bool]:
     return service_url.host.lower(), service_url.port, service_url.scheme == "https"
 
 
-def _models(names: Any) -> list[str]:
-    """Return the first MAX_MODELS that can be ids: every model costs a pool, metrics and time."""
-    return [name for name in names if is_model_id(name)][:MAX_MODELS] if isinstance(names, list) else []
-
-
 def from_service(service: Service, static: bool = False, heard: bool = True) -> Target | None:
     """The instance that a registration describes; None for what is no instance (a babysitter) or has no usable URL.
 
@@ -194,7 +188,7 @@ def from_service(service: Service, static: bool = False, heard: bool = True) -> 
         heard=heard,
         registered=service.timestamp,
         static=static,
-        models=tuple(_models(service.metadata.get("models"))),
+        models=tuple(models_of(service.metadata)),
         weight=max(0, service.weight),
         metadata=service.metadata,
     )

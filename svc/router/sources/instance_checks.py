@@ -1,12 +1,12 @@
 """The router's own health checks: of an instance by its babysitter, side by side, one slow host holding up nobody."""
 
 import logging
-import ssl
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
 from svc.base.dial import AddressRefused
+from svc.base.http import system_ca
 from svc.client import probe
 from svc.perimeter.networks import Networks
 from svc.router.balance.table import Target
@@ -107,9 +107,3 @@ def join(threads: Iterable[threading.Thread], seconds: float) -> None:
     ends = monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, ends - monotonic()))
-
-
-def system_ca() -> str | None:
-    """Where requests are verified with, too."""
-    paths = ssl.get_default_verify_paths()
-    return paths.cafile or paths.capath

@@ -6,34 +6,34 @@ import pytest
 
 from svc.base.errors import Unavailable
 from svc.client.registry import Listing
+from svc.management.engine_request import EngineResponse
 from svc.management.model_lists import await_registry, read
-from svc.management.send import Outcome
 
 BABYSITTER = "http://h:8101"
 
 
-def listing(*models: str) -> Outcome:
-    return Outcome(200, json.dumps({"data": [{"id": model} for model in models]}).encode())
+def listing(*models: str) -> EngineResponse:
+    return EngineResponse(200, json.dumps({"data": [{"id": model} for model in models]}).encode())
 
 
 @pytest.mark.parametrize(
     ("outcome", "babysitter", "problem"),
     [
-        (Outcome(404), BABYSITTER, "its babysitter is older"),
-        (Outcome(405), BABYSITTER, "its babysitter is older"),
+        (EngineResponse(404), BABYSITTER, "its babysitter is older"),
+        (EngineResponse(405), BABYSITTER, "its babysitter is older"),
         (
-            Outcome(reason="connection refused"),
+            EngineResponse(reason="connection refused"),
             BABYSITTER,
             f"the babysitter at {BABYSITTER} could not refresh the model list: connection",
         ),
         (
-            Outcome(503, b'{"error": {"message": "a is failed"}}'),
+            EngineResponse(503, b'{"error": {"message": "a is failed"}}'),
             BABYSITTER,
             "could not refresh the model list: a is failed",
         ),
-        (Outcome(404), None, "its model list cannot be read: it answers 404"),
-        (Outcome(200, b"[]"), None, "no list of models"),
-        (Outcome(200, b'{"data": 1}'), BABYSITTER, "no list of models"),
+        (EngineResponse(404), None, "its model list cannot be read: it answers 404"),
+        (EngineResponse(200, b"[]"), None, "no list of models"),
+        (EngineResponse(200, b'{"data": 1}'), BABYSITTER, "no list of models"),
     ],
 )
 def test_a_list_that_cannot_be_read_says_why(outcome, babysitter, problem):
@@ -64,7 +64,7 @@ class Registry:
         self.now += seconds
 
     def await_models(self, *models: str) -> dict[str, str]:
-        return await_registry(self, {"a-server": models}, lambda: self.now, self.sleep, seconds=60)
+        return await_registry(self, {"a-server": models}, lambda: self.now, self.sleep, timeout=60)
 
 
 def test_the_wait_ends_with_the_look_that_lists_the_models():

@@ -19,8 +19,8 @@ CHUNK_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Request:
-    """What is sent: `path` may have a query, `body` is JSON; `timeout` in seconds, for each instance."""
+class ManagementRequest:
+    """An HTTP request to an engine: `path` may have a query, `body` is JSON, `timeout` is seconds for each instance."""
 
     method: str
     path: str
@@ -29,13 +29,13 @@ class Request:
 
     @property
     def changes(self) -> bool:
-        """Whether an instance may be another afterwards."""
+        """Whether the request may change the engine, by its method."""
         return self.method not in ("GET", "HEAD")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
-    """An instance's answer; without one, status 0 and the reason."""
+class EngineResponse:
+    """An instance's answer; without an answer the status is 0 and `reason` says why."""
 
     status: int = 0
     body: bytes = b""
@@ -49,7 +49,7 @@ class Outcome:
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """Return the body as JSON, or None where it is none."""
+        """Return the body as JSON, or None when it is not JSON."""
         try:
             return json.loads(self.body, parse_constant=_refuse)
         except (ValueError, RecursionError):
@@ -60,31 +60,31 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-def send(request: Request, url: str, headers: Mapping[str, str], verify: str | bool = True) -> Outcome:
+def send(request: ManagementRequest, url: str, headers: Mapping[str, str], verify: str | bool = True) -> EngineResponse:
     """Return the answer of the server at `url`. A redirect is an answer: it is not followed."""
-    more = {"Content-Type": "application/json"} if request.body is not None else {}
+    content_type = {"Content-Type": "application/json"} if request.body is not None else {}
     try:
         answer = fetch(
             request.method,
             url + request.path,
             request.timeout,
             data=request.body,
-            headers={**more, **headers},
+            headers={**content_type, **headers},
             verify=verify,
             stream=True,
         )
         with answer:
-            return Outcome(answer.status_code, _body(answer))
-    except (requests.RequestException, OSError) as error:  # OSError: of certificates that are not there
-        return Outcome(reason=_reason(request, error))
+            return EngineResponse(answer.status_code, _body(answer))
+    except (requests.RequestException, OSError) as error:  # OSError: a certificate file is missing
+        return EngineResponse(reason=_reason(request, error))
 
 
-def fan_out(timeout: float, calls: Mapping[str, Callable[[], Outcome]]) -> dict[str, Outcome]:
-    """Return the outcome of each call, of which MAX_CONCURRENT_REQUESTS run at once, `timeout` seconds each at most."""
+def fan_out(timeout: float, calls: Mapping[str, Callable[[], EngineResponse]]) -> dict[str, EngineResponse]:
+    """Return the responses. MAX_CONCURRENT_REQUESTS calls run at once, each for `timeout` seconds at most."""
     slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
 
-    def limited(call: Callable[[], Outcome]) -> Callable[[], Outcome]:
-        def run() -> Outcome:
+    def limited(call: Callable[[], EngineResponse]) -> Callable[[], EngineResponse]:
+        def run() -> EngineResponse:
             with slots:
                 return call()
 
@@ -92,14 +92,14 @@ def fan_out(timeout: float, calls: Mapping[str, Callable[[], Outcome]]) -> dict[
 
     seconds = timeout * math.ceil(len(calls) / MAX_CONCURRENT_REQUESTS) + 1
     results = together({name: limited(call) for name, call in calls.items()}, seconds)
-    return {name: _outcome(result, timeout) for name, result in results.items()}
+    return {name: _response(result, timeout) for name, result in results.items()}
 
 
-def _outcome(result: Outcome | Exception, timeout: float) -> Outcome:
-    if isinstance(result, Outcome):
+def _response(result: EngineResponse | Exception, timeout: float) -> EngineResponse:
+    if isinstance(result, EngineResponse):
         return result
     if isinstance(result, Late):
-        return Outcome(reason=f"no whole answer within {timeout:g} s")
+        return EngineResponse(reason=f"no whole answer within {timeout:g} s")
     raise result
 
 
@@ -112,8 +112,8 @@ def _body(answer: requests.Response) -> bytes:
     return body[:MAX_ANSWER_BYTES]
 
 
-def _reason(request: Request, error: Exception) -> str:
-    """Return why there is no answer, and whether the request may have had its effect all the same."""
+def _reason(request: ManagementRequest, error: Exception) -> str:
+    """Return why there is no answer, and whether the request may have taken effect."""
     doubt = "; it may have done it all the same" if request.changes else ""
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.ConnectTimeout):

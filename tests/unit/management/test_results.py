@@ -1,24 +1,24 @@
 """The lines and the error of a management request, as an operator reads them."""
 
+from svc.management.engine_request import EngineResponse, ManagementRequest
+from svc.management.engines import InstanceResult
 from svc.management.model_lists import RefreshedModels
-from svc.management.report import failure, lines, to_json
-from svc.management.run import Result
-from svc.management.send import Outcome, Request
-from tests.unit.router.made import target
+from svc.management.results import failure, lines, to_json
+from tests.unit.management.engines import engine
 
-LOAD = Request("POST", "/v1/load_lora_adapter", b"{}")
+LOAD = ManagementRequest("POST", "/v1/load_lora_adapter", b"{}")
 
 
-def result(name: str, status: int = 200, body: bytes = b"ok", **more) -> Result:
-    return Result(target(name), Outcome(status, body), **more)
+def result(name: str, status: int = 200, body: bytes = b"ok", **more) -> InstanceResult:
+    return InstanceResult(engine(name), EngineResponse(status, body), **more)
 
 
 def test_one_line_for_each_instance_has_the_first_of_its_answer():
     results = [
         result("a", body=b"\n  Success \x1b[31m\nmore"),
         result("long-name", 400, b'{"error": {"message": "already\\nloaded"}}'),
-        Result(target("c"), skipped="it is starting"),
-        Result(target("d"), Outcome(reason="connection refused")),
+        InstanceResult(engine("c"), skipped="it is starting"),
+        InstanceResult(engine("d"), EngineResponse(reason="connection refused")),
         result("e", 204, b""),
         result("f", body=b"x" * 500),
     ]
@@ -48,14 +48,14 @@ def test_lists_that_are_the_same_are_one_line():
 
 
 def test_a_change_at_some_replicas_only_names_both_ways_out():
-    text = failure(LOAD, [result("a"), result("b", 500), Result(target("c"), skipped="it is starting")])
+    text = failure(LOAD, [result("a"), result("b", 500), InstanceResult(engine("c"), skipped="it is starting")])
     assert text.startswith("2 of 3 instances did not answer 2xx: b, c; ")
     assert "`svc engine POST /v1/load_lora_adapter --instance b --instance c`" in text
     assert "or undo it at a" in text
 
 
 def test_a_request_that_changes_nothing_has_nothing_to_finish():
-    assert failure(Request("GET", "/version"), [result("a", 500)]) == "1 of 1 instances did not answer 2xx: a"
+    assert failure(ManagementRequest("GET", "/version"), [result("a", 500)]) == "1 of 1 instances did not answer 2xx: a"
 
 
 def test_a_refusal_for_want_of_a_key_names_the_setting():
@@ -64,7 +64,10 @@ def test_a_refusal_for_want_of_a_key_names_the_setting():
 
 def test_programs_read_the_answers_as_json():
     document = to_json(
-        [result("a", body=b'{"x": 1}', models=RefreshedModels(["m"])), Result(target("b"), skipped="it is failed")]
+        [
+            result("a", body=b'{"x": 1}', models=RefreshedModels(["m"])),
+            InstanceResult(engine("b"), skipped="it is failed"),
+        ]
     )
     assert document["ok"] is False
     first, second = document["instances"]
@@ -73,7 +76,7 @@ def test_programs_read_the_answers_as_json():
 
 
 def test_a_404_is_no_reason_to_repeat_the_request():
-    unload = Request("POST", "/v1/unload_lora_adapter", b"{}")
+    unload = ManagementRequest("POST", "/v1/unload_lora_adapter", b"{}")
     assert failure(unload, [result("a"), result("b", 404)]) == (
         "1 of 2 instances did not answer 2xx: b; 404 at b: no such path there, or not what the request names"
     )

@@ -3,9 +3,19 @@
 import pytest
 
 from svc.base.errors import CommandError, NotFound
-from svc.management.select import Fleet, Selection, build_fleet, select, skip_reason, unreachable_reason, without_models
-from svc.router.balance.table import Target
-from tests.unit.router.made import service, target
+from svc.management.instances import (
+    EngineInstance,
+    Fleet,
+    Selection,
+    build_fleet,
+    from_entry,
+    select,
+    skip_reason,
+    unreachable_reason,
+    without_models,
+)
+from tests.unit.management.engines import engine
+from tests.unit.router.made import service
 
 
 def babysitter(name: str) -> dict:
@@ -21,10 +31,10 @@ def replicas() -> Fleet:
         service("c-server", status="starting"),
         service("broken-server", "qwen", url="ftp://h"),
     ]
-    return build_fleet(services, [target("solo", "qwen", static=True)])
+    return build_fleet(services, [engine("solo", "qwen", static=True)])
 
 
-def names(targets: list[Target]) -> list[str]:
+def names(targets: list[EngineInstance]) -> list[str]:
     return [chosen.name for chosen in targets]
 
 
@@ -58,13 +68,15 @@ def test_a_wrong_name_among_good_ones_chooses_none(replicas):
 
 @pytest.mark.parametrize("status", ["starting", "stopping", "stopped", "failed"])
 def test_an_instance_without_a_process_is_skipped_unless_it_is_named(status):
-    assert skip_reason(target("a", status=status), named=False) == f"it is {status}"
-    assert skip_reason(target("a", status=status), named=True) == ""
+    assert skip_reason(engine("a", status=status), named=False) == f"it is {status}"
+    assert skip_reason(engine("a", status=status), named=True) == ""
 
 
 @pytest.mark.parametrize("status", ["running", "draining"])
 def test_an_instance_that_serves_gets_the_request(status):
-    assert skip_reason(target("a", status=status, drained=True), named=False) == ""
+    drained = from_entry(service("a-server", status=status, drained=True))
+    assert drained is not None
+    assert skip_reason(drained, named=False) == ""
 
 
 @pytest.mark.parametrize(
@@ -89,6 +101,6 @@ def test_instances_that_list_no_model_yet_are_known(replicas):
 @pytest.mark.parametrize("selection", [Selection(names=("solo",)), Selection(model="qwen"), Selection(every=True)])
 def test_a_registration_does_not_replace_a_static_service_of_its_name(selection):
     impostor = service("solo", "qwen", url="http://10.6.6.6:1")
-    [chosen] = select(build_fleet([impostor], [target("solo", "qwen", static=True)]), selection)
+    [chosen] = select(build_fleet([impostor], [engine("solo", "qwen", static=True)]), selection)
     assert chosen.static
     assert "10.6.6.6" not in chosen.url

@@ -7,7 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from svc.management.send import MAX_ANSWER_BYTES, MAX_CONCURRENT_REQUESTS, Outcome, Request, fan_out, send
+from svc.management.engine_request import (
+    MAX_ANSWER_BYTES,
+    MAX_CONCURRENT_REQUESTS,
+    EngineResponse,
+    ManagementRequest,
+    fan_out,
+    send,
+)
 from tests.waiting import free_port
 
 
@@ -46,32 +53,32 @@ def engine() -> Iterator[str]:
 
 def test_the_body_is_sent_as_json_with_the_engine_s_key(engine, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    outcome = send(Request("POST", "/load?x=1", b'{"a": 1}'), engine, {"Authorization": "Bearer k"})
+    outcome = send(ManagementRequest("POST", "/load?x=1", b'{"a": 1}'), engine, {"Authorization": "Bearer k"})
     assert (outcome.ok, outcome.text()) == (True, '/load?x=1 application/json Bearer k {"a": 1}')
 
 
 def test_a_request_without_a_body_has_no_content_type(engine):
-    assert send(Request("POST", "/sleep"), engine, {}).text() == "/sleep None None "
+    assert send(ManagementRequest("POST", "/sleep"), engine, {}).text() == "/sleep None None "
 
 
 def test_a_redirect_is_an_answer_and_not_followed(engine):
-    outcome = send(Request("GET", "/moved"), engine, {})
+    outcome = send(ManagementRequest("GET", "/moved"), engine, {})
     assert (outcome.status, outcome.ok) == (307, False)
 
 
 def test_of_an_endless_answer_only_so_much_is_read(engine):
-    assert len(send(Request("GET", "/much"), engine, {}).body) == MAX_ANSWER_BYTES
+    assert len(send(ManagementRequest("GET", "/much"), engine, {}).body) == MAX_ANSWER_BYTES
 
 
 def test_a_server_that_is_not_there_is_an_outcome():
-    outcome = send(Request("GET", "/"), f"http://127.0.0.1:{free_port()}", {})
+    outcome = send(ManagementRequest("GET", "/"), f"http://127.0.0.1:{free_port()}", {})
     assert (outcome.ok, outcome.reason) == (False, "connection refused")
 
 
 @pytest.mark.parametrize(("method", "doubt"), [("POST", True), ("GET", False)])
 def test_after_a_time_out_a_change_may_have_been_made(method, doubt):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        outcome = send(Request(method, "/", timeout=0.1), f"http://127.0.0.1:{silent.getsockname()[1]}", {})
+        outcome = send(ManagementRequest(method, "/", timeout=0.1), f"http://127.0.0.1:{silent.getsockname()[1]}", {})
     assert outcome.reason.startswith("no answer within 0.1 s")
     assert ("may have done it" in outcome.reason) is doubt
 
@@ -80,7 +87,7 @@ def test_after_a_time_out_a_change_may_have_been_made(method, doubt):
 def test_after_a_connection_that_ends_a_change_may_have_been_made(method, doubt):
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: close_after_a_request(server), daemon=True).start()
-        outcome = send(Request(method, "/"), f"http://127.0.0.1:{server.getsockname()[1]}", {})
+        outcome = send(ManagementRequest(method, "/"), f"http://127.0.0.1:{server.getsockname()[1]}", {})
     assert outcome.reason.startswith("the connection ended before the answer did")
     assert ("may have done it" in outcome.reason) is doubt
 
@@ -94,7 +101,7 @@ def close_after_a_request(server: socket.socket) -> None:
 def test_each_instance_has_its_own_outcome_and_few_run_at_once():
     running, most, lock = 0, 0, threading.Lock()
 
-    def call() -> Outcome:
+    def call() -> EngineResponse:
         nonlocal running, most
         with lock:
             running += 1
@@ -102,7 +109,7 @@ def test_each_instance_has_its_own_outcome_and_few_run_at_once():
         threading.Event().wait(0.01)
         with lock:
             running -= 1
-        return Outcome(200)
+        return EngineResponse(200)
 
     outcomes = fan_out(5, {str(n): call for n in range(3 * MAX_CONCURRENT_REQUESTS)})
     assert {outcome.status for outcome in outcomes.values()} == {200}
@@ -111,11 +118,13 @@ def test_each_instance_has_its_own_outcome_and_few_run_at_once():
 
 
 def test_an_answer_that_trickles_for_ever_is_given_up():
-    outcomes = fan_out(0.01, {"a": lambda: Outcome(200), "b": lambda: threading.Event().wait(30) or Outcome()})
+    outcomes = fan_out(
+        0.01, {"a": lambda: EngineResponse(200), "b": lambda: threading.Event().wait(30) or EngineResponse()}
+    )
     assert outcomes["a"].ok
     assert outcomes["b"].reason == "no whole answer within 0.01 s"
 
 
 def test_numbers_that_json_does_not_have_make_an_answer_a_text():
-    assert Outcome(200, b'{"score": NaN}').json() is None
-    assert Outcome(200, b'{"score": 1e3}').json() == {"score": 1000.0}
+    assert EngineResponse(200, b'{"score": NaN}').json() is None
+    assert EngineResponse(200, b'{"score": 1e3}').json() == {"score": 1000.0}

@@ -1,0 +1,31 @@
+"""The API keys that engines want of those that send them requests."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from svc.base.errors import SvcError
+from svc.base.secret_file import read
+from svc.config import upstream_keys
+from svc.config.instance.load import load_one
+from svc.config.site import Site
+from svc.management.instances import EngineInstance
+from svc.protocol.engine_key import parse_key
+from svc.settings import Settings
+
+
+def engine_keys(site: Site, settings: Settings) -> Callable[[EngineInstance], str]:
+    """Return the lookup of an instance's key: from the TOML with its address, else by its name or its models."""
+    file = settings.router.upstream_keys_file
+    keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
+    keys_by_url = dict(_keys_of_site(site, settings))
+    return lambda instance: keys_by_url.get(instance.url) or keys.find(instance.name, instance.models)
+
+
+def _keys_of_site(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the address and the key of each instance of this site that has one. `svc check` reports broken files."""
+    for path in site.tomls(configs=settings.launch.babysitter_configs):
+        with suppress(SvcError):
+            spec = load_one(path, settings)
+            if spec.backend.api_key_file:
+                yield spec.url, read(Path(spec.backend.api_key_file), parse_key, "[backend] api_key_file")

@@ -1,0 +1,140 @@
+"""The instances that a management request goes to: those of a model, those with a name, or all. Pure."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from svc.base.address import is_loopback
+from svc.base.errors import CommandError
+from svc.protocol.service import Service, babysitter_url, models_of, named_babysitter
+from svc.protocol.service_url import parse_service_url
+from svc.terminal import services_table
+
+SERVING = ("running", "draining")  # states in which an instance has a process that answers requests
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineInstance:
+    """One engine: where it answers, and what it serves. `static`: a static service of this site's router."""
+
+    name: str
+    url: str
+    models: tuple[str, ...] = ()
+    babysitter_url: str | None = None  # None: a static service without a babysitter
+    status: str = "running"
+    static: bool = False
+    discovers_models: bool = False  # the file of static services names no models for it
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Selection:
+    """The operator's choice of instances: one of the three is given."""
+
+    model: str = ""
+    names: Sequence[str] = ()
+    every: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fleet:
+    """The instances by name: those of the registry, and the static services of this site's router.
+
+    `services` are all entries of the registry by name, babysitters too.
+    """
+
+    services: Mapping[str, Mapping[str, Any]]
+    registered: Mapping[str, EngineInstance]
+    static: Mapping[str, EngineInstance]
+
+    @property
+    def instances(self) -> dict[str, EngineInstance]:
+        return {**self.static, **self.registered}
+
+    def models(self) -> list[str]:
+        return sorted({model for instance in self.instances.values() for model in instance.models})
+
+
+def build_fleet(services: Iterable[Mapping[str, Any]], static: Iterable[EngineInstance] = ()) -> Fleet:
+    """Return the instances of a registry's list and of a file of static services.
+
+    A registration does not replace a static service of the same name: it would get the service's requests and key.
+    """
+    by_name = {instance.name: instance for instance in static}
+    entries = {service["name"]: service for service in services}
+    instances = {
+        name: instance for name, entry in entries.items() if name not in by_name and (instance := from_entry(entry))
+    }
+    return Fleet(entries, instances, by_name)
+
+
+def from_entry(entry: Mapping[str, Any]) -> EngineInstance | None:
+    """Return the instance that an entry of the registry describes; None for a babysitter or an unusable URL."""
+    try:
+        service = msgspec.convert(entry, Service)
+        parse_service_url(service.url)
+    except ValueError:  # msgspec.ValidationError is one
+        return None
+    if not service.is_instance():
+        return None
+    url, models = service.url.rstrip("/"), tuple(models_of(service.metadata))
+    babysitter = named_babysitter(service.metadata) or babysitter_url(url)
+    return EngineInstance(service.name, url, models, babysitter, service.status)
+
+
+def select(fleet: Fleet, selection: Selection) -> list[EngineInstance]:
+    """Return the chosen instances, sorted by name; raise CommandError or NotFound when there are none.
+
+    A model selects every instance that lists it, drained ones too, because a drained instance comes back.
+    """
+    instances = fleet.instances
+    if selection.names:
+        chosen = {_resolve_name(name, fleet) for name in selection.names}
+    elif selection.every:
+        chosen = set(instances)
+    else:
+        chosen = {name for name, instance in instances.items() if selection.model in instance.models}
+    if not chosen:
+        raise CommandError(_none_of(selection.model, fleet.models()))
+    return [instances[name] for name in sorted(chosen)]
+
+
+def _resolve_name(name: str, fleet: Fleet) -> str:
+    if name in fleet.static:
+        return name
+    name = services_table.instance(name, fleet.services)
+    if name not in fleet.registered:
+        raise CommandError(f"{name} is no instance that requests can be sent to; `svc services show {name}` shows it")
+    return name
+
+
+def _none_of(model: str, models: Sequence[str]) -> str:
+    if not models:
+        return "no instance lists a model; `svc services` shows what is registered"
+    close = difflib.get_close_matches(model, models, 1)
+    cure = f"; did you mean {close[0]}?" if close else ""
+    return f"no instance lists the model {model!r}; there are {', '.join(models)}{cure}"
+
+
+def skip_reason(instance: EngineInstance, named: bool) -> str:
+    """Return why an instance gets no request, or an empty text.
+
+    An instance that the operator has named gets the request in any state.
+    """
+    return "" if named or instance.status in SERVING else f"it is {instance.status}"
+
+
+def unreachable_reason(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -> str:
+    """Return why an instance at another machine's loopback address cannot be reached, or an empty text."""
+    if registry_is_here or not is_loopback(str(entry["host"])) or entry.get("hostname") == hostname:
+        return ""
+    return f"it is registered at {entry['host']}, which is reached on {entry.get('hostname')} only; run this there"
+
+
+def without_models(fleet: Fleet) -> list[str]:
+    """Return the names of starting instances that list no model yet: each may serve any model."""
+    return sorted(
+        name for name, instance in fleet.registered.items() if not instance.models and instance.status == "starting"
+    )
