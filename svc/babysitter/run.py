@@ -159,12 +159,12 @@ class Sidecar:
         if seen:
             self.looked.set()
 
-    def _tell(self) -> None:
+    def _tell(self) -> float:
         # A babysitter that was killed and is back must not call a running instance `starting`.
         self.looked.wait(FIRST_LOOK)
         self.registrar.round()
         self.news.round(self.sitter.picture.sighting)
-        self.telling.interval = self.registrar.pause()
+        return self.registrar.pause()
 
     def _wanted(self, hostname: str) -> list[Entry]:
         picture = self.sitter.picture

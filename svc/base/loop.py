@@ -1,4 +1,4 @@
-"""A piece of work repeated in the background, until it is stopped."""
+"""Run a piece of work again and again in the background, until it is stopped."""
 
 import logging
 import threading
@@ -10,13 +10,13 @@ log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Calls `work` every `interval` seconds in a thread (a greenlet where gevent has patched).
+    """Runs `work` again and again in a thread (a greenlet where gevent has patched).
 
-    What the work raises is logged and the loop goes on. `poke` makes the next
-    round come at once.
+    `work` returns the seconds until its next run; None stands for `interval`. What it raises is logged, and it runs
+    again after `interval`. `poke` starts the next run at once.
     """
 
-    def __init__(self, name: str, work: Callable[[], object], interval: float) -> None:
+    def __init__(self, name: str, work: Callable[[], float | None], interval: float) -> None:
         self.name = name
         self.work = work
         self.interval = interval
@@ -29,10 +29,11 @@ class Loop:
         self._thread.start()
 
     def poke(self) -> None:
+        """Start the next run at once; if one is under way, start the next one when it ends."""
         self._wake.set()
 
     def stop(self, timeout: float = 5) -> None:
-        """Ends the loop; waits up to `timeout` seconds for the round that is running."""
+        """End the loop; wait up to `timeout` seconds for a run that is under way."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -41,11 +42,17 @@ class Loop:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            try:
-                self.work()
-            except SvcError as error:
-                log.warning("%s: %s; trying again in %s s", self.name, error.message, self.interval)
-            except Exception:  # noqa: BLE001 - a loop outlives its work
-                log.exception("%s: this round failed, the next is in %s s", self.name, self.interval)
+            pause = self._run_once()
             if not self._stopping:
-                self._wake.wait(self.interval)
+                self._wake.wait(pause)
+
+    def _run_once(self) -> float:
+        """Return the seconds until the next run."""
+        pause = None
+        try:
+            pause = self.work()
+        except SvcError as error:
+            log.warning("%s: %s; trying again in %s s", self.name, error.message, self.interval)
+        except Exception:  # noqa: BLE001 - a failure of the work must not end the loop
+            log.exception("%s: this round failed, the next is in %s s", self.name, self.interval)
+        return self.interval if pause is None else pause

@@ -141,7 +141,7 @@ def _fleet(client: RegistryClient | None, static: Sequence[EngineInstance]) -> F
     if client is None:
         return build_fleet([], static)
     with explained("list the instances", client, "is no registry"):
-        listing = client.listing()
+        listing = client.list_services()
         return build_fleet(registered(listing.services, listing.url), static)
 
 

@@ -7,7 +7,7 @@ import click
 
 from svc.cli.access import Access, registry_options
 from svc.cli.options import console
-from svc.client.registry_watch import Watch
+from svc.client.registry_watch import RegistryWatch
 from svc.protocol.health_state import state_of
 from svc.site.access import RegistryUnreachable, explained
 from svc.terminal import services_table
@@ -51,7 +51,7 @@ def show_list(access: Access, as_json: bool) -> None:
     """
     client = access.client(read=True)
     with explained("list the services", client, NONE):
-        found = client.listing()
+        found = client.list_services()
         registered = services_table.registered(found.services, found.url)
     services = sorted(registered, key=lambda service: service["name"])
     if as_json:
@@ -75,7 +75,7 @@ def show(access: Access, name: str, as_json: bool) -> None:
     """
     client = access.client(read=True)
     with explained(f"show {name}", client, NONE):
-        found = client.listing()
+        found = client.list_services()
         services = {service["name"]: service for service in services_table.registered(found.services, found.url)}
     service = services[services_table.known(name, services)]
     if as_json:
@@ -95,13 +95,13 @@ def watch(access: Access, as_json: bool) -> None:
     registry has it now (null once it is removed).
     """
     client = access.client(read=True)
-    following = Watch(client)
+    following = RegistryWatch(client)
     before: dict[str, Any] | None = None
     away = False
     while True:
         try:
             with explained("watch the services", client, NONE):
-                found = following.look()
+                found = following.next_list()
                 services = {
                     service["name"]: service for service in services_table.registered(found.services, found.url)
                 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from svc.base.errors import SvcError
 from svc.client.registry import RegistryClient
-from svc.client.registry_watch import Watch
+from svc.client.registry_watch import RegistryWatch
 from svc.config.site import Site
 from svc.site import observe
 from svc.site.status import Report, report
@@ -41,14 +41,16 @@ class Changes:
     def __init__(self, token_file: str) -> None:
         self._token_file = token_file
         self._url = ""
-        self._watch: Watch | None = None
+        self._watch: RegistryWatch | None = None
         self._last: tuple[str, int | None] | None = None
 
     def wait(self, url: str) -> None:
         """Returns soon after a change at the registry, after EVERY seconds at the latest."""
         if url != self._url:
             self._url = url
-            self._watch = Watch(RegistryClient(url.split(","), self._token_file, observe.PATIENCE)) if url else None
+            self._watch = (
+                RegistryWatch(RegistryClient(url.split(","), self._token_file, observe.PATIENCE)) if url else None
+            )
         end = time.monotonic() + EVERY
         time.sleep(SETTLE if self._changed() else max(0.0, end - time.monotonic()))
 
@@ -56,7 +58,7 @@ class Changes:
         if self._watch is None:
             return False
         try:
-            found = self._watch.look(EVERY)
+            found = self._watch.next_list(EVERY)
         except SvcError:
             return False
         last, self._last = self._last, (found.url, found.index)

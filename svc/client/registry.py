@@ -32,7 +32,7 @@ Events = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Listing:
+class ServiceList:
     """A registry's services, of one moment; `entries` are their JSON, which routers read in their own way."""
 
     entries: Sequence[msgspec.Raw]
@@ -80,9 +80,9 @@ class RegistryClient:
         return self._call("GET", "/health")
 
     def services(self) -> list[dict[str, Any]]:
-        return self.listing().services
+        return self.list_services().services
 
-    def listing(self, index: int | None = None, wait: float = 0) -> Listing:
+    def list_services(self, index: int | None = None, wait: float = 0) -> ServiceList:
         """The services: at once, or with the `index` of the list before, when it has risen or after `wait` seconds.
 
         A registry other than the one that this index is from answers at once, and
@@ -100,7 +100,7 @@ class RegistryClient:
             raise SvcError(f"{answer.url}: not a registry: it lists no services") from None
         told = answer.headers.get("X-Registry-Index", "")
         self._listed = url
-        return Listing(entries, int(told) if told.isdigit() else None, url)
+        return ServiceList(entries, int(told) if told.isdigit() else None, url)
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         return self._call("POST", "/services", service)["service"]
@@ -138,7 +138,7 @@ class RegistryClient:
             raise SvcError(f"{url}: not a registry: it lists no events")
         return events, last
 
-    def tell(self, events: Events) -> None:
+    def report_events(self, events: Events) -> None:
         """What happened, to be kept with all the rest: kind, service, source and message of each."""
         self._call("POST", "/events", {"events": events})
 

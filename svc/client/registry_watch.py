@@ -1,24 +1,23 @@
-"""The registry's list, followed as it changes."""
+"""Follow the registry's list of services as it changes."""
 
 import dataclasses
 import time
 from collections.abc import Callable
 
-from svc.client.registry import Listing, RegistryClient
+from svc.client.registry import RegistryClient, ServiceList
 
-WAIT = 30.0  # seconds that the registry may keep us waiting
-LEAST_WAIT = 0.1
-AWAY_PAUSE = 0.5  # seconds until the next try, after one that failed
-PAUSE = 0.02  # seconds between two lists: of changes that come in a burst, some share one
+MAX_WAIT_SECONDS = 30.0  # the registry may answer so much later
+MIN_WAIT_SECONDS = 0.1
+RETRY_INTERVAL_SECONDS = 0.5  # after a failure
+LIST_INTERVAL_SECONDS = 0.02  # between two lists: several changes of a burst share one
 
 
-class Watch:
-    """Call `look` again and again, `pause` seconds after each: it returns as soon as there is something new.
+class RegistryWatch:
+    """Call `next_list` again and again, `pause` seconds after each call: it returns as soon as something has changed.
 
-    A registry that tells no revision is asked every `interval` seconds; so, in the
-    end, is one that answers at once although nothing is new. One that cannot be
-    reached is tried every AWAY_PAUSE. After a failure, and at another registry, the
-    list comes at once.
+    A registry that sends no revision is asked every `interval` seconds. A registry that answers at once although
+    nothing has changed is asked less and less often, down to that. An unreachable one is tried again after
+    RETRY_INTERVAL_SECONDS. After a failure, and at another registry, the list comes at once.
     """
 
     def __init__(
@@ -28,22 +27,24 @@ class Watch:
         self.interval = interval
         self.clock = clock
         self.pause = 0.0
-        self._last: Listing | None = None
-        self._idle = 0  # answers in a row that came too soon
+        self._last: ServiceList | None = None
+        self._early_answers = 0  # in a row, without a change
 
-    def look(self, most: float = WAIT) -> Listing:
-        """The list, after `most` seconds at the latest; raises SvcError."""
+    def next_list(self, max_wait: float = MAX_WAIT_SECONDS) -> ServiceList:
+        """Return the list when it has changed, or after `max_wait` seconds; raise SvcError."""
         last, self._last = self._last, None
-        self.pause = min(AWAY_PAUSE, self.interval)  # should this raise
-        wait = max(LEAST_WAIT, min(WAIT, most))
-        began = self.clock()
-        found = self.client.listing(last.index, wait) if last else self.client.listing()
-        took = self.clock() - began
-        new = last is None or (found.url, found.index) != (last.url, last.index)
-        self._idle = 0 if new or took > wait / 2 else self._idle + 1
-        self.pause = self.interval if found.index is None else self._pause()
-        self._last = dataclasses.replace(found, entries=())
-        return found
+        self.pause = min(RETRY_INTERVAL_SECONDS, self.interval)  # in case the request raises
+        wait = max(MIN_WAIT_SECONDS, min(MAX_WAIT_SECONDS, max_wait))
+        sent = self.clock()
+        current = self.client.list_services(last.index, wait) if last else self.client.list_services()
+        duration = self.clock() - sent
+        has_changed = last is None or (current.url, current.index) != (last.url, last.index)
+        self._early_answers = 0 if has_changed or duration > wait / 2 else self._early_answers + 1
+        self.pause = self.interval if current.index is None else self._next_pause()
+        self._last = dataclasses.replace(current, entries=())
+        return current
 
-    def _pause(self) -> float:
-        return min(self.interval, AWAY_PAUSE * 2 ** min(self._idle - 1, 16)) if self._idle else PAUSE
+    def _next_pause(self) -> float:
+        if not self._early_answers:
+            return LIST_INTERVAL_SECONDS
+        return min(self.interval, RETRY_INTERVAL_SECONDS * 2 ** min(self._early_answers - 1, 16))

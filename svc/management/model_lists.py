@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from svc.base.errors import SvcError, message_of
 from svc.client.registry import RegistryClient
-from svc.client.registry_watch import Watch
+from svc.client.registry_watch import RegistryWatch
 from svc.management.engine_request import EngineResponse, ManagementRequest
 
 REFRESH = ManagementRequest("POST", "/models/refresh", timeout=10.0)  # to a babysitter
@@ -61,11 +61,11 @@ def await_registry(
     timeout: float = REGISTRY_TIMEOUT_SECONDS,
 ) -> dict[str, str]:
     """Wait until the registry lists these models of these instances; return, by instance, why it still does not."""
-    watch, deadline = Watch(client), clock() + timeout
+    watch, deadline = RegistryWatch(client), clock() + timeout
     missing: dict[str, str] = {}
     while (remaining := deadline - clock()) > 0:
         try:
-            registered = {service["name"]: service for service in watch.look(remaining).services}
+            registered = {service["name"]: service for service in watch.next_list(remaining).services}
         except SvcError as error:
             missing = dict.fromkeys(lists, f"the registry does not answer: {error.message}")
         else:

@@ -21,6 +21,7 @@ from svc.settings import RouterSettings
 WORKER_CONNECTIONS = 10_000
 DESCRIPTORS_PER_CLIENT = 2  # its connection, and one to an instance
 KEYS_INTERVAL_SECONDS = 1.0  # between two looks whether a file of keys has changed
+RETRY_INTERVAL_SECONDS = 1.0  # between two runs of a loop that has failed
 SAVE = 1.0  # seconds between two looks whether the table is to be saved
 STOP_MARGIN = 3  # seconds between the end of the worker's grace and the master's
 
@@ -114,7 +115,7 @@ def make(settings: RouterSettings, loopback_only: bool) -> Made:
     from svc.router.sources.table_cache import TableCache, TableFile
     from svc.router.sources.table_sync import TableSync
     from svc.router.state import RouterState
-    from svc.router.telemetry.event_reporter import EventSender
+    from svc.router.telemetry.event_reporter import SEND_INTERVAL_SECONDS, EventForwarder
     from svc.router.ui.event_follower import EventFollower
     from svc.router.ui.feed import BEAT, Feed
 
@@ -134,11 +135,21 @@ def make(settings: RouterSettings, loopback_only: bool) -> Made:
     checks = InstanceChecks(state, time.monotonic)
     checking = Loop("checks", checks.once, min(1.0, settings.health_interval))
     pulse = Feed(state)
-    loops = [following("sync", sync), checking, Loop("save", keeper.once, SAVE), Loop("pulse", pulse.beat, BEAT)]
+    loops = [
+        Loop("sync", sync.once, RETRY_INTERVAL_SECONDS),
+        checking,
+        Loop("save", keeper.once, SAVE),
+        Loop("pulse", pulse.beat, BEAT),
+    ]
     if settings.registry_url:
-        events = following("events", EventFollower(pulse, RegistryClient(urls, settings.registry_token_file)))
+        events = Loop(
+            "events",
+            EventFollower(pulse, RegistryClient(urls, settings.registry_token_file)).once,
+            RETRY_INTERVAL_SECONDS,
+        )
         pulse.opened = events.poke
-        telling = following("tell", EventSender(state.news, RegistryClient(urls, settings.registry_token_file)))
+        forwarder = EventForwarder(state.news, RegistryClient(urls, settings.registry_token_file))
+        telling = Loop("tell", forwarder.once, SEND_INTERVAL_SECONDS)
         state.news.added = telling.poke
         state.news.add("started", "router")
         loops += [events, telling]
@@ -147,19 +158,6 @@ def make(settings: RouterSettings, loopback_only: bool) -> Made:
     if upstream_keys is not None:
         loops.append(Loop("upstream keys", lambda: reread_upstream(upstream_keys, state), KEYS_INTERVAL_SECONDS))
     return Made(state, sync, checks, keeper, pulse, loops)
-
-
-def following(name: str, follower: Any) -> Loop:
-    """Calls its `once`, `pause` seconds after each."""
-
-    def work() -> None:
-        try:
-            follower.once()
-        finally:
-            loop.interval = follower.pause
-
-    loop = Loop(name, work, 1.0)
-    return loop
 
 
 def reread(keys: Any, pulse: Any) -> None:

@@ -82,7 +82,7 @@ def test_kinds_may_be_joined_by_commas_and_a_wrong_one_names_the_right_ones(regi
 
 def test_names_stand_in_a_column(registry: Registry):
     register(registry, "a-server")
-    registry.client.tell([{"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}])
+    registry.client.report_events([{"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}])
     lines = run(registry, "events")[0].splitlines()
     assert len({line.index(word) for line, word in zip(lines, ("running", "running", "3 f"), strict=True)}) == 1
 

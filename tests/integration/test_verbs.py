@@ -229,7 +229,7 @@ def test_what_others_registered_acts_on_no_terminal(registry: Registry):
     evil = "\x1b]0;PWNED\x07\x1b[31mRED\x9b31mC1\u202e"
     metadata = {"type": f"x{evil}", "models": ["m"], f"k{evil}": "v\nname  forged"}
     registry.client.register(instance("evil-server", 8100, "m") | {"metadata": metadata})
-    registry.client.tell(
+    registry.client.report_events(
         [{"kind": "ejected", "service": "evil-server", "source": "router-x", "message": f"because{evil}"}]
     )
     for words in (["services"], ["services", "show", "evil-server"], ["events"], ["services", "show", "no\x1b[31m"]):

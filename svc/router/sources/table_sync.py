@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from svc.base.errors import SvcError, Unauthorized
-from svc.client.registry import Listing, RegistryClient
-from svc.client.registry_watch import WAIT, Watch
+from svc.client.registry import RegistryClient, ServiceList
+from svc.client.registry_watch import MAX_WAIT_SECONDS, RegistryWatch
 from svc.protocol.service import Service
 from svc.router.balance.table import Origin, Target, from_service
 from svc.router.sources.table_cache import CachedTable
@@ -21,8 +21,7 @@ log = logging.getLogger(__name__)
 class TableSync:
     """Follows the registry's list and swaps the table. While no registry answers, the last good table is kept.
 
-    Call `once` again and again, `pause` seconds after each: it returns when there
-    is something new.
+    Call `once` again and again: it returns when there is something new, and how many seconds to wait then.
     """
 
     def __init__(
@@ -38,28 +37,25 @@ class TableSync:
         self._clock = clock
         self._saved = saved
         self._interval = state.settings.registry_sync_interval
-        self._watch = Watch(client, self._interval, clock) if client else None
+        self._watch = RegistryWatch(client, self._interval, clock) if client else None
         self._missing: dict[str, float] = {}  # names that vanished without a deletion, and since when
         self._shadowed: set[str] = set()  # registered names that static services have, as they were logged
         self._unusable: set[str] = set()  # what was said of entries, once
 
-    @property
-    def pause(self) -> float:
-        return self._watch.pause if self._watch else self._interval
-
-    def once(self) -> None:
-        """One look at the registry; what is wrong is logged once, not each time."""
+    def once(self) -> float:
+        """Read the registry's list once, and return the seconds until the next time; log a failure once."""
         if self._watch is None:
             self._take([], Origin("static"))
-            return
+            return self._interval
         try:
-            listing = self._watch.look(self._patience())
+            listing = self._watch.next_list(self._patience())
         except SvcError as error:
             self._without(error)
         else:
             self._with(listing)
+        return self._watch.pause
 
-    def _with(self, listing: Listing) -> None:
+    def _with(self, listing: ServiceList) -> None:
         if self._state.away:
             log.info("the registry is back")
         self._state.away = False
@@ -127,7 +123,7 @@ class TableSync:
     def _patience(self) -> float:
         """How long the next look may take: until the first grace ends."""
         if not self._missing:
-            return WAIT
+            return MAX_WAIT_SECONDS
         return min(self._missing.values()) + self._state.settings.service_removal_grace_period - self._clock()
 
 

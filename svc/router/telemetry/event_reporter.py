@@ -1,6 +1,5 @@
 """What the router found out about instances, told to the registry as events: never in a request's way."""
 
-import logging
 import re
 import socket
 import time
@@ -8,16 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from svc.base.errors import RateLimited, SvcError, Unavailable
+from svc.client.event_sender import Delivery, EventSender
 from svc.router.balance.ejection import InstanceHealth
 
 if TYPE_CHECKING:  # the worker imports this before gevent has patched what the client uses
     from svc.client.registry import Events, RegistryClient
 
-log = logging.getLogger(__name__)
 KEPT = 500  # events, while no registry answers; then the oldest go
 AT_ONCE = 100  # events of one request
-PAUSE = 1.0  # seconds between two looks, sooner where there is something new
+SEND_INTERVAL_SECONDS = 1.0  # between two looks for new events; each new event pokes the loop, too
 
 
 class EventReporter:
@@ -60,36 +58,24 @@ class EventReporter:
                 self._kept.popleft()
 
 
-class EventSender:
-    """Call `once` again and again, `pause` seconds after each."""
-
-    pause = PAUSE
+class EventForwarder:
+    """Sends the kept events to the registry."""
 
     def __init__(
         self, news: EventReporter, client: "RegistryClient", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._news = news
-        self._client = client
-        self._clock = clock
-        self._resumes = float("-inf")  # when the registry takes events again
-        self._refused = ""
+        self._sender = EventSender(client, clock)
 
     def once(self) -> None:
-        """Tells what there is; while the registry is away or has had enough, it stays.
+        """Send all kept events, as far as the registry takes them now.
 
-        What is refused is lost, and counted.
+        Events that it refuses are dropped, and counted.
         """
-        while self._clock() >= self._resumes and (events := self._news.next()):
-            try:
-                self._client.tell(events)
-            except Unavailable:
+        while self._sender.is_ready and (events := self._news.next()):
+            delivery = self._sender.send(events)
+            if delivery is Delivery.POSTPONED:
                 return
-            except RateLimited as error:
-                self._resumes = self._clock() + error.retry_after
-                return
-            except SvcError as error:
+            if delivery is Delivery.REFUSED:
                 self._news.dropped += len(events)
-                if error.message != self._refused:
-                    log.warning("the registry takes no events: %s", error)
-                self._refused = error.message
             self._news.done(events)

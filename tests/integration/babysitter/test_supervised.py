@@ -111,7 +111,7 @@ def test_another_takes_over_and_the_registry_never_misses_the_instance(site, reg
     loaded = told.get("/info").json()["config"]
     toml = it.root / "config" / "q.toml"
     toml.write_text(toml.read_text() + '\n[metadata]\ncache_type = "static"\n')
-    revision = registry.client.listing().index
+    revision = registry.client.list_services().index
     it.supervisord.hand_over("q:babysitter")
     seen = []
 
@@ -122,7 +122,7 @@ def test_another_takes_over_and_the_registry_never_misses_the_instance(site, reg
 
     wait_until(renewed, timeout=30, description="the new one has told what it has read")
     assert set(seen) == {("running", "running")}
-    assert registry.client.listing().index > revision
+    assert registry.client.list_services().index > revision
     assert "deregistered" not in it.log("babysitter_q")
     process = it.supervisord.process("q:babysitter")
     assert process.pid != before

@@ -236,7 +236,7 @@ def test_a_stream_tells_each_once_and_goes_on_where_it_broke_off(registry):
     assert (number, kind, data["service"], data["level"]) == (2, "drained", "a", "warning")
     stream.sock.close()
     registry.client.drain("a", drained=False)
-    registry.client.tell([EJECTED])
+    registry.client.report_events([EJECTED])
     again = Stream(registry.port, "Last-Event-ID: 2", query="?kind=ejected")
     assert again.next()[:2] == (4, "ejected")
     again.sock.close()
@@ -253,7 +253,7 @@ def test_streams_hold_up_no_stop(registry):
 
 def test_they_outlive_a_kill(registry):
     registry.client.register(registration("a"))
-    registry.client.tell([EJECTED])
+    registry.client.report_events([EJECTED])
     registry.end()
     registry.start()
     found, last = registry.client.events()
@@ -269,7 +269,7 @@ def test_who_waits_hears_of_what_was_asked_for(registry):
     waiter = threading.Thread(target=lambda: got.append(registry.client.events(1, wait=30, only={"kind": "ejected"})))
     waiter.start()
     registry.client.drain("a")
-    registry.client.tell([EJECTED])
+    registry.client.report_events([EJECTED])
     waiter.join(20)
     assert [event["kind"] for event in got[0][0]] == ["ejected"]
     assert got[0][1] == 3
@@ -444,7 +444,7 @@ def test_no_more_streams_than_so_many(client, monkeypatch):
 
 def test_the_command(registry, svc):
     registry.client.register(registration("a"))
-    registry.client.tell([EJECTED])
+    registry.client.report_events([EJECTED])
     url = registry.client.urls[0]
     lines = svc("events", "--registry-url", url).splitlines()
     assert [line.split()[2:4] for line in lines] == [["registered", "a"], ["ejected", "a"]]

@@ -180,11 +180,11 @@ def test_a_file_that_becomes_corrupt_under_a_running_registry(run):
     for n in range(200):
         run.client.register(registration(f"s{n}", metadata={"fill": "x" * 8000}))
     run.client.drain("s7")
-    before = run.client.listing()
+    before = run.client.list_services()
     for file in (run.place / "disk").iterdir():
         overwrite(file, 0, file.stat().st_size)
     wait_until(lambda: beats(run, "s0") and run.health()["status"] == "degraded", 20)
-    after = run.client.listing()
+    after = run.client.list_services()
     assert [s["name"] for s in after.services] == [s["name"] for s in before.services], "it knew them all"
     assert after.index == before.index
     run.end(signal.SIGKILL)
@@ -198,7 +198,7 @@ def test_a_file_that_is_taken_away_under_a_running_registry(run):
     for n in range(5):
         run.client.register(registration(f"s{n}"))
     run.client.drain("s3")
-    index = run.client.listing().index
+    index = run.client.list_services().index
     for file in (run.place / "disk").iterdir():
         file.unlink()
     run.client.register(registration("after"))
@@ -206,7 +206,7 @@ def test_a_file_that_is_taken_away_under_a_running_registry(run):
     run.start()
     assert run.names() == {"s0", "s1", "s2", "s3", "s4", "after"}
     assert run.client.get("s3")["drained"]
-    assert run.client.listing().index > index
+    assert run.client.list_services().index > index
 
 
 def beats(run, name):

@@ -12,7 +12,7 @@ class Registry:
         self.told = []
         self.trouble = None
 
-    def tell(self, events):
+    def report_events(self, events):
         if self.trouble:
             raise self.trouble
         self.told += events

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from svc.base.errors import NotFound, RateLimited, SvcError, Unauthorized, Unavailable
-from svc.client.registry import Listing, RegistryClient
+from svc.client.registry import RegistryClient, ServiceList
 
 
 class Server:
@@ -68,18 +68,18 @@ def servers() -> Iterator[tuple[Server, Server]]:
 def test_the_list_has_the_revision_and_where_it_is_from(servers):
     one, _ = servers
     client = RegistryClient(one.url)
-    assert client.listing() == Listing([], 7, one.url)
+    assert client.list_services() == ServiceList([], 7, one.url)
     one.index = None
-    assert client.listing().index is None
+    assert client.list_services().index is None
 
 
 def test_with_an_index_the_registry_may_wait_longer_than_others_may(servers):
     one, _ = servers
     client = RegistryClient(one.url, timeout=0.2)
-    client.listing()
+    client.list_services()
     timer = threading.Timer(0.6, one.open.set)
     timer.start()
-    assert client.listing(index=7, wait=5).index == 7
+    assert client.list_services(index=7, wait=5).index == 7
     timer.join()
     assert one.queries == [{}, {"index": ["7"], "wait": ["5"]}]
 
@@ -87,9 +87,9 @@ def test_with_an_index_the_registry_may_wait_longer_than_others_may(servers):
 def test_one_that_waits_beyond_that_is_away(servers):
     one, _ = servers
     client = RegistryClient(one.url, timeout=0.1)
-    client.listing()
+    client.list_services()
     with pytest.raises(Unavailable, match="does not answer in time"):
-        client.listing(index=7, wait=0.2)
+        client.list_services(index=7, wait=0.2)
 
 
 @pytest.mark.parametrize("status", [0, 500])
@@ -98,12 +98,12 @@ def test_where_one_fails_the_next_is_asked_for_all_of_it_and_stays_the_first(ser
     one.open.set()
     two.index = "3"
     client = RegistryClient([one.url, two.url])
-    assert client.listing().url == one.url
+    assert client.list_services().url == one.url
     one.status = status
-    assert client.listing(index=7, wait=5) == Listing([], 3, two.url)
+    assert client.list_services(index=7, wait=5) == ServiceList([], 3, two.url)
     assert two.queries == [{}], "the other's revision means nothing to it"
     two.open.set()
-    assert client.listing(index=3, wait=5).url == two.url
+    assert client.list_services(index=3, wait=5).url == two.url
     assert two.queries[-1] == {"index": ["3"], "wait": ["5"]}
 
 
@@ -121,14 +121,14 @@ def test_a_registry_that_has_had_enough_says_for_how_long(servers, retry_after, 
     one, two = servers
     one.status, one.retry_after = 429, retry_after
     with pytest.raises(RateLimited) as failure:
-        RegistryClient([one.url, two.url]).tell([])
+        RegistryClient([one.url, two.url]).report_events([])
     assert (failure.value.retry_after, two.queries) == (seconds, [])
 
 
 @pytest.mark.parametrize("entry", [b"7", b"[]", b"{}", b'{"name": 1}', b'{"name": "a", "metadata": []}'])
 def test_a_list_with_an_entry_that_is_no_service_is_no_registrys(entry):
     with pytest.raises(SvcError, match="http://r: not a registry"):
-        _ = Listing([msgspec.Raw(entry)], None, "http://r").services
+        _ = ServiceList([msgspec.Raw(entry)], None, "http://r").services
 
 
 @pytest.mark.parametrize("answer", [{}, {"events": [{"kind": "ejected"}], "last": 1}, {"events": [1], "last": 1}])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from svc.base.errors import Unavailable
-from svc.client.registry import Listing
+from svc.client.registry import ServiceList
 from svc.management.engine_request import EngineResponse
 from svc.management.model_lists import await_registry, read
 
@@ -52,13 +52,13 @@ class Registry:
     def __init__(self, *looks: list[str] | None) -> None:
         self.looks, self.now = list(looks), 0.0
 
-    def listing(self, *_: object) -> Listing:
+    def list_services(self, *_: object) -> ServiceList:
         models = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         self.now += 0.1
         if models is None:
             raise Unavailable("cannot reach the registry")
         entry = json.dumps({"name": "a-server", "metadata": {"models": models}}).encode()
-        return Listing([entry], None, "http://r")
+        return ServiceList([entry], None, "http://r")
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

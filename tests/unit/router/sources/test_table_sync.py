@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from svc.base.errors import Unavailable
-from svc.client.registry import Listing
+from svc.client.registry import ServiceList
 from svc.router.balance.table import Origin
 from svc.router.sources.table_cache import CachedTable
 from svc.router.sources.table_sync import TableSync
@@ -20,12 +20,12 @@ class Client:
         self.url = "http://r"
         self.waits: list[float] = []
 
-    def listing(self, index: int | None = None, wait: float = 0) -> Listing:
+    def list_services(self, index: int | None = None, wait: float = 0) -> ServiceList:
         self.waits.append(wait)
         if self.services is None:
             raise Unavailable("cannot reach the registry: connection refused")
         entries = [msgspec.Raw(msgspec.json.encode(one)) for one in self.services]
-        return Listing(entries, self.index, self.url)
+        return ServiceList(entries, self.index, self.url)
 
 
 class World:
@@ -43,7 +43,7 @@ class World:
             self.client.services = list(services)
         if index is not None:
             self.client.index = index
-        self.sync.once()
+        self.pause = self.sync.once()
         return [t.name for t in self.state.table.targets]
 
 
@@ -100,13 +100,13 @@ def test_the_table_stays_while_no_registry_answers(caplog: pytest.LogCaptureFixt
 def test_it_follows_the_registry_and_tries_often_while_it_is_away():
     world = World(listing=Client(A))
     world.look()
-    assert world.sync.pause < 0.1
+    assert world.pause < 0.1
     world.look(after=0)
     assert world.client.waits == [0, 30]
     world.client.services = None
     world.look()
-    assert 0.1 < world.sync.pause <= 1
-    assert World(target("s", "m", static=True)).sync.pause == 10
+    assert 0.1 < world.pause <= 1
+    assert World(target("s", "m", static=True)).sync.once() == 10
 
 
 def test_a_look_ends_with_the_first_grace():

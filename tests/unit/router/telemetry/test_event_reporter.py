@@ -6,7 +6,7 @@ import pytest
 
 from svc.base.errors import BadRequest, RateLimited, Unavailable
 from svc.router.telemetry import event_reporter
-from svc.router.telemetry.event_reporter import EventReporter, EventSender
+from svc.router.telemetry.event_reporter import EventForwarder, EventReporter
 from tests.unit.router.made import Clock, state, target
 
 
@@ -15,7 +15,7 @@ class Registry:
         self.told = []
         self.trouble = None
 
-    def tell(self, events):
+    def report_events(self, events):
         if self.trouble:
             raise self.trouble
         self.told += [(event["kind"], event["service"]) for event in events]
@@ -28,7 +28,7 @@ def registry():
 
 def test_what_happens_is_told_once_and_in_order(registry):
     made = EventReporter(8000)
-    teller = EventSender(made, registry)
+    teller = EventForwarder(made, registry)
     made.add("ejected", "a", "3 failures")
     made.add("readmitted", "a")
     teller.once()
@@ -42,16 +42,16 @@ def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypat
     registry.trouble = Unavailable("away")
     for number in range(5):
         made.add("ejected", f"n{number}")
-        EventSender(made, registry).once()
+        EventForwarder(made, registry).once()
     registry.trouble = None
-    EventSender(made, registry).once()
+    EventForwarder(made, registry).once()
     assert [name for _, name in registry.told] == ["n2", "n3", "n4"]
     assert made.dropped == 2
 
 
 def test_what_is_refused_is_lost_and_said_once(registry, caplog):
     made = EventReporter(8000)
-    teller = EventSender(made, registry)
+    teller = EventForwarder(made, registry)
     registry.trouble = BadRequest("no such path")
     for _ in range(3):
         made.add("ejected", "a")
@@ -62,7 +62,7 @@ def test_what_is_refused_is_lost_and_said_once(registry, caplog):
 
 def test_a_registry_that_has_had_enough_is_left_alone_for_so_long_and_nothing_is_lost(registry):
     made, clock = EventReporter(8000), Clock()
-    teller = EventSender(made, registry, clock)
+    teller = EventForwarder(made, registry, clock)
     registry.trouble = RateLimited("too many", retry_after=30)
     made.add("ejected", "a")
     teller.once()
