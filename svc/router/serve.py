@@ -83,7 +83,7 @@ class Application(GunicornApplication):
             loop.stop(timeout=0)  # one waits for the registry
         self._made.keeper.once()
         self.state.recorder.flush()
-        self.state.connections.close()
+        self.state.upstream_pool.close()
 
 
 def share() -> None:
@@ -186,11 +186,11 @@ def read_upstream_keys(settings: RouterSettings) -> Any:
 
 def read_keys(settings: RouterSettings) -> Any:
     """The keys that clients need, None where they need none; raises ConfigError."""
-    from svc.router.proxy.api_keys import Keys
+    from svc.router.proxy.api_keys import ApiKeys
 
     if not settings.keys_file:
         return None
-    keys = Keys(Path(settings.keys_file))
+    keys = ApiKeys(Path(settings.keys_file))
     keys.load()
     return keys
 

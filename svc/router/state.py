@@ -21,13 +21,13 @@ from svc.router.balance.policy import PART, POLICIES, PickContext
 from svc.router.balance.request_queue import RequestQueue, Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.table import Discovery, Origin, Table, Target, build
-from svc.router.http.allowed_paths import Paths
+from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import HeadRules
-from svc.router.http.request_parser import Heads
-from svc.router.proxy.api_keys import Keys
-from svc.router.proxy.body_buffers import Buffers
+from svc.router.http.request_parser import RequestHeadCache
+from svc.router.proxy.api_keys import ApiKeys
+from svc.router.proxy.body_buffers import BodyBuffers
 from svc.router.proxy.poison_list import PoisonList
-from svc.router.proxy.upstream import Connections
+from svc.router.proxy.upstream import UpstreamPool
 from svc.router.telemetry.access_log import RequestRecorder
 from svc.router.telemetry.event_reporter import EventReporter
 from svc.router.telemetry.instance_statistics import InstanceStatistics
@@ -53,7 +53,7 @@ class RouterState:
         self,
         settings: RouterSettings,
         clock: Callable[[], float] = time.monotonic,
-        keys: Keys | None = None,
+        keys: ApiKeys | None = None,
         hosts: Hosts | None = None,
         upstream_keys: UpstreamKeys | None = None,
     ) -> None:
@@ -73,10 +73,12 @@ class RouterState:
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
         pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # two routers never share one, not even by their names
-        self.heads = Heads(keys is not None, HeadRules(Paths(settings.allow_paths), pseudonym, self.browsers))
+        self.head_cache = RequestHeadCache(
+            keys is not None, HeadRules(AllowedPaths(settings.allow_paths), pseudonym, self.browsers)
+        )
         self.max_body = min(settings.max_body, settings.max_buffered)
-        self.buffers = Buffers(settings.max_buffered, self.max_body)
-        self.connections = Connections(settings.upstream_ca)
+        self.buffers = BodyBuffers(settings.max_buffered, self.max_body)
+        self.upstream_pool = UpstreamPool(settings.upstream_ca)
         self.lines = RequestQueue(settings.queue_size)
         self.news = EventReporter(settings.port)
         self.recorder = RequestRecorder(settings.access_log, settings.access_log_format == "text")

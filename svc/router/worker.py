@@ -14,7 +14,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from svc.perimeter.pool import ConnectionPool, connection_limit
 from svc.router.http.sockets import POLLRDHUP, poller, readable
 from svc.router.proxy.body_buffers import select_stalled
-from svc.router.proxy.client_connection import Connection
+from svc.router.proxy.client_connection import ClientConnection
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
@@ -29,7 +29,7 @@ class RelayWorker(GeventWorker):
     """Takes relayed requests straight to `forward`, without WSGI; the application is our `serve.Application`."""
 
     def init_process(self) -> None:
-        self._open: dict[int, Connection] = {}
+        self._open: dict[int, ClientConnection] = {}
         super().init_process()
 
     def run(self) -> None:
@@ -63,7 +63,7 @@ class RelayWorker(GeventWorker):
 
     def relay(self, client: Any, addr: Any) -> None:
         """One connection, watched by the sweeper from its handshake on."""
-        connection = Connection(self._state, self.wsgi, client, peer_address(addr[0]))
+        connection = ClientConnection(self._state, self.wsgi, client, peer_address(addr[0]))
         descriptor = client.fileno()
         self._open[descriptor] = connection
         self._poll.register(descriptor, POLLRDHUP)
@@ -98,7 +98,7 @@ class RelayWorker(GeventWorker):
                 if connection.exchange is not None:
                     connection.exchange.flow()
                 connection.limit_unread(state.now)
-            state.connections.prune(state.now)
+            state.upstream_pool.prune(state.now)
             self.notify()
 
     def _drain(self, servers: list[StreamServer]) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from svc.router.http.request import DEFAULT_RULES, NOT_PASSED, Head, HeadRules, Request, origin_form, unnamed
+from svc.router.http.request import DEFAULT_RULES, NOT_PASSED, HeadRules, Request, RequestHead, origin_form, unnamed
 
 EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
 DISCARD_BYTES = 64 << 10
@@ -76,7 +76,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
 
 def head_of(
     environ: Mapping[str, Any], not_passed: frozenset[bytes] = NOT_PASSED, rules: HeadRules = DEFAULT_RULES
-) -> Head:
+) -> RequestHead:
     """The request's head as another WSGI server has read it."""
     headers, special = [], {}
     for key, value in environ.items():
@@ -89,7 +89,7 @@ def head_of(
             headers.append((name, value.encode("latin-1")))
     headers = list(unnamed(headers, special.get(b"connection", b"")))
     special.pop(b"upgrade", None)  # ignored: a WSGI server cannot hand its connection over
-    return Head(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special, rules=rules)
+    return RequestHead(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special, rules=rules)
 
 
 def declared_size(environ: Mapping[str, Any]) -> int | None:

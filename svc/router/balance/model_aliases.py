@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote_plus
 
 from svc.router.http.json_body import replace_model
 from svc.router.http.multipart_form import find_field
-from svc.router.http.request import Head, Media, Request
+from svc.router.http.request import Media, Request, RequestHead
 
 STEPS = 8  # fallbacks of fallbacks
 
@@ -36,11 +36,11 @@ def renamed(request: Request, model: str) -> Request:
     return Request(_renamed_query(head, model), body)
 
 
-def _renamed_query(head: Head, model: str) -> Head:
+def _renamed_query(head: RequestHead, model: str) -> RequestHead:
     path, _, query = head.path.partition("?")
     fields = [
         f"model={quote(model, safe='')}" if unquote_plus(field.partition("=")[0]) == "model" else field
         for field in query.split("&")
     ]
     target = f"{path}?{'&'.join(fields)}".encode("latin-1")
-    return Head(head.method, target, head.headers, head.special, head.http10, head.keep_alive, head.rules)
+    return RequestHead(head.method, target, head.headers, head.special, head.http10, head.keep_alive, head.rules)

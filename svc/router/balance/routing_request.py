@@ -7,7 +7,7 @@ import msgspec
 from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
 from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
 from svc.router.http.multipart_form import find_field
-from svc.router.http.request import Head, Media, Request
+from svc.router.http.request import Media, Request, RequestHead
 
 MAX_QUERY_FIELDS = 64
 
@@ -47,14 +47,14 @@ def parse(request: Request) -> RoutingRequest:
     return RoutingRequest(model, head.session, body)
 
 
-def _tunnel_model(head: Head) -> str:
+def _tunnel_model(head: RequestHead) -> str:
     model = _query_model(head)
     if model is None:
         raise UpgradeRequired("cannot tell which model this connection is for; name it in ?model=, or send a request")
     return model
 
 
-def _form_model(head: Head, body: bytes) -> str | None:
+def _form_model(head: RequestHead, body: bytes) -> str | None:
     """Return the form field `model`, None where there is none; raises BadRequest."""
     place = find_field(body, head.content_type, b"model")
     if place is None:
@@ -66,7 +66,7 @@ def _form_model(head: Head, body: bytes) -> str | None:
     return _checked_model(model)
 
 
-def _query_model(head: Head) -> str | None:
+def _query_model(head: RequestHead) -> str | None:
     """Return the model that the query names, None where it names none; raises BadRequest."""
     query = head.path.partition("?")[2]
     try:

@@ -79,7 +79,7 @@ def infers(method: bytes, target: bytes) -> bool:
     return method == b"POST" and target.partition(b"?")[0] in INFERENCE_PATHS
 
 
-class Paths:
+class AllowedPaths:
     """The requests that pass: those that the tables list, and those that a pattern of `allow_paths` matches.
 
     A pattern is a path in which `*` stands for any text, after a method where only that one is meant. The pattern `*`

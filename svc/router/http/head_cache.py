@@ -15,7 +15,7 @@ MARK = b"ength: "  # found faster than any spelling of the whole name
 T = TypeVar("T")
 
 
-class Seen(Generic[T]):
+class HeadCache(Generic[T]):
     """What was made of heads, by their bytes without the digits of their length."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.router.http.allowed_paths import Paths, infers
+from svc.router.http.allowed_paths import AllowedPaths, infers
 from svc.router.http.cors import ADMITTED, decide, is_preflight
 
 # Meant for us alone (RFC 9110, 7.6.1), or written anew for the instance; bodies are passed on decoded.
@@ -49,7 +49,7 @@ JSON_TYPES = (b"", b"application/json", b"text/json", b"text/plain", b"applicati
 class HeadRules(NamedTuple):
     """Settings that decide how a head is classified."""
 
-    paths: Paths = Paths()
+    paths: AllowedPaths = AllowedPaths()
     pseudonym: bytes = b""  # the router's name in Via (RFC 9110, 7.6.3), if it sends any
     browsers: BrowserRules = BrowserRules(Hosts(), SettingNames(""))
 
@@ -57,7 +57,7 @@ class HeadRules(NamedTuple):
 DEFAULT_RULES = HeadRules()
 
 
-class Head:
+class RequestHead:
     """A request's head, with everything that can be derived from it alone: the same bytes give the same head."""
 
     __slots__ = (
@@ -187,7 +187,7 @@ class Request:
 
     __slots__ = ("body", "head")
 
-    def __init__(self, head: Head, body: bytes) -> None:
+    def __init__(self, head: RequestHead, body: bytes) -> None:
         self.head = head
         self.body = body
 

@@ -10,14 +10,14 @@ from typing import Any
 import httptools
 
 from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
-from svc.router.http.head_cache import KEPT, LONGEST, Seen
+from svc.router.http.head_cache import KEPT, LONGEST, HeadCache
 from svc.router.http.request import (
     CREDENTIALS,
     DEFAULT_RULES,
     NOT_PASSED,
-    Head,
     HeadRules,
     Request,
+    RequestHead,
     origin_form,
     unnamed,
 )
@@ -32,7 +32,7 @@ PIECES = 4096  # of a body, before they are put together: many small ones weigh 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Heads(Seen[Head]):
+class RequestHeadCache(HeadCache[RequestHead]):
     """What all readers of one router share: the heads seen, the rules by which they are judged, and which headers do
     not pass on (`keyed`: nor do keys)."""
 
@@ -40,7 +40,7 @@ class Heads(Seen[Head]):
         super().__init__()
         self.rules = rules
         self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED
-        self._by_content: dict[tuple[Any, ...], Head] = {}
+        self._by_content: dict[tuple[Any, ...], RequestHead] = {}
 
     def make(
         self,
@@ -50,7 +50,7 @@ class Heads(Seen[Head]):
         special: dict[bytes, bytes],
         http10: bool,
         keep_alive: bool,
-    ) -> Head:
+    ) -> RequestHead:
         """Return what is made of a head, the same for the same content: to make one costs more than to find it.
 
         For messages that do not come in one piece, which `find` does not know.
@@ -60,7 +60,7 @@ class Heads(Seen[Head]):
         key = (method, target, http10, keep_alive, has_length, *headers, *content.items())
         head = self._by_content.get(key)
         if head is None:
-            head = Head(method, target, headers, special, http10, keep_alive, self.rules)
+            head = RequestHead(method, target, headers, special, http10, keep_alive, self.rules)
             if not (head.id or head.traced or head.size > LONGEST):  # such a head hardly comes again
                 if len(self._by_content) >= KEPT:
                     self._by_content.clear()
@@ -68,7 +68,7 @@ class Heads(Seen[Head]):
         return head
 
 
-class RequestReader:
+class RequestParser:
     """Bytes in by `feed`, whole requests out of `ready`.
 
     What cannot be served is left in `error`, behind the requests that came
@@ -101,13 +101,13 @@ class RequestReader:
     )
     _body: list[bytes | bytearray]
     body_size: int
-    _head: Head | None
+    _head: RequestHead | None
     _http10: bool
     _no_body: int  # bytes in a row that were head or trailers
 
-    def __init__(self, max_body: int, heads: Heads | None = None) -> None:
+    def __init__(self, max_body: int, heads: RequestHeadCache | None = None) -> None:
         self.max_body = max_body
-        self._heads = heads or Heads()
+        self._heads = heads or RequestHeadCache()
         self.ready: deque[Request] = deque()
         self.error: SvcError | None = None
         self.wants_continue = False
@@ -128,7 +128,7 @@ class RequestReader:
             if len(self.ready) == before + 1 and not self.begun and self.error is None:
                 self._learn(data, self.ready[-1])
 
-    def head(self) -> Head:
+    def head(self) -> RequestHead:
         """Return the head of the request whose body is arriving."""
         if self._head is None:
             target = self.target if self.target[:1] == b"/" else origin_form(self.target)

@@ -4,10 +4,10 @@ from typing import Any
 
 import httptools
 
-from svc.router.http.head_cache import Seen
+from svc.router.http.head_cache import HeadCache
 from svc.router.http.request import unnamed
 from svc.router.http.security_headers import ORIGIN_WIDE, security_headers
-from svc.router.proxy.retry import Outcome
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
 HEADER_LIMIT = 64 << 10
 
@@ -21,23 +21,7 @@ NOT_PASSED = ORIGIN_WIDE | frozenset(
 )
 
 
-class UpstreamError(Exception):
-    """An instance could not be asked, or did not answer as HTTP does; `outcome`: what that means for the request.
-
-    `refused`: it took no connection; `timeout`: not in time; `reset`: it reset the one that it had taken.
-    """
-
-    def __init__(
-        self, message: str, outcome: Outcome, *, refused: bool = False, timeout: bool = False, reset: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.outcome = outcome
-        self.refused = refused
-        self.timeout = timeout
-        self.reset = reset
-
-
-class AnswerHead:
+class ResponseHead:
     """What stands before an answer's body; `start` is it as a client gets it, up to the id of its request.
 
     `events`: a stream of events to which one could be added: its length is not told, and it is not compressed.
@@ -61,7 +45,7 @@ class AnswerHead:
         self.events = events and not sized and b"content-encoding" not in told
 
 
-class AnswerReader:
+class ResponseParser:
     """Bytes of one answer in by `feed`; `body` has what came of its body and was not taken yet.
 
     `head` is None until it is there, `length` where it is not told, `between`
@@ -93,7 +77,7 @@ class AnswerReader:
         "untouched",
     )
 
-    def __init__(self, seen: Seen[AnswerHead]) -> None:
+    def __init__(self, seen: HeadCache[ResponseHead]) -> None:
         self._seen = seen
         self._parser: Any = httptools.HttpResponseParser(self)
         self.body: list[bytes] = []
@@ -101,7 +85,7 @@ class AnswerReader:
 
     def begin(self, head_only: bool, upgrade: bool = False) -> None:
         """Another answer is to come; `head_only`: to a HEAD request; `upgrade`: it may change the protocol."""
-        self.head: AnswerHead | None = None
+        self.head: ResponseHead | None = None
         self.length: int | None = None
         self.done = self.persistent = self.between = self.until_close = self._interim = False
         self.untouched = True  # not a byte of an answer has come
@@ -141,12 +125,14 @@ class AnswerReader:
                 self.body.append(data[error.args[0] :])  # the first bytes of the other protocol
                 return
             if not self.done:
-                raise UpstreamError(f"its answer is not HTTP: {error.__context__ or error}", Outcome.BEGUN) from None
+                raise UpstreamError(
+                    f"its answer is not HTTP: {error.__context__ or error}", AttemptOutcome.BEGUN
+                ) from None
         self.between = self.between and data[-1:] == b"\n"  # else the size of one has begun
         if self.head is None:
             self._size += len(data)
             if self._size > HEADER_LIMIT:
-                raise UpstreamError(f"the head of its answer is over {HEADER_LIMIT} bytes", Outcome.BEGUN)
+                raise UpstreamError(f"the head of its answer is over {HEADER_LIMIT} bytes", AttemptOutcome.BEGUN)
 
     def forget(self) -> None:
         """Undoes a cycle: the parser refers to us."""
@@ -197,7 +183,7 @@ class AnswerReader:
             headers = [*headers, (b"Upgrade", self._protocol)]
         if status in (SWITCHING, 204):
             self.length = None  # a server must not send one (RFC 9110, 8.6)
-        self.head = AnswerHead(status, self._reason, headers, self.length is not None)
+        self.head = ResponseHead(status, self._reason, headers, self.length is not None)
         self.between = self._chunked
         if self._head_only:
             self.done = True  # and the parser waits for a body: this connection is not used again

@@ -36,7 +36,7 @@ def draw(tokens: float, seconds: float, per_minute: int) -> tuple[float, float]:
     return tokens, (1 - tokens) * 60 / per_minute
 
 
-class Key:
+class ApiKey:
     """One key and what it has in hand. Limits of None are no limits; an operator's may pass any path."""
 
     __slots__ = ("_since", "_tokens", "concurrency", "in_flight", "name", "operator", "requests_per_minute")
@@ -82,20 +82,20 @@ class Key:
         self.in_flight -= 1
 
 
-class Keys:
+class ApiKeys:
     """The keys of a file, read again when it changes. Before `load` nobody is let in."""
 
     def __init__(self, path: Path) -> None:
         self._file: SecretFile[dict[str, keyfile.Entry]] = SecretFile(
             path, keyfile.parse, "keys_file", {}, missing_cure=keyfile.MAKE_FILE
         )
-        self._by_digest: dict[bytes, tuple[bytes, Key]] = {}
-        self._keys: dict[str, Key] = {}  # also those that left with requests in flight: they may come back
+        self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
+        self._keys: dict[str, ApiKey] = {}  # also those that left with requests in flight: they may come back
 
     def __len__(self) -> int:
         return len(self._by_digest)
 
-    def identify(self, authorization: bytes, x_api_key: bytes = b"") -> Key:
+    def identify(self, authorization: bytes, x_api_key: bytes = b"") -> ApiKey:
         """Whose request it is, by the values of the two headers (empty: not sent); raises Unauthorized.
 
         Where both hold a key, Authorization's counts; where only one does, that one, as the other may be meant
@@ -103,7 +103,7 @@ class Keys:
         """
         return self.find(key_digests(authorization, x_api_key))
 
-    def find(self, digests: tuple[bytes, ...]) -> Key:
+    def find(self, digests: tuple[bytes, ...]) -> ApiKey:
         """Return the key that one of these is the SHA-256 of; raises Unauthorized."""
         for digest in digests:
             known, key = self._by_digest.get(digest, NOBODY)
@@ -128,7 +128,7 @@ class Keys:
     def _take(self, entries: dict[str, keyfile.Entry]) -> None:
         """The limits and digests are the file's, the counts stay with the name."""
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
-        named = {name: self._keys.get(name) or Key(name) for name in entries}
+        named = {name: self._keys.get(name) or ApiKey(name) for name in entries}
         for name, entry in entries.items():
             key = named[name]
             key.requests_per_minute, key.concurrency = entry.requests_per_minute, entry.concurrency

@@ -2,7 +2,7 @@
 
 from svc.base.errors import LoopDetected, NotFound
 from svc.router.http.allowed_paths import CANONICAL, INFERENCE_PATHS, normalise
-from svc.router.http.request import Head, is_own
+from svc.router.http.request import RequestHead, is_own
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.trusted_proxies import is_among
 
@@ -51,12 +51,12 @@ def _check_origin(exchange: Exchange, peer: bytes) -> None:
         raise rules.cross_origin(head.special.get(b"origin", b"").decode("latin-1"))
 
 
-def _not_relayed(head: Head, keyed: bool) -> NotFound:
+def _not_relayed(head: RequestHead, keyed: bool) -> NotFound:
     """Return the error for a path that is closed; `keyed`: clients need keys, so that there may be operators."""
     return NotFound(f"{_route(head.verb, head.target)} is not relayed{_cure(head, keyed)}", code="path_not_relayed")
 
 
-def _cure(head: Head, keyed: bool) -> str:
+def _cure(head: RequestHead, keyed: bool) -> str:
     path = head.target.partition(b"?")[0]
     if suggestion := _similar_route(head, normalise(path)):
         return f"; did you mean {suggestion}?"
@@ -68,7 +68,7 @@ def _cure(head: Head, keyed: bool) -> str:
     return f"{setting}, or {by_key}" if keyed else setting
 
 
-def _similar_route(head: Head, path: bytes) -> str:
+def _similar_route(head: RequestHead, path: bytes) -> str:
     """Return method and path that the client may have meant, empty if there are none."""
     if head.rules.paths.allow(head.method, path) or is_own(head.method, path):
         return _route(head.verb, path)

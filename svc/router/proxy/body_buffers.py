@@ -56,7 +56,7 @@ class Allocation:
 
     __slots__ = ("_buffers", "size")
 
-    def __init__(self, buffers: "Buffers") -> None:
+    def __init__(self, buffers: "BodyBuffers") -> None:
         self._buffers = buffers
         self.size = 0
 
@@ -74,7 +74,7 @@ class Allocation:
             self._buffers.release(self, size)
 
 
-class Buffers:
+class BodyBuffers:
     """`limit`: bytes of all bodies together; `max_body`: bytes of one, before decoding and again after it."""
 
     def __init__(self, limit: int, max_body: int) -> None:

@@ -12,11 +12,11 @@ from svc.perimeter.connections import Stage
 from svc.router.balance.request_queue import Waiter
 from svc.router.http.cors import answer_headers
 from svc.router.http.request import Request
-from svc.router.http.request_parser import CONTINUE, RequestReader
+from svc.router.http.request_parser import CONTINUE, RequestParser
 from svc.router.http.sockets import RECV, farewell, receiver, sender, shut, unread_bytes
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, PROGRESS_BYTES, SMALL_BYTES, STALLED_SECONDS
-from svc.router.proxy.exchange import ClientGone, Cut, Exchange
+from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
 from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.own_responses import answer_head, error_answer, whole_answer
 from svc.router.proxy.response_writer import write_response
@@ -33,7 +33,7 @@ MAX_UNREAD_SECONDS = 5.0
 LINGER_TIMEOUT_SECONDS = 10.0  # for which what a client still sends is read after an error, so that the error arrives
 
 
-class Connection:
+class ClientConnection:
     """`serve` runs in the connection's greenlet; the rest is for the sweeper, which runs in another."""
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Connection:
         self._blocked = 0.0  # since when the client has taken nothing of what is being sent
         self._recv = receiver(sock)
         self._send = sender(sock, self._note_blocked)
-        self._reader = RequestReader(state.max_body, state.heads)
+        self._reader = RequestParser(state.max_body, state.head_cache)
         self._arriving: Exchange | None = None  # of the request whose head is there, and whose body is not
         self._place: Waiter | None = None  # in the queue for memory
         self._expired = self._left = False
@@ -203,7 +203,7 @@ class Connection:
             keep = self._keeps(request)
             self._send_error(error, exchange.request_id, request, keep)
             return keep
-        except (Cut, ClientGone):
+        except (TruncatedResponse, ClientGone):
             return False
         except OSError:  # the client broke it off
             raise

@@ -9,17 +9,18 @@ from svc.base.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.balance.table import Target
 from svc.router.http.error_dialect import error_event
 from svc.router.http.request import COPIED_BYTES, Request
-from svc.router.http.response_parser import AnswerHead, UpstreamError
+from svc.router.http.response_parser import ResponseHead
 from svc.router.http.sockets import shut
 from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS, OVERLAP_BYTES, last_end
+from svc.router.http.upstream_error import UpstreamError
 from svc.router.proxy.body_buffers import SMALL_BYTES, Allocation
-from svc.router.proxy.upstream import Upstream
+from svc.router.proxy.upstream import UpstreamConnection
 from svc.router.telemetry.access_log import TAIL, UNKNOWN, RequestRecord
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
 
 if TYPE_CHECKING:
     from svc.router.balance.request_queue import Waiter
-    from svc.router.proxy.api_keys import Key
+    from svc.router.proxy.api_keys import ApiKey
     from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class ClientGone(Exception):
     """Nobody is there to answer."""
 
 
-class Cut(Exception):
+class TruncatedResponse(Exception):
     """The answer broke off after part of it was passed on; a client must see that it is not whole."""
 
 
@@ -43,8 +44,8 @@ class Exchange:
     `deadline` and `interrupt` are for whoever watches it from outside: the sweeper.
     """
 
-    upstream: Upstream | None = None
-    head: AnswerHead | None = None  # of the answer that is passed on
+    upstream: UpstreamConnection | None = None
+    head: ResponseHead | None = None  # of the answer that is passed on
     model: str | None = None
     cut = ""  # "client", "timeout" or "stopping"
     end = "done"
@@ -54,7 +55,7 @@ class Exchange:
     answered = False  # whether the answer, or a part of it, was sent to the client
     closed = False
     key = ""  # its name
-    counted: "Key | None" = None  # while the request counts for it
+    counted: "ApiKey | None" = None  # while the request counts for it
     authorized = False  # whether its head was checked, and was not refused
     allocation: Allocation | None = None  # of the memory for bodies, where its body is large
     _place: "Waiter | None" = None
@@ -175,7 +176,7 @@ class Exchange:
             self._cut_wrong_length(upstream, length)
         return data
 
-    def _read_events(self, upstream: Upstream, data: bytes) -> bytes:
+    def _read_events(self, upstream: UpstreamConnection, data: bytes) -> bytes:
         """Return whole events, as far as they are there or come next."""
         if self._held or not data.endswith(EVENT_ENDS):
             data = self._whole_events(upstream, data)
@@ -196,14 +197,14 @@ class Exchange:
         self.deadline = deadline if deadline < self.limit else self.limit
         self._bytes += size
 
-    def _cut_wrong_length(self, upstream: Upstream, length: int) -> None:
+    def _cut_wrong_length(self, upstream: UpstreamConnection, length: int) -> None:
         """The last guard: the parser and the recognition of heads let no such answer through."""
         upstream.persistent = False
         self.failed, self.end = True, "cut"
         request_id = self.request_id.decode("latin-1")
         reason = f"the answer has {self._bytes} bytes, its head says {length}"
         log.error("%s %s: %s", request_id, upstream.target.name, reason, extra={"request_id": request_id})
-        raise Cut(reason)
+        raise TruncatedResponse(reason)
 
     def _count_tokens(self, data: bytes) -> None:
         """Count the tokens of a stream, and keep its beginning until the first one."""
@@ -235,7 +236,7 @@ class Exchange:
         tokens.recent.append(data)
         return True
 
-    def _whole_events(self, upstream: Upstream, data: bytes) -> bytes:
+    def _whole_events(self, upstream: UpstreamConnection, data: bytes) -> bytes:
         """Return the body up to the end of its last whole event; what follows is held until it is whole as well."""
         held = self._held = bytearray(self._held)
         start = 0
@@ -251,7 +252,7 @@ class Exchange:
         self._held = b""
         return bytes(held)
 
-    def _broken(self, upstream: Upstream, error: UpstreamError) -> bytes:
+    def _broken(self, upstream: UpstreamConnection, error: UpstreamError) -> bytes:
         """The event that ends a stream; raises Cut where the answer is none, ClientGone where nobody reads it."""
         if self.cut == "client":
             raise ClientGone from None
@@ -264,7 +265,7 @@ class Exchange:
         request_id = self.request_id.decode("latin-1")
         log.warning("%s %s: %s", request_id, upstream.target.name, told, extra={"request_id": request_id})
         if not self.events:
-            raise Cut(str(told)) from None
+            raise TruncatedResponse(str(told)) from None
         upstream.done, upstream.persistent = True, False
         self._held = b""
         assert isinstance(told, SvcError)
@@ -275,7 +276,7 @@ class Exchange:
         """Return whether the last event of the stream has come: a connection that ends after it is no failure."""
         return is_done(self._held) or (self._tokens is not None and self._tokens.complete())
 
-    def _take_rest(self, upstream: Upstream) -> bytes:
+    def _take_rest(self, upstream: UpstreamConnection) -> bytes:
         """Return what is left of a stream whose last event came before the connection broke off."""
         upstream.done, upstream.persistent = True, False
         data, self._held = bytes(self._held), b""
@@ -354,7 +355,7 @@ class Exchange:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.persistent = upstream.persistent and not self.cut  # what was cut is shut down
-            self.state.connections.give(upstream, self.state.now)
+            self.state.upstream_pool.give(upstream, self.state.now)
         target, self.target = self.target, None
         if target is not None:
             status = upstream.head.status if upstream is not None and upstream.head is not None else 0

@@ -15,10 +15,11 @@ from svc.router.balance.table import Target
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.content_coding import decode
 from svc.router.http.request import COPIED_BYTES
-from svc.router.http.response_parser import AnswerHead, UpstreamError
+from svc.router.http.response_parser import ResponseHead
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.exchange import FAULTS, ClientGone, Exchange
-from svc.router.proxy.retry import Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
+from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, kills, may_repeat
 from svc.router.proxy.upstream import refuses_connections
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
     target = state.admit(ask, exchange.stay)
     exchange.attempts = 1
     result = _attempt(exchange, target, client_address)
-    if isinstance(result, Failure) or result.status in REFUSALS:
+    if isinstance(result, FailedAttempt) or result.status in REFUSALS:
         result = _repeat(exchange, ask, target, result, client_address)
     exchange.head, exchange.status, exchange.events = result, result.status, result.events
     if result.status not in FAULTS and exchange.request.head.infers:
@@ -76,19 +77,19 @@ def _open(exchange: Exchange, client_address: bytes) -> None:
 
 
 def _repeat(
-    exchange: Exchange, ask: RoutingRequest, target: Target, result: AnswerHead | Failure, client_address: bytes
-) -> AnswerHead:
+    exchange: Exchange, ask: RoutingRequest, target: Target, result: ResponseHead | FailedAttempt, client_address: bytes
+) -> ResponseHead:
     """Return the head of the answer to pass on, of another instance or the last one's own 503; raises SvcError."""
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailedAttempt, ...] = ()
     while True:
-        failure = result if isinstance(result, Failure) else _refusal(exchange, target, result.status)
+        failure = result if isinstance(result, FailedAttempt) else _refusal(exchange, target, result.status)
         if failure is None:
-            assert isinstance(result, AnswerHead)
+            assert isinstance(result, ResponseHead)
             return result
         failures = (*failures, failure)
         next_target = _next_target(exchange, ask, failures)
         if next_target is None:
-            if isinstance(result, AnswerHead) and result.status == 503:
+            if isinstance(result, ResponseHead) and result.status == 503:
                 return result  # it says best what is wrong
             raise _error(failures)
         exchange.report()
@@ -97,13 +98,13 @@ def _repeat(
         result = _attempt(exchange, target, client_address)
 
 
-def _refusal(exchange: Exchange, target: Target, status: int) -> Failure | None:
+def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt | None:
     """Return how an instance refused the request, None where its answer is the client's.
 
     A 401 is the client's only where its own credentials were sent; otherwise a key is missing or wrong here.
     """
     if status == 503:
-        return Failure(target, Outcome.UNREADY, "it answered 503")
+        return FailedAttempt(target, AttemptOutcome.UNREADY, "it answered 503")
     if status != 401 or (target.authorization is None and exchange.state.keys is None):
         return None
     reason = WRONG_UPSTREAM_KEY if target.key else NO_UPSTREAM_KEY
@@ -111,7 +112,7 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> Failure | None:
     exchange.set_ejection_reason(reason)
     request_id = exchange.request_id.decode("latin-1")
     log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
-    return Failure(target, Outcome.UNREADY, reason)
+    return FailedAttempt(target, AttemptOutcome.UNREADY, reason)
 
 
 def _read_ask(exchange: Exchange) -> RoutingRequest:
@@ -149,7 +150,7 @@ def _decode_body(exchange: Exchange) -> None:
         exchange.allocation.shrink(len(request.body))
 
 
-def _next_target(exchange: Exchange, ask: RoutingRequest, failures: tuple[Failure, ...]) -> Target | None:
+def _next_target(exchange: Exchange, ask: RoutingRequest, failures: tuple[FailedAttempt, ...]) -> Target | None:
     """Return the instance to try next, None where the request is not to be repeated, or nowhere.
 
     Raises PoisonedRequest for one that kills instances.
@@ -168,7 +169,7 @@ def _next_target(exchange: Exchange, ask: RoutingRequest, failures: tuple[Failur
     return other
 
 
-def _wait_for_registry(exchange: Exchange, ask: RoutingRequest, failures: tuple[Failure, ...]) -> Target | None:
+def _wait_for_registry(exchange: Exchange, ask: RoutingRequest, failures: tuple[FailedAttempt, ...]) -> Target | None:
     """Return an instance that takes the request once the registry has noticed what became of those that refused it."""
     refused = tuple(failure.target for failure in failures if failure.refused)
     taken = tuple(failure.target.name for failure in failures if not failure.refused)
@@ -182,7 +183,7 @@ def _wait_for_registry(exchange: Exchange, ask: RoutingRequest, failures: tuple[
         return None
 
 
-def _remember_poisoned(exchange: Exchange, ask: RoutingRequest, failures: tuple[Failure, ...]) -> PoisonedRequest:
+def _remember_poisoned(exchange: Exchange, ask: RoutingRequest, failures: tuple[FailedAttempt, ...]) -> PoisonedRequest:
     """Remembers a request that kills instances, and reports it."""
     state, killed = exchange.state, [failure.target.name for failure in failures if failure.died]
     state.poison.add(ask.body, state.now)
@@ -195,14 +196,14 @@ def _remember_poisoned(exchange: Exchange, ask: RoutingRequest, failures: tuple[
     return PoisonedRequest(f"{' and '.join(killed)} died while they served this request; it is not sent to another one")
 
 
-def _error(failures: tuple[Failure, ...]) -> SvcError:
+def _error(failures: tuple[FailedAttempt, ...]) -> SvcError:
     """Return the error that says what happened to a request which no instance answered."""
     kind = GatewayTimeout if all(failure.timeout for failure in failures) else BadGateway
-    unsent = all(failure.outcome is Outcome.UNSENT for failure in failures)
+    unsent = all(failure.outcome is AttemptOutcome.UNSENT for failure in failures)
     return kind(f"{'cannot reach an instance' if unsent else 'no instance answered'}: {explanation(failures)}")
 
 
-def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> AnswerHead | Failure:
+def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> ResponseHead | FailedAttempt:
     """Return the head of the instance's answer, or how it failed.
 
     A failure is returned, not raised: a kept exception refers to this frame and the frame to it, and that cycle would
@@ -213,12 +214,12 @@ def _attempt(exchange: Exchange, target: Target, client_address: bytes) -> Answe
     message = request.outgoing(target.authority, client_address, exchange.request_id, target.authorization)
     body = request.body if len(request.body) > COPIED_BYTES else b""
     head_only = request.head.method == b"HEAD"
-    upstream = state.connections.take(target)
+    upstream = state.upstream_pool.take(target)
     reused = upstream is not None
     while True:
         try:
             if upstream is None:
-                upstream = state.connections.connect(target)
+                upstream = state.upstream_pool.connect(target)
             exchange.upstream = upstream
             if exchange.cut:
                 raise exchange.cut_error()
@@ -241,10 +242,10 @@ def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
     if error.reset and not exchange.reset_by and exchange.attempt_seconds() <= RESET_SECONDS:
         exchange.reset_by = exchange.instance
         return True
-    return error.outcome is Outcome.UNSENT
+    return error.outcome is AttemptOutcome.UNSENT
 
 
-def _failure(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> Failure:
+def _failure(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> FailedAttempt:
     """Return a failed attempt, and note it for the instance; raise the error of a request that was cut.
 
     `connected`: the instance had taken the connection.
@@ -253,11 +254,11 @@ def _failure(exchange: Exchange, error: UpstreamError, target: Target, connected
         raise exchange.cut_error()
     reason = str(error) or "it failed"  # some errors have no words
     exchange.failed = True
-    if not connected or error.outcome is not Outcome.UNSENT:
+    if not connected or error.outcome is not AttemptOutcome.UNSENT:
         exchange.set_ejection_reason(reason, on_any_path=not connected)
     request_id = exchange.request_id.decode("latin-1")
     log.warning("%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
     if error.refused and exchange.reset_by == target.name:  # it is gone: it may have died of the request
-        return Failure(target, Outcome.UNKNOWN, reason, refused=True, died=True)
-    died = connected and error.outcome is not Outcome.BEGUN and refuses_connections(target)
-    return Failure(target, error.outcome, reason, error.refused, error.timeout, died)
+        return FailedAttempt(target, AttemptOutcome.UNKNOWN, reason, refused=True, died=True)
+    died = connected and error.outcome is not AttemptOutcome.BEGUN and refuses_connections(target)
+    return FailedAttempt(target, error.outcome, reason, error.refused, error.timeout, died)

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from svc.base.errors import SvcError
 from svc.router.http.error_dialect import error_body
-from svc.router.http.request import Head
+from svc.router.http.request import RequestHead
 from svc.router.wsgi import WsgiAnswer
 
 
@@ -17,7 +17,7 @@ def error_answer(error: SvcError, target: bytes, request_id: bytes, cors: Iterab
     return WsgiAnswer(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, target))
 
 
-def whole_answer(answer: WsgiAnswer, head: Head | None, keep: bool) -> bytes:
+def whole_answer(answer: WsgiAnswer, head: RequestHead | None, keep: bool) -> bytes:
     """Return head and body of an answer; `head`: the request's, None if it could not be read."""
     headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
     if not keep:

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from svc.router.http.request import Head
-from svc.router.http.request_parser import RequestReader
+from svc.router.http.request import RequestHead
+from svc.router.http.request_parser import RequestParser
 from svc.router.http.response_parser import SWITCHING
 from svc.router.http.sockets import RECV, farewell, pump, shut
 from svc.router.proxy.exchange import Exchange
@@ -15,7 +15,7 @@ Send = Callable[[bytes], None]
 
 
 def write_response(
-    exchange: Exchange, head: Head, keep: bool, sock: socket.socket, send: Send, reader: RequestReader
+    exchange: Exchange, head: RequestHead, keep: bool, sock: socket.socket, send: Send, reader: RequestParser
 ) -> bool:
     """Send the answer's head and body; return whether the client's connection can be used again.
 
@@ -48,7 +48,7 @@ def write_response(
     return keep
 
 
-def _response_head(exchange: Exchange, head: Head, keep: bool, chunked: bool, switching: bool) -> bytes:
+def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: bool, switching: bool) -> bytes:
     """Return the head of the answer as the client gets it; `head` is that of the request."""
     upstream, answer = exchange.upstream, exchange.head
     assert upstream is not None

@@ -8,63 +8,53 @@
 | BEGUN | part of an answer came, or what is no HTTP | never |
 """
 
-from enum import Enum
-
 import msgspec
 
 from svc.router.balance.table import Target
+from svc.router.http.upstream_error import AttemptOutcome
 
 ATTEMPTS = 3  # the limit; on different instances, but for one that refused and may be back
 
 
-class Outcome(Enum):
-    """What a failed attempt means for its request."""
-
-    UNSENT = "the instance has not taken it"
-    UNREADY = "the instance refused it"
-    UNKNOWN = "the instance took it and may have done the work"
-    BEGUN = "the instance had begun to answer"
-
-
-class Failure(msgspec.Struct, frozen=True):
+class FailedAttempt(msgspec.Struct, frozen=True):
     """A failed attempt at an instance.
 
     `refused`: it took no connection; `died`: it had taken one, and takes no more.
     """
 
     target: Target
-    outcome: Outcome
+    outcome: AttemptOutcome
     reason: str
     refused: bool = False
     timeout: bool = False
     died: bool = False
 
 
-def may_repeat(failures: tuple[Failure, ...], infers: bool) -> bool:
+def may_repeat(failures: tuple[FailedAttempt, ...], infers: bool) -> bool:
     """Whether a request may be sent to another instance after these failures, the last of which was just now."""
-    unknown = sum(failure.outcome is Outcome.UNKNOWN for failure in failures)
+    unknown = sum(failure.outcome is AttemptOutcome.UNKNOWN for failure in failures)
     match failures[-1].outcome:
-        case Outcome.BEGUN:
+        case AttemptOutcome.BEGUN:
             return False
-        case Outcome.UNKNOWN if not infers or unknown > 1:
+        case AttemptOutcome.UNKNOWN if not infers or unknown > 1:
             return False
     return len(failures) < ATTEMPTS
 
 
-def counts_for_budget(failures: tuple[Failure, ...]) -> bool:
+def counts_for_budget(failures: tuple[FailedAttempt, ...]) -> bool:
     """Whether the next attempt counts for the retry budget, which limits the extra load on instances that answer 503.
 
     The first repetition after an instance's death does not: with two or three instances a death is a third to half of
     the load, and each of its requests is sent once more, not more often.
     """
-    return len(failures) > 1 or failures[-1].outcome is Outcome.UNREADY
+    return len(failures) > 1 or failures[-1].outcome is AttemptOutcome.UNREADY
 
 
-def kills(failures: tuple[Failure, ...]) -> bool:
+def kills(failures: tuple[FailedAttempt, ...]) -> bool:
     """Whether a request was in flight on two instances that died within it."""
     return len({failure.target.name for failure in failures if failure.died}) > 1
 
 
-def explanation(failures: tuple[Failure, ...]) -> str:
+def explanation(failures: tuple[FailedAttempt, ...]) -> str:
     """Return what happened to a request, in the order in which it did."""
     return "; then ".join(f"{failure.target.name}: {failure.reason}" for failure in failures)

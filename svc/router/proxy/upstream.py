@@ -13,10 +13,10 @@ from contextlib import suppress
 from svc.base.dial import dial
 from svc.perimeter.networks import Networks
 from svc.router.balance.table import Target
-from svc.router.http.head_cache import Seen
-from svc.router.http.response_parser import AnswerHead, AnswerReader, UpstreamError
+from svc.router.http.head_cache import HeadCache
+from svc.router.http.response_parser import ResponseHead, ResponseParser
 from svc.router.http.sockets import poller, readable, receiver, sender
-from svc.router.proxy.retry import Outcome
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
 CONNECT_TIMEOUT = 5.0  # seconds
 SIOCOUTQNSD = 0x894B  # ioctl: bytes of a TCP socket that were not sent yet
@@ -32,13 +32,13 @@ OPTIONS = (  # the kernel asks whether a silent machine is still there, and give
 )
 
 
-class Upstream(AnswerReader):
+class UpstreamConnection(ResponseParser):
     """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
 
     __slots__ = ("_recv", "_send", "_was_reset", "aborted", "relay", "sent", "since", "sock", "target", "unread")
 
-    def __init__(self, target: Target, sock: socket.socket, seen: Seen[AnswerHead] | None = None) -> None:
-        super().__init__(seen or Seen())
+    def __init__(self, target: Target, sock: socket.socket, seen: HeadCache[ResponseHead] | None = None) -> None:
+        super().__init__(seen or HeadCache())
         self.target = target
         self.sock = sock
         self.since = 0.0
@@ -64,7 +64,7 @@ class Upstream(AnswerReader):
         except OSError:
             pass
 
-    def read_head(self) -> AnswerHead:
+    def read_head(self) -> ResponseHead:
         """Waits until the answer's head is there; raises UpstreamError."""
         while self.head is None:
             if not self._receive():
@@ -81,7 +81,7 @@ class Upstream(AnswerReader):
                 if self.until_close and not self.aborted:
                     self.done = True
                     return b""
-                raise UpstreamError("it closed the connection in the middle of its answer", Outcome.BEGUN)
+                raise UpstreamError("it closed the connection in the middle of its answer", AttemptOutcome.BEGUN)
         if len(body) == 1:
             return body.pop()
         data = b"".join(body)
@@ -95,10 +95,12 @@ class Upstream(AnswerReader):
     def _closed_error(self) -> UpstreamError:
         """Return what a connection that ended before the answer's head means for the request."""
         if not self.untouched:
-            return UpstreamError("it closed the connection in the middle of its answer's head", Outcome.BEGUN)
+            return UpstreamError("it closed the connection in the middle of its answer's head", AttemptOutcome.BEGUN)
         if not self.sent or self._is_unacknowledged():
-            return UpstreamError("it closed the connection before it took the request", Outcome.UNSENT)
-        return UpstreamError("it closed the connection without an answer", Outcome.UNKNOWN, reset=self._was_reset)
+            return UpstreamError("it closed the connection before it took the request", AttemptOutcome.UNSENT)
+        return UpstreamError(
+            "it closed the connection without an answer", AttemptOutcome.UNKNOWN, reset=self._was_reset
+        )
 
     def _is_unacknowledged(self) -> bool:
         """Whether the instance's kernel has not acknowledged the whole request.
@@ -130,7 +132,7 @@ class Upstream(AnswerReader):
         self.forget()
 
 
-class Connections:
+class UpstreamPool:
     """The idle connections to every instance, the one used last first. Nothing is capped: a cap would throttle.
 
     Another request is sent on a connection only when
@@ -144,13 +146,13 @@ class Connections:
     """
 
     def __init__(self, ca: str = "") -> None:
-        self._idle: dict[tuple[str, int, bool], list[Upstream]] = {}
-        self._seen: Seen[AnswerHead] = Seen()
+        self._idle: dict[tuple[str, int, bool], list[UpstreamConnection]] = {}
+        self._seen: HeadCache[ResponseHead] = HeadCache()
         self._networks = Networks()
         self._ca = ca or None  # the system's
         self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
 
-    def take(self, target: Target) -> Upstream | None:
+    def take(self, target: Target) -> UpstreamConnection | None:
         """Return an idle connection to which nothing has come meanwhile, None where there is none."""
         idle = self._idle.get(target.address)
         while idle:
@@ -160,7 +162,7 @@ class Connections:
             upstream.close()
         return None
 
-    def connect(self, target: Target) -> Upstream:
+    def connect(self, target: Target) -> UpstreamConnection:
         """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
         try:
             sock = dial(
@@ -173,16 +175,18 @@ class Connections:
                 sock = self._tls.wrap_socket(sock, server_hostname=target.host)
             sock.settimeout(None)
         except TimeoutError:
-            raise UpstreamError(f"no connection within {CONNECT_TIMEOUT:g} s", Outcome.UNSENT, timeout=True) from None
+            raise UpstreamError(
+                f"no connection within {CONNECT_TIMEOUT:g} s", AttemptOutcome.UNSENT, timeout=True
+            ) from None
         except OSError as error:
             if error.errno == errno.EMFILE and self._idle:  # clients are limited so that the rest is enough
                 self.close()
                 return self.connect(target)
             refused = isinstance(error, ConnectionRefusedError)
-            raise UpstreamError(error.strerror or str(error), Outcome.UNSENT, refused=refused) from None
-        return Upstream(target, sock, self._seen)
+            raise UpstreamError(error.strerror or str(error), AttemptOutcome.UNSENT, refused=refused) from None
+        return UpstreamConnection(target, sock, self._seen)
 
-    def give(self, upstream: Upstream, now: float) -> None:
+    def give(self, upstream: UpstreamConnection, now: float) -> None:
         """Keeps a connection for the next request, or closes it where there may be none."""
         upstream.relay = None
         if not (upstream.sent and upstream.persistent) or upstream.body:  # 1, 2, 3

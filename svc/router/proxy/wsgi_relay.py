@@ -9,7 +9,7 @@ from svc.router.http.error_dialect import error_body
 from svc.router.http.request import Request
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES
-from svc.router.proxy.exchange import ClientGone, Cut, Exchange
+from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
 from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
@@ -38,12 +38,12 @@ class OpenExchanges:
             else:
                 exchange.flow()
         state.sweep()
-        state.connections.prune(state.now)
+        state.upstream_pool.prune(state.now)
 
 
 def relay(state: RouterState, open_exchanges: OpenExchanges) -> Response:
     """Relay the request; return the answer, or the error that says why there is none."""
-    head = head_of(request.environ, state.heads.not_passed, state.heads.rules)
+    head = head_of(request.environ, state.head_cache.not_passed, state.head_cache.rules)
     peer = peer_address(request.remote_addr or "")
     client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
     exchange = Exchange(state, Request(head, b""), client)
@@ -89,7 +89,7 @@ def _response(exchange: Exchange) -> Response:
     upstream, head = exchange.upstream, exchange.head
     assert upstream is not None
     assert head is not None
-    response = Response(Parts(exchange), status=f"{head.status} {head.reason.decode('latin-1')}")
+    response = Response(ResponseBody(exchange), status=f"{head.status} {head.reason.decode('latin-1')}")
     response.headers.clear()
     for name, value in head.headers:
         response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
@@ -102,7 +102,7 @@ def _response(exchange: Exchange) -> Response:
     return response
 
 
-class Parts:
+class ResponseBody:
     """An answer's body for a WSGI server, which closes it however it ends, begun or not."""
 
     def __init__(self, exchange: Exchange) -> None:
@@ -117,7 +117,7 @@ class Parts:
             raise StopIteration
         try:
             data = self._exchange.read()
-        except (Cut, ClientGone) as error:
+        except (TruncatedResponse, ClientGone) as error:
             raise ConnectionError(f"the answer is not whole: {error}") from None
         if not data:
             raise StopIteration

@@ -25,7 +25,7 @@ class RouterMetrics(Collector):
         yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", state.retries)
         dropped = "Events that no registry was told: none answered for long, or it refused them."
         yield CounterMetricFamily("svc_router_events_dropped", dropped, state.news.dropped)
-        yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.connections.idle_count())
+        yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.upstream_pool.idle_count())
         poisoned = CounterMetricFamily(
             "svc_router_poisoned_requests", "Requests that killed two instances, by key.", labels=["key"]
         )

@@ -139,7 +139,7 @@ class Caller(Peer):
 class Attempt:
     """One request as an instance receives it; `whole` once its body is there too."""
 
-    def __init__(self, connection: "Connection", head: bytes) -> None:
+    def __init__(self, connection: "InstanceConnection", head: bytes) -> None:
         self.connection = connection
         self.head = head
         self.body = bytearray()
@@ -150,7 +150,7 @@ class Attempt:
         return self.head.startswith(b"HEAD ")
 
 
-class Connection(Peer):
+class InstanceConnection(Peer):
     """A connection of the router to an instance. GET /health is answered apart."""
 
     def __init__(self, instance: "Instance", sock: socket.socket) -> None:
@@ -219,7 +219,7 @@ class Instance:
     def __init__(self, network: Network, attempts: dict[bytes, list[Attempt]]) -> None:
         self.network = network
         self.attempts = attempts
-        self.connections: list[Connection] = []
+        self.connections: list[InstanceConnection] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listener.getsockname()[1]
         network.add(self._listener, self._accept)
@@ -245,4 +245,4 @@ class Instance:
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
-        self.connections.append(Connection(self, sock))
+        self.connections.append(InstanceConnection(self, sock))

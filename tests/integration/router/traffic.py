@@ -13,7 +13,7 @@ from tests.integration.router.framing import Answer, read_answer
 from tests.integration.router.nonces import Request, Sending, check_part, check_whole, is_router_error, new_nonce
 from tests.integration.router.recorded import KINDS, NONCE, SOUND, Case
 from tests.integration.router.routers import Router
-from tests.integration.router.scripted import WAIT_SECONDS, Attempt, Caller, Connection, Instance, Network
+from tests.integration.router.scripted import WAIT_SECONDS, Attempt, Caller, Instance, InstanceConnection, Network
 from tests.waiting import wait_until
 
 NOTE_CHARACTERS = 400
@@ -89,12 +89,12 @@ class Traffic:
             and (not self._retry_due() if s.complete else s.request in awaited)
         ]
 
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[InstanceConnection]:
         """Connections whose end the router would notice in a known order."""
         live = [c for instance in self.instances for c in instance.connections if c.live and c.attempts]
         return [c for c in live if not (self._is_idle(c) and self._retry_due())]
 
-    def idle_connections(self) -> list[Connection]:
+    def idle_connections(self) -> list[InstanceConnection]:
         """Connections on which the router waits for nothing."""
         return [c for c in self.connections() if self._is_idle(c)]
 
@@ -106,7 +106,7 @@ class Traffic:
             for s in self._sending.values()
         )
 
-    def _is_idle(self, connection: Connection) -> bool:
+    def _is_idle(self, connection: InstanceConnection) -> bool:
         attempt = connection.attempts[-1]
         sending = self._sending.get(attempt)
         return attempt.whole and sending is not None and sending.complete
@@ -208,18 +208,18 @@ class Traffic:
         for client in [c for c in self.clients if c.request is sending.request]:
             self._reacted(client, sending.attempt, "an answer, or another attempt")
 
-    def send_late(self, connection: Connection, data: bytes) -> None:
+    def send_late(self, connection: InstanceConnection, data: bytes) -> None:
         """Send bytes that no request of the router waits for."""
         self._note(f"instance {connection.instance.port} sends late: {data!r}")
         connection.send(data)
         connection.settle()
         self.check()
 
-    def resume(self, connection: Connection) -> None:
+    def resume(self, connection: InstanceConnection) -> None:
         self._note(f"instance {connection.instance.port} reads on")
         connection.resume()
 
-    def end(self, connection: Connection, how: str) -> None:
+    def end(self, connection: InstanceConnection, how: str) -> None:
         """Close, reset or half-close a connection."""
         attempt, idle = connection.attempts[-1], self._is_idle(connection)
         self._note(f"instance {connection.instance.port} ends a connection by {how}, idle: {idle}")

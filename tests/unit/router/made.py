@@ -3,7 +3,7 @@
 from typing import Any
 
 from svc.router.balance.table import Target
-from svc.router.http.request import Head, Request
+from svc.router.http.request import Request, RequestHead
 from svc.router.state import RouterState
 from svc.settings import RouterSettings
 
@@ -24,7 +24,7 @@ def request(
     **special: bytes,
 ) -> Request:
     named = {name.replace("_", "-").encode(): value for name, value in special.items()}
-    return Request(Head(method, target, headers, named), body)
+    return Request(RequestHead(method, target, headers, named), body)
 
 
 def target(name: str, *models: str, **more: Any) -> Target:

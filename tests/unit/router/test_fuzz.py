@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from svc.base.errors import SvcError
 from svc.router.http.request import Request
-from svc.router.http.request_parser import Heads, RequestReader
-from svc.router.http.response_parser import HEADER_LIMIT, UpstreamError
-from svc.router.proxy.retry import Outcome
-from svc.router.proxy.upstream import Upstream
+from svc.router.http.request_parser import RequestHeadCache, RequestParser
+from svc.router.http.response_parser import HEADER_LIMIT
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
+from svc.router.proxy.upstream import UpstreamConnection
 from tests.messages import CRLF, broken, broken_answers, framed_answers, sound_requests, split
 from tests.unit.router.made import target
 
@@ -26,12 +26,12 @@ many = settings(few, max_examples=10_000)
 
 # Requests.
 
-KNOWN = Heads()  # what is recognized must be read as what is not
+KNOWN = RequestHeadCache()  # what is recognized must be read as what is not
 
 
-def read(parts: list[bytes], heads: Heads | None = None) -> RequestReader:
+def read(parts: list[bytes], heads: RequestHeadCache | None = None) -> RequestParser:
     """As a connection does it; only what is the caller's own fault is raised out of it: nothing."""
-    reader = RequestReader(MAX_BODY, heads)
+    reader = RequestParser(MAX_BODY, heads)
     for part in parts:
         if reader.error is None and part:
             reader.feed(part)
@@ -52,7 +52,7 @@ def told(request: Request) -> tuple[Any, ...]:
     )
 
 
-def verdict(reader: RequestReader) -> tuple[Any, ...]:
+def verdict(reader: RequestParser) -> tuple[Any, ...]:
     return [told(r) for r in reader.ready], type(reader.error)
 
 
@@ -62,7 +62,7 @@ def forwarded(request: Request) -> bytes:
 
 def read_again(message: bytes) -> tuple[h11.Request, bytes]:
     """What another parser reads in what we send on: one request, and not a byte more."""
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    parser = h11.ClientConnection(h11.SERVER, max_incomplete_event_size=1 << 20)
     parser.receive_data(message)
     head = parser.next_event()
     assert isinstance(head, h11.Request)
@@ -148,10 +148,10 @@ def test_thousands_of_broken_requests(case: tuple[bytes, list[bytes]]):
 
 
 @contextmanager
-def asked(head_only: bool) -> Iterator[tuple[Upstream, socket.socket]]:
+def asked(head_only: bool) -> Iterator[tuple[UpstreamConnection, socket.socket]]:
     ours, theirs = socket.socketpair()
     ours.settimeout(5)  # a hang is an UpstreamError that no assertion expects
-    upstream = Upstream(target("a"), ours)
+    upstream = UpstreamConnection(target("a"), ours)
     try:
         upstream.ask(b"GET / HTTP/1.1\r\n\r\n", head_only)
         yield upstream, theirs
@@ -173,7 +173,7 @@ def heard(data: bytes, parts: list[bytes], head_only: bool) -> tuple[Any, ...]:
         except UpstreamError as error:
             failure = "unread" if upstream.head is None else "cut"
             assert not upstream.persistent
-            begun = error.outcome is Outcome.BEGUN
+            begun = error.outcome is AttemptOutcome.BEGUN
         else:
             assert upstream.done
             assert upstream.length is None or head_only or upstream.head.status == 304 or len(body) == upstream.length

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from svc.router.http.request import Head, Request
+from svc.router.http.request import Request, RequestHead
 from svc.router.wsgi import body_of, call, environ, head_of, target_of
 from tests.unit.router.made import request
 
@@ -10,7 +10,7 @@ from tests.unit.router.made import request
 def test_a_request_becomes_an_environ():
     made = environ(
         Request(
-            Head(
+            RequestHead(
                 b"GET",
                 b"/v1/models/a%2Fb?x=%41",
                 [(b"X-A", b"1"), (b"x-a", b"2"), (b"Content-Type", b"t")],
@@ -27,19 +27,19 @@ def test_a_request_becomes_an_environ():
 
 
 def test_an_app_is_called_and_closed():
-    class Parts(list):
+    class ResponseBody(list):
         closed = False
 
         def close(self) -> None:
-            Parts.closed = True
+            ResponseBody.closed = True
 
     def app(told, start_response):
         start_response("200 OK", [("Content-Length", "9"), ("Connection", "x"), ("X-A", told["REQUEST_METHOD"])])
-        return Parts([b"a", b"b"])
+        return ResponseBody([b"a", b"b"])
 
     answer = call(app, request(method=b"HEAD"), "")
     assert answer == ("200 OK", [("X-A", "GET")], b"ab", None)
-    assert Parts.closed
+    assert ResponseBody.closed
 
 
 def test_a_stream_of_events_is_not_waited_for():

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.http.allowed_paths import Paths, creates_response, infers
+from svc.router.http.allowed_paths import AllowedPaths, creates_response, infers
 
 
 @pytest.mark.parametrize(
@@ -145,24 +145,24 @@ DISGUISED = (
 )
 
 
-def allowed(paths: Paths, line: str) -> bool:
+def allowed(paths: AllowedPaths, line: str) -> bool:
     method, target = line.encode().split(b" ", 1)
     return paths.allow(method, target)
 
 
 @pytest.mark.parametrize("line", INFERENCE)
 def test_inference_passes_by_default(line: str):
-    assert allowed(Paths(), line)
+    assert allowed(AllowedPaths(), line)
 
 
 @pytest.mark.parametrize("line", MANAGEMENT + DISGUISED)
 def test_what_is_not_literally_listed_does_not_pass(line: str):
-    assert not allowed(Paths(), line)
-    assert allowed(Paths(["/other", "*"]), line)
+    assert not allowed(AllowedPaths(), line)
+    assert allowed(AllowedPaths(["/other", "*"]), line)
 
 
 def test_patterns_open_paths_with_any_method_or_with_one():
-    paths = Paths(["/v1/files*", "GET /docs", "/v1/*/render"])
+    paths = AllowedPaths(["/v1/files*", "GET /docs", "/v1/*/render"])
     for line in (
         "GET /v1/files",
         "DELETE /v1/files/a%20b?x=1",
@@ -196,9 +196,9 @@ def test_patterns_open_paths_with_any_method_or_with_one():
     ],
 )
 def test_a_pattern_matches_no_path_that_an_engine_may_read_otherwise(rest: str):
-    assert not Paths(["/v1/files*"]).allow(b"GET", b"/v1/files" + rest.encode("latin-1"))
+    assert not AllowedPaths(["/v1/files*"]).allow(b"GET", b"/v1/files" + rest.encode("latin-1"))
 
 
 def test_a_pattern_is_no_regular_expression():
-    assert not allowed(Paths(["/v1/f.les"]), "GET /v1/files")
-    assert allowed(Paths(["/v1/f(i)les"]), "GET /v1/f(i)les")
+    assert not allowed(AllowedPaths(["/v1/f.les"]), "GET /v1/files")
+    assert allowed(AllowedPaths(["/v1/f(i)les"]), "GET /v1/f(i)les")

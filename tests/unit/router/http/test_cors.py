@@ -3,7 +3,7 @@ import pytest
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.router.http.cors import ADMITTED, answer_headers, preflight_headers
-from svc.router.http.request import Head, HeadRules
+from svc.router.http.request import HeadRules, RequestHead
 
 PAGE = "https://chat.example"
 UPGRADE = {"method": b"GET", "connection": b"upgrade", "upgrade": b"websocket"}
@@ -16,7 +16,7 @@ def rules(*origins):
 def decision(rules, *headers, **special):
     names = {name.replace("_", "-").encode(): value for name, value in {"host": b"localhost", **special}.items()}
     method = names.pop(b"method", b"POST")
-    return Head(method, b"/v1/messages", headers, names, rules=HeadRules(browsers=rules)).origin_decision
+    return RequestHead(method, b"/v1/messages", headers, names, rules=HeadRules(browsers=rules)).origin_decision
 
 
 def test_a_program_that_is_no_browser_is_admitted_without_a_line():

@@ -1,12 +1,12 @@
-from svc.router.http.head_cache import KEPT, LONGEST, Seen
-from svc.router.http.request_parser import Heads, RequestReader
-from svc.router.http.response_parser import AnswerReader
+from svc.router.http.head_cache import KEPT, LONGEST, HeadCache
+from svc.router.http.request_parser import RequestHeadCache, RequestParser
+from svc.router.http.response_parser import ResponseParser
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
 
 
 def test_a_head_is_known_again_whatever_its_length_says():
-    seen: Seen[str] = Seen()
+    seen: HeadCache[str] = HeadCache()
     assert seen.find(HEAD % 2 + b"hi") is None
     seen.learn(HEAD % 2 + b"hi", "told", 2)
     assert seen.find(HEAD % 2 + b"ho") == ("told", b"ho")
@@ -15,7 +15,7 @@ def test_a_head_is_known_again_whatever_its_length_says():
 
 
 def test_only_exactly_one_message_is_known_again():
-    seen: Seen[str] = Seen()
+    seen: HeadCache[str] = HeadCache()
     seen.learn(HEAD % 2 + b"hi", "told", 2)
     for other in (
         HEAD % 2 + b"h",
@@ -34,14 +34,14 @@ def test_only_exactly_one_message_is_known_again():
 
 
 def test_one_without_a_body_is_known_by_all_its_bytes():
-    seen: Seen[str] = Seen()
+    seen: HeadCache[str] = HeadCache()
     seen.learn(b"GET / HTTP/1.1\r\n\r\n", "told", None)
     assert seen.find(b"GET / HTTP/1.1\r\n\r\n") == ("told", b"")
     assert seen.find(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n") is None
 
 
 def test_another_header_that_ends_like_the_length_is_none():
-    seen: Seen[str] = Seen()
+    seen: HeadCache[str] = HeadCache()
     strong = b"GET / HTTP/1.1\r\nX-Strength: 3\r\n\r\n"
     seen.learn(strong, "told", None)
     assert seen.find(strong) is None
@@ -51,7 +51,7 @@ def test_another_header_that_ends_like_the_length_is_none():
 
 
 def test_what_was_not_whole_is_not_learnt():
-    seen: Seen[str] = Seen()
+    seen: HeadCache[str] = HeadCache()
     seen.learn(HEAD % 2 + b"h", "told", 2)
     seen.learn(HEAD % 2 + b"hi", "told", 3)
     seen.learn(b"GET / HTTP/1.1\r\n\r\nmore", "told", None)
@@ -60,7 +60,7 @@ def test_what_was_not_whole_is_not_learnt():
 
 
 def test_no_more_is_kept_than_a_few_hundred_heads():
-    seen: Seen[int] = Seen()
+    seen: HeadCache[int] = HeadCache()
     for n in range(3 * KEPT):
         seen.learn(b"GET /%d HTTP/1.1\r\n\r\n" % n, n, None)
         assert seen.find(b"GET /%d HTTP/1.1\r\n\r\n" % n) == (n, b"")
@@ -68,7 +68,7 @@ def test_no_more_is_kept_than_a_few_hundred_heads():
 
 
 def test_a_reader_learns_only_heads_that_come_again():
-    heads = Heads()
+    heads = RequestHeadCache()
     for line, kept in (
         (b"Accept: a", 1),
         (b"X-Request-Id: 1", 1),
@@ -77,23 +77,23 @@ def test_a_reader_learns_only_heads_that_come_again():
         (b"Expect: 100-continue\r\nContent-Length: 0", 1),
         (b"Content-Length: 0", 2),
     ):
-        reader = RequestReader(1000, heads)
+        reader = RequestParser(1000, heads)
         reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % line)
         assert len(heads._heads) == kept, line  # noqa: SLF001
 
 
 def test_what_is_known_is_bound_by_the_reader_s_own_limit():
-    heads = Heads()
-    RequestReader(1000, heads).feed(HEAD % 900 + b"x" * 900)
-    reader = RequestReader(100, heads)
+    heads = RequestHeadCache()
+    RequestParser(1000, heads).feed(HEAD % 900 + b"x" * 900)
+    reader = RequestParser(100, heads)
     reader.feed(HEAD % 900 + b"x" * 900)
     assert reader.error is not None
     assert reader.error.status == 413
 
 
 def test_answers_are_known_again_one_after_the_other_and_between_others():
-    seen: Seen = Seen()
-    reader = AnswerReader(seen)
+    seen: HeadCache = HeadCache()
+    reader = ResponseParser(seen)
     plain = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     for data, body in (

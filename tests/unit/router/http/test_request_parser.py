@@ -4,20 +4,20 @@ from hypothesis import strategies as st
 
 from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, TooLarge
 from svc.router.http.request import Request, origin_form
-from svc.router.http.request_parser import HEAD_LIMIT, HEADER_COUNT, MAX_PIPELINED, PIECES, RequestReader
+from svc.router.http.request_parser import HEAD_LIMIT, HEADER_COUNT, MAX_PIPELINED, PIECES, RequestParser
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\n"
 
 
-def read(*parts: bytes, max_body: int = 1000) -> RequestReader:
-    reader = RequestReader(max_body)
+def read(*parts: bytes, max_body: int = 1000) -> RequestParser:
+    reader = RequestParser(max_body)
     for part in parts:
         if reader.error is None:
             reader.feed(part)
     return reader
 
 
-def only(reader: RequestReader) -> Request:
+def only(reader: RequestParser) -> Request:
     assert reader.error is None
     assert not reader.begun
     (request,) = reader.ready

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from svc.base.errors import ConfigError, RateLimited, Unauthorized
 from svc.config import keyfile
-from svc.router.proxy.api_keys import Key, Keys, draw
+from svc.router.proxy.api_keys import ApiKey, ApiKeys, draw
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
 
@@ -38,18 +38,18 @@ def path(tmp_path):
 def keys(path):
     """Two keys, ci and dev, whose secrets are `svc-ci` and `svc-dev`."""
     write(path, ci=entry("svc-ci"), dev=entry("svc-dev"))
-    keys = Keys(path)
+    keys = ApiKeys(path)
     keys.load()
     return keys
 
 
-def refused(keys: Keys, authorization: bytes = b"", x_api_key: bytes = b"") -> Unauthorized:
+def refused(keys: ApiKeys, authorization: bytes = b"", x_api_key: bytes = b"") -> Unauthorized:
     with pytest.raises(Unauthorized) as caught:
         keys.identify(authorization, x_api_key)
     return caught.value
 
 
-def admitted(key: Key, now: float) -> bool:
+def admitted(key: ApiKey, now: float) -> bool:
     try:
         key.admit(now)
     except RateLimited:
@@ -62,13 +62,13 @@ def admitted(key: Key, now: float) -> bool:
 
 @given(rates)
 def test_a_bucket_starts_with_exactly_a_minutes_worth(rate):
-    key = Key("ci", requests_per_minute=rate)
+    key = ApiKey("ci", requests_per_minute=rate)
     assert [admitted(key, 5.0) for _ in range(rate + 1)] == [True] * rate + [False]
 
 
 @given(rates, st.floats(0, 1e6), pauses)
 def test_no_stretch_of_time_lets_through_more_than_a_minutes_worth_and_what_flows_in(rate, start, gaps):
-    key, now, times = Key("ci", requests_per_minute=rate), start, []
+    key, now, times = ApiKey("ci", requests_per_minute=rate), start, []
     for gap in gaps:
         now += gap / rate
         while len(times) < 500 and admitted(key, now):
@@ -81,7 +81,7 @@ def test_no_stretch_of_time_lets_through_more_than_a_minutes_worth_and_what_flow
 
 @given(rates, pauses)
 def test_who_is_refused_and_waits_as_told_is_admitted(rate, gaps):
-    key, now = Key("ci", requests_per_minute=rate), 1000.0
+    key, now = ApiKey("ci", requests_per_minute=rate), 1000.0
     for _ in range(rate):
         key.admit(now)
     for gap in gaps:
@@ -96,7 +96,7 @@ def test_who_is_refused_and_waits_as_told_is_admitted(rate, gaps):
 @given(rates)
 def test_a_minute_fills_an_empty_bucket_and_more_does_not_overfill_it(rate):
     for pause in (60.0, 6000.0):
-        key = Key("ci", requests_per_minute=rate)
+        key = ApiKey("ci", requests_per_minute=rate)
         while admitted(key, 7.0):
             pass
         assert sum(admitted(key, 7.0 + pause) for _ in range(rate + 5)) == rate
@@ -104,7 +104,7 @@ def test_a_minute_fills_an_empty_bucket_and_more_does_not_overfill_it(rate):
 
 @given(rates, st.integers(1, 500))
 def test_a_steady_client_at_its_rate_is_never_refused(rate, requests):
-    key = Key("ci", requests_per_minute=rate)
+    key = ApiKey("ci", requests_per_minute=rate)
     assert all(admitted(key, 50 + number * 60 / rate) for number in range(requests))
 
 
@@ -122,7 +122,7 @@ def test_drawing_takes_one_or_nothing_and_then_tells_how_long_to_wait(tokens, se
 
 
 def test_a_clock_that_stands_or_goes_back_gives_nothing():
-    key = Key("ci", requests_per_minute=1)
+    key = ApiKey("ci", requests_per_minute=1)
     key.admit(100.0)
     assert not admitted(key, 50.0)
     assert not admitted(key, 100.0)
@@ -131,7 +131,7 @@ def test_a_clock_that_stands_or_goes_back_gives_nothing():
 
 
 def test_a_refusal_costs_nothing():
-    key = Key("ci", requests_per_minute=60)
+    key = ApiKey("ci", requests_per_minute=60)
     while admitted(key, 0.0):
         pass
     for tenth in range(1, 10):
@@ -144,7 +144,7 @@ def test_a_refusal_costs_nothing():
 
 
 def test_a_refusal_is_a_429_with_whole_seconds_to_wait():
-    key = Key("ci", requests_per_minute=2)
+    key = ApiKey("ci", requests_per_minute=2)
     key.admit(0.0)
     key.admit(0.0)
     with pytest.raises(RateLimited) as caught:
@@ -162,7 +162,7 @@ def test_a_refusal_is_a_429_with_whole_seconds_to_wait():
 
 
 def test_as_many_at_once_as_allowed_and_the_next_when_one_is_done():
-    key = Key("ci", concurrency=2)
+    key = ApiKey("ci", concurrency=2)
     key.admit(0.0)
     key.admit(0.0)
     with pytest.raises(RateLimited, match="concurrent requests: Limit 2") as caught:
@@ -174,7 +174,7 @@ def test_as_many_at_once_as_allowed_and_the_next_when_one_is_done():
 
 
 def test_a_refusal_for_concurrency_takes_no_token():
-    key = Key("ci", requests_per_minute=2, concurrency=1)
+    key = ApiKey("ci", requests_per_minute=2, concurrency=1)
     key.admit(0.0)
     assert not admitted(key, 0.0)
     key.release()
@@ -182,14 +182,14 @@ def test_a_refusal_for_concurrency_takes_no_token():
 
 
 def test_without_limits_all_are_admitted_and_counted():
-    key = Key("ci")
+    key = ApiKey("ci")
     for _ in range(1000):
         key.admit(0.0)
     assert key.in_flight == 1000
 
 
 def test_releasing_more_than_was_admitted_is_a_fault():
-    key = Key("ci")
+    key = ApiKey("ci")
     key.admit(0.0)
     key.release()
     with pytest.raises(AssertionError):
@@ -234,7 +234,7 @@ def test_a_wrong_key_is_refused_and_not_shown(keys, secret):
 
 def test_before_the_file_is_read_nobody_is_let_in(path):
     write(path, ci=entry("svc-ci"))
-    refused(Keys(path), b"Bearer svc-ci")
+    refused(ApiKeys(path), b"Bearer svc-ci")
 
 
 def test_nothing_printed_or_logged_shows_a_secret_or_a_digest(keys, path, caplog):
@@ -252,10 +252,10 @@ def test_nothing_printed_or_logged_shows_a_secret_or_a_digest(keys, path, caplog
 
 def test_load_of_a_broken_or_missing_file_tells_the_problem(path):
     with pytest.raises(ConfigError, match="svc keys add"):
-        Keys(path).load()
+        ApiKeys(path).load()
     path.write_text("[keys")
     with pytest.raises(ConfigError, match="not TOML"):
-        Keys(path).load()
+        ApiKeys(path).load()
 
 
 def test_a_key_that_is_added_holds_and_one_that_is_revoked_does_not(keys, path):
@@ -318,7 +318,7 @@ def test_a_file_without_any_key_lets_nobody_in(keys, path):
 
 def test_counts_survive_a_change_of_the_file_and_of_the_secret(path):
     write(path, ci=entry("svc-ci", 2, 9))
-    keys = Keys(path)
+    keys = ApiKeys(path)
     keys.load()
     key = keys.identify(b"Bearer svc-ci")
     key.admit(0.0)
@@ -332,7 +332,7 @@ def test_counts_survive_a_change_of_the_file_and_of_the_secret(path):
 
 def test_limits_that_are_changed_hold_from_then_on(path):
     write(path, ci=entry("svc-ci"))
-    keys = Keys(path)
+    keys = ApiKeys(path)
     keys.load()
     key = keys.identify(b"Bearer svc-ci")
     for _ in range(5):
@@ -347,7 +347,7 @@ def test_limits_that_are_changed_hold_from_then_on(path):
 
 def test_requests_in_flight_of_a_key_that_left_and_came_back_still_count(path):
     write(path, ci=entry("svc-ci", concurrency=1))
-    keys = Keys(path)
+    keys = ApiKeys(path)
     keys.load()
     begun = keys.identify(b"Bearer svc-ci")
     begun.admit(0.0)

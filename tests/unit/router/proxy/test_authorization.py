@@ -5,9 +5,9 @@ import pytest
 
 from svc.base.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
 from svc.config import keyfile
-from svc.router.http.allowed_paths import Paths
-from svc.router.http.request import DEFAULT_RULES, Head, HeadRules, Request
-from svc.router.proxy.api_keys import Keys
+from svc.router.http.allowed_paths import AllowedPaths
+from svc.router.http.request import DEFAULT_RULES, HeadRules, Request, RequestHead
+from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import close_unanswered
@@ -27,7 +27,7 @@ def keyed(tmp_path: Path) -> RouterState:
     }
     file.write_text(keyfile.render(entries))
     made = state()
-    made.keys = Keys(file)
+    made.keys = ApiKeys(file)
     made.keys.load()
     return made
 
@@ -37,7 +37,7 @@ def exchange(
 ):
     method, target = line.encode("latin-1").split(b" ")
     special = {b"x-api-key": key.encode(), b"via": via.encode()}
-    return Exchange(made, Request(Head(method, target, (), special, rules=rules), b""), "")
+    return Exchange(made, Request(RequestHead(method, target, (), special, rules=rules), b""), "")
 
 
 def refusal(made: Exchange) -> SvcError:
@@ -74,7 +74,7 @@ def test_an_operators_key_is_advised_only_where_there_are_keys(keyed: RouterStat
     ],
 )
 def test_a_path_that_is_nearly_open_is_suggested(line: str, meant: str):
-    rules = HeadRules(Paths(["/v1/files"]))
+    rules = HeadRules(AllowedPaths(["/v1/files"]))
     error = refusal(exchange(state(), line=line, rules=rules))
     assert error.message.endswith(f"did you mean {meant}?")
 

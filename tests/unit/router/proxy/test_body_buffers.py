@@ -8,13 +8,13 @@ import pytest
 
 from svc.base.errors import Overloaded, TooLarge
 from svc.router.balance.request_queue import Waiter
-from svc.router.proxy.body_buffers import STALLED_SECONDS, Allocation, Buffers, select_stalled
+from svc.router.proxy.body_buffers import STALLED_SECONDS, Allocation, BodyBuffers, select_stalled
 
 
 class WaitingRequest:
     """One request that wants room, in a thread of its own, since it may wait."""
 
-    def __init__(self, buffers: Buffers, allocation: Allocation, size: int, deadline: float = 100.0) -> None:
+    def __init__(self, buffers: BodyBuffers, allocation: Allocation, size: int, deadline: float = 100.0) -> None:
         self.waits = threading.Event()
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._grow, args=(allocation, size, deadline), daemon=True)
@@ -36,18 +36,18 @@ def never(place: Waiter) -> None:
 
 
 @pytest.fixture
-def buffers() -> Buffers:
+def buffers() -> BodyBuffers:
     """100 bytes, 60 of them shared: a body has up to 20, and up to 20 more when it is decoded."""
-    return Buffers(100, 20)
+    return BodyBuffers(100, 20)
 
 
-def taken(buffers: Buffers, size: int, on_wait: Callable[[Waiter], None] = never) -> Allocation:
+def taken(buffers: BodyBuffers, size: int, on_wait: Callable[[Waiter], None] = never) -> Allocation:
     made = Allocation(buffers)
     made.grow(size, 100.0, on_wait)
     return made
 
 
-def test_what_is_counted_is_given_back(buffers: Buffers):
+def test_what_is_counted_is_given_back(buffers: BodyBuffers):
     first, second = taken(buffers, 20), taken(buffers, 30)
     first.grow(25, 100.0, never)
     assert buffers.used == 55
@@ -57,7 +57,7 @@ def test_what_is_counted_is_given_back(buffers: Buffers):
     assert buffers.used == 10
 
 
-def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: Buffers):
+def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: BodyBuffers):
     first, second = taken(buffers, 30), taken(buffers, 30)
     first.grow(40, 100.0, never)
     other = WaitingRequest(buffers, second, 31)
@@ -70,7 +70,7 @@ def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: Buffers):
     assert buffers.used == 31
 
 
-def test_those_who_wait_are_served_in_their_order(buffers: Buffers):
+def test_those_who_wait_are_served_in_their_order(buffers: BodyBuffers):
     first, held = taken(buffers, 60), taken(buffers, 1)
     large = WaitingRequest(buffers, Allocation(buffers), 40)
     assert large.waits.wait(5)
@@ -83,7 +83,7 @@ def test_those_who_wait_are_served_in_their_order(buffers: Buffers):
     assert buffers.used == 41
 
 
-def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: Buffers):
+def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: BodyBuffers):
     taken(buffers, 60)
     taken(buffers, 1)
     waiter = WaitingRequest(buffers, Allocation(buffers), 30, deadline=5.0)
@@ -98,7 +98,7 @@ def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: Buffers):
     assert buffers.used == 61
 
 
-def test_a_client_that_leaves_gives_up_its_place(buffers: Buffers):
+def test_a_client_that_leaves_gives_up_its_place(buffers: BodyBuffers):
     def leave(place: Waiter) -> None:
         raise ConnectionResetError
 
@@ -111,12 +111,12 @@ def test_a_client_that_leaves_gives_up_its_place(buffers: Buffers):
 
 def test_what_never_has_room_is_413():
     with pytest.raises(TooLarge, match="max_buffered"):
-        taken(Buffers(100, 100), 101)
+        taken(BodyBuffers(100, 100), 101)
 
 
 def test_requests_that_are_half_there_all_finish():
     """Far more than there is room for, in small steps, each waiting where it must."""
-    buffers = Buffers(100, 20)
+    buffers = BodyBuffers(100, 20)
     most = [0]
 
     def body() -> None:

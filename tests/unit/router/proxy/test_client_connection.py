@@ -7,7 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from svc.perimeter.connections import Stage
-from svc.router.proxy.client_connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS, READ_TIMEOUT_SECONDS, Connection
+from svc.router.proxy.client_connection import (
+    MAX_UNREAD_BYTES,
+    MAX_UNREAD_SECONDS,
+    READ_TIMEOUT_SECONDS,
+    ClientConnection,
+)
 from tests.unit.router.made import state
 
 
@@ -15,7 +20,7 @@ from tests.unit.router.made import state
 def pair():
     """A connection, and its client's end."""
     ours, theirs = socket.socketpair()
-    made = Connection(state(), lambda environ, start: [], ours, "10.0.0.1")
+    made = ClientConnection(state(), lambda environ, start: [], ours, "10.0.0.1")
     yield made, theirs
     made.close()
     theirs.close()
@@ -62,7 +67,7 @@ def test_pipelined_requests_take_turns_with_other_connections(monkeypatch):
         start("200 OK", [])
         return [b"x"]
 
-    made = Connection(state(), app, ours, "10.0.0.1")
+    made = ClientConnection(state(), app, ours, "10.0.0.1")
     made.serve()
     made.close()
     answers = b"".join(iter(lambda: theirs.recv(65536), b""))

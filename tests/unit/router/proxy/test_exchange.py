@@ -4,9 +4,8 @@ import time
 
 import pytest
 
-from svc.router.http.response_parser import UpstreamError
-from svc.router.proxy.exchange import HELD_LIMIT, Cut, Exchange
-from svc.router.proxy.retry import Outcome
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
+from svc.router.proxy.exchange import HELD_LIMIT, Exchange, TruncatedResponse
 from svc.router.state import RouterState
 from svc.router.telemetry.access_log import UNKNOWN
 from svc.router.telemetry.token_count import RECENT_EVENTS
@@ -42,7 +41,7 @@ class Body:
         if self.parts:
             return self.parts.pop(0)
         if self.breaks:
-            raise UpstreamError("it closed the connection", Outcome.BEGUN)
+            raise UpstreamError("it closed the connection", AttemptOutcome.BEGUN)
         self.done = True
         return b""
 
@@ -240,7 +239,7 @@ def test_an_answer_that_is_not_as_long_as_its_head_says_is_cut(parts: list[bytes
     body = Body(parts)
     body.length = 5
     stream.events, stream.upstream = False, body  # type: ignore[assignment]
-    with pytest.raises(Cut, match="its head says 5"):
+    with pytest.raises(TruncatedResponse, match="its head says 5"):
         list(iter(stream.read, b""))
     assert not body.persistent
     assert stream.end == "cut"

@@ -5,18 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.base.errors import BadGateway, SvcError
-from svc.router.http.head_cache import Seen
-from svc.router.http.response_parser import AnswerReader, UpstreamError
+from svc.router.http.head_cache import HeadCache
+from svc.router.http.response_parser import ResponseParser
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.exchange import HELD_LIMIT, Exchange
 from svc.router.proxy.forward import forward
-from svc.router.proxy.retry import Outcome
-from svc.router.proxy.upstream import Upstream
+from svc.router.proxy.upstream import UpstreamConnection
 from tests.unit.router.made import request, state, target
 
 STATE = state()
 
 
-class Parts:
+class ResponseBody:
     """An upstream whose body comes in these parts, and then ends or breaks off."""
 
     head = None
@@ -34,7 +34,7 @@ class Parts:
         if self.parts:
             return self.parts.pop(0)
         if self.breaks:
-            raise UpstreamError("it closed the connection", Outcome.BEGUN)
+            raise UpstreamError("it closed the connection", AttemptOutcome.BEGUN)
         self.done = True
         return b""
 
@@ -42,7 +42,7 @@ class Parts:
 def exchange(parts: list[bytes], breaks: bool = False) -> Exchange:
     made = Exchange(STATE, request(), "")
     made.events = True
-    made.upstream = Parts(parts, breaks)  # type: ignore[assignment]
+    made.upstream = ResponseBody(parts, breaks)  # type: ignore[assignment]
     return made
 
 
@@ -129,7 +129,7 @@ def test_whole_chunks_pass_unread_and_nothing_is_lost_or_mixed(chunks: list[byte
     framed = [b"%x\r\n%b\r\n" % (len(c), c) for c in chunks] + [b"0\r\n\r\n"]
     arriving = iter([head, *(framed if whole else split(b"".join(framed), cuts))])
     ours, theirs = socket.socketpair()
-    upstream = Upstream(target("a"), ours)
+    upstream = UpstreamConnection(target("a"), ours)
     upstream._recv = lambda: next(arriving)  # noqa: SLF001 - each part as one read
     one = Exchange(STATE, request(), "")
     one.upstream, one.events = upstream, upstream.read_head().events
@@ -145,7 +145,7 @@ def test_whole_chunks_pass_unread_and_nothing_is_lost_or_mixed(chunks: list[byte
         data = one.read()
         sent.append(b"%x\r\n%b\r\n" % (len(data), data) if data else b"")
     sent.append(b"0\r\n\r\n")
-    client = AnswerReader(Seen())
+    client = ResponseParser(HeadCache())
     for part in sent:
         client.feed(part)
     assert client.done
@@ -167,9 +167,9 @@ def test_the_report_is_made_once():
 
     def refuse(target: object) -> None:
         assert made.loads == {"a": 1}
-        raise UpstreamError("connection refused", Outcome.UNSENT)
+        raise UpstreamError("connection refused", AttemptOutcome.UNSENT)
 
-    made.connections.connect = refuse  # type: ignore[assignment]
+    made.upstream_pool.connect = refuse  # type: ignore[assignment]
     with pytest.raises(BadGateway, match="a: connection refused"):
         forward(one, b"")
     one.close()
@@ -183,7 +183,7 @@ def test_an_exception_that_was_not_foreseen_is_an_answer(caplog: pytest.LogCaptu
     def breaks(*_: object) -> None:
         raise ZeroDivisionError
 
-    made.connections.take = breaks  # type: ignore[method-assign]
+    made.upstream_pool.take = breaks  # type: ignore[method-assign]
     one = Exchange(made, request(b'{"model": "m"}', x_request_id=b"mine"), "")
     with pytest.raises(SvcError, match="under mine") as caught:
         forward(one, b"")
@@ -198,13 +198,13 @@ def test_a_connection_is_kept_unless_the_request_was_cut(cut: str):
     made = state(target("a", "m"))
     ours, theirs = socket.socketpair()
     theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    made.connections.connect = lambda asked: Upstream(asked, ours)  # type: ignore[method-assign]
+    made.upstream_pool.connect = lambda asked: UpstreamConnection(asked, ours)  # type: ignore[method-assign]
     one = Exchange(made, request(b'{"model": "m"}'), "")
     forward(one, b"")
     assert one.read() == b"ok"
     if cut:
         one.interrupt(cut)
     one.close()
-    assert made.connections.idle_count() == (0 if cut else 1)
+    assert made.upstream_pool.idle_count() == (0 if cut else 1)
     ours.close()
     theirs.close()

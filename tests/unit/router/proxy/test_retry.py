@@ -1,13 +1,14 @@
 import pytest
 
-from svc.router.proxy.retry import ATTEMPTS, Failure, Outcome, counts_for_budget, explanation, kills, may_repeat
+from svc.router.http.upstream_error import AttemptOutcome
+from svc.router.proxy.retry import ATTEMPTS, FailedAttempt, counts_for_budget, explanation, kills, may_repeat
 from tests.unit.router.made import target
 
-U, R, K, B = Outcome.UNSENT, Outcome.UNREADY, Outcome.UNKNOWN, Outcome.BEGUN
+U, R, K, B = AttemptOutcome.UNSENT, AttemptOutcome.UNREADY, AttemptOutcome.UNKNOWN, AttemptOutcome.BEGUN
 
 
-def failures(*outcomes: Outcome, died: bool = False) -> tuple[Failure, ...]:
-    return tuple(Failure(target(f"i{n}"), outcome, "why", died=died) for n, outcome in enumerate(outcomes))
+def failures(*outcomes: AttemptOutcome, died: bool = False) -> tuple[FailedAttempt, ...]:
+    return tuple(FailedAttempt(target(f"i{n}"), outcome, "why", died=died) for n, outcome in enumerate(outcomes))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def failures(*outcomes: Outcome, died: bool = False) -> tuple[Failure, ...]:
         ([U, U, K], False, False),
     ],
 )
-def test_what_is_repeated(outcomes: list[Outcome], infers: bool, creates: bool):
+def test_what_is_repeated(outcomes: list[AttemptOutcome], infers: bool, creates: bool):
     """Of a request that only infers, and of one that creates something."""
     assert may_repeat(failures(*outcomes), infers=True) is infers
     assert may_repeat(failures(*outcomes), infers=False) is creates
@@ -40,7 +41,7 @@ def test_what_is_repeated(outcomes: list[Outcome], infers: bool, creates: bool):
 @pytest.mark.parametrize(
     ("outcomes", "counts"), [([U], False), ([K], False), ([R], True), ([U, U], True), ([K, U], True), ([R, R], True)]
 )
-def test_only_the_first_repetition_after_a_death_is_outside_the_budget(outcomes: list[Outcome], counts: bool):
+def test_only_the_first_repetition_after_a_death_is_outside_the_budget(outcomes: list[AttemptOutcome], counts: bool):
     assert counts_for_budget(failures(*outcomes)) is counts
 
 

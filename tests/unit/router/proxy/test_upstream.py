@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.http.response_parser import BODILESS, UpstreamError
-from svc.router.proxy.retry import Outcome
-from svc.router.proxy.upstream import IDLE_SECONDS, Connections, Upstream, refuses_connections
+from svc.router.http.response_parser import BODILESS
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
+from svc.router.proxy.upstream import IDLE_SECONDS, UpstreamConnection, UpstreamPool, refuses_connections
 from tests.unit.router.made import target
 
-Pair = tuple[Upstream, socket.socket]
+Pair = tuple[UpstreamConnection, socket.socket]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -24,7 +24,7 @@ def pair() -> Iterator[Pair]:
 
 def _pair() -> Pair:
     ours, theirs = socket.socketpair()
-    return Upstream(target("a"), ours), theirs
+    return UpstreamConnection(target("a"), ours), theirs
 
 
 def answer(pair: Pair, sent: bytes, head_only: bool = False, closes: bool = False) -> bytes:
@@ -89,7 +89,7 @@ def test_a_connection_is_reused_only_when_nothing_of_its_answer_is_left(
     pair: Pair, sent: bytes, taken: bool, later: bytes, reusable: bool
 ):
     upstream, theirs = pair
-    connections = Connections()
+    connections = UpstreamPool()
     for _ in range(2):  # read by the parser, then recognized
         upstream.ask(b"GET / HTTP/1.1\r\n\r\n", head_only=False)
         theirs.sendall(sent)
@@ -123,7 +123,7 @@ def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair
     theirs.sendall(OK)
     upstream.read_head()
     assert upstream.read() == b"ok"
-    connections = Connections()
+    connections = UpstreamPool()
     connections.give(upstream, 1.0)
     assert connections.take(target("a")) is None
 
@@ -137,7 +137,7 @@ def test_head_ends_with_its_head(pair: Pair):
 def test_what_is_no_answer_has_begun(pair: Pair, sent: bytes):
     with pytest.raises(UpstreamError) as caught:
         answer(pair, sent, closes=True)
-    assert caught.value.outcome is Outcome.BEGUN
+    assert caught.value.outcome is AttemptOutcome.BEGUN
 
 
 ASK = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
@@ -148,14 +148,14 @@ def connected(requests: int) -> Pair:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
-    pair = Upstream(target("a"), ours), theirs
+    pair = UpstreamConnection(target("a"), ours), theirs
     for _ in range(requests):
         answer(pair, OK)
         assert theirs.recv(1000)
     return pair
 
 
-def outcome(upstream: Upstream) -> Outcome:
+def outcome(upstream: UpstreamConnection) -> AttemptOutcome:
     with pytest.raises(UpstreamError) as caught:
         upstream.read_head()
     upstream.close()
@@ -168,7 +168,7 @@ def test_a_request_that_was_read_before_the_connection_closed_may_have_been_proc
     upstream.ask(ASK, head_only=False)
     theirs.recv(1000)
     theirs.close()
-    assert outcome(upstream) is Outcome.UNKNOWN
+    assert outcome(upstream) is AttemptOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize("requests", [0, 1])
@@ -180,7 +180,7 @@ def test_a_reset_leaves_open_whether_the_request_was_read(requests: int):
     with pytest.raises(UpstreamError) as caught:
         upstream.read_head()
     upstream.close()
-    assert (caught.value.outcome, caught.value.reset) == (Outcome.UNKNOWN, True)
+    assert (caught.value.outcome, caught.value.reset) == (AttemptOutcome.UNKNOWN, True)
 
 
 @pytest.mark.parametrize("requests", [0, 1])
@@ -188,7 +188,7 @@ def test_a_request_that_came_after_the_connection_closed_was_not_processed(reque
     upstream, theirs = connected(requests)
     theirs.close()
     upstream.ask(ASK, head_only=False)
-    assert outcome(upstream) is Outcome.UNSENT
+    assert outcome(upstream) is AttemptOutcome.UNSENT
 
 
 def test_a_request_of_which_a_part_is_unacknowledged_was_not_processed():
@@ -197,7 +197,7 @@ def test_a_request_of_which_a_part_is_unacknowledged_was_not_processed():
     upstream.ask(b"x" * 50_000_000, head_only=False)
     theirs.recv(1000)
     theirs.close()
-    assert outcome(upstream) is Outcome.UNSENT
+    assert outcome(upstream) is AttemptOutcome.UNSENT
 
 
 def test_an_instance_that_listens_no_more_has_died():
@@ -225,7 +225,7 @@ def test_nothing_that_an_instance_says_is_more_than_an_upstream_error(data: byte
         pair[1].close()
 
 
-def used(connections: Connections, now: float) -> Pair:
+def used(connections: UpstreamPool, now: float) -> Pair:
     """A connection that answered, given back."""
     pair = _pair()
     answer(pair, OK)
@@ -234,7 +234,7 @@ def used(connections: Connections, now: float) -> Pair:
 
 
 def test_the_connection_used_last_is_taken_first():
-    connections = Connections()
+    connections = UpstreamPool()
     first, second = used(connections, 1.0), used(connections, 1.1)
     assert connections.idle_count() == 2
     assert connections.take(target("a")) is second[0]
@@ -244,7 +244,7 @@ def test_the_connection_used_last_is_taken_first():
 
 
 def test_what_is_not_whole_is_closed():
-    connections = Connections()
+    connections = UpstreamPool()
     upstream, theirs = _pair()
     connections.give(upstream, 1.0)
     assert connections.idle_count() == 0
@@ -252,7 +252,7 @@ def test_what_is_not_whole_is_closed():
 
 
 def test_one_that_its_peer_closed_or_spoke_on_is_not_taken():
-    connections = Connections()
+    connections = UpstreamPool()
     good = used(connections, 1.0)
     closed, spoke = used(connections, 1.0), used(connections, 1.0)
     closed[1].close()
@@ -263,7 +263,7 @@ def test_one_that_its_peer_closed_or_spoke_on_is_not_taken():
 
 
 def test_pruning_closes_what_is_old_or_closed():
-    connections = Connections()
+    connections = UpstreamPool()
     old, closed, good = used(connections, 0.0), used(connections, 30.0), used(connections, 30.0)
     closed[1].close()
     connections.prune(IDLE_SECONDS + 1)
@@ -280,8 +280,8 @@ def test_connecting_where_nobody_listens():
         taken.bind(("127.0.0.1", 0))
         nobody = target("a", port=taken.getsockname()[1])
         with pytest.raises(UpstreamError, match="refused") as caught:
-            Connections().connect(nobody)
-    assert caught.value.outcome is Outcome.UNSENT
+            UpstreamPool().connect(nobody)
+    assert caught.value.outcome is AttemptOutcome.UNSENT
     assert not caught.value.timeout
 
 
@@ -291,7 +291,7 @@ def test_a_registered_instance_is_connected_to_where_instances_may_be(host: str,
         entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry])
         with pytest.raises(UpstreamError, match="machine itself|metadata service") as failure:
-            Connections().connect(target("a", host=host))
-        assert failure.value.outcome is Outcome.UNSENT
+            UpstreamPool().connect(target("a", host=host))
+        assert failure.value.outcome is AttemptOutcome.UNSENT
         if host == "gpu7":  # an operator's file of static services is believed
-            Connections().connect(target("a", host=host, static=True)).close()
+            UpstreamPool().connect(target("a", host=host, static=True)).close()

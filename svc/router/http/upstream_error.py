@@ -1,0 +1,35 @@
+"""The failure of an attempt to get a response from an instance. Pure."""
+
+from enum import Enum
+
+
+class AttemptOutcome(Enum):
+    """How far a request got at an instance before the attempt failed."""
+
+    UNSENT = "the instance has not taken the request"
+    UNREADY = "the instance refused the request"
+    UNKNOWN = "the instance took the request and may have done the work"
+    BEGUN = "the instance had begun to answer"
+
+
+class UpstreamError(Exception):
+    """The instance could not be reached, or its response is not valid HTTP.
+
+    `refused`: the connection was refused; `timeout`: the connection was not established in time; `reset`: the
+    instance reset an established connection.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        outcome: AttemptOutcome,
+        *,
+        refused: bool = False,
+        timeout: bool = False,
+        reset: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.refused = refused
+        self.timeout = timeout
+        self.reset = reset
