@@ -196,10 +196,10 @@ def _babysitter() -> Iterable[Metric]:
     from svc.babysitter.metrics import Metrics
 
     picture, counts = Told(state=State.RUNNING, sighting=None), Counter[Any]()
-    sitter: Any = Told(picture=picture, spec=Told(max_restarts=0), born=0.0, answers=Told(took=0.0))
+    sitter: Any = Told(picture=picture, config=Told(max_restarts=0), born=0.0, answers=Told(took=0.0))
     registrar: Any = Told(last_heartbeat=0.0, registered=True)
     prober: Any = Told(counts=counts, last=Told(failures=0))
-    limits: Any = Told(spec=Told(probe="generate", max_memory=1), remedy=Told(counts=counts), memory=0)
+    limits: Any = Told(config=Told(probe="generate", max_memory=1), remedy=Told(counts=counts), memory=0)
     return Metrics(sitter, registrar, prober, limits).collect()
 
 

@@ -16,7 +16,7 @@ from svc.babysitter.restarter import KINDS
 from svc.base.errors import SvcError, Unauthorized, Unavailable
 from svc.base.flask_app import install_errors, install_version
 from svc.config.instance.digest import digest
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.protocol.service import babysitter_url, iso
@@ -53,7 +53,7 @@ def create_app(
         found = sitter.models()
         if not found:
             state = sitter.picture.state.value or "not seen yet"
-            raise Unavailable(f"{sitter.spec.name} is {state}, and its engine is not ready: {sitter.answers.reason}")
+            raise Unavailable(f"{sitter.config.name} is {state}, and its engine is not ready: {sitter.answers.reason}")
         return jsonify({"object": "list", "data": found})
 
     @app.post("/models/refresh")
@@ -82,52 +82,52 @@ def create_app(
 def describe_health(sitter: Babysitter, runs: bool, now: float) -> dict[str, Any]:
     return {
         "status": "healthy" if runs else "unhealthy",
-        "service": sitter.spec.name,
+        "service": sitter.config.name,
         "babysitter": "running",
         "infinilm_server_running": runs,
-        "infinilm_server_port": sitter.spec.port,
+        "infinilm_server_port": sitter.config.port,
         "timestamp": iso(now),
     }
 
 
 def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, Any]:
-    spec, picture = sitter.spec, sitter.picture
+    config, picture = sitter.config, sitter.picture
     sighting = picture.sighting
     return {
-        "name": spec.name,
-        "host": spec.host,
-        "port": spec.babysitter_port,
-        "url": babysitter_url(spec.url),
-        "service_type": spec.backend.type,
+        "name": config.name,
+        "host": config.host,
+        "port": config.babysitter_port,
+        "url": babysitter_url(config.url),
+        "service_type": config.backend.type,
         "state": picture.state.value or "unknown",
         "models": ids(picture.models),
         "not_ready": sitter.answers.reason or None,
         "misconfigured": sitter.answers.misconfigured or isinstance(registrar.refusal, Unauthorized),
-        "infinilm_server_port": spec.port,
-        "infinilm_server_url": spec.url,
+        "infinilm_server_port": config.port,
+        "infinilm_server_url": config.url,
         "infinilm_server_pid": (sighting.pid if sighting else 0) or None,
         "infinilm_server_since": iso(sighting.since) if sighting and sighting.since else None,
         "uptime": round(now - sitter.born, 3),
         "restart_count": sighting.restarts if sighting else 0,
-        "max_restarts": spec.max_restarts,
-        "config": digest(spec),
+        "max_restarts": config.max_restarts,
+        "config": digest(config),
         "restart_reason": (sighting.reason if sighting else "") or None,
         "registry_url": registrar.client.urls[0] if registrar.client.urls else None,
         "registry_urls": list(registrar.client.urls),
-        "router_url": spec.router_url or None,
+        "router_url": config.router_url or None,
         "registered": registrar.registered,
-        "not_registered": describe_refusal(spec, registrar.refusal),
+        "not_registered": describe_refusal(config, registrar.refusal),
         "last_heartbeat": registrar.last_heartbeat,
         "timestamp": iso(now),
     }
 
 
-def describe_refusal(spec: Spec, refusal: SvcError | None) -> str | None:
+def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | None:
     """Return why the registry refuses the babysitter, with the setting that cures it where that is a token."""
     if refusal is None:
         return None
     cure = (
-        f"; token_file in {os.path.relpath(spec.source)} names the file with it"
+        f"; token_file in {os.path.relpath(config.source)} names the file with it"
         if isinstance(refusal, Unauthorized)
         else ""
     )
@@ -136,14 +136,14 @@ def describe_refusal(spec: Spec, refusal: SvcError | None) -> str | None:
 
 def describe_checks(prober: Prober, limits: Limits) -> dict[str, Any]:
     """What was looked at more closely, where the TOML asks for it."""
-    spec, last = limits.spec, prober.last
+    config, last = limits.config, prober.last
     return {
-        "probe": spec.probe,
+        "probe": config.probe,
         "probe_result": last.sign.value if last.sign else None,
         "probe_reason": last.why or None,
         "probe_failures": last.failures,
         "probe_time": iso(last.at) if last.at else None,
         "memory": limits.memory,
-        "max_memory": spec.max_memory or None,
+        "max_memory": config.max_memory or None,
         "restarts_asked": {kind: limits.remedy.counts[kind] for kind in KINDS},
     }

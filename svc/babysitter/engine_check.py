@@ -7,7 +7,7 @@ from svc.babysitter.engine_client import key_setting
 from svc.babysitter.engine_status import NO_ANSWER, Readiness
 from svc.client import probe
 from svc.client.probe import ModelList
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 
 MODEL_LIST_PATH = "/v1/models"
 NO_MODELS = (
@@ -27,15 +27,15 @@ class EngineCheck:
 
     def __init__(
         self,
-        spec: Spec,
+        config: InstanceConfig,
         status: Callable[[str, float], int] = probe.status,
         list_models: Callable[[str, float], ModelList] = probe.model_list,
     ) -> None:
-        self.path = spec.health_endpoint
-        self.required = spec.health_path is not None
-        self.configured = [configured_model(name, spec.name) for name in spec.models]
-        self.key_setting = key_setting(spec)
-        self.key_file = spec.backend.api_key_file
+        self.path = config.health_endpoint
+        self.required = config.health_path is not None
+        self.configured = [configured_model(name, config.name) for name in config.models]
+        self.key_setting = key_setting(config)
+        self.key_file = config.backend.api_key_file
         self.status = status
         self.list_models = list_models
 

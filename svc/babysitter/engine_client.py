@@ -11,22 +11,22 @@ from svc.babysitter import engine_load, token_probe
 from svc.base.secret_file import SecretFile
 from svc.client import probe
 from svc.client.probe import ModelList
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.protocol.engine_key import parse_key
 
 
-def key_setting(spec: Spec) -> str:
+def key_setting(config: InstanceConfig) -> str:
     """The setting that names the file of the engine's key, for messages."""
-    return f"[backend] api_key_file in {os.path.relpath(spec.source)}"
+    return f"[backend] api_key_file in {os.path.relpath(config.source)}"
 
 
 class EngineClient:
     """The key's file is read again when it has changed. Raises ConfigError for one that holds no key at the start."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, config: InstanceConfig) -> None:
         self._file: SecretFile[str] | None = None
-        if spec.backend.api_key_file:
-            self._file = SecretFile(Path(spec.backend.api_key_file), parse_key, key_setting(spec), "")
+        if config.backend.api_key_file:
+            self._file = SecretFile(Path(config.backend.api_key_file), parse_key, key_setting(config), "")
             self._file.load()
 
     @property

@@ -41,7 +41,7 @@ class Prober:
         self.read = read
         self.remedy = remedy
         self.clock = clock
-        self.threshold = sitter.spec.probe_threshold
+        self.threshold = sitter.config.probe_threshold
         self.last = Probed()
         self.counts: Counter[Sign] = Counter()
         self._life: int | None = None
@@ -74,13 +74,13 @@ class Prober:
         if sign is Sign.REFUSED and self.last.sign is not sign:
             log.warning(
                 '%s: a probe shows nothing here: %s; cure that, or leave out probe = "generate"',
-                self.sitter.spec.name,
+                self.sitter.config.name,
                 why,
             )
         self.last = Probed(sign, why, self.clock(), failures)
         self.counts[sign] += 1
         self.sitter.found(Event.SILENT if failures else Event.SPOKE, picture.life)
         if failures:
-            log.warning("%s: probe %d of %d failed: %s", self.sitter.spec.name, failures, self.threshold, why)
+            log.warning("%s: probe %d of %d failed: %s", self.sitter.config.name, failures, self.threshold, why)
         if failures >= self.threshold and picture.sighting is not None:
             self.remedy.restart(picture.sighting, "hung", f"{why} ({failures} in a row)")

@@ -29,7 +29,7 @@ class Limits:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sitter = sitter
-        self.spec = sitter.spec
+        self.config = sitter.config
         self.read = read
         self.remedy = remedy
         self.measure = measure
@@ -52,23 +52,23 @@ class Limits:
         if self._leaving is not None:
             self._leave(sighting, self._leaving, now)
         elif self._late(now):
-            self.remedy.restart(sighting, "startup", f"not ready within {self.spec.startup_timeout:g} s of its start")
-        elif self.spec.max_memory and sighting.pid and now >= self._next_look:
+            self.remedy.restart(sighting, "startup", f"not ready within {self.config.startup_timeout:g} s of its start")
+        elif self.config.max_memory and sighting.pid and now >= self._next_look:
             self._next_look = now + MEMORY_EVERY
             self._weigh(sighting.pid, now)
 
     def _late(self, now: float) -> bool:
-        limit = self.spec.startup_timeout
+        limit = self.config.startup_timeout
         return bool(limit) and self.sitter.picture.state is State.STARTING and now - self._since > limit
 
     def _weigh(self, pid: int, now: float) -> None:
-        limit, picture = self.spec.max_memory, self.sitter.picture
+        limit, picture = self.config.max_memory, self.sitter.picture
         self.memory = self.measure(pid, limit)
         self._above = health_rules.above(self._above, self.memory, limit)
         if self._above < health_rules.LOOKS or picture.state not in ALIVE:
             return
         why = f"{health_rules.size(self.memory)} used, and {health_rules.size(limit)} is the limit"
-        log.warning("%s: %s: it gets no new requests, and is restarted once it is idle", self.spec.name, why)
+        log.warning("%s: %s: it gets no new requests, and is restarted once it is idle", self.config.name, why)
         self._leaving = Leaving(why, now, useful=picture.state is State.RUNNING)
         self.sitter.found(Event.RETIRED, picture.life)
 

@@ -44,7 +44,7 @@ class Metrics(Collector):
         yield state
         restarts = picture.sighting.restarts if picture.sighting else 0
         yield CounterMetricFamily("svc_babysitter_restarts", "Starts after an exit that nobody asked for", restarts)
-        yield GaugeMetricFamily("svc_babysitter_max_restarts", "How many there may be", self.sitter.spec.max_restarts)
+        yield GaugeMetricFamily("svc_babysitter_max_restarts", "How many there may be", self.sitter.config.max_restarts)
         yield GaugeMetricFamily(
             "svc_babysitter_registered", "Whether the registry has all of it", self.registrar.registered
         )
@@ -63,12 +63,12 @@ class Metrics(Collector):
 
     def _checks(self) -> Iterator[Metric]:
         """Of what the TOML asks to be looked at more closely."""
-        spec, limits = self.limits.spec, self.limits
+        config, limits = self.limits.config, self.limits
         asked = CounterMetricFamily("svc_babysitter_restarts_asked", "Restarts it asked for", labels=["reason"])
         for kind in KINDS:
             asked.add_metric([kind], limits.remedy.counts[kind])
         yield asked
-        if spec.probe == "generate":
+        if config.probe == "generate":
             probes = CounterMetricFamily("svc_babysitter_probes", "Rounds of the probe, by result", labels=["result"])
             for sign in Sign:
                 probes.add_metric([sign.value], self.prober.counts[sign])
@@ -76,7 +76,7 @@ class Metrics(Collector):
             yield GaugeMetricFamily(
                 "svc_babysitter_probe_failures", "Probes that failed, in a row", self.prober.last.failures
             )
-        if spec.max_memory:
-            yield GaugeMetricFamily("svc_babysitter_max_memory_bytes", "How much it may use", spec.max_memory)
+        if config.max_memory:
+            yield GaugeMetricFamily("svc_babysitter_max_memory_bytes", "How much it may use", config.max_memory)
         if limits.memory is not None:
             yield GaugeMetricFamily("svc_babysitter_memory_bytes", "How much memory it uses", limits.memory)

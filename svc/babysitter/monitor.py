@@ -11,7 +11,7 @@ from svc.babysitter.engine_status import NO_ANSWER, Answers, Models
 from svc.babysitter.instance_watch import Sighting, Watch, happened
 from svc.babysitter.lifecycle import OF_ITSELF, Action, Event, State, step
 from svc.babysitter.model_refresh import Refresh
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
 MODELS_INTERVAL_SECONDS = 5.0  # between looks at the model list of a running engine
@@ -35,13 +35,13 @@ class Babysitter:
 
     def __init__(
         self,
-        spec: Spec,
+        config: InstanceConfig,
         watch: Watch,
         answers: Answers,
         effects: Mapping[Action, Callable[[], object]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.spec = spec
+        self.config = config
         self.watch = watch
         self.answers = answers
         self.effects = effects
@@ -69,7 +69,7 @@ class Babysitter:
     def ask(self) -> None:
         """Check the engine: until it is ready, then now and then, for models that it loads later."""
         state = self.picture.state
-        due = self.clock() >= self._asked + min(MODELS_INTERVAL_SECONDS, self.spec.heartbeat_interval)
+        due = self.clock() >= self._asked + min(MODELS_INTERVAL_SECONDS, self.config.heartbeat_interval)
         if state is State.STARTING or (state is State.RUNNING and due):
             self._look_at_models()
 
@@ -108,9 +108,9 @@ class Babysitter:
         reason, before = self.answers.reason, self._reason
         self._reason = reason
         if reason and reason != before and (state is State.RUNNING or reason != NO_ANSWER):
-            log.info("%s: its engine is not ready: %s", self.spec.name, reason)
+            log.info("%s: its engine is not ready: %s", self.config.name, reason)
         elif before and not reason and state is State.RUNNING:
-            log.info("%s: its engine is ready again", self.spec.name)
+            log.info("%s: its engine is ready again", self.config.name)
 
     def _apply(self, event: Event, life: int | None = None, **seen: Any) -> None:
         with self._lock:
@@ -121,7 +121,7 @@ class Babysitter:
             after = before.life + (event not in OF_ITSELF)
             self.picture = dataclasses.replace(before, state=state, life=after, **seen)
         if state is not before.state:
-            log.info("%s: %s: %s", self.spec.name, state.value, event.value)
+            log.info("%s: %s: %s", self.config.name, state.value, event.value)
         for action in actions:
             self.effects[action]()
 

@@ -19,7 +19,7 @@ from svc.babysitter.lifecycle import State
 from svc.babysitter.model_metadata import model_metadata
 from svc.base.errors import Forbidden, NotFound, SvcError, Unavailable
 from svc.client.registry import RegistryClient
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.protocol.instance_names import instance_service
 from svc.protocol.service import BABYSITTER_TYPE, INSTANCE_TYPE, babysitter_url, iso
 
@@ -40,40 +40,42 @@ class Entry:
         return {"name": self.name, "status": self.status, "timestamp": iso(now), **self.about}
 
 
-def entries(spec: Spec, state: State, models: Models, hostname: str, sighting: Sighting | None = None) -> list[Entry]:
+def entries(
+    config: InstanceConfig, state: State, models: Models, hostname: str, sighting: Sighting | None = None
+) -> list[Entry]:
     """What the registry is to know: the babysitter always, the instance once it was looked at."""
-    sidecar = babysitter_url(spec.url)
+    sidecar = babysitter_url(config.url)
     shared = {
-        "host": spec.host,
+        "host": config.host,
         "hostname": hostname,
-        "lease_seconds": max(30.0, 3.0 * spec.heartbeat_interval),
+        "lease_seconds": max(30.0, 3.0 * config.heartbeat_interval),
     }
     babysitter = {
         **shared,
-        "port": spec.babysitter_port,
+        "port": config.babysitter_port,
         "url": sidecar,
         "weight": 1,
-        "metadata": {"type": BABYSITTER_TYPE, "server": instance_service(spec.name)},
+        "metadata": {"type": BABYSITTER_TYPE, "server": instance_service(config.name)},
     }
-    told = [Entry(spec.name, "running", babysitter)]
+    told = [Entry(config.name, "running", babysitter)]
     if state not in (State.UNSEEN, State.GONE):
-        weight = spec.metadata.get("weight")
+        weight = config.metadata.get("weight")
         about = {
-            **spec.metadata,
+            **config.metadata,
             "type": INSTANCE_TYPE,
-            "parent_service": spec.name,
+            "parent_service": config.name,
             "babysitter": sidecar,
             "restarts": sighting.restarts if sighting else 0,
             "restart_reason": sighting.reason if sighting else "",
         }
         instance = {
             **shared,
-            "port": spec.port,
-            "url": spec.url,
+            "port": config.port,
+            "url": config.url,
             "weight": weight if isinstance(weight, int) and not isinstance(weight, bool) else 1,
             "metadata": {**about, **model_metadata(models, about)},
         }
-        told.append(Entry(instance_service(spec.name), state.status, instance))
+        told.append(Entry(instance_service(config.name), state.status, instance))
     return told
 
 

@@ -29,7 +29,7 @@ from svc.base.address import authority, is_loopback, local_host
 from svc.base.errors import CommandError
 from svc.base.loop import Loop
 from svc.client.registry import RegistryClient
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.perimeter import machine
 from svc.protocol.instance_names import instance_service, server_program
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
@@ -45,7 +45,7 @@ REPORTS_ONLY = (
 )
 
 
-def run(spec: Spec) -> None:
+def run(config: InstanceConfig) -> None:
     """Looks after one instance until SIGTERM or SIGINT. Expects a process that gevent has patched.
 
     SIGHUP ends it for another that takes its place: the registrations stay.
@@ -55,7 +55,7 @@ def run(spec: Spec) -> None:
         gevent.signal_handler(number, stopping.set)
     for event in (staying, stopping):
         gevent.signal_handler(signal.SIGHUP, event.set)
-    sidecar = Sidecar(spec, os.environ, stopping)
+    sidecar = Sidecar(config, os.environ, stopping)
     sidecar.start()
     stopping.wait()
     sidecar.end(leave=not staying.is_set())
@@ -64,46 +64,46 @@ def run(spec: Spec) -> None:
 class Sidecar:
     """One babysitter's components. `stopping` is set when it is to end."""
 
-    def __init__(self, spec: Spec, environ: Mapping[str, str], stopping: threading.Event) -> None:
-        self.spec = spec
+    def __init__(self, config: InstanceConfig, environ: Mapping[str, str], stopping: threading.Event) -> None:
+        self.config = config
         self.stopping = stopping
         self.group = environ.get("SUPERVISOR_GROUP_NAME", "")
         self.server_url = environ.get("SUPERVISOR_SERVER_URL", "")
-        self.supervised = bool(self.server_url) and self.group == spec.name
+        self.supervised = bool(self.server_url) and self.group == config.name
         self.environ = {"SVC_SUPERVISOR_PID": str(os.getppid()), **environ}
         self.looked = threading.Event()
-        urls = [f"http://{authority(local_host(spec.host), spec.port)}", spec.url]
-        engine = EngineClient(spec)
-        answers = Answers(urls, in_time(EngineCheck(spec, engine.status, engine.list_models)))
+        urls = [f"http://{authority(local_host(config.host), config.port)}", config.url]
+        engine = EngineClient(config)
+        answers = Answers(urls, in_time(EngineCheck(config, engine.status, engine.list_models)))
         effects: dict[Action, Callable[[], object]] = {}
-        self.sitter = Babysitter(spec, self._watch(), answers, effects)
+        self.sitter = Babysitter(config, self._watch(), answers, effects)
         hostname = socket.gethostname()
-        kept = secret.keep(secret.state_dir(self.server_url) / f"{spec.name}.secret")
-        registry = RegistryClient(spec.registry_urls, spec.token_file, secret=kept)
-        self.registrar = Registrar(registry, lambda: self._wanted(hostname), spec.heartbeat_interval)
+        kept = secret.keep(secret.state_dir(self.server_url) / f"{config.name}.secret")
+        registry = RegistryClient(config.registry_urls, config.token_file, secret=kept)
+        self.registrar = Registrar(registry, lambda: self._wanted(hostname), config.heartbeat_interval)
         self._models_warned_of = 0
-        self.news = News(registry, instance_service(spec.name))
-        self.remedy = Remedy(spec.name, self._ending())
-        traffic = Traffic(urls, spec.router_url, instance_service(spec.name), engine.get, get)
-        question = Question(urls, spec.probe_timeout, engine.post)
+        self.news = News(registry, instance_service(config.name))
+        self.remedy = Remedy(config.name, self._ending())
+        traffic = Traffic(urls, config.router_url, instance_service(config.name), engine.get, get)
+        question = Question(urls, config.probe_timeout, engine.post)
         self.prober = Prober(self.sitter, question.put, traffic.read, self.remedy)
         self.limits = Limits(self.sitter, traffic.read, self.remedy)
         self.observing = Loop("observe", self._observe, LOOK_EVERY)
         self.asking = Loop("ask", self._ask, LOOK_EVERY)
-        self.telling = Loop("tell", self._tell, spec.heartbeat_interval)
+        self.telling = Loop("tell", self._tell, config.heartbeat_interval)
         self.loops = [self.observing, self.asking, self.telling]
-        probes, limits = spec.probe == "generate", bool(spec.startup_timeout or spec.max_memory)
+        probes, limits = config.probe == "generate", bool(config.startup_timeout or config.max_memory)
         self.reports_only = not self.supervised and (probes or limits)
         if probes:
-            self.loops.append(Loop("probe", self.prober.round, spec.probe_interval))
+            self.loops.append(Loop("probe", self.prober.round, config.probe_interval))
         if limits:
             self.loops.append(Loop("limits", self.limits.round, LIMITS_EVERY))
         effects[Action.TELL] = self.telling.poke
         effects[Action.ASK] = self.asking.poke
         effects[Action.LEAVE] = self.registrar.leave
-        hosts = machine.hosts(spec.allowed_hosts, spec.host, is_loopback(spec.bind_host))
+        hosts = machine.hosts(config.allowed_hosts, config.host, is_loopback(config.bind_host))
         app = create_app(self.sitter, self.registrar, self.prober, self.limits, hosts=hosts)
-        self.http = Server((spec.bind_host, spec.babysitter_port), app)
+        self.http = Server((config.bind_host, config.babysitter_port), app)
         self.loops.append(Loop("connections", self.http.sweep, SWEEP_SECONDS))
 
     def start(self) -> None:
@@ -111,15 +111,15 @@ class Sidecar:
         try:
             self.http.start()
         except OSError as error:
-            address = authority(self.spec.bind_host, self.spec.babysitter_port)
+            address = authority(self.config.bind_host, self.config.babysitter_port)
             raise CommandError(
-                f"{self.spec.source}: port: the babysitter cannot listen on the instance's port + 1, "
+                f"{self.config.source}: port: the babysitter cannot listen on the instance's port + 1, "
                 f"{address}: {os.strerror(error.errno or 0).lower()}; "
                 "stop what does, or choose another port"
             ) from None
-        log.info("%s: watching %s, on port %d", self.spec.name, self._what(), self.spec.babysitter_port)
+        log.info("%s: watching %s, on port %d", self.config.name, self._what(), self.config.babysitter_port)
         if self.reports_only:
-            log.warning(REPORTS_ONLY, self.spec.name)
+            log.warning(REPORTS_ONLY, self.config.name)
         for loop in self.loops:
             loop.start()
 
@@ -130,14 +130,14 @@ class Sidecar:
         """
         if self.orphaned():
             sighting = self.sitter.picture.sighting
-            log.warning("%s: supervisord is gone: ending the instance", self.spec.name)
+            log.warning("%s: supervisord is gone: ending the instance", self.config.name)
             kill_instance(self.group, self.server_url, sighting.pid if sighting and sighting.pid else None)
         if leave:
             self.sitter.end()
         for loop in self.loops:
             loop.stop(timeout=0)
         self.http.stop(timeout=0.2)
-        log.info("%s: ended", self.spec.name)
+        log.info("%s: ended", self.config.name)
 
     def orphaned(self) -> bool:
         """Whether the supervisord that started us is no more."""
@@ -168,7 +168,7 @@ class Sidecar:
 
     def _wanted(self, hostname: str) -> list[Entry]:
         picture = self.sitter.picture
-        made = entries(self.spec, picture.state, list(picture.models), hostname, picture.sighting)
+        made = entries(self.config, picture.state, list(picture.models), hostname, picture.sighting)
         self._warn_of_models(len(picture.models), len(made[-1].about["metadata"].get("models", picture.models)))
         return made
 
@@ -179,7 +179,7 @@ class Sidecar:
             log.warning(
                 "%s: it has %d models, of which %d are registered: a registration may have %d, with ids of at most %d "
                 "printable characters, and %d KB of metadata; spread the models over several instances",
-                self.spec.name,
+                self.config.name,
                 count,
                 registered,
                 MAX_MODELS,
@@ -189,17 +189,19 @@ class Sidecar:
 
     def _watch(self) -> Watch:
         if self.supervised:
-            return Supervised(SupervisordClient(self.server_url), server_program(self.spec.name))
-        return Alone([(local_host(self.spec.host), self.spec.port), (self.spec.host, self.spec.port)])
+            return Supervised(SupervisordClient(self.server_url), server_program(self.config.name))
+        return Alone([(local_host(self.config.host), self.config.port), (self.config.host, self.config.port)])
 
     def _ending(self) -> Callable[[int, str], bool] | None:
         if not self.supervised:
             return None
-        supervisord, program = SupervisordClient(self.server_url), server_program(self.spec.name)
+        supervisord, program = SupervisordClient(self.server_url), server_program(self.config.name)
         return lambda pid, reason: supervisord.end(program, pid, reason)
 
     def _what(self) -> str:
-        return f"{server_program(self.spec.name)} through supervisord" if self.supervised else f"port {self.spec.port}"
+        return (
+            f"{server_program(self.config.name)} through supervisord" if self.supervised else f"port {self.config.port}"
+        )
 
 
 def in_time(check: EngineCheck) -> Callable[[str, float], Readiness]:

@@ -45,8 +45,8 @@ def check(tomls: tuple[str, ...]) -> None:
     from svc.config.instance.load import load
 
     told = settings()
-    specs = load(HERE.tomls(tomls, told.launch.babysitter_configs), told)
-    echo(f"{len(specs)} instance{'s' if len(specs) != 1 else ''}: all right")
+    configs = load(HERE.tomls(tomls, told.launch.babysitter_configs), told)
+    echo(f"{len(configs)} instance{'s' if len(configs) != 1 else ''}: all right")
 
 
 @svc.command()

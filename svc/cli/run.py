@@ -12,7 +12,7 @@ from pathlib import Path
 
 from svc.base.errors import CommandError, Unavailable
 from svc.config.instance.load import load_one
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.config.site import SOCKET_LIMIT, Site
 from svc.protocol.instance_names import server_program
 from svc.render.generate import render_to
@@ -36,43 +36,45 @@ def run(config_file: Path, told: Settings, environ: Mapping[str, str], console: 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    spec = load_one(config_file, told)
+    config = load_one(config_file, told)
     with _state() as state:
         place = Place(Path.cwd(), state / "conf.d", state, console=True)
         render_to(
-            place, [spec], dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="babysitter"))
+            place, [config], dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="babysitter"))
         )
         refuse_taken(read_components(place.conf_d))
         stream = LogStream(LogOutput())
         try:
             with supervisord(Site(state).supervisord_conf, environ, stream) as process:
-                watch(spec, Site(state), process, stopping, console)
+                watch(config, Site(state), process, stopping, console)
         finally:
             stream.end()
 
 
 def watch(
-    spec: Spec, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
+    config: InstanceConfig, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
 ) -> None:
     """Looks at the instance until it is to stop, or is given up; then ends babysitter and instance in order."""
     supervisord: SupervisordClient | None = None
     trouble = ""
     while not trouble and not stopping.wait(LOOK_EVERY):
         if process.poll() is not None:
-            raise CommandError(f"{spec.source}: supervisord ended with code {process.returncode}; its words are above")
+            raise CommandError(
+                f"{config.source}: supervisord ended with code {process.returncode}; its words are above"
+            )
         supervisord = supervisord or supervisord_process.find(site)
-        trouble = _given_up(supervisord, spec) if supervisord else ""
+        trouble = _given_up(supervisord, config) if supervisord else ""
     if supervisord:
         with contextlib.suppress(Unavailable):
             stop(supervisord, phases(supervisord.processes()), Lines(console))
     if trouble:
-        raise CommandError(f"{spec.source}: given up: {trouble}")
+        raise CommandError(f"{config.source}: given up: {trouble}")
 
 
-def _given_up(supervisord: SupervisordClient, spec: Spec) -> str:
+def _given_up(supervisord: SupervisordClient, config: InstanceConfig) -> str:
     """Why supervisord does not start the instance any more; empty while it does."""
     try:
-        server = supervisord.process(server_program(spec.name))
+        server = supervisord.process(server_program(config.name))
     except Unavailable:
         return ""
     return (server.spawnerr or server.description) if server.state == "FATAL" else ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from svc.base.errors import message_of
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.settings import Settings
 from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
@@ -214,7 +214,7 @@ class Facts:
     files: Files = Files()
     supervisor: Supervisor = Supervisor()
     components: Sequence[Component] = ()
-    specs: Mapping[str, Spec] = dataclasses.field(default_factory=dict)
+    configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
     pending: Sequence[str] = ()  # what runs otherwise than the generated files say, "NAME: how"
     digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of what babysitters read, by name
     logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # their ends, by program

@@ -26,6 +26,6 @@ def _keys_of_site(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the address and the key of each instance of this site that has one. `svc check` reports broken files."""
     for path in site.tomls(configs=settings.launch.babysitter_configs):
         with suppress(SvcError):
-            spec = load_one(path, settings)
-            if spec.backend.api_key_file:
-                yield spec.url, read(Path(spec.backend.api_key_file), parse_key, "[backend] api_key_file")
+            config = load_one(path, settings)
+            if config.backend.api_key_file:
+                yield config.url, read(Path(config.backend.api_key_file), parse_key, "[backend] api_key_file")

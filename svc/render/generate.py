@@ -7,7 +7,7 @@ from pathlib import Path
 
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.config.site import Site
 from svc.render import files
 from svc.render.paths import Place, absolute
@@ -19,15 +19,15 @@ UNFIT_FOR_A_SITE = "%'*?[\n\r"  # supervisord expands them in %(here)s, or in th
 
 def rendered(site: Site, settings: Settings, tomls: Iterable[Path]) -> dict[str, str]:
     """What the site's own files would be, to compare settings by; raises ConfigError."""
-    return render(specs_of(tomls, settings), settings, Place.of(site.root))
+    return render(configs_of(tomls, settings), settings, Place.of(site.root))
 
 
-def render_to(place: Place, specs: Sequence[Spec], settings: Settings) -> None:
+def render_to(place: Place, configs: Sequence[InstanceConfig], settings: Settings) -> None:
     """Write a set of its own, such as that of `svc run`: supervisord.conf beside place.conf_d."""
-    texts = render(_placed(specs), settings, place)
+    texts = render(_placed(configs), settings, place)
     files.prove(texts, place)
     wanted = {place.conf_d.parent / name: text for name, text in texts.items()}
-    files.difference(wanted, [], _private(place.conf_d, specs)).write()
+    files.difference(wanted, [], _private(place.conf_d, configs)).write()
 
 
 def plan_site(
@@ -56,24 +56,24 @@ def plan_site(
     _fit(place.site)
     there = files.generated(out)
     earlier = [] if exact else earlier_sources(site, out)
-    specs = specs_of(tomls, settings, earlier, lenient=partial)
+    configs = configs_of(tomls, settings, earlier, lenient=partial)
     if partial:
         given = {absolute(path) for path in tomls}
-        specs = [spec for spec in specs if spec.source in given]
-    texts = render(specs, settings, place)
+        configs = [config for config in configs if config.source in given]
+    texts = render(configs, settings, place)
     files.prove(texts, place)
     wanted = {out / name.removeprefix("conf.d/"): text for name, text in texts.items() if name.startswith("conf.d/")}
     if absolute(out) in (absolute(site.conf_d), absolute(site.own_conf_d)):
         wanted[out.parent / "supervisord.conf"] = texts["supervisord.conf"]
-    sources = {place.named(spec.source) for spec in specs}
+    sources = {place.named(config.source) for config in configs}
     leftover = {path: source for path, source in there.items() if path not in wanted}
     unwanted = [path for path, source in leftover.items() if not partial or source in sources]  # 3
-    return files.difference(wanted, unwanted, _private(out, specs))
+    return files.difference(wanted, unwanted, _private(out, configs))
 
 
-def _private(conf_d: Path, specs: Iterable[Spec]) -> list[Path]:
+def _private(conf_d: Path, configs: Iterable[InstanceConfig]) -> list[Path]:
     """Return the generated files that hold an instance's variables, of which some are secrets."""
-    return [conf_d / f"{spec.name}.conf" for spec in specs if spec.env]
+    return [conf_d / f"{config.name}.conf" for config in configs if config.env]
 
 
 def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
@@ -91,10 +91,10 @@ def _as_told(path: Path, site: Site) -> Path:
     return site.root / path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def specs_of(
+def configs_of(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
-) -> list[Spec]:
-    """The Specs of all, with absolute sources; `lenient`: what is wrong inside an earlier one is its own affair."""
+) -> list[InstanceConfig]:
+    """Return the configuration of every file, with absolute sources; `lenient`: leave out earlier files with errors."""
     if not settings.launch.runs("babysitter"):
         return []
     given = {absolute(path): path for path in tomls}
@@ -111,9 +111,9 @@ def _loads(path: Path, settings: Settings) -> bool:
         return False
 
 
-def _placed(specs: Iterable[Spec]) -> list[Spec]:
-    placed = [dataclasses.replace(spec, source=absolute(spec.source)) for spec in specs]
-    wrong = [spec.source for spec in placed if re.search(r"[\0\r\n]", str(spec.source))]
+def _placed(configs: Iterable[InstanceConfig]) -> list[InstanceConfig]:
+    placed = [dataclasses.replace(config, source=absolute(config.source)) for config in configs]
+    wrong = [config.source for config in placed if re.search(r"[\0\r\n]", str(config.source))]
     if wrong:
         raise ConfigError(*(f"{str(path)!r}: a line break in a file's name; rename it" for path in wrong))
     return placed

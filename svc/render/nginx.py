@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from svc.base.address import authority, is_ipv6, is_loopback
 from svc.base.errors import ConfigError
 from svc.config.instance import fields
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.protocol.service import INSTANCE_TYPE
 from svc.render.paths import Place
 from svc.render.supervisord_conf import SETTINGS, text
@@ -56,7 +56,7 @@ class Server:
         return " backup" if self.weight < 1 else "" if self.weight == 1 else f" weight={self.weight}"
 
 
-def render(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str, str]:
+def render(configs: Sequence[InstanceConfig], settings: Settings, place: Place) -> dict[str, str]:
     """The server and its upstream; raises ConfigError with every problem."""
     if settings.nginx.upstream == "router":
         return _files(settings, routers(settings), SETTINGS)
@@ -64,7 +64,7 @@ def render(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str,
         raise ConfigError(
             f"{SECTION} model: which instance has it is known to the registry only; render with --from-registry"
         )
-    return _files(settings, [_from_spec(spec) for spec in specs], "config/*.toml")
+    return _files(settings, [_from_config(config) for config in configs], "config/*.toml")
 
 
 def render_listed(listed: Iterable[Mapping[str, Any]], settings: Settings) -> tuple[dict[str, str], list[str]]:
@@ -135,9 +135,9 @@ def _router(word: str, where: str) -> Server:
     return server
 
 
-def _from_spec(spec: Spec) -> Server:
-    weight = spec.metadata.get("weight")
-    return Server(spec.name, _ipv4(spec.host), spec.port, weight if type(weight) is int else 1)
+def _from_config(config: InstanceConfig) -> Server:
+    weight = config.metadata.get("weight")
+    return Server(config.name, _ipv4(config.host), config.port, weight if type(weight) is int else 1)
 
 
 def _from_service(name: str, service: Mapping[str, Any]) -> Server | None:

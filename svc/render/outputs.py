@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.config.site import Site
 from svc.render import files, nginx, systemd
-from svc.render.generate import specs_of
+from svc.render.generate import configs_of
 from svc.render.paths import Place
 from svc.settings import Settings
 
 # The texts by name, from the instances, the settings, and where the site is.
-OUTPUTS: dict[str, Callable[[Sequence[Spec], Settings, Place], Mapping[str, str]]] = {
+OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, Place], Mapping[str, str]]] = {
     "systemd": systemd.systemd,
     "logrotate": systemd.logrotate,
     "nginx": nginx.render,
@@ -27,7 +27,7 @@ def plan_output(
     written here.
     """
     own = site.root / name
-    texts = OUTPUTS[name](specs_of(tomls, settings), settings, Place.of(site.root))
+    texts = OUTPUTS[name](configs_of(tomls, settings), settings, Place.of(site.root))
     wanted = {(out or own) / file: text for file, text in texts.items()}
     there = {} if out else files.generated(own, "*")
     return files.difference(wanted, [path for path in there if path not in wanted])

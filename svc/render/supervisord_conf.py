@@ -1,4 +1,4 @@
-"""Specs and settings into the texts of supervisord's files. Pure: the same input gives the same bytes."""
+"""Instances and settings rendered to the texts of supervisord's files. Pure: the same input gives the same bytes."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
 from svc.config.instance import fields
 from svc.config.instance.load import store_problems
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.render import ini
 from svc.render.paths import Place
 from svc.settings import LogSettings, Settings, Texts
@@ -23,7 +23,7 @@ STOP_WAIT = 30  # seconds an instance has after SIGTERM
 BABYSITTER_STOP_WAIT = 15
 
 
-def render(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str, str]:
+def render(configs: Sequence[InstanceConfig], settings: Settings, place: Place) -> dict[str, str]:
     """The texts by name, relative to the directory that holds supervisord.conf.
 
     Raises ConfigError for settings that supervisord cannot carry out.
@@ -34,7 +34,7 @@ def render(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str,
     if settings.launch.runs("router"):
         texts["conf.d/router.conf"] = _router(settings, place)
     if settings.launch.runs("babysitter"):
-        texts |= {f"conf.d/{spec.name}.conf": _instance(spec, settings, place) for spec in specs}
+        texts |= {f"conf.d/{config.name}.conf": _instance(config, settings, place) for config in configs}
     return texts
 
 
@@ -96,39 +96,39 @@ def _router(settings: Settings, place: Place) -> str:
     return text("router.conf.j2", source=SETTINGS, program=program, address=f"{host}:{router.port}")
 
 
-def _instance(spec: Spec, settings: Settings, place: Place) -> str:
-    limits = {"SVC_MAX_RESTARTS": str(spec.max_restarts), "SVC_RESTART_DELAY": _number(spec.restart_delay)}
-    shim = ["svc", "launch", "--port", str(spec.port), *_family(spec)]
-    command = f"{ini.words(shim)}{_key_flags(spec, place)} {ini.words(['--', *spec.argv])}"
-    server = _program(settings, place, command, {}, f"server_{spec.name}", STOP_WAIT)
-    server |= {"environment": ini.environment({**limits, **spec.env}), "directory": place.work_dir(spec.work_dir)}
-    told = _program(settings, place, _sidecar(spec, place), _ours(settings), f"babysitter_{spec.name}")
-    source = place.named(spec.source)
-    return text("instance.conf.j2", source=source, name=spec.name, server=server, babysitter=told)
+def _instance(config: InstanceConfig, settings: Settings, place: Place) -> str:
+    limits = {"SVC_MAX_RESTARTS": str(config.max_restarts), "SVC_RESTART_DELAY": _number(config.restart_delay)}
+    shim = ["svc", "launch", "--port", str(config.port), *_family(config)]
+    command = f"{ini.words(shim)}{_key_flags(config, place)} {ini.words(['--', *config.argv])}"
+    server = _program(settings, place, command, {}, f"server_{config.name}", STOP_WAIT)
+    server |= {"environment": ini.environment({**limits, **config.env}), "directory": place.work_dir(config.work_dir)}
+    told = _program(settings, place, _sidecar(config, place), _ours(settings), f"babysitter_{config.name}")
+    source = place.named(config.source)
+    return text("instance.conf.j2", source=source, name=config.name, server=server, babysitter=told)
 
 
-def _key_flags(spec: Spec, place: Place) -> str:
+def _key_flags(config: InstanceConfig, place: Place) -> str:
     """The flags of the shim for an instance that gets its API key from us; the file's name, never its content."""
-    if not spec.api_key_variable:
+    if not config.api_key_variable:
         return ""
-    path = place.word(place.site / spec.backend.api_key_file)
-    return f" {ini.words(['--key-variable', spec.api_key_variable])} --key-file {path}"
+    path = place.word(place.site / config.backend.api_key_file)
+    return f" {ini.words(['--key-variable', config.api_key_variable])} --key-file {path}"
 
 
-def _sidecar(spec: Spec, place: Place) -> str:
+def _sidecar(config: InstanceConfig, place: Place) -> str:
     """Flags say what settings may have changed in the file; several registries stand in the file only."""
-    shim = ini.words(["svc", "launch", "--own", "--port", str(spec.babysitter_port), *_family(spec)])
+    shim = ini.words(["svc", "launch", "--own", "--port", str(config.babysitter_port), *_family(config)])
     shim += " --death-signal TERM --"
-    flags = ["--host", spec.host]
-    if len(spec.registry_urls) == 1:
-        flags += ["--registry-url", spec.registry_urls[0]]
-    if spec.router_url:
-        flags += ["--router-url", spec.router_url]
-    return f"{shim} svc babysitter --config-file {place.word(spec.source)} {ini.words(flags)}"
+    flags = ["--host", config.host]
+    if len(config.registry_urls) == 1:
+        flags += ["--registry-url", config.registry_urls[0]]
+    if config.router_url:
+        flags += ["--router-url", config.router_url]
+    return f"{shim} svc babysitter --config-file {place.word(config.source)} {ini.words(flags)}"
 
 
-def _family(spec: Spec) -> list[str]:
-    return ["--ipv6"] if ":" in spec.bind_host else []
+def _family(config: InstanceConfig) -> list[str]:
+    return ["--ipv6"] if ":" in config.bind_host else []
 
 
 def _program(

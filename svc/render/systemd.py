@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from configparser import RawConfigParser
 
 from svc.base.errors import ConfigError
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.config.site import SOCKET_LIMIT
 from svc.render.paths import Place
 from svc.render.supervisord_conf import SETTINGS, render, text
@@ -17,7 +17,7 @@ UNITS = {"KB": "k", "MB": "M", "GB": "G"}
 STATE = "/var/lib/"  # where systemd makes a service's directories
 
 
-def systemd(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str, str]:
+def systemd(configs: Sequence[InstanceConfig], settings: Settings, place: Place) -> dict[str, str]:
     """The unit. Raises ConfigError for a site in which supervisord could not work."""
     site = settings.systemd.site
     if len(f"{site}/var/supervisor.sock") > SOCKET_LIMIT:
@@ -25,7 +25,7 @@ def systemd(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str
             f"config/svc.toml: [systemd] site: too long, since a socket's path may have {SOCKET_LIMIT} bytes; "
             "choose a shorter path"
         )
-    stopping = stop_time(_conf_d(specs, settings, place))
+    stopping = stop_time(_conf_d(configs, settings, place))
     unit = text(
         "systemd/unit.service.j2",
         **_host(settings.systemd),
@@ -36,7 +36,7 @@ def systemd(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str
     return {f"{NAME}.service": unit}
 
 
-def logrotate(specs: Sequence[Spec], settings: Settings, place: Place) -> dict[str, str]:
+def logrotate(configs: Sequence[InstanceConfig], settings: Settings, place: Place) -> dict[str, str]:
     """The rule. Raises ConfigError where supervisord rotates by itself."""
     logs = settings.logs
     if logs.rotate != "logrotate":
@@ -81,7 +81,7 @@ def _programs(texts: Iterable[str]) -> Iterable[tuple[str, Mapping[str, str]]]:
                 yield name, ini[section]
 
 
-def _conf_d(specs: Sequence[Spec], settings: Settings, place: Place) -> Iterable[str]:
+def _conf_d(configs: Sequence[InstanceConfig], settings: Settings, place: Place) -> Iterable[str]:
     """What conf.d is once it is rendered, with what else is there."""
     there = {f"conf.d/{path.name}": path.read_text(encoding="utf-8") for path in place.conf_d.glob("*.conf")}
-    return (there | render(specs, settings, place)).values()
+    return (there | render(configs, settings, place)).values()

@@ -40,9 +40,9 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def reference():
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    config = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    made = importlib.util.module_from_spec(config)
+    config.loader.exec_module(made)
     return made
 
 

@@ -75,5 +75,5 @@ def test_every_variable_is_in_the_guide():
 def test_the_instances_of_the_compose_file_are_right():
     told = load(environ={"REGISTRY_URL": "http://control:18000", "BABYSITTER_HOST": "instance-a"})
     found = [load_one(path, told) for path in sorted(OPS.glob("instance-*/*.toml"))]
-    assert [spec.name for spec in found] == ["mock-a", "mock-b"]
-    assert {spec.token_file for spec in found} == {"/run/secrets/registry-token"}
+    assert [config.name for config in found] == ["mock-a", "mock-b"]
+    assert {config.token_file for config in found} == {"/run/secrets/registry-token"}

@@ -24,7 +24,15 @@ from svc.config.instance.fields import (
     whole,
     work_dir,
 )
-from svc.config.instance.model import Backend, Command, Infinilm, InfinilmRust, Mock, Spec, Vllm
+from svc.config.instance.model import (
+    Backend,
+    CommandBackend,
+    InfinilmBackend,
+    InfinilmRustBackend,
+    InstanceConfig,
+    MockBackend,
+    VllmBackend,
+)
 
 TOP: dict[str, Field] = {
     "name": Field(
@@ -50,7 +58,7 @@ TOP: dict[str, Field] = {
         "models: the models of a server that has no list of its own",
     ),
 }
-OFF = {field.name: field.default for field in dataclasses.fields(Spec)}
+OFF = {field.name: field.default for field in dataclasses.fields(InstanceConfig)}
 BABYSITTER: dict[str, Field] = {
     "max_restarts": Field(
         whole(0, 10**9), 10000, help="restarts in all, until somebody starts it by hand; then it is given up"
@@ -98,7 +106,7 @@ PLACE: dict[str, Field] = {
 COMMON: dict[str, Field] = {"args": Field(items(text), (), help="more arguments, each as it stands"), **PLACE}
 BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
     "command": (
-        Command,
+        CommandBackend,
         {
             "command": Field(
                 command, required="give the program to run", help="the program to run, with its arguments"
@@ -107,14 +115,14 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
         },
     ),
     "vllm": (
-        Vllm,
+        VllmBackend,
         {
             "model": Field(something, required="give the model's name or path", help="the model's name or path"),
             **COMMON,
         },
     ),
     "mock": (
-        Mock,
+        MockBackend,
         {
             "models": Field(
                 models,
@@ -125,7 +133,7 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
         },
     ),
     "infinilm": (
-        Infinilm,
+        InfinilmBackend,
         {
             "model_path": Field(something, required="give the path of the model", help="the path of the model"),
             "launch_script": Field(something, "", help="the server's script; left out: looked up"),
@@ -133,7 +141,7 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
         },
     ),
     "infinilm-rust": (
-        InfinilmRust,
+        InfinilmRustBackend,
         {
             "config_file": Field(
                 something, required="give the path of the model's TOML for xtask", help="the model's TOML for xtask"

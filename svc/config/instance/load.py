@@ -1,4 +1,4 @@
-"""Babysitter TOML into Specs: every problem of every file at once, as `FILE: key: what is wrong; what to do`."""
+"""Loads babysitter TOML files. Reports every problem of every file at once: `FILE: key: what is wrong; what to do`."""
 
 import dataclasses
 import difflib
@@ -14,7 +14,7 @@ from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
 from svc.config.instance import collisions, fields, keys
 from svc.config.instance.fields import Field, shown
-from svc.config.instance.model import Backend, Infinilm, Spec
+from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
 from svc.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -28,15 +28,15 @@ LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scri
 Tell = Callable[[str, str], None]  # key, message
 
 
-def load_one(path: Path, settings: Settings) -> Spec:
+def load_one(path: Path, settings: Settings) -> InstanceConfig:
     """Raises ConfigError with every problem of the file."""
     return load([path], settings)[0]
 
 
-def load(paths: Sequence[Path], settings: Settings) -> list[Spec]:
+def load(paths: Sequence[Path], settings: Settings) -> list[InstanceConfig]:
     """Raises ConfigError with every problem of every file, and those that only show across files."""
     problems: list[str] = []
-    specs, claims = [], []
+    configs, claims = [], []
     for path in {os.path.abspath(p): p for p in paths}.values():
 
         def tell(key: str, message: str, path: Path = path) -> None:
@@ -48,12 +48,12 @@ def load(paths: Sequence[Path], settings: Settings) -> list[Spec]:
         before = len(problems)
         values = _values(read, settings, tell)
         claims.append(collisions.Claim(str(path), values.get("name"), values.get("port")))
-        if len(problems) == before and (spec := _spec(values, path, tell)):
-            specs.append(spec)
+        if len(problems) == before and (config := _instance_config(values, path, tell)):
+            configs.append(config)
     problems += [*collisions.between(claims, settings), *store_problems(settings)]
     if problems:
         raise ConfigError(*problems)
-    return specs
+    return configs
 
 
 def store_problems(settings: Settings) -> Iterator[str]:
@@ -185,9 +185,9 @@ def _reachable(values: dict[str, Any], tell: Tell) -> None:
         )
 
 
-def _spec(values: dict[str, Any], path: Path, tell: Tell) -> Spec | None:
+def _instance_config(values: dict[str, Any], path: Path, tell: Tell) -> InstanceConfig | None:
     backend = values["backend"]
-    if isinstance(backend, Infinilm) and not backend.launch_script:
+    if isinstance(backend, InfinilmBackend) and not backend.launch_script:
         start = Path(backend.work_dir)
         found = next((s for s in LAUNCH_SCRIPTS if (start / s).is_file()), None)
         if found is None:
@@ -196,7 +196,7 @@ def _spec(values: dict[str, Any], path: Path, tell: Tell) -> Spec | None:
             return None
         backend = dataclasses.replace(backend, launch_script=found)
     kept = {key: values[key] for key in (*keys.BABYSITTER, "name", "host", "port", "router_url", "token_file")}
-    return Spec(
+    return InstanceConfig(
         **kept,
         registry_urls=values["registry_url"],
         backend=backend,

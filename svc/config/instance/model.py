@@ -22,64 +22,64 @@ class Backend:
     api_key_file: str = ""  # holds the API key that the server wants; a relative path is relative to the site
     api_key_variable: str = ""  # from which the server takes it; empty: the type's, if it has one
 
-    def words(self, spec: "Spec") -> list[str]:
+    def base_argv(self, config: "InstanceConfig") -> list[str]:
         """The instance's command, without `args`."""
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Command(Backend):
+class CommandBackend(Backend):
     type = "command"
     command: tuple[str, ...]
 
-    def words(self, spec: "Spec") -> list[str]:
+    def base_argv(self, config: "InstanceConfig") -> list[str]:
         return list(self.command)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Vllm(Backend):
+class VllmBackend(Backend):
     type = "vllm"
     key_variable = "VLLM_API_KEY"
     model: str
 
-    def words(self, spec: "Spec") -> list[str]:
+    def base_argv(self, config: "InstanceConfig") -> list[str]:
         server = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
-        return [*server, "--model", self.model, "--port", str(spec.port), "--host", spec.bind_host]
+        return [*server, "--model", self.model, "--port", str(config.port), "--host", config.bind_host]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Mock(Backend):
+class MockBackend(Backend):
     type = "mock"
     key_variable = "SVC_MOCK_API_KEY"
     models: tuple[str, ...]
 
-    def words(self, spec: "Spec") -> list[str]:
-        mock = ["svc", "mock", "--name", spec.name, "--host", spec.bind_host, "--port", str(spec.port)]
+    def base_argv(self, config: "InstanceConfig") -> list[str]:
+        mock = ["svc", "mock", "--name", config.name, "--host", config.bind_host, "--port", str(config.port)]
         return [*mock, "--models", ",".join(self.models)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Infinilm(Backend):
+class InfinilmBackend(Backend):
     type = "infinilm"
     model_path: str
     launch_script: str = ""  # empty until it was looked up
 
-    def words(self, spec: "Spec") -> list[str]:
-        server = ["python3", self.launch_script, "--port", str(spec.port), "--host", spec.bind_host]
+    def base_argv(self, config: "InstanceConfig") -> list[str]:
+        server = ["python3", self.launch_script, "--port", str(config.port), "--host", config.bind_host]
         return [*server, "--model-path", self.model_path]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class InfinilmRust(Backend):
+class InfinilmRustBackend(Backend):
     type = "infinilm-rust"
     config_file: str
 
-    def words(self, spec: "Spec") -> list[str]:
-        return ["xtask", "service", self.config_file, "-p", str(spec.port)]
+    def base_argv(self, config: "InstanceConfig") -> list[str]:
+        return ["xtask", "service", self.config_file, "-p", str(config.port)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class InstanceConfig:
     """One instance and its babysitter. Delays and intervals are seconds."""
 
     name: str
@@ -128,7 +128,7 @@ class Spec:
 
     @property
     def argv(self) -> list[str]:
-        return [*self.backend.words(self), *self.backend.args]
+        return [*self.backend.base_argv(self), *self.backend.args]
 
     @property
     def env(self) -> dict[str, str]:

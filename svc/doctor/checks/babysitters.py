@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from svc.base.address import bind_host, is_loopback, local_host
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.doctor.facts import Facts, Sidecar
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.site.components import Component, shares_registry
@@ -83,8 +83,8 @@ def _babysitter(facts: Facts, component: Component, sidecar: Sidecar) -> Iterato
         )
         return
     heard = sidecar.info.get("last_heartbeat")
-    spec = facts.specs.get(component.name)
-    patience = BEATS * (spec.heartbeat_interval if spec else 30.0)
+    config = facts.configs.get(component.name)
+    patience = BEATS * (config.heartbeat_interval if config else 30.0)
     if sidecar.info.get("registered") is False:
         yield _unregistered(facts, component, "is not registered")
     elif isinstance(heard, (int, float)) and facts.now - heard > patience:
@@ -93,7 +93,7 @@ def _babysitter(facts: Facts, component: Component, sidecar: Sidecar) -> Iterato
 
 def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
     name, source = component.programs[1], component.source.removeprefix("../")
-    spec = facts.specs.get(component.name)
+    config = facts.configs.get(component.name)
     said = [line for line in facts.logs.get(name, ()) if SAID in line]
     why = said[-1].partition(SAID)[2] if said else "its log does not say why"
     owned = OWNED.search(why)
@@ -118,7 +118,7 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
         first=f"look at registry_url and token_file in {source}; then",
         fix=f"supervisorctl restart {name}",
         because=(
-            f"registry.write.{spec.token_file if spec else ''}",
+            f"registry.write.{config.token_file if config else ''}",
             "registry.silent",
             "registry.condition.*",
             "registry.other.*",
@@ -127,10 +127,10 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
     )
 
 
-def _wants_key(component: Component, sidecar: Sidecar, spec: Spec | None) -> Finding:
+def _wants_key(component: Component, sidecar: Sidecar, config: InstanceConfig | None) -> Finding:
     """The babysitter of an engine with a key of its own cannot list its models."""
     name, source = component.programs[0], component.source.removeprefix("../")
-    file = spec.backend.api_key_file if spec else ""
+    file = config.backend.api_key_file if config else ""
     return Finding(
         f"models.{component.name}",
         PROBLEM,
@@ -176,8 +176,8 @@ def _instance(facts: Facts, component: Component, sidecar: Sidecar) -> Iterator[
     """What the babysitter hears when it asks for the models, unless the TOML names them."""
     name, answer, key = component.programs[0], sidecar.models, f"models.{component.name}"
     uptime, again = facts.uptime(name), f"supervisorctl restart {name}"
-    spec = facts.specs.get(component.name)
-    lists = not (spec and spec.models)
+    config = facts.configs.get(component.name)
+    lists = not (config and config.models)
     if answer.error:
         yield Finding(
             key,
@@ -196,7 +196,7 @@ def _instance(facts: Facts, component: Component, sidecar: Sidecar) -> Iterator[
         )
     elif lists and answer.status in (401, 403):
         if sidecar.info.error or sidecar.info.get("not_ready"):  # else its babysitter has a key that it takes
-            yield _wants_key(component, sidecar, spec)
+            yield _wants_key(component, sidecar, config)
     elif answer.ok and sidecar.outside and sidecar.outside.error and _is_here(facts, component):
         yield Finding(
             f"outside.{component.name}",

@@ -164,7 +164,7 @@ def _missing(facts: Facts, component: Component) -> Iterator[Finding]:
     babysitter = component.programs[1]
     if 0 < facts.uptime(babysitter) < SETTLED:
         return
-    spec = facts.specs.get(component.name)
+    config = facts.configs.get(component.name)
     yield Finding(
         f"instance.{component.service_name}",
         PROBLEM,
@@ -179,6 +179,6 @@ def _missing(facts: Facts, component: Component) -> Iterator[Finding]:
             f"elsewhere.{component.name}",
             f"program.{component.programs[0]}",
             f"models.{component.name}",
-            f"registry.write.{spec.token_file if spec else ''}",
+            f"registry.write.{config.token_file if config else ''}",
         ),
     )

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 
-from svc.config.instance.model import Mock, Spec
+from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.checks.instances import models_of
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
@@ -67,9 +67,9 @@ def _known(facts: Facts) -> dict[str, list[str]]:
         for model in told.get("models", ()):
             found.setdefault(model, []).append(name)
     parts = {part.name for part in facts.instances}
-    for spec in facts.specs.values():
-        for model in spec.backend.models if isinstance(spec.backend, Mock) and spec.name in parts else ():
-            found.setdefault(model, []).append(instance_service(spec.name))
+    for config in facts.configs.values():
+        for model in config.backend.models if isinstance(config.backend, MockBackend) and config.name in parts else ():
+            found.setdefault(model, []).append(instance_service(config.name))
     return {model: sorted(set(names)) for model, names in found.items()}
 
 
@@ -125,7 +125,7 @@ def _everything(facts: Facts) -> tuple[str, ...]:
 
 def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
     url = facts.router.url if facts.router else ""
-    waiting = [spec.name for spec in facts.specs.values() if _names(spec, model)]
+    waiting = [config.name for config in facts.configs.values() if _names(config, model)]
     if waiting:
         return Finding(
             f"model.{model}",
@@ -146,9 +146,9 @@ def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
     )
 
 
-def _names(spec: Spec, model: str) -> bool:
+def _names(config: InstanceConfig, model: str) -> bool:
     """Whether an instance's command speaks of the model."""
-    return any(model in (word, *word.split(",")) for word in spec.argv)
+    return any(model in (word, *word.split(",")) for word in config.argv)
 
 
 def _listed(names: object) -> str:

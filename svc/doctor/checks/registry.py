@@ -127,5 +127,5 @@ def _refused(registry: Registry, token: str, told: str, users: list[Component]) 
 
 
 def _token(facts: Facts, component: Component) -> str:
-    spec = facts.specs.get(component.name)
-    return spec.token_file if spec else ""
+    config = facts.configs.get(component.name)
+    return config.token_file if config else ""

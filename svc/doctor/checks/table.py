@@ -53,7 +53,7 @@ CHECKS = (
     Check("site files", files.check),
     Check("disks, open files", resources.check),
     Check("tokens", tokens.check, lambda facts: bool(facts.secrets)),
-    Check("command lines", command_lines.check, lambda facts: bool(facts.specs)),
+    Check("command lines", command_lines.check, lambda facts: bool(facts.configs)),
     Check("leftovers", leftovers.check),
     Check("ports", ports.check),
     Check("supervisord", supervisord.check),

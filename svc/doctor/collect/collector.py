@@ -16,7 +16,7 @@ from svc.base.errors import SvcError
 from svc.base.parallel import together
 from svc.config import upstream_keys
 from svc.config.instance.digest import digest
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.config.site import Site
 from svc.config.upstream_keys import UpstreamKeys
 from svc.doctor.collect import http_probes, machine, packages, rollouts, site_files, supervisord
@@ -51,11 +51,11 @@ def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun |
     own = supervisor.pid is not None and supervisord.runs_from(supervisor.pid, site.own_supervisord_conf)
     conf_d = site.own_conf_d if own else site.conf_d
     components = _parts(conf_d, unseen)
-    specs = site_files.specs(site, told, conf_d)
-    near = together(_near(site, told, supervisor, components, specs, own), NEAR, begun)
+    configs = site_files.configs(site, told, conf_d)
+    near = together(_near(site, told, supervisor, components, configs, own), NEAR, begun)
     started = _taken(near, "processes", cast("dict[int, str]", {}), unseen)
     left = machine.leftovers(started, supervisor.pid)
-    far = together(_far(told, components, specs, _upstream_keys(site, told)), FAR, begun)
+    far = together(_far(told, components, configs, _upstream_keys(site, told)), FAR, begun)
     logs = {name: machine.log_end(Path(p.logfile)) for name, p in supervisor.processes.items() if p.logfile}
     return Facts(
         now=time.time(),
@@ -63,8 +63,8 @@ def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun |
         files=_taken(near, "site files", site_files.NOTHING, unseen),
         supervisor=supervisor,
         components=components,
-        specs=specs,
-        digests={name: digest(spec) for name, spec in specs.items()},
+        configs=configs,
+        digests={name: digest(config) for name, config in configs.items()},
         pending=_taken(near, "what runs", cast("list[str]", []), unseen),
         logs=logs,
         deaths=machine.deaths(machine.log_end(site.logs / "supervisord.log")),
@@ -112,7 +112,7 @@ def _near(
     told: Settings,
     supervisor: Supervisor,
     components: Iterable[Component],
-    specs: Mapping[str, Spec],
+    configs: Mapping[str, InstanceConfig],
     own: bool,
 ) -> dict[str, Callable[[], Any]]:
     pids = {name: process.pid for name, process in supervisor.processes.items() if process.pid}
@@ -126,10 +126,10 @@ def _near(
         "open files": lambda: list(machine.open_files(pids)),
         "GPUs": machine.gpus,
         "rollout": lambda: rollouts.rollout(site),
-        "tokens": lambda: [machine.secret(path, use, kind) for path, use, kind in _secrets(site, told, specs)],
+        "tokens": lambda: [machine.secret(path, use, kind) for path, use, kind in _secrets(site, told, configs)],
         "packages": lambda: list(packages.wanting()),
     }
-    away = {urlsplit(url).hostname or "" for url in registries(told, components, specs)}
+    away = {urlsplit(url).hostname or "" for url in registries(told, components, configs)}
     hosts = {component.host for component in components if component.kind == "babysitter"} | away
     looks |= {f"name {one}": (lambda one=one: machine.name(one)) for one in sorted(hosts) if one}  # type: ignore[misc]
     return looks
@@ -145,19 +145,19 @@ def _upstream_keys(site: Site, told: Settings) -> UpstreamKeys | None:
 
 
 def _far(
-    told: Settings, components: list[Component], specs: Mapping[str, Spec], keys: UpstreamKeys | None
+    told: Settings, components: list[Component], configs: Mapping[str, InstanceConfig], keys: UpstreamKeys | None
 ) -> dict[str, Callable[[], Any]]:
     instances = [component for component in components if component.kind == "babysitter"]
     looks: dict[str, Callable[[], Any]] = {}
-    for url, here in registries(told, components, specs).items():
+    for url, here in registries(told, components, configs).items():
         # What speaks to it, and so needs a token that it takes.
         ours = [
-            specs[component.name]
+            configs[component.name]
             for component in instances
-            if component.name in specs and _speaks(component, specs[component.name], url)
+            if component.name in configs and _speaks(component, configs[component.name], url)
         ]
-        tokens = sorted({spec.token_file for spec in ours})
-        names = [instance_service(spec.name) for spec in ours]
+        tokens = sorted({config.token_file for config in ours})
+        names = [instance_service(config.name) for config in ours]
         read = told.registry.read_token_file or told.registry.token_file or told.router.registry_token_file
         read = read or next((token for token in tokens if token), "")
         looks[f"registry {url}"] = lambda url=url, here=here, read=read, tokens=tokens, names=names: (
@@ -170,18 +170,22 @@ def _far(
         for component in instances
     }
     router = next((component for component in components if component.kind == "router"), None)
-    url = router.own_url if router else told.launch.router_url or next((s.router_url for s in specs.values()), "")
+    url = router.own_url if router else told.launch.router_url or next((s.router_url for s in configs.values()), "")
     if url:
         looks["router"] = lambda: http_probes.router(url.rstrip("/"), router is not None)
     return looks
 
 
-def registries(told: Settings, components: Iterable[Component], specs: Mapping[str, Spec]) -> dict[str, bool]:
+def registries(
+    told: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
+) -> dict[str, bool]:
     """The registries that this site speaks to, and whether it runs them itself."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
     named = [url for component in components for url in component.registry_url.split(",") if url]
-    named += [url for component in components if component.name in specs for url in specs[component.name].registry_urls]
+    named += [
+        url for component in components if component.name in configs for url in configs[component.name].registry_urls
+    ]
     if not own and not named and told.launch.registry_url:
         named = told.launch.registry_url.split(",")
     found = {address(url): (url, True) for url in own}
@@ -199,22 +203,25 @@ def address(url: str) -> tuple[str, int | None]:
     return (name, None)
 
 
-def _speaks(component: Component, spec: Spec, url: str) -> bool:
-    return address(url) in {address(one) for one in [*component.registry_url.split(","), *spec.registry_urls]}
+def _speaks(component: Component, config: InstanceConfig, url: str) -> bool:
+    return address(url) in {address(one) for one in [*component.registry_url.split(","), *config.registry_urls]}
 
 
-def _secrets(site: Site, told: Settings, specs: Mapping[str, Spec]) -> Iterator[tuple[Path, str, str]]:
+def _secrets(site: Site, told: Settings, configs: Mapping[str, InstanceConfig]) -> Iterator[tuple[Path, str, str]]:
     """Every file that holds a secret, the setting that names it, and what it holds: see Secret."""
     named = [
         (told.registry.token_file, "[registry] token_file"),
         (told.registry.read_token_file, "[registry] read_token_file"),
         (told.registry.store_password_file, "[registry] store_password_file"),
         (told.router.registry_token_file, "[router] registry_token_file"),
-        *((spec.token_file, f"token_file of {os.path.relpath(spec.source, site.root)}") for spec in specs.values()),
+        *(
+            (config.token_file, f"token_file of {os.path.relpath(config.source, site.root)}")
+            for config in configs.values()
+        ),
     ]
     keys = [
-        (spec.backend.api_key_file, f"[backend] api_key_file of {os.path.relpath(spec.source, site.root)}")
-        for spec in specs.values()
+        (config.backend.api_key_file, f"[backend] api_key_file of {os.path.relpath(config.source, site.root)}")
+        for config in configs.values()
     ]
     tables = [(told.router.upstream_keys_file, "[router] upstream_keys_file")]
     clients = [(told.router.keys_file, "[router] keys_file")]

@@ -6,7 +6,7 @@ from pathlib import Path
 from svc import settings
 from svc.base.errors import ConfigError, SvcError
 from svc.config.instance.load import load_one
-from svc.config.instance.model import Spec
+from svc.config.instance.model import InstanceConfig
 from svc.config.site import Site
 from svc.doctor.facts import Files
 from svc.render.generate import earlier_sources, plan_site
@@ -18,15 +18,17 @@ from svc.site.components import rendered_files
 NOTHING = Files()
 
 
-def specs(site: Site, told: Settings, conf_d: Path) -> dict[str, Spec]:
+def configs(site: Site, told: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
     """Those that can be read, by name; `conf_d` may have been made from more than lies in config/."""
     found = {}
     for path in {*site.tomls(), *earlier_sources(site, conf_d)}:
         try:
-            spec = load_one(path, dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="all")))
+            config = load_one(
+                path, dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="all"))
+            )
         except SvcError:
             continue  # told by `files`
-        found[spec.name] = spec
+        found[config.name] = config
     return found
 
 

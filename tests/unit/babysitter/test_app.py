@@ -13,8 +13,8 @@ from svc.babysitter.restarter import Remedy
 from svc.base.errors import Forbidden, Unauthorized
 from svc.client.registry import RegistryClient
 from svc.config.instance.digest import digest
-from tests.unit.babysitter.specs import make_spec
 from tests.unit.babysitter.test_monitor import World, models
+from tests.unit.instance_configs import instance_config
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def world():
 def client(world):
     sitter = world.sitter
     registrar = Registrar(
-        RegistryClient(sitter.spec.registry_urls), lambda: entries(sitter.spec, sitter.picture.state, [], "h"), 10
+        RegistryClient(sitter.config.registry_urls), lambda: entries(sitter.config, sitter.picture.state, [], "h"), 10
     )
     remedy = Remedy("qwen", None)
     prober = Prober(sitter, lambda _: (Sign.SILENT, "no token within 3 s"), lambda: NOTHING, remedy, lambda: 50.0)
@@ -137,7 +137,7 @@ def test_info(world, client):
         "memory": None,
         "max_memory": None,
         "restarts_asked": {"hung": 0, "startup": 0, "memory": 0},
-        "config": digest(world.sitter.spec),
+        "config": digest(world.sitter.config),
         "registry_url": "http://localhost:18000",
         "registry_urls": ["http://localhost:18000"],
         "router_url": "http://localhost:8000",
@@ -179,8 +179,8 @@ def test_a_path_that_is_not_there_is_told_in_the_contract_s_shape(client):
 
 
 def test_what_was_looked_at_more_closely_is_told(world, client):
-    world.sitter.spec = make_spec(probe="generate", max_memory=2 << 20)
-    world.limits.spec = world.sitter.spec
+    world.sitter.config = instance_config(probe="generate", max_memory=2 << 20)
+    world.limits.config = world.sitter.config
     world.models = models("a")
     world.sighting = Sighting("RUNNING", 7, restarts=1, reason="memory: 3 MiB used")
     world.turn()

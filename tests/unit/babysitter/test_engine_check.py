@@ -5,14 +5,14 @@ import pytest
 from svc.babysitter.engine_check import NO_MODELS, EngineCheck
 from svc.babysitter.engine_status import NO_ANSWER, Readiness
 from svc.client.probe import ModelList
-from svc.config.instance.model import Command
-from tests.unit.babysitter.specs import make_spec
+from svc.config.instance.model import CommandBackend
+from tests.unit.instance_configs import instance_config
 
 A = {"id": "a"}
 URL = "http://127.0.0.1:8100"
 
 
-def checked(status=200, models=(A,), list_status=200, key_file="", **spec):
+def checked(status=200, models=(A,), list_status=200, key_file="", **config):
     """The result of one check, and the URLs that were asked."""
     asked = []
 
@@ -24,7 +24,7 @@ def checked(status=200, models=(A,), list_status=200, key_file="", **spec):
         asked.append(f"{url} lists")
         return ModelList(list(models), list_status)
 
-    made = make_spec(backend=Command(command=("x",), api_key_file=key_file), **spec)
+    made = instance_config(backend=CommandBackend(command=("x",), api_key_file=key_file), **config)
     return EngineCheck(made, get, list_models)(URL, 5), [url.removeprefix(URL) for url in asked]
 
 

@@ -7,8 +7,8 @@ from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import State
 from svc.babysitter.limits import MEMORY_EVERY, Limits
 from svc.babysitter.restarter import Remedy
-from tests.unit.babysitter.specs import make_spec
 from tests.unit.babysitter.test_monitor import World, models
+from tests.unit.instance_configs import instance_config
 
 GIB = 1 << 30
 
@@ -18,7 +18,7 @@ class Limited(World):
 
     def __init__(self):
         super().__init__()
-        self.sitter.spec = make_spec(startup_timeout=60, max_memory=GIB)
+        self.sitter.config = instance_config(startup_timeout=60, max_memory=GIB)
         self.used, self.running, self.ended = GIB // 2, 0, []
         remedy = Remedy("qwen", lambda pid, reason: not self.ended.append((self.now, pid, reason)))
         self.limits = Limits(self.sitter, self.reading, remedy, lambda pid, limit: self.used, lambda: self.now)

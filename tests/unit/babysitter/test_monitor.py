@@ -6,7 +6,7 @@ from svc.babysitter.engine_status import NO_ANSWER, Answers, Readiness
 from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import Action, State
 from svc.babysitter.monitor import Babysitter
-from tests.unit.babysitter.specs import make_spec
+from tests.unit.instance_configs import instance_config
 
 
 class World:
@@ -18,7 +18,7 @@ class World:
         self.reason = NO_ANSWER  # while it has no models
         answers = Answers(["here"], self.check, clock=lambda: self.now)
         effects = {a: lambda a=a: self.done.append(a.name) for a in Action}
-        self.sitter = Babysitter(make_spec(), self, answers, effects, clock=lambda: self.now)
+        self.sitter = Babysitter(instance_config(), self, answers, effects, clock=lambda: self.now)
 
     def look(self):
         return self.sighting

@@ -10,7 +10,7 @@ from svc.babysitter.instance_watch import Sighting
 from svc.babysitter.lifecycle import State
 from svc.babysitter.registrar import Entry, Registrar, entries
 from svc.base.errors import BadRequest, Forbidden, NotFound, Unavailable
-from tests.unit.babysitter.specs import make_spec
+from tests.unit.instance_configs import instance_config
 
 MODEL = {"id": "a", "object": "model", "created": 1}
 
@@ -63,7 +63,7 @@ def lines(caplog):
 
 
 def test_the_registration_of_a_running_instance():
-    babysitter, instance = entries(make_spec(), State.RUNNING, [MODEL], "gpu1")
+    babysitter, instance = entries(instance_config(), State.RUNNING, [MODEL], "gpu1")
     assert instance.to_json(0.0) == {
         "name": "qwen-server",
         "host": "localhost",
@@ -91,7 +91,9 @@ def test_the_registration_of_a_running_instance():
 
 
 def test_why_it_ended_is_told_before_it_is_started_again():
-    instance = entries(make_spec(), State.STARTING, [], "gpu1", Sighting("BACKOFF", reason="Exited with code 3"))[1]
+    instance = entries(instance_config(), State.STARTING, [], "gpu1", Sighting("BACKOFF", reason="Exited with code 3"))[
+        1
+    ]
     told = instance.about["metadata"]
     assert (told["restarts"], told["restart_reason"]) == (0, "Exited with code 3")
 
@@ -99,25 +101,25 @@ def test_why_it_ended_is_told_before_it_is_started_again():
 def test_the_registry_takes_what_it_is_told():
     from svc.registry.validation import registration
 
-    for entry in entries(make_spec(), State.STARTING, [], "gpu1"):
+    for entry in entries(instance_config(), State.STARTING, [], "gpu1"):
         assert registration(entry.to_json(5.0), now=6.0).name == entry.name
 
 
 @pytest.mark.parametrize(("interval", "lease"), [(1, 30), (10, 30), (30, 90), (600, 1800)])
 def test_a_lease_outlives_two_lost_heartbeats(interval, lease):
-    for entry in entries(make_spec(heartbeat_interval=interval), State.RUNNING, [], "h"):
+    for entry in entries(instance_config(heartbeat_interval=interval), State.RUNNING, [], "h"):
         assert entry.about["lease_seconds"] == lease
 
 
 @pytest.mark.parametrize(("given", "weight"), [(5, 5), ("5", 1), (True, 1), (2.5, 1), (None, 1)])
 def test_the_weight_is_the_metadata_s_if_it_is_a_whole_number(given, weight):
-    instance = entries(make_spec(metadata={"weight": given}), State.RUNNING, [], "h")[1]
+    instance = entries(instance_config(metadata={"weight": given}), State.RUNNING, [], "h")[1]
     assert instance.about["weight"] == weight
 
 
 @pytest.mark.parametrize("state", [State.UNSEEN, State.GONE])
 def test_an_instance_that_nobody_has_looked_at_is_not_told_of(state):
-    assert [e.name for e in entries(make_spec(), state, [], "h")] == ["qwen"]
+    assert [e.name for e in entries(instance_config(), state, [], "h")] == ["qwen"]
 
 
 def test_it_registers_once_and_then_heartbeats(registry, registrar):

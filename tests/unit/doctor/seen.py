@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from svc import settings
-from svc.config.instance.model import Mock, Spec
+from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.checks import table
 from svc.doctor.facts import Answer, Facts, Holder, Name, Registry, Router, Sidecar, Supervisor
 from svc.doctor.findings import Finding
@@ -96,7 +96,7 @@ def routed(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) 
     }
 
 
-def spec(name: str, port: int, **more: Any) -> Spec:
+def config(name: str, port: int, **more: Any) -> InstanceConfig:
     told = {
         "host": "localhost",
         "registry_urls": ("http://localhost:18000",),
@@ -105,15 +105,17 @@ def spec(name: str, port: int, **more: Any) -> Spec:
         "max_restarts": 10,
         "restart_delay": 1.0,
         "heartbeat_interval": 30.0,
-        "backend": Mock(models=("m",)),
+        "backend": MockBackend(models=("m",)),
         "metadata": {},
         "source": Path(f"config/{name}.toml"),
     }
-    known = {field.name for field in dataclasses.fields(Spec)}
+    known = {field.name for field in dataclasses.fields(InstanceConfig)}
     defaults = {
-        f.name: f.default for f in dataclasses.fields(Spec) if f.default is not dataclasses.MISSING and f.name in known
+        f.name: f.default
+        for f in dataclasses.fields(InstanceConfig)
+        if f.default is not dataclasses.MISSING and f.name in known
     }
-    return Spec(name=name, port=port, **{**defaults, **told, **more})
+    return InstanceConfig(name=name, port=port, **{**defaults, **told, **more})
 
 
 def registry(services: list[dict[str, Any]] | None = None, **more: Any) -> Registry:
@@ -171,7 +173,7 @@ def facts(**more: Any) -> Facts:
         settings=settings.load(),
         supervisor=supervisor(),
         components=PARTS,
-        specs={"a": spec("a", 8100), "b": spec("b", 8110)},
+        configs={"a": config("a", 8100), "b": config("b", 8110)},
         listeners={
             port: Holder(7, "svc", program)
             for component in PARTS

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from svc import settings
-from svc.config.instance.model import Mock
+from svc.config.instance.model import MockBackend
 from svc.doctor.checks import table
 from svc.doctor.facts import Answer, Holder, Name
 from svc.doctor.findings import PROBLEM, WARNING, ordered
@@ -77,9 +77,9 @@ def test_a_registry_that_is_not_well_itself(status, reason, severity, fix):
 
 
 def test_tokens_that_are_missing_or_wrong():
-    specs = {"a": seen.spec("a", 8100, token_file="t"), "b": seen.spec("b", 8110)}
+    configs = {"a": seen.config("a", 8100, token_file="t"), "b": seen.config("b", 8110)}
     writes = {"t": answer({}, 401), "": answer({}, 401)}
-    told = found(registries=[registry(writes=writes)], specs=specs)
+    told = found(registries=[registry(writes=writes)], configs=configs)
     assert "does not take the token in t" in told["registry.write.t"].what
     assert "b has none" in told["registry.write."].what
     assert "config/b.toml" in told["registry.write."].first
@@ -137,9 +137,12 @@ def test_models_that_the_babysitter_cannot_fetch(models, said, severity):
     ],
 )
 def test_an_engine_that_wants_a_key_of_its_babysitter(key_file, said, first):
-    specs = {**facts().specs, "a": seen.spec("a", 8100, backend=Mock(models=("m",), api_key_file=key_file))}
+    configs = {
+        **facts().configs,
+        "a": seen.config("a", 8100, backend=MockBackend(models=("m",), api_key_file=key_file)),
+    }
     shut = dataclasses.replace(sidecar("a", not_ready="it wants an API key"), models=answer({}, 401))
-    told = found(sidecars={"a": shut}, specs=specs)["models.a"]
+    told = found(sidecars={"a": shut}, configs=configs)["models.a"]
     assert said in told.what
     assert first in told.first
 
@@ -188,9 +191,9 @@ def test_an_engine_that_lists_its_models_but_is_not_ready():
 
 @pytest.mark.parametrize("status", [401, 404, 503])
 def test_a_server_whose_models_its_toml_names_need_not_list_them(status):
-    specs = {**facts().specs, "a": seen.spec("a", 8100, metadata={"models": ["m"]})}
+    configs = {**facts().configs, "a": seen.config("a", 8100, metadata={"models": ["m"]})}
     assert "models.a" not in found(
-        specs=specs, sidecars={"a": dataclasses.replace(sidecar("a"), models=answer({}, status))}
+        configs=configs, sidecars={"a": dataclasses.replace(sidecar("a"), models=answer({}, status))}
     )
 
 
@@ -322,8 +325,8 @@ def test_a_model_without_an_instance_comes_of_what_is_wrong_with_them():
 
 
 def test_a_router_that_knows_nobody():
-    specs = {name: seen.spec(name, 8100, backend=Mock(models=())) for name in "ab"}
-    assert "model." in found(router=router([]), registries=[registry([])], specs=specs)
+    configs = {name: seen.config(name, 8100, backend=MockBackend(models=())) for name in "ab"}
+    assert "model." in found(router=router([]), registries=[registry([])], configs=configs)
 
 
 @pytest.mark.parametrize(
@@ -343,8 +346,8 @@ def test_the_model_that_is_asked_for(asked, meant):
 
 
 def test_a_model_that_a_file_has_and_nobody_serves_yet():
-    specs = {**facts().specs, "c": seen.spec("c", 8120, backend=Mock(models=("fresh",)))}
-    told = found(model="fresh", specs=specs)["model.fresh"]
+    configs = {**facts().configs, "c": seen.config("c", 8120, backend=MockBackend(models=("fresh",)))}
+    told = found(model="fresh", configs=configs)["model.fresh"]
     assert "c, which does not serve it yet" in told.why
     assert told.fix == "svc up"
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from svc import settings
-from svc.config.instance.model import Mock, Vllm
+from svc.config.instance.model import MockBackend, VllmBackend
 from svc.doctor.checks import table
 from svc.doctor.collect import machine
 from svc.doctor.facts import (
@@ -144,40 +144,40 @@ def test_leftovers_and_nothing_else_are_the_cause_that_nothing_runs():
 # GPUs.
 
 
-def specs(**env: dict[str, str]):
+def configs(**env: dict[str, str]):
     return {
-        name: dataclasses.replace(seen.spec(name, 8100), backend=Mock(models=("m",), env=given))
+        name: dataclasses.replace(seen.config(name, 8100), backend=MockBackend(models=("m",), env=given))
         for name, given in env.items()
     }
 
 
 def test_a_gpu_that_is_not_there():
-    told = found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "1,7"}), gpus=Gpus((0, 1)))
+    told = found(configs=configs(a={"CUDA_VISIBLE_DEVICES": "1,7"}), gpus=Gpus((0, 1)))
     assert "GPU 7" in told["gpu.a"].what
     assert told["gpu.a"].severity == PROBLEM
 
 
 def test_a_machine_that_shows_no_gpu():
-    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "0"}))["gpu.a"].severity == WARNING
-    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": ""})) == {}
+    assert found(configs=configs(a={"CUDA_VISIBLE_DEVICES": "0"}))["gpu.a"].severity == WARNING
+    assert found(configs=configs(a={"CUDA_VISIBLE_DEVICES": ""})) == {}
 
 
 @pytest.mark.parametrize("variable", ["CUDA_VISIBLE_DEVICES", "HPCC_VISIBLE_DEVICES"])
 def test_two_instances_on_one_gpu(variable):
-    told = found(specs=specs(a={variable: "0,1"}, b={variable: "1"}), gpus=Gpus((0, 1)))
+    told = found(configs=configs(a={variable: "0,1"}, b={variable: "1"}), gpus=Gpus((0, 1)))
     assert [f.what for f in told.values()] == ["a and b share GPU 1"]
 
 
 def test_two_engines_that_were_told_of_no_gpu_share_the_first():
-    both = {name: dataclasses.replace(seen.spec(name, 8100), backend=Vllm(model="m")) for name in "ab"}
-    told = found(specs=both, gpus=Gpus((0, 1)))
+    both = {name: dataclasses.replace(seen.config(name, 8100), backend=VllmBackend(model="m")) for name in "ab"}
+    told = found(configs=both, gpus=Gpus((0, 1)))
     assert [f.what for f in told.values()] == ["a and b share GPU 0"]
 
 
 def test_gpus_by_their_uuid():
     gpus = Gpus((0,), ("GPU-aaaa-1", "GPU-bbbb-2"))
-    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}), gpus=gpus) == {}
-    assert found(specs=specs(a={"CUDA_VISIBLE_DEVICES": "GPU-cccc"}), gpus=gpus)["gpu.a"].severity == PROBLEM
+    assert found(configs=configs(a={"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}), gpus=gpus) == {}
+    assert found(configs=configs(a={"CUDA_VISIBLE_DEVICES": "GPU-cccc"}), gpus=gpus)["gpu.a"].severity == PROBLEM
 
 
 # Versions, clocks, names, what could not be seen.
@@ -246,8 +246,8 @@ def test_settings_may_be_missing():
     ],
 )
 def test_a_secret_on_a_command_line_is_a_warning_that_does_not_show_it(args, said):
-    spec = seen.spec("a", 8100, backend=Mock(models=("m",), args=args))
-    told = found(specs={"a": spec})
+    config = seen.config("a", 8100, backend=MockBackend(models=("m",), args=args))
+    told = found(configs={"a": config})
     if not said:
         assert told == {}
         return

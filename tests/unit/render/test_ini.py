@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from svc import settings as site_settings
-from svc.config.instance.model import Command, Spec
+from svc.config.instance.model import CommandBackend, InstanceConfig
 from svc.render import ini
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
@@ -97,9 +97,9 @@ NASTY = [
 AWKWARD = {"PATH": "/only/here", "PYTHONHOME": "/nowhere", "PYTHONPATH": "a b", "LD_PRELOAD": "x.so", "A.B-C": "1"}
 
 
-def spec(args=(), env=(), work_dir="", command=("prog",)):
-    backend = Command(command=tuple(command), args=tuple(args), env=dict(env), work_dir=work_dir)
-    return Spec(
+def config(args=(), env=(), work_dir="", command=("prog",)):
+    backend = CommandBackend(command=tuple(command), args=tuple(args), env=dict(env), work_dir=work_dir)
+    return InstanceConfig(
         name="x",
         host="localhost",
         port=8100,
@@ -115,32 +115,32 @@ def spec(args=(), env=(), work_dir="", command=("prog",)):
     )
 
 
-def server(root, spec):
+def server(root, config):
     told = site_settings.load()
-    placed = dataclasses.replace(spec, source=root / "config" / spec.source)
+    placed = dataclasses.replace(config, source=root / "config" / config.source)
     return supervisord.programs(root, render([placed], told, Place.of(root)))["x:server"]
 
 
 @pytest.mark.parametrize("value", NASTY)
 def test_the_child_gets_an_odd_value_exactly(tmp_path, value):
     root = tmp_path / "a site ;with #odd 模 name"
-    program = server(root, spec(args=[value, "last"], env={"ODD": value, "NEXT": "1"}, work_dir=f"w{value}w"))
+    program = server(root, config(args=[value, "last"], env={"ODD": value, "NEXT": "1"}, work_dir=f"w{value}w"))
     assert supervisord.child(program) == (["prog", value, "last"], {"ODD": value, "NEXT": "1"})
     assert program.directory == f"{root}/conf.d/../w{value}w"
 
 
 @pytest.mark.parametrize("value", [v for v in NASTY if v])
 def test_an_absolute_work_dir_is_taken_exactly(tmp_path, value):
-    assert server(tmp_path, spec(work_dir=f"/{value}")).directory == f"/{value}"
+    assert server(tmp_path, config(work_dir=f"/{value}")).directory == f"/{value}"
 
 
 def test_all_odd_values_at_once(tmp_path):
     env = {f"V{n}": value for n, value in enumerate(NASTY)} | AWKWARD
-    assert supervisord.child(server(tmp_path, spec(args=NASTY, env=env))) == (["prog", *NASTY], env)
+    assert supervisord.child(server(tmp_path, config(args=NASTY, env=env))) == (["prog", *NASTY], env)
 
 
 def test_variables_that_the_shim_itself_would_obey_pass_it_by(tmp_path):
-    program = server(tmp_path, spec(env=AWKWARD))
+    program = server(tmp_path, config(env=AWKWARD))
     ours = {key for key in program.environment if not key.startswith("SVC_ENV_")}
     assert ours == {"A.B-C", "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY"}
 
@@ -148,7 +148,7 @@ def test_variables_that_the_shim_itself_would_obey_pass_it_by(tmp_path):
 @pytest.mark.parametrize("value", ["s3cret", "s3cret'\"", '"s3cret', "s3cret\\'"])
 @pytest.mark.parametrize("key", ["API_KEY", "LD_PRELOAD", "PATH"])
 def test_variables_stay_out_of_every_command_line(tmp_path, key, value):
-    assert "s3cret" not in server(tmp_path, spec(env={key: value})).command
+    assert "s3cret" not in server(tmp_path, config(env={key: value})).command
 
 
 words = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=12)
@@ -157,7 +157,7 @@ words = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(words, max_size=4), words)
 def test_any_text_comes_back(tmp_path, args, value):
-    program = server(tmp_path, spec(args=args, env={"V": value, "W": value}))
+    program = server(tmp_path, config(args=args, env={"V": value, "W": value}))
     assert supervisord.child(program) == (["prog", *args], {"V": value, "W": value})
 
 
@@ -168,7 +168,7 @@ def test_a_real_child_behind_the_real_shim_sees_the_same(tmp_path):
     code = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]))"
     odd = tmp_path / 'it\'s a "dir" ; #100% ü\n.'
     odd.mkdir()
-    program = server(tmp_path, spec(values, env, str(odd), command=(sys.executable, "-c", code)))
+    program = server(tmp_path, config(values, env, str(odd), command=(sys.executable, "-c", code)))
     shim = [sys.executable, "-m", "svc.supervision.launch", *supervisord.words(program)[2:]]
     at = shim.index("--port")
     done = subprocess.run(

@@ -20,12 +20,12 @@ TOMLS = sorted(PAIRS.glob("*.toml"))
 
 def rendered(toml, **environ):
     told = settings.load(environ={"LAUNCH_COMPONENTS": "babysitter", **environ})
-    (spec,) = load([toml], told)
-    return render([spec], told, Place.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{spec.name}.conf"]
+    (config,) = load([toml], told)
+    return render([config], told, Place.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{config.name}.conf"]
 
 
-def texts(root, specs=(), flags=None, **environ):
-    return render(specs, settings.load(environ=environ, flags=flags), Place.of(root))
+def texts(root, configs=(), flags=None, **environ):
+    return render(configs, settings.load(environ=environ, flags=flags), Place.of(root))
 
 
 @pytest.mark.parametrize("toml", TOMLS, ids=lambda path: path.stem)
@@ -117,8 +117,8 @@ def test_a_list_of_texts_is_one_flag_that_comes_back_as_it_was(tmp_path):
 
 
 def test_what_supervisord_reads(tmp_path):
-    spec = load([PAIRS / "mock.toml"], settings.load())[0]
-    programs = supervisord.programs(tmp_path, texts(tmp_path, [spec]))
+    config = load([PAIRS / "mock.toml"], settings.load())[0]
+    programs = supervisord.programs(tmp_path, texts(tmp_path, [config]))
     assert sorted(programs) == ["mock-8100:babysitter", "mock-8100:server", "registry:registry", "router:router"]
     for program in programs.values():
         assert program.environment.keys() == {"SVC_MAX_RESTARTS", "SVC_RESTART_DELAY"}
@@ -152,8 +152,8 @@ def test_only_what_runs_here(tmp_path):
 
 def test_nothing_names_the_machine_that_rendered(tmp_path):
     root = tmp_path / "made here"
-    spec = load([PAIRS / "mock.toml"], settings.load())[0]
-    assert not [text for text in texts(PAIRS.parent, [spec]).values() if str(PAIRS.parent) in text]
+    config = load([PAIRS / "mock.toml"], settings.load())[0]
+    assert not [text for text in texts(PAIRS.parent, [config]).values() if str(PAIRS.parent) in text]
     assert texts(root) == texts(tmp_path / "elsewhere")
 
 
@@ -167,10 +167,10 @@ def test_the_set_in_var_names_the_same_files(tmp_path):
 
 
 def test_a_private_set_runs_in_the_site_and_keeps_its_state_elsewhere(tmp_path):
-    spec = load([PAIRS / "mock.toml"], settings.load())[0]
+    config = load([PAIRS / "mock.toml"], settings.load())[0]
     state = tmp_path / "private"
     place = Place(PAIRS.parent, state / "conf.d", state, console=True)
-    programs = supervisord.programs(state, render([spec], settings.load(), place))
+    programs = supervisord.programs(state, render([config], settings.load(), place))
     server = programs["mock-8100:server"]
     assert (server.directory, server.stdout_logfile, server.stdout_logfile_maxbytes) == (
         str(PAIRS.parent),

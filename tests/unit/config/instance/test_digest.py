@@ -3,8 +3,8 @@
 import pytest
 
 from svc.config.instance.digest import digest
-from svc.config.instance.model import Command, Mock
-from tests.unit.babysitter.specs import make_spec
+from svc.config.instance.model import CommandBackend, MockBackend
+from tests.unit.instance_configs import instance_config
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ from tests.unit.babysitter.specs import make_spec
         {"max_restarts": 4},
         {"token_file": "config/token"},
         {"registry_urls": ("http://a:1", "http://b:1")},
-        {"backend": Command(command=("x",))},
-        {"backend": Mock(models=("a",), api_key_file="var/q.key")},
+        {"backend": CommandBackend(command=("x",))},
+        {"backend": MockBackend(models=("a",), api_key_file="var/q.key")},
     ],
 )
 def test_what_a_babysitter_reads_in_its_file_changes_it(changed):
-    assert digest(make_spec(**changed)) != digest(make_spec())
+    assert digest(instance_config(**changed)) != digest(instance_config())
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def test_what_a_babysitter_reads_in_its_file_changes_it(changed):
         {"registry_urls": ("http://elsewhere:18000",)},
         {"host": "h1"},
         {"router_url": ""},
-        {"source": make_spec().source.parent / "other.toml"},
-        {"backend": Mock(models=("a", "b"), env={"X": "1"})},
+        {"source": instance_config().source.parent / "other.toml"},
+        {"backend": MockBackend(models=("a", "b"), env={"X": "1"})},
     ],
 )
 def test_what_stands_in_the_programs_does_not(changed):
-    assert digest(make_spec(**changed)) == digest(make_spec())
+    assert digest(instance_config(**changed)) == digest(instance_config())
 
 
 def test_the_order_of_a_table_does_not_matter():
-    assert digest(make_spec(metadata={"a": 1, "b": 2})) == digest(make_spec(metadata={"b": 2, "a": 1}))
+    assert digest(instance_config(metadata={"a": 1, "b": 2})) == digest(instance_config(metadata={"b": 2, "a": 1}))

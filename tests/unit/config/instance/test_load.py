@@ -7,7 +7,7 @@ import pytest
 from svc import settings
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load, load_one
-from svc.config.instance.model import Command, Infinilm, Mock
+from svc.config.instance.model import CommandBackend, InfinilmBackend, MockBackend
 
 GOOD = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 
@@ -40,15 +40,15 @@ def backend(lines, kind="command"):
 
 
 def test_the_least_that_is_needed_and_the_defaults(write):
-    spec = load_one(write('port = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]'), settings.load())
-    assert (spec.name, spec.host, spec.url) == ("mock-8100", "localhost", "http://localhost:8100")
-    assert (spec.babysitter_port, spec.bind_host) == (8101, "127.0.0.1")
-    assert (spec.max_restarts, spec.restart_delay, spec.heartbeat_interval) == (10000, 5, 30)
-    assert (spec.probe, spec.startup_timeout, spec.max_memory) == ("models", 0, 0)
-    assert (spec.probe_interval, spec.probe_timeout, spec.probe_threshold) == (30, 30, 3)
-    assert (spec.registry_urls, spec.router_url, spec.token_file) == (("http://localhost:18000",), "", "")
-    assert (spec.metadata, spec.env, spec.work_dir) == ({}, {}, "")
-    assert spec.backend == Mock(models=("m",))
+    config = load_one(write('port = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]'), settings.load())
+    assert (config.name, config.host, config.url) == ("mock-8100", "localhost", "http://localhost:8100")
+    assert (config.babysitter_port, config.bind_host) == (8101, "127.0.0.1")
+    assert (config.max_restarts, config.restart_delay, config.heartbeat_interval) == (10000, 5, 30)
+    assert (config.probe, config.startup_timeout, config.max_memory) == ("models", 0, 0)
+    assert (config.probe_interval, config.probe_timeout, config.probe_threshold) == (30, 30, 3)
+    assert (config.registry_urls, config.router_url, config.token_file) == (("http://localhost:18000",), "", "")
+    assert (config.metadata, config.env, config.work_dir) == ({}, {}, "")
+    assert config.backend == MockBackend(models=("m",))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_variable_in_which_an_engine_gets_its_key(write, kind, lines, variab
 
 
 def test_everything_that_there_is(write):
-    spec = load_one(
+    config = load_one(
         write("""
 name = "qwen"
 host = "gpu1"
@@ -113,26 +113,31 @@ deep = { list = [1, 2.5, true, "x"] }
 """),
         settings.load(),
     )
-    assert spec.registry_urls == ("http://r1:18000", "https://r2")
-    assert (spec.probe, spec.probe_interval, spec.probe_timeout, spec.probe_threshold) == ("generate", 60, 0.5, 2)
-    assert (spec.startup_timeout, spec.max_memory) == (600, 3 << 29)
-    assert spec.argv == ["python3", "-m", "my server", "--x", "a b"]
-    assert (spec.env, spec.work_dir, spec.bind_host) == ({"A": "1"}, "/srv", "0.0.0.0")
-    assert spec.metadata == {"cache_type": "paged", "deep": {"list": [1, 2.5, True, "x"]}}
-    assert spec.backend == Command(
+    assert config.registry_urls == ("http://r1:18000", "https://r2")
+    assert (config.probe, config.probe_interval, config.probe_timeout, config.probe_threshold) == (
+        "generate",
+        60,
+        0.5,
+        2,
+    )
+    assert (config.startup_timeout, config.max_memory) == (600, 3 << 29)
+    assert config.argv == ["python3", "-m", "my server", "--x", "a b"]
+    assert (config.env, config.work_dir, config.bind_host) == ({"A": "1"}, "/srv", "0.0.0.0")
+    assert config.metadata == {"cache_type": "paged", "deep": {"list": [1, 2.5, True, "x"]}}
+    assert config.backend == CommandBackend(
         command=("python3", "-m", "my server"), args=("--x", "a b"), work_dir="/srv", env={"A": "1"}
     )
 
 
 def test_settings_stand_above_the_file(write):
     environ = {"BABYSITTER_HOST": "gpu7", "REGISTRY_URL": "http://r9:1", "ROUTER_URL": "http://r9:2"}
-    spec = load_one(write('host = "0.0.0.0"\n' + GOOD), settings.load(environ=environ))
-    assert (spec.host, spec.registry_urls, spec.router_url) == ("gpu7", ("http://r9:1",), "http://r9:2")
+    config = load_one(write('host = "0.0.0.0"\n' + GOOD), settings.load(environ=environ))
+    assert (config.host, config.registry_urls, config.router_url) == ("gpu7", ("http://r9:1",), "http://r9:2")
 
 
 def test_a_file_without_a_registry_uses_the_sites(write):
-    spec = load_one(write(GOOD), settings.load(environ={"REGISTRY_PORT": "19000"}))
-    assert spec.registry_urls == ("http://localhost:19000",)
+    config = load_one(write(GOOD), settings.load(environ={"REGISTRY_PORT": "19000"}))
+    assert config.registry_urls == ("http://localhost:19000",)
 
 
 @pytest.mark.parametrize(
@@ -308,8 +313,8 @@ def test_what_is_wrong_with_metadata(write, lines, line):
     [("", None, "/health"), ('health_path = ""', "", ""), ('health_path = "/ping?a=1"', "/ping?a=1", "/ping?a=1")],
 )
 def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
-    spec = load_one(write(f"{GOOD}[babysitter]\n{line}\n"), settings.load())
-    assert (spec.health_path, spec.health_endpoint) == (path, asked)
+    config = load_one(write(f"{GOOD}[babysitter]\n{line}\n"), settings.load())
+    assert (config.health_path, config.health_endpoint) == (path, asked)
 
 
 @pytest.mark.parametrize(
@@ -322,8 +327,8 @@ def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
     ],
 )
 def test_an_ipv6_host_is_in_brackets_only_in_the_url(write, host, address, url, bind_host):
-    spec = load_one(write(f'host = "{host}"\n{GOOD}'), settings.load())
-    assert (spec.host, spec.url, spec.bind_host) == (address, url, bind_host)
+    config = load_one(write(f'host = "{host}"\n{GOOD}'), settings.load())
+    assert (config.host, config.url, config.bind_host) == (address, url, bind_host)
 
 
 @pytest.mark.parametrize("path", ['"health"', '"http://h/health"', '"/a b"', '"/a#b"', "true"])
@@ -333,8 +338,8 @@ def test_a_health_path_is_a_path(write, path):
 
 
 def test_models_of_a_server_that_lists_none_are_in_its_metadata(write):
-    spec = load_one(write(f'{GOOD}[metadata]\nmodels = ["whisper-1", "large"]\n'), settings.load())
-    assert spec.models == ("whisper-1", "large")
+    config = load_one(write(f'{GOOD}[metadata]\nmodels = ["whisper-1", "large"]\n'), settings.load())
+    assert config.models == ("whisper-1", "large")
 
 
 def test_metadata_is_small(write):
@@ -386,9 +391,9 @@ def test_infinilms_launch_script_is_looked_up_from_work_dir(write, tmp_path):
     assert problem.startswith("a.toml: backend.launch_script: missing, and lm has no launch_server.py or scripts/")
     (tmp_path / "lm" / "scripts").mkdir(parents=True)
     (tmp_path / "lm" / "scripts" / "launch_server.py").touch()
-    spec = load_one(write(text), settings.load())
-    assert isinstance(spec.backend, Infinilm)
-    assert spec.argv[:2] == ["python3", "scripts/launch_server.py"]
+    config = load_one(write(text), settings.load())
+    assert isinstance(config.backend, InfinilmBackend)
+    assert config.argv[:2] == ["python3", "scripts/launch_server.py"]
 
 
 def test_a_registry_on_another_machine_by_setting(write):

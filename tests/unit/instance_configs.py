@@ -1,12 +1,12 @@
-"""A spec as `svc.config.instance.load` would make it."""
+"""An InstanceConfig as `svc.config.instance.load` would make it."""
 
 from pathlib import Path
 from typing import Any
 
-from svc.config.instance.model import Mock, Spec
+from svc.config.instance.model import InstanceConfig, MockBackend
 
 
-def make_spec(**changed: Any) -> Spec:
+def instance_config(**changed: Any) -> InstanceConfig:
     values: dict[str, Any] = {
         "name": "qwen",
         "host": "localhost",
@@ -17,8 +17,8 @@ def make_spec(**changed: Any) -> Spec:
         "max_restarts": 3,
         "restart_delay": 5,
         "heartbeat_interval": 10,
-        "backend": Mock(models=("a",)),
+        "backend": MockBackend(models=("a",)),
         "metadata": {"cache_type": "paged"},
         "source": Path("config/qwen.toml"),
     }
-    return Spec(**{**values, **changed})
+    return InstanceConfig(**{**values, **changed})
