@@ -1,16 +1,16 @@
-"""The processes of this machine, as /proc tells them."""
+"""The processes of this machine, by session."""
 
-import os
 from contextlib import suppress
-from pathlib import Path
+
+from svc.base import procfs
 
 
 def members(session: int) -> list[int]:
-    """The processes of a session that live; programs under supervisord are in supervisord's."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    """Return the live processes of a session; programs under supervisord are in supervisord's session."""
+    pids = []
+    for pid in procfs.process_ids():
         with suppress(OSError):
-            stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            if int(stat[3]) == session and stat[0] != "Z":
-                found.append(int(name))
-    return found
+            stat = procfs.stat(pid)
+            if stat.session == session and stat.state != "Z":
+                pids.append(pid)
+    return pids

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from svc.base import procfs
 from svc.supervision import orphans
 
 KB = re.compile(rb"^(VmRSS|VmSwap|Pss|SwapPss):\s+(\d+) kB", re.M)
@@ -27,7 +28,6 @@ def _sum(pids: Iterable[int], source: str) -> int:
 
 def _of(pid: int, source: str) -> int:
     try:
-        with open(f"/proc/{pid}/{source}", "rb") as file:
-            return sum(int(value) for _, value in KB.findall(file.read())) << 10
+        return sum(int(value) for _, value in KB.findall(procfs.read(pid, source))) << 10
     except OSError:  # it has ended; or it is another's, or the kernel is old, and only the bound can be told
         return _of(pid, "status") if source != "status" else 0

@@ -1,8 +1,8 @@
 """Whether the ports that a site needs are free: told before anything is started or changed."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
 
+from svc.base import procfs
 from svc.base.errors import ConfigError
 from svc.site.components import Component
 from svc.supervision.client import Process, SupervisordClient
@@ -53,6 +53,6 @@ def ancestors(pid: int) -> Iterator[int]:
     while pid > 0:
         yield pid
         try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):
+            pid = procfs.stat(pid).parent
+        except (OSError, ValueError):
             return

@@ -11,6 +11,7 @@ from pathlib import Path
 import requests
 from supervisor.options import ServerOptions
 
+from svc.base import procfs
 from svc.base.errors import CommandError, ConfigError
 from svc.base.http import fetch
 from svc.config.instance.digest import digest
@@ -96,10 +97,10 @@ def _refuse_bytes(path: Path, text: bytes) -> None:
 def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
     """What supervisord was started with, which `%(ENV_X)s` in its files means; ours, where that cannot be told."""
     try:
-        told = Path(f"/proc/{supervisord.pid()}/environ").read_bytes()
+        variables = procfs.environment(supervisord.pid())
     except OSError:
         return dict(os.environ)
-    pairs = (os.fsdecode(pair).partition("=") for pair in told.split(b"\0") if pair)
+    pairs = (os.fsdecode(variable).partition("=") for variable in variables)
     return {key: value for key, _, value in pairs}
 
 

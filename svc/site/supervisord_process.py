@@ -1,7 +1,6 @@
 """The site's supervisord: found by its socket, started, waited for."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -10,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from svc.base import procfs
 from svc.base.errors import CommandError, Unavailable
 from svc.config.site import Site
 from svc.supervision.client import SupervisordClient
@@ -101,10 +101,9 @@ def conf_d(supervisord: SupervisordClient | None, site: Site) -> Path:
 def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
     """Whether a running supervisord was started with this configuration."""
     try:
-        words = Path(f"/proc/{supervisord.pid()}/cmdline").read_bytes().split(b"\0")
+        return str(conf.absolute()) in procfs.arguments(supervisord.pid())
     except OSError:
         return False
-    return os.fsencode(conf.absolute()) in words
 
 
 def wait_until_gone(site: Site, pid: int) -> None:
@@ -125,7 +124,7 @@ def clean_up(site: Site) -> None:
 def _alive(pid: int) -> bool:
     """A zombie, as under an init that does not reap, counts as gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return not procfs.stat(pid).has_ended
     except OSError:
         return False
 

@@ -16,9 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from svc.base import prctl, shim_variables
+from svc.base import prctl, procfs, shim_variables
 from svc.base.errors import ConfigError
-from svc.base.mask import without_secrets
 from svc.base.printable import escaped
 from svc.base.secret_file import read
 from svc.protocol.engine_key import parse_key
@@ -191,28 +190,17 @@ def _in_use(family: socket.AddressFamily, port: int) -> bool:
 
 def holder_of(port: int) -> tuple[int, str] | None:
     """Pid and command of the process that has the port, as far as /proc tells us."""
-    sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid, _ in procfs.socket_owners(_inodes(port)):
         try:
-            if any(os.readlink(f"/proc/{pid}/fd/{fd}") in sockets for fd in os.listdir(f"/proc/{pid}/fd")):
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    return int(pid), without_secrets(os.fsdecode(file.read()).replace("\0", " ").strip())
+            return pid, procfs.shown_command(pid)
         except OSError:  # it has ended, or is somebody else's
             continue
     return None
 
 
-def _inodes(port: int) -> list[str]:
-    """The sockets bound to the port, listeners first."""
-    found = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table) as file:
-                rows = [line.split() for line in file][1:]
-        except OSError:
-            continue
-        found += [(row[3] != "0A", row[9]) for row in rows if int(row[1].rpartition(":")[2], 16) == port]
-    return [inode for _, inode in sorted(found) if inode != "0"]
+def _inodes(port: int) -> set[str]:
+    """Return the sockets bound to the port."""
+    return {socket.inode for socket in procfs.tcp_sockets() if socket.port == port} - {"0"}
 
 
 def _port(text: str) -> int:

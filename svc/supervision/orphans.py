@@ -6,6 +6,8 @@ import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 
+from svc.base import procfs
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proc:
@@ -83,21 +85,17 @@ def members(table: Iterable[Proc], marks: frozenset[str], known_pid: int | None,
 
 def processes(marked: bool = True) -> Iterator[Proc]:
     """All that there are; without their marks where those are not `marked`, which costs half."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in procfs.process_ids():
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                stat = file.read().rpartition(b")")[2].split()
+            stat = procfs.stat(pid)
         except OSError:  # it has ended
             continue
-        state, parent, group, session = stat[:4]
-        yield Proc(
-            int(name), int(parent), int(group), int(session), state in b"ZX", _marks(name) if marked else frozenset()
-        )
+        marks = _marks(pid) if marked else frozenset()
+        yield Proc(pid, stat.parent, stat.group, stat.session, stat.has_ended, marks)
 
 
-def _marks(pid: str) -> frozenset[str]:
+def _marks(pid: int) -> frozenset[str]:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return frozenset(os.fsdecode(v) for v in file.read().split(b"\0") if v.startswith(b"SUPERVISOR_"))
-    except OSError:  # it has ended, or is somebody else's
+        return frozenset(os.fsdecode(v) for v in procfs.environment(pid) if v.startswith(b"SUPERVISOR_"))
+    except OSError:  # it has ended, or is another user's
         return frozenset()

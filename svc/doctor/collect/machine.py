@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from svc.base import procfs
 from svc.base.errors import ConfigError
-from svc.base.mask import without_secrets
 from svc.config import keyfile, upstream_keys
 from svc.doctor.facts import API_KEYS, TOKEN, UPSTREAM_KEYS, Disk, Gpus, Holder, Leftover, Name, Open, Secret
 from svc.site.ports import ancestors
@@ -21,7 +21,6 @@ from svc.supervision import orphans
 
 LOG_BYTES = 32 << 10
 LOG_LINES = 200
-LIKE_A_LISTENER = "0A"
 SLOW = 3.0  # seconds that nvidia-smi may need
 
 
@@ -47,10 +46,12 @@ def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]
 
 def listeners(started: Mapping[int, str], left: Collection[int]) -> dict[int, Holder]:
     """Who listens, by port."""
-    inodes = _listening()
-    owners = _owners({inode for inode, _, _ in inodes})
+    sockets = [row for row in procfs.tcp_sockets() if row.is_listener]
+    owners: dict[str, list[int]] = {}
+    for pid, inode in procfs.socket_owners({row.inode for row in sockets}):
+        owners.setdefault(inode, []).append(pid)
     found: dict[int, Holder] = {}
-    for inode, address, port in inodes:
+    for inode, address, port, _ in sockets:
         pids = owners.get(inode, [])
         pid = next((pid for pid in pids if pid in started), pids[0] if pids else 0)
         before = found.get(port)
@@ -64,34 +65,9 @@ def listeners(started: Mapping[int, str], left: Collection[int]) -> dict[int, Ho
 def command_of(pid: int) -> str:
     """Return a process's command line, without secrets, as what is printed gets copied."""
     try:
-        command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()) if pid else ""
+        return procfs.shown_command(pid) if pid else ""
     except OSError:
         return ""
-    return without_secrets(command.replace("\0", " ").strip())
-
-
-def _listening() -> list[tuple[str, str, int]]:
-    """Inode, address and port of every listening socket."""
-    found = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with suppress(OSError), open(table) as file:
-            for row in [line.split() for line in file][1:]:
-                if row[3] == LIKE_A_LISTENER:
-                    address, _, port = row[1].rpartition(":")
-                    found.append((row[9], address, int(port, 16)))
-    return found
-
-
-def _owners(inodes: Collection[str]) -> dict[str, list[int]]:
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    found: dict[str, list[int]] = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):  # it has ended, or is somebody else's
-            for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                with suppress(OSError):
-                    if (inode := wanted.get(os.readlink(descriptor.path))) is not None:
-                        found.setdefault(inode, []).append(int(pid))
-    return found
 
 
 def log_end(path: Path) -> tuple[str, ...]:
@@ -128,10 +104,9 @@ def open_files(pids: Mapping[str, int]) -> Iterator[Open]:
     """Of programs whose /proc we may read."""
     for program, pid in pids.items():
         with suppress(OSError, ValueError, IndexError):
-            limits = Path(f"/proc/{pid}/limits").read_text()
-            limit = next(line.split()[3] for line in limits.splitlines() if line.startswith("Max open files"))
-            if limit.isdigit():
-                yield Open(program, len(os.listdir(f"/proc/{pid}/fd")), int(limit))
+            limit = procfs.open_file_limit(pid)
+            if limit is not None:
+                yield Open(program, procfs.open_file_count(pid), limit)
 
 
 def gpus() -> Gpus:

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from svc.base import procfs
 from svc.base.errors import CommandError, SvcError
 from svc.config.site import Site
 from svc.doctor.collect.machine import command_of, log_end
@@ -36,7 +37,7 @@ def supervisor(site: Site) -> Supervisor:
 def runs_from(pid: int, conf: Path) -> bool:
     """Whether a supervisord was started with this configuration."""
     with suppress(OSError):
-        return os.fsencode(conf.absolute()) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return str(conf.absolute()) in procfs.arguments(pid)
     return False
 
 
@@ -62,8 +63,7 @@ def _asked(supervisord: SupervisordClient) -> Supervisor:
 def _other_python(pid: int) -> str:
     """The directory of its interpreter, if it is not the one of ours."""
     with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        there = os.path.dirname(os.fsdecode(words[0]))
+        there = os.path.dirname("".join(procfs.arguments(pid)[:1]))
         if os.path.isabs(there) and os.path.realpath(there) != os.path.realpath(os.path.dirname(sys.executable)):
             return there
     return ""

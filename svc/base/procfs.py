@@ -1,0 +1,106 @@
+"""The one reader of /proc, where the kernel describes processes and sockets.
+
+`svc launch` uses it in front of every program, so it imports little. Functions that read one process raise OSError
+when the process has ended or belongs to another user.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from svc.base.mask import without_secrets
+
+TCP_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+TCP_LISTEN = "0A"  # include/net/tcp_states.h
+
+
+class ProcessStat(NamedTuple):
+    """What /proc/PID/stat says, as far as it is used here."""
+
+    state: str
+    parent: int
+    group: int
+    session: int
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the process is a zombie: its parent has not read its exit status yet."""
+        return self.state in ("Z", "X")
+
+
+class TcpSocket(NamedTuple):
+    """One row of the kernel's tables of TCP sockets."""
+
+    inode: str  # "0": no process has it any more
+    address: str  # in hexadecimal digits
+    port: int
+    is_listener: bool
+
+
+def process_ids() -> Iterator[int]:
+    """Yield the pids of all processes."""
+    return map(int, filter(str.isdigit, os.listdir("/proc")))
+
+
+def read(pid: int, name: str) -> bytes:
+    """Return the content of /proc/PID/NAME."""
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return file.read()
+
+
+def stat(pid: int) -> ProcessStat:
+    """Return state, parent, process group and session of a process."""
+    # The program's name stands before them, in parentheses, and may itself hold blanks and parentheses.
+    state, parent, group, session = read(pid, "stat").rpartition(b")")[2].split()[:4]
+    return ProcessStat(state.decode(), int(parent), int(group), int(session))
+
+
+def arguments(pid: int) -> list[str]:
+    """Return the command line of a process, the program first; empty for a zombie."""
+    command = read(pid, "cmdline").removesuffix(b"\0")
+    return os.fsdecode(command).split("\0") if command else []
+
+
+def shown_command(pid: int) -> str:
+    """Return the command line of a process to print, without the secrets in it."""
+    return without_secrets(" ".join(arguments(pid)).strip())
+
+
+def environment(pid: int) -> list[bytes]:
+    """Return the environment that a process was started with, as KEY=VALUE."""
+    return [pair for pair in read(pid, "environ").split(b"\0") if pair]
+
+
+def open_file_count(pid: int) -> int:
+    """Return how many file descriptors a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def open_file_limit(pid: int) -> int | None:
+    """Return how many file descriptors a process may have; None: any number."""
+    for line in read(pid, "limits").decode().splitlines():
+        if line.startswith("Max open files"):
+            soft_limit = line.split()[3]
+            return int(soft_limit) if soft_limit.isdigit() else None
+    return None
+
+
+def tcp_sockets() -> Iterator[TcpSocket]:
+    """Yield the TCP sockets of this machine, IPv4 first."""
+    for table in TCP_TABLES:
+        with suppress(OSError), open(table) as file:
+            for row in [line.split() for line in file][1:]:
+                address, _, port = row[1].rpartition(":")
+                yield TcpSocket(row[9], address, int(port, 16), row[3] == TCP_LISTEN)
+
+
+def socket_owners(inodes: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Yield the pid of each process that has one of these sockets, and the socket's inode."""
+    links = {f"socket:[{inode}]": inode for inode in inodes}
+    for pid in process_ids():
+        with suppress(OSError):  # it has ended, or is another user's
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):  # it was closed meanwhile
+                    if (inode := links.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))) is not None:
+                        yield pid, inode
