@@ -168,11 +168,11 @@ def _metric(name: str, metric: Metric) -> Sequence[str]:
 
 def _router() -> Iterable[Metric]:
     from svc.router.balance.table import Origin
-    from svc.router.proxy.api_keys import ApiKeys
+    from svc.router.proxy.api_keys import Keys
     from svc.router.state import RouterState
     from svc.router.telemetry.metrics import RouterMetrics
 
-    state = RouterState(RouterSettings(), keys=ApiKeys(Path("keys.toml")))
+    state = RouterState(RouterSettings(), keys=Keys(Path("keys.toml")))
     state.origin = Origin("registry", state.clock())
     return RouterMetrics(state).collect()
 
@@ -191,16 +191,17 @@ def _registry() -> Iterable[Metric]:
 
 
 def _babysitter() -> Iterable[Metric]:
-    """Of one that checks everything that it can check, as far as its metrics look at it."""
-    from svc.babysitter.lifecycle import State
-    from svc.babysitter.metrics import Metrics
+    """Return the metrics of a babysitter with every check enabled."""
+    from svc.babysitter.lifecycle import LifecycleState
+    from svc.babysitter.metrics import BabysitterMetrics
 
-    picture, counts = Told(state=State.RUNNING, sighting=None), Counter[Any]()
-    sitter: Any = Told(picture=picture, config=Told(max_restarts=0), born=0.0, answers=Told(took=0.0))
+    snapshot, counts = Told(state=LifecycleState.RUNNING, process=None), Counter[Any]()
+    engine_status = Told(check_seconds=0.0)
+    monitor: Any = Told(snapshot=snapshot, config=Told(max_restarts=0), started=0.0, engine_status=engine_status)
     registrar: Any = Told(last_heartbeat=0.0, registered=True)
-    prober: Any = Told(counts=counts, last=Told(failures=0))
-    limits: Any = Told(config=Told(probe="generate", max_memory=1), remedy=Told(counts=counts), memory=0)
-    return Metrics(sitter, registrar, prober, limits).collect()
+    hang_probe: Any = Told(counts=counts, last=Told(failures=0))
+    limits: Any = Told(config=Told(probe="generate", max_memory=1), restarter=Told(counts=counts), memory=0)
+    return BabysitterMetrics(monitor, registrar, hang_probe, limits).collect()
 
 
 # Endpoints.

@@ -1,4 +1,4 @@
-"""The babysitter's HTTP: /health, /models, /models/refresh, /info, /metrics."""
+"""The babysitter's HTTP endpoints: /health, /models, /models/refresh, /info, /metrics."""
 
 import os
 import time
@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
-from svc.babysitter.hang_probe import Prober
-from svc.babysitter.limits import Limits
-from svc.babysitter.metrics import Metrics
-from svc.babysitter.monitor import Babysitter, ids
+from svc.babysitter.hang_probe import HangProbe
+from svc.babysitter.metrics import BabysitterMetrics
+from svc.babysitter.monitor import Monitor, model_ids
 from svc.babysitter.registrar import Registrar
+from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
 from svc.base.errors import SvcError, Unauthorized, Unavailable
 from svc.base.flask_app import install_errors, install_version
@@ -25,50 +25,51 @@ SETTING_NAMES = SettingNames("allowed_hosts (under [babysitter] in its TOML)")
 
 
 def create_app(
-    sitter: Babysitter,
+    monitor: Monitor,
     registrar: Registrar,
-    prober: Prober,
-    limits: Limits,
+    hang_probe: HangProbe,
+    limits: ResourceLimits,
     clock: Callable[[], float] = time.time,
     hosts: Hosts | None = None,
 ) -> Flask:
-    """Without `hosts`, requests may name any host."""
+    """Return the application. Without `hosts`, requests may name any host."""
     app = Flask(__name__, static_folder=None)
     install_errors(app)
     install_version(app)
     browsers = BrowserRules(hosts or Hosts(), SETTING_NAMES)
     app.before_request(lambda: browsers.check(request.method, request.headers))
-    metrics = Metrics(sitter, registrar, prober, limits)
+    metrics = BabysitterMetrics(monitor, registrar, hang_probe, limits)
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
         """200 while the instance runs and its engine is ready, else 503."""
-        runs = sitter.runs()
-        return jsonify(describe_health(sitter, runs, clock())), 200 if runs else 503
+        healthy = monitor.is_healthy()
+        return jsonify(describe_health(monitor, healthy, clock())), 200 if healthy else 503
 
     @app.get("/models")
     @app.get("/v1/models")
     def models() -> Response:
         """The instance's models; 503 while its engine is not ready."""
-        found = sitter.models()
-        if not found:
-            state = sitter.picture.state.value or "not seen yet"
-            raise Unavailable(f"{sitter.config.name} is {state}, and its engine is not ready: {sitter.answers.reason}")
-        return jsonify({"object": "list", "data": found})
+        engine_models = monitor.models()
+        if not engine_models:
+            state = monitor.snapshot.state.value or "not seen yet"
+            reason = monitor.engine_status.reason
+            raise Unavailable(f"{monitor.config.name} is {state}, and its engine is not ready: {reason}")
+        return jsonify({"object": "list", "data": engine_models})
 
     @app.post("/models/refresh")
     def refresh() -> Response:
-        """Look at the engine's model list now: what has changed is registered at once; the answer is that of /models.
+        """Read the engine's model list now, register it at once where it has changed, and answer as /models does.
 
-        Anybody may: callers share one look, and there is at most one a second.
+        Any client may send it: callers share one read, and there is at most one a second.
         """
-        sitter.refresh()
+        monitor.refresh_models()
         return models()
 
     @app.get("/info")
     def info() -> Response:
-        """All that is known of the instance, and of what was done about it."""
-        return jsonify(describe(sitter, registrar, clock()) | describe_checks(prober, limits))
+        """All that is known of the instance, and what the babysitter did about it."""
+        return jsonify(describe(monitor, registrar, clock()) | describe_checks(hang_probe, limits))
 
     @app.get("/metrics")
     def metrics_text() -> Response:
@@ -79,39 +80,41 @@ def create_app(
     return app
 
 
-def describe_health(sitter: Babysitter, runs: bool, now: float) -> dict[str, Any]:
+def describe_health(monitor: Monitor, healthy: bool, now: float) -> dict[str, Any]:
+    """Return the JSON of /health."""
     return {
-        "status": "healthy" if runs else "unhealthy",
-        "service": sitter.config.name,
+        "status": "healthy" if healthy else "unhealthy",
+        "service": monitor.config.name,
         "babysitter": "running",
-        "infinilm_server_running": runs,
-        "infinilm_server_port": sitter.config.port,
+        "infinilm_server_running": healthy,
+        "infinilm_server_port": monitor.config.port,
         "timestamp": iso(now),
     }
 
 
-def describe(sitter: Babysitter, registrar: Registrar, now: float) -> dict[str, Any]:
-    config, picture = sitter.config, sitter.picture
-    sighting = picture.sighting
+def describe(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, Any]:
+    """Return the first part of the JSON of /info: the instance and its registrations."""
+    config, snapshot = monitor.config, monitor.snapshot
+    process = snapshot.process
     return {
         "name": config.name,
         "host": config.host,
         "port": config.babysitter_port,
         "url": babysitter_url(config.url),
         "service_type": config.backend.type,
-        "state": picture.state.value or "unknown",
-        "models": ids(picture.models),
-        "not_ready": sitter.answers.reason or None,
-        "misconfigured": sitter.answers.misconfigured or isinstance(registrar.refusal, Unauthorized),
+        "state": snapshot.state.value or "unknown",
+        "models": model_ids(snapshot.models),
+        "not_ready": monitor.engine_status.reason or None,
+        "misconfigured": monitor.engine_status.misconfigured or isinstance(registrar.refusal, Unauthorized),
         "infinilm_server_port": config.port,
         "infinilm_server_url": config.url,
-        "infinilm_server_pid": (sighting.pid if sighting else 0) or None,
-        "infinilm_server_since": iso(sighting.since) if sighting and sighting.since else None,
-        "uptime": round(now - sitter.born, 3),
-        "restart_count": sighting.restarts if sighting else 0,
+        "infinilm_server_pid": (process.pid if process else 0) or None,
+        "infinilm_server_since": iso(process.since) if process and process.since else None,
+        "uptime": round(now - monitor.started, 3),
+        "restart_count": process.restarts if process else 0,
         "max_restarts": config.max_restarts,
         "config": digest(config),
-        "restart_reason": (sighting.reason if sighting else "") or None,
+        "restart_reason": (process.reason if process else "") or None,
         "registry_url": registrar.client.urls[0] if registrar.client.urls else None,
         "registry_urls": list(registrar.client.urls),
         "router_url": config.router_url or None,
@@ -134,16 +137,16 @@ def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | 
     return refusal.message + cure
 
 
-def describe_checks(prober: Prober, limits: Limits) -> dict[str, Any]:
-    """What was looked at more closely, where the TOML asks for it."""
-    config, last = limits.config, prober.last
+def describe_checks(hang_probe: HangProbe, limits: ResourceLimits) -> dict[str, Any]:
+    """Return the second part of the JSON of /info: the checks that the TOML enables."""
+    config, last = limits.config, hang_probe.last
     return {
         "probe": config.probe,
-        "probe_result": last.sign.value if last.sign else None,
-        "probe_reason": last.why or None,
+        "probe_result": last.outcome.value if last.outcome else None,
+        "probe_reason": last.reason or None,
         "probe_failures": last.failures,
         "probe_time": iso(last.at) if last.at else None,
         "memory": limits.memory,
         "max_memory": config.max_memory or None,
-        "restarts_asked": {kind: limits.remedy.counts[kind] for kind in KINDS},
+        "restarts_asked": {kind: limits.restarter.counts[kind] for kind in KINDS},
     }

@@ -10,16 +10,17 @@ from svc.client.probe import ModelList
 from svc.config.instance.model import InstanceConfig
 
 MODEL_LIST_PATH = "/v1/models"
+MIN_MODEL_LIST_TIMEOUT_SECONDS = 0.1
 NO_MODELS = (
     "it lists no models at /v1/models or /models; a server that has no such list needs [metadata] models in its TOML"
 )
 
 
 class EngineCheck:
-    """Call it with the URL of an engine's root and a timeout in seconds.
+    """Call it with the URL of an engine's root and a timeout in seconds; it returns the engine's Readiness.
 
-    1. The health path must answer well: 2xx where the TOML names it, else any answer but a 5xx other than 501
-       (404, 405 and 501 say that the server has no such endpoint).
+    1. The health path must answer 2xx where the TOML names it. Else any answer will do but a 5xx other than 501
+       (404, 405 and 501 mean that the server has no such endpoint).
     2. The models of the TOML are the engine's models; without them its own list must not be empty.
 
     An engine lists its models before it is warm (SGLang does), so a list alone does not mean ready.
@@ -33,19 +34,19 @@ class EngineCheck:
     ) -> None:
         self.path = config.health_endpoint
         self.required = config.health_path is not None
-        self.configured = [configured_model(name, config.name) for name in config.models]
+        self.configured = [model_object(name, config.name) for name in config.models]
         self.key_setting = key_setting(config)
         self.key_file = config.backend.api_key_file
         self.status = status
         self.list_models = list_models
 
     def __call__(self, url: str, timeout: float) -> Readiness:
-        ends = monotonic() + timeout
+        deadline = monotonic() + timeout
         if reason := self._health_problem(url, timeout):
             return Readiness(reason=reason)
         if self.configured:
             return Readiness(self.configured)
-        listed = self.list_models(url, max(0.1, ends - monotonic()))
+        listed = self.list_models(url, max(MIN_MODEL_LIST_TIMEOUT_SECONDS, deadline - monotonic()))
         if listed.models:
             return Readiness(listed.models)
         if listed.status in (401, 403):
@@ -62,9 +63,9 @@ class EngineCheck:
         return f"it wants an API key ({status}); write the key into a file and name that: {setting}"
 
     def _health_problem(self, url: str, timeout: float) -> str:
-        """Return why the engine is not healthy; empty when it is, or when nothing was to be checked here."""
+        """Return why the engine is not healthy; "" when it is, or when only its model list decides."""
         if not self.path and not self.configured:
-            return ""  # its model list decides
+            return ""
         path = self.path or MODEL_LIST_PATH
         status = self.status(url + path, timeout)
         if not status:
@@ -73,6 +74,6 @@ class EngineCheck:
         return "" if healthy else f"GET {path} answers {status}"
 
 
-def configured_model(name: str, owner: str) -> dict[str, object]:
-    """Return a model that the TOML names, as an entry of OpenAI's list."""
+def model_object(name: str, owner: str) -> dict[str, object]:
+    """Return a model that the TOML names, as an entry of OpenAI's model list."""
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}

@@ -7,48 +7,62 @@ from typing import Any
 import gevent
 import requests
 
-from svc.babysitter import engine_load, token_probe
+from svc.base.http import fetch
 from svc.base.secret_file import SecretFile
 from svc.client import probe
 from svc.client.probe import ModelList
 from svc.config.instance.model import InstanceConfig
-from svc.protocol.engine_key import parse_key
+from svc.protocol.engine_key import bearer, parse_key
 
 
 def key_setting(config: InstanceConfig) -> str:
-    """The setting that names the file of the engine's key, for messages."""
+    """Return the setting that names the file of the engine's key, for messages."""
     return f"[backend] api_key_file in {os.path.relpath(config.source)}"
 
 
+def get_text(url: str, timeout: float, key: str = "") -> str | None:
+    """Return the text of a 2xx or 3xx answer, whatever the certificate; "" for another status, None for no answer."""
+    try:
+        answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
+    except requests.RequestException:
+        return None
+    return answer.text if answer.ok else ""
+
+
 class EngineClient:
-    """The key's file is read again when it has changed. Raises ConfigError for one that holds no key at the start."""
+    """Sends the engine's key, and reads its file again when it has changed.
+
+    The constructor raises ConfigError where the file holds no key.
+    """
 
     def __init__(self, config: InstanceConfig) -> None:
-        self._file: SecretFile[str] | None = None
+        self._key_file: SecretFile[str] | None = None
         if config.backend.api_key_file:
-            self._file = SecretFile(Path(config.backend.api_key_file), parse_key, key_setting(config), "")
-            self._file.load()
+            self._key_file = SecretFile(Path(config.backend.api_key_file), parse_key, key_setting(config), "")
+            self._key_file.load()
 
     @property
     def key(self) -> str:
-        if self._file is None:
+        """Return the engine's API key; "" where the TOML names none."""
+        if self._key_file is None:
             return ""
-        self._file.refresh()
-        return self._file.value
+        self._key_file.refresh()
+        return self._key_file.value
 
     def status(self, url: str, timeout: float) -> int:
+        """Return the status of a GET; 0 where there is no answer."""
         return probe.status(url, timeout, key=self.key)
 
     def list_models(self, url: str, timeout: float) -> ModelList:
         return probe.model_list(url, timeout, key=self.key)
 
-    def get(self, url: str, timeout: float) -> str | None:
-        return engine_load.get(url, timeout, self.key)
+    def get_text(self, url: str, timeout: float) -> str | None:
+        return get_text(url, timeout, self.key)
 
     def post(self, url: str, body: dict[str, Any], timeout: float) -> int:
         """Return the status of a POST; raise requests.Timeout after `timeout` seconds, even while data arrives."""
         try:
             with gevent.Timeout(timeout):
-                return token_probe.post(url, body, timeout, self.key)
+                return fetch("POST", url, timeout, json=body, headers=bearer(self.key)).status_code
         except gevent.Timeout:
             raise requests.Timeout from None

@@ -1,4 +1,4 @@
-"""What the engine says of itself, kept for a moment so that many readers cost it one check."""
+"""Whether the engine is ready, and its models; a result is kept briefly, so that many callers cost one check."""
 
 import dataclasses
 import threading
@@ -12,7 +12,7 @@ NO_ANSWER = "it does not answer"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Readiness:
-    """What one check of an engine has found: its models when it can take requests, else the reason why it cannot.
+    """The result of one check: the engine's models when it can take requests, else the reason why it cannot.
 
     `misconfigured`: waiting does not make it ready; a setting has to be changed.
     """
@@ -22,10 +22,10 @@ class Readiness:
     misconfigured: bool = False
 
 
-class Answers:
-    """The engine's readiness, checked at most once in `keep` seconds, however many want to know.
+class EngineStatus:
+    """Checks the engine at most once in `max_age` seconds, however many callers read its status.
 
-    `urls` are checked in turn, `timeout` seconds in all, until one is ready.
+    One check tries `urls` in turn, within `timeout` seconds in all, until one is ready.
     """
 
     def __init__(
@@ -33,59 +33,59 @@ class Answers:
         urls: Sequence[str],
         check: Callable[[str, float], Readiness],
         clock: Callable[[], float] = time.monotonic,
-        keep: float = 2.0,
+        max_age: float = 2.0,
         timeout: float = 5.0,
     ) -> None:
         self.urls = tuple(dict.fromkeys(urls))
         self.check = check
         self.clock = clock
-        self.keep = keep
+        self.max_age = max_age
         self.timeout = timeout
-        self.took: float | None = None  # seconds that the last check took, answered or not
+        self.check_seconds: float | None = None  # how long the last check took, answered or not
         self._lock = threading.Lock()
         self._readiness = Readiness(reason=NO_ANSWER)
-        self._until = float("-inf")
+        self._expires = float("-inf")
         self._stale = False
 
     @property
     def reason(self) -> str:
-        """Why the engine was not ready when it was last checked; empty when it was."""
+        """Return why the engine was not ready at the last check; "" when it was."""
         return self._readiness.reason
 
     @property
     def misconfigured(self) -> bool:
-        """Whether it can become ready only by a change of a setting, as far as the last check tells."""
+        """Return whether the last check found that only a changed setting can make the engine ready."""
         return self._readiness.misconfigured and not self._stale
 
     def models(self) -> Models:
-        """The models of an engine that is ready, or was just now; [] while it is not."""
-        with self._lock:  # those who come during a check wait for its result
-            if self._stale or self.clock() >= self._until:
-                self._renew()
+        """Return the models of an engine that is ready, or was within `max_age`; [] while it is not."""
+        with self._lock:  # callers that come during a check wait for its result
+            if self._stale or self.clock() >= self._expires:
+                self._check()
             return self._readiness.models
 
-    def fresh(self) -> Models:
-        """The models of an engine that is ready now; [] while it is not."""
+    def check_now(self) -> Models:
+        """Check the engine, whatever the age of the last result, and return its models; [] while it is not ready."""
         with self._lock:
-            self._renew()
+            self._check()
             return self._readiness.models
 
-    def forget(self) -> None:
-        """Drop the last result: another process runs, or none."""
-        self._stale = True  # no lock: it may come during a check
+    def invalidate(self) -> None:
+        """Drop the last result, because another process runs, or none."""
+        self._stale = True  # without the lock, which a check in progress holds
 
-    def _renew(self) -> None:
-        self._stale, self._until = False, float("-inf")
+    def _check(self) -> None:
+        self._stale, self._expires = False, float("-inf")
         began = self.clock()
-        ends = began + self.timeout
+        deadline = began + self.timeout
         readiness = Readiness(reason=NO_ANSWER)
         for url in self.urls:
-            left = ends - self.clock()
-            if readiness.models or left <= 0:
+            remaining = deadline - self.clock()
+            if readiness.models or remaining <= 0:
                 break
-            result = self.check(url, left)
+            result = self.check(url, remaining)
             if result.models or readiness.reason == NO_ANSWER:  # the reason of a URL that answers says more
                 readiness = result
         self._readiness = readiness
-        self.took = self.clock() - began
-        self._until = self.clock() + self.keep
+        self.check_seconds = self.clock() - began
+        self._expires = self.clock() + self.max_age

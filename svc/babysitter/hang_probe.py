@@ -1,4 +1,4 @@
-"""Asks an instance that has been quiet for one token, now and then, and has it restarted when it gives none."""
+"""The hang probe: request a token from an idle instance now and then; restart the instance when it gives none."""
 
 import dataclasses
 import logging
@@ -7,80 +7,83 @@ from collections import Counter
 from collections.abc import Callable
 
 from svc.babysitter import health_rules
-from svc.babysitter.health_rules import NOTHING, Reading, Sign
-from svc.babysitter.lifecycle import Event, State
-from svc.babysitter.monitor import Babysitter, Picture
-from svc.babysitter.restarter import Remedy
+from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, ProbeOutcome
+from svc.babysitter.lifecycle import LifecycleEvent, LifecycleState
+from svc.babysitter.monitor import InstanceSnapshot, Monitor
+from svc.babysitter.restarter import Restarter
 
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Probed:
-    """What the last round has shown of this life of the process."""
+class ProbeResult:
+    """The result of the last round for the process that runs now."""
 
-    sign: Sign | None = None
-    why: str = ""
+    outcome: ProbeOutcome | None = None
+    reason: str = ""
     at: float | None = None  # Unix seconds
     failures: int = 0  # in a row
 
 
-class Prober:
-    """`put` asks a model for a token, `read` tells what other requests do; a `round` is due every probe_interval."""
+class HangProbe:
+    """Probes the engine in a `round`, which is due every `probe_interval` seconds.
+
+    `send` requests a token of a model; `read_load` reads what other requests do.
+    """
 
     def __init__(
         self,
-        sitter: Babysitter,
-        put: Callable[[str], tuple[Sign, str]],
-        read: Callable[[], Reading],
-        remedy: Remedy,
+        monitor: Monitor,
+        send: Callable[[str], tuple[ProbeOutcome, str]],
+        read_load: Callable[[], EngineLoad],
+        restarter: Restarter,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.sitter = sitter
-        self.put = put
-        self.read = read
-        self.remedy = remedy
+        self.monitor = monitor
+        self.send = send
+        self.read_load = read_load
+        self.restarter = restarter
         self.clock = clock
-        self.threshold = sitter.config.probe_threshold
-        self.last = Probed()
-        self.counts: Counter[Sign] = Counter()
+        self.threshold = monitor.config.probe_threshold
+        self.last = ProbeResult()
+        self.counts: Counter[ProbeOutcome] = Counter()
         self._life: int | None = None
-        self._reading = NOTHING
+        self._load = UNKNOWN_LOAD
 
     def round(self) -> None:
-        """Nothing is asked of a process before it has listed its models: those it may still be loading."""
-        picture = self.sitter.picture
-        if picture.life != self._life:
-            self._life, self._reading, self.last = picture.life, NOTHING, Probed()
-        if picture.state not in (State.RUNNING, State.HUNG):
+        """Probe the process once, unless it has not listed its models yet: it may still be loading them."""
+        snapshot = self.monitor.snapshot
+        if snapshot.life != self._life:
+            self._life, self._load, self.last = snapshot.life, UNKNOWN_LOAD, ProbeResult()
+        if snapshot.state not in (LifecycleState.RUNNING, LifecycleState.HUNG):
             return
-        sign, why = self._look(picture)
-        if self.sitter.picture.life == picture.life:
-            self._conclude(picture, sign, why)
+        outcome, reason = self._probe(snapshot)
+        if self.monitor.snapshot.life == snapshot.life:
+            self._conclude(snapshot, outcome, reason)
 
-    def _look(self, picture: Picture) -> tuple[Sign, str]:
-        before, self._reading = self._reading, self.read()
-        if health_rules.moved(before, self._reading):
-            return Sign.MOVED, ""
-        before = self._reading
-        sign, why = self.put(picture.models[0]["id"])
-        self._reading = self.read()  # what the probe itself has moved is no other traffic
-        if sign is Sign.SILENT and health_rules.moved(before, self._reading):
-            return Sign.BUSY, f"{why}, but other requests moved"
-        return sign, why
+    def _probe(self, snapshot: InstanceSnapshot) -> tuple[ProbeOutcome, str]:
+        before, self._load = self._load, self.read_load()
+        if health_rules.moved(before, self._load):
+            return ProbeOutcome.MOVED, ""
+        before = self._load
+        outcome, reason = self.send(snapshot.models[0]["id"])
+        self._load = self.read_load()  # the next round must not take the probe's own tokens for other requests
+        if outcome is ProbeOutcome.SILENT and health_rules.moved(before, self._load):
+            return ProbeOutcome.BUSY, f"{reason}, but other requests moved"
+        return outcome, reason
 
-    def _conclude(self, picture: Picture, sign: Sign, why: str) -> None:
-        failures = health_rules.failures(self.last.failures, sign)
-        if sign is Sign.REFUSED and self.last.sign is not sign:
+    def _conclude(self, snapshot: InstanceSnapshot, outcome: ProbeOutcome, reason: str) -> None:
+        failures = health_rules.failures(self.last.failures, outcome)
+        if outcome is ProbeOutcome.REFUSED and self.last.outcome is not outcome:
             log.warning(
                 '%s: a probe shows nothing here: %s; cure that, or leave out probe = "generate"',
-                self.sitter.config.name,
-                why,
+                self.monitor.config.name,
+                reason,
             )
-        self.last = Probed(sign, why, self.clock(), failures)
-        self.counts[sign] += 1
-        self.sitter.found(Event.SILENT if failures else Event.SPOKE, picture.life)
+        self.last = ProbeResult(outcome, reason, self.clock(), failures)
+        self.counts[outcome] += 1
+        self.monitor.apply(LifecycleEvent.SILENT if failures else LifecycleEvent.GENERATES, snapshot.life)
         if failures:
-            log.warning("%s: probe %d of %d failed: %s", self.sitter.config.name, failures, self.threshold, why)
-        if failures >= self.threshold and picture.sighting is not None:
-            self.remedy.restart(picture.sighting, "hung", f"{why} ({failures} in a row)")
+            log.warning("%s: probe %d of %d failed: %s", self.monitor.config.name, failures, self.threshold, reason)
+        if failures >= self.threshold and snapshot.process is not None:
+            self.restarter.restart(snapshot.process, "hung", f"{reason} ({failures} in a row)")

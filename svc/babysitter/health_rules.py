@@ -1,66 +1,68 @@
-"""What is to be thought of an instance that lives: whether it hangs, comes up too late, uses too much. Pure."""
+"""The rules that decide when a running instance is restarted: it hangs, or uses too much memory. Pure."""
 
 import dataclasses
 from enum import Enum
 
-LOOKS = 3  # in a row above the memory limit: a peak is none
-DRAIN_AT_LEAST = 2.0  # seconds: until every router has heard of it
-DRAIN_AT_MOST = 30.0
-STILL = 5.0  # seconds without a token, where nobody tells how many requests there are
+MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # in a row: a short peak is not a reason to restart
+MIN_DRAIN_SECONDS = 2.0  # until every router has the new state
+MAX_DRAIN_SECONDS = 30.0
+IDLE_SECONDS = 5.0  # without a token, where no source reports the number of requests
 
 
-class Sign(Enum):
-    """What one round of probing has shown; all but the last are signs of life."""
+class ProbeOutcome(Enum):
+    """The outcome of one probe round; all but SILENT prove that the engine works."""
 
-    MOVED = "moved"  # other requests made tokens since the last round: nothing had to be asked
-    GENERATED = "generated"  # it answered the probe
-    REFUSED = "refused"  # it answered, but does none of what can be asked
-    BUSY = "busy"  # no answer to the probe, but other requests moved meanwhile
+    MOVED = "moved"  # other requests made tokens since the last round, so no probe was sent
+    GENERATED = "generated"  # the probe was answered
+    REFUSED = "refused"  # the engine answers, but supports none of the probe requests
+    BUSY = "busy"  # the probe was not answered, but other requests made tokens meanwhile
     SILENT = "silent"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reading:
-    """What a source tells of all requests: counters that move with each token, and how many there are, if it knows."""
+class EngineLoad:
+    """What one source reports of all requests: counters that move with each token, and the requests in progress."""
 
     source: str
     counters: tuple[str, ...] = ()
-    running: int | None = None
+    running: int | None = None  # None: the source does not report it
 
 
-NOTHING = Reading("")
+UNKNOWN_LOAD = EngineLoad("")
 
 
-def moved(before: Reading, after: Reading) -> bool:
-    """Whether tokens were made between two readings. Where the sources differ, that cannot be told: not."""
+def moved(before: EngineLoad, after: EngineLoad) -> bool:
+    """Return whether tokens were made between two readings; False where their sources differ."""
     return before.source == after.source and bool(after.counters) and before.counters != after.counters
 
 
-def failures(before: int, sign: Sign) -> int:
-    """In a row, after one more round."""
-    return before + 1 if sign is Sign.SILENT else 0
+def failures(before: int, outcome: ProbeOutcome) -> int:
+    """Return the number of failed probes in a row after one more round."""
+    return before + 1 if outcome is ProbeOutcome.SILENT else 0
 
 
-def above(looks: int, used: int, limit: int) -> int:
-    """Looks in a row that found too much memory used, after one more."""
-    return looks + 1 if used > limit else 0
+def samples_over_limit(before: int, used: int, limit: int) -> int:
+    """Return the number of samples in a row over the memory limit after one more; `used` and `limit` are bytes."""
+    return before + 1 if used > limit else 0
 
 
-def drained(waited: float, running: int | None, still: float) -> bool:
-    """Whether an instance that gets nothing new may be ended: `waited` seconds on, `still` of them without a token.
+def drained(waited: float, running: int | None, idle: float) -> bool:
+    """Return whether a draining instance may be ended, `waited` seconds after it began, `idle` of them without a token.
 
-    1. Not before everybody knows; 2. at the latest after a while; 3. when it serves
-       nothing; 4. where nobody tells what it serves: when nothing moves any more.
+    1. Never before every router has the state.
+    2. Always after MAX_DRAIN_SECONDS.
+    3. In between, when it has no requests in progress.
+    4. Where no source reports its requests, when its counters have stood still for IDLE_SECONDS.
     """
-    if waited < DRAIN_AT_LEAST:
+    if waited < MIN_DRAIN_SECONDS:
         return False  # 1
-    if waited >= DRAIN_AT_MOST:
+    if waited >= MAX_DRAIN_SECONDS:
         return True  # 2
-    return running == 0 if running is not None else still >= STILL  # 3, 4
+    return running == 0 if running is not None else idle >= IDLE_SECONDS  # 3, 4
 
 
-def size(count: int) -> str:
-    """Bytes, as a person writes them."""
+def format_bytes(count: int) -> str:
+    """Return a number of bytes with a binary unit, such as "25.25 GiB"."""
     for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20)):
         if count >= 1 << shift:
             return f"{count / (1 << shift):.4g} {unit}"

@@ -1,4 +1,4 @@
-"""How the instance is seen: through supervisord, or by its port where something else runs it."""
+"""Watch the process of the instance: through supervisord, or by its port where something else runs it."""
 
 import dataclasses
 import logging
@@ -7,127 +7,132 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from svc.babysitter.lifecycle import Event
+from svc.babysitter.lifecycle import LifecycleEvent
 from svc.base.errors import SvcError
 from svc.supervision.client import SupervisordClient
 
 log = logging.getLogger(__name__)
 
-REFUSED = "its port refused connections"  # all that can be told of an end where nothing supervises it
+PORT_REFUSED = "its port refused connections"  # the only known reason of an end without a supervisor
+CONNECT_TIMEOUT_SECONDS = 2.0
 
-# FATAL by itself is no failure: a shutdown of supervisord turns BACKOFF into FATAL.
-MEANING = {
-    "STARTING": Event.SPAWNED,
-    "RUNNING": Event.SPAWNED,
-    "EXITED": Event.EXITED,
-    "BACKOFF": Event.EXITED,
-    "FATAL": Event.EXITED,
-    "UNKNOWN": Event.EXITED,
-    "STOPPING": Event.STOPPING,
-    "STOPPED": Event.STOPPED,
+# FATAL alone is no failure: a shutdown of supervisord turns BACKOFF into FATAL.
+SUPERVISORD_STATES = {
+    "STARTING": LifecycleEvent.SPAWNED,
+    "RUNNING": LifecycleEvent.SPAWNED,
+    "EXITED": LifecycleEvent.EXITED,
+    "BACKOFF": LifecycleEvent.EXITED,
+    "FATAL": LifecycleEvent.EXITED,
+    "UNKNOWN": LifecycleEvent.EXITED,
+    "STOPPING": LifecycleEvent.STOPPING,
+    "STOPPED": LifecycleEvent.STOPPED,
 }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sighting:
-    """The instance's process at one moment: `state` in supervisord's words, `since` in Unix seconds, pid 0: unknown."""
+class ProcessSnapshot:
+    """The instance's process at one moment."""
 
-    state: str
-    pid: int = 0
-    since: float = 0.0
+    state: str  # as supervisord names it
+    pid: int = 0  # 0: unknown
+    since: float = 0.0  # start of the process, in Unix seconds
     restarts: int = 0
     failed: bool = False  # restarts are used up
     reason: str = ""  # why it ended last, where that is known
 
-    def event(self) -> Event:
-        return Event.GAVE_UP if self.state == "FATAL" and self.failed else MEANING[self.state]
+    def event(self) -> LifecycleEvent:
+        """Return the event that led to this state."""
+        return LifecycleEvent.GAVE_UP if self.state == "FATAL" and self.failed else SUPERVISORD_STATES[self.state]
 
 
-def happened(before: Sighting | None, now: Sighting) -> Event | None:
-    """What lies between two looks, as far as it matters: None when it is the same life of the same process."""
+def event_between(before: ProcessSnapshot | None, now: ProcessSnapshot) -> LifecycleEvent | None:
+    """Return the event between two snapshots; None while it is the same process in an equivalent state."""
     if before is not None and (before.event(), before.pid) == (now.event(), now.pid):
         return None
     return now.event()
 
 
-class Watch(Protocol):
-    def look(self) -> Sighting | None:
-        """The instance now; None when that cannot be told."""
+class InstanceWatch(Protocol):
+    def poll(self) -> ProcessSnapshot | None:
+        """Return the process now; None when its state cannot be determined."""
 
 
-class Supervised:
-    """Asks supervisord over RPC. Restarts are asked for only when something moved."""
+class SupervisordWatch:
+    """Polls supervisord over RPC. It requests the restart count only when the process has changed."""
 
     def __init__(self, supervisord: SupervisordClient, program: str) -> None:
         self.supervisord = supervisord
         self.program = program
-        self._before: tuple[str, int, int] | None = None
-        self._seen: Sighting | None = None
-        self._answers = True
+        self._identity: tuple[str, int, int] | None = None  # state, pid and start of the last process
+        self._snapshot: ProcessSnapshot | None = None
+        self._reachable = True
 
-    def look(self) -> Sighting | None:
+    def poll(self) -> ProcessSnapshot | None:
         try:
-            sighting = self._look()
+            snapshot = self._request()
         except SvcError as error:
-            if self._answers:
+            if self._reachable:
                 log.warning("cannot see %s: %s", self.program, error.message)
-            self._answers = False
+            self._reachable = False
             return None
-        if not self._answers:
+        if not self._reachable:
             log.info("%s is seen again", self.program)
-        self._answers = True
-        return sighting
+        self._reachable = True
+        return snapshot
 
-    def _look(self) -> Sighting:
+    def _request(self) -> ProcessSnapshot:
         process = self.supervisord.process(self.program)
-        now = (process.state, process.pid, process.start)
-        if self._seen is None or now != self._before or process.state != "RUNNING":
-            told = self.supervisord.restarts().get(self.program)
-            more = (told.restarts, told.failed, told.reason) if told else ()
-            self._seen = Sighting(process.state, process.pid, process.start, *more)
-            self._before = now
-        return self._seen
+        identity = (process.state, process.pid, process.start)
+        if self._snapshot is None or identity != self._identity or process.state != "RUNNING":
+            count = self.supervisord.restarts().get(self.program)
+            restarts = (count.restarts, count.failed, count.reason) if count else ()
+            self._snapshot = ProcessSnapshot(process.state, process.pid, process.start, *restarts)
+            self._identity = identity
+        return self._snapshot
 
 
-class Alone:
-    """Knocks at the port: who accepts lives, who refuses is gone, and a silence says nothing (a full backlog, say)."""
+class PortWatch:
+    """Polls the instance's port: a connection that is accepted means that it runs, a refused one that it has ended.
+
+    A connection that times out means neither (the backlog may be full).
+    """
 
     def __init__(
         self,
         addresses: Sequence[tuple[str, int]],
-        knock: Callable[[tuple[str, int]], bool | None] | None = None,
+        connect: Callable[[tuple[str, int]], bool | None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.addresses = addresses
-        self.knock = knock or accepts
+        self.connect = connect or accepts_connection
         self.clock = clock
-        self._seen: Sighting | None = None
-        self._lives = 0
+        self._snapshot: ProcessSnapshot | None = None
+        self._starts = 0
 
-    def look(self) -> Sighting | None:
-        lives = self._lives_now()
-        if lives is None:
+    def poll(self) -> ProcessSnapshot | None:
+        runs = self._runs()
+        if runs is None:
             return None
-        state = "RUNNING" if lives else "EXITED"
-        if self._seen is None or self._seen.state != state:
-            reason = REFUSED if self._lives else ""  # of its first life's end, and of each after it
-            self._lives += lives
-            since = self.clock() if lives else 0.0
-            self._seen = Sighting(state, since=since, restarts=max(0, self._lives - 1), reason=reason)
-        return self._seen
+        state = "RUNNING" if runs else "EXITED"
+        if self._snapshot is None or self._snapshot.state != state:
+            reason = PORT_REFUSED if self._starts else ""  # empty until its first process has ended
+            self._starts += runs
+            since = self.clock() if runs else 0.0
+            self._snapshot = ProcessSnapshot(state, since=since, restarts=max(0, self._starts - 1), reason=reason)
+        return self._snapshot
 
-    def _lives_now(self) -> bool | None:
-        unsure = False
+    def _runs(self) -> bool | None:
+        unknown = False
         for address in self.addresses:
-            answer = self.knock(address)
-            if answer:
+            accepted = self.connect(address)
+            if accepted:
                 return True
-            unsure = unsure or answer is None
-        return None if unsure else False
+            unknown = unknown or accepted is None
+        return None if unknown else False
 
 
-def accepts(address: tuple[str, int], timeout: float = 2.0) -> bool | None:
-    """Whether something takes a connection there; None when that cannot be told in time."""
+def accepts_connection(address: tuple[str, int], timeout: float = CONNECT_TIMEOUT_SECONDS) -> bool | None:
+    """Return whether something accepts a connection at the address; None after `timeout` seconds without an answer."""
     try:
         socket.create_connection(address, timeout).close()
     except TimeoutError:

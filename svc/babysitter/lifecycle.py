@@ -1,102 +1,104 @@
-"""An instance's life as one table: what happened -> what the registry is to say, and what to do now.
+"""The lifecycle of an instance as one table: state and event -> next state and actions. Pure.
 
-    UNSEEN --spawned/exited--> STARTING --answered--> RUNNING --stopping--> DRAINING --stopped--> STOPPED
-                                  ^                      |
-                                  +------- exited -------+        FAILED: supervisord gave up restarting
+    UNSEEN --SPAWNED/EXITED--> STARTING --READY--> RUNNING --STOPPING--> DRAINING --STOPPED--> STOPPED
+                                  ^                   |
+                                  +------ EXITED -----+        FAILED: supervisord stopped restarting it
 
-    RUNNING --silent--> HUNG --spoke--> RUNNING: only where it is asked for tokens (`probe = "generate"`)
+    RUNNING --SILENT--> HUNG --GENERATES--> RUNNING: only with `probe = "generate"`
 
-supervisord owns the process; the babysitter only looks, twice a second, and so
-may miss what lies between two looks (a stop and a start, say). Such jumps are in
-the table. What cannot happen is not, and raises.
+supervisord owns the process. The babysitter polls it twice a second, so it can miss a
+state between two polls (a stop and a start, for example). The table allows for such
+jumps. `step` raises for an event that the table does not have.
 """
 
 from enum import Enum
 
 
-class State(Enum):
-    """Those with a value are told to the registry; `status` is what it hears."""
+class LifecycleState(Enum):
+    """Each value but the first and the last is reported to the registry, as `status`."""
 
-    UNSEEN = ""  # not looked yet, and nothing told of the instance
-    STARTING = "starting"  # its engine is not ready yet, or between two restarts
+    UNSEEN = ""  # not polled yet, so the instance is not registered
+    STARTING = "starting"  # its engine is not ready yet, or it waits for its next restart
     RUNNING = "running"
-    HUNG = "hung"  # runs, and may list models, but generates nothing
+    HUNG = "hung"  # the process runs and may list models, but it generates no tokens
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"
-    GONE = "gone"  # deregistered: the babysitter ends
+    GONE = "gone"  # deregistered, because the babysitter ends
 
     @property
     def status(self) -> str:
-        """The registry's word for it: one that hangs gets nothing new, and what it may still finish is not cut."""
-        return "draining" if self is State.HUNG else self.value
+        """Return the status for the registry: a hung instance drains, so that it gets no new requests."""
+        return "draining" if self is LifecycleState.HUNG else self.value
 
 
-class Event(Enum):
+class LifecycleEvent(Enum):
     SPAWNED = "a new process runs"
-    ANSWERED = "its engine is ready, with models that are new"
+    READY = "its engine is ready, with models that are new"
     SILENT = "it generates nothing"
-    SPOKE = "it generates again"
-    RETIRED = "it is to be restarted once it is idle"
+    GENERATES = "it generates again"
+    RESTART_PENDING = "it is to be restarted once it is idle"
     EXITED = "there is no process, for now"
     STOPPING = "it was told to stop"
     STOPPED = "it was stopped by hand"
     GAVE_UP = "its restarts are used up"
-    ENDING = "the babysitter ends"
+    BABYSITTER_ENDS = "the babysitter ends"
 
 
-OF_ITSELF = (Event.ANSWERED, Event.SILENT, Event.SPOKE)  # these begin no other chapter of the process's life
+# Events within the life of one process; all others begin another stage of it.
+SAME_PROCESS_EVENTS = (LifecycleEvent.READY, LifecycleEvent.SILENT, LifecycleEvent.GENERATES)
 
 
 class Action(Enum):
-    TELL = "tell the registry now"
-    ASK = "check the engine now"
-    LEAVE = "take both registrations away"
+    REPORT = "report the state to the registry now"
+    CHECK_ENGINE = "check the engine now"
+    DEREGISTER = "remove both registrations"
 
 
-def _always(state: State) -> dict[Event, tuple[State, tuple[Action, ...]]]:
-    """What holds wherever it comes from: the supervisor's word counts."""
-    tell = (Action.TELL,)
+def _from_any(state: LifecycleState) -> dict[LifecycleEvent, tuple[LifecycleState, tuple[Action, ...]]]:
+    """Return the transitions that every state has: what supervisord reports overrides what was known."""
+    report = (Action.REPORT,)
+    starting = state is LifecycleState.STARTING
     return {
-        Event.SPAWNED: (State.STARTING, (Action.ASK,) if state is State.STARTING else (Action.TELL, Action.ASK)),
-        Event.EXITED: (State.STARTING, () if state is State.STARTING else tell),
-        Event.STOPPING: (State.DRAINING, () if state is State.DRAINING else tell),
-        Event.STOPPED: (State.STOPPED, () if state is State.STOPPED else tell),
-        Event.GAVE_UP: (State.FAILED, () if state is State.FAILED else tell),
-        Event.ENDING: (State.GONE, (Action.LEAVE,)),
+        LifecycleEvent.SPAWNED: (LifecycleState.STARTING, (*(() if starting else report), Action.CHECK_ENGINE)),
+        LifecycleEvent.EXITED: (LifecycleState.STARTING, () if starting else report),
+        LifecycleEvent.STOPPING: (LifecycleState.DRAINING, () if state is LifecycleState.DRAINING else report),
+        LifecycleEvent.STOPPED: (LifecycleState.STOPPED, () if state is LifecycleState.STOPPED else report),
+        LifecycleEvent.GAVE_UP: (LifecycleState.FAILED, () if state is LifecycleState.FAILED else report),
+        LifecycleEvent.BABYSITTER_ENDS: (LifecycleState.GONE, (Action.DEREGISTER,)),
     }
 
 
-TABLE: dict[State, dict[Event, tuple[State, tuple[Action, ...]]]] = {
-    State.UNSEEN: _always(State.UNSEEN),
-    State.STARTING: {
-        **_always(State.STARTING),
-        Event.ANSWERED: (State.RUNNING, (Action.TELL,)),
-        Event.RETIRED: (State.DRAINING, (Action.TELL,)),
+TABLE: dict[LifecycleState, dict[LifecycleEvent, tuple[LifecycleState, tuple[Action, ...]]]] = {
+    LifecycleState.UNSEEN: _from_any(LifecycleState.UNSEEN),
+    LifecycleState.STARTING: {
+        **_from_any(LifecycleState.STARTING),
+        LifecycleEvent.READY: (LifecycleState.RUNNING, (Action.REPORT,)),
+        LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),
     },
-    State.RUNNING: {
-        **_always(State.RUNNING),
-        Event.ANSWERED: (State.RUNNING, (Action.TELL,)),
-        Event.SILENT: (State.HUNG, (Action.TELL,)),
-        Event.SPOKE: (State.RUNNING, ()),
-        Event.RETIRED: (State.DRAINING, (Action.TELL,)),
+    LifecycleState.RUNNING: {
+        **_from_any(LifecycleState.RUNNING),
+        LifecycleEvent.READY: (LifecycleState.RUNNING, (Action.REPORT,)),
+        LifecycleEvent.SILENT: (LifecycleState.HUNG, (Action.REPORT,)),
+        LifecycleEvent.GENERATES: (LifecycleState.RUNNING, ()),
+        LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),
     },
-    State.HUNG: {
-        **_always(State.HUNG),
-        Event.ANSWERED: (State.HUNG, ()),  # it is ready by its own account: that is not enough
-        Event.SILENT: (State.HUNG, ()),
-        Event.SPOKE: (State.RUNNING, (Action.TELL,)),
-        Event.RETIRED: (State.DRAINING, (Action.TELL,)),
+    LifecycleState.HUNG: {
+        **_from_any(LifecycleState.HUNG),
+        LifecycleEvent.READY: (LifecycleState.HUNG, ()),  # a model list does not prove that it generates tokens
+        LifecycleEvent.SILENT: (LifecycleState.HUNG, ()),
+        LifecycleEvent.GENERATES: (LifecycleState.RUNNING, (Action.REPORT,)),
+        LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),
     },
-    State.DRAINING: _always(State.DRAINING),
-    State.STOPPED: _always(State.STOPPED),
-    State.FAILED: _always(State.FAILED),
-    State.GONE: dict.fromkeys(Event, (State.GONE, ())),  # what is still under way changes nothing any more
+    LifecycleState.DRAINING: _from_any(LifecycleState.DRAINING),
+    LifecycleState.STOPPED: _from_any(LifecycleState.STOPPED),
+    LifecycleState.FAILED: _from_any(LifecycleState.FAILED),
+    LifecycleState.GONE: dict.fromkeys(LifecycleEvent, (LifecycleState.GONE, ())),  # final: late events change nothing
 }
 
 
-def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
-    """The state after `event`, and what to do; raises ValueError for what cannot happen."""
+def step(state: LifecycleState, event: LifecycleEvent) -> tuple[LifecycleState, tuple[Action, ...]]:
+    """Return the state after `event`, and the actions that follow; raise ValueError for an impossible event."""
     try:
         return TABLE[state][event]
     except KeyError:

@@ -1,4 +1,4 @@
-"""What a babysitter's /metrics tells, looked up when it is asked."""
+"""The babysitter's /metrics, collected when they are requested."""
 
 from collections.abc import Iterator
 
@@ -7,22 +7,22 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from svc.babysitter.hang_probe import Prober
-from svc.babysitter.health_rules import Sign
-from svc.babysitter.lifecycle import State
-from svc.babysitter.limits import Limits
-from svc.babysitter.monitor import Babysitter
+from svc.babysitter.hang_probe import HangProbe
+from svc.babysitter.health_rules import ProbeOutcome
+from svc.babysitter.lifecycle import LifecycleState
+from svc.babysitter.monitor import Monitor
 from svc.babysitter.registrar import Registrar
+from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
 
 
-class Metrics(Collector):
+class BabysitterMetrics(Collector):
     """Names begin with svc_babysitter_."""
 
-    def __init__(self, sitter: Babysitter, registrar: Registrar, prober: Prober, limits: Limits) -> None:
-        self.sitter = sitter
+    def __init__(self, monitor: Monitor, registrar: Registrar, hang_probe: HangProbe, limits: ResourceLimits) -> None:
+        self.monitor = monitor
         self.registrar = registrar
-        self.prober = prober
+        self.hang_probe = hang_probe
         self.limits = limits
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -31,52 +31,64 @@ class Metrics(Collector):
         return []
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """The exposition, and its content type."""
+        """Return the exposition, and its content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
     def collect(self) -> Iterator[Metric]:
-        picture, told = self.sitter.picture, self.registrar.last_heartbeat
-        state = GaugeMetricFamily("svc_babysitter_state", "1 for the state the instance is in", labels=["state"])
-        for one in State:
-            if one.value:
-                state.add_metric([one.value], picture.state is one)
-        yield state
-        restarts = picture.sighting.restarts if picture.sighting else 0
-        yield CounterMetricFamily("svc_babysitter_restarts", "Starts after an exit that nobody asked for", restarts)
-        yield GaugeMetricFamily("svc_babysitter_max_restarts", "How many there may be", self.sitter.config.max_restarts)
+        snapshot, last_heartbeat = self.monitor.snapshot, self.registrar.last_heartbeat
+        states = GaugeMetricFamily("svc_babysitter_state", "1 for the state the instance is in", labels=["state"])
+        for state in LifecycleState:
+            if state.value:
+                states.add_metric([state.value], snapshot.state is state)
+        yield states
+        restarts = snapshot.process.restarts if snapshot.process else 0
+        yield CounterMetricFamily("svc_babysitter_restarts", "Starts after an unexpected exit", restarts)
         yield GaugeMetricFamily(
-            "svc_babysitter_registered", "Whether the registry has all of it", self.registrar.registered
+            "svc_babysitter_max_restarts", "Restarts before it is given up", self.monitor.config.max_restarts
         )
         yield GaugeMetricFamily(
-            "svc_babysitter_start_time_seconds", "When it was started, Unix seconds", self.sitter.born
+            "svc_babysitter_registered",
+            "1 while the registry has the babysitter and its instance",
+            self.registrar.registered,
         )
-        if told is not None:
-            yield GaugeMetricFamily("svc_babysitter_heartbeat_time_seconds", "When the registry last heard it", told)
-        if self.sitter.answers.took is not None:
+        yield GaugeMetricFamily(
+            "svc_babysitter_start_time_seconds", "Start of the babysitter, Unix seconds", self.monitor.started
+        )
+        if last_heartbeat is not None:
+            yield GaugeMetricFamily(
+                "svc_babysitter_heartbeat_time_seconds",
+                "Last heartbeat that the registry accepted, Unix seconds",
+                last_heartbeat,
+            )
+        if self.monitor.engine_status.check_seconds is not None:
             yield GaugeMetricFamily(
                 "svc_babysitter_probe_seconds",
                 "How long the last check of the engine took",
-                self.sitter.answers.took,
+                self.monitor.engine_status.check_seconds,
             )
         yield from self._checks()
 
     def _checks(self) -> Iterator[Metric]:
-        """Of what the TOML asks to be looked at more closely."""
+        """Yield the metrics of the checks that the TOML enables."""
         config, limits = self.limits.config, self.limits
-        asked = CounterMetricFamily("svc_babysitter_restarts_asked", "Restarts it asked for", labels=["reason"])
+        requested = CounterMetricFamily(
+            "svc_babysitter_restarts_asked", "Restarts that the babysitter requested", labels=["reason"]
+        )
         for kind in KINDS:
-            asked.add_metric([kind], limits.remedy.counts[kind])
-        yield asked
+            requested.add_metric([kind], limits.restarter.counts[kind])
+        yield requested
         if config.probe == "generate":
             probes = CounterMetricFamily("svc_babysitter_probes", "Rounds of the probe, by result", labels=["result"])
-            for sign in Sign:
-                probes.add_metric([sign.value], self.prober.counts[sign])
+            for outcome in ProbeOutcome:
+                probes.add_metric([outcome.value], self.hang_probe.counts[outcome])
             yield probes
             yield GaugeMetricFamily(
-                "svc_babysitter_probe_failures", "Probes that failed, in a row", self.prober.last.failures
+                "svc_babysitter_probe_failures", "Probes that failed, in a row", self.hang_probe.last.failures
             )
         if config.max_memory:
-            yield GaugeMetricFamily("svc_babysitter_max_memory_bytes", "How much it may use", config.max_memory)
+            yield GaugeMetricFamily(
+                "svc_babysitter_max_memory_bytes", "Memory that the instance may use", config.max_memory
+            )
         if limits.memory is not None:
-            yield GaugeMetricFamily("svc_babysitter_memory_bytes", "How much memory it uses", limits.memory)
+            yield GaugeMetricFamily("svc_babysitter_memory_bytes", "Memory that the instance uses", limits.memory)

@@ -1,135 +1,137 @@
-"""The babysitter: what is seen of the instance goes through the table of lifecycle.py, and what follows is done."""
+"""The monitor of one instance: events from its process and its engine go through the lifecycle table."""
 
 import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from svc.babysitter.engine_status import NO_ANSWER, Answers, Models
-from svc.babysitter.instance_watch import Sighting, Watch, happened
-from svc.babysitter.lifecycle import OF_ITSELF, Action, Event, State, step
+from svc.babysitter.engine_status import NO_ANSWER, EngineStatus, Models
+from svc.babysitter.instance_watch import InstanceWatch, ProcessSnapshot, event_between
+from svc.babysitter.lifecycle import SAME_PROCESS_EVENTS, Action, LifecycleEvent, LifecycleState, step
 from svc.babysitter.model_refresh import Refresh
 from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
-MODELS_INTERVAL_SECONDS = 5.0  # between looks at the model list of a running engine
-LISTED = (State.STARTING, State.RUNNING, State.HUNG)  # in these an engine's model list counts
+MODEL_LIST_INTERVAL_SECONDS = 5.0  # between two reads of the model list of a running engine
+LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)  # these use the model list
 # What is compared of a listed model. Other fields carry times and random numbers (vLLM's `created`, `permission`).
 MODEL_FIELDS = ("id", "root", "parent", "max_model_len")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Picture:
+class InstanceSnapshot:
     """All that is known of the instance at one moment."""
 
-    state: State = State.UNSEEN
-    life: int = 0  # counts what happened to the process, so that an answer of an earlier one is told apart
-    sighting: Sighting | None = None
-    models: tuple[dict[str, Any], ...] = ()  # as last listed; a restart keeps them until it lists its own
+    state: LifecycleState = LifecycleState.UNSEEN
+    life: int = 0  # counts the events of the process, so that a late result of an earlier process is discarded
+    process: ProcessSnapshot | None = None
+    models: tuple[dict[str, Any], ...] = ()  # as last listed; a restart keeps them until the new process lists its own
 
 
-class Babysitter:
-    """One writer of the picture. `effects` does what the table asks for and must not block, but for LEAVE."""
+class Monitor:
+    """The only writer of `snapshot`. The actions in `effects` must not block, except DEREGISTER."""
 
     def __init__(
         self,
         config: InstanceConfig,
-        watch: Watch,
-        answers: Answers,
+        watch: InstanceWatch,
+        engine_status: EngineStatus,
         effects: Mapping[Action, Callable[[], object]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
         self.watch = watch
-        self.answers = answers
+        self.engine_status = engine_status
         self.effects = effects
         self.clock = clock
-        self.born = clock()
-        self.picture = Picture()
-        self._asked = float("-inf")
+        self.started = clock()
+        self.snapshot = InstanceSnapshot()
+        self._models_read = float("-inf")  # time of the last read of the model list
         self._reason = NO_ANSWER  # why the engine was not ready, as last logged
         self._lock = threading.Lock()
-        self._look_lock = threading.Lock()  # one look at a time: an older list never replaces a newer one
-        self.refresh = Refresh(self._look_at_models)  # look now, whatever is due
+        self._models_lock = threading.Lock()  # one read at a time: an older list never replaces a newer one
+        self.refresh_models = Refresh(self._read_models)  # on demand, whenever the last read was
 
-    def observe(self) -> None:
-        """One look at the process."""
-        now = self.watch.look()
+    def poll_process(self) -> None:
+        """Poll the process once, and apply the event when it has changed."""
+        now = self.watch.poll()
         if now is None:
             return
-        event = happened(self.picture.sighting, now)
+        event = event_between(self.snapshot.process, now)
         if event is None:
-            self.picture = dataclasses.replace(self.picture, sighting=now)
+            self.snapshot = dataclasses.replace(self.snapshot, process=now)
         else:
-            self.answers.forget()
-            self._apply(event, sighting=now)
+            self.engine_status.invalidate()
+            self._apply(event, process=now)
 
-    def ask(self) -> None:
-        """Check the engine: until it is ready, then now and then, for models that it loads later."""
-        state = self.picture.state
-        due = self.clock() >= self._asked + min(MODELS_INTERVAL_SECONDS, self.config.heartbeat_interval)
-        if state is State.STARTING or (state is State.RUNNING and due):
-            self._look_at_models()
+    def check_engine(self) -> None:
+        """Check an engine that starts until it is ready, then read its model list at intervals: it may load others."""
+        state = self.snapshot.state
+        interval = min(MODEL_LIST_INTERVAL_SECONDS, self.config.heartbeat_interval)
+        due = self.clock() >= self._models_read + interval
+        if state is LifecycleState.STARTING or (state is LifecycleState.RUNNING and due):
+            self._read_models()
 
-    def _look_at_models(self) -> None:
-        with self._look_lock:
-            before = self.picture
-            if before.state not in LISTED:
+    def _read_models(self) -> None:
+        with self._models_lock:
+            before = self.snapshot
+            if before.state not in LISTED_STATES:
                 return
-            self._asked = self.clock()
-            models = self.answers.fresh()
+            self._models_read = self.clock()
+            models = self.engine_status.check_now()
             self._log_reason(before.state)
-            if models and (before.state is State.STARTING or facts(models) != facts(before.models)):
-                self._apply(Event.ANSWERED, life=before.life, models=tuple(models))
+            starts = before.state is LifecycleState.STARTING
+            if models and (starts or comparable_fields(models) != comparable_fields(before.models)):
+                self._apply(LifecycleEvent.READY, life=before.life, models=tuple(models))
 
-    def found(self, event: Event, life: int) -> None:
-        """What a closer look at the process of this `life` has shown; nothing, where another one runs meanwhile."""
+    def apply(self, event: LifecycleEvent, life: int) -> None:
+        """Apply an event of the process of this `life`; nothing happens where another one runs meanwhile."""
         self._apply(event, life=life)
 
     def end(self) -> None:
-        self._apply(Event.ENDING)
+        self._apply(LifecycleEvent.BABYSITTER_ENDS)
 
-    def runs(self) -> bool:
+    def is_healthy(self) -> bool:
         """Return whether the instance runs and its engine is ready."""
-        if self.picture.state is not State.RUNNING:
+        if self.snapshot.state is not LifecycleState.RUNNING:
             return False
-        models = self.answers.models()
-        self._log_reason(State.RUNNING)
+        models = self.engine_status.models()
+        self._log_reason(LifecycleState.RUNNING)
         return bool(models)
 
     def models(self) -> Models:
         """Return the models of the instance; [] while its engine is not ready."""
-        return self.answers.models()
+        return self.engine_status.models()
 
-    def _log_reason(self, state: State) -> None:
+    def _log_reason(self, state: LifecycleState) -> None:
         """Log each new reason why the engine is not ready; one that starts need not answer yet."""
-        reason, before = self.answers.reason, self._reason
+        reason, before = self.engine_status.reason, self._reason
         self._reason = reason
-        if reason and reason != before and (state is State.RUNNING or reason != NO_ANSWER):
+        if reason and reason != before and (state is LifecycleState.RUNNING or reason != NO_ANSWER):
             log.info("%s: its engine is not ready: %s", self.config.name, reason)
-        elif before and not reason and state is State.RUNNING:
+        elif before and not reason and state is LifecycleState.RUNNING:
             log.info("%s: its engine is ready again", self.config.name)
 
-    def _apply(self, event: Event, life: int | None = None, **seen: Any) -> None:
+    def _apply(self, event: LifecycleEvent, life: int | None = None, **changes: Any) -> None:
         with self._lock:
-            before = self.picture
+            before = self.snapshot
             if life is not None and life != before.life:
-                return  # it is about an earlier process
+                return  # the event is of an earlier process
             state, actions = step(before.state, event)
-            after = before.life + (event not in OF_ITSELF)
-            self.picture = dataclasses.replace(before, state=state, life=after, **seen)
+            after = before.life + (event not in SAME_PROCESS_EVENTS)
+            self.snapshot = dataclasses.replace(before, state=state, life=after, **changes)
         if state is not before.state:
             log.info("%s: %s: %s", self.config.name, state.value, event.value)
         for action in actions:
             self.effects[action]()
 
 
-def ids(models: Models | tuple[dict[str, Any], ...]) -> list[str]:
-    return [m["id"] for m in models]
+def model_ids(models: Sequence[dict[str, Any]]) -> list[str]:
+    return [model["id"] for model in models]
 
 
-def facts(models: Models | tuple[dict[str, Any], ...]) -> list[list[Any]]:
-    """Return what two lists of models are compared by."""
+def comparable_fields(models: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Return the fields by which two lists of models are compared."""
     return [[model.get(field) for field in MODEL_FIELDS] for model in models]

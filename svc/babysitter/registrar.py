@@ -1,91 +1,40 @@
-"""What the registry is told, and how it comes to be told.
+"""Keep the registrations in the registry up to date, by registrations and heartbeats.
 
-It is told what is so now, never a backlog of what was: each round compares what
-the registry heard last with what is true, and registers or heartbeats. So a
-change cannot overtake another, and a registry that was away for an hour hears
-the present.
+Each round compares the last registrations that the registry accepted with the current
+ones, and registers or sends a heartbeat. It never sends a backlog of earlier states. So no
+change overtakes another, and a registry that was away for an hour receives only the
+present state.
 """
 
-import dataclasses
+import contextlib
 import logging
+import re
+import secrets
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from svc.babysitter.engine_status import Models
-from svc.babysitter.instance_watch import Sighting
-from svc.babysitter.lifecycle import State
-from svc.babysitter.model_metadata import model_metadata
+from svc.babysitter.registration import Registration
+from svc.base import private_files
 from svc.base.errors import Forbidden, NotFound, SvcError, Unavailable
 from svc.client.registry import RegistryClient
-from svc.config.instance.model import InstanceConfig
-from svc.protocol.instance_names import instance_service
-from svc.protocol.service import BABYSITTER_TYPE, INSTANCE_TYPE, babysitter_url, iso
 
 log = logging.getLogger(__name__)
-FIRST_PAUSE = 0.5  # seconds until the second try; doubled each time, up to the heartbeat's interval
-LEAVE_WITHIN = 3.0  # seconds that taking the registrations away may need in all
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-    """One name of ours in the registry; `about` is what only a registration can change."""
-
-    name: str
-    status: str
-    about: dict[str, Any]
-
-    def to_json(self, now: float) -> dict[str, Any]:
-        return {"name": self.name, "status": self.status, "timestamp": iso(now), **self.about}
-
-
-def entries(
-    config: InstanceConfig, state: State, models: Models, hostname: str, sighting: Sighting | None = None
-) -> list[Entry]:
-    """What the registry is to know: the babysitter always, the instance once it was looked at."""
-    sidecar = babysitter_url(config.url)
-    shared = {
-        "host": config.host,
-        "hostname": hostname,
-        "lease_seconds": max(30.0, 3.0 * config.heartbeat_interval),
-    }
-    babysitter = {
-        **shared,
-        "port": config.babysitter_port,
-        "url": sidecar,
-        "weight": 1,
-        "metadata": {"type": BABYSITTER_TYPE, "server": instance_service(config.name)},
-    }
-    told = [Entry(config.name, "running", babysitter)]
-    if state not in (State.UNSEEN, State.GONE):
-        weight = config.metadata.get("weight")
-        about = {
-            **config.metadata,
-            "type": INSTANCE_TYPE,
-            "parent_service": config.name,
-            "babysitter": sidecar,
-            "restarts": sighting.restarts if sighting else 0,
-            "restart_reason": sighting.reason if sighting else "",
-        }
-        instance = {
-            **shared,
-            "port": config.port,
-            "url": config.url,
-            "weight": weight if isinstance(weight, int) and not isinstance(weight, bool) else 1,
-            "metadata": {**about, **model_metadata(models, about)},
-        }
-        told.append(Entry(instance_service(config.name), state.status, instance))
-    return told
+FIRST_RETRY_SECONDS = 0.5  # until the second try; doubled each time, up to the heartbeat's interval
+DEREGISTER_TIMEOUT_SECONDS = 3.0  # for both registrations
+UNIX_SOCKET_SCHEME = "unix://"
+SECRET_PATTERN = re.compile(r"[!-~]{16,256}")  # long enough, and fit for a header
 
 
 class Registrar:
-    """Keeps the registry's picture the same as ours; `wanted` says what is so now."""
+    """Keeps the registry's registrations equal to `wanted()`; a `round` is due every `interval` seconds."""
 
     def __init__(
         self,
         client: RegistryClient,
-        wanted: Callable[[], list[Entry]],
+        wanted: Callable[[], list[Registration]],
         interval: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -93,99 +42,101 @@ class Registrar:
         self.wanted = wanted
         self.interval = interval
         self.clock = clock
-        self.last_heartbeat: float | None = None  # when the registry last heard all of it
-        self.refusal: SvcError | None = None  # why the registry did not take all of the last round; it has answered
-        self._heard: dict[str, dict[str, Any]] = {}  # name -> the registration that the registry has
-        self._sent: dict[str, None] = {}  # names that it may have: a registration may arrive unanswered
-        self._lock = threading.Lock()  # one call at a time: nothing registers again behind `leave`
-        self._left = False
-        self._entries: list[Entry] = []  # of the last round
+        self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
+        self.refusal: SvcError | None = None  # why a registry that answers did not accept all of the last round
+        self._accepted: dict[str, dict[str, Any]] = {}  # name -> fields of the registration that the registry has
+        self._sent: dict[str, None] = {}  # names that the registry may have: a registration may arrive unanswered
+        self._lock = threading.Lock()  # one call at a time: nothing registers again after `deregister`
+        self._ended = False
+        self._last_round: list[Registration] = []
         self._failures = 0
         self._complaint = ""
 
     def round(self) -> None:
-        """Tells all of it; what fails is logged when it begins and when it is over, and tried again in `pause`."""
-        trouble: SvcError | None = None
-        self._entries = self.wanted()
-        for entry in self._entries:
+        """Send every registration or heartbeat; log the first failure and the recovery."""
+        failure: SvcError | None = None
+        self._last_round = self.wanted()
+        for registration in self._last_round:
             try:
                 with self._lock:
-                    self._tell(entry)
+                    self._send(registration)
             except SvcError as error:
-                trouble = error
+                failure = error
                 if isinstance(error, Unavailable):
                     break
-        if self._left:
+        if self._ended:
             return
-        self._failures = self._failures + 1 if trouble else 0
-        if trouble is None:
+        self._failures = self._failures + 1 if failure else 0
+        if failure is None:
             self.last_heartbeat = self.clock()
-        self.refusal = None if isinstance(trouble, Unavailable) else trouble
-        self._complain(trouble)
+        self.refusal = None if isinstance(failure, Unavailable) else failure
+        self._log_change(failure)
 
     def pause(self) -> float:
-        """Seconds until the next round."""
+        """Return the seconds until the next round."""
         if not self._failures:
             return self.interval
-        return min(self.interval, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16))
+        return min(self.interval, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures - 1, 16))
 
     @property
     def outdated(self) -> bool:
-        """Whether anything of ours has changed since the last round; before the first one nothing has."""
-        return bool(self._entries) and not self._left and self.wanted() != self._entries
+        """Return whether a registration has changed since the last round; False before the first one."""
+        return bool(self._last_round) and not self._ended and self.wanted() != self._last_round
 
     @property
     def registered(self) -> bool:
-        """Whether the registry has all of it, as far as we know."""
-        return not self._left and all(entry.name in self._heard for entry in self.wanted())
+        """Return whether the registry has all registrations, as far as is known here."""
+        return not self._ended and all(registration.name in self._accepted for registration in self.wanted())
 
-    def leave(self, within: float = LEAVE_WITHIN) -> None:
-        """Takes away what is registered, the instance first; nothing is told after. Waits `within` seconds at most."""
-        self._left = True
-        worker = threading.Thread(target=self._leave, args=(within / 2,), daemon=True)
+    def deregister(self, timeout: float = DEREGISTER_TIMEOUT_SECONDS) -> None:
+        """Remove the registrations, the instance first, within `timeout` seconds; no round sends anything after it."""
+        self._ended = True
+        worker = threading.Thread(target=self._deregister_all, args=(timeout / 2,), daemon=True)
         worker.start()
-        worker.join(within)
+        worker.join(timeout)
 
-    def _tell(self, entry: Entry) -> None:
-        if self._left:
+    def _send(self, registration: Registration) -> None:
+        """Send a heartbeat where the registry has these fields, else a registration."""
+        if self._ended:
             return
-        if self._heard.get(entry.name) == entry.about:
+        if self._accepted.get(registration.name) == registration.fields:
             try:
-                self.client.heartbeat(entry.name, entry.status)
+                self.client.heartbeat(registration.name, registration.status)
             except NotFound:
-                log.info("the registry does not know %s any more", entry.name)
+                log.info("the registry does not know %s any more", registration.name)
             except Forbidden:
-                self._heard.pop(entry.name)
-                self._sent.pop(entry.name, None)  # it has become another's
+                self._accepted.pop(registration.name)
+                self._sent.pop(registration.name, None)  # another babysitter has the name now
                 raise
             else:
                 return
-        self._register(entry)
+        self._register(registration)
 
-    def _register(self, entry: Entry) -> None:
-        new = self._heard.pop(entry.name, None) is None
-        known = entry.name in self._sent
-        self._sent[entry.name] = None
+    def _register(self, registration: Registration) -> None:
+        name = registration.name
+        new = self._accepted.pop(name, None) is None
+        sent_before = name in self._sent
+        self._sent[name] = None
         try:
-            self.client.register(entry.to_json(self.clock()))
+            self.client.register(registration.to_json(self.clock()))
         except Unavailable:
             raise
         except SvcError:
-            if not known:
-                del self._sent[entry.name]  # refused: what stands there under this name is not ours
+            if not sent_before:
+                del self._sent[name]  # refused: the registry's entry of this name is not ours
             raise
-        self._heard[entry.name] = entry.about
-        log.info("%s %s (%s)", "registered" if new else "renewed", entry.name, entry.status)
+        self._accepted[name] = registration.fields
+        log.info("%s %s (%s)", "registered" if new else "renewed", name, registration.status)
 
-    def _leave(self, patience: float) -> None:
-        ours = self._lock.acquire(timeout=patience)  # a call that hangs is not waited for
+    def _deregister_all(self, lock_timeout: float) -> None:
+        locked = self._lock.acquire(timeout=lock_timeout)  # a call that hangs must not delay the end
         try:
             for name in reversed(list(self._sent)):
                 self._deregister(name)
         except Unavailable as error:
             log.warning("cannot deregister: %s; the leases will end", error.message)
         finally:
-            if ours:
+            if locked:
                 self._lock.release()
 
     def _deregister(self, name: str) -> None:
@@ -200,13 +151,45 @@ class Registrar:
         else:
             log.info("deregistered %s", name)
 
-    def _complain(self, trouble: SvcError | None) -> None:
-        # Why it cannot be reached may change from try to try; that it cannot is said once.
-        complaint = "" if trouble is None else "away" if isinstance(trouble, Unavailable) else trouble.message
+    def _log_change(self, failure: SvcError | None) -> None:
+        # The cause of an unreachable registry may change from try to try; that it is unreachable is logged once.
+        complaint = "" if failure is None else "away" if isinstance(failure, Unavailable) else failure.message
         if complaint == self._complaint:
             return
-        if trouble is not None:
-            log.warning("not registered, trying again: %s", trouble.message)
+        if failure is not None:
+            log.warning("not registered, trying again: %s", failure.message)
         else:
             log.info("the registry has everything again")
         self._complaint = complaint
+
+
+def state_directory(server_url: str) -> Path:
+    """Return the var/ that holds the socket of the supervisord that runs the babysitter, else the relative var/."""
+    directory = Path(server_url.removeprefix(UNIX_SOCKET_SCHEME)).parent
+    return directory if server_url.startswith(UNIX_SOCKET_SCHEME) and directory.name == "var" else Path("var")
+
+
+def load_or_create_secret(path: Path) -> str:
+    """Return the secret that proves to a registry that this babysitter owns its names; create the file if needed.
+
+    Where the file cannot be written, the secret lasts as long as this process.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            private_files.tighten(path, private_files.OWNER_ONLY)
+            secret = path.read_text(encoding="ascii", errors="replace").strip()
+            if SECRET_PATTERN.fullmatch(secret):
+                return secret
+        secret = secrets.token_urlsafe(32)
+        private_files.make_directory(path.parent)
+        private_files.write(path, f"{secret}\n".encode(), private_files.OWNER_ONLY)
+    except OSError as error:
+        log.warning(
+            "%s: cannot keep the secret: %s; after a crash the registry refuses this babysitter's "
+            "names until their leases end; make %s writable",
+            path,
+            error.strerror,
+            path.parent,
+        )
+        return secrets.token_urlsafe(32)
+    return secret

@@ -1,42 +1,75 @@
-"""What is done about an instance that lives and is of no use: a restart through supervisord, with the reason."""
+"""Have supervisord restart an instance that hangs, starts too slowly or uses too much memory; report each restart.
+
+The limit of restarts, and the delay before each, are supervisord's: see svc/supervision/restarts.py.
+"""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 
-from svc.babysitter.instance_watch import Sighting
+from svc.babysitter.instance_watch import ProcessSnapshot
 from svc.base.errors import SvcError
+from svc.client.event_sender import Delivery, EventSender
+from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
 KINDS = ("hung", "startup", "memory")
 
 
-class Remedy:
+class Restarter:
     """`end` ends the process of a pid as if it had crashed; None where nothing supervises the instance."""
 
     def __init__(self, name: str, end: Callable[[int, str], bool] | None) -> None:
         self.name = name
         self.end = end
-        self.counts: Counter[str] = Counter()  # restarts that were asked for, by kind
-        self._said = ""
+        self.counts: Counter[str] = Counter()  # requested restarts, by kind
+        self._logged = ""  # key of the last message
 
-    def restart(self, sighting: Sighting, kind: str, why: str) -> None:
-        """Asked again and again, it is done once; a supervisord that does not listen is asked anew."""
+    def restart(self, process: ProcessSnapshot, kind: str, why: str) -> None:
+        """Request the restart of a process once, however often this is called; retry while supervisord is away."""
         reason = f"{kind}: {why}"
         if self.end is None:
-            return self._say(f"{sighting.since} {kind}", reason + "; nothing supervises it here: restart it yourself")
-        if self._said == f"{sighting.pid} ended":
+            return self._log(f"{process.since} {kind}", reason + "; nothing supervises it here: restart it yourself")
+        if self._logged == f"{process.pid} ended":
             return None
         try:
-            ended = self.end(sighting.pid, reason)
+            ended = self.end(process.pid, reason)
         except SvcError as error:
-            return self._say(f"{sighting.pid} {error.message}", f"{reason}; cannot restart it: {error.message}")
+            return self._log(f"{process.pid} {error.message}", f"{reason}; cannot restart it: {error.message}")
         if ended:
             self.counts[kind] += 1
-            self._say(f"{sighting.pid} ended", f"restarting it: {reason}")
+            self._log(f"{process.pid} ended", f"restarting it: {reason}")
         return None
 
-    def _say(self, mark: str, message: str) -> None:
-        if mark != self._said:
+    def _log(self, key: str, message: str) -> None:
+        """Log a message, unless the last one had the same key."""
+        if key != self._logged:
             log.warning("%s: %s", self.name, message)
-        self._said = mark
+        self._logged = key
+
+
+class RestartReporter:
+    """Reports restarts to the registry as events.
+
+    It counts from the first snapshot on, so that the start of the babysitter is not a restart of its instance.
+    """
+
+    def __init__(self, client: RegistryClient, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sender = EventSender(client, clock)
+        self._name = name
+        self._reported: int | None = None  # restarts that the registry has events of
+
+    def round(self, process: ProcessSnapshot | None) -> None:
+        """Report the restarts since the last round; an event that an unreachable registry misses is sent later."""
+        if process is None or not self._sender.is_ready:
+            return
+        before, now = self._reported, process.restarts
+        if before is None or now <= before:
+            self._reported = now
+            return
+        times = f", {now - before} times" if now - before > 1 else ""
+        message = (process.reason or "its process ended") + times
+        event = {"kind": "restarted", "service": self._name, "source": "babysitter", "message": message}
+        if self._sender.send([event]) is not Delivery.POSTPONED:
+            self._reported = now

@@ -1,4 +1,4 @@
-"""The question that only an engine at work can answer: one token, please."""
+"""The token probe: a request for one token, which only an engine that works can answer."""
 
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -6,12 +6,10 @@ from typing import Any
 
 import requests
 
-from svc.babysitter.health_rules import Sign
-from svc.base.http import fetch
-from svc.protocol.engine_key import bearer
+from svc.babysitter.health_rules import ProbeOutcome
 
-Post = Callable[[str, dict[str, Any], float], int]
-WAYS: dict[str, Callable[[str], dict[str, Any]]] = {  # the cheapest question of each kind of server
+Post = Callable[[str, dict[str, Any], float], int]  # URL, body and timeout to the status of the answer
+REQUEST_BODIES: dict[str, Callable[[str], dict[str, Any]]] = {  # by path: the cheapest request of each API
     "/v1/chat/completions": lambda model: {
         "model": model,
         "messages": [{"role": "user", "content": "."}],
@@ -23,56 +21,54 @@ WAYS: dict[str, Callable[[str], dict[str, Any]]] = {  # the cheapest question of
 }
 
 
-def post(url: str, body: dict[str, Any], timeout: float, key: str = "") -> int:
-    """The status of the answer, which has been read whole; `key`: the upstream API key."""
-    return fetch("POST", url, timeout, json=body, headers=bearer(key)).status_code
+class TokenProbe:
+    """Requests a token from the first of `urls` that accepts a connection, within `timeout` seconds in all.
 
-
-class Question:
-    """Put to the first of `urls` that takes a connection, within `timeout` seconds in all.
-
-    What a server does not do (no chat, an embedding model) it says at once, and is
-    asked for the next kind; the one that worked is asked for first from then on.
+    An engine refuses an API that it does not support at once (no chat, an embedding model).
+    The next API is tried then; the one that works comes first from then on.
     """
 
-    def __init__(self, urls: Sequence[str], timeout: float, post: Post = post) -> None:
+    def __init__(self, urls: Sequence[str], timeout: float, post: Post) -> None:
         self.urls = tuple(dict.fromkeys(urls))
         self.timeout = timeout
         self.post = post
-        self._ways = list(WAYS)
+        self._paths = list(REQUEST_BODIES)
 
-    def put(self, model: str) -> tuple[Sign, str]:
-        """What the answer shows, and why."""
-        ends = monotonic() + self.timeout
-        sign, why = Sign.REFUSED, "it does none of " + ", ".join(WAYS)
-        for way in list(self._ways):
+    def send(self, model: str) -> tuple[ProbeOutcome, str]:
+        """Return the outcome of a probe of `model`, and the reason where it is not GENERATED."""
+        deadline = monotonic() + self.timeout
+        outcome, reason = ProbeOutcome.REFUSED, "it does none of " + ", ".join(REQUEST_BODIES)
+        for path in list(self._paths):
             try:
-                status = self._ask(way, model, ends)
+                status = self._post(path, model, deadline)
             except requests.Timeout:
-                return Sign.SILENT, f"no token within {self.timeout:g} s"
+                return ProbeOutcome.SILENT, f"no token within {self.timeout:g} s"
             except requests.RequestException as error:
                 refused = "refused" in str(error)
-                return Sign.SILENT, "it refuses connections" if refused else "it closes the connection unanswered"
+                return (
+                    ProbeOutcome.SILENT,
+                    "it refuses connections" if refused else "it closes the connection unanswered",
+                )
             if 200 <= status < 300:
-                self._ways.sort(key=lambda one: one != way)
-                return Sign.GENERATED, ""
+                self._paths.sort(key=lambda other: other != path)
+                return ProbeOutcome.GENERATED, ""
             if status in (401, 403):
-                return Sign.REFUSED, f"it answers {status}: see [backend] api_key_file"
+                return ProbeOutcome.REFUSED, f"it answers {status}: see [backend] api_key_file"
             if status == 429:
-                return Sign.BUSY, "it answers 429"
-            if status >= 500 and status != 501:  # broken, or only for this way?
-                sign, why = Sign.SILENT, f"it answers {status}"
-        return sign, why
+                return ProbeOutcome.BUSY, "it answers 429"
+            if status >= 500 and status != 501:  # this API may be broken, and another may work
+                outcome, reason = ProbeOutcome.SILENT, f"it answers {status}"
+        return outcome, reason
 
-    def _ask(self, way: str, model: str, ends: float) -> int:
-        refused: requests.ConnectionError | None = None
+    def _post(self, path: str, model: str, deadline: float) -> int:
+        refusal: requests.ConnectionError | None = None
         for url in self.urls:
-            if (left := ends - monotonic()) <= 0:
+            if (remaining := deadline - monotonic()) <= 0:
                 break
             try:
-                return self.post(url + way, WAYS[way](model), left)
+                return self.post(url + path, REQUEST_BODIES[path](model), remaining)
             except requests.Timeout:
                 raise
             except requests.ConnectionError as error:
-                refused = refused or error
-        raise refused or requests.Timeout
+                refusal = refusal or error
+        raise refusal or requests.Timeout

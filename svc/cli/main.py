@@ -230,13 +230,13 @@ def router(fd: int | None, **flags: Any) -> None:
 @click.option("--router-url", help="the router, instead of the file's  [ROUTER_URL]")
 def babysitter(config_file: str, host: str | None, registry_url: str | None, router_url: str | None) -> None:
     """Run the sidecar alone, for an instance that something else runs."""
-    from svc.babysitter.run import run
+    from svc.babysitter.serve import serve
     from svc.base import logging
     from svc.config.instance.load import load_one
 
     logging.configure()
     told = settings(launch={"babysitter_host": host, "registry_url": registry_url, "router_url": router_url})
-    run(load_one(Path(config_file), told))
+    serve(load_one(Path(config_file), told))
 
 
 @svc.command()

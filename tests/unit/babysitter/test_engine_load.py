@@ -1,11 +1,11 @@
-"""Other requests, as engines and the router count them."""
+"""The load of an engine, read from its own metrics or from the router's."""
 
 import json
 
 import pytest
 
-from svc.babysitter.engine_load import Traffic
-from svc.babysitter.health_rules import NOTHING, Reading, moved
+from svc.babysitter.engine_load import EngineLoadReader
+from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, moved
 
 VLLM = """\
 # TYPE vllm:num_requests_running gauge
@@ -39,13 +39,16 @@ svc_router_requests_in_flight{instance="q.1-server"} 2.0
 """
 
 
-def slots(n_decoded=3, busy=True):
-    one = {"id": 0, "id_task": 7, "is_processing": busy, "next_token": [{"n_decoded": n_decoded}], "params": {}}
-    return json.dumps([one, {"id": 1, "is_processing": False}])
+def slots_text(n_decoded=3, busy=True):
+    first = {"id": 0, "id_task": 7, "is_processing": busy, "next_token": [{"n_decoded": n_decoded}], "params": {}}
+    return json.dumps([first, {"id": 1, "is_processing": False}])
 
 
 def read(pages, router=""):
-    return Traffic(["http://here", "http://there"], router, "q.1-server", lambda url, _: pages.get(url)).read()
+    def get(url, timeout):
+        return pages.get(url)
+
+    return EngineLoadReader(["http://here", "http://there"], router, "q.1-server", get, get).read()
 
 
 @pytest.mark.parametrize(
@@ -57,28 +60,31 @@ def read(pages, router=""):
         (MOCK, ("12",), 1),
     ],
 )
-def test_engines_count_their_tokens_and_requests(text, counters, running):
-    assert read({"http://here/metrics": text}) == Reading("engine", counters, running)
+def test_the_metrics_of_each_engine_give_tokens_and_requests(text, counters, running):
+    assert read({"http://here/metrics": text}) == EngineLoad("engine", counters, running)
 
 
-def test_the_second_address_is_read_where_the_first_gives_no_answer():
+def test_the_second_url_is_read_when_the_first_does_not_answer():
     assert read({"http://there/metrics": MOCK}).counters == ("12",)
 
 
-def test_llama_without_metrics_tells_of_its_slots():
-    here = lambda text: read({"http://here/metrics": "", "http://here/slots": text})  # noqa: E731
-    before, after = here(slots(3)), here(slots(4))
+def test_llama_cpp_without_metrics_is_read_from_its_slots():
+
+    def read_slots(text):
+        return read({"http://here/metrics": "", "http://here/slots": text})
+
+    before, after = read_slots(slots_text(3)), read_slots(slots_text(4))
     assert (before.source, before.running) == ("slots", 1)
     assert moved(before, after)
-    assert not moved(before, here(slots(3)))
+    assert not moved(before, read_slots(slots_text(3)))
 
 
-def test_the_router_is_asked_where_the_engine_counts_nothing():
+def test_the_router_is_read_when_the_engine_counts_nothing():
     pages = {"http://here/metrics": "# nothing\n", "http://here/slots": "", "http://r/metrics": ROUTER}
-    assert read(pages, "http://r") == Reading("router", ("5.0",), 2)
-    assert read(pages) == NOTHING
+    assert read(pages, "http://r") == EngineLoad("router", ("5.0",), 2)
+    assert read(pages) == UNKNOWN_LOAD
 
 
 @pytest.mark.parametrize("text", ["[", "[1]", "[{}]", '{"error": 1}', "<html>", ""])
-def test_whatever_else_stands_at_slots_says_nothing(text):
-    assert read({"http://here/metrics": "", "http://here/slots": text}) == NOTHING
+def test_a_slots_page_of_another_kind_gives_an_unknown_load(text):
+    assert read({"http://here/metrics": "", "http://here/slots": text}) == UNKNOWN_LOAD

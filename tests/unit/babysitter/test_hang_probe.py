@@ -1,175 +1,177 @@
-"""The rounds of a probe, with no process and no clock."""
+"""The rounds of the hang probe, with a fake process, engine and clock."""
 
 import pytest
 
-from svc.babysitter.hang_probe import Prober
-from svc.babysitter.health_rules import NOTHING, Reading, Sign
-from svc.babysitter.instance_watch import Sighting
-from svc.babysitter.lifecycle import State
-from svc.babysitter.restarter import Remedy
+from svc.babysitter.hang_probe import HangProbe
+from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, ProbeOutcome
+from svc.babysitter.instance_watch import ProcessSnapshot
+from svc.babysitter.lifecycle import LifecycleState
+from svc.babysitter.restarter import Restarter
 from svc.base.errors import Unavailable
-from tests.unit.babysitter.test_monitor import World, models
+from tests.unit.babysitter.fake_instance import FakeInstance, models
 
 
-class Probing(World):
-    """An instance that runs; `answers` is what a probe gets, `tokens` what other requests have made."""
+class ProbedInstance(FakeInstance):
+    """A running instance; `outcome` is what a probe gets, `tokens` counts those of other requests."""
 
     def __init__(self):
         super().__init__()
-        self.answer, self.tokens, self.asked_for, self.ended, self.refuses = Sign.GENERATED, None, [], [], False
+        self.outcome, self.tokens, self.probed, self.ended = ProbeOutcome.GENERATED, None, [], []
+        self.supervisord_away = False
+        self.during_probe = lambda: None
         self.models = models("a", "b")
-        self.remedy = Remedy("qwen", self.end)
-        self.prober = Prober(self.sitter, self.put, self.reading, self.remedy, clock=lambda: self.now)
-        self.turn()
+        self.restarter = Restarter("qwen", self.end)
+        self.hang_probe = HangProbe(self.monitor, self.send, self.load, self.restarter, clock=lambda: self.now)
+        self.advance()
 
-    def put(self, model):
-        self.asked_for.append(model)
-        self.meanwhile()
-        return self.answer, "" if self.answer is Sign.GENERATED else "no token"
+    def send(self, model):
+        self.probed.append(model)
+        self.during_probe()
+        return self.outcome, "" if self.outcome is ProbeOutcome.GENERATED else "no token"
 
-    def reading(self):
-        return NOTHING if self.tokens is None else Reading("engine", (str(self.tokens),))
+    def load(self):
+        return UNKNOWN_LOAD if self.tokens is None else EngineLoad("engine", (str(self.tokens),))
 
     def end(self, pid, reason):
-        if self.refuses:
+        if self.supervisord_away:
             raise Unavailable("no supervisord answers")
         self.ended.append((pid, reason))
         return True
 
     def round(self):
-        self.prober.round()
-        return self.prober.last.sign
+        self.hang_probe.round()
+        return self.hang_probe.last.outcome
 
     @property
     def state(self):
-        return self.sitter.picture.state
+        return self.monitor.snapshot.state
 
 
 @pytest.fixture
-def world():
-    return Probing()
+def instance():
+    return ProbedInstance()
 
 
 @pytest.fixture
-def silent(world):
-    world.answer = Sign.SILENT
-    return world
+def silent(instance):
+    instance.outcome = ProbeOutcome.SILENT
+    return instance
 
 
-def test_its_first_model_is_asked_for_a_token(world):
-    assert world.round() is Sign.GENERATED
-    assert world.asked_for == ["a"]
-    assert world.state is State.RUNNING
+def test_the_probe_requests_a_token_of_the_first_model(instance):
+    assert instance.round() is ProbeOutcome.GENERATED
+    assert instance.probed == ["a"]
+    assert instance.state is LifecycleState.RUNNING
 
 
-def test_other_requests_that_move_spare_the_question(world):
-    world.tokens = 1
-    world.round()
-    world.tokens = 2
-    assert world.round() is Sign.MOVED
-    assert world.round() is Sign.GENERATED
-    assert len(world.asked_for) == 2
+def test_no_probe_is_sent_while_other_requests_make_tokens(instance):
+    instance.tokens = 1
+    instance.round()
+    instance.tokens = 2
+    assert instance.round() is ProbeOutcome.MOVED
+    assert instance.round() is ProbeOutcome.GENERATED
+    assert len(instance.probed) == 2
 
 
-def test_what_the_probe_itself_has_moved_is_no_other_traffic(world):
-    world.tokens = 1
-    world.meanwhile = lambda: setattr(world, "tokens", world.tokens + 1)
-    assert [world.round() for _ in range(3)] == [Sign.GENERATED] * 3
+def test_the_probe_s_own_tokens_do_not_count_as_other_requests(instance):
+    instance.tokens = 1
+    instance.during_probe = lambda: setattr(instance, "tokens", instance.tokens + 1)
+    assert [instance.round() for _ in range(3)] == [ProbeOutcome.GENERATED] * 3
 
 
-def test_a_first_failure_takes_it_out_and_a_token_brings_it_back(silent):
-    assert silent.round() is Sign.SILENT
-    assert silent.state is State.HUNG
-    assert not silent.sitter.runs()
-    silent.answer = Sign.GENERATED
+def test_one_failure_makes_it_hung_and_one_token_running_again(silent):
+    assert silent.round() is ProbeOutcome.SILENT
+    assert silent.state is LifecycleState.HUNG
+    assert not silent.monitor.is_healthy()
+    silent.outcome = ProbeOutcome.GENERATED
     silent.round()
-    assert silent.state is State.RUNNING
-    assert silent.prober.last.failures == 0
+    assert silent.state is LifecycleState.RUNNING
+    assert silent.hang_probe.last.failures == 0
     assert silent.ended == []
 
 
-def test_failures_in_a_row_end_it_once(silent):
+def test_failures_in_a_row_restart_it_once(silent):
     for _ in range(5):
         silent.round()
     assert silent.ended == [(7, "hung: no token (3 in a row)")]
-    assert silent.remedy.counts == {"hung": 1}
+    assert silent.restarter.counts == {"hung": 1}
 
 
-def test_it_is_told_once_a_round_and_its_models_do_not_make_it_run(silent):
+def test_a_model_list_does_not_end_the_hung_state(silent):
     silent.round()
-    silent.turn(60)
-    assert silent.state is State.HUNG
+    silent.advance(60)
+    assert silent.state is LifecycleState.HUNG
 
 
-def test_a_probe_that_fails_while_tokens_move_does_not_count(silent):
+def test_a_probe_that_fails_while_other_requests_move_is_no_failure(silent):
     silent.tokens = 1
-    silent.meanwhile = lambda: setattr(silent, "tokens", silent.tokens + 1)
+    silent.during_probe = lambda: setattr(silent, "tokens", silent.tokens + 1)
     for _ in range(9):
-        assert silent.round() is Sign.BUSY
-        assert silent.state is State.RUNNING
+        assert silent.round() is ProbeOutcome.BUSY
+        assert silent.state is LifecycleState.RUNNING
     assert silent.ended == []
 
 
-def test_tokens_that_move_bring_it_back(silent):
+def test_tokens_of_other_requests_end_the_hung_state(silent):
     silent.tokens = 1
     silent.round()
     silent.round()
     silent.tokens = 2
-    assert silent.round() is Sign.MOVED
-    assert (silent.state, silent.prober.last.failures) == (State.RUNNING, 0)
+    assert silent.round() is ProbeOutcome.MOVED
+    assert (silent.state, silent.hang_probe.last.failures) == (LifecycleState.RUNNING, 0)
 
 
-def test_a_supervisord_that_does_not_listen_is_asked_again(silent, caplog):
-    silent.refuses = True
+def test_a_restart_is_requested_again_while_supervisord_is_away(silent, caplog):
+    silent.supervisord_away = True
     for _ in range(5):
         silent.round()
     assert caplog.text.count("cannot restart it: no supervisord answers") == 1
-    silent.refuses = False
+    silent.supervisord_away = False
     silent.round()
     assert silent.ended == [(7, "hung: no token (6 in a row)")]
 
 
-def test_one_that_loads_its_models_is_not_asked(world):
-    world.sighting, world.models = Sighting("RUNNING", 8), []
-    world.turn()
-    assert world.round() is None
-    assert world.asked_for == []
+def test_an_instance_that_loads_its_models_is_not_probed(instance):
+    instance.process, instance.models = ProcessSnapshot("RUNNING", 8), []
+    instance.advance()
+    assert instance.round() is None
+    assert instance.probed == []
 
 
-def test_another_process_begins_without_a_past(silent):
+def test_failures_are_counted_per_process(silent):
     silent.round()
     silent.round()
-    silent.sighting = Sighting("RUNNING", 8)
-    silent.turn()
-    assert silent.state is State.RUNNING
+    silent.process = ProcessSnapshot("RUNNING", 8)
+    silent.advance()
+    assert silent.state is LifecycleState.RUNNING
     silent.round()
-    assert silent.prober.last.failures == 1
+    assert silent.hang_probe.last.failures == 1
     assert silent.ended == []
 
 
-def test_an_answer_about_a_process_that_is_gone_meanwhile_is_nothing(silent):
+def test_the_outcome_for_a_process_that_has_ended_is_discarded(silent):
     def crash():
-        silent.sighting = Sighting("BACKOFF")
-        silent.sitter.observe()
+        silent.process = ProcessSnapshot("BACKOFF")
+        silent.monitor.poll_process()
 
-    silent.meanwhile = crash
+    silent.during_probe = crash
     silent.round()
-    assert silent.state is State.STARTING
-    assert silent.prober.counts == {}
+    assert silent.state is LifecycleState.STARTING
+    assert silent.hang_probe.counts == {}
 
 
-def test_one_that_does_nothing_of_the_kind_is_left_alone_and_the_log_says_so_once(world, caplog):
-    world.answer = Sign.REFUSED
+def test_an_engine_that_refuses_probes_is_left_alone_and_logged_once(instance, caplog):
+    instance.outcome = ProbeOutcome.REFUSED
     for _ in range(3):
-        assert world.round() is Sign.REFUSED
-    assert world.state is State.RUNNING
+        assert instance.round() is ProbeOutcome.REFUSED
+    assert instance.state is LifecycleState.RUNNING
     assert caplog.text.count("a probe shows nothing here") == 1
 
 
-def test_alone_it_is_told_and_left_to_others(silent, caplog):
-    silent.remedy.end = None
+def test_without_a_supervisor_a_hang_is_logged_but_not_restarted(silent, caplog):
+    silent.restarter.end = None
     for _ in range(5):
         silent.round()
-    assert silent.state is State.HUNG
+    assert silent.state is LifecycleState.HUNG
     assert caplog.text.count("nothing supervises it here: restart it yourself") == 1
-    assert silent.remedy.counts == {}
+    assert silent.restarter.counts == {}

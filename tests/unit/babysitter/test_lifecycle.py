@@ -1,95 +1,131 @@
-"""The table against the contract's: what each event makes the registry say."""
+"""The lifecycle table: the state and the actions after each event."""
 
 import pytest
 
-from svc.babysitter.lifecycle import TABLE, Action, Event, State, step
+from svc.babysitter.lifecycle import TABLE, Action, LifecycleEvent, LifecycleState, step
 from svc.protocol.service import STATUSES
 
-TOLD = {
-    Event.SPAWNED: "starting",
-    Event.EXITED: "starting",
-    Event.STOPPING: "draining",
-    Event.STOPPED: "stopped",
-    Event.GAVE_UP: "failed",
+STATUS_AFTER = {
+    LifecycleEvent.SPAWNED: "starting",
+    LifecycleEvent.EXITED: "starting",
+    LifecycleEvent.STOPPING: "draining",
+    LifecycleEvent.STOPPED: "stopped",
+    LifecycleEvent.GAVE_UP: "failed",
 }
 
 
 def walk(*events):
-    state, told = State.UNSEEN, []
+    """Return the states that are reported to the registry."""
+    state, reported = LifecycleState.UNSEEN, []
     for event in events:
         state, actions = step(state, event)
-        if Action.TELL in actions:
-            told.append(state.value)
-    return told
+        if Action.REPORT in actions:
+            reported.append(state.value)
+    return reported
 
 
 def test_every_state_but_the_first_and_the_last_is_a_status_of_the_registry():
-    assert {s.status for s in State} - {"", "gone"} == set(STATUSES) - {"stopping"}
+    assert {s.status for s in LifecycleState} - {"", "gone"} == set(STATUSES) - {"stopping"}
 
 
 def test_every_state_is_in_the_table():
-    assert set(TABLE) == set(State)
+    assert set(TABLE) == set(LifecycleState)
 
 
-@pytest.mark.parametrize("state", [s for s in State if s is not State.GONE])
-@pytest.mark.parametrize("event", TOLD)
-def test_what_supervisord_says_counts_wherever_it_comes_from(state, event):
+@pytest.mark.parametrize("state", [s for s in LifecycleState if s is not LifecycleState.GONE])
+@pytest.mark.parametrize("event", STATUS_AFTER)
+def test_events_of_supervisord_are_possible_in_every_state(state, event):
     after, actions = step(state, event)
-    assert after.value == TOLD[event]
-    assert (Action.TELL in actions) == (after is not state)
+    assert after.value == STATUS_AFTER[event]
+    assert (Action.REPORT in actions) == (after is not state)
 
 
-@pytest.mark.parametrize("state", [State.UNSEEN, State.DRAINING, State.STOPPED, State.FAILED])
-def test_an_instance_without_a_process_cannot_answer(state):
-    with pytest.raises(ValueError, match=f"{state.name} cannot have ANSWERED"):
-        step(state, Event.ANSWERED)
+@pytest.mark.parametrize(
+    "state", [LifecycleState.UNSEEN, LifecycleState.DRAINING, LifecycleState.STOPPED, LifecycleState.FAILED]
+)
+def test_an_instance_without_a_process_cannot_become_ready(state):
+    with pytest.raises(ValueError, match=f"{state.name} cannot have READY"):
+        step(state, LifecycleEvent.READY)
 
 
-@pytest.mark.parametrize("state", State)
-def test_a_new_process_is_asked_for_its_models(state):
-    _, actions = step(state, Event.SPAWNED)
-    assert (Action.ASK in actions) == (state is not State.GONE)
+@pytest.mark.parametrize("state", LifecycleState)
+def test_the_engine_of_a_new_process_is_checked(state):
+    _, actions = step(state, LifecycleEvent.SPAWNED)
+    assert (Action.CHECK_ENGINE in actions) == (state is not LifecycleState.GONE)
 
 
-@pytest.mark.parametrize("state", [s for s in State if s is not State.GONE])
-def test_the_end_takes_the_registrations_away_from_everywhere(state):
-    assert step(state, Event.ENDING) == (State.GONE, (Action.LEAVE,))
+@pytest.mark.parametrize("state", [s for s in LifecycleState if s is not LifecycleState.GONE])
+def test_the_end_deregisters_in_every_state(state):
+    assert step(state, LifecycleEvent.BABYSITTER_ENDS) == (LifecycleState.GONE, (Action.DEREGISTER,))
 
 
-@pytest.mark.parametrize("event", Event)
-def test_nothing_is_told_after_the_end(event):
-    assert step(State.GONE, event) == (State.GONE, ())
+@pytest.mark.parametrize("event", LifecycleEvent)
+def test_nothing_happens_after_the_end(event):
+    assert step(LifecycleState.GONE, event) == (LifecycleState.GONE, ())
 
 
-def test_models_that_change_while_it_runs_are_told():
-    assert step(State.RUNNING, Event.ANSWERED) == (State.RUNNING, (Action.TELL,))
+def test_models_that_change_while_it_runs_are_reported():
+    assert step(LifecycleState.RUNNING, LifecycleEvent.READY) == (LifecycleState.RUNNING, (Action.REPORT,))
 
 
-def test_a_crash_and_its_restart_are_told_in_three_words():
-    life = (Event.SPAWNED, Event.ANSWERED, Event.EXITED, Event.SPAWNED, Event.ANSWERED)
+def test_a_crash_and_its_restart_are_reported():
+    life = (
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+        LifecycleEvent.EXITED,
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+    )
     assert walk(*life) == ["starting", "running", "starting", "running"]
 
 
-def test_a_stop_by_hand_and_a_start():
-    life = (Event.SPAWNED, Event.ANSWERED, Event.STOPPING, Event.STOPPED, Event.SPAWNED)
+def test_a_manual_stop_and_start_are_reported():
+    life = (
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+        LifecycleEvent.STOPPING,
+        LifecycleEvent.STOPPED,
+        LifecycleEvent.SPAWNED,
+    )
     assert walk(*life) == ["starting", "running", "draining", "stopped", "starting"]
 
 
-def test_an_instance_that_keeps_dying_is_told_twice_only():
-    assert walk(*[Event.SPAWNED, Event.EXITED] * 5, Event.GAVE_UP) == ["starting", "failed"]
+def test_an_instance_that_keeps_dying_is_reported_twice_only():
+    assert walk(*[LifecycleEvent.SPAWNED, LifecycleEvent.EXITED] * 5, LifecycleEvent.GAVE_UP) == ["starting", "failed"]
 
 
-def test_one_that_hangs_drains_until_it_speaks_again():
-    life = (Event.SPAWNED, Event.ANSWERED, Event.SILENT, Event.SILENT, Event.ANSWERED, Event.SPOKE)
+def test_a_hung_instance_drains_until_it_generates_again():
+    life = (
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+        LifecycleEvent.SILENT,
+        LifecycleEvent.SILENT,
+        LifecycleEvent.READY,
+        LifecycleEvent.GENERATES,
+    )
     assert walk(*life) == ["starting", "running", "hung", "running"]
-    assert State.HUNG.status == "draining"
+    assert LifecycleState.HUNG.status == "draining"
 
 
-def test_one_that_hangs_and_is_restarted():
-    life = (Event.SPAWNED, Event.ANSWERED, Event.SILENT, Event.EXITED, Event.SPAWNED, Event.ANSWERED)
+def test_a_hung_instance_that_is_restarted_runs_again():
+    life = (
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+        LifecycleEvent.SILENT,
+        LifecycleEvent.EXITED,
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+    )
     assert walk(*life) == ["starting", "running", "hung", "starting", "running"]
 
 
-def test_one_that_is_to_be_restarted_once_idle_drains():
-    life = (Event.SPAWNED, Event.ANSWERED, Event.RETIRED, Event.EXITED, Event.SPAWNED, Event.ANSWERED)
+def test_an_instance_with_a_pending_restart_drains():
+    life = (
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+        LifecycleEvent.RESTART_PENDING,
+        LifecycleEvent.EXITED,
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+    )
     assert walk(*life) == ["starting", "running", "draining", "starting", "running"]

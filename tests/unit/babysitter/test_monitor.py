@@ -1,196 +1,162 @@
-"""What is seen, what is known after it, and what is done: driven step by step, with no process and no clock."""
+"""The monitor, step by step, with a fake process, engine and clock."""
 
 import pytest
 
-from svc.babysitter.engine_status import NO_ANSWER, Answers, Readiness
-from svc.babysitter.instance_watch import Sighting
-from svc.babysitter.lifecycle import Action, State
-from svc.babysitter.monitor import Babysitter
-from tests.unit.instance_configs import instance_config
-
-
-class World:
-    """One instance under the test's hand."""
-
-    def __init__(self):
-        self.sighting, self.models, self.now, self.asked, self.done = Sighting("RUNNING", 7), [], 0.0, 0, []
-        self.meanwhile = lambda: None
-        self.reason = NO_ANSWER  # while it has no models
-        answers = Answers(["here"], self.check, clock=lambda: self.now)
-        effects = {a: lambda a=a: self.done.append(a.name) for a in Action}
-        self.sitter = Babysitter(instance_config(), self, answers, effects, clock=lambda: self.now)
-
-    def look(self):
-        return self.sighting
-
-    def check(self, url, timeout):
-        self.asked += 1
-        answer = Readiness(list(self.models), "" if self.models else self.reason)
-        self.meanwhile()
-        return answer
-
-    def turn(self, seconds=0.5):
-        self.now += seconds
-        self.done.clear()
-        self.sitter.observe()
-        self.sitter.ask()
-        return self.sitter.picture.state
-
-
-def models(*names):
-    return [{"id": n, "created": object()} for n in names]
+from svc.babysitter.instance_watch import ProcessSnapshot
+from svc.babysitter.lifecycle import LifecycleState
+from tests.unit.babysitter.fake_instance import FakeInstance, models
 
 
 @pytest.fixture
-def world():
-    return World()
+def instance():
+    return FakeInstance()
 
 
 @pytest.fixture
-def running(world):
-    world.models = models("a")
-    world.turn()
-    return world
+def running(instance):
+    instance.models = models("a")
+    instance.advance()
+    return instance
 
 
-def test_an_instance_starts_until_it_lists_a_model(world):
-    assert world.turn() is State.STARTING
-    assert world.turn() is State.STARTING
-    world.models = models("a")
-    assert world.turn() is State.RUNNING
-    assert world.done == ["TELL"]
-    assert [m["id"] for m in world.sitter.picture.models] == ["a"]
+def test_an_instance_is_starting_until_it_lists_a_model(instance):
+    assert instance.advance() is LifecycleState.STARTING
+    assert instance.advance() is LifecycleState.STARTING
+    instance.models = models("a")
+    assert instance.advance() is LifecycleState.RUNNING
+    assert instance.actions == ["REPORT"]
+    assert [m["id"] for m in instance.monitor.snapshot.models] == ["a"]
 
 
-def test_while_nothing_happens_nothing_is_told(running):
+def test_nothing_is_reported_while_nothing_changes(running):
     for _ in range(10):
-        running.turn()
-        assert running.done == []
+        running.advance()
+        assert running.actions == []
 
 
-def test_what_cannot_be_seen_changes_nothing(running):
-    running.sighting = None
-    assert running.turn() is State.RUNNING
+def test_a_failed_poll_changes_nothing(running):
+    running.process = None
+    assert running.advance() is LifecycleState.RUNNING
 
 
-def test_a_crash_is_told_and_the_models_are_kept_until_it_lists_its_own(running):
-    running.sighting, running.models = Sighting("BACKOFF"), []
-    assert running.turn() is State.STARTING
-    assert running.done == ["TELL"]
-    assert [m["id"] for m in running.sitter.picture.models] == ["a"]
-    running.sighting, running.models = Sighting("RUNNING", 8), models("b")
-    assert running.turn() is State.RUNNING
-    assert [m["id"] for m in running.sitter.picture.models] == ["b"]
+def test_a_crash_is_reported_and_models_are_kept_until_the_next_list(running):
+    running.process, running.models = ProcessSnapshot("BACKOFF"), []
+    assert running.advance() is LifecycleState.STARTING
+    assert running.actions == ["REPORT"]
+    assert [m["id"] for m in running.monitor.snapshot.models] == ["a"]
+    running.process, running.models = ProcessSnapshot("RUNNING", 8), models("b")
+    assert running.advance() is LifecycleState.RUNNING
+    assert [m["id"] for m in running.monitor.snapshot.models] == ["b"]
 
 
-def test_another_pid_starts_again_though_nobody_saw_the_old_one_go(running):
-    running.sighting, running.models = Sighting("STARTING", 8), []
-    assert running.turn() is State.STARTING
+def test_another_pid_is_starting_even_if_the_exit_was_missed(running):
+    running.process, running.models = ProcessSnapshot("STARTING", 8), []
+    assert running.advance() is LifecycleState.STARTING
 
 
-def test_an_answer_of_the_process_before_does_not_make_the_next_one_run(world):
-    world.models = models("a")
+def test_a_check_of_the_previous_process_does_not_make_the_next_one_run(instance):
+    instance.models = models("a")
 
     def crash():
-        world.sighting = Sighting("BACKOFF")
-        world.sitter.observe()
+        instance.process = ProcessSnapshot("BACKOFF")
+        instance.monitor.poll_process()
 
-    world.meanwhile = crash
-    assert world.turn() is State.STARTING
+    instance.during_check = crash
+    assert instance.advance() is LifecycleState.STARTING
 
 
-def test_an_answer_that_comes_while_it_is_told_to_stop_does_not_make_it_run(world):
-    world.models = models("a")
+def test_a_check_that_ends_during_a_stop_does_not_make_it_run(instance):
+    instance.models = models("a")
 
     def stop():
-        world.sighting = Sighting("STOPPING", 7)
-        world.sitter.observe()
+        instance.process = ProcessSnapshot("STOPPING", 7)
+        instance.monitor.poll_process()
 
-    world.meanwhile = stop
-    assert world.turn() is State.DRAINING
+    instance.during_check = stop
+    assert instance.advance() is LifecycleState.DRAINING
 
 
-def test_models_that_come_later_are_found_and_told(running):
+def test_models_that_are_loaded_later_are_reported(running):
     running.models = models("a", "lora")
-    running.turn(0.5)
-    assert len(running.sitter.picture.models) == 1  # not asked all the time
-    running.turn(10)
-    assert running.done == ["TELL"]
-    assert len(running.sitter.picture.models) == 2
+    running.advance(0.5)
+    assert len(running.monitor.snapshot.models) == 1  # not asked all the time
+    running.advance(10)
+    assert running.actions == ["REPORT"]
+    assert len(running.monitor.snapshot.models) == 2
 
 
-def test_a_model_under_the_same_name_from_another_path_is_told(running):
+def test_a_model_of_the_same_name_from_another_path_is_reported(running):
     running.models = [{"id": "a", "root": "/v1"}]
-    running.turn(10)
-    assert running.done == ["TELL"]
+    running.advance(10)
+    assert running.actions == ["REPORT"]
     running.models = [{"id": "a", "root": "/v2"}]
-    running.turn(10)
-    assert running.done == ["TELL"]
+    running.advance(10)
+    assert running.actions == ["REPORT"]
 
 
-def test_a_refresh_finds_new_models_before_the_next_look_is_due(running):
-    running.turn(10)
+def test_a_refresh_finds_new_models_before_the_next_check_is_due(running):
+    running.advance(10)
     running.models = models("a", "lora")
-    running.turn()
-    assert running.done == []
-    running.sitter.refresh()
-    assert running.done == ["TELL"]
-    assert [m["id"] for m in running.sitter.picture.models] == ["a", "lora"]
+    running.advance()
+    assert running.actions == []
+    running.monitor.refresh_models()
+    assert running.actions == ["REPORT"]
+    assert [m["id"] for m in running.monitor.snapshot.models] == ["a", "lora"]
 
 
 @pytest.mark.parametrize("state", ["STOPPING", "STOPPED", "FATAL"])
-def test_a_refresh_of_an_instance_that_ends_changes_nothing(running, state):
-    running.sighting = Sighting(state, failed=True)
-    running.turn()
-    before = running.sitter.picture
+def test_a_refresh_of_an_instance_that_stops_changes_nothing(running, state):
+    running.process = ProcessSnapshot(state, failed=True)
+    running.advance()
+    before = running.monitor.snapshot
     running.models = models("b")
-    running.sitter.refresh()
-    assert running.sitter.picture == before
+    running.monitor.refresh_models()
+    assert running.monitor.snapshot == before
 
 
-def test_model_objects_that_only_carry_another_time_are_no_change(running):
+def test_model_objects_that_differ_only_in_their_time_are_no_change(running):
     running.models = models("a")
-    running.turn(10)
-    assert running.done == []
+    running.advance(10)
+    assert running.actions == []
 
 
-def test_a_running_instance_that_falls_silent_is_still_running_for_the_registry(running):
+def test_an_engine_that_stops_answering_stays_running_but_is_unhealthy(running):
     running.models = []
-    assert running.turn(10) is State.RUNNING
-    assert running.done == []
-    assert not running.sitter.runs()  # and its /health says so
+    assert running.advance(10) is LifecycleState.RUNNING
+    assert running.actions == []
+    assert not running.monitor.is_healthy()  # and its /health says so
 
 
-def test_an_instance_that_answers_but_is_being_stopped_does_not_count_as_running(running):
-    assert running.sitter.runs()
-    running.sighting = Sighting("STOPPING", 7)
-    running.turn()
-    assert not running.sitter.runs()
+def test_an_instance_that_is_being_stopped_is_not_healthy(running):
+    assert running.monitor.is_healthy()
+    running.process = ProcessSnapshot("STOPPING", 7)
+    running.advance()
+    assert not running.monitor.is_healthy()
 
 
-def test_an_answer_from_before_the_crash_is_not_passed_on_after_it(running):
-    running.sighting, running.models = Sighting("BACKOFF"), []
-    running.sitter.observe()
-    assert running.sitter.models() == []
+def test_the_models_of_a_check_before_a_crash_are_dropped(running):
+    running.process, running.models = ProcessSnapshot("BACKOFF"), []
+    running.monitor.poll_process()
+    assert running.monitor.models() == []
 
 
-def test_restarts_used_up_and_a_start_by_hand(running):
-    running.sighting = Sighting("FATAL", restarts=3, failed=True)
-    assert running.turn() is State.FAILED
-    running.sighting = Sighting("STARTING", 9)
-    assert running.turn() is State.RUNNING
+def test_an_instance_that_failed_runs_again_after_a_manual_start(running):
+    running.process = ProcessSnapshot("FATAL", restarts=3, failed=True)
+    assert running.advance() is LifecycleState.FAILED
+    running.process = ProcessSnapshot("STARTING", 9)
+    assert running.advance() is LifecycleState.RUNNING
 
 
 def test_the_end_is_final(running):
-    running.done.clear()
-    running.sitter.end()
-    assert running.done == ["LEAVE"]
-    running.sighting = Sighting("STARTING", 9)
-    assert running.turn() is State.GONE
-    assert running.done == []
+    running.actions.clear()
+    running.monitor.end()
+    assert running.actions == ["DEREGISTER"]
+    running.process = ProcessSnapshot("STARTING", 9)
+    assert running.advance() is LifecycleState.GONE
+    assert running.actions == []
 
 
-def test_why_an_engine_is_not_ready_is_logged_once_and_so_is_its_return(world, caplog):
+def test_the_reason_why_an_engine_is_not_ready_is_logged_once(instance, caplog):
     caplog.set_level("INFO")
 
     def logged():
@@ -198,21 +164,21 @@ def test_why_an_engine_is_not_ready_is_logged_once_and_so_is_its_return(world, c
         caplog.clear()
         return lines
 
-    world.turn()
+    instance.advance()
     assert logged() == []  # a server that still starts need not answer
-    world.reason = "GET /health answers 503"
-    world.turn()
-    world.turn()
+    instance.reason = "GET /health answers 503"
+    instance.advance()
+    instance.advance()
     assert logged() == ["qwen: its engine is not ready: GET /health answers 503"]
-    world.models = models("a")
-    world.turn()
+    instance.models = models("a")
+    instance.advance()
     assert logged() == ["qwen: running: its engine is ready, with models that are new"]
-    world.models = []
+    instance.models = []
     for _ in range(3):
-        world.turn(3)
-        assert not world.sitter.runs()
+        instance.advance(3)
+        assert not instance.monitor.is_healthy()
     assert logged() == ["qwen: its engine is not ready: GET /health answers 503"]
-    world.models = models("a")
-    world.turn(3)
-    assert world.sitter.runs()
+    instance.models = models("a")
+    instance.advance(3)
+    assert instance.monitor.is_healthy()
     assert logged() == ["qwen: its engine is ready again"]

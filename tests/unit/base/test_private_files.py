@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from svc.babysitter import secret
+from svc.babysitter import registrar
 from svc.base import private_files
 from svc.config import keyfile
 from svc.config.site import Site
@@ -44,7 +44,7 @@ def write_everything(root: Path) -> None:
     Journal(site.var / "rollout.json", ours={"a"}).write()
     with alone(site, ["apply"]):
         pass
-    secret.keep(site.var / "qwen.secret")
+    registrar.load_or_create_secret(site.var / "qwen.secret")
     with keyfile.editing(site.var / "keys.toml"):
         pass
     log = AccessLog(str(site.logs / "access.log"), text=False)

@@ -1,8 +1,10 @@
-"""The babysitter's HTTP server: gevent's, with the limits that every server here has for its clients."""
+"""The babysitter's HTTP server: gevent's, with the same limits for clients as the registry and the router."""
 
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 from http.client import HTTPException
+from types import TracebackType
 from typing import Any
 
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
@@ -14,15 +16,20 @@ from svc.perimeter.limits import ConnectionLimits
 
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 256  # registry, routers, monitoring, commands
-MAX_REQUEST_BYTES = 64 << 10  # its body too
+MAX_REQUEST_BYTES = 64 << 10  # head and body
 DEADLINES = Deadlines(idle=10, request=10, answer=10)
-SWEEP_SECONDS = 1.0
+SWEEP_INTERVAL_SECONDS = 1.0
 
 
-class Server(WSGIServer):
-    """Serves `app`; call `sweep` every SWEEP_SECONDS."""
+class BabysitterServer(WSGIServer):
+    """Serves `app`; call `sweep` every SWEEP_INTERVAL_SECONDS."""
 
-    def __init__(self, address: tuple[str, int], app: Callable[..., Any], deadlines: Deadlines = DEADLINES) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        app: Callable[..., Iterable[bytes]],
+        deadlines: Deadlines = DEADLINES,
+    ) -> None:
         self.limits = ConnectionLimits(deadlines, MAX_CONNECTIONS)
         super().__init__(
             address,
@@ -30,21 +37,22 @@ class Server(WSGIServer):
             log=None,
             error_log=LoggingLogAdapter(log, logging.DEBUG),
             spawn=self.limits.pool,
-            handler_class=Handler,
+            handler_class=RequestHandler,
         )
 
-    def handle(self, sock: Any, address: Any) -> None:
+    def handle(self, sock: socket.socket, address: tuple[str, int]) -> None:
         with self.limits.client(sock, address[0]) as client:
             super().handle(client, address)
 
     def sweep(self) -> None:
+        """End the connections whose request or answer takes too long."""
         self.limits.sweep()
 
 
-class Handler(WSGIHandler):
-    """One connection; a request that is too large or does not arrive is refused in the contract's shape."""
+class RequestHandler(WSGIHandler):
+    """Handles one connection; refuses a request that is too large or does not arrive with a JSON error."""
 
-    def handle_one_request(self) -> Any:
+    def handle_one_request(self) -> Any:  # gevent's own: None, True, or a status and a body
         self.socket.rest(MAX_REQUEST_BYTES)
         try:
             return super().handle_one_request()
@@ -52,15 +60,15 @@ class Handler(WSGIHandler):
             return str(error.status), error_answer(error)
 
     def read_request(self, raw_requestline: str) -> bool:
-        whole = super().read_request(raw_requestline)
+        complete = super().read_request(raw_requestline)
         if self.headers.get("Transfer-Encoding"):
             raise LengthRequired("a body with Transfer-Encoding is not read; send it with a Content-Length")
         if (self.content_length or 0) > MAX_REQUEST_BYTES:
             raise TooLarge(f"the body is {self.content_length} bytes, the limit is {MAX_REQUEST_BYTES}")
-        return bool(whole)
+        return bool(complete)
 
     def _handle_client_error(self, ex: Exception) -> tuple[str, bytes] | None:
-        if isinstance(ex, OSError):  # the client broke it off
+        if isinstance(ex, OSError):  # the client has closed the connection
             return None
         if isinstance(ex, HTTPException):
             ex = HeadTooLarge(f"cannot read the request's head: {ex}")
@@ -69,8 +77,8 @@ class Handler(WSGIHandler):
         result: tuple[str, bytes] = super()._handle_client_error(ex)
         return result
 
-    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
-        if isinstance(v, SvcError):  # the rest of a body that nobody read did not come
+    def handle_error(self, t: type[BaseException], v: BaseException, tb: TracebackType | None) -> None:
+        if isinstance(v, SvcError):  # the unread rest of the body did not arrive in time
             self.close_connection = True
         else:
             super().handle_error(t, v, tb)

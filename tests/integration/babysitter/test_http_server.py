@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.pywsgi import WSGIServer
 
-from svc.babysitter.server import MAX_REQUEST_BYTES, Server
+from svc.babysitter.http_server import MAX_REQUEST_BYTES, BabysitterServer
 from svc.perimeter.connections import Deadlines
 
 OK = b"HTTP/1.1 200 OK"
@@ -21,7 +21,7 @@ def app(environ, start_response):
 
 @pytest.fixture
 def server():
-    made = Server(("127.0.0.1", 0), app, Deadlines(idle=0.2, request=0.2, answer=0.2))
+    made = BabysitterServer(("127.0.0.1", 0), app, Deadlines(idle=0.2, request=0.2, answer=0.2))
     made.start()
     assert isinstance(made, WSGIServer)
     yield made

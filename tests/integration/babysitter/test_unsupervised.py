@@ -7,7 +7,7 @@ import time
 import pytest
 import requests
 
-from svc.babysitter.instance_watch import REFUSED
+from svc.babysitter.instance_watch import PORT_REFUSED
 from tests.integration.babysitter.conftest import Babysat
 from tests.integration.fakes import mock
 from tests.waiting import free_port, wait_until
@@ -46,7 +46,7 @@ def test_the_life_of_an_instance_as_the_registry_sees_it(babysitter, registry, p
 
         instance.kill(signal.SIGKILL)
         registry.await_status("q-server", "starting")
-        assert [event["message"] for event in registry.client.events(only={"kind": "exited"})[0]] == [REFUSED]
+        assert [event["message"] for event in registry.client.events(only={"kind": "exited"})[0]] == [PORT_REFUSED]
         assert told.health() == 503
         assert registry.client.get("q-server")["metadata"]["models"] == ["a", "b"]
 

@@ -1,0 +1,128 @@
+"""The registrations of a babysitter and its instance, within the limits that every registry has. Pure."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from svc.babysitter.instance_watch import ProcessSnapshot
+from svc.babysitter.lifecycle import LifecycleState
+from svc.config.instance.model import InstanceConfig
+from svc.protocol.instance_names import instance_service
+from svc.protocol.service import (
+    BABYSITTER_TYPE,
+    INSTANCE_TYPE,
+    MAX_METADATA_BYTES,
+    MAX_MODELS,
+    babysitter_url,
+    is_model_id,
+    iso,
+)
+
+Model = dict[str, Any]
+RESERVED_BYTES = 1024  # for the rest of the metadata, beside what is counted: keys, commas, counts of restarts
+MIN_LEASE_SECONDS = 30.0
+LEASE_HEARTBEATS = 3.0  # a lease outlives two lost heartbeats
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Registration:
+    """One name in the registry. A heartbeat changes only its `status`; `fields` need a registration."""
+
+    name: str
+    status: str
+    fields: dict[str, Any]
+
+    def to_json(self, now: float) -> dict[str, Any]:
+        return {"name": self.name, "status": self.status, "timestamp": iso(now), **self.fields}
+
+
+def registrations(
+    config: InstanceConfig,
+    state: LifecycleState,
+    models: Sequence[Model],
+    hostname: str,
+    process: ProcessSnapshot | None = None,
+) -> list[Registration]:
+    """Return what the registry should have: the babysitter always, and the instance once its process was polled."""
+    url = babysitter_url(config.url)
+    shared = {
+        "host": config.host,
+        "hostname": hostname,
+        "lease_seconds": max(MIN_LEASE_SECONDS, LEASE_HEARTBEATS * config.heartbeat_interval),
+    }
+    babysitter = {
+        **shared,
+        "port": config.babysitter_port,
+        "url": url,
+        "weight": 1,
+        "metadata": {"type": BABYSITTER_TYPE, "server": instance_service(config.name)},
+    }
+    wanted = [Registration(config.name, "running", babysitter)]
+    if state not in (LifecycleState.UNSEEN, LifecycleState.GONE):
+        weight = config.metadata.get("weight")
+        metadata = {
+            **config.metadata,
+            "type": INSTANCE_TYPE,
+            "parent_service": config.name,
+            "babysitter": url,
+            "restarts": process.restarts if process else 0,
+            "restart_reason": process.reason if process else "",
+        }
+        instance = {
+            **shared,
+            "port": config.port,
+            "url": config.url,
+            "weight": weight if isinstance(weight, int) and not isinstance(weight, bool) else 1,
+            "metadata": {**metadata, **model_metadata(models, metadata)},
+        }
+        wanted.append(Registration(instance_service(config.name), state.status, instance))
+    return wanted
+
+
+def model_metadata(models: Sequence[Model], others: dict[str, Any]) -> dict[str, Any]:
+    """Return `models`, the ids, and `models_list`, the objects, so that they fit beside `others`, the other metadata.
+
+    Objects that are too large together are shortened first; models are left out only where even ids alone do not fit.
+    vLLM's objects have 500 bytes each, most of which are permissions.
+    """
+    rest = {key: value for key, value in others.items() if key not in ("models", "models_list")}
+    budget = MAX_METADATA_BYTES - RESERVED_BYTES - json_bytes(rest)
+    registrable = [model for model in models if is_model_id(model["id"])][:MAX_MODELS]
+    for shorten in SHORTENINGS:
+        objects = [shorten(model) for model in registrable]
+        if sum(map(bytes_in_both_lists, objects)) <= budget:
+            return both_lists(objects)
+    while objects and sum(map(bytes_in_both_lists, objects)) > budget:
+        objects.pop()
+    return both_lists(objects)
+
+
+def unchanged(model: Model) -> Model:
+    return model
+
+
+def without_nested(model: Model) -> Model:
+    """Return the object without the lists and objects in it."""
+    return {key: value for key, value in model.items() if not isinstance(value, (list, dict))}
+
+
+def id_only(model: Model) -> Model:
+    return {"id": model["id"], "object": "model"}
+
+
+SHORTENINGS: tuple[Callable[[Model], Model], ...] = (unchanged, without_nested, id_only)
+
+
+def both_lists(objects: Sequence[Model]) -> dict[str, Any]:
+    return {"models": [model["id"] for model in objects], "models_list": list(objects)}
+
+
+def bytes_in_both_lists(model: Model) -> int:
+    """Return the bytes that a model takes in `models` and `models_list`."""
+    return json_bytes(model) + json_bytes(model["id"]) + 2
+
+
+def json_bytes(value: object) -> int:
+    return len(msgspec.json.encode(value))

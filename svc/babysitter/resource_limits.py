@@ -1,0 +1,132 @@
+"""Enforce the instance's startup timeout and memory limit: an instance that exceeds one is restarted."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable
+
+from svc.babysitter import health_rules
+from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad
+from svc.babysitter.instance_watch import ProcessSnapshot
+from svc.babysitter.lifecycle import LifecycleEvent, LifecycleState
+from svc.babysitter.monitor import Monitor
+from svc.babysitter.restarter import Restarter
+from svc.base import procfs
+from svc.supervision import orphans
+
+log = logging.getLogger(__name__)
+MEMORY_INTERVAL_SECONDS = 5.0
+LIVE_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)
+MEMORY_LINES = re.compile(rb"^(VmRSS|VmSwap|Pss|SwapPss):\s+(\d+) kB", re.M)
+
+
+class ResourceLimits:
+    """Checks both limits in a `round`, which is due every second.
+
+    `read_load` reads the requests in progress. `measure` takes a pid and the limit, as `memory_used` does.
+    `clock` is monotonic: setting the system's clock must not exceed a limit.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        read_load: Callable[[], EngineLoad],
+        restarter: Restarter,
+        measure: Callable[[int, int], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.monitor = monitor
+        self.config = monitor.config
+        self.read_load = read_load
+        self.restarter = restarter
+        self.measure = measure
+        self.clock = clock
+        self.memory: int | None = None  # bytes, at the last measurement
+        self._identity: tuple[int, float] | None = None  # pid and start of the process
+        self._since = 0.0  # when this process was first seen
+        self._samples_over_limit = 0
+        self._next_measurement = 0.0
+        self._drain: Drain | None = None
+
+    def round(self) -> None:
+        """Check the process once, and restart it where it exceeds a limit."""
+        process, now = self.monitor.snapshot.process, self.clock()
+        spawned = process is not None and process.event() is LifecycleEvent.SPAWNED
+        identity = (process.pid, process.since) if process and spawned else None
+        if identity != self._identity:
+            self._identity, self._since, self._next_measurement = identity, now, now
+            self._samples_over_limit, self._drain, self.memory = 0, None, None
+        if process is None or identity is None:
+            return
+        if self._drain is not None:
+            self._restart_when_drained(process, self._drain, now)
+        elif self._starts_too_slowly(now):
+            self.restarter.restart(
+                process, "startup", f"not ready within {self.config.startup_timeout:g} s of its start"
+            )
+        elif self.config.max_memory and process.pid and now >= self._next_measurement:
+            self._next_measurement = now + MEMORY_INTERVAL_SECONDS
+            self._check_memory(process.pid, now)
+
+    def _starts_too_slowly(self, now: float) -> bool:
+        limit = self.config.startup_timeout
+        starting = self.monitor.snapshot.state is LifecycleState.STARTING
+        return bool(limit) and starting and now - self._since > limit
+
+    def _check_memory(self, pid: int, now: float) -> None:
+        limit, snapshot = self.config.max_memory, self.monitor.snapshot
+        self.memory = self.measure(pid, limit)
+        self._samples_over_limit = health_rules.samples_over_limit(self._samples_over_limit, self.memory, limit)
+        if self._samples_over_limit < health_rules.MAX_SAMPLES_OVER_MEMORY_LIMIT or snapshot.state not in LIVE_STATES:
+            return
+        used, allowed = health_rules.format_bytes(self.memory), health_rules.format_bytes(limit)
+        reason = f"{used} used, and {allowed} is the limit"
+        log.warning("%s: %s: it gets no new requests, and is restarted once it is idle", self.config.name, reason)
+        self._drain = Drain(reason, now, has_requests=snapshot.state is LifecycleState.RUNNING)
+        self.monitor.apply(LifecycleEvent.RESTART_PENDING, snapshot.life)
+
+    def _restart_when_drained(self, process: ProcessSnapshot, drain: "Drain", now: float) -> None:
+        if not drain.has_requests or drain.is_over(self.read_load(), now):
+            self.restarter.restart(process, "memory", drain.reason)
+
+
+class Drain:
+    """The time from the last new request to the restart. Without `has_requests` there is nothing to wait for."""
+
+    def __init__(self, reason: str, now: float, has_requests: bool) -> None:
+        self.reason = reason
+        self.has_requests = has_requests
+        self._since = self._moved = now
+        self._load = UNKNOWN_LOAD
+
+    def is_over(self, load: EngineLoad, now: float) -> bool:
+        """Return whether the instance may be ended, with its load as of `now`."""
+        # Without counters it is unknown whether the engine is idle.
+        if health_rules.moved(self._load, load) or not load.counters:
+            self._moved = now
+        self._load = load
+        return health_rules.drained(now - self._since, load.running, now - self._moved)
+
+
+def memory_used(pid: int, limit: int) -> int:
+    """Return the bytes, resident or swapped out, of the process group of `pid` and of all that its members started.
+
+    The sum of /proc/PID/status is cheap, but it counts a page that processes share once
+    for each of them, so it is an upper bound. Only where that bound exceeds `limit` are
+    shared pages divided among their processes (PSS), for which the kernel walks all page
+    tables.
+    """
+    pids = orphans.tree(pid)
+    upper_bound = _sum_of_memory(pids, "status")
+    return upper_bound if upper_bound <= limit else _sum_of_memory(pids, "smaps_rollup")
+
+
+def _sum_of_memory(pids: Iterable[int], source: str) -> int:
+    return sum(_memory_of(pid, source) for pid in pids)
+
+
+def _memory_of(pid: int, source: str) -> int:
+    try:
+        return sum(int(value) for _, value in MEMORY_LINES.findall(procfs.read(pid, source))) << 10
+    except OSError:  # the process has ended or belongs to another user, or the kernel has no smaps_rollup
+        return _memory_of(pid, "status") if source != "status" else 0
