@@ -168,11 +168,11 @@ def _metric(name: str, metric: Metric) -> Sequence[str]:
 
 def _router() -> Iterable[Metric]:
     from svc.router.balance.table import Origin
-    from svc.router.proxy.api_keys import Keys
+    from svc.router.proxy.api_keys import ApiKeys
     from svc.router.state import RouterState
     from svc.router.telemetry.metrics import RouterMetrics
 
-    state = RouterState(RouterSettings(), keys=Keys(Path("keys.toml")))
+    state = RouterState(RouterSettings(), keys=ApiKeys(Path("keys.toml")))
     state.origin = Origin("registry", state.clock())
     return RouterMetrics(state).collect()
 
