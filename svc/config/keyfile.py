@@ -258,7 +258,7 @@ def _locked(path: Path) -> Iterator[None]:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         private_files.tighten(descriptor, private_files.OWNER_ONLY)
-        private_files.hand_over(descriptor, path)
+        private_files.keep_owner(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

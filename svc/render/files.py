@@ -9,11 +9,10 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 from supervisor.options import ServerOptions
 
-from svc.base import private_files
+from svc.base import atomic_file, private_files
 from svc.base.errors import CommandError, ConfigError
 from svc.base.mask import both_without_secrets
 from svc.render.paths import Place
@@ -101,7 +100,7 @@ class Change:
                 self._stage()
                 self._replace()
                 for directory in directories:
-                    private_files.sync(directory)
+                    atomic_file.sync_directory(directory)
         except OSError as error:
             where = error.filename or next(iter(directories))
             raise CommandError(
@@ -113,20 +112,16 @@ class Change:
         try:
             for path, _, after in self.edits:
                 if after is not None:
-                    with self._open(path) as file:
-                        file.write(after)
-                        file.flush()
-                        os.fsync(file.fileno())
+                    atomic_file.stage(_new(path), after, self._mode(path))
                 elif not os.access(path.parent, os.W_OK):
                     raise PermissionError(13, "Permission denied", str(path))
         except OSError:
             self._unstage()
             raise
 
-    def _open(self, path: Path) -> IO[bytes]:
-        mode = private_files.limited(path, private_files.MODE) if path in self.private else 0o666  # less the umask
-        _new(path).unlink(missing_ok=True)
-        return open(os.open(_new(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")
+    def _mode(self, path: Path) -> int:
+        """Return the mode of the new file, before the umask."""
+        return private_files.limited_mode(path, private_files.MODE) if path in self.private else 0o666
 
     def _replace(self) -> None:
         done = []
