@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad
+from svc.client.router import METRICS_PATH
+from svc.client.router_metrics import answered_attempts
 
 READ_TIMEOUT_SECONDS = 5.0
 VALUE = r"(?:\{.*\})? (\S+)"
@@ -56,7 +58,7 @@ class EngineLoadReader:
                 return load
             break
         if self.router_url:
-            text = self.get_router(f"{self.router_url}/metrics", READ_TIMEOUT_SECONDS)
+            text = self.get_router(f"{self.router_url}{METRICS_PATH}", READ_TIMEOUT_SECONDS)
             return parse_router(text or "", self.name) or UNKNOWN_LOAD
         return UNKNOWN_LOAD
 
@@ -82,7 +84,8 @@ def parse_slots(text: str) -> EngineLoad | None:
 
 def parse_router(text: str, name: str) -> EngineLoad | None:
     """Return the load of one instance in the router's /metrics; None where the router does not know it."""
-    label = rf'\{{instance="{re.escape(name)}"\}} (\S+)$'
-    answered = re.findall(rf"^svc_router_attempts_answered_total{label}", text, re.M)
-    running = re.findall(rf"^svc_router_requests_in_flight{label}", text, re.M)
-    return EngineLoad("router", tuple(answered), int(float(running[0])) if running else None) if answered else None
+    try:
+        attempts = answered_attempts(text, name)
+    except ValueError:  # another program answers there
+        return None
+    return EngineLoad("router", (str(attempts[0]),), attempts[1]) if attempts else None

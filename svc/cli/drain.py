@@ -9,9 +9,9 @@ from svc.base.errors import CommandError
 from svc.cli.access import Access, registry_options
 from svc.cli.options import console, settings
 from svc.client.registry import RegistryClient
+from svc.client.router import RouterClient
 from svc.rollout.observation import in_flight
 from svc.site import access as site_access
-from svc.site import observe
 from svc.site.access import explained
 from svc.terminal import services_table
 from svc.terminal.output import echo
@@ -90,7 +90,7 @@ def _each(
 def _idle(names: Sequence[str], router_url: str, timeout: float) -> None:
     """Waits until the router has nothing in flight for these; raises CommandError after `timeout` seconds."""
     end = time.monotonic() + timeout
-    if observe.in_flight(router_url) is None:
+    if RouterClient(router_url).instance_loads() is None:
         raise CommandError(f"the router does not answer at {router_url}; give its address with --router-url")
     left = list(names)
     with waiting(console()) as progress:
@@ -105,7 +105,7 @@ def _idle(names: Sequence[str], router_url: str, timeout: float) -> None:
 
 def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:
     """Those that have requests in flight, or may get some: the router has not heard yet."""
-    seen, left = [observe.in_flight(router_url)], []
+    seen, left = [RouterClient(router_url).instance_loads()], []
     for name in names:
         count = in_flight(name, seen)
         if count == 0:

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import click
-import requests
 from rich.text import Text
 
-from svc.base.http import fetch
+from svc.base.errors import SvcError
 from svc.cli.options import console, settings
-from svc.client import router_metrics
-from svc.client.router_metrics import Look
+from svc.client.router import RouterClient
+from svc.client.router_metrics import RouterScrape
 from svc.site import access
 from svc.terminal import traffic_table
 from svc.terminal.console import Console
@@ -21,16 +20,6 @@ from svc.terminal.output import echo, echo_json
 from svc.terminal.screen import Screen, width_of
 from svc.terminal.traffic_table import Frame
 
-PATIENCE = 2.0  # seconds that an answer may take
-REASONS = {  # by a part of what requests says
-    "refused": "connection refused",
-    "resolve": "its name has no address",
-    "No route": "no route to its machine",
-    "unreachable": "its network is unreachable",
-    "CERTIFICATE": "its certificate is not accepted",
-    "WRONG_VERSION": "it speaks no TLS",
-    "RemoteDisconnected": "it closes the connection: does it speak TLS?",
-}
 URL = "where the router is  [ROUTER_URL; default: the site's]"
 
 
@@ -75,10 +64,11 @@ def command(every: float, count: int | None, sort: str, as_json: bool, router_ur
 
 def frames(url: str, every: float) -> Iterator[Frame | str]:
     """What lies between two looks, or why there is nothing to tell."""
-    before = look(url)
+    router = RouterClient(url)
+    before = _scrape(router)
     while True:
         time.sleep(every)
-        now = look(url)
+        now = _scrape(router)
         if isinstance(now, str):
             yield now
         elif isinstance(before, str):
@@ -88,22 +78,12 @@ def frames(url: str, every: float) -> Iterator[Frame | str]:
         before = now
 
 
-def look(url: str) -> Look | str:
-    """What the router tells, or what is wrong with what answers there."""
+def _scrape(router: RouterClient) -> RouterScrape | str:
+    """Return the router's metrics, or what is wrong with the program that answers at its URL."""
     try:
-        answer = fetch("GET", f"{url}/metrics", PATIENCE, verify=False)
-        if answer.ok:
-            return router_metrics.read(answer.text, time.time())
-    except requests.Timeout:
-        return f"the router does not answer in time at {url}"
-    except requests.RequestException as error:
-        why = next((told for part, told in REASONS.items() if part in str(error)), type(error).__name__)
-        return f"the router does not answer at {url}: {why}"
-    except ValueError:
-        return f"what answers at {url} is no router"
-    if answer.status_code >= 500:
-        return f"the router at {url} answers {answer.status_code}"
-    return f"what answers at {url} is no router: it answers {answer.status_code} to /metrics"
+        return router.scrape()
+    except SvcError as error:
+        return error.message
 
 
 def show(frame: Frame | str, url: str, sort: str, out: Console, screen: Screen | None, as_json: bool) -> None:

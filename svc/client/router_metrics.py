@@ -1,4 +1,4 @@
-"""One scrape of the router's metrics, as far as `svc top` needs it. Pure."""
+"""Parse the router's metrics, as far as commands and babysitters need them. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,85 +8,140 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from svc.base.counter_rates import Counts
 
-LEFT = "499"  # its client left: nobody's error
-BROKEN = ("cut",)  # what no status tells
-OURS = "svc_router_"
-UP, EJECTED, UNUSED = "up", "ejected", "unused"  # the metrics do not tell why an instance is not used
+PREFIX = "svc_router_"
+STATUS_CLIENT_CLOSED_REQUEST = "499"  # no error of the router or an instance
+FAILURES_WITHOUT_STATUS = ("cut",)  # the status had been sent before the stream broke
+UP, EJECTED, UNUSED = "up", "ejected", "unused"  # the metrics do not say why an instance is not used
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
 
-class Look(NamedTuple):
-    """One scrape."""
+class InstanceLoad(NamedTuple):
+    """Whether the router sends new requests to an instance, and how many requests it has in flight there."""
+
+    is_up: bool
+    in_flight: int
+
+
+class RouterScrape(NamedTuple):
+    """All that `svc top` shows, at one moment."""
 
     time: float
     models: Mapping[str, Counts]
     instances: Mapping[str, Counts]
-    queue: Mapping[str, int]  # by model; "": those to whom any will do
+    queue: Mapping[str, int]  # by model; "": requests for any model
     serving: Mapping[str, int]  # instances by model
     in_flight: Mapping[str, int]  # by instance
     states: Mapping[str, str]  # of instances: up, ejected, unused
 
 
-def read(text: str, now: float) -> Look:
-    """Raises ValueError for what is no exposition, and for one of something else."""
-    found: defaultdict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found[sample.name].append((sample.labels, sample.value))
-    if not any(name.startswith(OURS) for name in found):
+def scrape(text: str, now: float) -> RouterScrape:
+    """Return the content of the router's /metrics; raise ValueError for the metrics of another program."""
+    samples = _samples(text)
+    if not samples:
         raise ValueError("no metric of a router")
-    up, ejected = _by(found, "svc_router_instance_up"), _by(found, "svc_router_instance_ejected")
-    return Look(
+    return RouterScrape(
         now,
-        _models(found),
-        _instances(found),
-        _whole(_by(found, "svc_router_queue", "model")),
-        _whole(_by(found, "svc_router_model_instances", "model")),
-        _whole(_by(found, "svc_router_requests_in_flight")),
-        {name: UP if up[name] else EJECTED if ejected.get(name) else UNUSED for name in up},
+        _models(samples),
+        _instances(samples),
+        _counts(samples, "svc_router_queue", "model"),
+        _counts(samples, "svc_router_model_instances", "model"),
+        _counts(samples, "svc_router_requests_in_flight"),
+        _states(samples),
     )
 
 
-def _models(found: Samples) -> dict[str, Counts]:
+def up_and_ejected(text: str) -> dict[str, tuple[bool, bool]]:
+    """Return whether the router uses each instance, and whether it has ejected it."""
+    samples = _samples(text, "svc_router_instance_up", "svc_router_instance_ejected")
+    up, ejected = (_by_label(samples, f"svc_router_instance_{state}") for state in ("up", "ejected"))
+    return {name: (bool(up[name]), bool(ejected.get(name))) for name in up}
+
+
+def instance_loads(text: str) -> dict[str, InstanceLoad]:
+    """Return the load of each instance."""
+    samples = _samples(text, "svc_router_instance_up", "svc_router_requests_in_flight")
+    up = _by_label(samples, "svc_router_instance_up")
+    in_flight = _counts(samples, "svc_router_requests_in_flight")
+    return {name: InstanceLoad(bool(up.get(name)), count) for name, count in in_flight.items()}
+
+
+def queue_lengths(text: str) -> dict[str, int]:
+    """Return how many requests wait for each model; "" stands for any model."""
+    return _counts(_samples(text, "svc_router_queue"), "svc_router_queue", "model")
+
+
+def answered_attempts(text: str, instance: str) -> tuple[float, int | None] | None:
+    """Return how many attempts an instance has answered, and how many requests it has in flight.
+
+    None: the router does not know the instance.
+    """
+    samples = _samples(text, "svc_router_attempts_answered_total", "svc_router_requests_in_flight")
+    answered = _by_label(samples, "svc_router_attempts_answered_total").get(instance)
+    return None if answered is None else (answered, _counts(samples, "svc_router_requests_in_flight").get(instance))
+
+
+def _samples(text: str, *metrics: str) -> Samples:
+    """Return the samples of these metrics, of all metrics of a router where none is given; raise ValueError.
+
+    Only their lines are parsed: the metrics of a large fleet have many others.
+    """
+    starts = tuple(f"{metric}{end}" for metric in metrics for end in ("{", " ")) or (PREFIX,)
+    whole, _, _ = text.rpartition("\n")  # a text that was cut ends in the middle of a line
+    lines = [line for line in whole.split("\n") if line.startswith(starts)]
+    samples: defaultdict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
+    for family in text_string_to_metric_families("\n".join([*lines, ""])):
+        for sample in family.samples:
+            samples[sample.name].append((sample.labels, sample.value))
+    return samples
+
+
+def _models(samples: Samples) -> dict[str, Counts]:
     requests: defaultdict[str, int] = defaultdict(int)
     errors: defaultdict[str, int] = defaultdict(int)
-    for labels, value in found.get("svc_router_requests_total", ()):
+    for labels, value in samples.get("svc_router_requests_total", ()):
         requests[labels["model"]] += int(value)
-        if labels["status"] >= "400" and labels["status"] != LEFT:
+        if labels["status"] >= "400" and labels["status"] != STATUS_CLIENT_CLOSED_REQUEST:
             errors[labels["model"]] += int(value)
-    for labels, value in found.get("svc_router_failures_total", ()):
-        if labels["kind"] in BROKEN:
+    for labels, value in samples.get("svc_router_failures_total", ()):
+        if labels["kind"] in FAILURES_WITHOUT_STATUS:
             errors[labels["model"]] += int(value)
-    tokens = _by(found, "svc_router_produced_tokens_total", "model")
-    seconds = _by(found, "svc_router_ttft_seconds_sum", "model")
-    firsts = _by(found, "svc_router_ttft_seconds_count", "model")
-    return {  # the first request of a model may be a stream that goes on
-        name: Counts(requests[name], errors[name], int(count), seconds.get(name, 0.0), int(firsts.get(name, 0)))
+    tokens = _by_label(samples, "svc_router_produced_tokens_total", "model")
+    seconds = _by_label(samples, "svc_router_ttft_seconds_sum", "model")
+    streams = _by_label(samples, "svc_router_ttft_seconds_count", "model")
+    return {  # by tokens: the first request of a model may be a stream that has not ended
+        name: Counts(requests[name], errors[name], int(count), seconds.get(name, 0.0), int(streams.get(name, 0)))
         for name, count in tokens.items()
     }
 
 
-def _instances(found: Samples) -> dict[str, Counts]:
-    requests, errors = _by(found, "svc_router_attempts_total"), _by(found, "svc_router_attempt_errors_total")
-    tokens = _by(found, "svc_router_instance_tokens_total")
-    seconds = _by(found, "svc_router_instance_ttft_seconds_sum")
-    firsts = _by(found, "svc_router_instance_ttft_seconds_count")
+def _instances(samples: Samples) -> dict[str, Counts]:
+    requests, errors = (
+        _by_label(samples, metric) for metric in ("svc_router_attempts_total", "svc_router_attempt_errors_total")
+    )
+    tokens = _by_label(samples, "svc_router_instance_tokens_total")
+    seconds = _by_label(samples, "svc_router_instance_ttft_seconds_sum")
+    streams = _by_label(samples, "svc_router_instance_ttft_seconds_count")
     return {
         name: Counts(
             int(count),
             int(errors.get(name, 0)),
             int(tokens.get(name, 0)),
             seconds.get(name, 0.0),
-            int(firsts.get(name, 0)),
+            int(streams.get(name, 0)),
         )
         for name, count in requests.items()
     }
 
 
-def _by(found: Samples, metric: str, label: str = "instance") -> dict[str, float]:
-    return {labels[label]: value for labels, value in found.get(metric, ())}
+def _states(samples: Samples) -> dict[str, str]:
+    up, ejected = (_by_label(samples, f"svc_router_instance_{state}") for state in ("up", "ejected"))
+    return {name: UP if up[name] else EJECTED if ejected.get(name) else UNUSED for name in up}
 
 
-def _whole(told: Mapping[str, float]) -> dict[str, int]:
-    return {name: int(value) for name, value in told.items()}
+def _by_label(samples: Samples, metric: str, label: str = "instance") -> dict[str, float]:
+    return {labels[label]: value for labels, value in samples.get(metric, ()) if label in labels}
+
+
+def _counts(samples: Samples, metric: str, label: str = "instance") -> dict[str, int]:
+    return {name: int(value) for name, value in _by_label(samples, metric, label).items()}

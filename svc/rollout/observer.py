@@ -8,6 +8,7 @@ from typing import Any
 from svc.base.errors import CommandError, Unavailable
 from svc.client import probe
 from svc.client.registry import RegistryClient
+from svc.client.router import RouterClient
 from svc.rollout.observation import Scene
 from svc.site import observe
 from svc.site.components import Component
@@ -27,19 +28,19 @@ class Eyes:
         return Scene(
             time.monotonic(),
             self._services(),
-            [observe.in_flight(url) for url in self.routers],
+            [RouterClient(url).instance_loads() for url in self.routers],
             {name: process.state for name, process in self.supervisord.processes().items()},
             {component.name for component in waited if probe.healthy(component.health_url, observe.PATIENCE)},
         )
 
     def answering(self) -> tuple[str, ...]:
         """The routers that do."""
-        return tuple(url for url in self.routers if observe.in_flight(url) is not None)
+        return tuple(url for url in self.routers if RouterClient(url).instance_loads() is not None)
 
     def refuse_blind(self) -> None:
         """Raises CommandError when a router does not answer."""
         for url in self.routers:
-            if observe.in_flight(url) is None:
+            if RouterClient(url).instance_loads() is None:
                 raise CommandError(
                     f"the router does not answer at {url}: nobody can tell what is in flight; give its address with "
                     "--router-url, or go on without one with --allow-downtime"

@@ -1,6 +1,5 @@
 """A look at a site that runs: at supervisord, at the components' health, at what registry and router know."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from svc.base.errors import SvcError, Unauthorized
 from svc.base.http import fetch
 from svc.client import probe
 from svc.client.registry import RegistryClient
+from svc.client.router import RouterClient
 from svc.config.site import Site
 from svc.site import supervisord_process
 from svc.site.components import Component, read_components
@@ -18,10 +18,6 @@ from svc.site.status import Seen
 from svc.supervision.client import SupervisordClient
 
 PATIENCE = 2.0  # seconds that an answer may take
-UP = re.compile(r'^svc_router_instance_up\{instance="([^"]+)"\} (\S+)$', re.M)
-EJECTED = re.compile(r'^svc_router_instance_ejected\{instance="([^"]+)"\} (\S+)$', re.M)
-FLIGHT = re.compile(r'^svc_router_requests_in_flight\{instance="([^"]+)"\} (\S+)$', re.M)
-UNTOLD = ""  # some model
 
 
 def look(
@@ -32,7 +28,7 @@ def look(
 ) -> Sight:
     """What `judge` needs of these components. Those that were `well` before are not asked again."""
     states = {name: process.state for name, process in supervisord.processes().items()}
-    routed = services(router.own_url) if router else None
+    routed = RouterClient(router.own_url).services() if router else None
     components = list(components)
     healthy = {component.name for component in components if component.name in well or _is_well(component, states)}
     infos = _infos([component for component in components if component.name not in well], states)
@@ -50,7 +46,7 @@ def see(site: Site, token_file: str) -> Seen:
     supervisord = supervisord_process.find(site)
     components = read_components(supervisord_process.conf_d(supervisord, site))
     router = next((component for component in components if component.kind == "router"), None)
-    routed = services(router.own_url) if router else None
+    routed = RouterClient(router.own_url).services() if router else None
     url = _registry_url(components)
     processes = supervisord.processes() if supervisord else {}
     registered, refusal = _registered(url, token_file)
@@ -68,38 +64,6 @@ def see(site: Site, token_file: str) -> Seen:
         router=None if routed is None else {service["name"]: service for service in routed},
         routing=router is not None and probe.healthy(router.health_url, PATIENCE, verify=False),
     )
-
-
-def services(router_url: str) -> list[dict[str, Any]] | None:
-    """The instances as the router has them; None where it does not answer.
-
-    A router that wants a key tells nobody else of them; which it uses stands in its metrics.
-    """
-    try:
-        answer = fetch("GET", router_url + "/services", PATIENCE, verify=False)
-        if answer.status_code == 401:
-            told = fetch("GET", router_url + "/metrics", PATIENCE, verify=False).text
-            out = {name for name, ejected in EJECTED.findall(told) if float(ejected)}
-            return [
-                {"name": name, "healthy": up == "1.0", "ejected": name in out, "models": [UNTOLD]}
-                for name, up in UP.findall(told)
-            ]
-        return answer.json()["services"]
-    except (requests.RequestException, ValueError, KeyError, TypeError):
-        return None
-
-
-def in_flight(router_url: str) -> dict[str, tuple[bool, int]] | None:
-    """Of each instance of the router: whether it gets more requests, and how many it serves. None: no answer.
-
-    No key is needed for it.
-    """
-    try:
-        told = fetch("GET", router_url + "/metrics", PATIENCE, verify=False).text
-    except requests.RequestException:
-        return None
-    used = {name for name, up in UP.findall(told) if float(up)}
-    return {name: (name in used, int(float(count))) for name, count in FLIGHT.findall(told)}
 
 
 def _infos(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:

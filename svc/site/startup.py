@@ -12,12 +12,13 @@ from pathlib import Path
 from svc import settings
 from svc.base.errors import CommandError
 from svc.base.printable import log_lines
+from svc.client.router import RouterClient
 from svc.config.site import Site
 from svc.protocol.instance_names import babysitter_program
 from svc.rollout.journal import beside
 from svc.site import supervisord_process
 from svc.site.components import Component, foreign_files, shares_registry
-from svc.site.observe import look, services
+from svc.site.observe import look
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import rereads
 from svc.site.readiness import Stage, judge
@@ -174,7 +175,7 @@ def farewell(planned: Plan, components: Sequence[Component], seconds: float) -> 
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {seconds:.1f} s. Try:"
     router = next((component for component in components if component.kind == "router"), None)
-    routed = services(router.own_url) or [] if router else []
+    routed = RouterClient(router.own_url).services() or [] if router else []
     model = next((model for service in routed if service["healthy"] for model in service["models"]), "")
     if router and model:
         body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})

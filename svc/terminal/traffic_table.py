@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from svc.base.counter_rates import Counts, Rates, rates
-from svc.client.router_metrics import EJECTED, UNUSED, Look
+from svc.client.router_metrics import EJECTED, UNUSED, RouterScrape
 from svc.terminal.crop import Block, crop
 from svc.terminal.table import Line, grid
 
@@ -38,7 +38,7 @@ class Frame(NamedTuple):
     instances: Sequence[Row]
 
 
-def frame(before: Look, now: Look) -> Frame:
+def frame(before: RouterScrape, now: RouterScrape) -> Frame:
     """Of what is there now; what was not there before is counted from nothing.
 
     A model that no instance has, or none any more, is there while it is asked for.
@@ -65,7 +65,7 @@ def frame(before: Look, now: Look) -> Frame:
     return Frame(now.time, models, instances)
 
 
-def _names(before: Look, now: Look) -> list[str]:
+def _names(before: RouterScrape, now: RouterScrape) -> list[str]:
     """Models that somebody has, and what else is asked for."""
     asked = {name for name, told in now.models.items() if told != before.models.get(name, Counts())}
     waiting = {name for name, length in now.queue.items() if length}

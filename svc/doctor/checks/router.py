@@ -1,10 +1,10 @@
 """The router: whether it answers, has a table that is true, and sends requests to what is healthy."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from svc.base.address import is_loopback
+from svc.client.router_metrics import queue_lengths
 from svc.doctor.facts import Facts, Router
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import instance_name
@@ -12,7 +12,6 @@ from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
 OLD = 3  # looks at the registry after which a table is old
-QUEUE = re.compile(r'^svc_router_queue\{model="(.*)"\} (\S+)$', re.M)
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -164,7 +163,7 @@ def _unused(name: str, told: Mapping[str, Any], router: Router) -> Finding:
 
 
 def _queue(facts: Facts, router: Router) -> Iterator[Finding]:
-    lengths = {model: int(float(count)) for model, count in QUEUE.findall(router.metrics.text)}
+    lengths = queue_lengths(router.metrics.text)
     waiting, size = sum(lengths.values()), facts.settings.router.queue_size if facts.settings else 100
     if waiting and waiting >= size / 2:
         told = ", ".join(f"{model or 'any model'}: {count}" for model, count in lengths.items() if count)

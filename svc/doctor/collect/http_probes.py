@@ -14,6 +14,7 @@ from svc.base.address import is_loopback
 from svc.base.http import fetch
 from svc.base.parallel import together
 from svc.base.version import HEADER
+from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
 from svc.config.upstream_keys import UpstreamKeys
 from svc.doctor.collect.machine import reach
 from svc.doctor.facts import Answer, Registry, Router, Sidecar
@@ -146,7 +147,7 @@ def sidecar(component: Component, keys: UpstreamKeys | None) -> Sidecar:
 
 
 def router(url: str, here: bool) -> Router:
-    paths = {"health": "/health", "ready": "/readyz", "services": "/services", "metrics": "/metrics"}
+    paths = {"health": HEALTH_PATH, "ready": READY_PATH, "services": SERVICES_PATH, "metrics": METRICS_PATH}
     found = together({key: (lambda path=path: get(url + path)) for key, path in paths.items()}, PATIENCE + 1)  # type: ignore[misc]
     late = Answer(url, error="it does not answer in time")
     told = {key: answer if isinstance(answer, Answer) else late for key, answer in found.items()}

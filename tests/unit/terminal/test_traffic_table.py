@@ -31,7 +31,7 @@ class Router:
     def look(self, now):
         registry = CollectorRegistry()
         registry.register(RouterMetrics(self.state))
-        return router_metrics.read(generate_latest(registry).decode(), now)
+        return router_metrics.scrape(generate_latest(registry).decode(), now)
 
 
 def test_rates_of_the_time_between():
@@ -79,7 +79,7 @@ def text(frame):
 @pytest.mark.parametrize("text", ["", "svc_registry_services 3\n", "python_info 1\n", "<html>"])
 def test_what_is_no_router_s_is_refused(text):
     with pytest.raises(ValueError, match="."):
-        router_metrics.read(text, 0.0)
+        router_metrics.scrape(text, 0.0)
 
 
 def test_what_is_asked_for_in_vain_has_a_row_while_it_is():

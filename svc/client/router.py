@@ -1,0 +1,79 @@
+"""The client of a router's open endpoints: the only code that knows their URLs."""
+
+import time
+from typing import Any
+
+import requests
+
+from svc.base.errors import Unavailable
+from svc.base.http import fetch
+from svc.client import router_metrics
+from svc.client.router_metrics import InstanceLoad, RouterScrape
+
+HEALTH_PATH = "/health"
+READY_PATH = "/readyz"
+SERVICES_PATH = "/services"
+METRICS_PATH = "/metrics"
+TIMEOUT_SECONDS = 2.0
+UNKNOWN_MODEL = ""  # of an instance whose models the router does not show
+REASONS = {  # by a part of the message of requests
+    "refused": "connection refused",
+    "resolve": "its name has no address",
+    "No route": "no route to its machine",
+    "unreachable": "its network is unreachable",
+    "CERTIFICATE": "its certificate is not accepted",
+    "WRONG_VERSION": "it speaks no TLS",
+    "RemoteDisconnected": "it closes the connection: does it speak TLS?",
+}
+
+
+class RouterClient:
+    """Reads what one router shows without an API key. `url` is its address, `timeout` the seconds for an answer."""
+
+    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.url = url
+        self.timeout = timeout
+
+    def services(self) -> list[dict[str, Any]] | None:
+        """Return the instances with their models and states; None where the router does not answer.
+
+        A router that wants an API key shows its instances in its metrics only, without their models.
+        """
+        try:
+            answer = self._get(SERVICES_PATH)
+            if answer.status_code != requests.codes.unauthorized:
+                return answer.json()["services"]
+            instances = router_metrics.up_and_ejected(self._get(METRICS_PATH).text)
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return None
+        return [
+            {"name": name, "healthy": up, "ejected": ejected, "models": [UNKNOWN_MODEL]}
+            for name, (up, ejected) in instances.items()
+        ]
+
+    def instance_loads(self) -> dict[str, InstanceLoad] | None:
+        """Return the load of each instance; None where the router does not answer."""
+        try:
+            return router_metrics.instance_loads(self._get(METRICS_PATH).text)
+        except (requests.RequestException, ValueError):
+            return None
+
+    def scrape(self) -> RouterScrape:
+        """Return the router's metrics; raise Unavailable, whose message says what is wrong at this URL."""
+        try:
+            answer = self._get(METRICS_PATH)
+            if answer.ok:
+                return router_metrics.scrape(answer.text, time.time())
+        except requests.Timeout:
+            raise Unavailable(f"the router does not answer in time at {self.url}") from None
+        except requests.RequestException as error:
+            reason = next((reason for part, reason in REASONS.items() if part in str(error)), type(error).__name__)
+            raise Unavailable(f"the router does not answer at {self.url}: {reason}") from None
+        except ValueError:
+            raise Unavailable(f"what answers at {self.url} is no router") from None
+        if answer.status_code >= 500:
+            raise Unavailable(f"the router at {self.url} answers {answer.status_code}")
+        raise Unavailable(f"what answers at {self.url} is no router: it answers {answer.status_code} to {METRICS_PATH}")
+
+    def _get(self, path: str) -> requests.Response:
+        return fetch("GET", self.url + path, self.timeout, verify=False)  # no secret is sent, and no answer is trusted
