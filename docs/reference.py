@@ -21,7 +21,7 @@ from svc.base import version as running
 from svc.config.instance import keys
 from svc.config.instance.fields import Field
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE
-from svc.settings import SECTIONS, RouterSettings
+from svc.settings import SECTIONS, RouterSettings, rules_of
 
 OF_THE_FORMAT = ("le", "quantile")  # labels that a histogram or a summary brings along
 WHO_MAY = {
@@ -118,11 +118,11 @@ def settings() -> Iterator[str]:
 
 
 def _setting(section: str, field: Any) -> Sequence[str]:
-    told = field.metadata
-    words = said(f"[{section}] {field.name}", told["help"])
-    if told["choices"]:
-        words += f": {', '.join(f'`{choice}`' for choice in told['choices'])}"
-    return code(field.name), code(told["env"]), code(field.default if field.default != () else ""), words
+    rules = rules_of(field)
+    words = said(f"[{section}] {field.name}", rules.help)
+    if rules.choices:
+        words += f": {', '.join(f'`{choice}`' for choice in rules.choices)}"
+    return code(field.name), code(rules.variable), code(field.default if field.default != () else ""), words
 
 
 def toml() -> Iterator[str]:

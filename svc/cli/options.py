@@ -12,6 +12,7 @@ import click
 
 from svc import settings as s
 from svc.base.errors import ConfigError, SvcError
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.terminal.output import echo
 
@@ -61,7 +62,7 @@ def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
 
 def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
     """The site's settings: flags, then (if wanted) the environment, then config/svc.toml."""
-    return s.load(HERE.svc_toml, os.environ if environ else None, flags)
+    return load_settings(HERE.svc_toml, os.environ if environ else None, flags)
 
 
 def console() -> Any:
@@ -74,19 +75,19 @@ def console() -> Any:
 def _type(field: Any) -> dict[str, Any]:
     if field.type is bool:
         return {"is_flag": True}
-    if field.type is s.Pairs:
+    if field.type is s.NameTable:
         return {"multiple": True, "metavar": "NAME=VALUE"}
-    if field.type is s.Texts:
+    if field.type is s.TextList:
         return {"metavar": "TEXT[,TEXT]"}
-    if field.metadata["choices"]:
-        return {"type": click.Choice(field.metadata["choices"])}
+    if s.rules_of(field).choices:
+        return {"type": click.Choice(s.rules_of(field).choices)}
     return {"type": KINDS.get(field.type, str)}
 
 
 def _help(field: Any) -> str:
     """What it is, then in brackets its variable and its default, as far as it has them."""
-    variable, default = field.metadata["env"], field.default
+    variable, default = s.rules_of(field).variable, field.default
     if default in ("", False, ()):
-        return field.metadata["help"] + (f"  [{variable}]" if variable else "")
+        return s.rules_of(field).help + (f"  [{variable}]" if variable else "")
     shown = f"{default:g}" if isinstance(default, float) else default
-    return f"{field.metadata['help']}  [{variable or 'default'}: {shown}]"
+    return f"{s.rules_of(field).help}  [{variable or 'default'}: {shown}]"

@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,11 +26,7 @@ from typing import Any
 
 from svc.base import private_files
 from svc.base.errors import CommandError, ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from svc.config.readers import parse_toml, quoted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAKE_FILE = "make it with `svc keys add NAME`"
@@ -40,7 +35,6 @@ NOTE_LIMIT = 200  # characters
 NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # what a terminal would obey, what is no text, what breaks the line
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 BARE = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes as a key without quotes
-DATES = (datetime.date, datetime.time)  # a datetime is a date
 HEAD = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
 
 
@@ -83,14 +77,11 @@ def parse(data: bytes, path: Path) -> dict[str, Entry]:
     A file without [keys] is wrong, so that one which is just being written is not taken for one without keys.
     """
     try:
-        told = tomllib.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}; correct that line") from None
-    problems = [f"{path}: {_label(key)}: unknown key; there is only [keys]" for key in told if key != "keys"]
-    tables = told.get("keys")
+        document = parse_toml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    problems = [f"{path}: {_label(key)}: unknown key; there is only [keys]" for key in document if key != "keys"]
+    tables = document.get("keys")
     if not isinstance(tables, dict):
         raise ConfigError(*problems, f"{path}: keys: missing or no section; write [keys], and [keys.NAME] for each key")
     entries = {name: _entry(table, path, f"keys.{_label(name)}", problems) for name, table in tables.items()}
@@ -113,33 +104,33 @@ def _sha256(value: Any) -> str:
 
 def _created(value: Any) -> datetime.datetime:
     if not isinstance(value, datetime.datetime) or value.tzinfo is None:
-        raise ValueError(f"must be a time with its offset, unquoted, such as 2026-01-02T03:04:05Z, not {_shown(value)}")
+        raise ValueError(f"must be a time with its offset, unquoted, such as 2026-01-02T03:04:05Z, not {quoted(value)}")
     return value.astimezone(datetime.timezone.utc)
 
 
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"must be a whole number from 1 on, not {_shown(value)}; leave it out for no limit")
+        raise ValueError(f"must be a whole number from 1 on, not {quoted(value)}; leave it out for no limit")
     return value
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {_shown(value)}")
+        raise ValueError(f"must be true or false, not {quoted(value)}")
     return value
 
 
 def check_name(value: str) -> str:
     """Raises ValueError."""
     if not NAME.fullmatch(value):
-        raise ValueError(f"{_shown(value)} is no name; {NAME_RULE}")
+        raise ValueError(f"{quoted(value)} is no name; {NAME_RULE}")
     return value
 
 
 def check_note(value: Any) -> str:
     """One line of text; raises ValueError."""
     if not isinstance(value, str) or any(unicodedata.category(letter) in NOT_IN_NOTES for letter in value):
-        raise ValueError(f"must be one line of text, not {_shown(value)}")
+        raise ValueError(f"must be one line of text, not {quoted(value)}")
     if len(value) > NOTE_LIMIT:
         raise ValueError(f"has {len(value)} characters; use at most {NOTE_LIMIT}")
     return value
@@ -185,11 +176,6 @@ def _reader(key: str, value: Any) -> Callable[[Any], Any]:
     if isinstance(value, dict):
         raise ValueError('unknown section; a name with a dot stands in quotes, [keys."NAME"]')
     raise ValueError(f"unknown key; there are {', '.join(READERS)}")
-
-
-def _shown(value: Any) -> str:
-    told = str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, DATES) else repr(value)
-    return told if len(told) <= 60 else told[:57] + "..."
 
 
 # Writing.

@@ -8,19 +8,14 @@ qwen-server = "..."               # the name that `svc services` shows
 """
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from svc.base.errors import ConfigError
 from svc.base.secret_file import read
+from svc.config.readers import parse_toml
 from svc.protocol.engine_key import check_key
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SECTIONS = ("instances", "models")
 SETTING = "upstream_keys_file"
@@ -54,12 +49,9 @@ def parse(data: bytes, path: Path) -> UpstreamKeys:
     A file without sections is refused: one that is just being written is not taken for one without keys.
     """
     try:
-        tables = tomllib.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}; correct that line") from None
+        tables = parse_toml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
     problems = [f"{path}: {problem}" for problem in _problems(tables)]
     if problems:
         raise ConfigError(*problems)

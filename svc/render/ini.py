@@ -12,25 +12,17 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from svc.base import shim_variables
+from svc.config.readers import why_unusable
 
 BREAK = "%(program_name).0s"  # expands to nothing; splits what would otherwise be read as syntax
 # supervisord looks commands up in a program's own PATH, and our shim's Python and loader would obey the others.
 NOT_FOR_THE_SHIM = re.compile(r"PATH|(PYTHON|LD_).*")
 
 
-def unfit(text: str) -> str:
-    """Why a text cannot be written in a supervisord file; empty if it can."""
-    if "\0" in text:
-        return "has a NUL character, which no argument or variable can hold; leave it out"
-    if "\r" in text:
-        return "has a carriage return, which supervisord's files cannot hold; leave it out"
-    return ""
-
-
 def escape(text: str) -> str:
     """Survive configparser and one round of % expansion."""
-    if unfit(text):
-        raise ValueError(f"{text!r} {unfit(text)}")
+    if why_unusable(text):
+        raise ValueError(f"{text!r} {why_unusable(text)}")
     text = text.replace("%", "%%").replace("%(here)s", f"%{BREAK}(here)s")
     text = re.sub(r"(?<=\s)([;#])", rf"{BREAK}\1", text)
     return text.replace("\n", f"{BREAK}\n  {BREAK}")

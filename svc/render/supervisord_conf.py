@@ -12,9 +12,10 @@ from svc.base.errors import ConfigError
 from svc.config.instance import fields
 from svc.config.instance.load import store_problems
 from svc.config.instance.model import InstanceConfig
+from svc.config.readers import why_unusable
 from svc.render import ini
 from svc.render.paths import Place
-from svc.settings import LogSettings, Settings, Texts
+from svc.settings import LogSettings, Settings, TextList
 
 SETTINGS = "the site's settings"  # what registry.conf, router.conf and supervisord.conf are made from
 OURS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for our own programs
@@ -167,11 +168,11 @@ def _flags(section: Any, **instead: str) -> str:
     for field in dataclasses.fields(section):
         value = instead.get(field.name, getattr(section, field.name))
         flag = "--" + field.name.replace("_", "-")
-        if reason := ini.unfit(str(value)):
+        if reason := why_unusable(str(value)):
             raise ConfigError(f"{flag}: {reason}")
         if value is True:
             words.append(flag)
-        elif field.type is Texts:
+        elif field.type is TextList:
             words += [flag, ",".join(value)] if value else []
         elif isinstance(value, tuple):
             words += [word for pair in value for word in (flag, "=".join(pair))]

@@ -238,12 +238,12 @@ def standalone() -> Any:
 
     Settings come from the environment and config/svc.toml; `host` says whether that server listens on loopback only.
     """
+    from svc.config.settings_file import load_settings
     from svc.config.site import Site
     from svc.router.app import create_app
     from svc.router.proxy.wsgi_relay import OpenExchanges
-    from svc.settings import load
 
-    told = load(Site(Path()).svc_toml, os.environ)
+    told = load_settings(Site(Path()).svc_toml, os.environ)
     made = make(told.router, is_loopback(told.router.host))
     open_exchanges = OpenExchanges(made.state)
     made.sync.once()

@@ -13,8 +13,8 @@ from pathlib import Path
 from svc.base.errors import CommandError, SvcError, Unavailable
 from svc.base.loop import Loop
 from svc.cli.logs import Shown, files
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
-from svc.settings import load
 from svc.site import supervisord_process
 from svc.site.components import Component, foreign_files
 from svc.site.log_file import LogFile
@@ -49,7 +49,7 @@ def run(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     planned = _planned(site, asked)
     for note in planned.notes:
         console.print_line(note)
-    plain = load(site.svc_toml, asked.environ).logs.format == "json"  # a name before it would make it none
+    plain = load_settings(site.svc_toml, asked.environ).logs.format == "json"  # a name before it would make it none
     with _logs(site, plain) as words, supervisord(planned.conf, asked.environ, words) as process:
         _stay(site, planned, process, stopping, Watch(planned.components(), timeout, Lines(console)))
     kill_leftovers(site, console)

@@ -5,20 +5,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from svc import settings
 from svc.base.errors import CommandError, ConfigError
+from svc.config.settings_file import load_settings
 from svc.config.site import Site, writable
 from svc.render.files import Change
 from svc.render.generate import earlier_sources, plan_site, rendered
-from svc.settings import Settings
+from svc.settings import ENVIRONMENT_VARIABLES, Settings
 from svc.site.components import Component, foreign_files, parse_components, rendered_files
-
-VARIABLES = [
-    field.metadata["env"]
-    for section in settings.SECTIONS.values()
-    for field in dataclasses.fields(section)
-    if field.metadata["env"]
-] + [settings.DEFAULT_HOST]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,8 +78,8 @@ def plan(site: Site, asked: Asked, running: bool, own: bool, as_can_be: bool = F
     A supervisord that was started with the site's supervisord.conf never sees
     var/conf.d: raises CommandError where 2 would need that.
     """
-    told = settings.load(site.svc_toml, asked.environ)
-    variables = sorted(name for name in VARIABLES if asked.environ.get(name))
+    told = load_settings(site.svc_toml, asked.environ)
+    variables = sorted(name for name in ENVIRONMENT_VARIABLES if asked.environ.get(name))
     differs = bool(variables) and _differs(site, asked, told)
     if differs and running and not own:
         raise CommandError(
@@ -106,7 +99,7 @@ def plan(site: Site, asked: Asked, running: bool, own: bool, as_can_be: bool = F
         why = f"{', '.join(variables)} in the environment: " if differs else ""
         note = f"{why}running from {site.own_supervisord_conf}; {site.conf_d} is left as it is"
         return Plan((change,), site.own_supervisord_conf, site.own_conf_d, (note, *_not_run(site)))
-    change = plan_site(site, settings.load(site.svc_toml), sources, partial=partial)  # 3
+    change = plan_site(site, load_settings(site.svc_toml), sources, partial=partial)  # 3
     if not own:
         return Plan((change,), site.supervisord_conf, site.conf_d)
     mirror = plan_site(site, told, _with_earlier(site, sources), site.own_conf_d, partial=partial, exact=not partial)
@@ -125,7 +118,7 @@ def _single(site: Site, asked: Asked, told: Settings, running: bool, own: bool, 
 
 def _differs(site: Site, asked: Asked, told: Settings) -> bool:
     """Whether the environment changes a byte of what the files and the arguments say."""
-    plain = settings.load(site.svc_toml)
+    plain = load_settings(site.svc_toml)
     wanted = rendered(site, told, site.tomls(asked.tomls, told.launch.babysitter_configs))
     try:
         return wanted != rendered(site, plain, site.tomls(asked.tomls, plain.launch.babysitter_configs))

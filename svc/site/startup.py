@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from svc import settings
 from svc.base.errors import CommandError
 from svc.base.printable import log_lines
 from svc.client.router import RouterClient
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.protocol.instance_names import babysitter_program
 from svc.rollout.journal import beside
+from svc.settings import ENVIRONMENT_VARIABLES
 from svc.site import supervisord_process
 from svc.site.components import Component, foreign_files, shares_registry
 from svc.site.observe import look
@@ -23,7 +24,7 @@ from svc.site.ports import refuse_taken
 from svc.site.program_groups import rereads
 from svc.site.readiness import Stage, judge
 from svc.site.shutdown import ENDED, down
-from svc.site.start_plan import VARIABLES, Asked, Plan, plan
+from svc.site.start_plan import Asked, Plan, plan
 from svc.supervision.client import Process, SupervisordClient, full_name
 from svc.terminal.console import Console
 from svc.terminal.progress import Waiting, waiting
@@ -92,10 +93,11 @@ def _bring(
     metadata, only its babysitter reads: another takes its place where it has not read the file as it is.
     """
     if supervisord is None:
-        environ = {key: value for key, value in asked.environ.items() if key not in VARIABLES}  # the files say it all
+        # The files hold every setting: a variable must not change it again.
+        environ = {key: value for key, value in asked.environ.items() if key not in ENVIRONMENT_VARIABLES}
         return supervisord_process.start(site, planned.conf, environ)
     supervisord.update()
-    stale, _ = rereads(chosen, supervisord, planned.conf_d, settings.load(site.svc_toml, asked.environ))
+    stale, _ = rereads(chosen, supervisord, planned.conf_d, load_settings(site.svc_toml, asked.environ))
     _take_over(supervisord, [babysitter_program(name) for name in stale])
     processes = supervisord.processes()
     for name in (name for component in chosen for name in component.programs):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from svc.base.prctl import die_with_parent
+from svc.settings import ENVIRONMENT_VARIABLES
 from svc.site import supervisord_process
-from svc.site.start_plan import VARIABLES
 
 LEAVING = 60.0  # seconds that it may need, its programs' included
 Words = Callable[[bytes], object]
@@ -27,7 +27,7 @@ def supervisord(conf: Path, environ: Mapping[str, str], words: Words) -> Iterato
     me = os.getpid()
     process = subprocess.Popen(
         [str(supervisord_process.program()), "-n", "-c", str(conf.absolute())],
-        env={key: value for key, value in environ.items() if key not in VARIABLES},  # the files say it all
+        env={key: value for key, value in environ.items() if key not in ENVIRONMENT_VARIABLES},  # the files say it all
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

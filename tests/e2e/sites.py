@@ -13,7 +13,7 @@ from typing import IO, Any
 import requests
 
 from svc.base.errors import SvcError
-from svc.site.start_plan import VARIABLES
+from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision.client import SupervisordClient
 from tests.waiting import free_port_pair
 
@@ -154,7 +154,7 @@ class Site:
 
 def clean_environ() -> dict[str, str]:
     """Without the variables that change what svc does, and the terminal's width."""
-    return {key: value for key, value in os.environ.items() if key not in (*VARIABLES, "COLUMNS")}
+    return {key: value for key, value in os.environ.items() if key not in (*ENVIRONMENT_VARIABLES, "COLUMNS")}
 
 
 def _processes() -> Iterator[tuple[int, Path, str]]:

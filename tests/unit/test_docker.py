@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from svc.config.instance.load import load_one
-from svc.settings import load
-from svc.site.start_plan import VARIABLES
+from svc.config.settings_file import load_settings
+from svc.settings import ENVIRONMENT_VARIABLES
 from tests.e2e import dockerfile
 from tests.e2e.sites import ROOT
 
@@ -52,7 +52,7 @@ def test_what_is_copied_is_in_the_build_context():
 
 
 def test_the_ports_are_the_defaults():
-    told = load()
+    told = load_settings()
     assert dockerfile.told("EXPOSE").split() == [str(told.router.port), str(told.registry.port)]
 
 
@@ -62,18 +62,18 @@ def test_it_does_not_run_as_root():
 
 
 def test_its_variables_are_those_of_svc():
-    assert {name for name in dockerfile.environ() if not name.startswith("PYTHON")} <= set(VARIABLES)
+    assert {name for name in dockerfile.environ() if not name.startswith("PYTHON")} <= set(ENVIRONMENT_VARIABLES)
     text = (OPS / "compose.yaml").read_text()
-    assert set(re.findall(r"^ +([A-Z_]+): ", text, re.M)) <= set(VARIABLES)
+    assert set(re.findall(r"^ +([A-Z_]+): ", text, re.M)) <= set(ENVIRONMENT_VARIABLES)
 
 
 def test_every_variable_is_in_the_guide():
     named = set(re.findall(r"`([A-Z_]+)`", (ROOT / "docs" / "DOCKER.md").read_text()))
-    assert set(VARIABLES) <= named, set(VARIABLES) - named
+    assert set(ENVIRONMENT_VARIABLES) <= named, set(ENVIRONMENT_VARIABLES) - named
 
 
 def test_the_instances_of_the_compose_file_are_right():
-    told = load(environ={"REGISTRY_URL": "http://control:18000", "BABYSITTER_HOST": "instance-a"})
+    told = load_settings(environ={"REGISTRY_URL": "http://control:18000", "BABYSITTER_HOST": "instance-a"})
     found = [load_one(path, told) for path in sorted(OPS.glob("instance-*/*.toml"))]
     assert [config.name for config in found] == ["mock-a", "mock-b"]
     assert {config.token_file for config in found} == {"/run/secrets/registry-token"}

@@ -10,8 +10,7 @@ from svc.cli.main import svc
 from svc.protocol.event import KINDS
 from svc.protocol.health_state import WORDS
 from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
-from svc.settings import SECTIONS
-from svc.site.start_plan import VARIABLES
+from svc.settings import ENVIRONMENT_VARIABLES, SECTIONS, rules_of
 from svc.site.status import Report, Row
 from tests.e2e.sites import ROOT
 
@@ -47,7 +46,7 @@ def test_flags_of_svc_exist(document):
 @documents
 def test_variables_are_read(document):
     named = set(re.findall(r"\b(?:REGISTRY|ROUTER|BABYSITTER|LAUNCH)_[A-Z_]+\b", document.read_text()))
-    assert named <= set(VARIABLES)
+    assert named <= set(ENVIRONMENT_VARIABLES)
 
 
 @documents
@@ -95,10 +94,10 @@ def test_every_setting_of_the_router_is_in_its_guide():
     for name, field in fields.items():
         flag, variable, default, what = rows[name].split(" | ")
         assert flag == f"`--{name.replace('_', '-')}`"
-        assert variable.strip("` ") == (field.metadata["env"] or "")
+        assert variable.strip("` ") == rules_of(field).variable
         shown = "" if field.default in ("", ()) else f"{field.default:g}" if isinstance(field.default, float) else None
         assert default.strip() == (str(field.default) if shown is None else shown), name
-        assert what == field.metadata["help"]
+        assert what == rules_of(field).help
 
 
 def test_every_setting_of_the_logs_is_in_their_document():
@@ -118,7 +117,7 @@ def test_every_setting_of_the_unit_is_in_its_document_with_its_default():
 def test_every_setting_of_nginx_is_in_its_guide():
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", (ROOT / "docs" / "NGINX.md").read_text(), re.M)
     fields = dataclasses.fields(SECTIONS["nginx"])
-    assert rows == [(field.name, field.default, field.metadata["help"]) for field in fields]
+    assert rows == [(field.name, field.default, rules_of(field).help) for field in fields]
 
 
 def test_every_alert_is_in_the_guide():

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from svc.base import shim_variables
 from svc.base.address import has_credentials, is_ipv6, without_brackets
-from svc.render import ini
+from svc.config.readers import quoted, why_unusable
 
 Reader = Callable[[Any], Any]
 PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
@@ -64,18 +64,12 @@ class Field:
     help: str = ""
 
 
-def shown(value: Any) -> str:
-    """A value as its file has it, shortened."""
-    told = str(value).lower() if isinstance(value, bool) else repr(value)
-    return told if len(told) <= 60 else told[:57] + "..."
-
-
 def text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"must be text, not {shown(value)}; put it in quotes")
+        raise ValueError(f"must be text, not {quoted(value)}; put it in quotes")
     if blank := PLACEHOLDER.fullmatch(value):
         raise ValueError(f"not filled in yet; fill in {blank[1]}")
-    if reason := ini.unfit(value):
+    if reason := why_unusable(value):
         raise ValueError(reason)
     return value
 
@@ -88,9 +82,9 @@ def something(value: Any) -> str:
 
 def name(value: Any) -> str:
     if not NAME.fullmatch(text(value)):
-        raise ValueError(f"{shown(value)} is no name; use letters, digits, and _ . - after the first")
+        raise ValueError(f"{quoted(value)} is no name; use letters, digits, and _ . - after the first")
     if value in RESERVED:
-        raise ValueError(f"{shown(value)} is reserved; choose another")
+        raise ValueError(f"{quoted(value)} is reserved; choose another")
     if len(value) > NAME_LIMIT:
         raise ValueError(f"has {len(value)} characters; use at most {NAME_LIMIT}")
     return value
@@ -100,21 +94,21 @@ def host(value: Any) -> str:
     """The address that others reach the instance by; an IPv6 one with or without brackets."""
     if text(value) in ("0.0.0.0", "::", "[::]", "*"):
         raise ValueError(
-            f"{shown(value)} is no address that others can reach; give this machine's name or address, "
+            f"{quoted(value)} is no address that others can reach; give this machine's name or address, "
             "here or in BABYSITTER_HOST"
         )
     bare = without_brackets(value)
     if is_ipv6(bare):
         return str(ipaddress.IPv6Address(bare))
     if not HOST.fullmatch(value):
-        raise ValueError(f"{shown(value)} is no host; give a name or an address, without port, zone or http://")
+        raise ValueError(f"{quoted(value)} is no host; give a name or an address, without port, zone or http://")
     return value
 
 
 def allowed_host(value: Any) -> str:
     """A host that requests may name, or * for any."""
     if text(value) != "*" and not HOST.fullmatch(value) and not is_ipv6(without_brackets(value)):
-        raise ValueError(f"{shown(value)} is no host; give a name or an address without a port, or * for any")
+        raise ValueError(f"{quoted(value)} is no host; give a name or an address without a port, or * for any")
     return value
 
 
@@ -125,7 +119,7 @@ def url(value: Any) -> str:
     except ValueError:  # a port that is none
         fine = False
     if not fine or re.search(r"\s", value):
-        raise ValueError(f"{shown(value)} is no URL; write it like http://host:18000")
+        raise ValueError(f"{quoted(value)} is no URL; write it like http://host:18000")
     if has_credentials(value):
         raise ValueError("holds a password; put the registry's token into token_file instead")
     return value.rstrip("/")
@@ -142,9 +136,9 @@ def urls(value: Any) -> tuple[str, ...]:
 def whole(least: int, most: int) -> Reader:
     def read(value: Any) -> int:
         if type(value) is not int:
-            raise ValueError(f"must be a whole number, not {shown(value)}; write it without quotes or a point")
+            raise ValueError(f"must be a whole number, not {quoted(value)}; write it without quotes or a point")
         if not least <= value <= most:
-            raise ValueError(f"must be between {least} and {most}, not {shown(value)}; change it")
+            raise ValueError(f"must be between {least} and {most}, not {quoted(value)}; change it")
         return value
 
     return read
@@ -153,9 +147,9 @@ def whole(least: int, most: int) -> Reader:
 def number(least: float, most: float) -> Reader:
     def read(value: Any) -> float:
         if type(value) not in (int, float) or value != value:
-            raise ValueError(f"must be a number, not {shown(value)}; write seconds, without quotes")
+            raise ValueError(f"must be a number, not {quoted(value)}; write seconds, without quotes")
         if not least <= value <= most:
-            raise ValueError(f"must be between {least:g} and {most:g}, not {shown(value)}; change it")
+            raise ValueError(f"must be between {least:g} and {most:g}, not {quoted(value)}; change it")
         return value
 
     return read
@@ -164,7 +158,7 @@ def number(least: float, most: float) -> Reader:
 def choice(*words: str) -> Reader:
     def read(value: Any) -> str:
         if value not in words:
-            raise ValueError(f"must be {' or '.join(map(json.dumps, words))}, not {shown(value)}; choose one")
+            raise ValueError(f"must be {' or '.join(map(json.dumps, words))}, not {quoted(value)}; choose one")
         return str(value)
 
     return read
@@ -174,10 +168,10 @@ def size(value: Any) -> int:
     """Bytes, as a whole number or with a unit; 0 for none."""
     found = SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is None and type(value) is not int:
-        raise ValueError(f'{shown(value)} is no size; write it like "24GiB", or as a whole number of bytes')
+        raise ValueError(f'{quoted(value)} is no size; write it like "24GiB", or as a whole number of bytes')
     told = int(float(found[1]) * UNITS[found[2]]) if found else int(value)
     if told and told < LEAST_SIZE:
-        raise ValueError(f'{shown(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
+        raise ValueError(f'{quoted(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
     return told
 
 
@@ -186,7 +180,7 @@ def items(read: Reader) -> Reader:
 
     def read_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise ValueError(f"must be a list, not {shown(value)}; put it in [ ]")
+            raise ValueError(f"must be a list, not {quoted(value)}; put it in [ ]")
         return tuple(_each(read, ((f"[{n}]", item) for n, item in enumerate(value))))
 
     return read_all
@@ -218,18 +212,18 @@ def models(value: Any) -> tuple[str, ...]:
 def health_path(value: Any) -> str:
     """The path of a GET, with its query if any; empty for none."""
     if text(value) and not HEALTH_PATH.fullmatch(value):
-        raise ValueError(f'{shown(value)} is no path; write it like "/health", or "" where there is none to ask')
+        raise ValueError(f'{quoted(value)} is no path; write it like "/health", or "" where there is none to ask')
     return value
 
 
 def served_models(value: Any) -> None:
     """The names of the models that a server has, for one that does not list them itself."""
     if not isinstance(value, list) or not value:
-        raise ValueError(f'must be a list of names, not {shown(value)}; write it like ["whisper-1"]')
+        raise ValueError(f'must be a list of names, not {quoted(value)}; write it like ["whisper-1"]')
     for model in value:
         something(model)
     if repeated := [model for model in dict.fromkeys(value) if value.count(model) > 1]:
-        raise ValueError(f"names {shown(repeated[0])} twice; name it once")
+        raise ValueError(f"names {quoted(repeated[0])} twice; name it once")
 
 
 def command(value: Any) -> tuple[str, ...]:
@@ -244,14 +238,14 @@ def command(value: Any) -> tuple[str, ...]:
 
 def work_dir(value: Any) -> str:
     if text(value).startswith("~"):
-        raise ValueError(f"{shown(value)}: nothing expands the ~ here; write the whole path")
+        raise ValueError(f"{quoted(value)}: nothing expands the ~ here; write the whole path")
     return value
 
 
 def variable(value: Any) -> str:
     """The name of an environment variable."""
     if not VARIABLE.fullmatch(text(value)):
-        raise ValueError(f"{shown(value)} is no variable's name; use letters, digits and _")
+        raise ValueError(f"{quoted(value)} is no variable's name; use letters, digits and _")
     if value.startswith(shim_variables.PREFIX):
         raise ValueError(f"begins with {shim_variables.PREFIX}, which svc itself uses; choose another name")
     if value in OWN_VARIABLES:
@@ -261,7 +255,7 @@ def variable(value: Any) -> str:
 
 def env(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueError(f'must be a table, not {shown(value)}; write env = {{ NAME = "value" }}')
+        raise ValueError(f'must be a table, not {quoted(value)}; write env = {{ NAME = "value" }}')
 
     def read(pair: tuple[str, Any]) -> str:
         key, told = pair
@@ -273,7 +267,7 @@ def env(value: Any) -> dict[str, str]:
 
 def metadata(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"must be a section, not {shown(value)}; write [metadata]")
+        raise ValueError(f"must be a section, not {quoted(value)}; write [metadata]")
 
     def entry(pair: tuple[str, Any]) -> None:
         key, told = pair
@@ -282,11 +276,11 @@ def metadata(value: Any) -> dict[str, Any]:
         if key == "models":
             served_models(told)
         if key == "cache_type" and told not in ("paged", "static"):
-            raise ValueError(f'must be "paged" or "static", not {shown(told)}; choose one')
+            raise ValueError(f'must be "paged" or "static", not {quoted(told)}; choose one')
         try:
             json.dumps(told, allow_nan=False)
         except (TypeError, ValueError):
-            raise ValueError(f"{shown(told)} cannot be written as JSON; make it text") from None
+            raise ValueError(f"{quoted(told)} cannot be written as JSON; make it text") from None
 
     _each(entry, ((f".{key}", (key, told)) for key, told in value.items()))
     if (size := len(json.dumps(value))) > METADATA_LIMIT:

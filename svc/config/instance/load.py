@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,10 @@ from urllib.parse import urlsplit
 from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
 from svc.config.instance import collisions, fields, keys
-from svc.config.instance.fields import Field, shown
+from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
+from svc.config.readers import parse_toml, quoted
 from svc.settings import Settings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
 SECTIONS = ("babysitter", "backend", "metadata")
@@ -67,16 +62,13 @@ def store_problems(settings: Settings) -> Iterator[str]:
 
 def _read(path: Path, tell: Tell) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return parse_toml(path.read_bytes())
     except FileNotFoundError:
         tell("", "no such file; check the path")
     except OSError as error:
         tell("", f"cannot read it: {error.strerror}; check the path and its permissions")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        tell("", f"line {line} is not UTF-8; save the file as UTF-8")
     except ValueError as error:
-        tell("", f"not TOML: {error}; correct that line")
+        tell("", str(error))
     return None
 
 
@@ -104,7 +96,7 @@ def _values(read: dict[str, Any], settings: Settings, tell: Tell) -> dict[str, A
 def _section(read: dict[str, Any], name: str, tell: Tell) -> dict[str, Any]:
     section = read.get(name, {})
     if not isinstance(section, dict):
-        tell(name, f"must be a section, not {shown(section)}; write [{name}]")
+        tell(name, f"must be a section, not {quoted(section)}; write [{name}]")
         return {}
     return section
 
@@ -154,7 +146,7 @@ def _backend(table: dict[str, Any], there: bool, tell: Tell) -> dict[str, Any]:
     if table["type"] not in list(keys.BACKENDS):
         close = difflib.get_close_matches(str(table["type"]), keys.BACKENDS, 1)
         cure = f"did you mean {close[0]}?" if close else f"choose one of {kinds}"
-        tell("backend.type", f"there is no type {shown(table['type'])}; {cure}")
+        tell("backend.type", f"there is no type {quoted(table['type'])}; {cure}")
         return {}
     cls, known = keys.BACKENDS[table["type"]]
     values = _walk({k: v for k, v in table.items() if k != "type"}, known, "backend.", tell)
@@ -180,7 +172,7 @@ def _reachable(values: dict[str, Any], tell: Tell) -> None:
     if host and away and is_loopback(host):
         tell(
             "host",
-            f"{shown(host)} means this machine only, but the registry {away[0]} is on another; "
+            f"{quoted(host)} means this machine only, but the registry {away[0]} is on another; "
             "give this machine's name or address, here or in BABYSITTER_HOST",
         )
 

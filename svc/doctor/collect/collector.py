@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from svc import settings
 from svc.base import version
 from svc.base.address import is_loopback
 from svc.base.errors import SvcError
@@ -17,6 +16,7 @@ from svc.base.parallel import together
 from svc.config import upstream_keys
 from svc.config.instance.digest import digest
 from svc.config.instance.model import InstanceConfig
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.config.upstream_keys import UpstreamKeys
 from svc.doctor.collect import http_probes, machine, packages, rollouts, site_files, supervisord
@@ -90,8 +90,8 @@ def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
     """What is wrong with them is told of with the other files."""
     for source, variables in ((site.svc_toml, environ), (site.svc_toml, None)):
         with suppress(SvcError):
-            return settings.load(source, variables)
-    return settings.load()
+            return load_settings(source, variables)
+    return load_settings()
 
 
 def _parts(conf_d: Path, unseen: list[Unseen]) -> list[Component]:

@@ -3,10 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-from svc import settings
 from svc.base.errors import ConfigError, SvcError
 from svc.config.instance.load import load_one
 from svc.config.instance.model import InstanceConfig
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.doctor.facts import Files
 from svc.render.generate import earlier_sources, plan_site
@@ -38,7 +38,7 @@ def files(site: Site, own: bool) -> Files:
     if not there:
         return Files(present=False)
     try:
-        plain = settings.load(site.svc_toml)
+        plain = load_settings(site.svc_toml)
         change = plan_site(site, plain, site.tomls((), plain.launch.babysitter_configs))
     except ConfigError as error:
         return Files(wrong=error.problems, own=own)

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from svc import settings as site_settings
 from svc.base.errors import NotFound, SvcError, Unavailable
 from svc.client.registry import RegistryClient
 from svc.config.instance.load import load
+from svc.config.settings_file import load_settings
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
 from svc.supervision.client import SupervisordClient
@@ -116,7 +116,7 @@ class Site:
         source = root / "config" / "q.toml"
         source.write_text(toml)
         self.root = root
-        settings = site_settings.load(flags={"launch": {"components": "babysitter"}})
+        settings = load_settings(flags={"launch": {"components": "babysitter"}})
         for name, text in render(load([source], settings), settings, Place.of(root)).items():
             (root / name).write_text(text)
         self.supervisord = SupervisordClient(f"unix://{root}/var/supervisor.sock")

@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from svc import settings
 from svc.cli.engine import keys_of
 from svc.cli.main import svc
+from svc.config.settings_file import load_settings
 from tests.unit.router.made import target
 
 LOAD = "/v1/load_lora_adapter"
@@ -52,7 +52,7 @@ def test_the_key_of_a_toml_goes_to_the_address_of_that_toml_only(tmp_path, monke
         )
     (tmp_path / "a.key").write_text("key-of-a\n")  # that of b is missing, which is for `svc check` to tell
     (tmp_path / "keys.toml").write_text('[instances]\na-server = "other"\n[models]\nm = "key-of-m"\n')
-    find = keys_of(settings.load(flags={"router": {"upstream_keys_file": "keys.toml"}}))
+    find = keys_of(load_settings(flags={"router": {"upstream_keys_file": "keys.toml"}}))
     assert find(target("a-server", "m", url="http://localhost:8100")) == "key-of-a"
     assert find(target("a-server", "m", url="http://elsewhere:8100")) == "other"
     assert find(target("b-server", "m", url="http://localhost:8110")) == "key-of-m"

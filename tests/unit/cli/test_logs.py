@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from svc import settings
 from svc.base.errors import CommandError
 from svc.cli.logs import Shown, choose, files
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render.generate import plan_site
 from svc.terminal.output import LogOutput
@@ -44,7 +44,7 @@ def test_where_nothing_runs_the_files_are_those_that_conf_d_names(tmp_path, monk
     site = Site(Path())
     site.config.mkdir()
     (site.config / "q.toml").write_text('name = "q"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n')
-    plan_site(site, settings.load(), site.tomls()).write()
+    plan_site(site, load_settings(), site.tomls()).write()
     (site.conf_d / "mine.conf").write_text("[program:mine]\ncommand=x\n[program:own]\ncommand=x\nstdout_logfile=o.log")
     assert {name: path.name for name, path in files(site).items()} == {
         "registry": "registry_18000.log",

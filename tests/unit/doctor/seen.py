@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from svc import settings
 from svc.config.instance.model import InstanceConfig, MockBackend
+from svc.config.settings_file import load_settings
 from svc.doctor.checks import table
 from svc.doctor.facts import Answer, Facts, Holder, Name, Registry, Router, Sidecar, Supervisor
 from svc.doctor.findings import Finding
@@ -170,7 +170,7 @@ def facts(**more: Any) -> Facts:
     """A site that is well, but for what is given."""
     made = Facts(
         now=NOW,
-        settings=settings.load(),
+        settings=load_settings(),
         supervisor=supervisor(),
         components=PARTS,
         configs={"a": config("a", 8100), "b": config("b", 8110)},

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from svc import settings
 from svc.config.instance.model import MockBackend
+from svc.config.settings_file import load_settings
 from svc.doctor.checks import table
 from svc.doctor.facts import Answer, Holder, Name
 from svc.doctor.findings import PROBLEM, WARNING, ordered
@@ -108,7 +108,7 @@ def test_a_name_that_another_has(token, fix):
     line = (
         "not registered, trying again: a belongs to the babysitter on gpu9 that registered it, at http://10.0.0.9:8101,"
     )
-    told = settings.load(flags={"registry": {"token_file": token}})
+    told = load_settings(flags={"registry": {"token_file": token}})
     one = found(sidecars={"a": sidecar("a", registered=False)}, logs={"a:babysitter": (line,)}, settings=told)
     assert "http://10.0.0.9:8101 on gpu9" in one["babysitter.a"].what
     assert one["babysitter.a"].fix == fix
@@ -161,7 +161,7 @@ def test_an_engine_whose_babysitter_has_its_key_is_well():
     ],
 )
 def test_an_engine_that_wants_a_key_of_the_router(keys_file, router_key, said, severity):
-    told = settings.load(flags={"router": {"keys_file": keys_file}})
+    told = load_settings(flags={"router": {"keys_file": keys_file}})
     shut = dataclasses.replace(sidecar("a"), inference=answer({}, 401), router_key=router_key)
     one = found(sidecars={"a": shut}, settings=told)["upstream.a"]
     assert said in one.what
@@ -353,11 +353,11 @@ def test_a_model_that_a_file_has_and_nobody_serves_yet():
 
 
 def test_an_alias_that_leads_nowhere():
-    told = settings.load(flags={"router": {"aliases": ("gpt=mm",)}})
+    told = load_settings(flags={"router": {"aliases": ("gpt=mm",)}})
     one = found(settings=told)["alias.gpt"]
     assert "'mm', which nobody serves" in one.what
     assert "did you mean m?" in one.first
-    assert found(settings=settings.load(flags={"router": {"aliases": ("gpt=m",)}}), model="gpt") == {}
+    assert found(settings=load_settings(flags={"router": {"aliases": ("gpt=m",)}}), model="gpt") == {}
 
 
 def test_a_router_whose_clients_need_keys_tells_nothing_of_models():
@@ -381,7 +381,7 @@ def test_two_babysitters_on_one_port():
     ],
 )
 def test_a_router_that_serves_other_machines_without_keys_is_a_warning(lines, said):
-    told = found(settings=settings.load(flags={"router": lines}))
+    told = found(settings=load_settings(flags={"router": lines}))
     assert said in told["router.open"].what if said else "router.open" not in told
 
 

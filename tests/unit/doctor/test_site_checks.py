@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from svc import settings
 from svc.config.instance.model import MockBackend, VllmBackend
+from svc.config.settings_file import load_settings
 from svc.doctor.checks import table
 from svc.doctor.collect import machine
 from svc.doctor.facts import (
@@ -234,7 +234,7 @@ def test_what_could_not_be_seen_is_told():
 
 def test_settings_may_be_missing():
     assert found(settings=None) == {}
-    assert settings.load()
+    assert load_settings()
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from svc import settings
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render import generate
 from svc.render.generate import earlier_sources, plan_site, render_to, rendered
@@ -31,7 +31,7 @@ def site(tmp_path, monkeypatch):
 
 
 def plan(site, *tomls, flags=None, **how):
-    told = settings.load(flags=flags)
+    told = load_settings(flags=flags)
     return plan_site(site, told, site.tomls(tomls), partial=bool(tomls), **how)
 
 
@@ -52,9 +52,9 @@ def wrong(site, *tomls, **how):
 def test_the_example_site_is_what_its_tomls_say(monkeypatch):
     monkeypatch.chdir(EXAMPLE)
     site = Site(Path())
-    change = plan_site(site, settings.load(site.svc_toml), site.tomls())
+    change = plan_site(site, load_settings(site.svc_toml), site.tomls())
     assert not change.stale, change.diff()
-    assert len(rendered(site, settings.load(), site.tomls())) == 6
+    assert len(rendered(site, load_settings(), site.tomls())) == 6
 
 
 def test_a_fresh_site(site):
@@ -164,7 +164,7 @@ def test_a_file_whose_name_would_break_the_first_line(site):
 def test_the_set_in_var_is_exactly_what_is_asked(site):
     site.make_dirs()
     for tomls in (["config/a.toml", "config/b.toml"], ["config/b.toml"]):
-        told = settings.load(environ={"ROUTER_PORT": "8009"})
+        told = load_settings(environ={"ROUTER_PORT": "8009"})
         plan_site(site, told, site.tomls(tuple(tomls)), site.own_conf_d, exact=True).write()
     assert names(site.own_conf_d.iterdir()) == BASE | {"b.conf"}
     assert "config-file '%(here)s/../../config/b.toml'" in (site.own_conf_d / "b.conf").read_text()
@@ -184,7 +184,7 @@ def test_another_directory_gets_the_programs_only(site, tmp_path_factory):
 
 
 def test_a_moved_site_renders_the_same_bytes(site, tmp_path, tmp_path_factory, monkeypatch):
-    told = settings.load()
+    told = load_settings()
     here = rendered(site, told, site.tomls())
     moved = tmp_path_factory.mktemp("moved") / "a b"
     tmp_path.rename(moved)
@@ -197,12 +197,12 @@ def test_a_moved_site_renders_the_same_bytes(site, tmp_path, tmp_path_factory, m
 def test_a_directory_that_supervisord_cannot_work_in(site, tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(ConfigError, match="supervisord cannot work under a path with .* move the site"):
-        plan_site(Site(tmp_path / name), settings.load(), [])
+        plan_site(Site(tmp_path / name), load_settings(), [])
 
 
 def test_a_private_set(site, tmp_path_factory):
     state = tmp_path_factory.mktemp("state")
-    told = settings.load(flags={"launch": {"components": "babysitter"}})
+    told = load_settings(flags={"launch": {"components": "babysitter"}})
     place = Place(Path.cwd(), state / "conf.d", state, console=True)
     render_to(place, load([Path("config/a.toml")], told), told)
     assert {path.name for path in state.rglob("*.conf")} == {"supervisord.conf", "a.conf"}

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from svc import settings as site_settings
 from svc.config.instance.model import CommandBackend, InstanceConfig
+from svc.config.readers import why_unusable
+from svc.config.settings_file import load_settings
 from svc.render import ini
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
@@ -116,7 +117,7 @@ def config(args=(), env=(), work_dir="", command=("prog",)):
 
 
 def server(root, config):
-    told = site_settings.load()
+    told = load_settings()
     placed = dataclasses.replace(config, source=root / "config" / config.source)
     return supervisord.programs(root, render([placed], told, Place.of(root)))["x:server"]
 
@@ -188,6 +189,6 @@ def test_a_real_child_behind_the_real_shim_sees_the_same(tmp_path):
 
 @pytest.mark.parametrize(("char", "word"), [("\0", "NUL"), ("\r", "carriage return")])
 def test_what_cannot_be_carried_is_refused_with_a_reason(char, word):
-    assert word in ini.unfit(f"a{char}b")
+    assert word in why_unusable(f"a{char}b")
     with pytest.raises(ValueError, match=word):
         ini.escape(f"a{char}b")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from svc import settings
 from svc.base.errors import ConfigError
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render import nginx
 from svc.render.outputs import plan_output
@@ -14,7 +14,7 @@ TLS = {"certificate": "/etc/ssl/llm.pem", "key": "/etc/ssl/private/llm key.pem"}
 
 
 def told(nginx=None, **flags):
-    return settings.load(flags={"nginx": {**TLS, **(nginx or {})}, **flags})
+    return load_settings(flags={"nginx": {**TLS, **(nginx or {})}, **flags})
 
 
 def files(nginx_flags=None, **flags):
@@ -88,7 +88,7 @@ def test_a_router_that_serves_tls_itself_needs_none_in_front():
 
 def test_every_problem_is_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        nginx.render([], settings.load(flags={"nginx": {"listen": "70000", "server_name": "a b;"}}), None)
+        nginx.render([], load_settings(flags={"nginx": {"listen": "70000", "server_name": "a b;"}}), None)
     assert [p.partition(":")[2].split(":")[0].strip() for p in caught.value.problems] == [
         "[nginx] listen",
         "[nginx] server_name",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from svc import settings
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load
+from svc.config.settings_file import load_settings
 from svc.render.paths import Place
 from svc.render.supervisord_conf import render
 from tests.unit.render import supervisord
@@ -19,13 +19,13 @@ TOMLS = sorted(PAIRS.glob("*.toml"))
 
 
 def rendered(toml, **environ):
-    told = settings.load(environ={"LAUNCH_COMPONENTS": "babysitter", **environ})
+    told = load_settings(environ={"LAUNCH_COMPONENTS": "babysitter", **environ})
     (config,) = load([toml], told)
     return render([config], told, Place.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{config.name}.conf"]
 
 
 def texts(root, configs=(), flags=None, **environ):
-    return render(configs, settings.load(environ=environ, flags=flags), Place.of(root))
+    return render(configs, load_settings(environ=environ, flags=flags), Place.of(root))
 
 
 @pytest.mark.parametrize("toml", TOMLS, ids=lambda path: path.stem)
@@ -104,20 +104,20 @@ def test_tables_of_names_are_repeated_flags_that_come_back_as_they_were(tmp_path
     assert told["--aliases"] == ["50%=a=b", "gpt-4o=my model"]
     assert (told["--policies"], told["--keys-file"]) == (["m=session"], ["var/k"])
     assert "--fallbacks" not in told
-    again = settings.load(flags={"router": {"aliases": tuple(told["--aliases"])}})
-    assert again.router.aliases == settings.load(flags=flags).router.aliases
+    again = load_settings(flags={"router": {"aliases": tuple(told["--aliases"])}})
+    assert again.router.aliases == load_settings(flags=flags).router.aliases
 
 
 def test_a_list_of_texts_is_one_flag_that_comes_back_as_it_was(tmp_path):
     flags = {"router": {"allow_paths": ["/v1/files*", "GET /a%20b"]}}
     words = supervisord.words(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
     told = words[words.index("--allow-paths") + 1]
-    assert settings.load(flags={"router": {"allow_paths": told}}).router.allow_paths == ("/v1/files*", "GET /a%20b")
+    assert load_settings(flags={"router": {"allow_paths": told}}).router.allow_paths == ("/v1/files*", "GET /a%20b")
     assert "--allow-paths" not in supervisord.words(supervisord.programs(tmp_path, texts(tmp_path))["router:router"])
 
 
 def test_what_supervisord_reads(tmp_path):
-    config = load([PAIRS / "mock.toml"], settings.load())[0]
+    config = load([PAIRS / "mock.toml"], load_settings())[0]
     programs = supervisord.programs(tmp_path, texts(tmp_path, [config]))
     assert sorted(programs) == ["mock-8100:babysitter", "mock-8100:server", "registry:registry", "router:router"]
     for program in programs.values():
@@ -152,13 +152,13 @@ def test_only_what_runs_here(tmp_path):
 
 def test_nothing_names_the_machine_that_rendered(tmp_path):
     root = tmp_path / "made here"
-    config = load([PAIRS / "mock.toml"], settings.load())[0]
+    config = load([PAIRS / "mock.toml"], load_settings())[0]
     assert not [text for text in texts(PAIRS.parent, [config]).values() if str(PAIRS.parent) in text]
     assert texts(root) == texts(tmp_path / "elsewhere")
 
 
 def test_the_set_in_var_names_the_same_files(tmp_path):
-    told = settings.load()
+    told = load_settings()
     own = render([], told, Place.of(tmp_path, tmp_path / "var" / "conf.d"))
     assert "logfile=%(here)s/../logs/supervisord.log" in own["supervisord.conf"]
     assert "file=%(here)s/supervisor.sock" in own["supervisord.conf"]
@@ -167,10 +167,10 @@ def test_the_set_in_var_names_the_same_files(tmp_path):
 
 
 def test_a_private_set_runs_in_the_site_and_keeps_its_state_elsewhere(tmp_path):
-    config = load([PAIRS / "mock.toml"], settings.load())[0]
+    config = load([PAIRS / "mock.toml"], load_settings())[0]
     state = tmp_path / "private"
     place = Place(PAIRS.parent, state / "conf.d", state, console=True)
-    programs = supervisord.programs(state, render([config], settings.load(), place))
+    programs = supervisord.programs(state, render([config], load_settings(), place))
     server = programs["mock-8100:server"]
     assert (server.directory, server.stdout_logfile, server.stdout_logfile_maxbytes) == (
         str(PAIRS.parent),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from svc import settings
 from svc.base.errors import ConfigError
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render.generate import plan_site
 from svc.render.outputs import plan_output
@@ -25,7 +25,7 @@ def site(tmp_path, monkeypatch):
 
 def made(site, kind, toml=""):
     site.svc_toml.write_text(toml)
-    ((path, _, after),) = plan_output(site, settings.load(site.svc_toml), kind, site.tomls()).edits
+    ((path, _, after),) = plan_output(site, load_settings(site.svc_toml), kind, site.tomls()).edits
     return str(path), after.decode()
 
 
@@ -59,7 +59,7 @@ def test_a_unit_for_another_place_and_user(site):
 
 def test_descriptors_are_enough_for_supervisord_and_for_the_router(site):
     limit = int(values(made(site, "systemd")[1])["LimitNOFILE"])
-    plan_site(site, settings.load(), site.tomls()).write()
+    plan_site(site, load_settings(), site.tomls()).write()
     (asked,) = [line for line in site.supervisord_conf.read_text().splitlines() if line.startswith("minfds=")]
     assert int(asked.removeprefix("minfds=")) <= limit, "or supervisord would not start"
     assert limit >= 2 * WORKER_CONNECTIONS
@@ -92,7 +92,7 @@ def test_a_rule_for_logrotate_beside_supervisords_own_rotation_is_refused(site):
 
 def test_with_logrotate_supervisord_rotates_nothing(site):
     site.svc_toml.write_text('[logs]\nrotate = "logrotate"\n')
-    plan_site(site, settings.load(site.svc_toml), site.tomls()).write()
+    plan_site(site, load_settings(site.svc_toml), site.tomls()).write()
     texts = [path.read_text() for path in (*site.conf_d.iterdir(), site.supervisord_conf)]
     sizes = [line for text in texts for line in text.splitlines() if "_maxbytes=" in line or "_backups=" in line]
     assert len(sizes) == 10
@@ -101,7 +101,7 @@ def test_with_logrotate_supervisord_rotates_nothing(site):
 
 def test_the_size_and_number_of_logs_are_supervisords_otherwise(site):
     site.svc_toml.write_text('[logs]\nmax_size = "3KB"\nbackups = 0\nformat = "json"\n')
-    plan_site(site, settings.load(site.svc_toml), site.tomls()).write()
+    plan_site(site, load_settings(site.svc_toml), site.tomls()).write()
     text = (site.conf_d / "a.conf").read_text()
     assert text.count("stdout_logfile_maxbytes=3KB\nstdout_logfile_backups=0\n") == 2
     assert text.count(',SVC_LOG_FORMAT="json"\n') == 1, "the babysitter's, not the instance's"
@@ -130,7 +130,7 @@ def test_the_size_and_number_of_logs_are_supervisords_otherwise(site):
 def test_wrong_values_are_told(site, section, told):
     site.svc_toml.write_text(f"[{section}\n")
     with pytest.raises(ConfigError) as caught:
-        settings.load(site.svc_toml)
+        load_settings(site.svc_toml)
     (problem,) = caught.value.problems
     assert problem.startswith(f"config/svc.toml: {told}")
 
@@ -150,13 +150,13 @@ def test_a_file_that_is_not_ours_is_left_alone(site):
 
 
 def test_what_is_there_already_is_not_stale(site):
-    told = settings.load()
+    told = load_settings()
     plan_output(site, told, "systemd", site.tomls()).write()
     assert not plan_output(site, told, "systemd", site.tomls()).stale
 
 
 def test_another_directory_keeps_whatever_else_is_in_it(site):
-    told = settings.load()
+    told = load_settings()
     plan_site(site, told, site.tomls()).write()
     change = plan_output(site, told, "systemd", site.tomls(), Path())
     assert (change.added, change.removed) == ([Path("infinilm-svc.service")], [])

@@ -2,13 +2,13 @@
 
 import pytest
 
-from svc import settings
 from svc.config.instance.collisions import Claim, between
+from svc.config.settings_file import load_settings
 
 
 def told(*claims, **environ):
     return between(
-        [Claim(f"{chr(97 + n)}.toml", *claim) for n, claim in enumerate(claims)], settings.load(environ=environ)
+        [Claim(f"{chr(97 + n)}.toml", *claim) for n, claim in enumerate(claims)], load_settings(environ=environ)
     )
 
 

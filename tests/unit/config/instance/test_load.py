@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from svc import settings
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load, load_one
 from svc.config.instance.model import CommandBackend, InfinilmBackend, MockBackend
+from svc.config.settings_file import load_settings
 
 GOOD = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 
@@ -31,7 +31,7 @@ def write(tmp_path):
 def told(*paths, **environ):
     """The problems of the files."""
     with pytest.raises(ConfigError) as caught:
-        load(paths, settings.load(environ=environ))
+        load(paths, load_settings(environ=environ))
     return list(caught.value.problems)
 
 
@@ -40,7 +40,7 @@ def backend(lines, kind="command"):
 
 
 def test_the_least_that_is_needed_and_the_defaults(write):
-    config = load_one(write('port = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]'), settings.load())
+    config = load_one(write('port = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]'), load_settings())
     assert (config.name, config.host, config.url) == ("mock-8100", "localhost", "http://localhost:8100")
     assert (config.babysitter_port, config.bind_host) == (8101, "127.0.0.1")
     assert (config.max_restarts, config.restart_delay, config.heartbeat_interval) == (10000, 5, 30)
@@ -79,7 +79,7 @@ def test_settings_of_an_engines_key_fit_together(write, lines, problem):
     ],
 )
 def test_the_variable_in_which_an_engine_gets_its_key(write, kind, lines, variable):
-    assert load_one(write(backend(lines, kind)), settings.load()).api_key_variable == variable
+    assert load_one(write(backend(lines, kind)), load_settings()).api_key_variable == variable
 
 
 def test_everything_that_there_is(write):
@@ -111,7 +111,7 @@ env = { A = "1" }
 cache_type = "paged"
 deep = { list = [1, 2.5, true, "x"] }
 """),
-        settings.load(),
+        load_settings(),
     )
     assert config.registry_urls == ("http://r1:18000", "https://r2")
     assert (config.probe, config.probe_interval, config.probe_timeout, config.probe_threshold) == (
@@ -131,12 +131,12 @@ deep = { list = [1, 2.5, true, "x"] }
 
 def test_settings_stand_above_the_file(write):
     environ = {"BABYSITTER_HOST": "gpu7", "REGISTRY_URL": "http://r9:1", "ROUTER_URL": "http://r9:2"}
-    config = load_one(write('host = "0.0.0.0"\n' + GOOD), settings.load(environ=environ))
+    config = load_one(write('host = "0.0.0.0"\n' + GOOD), load_settings(environ=environ))
     assert (config.host, config.registry_urls, config.router_url) == ("gpu7", ("http://r9:1",), "http://r9:2")
 
 
 def test_a_file_without_a_registry_uses_the_sites(write):
-    config = load_one(write(GOOD), settings.load(environ={"REGISTRY_PORT": "19000"}))
+    config = load_one(write(GOOD), load_settings(environ={"REGISTRY_PORT": "19000"}))
     assert config.registry_urls == ("http://localhost:19000",)
 
 
@@ -289,7 +289,7 @@ def test_what_is_wrong_with_the_backend(write, text, lines):
 @pytest.mark.parametrize(
     ("lines", "line"),
     [
-        ("since = 2024-01-01", "since: datetime.date(2024, 1, 1) cannot be written as JSON; make it text"),
+        ("since = 2024-01-01", "since: 2024-01-01 cannot be written as JSON; make it text"),
         ("deep = { at = 12:00:00 }", "deep: {'at': datetime.time(12, 0)} cannot be written as JSON"),
         ("x = nan", "x: nan cannot be written as JSON"),
         ('type = "x"', "type: is set by the babysitter itself; choose another key"),
@@ -313,7 +313,7 @@ def test_what_is_wrong_with_metadata(write, lines, line):
     [("", None, "/health"), ('health_path = ""', "", ""), ('health_path = "/ping?a=1"', "/ping?a=1", "/ping?a=1")],
 )
 def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
-    config = load_one(write(f"{GOOD}[babysitter]\n{line}\n"), settings.load())
+    config = load_one(write(f"{GOOD}[babysitter]\n{line}\n"), load_settings())
     assert (config.health_path, config.health_endpoint) == (path, asked)
 
 
@@ -327,7 +327,7 @@ def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
     ],
 )
 def test_an_ipv6_host_is_in_brackets_only_in_the_url(write, host, address, url, bind_host):
-    config = load_one(write(f'host = "{host}"\n{GOOD}'), settings.load())
+    config = load_one(write(f'host = "{host}"\n{GOOD}'), load_settings())
     assert (config.host, config.url, config.bind_host) == (address, url, bind_host)
 
 
@@ -338,7 +338,7 @@ def test_a_health_path_is_a_path(write, path):
 
 
 def test_models_of_a_server_that_lists_none_are_in_its_metadata(write):
-    config = load_one(write(f'{GOOD}[metadata]\nmodels = ["whisper-1", "large"]\n'), settings.load())
+    config = load_one(write(f'{GOOD}[metadata]\nmodels = ["whisper-1", "large"]\n'), load_settings())
     assert config.models == ("whisper-1", "large")
 
 
@@ -377,12 +377,12 @@ def test_files_that_cannot_be_read(write, tmp_path):
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(write):
-    assert load_one(write(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()), settings.load()).name == "a"
+    assert load_one(write(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()), load_settings()).name == "a"
 
 
 def test_a_file_given_twice_is_one_file(write):
     path = write(GOOD)
-    assert len(load([path, path.absolute()], settings.load())) == 1
+    assert len(load([path, path.absolute()], load_settings())) == 1
 
 
 def test_infinilms_launch_script_is_looked_up_from_work_dir(write, tmp_path):
@@ -391,7 +391,7 @@ def test_infinilms_launch_script_is_looked_up_from_work_dir(write, tmp_path):
     assert problem.startswith("a.toml: backend.launch_script: missing, and lm has no launch_server.py or scripts/")
     (tmp_path / "lm" / "scripts").mkdir(parents=True)
     (tmp_path / "lm" / "scripts" / "launch_server.py").touch()
-    config = load_one(write(text), settings.load())
+    config = load_one(write(text), load_settings())
     assert isinstance(config.backend, InfinilmBackend)
     assert config.argv[:2] == ["python3", "scripts/launch_server.py"]
 
@@ -407,20 +407,20 @@ def test_a_registry_on_another_machine_by_setting(write):
 )
 def test_sizes_have_units_or_are_bytes(write, size, expected):
     shown = f'"{size}"' if isinstance(size, str) else size
-    assert load_one(write(f"{GOOD}[babysitter]\nmax_memory = {shown}\n"), settings.load()).max_memory == expected
+    assert load_one(write(f"{GOOD}[babysitter]\nmax_memory = {shown}\n"), load_settings()).max_memory == expected
 
 
 def test_a_registry_that_needs_tokens_of_loopback_needs_one_of_its_babysitter(write):
     flags = {"registry": {"loopback_needs_token": True}}
     with pytest.raises(ConfigError, match=r"^a\.toml: token_file: missing; .*loopback_needs_token"):
-        load([write(GOOD)], settings.load(flags=flags))
+        load([write(GOOD)], load_settings(flags=flags))
     elsewhere = 'host = "gpu7"\nregistry_url = "http://r:1"\n'
     assert load(
         [
             write(elsewhere + GOOD),
             write('token_file = "t"\n' + GOOD.replace("8100", "8200").replace('"a"', '"b"'), "b.toml"),
         ],
-        settings.load(flags=flags),
+        load_settings(flags=flags),
     )
 
 
@@ -431,7 +431,7 @@ def test_an_allowed_host_is_a_name_or_an_address(write, host):
 
 
 def test_a_store_with_a_password_is_refused_with_the_setting_and_not_shown():
-    refused = settings.load(flags={"registry": {"store": "redis://ann:hunter2@here"}})
+    refused = load_settings(flags={"registry": {"store": "redis://ann:hunter2@here"}})
     with pytest.raises(ConfigError, match=r"\[registry\] store .*: has a password.*store_password_file") as caught:
         load([], refused)
     assert "hunter2" not in str(caught.value)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc import settings
 from svc.base.errors import ConfigError
+from svc.config.settings_file import load_settings
 
 
 @pytest.fixture
@@ -13,12 +13,12 @@ def toml(tmp_path):
 
 def wrong(*args, **kwargs):
     with pytest.raises(ConfigError) as caught:
-        settings.load(*args, **kwargs)
+        load_settings(*args, **kwargs)
     return caught.value.problems
 
 
 def test_defaults():
-    told = settings.load()
+    told = load_settings()
     assert (told.registry.port, told.router.port, told.router.proxy_timeout) == (18000, 8000, 1800)
     assert (told.registry.host, told.router.host) == ("127.0.0.1", "127.0.0.1")
     assert told.router.cache_type_threshold == 51200
@@ -27,13 +27,13 @@ def test_defaults():
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(toml):
     toml.write_text("[router]\nport = 1\nhost = 'file'\npolicy = 'session'\n")
-    told = settings.load(toml, {"ROUTER_PORT": "2", "ROUTER_HOST": "env"}, {"router": {"port": 3}})
+    told = load_settings(toml, {"ROUTER_PORT": "2", "ROUTER_HOST": "env"}, {"router": {"port": 3}})
     assert (told.router.port, told.router.host, told.router.policy) == (3, "env", "session")
 
 
 def test_without_an_environment_nothing_is_looked_up_there(monkeypatch):
     monkeypatch.setenv("ROUTER_PORT", "9999")
-    assert settings.load().router.port == 8000
+    assert load_settings().router.port == 8000
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_without_an_environment_nothing_is_looked_up_there(monkeypatch):
     ],
 )
 def test_every_variable_of_the_environment(variable, section, field, raw, value):
-    assert getattr(getattr(settings.load(environ={variable: raw}), section), field) == value
+    assert getattr(getattr(load_settings(environ={variable: raw}), section), field) == value
 
 
 def test_an_empty_variable_is_as_good_as_none():
-    assert settings.load(environ={"ROUTER_PORT": ""}).router.port == 8000
+    assert load_settings(environ={"ROUTER_PORT": ""}).router.port == 8000
 
 
 def test_every_problem_is_told_at_once_with_where_it_is(toml):
@@ -84,7 +84,7 @@ def test_every_problem_is_told_at_once_with_where_it_is(toml):
 def test_a_port_is_a_port(toml, port):
     toml.write_text(f"[router]\nport = {port or '[]'}\n")
     if port == "1e3":  # TOML's 1000.0 is a whole number
-        assert settings.load(toml).router.port == 1000
+        assert load_settings(toml).router.port == 1000
     else:
         assert "router] port" in wrong(toml)[0]
 
@@ -104,8 +104,8 @@ def test_what_is_not_toml_is_told_with_its_file(toml):
 
 
 def test_components():
-    assert settings.load().launch.runs("router")
-    told = settings.load(environ={"LAUNCH_COMPONENTS": "registry,router"})
+    assert load_settings().launch.runs("router")
+    told = load_settings(environ={"LAUNCH_COMPONENTS": "registry,router"})
     assert told.launch.runs("registry")
     assert not told.launch.runs("babysitter")
     assert "'routre'" in wrong(environ={"LAUNCH_COMPONENTS": "routre"})[0]
@@ -116,14 +116,14 @@ def test_a_choice_that_there_is_not():
 
 
 def test_the_registry_of_another_host():
-    told = settings.load(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
+    told = load_settings(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
     assert told.registry_url() == told.router_registry_url() == "http://r:1"
-    assert settings.load(environ={"REGISTRY_PORT": "5"}).registry_url() == "http://localhost:5"
+    assert load_settings(environ={"REGISTRY_PORT": "5"}).registry_url() == "http://localhost:5"
 
 
 def test_tables_of_names(toml):
     toml.write_text("[router.aliases]\n'gpt-4o' = 'qwen'\nmini = 'a=b'\n[router.policies]\nqwen = 'session'\n")
-    told = settings.load(toml).router
+    told = load_settings(toml).router
     assert told.aliases == (("gpt-4o", "qwen"), ("mini", "a=b"))
     assert told.policies == (("qwen", "session"),)
     assert told.fallbacks == ()
@@ -131,7 +131,7 @@ def test_tables_of_names(toml):
 
 def test_flags_of_names_replace_the_files_table(toml):
     toml.write_text("[router]\naliases = { a = 'b' }\nfallbacks = { c = 'd' }\n")
-    told = settings.load(toml, flags={"router": {"aliases": ("x=y", "z=w=v"), "fallbacks": ()}}).router
+    told = load_settings(toml, flags={"router": {"aliases": ("x=y", "z=w=v"), "fallbacks": ()}}).router
     assert told.aliases == (("x", "y"), ("z", "w=v"))
     assert told.fallbacks == (("c", "d"),)  # a flag that was not given
 
@@ -178,22 +178,22 @@ def test_a_flag_without_a_name_or_value(word):
 )
 def test_a_pattern_that_can_match_no_path_is_wrong(text):
     with pytest.raises(ConfigError, match="allow-paths: must be a path such as"):
-        settings.load(flags={"router": {"allow_paths": text}})
+        load_settings(flags={"router": {"allow_paths": text}})
 
 
 @pytest.mark.parametrize(
     "origin", ["https://chat.example/", "chat.example", "https://a/b", "https://a@b", "file://x/y"]
 )
 def test_an_origin_is_a_scheme_a_host_and_a_port(origin):
-    listed = settings.load(flags={"router": {"cors_origins": "*,null,app://x,http://a:1"}}).router
+    listed = load_settings(flags={"router": {"cors_origins": "*,null,app://x,http://a:1"}}).router
     assert listed.cors_origins == ("*", "null", "app://x", "http://a:1")
     with pytest.raises(ConfigError, match="an origin such as"):
-        settings.load(flags={"router": {"cors_origins": origin}})
+        load_settings(flags={"router": {"cors_origins": origin}})
 
 
 @pytest.mark.parametrize("host", ["http://a", "a:8000", "a/b", "*.example.org"])
 def test_an_allowed_host_has_no_scheme_and_no_port(host):
     with pytest.raises(ConfigError, match="a host without a port"):
-        settings.load(flags={"registry": {"allowed_hosts": host}})
-    allowed = settings.load(flags={"registry": {"allowed_hosts": "gpu7.site,10.0.0.7,[fd00::7],fd00::8,*"}}).registry
+        load_settings(flags={"registry": {"allowed_hosts": host}})
+    allowed = load_settings(flags={"registry": {"allowed_hosts": "gpu7.site,10.0.0.7,[fd00::7],fd00::8,*"}}).registry
     assert len(allowed.allowed_hosts) == 5

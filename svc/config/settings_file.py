@@ -1,0 +1,174 @@
+"""Reads a site's settings from command-line flags, the environment and `config/svc.toml`.
+
+This is the one module that maps environment variables to settings.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from svc.base.address import has_credentials
+from svc.base.errors import ConfigError
+from svc.config.readers import parse_toml
+from svc.settings import COMPONENTS, SECTIONS, NameTable, Pattern, SettingRules, Settings, TextList, rules_of
+
+Field = dataclasses.Field[Any]
+Tables = Mapping[str, Mapping[str, Any]]  # by section and setting
+
+
+def load_settings(
+    toml: Path | None = None, environ: Mapping[str, str] | None = None, flags: Tables | None = None
+) -> Settings:
+    """Return the settings that flags, environment and file give; raise ConfigError with every problem.
+
+    Without `environ` no environment variable counts. A flag of None or () was not given.
+    """
+    problems: list[str] = []
+    tables = _read(toml, problems)
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for section, cls in SECTIONS.items():
+        for field in dataclasses.fields(cls):
+            for source, raw in _sources(section, field, tables, toml, environ or {}, flags or {}):
+                try:
+                    values[section][field.name] = _value(field, raw)
+                except ValueError as error:
+                    problems.append(f"{source}: {error}")
+                break
+    if problems:
+        raise ConfigError(*problems)
+    settings = Settings(*(cls(**values[section]) for section, cls in SECTIONS.items()))
+    _check_components(settings.launch.components)
+    return settings
+
+
+def _check_components(components: str) -> None:
+    unknown = [component for component in components.split(",") if component not in COMPONENTS]
+    if unknown and components != "all":
+        raise ConfigError(
+            f"LAUNCH_COMPONENTS: unknown component {unknown[0]!r}; give all, or some of {','.join(COMPONENTS)}"
+        )
+
+
+def _read(toml: Path | None, problems: list[str]) -> Tables:
+    """Return the known sections of the file; append what is wrong with its sections and keys to `problems`."""
+    if toml is None or not toml.exists():
+        return {}
+    try:
+        tables = parse_toml(toml.read_bytes())
+    except OSError as error:
+        problems.append(f"{toml}: cannot read it: {error}")
+        return {}
+    except ValueError as error:
+        problems.append(f"{toml}: {error}")
+        return {}
+    problems += [f"{toml}: {problem}" for section, table in tables.items() for problem in _misfits(section, table)]
+    return {section: table for section, table in tables.items() if section in SECTIONS and isinstance(table, dict)}
+
+
+def _misfits(section: str, table: Any) -> Iterator[str]:
+    """Yield what is wrong with a section's name and with the names of its keys."""
+    if section not in SECTIONS:
+        yield f"unknown section [{section}]; there are {', '.join(SECTIONS)}"
+    elif not isinstance(table, dict):
+        yield f"{section} must be a section, [{section}]"
+    else:
+        known = [field.name for field in dataclasses.fields(SECTIONS[section])]
+        yield from (
+            f"[{section}] {key}: unknown key; there are {', '.join(known)}" for key in table if key not in known
+        )
+
+
+def _sources(
+    section: str, field: Field, tables: Tables, toml: Path | None, environ: Mapping[str, str], flags: Tables
+) -> Iterator[tuple[str, Any]]:
+    """Yield where a value is given and the value, the strongest source first."""
+    rules = rules_of(field)
+    flag = flags.get(section, {}).get(field.name)
+    if flag is not None and flag != ():
+        yield f"--{field.name.replace('_', '-')}", flag
+    if environ.get(rules.variable, "") != "":
+        yield rules.variable, environ[rules.variable]
+    if field.name in tables.get(section, {}):
+        yield f"{toml}: [{section}] {field.name}", tables[section][field.name]
+    if environ.get(rules.fallback_variable, "") != "":
+        yield rules.fallback_variable, environ[rules.fallback_variable]
+
+
+def _value(field: Field, raw: Any) -> Any:
+    """Return a setting's value; raise ValueError for one that breaks its rules."""
+    rules = rules_of(field)
+    if field.type is bool:
+        return _boolean(raw)
+    if field.type is int or field.type is float:
+        return _number(raw, field.type, rules)
+    if field.type is NameTable:
+        return _name_table(raw, rules.choices)
+    if field.type is TextList:
+        return _text_list(raw, rules.pattern)
+    return _text(raw, rules, field.default)
+
+
+def _boolean(raw: Any) -> bool:
+    if str(raw).lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"must be true or false, not {raw!r}")
+    return str(raw).lower() in ("true", "1")
+
+
+def _number(raw: Any, kind: Callable[[Any], float], rules: SettingRules) -> float:
+    if isinstance(raw, bool):
+        raise ValueError(f"must be a number, not {raw!r}")
+    try:
+        value = kind(raw)
+        is_exact = math.isfinite(value) if kind is float else not isinstance(raw, float) or raw == value
+    except (TypeError, ValueError, OverflowError):
+        is_exact = False
+    if not is_exact:
+        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {raw!r}")
+    if rules.minimum is not None and value < rules.minimum:
+        raise ValueError(f"must be at least {rules.minimum}, not {raw!r}")
+    if rules.maximum is not None and value > rules.maximum:
+        raise ValueError(f"must be at most {rules.maximum}, not {raw!r}")
+    return value
+
+
+def _text(raw: Any, rules: SettingRules, default: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError(f"must be text, not {raw!r}")
+    if rules.token_setting and any(map(has_credentials, raw.split(","))):
+        raise ValueError(
+            f"holds a user or a password; take it out of the URL and put the token into {rules.token_setting}"
+        )
+    if rules.choices and raw not in rules.choices:
+        raise ValueError(f"must be one of {', '.join(rules.choices)}, not {raw!r}")
+    if rules.pattern and raw != default and not re.fullmatch(rules.pattern[0], raw):
+        raise ValueError(f"must be {rules.pattern[1]}, not {raw!r}")
+    return raw
+
+
+def _text_list(raw: Any, pattern: Pattern | None) -> TextList:
+    """Return the texts of a list, or of one text with commas between them; raise ValueError."""
+    texts = [text.strip() for text in raw.split(",")] if isinstance(raw, str) else raw
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"must be a list of texts, not {raw!r}")
+    for text in texts:
+        if pattern and not re.fullmatch(pattern[0], text):
+            raise ValueError(f"must be {pattern[1]}, not {text!r}")
+    return tuple(text for text in texts if text)
+
+
+def _name_table(raw: Any, choices: tuple[str, ...]) -> NameTable:
+    """Return the sorted pairs of the file's table, or of a flag's NAME=VALUE arguments; raise ValueError."""
+    if not isinstance(raw, dict):
+        pairs = [str(argument).partition("=") for argument in raw] if isinstance(raw, (list, tuple)) else [("", "", "")]
+        if not all(name and value for name, _, value in pairs):
+            raise ValueError(f"must be names and values, NAME=VALUE, not {raw!r}")
+        raw = {name: value for name, _, value in pairs}
+    for name, value in raw.items():
+        if not isinstance(value, str) or not value or "=" in name:
+            raise ValueError(f"{name}: must be a name, not {value!r}")
+        if choices and value not in choices:
+            raise ValueError(f"{name}: must be one of {', '.join(choices)}, not {value!r}")
+    return tuple(sorted(raw.items()))
