@@ -24,6 +24,11 @@ def read(path: Path, parse: Callable[[bytes, Path], T], setting: str) -> T:
     return parse(data, path)
 
 
+def read_token(path: str | Path) -> str:
+    """Return the token in a file; raise OSError."""
+    return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+
+
 def unreadable(path: Path, error: OSError, setting: str, missing_cure: str = MAKE_FILE) -> ConfigError:
     """Return the error of a file that `setting` names and that cannot be read."""
     missing = isinstance(error, FileNotFoundError)

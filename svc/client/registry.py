@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from svc.base.errors import (
     message_of,
 )
 from svc.base.http import fetch
+from svc.base.secret_file import read_token
 
 log = logging.getLogger(__name__)
 KINDS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
@@ -188,7 +188,7 @@ class RegistryClient:
         if not self.token_file:
             return ours
         try:
-            token = Path(self.token_file).read_text(encoding="utf-8").strip()
+            token = read_token(self.token_file)
         except OSError as error:
             raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
         return {**ours, "Authorization": f"Bearer {token}"}

@@ -69,6 +69,12 @@ def models_of(metadata: Mapping[str, Any]) -> list[str]:
     return [model for model in models if is_model_id(model)][:MAX_MODELS] if isinstance(models, list) else []
 
 
+def listed_models(service: Mapping[str, Any]) -> list[str]:
+    """Return the model ids of a service, as the registry lists it in JSON."""
+    models = (service.get("metadata") or {}).get("models")
+    return [model for model in models if isinstance(model, str)] if isinstance(models, list) else []
+
+
 def named_babysitter(metadata: Mapping[str, Any]) -> str | None:
     """Return the URL of the babysitter that an instance's metadata names."""
     url = metadata.get("babysitter")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from svc.protocol.instance_names import instance_service
+from svc.protocol.service import listed_models
 from svc.rollout.diff import PartChange, Way
-from svc.rollout.observation import models
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Loss:
 
 def losses(changes: Iterable[PartChange], services: Iterable[Mapping[str, Any]]) -> list[Loss]:
     """One instance after the other restarts, so that any other healthy one that stays will do."""
-    serving = {str(service["name"]): models(service) for service in services if service.get("is_healthy")}
+    serving = {str(service["name"]): listed_models(service) for service in services if service.get("is_healthy")}
     going = [change for change in changes if change.interrupts]
     gone = {instance_service(change.name) for change in going if change.way is Way.REMOVE}
     found = []

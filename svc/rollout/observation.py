@@ -43,11 +43,6 @@ def strangers(instances: Collection[str], scene: Scene) -> list[int]:
     ]
 
 
-def models(service: Mapping[str, Any]) -> list[str]:
-    told = (service.get("metadata") or {}).get("models")
-    return [model for model in told if isinstance(model, str)] if isinstance(told, list) else []
-
-
 def in_flight(instance: str, flights: Sequence[Flight | None]) -> int | None:
     """Requests begun at all routers, at least one where one may come yet; None where that cannot be told."""
     count = 0

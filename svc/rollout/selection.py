@@ -6,7 +6,7 @@ from typing import Any
 
 from svc.base.errors import CommandError
 from svc.protocol.instance_names import instance_name, instance_service, server_program
-from svc.rollout.observation import models
+from svc.protocol.service import listed_models
 from svc.site.components import Component
 
 ALL = "all"
@@ -30,7 +30,7 @@ def meant(
     }
     of_model: dict[str, list[Component]] = {}
     for name, component in up.items():
-        for model in models(services.get(instance_service(name), {})):
+        for model in listed_models(services.get(instance_service(name), {})):
             of_model.setdefault(model, []).append(component)
     found: dict[str, Component] = {}
     for word in words:

@@ -12,7 +12,8 @@ import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from svc.protocol.instance_names import instance_service
-from svc.rollout.observation import Scene, healthy, in_flight, models, serving
+from svc.protocol.service import listed_models
+from svc.rollout.observation import Scene, healthy, in_flight, serving
 
 ENDED = ("STOPPED", "EXITED", "FATAL")
 NOT_BACK = ("BACKOFF", "FATAL")
@@ -116,8 +117,10 @@ def lost(step: Step, scene: Scene, gone: Collection[str] = ()) -> list[str]:
     if mine is None or not (healthy(step.task.instance, scene) or step.ours):
         return []  # it serves nothing: what a router makes of it does not matter here
     out = {step.task.instance, *gone}
-    there = {m for name, told in services.items() if name not in out and serving(name, scene) for m in models(told)}
-    return [model for model in models(mine) if model not in there]
+    there = {
+        m for name, told in services.items() if name not in out and serving(name, scene) for m in listed_models(told)
+    }
+    return [model for model in listed_models(mine) if model not in there]
 
 
 def hopeless(steps: Steps, scene: Scene) -> dict[str, list[str]]:
@@ -132,9 +135,9 @@ def hopeless(steps: Steps, scene: Scene) -> dict[str, list[str]]:
         if step.task.act is Act.REMOVE or serving(step.task.instance, scene):
             continue
         if step.ours or not told.get("drained"):
-            if not models(told):
+            if not listed_models(told):
                 return {}
-            hoped.update(models(told))
+            hoped.update(listed_models(told))
     found = {name: [m for m in lost(step, scene) if m not in hoped] for name, step in steps.items() if _stops(step)}
     return {name: without for name, without in found.items() if without}
 
@@ -202,7 +205,7 @@ def _takes(steps: Steps, scene: Scene, limits: Limits) -> Iterator[Move]:
 
 def _elsewhere(without: Collection[str], instance: str, scene: Scene) -> bool:
     """Whether each of these models is another's too, who does not serve it now."""
-    others = {m for name, told in (scene.services or {}).items() if name != instance for m in models(told)}
+    others = {m for name, told in (scene.services or {}).items() if name != instance for m in listed_models(told)}
     return set(without) <= others
 
 
@@ -251,7 +254,7 @@ def _answers(step: Step, scene: Scene) -> bool:
     if not step.task.listed:
         return True
     told = (scene.services or {}).get(step.task.instance, {})
-    return told.get("status") == "running" and told.get("health_status") != "unhealthy" and bool(models(told))
+    return told.get("status") == "running" and told.get("health_status") != "unhealthy" and bool(listed_models(told))
 
 
 def _routed(step: Step, scene: Scene) -> bool:

@@ -10,7 +10,7 @@ from rich.text import Text
 from svc.base.errors import CommandError, NotFound
 from svc.protocol.health_state import BAD, GOOD, WARNING, level_of, state_of
 from svc.protocol.instance_names import instance_service
-from svc.protocol.service import INSTANCE_TYPE
+from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.terminal.crop import crop
 from svc.terminal.table import Line, duration, grid
 
@@ -41,7 +41,7 @@ def lines(services: Iterable[Told], now: float, width: int) -> list[Text]:
     """A table; what does not fit its column, and the models, stand below."""
     rows = []
     for service in services:
-        address, models, state = f"{service['host']}:{service['port']}", _models(service), state_of(service)
+        address, models, state = f"{service['host']}:{service['port']}", listed_models(service), state_of(service)
         below = [address] if len(address) > WIDEST_ADDRESS and width <= WIDE else []
         cells = (service["name"], type_of(service), state, _age(service, now), "" if below else address)
         rows.append(Line(cells, STYLES[level_of(state)], below, models))
@@ -112,11 +112,6 @@ def _word(facts: Mapping[str, Any], key: str) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value) or "none"
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _models(service: Told) -> Sequence[str]:
-    told = service.get("metadata", {}).get("models")
-    return [m for m in told if isinstance(m, str)] if isinstance(told, list) else []
 
 
 def _age(service: Told, now: float) -> str:

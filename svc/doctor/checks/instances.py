@@ -8,7 +8,7 @@ from svc.base.address import authority, is_loopback
 from svc.doctor.facts import Facts, Registry
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.health_state import state_of
-from svc.protocol.service import INSTANCE_TYPE
+from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.site.components import Component
 
 Told = Mapping[str, Any]
@@ -29,15 +29,10 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield from _missing(facts, component)
 
 
-def models_of(service: Told) -> list[str]:
-    told = service.get("metadata", {}).get("models")
-    return [model for model in told if isinstance(model, str)] if isinstance(told, list) else []
-
-
 def spared(service: Told, services: Mapping[str, Told]) -> bool:
     """Whether each of its models has another healthy instance."""
-    others = {m for s in services.values() if s is not service and s["is_healthy"] for m in models_of(s)}
-    models = models_of(service)
+    others = {m for s in services.values() if s is not service and s["is_healthy"] for m in listed_models(s)}
+    models = listed_models(service)
     return bool(models) and set(models) <= others
 
 

@@ -4,11 +4,10 @@ import difflib
 from collections.abc import Iterator
 
 from svc.config.instance.model import InstanceConfig, MockBackend
-from svc.doctor.checks.instances import models_of
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
 from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
-from svc.protocol.service import INSTANCE_TYPE
+from svc.protocol.service import INSTANCE_TYPE, listed_models
 
 SHOWN = 8
 
@@ -61,7 +60,7 @@ def _known(facts: Facts) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, service in facts.known().items():
         if service.get("metadata", {}).get("type") == INSTANCE_TYPE:
-            for model in models_of(service):
+            for model in listed_models(service):
                 found.setdefault(model, []).append(name)
     for name, told in (facts.router.instances() if facts.router else {}).items():
         for model in told.get("models", ()):

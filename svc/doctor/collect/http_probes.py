@@ -2,10 +2,9 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -13,6 +12,7 @@ import requests
 from svc.base.address import is_loopback
 from svc.base.http import fetch
 from svc.base.parallel import together
+from svc.base.secret_file import read_token
 from svc.base.version import HEADER
 from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
 from svc.config.upstream_keys import UpstreamKeys
@@ -32,7 +32,7 @@ def get(
 ) -> Answer:
     """The answer of one request; `key` is an engine's API key."""
     try:
-        headers = _authorization(token_file) or bearer(key)
+        headers = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else bearer(key)
     except OSError as error:
         return Answer(url, error=f"{token_file}: {(error.strerror or '').lower()}")
     began = time.time()
@@ -84,12 +84,6 @@ def reason(error: BaseException) -> str:
         if sign.lower() in text.lower():
             return words
     return type(error).__name__
-
-
-def _authorization(token_file: str) -> Mapping[str, str]:
-    if not token_file:
-        return {}
-    return {"Authorization": f"Bearer {Path(token_file).read_text(encoding='utf-8', errors='replace').strip()}"}
 
 
 def registry(url: str, here: bool, read_token: str, write_tokens: list[str], instances: list[str]) -> Registry:
