@@ -19,7 +19,7 @@ REFERENCE_RUNS = 5
 UPDATE_COST = (
     2.0  # times the reference work, each time that the table is drawn; a page that made all rows anew takes more
 )
-FILTER_COST = 2.0  # times the reference work, for a key in the filter
+FILTER_COST = 4.0  # times the reference work, for a key in the filter
 MODELS = ("qwen", "llama", "gemma", "mistral")
 # How often the table was drawn.
 COUNT_DRAWS = """
