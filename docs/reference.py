@@ -178,13 +178,13 @@ def _router() -> Iterable[Metric]:
 
 
 def _registry() -> Iterable[Metric]:
-    from svc.registry.leases.sweep import Sweep
-    from svc.registry.metrics import Metrics
+    from svc.registry.leases.sweep import LeaseSweep
+    from svc.registry.metrics import RegistryMetrics
     from svc.registry.store.sqlite import SqliteStore
 
     with tempfile.TemporaryDirectory() as place:
         store = SqliteStore(Path(place) / "registry.db")
-        own: CollectorRegistry = Metrics(store, Sweep(store, store.now).condition).registry
+        own: CollectorRegistry = RegistryMetrics(store, LeaseSweep(store, store.now).store_health).registry
         found = list(own.collect())
         store.close()
     return found

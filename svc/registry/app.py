@@ -1,4 +1,4 @@
-"""The registry over HTTP: its routes, and the application that serves them."""
+"""The registry's HTTP API as a table of routes, and the Flask application that serves it."""
 
 import time
 from collections.abc import Callable
@@ -10,15 +10,16 @@ from flask import Flask, Response
 from svc.base import flask_app
 from svc.perimeter.hosts import Hosts
 from svc.registry import openapi
-from svc.registry.access.address_policy import Reach
+from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE, Guard
-from svc.registry.api import Api
-from svc.registry.leases.sweep import Sweep
-from svc.registry.metrics import Metrics
-from svc.registry.store.base import Store
+from svc.registry.api import RegistryApi
+from svc.registry.heartbeat_fast_path import API_EXTENSION
+from svc.registry.leases.sweep import LeaseSweep
+from svc.registry.metrics import RegistryMetrics
+from svc.registry.store.contract import Store
 from svc.settings import MAX_SERVICES
 
-BODY_LIMIT = 256 << 10
+MAX_BODY_BYTES = 256 << 10
 ROUTES = (
     ("GET", "/health", OPEN, "health"),
     ("GET", "/services", READ, "services"),
@@ -32,58 +33,58 @@ ROUTES = (
     ("POST", "/services/<name>/undrain", WRITE, "undrain"),
     ("POST", "/expire", WRITE, "expire"),
     ("GET", "/events", READ, "events"),
-    ("POST", "/events", REPORT, "tell"),
+    ("POST", "/events", REPORT, "report_events"),
     ("GET", "/stats", READ, "stats"),
     ("GET", "/metrics", READ, "metrics_text"),
     ("GET", "/sd/prometheus", READ, "prometheus"),
     ("GET", "/openapi.json", OPEN, "openapi"),
-)  # method, path, who may, handler
+)  # method, path, access, handler: the name of a method of RegistryApi
 
 
 def create_app(
     store: Store,
     probe: Callable[[str], int],
     guard: Guard | None = None,
-    metrics: Metrics | None = None,
-    sweep: Sweep | None = None,
+    metrics: RegistryMetrics | None = None,
+    sweep: LeaseSweep | None = None,
     clock: Callable[[], float] = time.time,
-    reach: Reach | None = None,
+    address_policy: AddressPolicy | None = None,
     max_services: int = MAX_SERVICES,
     hosts: Hosts | None = None,
 ) -> Flask:
-    """`probe` tells the status that a URL answers with, 0 where it does not.
+    """Return the application. `probe` returns the status code that a URL answers with, 0 without an answer.
 
-    Without a `guard`, only this machine may write; without a `reach`, a service may be in any network; without
-    `hosts`, requests may name any host.
+    Without a `guard`, only this machine may write. Without an `address_policy`, a service may be in any network.
+    Without `hosts`, a request may name any Host.
     """
     app = Flask("svc.registry", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
-    app.url_map.merge_slashes = False  # an empty name is no other path
-    sweep = sweep or Sweep(store, clock)
-    metrics = metrics or Metrics(store, sweep.condition)
-    api = Api(
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False  # else a path with an empty name would lead to another endpoint
+    sweep = sweep or LeaseSweep(store, clock)
+    metrics = metrics or RegistryMetrics(store, sweep.store_health)
+    api = RegistryApi(
         store,
         probe,
         guard or Guard(),
         metrics,
         sweep,
-        reach or Reach(),
+        address_policy or AddressPolicy(),
         clock,
         max_services,
         hosts or Hosts(),
         msgspec.json.encode(openapi.document(ROUTES)),
     )
     for method, path, access, handler in ROUTES:
-        view = partial(api.answer, access, getattr(api, handler))
+        view = partial(api.handle, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
-    app.extensions["svc.registry.api"] = api  # for the worker, which knows a shorter way
+    app.extensions[API_EXTENSION] = api  # the worker calls it for heartbeats of the fast path
     flask_app.install_errors(app)
     flask_app.install_version(app)
-    app.after_request(_challenge)
+    app.after_request(_add_challenge)
     return app
 
 
-def _challenge(answer: Response) -> Response:
-    if answer.status_code == 401:
-        answer.headers["WWW-Authenticate"] = 'Bearer realm="registry"'
-    return answer
+def _add_challenge(response: Response) -> Response:
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="registry"'
+    return response

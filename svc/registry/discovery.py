@@ -1,8 +1,7 @@
-"""What Prometheus is to scrape, as its HTTP service discovery reads it. Pure.
+"""The targets of Prometheus's HTTP service discovery. Pure.
 
-Plain labels come with every sample and so are those that stay: what changes
-from hour to hour (`__meta_...`) is there for relabelling, and would otherwise
-begin new series each time.
+Labels that are constant for a service are plain and come with every sample. What changes over time is in `__meta_...`
+labels, which are there for relabelling: as a plain label it would begin a new series with each change.
 """
 
 from collections.abc import Iterable
@@ -13,8 +12,8 @@ from svc.perimeter.browsers import shown
 from svc.protocol.service import Service
 from svc.protocol.service_url import is_service_url, parse_service_url
 
-Group = dict[str, Any]
-DEFAULT_PATH = "/metrics"
+TargetGroup = dict[str, Any]
+DEFAULT_METRICS_PATH = "/metrics"
 
 
 def registry_url(host_url: str, host: str | None) -> str:
@@ -24,14 +23,14 @@ def registry_url(host_url: str, host: str | None) -> str:
     raise BadRequest(f"Host {shown(host)} is not a valid address; use http://REGISTRY_HOST:PORT", param="Host")
 
 
-def groups(services: Iterable[Service], registry: str) -> list[Group]:
-    """Every instance, every babysitter and the registry, whose URL is as the asker has it."""
+def target_groups(services: Iterable[Service], registry: str) -> list[TargetGroup]:
+    """Return a group for each service that has metrics, and one for the registry at the URL `registry`."""
     own = _group(registry, {"job": "svc-registry", "name": "registry"})
-    usable = (s for s in services if is_service_url(s.url) and s.metadata.get("metrics_path") != "")
-    return [own, *map(_service, usable)]
+    scraped = (s for s in services if is_service_url(s.url) and s.metadata.get("metrics_path") != "")
+    return [own, *map(_service_group, scraped)]
 
 
-def _service(service: Service) -> Group:
+def _service_group(service: Service) -> TargetGroup:
     kind = service.metadata.get("type")
     job = "svc-instance" if service.is_instance() else "svc-babysitter" if kind == "babysitter" else "svc-service"
     path = service.metadata.get("metrics_path")
@@ -39,19 +38,22 @@ def _service(service: Service) -> Group:
     models = service.metadata.get("models")
     if isinstance(models, list) and models:
         labels["models"] = ",".join(m for m in models if isinstance(m, str))
-    told = {
+    state = {
         "status": service.status,
         "healthy": str(service.is_healthy()).lower(),
         "drained": str(service.drained).lower(),
         "type": kind if isinstance(kind, str) else "",
         "hostname": service.hostname,
     }
-    meta = {f"__meta_svc_{key}": value for key, value in told.items()}
-    return _group(service.url, {**labels, **meta}, path if isinstance(path, str) else None)
+    meta_labels = {f"__meta_svc_{key}": value for key, value in state.items()}
+    return _group(service.url, {**labels, **meta_labels}, path if isinstance(path, str) else None)
 
 
-def _group(url: str, labels: dict[str, str], path: str | None = None) -> Group:
-    """A `path` that is given stands as it is; the usual one is beside what the URL has."""
+def _group(url: str, labels: dict[str, str], path: str | None = None) -> TargetGroup:
+    """Return the group of one target. A given `path` is absolute; the default is below the path of the URL."""
     parts = parse_service_url(url)
-    where = {"__scheme__": parts.scheme, "__metrics_path__": path or parts.path.rstrip("/") + DEFAULT_PATH}
-    return {"targets": [parts.authority], "labels": {**where, **labels}}
+    location = {
+        "__scheme__": parts.scheme,
+        "__metrics_path__": path or parts.path.rstrip("/") + DEFAULT_METRICS_PATH,
+    }
+    return {"targets": [parts.authority], "labels": {**location, **labels}}

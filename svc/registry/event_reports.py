@@ -1,9 +1,9 @@
 """Accept events from routers and babysitters: authenticate the source and limit the rate.
 
-`source` names the reporter's role, and the role decides which kinds it may report. The
-source is kept as it is when the client is on this machine or may write to the registry,
-and the source `babysitter` also with the secret with which the service is registered;
-else the client's address is added: `router-NAME@ADDRESS`.
+`source` names the role of the reporter, which decides the kinds of events that it may report. The source is stored as
+it is when the client is on this machine or may write to the registry. So is the source `babysitter` of a client that
+has the secret with which the service is registered. For every other client its address is added:
+`router-NAME@ADDRESS`.
 """
 
 import math
@@ -19,31 +19,31 @@ from svc.registry import validation
 from svc.registry.access.identity import Client
 from svc.registry.access.rate_limit import BURST_EVENTS, EVENTS_PER_SECOND, EventRateLimiter
 from svc.registry.leases import owner
-from svc.registry.store.base import Store
+from svc.registry.store.contract import Store
 
 MAX_EVENTS_PER_REQUEST = 100
-SOURCE = re.compile(rf"{BABYSITTER_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.-]{{1,121}})?")
+SOURCE_PATTERN = re.compile(rf"{BABYSITTER_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.-]{{1,121}})?")
 
 
-class Reports:
-    """Accepts reports into the store, limits the rate of each reporter."""
+class EventReceiver:
+    """Adds reported events to the store, and limits the rate of each reporter."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._limiter = EventRateLimiter(clock)
 
-    def store(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
+    def receive(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
         """Return the events as they are stored; raise BadRequest, Forbidden or RateLimited."""
-        events = parse(body, now)
+        events = parse_events(body, now)
         owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         events = [with_verified_source(event, client, owned) for event in events]
         reporter = client.secret_digest if owned else client.source_address
         if wait := self._limiter.acquire(reporter, len(events)):
-            raise RateLimited(too_many_events(client.source_address, wait), retry_after=wait)
-        return self._store.tell(events)
+            raise RateLimited(rate_limit_message(client.source_address, wait), retry_after=wait)
+        return self._store.add_events(events)
 
     def _owned(self, caller: owner.Caller, names: set[str]) -> set[str]:
-        """Return the services that are registered with the caller's secret; raise Forbidden where one is another's."""
+        """Return those of the services that the caller owns; raise Forbidden if another caller owns one."""
         services = [service for name in names if (service := self._store.get(name))]
         for service in services:
             owner.check(service, caller)
@@ -51,23 +51,23 @@ class Reports:
 
 
 def with_verified_source(event: Event, client: Client, owned: Collection[str]) -> Event:
-    """Return the event with what is verified of its source; `owned`: the services of the client."""
+    """Return the event with its source, marked with the client's address unless the source is verified."""
     trusted_source = client.is_local or client.caller is owner.OPERATOR
     if trusted_source or (event.source == BABYSITTER_SOURCE and event.service in owned):
         return event
     return replace(event, source=f"{event.source}@{client.source_address}")
 
 
-def too_many_events(address: str, wait: float) -> str:
-    """Return the message for a reporter over its rate."""
+def rate_limit_message(address: str, wait: float) -> str:
+    """Return the error message for a reporter that sends more than its rate."""
     return (
         f"{address} sent more than {BURST_EVENTS:.0f} events at once or {EVENTS_PER_SECOND * 60:.0f} a minute; "
         f"send again in {math.ceil(wait)} s"
     )
 
 
-def parse(body: Mapping[str, Any], now: float) -> list[Event]:
-    """Return the events of a POST; raise BadRequest for what neither a router nor a babysitter may report."""
+def parse_events(body: Mapping[str, Any], now: float) -> list[Event]:
+    """Return the events of a POST; raise BadRequest for those that neither a router nor a babysitter may report."""
     events = body.get("events")
     if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS_PER_REQUEST:
         raise _invalid("events", f"must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events")
@@ -80,11 +80,11 @@ def _event(place: str, event: Any, now: float) -> Event:
     kind, service, source, message = (event.get(key, "") for key in ("kind", "service", "source", "message"))
     if not isinstance(kind, str) or kind not in TOLD:
         raise _invalid(f"{place}.kind", f"must be one of {' '.join(sorted(TOLD))}")
-    if not isinstance(service, str) or not validation.NAME.fullmatch(service):
+    if not isinstance(service, str) or not validation.NAME_PATTERN.fullmatch(service):
         raise _invalid(f"{place}.service", "must be a service's name")
     if service == OWN_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
         raise _invalid(f"{place}.service", f"only the registry reports {kind} for {service}; leave it out")
-    if not isinstance(source, str) or not SOURCE.fullmatch(source):
+    if not isinstance(source, str) or not SOURCE_PATTERN.fullmatch(source):
         raise _invalid(f"{place}.source", "must be router, router-NAME or babysitter")
     if source.partition("-")[0] not in KINDS[kind].by.split(", "):
         raise _invalid(f"{place}.kind", f"only a {KINDS[kind].by} reports {kind}, and the source is {source}")

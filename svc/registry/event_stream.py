@@ -1,120 +1,124 @@
-"""What happened, for those who ask: a list, a wait for the next one, or a stream."""
+"""Read events: the latest ones, a wait for the next one, or a stream of server-sent events."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from svc.base.errors import BadRequest, RateLimited, Unavailable
+from svc.perimeter.browsers import Headers
 from svc.protocol.event import KINDS, OWN_SOURCE, Event
 from svc.registry import validation
-from svc.registry.store.base import MAX_OWN_EVENTS, Store
+from svc.registry.store.contract import MAX_OWN_EVENTS, Store
 
-LIMIT = 100  # events of an answer, unless another number is asked for
-MOST_STREAMS = 200
-SILENCE = 15.0  # seconds without an event until a stream says that it is there still
-COMMENT = b": still here\n\n"
+DEFAULT_EVENT_LIMIT = 100
+MAX_EVENT_STREAMS = 200
+KEEPALIVE_INTERVAL_SECONDS = 15.0  # after so long without an event a stream sends a comment
+KEEPALIVE_COMMENT = b": still here\n\n"
+RETRY_FIELD = b"retry: 1000\n\n"  # milliseconds until a client connects again
 
 
-class Asked(NamedTuple):
-    """`after` is None where the newest are meant; `kinds` empty: all."""
+class EventQuery(NamedTuple):
+    """Which events a request asks for. Without `after`, it asks for the newest; no `kinds` means all."""
 
     after: int | None = None
-    limit: int = LIMIT
+    limit: int = DEFAULT_EVENT_LIMIT
     service: str = ""
     kinds: frozenset[str] = frozenset()
     wait: float = 0.0
 
-    def passes(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         return (not self.service or event.service == self.service) and (not self.kinds or event.kind in self.kinds)
 
 
-def asked(args: Mapping[str, str], headers: Any) -> Asked:
-    """What a query says; a stream that was broken off says in a header where. Raises BadRequest."""
-    after = _whole("after", args["after"], 10**18) if "after" in args else None
-    if (last := headers.get("Last-Event-ID", "")).isdecimal() and len(last) <= 18:
+def parse_event_query(args: Mapping[str, str], headers: Headers) -> EventQuery:
+    """Return the query of a request; raise BadRequest. Last-Event-ID, of a stream that broke off, overrides `after`."""
+    after = _whole_number("after", args["after"], 10**18) if "after" in args else None
+    if (last := headers.get("last-event-id") or "").isdecimal() and len(last) <= 18:
         after = int(last)
-    limit = _whole("limit", args.get("limit", str(LIMIT)), MAX_OWN_EVENTS, least=1)
+    limit = _whole_number("limit", args.get("limit", str(DEFAULT_EVENT_LIMIT)), MAX_OWN_EVENTS, minimum=1)
     kinds = frozenset(filter(None, args.get("kind", "").split(",")))
     if unknown := sorted(kinds - KINDS.keys()):
         raise BadRequest(f"kind: there is no {unknown[0]!r}; there are {' '.join(KINDS)}", param="kind")
-    return Asked(after, limit, args.get("service", ""), kinds, validation.seconds(args.get("wait")))
+    return EventQuery(after, limit, args.get("service", ""), kinds, validation.wait_seconds(args.get("wait")))
 
 
-def _whole(name: str, text: str, most: int, least: int = 0) -> int:
-    if not text.isdecimal() or len(text) > 19 or not least <= int(text) <= most:
-        raise BadRequest(f"{name}: must be a number from {least} to {most}, not {text!r}", param=name)
+def _whole_number(name: str, text: str, maximum: int, minimum: int = 0) -> int:
+    if not text.isdecimal() or len(text) > 19 or not minimum <= int(text) <= maximum:
+        raise BadRequest(f"{name}: must be a number from {minimum} to {maximum}, not {text!r}", param=name)
     return int(text)
 
 
-def look(store: Store, asked: Asked) -> tuple[list[Event], int]:
-    """What was asked for, oldest first, and after which id to go on."""
-    if asked.after is None:
-        found, last = store.events(0)
-        return [event for event in found if asked.passes(event)][-asked.limit :], last
-    after, until = asked.after, time.monotonic() + asked.wait
+def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
+    """Return the events of a query, oldest first, and the id after which to go on."""
+    if query.after is None:
+        events, last = store.events(0)
+        return [event for event in events if query.matches(event)][-query.limit :], last
+    after, deadline = query.after, time.monotonic() + query.wait
     while True:
-        left = max(0.0, until - time.monotonic())
-        found, last = store.events(after, left)
-        passed = [event for event in found if asked.passes(event)]
-        if len(passed) > asked.limit:
-            passed = passed[: asked.limit]
-            last = passed[-1].id
-        if passed or not found or not left:
-            return passed, last
+        remaining = max(0.0, deadline - time.monotonic())
+        events, last = store.events(after, remaining)
+        matching = [event for event in events if query.matches(event)]
+        if len(matching) > query.limit:
+            matching = matching[: query.limit]
+            last = matching[-1].id
+        if matching or not events or not remaining:
+            return matching, last
         after = last
 
 
-def begun(store: Store) -> None:
-    """Tells that this registry was started again; nothing of a store that is new or fails."""
+def report_start(store: Store) -> None:
+    """Add the event that this registry has started again; add none to a store that is new, or that fails."""
     with suppress(Unavailable):
         if not store.events(0)[1]:
             return
         now, services = store.now(), store.snapshot()[1]
-        heard = max((service.last_heartbeat for service in services), default=now)
-        message = f"the last heartbeat was {now - heard:.0f} s ago" if services else ""
-        store.tell([Event(time=now, kind="started", service=OWN_SOURCE, message=message)])
+        last_heartbeat = max((service.last_heartbeat for service in services), default=now)
+        message = f"the last heartbeat was {now - last_heartbeat:.0f} s ago" if services else ""
+        store.add_events([Event(time=now, kind="started", service=OWN_SOURCE, message=message)])
 
 
-class Streams:
-    """Events as server-sent events (the HTML standard, 9.2)."""
+class EventStreams:
+    """Streams of events as server-sent events (the HTML standard, 9.2)."""
 
     def __init__(self, store: Store) -> None:
-        self.over = False
+        self.are_ending = False
         self._store = store
         self._open = 0
 
-    def open(self, asked: Asked, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> Iterator[bytes]:
+    def open(
+        self, query: EventQuery, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> Iterator[bytes]:
         """Return a stream, which is in the context `waiting` while it waits for events.
 
-        Raises RateLimited when MOST_STREAMS are open, and what the store raises.
+        Raise RateLimited while MAX_EVENT_STREAMS are open, and what the store raises.
         """
-        if self._open >= MOST_STREAMS:
-            raise RateLimited(f"{MOST_STREAMS} streams are open already; close one", retry_after=5)
-        return self._stream(asked, waiting, *look(self._store, asked._replace(wait=0)))
+        if self._open >= MAX_EVENT_STREAMS:
+            raise RateLimited(f"{MAX_EVENT_STREAMS} streams are open already; close one", retry_after=5)
+        return self._stream(query, waiting, *read_events(self._store, query._replace(wait=0)))
 
     def end(self) -> None:
-        """Of all of them; whoever reads comes again. The store lets go of those who wait."""
-        self.over = True
+        """Let every stream end as soon as its wait is over (Store.wake ends the waits); the clients connect again."""
+        self.are_ending = True
 
     def _stream(
-        self, asked: Asked, waiting: Callable[[], AbstractContextManager[None]], found: list[Event], last: int
+        self, query: EventQuery, waiting: Callable[[], AbstractContextManager[None]], events: list[Event], last: int
     ) -> Iterator[bytes]:
         self._open += 1
-        try:  # where the store fails, whoever reads comes again
-            yield b"retry: 1000\n\n"
-            while not self.over:
-                yield b"".join(map(written, found)) or COMMENT
+        try:
+            yield RETRY_FIELD
+            while not self.are_ending:
+                yield b"".join(map(encode_event, events)) or KEEPALIVE_COMMENT
                 with waiting():
-                    found, last = look(self._store, asked._replace(after=last, wait=SILENCE))
+                    events, last = read_events(self._store, query._replace(after=last, wait=KEEPALIVE_INTERVAL_SECONDS))
         except Unavailable:
-            return
+            return  # the client connects again, and gets the error if the store still fails
         finally:
             self._open -= 1
 
 
-def written(event: Event) -> bytes:
+def encode_event(event: Event) -> bytes:
     data = msgspec.json.encode(event.to_json())
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.id, event.kind.encode(), data)

@@ -1,7 +1,6 @@
-"""Heartbeats as they come over the wire, which are most of what a registry hears: pure.
+"""Parse and answer the usual heartbeats without Flask: they are most of what a registry receives. Pure.
 
-Only the usual ones are read here, for the short way of the worker; what is
-unusual in any way is the application's.
+The worker leaves every request that is unusual in any way to the application.
 """
 
 import re
@@ -10,58 +9,61 @@ from typing import NamedTuple
 
 from svc.registry.access.identity import PROXY_HEADERS
 
-LIMIT = 8192  # bytes; a longer one goes the long way
-START = b"POST /services/"
-LINE = re.compile(rb"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1")
-FIELD = re.compile(rb"([A-Za-z][A-Za-z-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?[ \t]*")
-LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,4})[ \t]*(?=\r\n|$)")
-UNUSUAL = PROXY_HEADERS | {"transfer-encoding", "expect", "upgrade", "origin", "sec-fetch-site"}
-ANSWER = (
+API_EXTENSION = "svc.registry.api"  # the key of the RegistryApi, which both paths call, in the application's extensions
+MAX_HEARTBEAT_BYTES = 8192  # a longer one is left to the application
+REQUEST_START = b"POST /services/"
+REQUEST_LINE = re.compile(rb"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1")
+HEADER_FIELD = re.compile(rb"([A-Za-z][A-Za-z-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?[ \t]*")
+CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,4})[ \t]*(?=\r\n|$)")
+UNUSUAL_HEADERS = PROXY_HEADERS | {"transfer-encoding", "expect", "upgrade", "origin", "sec-fetch-site"}
+RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 )
 
 
-class Heard(NamedTuple):
+class Heartbeat(NamedTuple):
+    """A heartbeat as the registry received it; the header names are in lower case."""
+
     name: str
-    headers: dict[str, str]  # names in lower case
+    headers: dict[str, str]
     body: bytes
 
     @property
-    def last(self) -> bool:
-        """Whether the sender asks no more on this connection."""
+    def closes_connection(self) -> bool:
         return self.headers.get("connection", "").lower() == "close"
 
 
-def read(data: bytes) -> Heard | None:
-    """The heartbeat that these bytes are, when they are one and nothing else: pure."""
+def parse_heartbeat(data: bytes) -> Heartbeat | None:
+    """Return the heartbeat if these bytes are one usual heartbeat and nothing else, else None."""
     head, end, body = data.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
-    line = LINE.fullmatch(first)
-    if not end or not line:
+    request_line = REQUEST_LINE.fullmatch(first)
+    if not end or not request_line:
         return None
     headers: dict[str, str] = {}
-    for one in lines:
-        field = FIELD.fullmatch(one)
+    for line in lines:
+        field = HEADER_FIELD.fullmatch(line)
         name = field[1].decode().lower() if field else ""
-        if not field or name in headers or name in UNUSUAL:
+        if not field or name in headers or name in UNUSUAL_HEADERS:
             return None
         headers[name] = (field[2] or b"").decode()
     length = headers.get("content-length", "0")
-    usual = headers.get("connection", "close").lower() in ("close", "keep-alive") and "host" in headers
-    whole = length.isdigit() and int(length) == len(body)
-    return Heard(line[1].decode(), headers, body) if usual and whole else None
+    is_usual = headers.get("connection", "close").lower() in ("close", "keep-alive") and "host" in headers
+    is_whole = length.isdigit() and int(length) == len(body)
+    return Heartbeat(request_line[1].decode(), headers, body) if is_usual and is_whole else None
 
 
-def ends(data: bytes) -> bool:
-    """Whether nothing more is to be waited for before `read`."""
-    if not data or len(data) >= LIMIT or not data.startswith(START[: len(data)]):
+def is_complete(data: bytes) -> bool:
+    """Return whether `parse_heartbeat` needs no further bytes: the request is complete, or it is no usual heartbeat."""
+    if not data or len(data) >= MAX_HEARTBEAT_BYTES or not data.startswith(REQUEST_START[: len(data)]):
         return bool(data)
     head, end, body = data.partition(b"\r\n\r\n")
-    length = LENGTH.search(head)
+    length = CONTENT_LENGTH.search(head)
     return bool(end) and (length is None or len(body) >= int(length[1]))
 
 
-def answer(told: bytes, now: float, last: bool) -> bytes:
-    """What the application would answer; `last`: the connection ends with it."""
-    return ANSWER % (formatdate(now, usegmt=True).encode(), b"close" if last else b"keep-alive", len(told), told)
+def response(payload: bytes, now: float, closes_connection: bool) -> bytes:
+    """Return the response with the same headers as the application's."""
+    connection = b"close" if closes_connection else b"keep-alive"
+    return RESPONSE % (formatdate(now, usegmt=True).encode(), connection, len(payload), payload)

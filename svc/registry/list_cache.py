@@ -1,4 +1,4 @@
-"""The list of services as bytes: each service encoded once, and the list once for each revision, however many watch."""
+"""The list of services as JSON: each service is encoded once, and the list once per revision for all its watchers."""
 
 import threading
 from collections import Counter
@@ -8,52 +8,56 @@ from typing import Any
 import msgspec
 
 from svc.protocol.service import Service
-from svc.registry.store.base import Store
+from svc.registry.store.contract import Store
 
-KEPT = 16  # lists of one revision: watchers may filter
-Encoded = tuple[bytes, int]  # a JSON array, and how many are in it
+MAX_CACHED_LISTS = 16  # of one revision; each filter that watchers use makes a list
+EncodedList = tuple[bytes, int]  # a JSON array, and the number of services in it
+FilterKey = tuple[str | None, ...]
 
 
-class Listing:
-    """What is told of the list. Stores hand out the same object for as long as a service is the same."""
+class ListCache:
+    """Encodes the store's services. A store returns the same object for as long as a service does not change."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._lock = threading.Lock()
         self._revision = -1
-        self._lists: dict[Any, Encoded] = {}
-        self._made: dict[str, tuple[Service, bytes]] = {}
+        self._lists: dict[FilterKey, EncodedList] = {}
+        self._encoded_services: dict[str, tuple[Service, bytes]] = {}
 
-    def now(self, passes: Callable[[Service], bool]) -> tuple[int, Encoded]:
-        """The revision and the list with what `passes`, last heartbeats included."""
+    def current(self, passes: Callable[[Service], bool]) -> tuple[int, EncodedList]:
+        """Return the revision and the list of what `passes`, with the heartbeats up to now."""
         with self._lock:
             revision, services = self.store.snapshot()
             return revision, self._encode([s for s in services if passes(s)])
 
-    def of(self, revision: int, key: Any, passes: Callable[[Service], bool]) -> tuple[int, Encoded]:
-        """As of `revision` or a later one: a heartbeat since then does not show. Equal keys stand for equal tests."""
+    def of_revision(self, revision: int, key: FilterKey, passes: Callable[[Service], bool]) -> tuple[int, EncodedList]:
+        """Return the list as of `revision` or a later one; it may lack heartbeats since then.
+
+        Equal keys stand for filters that pass the same services.
+        """
         with self._lock:
             if revision == self._revision and key in self._lists:
                 return revision, self._lists[key]
             revision, services = self.store.snapshot()
-            if revision != self._revision or len(self._lists) >= KEPT:
+            if revision != self._revision or len(self._lists) >= MAX_CACHED_LISTS:
                 self._revision, self._lists = revision, {}
-            if len(self._made) > 2 * len(services):
-                self._made = {}  # of names that went
-            told = self._lists[key] = self._encode([s for s in services if passes(s)])
-            return revision, told
+            if len(self._encoded_services) > 2 * len(services):
+                self._encoded_services = {}  # most are of services that were removed
+            encoded = self._lists[key] = self._encode([s for s in services if passes(s)])
+            return revision, encoded
 
-    def _encode(self, services: list[Service]) -> Encoded:
-        return b"[%b]" % b",".join([self._one(s) for s in services]), len(services)
+    def _encode(self, services: list[Service]) -> EncodedList:
+        return b"[%b]" % b",".join([self._encode_service(s) for s in services]), len(services)
 
-    def _one(self, service: Service) -> bytes:
-        made = self._made.get(service.name)
-        if made is None or made[0] is not service:
-            made = self._made[service.name] = (service, msgspec.json.encode(service.to_json()))
-        return made[1]
+    def _encode_service(self, service: Service) -> bytes:
+        entry = self._encoded_services.get(service.name)
+        if entry is None or entry[0] is not service:
+            entry = self._encoded_services[service.name] = (service, msgspec.json.encode(service.to_json()))
+        return entry[1]
 
 
-def counts(services: Collection[Service]) -> dict[str, Any]:
+def service_counts(services: Collection[Service]) -> dict[str, Any]:
     """Return how many services there are, as /stats reports it."""
     healthy = sum(service.is_healthy() for service in services)
     return {

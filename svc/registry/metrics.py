@@ -1,4 +1,4 @@
-"""What /metrics tells: counters of this process, and the state of the store at the moment of asking."""
+"""The registry's /metrics: counters of this process, and the state of the store at the time of the request."""
 
 from collections import Counter as Count
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from prometheus_client.registry import Collector
 
 from svc.protocol.event import KINDS
 from svc.protocol.service import STATUSES
-from svc.registry.store.base import Store
-from svc.registry.store_health import DEGRADED, FAILING, Condition
+from svc.registry.store.contract import Store
+from svc.registry.store_health import DEGRADED, FAILING, StoreHealth
 
 
-class Metrics:
-    """Names begin with svc_registry_."""
+class RegistryMetrics:
+    """The names of these metrics begin with svc_registry_."""
 
-    def __init__(self, store: Store, condition: Condition) -> None:
+    def __init__(self, store: Store, store_health: StoreHealth) -> None:
         own = self.registry = CollectorRegistry()
         self.registrations = Counter("svc_registry_registrations", "Registrations taken", registry=own)
         self.heartbeats = Counter("svc_registry_heartbeats", "Heartbeats taken", registry=own)
@@ -31,33 +31,33 @@ class Metrics:
             self.removals.labels(reason)
         for result in ("ok", "failed"):
             self.checks.labels(result)
-        own.register(_State(store, condition))
+        own.register(_StoreCollector(store, store_health))
 
-    def checked(self, ok: bool) -> None:
-        self.checks.labels("ok" if ok else "failed").inc()
+    def count_check(self, succeeded: bool) -> None:
+        self.checks.labels("ok" if succeeded else "failed").inc()
 
-    def text(self, accept: str) -> tuple[bytes, str]:
-        """The exposition, and its content type."""
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics in the format that an Accept header asks for, and their content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
 
-class _State(Collector):
-    def __init__(self, store: Store, condition: Condition) -> None:
+class _StoreCollector(Collector):
+    def __init__(self, store: Store, store_health: StoreHealth) -> None:
         self.store = store
-        self.condition = condition
+        self.store_health = store_health
 
     def describe(self) -> list[Metric]:
-        return []  # else registering would ask the store
+        return []  # without this method, prometheus_client would collect, and so read the store, at registration
 
     def collect(self) -> Iterator[Metric]:
         events = CounterMetricFamily("svc_registry_events", "What happened, as told by this registry", labels=["kind"])
         for kind in KINDS:
-            events.add_metric([kind], self.store.happened[kind])
+            events.add_metric([kind], self.store.event_counts[kind])
         yield events
-        status, _ = self.condition.told()
-        for one, meaning in ((DEGRADED, "leases are kept, or the store has news"), (FAILING, "the store fails")):
-            yield GaugeMetricFamily(f"svc_registry_{one}", f"1 while {meaning}: see /health", status == one)
+        status, _ = self.store_health.status()
+        for state, meaning in ((DEGRADED, "leases are kept, or the store has news"), (FAILING, "the store fails")):
+            yield GaugeMetricFamily(f"svc_registry_{state}", f"1 while {meaning}: see /health", status == state)
         if status != FAILING:
             yield from self._services()
 

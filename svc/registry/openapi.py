@@ -1,4 +1,4 @@
-"""What /openapi.json says: every route with what it takes, what it answers, and how it refuses."""
+"""The OpenAPI document, /openapi.json: each route with its parameters, its responses and its errors."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -8,14 +8,14 @@ from typing import Any
 from svc.protocol.event import KINDS
 from svc.registry import validation
 from svc.registry.access.guard import OPEN, WRITE
-from svc.registry.event_stream import LIMIT
+from svc.registry.event_stream import DEFAULT_EVENT_LIMIT
 from svc.registry.schemas import EXAMPLE, FLAG, NAME, SCHEMAS, STATUS, TEXT, Schema, ref
-from svc.registry.store.base import MAX_OWN_EVENTS
+from svc.registry.store.contract import MAX_OWN_EVENTS
 
-JSON = "application/json"
-Route = tuple[str, str, str, str]  # method, path, who may, handler
+JSON_TYPE = "application/json"
+Route = tuple[str, str, str, str]  # method, path, access, handler
 
-REFUSALS = {
+ERROR_RESPONSES = {
     400: ("wrong-request", "What was sent is wrong; `param` names the fields, the message all that is wrong"),
     401: ("no-token", "From another machine: the token is missing or wrong"),
     403: ("not-owner", "`not_owner`: the name is another babysitter's while its lease holds"),
@@ -25,7 +25,7 @@ REFUSALS = {
     429: ("too-many", "Too many of them: streams, checks, events, services; Retry-After says when to try again"),
     503: ("unavailable", "The registry cannot use its store"),
 }
-NAMED = {
+NAME_PARAMETER = {
     "name": "name",
     "in": "path",
     "required": True,
@@ -36,18 +36,23 @@ NAMED = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
-    """`answer` names a schema, or says the media types of a text; `refuses` is beside what every such route may say."""
+    """What the document says about one route.
+
+    `response` is the name of a schema, or the media types of a text. `errors` are status codes besides those that every
+    route of this kind may answer with.
+    """
 
     summary: str
-    answer: str | tuple[str, ...]
+    response: str | tuple[str, ...]
     status: int = 200
-    takes: str = ""
-    refuses: tuple[int, ...] = ()
+    request: str = ""
+    errors: tuple[int, ...] = ()
     query: Mapping[str, tuple[Schema, str]] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    operation_id: str = ""  # if it is not the handler's name: generated clients have it as the name of a function
 
 
-FILTERS: Mapping[str, tuple[Schema, str]] = {
+LIST_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "status": (STATUS, "only those that are in this state"),
     "healthy": (FLAG, "only those that are healthy, or only those that are not"),
     "type": (TEXT, "only those whose metadata say this type; openai-api: the instances"),
@@ -56,18 +61,21 @@ FILTERS: Mapping[str, tuple[Schema, str]] = {
         "the X-Registry-Index of an earlier answer: answers as soon as the revision is another",
     ),
     "wait": (
-        {"type": "number", "minimum": 0, "maximum": validation.LONGEST_WAIT},
+        {"type": "number", "minimum": 0, "maximum": validation.MAX_WAIT_SECONDS},
         "with index: answers after so many seconds in any case",
     ),
 }
-EVENTS: Mapping[str, tuple[Schema, str]] = {
+EVENT_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "after": ({"type": "integer", "minimum": 0, "maximum": 10**18}, "only those after this id; else the newest"),
-    "limit": ({"type": "integer", "minimum": 1, "maximum": MAX_OWN_EVENTS, "default": LIMIT}, "no more than so many"),
+    "limit": (
+        {"type": "integer", "minimum": 1, "maximum": MAX_OWN_EVENTS, "default": DEFAULT_EVENT_LIMIT},
+        "no more than so many",
+    ),
     "service": (TEXT, "only those of this service"),
     "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(KINDS)}"),
     "wait": (
         {"type": "number", "minimum": 0},
-        f"at most {validation.LONGEST_WAIT:g}; with after: seconds to wait for the first one",
+        f"at most {validation.MAX_WAIT_SECONDS:g}; with after: seconds to wait for the first one",
     ),
 }
 OPERATIONS = {
@@ -75,49 +83,50 @@ OPERATIONS = {
     "services": Operation(
         "The services, by name; with `index` and `wait`, as soon as something changes",
         "Services",
-        refuses=(400,),
-        query=FILTERS,
+        errors=(400,),
+        query=LIST_PARAMETERS,
         headers={"X-Registry-Index": "The revision: it rises with every change that a reader would see"},
     ),
     "register": Operation(
-        "Registers a service, or replaces its registration", "Changed", 201, takes="Registration", refuses=(403, 429)
+        "Registers a service, or replaces its registration", "Changed", 201, request="Registration", errors=(403, 429)
     ),
     "service": Operation("One service", "Service"),
-    "update": Operation("Changes some fields", "Changed", takes="Change", refuses=(403,)),
-    "remove": Operation("Takes a service away", "Done", refuses=(403,)),
-    "heartbeat": Operation("Renews the lease; may bring a new status", "Done", takes="Heartbeat", refuses=(403,)),
-    "check": Operation("Checks its health now", "Check", refuses=(429,)),
+    "update": Operation("Changes some fields", "Changed", request="Change", errors=(403,)),
+    "remove": Operation("Takes a service away", "Done", errors=(403,)),
+    "heartbeat": Operation("Renews the lease; may bring a new status", "Done", request="Heartbeat", errors=(403,)),
+    "check": Operation("Checks its health now", "Check", errors=(429,)),
     "drain": Operation("Operators: nothing new is sent to it; holds until undrain, whoever registers it", "Changed"),
     "undrain": Operation("Operators: takes the mark away", "Changed"),
     "expire": Operation("Operators: ends the leases that a degraded registry keeps", "Expired"),
     "events": Operation(
         "What happened, oldest first; with `Accept: text/event-stream`, each event as it comes",
         "Events",
-        refuses=(400, 429),
-        query=EVENTS,
+        errors=(400, 429),
+        query=EVENT_PARAMETERS,
     ),
-    "tell": Operation(
+    "report_events": Operation(
         "Routers and babysitters: what happened to an instance",
         "Told",
         201,
-        takes="Telling",
-        refuses=(403, 429),
+        request="Telling",
+        errors=(403, 429),
+        operation_id="tell",
     ),
     "stats": Operation("Counts", "Stats"),
     "metrics_text": Operation("Prometheus", ("text/plain", "application/openmetrics-text")),
-    "prometheus": Operation("What Prometheus is to scrape: its HTTP service discovery", "Targets", refuses=(400,)),
-    "openapi": Operation("This document", (JSON,)),
+    "prometheus": Operation("What Prometheus is to scrape: its HTTP service discovery", "Targets", errors=(400,)),
+    "openapi": Operation("This document", (JSON_TYPE,)),
 }
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """The OpenAPI document of these routes; raises KeyError for one that is not described."""
+    """Return the OpenAPI document of these routes; raise KeyError for a route that OPERATIONS does not describe."""
     paths: dict[str, dict[str, Any]] = {}
     for method, path, access, handler in routes:
-        operation = _operation(OPERATIONS[handler], path, access)
+        operation = OPERATIONS[handler]
         paths.setdefault(path.replace("<", "{").replace(">", "}"), {})[method.lower()] = {
-            "operationId": handler,
-            **operation,
+            "operationId": operation.operation_id or handler,
+            **_operation(operation, path, access),
         }
     return {
         "openapi": "3.1.0",
@@ -125,7 +134,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
-            "responses": {name: _refusal(text) for name, text in REFUSALS.values()},
+            "responses": {name: _error_response(text) for name, text in ERROR_RESPONSES.values()},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "secret": {"type": "apiKey", "in": "header", "name": "X-Service-Secret"},
@@ -134,53 +143,60 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     }
 
 
-def _operation(told: Operation, path: str, access: str) -> dict[str, Any]:
-    named = "<name>" in path
-    refuses = {*told.refuses, *((400, 413) if told.takes else ()), *((404, 405) if named else ())}
-    refuses |= set() if access == OPEN else {401, 503}
-    answers = {str(told.status): _answer(told), **{str(code): _refused(code) for code in sorted(refuses)}}
-    if told.answer == "Health":
-        answers["503"] = {"description": "The store fails", "content": _content("Failing")}
-    made: dict[str, Any] = {"summary": told.summary, "responses": answers}
-    parameters = [NAMED] if named else []
+def _operation(operation: Operation, path: str, access: str) -> dict[str, Any]:
+    has_name = "<name>" in path
+    errors = {*operation.errors, *((400, 413) if operation.request else ()), *((404, 405) if has_name else ())}
+    errors |= set() if access == OPEN else {401, 503}
+    responses = {
+        str(operation.status): _response(operation),
+        **{str(code): _error_ref(code) for code in sorted(errors)},
+    }
+    if operation.response == "Health":
+        responses["503"] = {"description": "The store fails", "content": _content("Failing")}
+    document: dict[str, Any] = {"summary": operation.summary, "responses": responses}
+    parameters = [NAME_PARAMETER] if has_name else []
     parameters += [
         {"name": key, "in": "query", "schema": schema, "description": text}
-        for key, (schema, text) in told.query.items()
+        for key, (schema, text) in operation.query.items()
     ]
     if parameters:
-        made["parameters"] = parameters
-    if told.takes:
-        made["requestBody"] = {"required": told.takes != "Heartbeat", "content": _content(told.takes)}
+        document["parameters"] = parameters
+    if operation.request:
+        is_required = operation.request != "Heartbeat"
+        document["requestBody"] = {"required": is_required, "content": _content(operation.request)}
     if access != OPEN:
-        made["security"] = [
+        document["security"] = [
             {},
             {"token": []},
             *([{"secret": []}, {"token": [], "secret": []}] if access == WRITE else []),
         ]
-    return made
+    return document
 
 
-def _answer(told: Operation) -> dict[str, Any]:
-    if isinstance(told.answer, str):
-        content = _content(told.answer)
+def _response(operation: Operation) -> dict[str, Any]:
+    if isinstance(operation.response, str):
+        content = _content(operation.response)
     else:
-        content = {media: {"schema": {"type": "object"} if media == JSON else TEXT} for media in told.answer}
-    answer: dict[str, Any] = {"description": "Done" if told.status == 200 else "Registered", "content": content}
-    if told.headers:
-        answer["headers"] = {key: {"description": text, "schema": TEXT} for key, text in told.headers.items()}
-    return answer
+        content = {
+            media: {"schema": {"type": "object"} if media == JSON_TYPE else TEXT} for media in operation.response
+        }
+    description = "Done" if operation.status == 200 else "Registered"
+    response: dict[str, Any] = {"description": description, "content": content}
+    if operation.headers:
+        response["headers"] = {key: {"description": text, "schema": TEXT} for key, text in operation.headers.items()}
+    return response
 
 
-def _refusal(text: str) -> dict[str, Any]:
+def _error_response(text: str) -> dict[str, Any]:
     return {"description": text, "content": _content("Error")}
 
 
-def _refused(code: int) -> dict[str, str]:
-    return {"$ref": f"#/components/responses/{REFUSALS[code][0]}"}
+def _error_ref(code: int) -> dict[str, str]:
+    return {"$ref": f"#/components/responses/{ERROR_RESPONSES[code][0]}"}
 
 
 def _content(schema: str) -> dict[str, Any]:
-    return {JSON: {"schema": ref(schema)}}
+    return {JSON_TYPE: {"schema": ref(schema)}}
 
 
 def _version() -> str:

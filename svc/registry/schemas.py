@@ -1,28 +1,28 @@
-"""The shapes that the registry takes and gives, as JSON Schema; limits are those of fields.py."""
+"""JSON Schemas of the registry's requests and responses, with the limits of validation.py."""
 
 from typing import Any
 
 from svc.protocol.event import KINDS, LONGEST_MESSAGE, TOLD
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
 from svc.registry import validation
-from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST
-from svc.registry.event_reports import SOURCE as SOURCE_PATTERN
+from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST, SOURCE_PATTERN
 
 Schema = dict[str, Any]
 
 
 def ref(name: str) -> Schema:
+    """Return the reference to one of SCHEMAS."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def told(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
-    """An object of ours: all of these and nothing else, but for the optional ones."""
+def response_object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object with these properties and no other, all but the `optional` ones required."""
     required = [key for key in properties if key not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def either(schema: Schema) -> Schema:
-    """Or null, which is as good as not given."""
+def nullable(schema: Schema) -> Schema:
+    """Return the schema with null allowed, which the registry treats as a field that is not given."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -32,14 +32,14 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 SECONDS: Schema = {"type": "number", "description": "Unix seconds"}
 TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
 STATUS: Schema = {"type": "string", "enum": list(STATUSES)}
-NAME: Schema = {"type": "string", "pattern": f"^{validation.NAME.pattern}$", "maxLength": 128}
+NAME: Schema = {"type": "string", "pattern": f"^{validation.NAME_PATTERN.pattern}$", "maxLength": 128}
 HOST: Schema = {"type": "string", "minLength": 1, "maxLength": 253, "description": "a host name or an address"}
 URL: Schema = {"type": "string", "pattern": "^https?://[^/?#@ ]+(/[^?# ]*)?$", "maxLength": 2048}
 WEIGHT: Schema = {"type": "integer", "minimum": 0, "maximum": 1000, "default": 1}
 LEASE: Schema = {"type": "number", "minimum": 1, "maximum": 86400, "default": 90}
 METADATA: Schema = {
     "type": "object",
-    "description": f"at most {MAX_METADATA_BYTES >> 10} KB, nested at most {validation.METADATA_DEPTH} deep; "
+    "description": f"at most {MAX_METADATA_BYTES >> 10} KB, nested at most {validation.MAX_METADATA_DEPTH} deep; "
     "`health_url` and `babysitter` are URLs on the service's own host; "
     f"`models` and `models_list` have at most {MAX_MODELS} entries",
 }
@@ -61,21 +61,22 @@ WRITABLE: Schema = {
     "hostname": HOST,
     "url": {**URL, "description": "its host is `host` or `hostname`, its port is `port`"},
     "status": STATUS,
-    "timestamp": {"type": "string", "pattern": f"^{validation.STAMP.pattern}$"},
+    "timestamp": {"type": "string", "pattern": f"^{validation.TIMESTAMP_PATTERN.pattern}$"},
     "lease_seconds": LEASE,
     "weight": WEIGHT,
     "metadata": METADATA,
 }
-REQUIRED = validation.REQUIRED
-CHANGES: Schema = {key: either(one) for key, one in WRITABLE.items()}
-TAKEN: Schema = {key: one if key in REQUIRED else CHANGES[key] for key, one in WRITABLE.items()}
-OWN: Schema = {
+CHANGES: Schema = {key: nullable(schema) for key, schema in WRITABLE.items()}
+REGISTRATION: Schema = {
+    key: schema if key in validation.REQUIRED_FIELDS else CHANGES[key] for key, schema in WRITABLE.items()
+}
+READ_ONLY: Schema = {
     "last_heartbeat": SECONDS,
     "is_healthy": FLAG,
     "drained": FLAG,
     "health_status": {"type": "string", "enum": ["unknown", "healthy", "unhealthy"]},
 }
-CONDITION: Schema = {
+HEALTH: Schema = {
     "status": {"type": "string", "enum": ["healthy", "degraded", "failing"]},
     "registry": TEXT,
     "registered_services": COUNT,
@@ -83,10 +84,10 @@ CONDITION: Schema = {
     "reason": TEXT,
     "timestamp": TIMESTAMP,
 }
-UNSURE = ("registered_services", "healthy_services", "reason")  # of a registry that is not well
+OPTIONAL_HEALTH_FIELDS = ("registered_services", "healthy_services", "reason")
 COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 
-HAPPENED: Schema = {
+EVENT_FIELDS: Schema = {
     "time": TIMESTAMP,
     "kind": {"type": "string", "enum": list(KINDS)},
     "service": NAME,
@@ -105,26 +106,28 @@ EVENTS: Schema = {"type": "array", "items": ref("Event")}
 SCHEMAS: Schema = {
     "Registration": {
         "type": "object",
-        "properties": TAKEN,
-        "required": list(REQUIRED),
+        "properties": REGISTRATION,
+        "required": list(validation.REQUIRED_FIELDS),
         "examples": [EXAMPLE],
     },
     "Change": {"type": "object", "properties": CHANGES, "minProperties": 1, "examples": [{"status": "draining"}]},
-    "Heartbeat": {"type": "object", "properties": {"status": either(STATUS)}, "examples": [{"status": "running"}]},
-    "Service": told({**WRITABLE, **OWN}),
-    "Services": told({"services": {"type": "array", "items": ref("Service")}, "total": COUNT, "timestamp": TIMESTAMP}),
-    "Changed": told({"message": TEXT, "service": ref("Service")}),
-    "Done": told({"message": TEXT, "timestamp": TIMESTAMP}),
-    "Expired": told({"message": TEXT, "expired": {"type": "array", "items": NAME}, "timestamp": TIMESTAMP}),
-    "Event": told(
+    "Heartbeat": {"type": "object", "properties": {"status": nullable(STATUS)}, "examples": [{"status": "running"}]},
+    "Service": response_object({**WRITABLE, **READ_ONLY}),
+    "Services": response_object(
+        {"services": {"type": "array", "items": ref("Service")}, "total": COUNT, "timestamp": TIMESTAMP}
+    ),
+    "Changed": response_object({"message": TEXT, "service": ref("Service")}),
+    "Done": response_object({"message": TEXT, "timestamp": TIMESTAMP}),
+    "Expired": response_object({"message": TEXT, "expired": {"type": "array", "items": NAME}, "timestamp": TIMESTAMP}),
+    "Event": response_object(
         {
             "id": COUNT,
-            **HAPPENED,
+            **EVENT_FIELDS,
             "level": {"type": "string", "enum": ["info", "good", "warning", "bad"]},
         }
     ),
-    "Events": told({"events": EVENTS, "last": LAST, "timestamp": TIMESTAMP}),
-    "Told": told({"events": EVENTS, "last": LAST}),
+    "Events": response_object({"events": EVENTS, "last": LAST, "timestamp": TIMESTAMP}),
+    "Told": response_object({"events": EVENTS, "last": LAST}),
     "Telling": {
         "type": "object",
         "required": ["events"],
@@ -147,18 +150,18 @@ SCHEMAS: Schema = {
         },
         "examples": [{"events": [{"kind": "ejected", "service": "qwen-server", "source": "router"}]}],
     },
-    "Check": told(
+    "Check": response_object(
         {
             "service": NAME,
-            "health_status": OWN["health_status"],
+            "health_status": READ_ONLY["health_status"],
             "is_healthy": FLAG,
             "last_heartbeat": SECONDS,
             "timestamp": TIMESTAMP,
         }
     ),
-    "Health": told(CONDITION, UNSURE),
-    "Failing": told({**CONDITION, "error": ref("Problem")}, UNSURE),
-    "Stats": told(
+    "Health": response_object(HEALTH, OPTIONAL_HEALTH_FIELDS),
+    "Failing": response_object({**HEALTH, "error": ref("Problem")}, OPTIONAL_HEALTH_FIELDS),
+    "Stats": response_object(
         {
             "total_services": COUNT,
             "healthy_services": COUNT,
@@ -171,14 +174,14 @@ SCHEMAS: Schema = {
     ),
     "Targets": {
         "type": "array",
-        "items": told(
+        "items": response_object(
             {
                 "targets": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1},
                 "labels": {"type": "object", "additionalProperties": TEXT, "required": ["job", "name"]},
             }
         ),
     },
-    "Problem": told(
+    "Problem": response_object(
         {
             "message": TEXT,
             "type": TEXT,
@@ -186,5 +189,5 @@ SCHEMAS: Schema = {
             "code": TEXT,
         }
     ),
-    "Error": told({"error": ref("Problem")}),
+    "Error": response_object({"error": ref("Problem")}),
 }

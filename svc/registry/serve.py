@@ -1,7 +1,7 @@
-"""The registry under gunicorn: one gevent worker, with the loops beside it.
+"""The registry under gunicorn: one gevent worker, with the background loops beside it.
 
-The master stays plain and small. What the worker runs is imported in `load`,
-after gunicorn has patched it: requests and ssl must not be loaded before.
+What the worker runs is imported in `load`, after gunicorn has patched the standard library: requests and ssl must not
+be imported before. That also keeps the master small.
 """
 
 import importlib.util
@@ -18,27 +18,31 @@ from svc.base.listen import allow_connections, bind
 from svc.base.secret_file import read
 from svc.perimeter import machine
 from svc.perimeter.networks import Networks, parse_networks
-from svc.registry.access.address_policy import Reach
+from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import Guard, parse_token, token_file
+from svc.registry.heartbeat_fast_path import API_EXTENSION
 from svc.registry.store import redis_address
 from svc.settings import RegistrySettings
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from svc.base.loop import Loop
-    from svc.registry.store.base import Store
+    from svc.registry.store.contract import Store
 
 log = logging.getLogger(__name__)
-CONNECTIONS = 10_000
-GRACEFUL = 5  # seconds for begun requests
-FAREWELL = 0.5  # seconds between two looks at whether the watchers must go
-SCHEME = "sqlite:"
+MAX_CONNECTIONS = 10_000
+MAX_REQUEST_LINE_BYTES = 8190  # gunicorn's maximum
+GRACEFUL_TIMEOUT_SECONDS = 5  # for the requests that are in progress when the worker ends
+SHUTDOWN_POLL_INTERVAL_SECONDS = 0.5  # until a worker that ends answers its watchers
+SQLITE_SCHEME = "sqlite:"
 DEFAULT_STORE = "sqlite:var/registry.db"
 
 
 def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = None) -> None:
-    """Runs in the foreground until SIGTERM or Ctrl-C, then exits with 0; `ready` is told the port when it listens.
+    """Run in the foreground until SIGTERM or Ctrl-C, then exit with 0. Call `ready` with the port once it listens.
 
-    Raises ConfigError or CommandError for what keeps it from starting.
+    Raise ConfigError or CommandError if the registry cannot start.
     """
     parse_networks(settings.allowed_networks, "allowed_networks")
     for setting, path in (("token_file", settings.token_file), ("read_token_file", settings.read_token_file)):
@@ -46,17 +50,17 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
             read(Path(path), parse_token, setting)
     if settings.loopback_needs_token and not settings.token_file:
         raise ConfigError(
-            "loopback_needs_token: without a token nobody could write; give its file, token_file under [registry] "
+            "loopback_needs_token: without a token no client could write; give its file, token_file under [registry] "
             "in config/svc.toml (--token-file, REGISTRY_TOKEN_FILE)"
         )
     check_store(settings)
     listener = bind("registry", settings.host, settings.port)
-    allow_connections(2 * CONNECTIONS)  # each may ask for a check
-    Server(settings, listener, ready).run()
+    allow_connections(2 * MAX_CONNECTIONS)  # each may ask for a health check, which is a connection too
+    RegistryServer(settings, listener, ready).run()
 
 
 def open_store(settings: RegistrySettings) -> "Store":
-    """Of `sqlite:PATH` or a Redis; empty stands for var/registry.db under the working directory."""
+    """Open the store `sqlite:PATH` or that of a Redis URL; by default, var/registry.db in the working directory."""
     url = settings.store or DEFAULT_STORE
     if redis_address.is_redis(url):
         from svc.registry.store.redis import RedisStore
@@ -64,16 +68,17 @@ def open_store(settings: RegistrySettings) -> "Store":
         return RedisStore(redis_address.parse(url, settings.store_password_file))
     from svc.registry.store.sqlite import SqliteStore
 
-    path = url.removeprefix(SCHEME)
-    if not url.startswith(SCHEME) or not path:
+    path = url.removeprefix(SQLITE_SCHEME)
+    if not url.startswith(SQLITE_SCHEME) or not path:
         raise ConfigError(f"store: cannot use {redis_address.masked(url)!r}; give sqlite:PATH or redis://HOST:PORT/DB")
     return SqliteStore(Path(path))
 
 
 def check_store(settings: RegistrySettings) -> None:
-    """In the master, which must not load what Redis needs; one that is away is no reason not to start.
+    """Raise ConfigError, in the master, for a store that the worker could not open.
 
-    The worker opens its own: a connection must not cross a fork.
+    The worker opens a store of its own, because a connection must not cross a fork. A Redis that does not answer is no
+    error: the registry starts and waits for it.
     """
     if not redis_address.is_redis(settings.store):
         open_store(settings).close()
@@ -87,11 +92,11 @@ def check_store(settings: RegistrySettings) -> None:
             "write it into a file and name that one: store_password_file"
         )
     if address.password_file:
-        redis_address.password(address.password_file)
+        redis_address.read_password(address.password_file)
 
 
-class Server(GunicornApplication):
-    """gunicorn's settings, and what its hooks do."""
+class RegistryServer(GunicornApplication):
+    """The gunicorn application: gunicorn's settings and its hooks."""
 
     def __init__(
         self, settings: RegistrySettings, listener: socket.socket, ready: Callable[[int], object] | None
@@ -100,7 +105,7 @@ class Server(GunicornApplication):
         self.loopback_only = machine.is_loopback_only(listener)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.port = self.address[1]
-        self.fd = listener.detach()  # gunicorn's from here on
+        self.fd = listener.detach()  # gunicorn closes it from here on
         self.ready = ready
         self.store: Store | None = None
         self.loops: list[Loop] = []
@@ -110,50 +115,50 @@ class Server(GunicornApplication):
         return {
             "bind": f"fd://{self.fd}",
             "proc_name": "svc registry",
-            "worker_class": "svc.registry.worker.Worker",
-            "worker_connections": CONNECTIONS,
-            "graceful_timeout": GRACEFUL,
-            "limit_request_line": 8190,  # the most there is
+            "worker_class": "svc.registry.worker.RegistryWorker",
+            "worker_connections": MAX_CONNECTIONS,
+            "graceful_timeout": GRACEFUL_TIMEOUT_SECONDS,
+            "limit_request_line": MAX_REQUEST_LINE_BYTES,
             "worker_exit": self.worker_exit,
         }
 
-    def load(self) -> Any:
-        """In the worker: the app, and the loops that post_worker_init starts."""
+    def load(self) -> "Flask":
+        """Return the application, in the worker, and prepare the loops that post_worker_init starts."""
         import gevent
 
         from svc.base.loop import Loop
         from svc.client.probe import status
         from svc.registry.app import create_app
-        from svc.registry.health_checks import Checks
-        from svc.registry.health_probes import Probe
-        from svc.registry.leases.cleanup import Cleanup
-        from svc.registry.leases.sweep import INTERVAL, Sweep
-        from svc.registry.metrics import Metrics
+        from svc.registry.health_checker import HealthChecker, HealthProbe
+        from svc.registry.leases.sweep import SWEEP_INTERVAL_SECONDS, LeaseSweep, ServiceCleanup
+        from svc.registry.metrics import RegistryMetrics
 
-        s = self.settings
+        settings = self.settings
+        networks = Networks(parse_networks(settings.allowed_networks, "allowed_networks"), self.address)
 
-        networks = Networks(parse_networks(s.allowed_networks, "allowed_networks"), self.address)
-
-        def limited(url: str) -> int:
-            """Whatever trickles in: a check is over after twice its time."""
-            with gevent.Timeout(2 * s.health_timeout, False):
-                return status(url, s.health_timeout, rejection_reason=networks.rejection_reason)
+        def limited_status(url: str) -> int:
+            """Return the status code of a URL; end a check after twice its timeout, which each single byte extends."""
+            with gevent.Timeout(2 * settings.health_timeout, False):
+                return status(url, settings.health_timeout, rejection_reason=networks.rejection_reason)
             return 0
 
-        probe = Probe(limited)
-        store = self.store = open_store(s)
-        sweep = Sweep(store, store.now, lambda: metrics.expirations.inc())
-        metrics = Metrics(store, sweep.condition)
-        checks = Checks(store, probe, metrics.checked)
-        cleanup = Cleanup(store, s.forget_after, store.now, sweep.since, metrics.removals.labels("silence").inc)
+        probe = HealthProbe(limited_status)
+        store = self.store = open_store(settings)
+        sweep = LeaseSweep(store, store.now, lambda: metrics.expirations.inc())
+        metrics = RegistryMetrics(store, sweep.store_health)
+        health_checker = HealthChecker(store, probe, metrics.count_check)
+        count_removal = metrics.removals.labels("silence").inc
+        cleanup = ServiceCleanup(store, settings.forget_after, store.now, sweep.since, count_removal)
         self.loops = [
-            Loop("health checks", checks.round, s.health_interval),
-            Loop("clean-up", cleanup.round, s.cleanup_interval),
-            Loop("leases", sweep.round, INTERVAL),
+            Loop("health checks", health_checker.run_round, settings.health_interval),
+            Loop("clean-up", cleanup.run_round, settings.cleanup_interval),
+            Loop("leases", sweep.run_round, SWEEP_INTERVAL_SECONDS),
         ]
-        hosts = machine.hosts(s.allowed_hosts, s.host, self.loopback_only)
-        reach = Reach(networks)
-        return create_app(store, probe, guard(s), metrics, sweep, store.now, reach, s.max_services, hosts)
+        hosts = machine.hosts(settings.allowed_hosts, settings.host, self.loopback_only)
+        address_policy = AddressPolicy(networks)
+        guard = create_guard(settings)
+        max_services = settings.max_services
+        return create_app(store, probe, guard, metrics, sweep, store.now, address_policy, max_services, hosts)
 
     def when_ready(self, arbiter: Any) -> None:
         super().when_ready(arbiter)
@@ -165,27 +170,30 @@ class Server(GunicornApplication):
         from svc.registry import event_stream
 
         super().post_worker_init(worker)
-        if self.store is not None:  # beside the rest: a Redis may take its time
-            threading.Thread(target=event_stream.begun, args=(self.store,), daemon=True).start()
-        self.loops.append(Loop("farewell", lambda: self.let_go(worker), FAREWELL))
+        if self.store is not None:  # in a thread of its own: a Redis may answer late
+            threading.Thread(target=event_stream.report_start, args=(self.store,), daemon=True).start()
+        self.loops.append(Loop("shutdown", lambda: self._end_watches(worker), SHUTDOWN_POLL_INTERVAL_SECONDS))
         for loop in self.loops:
             loop.start()
 
-    def let_go(self, worker: Any) -> None:
-        """A worker that ends answers its watchers, who come again to the next; gunicorn has no hook for it."""
+    def _end_watches(self, worker: Any) -> None:
+        """Once the worker is ending, answer its watchers, which then connect to the next one.
+
+        A loop does this because gunicorn has no hook for it.
+        """
         if not worker.alive and self.store is not None:
-            worker.wsgi.extensions["svc.registry.api"].streams.end()
+            worker.wsgi.extensions[API_EXTENSION].streams.end()
             self.store.wake()
 
     def worker_exit(self, arbiter: Any, worker: Any) -> None:
-        """Requests are done by now: the loops, then the store."""
+        """Stop the loops, then close the store; the requests are done by now."""
         for loop in self.loops:
             loop.stop(timeout=1)
         if self.store is not None:
             self.store.close()
 
 
-def guard(settings: RegistrySettings) -> Guard:
+def create_guard(settings: RegistrySettings) -> Guard:
     write_token = token_file(settings.token_file) if settings.token_file else None
     read_token = token_file(settings.read_token_file, "read_token_file") if settings.read_token_file else None
     return Guard(write_token, read_token, settings.insecure, settings.loopback_needs_token)

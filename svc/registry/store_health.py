@@ -1,68 +1,67 @@
-"""How the registry itself is: what /health and the metrics tell of it."""
+"""The state of the registry itself, as /health and the metrics report it."""
 
 import logging
 
-from svc.registry.store.base import Store
+from svc.registry.store.contract import Store
 
 log = logging.getLogger(__name__)
 HEALTHY, DEGRADED, FAILING = "healthy", "degraded", "failing"
-CALM = 3  # looks in a row without a failure until a store that failed is trusted again
+SUCCESSES_TO_RECOVER = 3  # checks in a row after which a store that failed is used again
+STORE_TROUBLE = "the store has a problem; read the registry's log, or GET /health with its token"
+KEPT_LEASES = (
+    "{} of {} services were not heard of for their whole lease, more than are believed to fail at once: they are "
+    "kept; look at the network between here and them, or end their leases with `svc services expire`"
+)
 
 
-class Condition:
-    """Failing while the store cannot be used.
+class StoreHealth:
+    """`failing` while the store cannot be used.
 
-    Degraded while leases are kept beyond their end, or the store has news: it
-    may still know the list, though nothing can be written, or has begun anew.
+    `degraded` while leases are kept beyond their end, or the store reports a problem although it answers: nothing can
+    be written and the list is an older copy, or a corrupt file was set aside.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.trouble = ""  # why the store cannot be used
-        self.kept = ""  # why leases are kept
-        self._calm = 0
-        self._failing = FAILING
-        self._proven = False
+        self.failure = ""  # why the store cannot be used
+        self.kept_leases = ""  # why leases are kept
+        self._successes = 0
+        self._status_of_failure = FAILING
+        self._was_checked = False
 
-    def told(self, detailed: bool = True) -> tuple[str, str]:
-        """The status and its reason; without details, what a store says of paths and addresses is left out."""
-        if self.trouble:
-            return self._failing, (self.store.notice() or self.trouble) if detailed else STORE_TROUBLE
-        news = [self.store.notice(), self.store.history()]
+    def status(self, detailed: bool = True) -> tuple[str, str]:
+        """Return the status and its reason; without details, the reason names no path and no address of the store."""
+        if self.failure:
+            reason = (self.store.degradation() or self.failure) if detailed else STORE_TROUBLE
+            return self._status_of_failure, reason
+        problems = [self.store.degradation(), self.store.past_incident()]
         if not detailed:
-            news = [STORE_TROUBLE] if any(news) else []
-        reason = "; ".join(filter(None, (self.kept, *news)))
+            problems = [STORE_TROUBLE] if any(problems) else []
+        reason = "; ".join(filter(None, (self.kept_leases, *problems)))
         return (DEGRADED, reason) if reason else (HEALTHY, "")
 
-    def failed(self, reason: str) -> None:
-        self._calm = 0
-        if not self.trouble:
+    def record_failure(self, reason: str) -> None:
+        self._successes = 0
+        if not self.failure:
             log.error("%s", reason)
-            self._failing = DEGRADED if self.store.notice() else FAILING
-        self.trouble = reason
+            self._status_of_failure = DEGRADED if self.store.degradation() else FAILING
+        self.failure = reason
 
-    def well(self) -> bool:
-        """Whether the store can be used, tried at the start and where it could not. Raises Unavailable."""
-        if self.trouble or self.store.notice() or not self._proven:
+    def is_usable(self) -> bool:
+        """Return whether the store can be used. At the start and after a failure, try it; raise Unavailable."""
+        if self.failure or self.store.degradation() or not self._was_checked:
             self.store.check()
-            self._proven = True
-        if self.trouble:
-            self._calm += 1
-            if self._calm >= CALM:
+            self._was_checked = True
+        if self.failure:
+            self._successes += 1
+            if self._successes >= SUCCESSES_TO_RECOVER:
                 log.info("the store can be used again")
-                self.trouble = ""
-        return not self.trouble
+                self.failure = ""
+        return not self.failure
 
-    def keep(self, kept: int, live: int) -> None:
-        """Notes how many of the live are kept; says so when that begins and when it is over."""
-        told = KEPT.format(kept, live) if kept else ""
-        if bool(told) != bool(self.kept):
-            log.warning("%s", told or "no lease is kept beyond its end any more")
-        self.kept = told
-
-
-STORE_TROUBLE = "the store has a problem; read the registry's log, or GET /health with its token"
-KEPT = (
-    "{} of {} services were not heard of for their whole lease, more than are believed to fail at once: they are "
-    "kept; look at the network between here and them, or end their leases with `svc services expire`"
-)
+    def record_kept_leases(self, kept: int, live: int) -> None:
+        """Record that `kept` of the `live` leases are kept beyond their end; log when that begins and when it ends."""
+        reason = KEPT_LEASES.format(kept, live) if kept else ""
+        if bool(reason) != bool(self.kept_leases):
+            log.warning("%s", reason or "no lease is kept beyond its end any more")
+        self.kept_leases = reason

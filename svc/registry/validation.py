@@ -1,7 +1,7 @@
-"""What clients may say of a service: every field with its limits, every problem of a body told at once."""
+"""Validate a service's fields and the query parameters of requests. One error names every wrong field. Pure."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -19,60 +19,61 @@ from svc.protocol.service import (
 )
 from svc.protocol.service_url import is_service_host, is_service_url
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-WHOLE = re.compile(r"-?[0-9]{1,18}")
-SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
-STAMP = re.compile(r"[ -~]{1,64}")
-LONGEST_WAIT = 60.0  # seconds
-LABEL = re.compile(r"[A-Za-z0-9 _.-]{0,64}")  # what older babysitters say in metadata.babysitter: what they are
-REQUIRED = ("name", "host", "port", "hostname", "url", "status")
-METADATA_DEPTH = 8
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+INTEGER_PATTERN = re.compile(r"-?[0-9]{1,18}")
+SECONDS_PATTERN = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
+TIMESTAMP_PATTERN = re.compile(r"[ -~]{1,64}")
+LABEL_PATTERN = re.compile(r"[A-Za-z0-9 _.-]{0,64}")  # older babysitters put a description into metadata.babysitter
+MAX_WAIT_SECONDS = 60.0
+MAX_METADATA_DEPTH = 8
+MAX_QUOTED_LENGTH = 80
+REQUIRED_FIELDS = ("name", "host", "port", "hostname", "url", "status")
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request; of nothing, {}."""
+def parse_body(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a request body; return {} for an empty body."""
     if not body.strip():
         return {}
     try:
-        told = msgspec.json.decode(body)
+        payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
-    if not isinstance(told, dict):
+    if not isinstance(payload, dict):
         raise BadRequest("the body must be a JSON object, {...}", code="invalid_json")
-    return told
+    return payload
 
 
-def registration(told: dict[str, Any], now: float) -> Service:
-    """A new service, heard of now."""
-    missing = [key for key in REQUIRED if told.get(key) is None]
-    lack = f"{', '.join(missing)}: missing; a registration needs {' '.join(REQUIRED)}"
-    fields = _checked(told, [(",".join(missing), lack)] if missing else [])
+def parse_registration(payload: dict[str, Any], now: float) -> Service:
+    """Return the service that a registration describes, with its last heartbeat `now`."""
+    missing = [key for key in REQUIRED_FIELDS if payload.get(key) is None]
+    problem = f"{', '.join(missing)}: missing; a registration needs {' '.join(REQUIRED_FIELDS)}"
+    fields = _checked_fields(payload, [(",".join(missing), problem)] if missing else [])
     return Service(**{"timestamp": iso(now), "lease_seconds": DEFAULT_LEASE, **fields, "last_heartbeat": now})
 
 
-def changes(told: dict[str, Any], name: str) -> dict[str, Any]:
-    """The fields of `name` to change."""
-    fields = _checked(told, [])
+def parse_changes(payload: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the fields of the service `name` that an update changes."""
+    fields = _checked_fields(payload, [])
     if fields.pop("name", name) != name:
         raise BadRequest(
-            f"name: a service cannot be renamed; register {told['name']!r} and delete {name!r}", param="name"
+            f"name: a service cannot be renamed; register {payload['name']!r} and delete {name!r}", param="name"
         )
     if not fields:
         raise BadRequest(f"no field to change; there are {' '.join(k for k in FIELDS if k != 'name')}")
     return fields
 
 
-def heartbeat(told: dict[str, Any]) -> str | None:
-    """The status that a heartbeat brings, if it does."""
-    return _checked({"status": told.get("status")}, []).get("status")
+def parse_heartbeat_status(payload: dict[str, Any]) -> str | None:
+    """Return the status that a heartbeat reports, if it does."""
+    return _checked_fields({"status": payload.get("status")}, []).get("status")
 
 
-def filters(args: Any) -> Callable[[Service], bool]:
-    """What `?status= &healthy= &type=` let through."""
+def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:
+    """Return whether a service passes the filters `?status= &healthy= &type=`, as a function."""
     status, healthy, kind = args.get("status"), args.get("healthy"), args.get("type")
     if healthy not in (None, "true", "false"):
         raise BadRequest(f"healthy: must be true or false, not {healthy!r}", param="healthy")
-    _checked({"status": status}, [])
+    _checked_fields({"status": status}, [])
 
     def passes(service: Service) -> bool:
         return (
@@ -84,30 +85,34 @@ def filters(args: Any) -> Callable[[Service], bool]:
     return passes
 
 
-def filter_key(args: Any) -> tuple[str | None, ...]:
+def filter_key(args: Mapping[str, str]) -> tuple[str | None, ...]:
+    """Return a key that is equal for equal filters."""
     return tuple(args.get(key) for key in ("status", "healthy", "type"))
 
 
-def watch(args: Any) -> tuple[int, float] | None:
-    """What `?index=&wait=` say: the revision that the client has, and the seconds that it waits for another."""
+def parse_watch(args: Mapping[str, str]) -> tuple[int, float] | None:
+    """Return the revision that a client has (`?index=`) and the seconds that it waits for another (`?wait=`)."""
     index, wait = args.get("index"), args.get("wait")
     if index is None and wait is None:
         return None
-    if index is None or not WHOLE.fullmatch(index):
+    if index is None or not INTEGER_PATTERN.fullmatch(index):
         raise BadRequest(f"index: must be the X-Registry-Index of an earlier answer, not {index!r}", param="index")
-    return int(index), seconds(wait)
+    return int(index), wait_seconds(wait)
 
 
-def seconds(wait: str | None) -> float:
-    """What `?wait=` says, up to LONGEST_WAIT."""
-    if wait is not None and not SECONDS.fullmatch(wait):
+def wait_seconds(wait: str | None) -> float:
+    """Return the seconds of `?wait=`, at most MAX_WAIT_SECONDS."""
+    if wait is not None and not SECONDS_PATTERN.fullmatch(wait):
         raise BadRequest(f"wait: must be seconds, not {wait!r}", param="wait")
-    return min(float(wait or 0), LONGEST_WAIT)
+    return min(float(wait or 0), MAX_WAIT_SECONDS)
 
 
-def _checked(told: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:
-    """The known fields that are given (null is not given); unknown ones are let pass, for the sake of older clients."""
-    fields = {key: told[key] for key in FIELDS if told.get(key) is not None}
+def _checked_fields(payload: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return the known fields; raise BadRequest for `problems` and for wrong values.
+
+    Null means that a field is not given. Unknown fields are ignored, because older and newer clients send some.
+    """
+    fields = {key: payload[key] for key in FIELDS if payload.get(key) is not None}
     for key, value in fields.items():
         reason = FIELDS[key](value)
         if reason:
@@ -118,27 +123,23 @@ def _checked(told: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str,
 
 
 def _name(value: Any) -> str:
-    fits = isinstance(value, str) and NAME.fullmatch(value)
-    return (
-        "" if fits else f"must be at most 128 of A-Z a-z 0-9 _ . -, the first a letter or digit, not {_quoted(value)}"
-    )
+    if isinstance(value, str) and NAME_PATTERN.fullmatch(value):
+        return ""
+    return f"must be at most 128 of A-Z a-z 0-9 _ . -, the first a letter or digit, not {_quoted(value)}"
 
 
 def _host(value: Any) -> str:
-    return (
-        ""
-        if isinstance(value, str) and is_service_host(value)
-        else f"must be a host name or address, not {_quoted(value)}"
-    )
+    is_valid = isinstance(value, str) and is_service_host(value)
+    return "" if is_valid else f"must be a host name or address, not {_quoted(value)}"
 
 
 def _port(value: Any) -> str:
-    return "" if _is_whole(value) and 1 <= value <= 65535 else f"must be 1 to 65535, not {_quoted(value)}"
+    return "" if _is_integer(value) and 1 <= value <= 65535 else f"must be 1 to 65535, not {_quoted(value)}"
 
 
 def _url(value: Any) -> str:
-    fits = is_service_url(value, query=False)
-    return "" if fits else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
+    is_valid = is_service_url(value, query=False)
+    return "" if is_valid else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
 
 
 def _status(value: Any) -> str:
@@ -146,41 +147,41 @@ def _status(value: Any) -> str:
 
 
 def _weight(value: Any) -> str:
-    return "" if _is_whole(value) and 0 <= value <= 1000 else f"must be 0 to 1000, not {_quoted(value)}"
+    return "" if _is_integer(value) and 0 <= value <= 1000 else f"must be 0 to 1000, not {_quoted(value)}"
 
 
 def _lease(value: Any) -> str:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return "" if number and 1 <= value <= 86400 else f"must be 1 to 86400 seconds, not {_quoted(value)}"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "" if is_number and 1 <= value <= 86400 else f"must be 1 to 86400 seconds, not {_quoted(value)}"
 
 
 def _timestamp(value: Any) -> str:
-    fits = isinstance(value, str) and STAMP.fullmatch(value)
-    return "" if fits else f"must be a time in ISO 8601, not {_quoted(value)}"
+    is_valid = isinstance(value, str) and TIMESTAMP_PATTERN.fullmatch(value)
+    return "" if is_valid else f"must be a time in ISO 8601, not {_quoted(value)}"
 
 
 def _metadata(value: Any) -> str:
     if not isinstance(value, dict):
         return f"must be an object, not {_quoted(value)}"
-    if _deeper(value, METADATA_DEPTH):
-        return f"may be nested {METADATA_DEPTH} deep"
+    if _is_nested_deeper(value, MAX_METADATA_DEPTH):
+        return f"may be nested {MAX_METADATA_DEPTH} deep"
     if len(msgspec.json.encode(value)) > MAX_METADATA_BYTES:
         return f"may have {MAX_METADATA_BYTES} bytes"
     return next((reason for check in METADATA_CHECKS for reason in check(value)), "")
 
 
-def _wrong_urls(metadata: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the URLs that the registry and the routers send requests to."""
+def _url_problems(metadata: dict[str, Any]) -> Iterator[str]:
+    """Yield the problems of the URLs that the registry and the routers send requests to."""
     health_url, babysitter = metadata.get("health_url"), metadata.get("babysitter")
     if health_url is not None and not is_service_url(health_url):
         yield f"health_url must be like http://HOST:PORT/PATH, not {_quoted(health_url)}"
-    is_label = isinstance(babysitter, str) and LABEL.fullmatch(babysitter)
+    is_label = isinstance(babysitter, str) and LABEL_PATTERN.fullmatch(babysitter)
     if babysitter is not None and not is_label and not is_service_url(babysitter, query=False):
         yield f"babysitter must be like http://HOST:PORT, not {_quoted(babysitter)}"
 
 
-def _wrong_models(metadata: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the models, each of which costs every router memory, metrics and time."""
+def _model_problems(metadata: dict[str, Any]) -> Iterator[str]:
+    """Yield the problems of the models. They are limited because each costs every router memory, metrics and time."""
     for key in ("models", "models_list"):
         models = metadata.get(key)
         if models is None:
@@ -198,7 +199,7 @@ def _wrong_models(metadata: dict[str, Any]) -> Iterator[str]:
             )
 
 
-METADATA_CHECKS = (_wrong_urls, _wrong_models)
+METADATA_CHECKS = (_url_problems, _model_problems)
 FIELDS: dict[str, Callable[[Any], str]] = {
     "name": _name,
     "host": _host,
@@ -213,19 +214,19 @@ FIELDS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _deeper(value: Any, limit: int) -> bool:
-    """Whether objects and lists are nested more than `limit` deep."""
+def _is_nested_deeper(value: Any, limit: int) -> bool:
+    """Return whether objects and lists are nested more than `limit` deep."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return inner is not None and (limit == 0 or any(_deeper(v, limit - 1) for v in inner))
+    return inner is not None and (limit == 0 or any(_is_nested_deeper(v, limit - 1) for v in inner))
 
 
 def _quoted(value: Any) -> str:
-    """The value as it was told, shortened."""
+    """Return the value for an error message, shortened."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
     text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= MAX_QUOTED_LENGTH else text[: MAX_QUOTED_LENGTH - 3] + "..."

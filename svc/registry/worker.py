@@ -1,10 +1,10 @@
-"""The registry's gunicorn worker: heartbeats take a short way, everything else goes through WSGI.
+"""The registry's gunicorn worker: heartbeats take a fast path, every other request goes through WSGI.
 
-The short way takes a heartbeat that is usual (svc/registry/heartbeat_fast_path.py) and that is
-accepted. Any other comes to the application as it was sent: to refuse one does
-nothing, so nothing was done yet.
+The fast path answers a usual heartbeat (svc/registry/heartbeat_fast_path.py) that is accepted. Any other request
+goes to the application as it was received. So does a heartbeat that was refused: a refusal changes nothing, and the
+application may process it again.
 
-Deadlines and the number of connections are those of `svc.perimeter`, for both ways alike.
+Both paths have the deadlines and the connection limit of `svc.perimeter`.
 """
 
 import gc
@@ -22,32 +22,31 @@ from svc.perimeter.connections import Deadlines
 from svc.perimeter.limits import ConnectionLimits
 from svc.registry import heartbeat_fast_path
 
-API = "svc.registry.api"  # where the application keeps what answers
-MAX_HEAD_BYTES = 64 << 10  # of requests on the long way
+MAX_HEAD_BYTES = 64 << 10  # of a request to the application
 MAX_DRAIN_BYTES = 1 << 20  # of a body that the application has refused
-DESCRIPTORS_EACH = 2  # a client's connection, and the check that it may ask for
+DESCRIPTORS_PER_CLIENT = 2  # its connection, and that of the health check that it may ask for
 DEADLINES = Deadlines(idle=2, request=10, answer=30)
 
 
-class Worker(GeventWorker):
+class RegistryWorker(GeventWorker):
     def run(self) -> None:
-        self._api = self.wsgi.extensions[API]
-        self._limits = ConnectionLimits(DEADLINES, self.worker_connections, DESCRIPTORS_EACH)
+        self._api = self.wsgi.extensions[heartbeat_fast_path.API_EXTENSION]
+        self._limits = ConnectionLimits(DEADLINES, self.worker_connections, DESCRIPTORS_PER_CLIENT)
         gc.collect()
-        gc.freeze()  # what is there now stays: no collection looks at it again
+        gc.freeze()  # what exists now lives as long as the process: collections need not visit it
         super().run()
 
     def server_class(self, listener: Any, **_: Any) -> StreamServer:
-        """Return the server of a socket: what gunicorn calls where a worker has servers of its own."""
+        """Return the server of a socket; gunicorn calls this if a worker has it."""
         return StreamServer(listener, handle=partial(self.handle, listener), spawn=self._limits.pool)
 
     def notify(self) -> None:
-        """Called once a second, by gunicorn."""
+        """Send gunicorn's sign of life and sweep the connections; gunicorn calls this once a second."""
         super().notify()
         self._limits.sweep()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
-        return nullcontext()  # the sweep ends what waits for too long
+        return nullcontext()  # the sweep closes connections that wait for too long
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         with self._limits.client(client, addr[0]) as limited:
@@ -72,38 +71,38 @@ class Worker(GeventWorker):
             super().handle_error(req, client, addr, exc)
 
     def _answer_heartbeats(self, client: ClientSocket) -> bool:
-        """Answer heartbeats for as long as they come; return whether something else has come."""
+        """Answer heartbeats until the client ends; return True as soon as it sends another request."""
         while data := _receive(client):
-            beat = heartbeat_fast_path.read(data)
-            answer = self._beat(client.address, beat) if beat else None
-            if beat is None or answer is None:
+            heartbeat = heartbeat_fast_path.parse_heartbeat(data)
+            payload = self._handle_heartbeat(client.address, heartbeat) if heartbeat else None
+            if heartbeat is None or payload is None:
                 client.unread(data)
                 return True
-            last = beat.last or not self.alive or not self.cfg.keepalive
-            client.sendall(heartbeat_fast_path.answer(answer, time.time(), last))
-            if last:
+            closes = heartbeat.closes_connection or not self.alive or not self.cfg.keepalive
+            client.sendall(heartbeat_fast_path.response(payload, time.time(), closes))
+            if closes:
                 return False
             client.rest(MAX_HEAD_BYTES)
         return False
 
-    def _beat(self, peer: str, beat: heartbeat_fast_path.Heard) -> bytes | None:
+    def _handle_heartbeat(self, peer: str, heartbeat: heartbeat_fast_path.Heartbeat) -> bytes | None:
         try:
-            payload: bytes = self._api.short(peer, beat)
-        except Exception:  # noqa: BLE001 - the application meets it too, and reports it
+            payload: bytes = self._api.handle_heartbeat(peer, heartbeat)
+        except Exception:  # noqa: BLE001 - the application processes the request again, and reports what it raises
             return None
         return payload
 
 
 def _receive(client: ClientSocket) -> bytes:
-    """Return what comes, up to the end of what may be a heartbeat; nothing when the client is gone, or was silent."""
+    """Return what the client sends, up to the end of a heartbeat; return nothing once it has closed the connection."""
     data = b""
-    while not heartbeat_fast_path.ends(data) and (more := client.recv(heartbeat_fast_path.LIMIT)):
+    while not heartbeat_fast_path.is_complete(data) and (more := client.recv(heartbeat_fast_path.MAX_HEARTBEAT_BYTES)):
         data += more
     return data
 
 
 def _drain(body: Any) -> bool:
-    """Read what the application has left of a request's body; return whether that was all of it."""
+    """Read what the application has left of a request's body; return False if it is longer than MAX_DRAIN_BYTES."""
     size = 0
     while data := body.read(8192):
         size += len(data)

@@ -19,7 +19,7 @@ def resolved(host: str) -> list[Address]:
     return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
 
 
-class Reach:
+class AddressPolicy:
     """Checks registrations against the `networks` that services may be in.
 
     With allowed_networks set, host names are resolved here, too, so that a registration is refused at once. The address

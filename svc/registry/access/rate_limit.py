@@ -1,4 +1,4 @@
-"""How many events each reporter may send: one token bucket for each."""
+"""The rate at which each reporter may send events: one token bucket for each."""
 
 import threading
 from collections.abc import Callable
@@ -10,19 +10,19 @@ MAX_BUCKETS = 1000
 
 
 class Bucket(NamedTuple):
-    """`tokens` at the time `at`; below zero while a large request is worked off."""
+    """`tokens` at the time `at`; below zero after a request that took more than there were."""
 
     tokens: float
     at: float
 
 
 def refilled(bucket: Bucket, now: float) -> Bucket:
-    """Return the bucket as it is now: pure."""
+    """Return the bucket with the tokens that have been added until `now`."""
     return Bucket(min(BURST_EVENTS, bucket.tokens + max(0.0, now - bucket.at) * EVENTS_PER_SECOND), now)
 
 
 class EventRateLimiter:
-    """The buckets of all reporters; those of reporters that sent nothing for long are full and forgotten."""
+    """The buckets of all reporters. A full bucket is the same as none, so it may be dropped."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -30,10 +30,10 @@ class EventRateLimiter:
         self._lock = threading.Lock()
 
     def acquire(self, reporter: str, count: int) -> float:
-        """Take a token for each of `count` events and return 0; return the seconds to wait while none is left.
+        """Take a token for each of `count` events and return 0; without a token, return the seconds to wait for one.
 
-        A request that takes more tokens than there are is accepted, and the next one waits longer: so the largest
-        request can always be sent at some time.
+        A request may take more tokens than there are; the next one then waits longer. Without that, a request larger
+        than the bucket could never be accepted.
         """
         with self._lock:
             now = self._clock()
@@ -41,11 +41,11 @@ class EventRateLimiter:
             is_accepted = bucket.tokens >= 1
             self._buckets[reporter] = Bucket(bucket.tokens - count, now) if is_accepted else bucket
             if len(self._buckets) > MAX_BUCKETS:
-                self._forget(now)
+                self._drop_buckets(now)
         return 0.0 if is_accepted else (1 - bucket.tokens) / EVENTS_PER_SECOND
 
-    def _forget(self, now: float) -> None:
-        """Forget the full buckets, else the one that was used least recently."""
+    def _drop_buckets(self, now: float) -> None:
+        """Drop the full buckets; if there is none, drop the least recently used one."""
         full = [name for name, bucket in self._buckets.items() if refilled(bucket, now).tokens >= BURST_EVENTS]
         for name in full or [next(iter(self._buckets))]:
             del self._buckets[name]

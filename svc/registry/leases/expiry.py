@@ -1,9 +1,8 @@
-"""Which leases end, and when so many would that the fault is likelier ours: no clock and no I/O in here.
+"""Decide which leases end, and keep them when so many lapse at once that the network is the likelier cause. Pure.
 
-When the registry's own network fails, every lease ends although every service
-is well. A heartbeat interval is a third of a lease, so when the first of those
-that are cut off lapses, the others have been silent for two thirds of theirs:
-they are counted with it, and none is lost before the many are noticed.
+When the registry's own network fails, every lease lapses although every service is healthy. A heartbeat interval is a
+third of a lease: when the first of the services that are cut off lapses, the others have been silent for two thirds of
+their leases. These are counted with it, so that a mass expiry is noticed before the first lease ends.
 """
 
 import dataclasses
@@ -12,68 +11,76 @@ from collections.abc import Iterable
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 
-WINDOW = 60.0  # seconds
-SHARE, LEAST = 0.15, 3  # more than this share, and at least so many: too many for one window
-GAP = 5.0  # seconds between two looks from which on the time between was not ours, or no time at all
+WINDOW_SECONDS = 60.0
+MASS_EXPIRY_SHARE = 0.15  # it is a mass expiry when more than this share of the services lapses in one window ...
+MASS_EXPIRY_MIN_SERVICES = 3  # ... and at least so many do
+MAX_ROUND_GAP_SECONDS = 5.0  # a longer time between two rounds: the clock jumped, or this process did not run
 
 
-def too_many(services: Iterable[Service], now: float, since: float) -> bool:
-    """Whether more would expire within one window than may: those that did, and those that are about to.
+def is_mass_expiry(services: Iterable[Service], now: float, since: float) -> bool:
+    """Return whether too many services are lost within one window.
 
-    1. Expired lately: they lapsed within the last window.
-    2. About to: silent for over half their lease, which ends within the next window (or has ended, and was kept).
+    A service is lost in two cases.
+    1. It has expired, and lapsed within the last window.
+    2. It has been silent for over half its lease, which ends within the next window (or has ended, and was kept).
     """
     gone = silent = live = 0
     for service in services:
         if service.expired:
-            gone += service.last_heartbeat + service.lease_seconds > now - WINDOW  # 1
+            gone += service.last_heartbeat + service.lease_seconds > now - WINDOW_SECONDS  # 1
             continue
         live += 1
-        end = lease.ends(service, since)
-        silent += end - service.lease_seconds / 2 <= now and end <= now + WINDOW  # 2
+        end = lease.expires_at(service, since)
+        silent += end - service.lease_seconds / 2 <= now and end <= now + WINDOW_SECONDS  # 2
     lost = gone + silent
-    return lost >= LEAST and lost > SHARE * (live + gone)
+    return lost >= MASS_EXPIRY_MIN_SERVICES and lost > MASS_EXPIRY_SHARE * (live + gone)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Verdict:
+class ExpiryDecision:
+    """The services whose leases end now, those whose leases lapsed and are kept, and the number of live services."""
+
     ending: list[Service]
-    kept: list[Service]  # these have lapsed too
+    kept: list[Service]
     live: int
 
 
-class Expiry:
-    """Remembers moments only: since when this registry listens, how long the many are kept, or may go."""
+class LeaseExpiry:
+    """Decides which leases end. `since` is when this registry began to listen.
+
+    Of earlier rounds it remembers three times: the last round, until when leases are kept, and until when an operator
+    lets them end.
+    """
 
     since: float
-    _looked: float
+    _last_round: float
     _kept_until: float
-    _free_until: float
+    _released_until: float
 
     def __init__(self, now: float) -> None:
-        self._begin(now)
+        self._restart(now)
 
-    def judge(self, services: list[Service], now: float) -> Verdict:
-        """Called about once a second.
+    def decide(self, services: list[Service], now: float) -> ExpiryDecision:
+        """Return which leases end; called about once a second.
 
-        1. After a gap all leases begin anew: the clock jumped, or this process did not run, or had no store.
-        2. What lapsed ends, unless too many would; then it is kept until that was no longer so for a whole window.
-        3. An operator's word lets them go.
+        1. After a gap all leases start anew: the clock jumped, or this process did not run, or it had no store.
+        2. A mass expiry keeps the lapsed leases, until there was none for a whole window.
+        3. Else, or while an operator has released the leases, those that lapsed end.
         """
-        if not -GAP <= now - self._looked <= GAP:
-            self._begin(now)  # 1
-        self._looked = now
+        if not -MAX_ROUND_GAP_SECONDS <= now - self._last_round <= MAX_ROUND_GAP_SECONDS:
+            self._restart(now)  # 1
+        self._last_round = now
         live = [s for s in services if not s.expired]
-        lapsed = [s for s in live if lease.lapsed(s, now, self.since)]
-        if too_many(services, now, self.since):
-            self._kept_until = now + WINDOW  # 2
-        if self._free_until <= now < self._kept_until:
-            return Verdict([], lapsed, len(live))
-        return Verdict(lapsed, [], len(live))  # 3
+        lapsed = [s for s in live if lease.has_lapsed(s, now, self.since)]
+        if is_mass_expiry(services, now, self.since):
+            self._kept_until = now + WINDOW_SECONDS  # 2
+        if self._released_until <= now < self._kept_until:
+            return ExpiryDecision([], lapsed, len(live))
+        return ExpiryDecision(lapsed, [], len(live))  # 3
 
     def release(self, now: float) -> None:
-        """An operator says that the silent are gone: for one window, what lapses ends."""
-        self._kept_until, self._free_until = now, now + WINDOW
+        """Let lapsed leases end for one window, because an operator says that these services are gone."""
+        self._kept_until, self._released_until = now, now + WINDOW_SECONDS
 
-    def _begin(self, now: float) -> None:
-        self.since = self._looked = self._kept_until = self._free_until = now
+    def _restart(self, now: float) -> None:
+        self.since = self._last_round = self._kept_until = self._released_until = now

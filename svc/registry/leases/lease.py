@@ -1,4 +1,4 @@
-"""What time and events make of a service: pure."""
+"""How registrations, heartbeats, changes and time affect a service. Pure."""
 
 from typing import Any
 
@@ -8,42 +8,42 @@ from svc.protocol.service import Service
 from svc.registry.leases import owner
 from svc.registry.leases.owner import OPERATOR, Caller
 
-UNSEEN = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}  # what readers of the list need not be told at once
+# Fields whose change alone does not raise the revision: a renewed lease is no news for the readers of the list.
+UNWATCHED_FIELDS = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}
 
 
-def ends(service: Service, since: float) -> float:
-    """When its lease ends, if nothing is heard of it.
+def expires_at(service: Service, since: float) -> float:
+    """Return when the lease ends without another heartbeat.
 
-    `since` is when this registry began to listen: what it was not there to
-    hear is no silence.
+    `since` is when this registry began to listen: it could not receive a heartbeat before that time.
     """
     return max(service.last_heartbeat, since) + service.lease_seconds
 
 
-def lapsed(service: Service, now: float, since: float) -> bool:
-    """Nothing was heard of it for as long as it said."""
-    return now >= ends(service, since)
+def has_lapsed(service: Service, now: float, since: float) -> bool:
+    """Return whether no heartbeat has come for the whole lease."""
+    return now >= expires_at(service, since)
 
 
-def forgettable(service: Service, now: float, forget_after: float, since: float) -> bool:
-    """It has expired, and has been silent for `forget_after` seconds more."""
+def is_forgettable(service: Service, now: float, forget_after: float, since: float) -> bool:
+    """Return whether the service expired more than `forget_after` seconds ago."""
     return service.expired and now >= max(service.last_heartbeat + service.lease_seconds, since) + forget_after
 
 
-def expired(service: Service, now: float, since: float) -> Service:
-    """Marked, if it is time."""
-    return replace(service, expired=True) if lapsed(service, now, since) else service
+def expire_if_lapsed(service: Service, now: float, since: float) -> Service:
+    """Return the service, marked as expired if its lease is over."""
+    return replace(service, expired=True) if has_lapsed(service, now, since) else service
 
 
-def brought_back(service: Service, now: float) -> Service:
-    """Heard of now at the latest: the clock that said otherwise was ahead."""
+def limit_heartbeat_to_now(service: Service, now: float) -> Service:
+    """Return the service with no heartbeat in the future, where a clock that was ahead had put it."""
     return replace(service, last_heartbeat=min(service.last_heartbeat, now))
 
 
-def registered(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Service:
-    """A new registration starts with a clean bill of health; a good one is not taken away.
+def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Service:
+    """Return the service after a new registration: `healthy` if it was healthy at the same URL, else `unknown`.
 
-    Raises Forbidden, as do the others, when it is not the caller's.
+    Raise Forbidden, as `renew` and `update` do, where another caller owns the name.
     """
     owner.check(old, caller)
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():
@@ -51,22 +51,26 @@ def registered(old: Service | None, new: Service, caller: Caller = OPERATOR) -> 
     return replace(new, health_status="unknown")
 
 
-def beaten(service: Service, now: float, status: str | None, caller: Caller = OPERATOR) -> Service:
-    """After a heartbeat, which may bring a new status."""
+def renew(service: Service, now: float, status: str | None, caller: Caller = OPERATOR) -> Service:
+    """Return the service after a heartbeat, which may bring a new status."""
     owner.check_heartbeat(service, caller)
-    return changed(replace(service, last_heartbeat=now, expired=False), {"status": status} if status else {})
+    return update(replace(service, last_heartbeat=now, expired=False), {"status": status} if status else {})
 
 
-def changed(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) -> Service:
-    """With new fields. A verdict of the checks is about one stretch of running at one address, and ends with it."""
+def update(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) -> Service:
+    """Return the service with the new fields.
+
+    Its health status becomes `unknown` when it starts to run or gets another URL: the checks until then say nothing
+    about that.
+    """
     owner.check(service, caller)
     new = replace(service, **fields)
-    begins = new.status == "running" and service.status != "running"
-    if begins or new.health_url() != service.health_url():
+    starts = new.status == "running" and service.status != "running"
+    if starts or new.health_url() != service.health_url():
         return replace(new, health_status="unknown")
     return new
 
 
-def notable(old: Service | None, new: Service) -> bool:
-    """Whether a reader of the list would notice: all but a lease that is renewed while it holds."""
-    return old is None or replace(old, **UNSEEN) != replace(new, **UNSEEN)
+def is_visible_change(old: Service | None, new: Service) -> bool:
+    """Return whether a reader of the list would notice: every change but the renewal of a lease that holds."""
+    return old is None or replace(old, **UNWATCHED_FIELDS) != replace(new, **UNWATCHED_FIELDS)

@@ -1,8 +1,8 @@
-"""Whose a name is: a babysitter's that registered it with a secret, as long as its lease holds. Pure.
+"""Who owns a service's name: the babysitter that registered it with a secret, as long as its lease holds. Pure.
 
-Who asks is told by one word: the digest of the secret that was shown, NOBODY for
-none, OPERATOR for the registry's token without a secret. A secret decides even
-beside the token: babysitters have the token too, and the name is not theirs for that.
+A caller is one of three: the digest of the secret that the request has, ANONYMOUS without a secret, or OPERATOR for the
+registry's token without a secret. A secret counts even beside the token: every babysitter has the token, which
+therefore does not prove that a name is its own.
 """
 
 import hashlib
@@ -12,23 +12,26 @@ from svc.base.errors import Forbidden, NotFound
 from svc.protocol.service import Service
 
 OPERATOR = None
-NOBODY = ""
+ANONYMOUS = ""
 Caller = str | None
 
 
 def digest(secret: str) -> str:
-    """What is kept of a secret; of none, NOBODY. A long random word needs no slow hash."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest() if secret else NOBODY
+    """Return what the registry stores of a secret; ANONYMOUS for an empty one.
+
+    Secrets are long and random, so a fast hash is enough.
+    """
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest() if secret else ANONYMOUS
 
 
-def is_others(service: Service, caller: Caller) -> bool:
-    """Whether it was registered with another secret, holding or not."""
+def is_owned_by_another(service: Service, caller: Caller) -> bool:
+    """Return whether the service was registered with another secret, whether its lease holds or not."""
     return bool(service.owner) and caller is not OPERATOR and not hmac.compare_digest(service.owner, caller)
 
 
 def check(service: Service | None, caller: Caller) -> bool:
-    """True; raises Forbidden for what is another's while its lease holds."""
-    if service is not None and is_others(service, caller) and not service.expired:
+    """Return True; raise Forbidden if another caller owns the service and its lease holds."""
+    if service is not None and is_owned_by_another(service, caller) and not service.expired:
         raise Forbidden(
             f"{service.name} belongs to the babysitter on {service.hostname} that registered it, at {service.url}, "
             "while its lease holds; choose another name, wait until that one has ended, or, as an operator, show the "
@@ -40,9 +43,12 @@ def check(service: Service | None, caller: Caller) -> bool:
 
 
 def check_heartbeat(service: Service, caller: Caller) -> None:
-    """As `check`; and what has expired is not revived by another's heartbeat, which is told to register instead."""
+    """Raise as `check` does, and NotFound if another caller owned the service, whose lease is over.
+
+    A heartbeat does not revive the registration of another caller; NotFound makes the sender register its own.
+    """
     check(service, caller)
-    if is_others(service, caller):
+    if is_owned_by_another(service, caller):
         raise NotFound(
             f"{service.name} was another's, whose lease has ended; register it with POST /services",
             param="name",

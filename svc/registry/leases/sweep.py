@@ -1,4 +1,4 @@
-"""Ends the leases of the silent: once a second."""
+"""End the leases of silent services, and remove services that have been silent for long: two background loops."""
 
 import logging
 import threading
@@ -7,62 +7,93 @@ from collections.abc import Callable
 from svc.base.errors import Unavailable
 from svc.protocol.service import Service
 from svc.registry.leases import lease
-from svc.registry.leases.expiry import GAP, Expiry
-from svc.registry.store.base import Store
-from svc.registry.store_health import Condition
+from svc.registry.leases.expiry import MAX_ROUND_GAP_SECONDS, LeaseExpiry
+from svc.registry.store.contract import Store
+from svc.registry.store_health import StoreHealth
 
 log = logging.getLogger(__name__)
-INTERVAL = 1.0  # seconds
+SWEEP_INTERVAL_SECONDS = 1.0
+REMOVAL_REASON = "it was silent for so long that it is forgotten"
 
 
-class Sweep:
-    """Does what Expiry says; `observe` is called for each lease that ends.
+class LeaseSweep:
+    """Ends the leases that LeaseExpiry names, and calls `observe` for each.
 
-    It looks at nothing while the store fails: heartbeats are not taken then,
-    and leases begin anew after.
+    A round does nothing while the store fails: the registry takes no heartbeats then, and leases start anew after.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float], observe: Callable[[], object] = lambda: None) -> None:
         self.store = store
         self.clock = clock
         self.observe = observe
-        self.condition = Condition(store)
-        self.expiry = Expiry(clock())
-        self._lock = threading.Lock()  # the round and an operator's word
+        self.store_health = StoreHealth(store)
+        self.expiry = LeaseExpiry(clock())
+        self._lock = threading.Lock()  # an operator's release may come during a round
 
     def since(self) -> float:
-        """When this registry began to listen."""
+        """Return when this registry began to listen for heartbeats."""
         return self.expiry.since
 
-    def round(self) -> None:
+    def run_round(self) -> None:
         try:
-            if self.condition.well():
-                self._round()
+            if self.store_health.is_usable():
+                self._sweep()
         except Unavailable as error:
-            self.condition.failed(error.message)
+            self.store_health.record_failure(error.message)
 
     def release(self) -> list[str]:
-        """Ends the leases that were kept, at an operator's word; their names. Raises Unavailable."""
+        """End the leases that were kept, as an operator asked, and return their names; raise Unavailable."""
         with self._lock:
             self.expiry.release(self.clock())
-        return self._round()
+        return self._sweep()
 
-    def _round(self) -> list[str]:
+    def _sweep(self) -> list[str]:
         with self._lock:
             _, services = self.store.snapshot()
             now = self.clock()
-            verdict = self.expiry.judge(services, now)
+            decision = self.expiry.decide(services, now)
             for service in services:
-                if service.last_heartbeat > now + GAP:  # heard of by a clock that was ahead
-                    self.store.change(service.name, lambda s: s and lease.brought_back(s, now))
-            ended = [s.name for s in verdict.ending if self._end(s, now)]
-            self.condition.keep(len(verdict.kept), verdict.live)
+                if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # its time is from a clock that was ahead
+                    self.store.change(service.name, lambda s: s and lease.limit_heartbeat_to_now(s, now))
+            ended = [s.name for s in decision.ending if self._end(s, now)]
+            self.store_health.record_kept_leases(len(decision.kept), decision.live)
             return ended
 
     def _end(self, service: Service, now: float) -> bool:
-        after = self.store.change(service.name, lambda s: s and lease.expired(s, now, self.since()))
+        after = self.store.change(service.name, lambda s: s and lease.expire_if_lapsed(s, now, self.since()))
         if after is None or not after.expired:
-            return False  # heard of at the last moment
+            return False  # a heartbeat came at the last moment
         self.observe()
         log.warning("%s expired: silent since %.0f s", service.name, now - service.last_heartbeat)
         return True
+
+
+class ServiceCleanup:
+    """Removes services that expired more than `forget_after` seconds ago, and calls `observe` for each.
+
+    `since` returns when this registry began to listen for heartbeats.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        forget_after: float,
+        clock: Callable[[], float],
+        since: Callable[[], float],
+        observe: Callable[[], object],
+    ) -> None:
+        self.store = store
+        self.forget_after = forget_after
+        self.clock = clock
+        self.observe = observe
+        self.since = since
+
+    def run_round(self) -> None:
+        _, services = self.store.snapshot()
+        for service in services:
+            if self._is_forgettable(service) and self.store.remove(service.name, self._is_forgettable, REMOVAL_REASON):
+                self.observe()
+                log.info("%s forgotten: silent since %.0f s", service.name, self.clock() - service.last_heartbeat)
+
+    def _is_forgettable(self, service: Service) -> bool:
+        return lease.is_forgettable(service, self.clock(), self.forget_after, self.since())

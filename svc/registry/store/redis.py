@@ -14,184 +14,197 @@ from svc.protocol.event import Event
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 from svc.registry.leases.owner import OPERATOR, Caller
-from svc.registry.revision_watch import UNKNOWN
 from svc.registry.store import redis_scripts
-from svc.registry.store.base import Change, Test
-from svc.registry.store.redis_address import Address
-from svc.registry.store.redis_connection import Link
+from svc.registry.store.contract import Change, Condition
+from svc.registry.store.redis_address import RedisAddress
+from svc.registry.store.redis_connection import RedisConnection
+from svc.registry.store.revision_watch import UNKNOWN
 
-Found = tuple[bytes, bytes, int]  # a record, its last heartbeat, the operator's mark; both empty: there is none
+# The JSON of a service, its last heartbeat, and the operator's mark; the first two are empty for an unknown name.
+Record = tuple[bytes, bytes, int]
 _decoder = msgspec.json.Decoder(Service)
 _event_decoder = msgspec.json.Decoder(Event)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Copy:
-    """What Redis held at one moment; `writes` tells whether it holds the same still."""
+class RedisSnapshot:
+    """What Redis held at one moment. While Redis has the same `writes`, it has the same services and marks."""
 
     at: float  # Unix seconds
     revision: int
     writes: bytes
     records: dict[bytes, bytes]
     drained: frozenset[bytes]
-    made: dict[bytes, tuple[Found, Service]]  # by name, in order
+    decoded: dict[bytes, tuple[Record, Service]]  # by name, in order
 
     def services(self) -> list[Service]:
-        return [service for _, service in self.made.values()]
+        return [service for _, service in self.decoded.values()]
 
 
 class RedisStore:
-    """Reads are answered from the last copy while Redis is gone, writes are refused."""
+    """Answers reads from the last snapshot while Redis does not answer, and refuses writes."""
 
-    def __init__(self, address: Address) -> None:
-        self._link = Link(address)
-        self._copy: Copy | None = None
-        self._looks, self._newest = itertools.count(), -1
-        self.happened: Counter[str] = Counter()
+    def __init__(self, address: RedisAddress) -> None:
+        self._connection = RedisConnection(address)
+        self._last_snapshot: RedisSnapshot | None = None
+        self._snapshot_numbers, self._last_number = itertools.count(), -1
+        self.event_counts: Counter[str] = Counter()
 
     def snapshot(self) -> tuple[int, list[Service]]:
-        number = next(self._looks)
+        number = next(self._snapshot_numbers)
         try:
-            copy = self._look(self._copy)
+            snapshot = self._read_snapshot(self._last_snapshot)
         except Unavailable:
-            copy = self._last()
+            snapshot = self._require_last_snapshot()
         else:
-            if number > self._newest:  # else one that was begun later has come sooner
-                self._newest, self._copy = number, copy
-        return copy.revision, copy.services()
+            if number > self._last_number:  # else a read that began later has ended earlier
+                self._last_number, self._last_snapshot = number, snapshot
+        return snapshot.revision, snapshot.services()
 
     def get(self, name: str) -> Service | None:
         try:
-            return _service(self._link.run(redis_scripts.FIND, name))
+            return _service(self._connection.run(redis_scripts.FIND, name))
         except Unavailable:
-            _, service = self._last().made.get(name.encode(), (None, None))
+            _, service = self._require_last_snapshot().decoded.get(name.encode(), (None, None))
             return service
 
     def change(self, name: str, change: Change) -> Service | None:
-        found = self._link.run(redis_scripts.FIND, name)
+        record = self._connection.run(redis_scripts.FIND, name)
         while True:
-            old = _service(found)
+            old = _service(record)
             new = change(old)
             if new is None:
                 return old
-            new = replace(new, drained=bool(found[2]))
+            new = replace(new, drained=bool(record[2]))
             if new == old:
                 return new
-            happened = event.between(old, new, self.now())
-            told = (_record(new), repr(new.last_heartbeat), _calm(new), int(lease.notable(old, new)), happened)
-            found = self._swap(name, found, *told)
-            if found is None:
+            events = event.between(old, new, self.now())
+            raises_revision = int(lease.is_visible_change(old, new))
+            replacement = (_encode(new), repr(new.last_heartbeat), _plain_heartbeat(new))
+            record = self._swap(name, record, *replacement, raises_revision, events)
+            if record is None:
                 return new
 
-    def remove(self, name: str, when: Test | None = None, why: str = "") -> bool:
-        found = self._link.run(redis_scripts.FIND, name)
-        while found is not None:
-            old = _service(found)
+    def remove(self, name: str, when: Condition | None = None, why: str = "") -> bool:
+        record = self._connection.run(redis_scripts.FIND, name)
+        while record is not None:
+            old = _service(record)
             if old is None or (when is not None and not when(old)):
                 return False
-            happened = event.between(old, None, self.now(), why)
-            found = self._swap(name, found, b"", "", "", 1, happened)
+            events = event.between(old, None, self.now(), why)
+            record = self._swap(name, record, b"", "", "", 1, events)
         return True
 
     def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        who = redis_scripts.ANYBODY if caller is OPERATOR else caller
-        if self._link.run(redis_scripts.BEAT, name, repr(now), status or "", who):
+        owner = redis_scripts.ANY_OWNER if caller is OPERATOR else caller
+        if self._connection.run(redis_scripts.HEARTBEAT, name, repr(now), status or "", owner):
             return True
-        return self.change(name, lambda s: s and lease.beaten(s, now, status, caller)) is not None
+        return self.change(name, lambda s: s and lease.renew(s, now, status, caller)) is not None
 
     def drain(self, name: str, drained: bool) -> Service | None:
         kind = "drained" if drained else "undrained"
-        told = Event(time=self.now(), kind=kind, service=name, message=event.BY_OPERATOR)
-        done = self._link.run(redis_scripts.DRAIN, name, int(drained), _joined([told]))
-        if done is None:
+        drain_event = Event(time=self.now(), kind=kind, service=name, message=event.BY_OPERATOR)
+        result = self._connection.run(redis_scripts.DRAIN, name, int(drained), _join(drain_event))
+        if result is None:
             return None
-        self._link.revision.reached(done[3])
-        self.happened.update([told.kind] * done[4])
-        return _service(done[:3])
+        self._connection.revision.advance(result[3])
+        self.event_counts.update([kind] * result[4])
+        return _service(result[:3])
 
     def wait(self, index: int, timeout: float) -> int:
-        changed = self._link.revision.changed  # before the look: what comes after it is not missed
+        changed = self._connection.revision.changed  # taken before the revision is read, so that no change is missed
         if self._revision() == index:
             changed.wait(timeout)
         return self._revision()
 
     def wake(self) -> None:
-        self._link.wake()
+        self._connection.wake()
 
-    def tell(self, events: Sequence[Event]) -> list[Event]:
-        """Where an answer of Redis is lost, they are told twice rather than not."""
-        last = self._link.run(redis_scripts.TELL, _joined(events))
-        self.happened.update(one.kind for one in events)
-        self._link.event.reached(last)
-        return [replace(one, id=last - len(events) + at) for at, one in enumerate(events, 1)]
+    def add_events(self, events: Sequence[Event]) -> list[Event]:
+        """If an answer of Redis is lost, the events are added twice rather than not at all."""
+        last = self._connection.run(redis_scripts.ADD_EVENTS, _join(*events))
+        self.event_counts.update(added.kind for added in events)
+        self._connection.event_id.advance(last)
+        return [replace(added, id=last - len(events) + number) for number, added in enumerate(events, 1)]
 
     def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
-        found, last = self._events(after)
-        event = self._link.event
-        event.reached(last)
-        changed = event.changed  # before the next look: what comes after it is not missed
-        if found or not wait:
-            return found, last
-        if event.value == last:
+        events, last = self._events(after)
+        event_id = self._connection.event_id
+        event_id.advance(last)
+        changed = event_id.changed  # taken before the events are read again, so that none is missed
+        if events or not wait:
+            return events, last
+        if event_id.value == last:
             changed.wait(wait)
         return self._events(after)
 
     def check(self) -> None:
-        self._link.run(redis_scripts.CHECK, "1")
+        self._connection.run(redis_scripts.CHECK, "1")
 
-    def notice(self) -> str:
-        if not self._link.trouble or self._copy is None:
+    def degradation(self) -> str:
+        if not self._connection.failure or self._last_snapshot is None:
             return ""
-        return f"{self._link.unavailable().message}; the list is as of {self._link.now() - self._copy.at:.0f} s ago"
+        age = self._connection.now() - self._last_snapshot.at
+        return f"{self._connection.unavailable().message}; the list is as of {age:.0f} s ago"
 
-    def history(self) -> str:
+    def past_incident(self) -> str:
         return ""
 
     def now(self) -> float:
-        return self._link.now()
+        return self._connection.now()
 
     def close(self) -> None:
-        self._link.close()
+        self._connection.close()
 
     def _events(self, after: int) -> tuple[list[Event], int]:
-        last, *found = self._link.run(redis_scripts.EVENTS, after)
-        return sorted(map(_event, found), key=lambda one: one.id), last
+        last, *entries = self._connection.run(redis_scripts.EVENTS, after)
+        return sorted(map(_decode_event, entries), key=lambda stored: stored.id), last
 
     def _swap(
-        self, name: str, found: Found, record: bytes, beat: str, calm: str, raises: int, events: Sequence[Event]
-    ) -> Found | None:
-        """Nothing when it is done; else what is there by now."""
-        done = self._link.run(redis_scripts.SWAP, name, *found, record, beat, calm, raises, _joined(events))
-        if not done[0]:
-            return done[1:]
-        self.happened.update(one.kind for one in events)
-        self._link.revision.reached(done[1])
+        self,
+        name: str,
+        record: Record,
+        service: bytes,
+        heartbeat: str,
+        plain_heartbeat: str,
+        raises_revision: int,
+        events: Sequence[Event],
+    ) -> Record | None:
+        """Replace `record` and return None; if it has changed meanwhile, return what is stored now."""
+        replacement = (service, heartbeat, plain_heartbeat, raises_revision, _join(*events))
+        result = self._connection.run(redis_scripts.SWAP, name, *record, *replacement)
+        if not result[0]:
+            current: Record = result[1:]
+            return current
+        self.event_counts.update(added.kind for added in events)
+        self._connection.revision.advance(result[1])
         return None
 
     def _revision(self) -> int:
-        """Of what a snapshot would tell."""
-        known = self._link.revision.value
-        return self.snapshot()[0] if known == UNKNOWN or self._link.trouble else known
+        """Return the revision that a snapshot would have."""
+        known = self._connection.revision.value
+        return self.snapshot()[0] if known == UNKNOWN or self._connection.failure else known
 
-    def _last(self) -> Copy:
-        """The copy to answer from; raises Unavailable where there is none."""
-        if self._copy is None or self._link.closed:
-            raise self._link.unavailable()
-        return self._copy
+    def _require_last_snapshot(self) -> RedisSnapshot:
+        """Return the snapshot to answer from; raise Unavailable if there is none."""
+        if self._last_snapshot is None or self._connection.closed:
+            raise self._connection.unavailable()
+        return self._last_snapshot
 
-    def _look(self, last: Copy | None) -> Copy:
-        revision, writes, beats, *more = self._link.run(redis_scripts.SNAPSHOT, last.writes if last else b"")
-        if more:
-            records, drained = _pairs(more[0]), frozenset(more[1].split(b"\n"))
+    def _read_snapshot(self, last: RedisSnapshot | None) -> RedisSnapshot:
+        script, writes = redis_scripts.SNAPSHOT, last.writes if last else b""
+        revision, writes, heartbeats, *changed = self._connection.run(script, writes)
+        if changed:
+            records, drained = _pairs(changed[0]), frozenset(changed[1].split(b"\n"))
         else:
             assert last is not None
             records, drained = last.records, last.drained
-        made, heard = {}, _pairs(beats)
+        decoded, heartbeat_by_name = {}, _pairs(heartbeats)
         for name in sorted(records):
-            found = (records[name], heard[name], int(name in drained))
-            before = last.made.get(name) if last else None
-            made[name] = before if before and before[0] == found else (found, _made(found))
-        return Copy(self.now(), revision, writes, records, drained, made)
+            record = (records[name], heartbeat_by_name[name], int(name in drained))
+            before = last.decoded.get(name) if last else None
+            decoded[name] = before if before and before[0] == record else (record, _decode(record))
+        return RedisSnapshot(self.now(), revision, writes, records, drained, decoded)
 
 
 def _pairs(joined: bytes) -> dict[bytes, bytes]:
@@ -199,31 +212,31 @@ def _pairs(joined: bytes) -> dict[bytes, bytes]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def _service(found: Found) -> Service | None:
-    return _made(found) if found[0] else None
+def _service(record: Record) -> Service | None:
+    return _decode(record) if record[0] else None
 
 
-def _made(found: Found) -> Service:
-    record, beat, drained = found
-    return replace(_decoder.decode(record), last_heartbeat=float(beat), drained=bool(drained))
+def _decode(record: Record) -> Service:
+    service, heartbeat, drained = record
+    return replace(_decoder.decode(service), last_heartbeat=float(heartbeat), drained=bool(drained))
 
 
-def _joined(events: Sequence[Event]) -> bytes:
-    """One a line, each after its reporter, without ids: those are Redis's to give."""
-    return b"\n".join(event.reporter_of(one).encode() + b" " + msgspec.json.encode(one) for one in events)
-
-
-def _event(told: bytes) -> Event:
-    """An entry of one of the two lists: what others report has its reporter before the JSON."""
-    number, _, rest = told.partition(b" ")
-    return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
-
-
-def _record(service: Service) -> bytes:
+def _encode(service: Service) -> bytes:
     return msgspec.json.encode(replace(service, last_heartbeat=0.0, drained=False))
 
 
-def _calm(service: Service) -> str:
-    """The status with which a heartbeat does no more than renew its lease, and whose heartbeat."""
-    beaten = lease.beaten(service, service.last_heartbeat, None)
-    return "" if lease.notable(service, beaten) else f"{service.status} {service.owner}"
+def _join(*events: Event) -> bytes:
+    """Return a line for each event, its reporter before its JSON. Ids are missing: Redis assigns them."""
+    return b"\n".join(event.reporter_of(added).encode() + b" " + msgspec.json.encode(added) for added in events)
+
+
+def _decode_event(entry: bytes) -> Event:
+    """Decode an entry of either list: reported events have their reporter between the id and the JSON."""
+    number, _, rest = entry.partition(b" ")
+    return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
+
+
+def _plain_heartbeat(service: Service) -> str:
+    """Return the status and the owner of the heartbeat that only renews the lease, for the script HEARTBEAT."""
+    renewed = lease.renew(service, service.last_heartbeat, None)
+    return "" if lease.is_visible_change(service, renewed) else f"{service.status} {service.owner}"

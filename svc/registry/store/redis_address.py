@@ -1,4 +1,4 @@
-"""Where a Redis is, as `--store redis://...` says it. Does without the redis package."""
+"""The address of a Redis, parsed from `--store redis://...`. This module does not need the redis package."""
 
 import dataclasses
 import re
@@ -10,18 +10,18 @@ from svc.base.address import authority
 from svc.base.errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix")
-PORT = 6379
-PREFIX = re.compile(r"[A-Za-z0-9_.:{}-]{1,64}")
-SHAPES = "redis://HOST:PORT/DB?prefix=svc, rediss://HOST:PORT/DB (TLS; &ca=FILE) or unix:///PATH?db=0"
+DEFAULT_PORT = 6379
+PREFIX_PATTERN = re.compile(r"[A-Za-z0-9_.:{}-]{1,64}")
+URL_FORMS = "redis://HOST:PORT/DB?prefix=svc, rediss://HOST:PORT/DB (TLS; &ca=FILE) or unix:///PATH?db=0"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Address:
-    """A Redis, who we are there, and the prefix of our keys. As text it has no secret."""
+class RedisAddress:
+    """A Redis server, the login there, and the prefix of the registry's keys. As text it has no secret."""
 
     scheme: str
     host: str = ""
-    port: int = PORT
+    port: int = DEFAULT_PORT
     path: str = ""  # of a unix socket
     db: int = 0
     username: str = ""
@@ -40,74 +40,75 @@ def is_redis(url: str) -> bool:
     return url.partition(":")[0] in SCHEMES
 
 
-def parse(url: str, password_file: str = "") -> Address:
-    """Raises ConfigError, which does not show the password either."""
+def parse(url: str, password_file: str = "") -> RedisAddress:
+    """Return the address of a URL; raise ConfigError, whose message does not show the password either."""
     try:
         parts = urlsplit(url)
-        place = _place(parts)
-        told = _options(parts)
-        db = told.pop("db", "0") if parts.scheme == "unix" else parts.path.strip("/") or "0"
+        location = _location(parts)
+        options = _options(parts)
+        db = options.pop("db", "0") if parts.scheme == "unix" else parts.path.strip("/") or "0"
         if not db.isdecimal():
-            raise _Wrong("the database must be a whole number")
+            raise _InvalidURL("the database must be a whole number")
         if password_file and parts.password:
-            raise _Wrong("it has a password, and there is a password file too; give one of them")
+            raise _InvalidURL("it has a password, and there is a password file too; give one of them")
         if parts.username and not (parts.password or password_file):
-            raise _Wrong("it names a user but no password; write :PASSWORD before the @")
-        address = Address(
+            raise _InvalidURL("it names a user but no password; write :PASSWORD before the @")
+        address = RedisAddress(
             scheme=parts.scheme,
             db=int(db),
             username=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             password_file=password_file,
-            ca=told.get("ca", ""),
-            prefix=told.get("prefix", "svc"),
+            ca=options.get("ca", ""),
+            prefix=options.get("prefix", "svc"),
         )
-        return dataclasses.replace(address, **place)
-    except _Wrong as wrong:
-        raise ConfigError(f"store: cannot use {masked(url)!r}: {wrong}; give {SHAPES}") from None
-    except ValueError:  # its words may hold a piece of a password
+        return dataclasses.replace(address, **location)
+    except _InvalidURL as error:
+        raise ConfigError(f"store: cannot use {masked(url)!r}: {error}; give {URL_FORMS}") from None
+    except ValueError:  # its message may contain a part of the password
         raise ConfigError(
-            f"store: cannot use {masked(url)!r}: it is no URL; give {SHAPES}, with %2F for a / in a password"
+            f"store: cannot use {masked(url)!r}: it is no URL; give {URL_FORMS}, with %2F for a / in a password"
         ) from None
 
 
 def masked(url: str) -> str:
+    """Return the URL without its user and password."""
     return re.sub(r"//.*@", "//***@", url)
 
 
-def password(path: str) -> str:
-    """The one in a file."""
+def read_password(path: str) -> str:
+    """Return the password in a file; raise ConfigError."""
     try:
-        told = Path(path).read_text(encoding="utf-8").strip()
+        password = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ConfigError(f"{path}: cannot read the store's password: {reason}") from None
-    if not told:
+    if not password:
         raise ConfigError(f"{path}: the file is empty; write the store's password into it")
-    return told
+    return password
 
 
-class _Wrong(ValueError):
+class _InvalidURL(ValueError):
     pass
 
 
 def _options(parts: SplitResult) -> dict[str, str]:
     known = {"unix": ("prefix", "db"), "rediss": ("prefix", "ca")}.get(parts.scheme, ("prefix",))
-    told = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for key in told:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for key in options:
         if key not in known:
-            raise _Wrong(f"unknown option {key!r}; there are {', '.join(known)}")
-    if not PREFIX.fullmatch(told.get("prefix", "svc")):
-        raise _Wrong(f"the prefix must be letters, digits and _.:-, not {told['prefix']!r}")
-    return told
+            raise _InvalidURL(f"unknown option {key!r}; there are {', '.join(known)}")
+    if not PREFIX_PATTERN.fullmatch(options.get("prefix", "svc")):
+        raise _InvalidURL(f"the prefix must be letters, digits and _.:-, not {options['prefix']!r}")
+    return options
 
 
-def _place(parts: SplitResult) -> dict[str, Any]:
+def _location(parts: SplitResult) -> dict[str, Any]:
     if parts.scheme == "unix":
         if parts.hostname or not parts.path.startswith("/"):
-            raise _Wrong("the socket's path must be absolute, with three slashes")
+            raise _InvalidURL("the socket's path must be absolute, with three slashes")
         return {"path": unquote(parts.path)}
     port = parts.port  # raises ValueError
     if not parts.hostname:
-        raise _Wrong("the host is missing")
-    return {"host": parts.hostname, "port": port or PORT}
+        raise _InvalidURL("the host is missing")
+    return {"host": parts.hostname, "port": port or DEFAULT_PORT}

@@ -1,4 +1,4 @@
-"""The line to Redis: short waits, one thread that listens and sees to it, and what to say while it is gone."""
+"""The connection to Redis: short timeouts, one thread that subscribes and checks it, and its error messages."""
 
 import logging
 import threading
@@ -11,152 +11,160 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from svc.base.errors import ConfigError, Unavailable
-from svc.registry.revision_watch import Revision
 from svc.registry.store import redis_address, redis_scripts
-from svc.registry.store.redis_address import Address
+from svc.registry.store.redis_address import RedisAddress
+from svc.registry.store.revision_watch import RevisionWatch
 
 log = logging.getLogger(__name__)
-TIMEOUT = 1.0  # seconds for a connection, and for an answer
-CHECK = 0.5  # seconds between two looks at whether it is well
-AGAIN = 0.1  # seconds until the next try while it is gone
-CONNECTIONS = 32
-CHANGES, TOLD = map(redis_scripts.KEYS.index, ("changes", "told"))
-BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
-PROMPT = 0.1  # seconds that an answer may take which is to tell the time
+REDIS_TIMEOUT_SECONDS = 1.0  # to connect, and for an answer
+CHECK_INTERVAL_SECONDS = 0.5
+RETRY_INTERVAL_SECONDS = 0.1  # while Redis does not answer
+CLOCK_ANSWER_SECONDS = 0.1  # Redis's clock is read from answers that took no longer
+MAX_REDIS_CONNECTIONS = 32
+CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
-class Link:
-    """While `trouble` says why Redis cannot be used, nobody waits for it but the listener, which tries again.
+class RedisConnection:
+    """Runs scripts. While `failure` says why Redis cannot be used, only the listener's thread tries it, repeatedly.
 
-    An answer that does not come is asked for once more: it may have been this
-    process that was busy, or the connection was an old one. That is safe, since
-    a script that was done finds that there is nothing left to do.
+    A script without an answer is run once more: this process may have been busy, or the connection was an old one. That
+    is safe, because a script that has been run finds nothing left to do.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: RedisAddress) -> None:
         self.address = address
-        self.revision = Revision()
-        self.event = Revision()  # the last event's id, which is followed in the same way
-        self.trouble = ""
+        self.revision = RevisionWatch()
+        self.event_id = RevisionWatch()  # the last event's id, which is watched in the same way
+        self.failure = ""
         self._redis = redis.Redis(connection_pool=_pool(address))
         self._keys = [f"{address.prefix}:{key}" for key in redis_scripts.KEYS]
-        self._ahead: float | None = None  # of Redis's clock over our monotonic one
+        self._clock_offset: float | None = None  # of Redis's clock from this process's monotonic one
         self._scripts: dict[str, Any] = {}
         self._closing = threading.Event()
-        self._advised: list[str] = []
+        self._logged_advice: list[str] = []
         threading.Thread(target=self._listen, name="redis", daemon=True).start()
 
     def run(self, script: str, *args: str | bytes | int) -> Any:
-        """Raises Unavailable; at once while Redis is known to be gone."""
+        """Run a script and return its answer; raise Unavailable, at once if Redis is known not to answer."""
         try:
-            if self.closed or self.trouble:
+            if self.closed or self.failure:
                 raise self.unavailable()
-            with suppress(*BROKEN):
+            with suppress(*CONNECTION_ERRORS):
                 return self._run(script, *args)
-            if self.closed or self.trouble:
+            if self.closed or self.failure:
                 raise self.unavailable()
             return self._run(script, *args)
         except (redis.RedisError, OSError) as error:
-            self._fail(error)
+            self._record_failure(error)
             raise self.unavailable() from None
 
     def unavailable(self) -> Unavailable:
-        reason = "it is closed" if self.closed else self.trouble or "it did not answer yet"
+        reason = "it is closed" if self.closed else self.failure or "it did not answer yet"
         return Unavailable(f"{self.address}: the registry cannot use its store: {reason}")
 
     def now(self) -> float:
-        """Redis's time; until it has told that, ours."""
-        return time.time() if self._ahead is None else time.monotonic() + self._ahead
+        """Return Redis's time; until Redis has answered for the first time, this machine's."""
+        return time.time() if self._clock_offset is None else time.monotonic() + self._clock_offset
 
     @property
     def closed(self) -> bool:
         return self._closing.is_set()
 
     def close(self) -> None:
-        """Cuts the listener's connection too, which lets it go."""
+        """Close all connections; without its connection, the listener's thread ends."""
         self._closing.set()
         self.wake()
         self._redis.connection_pool.disconnect()
 
     def wake(self) -> None:
-        """Lets go of all who wait."""
+        """End all waits for a revision or an event."""
         self.revision.wake()
-        self.event.wake()
+        self.event_id.wake()
 
     def _run(self, script: str, *args: str | bytes | int) -> Any:
         if script not in self._scripts:
             self._scripts[script] = self._redis.register_script(script)
         return self._scripts[script](self._keys, args)
 
+    def _key(self, name: str) -> bytes:
+        return self._keys[redis_scripts.KEYS.index(name)].encode()
+
     def _listen(self) -> None:
         while not self.closed:
             try:
-                self._hear()
+                self._follow_changes()
             except (redis.RedisError, OSError) as error:
-                self._fail(error)
-            except Exception as error:  # noqa: BLE001 - the listener outlives whatever a strange Redis says
+                self._record_failure(error)
+            except Exception as error:  # noqa: BLE001 - the thread must survive any answer of Redis
                 if not self.closed:
                     log.exception("the listener to Redis failed")
-                self._fail(error)
-            self._closing.wait(AGAIN)
+                self._record_failure(error)
+            self._closing.wait(RETRY_INTERVAL_SECONDS)
 
-    def _hear(self) -> None:
-        """What was published while nobody listened is in the first look."""
+    def _follow_changes(self) -> None:
+        """Receive revisions and event ids until the connection fails. The first check reads what came before."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-            channels = {self._keys[CHANGES].encode(): self.revision, self._keys[TOLD].encode(): self.event}
-            channel.subscribe(*channels)
+            watches = {self._key("changes"): self.revision, self._key("told"): self.event_id}
+            channel.subscribe(*watches)
             self._check()
-            self._advise()
-            due = time.monotonic() + CHECK
+            self._log_advice()
+            next_check = time.monotonic() + CHECK_INTERVAL_SECONDS
             while not self.closed:
-                if time.monotonic() >= due:
+                if time.monotonic() >= next_check:
                     self._check()
-                    due = time.monotonic() + CHECK
-                message = channel.get_message(timeout=max(0.0, due - time.monotonic()))
+                    next_check = time.monotonic() + CHECK_INTERVAL_SECONDS
+                message = channel.get_message(timeout=max(0.0, next_check - time.monotonic()))
                 if message is not None:
-                    channels[message["channel"]].reached(int(message["data"]))
+                    watches[message["channel"]].advance(int(message["data"]))
 
     def _check(self) -> None:
-        """After trouble it is well again when it takes a write: memory and disks fill up, replicas are read-only."""
-        before, event, trouble, asked = self.revision.value, self.event.value, self.trouble, time.monotonic()
-        try:
-            told = self._run(redis_scripts.CHECK, "1" if trouble else "")
-        except BROKEN:
-            asked = time.monotonic()
-            told = self._run(redis_scripts.CHECK, "1" if trouble else "")
-        answered = time.monotonic()
-        revision, seconds, micros, last = told
-        if self._ahead is None or answered - asked < PROMPT:
-            self._ahead = seconds + micros / 1e6 - (asked + answered) / 2
-        if revision < before:
-            log.warning("%s: it went from revision %d back to %d: it has lost data", self.address, before, revision)
-        self.revision.found(revision, before)
-        self.event.found(last, event)
-        if trouble:
-            self.trouble = ""
-            log.info("%s: the registry's store is back", self.address)
-            self.wake()  # those who wait were told of the last list before
+        """Read the revision, the last event's id and the clock.
 
-    def _fail(self, error: Exception) -> None:
+        After a failure also try to write, and use Redis again only if that succeeds: it still answers reads with a full
+        memory or disk, or as a read-only replica.
+        """
+        revision_before, event_id_before, failure = self.revision.value, self.event_id.value, self.failure
+        must_write = "1" if failure else ""
+        started = time.monotonic()
+        try:
+            answer = self._run(redis_scripts.CHECK, must_write)
+        except CONNECTION_ERRORS:
+            started = time.monotonic()
+            answer = self._run(redis_scripts.CHECK, must_write)
+        ended = time.monotonic()
+        revision, seconds, microseconds, event_id = answer
+        if self._clock_offset is None or ended - started < CLOCK_ANSWER_SECONDS:
+            self._clock_offset = seconds + microseconds / 1e6 - (started + ended) / 2
+        if revision < revision_before:
+            message = "%s: it went from revision %d back to %d: it has lost data"
+            log.warning(message, self.address, revision_before, revision)
+        self.revision.synchronize(revision, revision_before)
+        self.event_id.synchronize(event_id, event_id_before)
+        if failure:
+            self.failure = ""
+            log.info("%s: the registry's store is back", self.address)
+            self.wake()  # the waiters have the last snapshot from before the failure
+
+    def _record_failure(self, error: Exception) -> None:
         if self.closed:
             return
-        if not self.trouble:
+        if not self.failure:
             log.warning("%s: the registry cannot use its store: %s", self.address, _reason(error))
-        self.trouble = _reason(error)
+        self.failure = _reason(error)
 
-    def _advise(self) -> None:
-        """What is wrong with this Redis although it works, once."""
+    def _log_advice(self) -> None:
+        """Log, once, how the configuration of this Redis should change."""
         try:
-            advice = advise(self._redis.info("persistence"), self._redis.info("memory"))
-        except redis.ResponseError:  # not everyone may ask
+            advice = configuration_advice(self._redis.info("persistence"), self._redis.info("memory"))
+        except redis.ResponseError:  # this user may not run INFO
             return
-        for line in advice if advice != self._advised else ():
+        for line in advice if advice != self._logged_advice else ():
             log.warning("%s: %s", self.address, line)
-        self._advised = advice
+        self._logged_advice = advice
 
 
-def advise(persistence: dict[str, Any], memory: dict[str, Any]) -> list[str]:
-    """What INFO says against keeping registrations there: pure."""
+def configuration_advice(persistence: dict[str, Any], memory: dict[str, Any]) -> list[str]:
+    """Return what in these two sections of INFO may lose registrations, and the setting that cures it."""
     advice = []
     if not persistence.get("aof_enabled"):
         advice.append("appendonly is off, so registrations may be lost when Redis ends; set appendonly yes")
@@ -167,39 +175,40 @@ def advise(persistence: dict[str, Any], memory: dict[str, Any]) -> list[str]:
 
 
 class _PasswordFile(redis.CredentialProvider):
-    """Read at each connection, so that a new password needs no restart."""
+    """Reads the password at each connection, so that a new password needs no restart."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: RedisAddress) -> None:
         self.address = address
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         try:
-            password = redis_address.password(self.address.password_file)
+            password = redis_address.read_password(self.address.password_file)
         except ConfigError as error:
             raise redis.AuthenticationError(error.message) from None
         return (self.address.username, password) if self.address.username else (password,)
 
 
-def _pool(address: Address) -> redis.BlockingConnectionPool:
-    told: dict[str, Any] = {"db": address.db, "socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+def _pool(address: RedisAddress) -> redis.BlockingConnectionPool:
+    options: dict[str, Any] = {"db": address.db, "timeout": REDIS_TIMEOUT_SECONDS}
+    options |= {"socket_timeout": REDIS_TIMEOUT_SECONDS, "socket_connect_timeout": REDIS_TIMEOUT_SECONDS}
     if address.scheme == "unix":
-        told |= {"connection_class": redis.UnixDomainSocketConnection, "path": address.path}
+        options |= {"connection_class": redis.UnixDomainSocketConnection, "path": address.path}
     else:
-        told |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+        options |= {"host": address.host, "port": address.port, "socket_keepalive": True}
     if address.scheme == "rediss":
-        told |= {"connection_class": redis.SSLConnection, "ssl_check_hostname": True}
-        told["ssl_ca_certs"] = address.ca or None
+        options |= {"connection_class": redis.SSLConnection, "ssl_check_hostname": True}
+        options["ssl_ca_certs"] = address.ca or None
     if address.password_file:
-        told["credential_provider"] = _PasswordFile(address)
+        options["credential_provider"] = _PasswordFile(address)
     elif address.password:
-        told |= {"username": address.username or None, "password": address.password}
+        options |= {"username": address.username or None, "password": address.password}
     return redis.BlockingConnectionPool(
-        max_connections=CONNECTIONS, timeout=TIMEOUT, protocol=2, retry=Retry(NoBackoff(), 0), **told
+        max_connections=MAX_REDIS_CONNECTIONS, protocol=2, retry=Retry(NoBackoff(), 0), **options
     )
 
 
 def _reason(error: Exception) -> str:
-    """In few words, where it is the network's."""
+    """Return a short reason; of a network error, that of the operating system."""
     if isinstance(error, redis.TimeoutError):
         return "it does not answer in time"
     cause = error.__cause__ or error.__context__

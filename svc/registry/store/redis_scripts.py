@@ -1,28 +1,28 @@
-"""What Redis does in one step each, in its Lua: nothing else runs there meanwhile.
+"""The Lua scripts that the registry runs in Redis; Redis runs each as one atomic step.
 
-Our keys, under one prefix:
+The keys, under one prefix:
 
-services    hash: name -> the registration as JSON, without what stands in the next
-heartbeats  hash: name -> Unix seconds of the last one
-calm        hash: name -> the status with which a heartbeat changes nothing else, a blank, its owner's digest
+services    hash: name -> the service as JSON, without its last heartbeat and its mark
+heartbeats  hash: name -> Unix seconds of the last heartbeat
+calm        hash: name -> the status with which a heartbeat only renews the lease, a blank, the digest of the owner
 drained     set: the names that the operator marked, registered or not
-revision    hash: revision; writes, which counts what a copy of `services` and `drained` would miss; event, the last id
+revision    hash: revision; writes, which counts the changes to `services` and `drained`; event, the last event's id
 changes     channel: each new revision
-events      list: the registry's last events, each its id, a blank, and its JSON without it
+events      list: the registry's last events, each its id, a blank, and its JSON without the id
 reports     list: the last events of others, each its id, a blank, its reporter, a blank, and its JSON
-told        channel: each new id of an event
+told        channel: the id of each new event
 """
 
 from svc.protocol.event import OWN_SOURCE
-from svc.registry.store.base import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
-ANYBODY = "*"  # whose heartbeat the owner does not matter for
+ANY_OWNER = "*"  # the caller of a heartbeat that is accepted for every owner
 KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports")
 
 _COMMON = """
 local services, heartbeats, calm, drained, index, changes, events, told, reports = unpack(KEYS)
 
-local function found(name)
+local function record_of(name)
   return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '',
           redis.call('SISMEMBER', drained, name)}
 end
@@ -31,27 +31,27 @@ local function revision()
   return tonumber(redis.call('HGET', index, 'revision') or 0)
 end
 
-local function written(raises)
+local function count_write(raises_revision)
   redis.call('HINCRBY', index, 'writes', 1)
-  if raises then
+  if raises_revision then
     redis.call('PUBLISH', changes, redis.call('HINCRBY', index, 'revision', 1))
   end
   return revision()
 end
 
 local function trim(reporter)
-  local held = 0
+  local kept = 0
   local entries = redis.call('LRANGE', reports, 0, -1)
   for at = #entries, 1, -1 do
     if string.match(entries[at], '^%d+ (%S+)') == reporter then
-      held = held + 1
-      if held > MAX_EVENTS_PER_REPORTER then redis.call('LREM', reports, 1, entries[at]) end
+      kept = kept + 1
+      if kept > MAX_EVENTS_PER_REPORTER then redis.call('LREM', reports, 1, entries[at]) end
     end
   end
   redis.call('LTRIM', reports, -MAX_REPORTED_EVENTS, -1)
 end
 
-local function happened(joined)
+local function add_events(joined)
   local last, reporters = 0, {}
   for line in string.gmatch(joined, '[^\\n]+') do
     last = redis.call('HINCRBY', index, 'event', 1)
@@ -79,16 +79,16 @@ for _name, _value in {
 }.items():
     _COMMON = _COMMON.replace(_name, str(_value))
 
-# name -> record, heartbeat, mark
-FIND = _COMMON + "return found(ARGV[1])"
+# name -> the record: service, heartbeat, mark
+FIND = _COMMON + "return record_of(ARGV[1])"
 
-# name, the three as they were found; the new record (empty: none), heartbeat, calm status (empty: none), raise?,
-# events (each its reporter, a blank and its JSON, one a line)
-# -> 1, revision; or 0 and the three as they are now, where they are not what was found
+# name, its record; the new service (empty: remove it), heartbeat, entry of `calm` (empty: none), 1 to raise the
+# revision, and events (a line each: reporter, blank, JSON)
+# -> 1 and the revision; or 0 and the current record, if it is another
 SWAP = (
     _COMMON
     + """
-local name, now = ARGV[1], found(ARGV[1])
+local name, now = ARGV[1], record_of(ARGV[1])
 if now[1] ~= ARGV[2] or now[2] ~= ARGV[3] or tostring(now[3]) ~= ARGV[4] then
   return {0, now[1], now[2], now[3]}
 end
@@ -98,13 +98,14 @@ end
 put(services, ARGV[5])
 put(heartbeats, ARGV[6])
 put(calm, ARGV[7])
-happened(ARGV[9])
-return {1, written(ARGV[8] == '1')}
+add_events(ARGV[9])
+return {1, count_write(ARGV[8] == '1')}
 """
 )
 
-# name, time, status (empty: none), digest of the sender's secret or ANYBODY -> whether that was all there is to it
-BEAT = (
+# name, time, status (empty: none), digest of the sender's secret or ANY_OWNER
+# -> 1 if the heartbeat only renewed the lease; 0 if nothing was done, and lease.renew has to decide
+HEARTBEAT = (
     _COMMON
     + """
 local status, owner = string.match(redis.call('HGET', calm, ARGV[1]) or '', '^(%S+) ?(%S*)$')
@@ -115,29 +116,29 @@ return 1
 """
 )
 
-# name, mark?, event -> record, heartbeat, mark, revision, whether the mark was another;
-# nothing for an unknown name, which loses a mark all the same
+# name, 1 to mark it and 0 to clear the mark, event -> the record, revision, 1 if the mark has changed;
+# nil for an unknown name, whose mark is cleared all the same
 DRAIN = (
     _COMMON
     + """
 local name = ARGV[1]
 if redis.call('HEXISTS', services, name) == 0 then
-  if ARGV[2] == '0' and redis.call('SREM', drained, name) == 1 then written(false) end
+  if ARGV[2] == '0' and redis.call('SREM', drained, name) == 1 then count_write(false) end
   return false
 end
 local done = redis.call(ARGV[2] == '1' and 'SADD' or 'SREM', drained, name)
-local now = found(name)
-now[4] = done == 1 and written(true) or revision()
+local now = record_of(name)
+now[4] = done == 1 and count_write(true) or revision()
 now[5] = done
-if done == 1 then happened(ARGV[3]) end
+if done == 1 then add_events(ARGV[3]) end
 return now
 """
 )
 
-# events (each its reporter, a blank and its JSON, one a line) -> the last one's id
-TELL = _COMMON + "return happened(ARGV[1])"
+# events (a line each: reporter, blank, JSON) -> the id of the last one
+ADD_EVENTS = _COMMON + "return add_events(ARGV[1])"
 
-# an id -> the last id, and the events after it, in no order: an id stands in one of two lists
+# an id -> the last id, and the events after that id, in no order: each is in one of two lists
 EVENTS = (
     _COMMON
     + """
@@ -155,8 +156,8 @@ return answer
 """
 )
 
-# the `writes` of the copy that the asker has -> revision, writes, heartbeats; and services, drained if it is another.
-# Joined by newlines, which no name and no JSON of ours holds: a client parses two texts faster than 4,000.
+# the `writes` of the caller's snapshot -> revision, writes, heartbeats; and services, drained if `writes` is another.
+# They are joined by newlines, which no name and no JSON of ours has: a client parses two texts faster than 4,000.
 SNAPSHOT = (
     _COMMON
     + """
@@ -170,7 +171,7 @@ return all
 """
 )
 
-# try to write? -> revision, Redis's clock, and the last event's id
+# 1 to try to write -> revision, the seconds and microseconds of Redis's clock, and the last event's id
 CHECK = (
     _COMMON
     + """

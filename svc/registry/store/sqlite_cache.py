@@ -1,120 +1,125 @@
-"""What a SQLite file holds, kept in memory beside it: thousands of rows are not decoded for each reader."""
+"""The content of a SQLite file, cached in memory: without it, each reader would decode thousands of rows."""
 
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from svc.protocol.event import OWN_SOURCE, Event, reporter_of
 from svc.protocol.service import Service
-from svc.registry.store.base import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
-FIELDS = tuple(f for f in Service.__struct_fields__ if f != "drained")
-SELECT = f"SELECT {', '.join(FIELDS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
-WRITE = f"INSERT OR REPLACE INTO services ({', '.join(FIELDS)}) VALUES ({', '.join(':' + f for f in FIELDS)})"
+Row = tuple[Any, ...]
+COLUMNS = tuple(f for f in Service.__struct_fields__ if f != "drained")
+SELECT_SERVICES = f"SELECT {', '.join(COLUMNS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
+WRITE_SERVICE = f"INSERT OR REPLACE INTO services ({', '.join(COLUMNS)}) VALUES ({', '.join(':' + c for c in COLUMNS)})"
 
-EVENT = ", ".join(Event.__struct_fields__)
-TELL = f"INSERT INTO events ({EVENT}) VALUES ({', '.join(':' + f for f in Event.__struct_fields__)})"
-TOLD = f"SELECT {EVENT} FROM events WHERE id > ? ORDER BY id"
-REPORTED = f"SELECT {EVENT} FROM events WHERE source <> '{OWN_SOURCE}' ORDER BY id DESC"
-TRIM_OWN = f"""
+EVENT_COLUMNS = Event.__struct_fields__
+SELECT_EVENT = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events"
+SELECT_EVENTS_AFTER = f"{SELECT_EVENT} WHERE id > ? ORDER BY id"
+SELECT_REPORTED = f"{SELECT_EVENT} WHERE source <> '{OWN_SOURCE}' ORDER BY id DESC"
+INSERT_EVENT = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)}) VALUES ({', '.join(':' + c for c in EVENT_COLUMNS)})"
+DELETE_OLD_OWN_EVENTS = f"""
 DELETE FROM events WHERE source = '{OWN_SOURCE}' AND id <= (
     SELECT id FROM events WHERE source = '{OWN_SOURCE}' ORDER BY id DESC LIMIT 1 OFFSET {MAX_OWN_EVENTS})
 """
 
 
-class Memory:
-    """Read anew only when another process has written to the file. What is put waits for the transaction's end."""
+class SqliteCache:
+    """Reads the file only after another process has written to it. What is put takes effect with `commit`."""
 
     def __init__(self) -> None:
         self.services: dict[str, Service] = {}
         self.revision = 0
-        self.raised = False  # whether this transaction raises the revision
-        self.last = 0  # the id of the last event
-        self._told: list[Event] = []  # by this transaction
-        self._pending: dict[str, Service | None] = {}
-        self._version: int | None = None  # SQLite's number for what others have written
+        self.raises_revision = False  # whether this transaction does
+        self.last_event_id = 0
+        self._pending_events: list[Event] = []
+        self._pending_services: dict[str, Service | None] = {}
+        self._data_version: int | None = None  # SQLite's number, which changes when another process writes to the file
 
     def read(self, db: sqlite3.Connection) -> None:
-        """Within a transaction."""
-        (version,) = db.execute("PRAGMA data_version").fetchone()
-        if version != self._version:
-            self.revision, self.last = db.execute("SELECT value, events FROM revision").fetchone()
-            self.services = {found[0]: _service(found) for found in db.execute(SELECT)}
-            self._version = version
+        """Bring the cache up to date, within a transaction."""
+        (data_version,) = db.execute("PRAGMA data_version").fetchone()
+        if data_version != self._data_version:
+            self.revision, self.last_event_id = db.execute("SELECT value, events FROM revision").fetchone()
+            self.services = {row[0]: _service(row) for row in db.execute(SELECT_SERVICES)}
+            self._data_version = data_version
 
     def put(self, name: str, service: Service | None) -> None:
-        self._pending[name] = service
+        """Replace a service; None removes it."""
+        self._pending_services[name] = service
 
-    def tell(self, db: sqlite3.Connection, events: Iterable[Event]) -> list[Event]:
-        """Within a transaction; returns them with their ids."""
-        first = self.last + len(self._told) + 1
-        told = [replace(event, id=at) for at, event in enumerate(events, first)]
-        if told:
-            self._told += told
-            db.executemany(TELL, [msgspec.to_builtins(event) for event in told])
-            db.execute(TRIM_OWN)
-            if any(event.source != OWN_SOURCE for event in told):
-                reported = [read_event(columns) for columns in db.execute(REPORTED)]
-                db.executemany("DELETE FROM events WHERE id = ?", [(one,) for one in surplus(reported)])
-            db.execute("UPDATE revision SET events = ?", (told[-1].id,))
-        return told
+    def add_events(self, db: sqlite3.Connection, events: Iterable[Event]) -> list[Event]:
+        """Write events, within a transaction, and return them with their ids."""
+        first_id = self.last_event_id + len(self._pending_events) + 1
+        added = [replace(event, id=number) for number, event in enumerate(events, first_id)]
+        if added:
+            self._pending_events += added
+            db.executemany(INSERT_EVENT, [msgspec.to_builtins(event) for event in added])
+            db.execute(DELETE_OLD_OWN_EVENTS)
+            if any(event.source != OWN_SOURCE for event in added):
+                reported = [read_event(row) for row in db.execute(SELECT_REPORTED)]
+                db.executemany("DELETE FROM events WHERE id = ?", [(number,) for number in surplus(reported)])
+            db.execute("UPDATE revision SET events = ?", (added[-1].id,))
+        return added
 
     def commit(self) -> list[Event]:
-        """Takes over what was put; the events that were told."""
-        for name, service in self._pending.items():
+        """Apply what was put, and return the events that were added."""
+        for name, service in self._pending_services.items():
             if service is None:
                 self.services.pop(name, None)
             else:
                 self.services[name] = service
-        self.revision += self.raised
-        self.last += len(self._told)
-        return self._told
+        self.revision += self.raises_revision
+        self.last_event_id += len(self._pending_events)
+        return self._pending_events
 
-    def forget_pending(self) -> None:
-        self._pending = {}
-        self._told = []
-        self.raised = False
+    def discard_pending(self) -> None:
+        self._pending_services = {}
+        self._pending_events = []
+        self.raises_revision = False
 
     def restore(self, db: sqlite3.Connection) -> None:
-        """After a file was opened: what is known goes into one that had to be begun anew."""
-        self._version = None
+        """Adopt a file that was just opened; if it is new, write what is cached into it."""
+        self._data_version = None
         (revision,) = db.execute("SELECT value FROM revision").fetchone()
         if revision or not self.revision:
             return
         db.execute("BEGIN IMMEDIATE")
-        db.executemany(WRITE, [row(service) for service in self.services.values()])
+        db.executemany(WRITE_SERVICE, [to_row(service) for service in self.services.values()])
         marks = [(name,) for name, service in self.services.items() if service.drained]
         db.executemany("INSERT OR IGNORE INTO drained VALUES (?)", marks)
-        db.execute("UPDATE revision SET value = ?, events = ?", (self.revision, self.last))
+        db.execute("UPDATE revision SET value = ?, events = ?", (self.revision, self.last_event_id))
         db.execute("COMMIT")
 
 
-def read_event(columns: tuple) -> Event:
-    return Event(**dict(zip(Event.__struct_fields__, columns, strict=True)))
+def read_event(row: Row) -> Event:
+    return Event(**dict(zip(EVENT_COLUMNS, row, strict=True)))
 
 
 def surplus(reported: Sequence[Event]) -> Iterator[int]:
-    """Yield the ids of the events over their reporters' share, or over that of all: pure. The newest come first."""
+    """Yield the ids of the events over their reporter's limit or over the limit of all; `reported` is newest first."""
     counts: Counter[str] = Counter()
     kept = 0
     for event in reported:
-        name = reporter_of(event)
-        if counts[name] < MAX_EVENTS_PER_REPORTER and kept < MAX_REPORTED_EVENTS:
-            counts[name] += 1
+        reporter = reporter_of(event)
+        if counts[reporter] < MAX_EVENTS_PER_REPORTER and kept < MAX_REPORTED_EVENTS:
+            counts[reporter] += 1
             kept += 1
         else:
             yield event.id
 
 
-def row(service: Service) -> dict[str, object]:
-    return {**{f: getattr(service, f) for f in FIELDS}, "metadata": msgspec.json.encode(service.metadata)}
+def to_row(service: Service) -> dict[str, object]:
+    """Return the parameters of WRITE_SERVICE."""
+    return {**{c: getattr(service, c) for c in COLUMNS}, "metadata": msgspec.json.encode(service.metadata)}
 
 
-def _service(found: tuple) -> Service:
-    told = dict(zip(FIELDS, found, strict=False))
-    told["metadata"] = msgspec.json.decode(told["metadata"])
-    told["expired"] = bool(told["expired"])
-    return Service(**told, drained=bool(found[-1]))
+def _service(row: Row) -> Service:
+    fields = dict(zip(COLUMNS, row, strict=False))
+    fields["metadata"] = msgspec.json.decode(fields["metadata"])
+    fields["expired"] = bool(fields["expired"])
+    return Service(**fields, drained=bool(row[-1]))

@@ -1,4 +1,4 @@
-"""The file of the SQLite store: opened, brought up to date, set aside when it is corrupt."""
+"""The file of the SQLite store: open it, migrate it, and set it aside if it is corrupt."""
 
 import errno
 import logging
@@ -12,7 +12,7 @@ from svc.base import private_files
 from svc.base.errors import ConfigError
 
 log = logging.getLogger(__name__)
-STEPS = (
+MIGRATIONS = (
     (
         """CREATE TABLE services (
             name TEXT PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL, hostname TEXT NOT NULL, url TEXT NOT NULL,
@@ -34,13 +34,14 @@ STEPS = (
         )""",
         "ALTER TABLE revision ADD COLUMN events INTEGER NOT NULL DEFAULT 0",
     ),
-)  # each takes a file from one version to the next; an empty file is of version 0
-VERSION = len(STEPS)
-MAGIC = b"SQLite format 3\0"
-SIDECARS = ("", "-wal", "-shm")
+)  # each takes a file from one version to the next; an empty file has version 0
+VERSION = len(MIGRATIONS)
+FILE_SIGNATURE = b"SQLite format 3\0"
+SUFFIXES = ("", "-wal", "-shm")  # SQLite keeps its journal and shared memory beside the file
+BUSY_TIMEOUT_SECONDS = 5
 UNUSABLE = "{}: cannot keep registrations here: {}; make it writable, move it away or name another with --store"
-CORRUPT = ("not a database", "malformed")  # what SQLite says; its codes are told only from Python 3.11 on
-FULL = "its disk is full; make room there"
+CORRUPTION_MESSAGES = ("not a database", "malformed")  # SQLite's; Python has its error codes only from 3.11 on
+DISK_FULL = "its disk is full; make room there"
 READ_ONLY = "it is read-only; make it, its directory and their file system writable"
 SET_ASIDE = (
     "{} was corrupt and is set aside as {}: what was lost with it registers again by itself; "
@@ -49,32 +50,32 @@ SET_ASIDE = (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """A corrupt file is renamed and a new one begun, with the operator's drain marks as far as they can be read.
+    """Open the file. Rename a corrupt one and create a new one, with the operator's drain marks if they can be read.
 
-    Raises ConfigError for a file that is another's, OSError or sqlite3.Error for one that cannot be used.
+    Raise ConfigError for a file of another program, OSError or sqlite3.Error for one that cannot be used.
     """
     private_files.make_directory(path.parent)
     try:
-        return _opened(path)
+        return _connect(path)
     except sqlite3.DatabaseError as error:
         if not is_corrupt(error):
             raise
-        if not _is_ours(path):
+        if not _is_database(path):
             raise ConfigError(UNUSABLE.format(path, error)) from None
-    marks = _marks(path)
+    marks = _read_drain_marks(path)
     aside = _set_aside(path)
     log.error(SET_ASIDE.format(path, aside.name))
-    db = _opened(path)
+    db = _connect(path)
     db.executemany("INSERT INTO drained VALUES (?)", marks)
     return db
 
 
 def is_corrupt(error: Exception) -> bool:
-    return isinstance(error, sqlite3.DatabaseError) and any(words in str(error) for words in CORRUPT)
+    return isinstance(error, sqlite3.DatabaseError) and any(message in str(error) for message in CORRUPTION_MESSAGES)
 
 
 def identity(path: Path) -> int:
-    """Which file it is that has this name."""
+    """Return the inode of the file at this path, 0 if there is none."""
     try:
         return os.stat(path).st_ino
     except OSError:
@@ -82,42 +83,45 @@ def identity(path: Path) -> int:
 
 
 def must_reopen(error: Exception) -> bool:
-    """Whether an open file does not get well: the corrupt one is set aside, one opened read-only stays that."""
+    """Return whether only opening the file anew can help: it is corrupt, or it was opened read-only."""
     return is_corrupt(error) or "readonly" in str(error)
 
 
 def disk_trouble(path: Path, error: Exception) -> str:
-    """What ails the disk, where it is the disk that keeps the file from being used; else nothing."""
+    """Return what is wrong with the disk if that is why the file cannot be used, else ""."""
     text, number = str(error), getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or "is full" in text:
-        return FULL
+        return DISK_FULL
     if number == errno.EROFS or "readonly" in text:
         return READ_ONLY
-    with suppress(OSError):  # SQLite may say no more than that it cannot
+    with suppress(OSError):  # SQLite may report only that it cannot open the file
         disk = os.statvfs(path.parent)
         if disk.f_bavail == 0 or disk.f_flag & os.ST_RDONLY:
-            return READ_ONLY if disk.f_flag & os.ST_RDONLY else FULL
+            return READ_ONLY if disk.f_flag & os.ST_RDONLY else DISK_FULL
     return "disk I/O error; look at its disk" if number == errno.EIO or "I/O" in text else ""
 
 
 def reason(path: Path, error: Exception) -> str:
-    """What is wrong with the store at `path`, and what to do."""
+    """Return the message of an error of the store at `path`, with what to do about it."""
     text = disk_trouble(path, error) or getattr(error, "strerror", None) or str(error)
     return f"{path}: the registry cannot use its store: {text}"
 
 
 def set_aside_before(path: Path) -> str:
-    """The newest file that was set aside and still lies there; else nothing."""
-    aside = sorted(p.name for p in path.parent.glob(f"{path.name}.corrupt-*") if not p.name.endswith(SIDECARS[1:]))
+    """Return the message about the newest file that was set aside and still exists, else ""."""
+    aside = sorted(p.name for p in path.parent.glob(f"{path.name}.corrupt-*") if not p.name.endswith(SUFFIXES[1:]))
     return SET_ASIDE.format(path, aside[-1]) if aside else ""
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    """Transactions are begun by hand; threads take turns. SQLite gives its sidecars the mode of the file."""
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a connection that begins no transaction by itself, and that threads may use in turn.
+
+    SQLite gives the files beside it the mode of the file.
+    """
     private_files.prepare(path)
-    for part in SIDECARS:
-        private_files.tighten(path.with_name(path.name + part))
-    db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    for suffix in SUFFIXES:
+        private_files.tighten(path.with_name(path.name + suffix))
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _prepare(db)
     except BaseException:
@@ -130,9 +134,9 @@ def _prepare(db: sqlite3.Connection) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise sqlite3.NotSupportedError(f"it is of version {version}, this program knows {VERSION}")
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise sqlite3.DatabaseError(f"it is malformed: {found}")
+    (check_result,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if check_result != "ok":
+        raise sqlite3.DatabaseError(f"it is malformed: {check_result}")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     if version < VERSION:
@@ -140,34 +144,35 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _migrate(db: sqlite3.Connection) -> None:
-    """In one transaction, which another process that opens the file waits for."""
+    """Migrate in one transaction, for which another process that opens the file waits."""
     db.execute("BEGIN IMMEDIATE")
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    for step in STEPS[version:]:
-        for statement in step:
+    for migration in MIGRATIONS[version:]:
+        for statement in migration:
             db.execute(statement)
     db.execute(f"PRAGMA user_version = {VERSION}")
     db.execute("COMMIT")
 
 
-def _is_ours(path: Path) -> bool:
-    """A file of another kind, named by mistake, is not to be moved."""
+def _is_database(path: Path) -> bool:
+    """Return whether the file is a database: one of another kind, named by mistake, must not be renamed."""
     with path.open("rb") as file:
-        return path.suffix == ".db" or file.read(len(MAGIC)) == MAGIC
+        return path.suffix == ".db" or file.read(len(FILE_SIGNATURE)) == FILE_SIGNATURE
 
 
-def _marks(path: Path) -> list[tuple[str]]:
+def _read_drain_marks(path: Path) -> list[tuple[str]]:
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
         return [(name,) for (name,) in db.execute("SELECT name FROM drained") if isinstance(name, str)]
     return []
 
 
 def _set_aside(path: Path) -> Path:
-    """Under a name that nothing has, with its journal."""
+    """Rename the file, with its journal, to a name that does not exist; return that."""
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    names = (path.with_name(f"{path.name}.corrupt-{date}{more}") for more in ("", *(f".{n}" for n in range(1, 1000))))
+    suffixes = ("", *(f".{number}" for number in range(1, 1000)))
+    names = (path.with_name(f"{path.name}.corrupt-{date}{suffix}") for suffix in suffixes)
     aside = next(p for p in names if not p.exists())
-    for part in SIDECARS:
+    for suffix in SUFFIXES:
         with suppress(FileNotFoundError):
-            path.with_name(path.name + part).rename(aside.with_name(aside.name + part))
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
     return aside

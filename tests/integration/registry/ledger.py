@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from svc.registry.store.redis_connection import PROMPT
+from svc.registry.store.redis_connection import CLOCK_ANSWER_SECONDS
 
-SLACK = PROMPT / 2  # seconds: a registry knows Redis's clock to half the time that its answer took
+SLACK = CLOCK_ANSWER_SECONDS / 2  # seconds: a registry knows Redis's clock to half the time that its answer took
 
 
 class Fact(NamedTuple):

@@ -18,7 +18,7 @@ from svc.registry import event_stream
 from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
 from svc.registry.store import sqlite_file
-from svc.registry.store.base import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.process import Registry
 from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
@@ -49,7 +49,7 @@ def test_a_change_and_its_event_are_one(store):  # noqa: F811
     assert last == 5
     assert found[-1].message == "it was removed"
     assert abs(found[-1].time - time.time()) < 60
-    assert store.happened == {"registered": 1, "running": 1, "drained": 1, "undrained": 1, "left": 1}
+    assert store.event_counts == {"registered": 1, "running": 1, "drained": 1, "undrained": 1, "left": 1}
 
 
 def test_heartbeats_are_no_events_unless_they_change_something(store):  # noqa: F811
@@ -77,7 +77,7 @@ def test_what_others_tell_gets_ids_and_wakes_no_reader_of_the_list(store):  # no
     put(store, service("a"))
     revision = store.snapshot()[0]
     news = [Event(time=5.0, kind="ejected", service="a", source="router", message=str(n)) for n in range(3)]
-    assert [event.id for event in store.tell(news)] == [2, 3, 4]
+    assert [event.id for event in store.add_events(news)] == [2, 3, 4]
     assert store.events(1) == ([replace(event, id=at) for at, event in enumerate(news, 2)], 4)
     assert store.snapshot()[0] == revision
 
@@ -85,13 +85,13 @@ def test_what_others_tell_gets_ids_and_wakes_no_reader_of_the_list(store):  # no
 def test_only_the_last_are_kept_and_ids_go_on(store, reopen):  # noqa: F811
     event = Event(time=5.0, kind="ejected", service="a")
     for _ in range(11):
-        store.tell([event] * 100)
+        store.add_events([event] * 100)
     found, last = store.events(0)
     assert (len(found), found[0].id, last) == (MAX_OWN_EVENTS, 101, 1100)
     assert [event.id for event in store.events(1098)[0]] == [1099, 1100]
     again = reopen()
     assert again.events(1099)[1] == 1100
-    assert again.tell([event])[0].id == 1101
+    assert again.add_events([event])[0].id == 1101
 
 
 def report(service="a", source="router-1"):  # noqa: F811
@@ -102,7 +102,7 @@ def test_reports_push_out_none_of_the_registrys_own_events(store, reopen):  # no
     put(store, service("a"))
     store.drain("a", True)
     for number in range(12):
-        store.tell([report(source=f"router-{number}")] * 100)
+        store.add_events([report(source=f"router-{number}")] * 100)
     found, last = store.events(0)
     assert ([event.kind for event in found[:2]], last) == (["registered", "drained"], 1202)
     assert len(found) == 2 + MAX_REPORTED_EVENTS
@@ -121,10 +121,10 @@ def test_reports_push_out_none_of_the_registrys_own_events(store, reopen):  # no
     ids=["address", "babysitter", "router"],
 )
 def test_the_reports_of_one_reporter_push_out_only_its_own(store, noisy, quiet):  # noqa: F811
-    store.tell([quiet])
+    store.add_events([quiet])
     put(store, service("a"))
     for _ in range(2):
-        store.tell([noisy] * MAX_EVENTS_PER_REPORTER)
+        store.add_events([noisy] * MAX_EVENTS_PER_REPORTER)
     found, _ = store.events(0)
     assert [(event.source, event.service) for event in found[:2]] == [(quiet.source, quiet.service), ("registry", "a")]
     assert [event.id for event in found[2:]] == list(range(103, 203))
@@ -132,9 +132,9 @@ def test_the_reports_of_one_reporter_push_out_only_its_own(store, noisy, quiet):
 
 def test_own_events_and_reports_come_in_one_order(store):  # noqa: F811
     put(store, service("a"))
-    store.tell([report()])
+    store.add_events([report()])
     store.drain("a", True)
-    store.tell([report()])
+    store.add_events([report()])
     assert kinds(store) == ["registered", "passing", "drained", "passing"]
     assert [event.id for event in store.events(1)[0]] == [2, 3, 4]
 
@@ -148,7 +148,10 @@ def test_waiting_ends_with_the_next_event_and_when_woken(store):  # noqa: F811
     put(store, service("a"))
     last = store.events(0)[1]
     passing = Event(time=1.0, kind="passing", service="a")
-    draining, telling = (lambda: store.drain("a", True), ["drained"]), (lambda: store.tell([passing]), ["passing"])
+    draining, telling = (
+        (lambda: store.drain("a", True), ["drained"]),
+        (lambda: store.add_events([passing]), ["passing"]),
+    )
     for act, expected in (draining, telling, (store.wake, [])):
         got = []
         waiter = threading.Thread(target=lambda got=got, last=last: got.append(store.events(last, 20)))
@@ -169,7 +172,7 @@ def test_waiting_ends_with_the_next_event_and_when_woken(store):  # noqa: F811
 def test_a_file_of_an_earlier_version_gets_them(tmp_path):
     path = tmp_path / "registry.db"
     with sqlite3.connect(path) as db:
-        for step in sqlite_file.STEPS[:2]:
+        for step in sqlite_file.MIGRATIONS[:2]:
             for statement in step:
                 db.execute(statement)
         db.execute("UPDATE revision SET value = 7")
@@ -187,7 +190,7 @@ def test_ids_go_on_when_the_file_is_lost(tmp_path):
     own = SqliteStore(path)
     put(own, service("a"))
     own.drain("a", True)
-    for part in sqlite_file.SIDECARS:
+    for part in sqlite_file.SUFFIXES:
         path.with_name(path.name + part).unlink(missing_ok=True)
     own.drain("a", False)
     assert [event.id for event in own.events(0)[0]] == [3]
@@ -430,7 +433,7 @@ def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_not(guarde
 
 
 def test_no_more_streams_than_so_many(client, monkeypatch):
-    monkeypatch.setattr(event_stream, "MOST_STREAMS", 1)
+    monkeypatch.setattr(event_stream, "MAX_EVENT_STREAMS", 1)
     ask = {"headers": {"Accept": "text/event-stream"}, "buffered": False}
     first = client.get("/events", **ask)
     next(iter(first.response))

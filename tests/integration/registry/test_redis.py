@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from svc.base.errors import Unavailable
 from svc.registry.store import redis_address
 from svc.registry.store.redis import RedisStore
-from svc.registry.store.redis_connection import CHECK, TIMEOUT
+from svc.registry.store.redis_connection import CHECK_INTERVAL_SECONDS, REDIS_TIMEOUT_SECONDS
 from tests.integration.redis_server import RedisServer
 from tests.unit.registry.services import NOW, service
 from tests.waiting import wait_until
@@ -75,17 +75,17 @@ def test_gone_and_back_again_with_everything(own_redis, open_store):
     store.heartbeat("qwen", NOW + 5, None)
     before = store.snapshot()
     own_redis.end(signal.SIGKILL)
-    wait_until(store.notice, 2, "the listener sees it go")
+    wait_until(store.degradation, 2, "the listener sees it go")
     assert store.snapshot() == before
     assert store.get("qwen") == before[1][0]
     assert store.get("other") is None
     message, took = refusal(store)
     assert message.startswith(f"redis://127.0.0.1:{own_redis.port}/0: the registry cannot use its store: ")
     assert took < 0.1
-    wait_until(lambda: re.search(r"its store: connection refused; the list is as of \d s ago$", store.notice()))
+    wait_until(lambda: re.search(r"its store: connection refused; the list is as of \d s ago$", store.degradation()))
     own_redis.start()
     wait_until(lambda: works(store), 5, "it works again by itself")
-    assert store.notice() == ""
+    assert store.degradation() == ""
     assert store.snapshot() == before
     assert put(store, service("after")).name == "after"
 
@@ -95,7 +95,7 @@ def test_a_redis_that_hangs_holds_up_nobody_for_long(own_redis, open_store):
     put(store, service())
     before = store.snapshot()
     own_redis.send(signal.SIGSTOP)
-    wait_until(store.notice, 5, "the listener gets no answer")
+    wait_until(store.degradation, 5, "the listener gets no answer")
     began = time.monotonic()
     for _ in range(100):
         refusal(store)
@@ -112,10 +112,10 @@ def test_a_pause_and_cut_connections_fail_no_write(own_redis, open_store):
     own_redis.cli("client", "kill", "type", "normal")
     assert store.change("qwen", lambda old: replace(old, weight=7)).weight == 7
     own_redis.send(signal.SIGSTOP)
-    threading.Timer(TIMEOUT + 0.2, own_redis.send, [signal.SIGCONT]).start()
+    threading.Timer(REDIS_TIMEOUT_SECONDS + 0.2, own_redis.send, [signal.SIGCONT]).start()
     assert store.change("qwen", lambda old: replace(old, weight=8)).weight == 8
     assert store.snapshot() == (3, [service(weight=8)])
-    assert store.notice() == ""
+    assert store.degradation() == ""
 
 
 def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
@@ -124,7 +124,7 @@ def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
     index = store.snapshot()[0]
     wait_until(lambda: store.wait(-1, 0) == index)
     own_redis.end(signal.SIGKILL)
-    wait_until(store.notice)
+    wait_until(store.degradation)
     began = time.monotonic()
     assert store.wait(index, 0.3) == index
     assert time.monotonic() - began > 0.25, "no busy round"
@@ -146,7 +146,7 @@ def test_what_was_heard_of_but_not_read_is_told_when_redis_is_back(own_redis, op
     put(other, service("new"))
     wait_until(lambda: store.wait(1, 0) == 2)
     own_redis.end(signal.SIGKILL)
-    wait_until(store.notice)
+    wait_until(store.degradation)
     assert store.wait(1, 0.3) == 1, "the list is that of 1: whoever has it waits"
     told = []
     watcher = threading.Thread(target=lambda: told.append(store.wait(1, 20)))
@@ -220,7 +220,7 @@ def test_a_redis_started_late_is_found(tmp_path, open_store):
     store = open_store(late)
     with pytest.raises(Unavailable, match="cannot use its store"):
         store.snapshot()
-    assert store.notice() == "", "there is no list to tell of"
+    assert store.degradation() == "", "there is no list to tell of"
     late.start()
     try:
         wait_until(lambda: works(store), 5)
@@ -236,9 +236,9 @@ def test_full_memory_refuses_writes_and_says_so_until_there_is_room(own_redis, o
     own_redis.cli("config", "set", "maxmemory", "1")
     assert "maxmemory" in refusal(store)[0]
     assert store.snapshot() == before
-    ends = time.monotonic() + 3 * CHECK
-    wait_until(lambda: not store.notice() or time.monotonic() > ends)
-    assert "maxmemory" in store.notice(), "reads work, and that is not enough"
+    ends = time.monotonic() + 3 * CHECK_INTERVAL_SECONDS
+    wait_until(lambda: not store.degradation() or time.monotonic() > ends)
+    assert "maxmemory" in store.degradation(), "reads work, and that is not enough"
     own_redis.cli("config", "set", "maxmemory", "0")
     wait_until(lambda: works(store), 5)
     assert put(store, service("after")).name == "after"
@@ -373,7 +373,7 @@ def test_all_count_by_the_clock_of_redis(own_redis, open_store, monkeypatch):
     for store in stores:
         wait_until(lambda store=store: works(store))
     monkeypatch.setattr(time, "time", lambda: NOW)  # this host's clock is wrong
-    wait_until(lambda: all(store._link._ahead for store in stores))
+    wait_until(lambda: all(store._connection._clock_offset for store in stores))
     one, two = (store.now() for store in stores)
     assert abs(one - two) < 0.1
     assert one > NOW + 1000
@@ -383,16 +383,16 @@ def test_a_look_that_comes_late_takes_nothing_back(own_redis, open_store, monkey
     """One that was begun before another and answered after it is not what is told once Redis is gone."""
     store = open_store(own_redis)
     put(store, service("a"))
-    look = store._look
+    look = store._read_snapshot
 
     def overtaken(last):
         found = look(last)
-        monkeypatch.setattr(store, "_look", look)
+        monkeypatch.setattr(store, "_read_snapshot", look)
         put(store, service("b"))
         assert [told.name for told in store.snapshot()[1]] == ["a", "b"]
         return found
 
-    monkeypatch.setattr(store, "_look", overtaken)
+    monkeypatch.setattr(store, "_read_snapshot", overtaken)
     before, _ = store.snapshot()
     own_redis.end()
     wait_until(lambda: not works(store), description="it to be known as gone")

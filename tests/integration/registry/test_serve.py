@@ -14,7 +14,7 @@ import requests
 
 from svc.base.errors import ConfigError, SvcError
 from svc.client.registry import RegistryClient
-from svc.registry.serve import GRACEFUL, check_store
+from svc.registry.serve import GRACEFUL_TIMEOUT_SECONDS, check_store
 from svc.settings import RegistrySettings
 from tests.integration.registry.process import SVC, Registry, alive
 from tests.unit.registry.services import registration
@@ -54,7 +54,7 @@ def test_a_signal_is_not_lost_while_the_worker_begins(tmp_path):
         wait_until(lambda: "Listening" in registry.log.read_text() and registry.worker() > 0, interval=0.001)
         begun = time.monotonic()
         assert registry.end(signal.SIGTERM) == 0
-        assert time.monotonic() - begun < GRACEFUL - 1
+        assert time.monotonic() - begun < GRACEFUL_TIMEOUT_SECONDS - 1
     finally:
         registry.end()
 

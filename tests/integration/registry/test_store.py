@@ -12,7 +12,7 @@ from svc.registry.leases import lease, owner
 from svc.registry.store import redis_address
 from svc.registry.store.redis import RedisStore
 from svc.registry.store.sqlite import SqliteStore
-from svc.registry.store.sqlite_file import STEPS
+from svc.registry.store.sqlite_file import MIGRATIONS
 from tests.unit.registry.services import NOW, service
 from tests.waiting import wait_until
 
@@ -104,7 +104,7 @@ def test_waking_lets_go_of_who_waits(store):
 
 def test_the_expired_stay_marked_until_they_are_heard_of(store, reopen):
     put(store, service(owner="hash"))
-    store.change("qwen", lambda s: lease.expired(s, NOW + 90, 0))
+    store.change("qwen", lambda s: lease.expire_if_lapsed(s, NOW + 90, 0))
     assert (revision(store), store.get("qwen")) == (2, service(owner="hash", expired=True))
     store.close()
     again = reopen()
@@ -130,9 +130,9 @@ def test_a_heartbeat_is_its_owners_the_operators_or_for_what_is_nobodys(store):
     put(store, service("free"))
     for caller in (mine, owner.OPERATOR):
         assert store.heartbeat("mine", NOW + 1, "running", caller)
-    for caller in (mine, owner.NOBODY, owner.OPERATOR):
+    for caller in (mine, owner.ANONYMOUS, owner.OPERATOR):
         assert store.heartbeat("free", NOW + 1, "running", caller)
-    for caller in (others, owner.NOBODY):
+    for caller in (others, owner.ANONYMOUS):
         for status in ("running", "draining", None):
             with pytest.raises(Forbidden):
                 store.heartbeat("mine", NOW + 9, status, caller)
@@ -233,7 +233,7 @@ def test_a_closed_store_is_unavailable(store):
 def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path):
     path = tmp_path / "registry.db"
     with sqlite3.connect(path) as db:
-        for statement in STEPS[0]:
+        for statement in MIGRATIONS[0]:
             db.execute(statement)
         row = ("qwen", "10.0.0.7", 8100, "gpu7", "http://10.0.0.7:8100", "running", service().timestamp, NOW, 90.0)
         db.execute(f"INSERT INTO services VALUES ({','.join('?' * 12)})", (*row, "unknown", 1, b"{}"))

@@ -52,7 +52,7 @@ def test_the_reason_of_an_end_is_registered_before_the_restart():
 
 def test_the_registry_accepts_both_registrations():
     for registration in registrations(instance_config(), LifecycleState.STARTING, [], "gpu1"):
-        assert validation.registration(registration.to_json(5.0), now=6.0).name == registration.name
+        assert validation.parse_registration(registration.to_json(5.0), now=6.0).name == registration.name
 
 
 @pytest.mark.parametrize(("interval", "lease"), [(1, 30), (10, 30), (30, 90), (600, 1800)])
@@ -78,7 +78,7 @@ def model(name, permissions=0):
 
 def registered(models, **others):
     """Return the metadata as a registry stores it."""
-    return validation.registration(
+    return validation.parse_registration(
         services.registration(metadata={**others, **model_metadata(models, others)}), NOW
     ).metadata
 

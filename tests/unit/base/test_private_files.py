@@ -87,7 +87,7 @@ def test_files_that_an_older_version_left_open_are_tightened(tmp_path):
 
 def test_a_corrupt_database_is_set_aside_for_its_user_and_group_only(tmp_path):
     path = tmp_path / "registry.db"
-    path.write_bytes(sqlite_file.MAGIC + b"x" * 8000)
+    path.write_bytes(sqlite_file.FILE_SIGNATURE + b"x" * 8000)
     path.chmod(0o644)
     SqliteStore(path).close()
     assert sorted(oct(mode(found)) for found in tmp_path.iterdir()) == ["0o640", "0o640"]

@@ -8,8 +8,8 @@ from svc.client.probe import USER_AGENT
 from svc.registry.access import identity
 from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
-from svc.registry.leases.sweep import Sweep
-from svc.registry.metrics import Metrics
+from svc.registry.leases.sweep import LeaseSweep
+from svc.registry.metrics import RegistryMetrics
 from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, registration
 
@@ -333,14 +333,14 @@ def test_a_store_that_only_reads_still_lists_and_says_so(client, store):
 
 
 def test_a_degraded_registry_says_so_and_an_operator_ends_it(store, world):
-    sweep = Sweep(store, world.clock)
-    client = create_app(store, world.probe, sweep=sweep, metrics=Metrics(store, sweep.condition), clock=world.clock)
-    client = client.test_client()
+    sweep = LeaseSweep(store, world.clock)
+    metrics = RegistryMetrics(store, sweep.store_health)
+    client = create_app(store, world.probe, sweep=sweep, metrics=metrics, clock=world.clock).test_client()
     for n in range(3):
         client.post("/services", json=registration(f"s{n}", lease_seconds=2))
     for _ in range(3):
         world.now += 1
-        sweep.round()
+        sweep.run_round()
     health = client.get("/health")
     assert (health.status_code, health.get_json()["status"]) == (200, "degraded")
     assert "3 of 3" in health.get_json()["reason"]

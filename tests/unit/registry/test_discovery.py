@@ -1,4 +1,4 @@
-from svc.registry.discovery import groups
+from svc.registry.discovery import target_groups
 from tests.unit.registry.services import service
 
 REGISTRY = "http://gpu1:18000/"
@@ -6,11 +6,11 @@ INSTANCE = {"type": "openai-api", "models": ["a", "b"]}
 
 
 def labels(one):
-    return groups([one], REGISTRY)[1]["labels"]
+    return target_groups([one], REGISTRY)[1]["labels"]
 
 
 def test_the_registry_every_instance_and_every_babysitter_are_listed():
-    found = groups(
+    found = target_groups(
         [service("q", port=8101, metadata={"type": "babysitter"}), service("q-server", metadata=INSTANCE)], REGISTRY
     )
     assert [(g["targets"], g["labels"]["job"], g["labels"]["name"]) for g in found] == [
@@ -38,14 +38,14 @@ def test_labels_say_how_it_is_scraped_and_what_it_is():
 def test_a_url_with_tls_a_path_or_an_ipv6_address():
     assert labels(service(url="https://models.example/base"))["__scheme__"] == "https"
     assert labels(service(url="https://models.example/base"))["__metrics_path__"] == "/base/metrics"
-    assert groups([service(url="https://models.example")], REGISTRY)[1]["targets"] == ["models.example:443"]
-    assert groups([service(url="http://[::1]:8100")], REGISTRY)[1]["targets"] == ["[::1]:8100"]
+    assert target_groups([service(url="https://models.example")], REGISTRY)[1]["targets"] == ["models.example:443"]
+    assert target_groups([service(url="http://[::1]:8100")], REGISTRY)[1]["targets"] == ["[::1]:8100"]
 
 
 def test_metadata_may_say_where_the_metrics_are_or_that_there_are_none():
     assert labels(service(metadata={"metrics_path": "/prom"}))["__metrics_path__"] == "/prom"
     assert labels(service(metadata={"metrics_path": 7}))["__metrics_path__"] == "/metrics"
-    assert len(groups([service(metadata={"metrics_path": ""})], REGISTRY)) == 1
+    assert len(target_groups([service(metadata={"metrics_path": ""})], REGISTRY)) == 1
 
 
 def test_all_values_are_text_whatever_was_registered():

@@ -12,15 +12,15 @@ USUAL = (
 
 
 def test_a_usual_heartbeat_is_read():
-    heard = heartbeat_fast_path.read(USUAL)
-    assert (heard.name, heard.body, heard.last) == ("qwen-server", BODY, False)
-    assert heard.headers["x-service-secret"] == "s"
-    assert heartbeat_fast_path.read(USUAL.replace(b"keep-alive", b"close")).last
+    heartbeat = heartbeat_fast_path.parse_heartbeat(USUAL)
+    assert (heartbeat.name, heartbeat.body, heartbeat.closes_connection) == ("qwen-server", BODY, False)
+    assert heartbeat.headers["x-service-secret"] == "s"
+    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(b"keep-alive", b"close")).closes_connection
 
 
 def test_one_without_a_body_is_read():
-    heard = heartbeat_fast_path.read(b"POST /services/q/heartbeat HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert (heard.name, heard.body) == ("q", b"")
+    heartbeat = heartbeat_fast_path.parse_heartbeat(b"POST /services/q/heartbeat HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert (heartbeat.name, heartbeat.body) == ("q", b"")
 
 
 @pytest.mark.parametrize(
@@ -55,36 +55,36 @@ def test_one_without_a_body_is_read():
     ],
 )
 def test_what_is_unusual_is_not(part, other):
-    assert heartbeat_fast_path.read(USUAL.replace(part, other)) is None
+    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(part, other)) is None
 
 
 def test_what_has_not_all_come_is_waited_for():
     head = USUAL.index(b"\r\n\r\n")
     for cut in (0, 1, 5, 20, head, head + 4, len(USUAL) - 1):
-        assert not heartbeat_fast_path.ends(USUAL[:cut]), cut
-        assert heartbeat_fast_path.read(USUAL[:cut]) is None
-    assert heartbeat_fast_path.ends(USUAL)
+        assert not heartbeat_fast_path.is_complete(USUAL[:cut]), cut
+        assert heartbeat_fast_path.parse_heartbeat(USUAL[:cut]) is None
+    assert heartbeat_fast_path.is_complete(USUAL)
 
 
 @pytest.mark.parametrize(
     "data", [b"G", b"GET / HTTP/1.1\r\n", b"POST /services HTTP/1.1\r\n", b"\x16\x03\x01", b"\r\n"]
 )
 def test_what_is_no_heartbeat_is_not_waited_for(data):
-    assert heartbeat_fast_path.ends(data)
+    assert heartbeat_fast_path.is_complete(data)
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "CF-Connecting-IP"])
 def test_what_a_proxy_passed_on_is_the_applications(name):
-    assert heartbeat_fast_path.read(USUAL.replace(b"\r\n", f"\r\n{name}: x\r\n".encode(), 1)) is None
+    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(b"\r\n", f"\r\n{name}: x\r\n".encode(), 1)) is None
 
 
 def test_what_is_too_long_is_not_waited_for():
-    assert heartbeat_fast_path.ends(b"POST /services/" + b"x" * heartbeat_fast_path.LIMIT)
+    assert heartbeat_fast_path.is_complete(b"POST /services/" + b"x" * heartbeat_fast_path.MAX_HEARTBEAT_BYTES)
 
 
 def test_an_answer_is_as_http_wants_it():
-    told = heartbeat_fast_path.answer(b"{}", 0.0, last=True)
-    assert told == (
+    response = heartbeat_fast_path.response(b"{}", 0.0, closes_connection=True)
+    assert response == (
         b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     )

@@ -6,26 +6,26 @@ from tests.unit.registry.services import NOW, registration, service
 
 
 def test_a_registration_needs_six_fields_and_the_rest_has_defaults():
-    made = validation.registration(registration(), NOW)
+    made = validation.parse_registration(registration(), NOW)
     assert (made.lease_seconds, made.weight, made.metadata, made.drained) == (90, 1, {}, False)
     assert (made.last_heartbeat, made.timestamp) == (NOW, "2023-11-14T22:13:20.000Z")
 
 
 def test_what_is_given_is_kept():
     more = {"lease_seconds": 12.5, "weight": 0, "timestamp": "2026-01-01T00:00:00", "metadata": {"type": "openai-api"}}
-    made = validation.registration(registration(**more), NOW)
+    made = validation.parse_registration(registration(**more), NOW)
     assert {key: getattr(made, key) for key in more} == more
 
 
 def test_clients_cannot_set_what_is_the_registrys_or_the_operators():
     body = registration(drained=True, health_status="healthy", last_heartbeat=9e9, colour="blue")
-    made = validation.registration(body, NOW)
+    made = validation.parse_registration(body, NOW)
     assert (made.drained, made.health_status, made.last_heartbeat) == (False, "unknown", NOW)
 
 
 def test_all_that_is_missing_and_all_that_is_wrong_is_told_at_once():
     with pytest.raises(BadRequest) as failure:
-        validation.registration({"name": "a", "port": 0, "host": None, "weight": True}, NOW)
+        validation.parse_registration({"name": "a", "port": 0, "host": None, "weight": True}, NOW)
     assert failure.value.message == (
         "host, hostname, url, status: missing; a registration needs name host port hostname url status; "
         "port: must be 1 to 65535, not 0; weight: must be 0 to 1000, not true"
@@ -108,7 +108,7 @@ WRONG = {
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_refused_with_its_field(field, value):
     with pytest.raises(BadRequest) as failure:
-        validation.registration({**registration(), field: value}, NOW)
+        validation.parse_registration({**registration(), field: value}, NOW)
     assert failure.value.param == field
     assert failure.value.message.startswith(f"{field}: ")
 
@@ -128,7 +128,7 @@ def test_a_wrong_value_is_refused_with_its_field(field, value):
     ],
 )
 def test_odd_but_right_values_are_taken(right):
-    made = validation.registration(registration(**right), NOW)
+    made = validation.parse_registration(registration(**right), NOW)
     assert {key: getattr(made, key) for key in right} == right
 
 
@@ -137,39 +137,39 @@ def test_odd_but_right_values_are_taken(right):
 )
 def test_a_body_that_is_no_json_object_is_refused(body):
     with pytest.raises(BadRequest) as failure:
-        validation.parse(body)
+        validation.parse_body(body)
     assert failure.value.code == "invalid_json"
 
 
 def test_deep_nesting_in_any_field_is_an_answer_not_a_crash():
-    nested = validation.parse(b'{"a":' * 400 + b"1" + b"}" * 400)
+    nested = validation.parse_body(b'{"a":' * 400 + b"1" + b"}" * 400)
     for field in WRONG:
         with pytest.raises(BadRequest):
-            validation.registration({**registration(), field: nested}, NOW)
+            validation.parse_registration({**registration(), field: nested}, NOW)
 
 
 def test_no_body_is_an_empty_object():
-    assert validation.parse(b" ") == {}
-    assert validation.heartbeat({}) is None
+    assert validation.parse_body(b" ") == {}
+    assert validation.parse_heartbeat_status({}) is None
 
 
 def test_a_change_names_fields_and_cannot_rename():
-    assert validation.changes({"status": "draining", "name": "qwen"}, "qwen") == {"status": "draining"}
+    assert validation.parse_changes({"status": "draining", "name": "qwen"}, "qwen") == {"status": "draining"}
     for wrong in ({}, {"drained": True}, {"name": "other", "status": "running"}):
         with pytest.raises(BadRequest):
-            validation.changes(wrong, "qwen")
+            validation.parse_changes(wrong, "qwen")
 
 
 def test_filters():
     live, dead = service(metadata={"type": "openai-api"}), service(status="failed")
-    assert validation.filters({"status": "failed"})(dead)
-    assert not validation.filters({"status": "failed"})(live)
-    assert validation.filters({"healthy": "true"})(live)
-    assert not validation.filters({"healthy": "true"})(service(expired=True))
-    assert validation.filters({"healthy": "false", "status": "running"})(service(expired=True))
-    assert validation.filters({"type": "openai-api"})(live)
-    assert not validation.filters({"type": "openai-api"})(dead)
+    assert validation.parse_filters({"status": "failed"})(dead)
+    assert not validation.parse_filters({"status": "failed"})(live)
+    assert validation.parse_filters({"healthy": "true"})(live)
+    assert not validation.parse_filters({"healthy": "true"})(service(expired=True))
+    assert validation.parse_filters({"healthy": "false", "status": "running"})(service(expired=True))
+    assert validation.parse_filters({"type": "openai-api"})(live)
+    assert not validation.parse_filters({"type": "openai-api"})(dead)
     for field, value in (("healthy", "yes"), ("status", "up")):
         with pytest.raises(BadRequest) as failure:
-            validation.filters({field: value})
+            validation.parse_filters({field: value})
         assert failure.value.param == field

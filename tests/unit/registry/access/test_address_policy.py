@@ -5,7 +5,7 @@ import pytest
 from svc.base.address import authority
 from svc.base.errors import BadRequest, ConfigError
 from svc.perimeter.networks import Networks, parse_networks
-from svc.registry.access.address_policy import Reach, resolved
+from svc.registry.access.address_policy import AddressPolicy, resolved
 from tests.unit.registry.services import service
 
 NAMES = {"gpu7.lab": ["10.0.0.7"], "both.lab": ["10.0.0.7", "192.0.2.9"], "gpu7": ["10.0.0.7"]}
@@ -23,7 +23,8 @@ def resolve(host):
 def refused(one, allowed="", near=True):
     """The params and the message of the refusal; empty when it is taken."""
     try:
-        Reach(Networks(parse_networks(allowed, "allowed_networks"), names=lambda: {"gpu0"}), resolve).check(one, near)
+        networks = Networks(parse_networks(allowed, "allowed_networks"), names=lambda: {"gpu0"})
+        AddressPolicy(networks, resolve).check(one, near)
     except BadRequest as error:
         return f"{error.param}: {error.message}"
     return ""

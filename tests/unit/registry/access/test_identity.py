@@ -42,7 +42,7 @@ def test_a_secret_decides_whose_services_it_may_change_even_beside_the_token():
     assert (
         client(operator=True, x_service_secret="s").caller == client(x_service_secret="s").caller == owner.digest("s")
     )
-    assert client().caller == owner.NOBODY
+    assert client().caller == owner.ANONYMOUS
 
 
 def test_details_are_for_this_machine_and_for_the_token():

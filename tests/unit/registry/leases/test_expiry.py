@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from svc.registry.leases import lease
-from svc.registry.leases.expiry import WINDOW, Expiry, too_many
+from svc.registry.leases.expiry import WINDOW_SECONDS, LeaseExpiry, is_mass_expiry
 from tests.unit.registry.services import NOW, service
 
 
@@ -23,8 +23,8 @@ class Play:
             f"s{n}": service(f"s{n}", last_heartbeat=NOW - age * self.interval, lease_seconds=lease_seconds)
             for n, age in enumerate(ages)
         }
-        self.expiry = Expiry(NOW - 10_000)
-        self.expiry.judge([], NOW - 1)  # begins to listen then, after a gap
+        self.expiry = LeaseExpiry(NOW - 10_000)
+        self.expiry.decide([], NOW - 1)  # begins to listen then, after a gap
         self.expiry.since = NOW - 10_000
         self.silent = set()
         self.most_kept = 0
@@ -38,12 +38,12 @@ class Play:
     def beat(self):
         for name, one in self.services.items():
             if name not in self.silent and self.now - one.last_heartbeat >= self.interval:
-                self.services[name] = lease.beaten(one, self.now, None)
+                self.services[name] = lease.renew(one, self.now, None)
 
     def look(self, on_expired=lambda name: None):
-        verdict = self.expiry.judge(list(self.services.values()), self.now)
+        verdict = self.expiry.decide(list(self.services.values()), self.now)
         for one in verdict.ending:
-            self.services[one.name] = lease.expired(one, self.now, self.expiry.since)
+            self.services[one.name] = lease.expire_if_lapsed(one, self.now, self.expiry.since)
             on_expired(one.name)
         self.kept = {one.name for one in verdict.kept}
         self.most_kept = max(self.most_kept, len(self.kept))
@@ -66,7 +66,7 @@ def test_a_cut_that_takes_many_costs_nobody_and_one_that_takes_few_ends_them(age
     play.run(lease_seconds + 2)
     assert play.expired() == (set() if many else cut)
     assert play.kept == (cut if many else set())
-    play.run(3 * WINDOW)
+    play.run(3 * WINDOW_SECONDS)
     assert play.kept == (cut if many else set()), "for as long as it lasts"
 
 
@@ -97,7 +97,7 @@ def test_the_rule_is_more_than_a_share_and_at_least_three(silent, live, gone):
     services += [replace(one, last_heartbeat=NOW - 100, expired=True)] * gone
     services += [replace(one, last_heartbeat=NOW - 1000, expired=True)] * 7  # long ago
     lost = silent + gone
-    assert too_many(services, NOW, since=0) == (lost >= 3 and lost > 0.15 * (lost + live))
+    assert is_mass_expiry(services, NOW, since=0) == (lost >= 3 and lost > 0.15 * (lost + live))
 
 
 def cut(of=20, lost=8):
@@ -113,7 +113,7 @@ def test_when_most_return_the_few_that_stay_away_end_a_window_later():
     play.silent = {"s0", "s1"}
     play.run(32)
     assert play.kept == {"s0", "s1"}, "the others may only just have returned"
-    play.run(WINDOW)
+    play.run(WINDOW_SECONDS)
     assert (play.expired(), play.kept) == ({"s0", "s1"}, set())
 
 
@@ -139,7 +139,7 @@ def test_a_clock_that_jumps_ends_no_lease_of_the_living_and_hides_no_death(jump)
     play = Play([0.1, 0.5, 0.9])
     play.run(10)
     play.now += jump
-    play.services = {name: lease.brought_back(one, play.now) for name, one in play.services.items()}
+    play.services = {name: lease.limit_heartbeat_to_now(one, play.now) for name, one in play.services.items()}
     play.run(30)
     assert (play.expired(), play.most_kept) == (set(), 0)
     play.silent = {"s0"}
@@ -152,7 +152,7 @@ def test_a_jump_back_does_not_keep_for_as_long():
     play.run(100)
     assert play.kept
     play.now -= 3600
-    play.services = {name: lease.brought_back(one, play.now) for name, one in play.services.items()}
+    play.services = {name: lease.limit_heartbeat_to_now(one, play.now) for name, one in play.services.items()}
     play.silent = {"s0"}
     play.run(92)
     assert (play.expired(), play.kept) == ({"s0"}, set())
@@ -161,7 +161,7 @@ def test_a_jump_back_does_not_keep_for_as_long():
 def test_what_was_silent_while_the_registry_was_away_has_a_whole_lease():
     play = Play([0] * 4)
     play.services = {n: replace(one, last_heartbeat=NOW - 5000) for n, one in play.services.items()}
-    play.expiry = Expiry(NOW)
+    play.expiry = LeaseExpiry(NOW)
     play.silent = {"s0", "s1"}
     play.beat()
     play.run(89)
@@ -171,5 +171,5 @@ def test_what_was_silent_while_the_registry_was_away_has_a_whole_lease():
 
 
 def test_a_verdict_is_a_value():
-    verdict = Expiry(NOW).judge([service()], NOW + 1)
+    verdict = LeaseExpiry(NOW).decide([service()], NOW + 1)
     assert dataclasses.astuple(verdict) == ([], [], 1)

@@ -10,10 +10,10 @@ MINE, OTHERS = owner.digest("mine-mine-mine-mine"), owner.digest("others-others-
 def test_only_a_digest_is_kept_and_none_of_no_secret():
     assert len(MINE) == 64
     assert "mine" not in MINE
-    assert owner.digest("") == owner.NOBODY
+    assert owner.digest("") == owner.ANONYMOUS
 
 
-@pytest.mark.parametrize("caller", [OTHERS, owner.NOBODY, owner.digest("mine-mine-mine-min")])
+@pytest.mark.parametrize("caller", [OTHERS, owner.ANONYMOUS, owner.digest("mine-mine-mine-min")])
 def test_while_the_lease_holds_a_name_is_its_registrants_alone(caller):
     mine = service(owner=MINE)
     owner.check(mine, MINE)
@@ -32,7 +32,7 @@ def test_the_operator_may_do_all():
     owner.check_heartbeat(service(owner=MINE), owner.OPERATOR)
 
 
-@pytest.mark.parametrize("caller", [MINE, owner.NOBODY, owner.OPERATOR])
+@pytest.mark.parametrize("caller", [MINE, owner.ANONYMOUS, owner.OPERATOR])
 def test_what_was_registered_without_a_secret_and_what_is_not_there_is_anybodys(caller):
     owner.check(service(), caller)
     owner.check_heartbeat(service(), caller)

@@ -3,18 +3,18 @@
 import pytest
 
 from svc.base.errors import ConfigError
-from svc.registry.store.redis_address import Address, masked, parse, password
+from svc.registry.store.redis_address import RedisAddress, masked, parse, read_password
 
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("redis://here", Address("redis", "here")),
-        ("redis://here:7000/3?prefix=lab", Address("redis", "here", 7000, db=3, prefix="lab")),
-        ("redis://:p%40ss@here", Address("redis", "here", password="p@ss")),
-        ("redis://ann:word@[::1]:7000", Address("redis", "::1", 7000, username="ann", password="word")),
-        ("rediss://here/?ca=/etc/ca.pem", Address("rediss", "here", ca="/etc/ca.pem")),
-        ("unix:///run/redis.sock?db=2&prefix=a:b", Address("unix", path="/run/redis.sock", db=2, prefix="a:b")),
+        ("redis://here", RedisAddress("redis", "here")),
+        ("redis://here:7000/3?prefix=lab", RedisAddress("redis", "here", 7000, db=3, prefix="lab")),
+        ("redis://:p%40ss@here", RedisAddress("redis", "here", password="p@ss")),
+        ("redis://ann:word@[::1]:7000", RedisAddress("redis", "::1", 7000, username="ann", password="word")),
+        ("rediss://here/?ca=/etc/ca.pem", RedisAddress("rediss", "here", ca="/etc/ca.pem")),
+        ("unix:///run/redis.sock?db=2&prefix=a:b", RedisAddress("unix", path="/run/redis.sock", db=2, prefix="a:b")),
     ],
 )
 def test_an_address_is_read(url, address):
@@ -58,9 +58,9 @@ def test_an_address_as_text_has_no_secret():
 def test_the_password_of_a_file_is_its_text(tmp_path):
     file = tmp_path / "password"
     file.write_text("wörd\n")
-    assert password(str(file)) == "wörd"
+    assert read_password(str(file)) == "wörd"
     file.write_text("\n")
     with pytest.raises(ConfigError, match=f"{file}: the file is empty"):
-        password(str(file))
+        read_password(str(file))
     with pytest.raises(ConfigError, match="nowhere: cannot read the store's password: No such file"):
-        password("nowhere")
+        read_password("nowhere")

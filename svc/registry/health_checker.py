@@ -1,0 +1,177 @@
+"""Health checks: the registry checks every running service in rounds, and one service when a request asks for it."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from svc.base.dial import AddressRefused
+from svc.base.errors import RateLimited
+from svc.protocol.service import BABYSITTER_TYPE, Service
+from svc.registry.store.contract import Store
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+UNHEALTHY_AFTER_FAILURES = 3  # in a row
+HEALTHY_AFTER_SUCCESSES = 2  # in a row, for a service that was unhealthy
+MAX_CONCURRENT_CHECKS = 32  # of a round
+MAX_CONCURRENT_REQUESTED_CHECKS = 32
+MAX_LOGGED_REFUSALS = 1000  # refused addresses that are remembered, so that each is logged once
+
+
+def is_success(service: Service, status_code: int) -> bool:
+    """Return whether a check succeeded that was answered with this status code (0: no answer).
+
+    A babysitter's /health answers 503 while its instance is down. The babysitter itself works then, so for its own
+    service any answer is a success.
+    """
+    return status_code == 200 or (status_code > 0 and service.metadata.get("type") == BABYSITTER_TYPE)
+
+
+def next_health_status(status: str, contradictions: int, succeeded: bool) -> tuple[str, int]:
+    """Return the health status after one more check, and how many checks in a row now contradict it.
+
+    The first success turns `unknown` into `healthy`.
+    """
+    if (status, succeeded) in (("healthy", True), ("unhealthy", False)):
+        return status, 0
+    needed = UNHEALTHY_AFTER_FAILURES if not succeeded else HEALTHY_AFTER_SUCCESSES if status == "unhealthy" else 1
+    if contradictions + 1 >= needed:
+        return ("healthy" if succeeded else "unhealthy"), 0
+    return status, contradictions + 1
+
+
+class HealthProbe:
+    """A function that returns the status code with which a URL answers, 0 without an answer.
+
+    An address that the registry may not connect to counts as no answer, and is logged once.
+    """
+
+    def __init__(self, get_status: Callable[[str], int]) -> None:
+        self._get_status = get_status
+        self._logged: set[str] = set()
+
+    def __call__(self, url: str) -> int:
+        try:
+            return self._get_status(url)
+        except AddressRefused as error:
+            self._log_once(f"{url} is not checked, which counts as a failed check: {error}")
+            return 0
+
+    def _log_once(self, message: str) -> None:
+        if message in self._logged:
+            return
+        if len(self._logged) >= MAX_LOGGED_REFUSALS:
+            self._logged.clear()
+        self._logged.add(message)
+        log.warning("%s", message)
+
+
+class HealthChecker:
+    """Checks each health URL of the running services once in a round; unhealthy services come last.
+
+    The counts are in memory. The store holds the health status and is written only when that changes.
+    """
+
+    def __init__(self, store: Store, probe: Callable[[str], int], observe: Callable[[bool], None]) -> None:
+        self.store = store
+        self.probe = probe
+        self.observe = observe  # is called with the result of each check
+        self._counts: dict[str, tuple[str, int]] = {}  # name -> health status, and the checks in a row against it
+
+    def run_round(self) -> None:
+        _, services = self.store.snapshot()
+        running = sorted((s for s in services if s.status == "running"), key=lambda s: s.health_status == "unhealthy")
+        by_url: dict[str, list[Service]] = {}
+        for service in running:
+            by_url.setdefault(service.health_url(), []).append(service)
+        self._counts = {s.name: self._counts[s.name] for s in running if s.name in self._counts}
+        for_each(lambda item: self._check(*item), by_url.items(), MAX_CONCURRENT_CHECKS)
+
+    def _check(self, url: str, services: list[Service]) -> None:
+        status_code = self.probe(url)
+        self.observe(all(is_success(service, status_code) for service in services))
+        for service in services:
+            self._record(service, is_success(service, status_code))
+
+    def _record(self, service: Service, succeeded: bool) -> None:
+        status, contradictions = self._counts.get(service.name, ("", 0))
+        if status != service.health_status:
+            contradictions = 0  # the service has registered anew since
+        status, contradictions = next_health_status(service.health_status, contradictions, succeeded)
+        self._counts[service.name] = (status, contradictions)
+        if status != service.health_status:
+            log.info("%s is %s: %s", service.name, status, service.health_url())
+            self.store.change(service.name, lambda now: now and with_health_status(now, service, status))
+
+
+def with_health_status(now: Service, checked: Service, health_status: str) -> Service:
+    """Return the service with the new health status, or unchanged if it is no longer what was checked."""
+    state, checked_state = ((service.status, service.health_url(), service.health_status) for service in (now, checked))
+    return replace(now, health_status=health_status) if state == checked_state else now
+
+
+class PendingCheck:
+    """A health check that has not ended, and its status code for the callers that wait for it."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.status_code = 0
+
+
+class SharedProbe:
+    """A probe for requests: those that check the same URL at the same time share one check."""
+
+    def __init__(self, probe: Callable[[str], int], limit: int = MAX_CONCURRENT_REQUESTED_CHECKS) -> None:
+        self._probe = probe
+        self._limit = limit
+        self._checks: dict[str, PendingCheck] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, url: str, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> int:
+        """Return the status code of the answer. A caller waits for the check of another one in the context `waiting`.
+
+        Raise RateLimited while `limit` other URLs are being checked.
+        """
+        with self._lock:
+            shared = self._checks.get(url)
+            if shared is None:
+                if len(self._checks) >= self._limit:
+                    raise RateLimited(f"{self._limit} checks by request are under way; try again in a second")
+                own = self._checks[url] = PendingCheck()
+        if shared is not None:
+            with waiting():
+                shared.done.wait()
+            return shared.status_code
+        try:
+            own.status_code = self._probe(url)
+        finally:
+            with self._lock:
+                del self._checks[url]
+            own.done.set()
+        return own.status_code
+
+
+def for_each(work: Callable[[T], object], items: Iterable[T], width: int) -> None:
+    """Call `work` with every item, `width` at a time, and return when all are done. Log what a call raises.
+
+    The threads are daemons, unlike an executor's: a process that ends does not wait for a slow host.
+    """
+    todo = list(items)
+    remaining = iter(todo)  # a list's iterator hands each item to one thread
+
+    def run() -> None:
+        for item in remaining:
+            try:
+                work(item)
+            except Exception:  # noqa: BLE001 - the failure of one item must not keep the others from their turn
+                log.exception("a health check failed")
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(width, len(todo)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
