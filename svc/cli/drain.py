@@ -10,7 +10,7 @@ from svc.cli.access import Access, registry_options
 from svc.cli.options import console, settings
 from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
-from svc.rollout.observation import in_flight
+from svc.rollout.observation import requests_in_flight
 from svc.site import access as site_access
 from svc.site.access import explained
 from svc.terminal import services_table
@@ -107,7 +107,7 @@ def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]
     """Those that have requests in flight, or may get some: the router has not heard yet."""
     seen, left = [RouterClient(router_url).instance_loads()], []
     for name in names:
-        count = in_flight(name, seen)
+        count = requests_in_flight(name, seen)
         if count == 0:
             progress.done(name, "nothing in flight")
         else:

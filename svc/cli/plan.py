@@ -1,23 +1,20 @@
-"""`svc plan`: what `svc apply` would do, for a review. Changes nothing."""
+"""`svc plan`: show what `svc apply` would do, for a review. It changes nothing."""
 
 import dataclasses
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
-from svc.base.errors import SvcError
 from svc.cli.access import Access, registry_options
 from svc.cli.options import HERE, console, settings
-from svc.render.files import Change
-from svc.rollout.availability import Loss, losses
-from svc.rollout.proposal import Proposal, propose
-from svc.rollout.report import FileRow, Report, lines, report
-from svc.site.access import explained
+from svc.client.registry import RegistryClient
+from svc.rollout.plan import plan
+from svc.rollout.plan_report import lines
+from svc.site.access import router_url
 from svc.terminal.output import echo_json
 
-CHANGES = 2  # the exit code
+EXIT_CODE_CHANGES = 2
 
 
 @click.command()
@@ -60,48 +57,15 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
       foreign      files of conf.d that svc did not make, and that run as well
       notes        a list of texts
     """
-    proposal = propose(HERE, settings(environ=False), tomls)
-    told = report_of(proposal, access)
+
+    def connect() -> tuple[RegistryClient, Sequence[str]]:
+        return access.client(read=True), router_url(access.settings()).split(",")
+
+    report = plan(HERE, settings(environ=False), tomls, connect)
     if as_json:
-        echo_json(dataclasses.asdict(told), indent=2)
+        echo_json(dataclasses.asdict(report), indent=2)
     else:
         out = console()
-        for line, style in lines(told):
+        for line, style in lines(report):
             out.print_line(line, style=style)
-    sys.exit(CHANGES if told.changes else 0)
-
-
-def report_of(proposal: Proposal, access: Access) -> Report:
-    supervisord, notes = proposal.supervisord, list(_notes(proposal))
-    lost: list[Loss] | None = None
-    try:
-        lost = _losses(proposal, access)
-    except SvcError as error:
-        notes.append(error.message)
-    states = {name: process.state for name, process in supervisord.processes().items()} if supervisord else {}
-    pid = supervisord.pid() if supervisord else None
-    return report(proposal.changes, _files(proposal.files), pid, states, lost, proposal.foreign, notes)
-
-
-def _losses(proposal: Proposal, access: Access) -> list[Loss]:
-    """Nobody is asked where no instance goes."""
-    if not any(change.interrupts for change in proposal.changes):
-        return []
-    client = access.client(read=True)
-    with explained("tell which models have no instance meanwhile", client):
-        return losses(proposal.changes, client.services())
-
-
-def _files(change: Change) -> list[FileRow]:
-    kinds: Any = (("new", change.added), ("changed", change.changed), ("gone", change.removed))
-    return [FileRow(str(path), kind) for kind, paths in kinds for path in paths]
-
-
-def _notes(proposal: Proposal) -> Iterator[str]:
-    if proposal.supervisord and any(path.name == HERE.supervisord_conf.name for path in proposal.files.changed):
-        yield (
-            f"{HERE.supervisord_conf}: supervisord itself reads it when it starts: "
-            "what changes in it counts after `svc down` and `svc up`"
-        )
-    for name in proposal.silent:
-        yield f"{name}: its babysitter does not answer, so it is not known whether it has read its TOML as it is now"
+    sys.exit(EXIT_CODE_CHANGES if report.changes else 0)

@@ -7,9 +7,9 @@ import click
 
 from svc.cli.access import Access, registry_options
 from svc.rollout.context import RolloutOptions
-from svc.rollout.steps import Limits
+from svc.rollout.tasks import RolloutLimits
 
-DEFAULT = Limits()
+DEFAULTS = RolloutLimits()
 OPTIONS = (
     click.option(
         "--router-url",
@@ -20,21 +20,21 @@ OPTIONS = (
     click.option(
         "--timeout",
         type=click.FloatRange(min=0),
-        default=DEFAULT.timeout,
+        default=DEFAULTS.timeout,
         show_default=True,
         help="seconds until each must be back",
     ),
     click.option(
         "--drain-timeout",
         type=click.FloatRange(min=0),
-        default=DEFAULT.drain_timeout,
+        default=DEFAULTS.drain_timeout,
         show_default=True,
         help="seconds that begun requests have; then they are cut",
     ),
     click.option(
         "--parallel",
         type=click.IntRange(min=1),
-        default=DEFAULT.parallel,
+        default=DEFAULTS.parallel,
         show_default=True,
         help="so many at once, never all of a model",
     ),
@@ -55,7 +55,7 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         dry_run: bool,
         **more: Any,
     ) -> Any:
-        limits = Limits(parallel, drain_timeout, timeout, allow_downtime)
+        limits = RolloutLimits(parallel, drain_timeout, timeout, allow_downtime)
         return function(options=RolloutOptions(access.settings(router_url), limits, dry_run), **more)
 
     run.__doc__, run.__name__ = function.__doc__, function.__name__

@@ -1,1 +1,1 @@
-"""From what runs to what the files say: what differs, and how it is brought about."""
+"""Bringing what runs in line with the files, one instance after the other, without failing a request."""

@@ -1,5 +1,4 @@
-"""Where a rollout takes place: the running site, its registry and routers, and what was left undone; all seen before
-anything moves."""
+"""Everything that a rollout knows before it moves anything: the site, the registry, the routers, what they report."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -8,12 +7,13 @@ from pathlib import Path
 from svc.base.errors import CommandError, ConfigError
 from svc.client.registry import RegistryClient
 from svc.config.site import Site
-from svc.protocol.instance_names import babysitter_program, instance_name, server_program
-from svc.rollout.engine import Engine, Stopped
+from svc.rollout.actions import InstanceActions
+from svc.rollout.availability import last_instance_text, refused_losses
+from svc.rollout.engine import RolloutEngine, RolloutStopped
 from svc.rollout.journal import Journal
-from svc.rollout.observation import Scene, strangers
-from svc.rollout.observer import Eyes
-from svc.rollout.steps import Act, Limits, Step, Task, hopeless, last
+from svc.rollout.observation import RolloutObservation, routers_without
+from svc.rollout.observer import Observer
+from svc.rollout.tasks import OPERATION_TEXTS, Operation, RolloutLimits, Step, Task
 from svc.settings import Settings
 from svc.site import access, supervisord_process
 from svc.site.access import RegistryUnreachable, explained
@@ -23,142 +23,153 @@ from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
 from svc.terminal.progress import waiting
 
-WORDS = {
-    Act.RESTART: "drain, restart",
-    Act.REPLACE: "drain, replace",
-    Act.REMOVE: "drain, remove",
-    Act.ADD: "start",
-    Act.START: "finish what an earlier rollout began",
-}
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutOptions:
     """The operator's choices; `settings` name the registry, the routers and the token."""
 
     settings: Settings
-    limits: Limits
+    limits: RolloutLimits
     dry_run: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ground:
+class RolloutContext:
     site: Site
     options: RolloutOptions
-    eyes: Eyes
+    observer: Observer
     conf_d: Path
-    components: Mapping[str, Component]  # those that run, by name
-    scene: Scene
+    components: Mapping[str, Component]  # the running ones, by name
+    observation: RolloutObservation
     console: Console
 
     @property
     def supervisord(self) -> SupervisordClient:
-        return self.eyes.supervisord
+        return self.observer.supervisord
 
-    def listed(self, component: Component | None) -> bool:
-        """Whether the registry that is asked knows of an instance, or will."""
-        if self.eyes.client is None or component is None:
-            return self.eyes.client is not None
-        here = Component("", "", "", (), (), registry_url=",".join(self.eyes.client.urls))
-        return component.service_name in (self.scene.services or {}) or shares_registry(here, component)
+    def is_listed(self, component: Component | None) -> bool:
+        """Return whether the registry that this command uses lists an instance, or will once it is started."""
+        registry = self.observer.registry
+        if registry is None or component is None:
+            return registry is not None
+        if self.observation.service(component.service_name) is not None:
+            return True
+        return shares_registry(Component("", "", "", (), (), registry_url=",".join(registry.urls)), component)
 
-    def task(self, name: str, act: Act, after: Collection[str] = ()) -> Task:
-        """Raises CommandError where it serves, and another registry is the one that sends it requests."""
+    def task(self, name: str, operation: Operation, after: Collection[str] = ()) -> Task:
+        """Return the task. Raise CommandError for a running instance that registers at another registry.
+
+        The routers of that other registry would go on sending it requests.
+        """
         component = self.components.get(name)
-        listed = self.listed(component)
-        programs = (server_program(name), babysitter_program(name))
-        runs = self.scene.states.get(programs[0]) == "RUNNING"
-        if component and not listed and runs and act.ends and not self.options.limits.allow_downtime:
+        task = Task(name, operation, self.is_listed(component), frozenset(after))
+        runs = self.observation.program_states.get(task.programs[0]) == "RUNNING"
+        if component and not task.listed and runs and operation.stops and not self.options.limits.allow_downtime:
             raise CommandError(
-                f"{name}: it registers at {component.registry_url}, and the registry that is asked does not know it; "
+                f"{name}: it registers at {component.registry_url}, which is not the registry of this command; "
                 "give that one with --registry-url, or --allow-downtime to do without"
             )
-        return Task(name, act, programs, listed, frozenset(after))
+        return task
 
-    def refuse(self, tasks: Iterable[Task], journal: Journal) -> None:
-        """Raises ConfigError, a line for each instance that would be missed, CommandError for a wrong router."""
+    def unfinished_tasks(self, journal: Journal, names: Collection[str]) -> list[Task]:
+        """Return tasks for the instances, besides `names`, that an earlier rollout has left drained or stopped."""
+        # Of an instance that no longer exists only the drain mark is left, which a removal takes away.
+        return [
+            self.task(name, Operation.FINISH if name in self.components else Operation.REMOVE)
+            for name in journal.unfinished(names)
+        ]
+
+    def require_availability(self, tasks: Iterable[Task], journal: Journal) -> None:
+        """Raise ConfigError, a line for each instance whose models nobody would serve, or CommandError.
+
+        A router that knows none of the instances is the wrong one: it could not tell what is in flight.
+        """
         if self.options.limits.allow_downtime:
             return
         tasks = list(tasks)
-        for place in strangers([t.instance for t in tasks if t.listed and t.act.ends], self.scene):
+        names = [task.service_name for task in tasks if task.listed and task.operation.stops]
+        for index in routers_without(names, self.observation):
             raise CommandError(
-                f"the router at {self.eyes.routers[place]} knows nothing of {', '.join(t.name for t in tasks)}; "
-                "give the one that sends them requests with --router-url"
+                f"the router at {self.observer.router_urls[index]} knows nothing of "
+                f"{', '.join(task.name for task in tasks)}; give the one that sends them requests with --router-url"
             )
-        steps = {t.name: Step(t, ours=t.instance in journal.ours) for t in tasks}
-        found = hopeless(steps, self.scene)
-        if found:
+        steps = [Step(task, owns_drain=task.service_name in journal.drained) for task in tasks]
+        models: dict[str, list[str]] = {}
+        for loss in refused_losses(steps, self.observation):
+            models.setdefault(loss.instance, []).append(loss.model)
+        if models:
             cure = "start another first, or give --allow-downtime"
-            raise ConfigError(*(f"{name}: {last(lost)}; {cure}" for name, lost in found.items()))
+            raise ConfigError(*(f"{name}: {last_instance_text(lost)}; {cure}" for name, lost in models.items()))
 
-    def tell(self, tasks: Iterable[Task]) -> None:
-        """What would be done."""
+    def print_tasks(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            self.say(f"{task.name}: {WORDS[task.act]}")
+            self.print_line(f"{task.name}: {OPERATION_TEXTS[task.operation]}")
 
-    def roll(self, tasks: Sequence[Task], components: Mapping[str, Component], journal: Journal) -> None:
-        """Raises CommandError at the first that does not come back; on Ctrl-C says what is left."""
-        whole, left = False, list[str]()
+    def run(self, tasks: Sequence[Task], components: Mapping[str, Component], journal: Journal) -> None:
+        """Carry out the tasks. Raise CommandError at the first instance that does not come back.
+
+        On Ctrl-C, print what is not done.
+        """
+        complete, lines = False, list[str]()
+        actions = InstanceActions(self.supervisord, self.observer.registry)
         try:
-            with waiting(self.console) as shown:
-                engine = Engine(self.eyes, components, journal, self.options.limits, shown)
+            with waiting(self.console) as progress:
+                engine = RolloutEngine(self.observer, actions, components, journal, self.options.limits, progress)
                 try:
                     engine.run(tasks)
-                    whole = True
+                    complete = True
                 except KeyboardInterrupt:
-                    left = ["interrupted", *(f"  {line}" for line in engine.interrupted())]
+                    lines = ["interrupted", *(f"  {line}" for line in engine.interrupt())]
                     raise
-        except Stopped as error:
-            left = [f"  {line}" for line in self._log_of(error.program)]
+        except RolloutStopped as error:
+            lines = [f"  {line}" for line in self._end_of_log(error.program)]
             raise
         finally:
-            journal.end(whole)
-            for line in left:
-                self.say(line)
+            journal.end(complete)
+            for line in lines:
+                self.print_line(line)
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         self.console.print_line(line)
 
-    def _log_of(self, program: str) -> list[str]:
+    def _end_of_log(self, program: str) -> list[str]:
         processes = self.supervisord.processes()
         return tail(Path(processes[program].logfile)) if program in processes else []
 
 
-def ground(
-    site: Site, options: RolloutOptions, console: Console, supervisord: SupervisordClient, strict: bool = True
-) -> Ground:
-    """Raises CommandError where something does not answer that has to; `strict`: something that serves is to go."""
+def open_context(
+    site: Site, options: RolloutOptions, console: Console, supervisord: SupervisordClient, stops: bool = True
+) -> RolloutContext:
+    """Observe the site. Raise CommandError when a registry or router does not answer and an instance is to stop."""
     conf_d = supervisord_process.conf_d(supervisord, site)
     components = {component.name: component for component in read_components(conf_d)}
-    strict = strict and not options.limits.allow_downtime
+    required = stops and not options.limits.allow_downtime
+    registry: RegistryClient | None = _answering_registry(options, console, required)
+    router_urls = tuple(url.rstrip("/") for url in access.router_url(options.settings).split(","))
+    observer = Observer(supervisord, registry, router_urls)
+    if required:
+        observer.require_routers()
+    else:
+        observer = dataclasses.replace(observer, router_urls=observer.answering_routers() if registry else ())
+    return RolloutContext(site, options, observer, conf_d, components, observer.observe(), console)
+
+
+def _answering_registry(options: RolloutOptions, console: Console, required: bool) -> RegistryClient | None:
     registry = access.registry_client(options.settings)
-    client: RegistryClient | None = registry
     try:
         with explained("ask for the healthy instances", registry):
             registry.services()
     except RegistryUnreachable:
-        if strict:
+        if required:
             raise
         console.print_line(f"no registry answers at {access.registry_url(options.settings)}: going on without it")
-        client = None
-    eyes = Eyes(supervisord, client, tuple(url.rstrip("/") for url in access.router_url(options.settings).split(",")))
-    if strict:
-        eyes.refuse_blind()
-    else:
-        eyes = dataclasses.replace(eyes, routers=eyes.answering() if client else ())
-    return Ground(site, options, eyes, conf_d, components, eyes.scene(), console)
+        return None
+    return registry
 
 
-def running(site: Site) -> SupervisordClient:
+def running_supervisord(site: Site) -> SupervisordClient:
+    """Return the client of the site's supervisord. Raise CommandError when none runs."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         raise CommandError("no supervisord runs on this site; start it with `svc up`")
     return supervisord
-
-
-def unfinished(ground: Ground, journal: Journal, names: Collection[str]) -> list[Task]:
-    """What an earlier rollout has left drained or not back, and is none of `names`."""
-    held = {instance_name(name) for name in journal.ours} | journal.begun
-    left = sorted(held - set(names))
-    # Of one that is gone since, only the mark is left to be taken away.
-    return [ground.task(name, Act.START if name in ground.components else Act.REMOVE) for name in left]

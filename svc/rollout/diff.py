@@ -1,4 +1,4 @@
-"""What runs, compared with what would run: the parts that `svc apply` would touch, and how. Pure."""
+"""The differences between the groups that supervisord runs and those that the files define. Pure."""
 
 import dataclasses
 import enum
@@ -9,28 +9,28 @@ from svc.protocol.instance_names import babysitter_program, server_program
 from svc.supervision.programs import AUTO, Group, Program
 
 
-class Kind(enum.Enum):
+class ChangeKind(enum.Enum):
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"
 
 
-class Way(enum.Enum):
-    """What brings a part in line with the files, the least that does."""
+class Update(enum.Enum):
+    """The smallest update that brings a group in line with the files."""
 
     ADD = "add"  # the whole group
     REMOVE = "remove"  # the whole group
-    REPLACE = "replace"  # the whole group, as `supervisorctl update` does: of an instance, both programs restart
+    REPLACE = "replace"  # the whole group, as `supervisorctl update` does: both programs of an instance restart
     REPLACE_PROGRAM = "replace the program"  # SupervisordClient.replace: the router keeps its socket
-    REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over; its server runs on, and stays routed
-    RESTART_BABYSITTER = "restart the babysitter"  # SupervisordClient.hand_over: it reads its TOML again; as before
+    REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over: the server runs on and stays routed
+    RESTART_BABYSITTER = "restart the babysitter"  # SupervisordClient.hand_over: the new one reads the TOML again
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Edit:
-    """One key that differs, None where there is none: `command`, `stopwaitsecs`, `environment.CUDA_VISIBLE_DEVICES`.
+    """One key that differs, such as `command` or `environment.CUDA_VISIBLE_DEVICES`. None: the key is absent.
 
-    The values are as they stand, secrets too: `svc.rollout.diff_text` shows them.
+    The values are complete, secrets included. `svc.rollout.diff_text` masks them.
     """
 
     key: str
@@ -41,77 +41,88 @@ class Edit:
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramChange:
     name: str  # as supervisorctl writes it
-    kind: Kind
-    edits: tuple[Edit, ...]  # of an added or removed program: all that it has
+    kind: ChangeKind
+    edits: tuple[Edit, ...]  # every key of an added or removed program
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PartChange:
-    """One of supervisord's groups: an instance with its babysitter, the registry, the router, or what is not ours."""
+class GroupChange:
+    """A change of one of supervisord's groups: an instance with its babysitter, registry, router, or a foreign one."""
 
     name: str
-    kind: Kind
-    component: str  # registry, router or babysitter (an instance), as in Component; empty: not ours
-    edits: tuple[Edit, ...] = ()  # of the group itself
+    kind: ChangeKind
+    component_kind: str  # registry, router or babysitter (an instance); empty: a group that svc did not make
+    edits: tuple[Edit, ...] = ()  # of keys of the group itself
     programs: tuple[ProgramChange, ...] = ()
-    reread: bool = False  # the babysitter has loaded another TOML than there is now
-    members: tuple[str, ...] = ()  # all its programs, those that go too
+    stale_config: bool = False  # the babysitter has loaded another version of its TOML
+    members: tuple[str, ...] = ()  # the names of all its programs, old and new
 
     @property
-    def way(self) -> Way:
-        """1. A group that comes or goes, or is not ours, or differs itself; 2. its only program; 3. an instance."""
-        sidecar = babysitter_program(self.name)
-        if self.kind is not Kind.CHANGED:
-            return Way.ADD if self.kind is Kind.ADDED else Way.REMOVE  # 1
-        if not self.component or self.edits or any(p.kind is not Kind.CHANGED for p in self.programs):
-            return Way.REPLACE  # 1
-        if self.component != "babysitter":
-            return Way.REPLACE_PROGRAM  # 2
-        if any(p.name != sidecar for p in self.programs):
-            return Way.REPLACE  # 3
-        return Way.REPLACE_BABYSITTER if self.programs else Way.RESTART_BABYSITTER
+    def update(self) -> Update:
+        """1. The whole group, if it comes, goes, is foreign or differs itself. 2. Its only program. 3. An instance."""
+        babysitter = babysitter_program(self.name)
+        if self.kind is not ChangeKind.CHANGED:
+            return Update.ADD if self.kind is ChangeKind.ADDED else Update.REMOVE  # 1
+        if not self.component_kind or self.edits or any(p.kind is not ChangeKind.CHANGED for p in self.programs):
+            return Update.REPLACE  # 1
+        if self.component_kind != "babysitter":
+            return Update.REPLACE_PROGRAM  # 2
+        if any(p.name != babysitter for p in self.programs):
+            return Update.REPLACE  # 3
+        return Update.REPLACE_BABYSITTER if self.programs else Update.RESTART_BABYSITTER
 
     @property
     def interrupts(self) -> bool:
-        """Whether an instance stops serving, for a while or for good."""
-        return self.component == "babysitter" and self.way in (Way.REMOVE, Way.REPLACE)
+        """Whether an instance stops serving, for a while or forever."""
+        return self.component_kind == "babysitter" and self.update in (Update.REMOVE, Update.REPLACE)
 
 
 def difference(
-    running: Mapping[str, Group], wanted: Mapping[str, Group], rereads: Collection[str] = ()
-) -> list[PartChange]:
-    """Every group that differs, by name; `rereads`: the instances whose TOML their babysitters have not read."""
-    return [change for name in sorted({*running, *wanted}) if (change := _part(name, running, wanted, rereads))]
+    running: Mapping[str, Group], wanted: Mapping[str, Group], stale_configs: Collection[str] = ()
+) -> list[GroupChange]:
+    """Return a change for each group that differs, sorted by name.
+
+    `stale_configs` are the instances whose babysitters have not read the TOML as it is now.
+    """
+    return [
+        change
+        for name in sorted({*running, *wanted})
+        if (change := _group_change(name, running, wanted, stale_configs))
+    ]
 
 
-def component_of(group: Group) -> str:
-    """As in Component."""
+def component_kind(group: Group) -> str:
+    """Return the kind of the component that a group is; empty for a group that svc did not make."""
     if {server_program(group.name), babysitter_program(group.name)} <= group.programs.keys():
         return "babysitter"
     return group.name if group.name in ("registry", "router") else ""
 
 
-def _part(
-    name: str, running: Mapping[str, Group], wanted: Mapping[str, Group], rereads: Collection[str]
-) -> PartChange | None:
+def _group_change(
+    name: str, running: Mapping[str, Group], wanted: Mapping[str, Group], stale_configs: Collection[str]
+) -> GroupChange | None:
     old, new = running.get(name), wanted.get(name)
     if old is None or new is None:
-        kind, group = (Kind.ADDED, new) if new else (Kind.REMOVED, old)
+        kind, group = (ChangeKind.ADDED, new) if new else (ChangeKind.REMOVED, old)
         assert group is not None
-        return PartChange(name, kind, component_of(group), (), tuple(_programs(old, new)), members=(*group.programs,))
+        return GroupChange(
+            name, kind, component_kind(group), (), tuple(_programs(old, new)), members=(*group.programs,)
+        )
     edits, programs = tuple(_edits(old.keys, new.keys)), tuple(_programs(old, new))
-    reread = name in rereads
-    if not (edits or programs or reread):
+    stale = name in stale_configs
+    if not (edits or programs or stale):
         return None
     members = tuple({**new.programs, **old.programs})
-    return PartChange(name, Kind.CHANGED, component_of(new), edits, programs, reread, members)
+    return GroupChange(name, ChangeKind.CHANGED, component_kind(new), edits, programs, stale, members)
 
 
 def _programs(old: Group | None, new: Group | None) -> Iterator[ProgramChange]:
     before: Mapping[str, Program] = old.programs if old else {}
     after: Mapping[str, Program] = new.programs if new else {}
-    for name in {**after, **before}:  # in the order of the file
-        kind = Kind.ADDED if name not in before else Kind.REMOVED if name not in after else Kind.CHANGED
+    for name in {**after, **before}:  # in the order of the files
+        kind = (
+            ChangeKind.ADDED if name not in before else ChangeKind.REMOVED if name not in after else ChangeKind.CHANGED
+        )
         edits = tuple(_edits(_keys(before.get(name)), _keys(after.get(name))))
         if edits:
             yield ProgramChange(name, kind, edits)

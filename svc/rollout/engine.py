@@ -1,228 +1,219 @@
-"""Carries a rollout out: looks, lets `steps` decide, does it, and writes down what it is about to do."""
+"""The loop of a rollout: observe, let `steps` decide, write the journal, act."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
-from svc.base.errors import CommandError, NotFound, SvcError
+from svc.base.errors import CommandError, SvcError
 from svc.rollout.journal import Journal
-from svc.rollout.observation import Scene
-from svc.rollout.observer import Eyes
-from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, doing, moves
-from svc.site.access import RegistryUnreachable, explained
+from svc.rollout.observation import RolloutObservation
+from svc.rollout.steps import Action, Decision, decide, progress_text
+from svc.rollout.tasks import Operation, RolloutLimits, RolloutStage, Step, Task
 from svc.site.components import Component
 from svc.terminal.progress import Waiting
 
-PAUSE = 0.2  # seconds between two looks
-OVER = (Stage.WAITING, Stage.DONE, Stage.FAILED)
+POLL_INTERVAL_SECONDS = 0.2
+STAGES_WHEN_HALTED = (RolloutStage.WAITING, RolloutStage.DONE, RolloutStage.FAILED)
 
 
-class Stopped(CommandError):
-    """An instance did not come back; the rest is as it was."""
+class Observing(Protocol):
+    """Where observations come from; `observer.Observer` is the real one."""
+
+    def observe(self, awaited: Iterable[Component] = ()) -> RolloutObservation: ...
+
+
+class Acting(Protocol):
+    """What the engine can do to an instance; `actions.InstanceActions` does it."""
+
+    def stop(self, task: Task) -> None: ...
+
+    def change(self, task: Task) -> None: ...
+
+    def set_drained(self, task: Task, drained: bool) -> bool: ...
+
+    def deregister(self, task: Task) -> bool: ...
+
+
+class RolloutStopped(CommandError):
+    """An instance did not come back; the others are as they were. `program`: the one whose log shows why, or empty."""
 
     def __init__(self, message: str, program: str) -> None:
         super().__init__(message)
-        self.program = program  # whose log tells more; empty where none does
+        self.program = program
 
 
-class Engine:
-    """One rollout over the instances of this host. `components` are those that there will be, by name."""
+class RolloutEngine:
+    """One rollout over the instances of this host. `components` are those of the files, by name.
+
+    An operator's drain mark is never changed.
+    """
 
     def __init__(
         self,
-        eyes: Eyes,
+        observer: Observing,
+        actions: Acting,
         components: Mapping[str, Component],
         journal: Journal,
-        limits: Limits,
-        shown: Waiting,
+        limits: RolloutLimits,
+        progress: Waiting,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.eyes = eyes
-        self.supervisord = eyes.supervisord
-        self.client = eyes.client
-        self.components = components
-        self.journal = journal
-        self.limits = limits
-        self.shown = shown
-        self.steps: dict[str, Step] = {}
-        self.failure: Move | None = None
-        self._moves: dict[Do, Callable[[Step, Move, Scene], None]] = {
-            Do.TAKE: self._take,
-            Do.GIVE_BACK: self._give_back,
-            Do.STOP: self._stop,
-            Do.CHANGE: self._change,
-            Do.UNDRAIN: self._undrain,
-            Do.FINISH: self._finish,
-            Do.FAIL: self._fail,
+        self._observer = observer
+        self._actions = actions
+        self._components = components
+        self._journal = journal
+        self._limits = limits
+        self._progress = progress
+        self._clock = clock
+        self._sleep = sleep
+        self._steps: dict[str, Step] = {}
+        self._failure: Decision | None = None
+        self._handlers: dict[Action, Callable[[Step, Decision, RolloutObservation], None]] = {
+            Action.DRAIN: self._drain,
+            Action.CANCEL_DRAIN: lambda step, _decision, _observation: self._cancel_drain(step),
+            Action.STOP: self._stop,
+            Action.CHANGE: self._change,
+            Action.UNDRAIN: self._undrain,
+            Action.FINISH: self._finish,
+            Action.FAIL: lambda step, decision, _observation: self._fail(step, decision),
         }
 
     def run(self, tasks: Iterable[Task]) -> None:
-        """Raises Stopped at the first that does not come back, CommandError for what is refused."""
-        now = time.monotonic()
-        self.steps = {t.name: Step(t, since=now, ours=t.instance in self.journal.ours) for t in tasks}
+        """Carry out the tasks. Raise RolloutStopped at the first instance that does not come back."""
+        now, drained = self._clock(), self._journal.drained
+        self._steps = {task.name: Step(task, since=now, owns_drain=task.service_name in drained) for task in tasks}
         while True:
-            scene = self.eyes.scene(self._waited())
-            before = dict(self.steps)
-            for move in moves(self.steps, scene, self.limits, halted=self.failure is not None):
-                self._moves[move.do](self.steps[move.name], move, scene)
-            for name, step in self.steps.items():
-                if step.stage not in (Stage.DONE, Stage.FAILED):
-                    self.shown.show(name, doing(step, scene))
-            if all(s.stage in (OVER if self.failure else (Stage.DONE,)) for s in self.steps.values()):
+            observation = self._observer.observe(self._awaited())
+            before = dict(self._steps)
+            for decision in decide(self._steps, observation, self._limits, halted=self._failure is not None):
+                self._handlers[decision.action](self._steps[decision.name], decision, observation)
+            self._show_progress(observation)
+            if self._is_over():
                 break
-            if self.steps == before:
-                time.sleep(PAUSE)
-        if self.failure:
-            raise self._stopped(self.failure)
+            if self._steps == before:
+                self._sleep(POLL_INTERVAL_SECONDS)
+        if self._failure:
+            raise self._stopped(self._failure)
 
-    def interrupted(self) -> Iterator[str]:
-        """Takes our marks from those that still serve; what is left of the others, in words."""
-        for name, step in list(self.steps.items()):
-            if step.stage is Stage.DRAINING:
+    def interrupt(self) -> Iterator[str]:
+        """Undrain the instances that still serve; yield a line about each instance that is not done."""
+        for name, step in list(self._steps.items()):
+            if step.stage is RolloutStage.DRAINING:
                 try:
-                    self._give_back(step, Move(name, Do.GIVE_BACK), None)
+                    self._cancel_drain(step)
                 except SvcError as error:
                     yield f"{name}: {error.message}"
                 else:
-                    yield f"{name}: as it was" + ("" if step.ours else ", drained by the operator")
-            elif step.stage not in OVER:
-                held = f", and drained: run this again, or `svc undrain {name}` when it is well" if step.ours else ""
-                yield f"{name}: {'stopping' if step.stage is Stage.STOPPING else 'not back yet'}{held}"
-            elif step.stage is Stage.WAITING:
+                    yield f"{name}: as it was" + ("" if step.owns_drain else ", drained by the operator")
+            elif step.stage not in STAGES_WHEN_HALTED:
+                state = "stopping" if step.stage is RolloutStage.STOPPING else "not back yet"
+                yield f"{name}: {state}" + (f", and drained: {_cure(name)}" if step.owns_drain else "")
+            elif step.stage is RolloutStage.WAITING:
                 yield f"{name}: not begun"
 
-    def _waited(self) -> list[Component]:
-        names = [name for name, step in self.steps.items() if step.stage is Stage.RETURNING]
-        return [self.components[name] for name in names if name in self.components]
+    def _awaited(self) -> list[Component]:
+        names = [name for name, step in self._steps.items() if step.stage is RolloutStage.RETURNING]
+        return [self._components[name] for name in names if name in self._components]
 
-    def _at(self, step: Step, stage: Stage, ours: bool | None = None) -> None:
-        ours = step.ours if ours is None else ours
-        self.steps[step.task.name] = Step(step.task, stage, time.monotonic(), ours)
+    def _show_progress(self, observation: RolloutObservation) -> None:
+        for name, step in self._steps.items():
+            if step.stage not in (RolloutStage.DONE, RolloutStage.FAILED):
+                self._progress.show(name, progress_text(step, observation))
 
-    # Moves.
+    def _is_over(self) -> bool:
+        over = STAGES_WHEN_HALTED if self._failure else (RolloutStage.DONE,)
+        return all(step.stage in over for step in self._steps.values())
 
-    def _take(self, step: Step, _move: Move, scene: Scene) -> None:
-        """An operator's mark is left alone, now and in the end."""
-        told = (scene.services or {}).get(step.task.instance)
-        ours = step.ours or (told is not None and step.task.listed and not told.get("drained"))
-        if ours and told is not None:
-            self.journal.ours.add(step.task.instance)
-            self.journal.write()
-            if not self._mark(step, drained=True):
-                return  # the registry is away: again at the next look
-        self._at(step, Stage.DRAINING, ours=ours)
+    def _enter(self, step: Step, stage: RolloutStage, owns_drain: bool | None = None) -> None:
+        owns_drain = step.owns_drain if owns_drain is None else owns_drain
+        self._steps[step.task.name] = Step(step.task, stage, self._clock(), owns_drain)
 
-    def _give_back(self, step: Step, _move: Move, _scene: Scene | None) -> None:
-        if step.ours and not self._mark(step, drained=False):
+    # One method for each action.
+
+    def _drain(self, step: Step, _decision: Decision, observation: RolloutObservation) -> None:
+        service = observation.service(step.task.service_name)
+        owns = step.owns_drain or (service is not None and step.task.listed and not service.get("drained"))
+        if owns and service is not None:
+            self._journal.drained.add(step.task.service_name)
+            self._journal.write()
+            if not self._actions.set_drained(step.task, True):
+                return  # no registry answers: the next round tries again
+        self._enter(step, RolloutStage.DRAINING, owns_drain=owns)
+
+    def _cancel_drain(self, step: Step) -> None:
+        if step.owns_drain and not self._actions.set_drained(step.task, False):
             return
-        self._forget(step)
-        self._at(step, Stage.WAITING, ours=False)
+        self._forget_drain(step)
+        self._enter(step, RolloutStage.WAITING, owns_drain=False)
 
-    def _stop(self, step: Step, move: Move, _scene: Scene) -> None:
-        if move.text:
-            self.shown.done(f"{step.task.name} (drain)", move.text)
-        self.journal.begun.add(step.task.name)
-        self.journal.write()
-        if step.task.name in self.supervisord.groups():
-            self.supervisord.stop(f"{step.task.name}:*", wait=False)
-        self._at(step, Stage.STOPPING)
+    def _stop(self, step: Step, decision: Decision, _observation: RolloutObservation) -> None:
+        if decision.text:
+            self._progress.done(f"{step.task.name} (drain)", decision.text)
+        self._journal.begun.add(step.task.name)
+        self._journal.write()
+        self._actions.stop(step.task)
+        self._enter(step, RolloutStage.STOPPING)
 
-    def _change(self, step: Step, move: Move, scene: Scene) -> None:
+    def _change(self, step: Step, _decision: Decision, _observation: RolloutObservation) -> None:
         task = step.task
-        self.journal.begun.add(task.name)
-        self.journal.write()
+        self._journal.begun.add(task.name)
+        self._journal.write()
         try:
-            self._act(task)
+            self._actions.change(task)
         except CommandError as error:
-            self._fail(step, Move(task.name, Do.FAIL, error.message), scene)
+            self._fail(step, Decision(task.name, Action.FAIL, error.message))
             return
-        if task.act is Act.REMOVE:
-            self._gone(step)
+        if task.operation is Operation.REMOVE:
+            self._removed(step)
         else:
-            self._at(step, Stage.RETURNING)
+            self._enter(step, RolloutStage.RETURNING)
 
-    def _act(self, task: Task) -> None:
-        there = task.name in self.supervisord.groups()
-        if task.act in (Act.REPLACE, Act.REMOVE) and there:
-            self.supervisord.remove(task.name)
-        if task.act is Act.REMOVE:
-            return
-        if task.act in (Act.REPLACE, Act.ADD) or not there:
-            self.supervisord.changes()  # supervisord reads the files
-            if task.name not in self.supervisord.groups():
-                self.supervisord.add(task.name)
-        self.supervisord.start(f"{task.name}:*", wait=False)
-
-    def _gone(self, step: Step) -> None:
-        """Its babysitter has taken it out of the registry; a mark of ours must not wait there for its next life."""
+    def _removed(self, step: Step) -> None:
+        """Take a removed instance out of the registry: its drain mark must not stay for a later one of its name."""
         text = "removed"
-        if step.ours and self.client is not None:
-            if self._unregistered(step.task):
-                self._mark(step, drained=False)
-            else:
-                text = f"removed; the registry still lists it, drained: svc remove {step.task.instance} takes it out"
-        self.journal.begun.discard(step.task.name)
-        self._forget(step)
-        self._at(step, Stage.DONE)
-        self.shown.done(step.task.name, text)
+        if step.owns_drain and not self._actions.deregister(step.task):
+            name = step.task.service_name
+            text = f"removed; the registry still lists it, drained: svc remove {name} takes it out"
+        elif step.owns_drain:
+            self._actions.set_drained(step.task, False)
+        self._journal.begun.discard(step.task.name)
+        self._forget_drain(step)
+        self._enter(step, RolloutStage.DONE)
+        self._progress.done(step.task.name, text)
 
-    def _undrain(self, step: Step, _move: Move, _scene: Scene) -> None:
-        if step.ours and not self._mark(step, drained=False):
+    def _undrain(self, step: Step, _decision: Decision, _observation: RolloutObservation) -> None:
+        if step.owns_drain and not self._actions.set_drained(step.task, False):
             return
-        self._forget(step)
-        self._at(step, Stage.ROUTING, ours=False)
+        self._forget_drain(step)
+        self._enter(step, RolloutStage.ROUTING, owns_drain=False)
 
-    def _finish(self, step: Step, _move: Move, scene: Scene) -> None:
-        told = (scene.services or {}).get(step.task.instance, {})
-        self.journal.begun.discard(step.task.name)
-        self.journal.done.add(step.task.name)
-        self.journal.write()
-        self._at(step, Stage.DONE)
-        self.shown.done(step.task.name, "answers, and stays drained by the operator" if told.get("drained") else "back")
+    def _finish(self, step: Step, _decision: Decision, observation: RolloutObservation) -> None:
+        drained = (observation.service(step.task.service_name) or {}).get("drained")
+        self._journal.begun.discard(step.task.name)
+        self._journal.done.add(step.task.name)
+        self._journal.write()
+        self._enter(step, RolloutStage.DONE)
+        self._progress.done(step.task.name, "answers, and stays drained by the operator" if drained else "back")
 
-    def _fail(self, step: Step, move: Move, _scene: Scene) -> None:
-        if step.stage is Stage.DRAINING:
-            self._give_back(step, move, None)
-        self._at(self.steps[step.task.name], Stage.FAILED)
-        self.failure = self.failure or move
-        self.shown.done(step.task.name, move.text)
+    def _fail(self, step: Step, decision: Decision) -> None:
+        if step.stage is RolloutStage.DRAINING:
+            self._cancel_drain(step)
+        self._enter(self._steps[step.task.name], RolloutStage.FAILED)
+        self._failure = self._failure or decision
+        self._progress.done(step.task.name, decision.text)
 
-    # What they share.
+    def _forget_drain(self, step: Step) -> None:
+        self._journal.drained.discard(step.task.service_name)
+        self._journal.write()
 
-    def _mark(self, step: Step, drained: bool) -> bool:
-        """Whether the registry has heard it, or knows no such instance."""
-        if self.client is None:
-            return True
-        try:
-            with explained(f"{'drain' if drained else 'undrain'} {step.task.name}", self.client):
-                self.client.drain(step.task.instance, drained)
-        except RegistryUnreachable:
-            return False
-        except NotFound:
-            pass
-        return True
+    def _stopped(self, decision: Decision) -> RolloutStopped:
+        drained = f"; it stays drained: {_cure(decision.name)}" if self._steps[decision.name].owns_drain else ""
+        waiting = [name for name, step in self._steps.items() if step.stage is RolloutStage.WAITING]
+        not_begun = f"; not begun: {', '.join(waiting)}" if waiting else ""
+        message = f"{decision.program or decision.name}: {decision.text}{drained}{not_begun}"
+        return RolloutStopped(message, decision.program)
 
-    def _unregistered(self, task: Task) -> bool:
-        """Whether the registry has neither name any more: its babysitter took them away, or we do."""
-        assert self.client is not None
-        try:
-            with explained(f"remove {task.name}", self.client):
-                for name in (task.instance, task.name):
-                    try:
-                        self.client.deregister(name)
-                    except NotFound:
-                        continue
-        except CommandError:
-            return False
-        return True
 
-    def _forget(self, step: Step) -> None:
-        self.journal.ours.discard(step.task.instance)
-        self.journal.write()
-
-    def _stopped(self, move: Move) -> Stopped:
-        step = self.steps[move.name]
-        held = ""
-        if step.ours:
-            held = f"; it stays drained: run this again, or `svc undrain {move.name}` when it is well"
-        rest = [name for name, other in self.steps.items() if other.stage is Stage.WAITING]
-        left = f"; not begun: {', '.join(rest)}" if rest else ""
-        return Stopped(f"{move.program or move.name}: {move.text}{held}{left}", move.program)
+def _cure(name: str) -> str:
+    return f"run this again, or `svc undrain {name}` when it is healthy"

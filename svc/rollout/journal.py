@@ -1,44 +1,41 @@
-"""What a rollout has begun, in var/rollout.json: written before it acts, so that one that died is finished by another.
+"""What a rollout has begun, in var/rollout.json. It is written before each action, so that another run can finish it.
 
-It tells the drain marks that are a rollout's own from those that an operator has set.
+It also tells the drain marks that rollouts have set from those of the operator.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import IO, Any
 
 from svc.base import private_files
 from svc.base.errors import CommandError
 from svc.config.site import Site
+from svc.protocol.instance_names import instance_name
 
-RESUME_WITHIN = 3600.0  # seconds in which the same command goes on where it ended, instead of beginning anew
+RESUME_TIMEOUT_SECONDS = 3600.0  # an interrupted command that is repeated within this time goes on where it ended
 
 
 @dataclasses.dataclass(slots=True)
 class Journal:
-    """`what` is the command; `ours` the instances with our drain mark; `begun` and `done` names of parts."""
+    """`drained` holds services, by the name in the registry; `begun` and `done` hold instances."""
 
     path: Path
-    what: str = ""
-    wrote: float = 0.0  # Unix seconds
-    ours: set[str] = dataclasses.field(default_factory=set)
-    begun: set[str] = dataclasses.field(default_factory=set)  # stopped, or to be stopped, and not back yet
+    command: str = ""
+    written_at: float = 0.0  # Unix seconds
+    drained: set[str] = dataclasses.field(default_factory=set)  # by a rollout, not by the operator
+    begun: set[str] = dataclasses.field(default_factory=set)  # stopped, or about to be, and not back yet
     done: set[str] = dataclasses.field(default_factory=set)
 
     @classmethod
-    def of(cls, site: Site) -> "Journal":
-        """As the rollout before has left it; raises CommandError where it cannot be read."""
+    def load(cls, site: Site) -> "Journal":
+        """Return the journal as the last rollout left it. Raise CommandError when it cannot be read."""
         path = site.var / "rollout.json"
         try:
-            told = json.loads(path.read_bytes())
-            names = {key: set(map(str, told[key])) for key in ("ours", "begun", "done")}
-            return cls(path, str(told["what"]), float(told["wrote"]), **names)
+            fields = json.loads(path.read_bytes())
+            drained, begun, done = (set(map(str, fields[key])) for key in ("ours", "begun", "done"))
+            return cls(path, str(fields["what"]), float(fields["wrote"]), drained, begun, done)
         except FileNotFoundError:
             return cls(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -47,68 +44,31 @@ class Journal:
                 "drained, and remove the file"
             ) from None
 
-    def begin(self, what: str, now: float) -> None:
-        """The same command goes on, soon after it ended in the middle; another begins anew. Drain marks are kept."""
-        if what != self.what or not 0 <= now - self.wrote < RESUME_WITHIN:
-            self.what, self.done = what, set()
+    def begin(self, command: str, now: float) -> None:
+        """Start a command. The same one, repeated soon, keeps its `done`; another begins anew. Drain marks are kept."""
+        if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
+            self.command, self.done = command, set()
+
+    def unfinished(self, names: Collection[str]) -> list[str]:
+        """Return the instances, besides `names`, that an earlier rollout has left drained or stopped."""
+        return sorted(({instance_name(name) for name in self.drained} | self.begun) - set(names))
 
     def write(self) -> None:
-        """Whole or not at all."""
-        told: dict[str, Any] = {"what": self.what, "wrote": time.time()}
-        told |= {key: sorted(getattr(self, key)) for key in ("ours", "begun", "done")}
+        """Write the file whole or not at all."""
+        fields: dict[str, object] = {"what": self.command, "wrote": time.time()}
+        fields |= {"ours": sorted(self.drained), "begun": sorted(self.begun), "done": sorted(self.done)}
         try:
-            private_files.write(self.path, json.dumps(told).encode())
+            private_files.write(self.path, json.dumps(fields).encode())
         except OSError as error:
             raise CommandError(
                 f"{self.path}: cannot write: {error.strerror}; make {self.path.parent} writable"
             ) from None
 
-    def end(self, whole: bool) -> None:
-        """`whole`: everything was done. What is still drained, or not back, is kept for the next rollout."""
-        if whole:
+    def end(self, complete: bool) -> None:
+        """Keep what is still drained or stopped for the next rollout; `complete`: everything was done."""
+        if complete:
             self.done = set()
-        if self.ours or self.begun or self.done:
+        if self.drained or self.begun or self.done:
             self.write()
         else:
             self.path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def alone(site: Site, words: Sequence[str]) -> Iterator[None]:
-    """One rollout at a time on this site; the lock dies with its process. Raises CommandError with who has it."""
-    with _lock(site) as file:
-        _take(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        clock = time.strftime("%H:%M:%S")
-        file.write(f"`svc {' '.join(words)}` (pid {os.getpid()}, since {clock})")
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-
-
-@contextlib.contextmanager
-def beside(site: Site) -> Iterator[None]:
-    """No rollout meanwhile, but others that do not mind each other; raises CommandError with who is at work."""
-    with _lock(site) as file:
-        _take(file, fcntl.LOCK_SH)
-        yield
-
-
-def _lock(site: Site) -> IO[str]:
-    path = site.var / "rollout.lock"
-    private_files.prepare(path)
-    try:
-        return path.open("a+")
-    except OSError as error:
-        raise CommandError(f"{path}: cannot write: {error.strerror}; make {path.parent} writable") from None
-
-
-def _take(file: IO[str], kind: int) -> None:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        who = file.read().strip() or "`svc up`"
-        raise CommandError(f"{who} is at work on this site; wait until it is done, or end it with Ctrl-C") from None

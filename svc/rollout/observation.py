@@ -1,54 +1,67 @@
-"""What a rollout sees at one moment, and what follows from that alone. Pure."""
+"""The state of supervisord, the registry and the routers at one moment, and what follows from it. Pure."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-Flight = Mapping[str, tuple[bool, int]]  # a router's instances: whether it gets requests, and how many it serves
+from svc.protocol.service import listed_models
+
+RouterInstances = Mapping[str, tuple[bool, int]]  # by service: whether the router uses it, and its requests in flight
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Scene:
-    """What is seen at one moment; `services` is None, and a flight, where there is no answer."""
+class RolloutObservation:
+    """`services`, and an entry of `routers`, is None where no answer came."""
 
     now: float
-    services: Mapping[str, Mapping[str, Any]] | None  # the registry's
-    flights: Sequence[Flight | None]  # of each router
-    states: Mapping[str, str]  # supervisord's, by program
-    well: Collection[str] = ()  # names of those that are waited for whose babysitter says that they answer
+    services: Mapping[str, Mapping[str, Any]] | None  # as the registry lists them
+    routers: Sequence[RouterInstances | None]
+    program_states: Mapping[str, str]  # as supervisord reports them
+    answering: Collection[str] = ()  # the awaited instances whose babysitters report that they answer
+
+    def service(self, name: str) -> Mapping[str, Any] | None:
+        """Return the registry's entry of a service; None when it lists none."""
+        return (self.services or {}).get(name)
+
+    def models(self, service_name: str) -> list[str]:
+        """Return the models that a service lists."""
+        return listed_models(self.service(service_name) or {})
 
 
-def healthy(instance: str, scene: Scene) -> bool:
-    """By the registry."""
-    return bool((scene.services or {}).get(instance, {}).get("is_healthy"))
+def is_healthy(service_name: str, observation: RolloutObservation) -> bool:
+    """Return whether the registry calls a service healthy."""
+    return bool((observation.service(service_name) or {}).get("is_healthy"))
 
 
-def used(instance: str, scene: Scene) -> bool:
-    """By every router that answers."""
-    return all(flight is None or flight.get(instance, (False, 0))[0] for flight in scene.flights)
+def is_used(service_name: str, observation: RolloutObservation) -> bool:
+    """Return whether every router that answers sends requests to an instance."""
+    return all(router is None or router.get(service_name, (False, 0))[0] for router in observation.routers)
 
 
-def serving(instance: str, scene: Scene) -> bool:
-    """Somebody to rely on."""
-    return healthy(instance, scene) and used(instance, scene)
+def is_serving(service_name: str, observation: RolloutObservation) -> bool:
+    """Return whether an instance is healthy in the registry and used by every router that answers."""
+    return is_healthy(service_name, observation) and is_used(service_name, observation)
 
 
-def strangers(instances: Collection[str], scene: Scene) -> list[int]:
-    """The routers, by their place, that know none of these although the registry calls some of them healthy."""
-    there = [instance for instance in instances if healthy(instance, scene)]
+def routers_without(service_names: Collection[str], observation: RolloutObservation) -> list[int]:
+    """Return the indices of routers that know none of these instances, although some are healthy in the registry."""
+    healthy = [name for name in service_names if is_healthy(name, observation)]
     return [
-        place
-        for place, flight in enumerate(scene.flights)
-        if there and flight is not None and not any(instance in flight for instance in there)
+        index
+        for index, router in enumerate(observation.routers)
+        if healthy and router is not None and not any(name in router for name in healthy)
     ]
 
 
-def in_flight(instance: str, flights: Sequence[Flight | None]) -> int | None:
-    """Requests begun at all routers, at least one where one may come yet; None where that cannot be told."""
+def requests_in_flight(service_name: str, routers: Sequence[RouterInstances | None]) -> int | None:
+    """Return an instance's requests at all routers; None when a router does not answer.
+
+    A router that still uses the instance counts as one request at least: a request may come at any time.
+    """
     count = 0
-    for flight in flights:
-        if flight is None:
+    for router in routers:
+        if router is None:
             return None
-        used, serves = flight.get(instance, (False, 0))
-        count += max(serves, int(used))
+        used, in_flight = router.get(service_name, (False, 0))
+        count += max(in_flight, int(used))
     return count

@@ -1,4 +1,4 @@
-"""Ports that change hands: who has to leave before another can come. Pure."""
+"""The order of instances whose ports change hands: the old holder leaves before the new one comes. Pure."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -6,42 +6,42 @@ from collections.abc import Collection, Mapping
 from svc.base.errors import ConfigError
 from svc.supervision.programs import Group
 
-SHIM = re.compile(r"^svc launch .*?--port (\d+) ")
-SOCKET = re.compile(r":(\d+)$")
+LAUNCH_PORT = re.compile(r"^svc launch .*?--port (\d+) ")
+SOCKET_PORT = re.compile(r":(\d+)$")
 Ports = Mapping[str, Collection[int]]
 
 
-def held(groups: Mapping[str, Group]) -> dict[str, set[int]]:
-    """The ports of each group that runs, as far as its commands and its socket tell."""
-    found: dict[str, set[int]] = {}
+def held_ports(groups: Mapping[str, Group]) -> dict[str, set[int]]:
+    """Return the ports of each running group, as far as its commands and its socket name them."""
+    ports: dict[str, set[int]] = {}
     for name, group in groups.items():
         commands = (program.keys.get("command", "") for program in group.programs.values())
-        told = [*map(SHIM.search, commands), SOCKET.search(group.keys.get("socket", ""))]
-        found[name] = {int(match[1]) for match in told if match}
-    return found
+        matches = [*map(LAUNCH_PORT.search, commands), SOCKET_PORT.search(group.keys.get("socket", ""))]
+        ports[name] = {int(match[1]) for match in matches if match}
+    return ports
 
 
-def waits(wanted: Ports, there: Ports, leaving: Collection[str]) -> dict[str, set[str]]:
-    """For each of `wanted` those of `leaving` whose ports it needs; raises ConfigError where they wait in a circle."""
-    found = {
-        name: {other for other in leaving if other != name and set(there.get(other, ())) & set(ports)}
+def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str, set[str]]:
+    """Return, for each of `wanted`, those of `leaving` whose ports it needs. Raise ConfigError for a cycle."""
+    waits = {
+        name: {other for other in leaving if other != name and set(held.get(other, ())) & set(ports)}
         for name, ports in wanted.items()
     }
-    if circle := _circle(found):
-        first, *others = circle
+    if cycle := _cycle(waits):
+        first, *others = cycle
         raise ConfigError(
             f"{first}: port: it is to get a port of {' and '.join(others)}, and the other way round; "
             "change one of them to a free port and apply, then the other"
         )
-    return found
+    return waits
 
 
-def _circle(edges: Mapping[str, Collection[str]]) -> list[str]:
-    """What is left when again and again those are taken away that wait for nobody who is left."""
-    left = dict(edges)
+def _cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the names that are left when those that wait for none of the others are removed, again and again."""
+    rest = dict(edges)
     while True:
-        free = [name for name, others in left.items() if not any(other in left for other in others)]
+        free = [name for name, others in rest.items() if not any(other in rest for other in others)]
         if not free:
-            return sorted(left)
+            return sorted(rest)
         for name in free:
-            del left[name]
+            del rest[name]

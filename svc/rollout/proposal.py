@@ -1,4 +1,4 @@
-"""What `svc apply` would do, and `svc plan` tells: the files to write, and what differs from what runs then."""
+"""What `svc apply` would do and `svc plan` reports: the files to write, and what differs from what runs then."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from svc.config.site import Site
 from svc.render.files import Change
 from svc.render.generate import plan_site
 from svc.render.paths import absolute
-from svc.rollout.diff import Kind, PartChange, difference
+from svc.rollout.diff import ChangeKind, GroupChange, difference
 from svc.settings import Settings
 from svc.site import program_groups, supervisord_process
 from svc.site.components import Component, foreign_files
@@ -20,21 +20,21 @@ class Proposal:
     """`changes` is empty when what runs is what the files say; with no supervisord, everything is added."""
 
     files: Change
-    components: tuple[Component, ...]  # those that svc makes, as they would be
-    changes: tuple[PartChange, ...]
+    components: tuple[Component, ...]  # those that svc renders, as they would be
+    changes: tuple[GroupChange, ...]
     supervisord: SupervisordClient | None  # None: no supervisord runs here
-    foreign: tuple[Path, ...] = ()  # files of conf.d that svc did not make; they run as well
-    silent: tuple[str, ...] = ()  # instances whose babysitter does not tell what it has read
+    foreign: tuple[Path, ...] = ()  # files of conf.d that svc did not render; supervisord runs them as well
+    silent: tuple[str, ...] = ()  # instances whose babysitter does not report which TOML it has read
 
     def __bool__(self) -> bool:
-        """Whether there is anything to do."""
+        """Return whether there is anything to do."""
         return bool(self.changes or self.files.stale)
 
 
 def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Proposal:
-    """As `svc render [TOML...]` would write it. Nothing is changed here.
+    """Compare what `svc render [TOML...]` would write with what runs. Change nothing.
 
-    Raises ConfigError for what is wrong in the site, CommandError where what runs is not the site's own.
+    Raise ConfigError for errors in the site's files, and CommandError when supervisord runs from other files.
     """
     sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
     change = plan_site(site, settings, sources, partial=bool(tomls))
@@ -42,18 +42,18 @@ def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Propos
     components, foreign = after.components(), tuple(foreign_files(site.conf_d))
     supervisord = supervisord_process.find(site)
     if supervisord is None:
-        added = tuple(PartChange(p.name, Kind.ADDED, p.kind, members=p.programs) for p in components)
+        added = tuple(GroupChange(p.name, ChangeKind.ADDED, p.kind, members=p.programs) for p in components)
         return Proposal(change, tuple(components), added, None, foreign)
-    runs = program_groups.running(supervisord, site)
-    wanted = program_groups.wanted(after, runs.root, program_groups.environ_of(supervisord))
-    given = {absolute(path) for path in sources}
-    here = [
+    running = program_groups.running(supervisord, site)
+    wanted = program_groups.wanted(after, running.root, program_groups.environ_of(supervisord))
+    sources_given = {absolute(path) for path in sources}
+    checked = [
         component
         for component in components
-        if component.name in runs.groups and (not tomls or _source(site, component) in given)
+        if component.name in running.groups and (not tomls or _source(site, component) in sources_given)
     ]
-    rereads, silent = program_groups.rereads(here, supervisord, site.conf_d, settings)
-    changes = tuple(difference(runs.groups, wanted, rereads))
+    stale_configs, silent = program_groups.rereads(checked, supervisord, site.conf_d, settings)
+    changes = tuple(difference(running.groups, wanted, stale_configs))
     return Proposal(change, tuple(components), changes, supervisord, foreign, tuple(silent))
 
 

@@ -1,53 +1,49 @@
-"""What the words of `svc rollout restart` mean. Pure."""
+"""The instances that the arguments of `svc rollout restart` select. Pure."""
 
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from svc.base.errors import CommandError
-from svc.protocol.instance_names import instance_name, instance_service, server_program
+from svc.protocol.instance_names import instance_name, server_program
 from svc.protocol.service import listed_models
 from svc.site.components import Component
 
 ALL = "all"
 
 
-def meant(
-    words: Sequence[str],
+def select_instances(
+    arguments: Sequence[str],
     components: Sequence[Component],
     services: Mapping[str, Mapping[str, Any]],
-    states: Mapping[str, str],
+    program_states: Mapping[str, str],
 ) -> list[Component]:
-    """The instances: 1. by name, its own or its babysitter's; 2. by model; 3. all of this host.
+    """Return the instances that an argument selects: 1. by its own name or its babysitter's; 2. by model; 3. `all`.
 
-    One that was stopped by hand is meant by its name alone. Raises CommandError for a word that means nothing.
+    An instance that was stopped by hand is selected by its name only. Raise CommandError for an unknown argument.
     """
     instances = {component.name: component for component in components if component.kind == "babysitter"}
-    up = {
-        name: component
-        for name, component in instances.items()
-        if states.get(server_program(name), "STOPPED") != "STOPPED"
-    }
-    of_model: dict[str, list[Component]] = {}
-    for name, component in up.items():
-        for model in listed_models(services.get(instance_service(name), {})):
-            of_model.setdefault(model, []).append(component)
-    found: dict[str, Component] = {}
-    for word in words:
-        name = word if word in instances else instance_name(word)
+    started = [i for name, i in instances.items() if program_states.get(server_program(name), "STOPPED") != "STOPPED"]
+    by_model: dict[str, list[Component]] = {}
+    for instance in started:
+        for model in listed_models(services.get(instance.service_name, {})):
+            by_model.setdefault(model, []).append(instance)
+    selected: dict[str, Component] = {}
+    for argument in arguments:
+        name = argument if argument in instances else instance_name(argument)
         if name in instances:
             chosen = [instances[name]]  # 1
-        elif word in of_model:
-            chosen = of_model[word]  # 2
-        elif word == ALL:
-            chosen = list(up.values())  # 3
+        elif argument in by_model:
+            chosen = by_model[argument]  # 2
+        elif argument == ALL:
+            chosen = started  # 3
         else:
-            raise CommandError(f"{word}: {_unknown(word, [*instances, *of_model])}")
-        found |= {component.name: component for component in chosen}
-    return list(found.values())
+            raise CommandError(f"{argument}: {_unknown(argument, [*instances, *by_model])}")
+        selected |= {instance.name: instance for instance in chosen}
+    return list(selected.values())
 
 
-def _unknown(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
+def _unknown(argument: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(argument, known, 1)
     cure = f"did you mean {close[0]}?" if close else f"there are {', '.join(dict.fromkeys(known)) or 'none'}"
     return f"no instance of this host has this name or model; {cure}"

@@ -15,9 +15,8 @@ from svc.client.router import RouterClient
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.protocol.instance_names import babysitter_program
-from svc.rollout.journal import beside
 from svc.settings import ENVIRONMENT_VARIABLES
-from svc.site import supervisord_process
+from svc.site import rollout_lock, supervisord_process
 from svc.site.components import Component, foreign_files, shares_registry
 from svc.site.observe import look
 from svc.site.ports import refuse_taken
@@ -51,7 +50,7 @@ def up(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     naming the component that is not well; on Ctrl-C, what this call started is stopped.
     """
     site.make_room()
-    with beside(site):
+    with rollout_lock.shared(site):
         _up(site, asked, timeout, console)
 
 

@@ -10,11 +10,11 @@ from svc.rollout.journal import Journal
 
 def rollout(site: Site) -> Rollout | None:
     """None where nothing is begun. Raises CommandError where the journal cannot be read."""
-    journal, busy = Journal.of(site), _at_work(site)
-    words = journal.what if journal.what == "apply" else f"rollout {journal.what}"
-    if not busy and not (journal.ours or journal.begun):
+    journal, busy = Journal.load(site), _at_work(site)
+    words = journal.command if journal.command == "apply" else f"rollout {journal.command}"
+    if not busy and not (journal.drained or journal.begun):
         return None
-    return Rollout(words, tuple(sorted(journal.ours)), tuple(sorted(journal.begun)), busy)
+    return Rollout(words, tuple(sorted(journal.drained)), tuple(sorted(journal.begun)), busy)
 
 
 def _at_work(site: Site) -> str:

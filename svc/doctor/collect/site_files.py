@@ -10,7 +10,7 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.doctor.facts import Files
 from svc.render.generate import earlier_sources, plan_site
-from svc.rollout.diff import PartChange, difference
+from svc.rollout.diff import GroupChange, difference
 from svc.settings import Settings
 from svc.site import program_groups, supervisord_process
 from svc.site.components import rendered_files
@@ -61,11 +61,11 @@ def pending(site: Site, own: bool) -> list[str]:
     wanted = program_groups.wanted(
         program_groups.Files(conf.read_bytes(), texts), there.root, program_groups.environ_of(supervisord)
     )
-    return [_told(change) for change in difference(there.groups, wanted)]
+    return [_change_text(change) for change in difference(there.groups, wanted)]
 
 
-def _told(change: PartChange) -> str:
-    """Names only: values may be secrets."""
+def _change_text(change: GroupChange) -> str:
+    """Return the keys that differ; their values may be secrets."""
     keys = [edit.key for edit in change.edits]
     keys += [edit.key for program in change.programs for edit in program.edits if program.kind.value == "changed"]
     which = ", ".join(dict.fromkeys(keys))

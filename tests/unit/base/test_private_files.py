@@ -13,9 +13,10 @@ from svc.config.site import Site
 from svc.registry.store import sqlite_file
 from svc.registry.store.sqlite import SqliteStore
 from svc.render import files
-from svc.rollout.journal import Journal, alone
+from svc.rollout.journal import Journal
 from svc.router.sources.table_cache import TableFile
 from svc.router.telemetry.access_log import AccessLog
+from svc.site import rollout_lock
 from tests.unit.router.sources.test_table_cache import TABLE
 from tests.unit.router.telemetry.test_access_log import record
 
@@ -41,8 +42,8 @@ def write_everything(root: Path) -> None:
     store = SqliteStore(site.var / "registry.db")
     store.drain("nobody", drained=True)
     TableFile(site.var / "router_table.json").store(TABLE)
-    Journal(site.var / "rollout.json", ours={"a"}).write()
-    with alone(site, ["apply"]):
+    Journal(site.var / "rollout.json", drained={"a"}).write()
+    with rollout_lock.exclusive(site, ["apply"]):
         pass
     registrar.load_or_create_secret(site.var / "qwen.secret")
     with keyfile.editing(site.var / "keys.toml"):

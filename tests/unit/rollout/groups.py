@@ -1,4 +1,4 @@
-"""Groups as supervisord would tell them."""
+"""Groups as supervisord reports them."""
 
 from svc.supervision.programs import Group, Program
 

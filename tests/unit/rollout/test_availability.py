@@ -1,17 +1,30 @@
-"""The models that nobody would serve meanwhile."""
+"""The rule for the last healthy instance of a model, as `svc plan` and `svc apply` use it."""
 
-from svc.rollout.availability import Loss, losses
+from svc.rollout.availability import Loss, losses, refused_losses
 from svc.rollout.diff import difference
+from svc.rollout.observation import RolloutObservation
+from svc.rollout.tasks import Operation, Step, Task, instance_operations
 from tests.unit.rollout.groups import instance
 
 
-def service(name, *models, healthy=True):
-    return {"name": f"{name}-server", "is_healthy": healthy, "metadata": {"models": list(models)}}
+def service(name, *models, healthy=True, **more):
+    return {"name": f"{name}-server", "is_healthy": healthy, "metadata": {"models": list(models)}, **more}
 
 
-def lost(running, wanted, *services):
+def observed(*services, ejected=()):
+    """Every healthy instance is used by the router, except the ejected ones."""
+    by_name = {service["name"]: service for service in services}
+    router = {name: (service["is_healthy"] and name not in ejected, 0) for name, service in by_name.items()}
+    return RolloutObservation(0, by_name, [router], {})
+
+
+def steps(running, wanted):
     changes = difference({g.name: g for g in running}, {g.name: g for g in wanted})
-    return losses(changes, services)
+    return [Step(Task(name, operation)) for name, operation in instance_operations(changes).items()]
+
+
+def lost(running, wanted, *services, **more):
+    return losses(steps(running, wanted), observed(*services, **more))
 
 
 def test_a_model_with_another_healthy_instance_is_not_lost():
@@ -19,28 +32,53 @@ def test_a_model_with_another_healthy_instance_is_not_lost():
     assert lost(running, wanted, service("a", "m"), service("b", "m")) == [], "one after the other"
 
 
-def test_the_last_healthy_one_is_told_on_whatever_host_the_others_are():
+def test_a_model_is_lost_with_its_last_healthy_instance_on_all_hosts():
     running, wanted = [instance("a")], [instance("a", "new")]
     assert lost(running, wanted, service("a", "m", "n"), service("far", "m")) == [Loss("n", "a", False)]
     assert lost(running, wanted, service("a", "m"), service("b", "m", healthy=False)) == [Loss("m", "a", False)]
 
 
-def test_one_that_is_removed_does_not_count_for_others():
+def test_plan_and_apply_both_report_a_model_whose_other_instance_is_ejected():
+    plan = steps([instance("a")], [instance("a", "new")])
+    ejected = observed(service("a", "m"), service("b", "m"), ejected=("b-server",))
+    assert losses(plan, ejected) == refused_losses(plan, ejected) == [Loss("m", "a", False)]
+    used = observed(service("a", "m"), service("b", "m"))
+    assert losses(plan, used) == refused_losses(plan, used) == []
+
+
+def test_a_removed_instance_serves_until_the_others_have_restarted():
     running, wanted = [instance("a"), instance("b")], [instance("a", "new")]
-    told = lost(running, wanted, service("a", "m"), service("b", "m"))
-    assert told == [Loss("m", "a", False)]
-    told = lost([instance("a"), instance("b")], [], service("a", "m"), service("b", "m"))
-    assert {(loss.instance, loss.forever) for loss in told} == {("a", True), ("b", True)}
+    assert lost(running, wanted, service("a", "m"), service("b", "m")) == [], "b is removed last"
 
 
-def test_one_that_serves_nothing_now_and_a_babysitter_alone_lose_nothing():
+def test_removed_instances_do_not_rely_on_each_other():
+    both = lost([instance("a"), instance("b")], [], service("a", "m"), service("b", "m"))
+    assert {(loss.instance, loss.forever) for loss in both} == {("a", True), ("b", True)}
+
+
+def test_an_instance_that_serves_nothing_and_a_babysitter_alone_lose_nothing():
     running, wanted = [instance("a")], [instance("a", "new")]
     assert lost(running, wanted, service("a", "m", healthy=False)) == []
     assert lost(running, wanted) == []
     assert lost(running, [instance("a", babysitter="new")], service("a", "m")) == []
 
 
-def test_what_others_registered_is_read_with_care():
+def test_models_that_are_no_list_are_ignored():
     running, wanted = [instance("a")], [instance("a", "new")]
     odd = {"name": "odd", "is_healthy": True, "metadata": {"models": "m"}}
     assert lost(running, wanted, service("a", "m"), odd) == [Loss("m", "a", False)]
+
+
+def test_a_loss_is_not_refused_while_an_instance_is_added_that_may_bring_the_model():
+    """`svc plan` reports it all the same: whether the new one brings the model shows when it has started."""
+    plan = [Step(Task("a", Operation.RESTART)), Step(Task("new", Operation.ADD))]
+    assert losses(plan, observed(service("a", "m"))) == [Loss("m", "a", False)]
+    assert refused_losses(plan, observed(service("a", "m"))) == []
+
+
+def test_an_unhealthy_instance_that_restarts_first_counts_with_its_models():
+    plan = [Step(Task("a", Operation.RESTART)), Step(Task("b", Operation.RESTART))]
+    unhealthy = service("b", "m", healthy=False, status="failed")
+    assert losses(plan, observed(service("a", "m"), unhealthy)) == []
+    drained = service("b", "m", healthy=False, drained=True)
+    assert losses(plan, observed(service("a", "m"), drained)) == [Loss("m", "a", False)], "the operator's drain stays"

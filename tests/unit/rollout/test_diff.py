@@ -1,36 +1,44 @@
-"""What differs between what runs and what would run, and the least that brings it in line."""
+"""Differences between running groups and those of the files, and the smallest update for each."""
 
-from svc.rollout.diff import Edit, Kind, Way, difference
+from svc.rollout.diff import ChangeKind, Edit, Update, difference
 from tests.unit.rollout.groups import group, instance, program
 
 
-def changes(running, wanted, rereads=()):
-    return difference({g.name: g for g in running}, {g.name: g for g in wanted}, rereads)
+def changes(running, wanted, stale_configs=()):
+    return difference({g.name: g for g in running}, {g.name: g for g in wanted}, stale_configs)
 
 
-def one(running, wanted, rereads=()):
-    [change] = changes([running] if running else [], [wanted] if wanted else [], rereads)
+def only_change(running, wanted, stale_configs=()):
+    [change] = changes([running] if running else [], [wanted] if wanted else [], stale_configs)
     return change
 
 
-def test_the_same_is_no_change():
+def test_equal_groups_are_no_change():
     assert changes([instance("a"), instance("b")], [instance("b"), instance("a")]) == []
 
 
 def test_an_instance_that_is_added_or_removed():
-    added = one(None, instance("a"))
-    assert (added.name, added.kind, added.way, added.component) == ("a", Kind.ADDED, Way.ADD, "babysitter")
-    assert [(p.name, p.kind) for p in added.programs] == [("a:server", Kind.ADDED), ("a:babysitter", Kind.ADDED)]
+    added = only_change(None, instance("a"))
+    assert (added.name, added.kind, added.update, added.component_kind) == (
+        "a",
+        ChangeKind.ADDED,
+        Update.ADD,
+        "babysitter",
+    )
+    assert [(p.name, p.kind) for p in added.programs] == [
+        ("a:server", ChangeKind.ADDED),
+        ("a:babysitter", ChangeKind.ADDED),
+    ]
     assert not added.interrupts
-    removed = one(instance("a"), None)
-    assert (removed.kind, removed.way, removed.interrupts) == (Kind.REMOVED, Way.REMOVE, True)
+    removed = only_change(instance("a"), None)
+    assert (removed.kind, removed.update, removed.interrupts) == (ChangeKind.REMOVED, Update.REMOVE, True)
 
 
 def test_a_changed_server_replaces_both():
-    change = one(instance("a", "run x", environment={"K": "1"}), instance("a", "run y", environment={"J": "2"}))
-    assert (change.kind, change.way, change.interrupts) == (Kind.CHANGED, Way.REPLACE, True)
+    change = only_change(instance("a", "run x", environment={"K": "1"}), instance("a", "run y", environment={"J": "2"}))
+    assert (change.kind, change.update, change.interrupts) == (ChangeKind.CHANGED, Update.REPLACE, True)
     [server] = change.programs
-    assert (server.name, server.kind) == ("a:server", Kind.CHANGED)
+    assert (server.name, server.kind) == ("a:server", ChangeKind.CHANGED)
     assert server.edits == (
         Edit("command", "run x", "run y"),
         Edit("environment.K", "1", None),
@@ -39,34 +47,36 @@ def test_a_changed_server_replaces_both():
 
 
 def test_a_change_of_the_babysitter_alone_leaves_the_server_running():
-    change = one(instance("a"), instance("a", babysitter="watch more"), ["a"])
-    assert (change.way, change.interrupts) == (Way.REPLACE_BABYSITTER, False)
+    change = only_change(instance("a"), instance("a", babysitter="watch more"), ["a"])
+    assert (change.update, change.interrupts) == (Update.REPLACE_BABYSITTER, False)
 
 
 def test_a_toml_that_the_babysitter_has_not_read_restarts_it_alone():
-    change = one(instance("a"), instance("a"), ["a"])
-    assert (change.kind, change.way, change.programs) == (Kind.CHANGED, Way.RESTART_BABYSITTER, ())
+    change = only_change(instance("a"), instance("a"), ["a"])
+    assert (change.kind, change.update, change.programs) == (ChangeKind.CHANGED, Update.RESTART_BABYSITTER, ())
 
 
-def test_a_change_of_the_group_itself_replaces_all_of_it():
-    change = one(group("router", program("router"), socket="tcp://a:1"), group("router", program("router"), socket="b"))
-    assert (change.component, change.way, change.interrupts) == ("router", Way.REPLACE, False)
+def test_a_change_of_the_group_itself_replaces_the_whole_group():
+    change = only_change(
+        group("router", program("router"), socket="tcp://a:1"), group("router", program("router"), socket="b")
+    )
+    assert (change.component_kind, change.update, change.interrupts) == ("router", Update.REPLACE, False)
     assert change.edits == (Edit("socket", "tcp://a:1", "b"),)
 
 
 def test_the_router_s_program_is_replaced_in_its_group():
-    change = one(group("router", program("router")), group("router", program("router", "run x")))
-    assert (change.component, change.way, change.interrupts) == ("router", Way.REPLACE_PROGRAM, False)
+    change = only_change(group("router", program("router")), group("router", program("router", "run x")))
+    assert (change.component_kind, change.update, change.interrupts) == ("router", Update.REPLACE_PROGRAM, False)
 
 
-def test_a_program_that_came_into_a_group_replaces_all_of_it():
+def test_an_added_program_replaces_its_whole_group():
     more = group("a", *instance("a").programs.values(), program("a:extra"))
-    assert one(instance("a"), more).way is Way.REPLACE
+    assert only_change(instance("a"), more).update is Update.REPLACE
 
 
-def test_a_program_that_is_not_ours():
-    change = one(group("cron", program("cron")), group("cron", program("cron", autostart="false")))
-    assert (change.component, change.way) == ("", Way.REPLACE)
+def test_a_foreign_program_is_replaced():
+    change = only_change(group("cron", program("cron")), group("cron", program("cron", autostart="false")))
+    assert (change.component_kind, change.update) == ("", Update.REPLACE)
 
 
 def test_a_log_that_supervisord_names_itself_is_equal_to_any():

@@ -1,7 +1,7 @@
 import pytest
 
 from svc.base.errors import CommandError
-from svc.rollout.selection import meant
+from svc.rollout.selection import select_instances
 from svc.site.components import Component
 
 PARTS = [
@@ -13,7 +13,7 @@ STATES = {"a:server": "RUNNING", "b:server": "FATAL", "c:server": "STOPPED"}
 
 
 @pytest.mark.parametrize(
-    ("words", "names"),
+    ("arguments", "names"),
     [
         (["b"], "b"),
         (["b-server", "b"], "b"),
@@ -23,11 +23,11 @@ STATES = {"a:server": "RUNNING", "b:server": "FATAL", "c:server": "STOPPED"}
         (["c", "all"], "cab"),
     ],
 )
-def test_a_word_is_an_instance_a_model_or_all_that_was_not_stopped_by_hand(words: list[str], names: str):
-    assert "".join(component.name for component in meant(words, PARTS, SERVICES, STATES)) == names
+def test_an_argument_is_an_instance_a_model_or_all_that_are_started(arguments: list[str], names: str):
+    assert "".join(component.name for component in select_instances(arguments, PARTS, SERVICES, STATES)) == names
 
 
-@pytest.mark.parametrize("word", ["x", "registry", "m-server"])
-def test_a_word_that_means_nothing_is_told(word: str):
+@pytest.mark.parametrize("argument", ["x", "registry", "m-server"])
+def test_an_unknown_argument_is_an_error(argument: str):
     with pytest.raises(CommandError, match="no instance of this host has this name or model; "):
-        meant(["a", word], PARTS, SERVICES, STATES)
+        select_instances(["a", argument], PARTS, SERVICES, STATES)

@@ -1,22 +1,25 @@
-"""What a rollout decides, from what it sees."""
+"""What a rollout decides, from what it observes."""
 
 import dataclasses
 from typing import Any
 
 import pytest
 
-from svc.rollout.observation import Scene, strangers
-from svc.rollout.steps import Act, Do, Limits, Move, Stage, Step, Task, hopeless, lost, moves, ordered
+from svc.rollout.availability import lost_models, refused_losses
+from svc.rollout.observation import RolloutObservation, routers_without
+from svc.rollout.steps import Action, Decision, decide, ordered
+from svc.rollout.tasks import Operation, RolloutLimits, Step, Task
+from svc.rollout.tasks import RolloutStage as Stage
 
-LIMITS = Limits(drain_timeout=60, timeout=30)
+LIMITS = RolloutLimits(drain_timeout=60, timeout=30)
 
 
-def task(name: str, act: Act = Act.RESTART, **more: Any) -> Task:
-    return Task(name, act, (f"{name}:server", f"{name}:babysitter"), **more)
+def task(name: str, operation: Operation = Operation.RESTART, **more: Any) -> Task:
+    return Task(name, operation, **more)
 
 
-def steps(*made: Step) -> dict[str, Step]:
-    return {step.task.name: step for step in made}
+def steps(*entries: Step) -> dict[str, Step]:
+    return {step.task.name: step for step in entries}
 
 
 def waiting(*names: str) -> dict[str, Step]:
@@ -24,215 +27,252 @@ def waiting(*names: str) -> dict[str, Step]:
 
 
 def service(*models: str, healthy: bool = True, **more: Any) -> dict[str, Any]:
-    told = {"status": "running", "health_status": "healthy", "drained": False, "is_healthy": healthy}
-    return {**told, "metadata": {"models": list(models)}, **more}
+    fields = {"status": "running", "health_status": "healthy", "drained": False, "is_healthy": healthy}
+    return {**fields, "metadata": {"models": list(models)}, **more}
 
 
 DRAINED = {"drained": True, "healthy": False}
 
 
-def scene(now: float = 0, states: dict[str, str] | None = None, well: tuple[str, ...] = (), **services: Any) -> Scene:
-    """Services by the names of their babysitters; the router uses who is healthy."""
-    told = {f"{name}-server": what for name, what in services.items()}
-    flight = {name: (what["is_healthy"], 0) for name, what in told.items()}
-    return Scene(now, told, [flight], states or {}, well)
+def observed(
+    now: float = 0, states: dict[str, str] | None = None, answering: tuple[str, ...] = (), **services: Any
+) -> RolloutObservation:
+    """Services by the names of their babysitters; the router uses the healthy ones."""
+    by_name = {f"{name}-server": fields for name, fields in services.items()}
+    router = {name: (fields["is_healthy"], 0) for name, fields in by_name.items()}
+    return RolloutObservation(now, by_name, [router], states or {}, answering)
 
 
-def busy(seen: Scene, **counts: int) -> Scene:
-    (flight,) = seen.flights
-    assert flight is not None
-    more = {f"{name}-server": (flight[f"{name}-server"][0], count) for name, count in counts.items()}
-    return dataclasses.replace(seen, flights=[{**flight, **more}])
+def busy(observation: RolloutObservation, **counts: int) -> RolloutObservation:
+    (router,) = observation.routers
+    assert router is not None
+    more = {f"{name}-server": (router[f"{name}-server"][0], count) for name, count in counts.items()}
+    return dataclasses.replace(observation, routers=[{**router, **more}])
 
 
-def names(found: list[Move], do: Do) -> list[str]:
-    return [move.name for move in found if move.do is do]
+def decided(
+    steps: dict[str, Step], observation: RolloutObservation, halted: bool = False, **limits: Any
+) -> list[Decision]:
+    return decide(steps, observation, dataclasses.replace(LIMITS, **limits), halted)
 
 
-# Who may go.
+def names(decisions: list[Decision], action: Action) -> list[str]:
+    return [decision.name for decision in decisions if decision.action is action]
 
 
-def test_one_goes_at_a_time():
-    seen = scene(a=service("m"), b=service("m"), c=service("m"))
-    assert moves(waiting("a", "b", "c"), seen, LIMITS) == [Move("a", Do.TAKE)]
+def lost_by_instance(steps: dict[str, Step], observation: RolloutObservation) -> dict[str, list[str]]:
+    models: dict[str, list[str]] = {}
+    for loss in refused_losses(steps.values(), observation):
+        models.setdefault(loss.instance, []).append(loss.model)
+    return models
+
+
+# Which instances begin.
+
+
+def test_one_instance_is_drained_at_a_time():
+    observation = observed(a=service("m"), b=service("m"), c=service("m"))
+    assert decided(waiting("a", "b", "c"), observation) == [Decision("a", Action.DRAIN)]
     out = {**waiting("b", "c"), **steps(Step(task("a"), Stage.RETURNING))}
-    assert moves(out, scene(a=service("m", **DRAINED), b=service("m"), c=service("m")), LIMITS) == []
+    assert decided(out, observed(a=service("m", **DRAINED), b=service("m"), c=service("m"))) == []
 
 
-def test_several_go_at_once_but_never_all_of_a_model():
-    seen = scene(a=service("m"), b=service("m"), c=service("n"), d=service("n"))
-    found = moves(waiting("a", "b", "c", "d"), seen, dataclasses.replace(LIMITS, parallel=4))
-    assert names(found, Do.TAKE) == ["a", "c"]
+def test_several_are_drained_at_once_but_never_all_of_a_model():
+    observation = observed(a=service("m"), b=service("m"), c=service("n"), d=service("n"))
+    decisions = decided(waiting("a", "b", "c", "d"), observation, parallel=4)
+    assert names(decisions, Action.DRAIN) == ["a", "c"]
 
 
-def test_the_last_healthy_one_waits_and_fails_in_the_end():
-    seen = scene(a=service("m"), b=service("m", healthy=False))
-    assert moves(waiting("a"), seen, LIMITS) == [], "b may come back"
-    (move,) = moves(waiting("a"), dataclasses.replace(seen, now=31), LIMITS)
-    assert (move.do, move.text) == (Do.FAIL, "it is the last healthy instance of m; --allow-downtime lets it go")
-    assert moves(waiting("a"), seen, dataclasses.replace(LIMITS, allow_downtime=True)) == [Move("a", Do.TAKE)]
+def test_the_last_healthy_instance_waits_and_fails_in_the_end():
+    observation = observed(a=service("m"), b=service("m", healthy=False))
+    assert decided(waiting("a"), observation) == [], "b may come back"
+    (decision,) = decided(waiting("a"), dataclasses.replace(observation, now=31))
+    assert (decision.action, decision.text) == (
+        Action.FAIL,
+        "it is the last healthy instance of m; --allow-downtime lets it go",
+    )
+    assert decided(waiting("a"), observation, allow_downtime=True) == [Decision("a", Action.DRAIN)]
 
 
-def test_the_last_one_that_has_a_model_at_all_is_not_waited_for():
-    """As where the others were changed to serve another: nobody will come."""
-    (move,) = moves(waiting("a"), scene(a=service("old"), b=service("new")), LIMITS)
-    assert (move.do, move.text) == (Do.FAIL, "it is the last healthy instance of old; --allow-downtime lets it go")
+def test_the_only_instance_that_lists_a_model_fails_at_once():
+    """The others may have been changed to serve another model: none of them comes back with this one."""
+    (decision,) = decided(waiting("a"), observed(a=service("old"), b=service("new")))
+    assert (decision.action, decision.text) == (
+        Action.FAIL,
+        "it is the last healthy instance of old; --allow-downtime lets it go",
+    )
     going = {**waiting("a"), **steps(Step(task("b"), Stage.RETURNING))}
-    assert moves(going, scene(a=service("old"), b=service("new", **DRAINED)), LIMITS) == [], "b is waited for first"
+    assert decided(going, observed(a=service("old"), b=service("new", **DRAINED))) == [], "b is waited for first"
 
 
-def test_an_instance_that_a_router_does_not_use_is_nobody_to_rely_on():
-    seen = scene(a=service("m"), b=service("m"))
-    ejected = dataclasses.replace(seen, flights=[*seen.flights, {"a-server": (True, 0), "b-server": (False, 0)}])
-    assert lost(Step(task("a")), seen) == []
-    assert lost(Step(task("a")), ejected) == ["m"]
+def test_an_instance_that_a_router_does_not_use_does_not_count():
+    observation = observed(a=service("m"), b=service("m"))
+    ejected = dataclasses.replace(
+        observation, routers=[*observation.routers, {"a-server": (True, 0), "b-server": (False, 0)}]
+    )
+    assert lost_models(Step(task("a")), observation) == []
+    assert lost_models(Step(task("a")), ejected) == ["m"]
 
 
-def test_what_a_router_does_not_use_goes_by_the_registrys_word_all_the_same():
-    """Else the wrong router would make every instance one that may go."""
-    seen = dataclasses.replace(scene(a=service("m"), b=service("m")), flights=[{}])
-    assert lost(Step(task("a")), seen) == ["m"]
-    assert strangers(["a-server"], seen) == [0]
-    assert strangers(["a-server"], scene(a=service("m", healthy=False))) == []
-    assert strangers(["a-server", "new-server"], scene(a=service("m"))) == []
+def test_an_instance_that_no_router_uses_is_still_the_last_of_its_model():
+    """Otherwise a wrong router, which knows no instance, would let every instance stop."""
+    observation = dataclasses.replace(observed(a=service("m"), b=service("m")), routers=[{}])
+    assert lost_models(Step(task("a")), observation) == ["m"]
+    assert routers_without(["a-server"], observation) == [0]
+    assert routers_without(["a-server"], observed(a=service("m", healthy=False))) == []
+    assert routers_without(["a-server", "new-server"], observed(a=service("m"))) == []
 
 
 def test_each_model_of_an_instance_counts():
-    assert lost(Step(task("a")), scene(a=service("m", "n"), b=service("m"))) == ["n"]
+    assert lost_models(Step(task("a")), observed(a=service("m", "n"), b=service("m"))) == ["n"]
 
 
-def test_what_serves_nothing_may_go_at_any_time():
-    seen = scene(a=service("m", healthy=False, status="failed"))
-    assert moves(waiting("a"), seen, LIMITS) == [Move("a", Do.TAKE)]
+def test_an_instance_that_serves_nothing_is_drained_at_any_time():
+    observation = observed(a=service("m", healthy=False, status="failed"))
+    assert decided(waiting("a"), observation) == [Decision("a", Action.DRAIN)]
 
 
-def test_nobody_goes_while_the_registry_does_not_answer():
-    silent = Scene(0, None, [], {})
-    assert moves(waiting("a"), silent, LIMITS) == []
-    (move,) = moves(waiting("a"), dataclasses.replace(silent, now=31), LIMITS)
-    assert (move.do, move.text) == (Do.FAIL, "the registry does not answer")
+def test_no_instance_is_drained_while_the_registry_does_not_answer():
+    silent = RolloutObservation(0, None, [], {})
+    assert decided(waiting("a"), silent) == []
+    (decision,) = decided(waiting("a"), dataclasses.replace(silent, now=31))
+    assert (decision.action, decision.text) == (Action.FAIL, "the registry does not answer")
 
 
-def test_who_needs_the_port_of_another_waits_for_it():
+def test_an_instance_that_needs_the_port_of_another_waits_for_it():
     both = steps(Step(task("a", after=frozenset({"b"}))), Step(task("b")))
-    seen = scene(a=service("m"), b=service("n"), c=service("m", "n"))
-    assert moves(both, seen, LIMITS) == [Move("b", Do.TAKE)]
-    assert moves({**both, "b": Step(task("b"), Stage.DONE)}, seen, LIMITS) == [Move("a", Do.TAKE)]
+    observation = observed(a=service("m"), b=service("n"), c=service("m", "n"))
+    assert decided(both, observation) == [Decision("b", Action.DRAIN)]
+    assert decided({**both, "b": Step(task("b"), Stage.DONE)}, observation) == [Decision("a", Action.DRAIN)]
 
 
-def test_what_is_added_is_only_started():
-    assert moves(steps(Step(task("a", Act.ADD))), scene(), LIMITS) == [Move("a", Do.CHANGE)]
+def test_an_added_instance_is_only_started():
+    assert decided(steps(Step(task("a", Operation.ADD))), observed()) == [Decision("a", Action.CHANGE)]
 
 
 # Beforehand.
 
 
-def test_hopeless_is_the_last_healthy_instance_of_a_model():
-    assert hopeless(waiting("a", "b"), scene(a=service("m"), b=service("m", "n"))) == {"b": ["n"]}
-    assert hopeless(waiting("a"), scene(a=service("m"), b=service("m", healthy=False))) == {"a": ["m"]}
+def test_the_last_healthy_instance_of_a_model_is_refused_beforehand():
+    assert lost_by_instance(waiting("a", "b"), observed(a=service("m"), b=service("m", "n"))) == {"b": ["n"]}
+    assert lost_by_instance(waiting("a"), observed(a=service("m"), b=service("m", healthy=False))) == {"a": ["m"]}
 
 
-def test_there_is_hope_where_the_rollout_itself_may_bring_another():
-    sick = service("m", healthy=False, status="failed")
-    assert hopeless(waiting("a", "b"), scene(a=service("m"), b=sick)) == {}
-    assert hopeless(waiting("a", "b"), scene(a=service("m"), b=service(healthy=False))) == {}, "nobody knows of b"
-    assert hopeless(steps(Step(task("a")), Step(task("b", Act.ADD))), scene(a=service("m"))) == {}
-    assert hopeless(waiting("a", "b"), scene(a=service("m"), b=service("m", **DRAINED))) == {"a": ["m"]}
+def test_nothing_is_refused_that_the_rollout_itself_may_bring_back():
+    unhealthy = service("m", healthy=False, status="failed")
+    assert lost_by_instance(waiting("a", "b"), observed(a=service("m"), b=unhealthy)) == {}
+    assert lost_by_instance(waiting("a", "b"), observed(a=service("m"), b=service(healthy=False))) == {}, (
+        "the models of b are unknown"
+    )
+    assert lost_by_instance(steps(Step(task("a")), Step(task("b", Operation.ADD))), observed(a=service("m"))) == {}
+    assert lost_by_instance(waiting("a", "b"), observed(a=service("m"), b=service("m", **DRAINED))) == {"a": ["m"]}
 
 
-def test_the_order_begins_with_what_is_unfinished_new_or_out_of_order():
-    tasks = [task("gone", Act.REMOVE), task("a"), task("sick"), task("new", Act.ADD), task("left", Act.START)]
-    seen = scene(gone=service("m"), a=service("m"), sick=service("m", healthy=False))
-    assert [found.name for found in ordered(tasks, seen)] == ["left", "new", "sick", "a", "gone"]
+def test_the_order_is_unfinished_added_unhealthy_restarted_removed():
+    tasks = [
+        task("gone", Operation.REMOVE),
+        task("a"),
+        task("unhealthy"),
+        task("new", Operation.ADD),
+        task("left", Operation.FINISH),
+    ]
+    observation = observed(gone=service("m"), a=service("m"), unhealthy=service("m", healthy=False))
+    assert [task.name for task in ordered(tasks, observation)] == ["left", "new", "unhealthy", "a", "gone"]
 
 
-# One instance's way.
+# The stages of one instance.
 
 
-def one(stage: Stage, act: Act = Act.RESTART, ours: bool = True) -> dict[str, Step]:
-    return steps(Step(task("a", act), stage, 0, ours))
+def one_step(stage: Stage, operation: Operation = Operation.RESTART, owns_drain: bool = True) -> dict[str, Step]:
+    return steps(Step(task("a", operation), stage, 0, owns_drain))
 
 
 RUNNING = {"a:server": "RUNNING", "a:babysitter": "RUNNING"}
 
 
-def test_drained_it_is_stopped_when_nothing_is_in_flight_and_the_router_has_heard():
-    seen = scene(a=service("m", **DRAINED), b=service("m"))
-    assert moves(one(Stage.DRAINING), busy(seen, a=1), LIMITS) == []
-    unheard = dataclasses.replace(seen, flights=[{"a-server": (True, 0), "b-server": (True, 0)}])
-    assert moves(one(Stage.DRAINING), unheard, LIMITS) == []
-    two = dataclasses.replace(seen, flights=[*seen.flights, {"a-server": (False, 2)}])
-    assert moves(one(Stage.DRAINING), two, dataclasses.replace(LIMITS, allow_downtime=True)) == [], "another router"
-    assert moves(one(Stage.DRAINING), seen, LIMITS) == [Move("a", Do.STOP)]
+def test_a_drained_instance_stops_when_no_router_uses_it_or_has_requests():
+    observation = observed(a=service("m", **DRAINED), b=service("m"))
+    assert decided(one_step(Stage.DRAINING), busy(observation, a=1)) == []
+    not_applied = dataclasses.replace(observation, routers=[{"a-server": (True, 0), "b-server": (True, 0)}])
+    assert decided(one_step(Stage.DRAINING), not_applied) == []
+    two = dataclasses.replace(observation, routers=[*observation.routers, {"a-server": (False, 2)}])
+    assert decided(one_step(Stage.DRAINING), two, allow_downtime=True) == [], "another router"
+    assert decided(one_step(Stage.DRAINING), observation) == [Decision("a", Action.STOP)]
 
 
-def test_what_is_in_flight_after_the_limit_is_cut_and_said():
-    seen = busy(scene(now=61, a=service("m", **DRAINED), b=service("m")), a=3)
-    assert moves(one(Stage.DRAINING), seen, LIMITS) == [Move("a", Do.STOP, "3 requests cut after 60 s")]
+def test_requests_in_flight_after_the_drain_timeout_are_cut_and_counted():
+    observation = busy(observed(now=61, a=service("m", **DRAINED), b=service("m")), a=3)
+    assert decided(one_step(Stage.DRAINING), observation) == [Decision("a", Action.STOP, "3 requests cut after 60 s")]
 
 
-def test_nothing_is_cut_of_which_nobody_knows():
-    seen = dataclasses.replace(scene(now=61, a=service("m", **DRAINED), b=service("m")), flights=[None])
-    (move,) = moves(one(Stage.DRAINING), seen, LIMITS)
-    assert move.do is Do.FAIL
+def test_requests_are_not_cut_while_a_router_does_not_answer():
+    observation = dataclasses.replace(observed(now=61, a=service("m", **DRAINED), b=service("m")), routers=[None])
+    (decision,) = decided(one_step(Stage.DRAINING), observation)
+    assert decision.action is Action.FAIL
 
 
-def test_it_is_given_back_when_the_other_one_left_meanwhile():
-    seen = scene(a=service("m", **DRAINED), b=service("m", healthy=False))
-    assert moves(one(Stage.DRAINING), seen, LIMITS) == [Move("a", Do.GIVE_BACK)]
-    assert moves(one(Stage.DRAINING, ours=False), seen, LIMITS) == [Move("a", Do.STOP)], "an operator's drain"
+def test_a_drain_is_cancelled_when_the_other_instance_has_failed():
+    observation = observed(a=service("m", **DRAINED), b=service("m", healthy=False))
+    assert decided(one_step(Stage.DRAINING), observation) == [Decision("a", Action.CANCEL_DRAIN)]
+    assert decided(one_step(Stage.DRAINING, owns_drain=False), observation) == [Decision("a", Action.STOP)], (
+        "an operator's drain"
+    )
 
 
 @pytest.mark.parametrize("stage", [Stage.WAITING, Stage.DRAINING])
-def test_once_one_has_failed_nothing_more_is_taken(stage: Stage):
-    seen = scene(a=service("m", **(DRAINED if stage is Stage.DRAINING else {})), b=service("m"))
-    found = moves(one(stage), seen, LIMITS, halted=True)
-    assert [move.do for move in found] == ([Do.GIVE_BACK] if stage is Stage.DRAINING else [])
+def test_after_a_failure_no_further_instance_is_drained(stage: Stage):
+    observation = observed(a=service("m", **(DRAINED if stage is Stage.DRAINING else {})), b=service("m"))
+    decisions = decided(one_step(stage), observation, halted=True)
+    assert [decision.action for decision in decisions] == ([Action.CANCEL_DRAIN] if stage is Stage.DRAINING else [])
 
 
-def test_it_is_changed_when_all_of_it_has_ended():
+def test_an_instance_is_changed_when_both_programs_have_ended():
     ending = {"a:server": "STOPPING", "a:babysitter": "STOPPED"}
-    assert moves(one(Stage.STOPPING), scene(states=ending), LIMITS) == []
-    assert moves(one(Stage.STOPPING), scene(states=dict.fromkeys(ending, "STOPPED")), LIMITS) == [Move("a", Do.CHANGE)]
-    assert moves(one(Stage.STOPPING), scene(), LIMITS) == [Move("a", Do.CHANGE)], "supervisord has it no more"
-    (move,) = moves(one(Stage.STOPPING), scene(now=31, states=ending), LIMITS)
-    assert (move.do, move.text) == (Do.FAIL, "it does not stop within 30 s")
+    assert decided(one_step(Stage.STOPPING), observed(states=ending)) == []
+    assert decided(one_step(Stage.STOPPING), observed(states=dict.fromkeys(ending, "STOPPED"))) == [
+        Decision("a", Action.CHANGE)
+    ]
+    assert decided(one_step(Stage.STOPPING), observed()) == [Decision("a", Action.CHANGE)], "supervisord has it no more"
+    (decision,) = decided(one_step(Stage.STOPPING), observed(now=31, states=ending))
+    assert (decision.action, decision.text) == (Action.FAIL, "it does not stop within 30 s")
 
 
-def test_it_is_undrained_when_it_the_registry_and_supervisord_say_that_it_serves():
-    there = {"states": RUNNING, "well": ("a",)}
-    assert moves(one(Stage.RETURNING), scene(**there, a=service("m", **DRAINED)), LIMITS) == [Move("a", Do.UNDRAIN)]
-    for seen in (
-        scene(states=RUNNING, a=service("m", **DRAINED)),
-        scene(**there, a=service("m", status="starting", **DRAINED)),
-        scene(**there, a=service(**DRAINED)),
-        scene(**there),
-        scene(states={**RUNNING, "a:server": "STARTING"}, well=("a",), a=service("m", **DRAINED)),
+def test_it_is_undrained_when_supervisord_registry_and_it_say_it_serves():
+    there = {"states": RUNNING, "answering": ("a",)}
+    assert decided(one_step(Stage.RETURNING), observed(**there, a=service("m", **DRAINED))) == [
+        Decision("a", Action.UNDRAIN)
+    ]
+    for observation in (
+        observed(states=RUNNING, a=service("m", **DRAINED)),
+        observed(**there, a=service("m", status="starting", **DRAINED)),
+        observed(**there, a=service(**DRAINED)),
+        observed(**there),
+        observed(states={**RUNNING, "a:server": "STARTING"}, answering=("a",), a=service("m", **DRAINED)),
     ):
-        assert moves(one(Stage.RETURNING), seen, LIMITS) == []
+        assert decided(one_step(Stage.RETURNING), observation) == []
 
 
-def test_it_is_done_when_every_router_uses_it_or_an_operator_has_drained_it():
-    seen = scene(states=RUNNING, a=service("m"))
-    assert moves(one(Stage.ROUTING), seen, LIMITS) == [Move("a", Do.FINISH)]
+def test_it_is_done_when_every_router_uses_it_or_the_operator_drained_it():
+    observation = observed(states=RUNNING, a=service("m"))
+    assert decided(one_step(Stage.ROUTING), observation) == [Decision("a", Action.FINISH)]
     for flight in (None, {"a-server": (False, 0)}):
-        unheard = dataclasses.replace(seen, flights=[*seen.flights, flight])
-        assert moves(one(Stage.ROUTING), unheard, LIMITS) == []
-    drained = scene(states=RUNNING, a=service("m", **DRAINED))
-    assert moves(one(Stage.ROUTING, ours=False), drained, LIMITS) == [Move("a", Do.FINISH)]
+        not_applied = dataclasses.replace(observation, routers=[*observation.routers, flight])
+        assert decided(one_step(Stage.ROUTING), not_applied) == []
+    drained = observed(states=RUNNING, a=service("m", **DRAINED))
+    assert decided(one_step(Stage.ROUTING, owns_drain=False), drained) == [Decision("a", Action.FINISH)]
 
 
 @pytest.mark.parametrize("stage", [Stage.RETURNING, Stage.ROUTING])
-def test_what_ends_again_or_takes_too_long_has_failed(stage: Stage):
+def test_an_instance_that_ends_again_or_takes_too_long_has_failed(stage: Stage):
     for state in ("BACKOFF", "FATAL"):
-        (move,) = moves(one(stage), scene(states={**RUNNING, "a:server": state}), LIMITS)
-        assert (move.do, move.text, move.program) == (Do.FAIL, "it does not come back", "a:server")
-    (move,) = moves(one(stage), scene(now=31, states=RUNNING), LIMITS)
-    assert (move.do, move.text) == (Do.FAIL, f"{stage.value}: not within 30 s")
+        (decision,) = decided(one_step(stage), observed(states={**RUNNING, "a:server": state}))
+        assert (decision.action, decision.text, decision.program) == (Action.FAIL, "it does not come back", "a:server")
+    (decision,) = decided(one_step(stage), observed(now=31, states=RUNNING))
+    assert (decision.action, decision.text) == (Action.FAIL, f"{stage.value}: not within 30 s")
 
 
 def test_an_instance_of_another_registry_is_back_when_it_answers():
     own = steps(Step(task("a", listed=False), Stage.RETURNING))
-    assert moves(own, scene(states=RUNNING, well=("a",)), LIMITS) == [Move("a", Do.UNDRAIN)]
+    assert decided(own, observed(states=RUNNING, answering=("a",))) == [Decision("a", Action.UNDRAIN)]
     own = steps(Step(task("a", listed=False), Stage.ROUTING))
-    assert moves(own, scene(states=RUNNING), LIMITS) == [Move("a", Do.FINISH)]
+    assert decided(own, observed(states=RUNNING)) == [Decision("a", Action.FINISH)]

@@ -1,0 +1,141 @@
+"""`svc apply`: write the files and carry out what differs from them, one component after the other."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+
+from svc.base.errors import CommandError, ConfigError
+from svc.config.site import Site
+from svc.rollout import port_order
+from svc.rollout.context import RolloutContext, RolloutOptions, open_context, running_supervisord
+from svc.rollout.diff import GroupChange, Update
+from svc.rollout.journal import Journal
+from svc.rollout.plan_report import file_rows
+from svc.rollout.proposal import Proposal, propose
+from svc.rollout.renew import renew
+from svc.rollout.steps import ordered
+from svc.rollout.tasks import OPERATION_TEXTS, Operation, Task, instance_operations
+from svc.settings import Settings
+from svc.site import rollout_lock
+from svc.site.components import Component
+from svc.site.ports import refuse_taken
+from svc.supervision.client import SupervisordClient
+from svc.terminal.console import Console
+from svc.terminal.progress import waiting
+
+UPDATES_THAT_LISTEN = (Update.ADD, Update.REPLACE, Update.REPLACE_PROGRAM)
+
+
+def apply(site: Site, settings: Settings, tomls: Sequence[str], options: RolloutOptions, console: Console) -> None:
+    """Bring what runs in line with the files; `settings` are those of the files.
+
+    Everything is checked before anything moves. Raise ConfigError or CommandError for what is refused, and
+    CommandError at the first component that does not come back.
+    """
+    site.make_dirs()
+    with rollout_lock.exclusive(site, ["apply", *tomls]):
+        supervisord = running_supervisord(site)
+        proposal, journal = propose(site, settings, tomls), Journal.load(site)
+        if not proposal and not (journal.drained or journal.begun):
+            console.print_line("nothing to do: what runs is what the files say")
+            return
+        _Apply(site, options, console, supervisord, proposal, journal).run()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Apply:
+    site: Site
+    options: RolloutOptions
+    console: Console
+    supervisord: SupervisordClient
+    proposal: Proposal
+    journal: Journal
+
+    def run(self) -> None:
+        operations = instance_operations(self.proposal.changes)
+        others = [change for change in self.proposal.changes if change.name not in operations]
+        port_waits = self._port_waits(operations)
+        stops = any(operation is not Operation.ADD for operation in operations.values())
+        moves_servers = any(
+            change.component_kind in ("registry", "router") and change.update in UPDATES_THAT_LISTEN
+            for change in others
+        )
+        context = self._context(stops, required=not moves_servers)
+        if context:
+            self._tasks(context, operations, port_waits)
+        if self.options.dry_run:
+            self._print(operations)
+            return
+        self.proposal.files.write()
+        self.supervisord.changes()  # makes supervisord read the files
+        removed = [change for change in others if change.component_kind and change.update is Update.REMOVE]
+        self._renew([change for change in others if change not in removed])
+        if context is None or moves_servers:
+            context = open_context(self.site, self.options, self.console, self.supervisord, stops)
+        tasks = self._tasks(context, operations, port_waits)
+        self.journal.begin("apply", time.time())
+        context.run(tasks, self._components(), self.journal)
+        for change in removed:
+            self.supervisord.remove(change.name)
+            self.console.print_line(f"{change.name}: removed")
+
+    def _context(self, stops: bool, required: bool) -> RolloutContext | None:
+        """Return None where the registry or router does not answer, but may once it is started or at a new address."""
+        try:
+            return open_context(self.site, self.options, self.console, self.supervisord, stops)
+        except CommandError:
+            if required:
+                raise
+            return None
+
+    def _components(self) -> dict[str, Component]:
+        return {component.name: component for component in self.proposal.components}
+
+    def _tasks(
+        self, context: RolloutContext, operations: Mapping[str, Operation], port_waits: Mapping[str, set[str]]
+    ) -> list[Task]:
+        """Return the tasks in their order. Raise CommandError or ConfigError when they would cause downtime."""
+        context = dataclasses.replace(context, components={**context.components, **self._components()})
+        tasks = [context.task(name, operation, port_waits.get(name, ())) for name, operation in operations.items()]
+        tasks += context.unfinished_tasks(self.journal, list(operations))
+        tasks = ordered(tasks, context.observation)
+        context.require_availability(tasks, self.journal)
+        return tasks
+
+    def _port_waits(self, operations: Mapping[str, Operation]) -> dict[str, set[str]]:
+        """Return, for each instance, those that must leave first because it needs their ports.
+
+        Raise ConfigError for a port that is taken. The router and the registry move before the instances, and
+        supervisord ends when it cannot bind the router's address: so an instance's port is refused to them.
+        """
+        new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
+        components = [component for component in self.proposal.components if component.name in new]
+        refuse_taken(components, self.supervisord, new)
+        held = port_order.held_ports(self.supervisord.programs().groups)
+        for component in components:
+            if component.kind in ("registry", "router"):
+                _refuse_held_port(component, held)
+        leaving = [name for name, operation in operations.items() if operation is not Operation.ADD]
+        wanted = {component.name: component.ports for component in components if component.name in operations}
+        return port_order.port_waits(wanted, held, leaving)
+
+    def _renew(self, changes: Sequence[GroupChange]) -> None:
+        with waiting(self.console) as progress:
+            renew(changes, self._components(), self.supervisord, progress, self.options.limits.timeout)
+
+    def _print(self, operations: Mapping[str, Operation]) -> None:
+        """Print what would be done; `svc plan` shows why."""
+        files = self.proposal.files
+        for row in file_rows(files.added, files.changed, files.removed):
+            self.console.print_line(f"{row.path}: {row.change}")
+        for change in self.proposal.changes:
+            text = OPERATION_TEXTS[operations[change.name]] if change.name in operations else change.update.value
+            self.console.print_line(f"{change.name}: {text}")
+
+
+def _refuse_held_port(component: Component, held: Mapping[str, set[int]]) -> None:
+    for name, ports in held.items():
+        if name != component.name and set(component.ports) & ports:
+            raise ConfigError(
+                f"{component.name}: port {component.ports[0]} is {name}'s still; move that first, apply, and then this"
+            )

@@ -1,0 +1,83 @@
+"""`svc plan`: compare the files with what runs, and ask which models would lose their last healthy instance."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from svc.base.errors import SvcError
+from svc.client.registry import RegistryClient
+from svc.config.site import Site
+from svc.rollout.availability import Loss, losses
+from svc.rollout.journal import Journal
+from svc.rollout.observation import routers_without
+from svc.rollout.observer import Observer
+from svc.rollout.plan_report import PlanReport, file_rows, plan_report
+from svc.rollout.proposal import Proposal, propose
+from svc.rollout.tasks import Operation, Step, Task, instance_operations
+from svc.settings import Settings
+from svc.site.access import explained
+
+# Returns a client of the registry, and the URLs of the routers; called only when an instance is to stop.
+Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
+
+
+def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
+    """Return what `svc apply` would do; `settings` are those of the files. Nothing is changed."""
+    proposal = propose(site, settings, tomls)
+    supervisord, notes = proposal.supervisord, list(_notes(site, proposal))
+    lost: list[Loss] | None = None
+    try:
+        lost = _losses(site, proposal, connect, notes)
+    except SvcError as error:
+        notes.append(error.message)
+    return plan_report(
+        proposal.changes,
+        file_rows(proposal.files.added, proposal.files.changed, proposal.files.removed),
+        supervisord.pid() if supervisord else None,
+        {name: process.state for name, process in supervisord.processes().items()} if supervisord else {},
+        lost,
+        [str(path) for path in proposal.foreign],
+        notes,
+    )
+
+
+def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) -> list[Loss]:
+    """Return what `svc apply` would refuse. The registry and the routers are asked only when an instance is to stop."""
+    if proposal.supervisord is None or not any(change.interrupts for change in proposal.changes):
+        return []
+    registry, router_urls = connect()
+    with explained("tell which models have no instance meanwhile", registry):
+        registry.services()
+    steps = _steps(proposal, Journal.load(site))
+    observation = Observer(proposal.supervisord, registry, tuple(router_urls)).observe()
+    names = [step.task.service_name for step in steps if step.task.operation.stops]
+    wrong = routers_without(names, observation)
+    notes += [_wrong_router(router_urls[index]) for index in wrong]
+    routers = [router for index, router in enumerate(observation.routers) if index not in wrong]
+    return losses(steps, dataclasses.replace(observation, routers=routers))
+
+
+def _steps(proposal: Proposal, journal: Journal) -> list[Step]:
+    """Return the steps that `svc apply` would begin with, those that an earlier rollout has left among them."""
+    operations = instance_operations(proposal.changes)
+    known = {component.name for component in proposal.components}
+    for name in journal.unfinished(operations):
+        operations[name] = Operation.FINISH if name in known else Operation.REMOVE
+    tasks = [Task(name, operation) for name, operation in operations.items()]
+    return [Step(task, owns_drain=task.service_name in journal.drained) for task in tasks]
+
+
+def _notes(site: Site, proposal: Proposal) -> Iterator[str]:
+    if proposal.supervisord and any(path.name == site.supervisord_conf.name for path in proposal.files.changed):
+        yield (
+            f"{site.supervisord_conf}: supervisord itself reads it when it starts: "
+            "what changes in it counts after `svc down` and `svc up`"
+        )
+    for name in proposal.silent:
+        yield f"{name}: its babysitter does not answer, so it is not known whether it has read its TOML as it is now"
+
+
+def _wrong_router(url: str) -> str:
+    return (
+        f"the router at {url} knows none of the instances that would stop, so it is not asked; "
+        "name the one that sends them requests with ROUTER_URL"
+    )

@@ -1,0 +1,187 @@
+"""The report of `svc plan`: an object for programs, lines for people. Pure."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from svc.protocol.instance_names import babysitter_program, server_program
+from svc.rollout.availability import Loss
+from svc.rollout.diff import ChangeKind, Edit, GroupChange, Update
+from svc.rollout.diff_text import masked_edits
+
+STATES_ENDED = ("STOPPED", "EXITED", "FATAL")
+KEYS_OF_ADDED = ("command", "directory")  # shown of an added program, together with its environment
+TYPES = {"babysitter": "instance", "": "other"}
+MARKS = {"added": "+", "removed": "-", "changed": "~", "new": "+", "gone": "-"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileRow:
+    path: str
+    change: str  # new, changed, gone
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProgramRow:
+    name: str
+    effect: str  # starts, stops, restarts
+    edits: list[Edit]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ComponentRow:
+    name: str
+    type: str  # instance, registry, router, other
+    change: str  # added, removed, changed
+    effect: str
+    edits: list[Edit]
+    programs: list[ProgramRow]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlanReport:
+    changes: bool
+    supervisord: int | None
+    files: list[FileRow]
+    parts: list[ComponentRow]
+    without_instance: list[Loss] | None  # None: the registry does not answer
+    foreign: list[str]
+    notes: list[str]
+
+
+def plan_report(
+    changes: Sequence[GroupChange],
+    files: Sequence[FileRow],
+    supervisord_pid: int | None,
+    program_states: Mapping[str, str],
+    losses: list[Loss] | None,
+    foreign: Sequence[str],
+    notes: Sequence[str],
+) -> PlanReport:
+    rows = [_component_row(change, program_states) for change in changes]
+    return PlanReport(bool(rows or files), supervisord_pid, [*files], rows, losses, [*foreign], [*notes])
+
+
+def file_rows(added: Iterable[object], changed: Iterable[object], removed: Iterable[object]) -> list[FileRow]:
+    """Return a row for each path of a file that would be written or removed."""
+    changes = (("new", added), ("changed", changed), ("gone", removed))
+    return [FileRow(str(path), change) for change, paths in changes for path in paths]
+
+
+def lines(report: PlanReport) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the report, each with its style."""
+    for part in report.parts:
+        mark = MARKS[part.change]
+        yield f"{mark} {part.name}: {part.change}: {part.effect}", {"+": "green", "-": "red", "~": "yellow"}[mark]
+        yield from ((f"    {_edit_text(edit)}", "") for edit in part.edits)
+        for program in part.programs:
+            if program.edits:
+                yield f"    {program.name}", "bold"
+                yield from ((f"      {_edit_text(edit)}", "") for edit in program.edits)
+    yield from ((f"{MARKS.get(file.change, '~')} {file.path}: {file.change}", "dim") for file in report.files)
+    for loss in report.without_instance or ():
+        when = f"once {loss.instance} is gone" if loss.forever else f"while {loss.instance} restarts"
+        yield f"! {loss.model}: no instance {when}, its last healthy one; that takes --allow-downtime", "red"
+    yield from ((f"! {note}", "") for note in report.notes)
+    yield from ((f"  {path}: not made by svc render; supervisord runs it as well", "dim") for path in report.foreign)
+    yield _summary(report), "bold"
+
+
+def _component_row(change: GroupChange, program_states: Mapping[str, str]) -> ComponentRow:
+    programs = [ProgramRow(name, effect, _edits(change, name)) for name, effect in _effects(change, program_states)]
+    edits = [] if change.kind is not ChangeKind.CHANGED else list(masked_edits(change.edits))
+    kind = TYPES.get(change.component_kind, change.component_kind)
+    return ComponentRow(change.name, kind, change.kind.value, _effect(change, programs), edits, programs)
+
+
+def _effects(change: GroupChange, program_states: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each program that does not simply run on, and whether it starts, stops or restarts."""
+    kinds = {program.name: program.kind for program in change.programs}
+    for name in change.members:
+        kind = change.kind if change.kind is not ChangeKind.CHANGED else kinds.get(name, ChangeKind.CHANGED)
+        if kind is ChangeKind.CHANGED and change.update is not Update.REPLACE and name not in _restarted(change):
+            continue
+        starts = kind is ChangeKind.ADDED or (kind is ChangeKind.CHANGED and program_states.get(name) in STATES_ENDED)
+        yield name, "starts" if starts else "stops" if kind is ChangeKind.REMOVED else "restarts"
+
+
+def _restarted(change: GroupChange) -> set[str]:
+    return {p.name for p in change.programs} | ({babysitter_program(change.name)} if change.stale_config else set())
+
+
+def _edits(change: GroupChange, name: str) -> list[Edit]:
+    change_of_program = next((program for program in change.programs if program.name == name), None)
+    if change_of_program is None:
+        return []
+    if change_of_program.kind is ChangeKind.CHANGED:
+        return list(masked_edits(change_of_program.edits))
+    edits = [e for e in change_of_program.edits if e.key in KEYS_OF_ADDED or e.key.startswith("environment.")]
+    return list(masked_edits(edits)) if change_of_program.kind is ChangeKind.ADDED else []
+
+
+def _effect(change: GroupChange, programs: Sequence[ProgramRow]) -> str:
+    """Return what happens to the programs, and what users of the component notice."""
+    text = ", ".join(f"{program.name} {program.effect}" for program in programs)
+    if change.component_kind == "router":
+        return f"{text}; {_router_effect(change)}"
+    if change.component_kind == "registry":
+        return f"{text}; {_registry_effect(change)}"
+    if change.component_kind == "babysitter":
+        return f"{text}{_instance_effect(change)}"
+    return text
+
+
+def _router_effect(change: GroupChange) -> str:
+    if change.kind is ChangeKind.ADDED:
+        return "it takes requests at its address"
+    if change.kind is ChangeKind.REMOVED:
+        return "begun requests finish, new ones are refused"
+    if any(edit.key == "socket" for edit in change.edits):
+        return "begun requests finish, and it listens at another address: clients of the old one are refused"
+    return "begun requests finish, new ones wait for the new one: none is refused"
+
+
+def _registry_effect(change: GroupChange) -> str:
+    if change.kind is ChangeKind.ADDED:
+        return "babysitters register, and routers ask it"
+    if change.kind is ChangeKind.REMOVED:
+        return "routers keep the instances that they know"
+    edits = [edit for program in change.programs for edit in masked_edits(program.edits)]
+    if any(edit.key == "command" and (edit.new or "").startswith("--store ") for edit in edits):
+        return "its store is another: what is drained, and who has not registered there, it does not know"
+    return "routers go on with the instances that they know, babysitters with their heartbeats"
+
+
+def _instance_effect(change: GroupChange) -> str:
+    server = server_program(change.name)
+    if change.update is Update.REPLACE:
+        return ", drained first: what it has begun, it finishes"
+    if change.update is Update.REMOVE:
+        return ", drained first; it leaves the registry"
+    if change.update is Update.REPLACE_BABYSITTER:
+        return f"; {server} runs on"
+    if change.update is Update.RESTART_BABYSITTER:
+        return f" to read its TOML again; {server} runs on"
+    return ""
+
+
+def _edit_text(edit: Edit) -> str:
+    """Return an edit as "key: old -> new". A secret that is masked on both sides has changed all the same."""
+    key = edit.key.replace("environment.", "env ", 1)
+    if edit.old is None:
+        return f"{key}: + {edit.new}"
+    if edit.new is None:
+        return f"{key}: - {edit.old}"
+    return f"{key}: {edit.old} -> {edit.new}{' (another value)' if edit.old == edit.new else ''}"
+
+
+def _summary(report: PlanReport) -> str:
+    if not report.changes:
+        return "Nothing to do: what runs is what the files say."
+    counts = {change: sum(part.change == change for part in report.parts) for change in ("added", "changed", "removed")}
+    restarts = sum(
+        p.effect == "restarts" and p.name.endswith(":server") for part in report.parts for p in part.programs
+    )
+    counts_text = ", ".join(f"{count} {change}" for change, count in counts.items())
+    if report.supervisord is None:
+        return f"{counts_text}. No supervisord runs here: `svc up` starts all of it."
+    return f"{counts_text}; {restarts} instance{'' if restarts == 1 else 's'} to restart. `svc apply` does it."

@@ -1,0 +1,92 @@
+"""Renewing what is not an instance: the registry, the router, a babysitter whose server runs on, foreign programs."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from svc.base.errors import CommandError
+from svc.client import probe
+from svc.protocol.instance_names import babysitter_program
+from svc.rollout.diff import GroupChange, Update
+from svc.site import observe
+from svc.site.components import Component
+from svc.site.program_groups import loaded_config
+from svc.supervision.client import SupervisordClient
+from svc.terminal.progress import Waiting
+
+POLL_INTERVAL_SECONDS = 0.2
+ORDER = {"registry": 0, "router": 1, "babysitter": 2}  # foreign programs come last
+
+Ready = Callable[[], bool]
+
+
+def renew(
+    changes: Iterable[GroupChange],
+    components: Mapping[str, Component],
+    supervisord: SupervisordClient,
+    progress: Waiting,
+    timeout: float,
+) -> None:
+    """Carry out the changes one after the other, each waited for. Raise CommandError after `timeout` seconds."""
+    for change in sorted(changes, key=lambda change: (ORDER.get(change.component_kind, 3), change.name)):
+        progress.show(change.name, change.update.value)
+        ready = _readiness(change, components.get(change.name), supervisord)
+        _carry_out(change, supervisord)
+        wait_until_ready(change.name, ready, timeout, "; the rest is not begun; `svc status` and logs/ tell more")
+        progress.done(change.name, f"done: {change.update.value}")
+
+
+def reload_router(component: Component, supervisord: SupervisordClient, timeout: float) -> None:
+    """Let gunicorn replace its workers: the new ones take the socket over, the old ones finish their requests."""
+    supervisord.signal("router", "HUP")
+    wait_until_ready("router", _answers(component), timeout)
+
+
+def restart_registry(component: Component, supervisord: SupervisordClient, timeout: float) -> None:
+    supervisord.restart("registry")
+    wait_until_ready("registry", _answers(component), timeout)
+
+
+def wait_until_ready(name: str, ready: Ready, timeout: float, hint: str = "; see `svc status`") -> None:
+    """Wait until a component is ready. Raise CommandError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not ready():
+        if time.monotonic() > deadline:
+            raise CommandError(f"{name}: it does not answer after {timeout:g} s{hint}")
+        time.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _carry_out(change: GroupChange, supervisord: SupervisordClient) -> None:
+    if change.update in (Update.REPLACE_BABYSITTER, Update.RESTART_BABYSITTER):
+        supervisord.hand_over(babysitter_program(change.name))
+    elif change.update is Update.REPLACE_PROGRAM:
+        supervisord.replace(change.name)
+    else:
+        if change.update is not Update.ADD:
+            supervisord.remove(change.name)
+        if change.update is not Update.REMOVE:
+            supervisord.add(change.name)
+
+
+def _readiness(change: GroupChange, component: Component | None, supervisord: SupervisordClient) -> Ready:
+    """Return the check that a change has taken effect; a foreign program has none."""
+    if component is None:
+        return lambda: True
+    if change.component_kind == "babysitter":
+        return _taken_over(component, supervisord)
+    return _answers(component)
+
+
+def _taken_over(component: Component, supervisord: SupervisordClient) -> Ready:
+    """Return the check that another babysitter process has taken over and answers."""
+    name = component.babysitter_program
+    old_pid = supervisord.process(name).pid
+
+    def ready() -> bool:
+        process = supervisord.process(name)
+        return process.state == "RUNNING" and process.pid != old_pid and loaded_config(component) is not None
+
+    return ready
+
+
+def _answers(component: Component) -> Ready:
+    return lambda: probe.healthy(component.health_url, observe.PATIENCE, verify=False)

@@ -1,0 +1,88 @@
+"""`svc rollout restart`: restart instances of this host one after the other, and renew the registry and the router."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from svc.base.errors import CommandError, ConfigError
+from svc.config.instance.load import load
+from svc.config.site import Site
+from svc.rollout.context import RolloutContext, RolloutOptions, open_context, running_supervisord
+from svc.rollout.journal import Journal
+from svc.rollout.renew import reload_router, restart_registry
+from svc.rollout.selection import select_instances
+from svc.rollout.steps import ordered
+from svc.rollout.tasks import Operation, Task
+from svc.site import rollout_lock
+from svc.terminal.console import Console
+
+SERVERS = {"registry": "restart", "router": "replace without a pause"}  # in the order of their renewal
+
+
+def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: Console) -> None:
+    """Restart what the names select; raise CommandError or ConfigError before anything moves, or at a failure."""
+    site.make_dirs()
+    with rollout_lock.exclusive(site, ["rollout", "restart", *names]):
+        instance_names = [name for name in names if name not in SERVERS]
+        supervisord = running_supervisord(site)
+        context = open_context(site, options, console, supervisord, stops=bool(instance_names))
+        journal = Journal.load(site)
+        journal.begin(" ".join(["restart", *sorted(instance_names)]), time.time())
+        tasks = _tasks(context, instance_names, journal)
+        context.require_availability(tasks, journal)
+        _require_valid_configs(context, tasks)
+        _require_running_servers(context, names)
+        if options.dry_run:
+            context.print_tasks(tasks)
+            return
+        _renew_servers(context, names)
+        context.run(tasks, context.components, journal)
+
+
+def _tasks(context: RolloutContext, names: Sequence[str], journal: Journal) -> list[Task]:
+    components = list(context.components.values())
+    observation = context.observation
+    selected = select_instances(names, components, observation.services or {}, observation.program_states)
+    done = [component.name for component in selected if component.name in journal.done]
+    if done:
+        context.print_line(f"going on where it ended: {', '.join(done)} done already")
+    tasks = [context.task(c.name, Operation.RESTART) for c in selected if c.name not in done]
+    tasks += context.unfinished_tasks(journal, [task.name for task in tasks])
+    return ordered(tasks, observation)
+
+
+def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> None:
+    """Raise ConfigError for a TOML that its babysitter, which reads it at its start, would refuse."""
+    problems: list[str] = []
+    for component in (context.components[task.name] for task in tasks if task.name in context.components):
+        settings = context.options.settings
+        launch = dataclasses.replace(
+            settings.launch, babysitter_host=component.host, registry_url=component.registry_url
+        )
+        try:
+            load(
+                [Path(os.path.relpath(context.conf_d / component.source))],
+                dataclasses.replace(settings, launch=launch),
+            )
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _require_running_servers(context: RolloutContext, names: Sequence[str]) -> None:
+    """Raise CommandError for a registry or router that is named and does not run here; print what a dry run omits."""
+    for name, text in SERVERS.items():
+        if name in names and context.observation.program_states.get(name) != "RUNNING":
+            raise CommandError(f"{name}: it does not run on this host; `svc up` starts what is stopped")
+        if name in names and context.options.dry_run:
+            context.print_line(f"{name}: {text}")
+
+
+def _renew_servers(context: RolloutContext, names: Sequence[str]) -> None:
+    for name, renew in (("registry", restart_registry), ("router", reload_router)):
+        if name in names:
+            renew(context.components[name], context.supervisord, context.options.limits.timeout)
+            context.print_line(f"{name}: renewed")

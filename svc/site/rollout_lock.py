@@ -1,0 +1,53 @@
+"""The lock in var/rollout.lock, which lets one rollout at a time change a site, and no `svc up` beside it."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from svc.base import private_files
+from svc.base.errors import CommandError
+from svc.config.site import Site
+
+
+@contextlib.contextmanager
+def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
+    """Hold the lock for a rollout; it ends with the process. Raise CommandError that names the command at work."""
+    with _open(site) as file:
+        _lock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        clock = time.strftime("%H:%M:%S")
+        file.write(f"`svc {' '.join(command)}` (pid {os.getpid()}, since {clock})")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+@contextlib.contextmanager
+def shared(site: Site) -> Iterator[None]:
+    """Hold the lock beside others that share it, but no rollout. Raise CommandError that names the one at work."""
+    with _open(site) as file:
+        _lock(file, fcntl.LOCK_SH)
+        yield
+
+
+def _open(site: Site) -> IO[str]:
+    path = site.var / "rollout.lock"
+    private_files.prepare(path)
+    try:
+        return path.open("a+")
+    except OSError as error:
+        raise CommandError(f"{path}: cannot write: {error.strerror}; make {path.parent} writable") from None
+
+
+def _lock(file: IO[str], kind: int) -> None:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        command = file.read().strip() or "`svc up`"
+        raise CommandError(f"{command} is at work on this site; wait until it is done, or end it with Ctrl-C") from None
