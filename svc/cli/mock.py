@@ -5,8 +5,7 @@ from typing import Any
 import click
 
 from svc.base import logging
-from svc.mock.behaviour import Behaviour
-from svc.mock.config import MockConfig
+from svc.mock.behaviour import Behaviour, MockOptions
 
 SECONDS = click.FloatRange(min=0)
 COUNT = click.IntRange(min=0)
@@ -102,4 +101,4 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
     from svc.mock.server import serve
 
     logging.configure()
-    serve(MockConfig(name, port, models, host, child, api_key, Behaviour(**flags)))
+    serve(MockOptions(name, port, models, host, child, api_key, Behaviour(**flags)))

@@ -1,4 +1,4 @@
-"""`python -m svc.mock`: the command alone."""
+"""Run `python -m svc.mock`, without the rest of svc's commands."""
 
 import sys
 

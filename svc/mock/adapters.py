@@ -1,4 +1,4 @@
-"""LoRA adapters that are loaded and unloaded at run time, with the answers of vLLM. Pure."""
+"""LoRA adapters that are loaded and unloaded at run time; messages and errors are vLLM's. Pure."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import msgspec
 from svc.base.errors import BadRequest, NotFound
 
 
-class LoadRequest(msgspec.Struct):
+class LoadAdapterBody(msgspec.Struct):
     lora_name: str = ""
     lora_path: str = ""
     load_inplace: bool = False
 
 
-class UnloadRequest(msgspec.Struct):
+class UnloadAdapterBody(msgspec.Struct):
     lora_name: str = ""
 
 
-class Adapters:
-    """The adapters by name, each with the path that it was loaded from. `base` is the model that they adapt."""
+class LoraAdapters:
+    """The loaded adapters by name, each with its path. `base` is the model that they adapt."""
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -27,8 +27,8 @@ class Adapters:
     def __contains__(self, name: str) -> bool:
         return name in self._paths
 
-    def load(self, request: LoadRequest) -> str:
-        """Return what vLLM answers; raises BadRequest as it does."""
+    def load(self, request: LoadAdapterBody) -> str:
+        """Load an adapter and return vLLM's message; raise BadRequest where vLLM does."""
         name = request.lora_name
         if not name or not request.lora_path:
             raise BadRequest("Both 'lora_name' and 'lora_path' must be provided.")
@@ -40,8 +40,8 @@ class Adapters:
         self._paths[name] = request.lora_path
         return f"Success: LoRA adapter '{name}' added successfully."
 
-    def unload(self, request: UnloadRequest) -> str:
-        """Return what vLLM answers; raises BadRequest or NotFound as it does."""
+    def unload(self, request: UnloadAdapterBody) -> str:
+        """Unload an adapter and return vLLM's message; raise BadRequest or NotFound where vLLM does."""
         name = request.lora_name
         if not name:
             raise BadRequest("'lora_name' needs to be provided to unload a LoRA adapter.")
@@ -49,6 +49,6 @@ class Adapters:
             raise NotFound(f"The lora adapter '{name}' cannot be found.")
         return f"Success: LoRA adapter '{name}' removed successfully."
 
-    def described(self) -> list[dict[str, Any]]:
-        """Return what the model list has of each beside the fields of every model."""
+    def model_fields(self) -> list[dict[str, Any]]:
+        """Return the fields that each adapter has in the model list beside those of every model."""
         return [{"id": name, "root": path, "parent": self.base} for name, path in self._paths.items()]

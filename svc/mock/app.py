@@ -1,32 +1,49 @@
-"""The mock as a WSGI application: what reaches it is counted, and may meet a misbehaviour first."""
+"""The mock as a WSGI application: it counts each request, replies or misbehaves, and sends the reply late or cut."""
 
 import dataclasses
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from http.client import responses
 from typing import Any
 
 import msgspec
 
 from svc.base.errors import SvcError, Unauthorized
-from svc.mock import ask, exchange
-from svc.mock.api import Api
+from svc.mock import request_bodies
+from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import Behaviour
-from svc.mock.exchange import ClientLeft, Cut, Methods, Reply, Request, dispatch, json, refusal
-from svc.mock.send import Start, send
-from svc.mock.stats import PROBES, Stats
+from svc.mock.request_reply import (
+    ClientLeft,
+    Connection,
+    CutByMock,
+    Methods,
+    MockRequest,
+    Reply,
+    dispatch,
+    error_reply,
+    json_reply,
+    read_body,
+    read_head,
+)
+from svc.mock.statistics import PROBE_PATHS, MockStatistics
 
-LOADING = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
+LOADING_BODY = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
+
+# WSGI's start_response, and the function that it returns: unlike a yield, writing b"" sends the head.
+Write = Callable[[bytes], Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Write]
+CountTokens = Callable[[int], None]
 
 
-class Mock:
-    """`exit_later(seconds, code)` ends the process; None for seconds takes that back.
+class MockApplication:
+    """`exit_later(seconds, code)` ends the process; None for seconds cancels that.
 
-    `about` is told with the statistics. `clock` gives Unix seconds, `random` a number in [0, 1).
+    `about` is reported with the statistics. `clock` returns Unix seconds, `random` a number in [0, 1).
     """
 
     def __init__(
         self,
-        api: Api,
+        api: BackendApi,
         behaviour: Behaviour,
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -40,109 +57,182 @@ class Mock:
         self.exit_later = exit_later
         self.about = about
         self.api_key = api_key
-        self.stats = Stats()
-        self._turn = 0
+        self.statistics = MockStatistics()
+        self._requests = 0  # that may fail
         self._loaded_at = 0.0
         self.adopt(behaviour, "loading")
 
     def adopt(self, behaviour: Behaviour, *changes: str) -> None:
-        """Behaves so from the next request on; the times of loading and exit begin anew if they are in `changes`."""
+        """Behave so from the next request on; the times of loading and exit begin anew if they are in `changes`."""
         self.behaviour = behaviour
         self.api.tokens = behaviour.tokens
         if "loading" in changes:
             self._loaded_at = self.clock() + behaviour.loading
         if "memory" in changes:
-            self._ballast = b"\1" * (behaviour.memory << 20)  # touched, and so in memory
+            self._ballast = b"\1" * (behaviour.memory << 20)  # written, so that the kernel backs it with memory
         if "exit_after" in changes:
             self.exit_later(behaviour.exit_after, behaviour.exit_code)
 
-    def __call__(self, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
-        request = exchange.request(environ)
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
+        request = read_head(environ)
         if request.path.startswith("/mock/"):
-            return self._controlled(request, environ, start)
-        return self._counted(request, environ, start)
+            return self._handle_control(request, environ, start_response)
+        return self._handle_counted(request, environ, start_response)
 
-    def _controlled(self, request: Request, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
-        reply = _told(lambda request: dispatch(CONTROL, self, request), request, environ)
-        yield from send(reply, self.api.name, Behaviour(), request.wire, start, _ignored, head_only=request.is_head)
+    def _handle_control(
+        self, request: MockRequest, environ: dict[str, Any], start_response: StartResponse
+    ) -> Iterator[bytes]:
+        reply = _read_and_reply(lambda request: dispatch(CONTROL_ROUTES, self, request), request, environ)
+        yield from self._send(request, reply, Behaviour(), start_response, _ignore_tokens)
 
-    def _counted(self, request: Request, environ: dict[str, Any], start: Start) -> Iterator[bytes]:
-        stats, streams = self.stats, 0
-        stats.begin(request)
+    def _handle_counted(
+        self, request: MockRequest, environ: dict[str, Any], start_response: StartResponse
+    ) -> Iterator[bytes]:
+        statistics, streams = self.statistics, 0
+        statistics.begin(request)
         try:
-            reply = _told(lambda request: self._misbehave(request) or self._answer(request), request, environ)
+            reply = _read_and_reply(lambda request: self._misbehave(request) or self._reply(request), request, environ)
             streams = int(reply.events is not None)
-            stats.open_streams += streams
-            yield from send(
-                reply, self.api.name, self.behaviour, request.wire, start, stats.made, head_only=request.is_head
-            )
-            stats.finished += 1
-        except Cut:
-            stats.cut_by_mock += 1
+            statistics.open_streams += streams
+            yield from self._send(request, reply, self.behaviour, start_response, statistics.count_tokens)
+            statistics.finished += 1
+        except CutByMock:
+            statistics.cut_by_mock += 1
             raise
-        except (ClientLeft, GeneratorExit):  # the latter: a write failed, and the server gave the answer up
-            stats.cut_by_client += 1
+        except (ClientLeft, GeneratorExit):  # GeneratorExit: a write failed, and the server closed this generator
+            statistics.cut_by_client += 1
             raise
         finally:
-            stats.end(request)
-            stats.open_streams -= streams
+            statistics.end(request)
+            statistics.open_streams -= streams
 
-    def _answer(self, request: Request) -> Reply:
+    def _send(
+        self,
+        request: MockRequest,
+        reply: Reply,
+        behaviour: Behaviour,
+        start_response: StartResponse,
+        count_tokens: CountTokens,
+    ) -> Iterator[bytes]:
+        return send_reply(
+            reply,
+            self.api.name,
+            behaviour,
+            request.connection,
+            start_response,
+            count_tokens,
+            head_only=request.is_head,
+        )
+
+    def _reply(self, request: MockRequest) -> Reply:
         if self.api_key and request.path.startswith("/v1/"):
             self._check_key(request.headers.get("authorization", ""))
-        return dispatch(OWN, self, request) if request.path in OWN else self.api.reply(request)
+        return dispatch(METRICS_ROUTES, self, request) if request.path in METRICS_ROUTES else self.api.reply(request)
 
     def _check_key(self, authorization: str) -> None:
-        """Raise Unauthorized for a caller without the key, as vLLM does under /v1."""
+        """Raise Unauthorized for a client without the key, as vLLM does under /v1."""
         if not hmac.compare_digest(authorization.encode(), f"Bearer {self.api_key}".encode()):
             raise Unauthorized("Unauthorized: this engine wants its API key", code="invalid_api_key")
 
-    def _misbehave(self, request: Request) -> Reply | None:
-        """What happens in an answer's place, if anything."""
+    def _misbehave(self, request: MockRequest) -> Reply | None:
+        """Hang, drop the connection, or return an error; None where the request gets its answer."""
         behaviour = self.behaviour
         if self.clock() < self._loaded_at:
-            return json(LOADING, 503)
-        if request.path in PROBES and not behaviour.everywhere:
+            return json_reply(LOADING_BODY, 503)
+        if request.path in PROBE_PATHS and not behaviour.everywhere:
             return None
-        self._turn += 1
+        self._requests += 1
         if behaviour.hang:
-            request.wire.pause(None)
+            request.connection.pause(None)
         if behaviour.drop:
-            request.wire.abort(behaviour.reset)
-        if behaviour.fails(self._turn, self.random()):
+            request.connection.abort(behaviour.reset)
+        if behaviour.fails(self._requests, self.random()):
             failure = SvcError(f"{self.api.name} was told to fail", code="mock_failure")
-            return refusal(failure, request.path, behaviour.fail_status or 500)
+            return error_reply(failure, request.path, behaviour.fail_status or 500)
         return None
 
-    def report(self, request: Request) -> Reply:
-        return json({"name": self.api.name, **self.about, **vars(self.stats)})
+    def report_statistics(self, request: MockRequest) -> Reply:
+        return json_reply({"name": self.api.name, **self.about, **vars(self.statistics)})
 
-    def metrics(self, request: Request) -> Reply:
-        return Reply(body=self.stats.exposition(), kind="text/plain; version=0.0.4; charset=utf-8")
+    def metrics(self, request: MockRequest) -> Reply:
+        return Reply(body=self.statistics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def told(self, request: Request) -> Reply:
-        return json(msgspec.structs.asdict(self.behaviour))
+    def report_behaviour(self, request: MockRequest) -> Reply:
+        return json_reply(msgspec.structs.asdict(self.behaviour))
 
-    def behave(self, request: Request) -> Reply:
-        changes = ask.parse(request.body, dict[str, Any])
+    def change_behaviour(self, request: MockRequest) -> Reply:
+        changes = request_bodies.parse(request.body, dict[str, Any])
         self.adopt(self.behaviour.changed(changes), *changes)
-        return self.told(request)
+        return self.report_behaviour(request)
 
 
-OWN: dict[str, Methods[Mock]] = {"/metrics": {"GET": Mock.metrics}}
-CONTROL: dict[str, Methods[Mock]] = {
-    "/mock/stats": {"GET": Mock.report},
-    "/mock/behave": {"GET": Mock.told, "POST": Mock.behave},
+METRICS_ROUTES: dict[str, Methods[MockApplication]] = {"/metrics": {"GET": MockApplication.metrics}}
+CONTROL_ROUTES: dict[str, Methods[MockApplication]] = {
+    "/mock/stats": {"GET": MockApplication.report_statistics},
+    "/mock/behave": {"GET": MockApplication.report_behaviour, "POST": MockApplication.change_behaviour},
 }
 
 
-def _ignored(_tokens: int) -> None:
-    """Of what is no answer of a model."""
+def _ignore_tokens(_tokens: int) -> None:
+    """Count nothing: a reply under /mock/ is not generated."""
 
 
-def _told(answer: Callable[[Request], Reply], request: Request, environ: dict[str, Any]) -> Reply:
-    """The answer, its body read first (a client that is still sending would not see one)."""
+def _read_and_reply(handle: Callable[[MockRequest], Reply], request: MockRequest, environ: dict[str, Any]) -> Reply:
+    """Read the request's body, and return its reply; a client that still sends would not read an earlier one."""
     try:
-        return answer(dataclasses.replace(request, body=exchange.body(environ)))
+        return handle(dataclasses.replace(request, body=read_body(environ)))
     except SvcError as error:
-        return refusal(error, request.path)
+        return error_reply(error, request.path)
+
+
+def send_reply(
+    reply: Reply,
+    name: str,
+    behaviour: Behaviour,
+    connection: Connection,
+    start_response: StartResponse,
+    count_tokens: CountTokens,
+    *,
+    head_only: bool = False,
+) -> Iterator[bytes]:
+    """Yield the parts of a reply: late, hanging or cut where the behaviour says so."""
+    status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
+    name_header = ("x-mock-name", name.encode().decode("latin-1"))
+    if reply.events is not None:
+        headers = [name_header, ("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")]
+        write = start_response(status, headers)
+        yield from _send_events(reply.events, behaviour, connection, write, count_tokens)
+        return
+    if reply.tokens:
+        connection.pause(behaviour.first_token_delay + behaviour.token_delay * (reply.tokens - 1))
+        count_tokens(reply.tokens)
+    headers = [name_header, ("Content-Type", reply.content_type), ("Content-Length", str(len(reply.body)))]
+    write = start_response(status, headers)
+    if reply.tokens and behaviour.cut_bytes is not None:
+        write(reply.body[: behaviour.cut_bytes])
+        connection.abort(behaviour.reset)
+    if not head_only:
+        yield reply.body
+
+
+def _send_events(
+    events: Iterable[tuple[bool, bytes]],
+    behaviour: Behaviour,
+    connection: Connection,
+    write: Write,
+    count_tokens: CountTokens,
+) -> Iterator[bytes]:
+    delay = behaviour.first_token_delay
+    for sent, (has_token, event) in enumerate(events):
+        if sent == behaviour.hang_after:
+            connection.pause(None)
+        if has_token:
+            connection.pause(delay)
+            delay = behaviour.token_delay
+            count_tokens(1)
+        if behaviour.cut_bytes is not None and sent == (behaviour.cut_after or 0):
+            write(event[: behaviour.cut_bytes])
+            connection.abort(behaviour.reset)
+        if sent == behaviour.cut_after:
+            connection.abort(behaviour.reset)
+        yield event

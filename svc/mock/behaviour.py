@@ -1,5 +1,6 @@
-"""How the mock behaves: the frozen settings, and what follows from them. Pure."""
+"""The options of the mock, and how it misbehaves. Pure."""
 
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +13,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """None or 0 is good behaviour; svc/cli/mock.py says of each what it does."""
+    """None or 0 means that it does not misbehave; svc/cli/mock.py describes each field."""
 
     tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     first_token_delay: Seconds = 0
@@ -33,16 +34,29 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
 
     def changed(self, changes: dict[str, Any]) -> "Behaviour":
-        """This one with `changes`; BadRequest names a key or a value that cannot be."""
+        """Return a copy with `changes`; raise BadRequest for an unknown key or an invalid value."""
         try:
             return msgspec.convert({**msgspec.structs.asdict(self), **changes}, Behaviour)
         except msgspec.ValidationError as error:
             raise BadRequest(f"cannot behave like that: {error}") from None
 
-    def fails(self, turn: int, chance: float) -> bool:
-        """Whether request number `turn` (from 1) fails; `chance` is random in [0, 1)."""
+    def fails(self, number: int, chance: float) -> bool:
+        """Return whether request `number` (from 1) fails; `chance` is a random number in [0, 1)."""
         if self.fail_every is not None:
-            return turn % self.fail_every == 0
+            return number % self.fail_every == 0
         if self.fail_rate is not None:
             return chance < self.fail_rate
         return self.fail_status is not None
+
+
+@dataclass(frozen=True, slots=True)
+class MockOptions:
+    """The command line of one mock."""
+
+    name: str
+    port: int
+    models: tuple[str, ...]
+    host: str = "127.0.0.1"
+    child: bool = False
+    api_key: str = ""  # the key that a client needs; empty: none
+    behaviour: Behaviour = field(default_factory=Behaviour)

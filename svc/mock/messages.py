@@ -1,13 +1,15 @@
-"""Anthropic's /v1/messages: one answer as a whole, as the events of its making, and errors. Pure."""
+"""Anthropic's /v1/messages: one answer as a whole or as its stream of events, and errors. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from svc.base.errors import SvcError
-from svc.mock.answer import Answer, encode
+from svc.mock.generation import GeneratedAnswer
 
 PATH = "/v1/messages"
-ERRORS = {
+ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     404: "not_found_error",
@@ -17,42 +19,44 @@ ERRORS = {
 }
 
 
-def body(answer: Answer) -> bytes:
+def body(answer: GeneratedAnswer) -> bytes:
+    """Return the body of an answer that is not streamed."""
     text = {"type": "text", "text": answer.choices[0].text}
-    return encode(_message(answer, answer.usage["completion_tokens"]) | {"content": [text]} | _reason(answer))
+    message = _message(answer, answer.usage["completion_tokens"])
+    return msgspec.json.encode(message | {"content": [text]} | _stop_fields(answer))
 
 
-def events(answer: Answer) -> Iterator[tuple[bool, bytes]]:
-    """As server-sent events; True marks those that the model takes time to come up with."""
-    for kind, told in _told(answer):
-        made = encode({"type": kind, **told})
-        yield kind == "content_block_delta", b"event: %b\ndata: %b\n\n" % (kind.encode(), made)
+def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
+    """Yield the server-sent events of an answer, each with whether it carries a token, which takes time to generate."""
+    for event_type, fields in _events(answer):
+        data = msgspec.json.encode({"type": event_type, **fields})
+        yield event_type == "content_block_delta", b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
 
 
-def error(error: SvcError, status: int) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": ERRORS.get(status, "api_error"), "message": error.message}}
+def error_body(error: SvcError, status: int) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": ERROR_TYPES.get(status, "api_error"), "message": error.message}}
 
 
-def _told(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "message_start", {"message": _message(answer, 1)}
+def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "message_start", {"message": _message(answer, output_tokens=1)}
     yield "content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}
     yield "ping", {}
     for token in answer.choices[0].tokens:
         yield "content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": token}}
     yield "content_block_stop", {"index": 0}
-    spent = {"output_tokens": answer.usage["completion_tokens"]}
-    yield "message_delta", {"delta": _reason(answer), "usage": spent}
+    usage = {"output_tokens": answer.usage["completion_tokens"]}
+    yield "message_delta", {"delta": _stop_fields(answer), "usage": usage}
     yield "message_stop", {}
 
 
-def _message(answer: Answer, spent: int) -> dict[str, Any]:
-    """Without what it says, and why it ended; `spent` are the tokens of it so far."""
+def _message(answer: GeneratedAnswer, output_tokens: int) -> dict[str, Any]:
+    """Return the message without its text and the reason of its end, as it is when it has `output_tokens`."""
     cached = answer.usage["prompt_tokens_details"]["cached_tokens"]
     usage = {
         "input_tokens": answer.usage["prompt_tokens"] - cached,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": cached,
-        "output_tokens": spent,
+        "output_tokens": output_tokens,
     }
     return {
         "id": answer.id,
@@ -66,7 +70,7 @@ def _message(answer: Answer, spent: int) -> dict[str, Any]:
     }
 
 
-def _reason(answer: Answer) -> dict[str, Any]:
+def _stop_fields(answer: GeneratedAnswer) -> dict[str, Any]:
     choice = answer.choices[0]
     reason = "stop_sequence" if choice.stop else "max_tokens" if choice.finish == "length" else "end_turn"
     return {"stop_reason": reason, "stop_sequence": choice.stop}

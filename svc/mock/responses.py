@@ -1,26 +1,27 @@
-"""OpenAI's /v1/responses: one answer as a whole, or as the events of its making. Pure."""
+"""OpenAI's /v1/responses: one answer as a whole, or as its stream of events. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from svc.mock.answer import Answer, encode
+import msgspec
 
-Event = tuple[str, dict[str, Any]]
-
-
-def body(answer: Answer) -> bytes:
-    return encode(_response(answer, done=True))
+from svc.mock.generation import GeneratedAnswer
 
 
-def events(answer: Answer) -> Iterator[tuple[bool, bytes]]:
-    """As server-sent events, numbered; True marks those that the model takes time to come up with."""
-    for number, (kind, told) in enumerate(_told(answer)):
-        made = encode({"type": kind, "sequence_number": number, **told})
-        yield kind == "response.output_text.delta", b"event: %b\ndata: %b\n\n" % (kind.encode(), made)
+def body(answer: GeneratedAnswer) -> bytes:
+    """Return the body of an answer that is not streamed."""
+    return msgspec.json.encode(_response(answer, done=True))
 
 
-def _told(answer: Answer) -> Iterator[Event]:
-    """response > item > part > deltas, each begun and done."""
+def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
+    """Yield the server-sent events of an answer, each with whether it carries a token, which takes time to generate."""
+    for number, (event_type, fields) in enumerate(_events(answer)):
+        data = msgspec.json.encode({"type": event_type, "sequence_number": number, **fields})
+        yield event_type == "response.output_text.delta", b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
+
+
+def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the events in nested pairs of begin and end: response > item > part > deltas."""
     choice = answer.choices[0]
     item = {"output_index": 0}
     part = {"item_id": _item_id(answer), **item, "content_index": 0}
@@ -36,7 +37,7 @@ def _told(answer: Answer) -> Iterator[Event]:
     yield f"response.{_status(answer)}", {"response": _response(answer, done=True)}
 
 
-def _response(answer: Answer, done: bool) -> dict[str, Any]:
+def _response(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
     status = _status(answer) if done else "in_progress"
     return {
         "id": answer.id,
@@ -56,13 +57,13 @@ def _response(answer: Answer, done: bool) -> dict[str, Any]:
     }
 
 
-def _item(answer: Answer, done: bool) -> dict[str, Any]:
+def _item(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
     content = [_part(answer.choices[0].text)] if done else []
     status = _status(answer) if done else "in_progress"
     return {"id": _item_id(answer), "type": "message", "role": "assistant", "status": status, "content": content}
 
 
-def _item_id(answer: Answer) -> str:
+def _item_id(answer: GeneratedAnswer) -> str:
     return f"msg_{answer.id}"
 
 
@@ -70,7 +71,7 @@ def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _status(answer: Answer) -> str:
+def _status(answer: GeneratedAnswer) -> str:
     return "incomplete" if answer.choices[0].finish == "length" else "completed"
 
 

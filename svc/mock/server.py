@@ -1,4 +1,4 @@
-"""Serving the mock: one process, one greenlet a connection.
+"""Serve the mock: one process, one greenlet for each connection.
 
 Nothing is patched: gevent's own server and waits are all that it needs.
 """
@@ -21,30 +21,31 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from svc.base.address import authority, without_brackets
 from svc.base.errors import CommandError
-from svc.mock.api import Api
-from svc.mock.app import Mock
-from svc.mock.config import MockConfig
-from svc.mock.exchange import WIRE, ClientLeft, Cut
+from svc.mock.app import MockApplication
+from svc.mock.backend_api import BackendApi
+from svc.mock.behaviour import MockOptions
+from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
-# close() then sends a reset and drops what was not sent
+FOREVER_SECONDS = 10**6
+# For SO_LINGER: close() then sends a reset and drops the data that was not sent.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-def serve(config: MockConfig) -> None:
-    """Serves until SIGTERM or Ctrl-C; CommandError when it cannot listen."""
-    listener = _listen(config.host, config.port)
-    # Before gevent starts: the child must not have an event loop of its parent's.
-    child = _hold() if config.child else None
+def serve(options: MockOptions) -> None:
+    """Serve until SIGTERM or Ctrl-C; raise CommandError when the port cannot be opened."""
+    listener = _listen(options.host, options.port)
+    # Fork before gevent starts: the child must not share its parent's event loop.
+    child = _fork_holder() if options.child else None
     stop = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
-    app = _app(config, {"pid": os.getpid(), "child": child})
+    app = _create_app(options, {"pid": os.getpid(), "child": child})
     host, port = listener.getsockname()[:2]
     server = WSGIServer(gevent.socket.socket(fileno=listener.detach()), app, log=None, handler_class=_Handler)
     server.start()
-    log.info("mock %s serves %s at http://%s", config.name, ", ".join(config.models), authority(host, port))
+    log.info("mock %s serves %s at http://%s", options.name, ", ".join(options.models), authority(host, port))
     try:
         stop.wait()
     finally:
@@ -54,10 +55,10 @@ def serve(config: MockConfig) -> None:
             os.waitpid(child, 0)
 
 
-def _app(config: MockConfig, about: dict[str, Any]) -> Mock:
-    api = Api(config.name, config.models, time.time)
-    app = Mock(api, config.behaviour, time.time, random.random, _exits(), about, config.api_key)
-    app.adopt(config.behaviour, "loading", "memory", "exit_after")
+def _create_app(options: MockOptions, about: dict[str, Any]) -> MockApplication:
+    api = BackendApi(options.name, options.models, time.time)
+    app = MockApplication(api, options.behaviour, time.time, random.random, _exit_timer(), about, options.api_key)
+    app.adopt(options.behaviour, "loading", "memory", "exit_after")
     return app
 
 
@@ -72,13 +73,13 @@ def _listen(host: str, port: int) -> socket.socket:
         else:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
         raise CommandError(f"cannot listen on {authority(host, port)}: {reason}") from None
-    # Connections inherit it: an answer's head and body are two writes, and must not wait for an ACK.
+    # Connections inherit it. Head and body of an answer are two writes: the second must not wait for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
-def _hold() -> int:
-    """Forks a worker that does nothing but keep the listening socket, as a server's workers may."""
+def _fork_holder() -> int:
+    """Fork a child that only keeps the listening socket open, as the workers of a server may; return its pid."""
     pid = os.fork()
     if pid:
         return pid
@@ -87,21 +88,21 @@ def _hold() -> int:
         signal.pause()
 
 
-def _exits() -> Callable[[float | None, int], None]:
-    """The function that ends the process later: at once and without tidying, as a crash does."""
-    planned: list[gevent.Greenlet] = []
+def _exit_timer() -> Callable[[float | None, int], None]:
+    """Return the function that ends the process later: at once and without cleanup, as a crash does."""
+    timers: list[gevent.Greenlet] = []
 
     def exit_later(seconds: float | None, code: int) -> None:
-        while planned:
-            planned.pop().kill(block=False)
+        while timers:
+            timers.pop().kill(block=False)
         if seconds is not None:
-            planned.append(gevent.spawn_later(seconds, os._exit, code))
+            timers.append(gevent.spawn_later(seconds, os._exit, code))
 
     return exit_later
 
 
-class _Wire:
-    """The connection under one request."""
+class _GeventConnection:
+    """The connection of one request."""
 
     def __init__(self, handler: WSGIHandler) -> None:
         self.target: str = handler.path
@@ -115,31 +116,31 @@ class _Wire:
     def pause(self, seconds: float | None) -> None:
         if seconds == 0:
             return
-        until = None if seconds is None else time.monotonic() + seconds
+        deadline = None if seconds is None else time.monotonic() + seconds
         try:
             gevent.socket.wait_read(self._handler.socket.fileno(), seconds, TimeoutError())
         except TimeoutError:
             return
-        self._raise_if_left()
-        # More was sent in the meantime: the next request, behind which no end is seen.
-        gevent.sleep(10**6 if until is None else max(0, until - time.monotonic()))
+        self._raise_if_closed()
+        # The client sent its next request meanwhile. While that is unread, the end of the connection is not visible.
+        gevent.sleep(FOREVER_SECONDS if deadline is None else max(0, deadline - time.monotonic()))
 
-    def _raise_if_left(self) -> None:
+    def _raise_if_closed(self) -> None:
         try:
-            left = not self._handler.socket.recv(1, socket.MSG_PEEK)
+            closed = not self._handler.socket.recv(1, socket.MSG_PEEK)
         except OSError:
-            left = True
-        if left:
+            closed = True
+        if closed:
             raise ClientLeft
 
     def abort(self, reset: bool) -> NoReturn:
         if reset:
             self._handler.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        raise Cut  # a socket error of the kind upon which the server closes the connection and says nothing
+        raise CutByMock  # a ConnectionResetError, on which the server closes the connection without a message
 
 
 class _Handler(WSGIHandler):
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
-        environ[WIRE] = _Wire(self)
+        environ[CONNECTION_KEY] = _GeventConnection(self)
         return environ

@@ -1,4 +1,4 @@
-"""Behaviours and their flags."""
+"""Behaviours, and the flags that set them."""
 
 import msgspec
 import pytest
@@ -16,25 +16,25 @@ def test_every_behaviour_is_a_flag_with_the_same_default():
     assert Behaviour(**{name: context.params[name] for name in Behaviour.__struct_fields__}) == Behaviour()
 
 
-def test_changes_keep_the_rest():
+def test_changes_keep_the_other_fields():
     changed = Behaviour(token_delay=1, cut_after=3).changed({"cut_after": None, "hang": True})
     assert msgspec.structs.asdict(changed) == msgspec.structs.asdict(Behaviour(token_delay=1, hang=True))
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "name"),
     [({"nope": 1}, "nope"), ({"fail_rate": 2}, "fail_rate"), ({"tokens": 0}, "tokens"), ({"hang": 1}, "hang")],
 )
-def test_what_cannot_be_is_named(changes, named):
-    with pytest.raises(BadRequest, match=named):
+def test_an_invalid_change_is_refused_by_name(changes, name):
+    with pytest.raises(BadRequest, match=name):
         Behaviour().changed(changes)
 
 
 def fails(behaviour: Behaviour, chance: float = 0.5) -> list[bool]:
-    return [behaviour.fails(turn, chance) for turn in range(1, 5)]
+    return [behaviour.fails(number, chance) for number in range(1, 5)]
 
 
-def test_who_fails():
+def test_which_requests_fail():
     assert not any(fails(Behaviour()))
     assert all(fails(Behaviour(fail_status=500)))
     assert fails(Behaviour(fail_every=2)) == [False, True, False, True]

@@ -6,26 +6,25 @@ import pytest
 
 from svc.base.errors import BadRequest
 from svc.mock import messages
-from svc.mock.answer import Answer, Choice
-from svc.mock.usage import usage
+from svc.mock.generation import Choice, GeneratedAnswer, usage
 
 
-def made(choice: Choice) -> Answer:
-    return Answer("msg-1", 7, "a", [choice], usage(prompt=20, completion=2, cached=16))
+def answer(choice: Choice) -> GeneratedAnswer:
+    return GeneratedAnswer("msg-1", 7, "a", [choice], usage(prompt=20, completion=2, cached=16))
 
 
-def told(answer: Answer) -> list[dict]:
-    """The events' data; each event's name is its type."""
-    found = []
+def parsed_events(answer: GeneratedAnswer) -> list[dict]:
+    """Return the data of the events, whose names are their types."""
+    parsed = []
     for _, event in messages.events(answer):
         name, data, rest = event.decode().split("\n", 2)
-        found.append(json.loads(data.removeprefix("data: ")))
-        assert (name, rest) == (f"event: {found[-1]['type']}", "\n")
-    return found
+        parsed.append(json.loads(data.removeprefix("data: ")))
+        assert (name, rest) == (f"event: {parsed[-1]['type']}", "\n")
+    return parsed
 
 
-def test_one_piece():
-    body = json.loads(messages.body(made(Choice(["m", " x"], "stop"))))
+def test_an_answer_that_is_not_streamed():
+    body = json.loads(messages.body(answer(Choice(["m", " x"], "stop"))))
     assert (body["type"], body["role"], body["model"]) == ("message", "assistant", "a")
     assert body["content"] == [{"type": "text", "text": "m x"}]
     assert body["usage"] == {
@@ -44,14 +43,14 @@ def test_one_piece():
         (Choice(["m"], "stop", stop="x"), "stop_sequence", "x"),
     ],
 )
-def test_why_it_ended(choice, reason, stop):
-    body = json.loads(messages.body(made(choice)))
+def test_the_reason_of_the_end_is_in_body_and_stream(choice, reason, stop):
+    body = json.loads(messages.body(answer(choice)))
     assert (body["stop_reason"], body["stop_sequence"]) == (reason, stop)
-    assert told(made(choice))[-2]["delta"] == {"stop_reason": reason, "stop_sequence": stop}
+    assert parsed_events(answer(choice))[-2]["delta"] == {"stop_reason": reason, "stop_sequence": stop}
 
 
-def test_events():
-    events = told(made(Choice(["m", " x"], "stop")))
+def test_the_events_of_a_stream():
+    events = parsed_events(answer(Choice(["m", " x"], "stop")))
     assert [event["type"] for event in events] == [
         "message_start",
         "content_block_start",
@@ -68,12 +67,12 @@ def test_events():
     assert events[-2]["usage"] == {"output_tokens": 2}
 
 
-def test_only_the_deltas_take_time():
-    timed = [timed for timed, _ in messages.events(made(Choice(["m", " x"], "stop")))]
-    assert timed == [False] * 3 + [True] * 2 + [False] * 3
+def test_only_the_deltas_carry_tokens():
+    flags = [has_token for has_token, _ in messages.events(answer(Choice(["m", " x"], "stop")))]
+    assert flags == [False] * 3 + [True] * 2 + [False] * 3
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, "invalid_request_error"), (418, "api_error"), (500, "api_error")])
-def test_an_error(status, kind):
-    error = messages.error(BadRequest("wrong"), status)
+def test_an_error_has_anthropic_s_format(status, kind):
+    error = messages.error_body(BadRequest("wrong"), status)
     assert error == {"type": "error", "error": {"type": kind, "message": "wrong"}}

@@ -1,21 +1,21 @@
-"""What reached the mock, and how it ended."""
+"""The requests that reached the mock, and how they ended."""
 
-from svc.mock.exchange import Request
+from svc.mock.request_reply import MockRequest
 
-PROBES = {"/health", "/models", "/v1/models", "/metrics"}
+PROBE_PATHS = {"/health", "/models", "/v1/models", "/metrics"}
 
 
-class Stats:
+class MockStatistics:
     """Counts every request but those to /mock/.
 
-    `requests` and `last_headers` leave the probes out (GET of health, models
-    and metrics), which come at their own times; `by_path` has them.
+    The attributes are the fields of /mock/stats. `requests` and `last_headers` leave out the
+    probes (GET of health, models and metrics), which come at any time; `by_path` has them.
     """
 
     def __init__(self) -> None:
         self.requests = 0
         self.open_requests = 0
-        self.working = 0  # of those, the ones that are no probes
+        self.working = 0  # open requests that are not probes
         self.open_streams = 0
         self.tokens = 0
         self.finished = 0
@@ -24,21 +24,21 @@ class Stats:
         self.by_path: dict[str, int] = {}
         self.last_headers: dict[str, str] = {}
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: MockRequest) -> None:
         self.open_requests += 1
         self.by_path[request.path] = self.by_path.get(request.path, 0) + 1
-        if request.path not in PROBES:
+        if request.path not in PROBE_PATHS:
             self.working += 1
             self.requests += 1
             self.last_headers = request.headers
 
-    def end(self, request: Request) -> None:
+    def end(self, request: MockRequest) -> None:
         self.open_requests -= 1
-        self.working -= request.path not in PROBES
+        self.working -= request.path not in PROBE_PATHS
 
-    def made(self, tokens: int) -> None:
+    def count_tokens(self, tokens: int) -> None:
         self.tokens += tokens
 
     def exposition(self) -> bytes:
-        """What Prometheus reads, with the names that engines use."""
+        """Return the text of /metrics, with the metric names that engines use."""
         return b"mock:generation_tokens_total %d\nmock:num_requests_running %d\n" % (self.tokens, self.working)

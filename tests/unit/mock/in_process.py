@@ -1,18 +1,18 @@
-"""The mock's application without a server: a wire that notes what is done to it, and a call."""
+"""The mock's application without a server: a connection that records its calls, and a client."""
 
 import io
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from svc.mock.api import Api
-from svc.mock.app import Mock
+from svc.mock.app import MockApplication
+from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import Behaviour
-from svc.mock.exchange import WIRE, ClientLeft, Cut
+from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
 
 
-class Wire:
-    """Time passes at once; the client leaves at the first wait over `patience` seconds."""
+class FakeConnection:
+    """Waits take no time; the client leaves at the first wait over `patience` seconds."""
 
     def __init__(self, patience: float = 1000) -> None:
         self.target = "/as/it/came"
@@ -30,22 +30,22 @@ class Wire:
 
     def abort(self, reset: bool) -> NoReturn:
         self.aborted = "reset" if reset else "closed"
-        raise Cut
+        raise CutByMock
 
 
-class Site:
-    """A mock with a clock that stands still, and what came out of it."""
+class InProcessMock:
+    """A mock with a clock that stands still, and the parts of its last answer."""
 
     def __init__(self, **behaviour: Any) -> None:
         self.now = 1000.0
         self.chance = 0.5
         self.exits: list[tuple[float | None, int]] = []
-        self.wire = Wire()
+        self.connection = FakeConnection()
         self.status = ""
         self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
-        self.app = Mock(
-            Api("m", ("a", "b/c"), lambda: self.now),
+        self.app = MockApplication(
+            BackendApi("m", ("a", "b/c"), lambda: self.now),
             Behaviour(**behaviour),
             lambda: self.now,
             lambda: self.chance,
@@ -54,7 +54,7 @@ class Site:
         )
 
     def call(self, method: str, path: str, body: Any = None) -> bytes:
-        """All that was sent, also of an answer that was cut."""
+        """Send a request and return the bytes that were sent, also those of an answer that was cut."""
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         environ = {
             "REQUEST_METHOD": method,
@@ -62,13 +62,13 @@ class Site:
             "QUERY_STRING": "",
             "CONTENT_LENGTH": str(len(raw)),
             "wsgi.input": io.BytesIO(raw),
-            WIRE: self.wire,
+            CONNECTION_KEY: self.connection,
         }
         self.status, self.headers, self.parts = "", {}, []
         try:
-            for part in self.app(environ, self._start):
+            for part in self.app(environ, self._start_response):
                 self.parts.append(part)
-        except (ClientLeft, Cut):
+        except (ClientLeft, CutByMock):
             pass
         return b"".join(self.parts)
 
@@ -78,6 +78,6 @@ class Site:
     def stats(self) -> dict[str, Any]:
         return self.json("GET", "/mock/stats")
 
-    def _start(self, status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], None]:
+    def _start_response(self, status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], None]:
         self.status, self.headers = status, dict(headers)
         return self.parts.append

@@ -1,0 +1,212 @@
+"""The APIs of OpenAI and Anthropic: a request in, the reply of a well-behaved backend out."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+from svc.base.errors import NotFound
+from svc.mock import completions, media, messages, request_bodies, responses, retrieval
+from svc.mock.adapters import LoadAdapterBody, LoraAdapters, UnloadAdapterBody
+from svc.mock.completions import Dialect
+from svc.mock.generation import Choice, GeneratedAnswer, PrefixCache, call_function, count_tokens, echo_prompt, usage
+from svc.mock.request_reply import Methods, MockRequest, Reply, dispatch, json_reply, text_reply
+
+
+class BackendApi:
+    """`clock` returns Unix seconds; `tokens` is the length of an answer, None for a natural one."""
+
+    def __init__(self, name: str, models: tuple[str, ...], clock: Callable[[], float]) -> None:
+        self.name = name
+        self.models = models
+        self.clock = clock
+        self.tokens: int | None = None
+        self._started = int(clock())
+        self._answers = 0
+        self._prefix_cache = PrefixCache()
+        self._adapters = LoraAdapters(models[0])
+
+    def reply(self, request: MockRequest) -> Reply:
+        """Return the reply to a request of any path; raise SvcError for one that a backend refuses."""
+        if request.path.startswith("/echo/"):
+            return self.echo(request)
+        if request.path.startswith("/v1/models/"):
+            return dispatch({request.path: {"GET": BackendApi.model}}, self, request)
+        if request.path == "/echo":
+            return self.echo(request)
+        return dispatch(ROUTES, self, request)
+
+    def chat(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.ChatBody)
+        prompt, function = body.last_user_text(), body.required_function()
+        if function is None:
+            return self._complete(body, completions.CHAT, [body.transcript()], [prompt])
+        call = call_function(function.name, function.arguments(prompt))
+        return _completion_reply(body, completions.CHAT, self._answer(body, "chatcmpl-", [body.transcript()], [call]))
+
+    def completions(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.CompletionBody)
+        prompts = request_bodies.prompt_texts(body.prompt)
+        return self._complete(body, completions.TEXT, prompts, prompts)
+
+    def embeddings(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.EmbeddingBody)
+        model = self._model_name(body.model)
+        texts = request_bodies.prompt_texts(body.input)
+        return json_reply(retrieval.embeddings_body(texts, model, body.dimensions, body.encoding_format), tokens=1)
+
+    def responses(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.ResponsesBody)
+        conversation = body.conversation()
+        choices = self._choices(body, [conversation.last_user_text()])
+        answer = self._answer(body, "resp-", [conversation.transcript()], choices)
+        return _answer_reply(body, answer, responses.body, responses.events)
+
+    def messages(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.MessagesBody)
+        choices = self._choices(body, [body.last_user_text()])
+        answer = self._answer(body, "msg-", [body.transcript()], choices)
+        return _answer_reply(body, answer, messages.body, messages.events)
+
+    def rerank(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.RerankBody)
+        documents = [document if isinstance(document, str) else document.text for document in body.documents]
+        answer_id, model = self._next_id("rerank-"), self._model_name(body.model)
+        return json_reply(retrieval.rerank_body(answer_id, model, body.query, documents, body.top_n), tokens=1)
+
+    def transcriptions(self, request: MockRequest) -> Reply:
+        fields, file = media.parse_form(request.headers.get("content-type", ""), request.body)
+        self._model_name(fields.get("model"))
+        text = f"{self.name} heard: {file.filename}, {len(file.read())} bytes"
+        if fields.get("response_format") == "text":
+            return text_reply(text, tokens=1)
+        return json_reply({"text": text}, tokens=1)
+
+    def speech(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.SpeechBody)
+        self._model_name(body.model)
+        return Reply(body=media.speech(body.input), tokens=1, content_type="audio/wav")
+
+    def images(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.ImageBody)
+        self._model_name(body.model)
+        return json_reply(media.images(int(self.clock()), body.prompt, body.n or 1), tokens=1)
+
+    def health(self, request: MockRequest) -> Reply:
+        return json_reply({"status": "ok", "name": self.name})
+
+    def list_models(self, request: MockRequest) -> Reply:
+        adapters = [self._model_object(fields["id"]) | fields for fields in self._adapters.model_fields()]
+        return json_reply({"object": "list", "data": [*map(self._model_object, self.models), *adapters]})
+
+    def load_adapter(self, request: MockRequest) -> Reply:
+        return text_reply(self._adapters.load(request_bodies.parse(request.body, LoadAdapterBody)))
+
+    def unload_adapter(self, request: MockRequest) -> Reply:
+        return text_reply(self._adapters.unload(request_bodies.parse(request.body, UnloadAdapterBody)))
+
+    def model(self, request: MockRequest) -> Reply:
+        return json_reply(self._model_object(self._model_name(request.path.removeprefix("/v1/models/"))))
+
+    def echo(self, request: MockRequest) -> Reply:
+        """Return the request itself, for tests of what a proxy changes."""
+        fields = {
+            "method": request.method,
+            "target": request.connection.target,
+            "path": request.path,
+            "query": request.query,
+            "headers": request.headers,
+            "body_length": len(request.body),
+            "body_sha256": hashlib.sha256(request.body).hexdigest(),
+        }
+        return json_reply(fields)
+
+    def _complete(
+        self,
+        body: request_bodies.GenerationBody,
+        dialect: Dialect,
+        inputs: list[str],
+        prompts: list[str],
+    ) -> Reply:
+        """Reply to chat or completions: the model reads `inputs`, and its answers repeat `prompts`."""
+        answer = self._answer(body, dialect.id_prefix, inputs, self._choices(body, prompts))
+        return _completion_reply(body, dialect, answer)
+
+    def _choices(self, body: request_bodies.GenerationBody, prompts: list[str]) -> list[Choice]:
+        return [
+            echo_prompt(self.name, prompt, self.tokens, body.limit, body.stops)
+            for prompt in prompts
+            for _ in range(body.n or 1)
+        ]
+
+    def _answer(
+        self, body: request_bodies.GenerationBody, id_prefix: str, inputs: list[str], choices: list[Choice]
+    ) -> GeneratedAnswer:
+        return GeneratedAnswer(
+            model=self._model_name(body.model),
+            id=self._next_id(id_prefix),
+            created=int(self.clock()),
+            choices=choices,
+            usage=usage(
+                prompt=sum(map(count_tokens, inputs)),
+                completion=sum(len(choice.tokens) for choice in choices),
+                cached=sum(map(self._prefix_cache.read, inputs)),
+            ),
+        )
+
+    def _next_id(self, prefix: str) -> str:
+        self._answers += 1
+        return f"{prefix}{self.name}-{self._answers}"
+
+    def _model_object(self, model: str) -> dict[str, object]:
+        return {"id": model, "object": "model", "created": self._started, "owned_by": self.name}
+
+    def _model_name(self, model: str | None) -> str:
+        """Return the requested model; the first one where the request names none, as llama-server does.
+
+        Raise NotFound for an unknown one.
+        """
+        if model is None:
+            return self.models[0]
+        if model not in self.models and model not in self._adapters:
+            raise NotFound(f"The model `{model}` does not exist.", param="model", code="model_not_found")
+        return model
+
+
+def _completion_reply(body: request_bodies.GenerationBody, dialect: Dialect, answer: GeneratedAnswer) -> Reply:
+    return _answer_reply(
+        body,
+        answer,
+        lambda answer: completions.body(answer, dialect),
+        lambda answer: completions.events(answer, dialect, body.wants_usage),
+    )
+
+
+def _answer_reply(
+    body: request_bodies.GenerationBody,
+    answer: GeneratedAnswer,
+    write_body: Callable[[GeneratedAnswer], bytes],
+    write_events: Callable[[GeneratedAnswer], Iterable[tuple[bool, bytes]]],
+) -> Reply:
+    """Return the answer as a stream of events where the request wants one, else as a body that takes as long."""
+    if body.stream:
+        return Reply(events=write_events(answer))
+    return Reply(body=write_body(answer), tokens=max(1, *(len(choice.tokens) for choice in answer.choices)))
+
+
+ROUTES: dict[str, Methods[BackendApi]] = {
+    "/health": {"GET": BackendApi.health},
+    "/models": {"GET": BackendApi.list_models},
+    "/v1/models": {"GET": BackendApi.list_models},
+    "/chat/completions": {"POST": BackendApi.chat},
+    "/v1/chat/completions": {"POST": BackendApi.chat},
+    "/v1/completions": {"POST": BackendApi.completions},
+    "/v1/embeddings": {"POST": BackendApi.embeddings},
+    "/v1/responses": {"POST": BackendApi.responses},
+    messages.PATH: {"POST": BackendApi.messages},
+    "/rerank": {"POST": BackendApi.rerank},
+    "/v1/rerank": {"POST": BackendApi.rerank},
+    "/v1/audio/transcriptions": {"POST": BackendApi.transcriptions},
+    "/v1/audio/speech": {"POST": BackendApi.speech},
+    "/v1/images/generations": {"POST": BackendApi.images},
+    "/v1/load_lora_adapter": {"POST": BackendApi.load_adapter},
+    "/v1/unload_lora_adapter": {"POST": BackendApi.unload_adapter},
+}

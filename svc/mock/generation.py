@@ -1,0 +1,101 @@
+"""What the mock generates: the text of an answer as tokens, and the number of tokens that it costs. Pure."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, cycle, islice
+from typing import Any
+
+NATURAL_TOKENS = 64  # length of an answer where none is set: the echo of a long prompt need not be long
+# The repeats are bounded: without a bound, a prompt of a million blanks takes a million squared steps.
+TOKEN_PATTERN = re.compile(r"\s{0,8}\S{1,16}|\s{1,8}")
+CHARS_PER_TOKEN = 4  # of a prompt
+CACHE_BLOCK_CHARS = 16 * CHARS_PER_TOKEN  # prefixes are cached in blocks of 16 tokens, as vLLM does
+MAX_CACHED_BLOCKS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the texts that a request gets."""
+
+    tokens: list[str]
+    finish: str  # stop | length | tool_calls
+    call: str = ""  # the function that is called; the tokens are its arguments then
+    stop: str | None = None  # the stop sequence that ended it
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedAnswer:
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: dict[str, Any]
+
+
+def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice:
+    """Return `NAME heard: PROMPT`: NATURAL_TOKENS at most, or `tokens` long, for which it repeats the prompt.
+
+    It ends before the first stop sequence, and after `limit` tokens.
+    """
+    echo = split_tokens(f"{name} heard: {prompt}")
+    generated = list(islice(echo, NATURAL_TOKENS) if tokens is None else islice(chain(echo, _endless(prompt)), tokens))
+    text = "".join(generated)
+    stop_positions = [(position, stop) for stop in stops if stop and (position := text.find(stop)) >= 0]
+    end, stop = min(stop_positions, default=(len(text), None))
+    generated = list(split_tokens(text[:end])) if stop_positions else generated
+    if limit is not None and len(generated) > limit:
+        return Choice(generated[:limit], "length")
+    return Choice(generated, "stop", stop=stop)
+
+
+def call_function(function: str, arguments: str) -> Choice:
+    """Return a function call in place of a text."""
+    return Choice(list(split_tokens(arguments)), "tool_calls", function)
+
+
+def split_tokens(text: str) -> Iterator[str]:
+    return (match.group() for match in TOKEN_PATTERN.finditer(text))
+
+
+def _endless(prompt: str) -> Iterator[str]:
+    return cycle(split_tokens(f" {prompt.strip() or '...'}"))
+
+
+def count_tokens(text: str) -> int:
+    """Return the number of tokens of a prompt."""
+    return -(-len(text) // CHARS_PER_TOKEN)
+
+
+class PrefixCache:
+    """Remembers the blocks of past prompts, as a backend's KV cache does, so that routing by prefix has an effect."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, None] = {}  # hash of a prefix of whole blocks; the last used comes last
+
+    def read(self, prompt: str) -> int:
+        """Return the number of the prompt's first tokens that an earlier prompt had too, and remember this one."""
+        cached, prefix_hash, hit = 0, 0, True
+        for start in range(0, len(prompt) - CACHE_BLOCK_CHARS + 1, CACHE_BLOCK_CHARS):
+            prefix_hash = hash((prefix_hash, prompt[start : start + CACHE_BLOCK_CHARS]))
+            hit = hit and prefix_hash in self._blocks
+            cached += hit
+            self._blocks.pop(prefix_hash, None)
+            self._blocks[prefix_hash] = None
+        while len(self._blocks) > MAX_CACHED_BLOCKS:
+            del self._blocks[next(iter(self._blocks))]
+        return cached * CACHE_BLOCK_CHARS // CHARS_PER_TOKEN
+
+
+def usage(prompt: int, completion: int, cached: int) -> dict[str, Any]:
+    """Return OpenAI's `usage` object of an answer, from its numbers of tokens."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }

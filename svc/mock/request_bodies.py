@@ -1,0 +1,205 @@
+"""The fields of OpenAI's and Anthropic's request bodies that the mock reads. Pure."""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from svc.base.errors import BadRequest
+
+T = TypeVar("T")
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+ChoiceCount = Annotated[int, msgspec.Meta(ge=1, le=128)]
+Prompt = str | list[str | int | list[int]]
+
+
+class ContentPart(msgspec.Struct):
+    type: str
+    text: str = ""
+
+
+class Message(msgspec.Struct):
+    role: str
+    content: str | list[ContentPart] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return " ".join(part.text for part in self.content if part.text)
+        return self.content or ""
+
+
+class FunctionSchema(msgspec.Struct):
+    """The part of a JSON Schema from which the arguments of a call are made."""
+
+    properties: dict[str, dict[str, Any]] = {}
+
+
+class Function(msgspec.Struct):
+    name: str
+    parameters: FunctionSchema = msgspec.field(default_factory=FunctionSchema)
+
+    def arguments(self, prompt: str) -> str:
+        """Return the arguments of a call as JSON: every property that takes a text gets the prompt."""
+        types = {name: schema.get("type") for name, schema in self.parameters.properties.items()}
+        return msgspec.json.encode({name: prompt for name, type_ in types.items() if type_ == "string"}).decode()
+
+
+class Tool(msgspec.Struct):
+    function: Function
+
+
+class FunctionName(msgspec.Struct):
+    name: str
+
+
+class ToolChoice(msgspec.Struct):
+    function: FunctionName
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool = False
+
+
+class GenerationBody(msgspec.Struct, kw_only=True):
+    """The fields that all requests for a generated text have in common."""
+
+    model: str | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Positive | None = None
+    n: ChoiceCount | None = 1
+    stop: str | list[str] | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def stops(self) -> list[str]:
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
+    @property
+    def wants_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class ConversationBody(GenerationBody, kw_only=True):
+    """A request whose prompt is a list of messages."""
+
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+
+    def transcript(self) -> str:
+        """Return the text that the model reads: all messages."""
+        return "".join(f"{message.role}: {message.text}\n" for message in self.messages)
+
+    def last_user_text(self) -> str:
+        """Return the text that the answer repeats: the last user message, else the last message."""
+        candidates = [message for message in self.messages if message.role == "user"] or self.messages
+        return candidates[-1].text
+
+
+class ChatBody(ConversationBody, kw_only=True):
+    max_completion_tokens: Positive | None = None
+    tools: Annotated[list[Tool], msgspec.Meta(max_length=128)] | None = None
+    tool_choice: str | ToolChoice | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    def required_function(self) -> Function | None:
+        """Return the function that the answer must call; None where the model may answer with a text.
+
+        Raise BadRequest where the request's tools do not include it.
+        """
+        choice = self.tool_choice
+        if isinstance(choice, str | None) and choice != "required":
+            return None
+        name = choice.function.name if isinstance(choice, ToolChoice) else None
+        for tool in self.tools or []:
+            if name in (None, tool.function.name):
+                return tool.function
+        raise BadRequest(f"cannot call {name or 'a tool'}: it is not among the request's tools", param="tool_choice")
+
+
+class MessagesBody(ConversationBody, kw_only=True):
+    """A request to Anthropic's /v1/messages."""
+
+    max_tokens: Positive
+    system: str | list[ContentPart] = ""
+    stop_sequences: list[str] | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        return self.stop_sequences or []
+
+    def transcript(self) -> str:
+        return f"system: {Message('system', self.system).text}\n{super().transcript()}"
+
+
+class ResponsesBody(GenerationBody, kw_only=True):
+    input: str | Annotated[list[Message], msgspec.Meta(min_length=1)]
+    instructions: str | None = None
+    max_output_tokens: Positive | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_output_tokens
+
+    def conversation(self) -> ConversationBody:
+        messages = [Message("user", self.input)] if isinstance(self.input, str) else self.input
+        return ConversationBody(messages=[Message("system", self.instructions), *messages])
+
+
+class CompletionBody(GenerationBody, kw_only=True):
+    prompt: Prompt
+
+
+class EmbeddingBody(msgspec.Struct):
+    input: Prompt
+    model: str | None = None
+    encoding_format: str | None = "float"
+    dimensions: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+
+
+class Document(msgspec.Struct):
+    text: str
+
+
+class RerankBody(msgspec.Struct):
+    query: str
+    documents: Annotated[list[str | Document], msgspec.Meta(min_length=1)]
+    model: str | None = None
+    top_n: Positive | None = None
+
+
+class SpeechBody(msgspec.Struct):
+    input: str
+    model: str | None = None
+
+
+class ImageBody(msgspec.Struct):
+    prompt: str
+    model: str | None = None
+    n: ChoiceCount | None = 1
+
+
+def prompt_texts(prompt: Prompt) -> list[str]:
+    """Return the prompts of a `prompt` or `input`: a text, a list of texts, tokens, or a list of lists of tokens."""
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
+        raise BadRequest("cannot answer an empty list: give at least one text")
+    if all(isinstance(item, int) for item in prompt):
+        return [" ".join(map(str, prompt))]
+    return [" ".join(map(str, item)) if isinstance(item, list) else str(item) for item in prompt]
+
+
+def parse(body: bytes, body_type: type[T]) -> T:
+    """Return the body as an object of `body_type`; raise BadRequest where it is not one."""
+    try:
+        return msgspec.json.decode(body, type=body_type)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"cannot read the request's JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise BadRequest("cannot read the request's JSON: it is not UTF-8") from None

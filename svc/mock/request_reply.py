@@ -1,0 +1,125 @@
+"""A request and its reply, the table that maps paths to handlers, and the connection beneath.
+
+The mock needs more than WSGI offers: it waits and notices that the client has left, and it
+closes connections in the middle of an answer. The server puts a `Connection` into the environ for that.
+"""
+
+import errno
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import msgspec
+
+from svc.base import errors
+from svc.base.errors import NotAllowed, NotFound, SvcError, TooLarge
+from svc.mock import messages
+
+CONNECTION_KEY = "svc.mock.connection"  # in the environ
+MAX_BODY_BYTES = 256 << 20
+Owner = TypeVar("Owner")
+
+
+class ClientLeft(ConnectionResetError):
+    """The client closed its connection while the mock waited or read."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "the client left")
+
+
+class CutByMock(ConnectionResetError):
+    """The mock closed the connection."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "cut by the mock")
+
+
+class Connection(Protocol):
+    target: str  # path and query, as the client sent them
+
+    def headers(self) -> Iterable[tuple[str, str]]: ...
+
+    def pause(self, seconds: float | None) -> None:
+        """Wait, for ever with None; raise ClientLeft as soon as the client leaves."""
+
+    def abort(self, reset: bool) -> NoReturn:
+        """Close the connection, with a TCP reset or a FIN; raise CutByMock."""
+
+
+@dataclass(frozen=True, slots=True)
+class MockRequest:
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    connection: Connection
+    body: bytes = b""
+
+    @property
+    def is_head(self) -> bool:
+        return self.method == "HEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A body, or events, each with whether it carries a token, which takes time to generate."""
+
+    status: int = 200
+    body: bytes = b""
+    events: Iterable[tuple[bool, bytes]] | None = None
+    tokens: int = 0  # that the body took to generate
+    content_type: str = "application/json"  # of the body
+
+
+Methods = dict[str, Callable[[Owner, MockRequest], Reply]]
+
+
+def read_head(environ: dict[str, Any]) -> MockRequest:
+    """Return the request without its body."""
+    connection: Connection = environ[CONNECTION_KEY]
+    headers: dict[str, str] = {}
+    for name, value in connection.headers():
+        name = name.lower()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
+    return MockRequest(environ["REQUEST_METHOD"], path, environ["QUERY_STRING"], headers, connection)
+
+
+def read_body(environ: dict[str, Any]) -> bytes:
+    """Return the request's body; raise TooLarge, or ClientLeft when it ends early."""
+    too_large = TooLarge(f"cannot read a body over {MAX_BODY_BYTES >> 20} MB")
+    if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+        raise too_large
+    try:
+        content: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
+    except OSError:
+        raise ClientLeft from None
+    if len(content) > MAX_BODY_BYTES:
+        raise too_large
+    return content
+
+
+def dispatch(routes: dict[str, Methods[Owner]], owner: Owner, request: MockRequest) -> Reply:
+    """Return the reply of the handler for path and method; a HEAD is handled as a GET whose body is not sent."""
+    methods = routes.get(request.path)
+    if methods is None:
+        raise NotFound(f"no such path: {request.path}")
+    handler = methods.get("GET" if request.is_head else request.method)
+    if handler is None:
+        raise NotAllowed(f"cannot {request.method} {request.path}: it takes {', '.join(methods)}")
+    return handler(owner, request)
+
+
+def json_reply(value: object, status: int = 200, tokens: int = 0) -> Reply:
+    return Reply(status, msgspec.json.encode(value), tokens=tokens)
+
+
+def text_reply(text: str, tokens: int = 0) -> Reply:
+    return Reply(body=text.encode(), tokens=tokens, content_type="text/plain; charset=utf-8")
+
+
+def error_reply(error: SvcError, path: str, status: int | None = None) -> Reply:
+    """Return the error in the format of the path's API, with `status` in place of the error's own."""
+    status = status or error.status
+    body = messages.error_body(error, status) if path == messages.PATH else errors.body(error)
+    return json_reply(body, status)
