@@ -11,13 +11,13 @@ from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
 from svc.base.errors import HeadTooLarge, LengthRequired, SvcError, TooLarge
 from svc.perimeter.client_socket import error_answer
-from svc.perimeter.connections import Deadlines
-from svc.perimeter.limits import ConnectionLimits
+from svc.perimeter.connection_pool import ConnectionLimits
+from svc.perimeter.connections import ConnectionDeadlines
 
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 256  # registry, routers, monitoring, commands
 MAX_REQUEST_BYTES = 64 << 10  # head and body
-DEADLINES = Deadlines(idle=10, request=10, answer=10)
+DEADLINES = ConnectionDeadlines(idle=10, request=10, answer=10)
 SWEEP_INTERVAL_SECONDS = 1.0
 
 
@@ -28,7 +28,7 @@ class BabysitterServer(WSGIServer):
         self,
         address: tuple[str, int],
         app: Callable[..., Iterable[bytes]],
-        deadlines: Deadlines = DEADLINES,
+        deadlines: ConnectionDeadlines = DEADLINES,
     ) -> None:
         self.limits = ConnectionLimits(deadlines, MAX_CONNECTIONS)
         super().__init__(

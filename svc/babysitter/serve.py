@@ -29,7 +29,7 @@ from svc.base.errors import CommandError
 from svc.base.loop import Loop
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import InstanceConfig
-from svc.perimeter import machine
+from svc.perimeter import local_machine
 from svc.protocol.instance_names import instance_service, server_program
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
 from svc.supervision.client import SupervisordClient
@@ -100,7 +100,7 @@ class Babysitter:
         effects[Action.REPORT] = self.heartbeat_loop.poke
         effects[Action.CHECK_ENGINE] = self.engine_loop.poke
         effects[Action.DEREGISTER] = self.registrar.deregister
-        hosts = machine.hosts(config.allowed_hosts, config.host, is_loopback(config.bind_host))
+        hosts = local_machine.hosts(config.allowed_hosts, config.host, is_loopback(config.bind_host))
         app = create_app(self.monitor, self.registrar, self.hang_probe, self.limits, hosts=hosts)
         self.http = BabysitterServer((config.bind_host, config.babysitter_port), app)
         self.loops.append(Loop("connections", self.http.sweep, SWEEP_INTERVAL_SECONDS))

@@ -1,8 +1,7 @@
 """What a web page may do to a server, by Host, Origin, Sec-Fetch-Site and Content-Type. Pure.
 
-The decision about origins is that of Go's http.CrossOriginProtection: a browser
-says where a request comes from, in headers that no page can change, and what says
-nothing is no browser.
+The decision about origins is that of Go's http.CrossOriginProtection: a browser names the origin of a request in
+headers that no page can change. A request without these headers does not come from a browser.
 """
 
 from collections.abc import Callable, Collection
@@ -14,7 +13,7 @@ from svc.perimeter.hosts import ANY, Hosts, split_authority
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed it
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MAX_SHOWN = 100  # characters of a header in a message
+MAX_SHOWN_CHARACTERS = 100  # of a header, in a message
 
 
 class Headers(Protocol):
@@ -24,7 +23,7 @@ class Headers(Protocol):
 
 
 class SettingNames(NamedTuple):
-    """What the errors of one server say about its settings."""
+    """The names of one server's settings, for its error messages."""
 
     allowed_hosts: str
     cors_origins: str = ""  # empty: the server has no such setting
@@ -39,7 +38,7 @@ class BrowserRules:
         self._setting_names = setting_names
 
     def check(self, method: str, headers: Headers, from_proxy: bool = False) -> None:
-        """Raise SvcError for a request that must not come in."""
+        """Raise SvcError for a request that must be refused."""
         host = headers.get("host")
         if not self.admits_host(host, from_proxy):
             raise self.misdirected(host)
@@ -51,14 +50,14 @@ class BrowserRules:
             check_media(headers.get("content-type") or "")
 
     def admits_host(self, host: str | None, from_proxy: bool = False) -> bool:
-        """Return whether the Host is the server's own.
+        """Return whether the Host names the server.
 
-        A trusted proxy passes on the name that its clients use, which only `allowed_hosts` can know.
+        A trusted proxy passes on the name that its clients use; only the setting `allowed_hosts` can list that.
         """
         return self.hosts.admits(host) or (from_proxy and not self.hosts.listed)
 
     def allows(self, origin: str | None) -> bool:
-        """Return whether a setting allows pages of this origin."""
+        """Return whether the setting allows pages of this origin to write."""
         return bool(origin) and (ANY in self.origins or str(origin).lower() in self.origins)
 
     def refuses_origin(
@@ -66,8 +65,8 @@ class BrowserRules:
     ) -> bool:
         """Return whether a write comes from a page that may not write.
 
-        X-Forwarded-Host, by which a proxy passes on the name that its clients use, needs no trust: a page of another
-        origin can send it only after a preflight, which is refused.
+        A proxy passes on the name that its clients use in X-Forwarded-Host. That header needs no trust: a page of
+        another origin can send it only after a preflight request, which is refused.
         """
         if not origin and not site:
             return False
@@ -95,14 +94,14 @@ class BrowserRules:
 
 
 def check_media(content_type: str) -> None:
-    """Raise UnsupportedMedia for a body that says it is not JSON: browsers send such ones without a preflight."""
+    """Raise UnsupportedMedia for a body of another type than JSON: browsers send some of them without a preflight."""
     media = content_type.partition(";")[0].strip().lower()
     if media and media != "application/json":
         raise UnsupportedMedia(f"Content-Type: {shown(media)} is not accepted; send application/json")
 
 
 def is_same_authority(origin: str, authority: str) -> bool:
-    """Return whether an Origin is of this Host, in whichever scheme: TLS may end at a proxy."""
+    """Return whether an Origin belongs to this Host; schemes may differ, as TLS may end at a proxy."""
     scheme, _, rest = origin.lower().partition("://")
     default = DEFAULT_PORTS.get(scheme)
     host, port = split_authority(rest)
@@ -111,5 +110,5 @@ def is_same_authority(origin: str, authority: str) -> bool:
 
 
 def shown(header: str | None) -> str:
-    """Return a header's value for a message: quoted, in plain ASCII, not long."""
-    return ascii((header or "")[:MAX_SHOWN])
+    """Return a header's value for a message: quoted, in ASCII, MAX_SHOWN_CHARACTERS characters at most."""
+    return ascii((header or "")[:MAX_SHOWN_CHARACTERS])

@@ -1,4 +1,4 @@
-"""A client's connection that knows what it waits for, so that a sweeper can end what waits too long."""
+"""The connection of a client, which notes what it waits for, so that a sweeper can end a connection that is late."""
 
 import select
 import socket
@@ -13,17 +13,17 @@ import msgspec
 from gevent import getcurrent, monkey
 
 from svc.base.errors import HeadTooLarge, RequestTimeout, SvcError, body
-from svc.perimeter.connections import Deadlines, Stage, expires
+from svc.perimeter.connections import ConnectionDeadlines, ConnectionStage, expires
 
 POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 
 
 class ClientSocket(gevent.socket.socket):
-    """The connection of one client, made in the greenlet that serves it.
+    """The connection of one client, created in the greenlet that serves it.
 
-    No operation has a timer of its own: each notes its stage, and `ClientSockets.sweep` ends those that are late.
-    A request that does not arrive in time raises RequestTimeout where it is read, one with more than `max_bytes`
-    HeadTooLarge.
+    No operation has a timer of its own: each notes its stage, and `ClientSockets.sweep` ends the connections that are
+    late. Reading raises RequestTimeout for a request that does not arrive in time, and HeadTooLarge for a request of
+    more than `max_bytes`.
     """
 
     def __init__(self, sock: Any, address: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,9 +31,9 @@ class ClientSocket(gevent.socket.socket):
         self.address = address
         self.closing = False
         self.since = clock()
-        self.max_bytes = 0  # of the request, as far as it may be read now; 0: any number
-        self._stage = self._resting = Stage.SILENT
-        self._working = Stage.BUSY
+        self.max_bytes = 0  # of the request, as far as it may be read now; 0: no limit
+        self._stage = self._resting = ConnectionStage.SILENT
+        self._working = ConnectionStage.BUSY
         self._begun = 0.0  # when the first byte of the request came
         self._bytes = 0
         self._unread = b""
@@ -42,38 +42,38 @@ class ClientSocket(gevent.socket.socket):
         self._greenlet = getcurrent()
 
     @property
-    def stage(self) -> Stage:
-        return Stage.BUSY if self.closing else self._stage
+    def stage(self) -> ConnectionStage:
+        return ConnectionStage.BUSY if self.closing else self._stage
 
-    # For what reads and answers requests.
+    # Methods for the code that reads and answers requests.
 
     def rest(self, max_bytes: int) -> None:
-        """Wait for another request from now on."""
+        """Note that the connection waits for another request from now on."""
         if self._begun:
-            self._resting, self.since = Stage.IDLE, self._clock()
+            self._resting, self.since = ConnectionStage.IDLE, self._clock()
         self._begun, self._bytes, self.max_bytes = 0.0, 0, max_bytes
-        self._working = Stage.BUSY
+        self._working = ConnectionStage.BUSY
 
     def work(self) -> None:
-        """Answer the request whose head was read."""
+        """Note that the request whose head was read is being answered."""
         self.max_bytes = 0
-        self._work_as(Stage.BUSY)
+        self._work_as(ConnectionStage.BUSY)
 
     @contextmanager
     def polling(self) -> Iterator[None]:
-        """Wait for a change that the client has asked for; meanwhile a full server may close the connection."""
-        self._work_as(Stage.POLLING)
+        """Note that the handler waits for a change (long poll); a full server may close the connection."""
+        self._work_as(ConnectionStage.POLLING)
         try:
             yield
         finally:
-            self._work_as(Stage.BUSY)
+            self._work_as(ConnectionStage.BUSY)
 
-    def _work_as(self, stage: Stage) -> None:
+    def _work_as(self, stage: ConnectionStage) -> None:
         self._working = self._stage = stage
         self.since = self._clock()
 
     def unread(self, data: bytes) -> None:
-        """Let these bytes be received again."""
+        """Put these bytes back: the next `recv` returns them."""
         self._unread = data
 
     def recv(self, size: int, *flags: int) -> bytes:
@@ -83,14 +83,14 @@ class ClientSocket(gevent.socket.socket):
         if self._error is not None:
             return b""
         if self._begun:
-            self._stage, self.since = Stage.REQUEST, self._begun
+            self._stage, self.since = ConnectionStage.REQUEST, self._begun
         else:
             self._stage = self._resting
         data = super().recv(size, *flags)
         self._stage = self._working
         if self._error is not None and self._begun:
             raise self._error
-        if self.closing:  # what had arrived before it was shut comes nevertheless; a request would hold the place
+        if self.closing:  # bytes that arrived before the shutdown can still be read, but must not become a request
             return b""
         self._begun = self._begun or self._clock()
         self._bytes += len(data)
@@ -105,69 +105,73 @@ class ClientSocket(gevent.socket.socket):
         return len(data)
 
     def sendall(self, data: Any, *flags: int) -> None:
-        self._stage, self.since = Stage.SENDING, self._clock()
+        self._stage, self.since = ConnectionStage.SENDING, self._clock()
         try:
             super().sendall(data, *flags)
         finally:
             self._stage = self._working
 
     def refuse(self, error: SvcError) -> None:
-        """Send an error instead of an answer; the connection ends with it."""
+        """Send an error response, after which the connection ends."""
         with suppress(OSError):
             self.sendall(error_answer(error))
 
-    # For the sweeper, which runs in another greenlet.
+    # Methods for the sweeper, which runs in another greenlet.
 
     def expire(self, seconds: float) -> None:
-        """End what has waited for too long: a request is told so, anything else is cut."""
-        if self._stage is Stage.REQUEST and self._error is None:
+        """End a connection that has waited too long: an unfinished request gets a 408, any other stage is cut off."""
+        if self._stage is ConnectionStage.REQUEST and self._error is None:
             self._error = RequestTimeout(f"the request did not arrive within {seconds:g} s")
             self._shut(socket.SHUT_RD)
         else:
             self._shut(socket.SHUT_RDWR)
 
     def shed(self) -> None:
-        """Close it; a poll waits for no socket, and ends with its greenlet."""
-        polling = self.stage is Stage.POLLING
+        """Close the connection. A long poll waits for no socket, so its greenlet is killed, too."""
+        polling = self.stage is ConnectionStage.POLLING
         self.closing = True
         self._shut(socket.SHUT_RDWR)
         if polling:
             self._greenlet.kill(block=False)
 
     def _shut(self, how: int) -> None:
-        with suppress(OSError):  # it is not connected any more
+        with suppress(OSError):  # not connected any more
             self._sock.shutdown(how)
 
 
 class ClientSockets:
-    """The open connections of a server, and the look at all of them that ends what is late or gone."""
+    """The open connections of a server; `sweep` ends those that are late."""
 
-    def __init__(self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, deadlines: ConnectionDeadlines, clock: Callable[[], float] = time.monotonic) -> None:
         self.open: set[ClientSocket] = set()
         self._deadlines = deadlines
         self._clock = clock
 
     def sweep(self) -> None:
-        """End what has waited for too long, and polls whose client has left: half-closed counts, as in nginx."""
+        """End connections that have waited too long, and polls whose client has closed its side, as nginx does."""
         now = self._clock()
         for client in list(self.open):
             if expires(client.stage, client.since, self._deadlines) <= now:
                 client.expire(self._deadlines.request)
-        for client in _gone([client for client in self.open if client.stage is Stage.POLLING]):
+        for client in _gone([client for client in self.open if client.stage is ConnectionStage.POLLING]):
             client.shed()
 
 
 def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Return the context in which the handler of a WSGI request waits for a change: gunicorn's environ has the socket.
+    """Return the context in which the handler of a WSGI request waits for a change.
 
-    Only the handler knows whether it waits: a method or a query may be written in more than one way.
+    gunicorn's environ has the socket. Only the handler knows whether it waits: a method or a query may be written in
+    more than one way.
     """
     client = environ.get("gunicorn.socket")
     return client.polling() if isinstance(client, ClientSocket) else nullcontext()
 
 
 def _gone(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
-    """Return those whose client has closed its side. gevent's poll() never reports that, the system's own does."""
+    """Return the connections whose client has closed its side.
+
+    The poll() of the system reports that; the one of gevent never does.
+    """
     poll, by_descriptor = monkey.get_original("select", "poll")(), {}
     for client in clients:
         by_descriptor[client.fileno()] = client
@@ -176,7 +180,7 @@ def _gone(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
 
 
 def error_answer(error: SvcError) -> bytes:
-    """Return a whole answer in the contract's shape, for requests that never reach the application."""
+    """Return a whole HTTP response with the error object, for a request that never reaches the application."""
     payload = msgspec.json.encode(body(error))
     return (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"

@@ -1,8 +1,8 @@
 """Deadlines of connections, and which of them to close at the connection limit. Pure.
 
-When the connection limit is reached, idle connections are closed, starting with the
-client that has most of them (load shedding). So one client cannot displace the
-others. There is no limit for one client while the server has free connections.
+When the connection limit is reached, idle connections are closed, starting with the client that has the most of them
+(load shedding). So one client cannot displace the others. While the server has free connections, there is no limit for
+one client.
 """
 
 import heapq
@@ -14,50 +14,52 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from svc.perimeter.hosts import address_of
 
-YOUNG_SECONDS = 1.0  # the request of a connection is usually on its way with it
-STALLED_SECONDS = 5.0  # a reader that takes nothing for so long has a full buffer, and is not just slow
-IPV6_PREFIX = 64  # one machine has all the addresses of such a network
+YOUNG_SECONDS = 1.0  # the first request of a new connection usually follows at once
+STALLED_SECONDS = 5.0  # a client that reads nothing for so long has a full buffer, and is not just slow
+IPV6_PREFIX = 64  # one machine may use all addresses of such a network
 RESERVED_DESCRIPTORS = 128  # listening sockets, logs, the store, checks, other servers
 MAX_RESERVED_FRACTION = 1 / 4  # of a low descriptor limit
-CLOSE_FRACTION = 1 / 16  # of the connections is closed at once: selecting them costs time
+CLOSE_FRACTION = 1 / 16  # of all connections, closed at once: selecting them costs time
 
 
-class Stage(IntEnum):
-    """What a connection waits for, in the order in which connections are closed."""
+class ConnectionStage(IntEnum):
+    """What a connection waits for. A connection in a lower stage is closed before one in a higher stage."""
 
     SILENT = 0  # the first byte of its first request
     IDLE = 1  # the first byte of another request
     REQUEST = 2  # the rest of a request
-    SENDING = 3  # the client, which does not read its answer
-    POLLING = 4  # a change for which the client polls
+    SENDING = 3  # the client, which reads its answer
+    POLLING = 4  # a change that the client waits for in a long poll
     BUSY = 5  # the answer to its request: never closed
 
 
-class Connection(Protocol):
+class StagedConnection(Protocol):
+    """A connection that may be closed: its client, its stage, and when the stage began."""
+
     @property
     def address(self) -> str: ...
 
     @property
-    def stage(self) -> Stage: ...
+    def stage(self) -> ConnectionStage: ...
 
     @property
     def since(self) -> float: ...
 
 
-C = TypeVar("C", bound=Connection)
+C = TypeVar("C", bound=StagedConnection)
 
 
 class Candidate(NamedTuple, Generic[C]):
     """A connection that may be closed; the smallest candidate is closed first."""
 
     is_young: bool
-    stage: Stage
+    stage: ConnectionStage
     since: float
     number: int  # unlike connections, numbers can be compared
     connection: C
 
 
-class Deadlines(NamedTuple):
+class ConnectionDeadlines(NamedTuple):
     """Seconds that a connection may stay in a stage."""
 
     idle: float
@@ -65,13 +67,13 @@ class Deadlines(NamedTuple):
     answer: float  # until the client has taken what is sent
 
 
-def expires(stage: Stage, since: float, deadlines: Deadlines) -> float:
-    """Return when a connection has been in this stage for too long."""
-    if stage <= Stage.IDLE:
+def expires(stage: ConnectionStage, since: float, deadlines: ConnectionDeadlines) -> float:
+    """Return when a connection that entered this stage at `since` has to be ended."""
+    if stage <= ConnectionStage.IDLE:
         return since + deadlines.idle
-    if stage is Stage.REQUEST:
+    if stage is ConnectionStage.REQUEST:
         return since + deadlines.request
-    return since + deadlines.answer if stage is Stage.SENDING else math.inf
+    return since + deadlines.answer if stage is ConnectionStage.SENDING else math.inf
 
 
 def clients_within(descriptor_limit: int, max_clients: int, descriptors_per_client: int = 1) -> int:
@@ -87,12 +89,12 @@ def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]
     networks: dict[str, str] = {}
     for number, connection in enumerate(connections):
         stage, since = connection.stage, connection.since
-        if stage is Stage.BUSY or (stage is Stage.SENDING and now - since < STALLED_SECONDS):
+        if stage is ConnectionStage.BUSY or (stage is ConnectionStage.SENDING and now - since < STALLED_SECONDS):
             continue
         address = connection.address
         if address not in networks:
             networks[address] = network(address)
-        groups = polling if stage is Stage.POLLING else waiting
+        groups = polling if stage is ConnectionStage.POLLING else waiting
         candidate = Candidate(now - since < YOUNG_SECONDS, stage, since, number, connection)
         groups.setdefault(networks[address], []).append(candidate)
     selected = _from_largest(waiting, count)
@@ -100,7 +102,7 @@ def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]
 
 
 def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
-    """Return connections of candidates in their order, each of the group that has the most left."""
+    """Return `count` connections: each is the first candidate of the group that has the most candidates left."""
     for group in groups.values():
         group.sort(reverse=True)
     sizes = [(-len(group), name) for name, group in groups.items()]
@@ -115,7 +117,7 @@ def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
 
 
 def network(address: str) -> str:
-    """Return what counts as one client: the address, or its IPv6 network."""
+    """Return what counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
     if ":" not in address:
         return address
     parsed = address_of(address.partition("%")[0])

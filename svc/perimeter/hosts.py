@@ -1,9 +1,8 @@
 """Which hosts a server answers to: protection against DNS rebinding. Pure.
 
-A web page on evil.example can make that name resolve to 127.0.0.1 once it is
-loaded. To the browser, a server on this machine then is the page's own, so that
-the page may read it and write to it. What the page cannot change is the Host
-header: it has the page's own name.
+A web page on evil.example can make that name resolve to 127.0.0.1 once it is loaded. The browser then takes a server
+on this machine for the page's own server, so the page may read from it and write to it. The page cannot change the
+Host header, which holds the page's own name.
 """
 
 import re
@@ -50,7 +49,7 @@ def normalise_host(host: str) -> str:
 
 
 def address_of(host: str) -> Address | None:
-    """Return the address that a text is, None for a name or a zone; an IPv4 address in IPv6 is that IPv4 address."""
+    """Return the address in a text, IPv4-mapped IPv6 as IPv4; None for a name, and for an address with a zone."""
     if "%" in host:
         return None
     try:
@@ -61,19 +60,19 @@ def address_of(host: str) -> Address | None:
 
 
 def unmapped(address: Address) -> Address:
-    """Return the IPv4 address that an address stands for when it is written as IPv6, else the address."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 address, any other address as it is."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_host_address(address: Address) -> bool:
-    """Return whether an address can be that of one machine."""
+    """Return whether one machine can have this address."""
     return not (address.is_unspecified or address.is_multicast or address == BROADCAST)
 
 
 class Hosts:
     """The hosts of one server: `allowed` by a setting, its own names, and the addresses of its machine.
 
-    They are required while the server listens on loopback only, and wherever `allowed` lists any.
+    A request must name one of them while the server listens on loopback only, and wherever `allowed` lists any.
     """
 
     def __init__(
@@ -89,20 +88,20 @@ class Hosts:
         self.required = (loopback_only or self.listed) and ANY not in allowed
         self._names = {normalise_host(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
         self._is_own_address = is_own_address
-        self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)  # only what never changes: addresses come and go
+        self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)  # only this part: the machine's addresses change
 
     def admits(self, authority: str | None) -> bool:
-        """Return whether a request with this Host may come in. Only HTTP/1.0, which no browser speaks, has none."""
+        """Return whether a request with this Host is accepted; None, of HTTP/1.0, is: no browser speaks that."""
         return not self.required or authority is None or self.knows(authority)
 
     def knows(self, authority: str) -> bool:
-        """Return whether a Host names this server, whatever the port: a forwarded port may be another."""
+        """Return whether a Host names this server. Its port may be any: a forwarded port differs from the server's."""
         host, address = self._parse(authority)
         if not host:
             return False
         if host in self._names or host.endswith(".localhost"):
             return True
         if address is None:
-            # The public DNS has no names without a dot, so no page on the Internet is on one.
+            # The public DNS has no names without a dot, so no page on the Internet comes from one.
             return "." not in host and not host.isdecimal()
         return address.is_loopback or self._is_own_address(host)

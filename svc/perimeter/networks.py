@@ -1,7 +1,7 @@
-"""The addresses that registry and routers connect to for a registered service.
+"""The addresses that registry and routers may connect to for a registered service.
 
-A name may stand for another address with each question to DNS. So the address is judged in the moment in which it is
-connected to, and the connection goes to the address that was judged (`dial`).
+A name may resolve to another address with each DNS query. So the address is checked at the moment of the connection,
+and the connection goes to the address that was checked (`dial`).
 """
 
 import ipaddress
@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Sequence
 from svc.base.address import IPV6_LOOPBACK_NAMES
 from svc.base.errors import ConfigError
 from svc.perimeter.hosts import Address, is_host_address, unmapped
-from svc.perimeter.machine import is_own_address, loopback_names
+from svc.perimeter.local_machine import is_own_address, loopback_names
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-LOOPBACK = "localhost"  # the spelling of everything that means this machine
-NAMING_PREFIXES = {4: 24, 6: 64}  # by IP version: 0.0.0.0/0 does not mean the metadata services in it
+LOOPBACK = "localhost"  # the one spelling of all loopback names and addresses
+EXPLICIT_PREFIXES = {4: 24, 6: 64}  # by IP version: 0.0.0.0/0 does not allow the metadata services in it
 # Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
@@ -55,8 +55,8 @@ def canonical(host: str) -> str:
     return LOOPBACK if address.is_loopback else str(address)
 
 
-class Networks:
-    """Judges addresses. `allowed`: the networks that services may be in; empty: any.
+class AllowedNetworks:
+    """Decides which addresses may be connected to. `allowed`: the networks that services may be in; empty: any.
 
     `own`: the address and port that the program itself listens on.
     """
@@ -72,37 +72,37 @@ class Networks:
         self._names = names
 
     def rejection_reason(self, host: str, address: str, port: int) -> str:
-        """Return why `host`, which stands for `address` now, may not be connected to, else ""."""
+        """Return why `host`, which resolves to `address` now, may not be connected to; "" where it may."""
         resolved = unmapped(ipaddress.ip_address(address.partition("%")[0]))
         if self._is_own(resolved, port):
             return "it is this server itself"
         if reason := self.address_rejection(resolved):
             return f"{host}: {reason}"
         if resolved.is_loopback and not self.is_local(host):
-            return f"{host}: it stands for {resolved}, which is this machine itself; only its /etc/hosts may say that"
+            return f"{host}: it resolves to {resolved}, which is this machine itself; only its /etc/hosts may say that"
         return ""
 
     def address_rejection(self, address: Address) -> str:
-        """Return why no service may have this address, else ""."""
+        """Return why no service may have this address; "" where one may."""
         if not is_host_address(address):
             return f"{address} is not a host address"
         if self.allowed and not any(address in network for network in self.allowed):
-            named = ", ".join(map(str, self.allowed))
-            return f"{address} is in no network of the registry's allowed_networks ({named})"
-        if address in METADATA_SERVICES and not self._is_named(address):
+            networks = ", ".join(map(str, self.allowed))
+            return f"{address} is in no network of the registry's allowed_networks ({networks})"
+        if address in METADATA_SERVICES and not self._is_explicitly_allowed(address):
             return (
                 f"{address} is a cloud's metadata service; if it is not, add its network to the registry's "
-                f"allowed_networks, as a /{NAMING_PREFIXES[address.version]} or narrower"
+                f"allowed_networks, as a /{EXPLICIT_PREFIXES[address.version]} or narrower"
             )
         return ""
 
-    def _is_named(self, address: Address) -> bool:
-        """Return whether a network is allowed that is so small that its author means this address."""
-        narrow = (net for net in self.allowed if net.prefixlen >= NAMING_PREFIXES[net.version])
-        return any(address in network for network in narrow)
+    def _is_explicitly_allowed(self, address: Address) -> bool:
+        """Return whether an allowed network has this address and is so small that it was meant to allow it."""
+        explicit = (network for network in self.allowed if network.prefixlen >= EXPLICIT_PREFIXES[network.version])
+        return any(address in network for network in explicit)
 
     def is_local(self, host: str) -> bool:
-        """Return whether a host means this machine by its spelling, or by the machine's own hosts file."""
+        """Return whether a host is this machine by its spelling, or by this machine's own hosts file."""
         spelling = canonical(host)
         return spelling == LOOPBACK or spelling in self._names()
 

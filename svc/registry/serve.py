@@ -16,8 +16,8 @@ from svc.base.errors import ConfigError
 from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
 from svc.base.secret_file import read
-from svc.perimeter import machine
-from svc.perimeter.networks import Networks, parse_networks
+from svc.perimeter import local_machine
+from svc.perimeter.networks import AllowedNetworks, parse_networks
 from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import Guard, parse_token, token_file
 from svc.registry.heartbeat_fast_path import API_EXTENSION
@@ -102,7 +102,7 @@ class RegistryServer(GunicornApplication):
         self, settings: RegistrySettings, listener: socket.socket, ready: Callable[[int], object] | None
     ) -> None:
         self.settings = settings
-        self.loopback_only = machine.is_loopback_only(listener)
+        self.loopback_only = local_machine.is_loopback_only(listener)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.port = self.address[1]
         self.fd = listener.detach()  # gunicorn closes it from here on
@@ -134,7 +134,7 @@ class RegistryServer(GunicornApplication):
         from svc.registry.metrics import RegistryMetrics
 
         settings = self.settings
-        networks = Networks(parse_networks(settings.allowed_networks, "allowed_networks"), self.address)
+        networks = AllowedNetworks(parse_networks(settings.allowed_networks, "allowed_networks"), self.address)
 
         def limited_status(url: str) -> int:
             """Return the status code of a URL; end a check after twice its timeout, which each single byte extends."""
@@ -154,7 +154,7 @@ class RegistryServer(GunicornApplication):
             Loop("clean-up", cleanup.run_round, settings.cleanup_interval),
             Loop("leases", sweep.run_round, SWEEP_INTERVAL_SECONDS),
         ]
-        hosts = machine.hosts(settings.allowed_hosts, settings.host, self.loopback_only)
+        hosts = local_machine.hosts(settings.allowed_hosts, settings.host, self.loopback_only)
         address_policy = AddressPolicy(networks)
         guard = create_guard(settings)
         max_services = settings.max_services

@@ -18,14 +18,14 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from svc.base.errors import SvcError
 from svc.perimeter.client_socket import ClientSocket
-from svc.perimeter.connections import Deadlines
-from svc.perimeter.limits import ConnectionLimits
+from svc.perimeter.connection_pool import ConnectionLimits
+from svc.perimeter.connections import ConnectionDeadlines
 from svc.registry import heartbeat_fast_path
 
 MAX_HEAD_BYTES = 64 << 10  # of a request to the application
 MAX_DRAIN_BYTES = 1 << 20  # of a body that the application has refused
 DESCRIPTORS_PER_CLIENT = 2  # its connection, and that of the health check that it may ask for
-DEADLINES = Deadlines(idle=2, request=10, answer=30)
+DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
 
 
 class RegistryWorker(GeventWorker):

@@ -15,7 +15,7 @@ from svc.base.errors import ConfigError
 from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
 from svc.base.loop import Loop
-from svc.perimeter import machine
+from svc.perimeter import local_machine
 from svc.settings import RouterSettings
 
 WORKER_CONNECTIONS = 10_000
@@ -123,7 +123,7 @@ def make(settings: RouterSettings, loopback_only: bool) -> Made:
     static = read_static(Path(settings.static_services)) if settings.static_services else []
     urls = settings.registry_url.split(",")
     client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
-    hosts = machine.hosts(settings.allowed_hosts, settings.host, loopback_only)
+    hosts = local_machine.hosts(settings.allowed_hosts, settings.host, loopback_only)
     upstream_keys = read_upstream_keys(settings)
     state = RouterState(
         settings, keys=read_keys(settings), hosts=hosts, upstream_keys=upstream_keys.value if upstream_keys else None
@@ -281,5 +281,5 @@ def serve(settings: RouterSettings, fd: int | None = None) -> None:
         fd = bind("router", settings.host, settings.port).detach()
     allow_connections(DESCRIPTORS_PER_CLIENT * WORKER_CONNECTIONS)
     with socket.socket(fileno=os.dup(fd)) as listener:
-        loopback_only = machine.is_loopback_only(listener)
+        loopback_only = local_machine.is_loopback_only(listener)
     Application(settings, f"fd://{fd}", loopback_only).run()

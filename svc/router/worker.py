@@ -11,7 +11,7 @@ import gevent
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
-from svc.perimeter.pool import ConnectionPool, connection_limit
+from svc.perimeter.connection_pool import ConnectionPool, connection_limit
 from svc.router.http.sockets import POLLRDHUP, poller, readable
 from svc.router.proxy.body_buffers import select_stalled
 from svc.router.proxy.client_connection import ClientConnection

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from svc.base.errors import BadRequest
 from svc.perimeter.hosts import Address, unmapped
-from svc.perimeter.networks import LOOPBACK, Networks, canonical
+from svc.perimeter.networks import LOOPBACK, AllowedNetworks, canonical
 from svc.protocol.service import Service
 from svc.protocol.service_url import is_service_url, parse_service_url
 
@@ -27,9 +27,9 @@ class AddressPolicy:
     """
 
     def __init__(
-        self, networks: Networks | None = None, resolve: Callable[[str], Sequence[Address]] = resolved
+        self, networks: AllowedNetworks | None = None, resolve: Callable[[str], Sequence[Address]] = resolved
     ) -> None:
-        self.networks = networks or Networks()
+        self.networks = networks or AllowedNetworks()
         self.resolve = resolve
 
     def check(self, service: Service, from_own_machine: bool) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from svc.perimeter.browsers import Headers
 from svc.perimeter.hosts import address_of
-from svc.perimeter.machine import is_own_address
+from svc.perimeter.local_machine import is_own_address
 from svc.registry.leases import owner
 
 UNKNOWN_ADDRESS = "unknown"

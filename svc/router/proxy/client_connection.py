@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from typing import Any
 
 from svc.base.errors import Overloaded, RequestTimeout, SvcError, TooLarge
-from svc.perimeter.connections import Stage
+from svc.perimeter.connections import ConnectionStage
 from svc.router.balance.request_queue import Waiter
 from svc.router.http.cors import answer_headers
 from svc.router.http.request import Request
@@ -270,17 +270,17 @@ class ClientConnection:
     # For the sweeper.
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> ConnectionStage:
         """What it waits for."""
         if self.closing:
-            return Stage.BUSY
+            return ConnectionStage.BUSY
         if self._blocked:
-            return Stage.SENDING
+            return ConnectionStage.SENDING
         if self.exchange is not None or self.watched:
-            return Stage.BUSY
+            return ConnectionStage.BUSY
         if not self.idle:
-            return Stage.REQUEST
-        return Stage.SILENT if self.idle_since == self._opened else Stage.IDLE
+            return ConnectionStage.REQUEST
+        return ConnectionStage.SILENT if self.idle_since == self._opened else ConnectionStage.IDLE
 
     @property
     def since(self) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from svc.base.dial import dial
-from svc.perimeter.networks import Networks
+from svc.perimeter.networks import AllowedNetworks
 from svc.router.balance.table import Target
 from svc.router.http.head_cache import HeadCache
 from svc.router.http.response_parser import ResponseHead, ResponseParser
@@ -148,7 +148,7 @@ class UpstreamPool:
     def __init__(self, ca: str = "") -> None:
         self._idle: dict[tuple[str, int, bool], list[UpstreamConnection]] = {}
         self._seen: HeadCache[ResponseHead] = HeadCache()
-        self._networks = Networks()
+        self._networks = AllowedNetworks()
         self._ca = ca or None  # the system's
         self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
 

@@ -8,7 +8,7 @@ from time import monotonic
 from svc.base.dial import AddressRefused
 from svc.base.http import system_ca
 from svc.client import probe
-from svc.perimeter.networks import Networks
+from svc.perimeter.networks import AllowedNetworks
 from svc.router.balance.table import Target
 from svc.router.sources.static_check import StaticCheck
 from svc.router.state import RouterState
@@ -34,7 +34,7 @@ class InstanceChecks:
         self._timeout = state.settings.health_timeout
         self._verify = state.settings.upstream_ca or system_ca() or True
         self._static = StaticCheck(state, clock, self._timeout, self._verify)
-        self._networks = Networks()
+        self._networks = AllowedNetworks()
         self._refusals: dict[str, str] = {}  # what the log says of targets that are not connected to
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()

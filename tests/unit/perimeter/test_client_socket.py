@@ -7,9 +7,9 @@ import pytest
 
 from svc.base.errors import HeadTooLarge, RequestTimeout
 from svc.perimeter.client_socket import ClientSocket, ClientSockets, polling
-from svc.perimeter.connections import Deadlines, Stage
+from svc.perimeter.connections import ConnectionDeadlines, ConnectionStage
 
-DEADLINES = Deadlines(idle=2, request=10, answer=30)
+DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
 
 
 class Pair:
@@ -60,7 +60,7 @@ def test_a_request_has_one_deadline_however_it_trickles_in(pair):
         assert pair.client.recv(10) == b"x"
         pair.now += 1
     reading = pair.start(pair.client.recv, 10)
-    assert pair.client.stage is Stage.REQUEST
+    assert pair.client.stage is ConnectionStage.REQUEST
     pair.later(0.9)
     assert not reading.ready()
     pair.later(0.1)
@@ -76,7 +76,7 @@ def test_the_next_request_has_a_deadline_of_its_own(pair):
     pair.now += 9
     pair.client.rest(100)
     reading = pair.start(pair.client.recv, 10)
-    assert pair.client.stage is Stage.IDLE
+    assert pair.client.stage is ConnectionStage.IDLE
     pair.later(1.9)
     pair.peer.send(b"y")
     assert reading.get(timeout=1) == b"y"
@@ -88,7 +88,7 @@ def test_the_next_request_has_a_deadline_of_its_own(pair):
 
 def test_a_client_that_takes_nothing_is_cut(pair):
     sending = pair.start(pair.client.sendall, b"x" * 10_000_000)
-    assert pair.client.stage is Stage.SENDING
+    assert pair.client.stage is ConnectionStage.SENDING
     pair.later(30)
     with pytest.raises(BrokenPipeError):
         sending.get(timeout=1)
@@ -139,7 +139,7 @@ def test_a_connection_polls_only_while_its_handler_waits(pair):
         stages.append(pair.client.stage)
     with polling({}):
         stages.append(pair.client.stage)
-    assert stages == [Stage.BUSY, Stage.POLLING, Stage.BUSY]
+    assert stages == [ConnectionStage.BUSY, ConnectionStage.POLLING, ConnectionStage.BUSY]
 
 
 def test_bytes_that_are_put_back_are_received_again(pair):
@@ -153,5 +153,5 @@ def test_bytes_that_are_put_back_are_received_again(pair):
 def test_a_shed_connection_counts_no_more_for_shedding(pair):
     reading = pair.start(pair.client.recv, 10)
     pair.client.shed()
-    assert pair.client.stage is Stage.BUSY
+    assert pair.client.stage is ConnectionStage.BUSY
     assert reading.get(timeout=1) == b""

@@ -8,8 +8,8 @@ import pytest
 from svc.perimeter.connections import (
     STALLED_SECONDS,
     YOUNG_SECONDS,
-    Deadlines,
-    Stage,
+    ConnectionDeadlines,
+    ConnectionStage,
     clients_within,
     expires,
     network,
@@ -22,7 +22,7 @@ NOW = 1000.0
 class Client(NamedTuple):
     name: str
     address: str = "10.0.0.1"
-    stage: Stage = Stage.IDLE
+    stage: ConnectionStage = ConnectionStage.IDLE
     since: float = NOW - 60
 
 
@@ -31,17 +31,17 @@ def names(clients, count=1):
 
 
 def test_what_is_being_answered_is_never_closed():
-    assert names([Client("a", stage=Stage.BUSY, since=0)], 9) == ""
+    assert names([Client("a", stage=ConnectionStage.BUSY, since=0)], 9) == ""
 
 
 def test_a_reader_is_closed_only_when_it_has_stalled():
-    reads = Client("a", stage=Stage.SENDING, since=NOW - STALLED_SECONDS + 0.1)
-    stalls = Client("b", stage=Stage.SENDING, since=NOW - STALLED_SECONDS)
+    reads = Client("a", stage=ConnectionStage.SENDING, since=NOW - STALLED_SECONDS + 0.1)
+    stalls = Client("b", stage=ConnectionStage.SENDING, since=NOW - STALLED_SECONDS)
     assert names([reads, stalls], 9) == "b"
 
 
 def test_what_has_progressed_least_goes_first_and_polls_last():
-    clients = [Client(str(int(stage)), stage=stage) for stage in reversed(Stage)]
+    clients = [Client(str(int(stage)), stage=stage) for stage in reversed(ConnectionStage)]
     assert names(clients, 9) == "01234"
 
 
@@ -50,24 +50,24 @@ def test_the_oldest_of_a_stage_goes_first():
 
 
 def test_a_young_connection_goes_after_older_ones_of_later_stages():
-    young = Client("y", stage=Stage.SILENT, since=NOW - YOUNG_SECONDS / 2)
-    assert names([young, Client("r", stage=Stage.REQUEST)], 2) == "ry"
+    young = Client("y", stage=ConnectionStage.SILENT, since=NOW - YOUNG_SECONDS / 2)
+    assert names([young, Client("r", stage=ConnectionStage.REQUEST)], 2) == "ry"
 
 
 def test_the_address_with_the_most_connections_gives_way():
-    many = [Client("m", "10.0.0.9", Stage.REQUEST) for _ in range(5)]
-    few = [Client("f", "10.0.0.1", Stage.SILENT, 0.0) for _ in range(3)]
+    many = [Client("m", "10.0.0.9", ConnectionStage.REQUEST) for _ in range(5)]
+    few = [Client("f", "10.0.0.1", ConnectionStage.SILENT, 0.0) for _ in range(3)]
     assert names([*few, *many], 2) == "mm"
     assert sorted(names([*few, *many], 4)) == ["f", "m", "m", "m"], "the two give way alike once they have as many"
 
 
 def test_busy_connections_do_not_count_against_an_address():
-    proxy = [Client("p", "10.0.0.1", Stage.BUSY) for _ in range(9)] + [Client("p", "10.0.0.1")]
+    proxy = [Client("p", "10.0.0.1", ConnectionStage.BUSY) for _ in range(9)] + [Client("p", "10.0.0.1")]
     assert names([*proxy, *[Client("m", "10.0.0.9") for _ in range(3)]]) == "m"
 
 
 def test_polls_are_closed_only_when_nothing_else_is_left():
-    polls = [Client("p", "10.0.0.9", Stage.POLLING, 0.0) for _ in range(9)]
+    polls = [Client("p", "10.0.0.9", ConnectionStage.POLLING, 0.0) for _ in range(9)]
     assert names([*polls, Client("a"), Client("b")], 3) == "abp"
 
 
@@ -102,13 +102,13 @@ def test_clients_leave_the_reserved_descriptors_free(descriptors, most, each, cl
 @pytest.mark.parametrize(
     ("stage", "end"),
     [
-        (Stage.SILENT, 102.0),
-        (Stage.IDLE, 102.0),
-        (Stage.REQUEST, 110.0),
-        (Stage.SENDING, 130.0),
-        (Stage.POLLING, math.inf),
-        (Stage.BUSY, math.inf),
+        (ConnectionStage.SILENT, 102.0),
+        (ConnectionStage.IDLE, 102.0),
+        (ConnectionStage.REQUEST, 110.0),
+        (ConnectionStage.SENDING, 130.0),
+        (ConnectionStage.POLLING, math.inf),
+        (ConnectionStage.BUSY, math.inf),
     ],
 )
 def test_each_stage_has_its_deadline_but_for_our_own_work(stage, end):
-    assert expires(stage, 100.0, Deadlines(idle=2, request=10, answer=30)) == end
+    assert expires(stage, 100.0, ConnectionDeadlines(idle=2, request=10, answer=30)) == end

@@ -4,11 +4,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from svc.perimeter.networks import Networks, canonical
+from svc.perimeter.networks import AllowedNetworks, canonical
 
 
 def rejection(host, address, port=80, allowed=(), own=None):
-    networks = Networks([ip_network(network) for network in allowed], own, names=lambda: {"gpu0"})
+    networks = AllowedNetworks([ip_network(network) for network in allowed], own, names=lambda: {"gpu0"})
     return networks.rejection_reason(host, address, port)
 
 

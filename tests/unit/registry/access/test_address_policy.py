@@ -4,7 +4,7 @@ import pytest
 
 from svc.base.address import authority
 from svc.base.errors import BadRequest, ConfigError
-from svc.perimeter.networks import Networks, parse_networks
+from svc.perimeter.networks import AllowedNetworks, parse_networks
 from svc.registry.access.address_policy import AddressPolicy, resolved
 from tests.unit.registry.services import service
 
@@ -23,7 +23,7 @@ def resolve(host):
 def refused(one, allowed="", near=True):
     """The params and the message of the refusal; empty when it is taken."""
     try:
-        networks = Networks(parse_networks(allowed, "allowed_networks"), names=lambda: {"gpu0"})
+        networks = AllowedNetworks(parse_networks(allowed, "allowed_networks"), names=lambda: {"gpu0"})
         AddressPolicy(networks, resolve).check(one, near)
     except BadRequest as error:
         return f"{error.param}: {error.message}"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from svc.perimeter.connections import Stage
+from svc.perimeter.connections import ConnectionStage
 from svc.router.proxy.client_connection import (
     MAX_UNREAD_BYTES,
     MAX_UNREAD_SECONDS,
@@ -32,27 +32,27 @@ def connection(pair):
 
 
 def test_its_stage_is_that_of_its_request(connection):
-    assert connection.stage is Stage.SILENT
+    assert connection.stage is ConnectionStage.SILENT
     connection.idle_since += 1
-    assert (connection.stage, connection.since) == (Stage.IDLE, connection.idle_since)
+    assert (connection.stage, connection.since) == (ConnectionStage.IDLE, connection.idle_since)
     connection.idle, connection.deadline = False, 160.0
-    assert (connection.stage, connection.since) == (Stage.REQUEST, 160.0 - READ_TIMEOUT_SECONDS)
+    assert (connection.stage, connection.since) == (ConnectionStage.REQUEST, 160.0 - READ_TIMEOUT_SECONDS)
     connection.watched = True
-    assert connection.stage is Stage.BUSY
+    assert connection.stage is ConnectionStage.BUSY
 
 
 def test_a_client_that_takes_nothing_is_no_longer_busy(connection):
     connection._state.now = 100.0
     connection.watched = True
     connection._note_blocked(True)
-    assert (connection.stage, connection.since) == (Stage.SENDING, 100.0)
+    assert (connection.stage, connection.since) == (ConnectionStage.SENDING, 100.0)
     connection._note_blocked(False)
-    assert connection.stage is Stage.BUSY
+    assert connection.stage is ConnectionStage.BUSY
 
 
 def test_one_that_is_being_closed_is_not_closed_again(connection):
     connection.shed()
-    assert connection.stage is Stage.BUSY
+    assert connection.stage is ConnectionStage.BUSY
     assert connection.closing
 
 

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from svc.perimeter.machine import is_loopback_only, is_own_address, listed_names, loopback_names, own_names
+from svc.perimeter.local_machine import is_loopback_only, is_own_address, listed_names, loopback_names, own_names
 
 HOSTS = """
 127.0.0.1 localhost registry.site  # evil.example

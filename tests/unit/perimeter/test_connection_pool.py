@@ -4,19 +4,19 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from svc.perimeter.connections import Stage
-from svc.perimeter.pool import ConnectionPool
+from svc.perimeter.connection_pool import ConnectionPool
+from svc.perimeter.connections import ConnectionStage
 
 
 class Client:
-    def __init__(self, address: str, stage: Stage) -> None:
+    def __init__(self, address: str, stage: ConnectionStage) -> None:
         self.address, self._stage, self.since = address, stage, 0.0
         self.closing = False
         self.over = Event()
 
     @property
-    def stage(self) -> Stage:
-        return Stage.BUSY if self.closing else self._stage
+    def stage(self) -> ConnectionStage:
+        return ConnectionStage.BUSY if self.closing else self._stage
 
     def shed(self) -> None:
         self.closing = True
@@ -27,7 +27,7 @@ class Client:
 def fill():
     """Returns a pool of `size` that is full of clients in this stage."""
 
-    def filled(size: int, stage: Stage, now: float = 100.0) -> tuple[ConnectionPool, list[Client]]:
+    def filled(size: int, stage: ConnectionStage, now: float = 100.0) -> tuple[ConnectionPool, list[Client]]:
         clients = [Client(f"10.0.0.{n % 3}", stage) for n in range(size)]
         pool = ConnectionPool(size, lambda: clients, lambda: now)
         for client in clients:
@@ -39,7 +39,7 @@ def fill():
 
 
 def test_a_full_pool_has_room_again_when_those_it_closes_have_ended(fill):
-    pool, clients = fill(32, Stage.IDLE)
+    pool, clients = fill(32, ConnectionStage.IDLE)
     assert pool.full()
     assert sum(client.closing for client in clients) == 2
     assert pool.full(), "it waits for these, and closes no others"
@@ -49,19 +49,19 @@ def test_a_full_pool_has_room_again_when_those_it_closes_have_ended(fill):
 
 
 def test_a_pool_full_of_busy_connections_closes_none(fill):
-    pool, clients = fill(8, Stage.BUSY)
+    pool, clients = fill(8, ConnectionStage.BUSY)
     assert pool.full()
     assert not any(client.closing for client in clients)
 
 
 def test_a_sweeper_makes_room_in_a_full_pool(fill):
-    pool, clients = fill(32, Stage.IDLE)
+    pool, clients = fill(32, ConnectionStage.IDLE)
     pool.shed_if_full()
     assert sum(client.closing for client in clients) == 2
 
 
 def test_a_pool_with_room_closes_none(fill):
-    pool, clients = fill(8, Stage.IDLE)
+    pool, clients = fill(8, ConnectionStage.IDLE)
     clients[0].over.set()
     gevent.sleep(0.01)
     assert not pool.full()
@@ -69,7 +69,7 @@ def test_a_pool_with_room_closes_none(fill):
 
 
 def test_the_log_says_who_takes_the_places(fill, caplog):
-    pool, _ = fill(7, Stage.IDLE)
+    pool, _ = fill(7, ConnectionStage.IDLE)
     pool.full()
     pool.full()
     assert [record.getMessage() for record in caplog.records] == [

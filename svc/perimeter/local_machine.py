@@ -1,4 +1,4 @@
-"""What this machine is called, and what a socket listens on; nothing here asks a name server."""
+"""The names and addresses of this machine, read without a name server."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from svc.perimeter.hosts import Hosts, address_of, is_host_address
 
 HOSTS_FILE = Path("/etc/hosts")
-MAX_HOSTS_FILE_BYTES = 64 << 10  # a list of blocked names may be far longer, and names no server
+MAX_HOSTS_FILE_BYTES = 64 << 10  # a blocklist may be far longer, and names no server
 
 
 def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> Hosts:
@@ -17,7 +17,7 @@ def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> 
 
 
 def own_names() -> frozenset[str]:
-    """Return this machine's names: its host name, and what /etc/hosts calls loopback or the same machine."""
+    """Return this machine's names: its host name, and the names that /etc/hosts gives to loopback or to it."""
     hostname = socket.gethostname()
     return frozenset((hostname, *listed_names(read_hosts_file(HOSTS_FILE), hostname)))
 
@@ -37,7 +37,7 @@ def read_hosts_file(path: Path) -> str:
 
 
 def listed_names(hosts_file: str, hostname: str = "") -> Iterator[str]:
-    """Yield the names that stand beside a loopback address or beside the host name."""
+    """Yield the names on the lines of a loopback address, and on those that have the host name."""
     for line in hosts_file.splitlines():
         address, *names = line.partition("#")[0].split() or [""]
         parsed = address_of(address)
@@ -48,7 +48,7 @@ def listed_names(hosts_file: str, hostname: str = "") -> Iterator[str]:
 def is_own_address(address: str) -> bool:
     """Return whether an interface of this machine has the address now.
 
-    The kernel binds a socket to such an address, and to some that no interface has.
+    A socket can be bound to such an address, but also to the wildcard and multicast addresses: those are excluded.
     """
     parsed = address_of(address)
     if parsed is None or not is_host_address(parsed):

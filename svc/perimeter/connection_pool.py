@@ -1,27 +1,38 @@
-"""The greenlets of a server's connections, limited by its descriptors; idle connections are closed at the limit."""
+"""The connections of a server within its limits: a deadline for each, and room for the next one."""
 
 import logging
 import resource
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 from gevent.pool import Pool
 
-from svc.perimeter.connections import CLOSE_FRACTION, Connection, clients_within, select_to_close
+from svc.perimeter.client_socket import ClientSocket, ClientSockets
+from svc.perimeter.connections import (
+    CLOSE_FRACTION,
+    ConnectionDeadlines,
+    StagedConnection,
+    clients_within,
+    select_to_close,
+)
 
 log = logging.getLogger(__name__)
-WARNING_SECONDS = 60.0  # between two lines in the log
+LOG_INTERVAL_SECONDS = 60.0  # minimum between two warnings
 
 
-class Sheddable(Connection, Protocol):
+class SheddableConnection(StagedConnection, Protocol):
+    """A connection that the pool may close."""
+
     @property
     def closing(self) -> bool: ...
 
     def shed(self) -> None: ...
 
 
-S = TypeVar("S", bound=Sheddable)
+S = TypeVar("S", bound=SheddableConnection)
 
 
 class ConnectionPool(Pool):
@@ -53,7 +64,7 @@ class ConnectionPool(Pool):
         closing = sum(connection.closing for connection in connections)
         now = self._clock()
         selected = select_to_close(connections, max(1, int(self.size * CLOSE_FRACTION)) - closing, now)
-        if selected and now - self._warned >= WARNING_SECONDS:
+        if selected and now - self._warned >= LOG_INTERVAL_SECONDS:
             self._warned = now
             address, count = Counter(connection.address for connection in connections).most_common(1)[0]
             log.warning(
@@ -65,6 +76,36 @@ class ConnectionPool(Pool):
             )
         for connection in selected:
             connection.shed()
+
+
+class ConnectionLimits:
+    """Up to `max_clients` clients. Serve each in `pool` and inside `client`, and call `sweep` once a second."""
+
+    def __init__(self, deadlines: ConnectionDeadlines, max_clients: int, descriptors_per_client: int = 1) -> None:
+        self.clients = ClientSockets(deadlines)
+        size = connection_limit(max_clients, descriptors_per_client)
+        self.pool = ConnectionPool(size, lambda: self.clients.open, time.monotonic)
+
+    @contextmanager
+    def client(self, sock: Any, address: str) -> Iterator[ClientSocket]:
+        """Yield the connection under these limits, and close it at the end.
+
+        An OSError ends the block silently: the client has broken the connection off.
+        """
+        client = ClientSocket(sock, address)
+        self.clients.open.add(client)
+        try:
+            yield client
+        except OSError:
+            pass
+        finally:
+            self.clients.open.discard(client)
+            client.close()
+
+    def sweep(self) -> None:
+        """End the connections that have waited too long, and close idle ones if the limit is reached."""
+        self.clients.sweep()
+        self.pool.shed_if_full()
 
 
 def connection_limit(max_clients: int, descriptors_per_client: int = 1) -> int:
