@@ -11,6 +11,7 @@ from svc.client.registry import RegistryClient
 from svc.settings import Settings
 from svc.site import access
 
+names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 URL = "the registry, or several separated by commas  [REGISTRY_URL; default: the site's]"
 TOKEN = "file with the registry's token, for one on another machine  [REGISTRY_TOKEN_FILE]"  # noqa: S105
 

@@ -1,55 +1,29 @@
-"""How the command line is made of the settings, and how a command's failure is told."""
+"""Options that several commands share, and the command line flags that are made of the settings."""
 
 import dataclasses
-import importlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from svc import settings as s
-from svc.base.errors import ConfigError, SvcError
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
-from svc.terminal.output import echo
+
+if TYPE_CHECKING:
+    from svc.terminal.console import Console
 
 HERE = Site(Path())  # commands work on the current directory
-INTERRUPTED = 130  # the exit code that shells give to Ctrl-C
-KINDS: dict[Any, Any] = {int: int, float: float}
+CLICK_TYPES: dict[Any, Any] = {int: int, float: float}
 
-
-class Commands(click.Group):
-    """Tells our failures in one line each; a command of another module is loaded when it is asked for."""
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.elsewhere: dict[str, str] = {}
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *self.elsewhere])
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in self.elsewhere:
-            return super().get_command(ctx, name)
-        module, _, attribute = self.elsewhere[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SvcError as error:
-            for line in error.problems if isinstance(error, ConfigError) else (error.message,):
-                echo(f"svc: {line}", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+tomls_argument = click.argument("tomls", nargs=-1, metavar="[TOML...]")
+config_file_option = click.option("--config-file", required=True, metavar="TOML", help="the instance's babysitter TOML")
 
 
 def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
-    """A flag for every setting of a section, with `more` names for some; one that is not given is None."""
+    """Add a flag for every setting of a section, with `more` names for some; the value of an absent flag is None."""
 
     def add(function: Any) -> Any:
         for field in reversed(dataclasses.fields(cls)):
@@ -61,18 +35,18 @@ def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
 
 
 def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
-    """The site's settings: flags, then (if wanted) the environment, then config/svc.toml."""
+    """Return the site's settings: flags first, then the environment if wanted, then config/svc.toml."""
     return load_settings(HERE.svc_toml, os.environ if environ else None, flags)
 
 
-def console() -> Any:
-    """Where people read: stdout, with colour and motion only on a terminal."""
-    from svc.terminal.console import Console
+def console() -> "Console":
+    """Return the console on stdout, with colour and motion only on a terminal."""
+    from svc.terminal.console import Console  # here, so that servers do not load rich
 
     return Console()
 
 
-def _type(field: Any) -> dict[str, Any]:
+def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:
     if field.type is bool:
         return {"is_flag": True}
     if field.type is s.NameTable:
@@ -81,13 +55,13 @@ def _type(field: Any) -> dict[str, Any]:
         return {"metavar": "TEXT[,TEXT]"}
     if s.rules_of(field).choices:
         return {"type": click.Choice(s.rules_of(field).choices)}
-    return {"type": KINDS.get(field.type, str)}
+    return {"type": CLICK_TYPES.get(field.type, str)}
 
 
-def _help(field: Any) -> str:
-    """What it is, then in brackets its variable and its default, as far as it has them."""
-    variable, default = s.rules_of(field).variable, field.default
+def _help(field: dataclasses.Field[Any]) -> str:
+    """Return what a setting is, then in brackets its variable and its default, as far as it has them."""
+    rules, default = s.rules_of(field), field.default
     if default in ("", False, ()):
-        return s.rules_of(field).help + (f"  [{variable}]" if variable else "")
-    shown = f"{default:g}" if isinstance(default, float) else default
-    return f"{s.rules_of(field).help}  [{variable or 'default'}: {shown}]"
+        return rules.help + (f"  [{rules.variable}]" if rules.variable else "")
+    text = f"{default:g}" if isinstance(default, float) else default
+    return f"{rules.help}  [{rules.variable or 'default'}: {text}]"

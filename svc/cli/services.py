@@ -1,4 +1,4 @@
-"""`svc services`: what the registry knows."""
+"""`svc services`: the services that the registry lists."""
 
 import time
 from typing import Any
@@ -8,26 +8,28 @@ import click
 from svc.cli.access import Access, registry_options
 from svc.cli.options import console
 from svc.client.registry_watch import RegistryWatch
+from svc.client.service_names import service_named
 from svc.protocol.health_state import state_of
 from svc.site.access import RegistryUnreachable, explained
 from svc.terminal import services_table
 from svc.terminal.output import echo, echo_json
 from svc.terminal.screen import width_of
 
-NONE = "is no registry"
+NOT_FOUND = "is no registry"
 json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 
-class ListFirst(click.Group):
-    """`list` is what is meant when nothing is said."""
+class ListByDefault(click.Group):
+    """A group that runs `list` when no subcommand is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` in front of arguments without a subcommand."""
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
 
-@click.group("services", cls=ListFirst)
+@click.group("services", cls=ListByDefault)
 def command() -> None:
     """Show what the registry knows: a table, one service, or every change as it comes.
 
@@ -50,18 +52,18 @@ def show_list(access: Access, as_json: bool) -> None:
     --json prints {"services": [...], "total", "index"}, each service as the registry lists it.
     """
     client = access.client(read=True)
-    with explained("list the services", client, NONE):
-        found = client.list_services()
-        registered = services_table.registered(found.services, found.url)
+    with explained("list the services", client, NOT_FOUND):
+        service_list = client.list_services()
+        registered = services_table.from_registry(service_list.services, service_list.url)
     services = sorted(registered, key=lambda service: service["name"])
     if as_json:
-        echo_json({"services": services, "total": len(services), "index": found.index}, indent=2)
+        echo_json({"services": services, "total": len(services), "index": service_list.index}, indent=2)
     elif services:
         out = console()
-        for line in services_table.lines(services, time.time(), width_of(out)):
+        for line in services_table.service_lines(services, time.time(), width_of(out)):
             out.print_line(line)
     else:
-        echo(f"no service is registered at {found.url}", err=True)
+        echo(f"no service is registered at {service_list.url}", err=True)
 
 
 @command.command()
@@ -74,14 +76,17 @@ def show(access: Access, name: str, as_json: bool) -> None:
     --json prints it as the registry has it.
     """
     client = access.client(read=True)
-    with explained(f"show {name}", client, NONE):
-        found = client.list_services()
-        services = {service["name"]: service for service in services_table.registered(found.services, found.url)}
-    service = services[services_table.known(name, services)]
+    with explained(f"show {name}", client, NOT_FOUND):
+        service_list = client.list_services()
+        services = {
+            service["name"]: service
+            for service in services_table.from_registry(service_list.services, service_list.url)
+        }
+    service = services[service_named(name, services)]
     if as_json:
         echo_json(service, indent=2)
         return
-    for key, value in services_table.details(service, time.time()):
+    for key, value in services_table.service_details(service, time.time()):
         echo(f"{key:15} {value}")
 
 
@@ -95,29 +100,30 @@ def watch(access: Access, as_json: bool) -> None:
     registry has it now (null once it is removed).
     """
     client = access.client(read=True)
-    following = RegistryWatch(client)
+    registry_watch = RegistryWatch(client)
     before: dict[str, Any] | None = None
-    away = False
+    unreachable = False
     while True:
         try:
-            with explained("watch the services", client, NONE):
-                found = following.next_list()
+            with explained("watch the services", client, NOT_FOUND):
+                service_list = registry_watch.next_list()
                 services = {
-                    service["name"]: service for service in services_table.registered(found.services, found.url)
+                    service["name"]: service
+                    for service in services_table.from_registry(service_list.services, service_list.url)
                 }
         except RegistryUnreachable as error:
             if before is None:
                 raise
-            if not away:
+            if not unreachable:
                 echo(f"svc: {error.message}; trying again", err=True)
-            away = True
+            unreachable = True
         else:
-            if away:
+            if unreachable:
                 echo("svc: the registry is back", err=True)
-            away = False
-            _tell(before, services, as_json)
+            unreachable = False
+            _print_changes(before, services, as_json)
             before = services
-        time.sleep(following.pause)
+        time.sleep(registry_watch.pause)
 
 
 @command.command()
@@ -129,19 +135,19 @@ def expire(access: Access) -> None:
     keeps them and calls itself degraded, until heartbeats come again or this is said.
     """
     client = access.client()
-    with explained("end the leases", client, f"{NONE}, or one that is older than this"):
+    with explained("end the leases", client, f"{NOT_FOUND}, or one that is older than this"):
         names = client.expire()
     echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
 
 
-def _tell(before: dict[str, Any] | None, services: dict[str, Any], as_json: bool) -> None:
-    """The changes, or the first time all there is."""
+def _print_changes(before: dict[str, Any] | None, services: dict[str, Any], as_json: bool) -> None:
+    """Print the changes since `before`, or at first all services."""
     if before is None:
-        told = [(name, f"{state_of(s)}, {s['url']}") for name, s in sorted(services.items())]
+        changes = [(name, f"{state_of(s)}, {s['url']}") for name, s in sorted(services.items())]
     else:
-        told = list(services_table.changes(before, services))
+        changes = list(services_table.service_changes(before, services))
     now = time.strftime("%H:%M:%S")
-    for name, change in told:
+    for name, change in changes:
         if as_json:
             echo_json({"time": time.time(), "name": name, "change": change, "service": services.get(name)})
         else:

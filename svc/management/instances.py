@@ -9,9 +9,9 @@ import msgspec
 
 from svc.base.address import is_loopback
 from svc.base.errors import CommandError
+from svc.client.service_names import instance_named
 from svc.protocol.service import Service, babysitter_url, models_of, named_babysitter
 from svc.protocol.service_url import parse_service_url
-from svc.terminal import services_table
 
 SERVING = ("running", "draining")  # states in which an instance has a process that answers requests
 
@@ -104,7 +104,7 @@ def select(fleet: Fleet, selection: Selection) -> list[EngineInstance]:
 def _resolve_name(name: str, fleet: Fleet) -> str:
     if name in fleet.static:
         return name
-    name = services_table.instance(name, fleet.services)
+    name = instance_named(name, fleet.services)
     if name not in fleet.registered:
         raise CommandError(f"{name} is no instance that requests can be sent to; `svc services show {name}` shows it")
     return name

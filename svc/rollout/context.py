@@ -18,7 +18,7 @@ from svc.settings import Settings
 from svc.site import access, supervisord_process
 from svc.site.access import RegistryUnreachable, explained
 from svc.site.components import Component, read_components, shares_registry
-from svc.site.startup import tail
+from svc.site.log_file import tail
 from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
 from svc.terminal.progress import waiting

@@ -31,7 +31,11 @@ class Observer:
             self._services(),
             [RouterClient(url).instance_loads() for url in self.router_urls],
             {name: process.state for name, process in self.supervisord.processes().items()},
-            {component.name for component in awaited if probe.healthy(component.health_url, observe.PATIENCE)},
+            {
+                component.name
+                for component in awaited
+                if probe.healthy(component.health_url, observe.HTTP_TIMEOUT_SECONDS)
+            },
         )
 
     def answering_routers(self) -> tuple[str, ...]:

@@ -38,21 +38,21 @@ def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Propos
     """
     sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
     change = plan_site(site, settings, sources, partial=bool(tomls))
-    after = program_groups.files(site, change)
+    after = program_groups.files_after(site, change)
     components, foreign = after.components(), tuple(foreign_files(site.conf_d))
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         added = tuple(GroupChange(p.name, ChangeKind.ADDED, p.kind, members=p.programs) for p in components)
         return Proposal(change, tuple(components), added, None, foreign)
-    running = program_groups.running(supervisord, site)
-    wanted = program_groups.wanted(after, running.root, program_groups.environ_of(supervisord))
+    running = program_groups.running_programs(supervisord, site)
+    wanted = program_groups.expected_groups(after, running.root, program_groups.environ_of(supervisord))
     sources_given = {absolute(path) for path in sources}
     checked = [
         component
         for component in components
         if component.name in running.groups and (not tomls or _source(site, component) in sources_given)
     ]
-    stale_configs, silent = program_groups.rereads(checked, supervisord, site.conf_d, settings)
+    stale_configs, silent = program_groups.stale_babysitters(checked, supervisord, site.conf_d, settings)
     changes = tuple(difference(running.groups, wanted, stale_configs))
     return Proposal(change, tuple(components), changes, supervisord, foreign, tuple(silent))
 

@@ -1,9 +1,9 @@
-"""The components of a site, read back from the files that supervisord runs from: what is in them is what runs."""
+"""The components of a site: registry, router and instances, read from the files that supervisord runs from."""
 
 import configparser
 import dataclasses
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,16 +15,16 @@ from svc.render.files import MADE_BY, source_of
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Component:
-    """The registry, the router, or an instance with its babysitter; `ports` are those it listens on."""
+    """The registry, the router, or an instance with its babysitter."""
 
     name: str
-    kind: str  # registry, router or babysitter
-    host: str  # the address that others reach it by
-    ports: tuple[int, ...]
-    programs: tuple[str, ...]  # as supervisorctl names them
-    registry_url: str = ""  # the registry that it speaks to, where the file names one
-    source: str = ""  # the TOML file that an instance was made from, as seen from the directory
-    secure: bool = False  # whether it speaks TLS
+    kind: str  # registry, router, or babysitter for an instance with its babysitter
+    host: str  # the address at which others reach it
+    ports: tuple[int, ...]  # those it listens on; of an instance its own and its babysitter's
+    programs: tuple[str, ...]  # as supervisorctl writes them
+    registry_url: str = ""  # the registry that it uses, if the file names one
+    source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
+    secure: bool = False  # whether it serves TLS
 
     @property
     def server_program(self) -> str:
@@ -43,11 +43,12 @@ class Component:
 
     @property
     def url(self) -> str:
+        """The URL at which others reach it."""
         return f"http://{authority(self.host, self.ports[0])}"
 
     @property
     def own_url(self) -> str:
-        """How it is reached from this machine, all of whose components listen on loopback, or on one address."""
+        """The URL at which this machine reaches it: it listens on loopback, or on its own address alone."""
         return f"{'https' if self.secure else 'http'}://{authority(self._own_host, self.ports[0])}"
 
     @property
@@ -58,50 +59,52 @@ class Component:
 
     @property
     def health_url(self) -> str:
-        """What answers 200 when it can be used."""
+        """The URL that answers 200 when it can be used."""
         if self.kind == "babysitter":
             return f"{self.babysitter_url}/health"
         return self.own_url + ("/readyz" if self.kind == "router" else "/health")
 
     @property
     def babysitter_url(self) -> str:
-        """How the babysitter of an instance is reached from this machine."""
+        """The URL at which this machine reaches the babysitter of an instance."""
         return f"http://{authority(self._own_host, self.ports[1])}"
 
     @property
     def listens_on_ipv6(self) -> bool:
+        """Whether it listens on an IPv6 address."""
         return ":" in self._own_host
 
-    def address_of(self, name: str) -> str:
-        """Where one of its programs listens."""
-        return authority(self.host, self.ports[1 if name == self.babysitter_program else 0])
+    def address_of(self, program: str) -> str:
+        """Return the address at which one of its programs listens."""
+        return authority(self.host, self.ports[1 if program == self.babysitter_program else 0])
 
 
 def read_components(directory: Path) -> list[Component]:
-    """The components of a conf.d: registry and router first, then the instances."""
+    """Return the components of a conf.d: registry and router first, then the instances."""
     return parse_components({path: path.read_text(encoding="utf-8") for path in rendered_files(directory)})
 
 
 def rendered_files(directory: Path) -> list[Path]:
-    """The files of a conf.d that svc made."""
+    """Return the files of a conf.d that svc rendered."""
     return sorted(path for path in directory.glob("*.conf") if source_of(path) is not None)
 
 
 def foreign_files(directory: Path) -> list[Path]:
-    """The files in a conf.d that svc did not make."""
+    """Return the files of a conf.d that svc did not render."""
     return sorted(path for path in directory.glob("*.conf") if source_of(path) is None)
 
 
 def parse_components(texts: Mapping[Path, str]) -> list[Component]:
-    found = [_part(path, text) for path, text in texts.items()]
+    """Return the components of rendered files; raise CommandError for a file that was changed by hand."""
+    components = [_part(path, text) for path, text in texts.items()]
     order = {"registry": 0, "router": 1}
-    return sorted(found, key=lambda component: (order.get(component.kind, 2), component.name))
+    return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))
 
 
 def shares_registry(router: Component, instance: Component) -> bool:
-    """Whether the two speak to one registry, as far as the words of the URLs tell."""
-    asked = {_address(url) for url in router.registry_url.split(",")}
-    return not instance.registry_url or not router.registry_url or _address(instance.registry_url) in asked
+    """Return whether the two use one registry, as far as their URLs show; true if one of them names none."""
+    router_registries = {_address(url) for url in router.registry_url.split(",")}
+    return not instance.registry_url or not router.registry_url or _address(instance.registry_url) in router_registries
 
 
 def _address(url: str) -> tuple[str, int | None]:
@@ -111,38 +114,35 @@ def _address(url: str) -> tuple[str, int | None]:
 
 
 def _part(path: Path, text: str) -> Component:
-    # As supervisord reads it, but for %, which the words that are looked for have none of.
+    # As supervisord reads it, but without % expressions: the values that are read here have none.
     ini = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     ini.read_string(text)
     try:
         if ini.has_section("program:registry"):
-            told = _flags(ini["program:registry"]["command"])
-            return Component("registry", "registry", told["--host"], (int(told["--port"]),), ("registry",))
+            flags = _flags(ini["program:registry"]["command"])
+            return Component("registry", "registry", flags["--host"], (int(flags["--port"]),), ("registry",))
         if ini.has_section("fcgi-program:router"):
-            told = _flags(ini["fcgi-program:router"]["command"])
+            flags = _flags(ini["fcgi-program:router"]["command"])
             host, _, digits = ini["fcgi-program:router"]["socket"].removeprefix("tcp://").rpartition(":")
-            registry_url, secure = told.get("--registry-url", ""), "--certfile" in told
+            registry_url, secure = flags.get("--registry-url", ""), "--certfile" in flags
             return Component("router", "router", host, (int(digits),), ("router",), registry_url, secure=secure)
         name = next(section for section in ini.sections() if section.startswith("group:")).removeprefix("group:")
         shim = _flags(ini[f"program:{instance_service(name)}"]["command"], shim=True)
-        told = _flags(ini[f"program:{name}-babysitter"]["command"])
+        flags = _flags(ini[f"program:{name}-babysitter"]["command"])
     except (KeyError, ValueError, StopIteration):
         raise CommandError(f"{path}: not as svc render writes it; run svc render") from None
     port = int(shim["--port"])
     programs = (server_program(name), babysitter_program(name))
     source = text.partition("\n")[0].removeprefix(MADE_BY)
     return Component(
-        name, "babysitter", told["--host"], (port, port + 1), programs, told.get("--registry-url", ""), source
+        name, "babysitter", flags["--host"], (port, port + 1), programs, flags.get("--registry-url", ""), source
     )
 
 
 def _flags(command: str, shim: bool = False) -> dict[str, str]:
-    """The words that follow a flag, in the shim's own words or in those of the command after it."""
-    words: Sequence[str] = shlex.split(command)
-    at = words.index("--")
-    words = words[:at] if shim else words[at + 1 :]
-    return {flag: word for flag, word in _pairs(words) if flag.startswith("--")}
-
-
-def _pairs(words: Sequence[str]) -> Iterable[tuple[str, str]]:
-    return zip(words, words[1:], strict=False)
+    """Return the flags of a command and the arguments after them: of `svc launch`, or of the command that it runs."""
+    arguments: Sequence[str] = shlex.split(command)
+    end = arguments.index("--")
+    arguments = arguments[:end] if shim else arguments[end + 1 :]
+    pairs = zip(arguments, arguments[1:], strict=False)
+    return {flag: argument for flag, argument in pairs if flag.startswith("--")}

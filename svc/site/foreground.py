@@ -1,4 +1,4 @@
-"""`svc up --foreground`: a site that runs as long as this process does, as under Docker."""
+"""`svc up --foreground`: a site that runs as long as this process does, as in a container."""
 
 import contextlib
 import os
@@ -12,32 +12,32 @@ from pathlib import Path
 
 from svc.base.errors import CommandError, SvcError, Unavailable
 from svc.base.loop import Loop
-from svc.cli.logs import Shown, files
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.site import supervisord_process
 from svc.site.components import Component, foreign_files
 from svc.site.log_file import LogFile
-from svc.site.observe import look
+from svc.site.log_files import log_files
+from svc.site.observe import observe
 from svc.site.ports import refuse_taken
-from svc.site.readiness import Stage, judge
+from svc.site.readiness import Readiness, readiness
 from svc.site.shutdown import kill_leftovers, phases, stop
-from svc.site.start_plan import Asked, Plan, plan
-from svc.site.supervisord_child import Words, supervisord
+from svc.site.start_plan import StartOptions, StartPlan, plan
 from svc.supervision.client import SupervisordClient, full_name
 from svc.terminal.console import Console
-from svc.terminal.output import LogOutput, LogStream, echo
-from svc.terminal.progress import Lines
+from svc.terminal.output import LogOutput, LogPrinter, LogStream, echo
+from svc.terminal.progress import LineProgress
 
-PAUSE = 0.2  # seconds between two looks
-COPY_EVERY = 0.2  # seconds
-ANEW = 2.0  # seconds between two looks at which log files there are
+POLL_INTERVAL_SECONDS = 0.2
+COPY_INTERVAL_SECONDS = 0.2
+RELIST_INTERVAL_SECONDS = 2.0  # between two looks at which log files there are
+KEPT_OUTPUT_BYTES = 4096
 
 
-def run(site: Site, asked: Asked, timeout: float, console: Console) -> None:
-    """Until SIGTERM or Ctrl-C, or until supervisord is shut down.
+def run(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
+    """Run the site until SIGTERM or Ctrl-C, or until supervisord is shut down.
 
-    Raises ConfigError or CommandError when it cannot start, or supervisord dies.
+    Raise ConfigError or CommandError when it cannot start, or when supervisord fails.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -45,101 +45,116 @@ def run(site: Site, asked: Asked, timeout: float, console: Console) -> None:
     if supervisord_process.find(site) is not None:
         raise CommandError(f"{site.socket}: a supervisord runs on this site already; `svc down` stops it")
     site.make_dirs(logs=False)
-    _find_room_for_temporary_files(site)
-    planned = _planned(site, asked)
-    for note in planned.notes:
+    _ensure_temporary_directory(site)
+    start_plan = _written_plan(site, options)
+    for note in start_plan.notes:
         console.print_line(note)
-    plain = load_settings(site.svc_toml, asked.environ).logs.format == "json"  # a name before it would make it none
-    with _logs(site, plain) as words, supervisord(planned.conf, asked.environ, words) as process:
-        _stay(site, planned, process, stopping, Watch(planned.components(), timeout, Lines(console)))
-    kill_leftovers(site, console)
+    # The name of a program in front of a JSON line would make it invalid JSON.
+    plain = load_settings(site.svc_toml, options.environ).logs.format == "json"
+    progress = LineProgress(console)
+    with (
+        _log_output(site, plain) as sink,
+        supervisord_process.foreground_supervisord(start_plan.conf, options.environ, sink) as process,
+    ):
+        reporter = ReadinessReporter(start_plan.components(), timeout, progress)
+        _run_until_stopped(site, start_plan, process, stopping, reporter)
+    kill_leftovers(site, progress)
 
 
-def _planned(site: Site, asked: Asked) -> Plan:
-    """What runs, written; nothing else has changed when it raises."""
-    planned = plan(site, asked, running=False, own=False, as_can_be=True)
-    components = planned.components()
-    if not components and not foreign_files(planned.conf_d):
+def _written_plan(site: Site, options: StartOptions) -> StartPlan:
+    """Write what runs and return its plan; nothing has changed when this raises."""
+    start_plan = plan(site, options, running=False, own=False, as_can_be=True)
+    components = start_plan.components()
+    if not components and not foreign_files(start_plan.conf_d):
         raise CommandError(f"{site.config}: nothing to run: no babysitter TOML here, no registry or router asked for")
     refuse_taken(components)
-    planned.write()
-    return planned
+    start_plan.write()
+    return start_plan
 
 
-def _find_room_for_temporary_files(site: Site) -> None:
-    """supervisord and gunicorn need some; a container may be read-only but for var/."""
+def _ensure_temporary_directory(site: Site) -> None:
+    """Use var/ for temporary files where no other directory is writable, as in a read-only container.
+
+    supervisord and gunicorn need temporary files.
+    """
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
         tempfile.tempdir = os.environ["TMPDIR"] = str(site.var.absolute())
 
 
-class Watch:
-    """Says when each component is ready, and once of each that fails; supervisord starts those again."""
+class ReadinessReporter:
+    """Reports when each component is ready, and once that a component failed; supervisord starts that one again."""
 
-    def __init__(self, components: Sequence[Component], timeout: float, lines: Lines) -> None:
+    def __init__(self, components: Sequence[Component], timeout: float, progress: LineProgress) -> None:
         self.components = components
         self.router = next((component for component in components if component.kind == "router"), None)
-        self.lines = lines
+        self.progress = progress
         self.ready: set[str] = set()
-        self.told: set[str] = set()
+        self.reported: set[str] = set()  # as not ready
         self.deadline = time.monotonic() + timeout
 
-    def look(self, supervisord: SupervisordClient) -> None:
-        """Raises CommandError where the registry or the router fails before it was ever ready."""
+    def update(self, supervisord: SupervisordClient) -> None:
+        """Report what has changed; raise CommandError if the registry or router fails before it was ever ready."""
         if len(self.ready) == len(self.components):
             return
-        sight = look(supervisord, self.components, self.router, self.ready)
+        observation = observe(supervisord, self.components, self.router, self.ready)
         for component in self.components:
-            stage, program = judge(component, sight, self.router)
-            if stage is Stage.READY and component.name not in self.ready:
+            state, program = readiness(component, observation, self.router)
+            if state is Readiness.READY and component.name not in self.ready:
                 self.ready.add(component.name)
-                self.lines.done(component.name, f"ready at {component.url}")
-            elif stage is Stage.FAILED and component.name not in self.told:
+                self.progress.done(component.name, f"ready at {component.url}")
+            elif state is Readiness.FAILED and component.name not in self.reported:
                 self._failed(component, supervisord, program)
-            elif component.name not in self.ready | self.told and time.monotonic() > self.deadline:
-                self._tell(component, f"not ready yet: {stage.value}")
+            elif component.name not in self.ready | self.reported and time.monotonic() > self.deadline:
+                self._report(component, f"not ready yet: {state.value}")
         if len(self.ready) == len(self.components):
-            self.lines.done("svc", "all is ready")
+            self.progress.done("svc", "all is ready")
 
     def _failed(self, component: Component, supervisord: SupervisordClient, program: str) -> None:
         process = supervisord.process(program)
-        why = f"{full_name(process)}: {process.spawnerr or 'it ended while it started'}"
+        cause = f"{full_name(process)}: {process.spawnerr or 'it ended while it started'}"
         if component.kind != "babysitter" and component.name not in self.ready:
-            raise CommandError(f"{why}; what it said is above")
-        self._tell(component, why)
+            raise CommandError(f"{cause}; its output is above")
+        self._report(component, cause)
 
-    def _tell(self, component: Component, text: str) -> None:
-        self.told.add(component.name)
-        self.lines.done(component.name, text)
+    def _report(self, component: Component, text: str) -> None:
+        self.reported.add(component.name)
+        self.progress.done(component.name, text)
 
 
-def _stay(site: Site, planned: Plan, process: subprocess.Popen[bytes], stopping: threading.Event, watch: Watch) -> None:
-    """Then stops everything in order."""
+def _run_until_stopped(
+    site: Site,
+    start_plan: StartPlan,
+    process: subprocess.Popen[bytes],
+    stopping: threading.Event,
+    reporter: ReadinessReporter,
+) -> None:
+    """Report readiness until the site is to stop, then stop its programs in order."""
     supervisord: SupervisordClient | None = None
     try:
-        while not stopping.wait(PAUSE):
+        while not stopping.wait(POLL_INTERVAL_SECONDS):
             if process.poll() is not None:
-                return _ended(planned.conf, process.returncode)
-            with contextlib.suppress(Unavailable):  # it begins, or was told to end
+                return _refuse_failure(start_plan.conf, process.returncode)
+            with contextlib.suppress(Unavailable):  # supervisord is starting, or was told to end
                 supervisord = supervisord or supervisord_process.find(site)
                 if supervisord:
-                    watch.look(supervisord)
+                    reporter.update(supervisord)
     finally:
         if supervisord and process.poll() is None:
-            with contextlib.suppress(SvcError):  # it ends meanwhile
-                stop(supervisord, phases(supervisord.processes()), watch.lines)
+            with contextlib.suppress(SvcError):  # supervisord ends meanwhile
+                stop(supervisord, phases(supervisord.processes()), reporter.progress)
 
 
-def _ended(conf: Path, code: int) -> None:
-    """Somebody's `svc down` is no failure."""
+def _refuse_failure(conf: Path, code: int) -> None:
+    """Raise CommandError unless supervisord ended with 0, as it does after `svc down`."""
     if code:
-        raise CommandError(f"{conf}: supervisord ended with code {code}; what it said is above")
+        raise CommandError(f"{conf}: supervisord ended with code {code}; its output is above")
 
 
 @contextlib.contextmanager
-def _logs(site: Site, plain: bool) -> Iterator[Words]:
-    """Copies what comes into the site's log files to stdout; yields what is to be done with supervisord's own words."""
+def _log_output(site: Site, plain: bool) -> Iterator[supervisord_process.OutputSink]:
+    """Copy what is written to the site's log files to stdout; yield the sink for supervisord's own output."""
     if not site.keeps_logs:
         echo(
             f"svc: {site.logs}: user {os.getuid()} cannot write here, so logs go to stdout alone; "
@@ -150,47 +165,48 @@ def _logs(site: Site, plain: bool) -> Iterator[Words]:
         yield stream
         stream.end()
         return
-    copying = Copying(site, plain)
-    loop = Loop("logs", copying.once, COPY_EVERY)
+    copier = LogCopier(site, plain)
+    loop = Loop("logs", copier.copy, COPY_INTERVAL_SECONDS)
     loop.start()
     try:
-        yield copying.keep
+        yield copier.keep
     finally:
         loop.stop()
-        copying.once()
-        if not copying.came:
-            LogOutput().write(copying.kept.splitlines())  # supervisord did not get as far as its log
+        copier.copy()
+        if not copier.copied:
+            LogOutput().write(copier.kept.splitlines())  # supervisord failed before it wrote its log
 
 
-class Copying:
-    """Every line that is written from now on, behind its program's name unless `plain`."""
+class LogCopier:
+    """Copies every line that is written to the log files from now on, behind its program's name unless `plain`."""
 
     def __init__(self, site: Site, plain: bool) -> None:
         self.site = site
-        self.shown = Shown(LogOutput(), not plain)
+        self.printer = LogPrinter(LogOutput(), not plain)
         self.logs: dict[str, LogFile] = {}
-        self.looked = 0.0
+        self.listed = 0.0
         self.kept = b""
-        self.came = False
-        for log in self._anew():
-            log.last(0)  # what is there is an earlier run's
+        self.copied = False
+        for log in self._new_logs():
+            log.last(0)  # an earlier run wrote these lines
 
-    def keep(self, words: bytes) -> None:
-        """What supervisord prints itself comes a second time in its log."""
-        self.kept = (self.kept + words)[-4096:]
+    def keep(self, output: bytes) -> None:
+        """Keep the end of supervisord's own output, which its log file normally repeats."""
+        self.kept = (self.kept + output)[-KEPT_OUTPUT_BYTES:]
 
-    def once(self) -> None:
-        if time.monotonic() - self.looked > ANEW:
-            with contextlib.suppress(SvcError):  # supervisord is on its way
-                list(self._anew())
+    def copy(self) -> None:
+        """Copy the lines that are new."""
+        if time.monotonic() - self.listed > RELIST_INTERVAL_SECONDS:
+            with contextlib.suppress(SvcError):  # supervisord is starting
+                list(self._new_logs())
         for name, log in self.logs.items():
             lines = log.new()
-            self.came = self.came or bool(lines)
-            self.shown.write(name, lines)
+            self.copied = self.copied or bool(lines)
+            self.printer.write(name, lines)
 
-    def _anew(self) -> Iterator[LogFile]:
-        self.looked = time.monotonic()
-        for name, path in files(self.site).items():
+    def _new_logs(self) -> Iterator[LogFile]:
+        self.listed = time.monotonic()
+        for name, path in log_files(self.site).items():
             if name not in self.logs or self.logs[name].path != path:
                 self.logs[name] = LogFile(path)
                 yield self.logs[name]

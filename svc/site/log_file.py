@@ -1,6 +1,6 @@
-"""One log file through its rotations: its last lines, and what is written next.
+"""A log file through its rotations: its last lines, and the lines that are written next.
 
-supervisord and logrotate both move FILE to FILE.1, that one to FILE.2, and so on.
+supervisord and logrotate both move FILE to FILE.1, FILE.1 to FILE.2, and so on.
 """
 
 import os
@@ -10,76 +10,90 @@ from pathlib import Path
 from typing import IO
 
 from svc.base.errors import CommandError
+from svc.base.printable import log_lines
 
-BLOCK = 1 << 16  # bytes
-MOST = 1000  # files of one log
-LONGEST = 1 << 20  # bytes of a line that are waited for, before it is told in pieces
+BLOCK_BYTES = 1 << 16
+MAX_FILES = 1000  # of one log
+MAX_LINE_BYTES = 1 << 20  # a longer line is returned in pieces
+TAIL_LINES = 10
+TAIL_BYTES = 8192
 
 
 class LogFile:
-    """Lines are bytes without their end. A file that is not there yet is one without lines."""
+    """A log file that is read as it grows. Lines are bytes without line breaks; a missing file has no lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rest = b""  # the line that has no end yet
+        self.rest = b""  # the last line, which has no line break yet
         self._file: IO[bytes] | None = None
 
     def last(self, count: int) -> list[bytes]:
-        """The last lines, of rotated files too where that is needed; `new` goes on from there."""
-        there = _opened(self.path)
-        if not there:
+        """Return the last lines, from rotated files too if needed; `new` continues after them."""
+        files = _opened(self.path)
+        if not files:
             return []
-        self._file, *older = there
+        self._file, *older = files
         *lines, self.rest = last_lines(self._file, count)
         for file in older:
             if len(lines) < count:
-                *more, end = last_lines(file, count - len(lines))
-                lines = [*more, *([end] if end else []), *lines]
+                *earlier, end = last_lines(file, count - len(lines))
+                lines = [*earlier, *([end] if end else []), *lines]
             file.close()
         return lines
 
     def new(self) -> list[bytes]:
-        """The lines that have come since."""
+        """Return the lines that were written since the last call."""
         data = b"".join(self._new())
-        if b"\n" not in data and len(self.rest) + len(data) < LONGEST:
+        if b"\n" not in data and len(self.rest) + len(data) < MAX_LINE_BYTES:
             self.rest += data
             return []
         *lines, self.rest = (self.rest + data).split(b"\n")
-        if len(self.rest) >= LONGEST:
+        if len(self.rest) >= MAX_LINE_BYTES:
             lines, self.rest = [*lines, self.rest], b""
         return lines
 
     def _new(self) -> Iterator[bytes]:
-        """What can be read of the open file, then of those that came after it; the last of them stays open."""
+        """Yield the rest of the open file, then of the files that came after it; the last of them stays open."""
         if self._file is not None:
-            if os.fstat(self._file.fileno()).st_size < self._file.tell():  # emptied where it stands
+            if os.fstat(self._file.fileno()).st_size < self._file.tell():  # it was truncated in place
                 self._file.seek(0)
-            if self._stands():
+            if self._has_its_name():
                 yield self._file.read()
                 return
-        came = _opened(self.path)
+        files = _opened(self.path)
         if self._file is not None:
-            yield self._file.read()  # once more: it was written to until it was moved, and for a moment after
-            came = _later(came, self._file)
-        for file in reversed(came):
+            yield self._file.read()  # again: programs write to it until it is moved, and a moment longer
+            files = _later(files, self._file)
+        for file in reversed(files):
             yield file.read()
             if self._file is not None:
                 self._file.close()
             self._file = file
 
-    def _stands(self) -> bool:
-        """Whether the open file still has the name."""
+    def _has_its_name(self) -> bool:
+        """Return whether the open file still has the log's name."""
         assert self._file
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
         return False
 
 
+def tail(path: Path) -> list[str]:
+    """Return the last lines of a log, safe to print."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            lines = file.read().splitlines()[-TAIL_LINES:]
+    except OSError:
+        return []
+    return [text for line in lines for text in log_lines(line, colours=False)]
+
+
 def last_lines(file: IO[bytes], count: int) -> list[bytes]:
-    """The last `count` lines and the unfinished one after them, often empty; leaves the file at that end."""
+    """Return the last `count` lines and the unfinished one after them, often empty; leave the file at its end."""
     end = start = file.seek(0, os.SEEK_END)
     blocks: list[bytes] = []
-    size, breaks = BLOCK, 0
+    size, breaks = BLOCK_BYTES, 0
     while start and breaks <= count:
         step = min(size, start)
         start -= step
@@ -93,25 +107,27 @@ def last_lines(file: IO[bytes], count: int) -> list[bytes]:
 
 
 def _opened(path: Path) -> list[IO[bytes]]:
-    """The file and those it was moved to, the newest first; the first may be missing between two.
+    """Return the log file and its rotated files, the newest first; FILE itself may be missing during a rotation.
 
-    Where one is moved meanwhile it is met twice, and counts once; none is missed.
+    A file that is moved meanwhile is opened twice and returned once, so none is missed.
     """
-    found: list[IO[bytes]] = []
-    for number in range(MOST):
+    files: list[IO[bytes]] = []
+    for number in range(MAX_FILES):
         file = _open(path.with_name(f"{path.name}.{number}") if number else path)
         if file is None and number:
             break
-        if file is not None and found and _same(found[-1], file):
+        if file is not None and files and _same(files[-1], file):
             file.close()
         elif file is not None:
-            found.append(file)
-    return found
+            files.append(file)
+    return files
 
 
 def _later(files: list[IO[bytes]], than: IO[bytes]) -> list[IO[bytes]]:
-    """Those that were begun after one of them, the others closed; where that one is not there any more (removed, or
-    compressed), those that were written to after it."""
+    """Return the files that were begun after `than`, and close the others.
+
+    If `than` is gone (removed, or compressed), return those that were written to after it.
+    """
     known = next((n for n, file in enumerate(files) if _same(file, than)), None)
     if known is None:
         known = next((n for n, file in enumerate(files) if n and _written(file) < _written(than)), len(files))
@@ -124,8 +140,8 @@ def _written(file: IO[bytes]) -> int:
     return os.fstat(file.fileno()).st_mtime_ns
 
 
-def _same(one: IO[bytes], other: IO[bytes]) -> bool:
-    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+def _same(file: IO[bytes], other: IO[bytes]) -> bool:
+    return os.path.samestat(os.fstat(file.fileno()), os.fstat(other.fileno()))
 
 
 def _open(path: Path) -> IO[bytes] | None:

@@ -1,11 +1,12 @@
-"""A look at a site that runs: at supervisord, at the components' health, at what registry and router know."""
+"""Observe a running site: supervisord, the health of its components, and what registry and router know."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
 
-from svc.base.errors import SvcError, Unauthorized
+from svc.base.errors import CommandError, SvcError, Unauthorized
 from svc.base.http import fetch
 from svc.client import probe
 from svc.client.registry import RegistryClient
@@ -13,26 +14,31 @@ from svc.client.router import RouterClient
 from svc.config.site import Site
 from svc.site import supervisord_process
 from svc.site.components import Component, read_components
-from svc.site.readiness import NotReady, Sight
-from svc.site.status import Seen
+from svc.site.readiness import NotReady, Observation
+from svc.site.status import SiteSnapshot
 from svc.supervision.client import SupervisordClient
 
-PATIENCE = 2.0  # seconds that an answer may take
+HTTP_TIMEOUT_SECONDS = 2.0
+HEALTH_TIMEOUT_SECONDS = 5.0  # of `svc health`
 
 
-def look(
+def observe(
     supervisord: SupervisordClient,
     components: Iterable[Component],
     router: Component | None,
-    well: Collection[str] = (),
-) -> Sight:
-    """What `judge` needs of these components. Those that were `well` before are not asked again."""
+    already_healthy: Collection[str] = (),
+) -> Observation:
+    """Return what `readiness` needs of these components; those that are `already_healthy` are not asked again."""
     states = {name: process.state for name, process in supervisord.processes().items()}
     routed = RouterClient(router.own_url).services() if router else None
     components = list(components)
-    healthy = {component.name for component in components if component.name in well or _is_well(component, states)}
-    infos = _infos([component for component in components if component.name not in well], states)
-    return Sight(
+    healthy = {
+        component.name
+        for component in components
+        if component.name in already_healthy or _is_healthy(component, states)
+    }
+    infos = _infos([component for component in components if component.name not in already_healthy], states)
+    return Observation(
         states,
         healthy,
         {service["name"]: service["models"] for service in routed or [] if service["healthy"]},
@@ -41,8 +47,8 @@ def look(
     )
 
 
-def see(site: Site, token_file: str) -> Seen:
-    """Everything that `report` needs."""
+def snapshot(site: Site, token_file: str) -> SiteSnapshot:
+    """Return everything that `site_status` needs."""
     supervisord = supervisord_process.find(site)
     components = read_components(supervisord_process.conf_d(supervisord, site))
     router = next((component for component in components if component.kind == "router"), None)
@@ -51,7 +57,7 @@ def see(site: Site, token_file: str) -> Seen:
     processes = supervisord.processes() if supervisord else {}
     registered, refusal = _registered(url, token_file)
     infos = _infos(components, {name: process.state for name, process in processes.items()})
-    return Seen(
+    return SiteSnapshot(
         components=components,
         supervisord=supervisord.pid() if supervisord else None,
         processes=processes,
@@ -60,10 +66,29 @@ def see(site: Site, token_file: str) -> Seen:
         refused=_reasons(infos, "not_registered"),
         registry=registered,
         registry_url=url,
-        registry_trouble=_trouble(url) or refusal,
+        registry_trouble=_registry_trouble(url) or refusal,
         router=None if routed is None else {service["name"]: service for service in routed},
-        routing=router is not None and probe.healthy(router.health_url, PATIENCE, verify=False),
+        routing=router is not None and probe.healthy(router.health_url, HTTP_TIMEOUT_SECONDS, verify=False),
     )
+
+
+def check_health(site: Site) -> tuple[list[Component], list[Component]]:
+    """Return the components that answer their health check, and those that do not.
+
+    Raise CommandError where no supervisord runs.
+    """
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
+        raise CommandError("nothing runs here: no supervisord answers on var/supervisor.sock; `svc up` starts it")
+    components = read_components(supervisord_process.conf_d(supervisord, site))
+    with ThreadPoolExecutor(max(1, len(components))) as threads:
+        answers = list(threads.map(_answers_health_check, components))
+    results = list(zip(components, answers, strict=True))
+    return [c for c, healthy in results if healthy], [c for c, healthy in results if not healthy]
+
+
+def _answers_health_check(component: Component) -> bool:
+    return probe.healthy(component.health_url, HEALTH_TIMEOUT_SECONDS, verify=False)
 
 
 def _infos(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
@@ -74,14 +99,14 @@ def _infos(components: Iterable[Component], states: Mapping[str, str]) -> dict[s
 
 def _info(component: Component) -> Mapping[str, Any]:
     try:
-        info = fetch("GET", component.babysitter_url + "/info", PATIENCE).json()
+        info = fetch("GET", component.babysitter_url + "/info", HTTP_TIMEOUT_SECONDS).json()
     except (requests.RequestException, ValueError):
         return {}
     return info if isinstance(info, dict) else {}
 
 
 def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
-    """Return the reasons that stand under this key."""
+    """Return the reasons under this key of each report."""
     return {
         name: NotReady(str(info[key]), info.get("misconfigured") is True)
         for name, info in infos.items()
@@ -89,24 +114,24 @@ def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotR
     }
 
 
-def _is_well(component: Component, states: dict[str, str]) -> bool:
-    """Nothing is asked that does not run yet."""
+def _is_healthy(component: Component, states: dict[str, str]) -> bool:
+    """Return whether a component answers its health check; one that does not run yet is not asked."""
     return all(states.get(name) == "RUNNING" for name in component.programs) and probe.healthy(
-        component.health_url, PATIENCE, verify=False
+        component.health_url, HTTP_TIMEOUT_SECONDS, verify=False
     )
 
 
 def _registry_url(components: Sequence[Component]) -> str:
-    """This site's own registry, or the one elsewhere that its components speak to."""
+    """Return the URL of this site's registry, or of the one elsewhere that its components use."""
     own = [component.own_url for component in components if component.kind == "registry"]
     return next(iter([*own, *(component.registry_url for component in components if component.registry_url)]), "")
 
 
-def _trouble(url: str) -> str:
-    """What is wrong with the registry itself, where it answers and says so."""
-    for one in filter(None, url.split(",")):
+def _registry_trouble(url: str) -> str:
+    """Return what the registry reports to be wrong with itself; empty when nothing is, or without an answer."""
+    for registry_url in filter(None, url.split(",")):
         try:
-            return str(fetch("GET", one + "/health", PATIENCE).json().get("reason", ""))
+            return str(fetch("GET", registry_url + "/health", HTTP_TIMEOUT_SECONDS).json().get("reason", ""))
         except (requests.RequestException, ValueError, AttributeError):
             continue
     return ""
@@ -117,7 +142,7 @@ def _registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | 
     if not url:
         return None, ""
     try:
-        return {s["name"]: s for s in RegistryClient(url.split(","), token_file, PATIENCE).services()}, ""
+        return {s["name"]: s for s in RegistryClient(url.split(","), token_file, HTTP_TIMEOUT_SECONDS).services()}, ""
     except Unauthorized as error:
         return None, f"{error.message}; name the file with it: read_token_file under [registry] in config/svc.toml"
     except SvcError:

@@ -1,4 +1,4 @@
-"""Whether the ports that a site needs are free: told before anything is started or changed."""
+"""Check that the ports which a site needs are free, before anything is started or changed."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -12,11 +12,11 @@ from svc.supervision.launch import holder_of, taken
 def refuse_taken(
     components: Iterable[Component], supervisord: SupervisordClient | None = None, touched: Collection[str] = ()
 ) -> None:
-    """Raises ConfigError with a line for each port that another program has.
+    """Raise ConfigError with a line for each port that another program has.
 
-    What runs under `supervisord` holds its ports by right; `touched` are the components
-    that will be stopped and started anew. It matters most for the router:
-    supervisord itself would die if it could not bind that address.
+    The programs of `supervisord` may hold the ports of their components. `touched` are the components that will
+    be stopped and started again. The check matters most for the router: supervisord itself would end if it
+    could not bind that address.
     """
     processes = supervisord.processes() if supervisord else {}
     ours = {process.pid for process in processes.values() if process.pid}
@@ -25,20 +25,20 @@ def refuse_taken(
     problems = [
         f"{component.name}: port {port} is taken by {holder}; stop it or choose another port"
         for component in components
-        if component.name in touched or not runs(component, processes)
+        if component.name in touched or not is_running(component, processes)
         for port in component.ports
-        if (holder := _stranger(port, ours, component.listens_on_ipv6))
+        if (holder := _other_holder(port, ours, component.listens_on_ipv6))
     ]
     if problems:
         raise ConfigError(*problems)
 
 
-def runs(component: Component, processes: Mapping[str, Process]) -> bool:
+def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
     return all(name in processes and processes[name].state == "RUNNING" for name in component.programs)
 
 
-def _stranger(port: int, ours: Collection[int], ipv6: bool) -> str:
-    """Who has the port, if that is none of `ours` or of what they started."""
+def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
+    """Return the process that holds the port, unless it is one of `ours` or was started by one; empty if none does."""
     if not taken(port, ipv6):
         return ""
     holder = holder_of(port)
@@ -49,7 +49,7 @@ def _stranger(port: int, ours: Collection[int], ipv6: bool) -> str:
 
 
 def ancestors(pid: int) -> Iterator[int]:
-    """A process and those it comes from, itself first."""
+    """Yield a process, its parent, that one's parent and so on."""
     while pid > 0:
         yield pid
         try:

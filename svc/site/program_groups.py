@@ -1,4 +1,4 @@
-"""What runs, and what would run if the files of a change were written: both as supervisord's own groups."""
+"""The program groups that run, and those that would run once a change is written, both as supervisord's own groups."""
 
 import dataclasses
 import os
@@ -24,48 +24,49 @@ from svc.supervision.client import SupervisordClient
 from svc.supervision.program_config import described
 from svc.supervision.programs import Group, Running, read
 
-TOGETHER = 16  # babysitters that are asked at once
-NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)  # all of the environment
-PATIENCE = 2.0  # seconds that a babysitter's answer may take
+PARALLEL_REQUESTS = 16  # to babysitters
+AVAILABLE_NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)  # lists the whole environment
+HTTP_TIMEOUT_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Files:
+class SupervisordFiles:
     """supervisord.conf and the files of conf.d as they would be after a change."""
 
     supervisord_conf: bytes
     conf_d: Mapping[Path, bytes]
 
     def components(self) -> list[Component]:
-        """Those that svc made."""
-        ours = {path: text for path, text in self.conf_d.items() if text.startswith(MADE_BY.encode())}
-        return parse_components({path: text.decode() for path, text in ours.items()})
+        """Return the components of the files that svc rendered."""
+        rendered = {path: text for path, text in self.conf_d.items() if text.startswith(MADE_BY.encode())}
+        return parse_components({path: text.decode() for path, text in rendered.items()})
 
 
-def files(site: Site, change: Change) -> Files:
-    there = {path: path.read_bytes() for path in site.conf_d.glob("*.conf")}
+def files_after(site: Site, change: Change) -> SupervisordFiles:
+    """Return the files of a site as they would be after a change."""
+    before = {path: path.read_bytes() for path in site.conf_d.glob("*.conf")}
     edits = {path: after for path, _, after in change.edits}
     main = edits.pop(site.supervisord_conf, None) or site.supervisord_conf.read_bytes()
-    after = {**there, **edits}
-    return Files(main, {path: text for path, text in sorted(after.items()) if text is not None})
+    after = {**before, **edits}
+    return SupervisordFiles(main, {path: text for path, text in sorted(after.items()) if text is not None})
 
 
-def running(supervisord: SupervisordClient, site: Site) -> Running:
-    """What supervisord runs by; raises CommandError where that are not the site's own files."""
-    found = supervisord.programs()
-    if not os.path.samefile(found.root, site.root):
+def running_programs(supervisord: SupervisordClient, site: Site) -> Running:
+    """Return the programs as supervisord has them; raise CommandError if it does not run from the site's own files."""
+    programs = supervisord.programs()
+    if not os.path.samefile(programs.root, site.root):
         raise CommandError(
-            f"supervisord runs from {Path(found.root) / 'supervisord.conf'}, because variables of the environment "
+            f"supervisord runs from {Path(programs.root) / 'supervisord.conf'}, because variables of the environment "
             f"changed what `svc up` rendered, not from {site.conf_d}; write them into {site.svc_toml}, "
             "then `svc down` and `svc up` without them"
         )
-    return found
+    return programs
 
 
-def wanted(files: Files, root: str, environ: Mapping[str, str]) -> dict[str, Group]:
-    """The groups of these files, as the supervisord of `root` and `environ` would read them there.
+def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, Group]:
+    """Return the groups of these files, as a supervisord in `root` with `environ` would read them.
 
-    Raises ConfigError with supervisord's own complaint.
+    Raise ConfigError with supervisord's own complaint.
     """
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         for path, text in files.conf_d.items():
@@ -81,12 +82,12 @@ def wanted(files: Files, root: str, environ: Mapping[str, str]) -> dict[str, Gro
         try:
             return read(described(options.read_config(str(main)).process_group_configs))
         except ValueError as error:
-            complaint = " ".join(NAMES.sub("", str(error).replace(f"{top}/", "")).split())
+            complaint = " ".join(AVAILABLE_NAMES.sub("", str(error).replace(f"{top}/", "")).split())
             raise ConfigError(f"supervisord would refuse it: {complaint}; correct that file or move it away") from None
 
 
 def _refuse_bytes(path: Path, text: bytes) -> None:
-    """supervisord's own complaint does not name the file."""
+    """Raise ConfigError for a file that is not UTF-8: supervisord's own complaint would not name the file."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -95,7 +96,10 @@ def _refuse_bytes(path: Path, text: bytes) -> None:
 
 
 def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
-    """What supervisord was started with, which `%(ENV_X)s` in its files means; ours, where that cannot be told."""
+    """Return the environment that supervisord was started with, which `%(ENV_X)s` in its files refers to.
+
+    Return that of this process if it cannot be read.
+    """
     try:
         variables = procfs.environment(supervisord.pid())
     except OSError:
@@ -104,34 +108,41 @@ def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def rereads(
+def stale_babysitters(
     components: Iterable[Component], supervisord: SupervisordClient, conf_d: Path, settings: Settings
 ) -> tuple[set[str], list[str]]:
-    """The running instances whose TOML is not what their babysitter has loaded, and those that do not tell."""
+    """Return the running instances whose babysitter has loaded another TOML, and those whose babysitter is silent."""
     states = {name: process.state for name, process in supervisord.processes().items()}
-    asked = [
+    supervised = [
         component
         for component in components
         if component.kind == "babysitter" and states.get(component.babysitter_program) in ("STARTING", "RUNNING")
     ]
-    with ThreadPoolExecutor(TOGETHER) as threads:
-        loaded = dict(zip((component.name for component in asked), threads.map(loaded_config, asked), strict=True))
-    wanted = {component.name: config_of(conf_d / component.source, settings) for component in asked}
-    stale = {name for name, told in loaded.items() if None not in (told, wanted[name]) and told != wanted[name]}
-    return stale, [name for name, told in loaded.items() if told is None]
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
+        loaded = dict(
+            zip((component.name for component in supervised), threads.map(loaded_config, supervised), strict=True)
+        )
+    expected = {component.name: config_of(conf_d / component.source, settings) for component in supervised}
+    stale = {
+        name for name, config in loaded.items() if None not in (config, expected[name]) and config != expected[name]
+    }
+    return stale, [name for name, config in loaded.items() if config is None]
 
 
 def loaded_config(component: Component) -> str | None:
-    """The digest that a babysitter tells; empty from one of an older svc, None where it does not answer."""
+    """Return the digest of the TOML that a babysitter has loaded.
+
+    Return an empty text for a babysitter of an older svc, None for one that does not answer.
+    """
     try:
-        answer = fetch("GET", f"{component.babysitter_url}/info", PATIENCE)
+        answer = fetch("GET", f"{component.babysitter_url}/info", HTTP_TIMEOUT_SECONDS)
         return str(answer.json().get("config", ""))
     except (requests.RequestException, ValueError, AttributeError):
         return None
 
 
 def config_of(source: Path, settings: Settings) -> str | None:
-    """The digest of a TOML; None for one that is wrong or gone: no babysitter could start with it."""
+    """Return the digest of a TOML; None for one that is invalid or gone, with which no babysitter could start."""
     try:
         return digest(load([source], settings)[0])
     except ConfigError:

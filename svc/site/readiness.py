@@ -1,4 +1,4 @@
-"""When a site is up: what each component waits for. Pure: `up` looks, this judges."""
+"""When a site is ready: what each component still waits for. Pure: `observe` asks, this module judges."""
 
 import dataclasses
 import enum
@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from svc.site.components import Component, shares_registry
 
-FAILED = ("BACKOFF", "FATAL")
+FAILED_STATES = ("BACKOFF", "FATAL")  # supervisord's
 
 
-class Stage(enum.Enum):
+class Readiness(enum.Enum):
+    """How far a component is; the value is the text that users see."""
+
     STARTING = "starting"
     HEALTH = "waiting for its health"
     REGISTERED = "waiting for its registry to take it"
@@ -28,41 +30,43 @@ class NotReady:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sight:
-    """What is seen at one moment."""
+class Observation:
+    """What supervisord, the components and the router report at one moment."""
 
-    states: Mapping[str, str]  # supervisord's, by program
-    well: Collection[str]  # names of the components whose health is good
+    states: Mapping[str, str]  # supervisord's state of each program
+    healthy: Collection[str]  # names of the components whose health check passes
     routed: Mapping[str, Sequence[str]]  # models that the router sends requests for, by instance
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the name of the component
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # why its registry does not take it
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component name
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # registrations, by component name
 
     def reason(self, component: Component) -> str:
-        """Return why a component is not ready, as far as its babysitter says it."""
-        found = self.refused.get(component.name) if component.name in self.well else self.not_ready.get(component.name)
-        return found.reason if found else ""
+        """Return why a component is not ready, as far as its babysitter reports it."""
+        reasons = self.refused if component.name in self.healthy else self.not_ready
+        return reasons[component.name].reason if component.name in reasons else ""
 
 
-def judge(component: Component, sight: Sight, router: Component | None) -> tuple[Stage, str]:
-    """How far a component is, and the program that the stage is about where it is one.
+def readiness(component: Component, observation: Observation, router: Component | None) -> tuple[Readiness, str]:
+    """Return how far a component is, and the program that holds it up if one does.
 
     1. A program that ended and is to be started again, or was given up, has failed.
-    2. All its programs must run; 3. its health be good, or one day become it; 4. its registry take it; 5. the router,
-       where it is one that can know of it, send requests to it.
+    2. All its programs must run.
+    3. Its health check must pass; it never will while the engine is misconfigured.
+    4. Its registry must take it.
+    5. The router, if it asks the same registry, must send requests to it.
     """
-    states = {name: sight.states.get(name, "missing") for name in component.programs}
+    states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():
-        if state in FAILED:
-            return Stage.FAILED, name  # 1
+        if state in FAILED_STATES:
+            return Readiness.FAILED, name  # 1
     for name, state in states.items():
         if state != "RUNNING":
-            return Stage.STARTING, name  # 2
-    if component.name not in sight.well:
-        engine = sight.not_ready.get(component.name)
-        return (Stage.MISCONFIGURED if engine and engine.misconfigured else Stage.HEALTH), ""  # 3
-    if refusal := sight.refused.get(component.name):
-        return (Stage.MISCONFIGURED if refusal.misconfigured else Stage.REGISTERED), ""  # 4
+            return Readiness.STARTING, name  # 2
+    if component.name not in observation.healthy:
+        engine = observation.not_ready.get(component.name)
+        return (Readiness.MISCONFIGURED if engine and engine.misconfigured else Readiness.HEALTH), ""  # 3
+    if refusal := observation.refused.get(component.name):
+        return (Readiness.MISCONFIGURED if refusal.misconfigured else Readiness.REGISTERED), ""  # 4
     expected = router is not None and component.kind == "babysitter" and shares_registry(router, component)
-    if expected and not sight.routed.get(component.service_name):
-        return Stage.ROUTED, ""  # 5
-    return Stage.READY, ""
+    if expected and not observation.routed.get(component.service_name):
+        return Readiness.ROUTED, ""  # 5
+    return Readiness.READY, ""

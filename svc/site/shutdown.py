@@ -1,4 +1,4 @@
-"""`svc down`: stops a site, or some of it, in an order that lets begun requests finish."""
+"""`svc down`: stop a site, or some of it, in an order that lets requests in flight finish."""
 
 import contextlib
 import os
@@ -13,118 +13,119 @@ from svc.site import supervisord_process
 from svc.site.components import read_components
 from svc.supervision import orphans
 from svc.supervision.client import Process, SupervisordClient
-from svc.terminal.console import Console
-from svc.terminal.progress import Waiting, waiting
+from svc.terminal.progress import Waiting
 
-ENDED = ("STOPPED", "EXITED", "FATAL")
-PAUSE = 0.1  # seconds between two looks
-GRACE = 2.0  # seconds that what outlived its supervisord has before it is killed
+ENDED_STATES = ("STOPPED", "EXITED", "FATAL")  # supervisord's
+POLL_INTERVAL_SECONDS = 0.1
+LEFTOVER_TIMEOUT_SECONDS = 2.0  # until a process that outlived its supervisord is killed
+NOTHING_RUNS = "nothing runs here: no supervisord answers on var/supervisor.sock"
 
 
-def down(site: Site, console: Console) -> None:
-    """Stops everything and supervisord itself, and sees to it that nothing is left."""
+def down(site: Site, progress: Waiting) -> None:
+    """Stop every program and supervisord itself, and kill what is left of them."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
-        console.print_line("nothing runs here: no supervisord answers on var/supervisor.sock")
+        progress.note(NOTHING_RUNS)
     else:
-        with waiting(console) as shown:
-            stop(supervisord, phases(supervisord.processes()), shown)
-            end(site, supervisord, shown)
-    kill_leftovers(site, console)
+        stop(supervisord, phases(supervisord.processes()), progress)
+        end(site, supervisord, progress)
+    kill_leftovers(site, progress)
     supervisord_process.clean_up(site)
 
 
-def down_only(site: Site, console: Console, kind: str, port: int | None) -> None:
-    """Stops the programs of one component; of one instance, where its port (or its babysitter's) is given.
+def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> None:
+    """Stop the programs of one kind of component; with `port`, those of the instance or babysitter that listens there.
 
     A supervisord that was started for single components ends with the last of them.
     """
     supervisord = supervisord_process.find(site)
     if supervisord is None:
-        console.print_line("nothing runs here: no supervisord answers on var/supervisor.sock")
+        progress.note(NOTHING_RUNS)
         return
     processes = supervisord.processes()
     chosen = {n: p for n, p in processes.items() if kind_of(p) == kind}
     if port is not None:
         components = read_components(supervisord_process.conf_d(supervisord, site))
-        there = {name for component in components if port in component.ports for name in component.programs}
-        chosen = {n: p for n, p in chosen.items() if n in there}
+        programs = {name for component in components if port in component.ports for name in component.programs}
+        chosen = {n: p for n, p in chosen.items() if n in programs}
     if not chosen:
         raise CommandError(f"no {kind} {f'at port {port} ' if port else ''}runs here; `svc status` lists what does")
-    with waiting(console) as shown:
-        stop(supervisord, phases(chosen), shown)
-        others = any(p.state not in ENDED for p in supervisord.processes().values())
-        if not others and supervisord_process.runs_from(supervisord, site.own_supervisord_conf):
-            end(site, supervisord, shown)
+    stop(supervisord, phases(chosen), progress)
+    others = any(p.state not in ENDED_STATES for p in supervisord.processes().values())
+    if not others and supervisord_process.runs_from(supervisord, site.own_supervisord_conf):
+        end(site, supervisord, progress)
 
 
 def kind_of(process: Process) -> str:
-    """registry, router, or babysitter for both programs of an instance; a program that is not ours: empty."""
+    """Return the kind of component that a program belongs to; empty for a program that svc did not render."""
     if process.name in ("server", "babysitter") and process.group != process.name:
         return "babysitter"
     return process.name if process.name in ("registry", "router") else ""
 
 
-def stop(supervisord: SupervisordClient, order: list[list[str]], shown: Waiting) -> None:
-    """Stops programs phase after phase, those of a phase at once, and waits for each phase."""
+def stop(supervisord: SupervisordClient, order: list[list[str]], progress: Waiting) -> None:
+    """Stop programs phase after phase: those of one phase together, then wait until all of them have ended."""
     for names in order:
         for name in names:
-            shown.show(name, "stopping")
+            progress.show(name, "stopping")
             supervisord.stop(name, wait=False)
-        left = set(names)
-        while left:
+        pending = set(names)
+        while pending:
             states = {name: process.state for name, process in supervisord.processes().items()}
-            for name in [n for n in names if n in left and states.get(n, "STOPPED") in ENDED]:
-                left.discard(name)
-                shown.done(name, "stopped")
-            if left:
-                time.sleep(PAUSE)
+            for name in [n for n in names if n in pending and states.get(n, "STOPPED") in ENDED_STATES]:
+                pending.discard(name)
+                progress.done(name, "stopped")
+            if pending:
+                time.sleep(POLL_INTERVAL_SECONDS)
 
 
 def phases(processes: Mapping[str, Process]) -> list[list[str]]:
-    """What to stop, one phase after the other.
+    """Return the programs to stop, one list for each phase.
 
     1. The router, which finishes the requests that have begun.
     2. The babysitters, which tell the registry that their instances leave.
     3. Everything else.
     """
-    made: list[list[str]] = [[], [], []]
+    names_by_phase: list[list[str]] = [[], [], []]
     for name, process in processes.items():
-        if process.state not in ENDED:
-            made[{"router": 0, "babysitter": 1}.get(process.name, 2)].append(name)
-    return [names for names in made if names]
+        if process.state not in ENDED_STATES:
+            names_by_phase[{"router": 0, "babysitter": 1}.get(process.name, 2)].append(name)
+    return [names for names in names_by_phase if names]
 
 
-def end(site: Site, supervisord: SupervisordClient, shown: Waiting) -> None:
-    """Ends supervisord."""
+def end(site: Site, supervisord: SupervisordClient, progress: Waiting) -> None:
+    """End supervisord, and wait until its process is gone."""
     pid = supervisord.pid()
-    shown.show("supervisord", "stopping")
+    progress.show("supervisord", "stopping")
     supervisord.shutdown()
     supervisord_process.wait_until_gone(site, pid)
-    shown.done("supervisord", "gone")
+    progress.done("supervisord", "gone")
 
 
-def kill_leftovers(site: Site, console: Console) -> None:
-    """What a supervisord of this site started and did not take with it, as one that was killed."""
-    deadline = time.monotonic() + GRACE
-    while (left := _leftovers(site)) and time.monotonic() < deadline:
-        time.sleep(PAUSE)
-    for pid in left:
-        console.print_line(f"killing what was left behind: process {pid}")
+def kill_leftovers(site: Site, progress: Waiting) -> None:
+    """Kill processes of this site that outlived their supervisord, as when that was killed."""
+    deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
+    while (pids := _leftovers(site)) and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL_SECONDS)
+    for pid in pids:
+        progress.note(f"killing what was left behind: process {pid}")
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def _leftovers(site: Site) -> Collection[int]:
-    """By the variable that supervisord gives to all that it starts, and they to theirs."""
-    here = os.path.realpath(site.socket)
+    """Return processes that carry the variable which supervisord gives to all that it starts, and they to theirs."""
+    socket = os.path.realpath(site.socket)
     return [
         process.pid
         for process in orphans.processes()
-        if not process.zombie and process.pid != os.getpid() and any(mark_of(mark) == here for mark in process.marks)
+        if not process.zombie
+        and process.pid != os.getpid()
+        and any(supervisord_socket(mark) == socket for mark in process.marks)
     ]
 
 
-def mark_of(mark: str) -> str:
-    key, _, url = mark.partition("=unix://")
+def supervisord_socket(variable: str) -> str:
+    """Return the path of the socket in SUPERVISOR_SERVER_URL=unix://PATH; empty for any other variable."""
+    key, _, url = variable.partition("=unix://")
     return os.path.realpath(Path(url)) if key == "SUPERVISOR_SERVER_URL" else ""

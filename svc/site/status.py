@@ -1,4 +1,4 @@
-"""What `svc status` says: one row a program, put together from supervisord, the registry and the router. Pure."""
+"""What `svc status` reports: one row for each program, from supervisord, the registry and the router. Pure."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ NO_ANSWER = "no answer"
 UNKNOWN = "unknown"
 ROUTED = "routed"
 NOT_RUNNING = "-"
-SUPERVISED = {  # what to call the health of a program that supervisord says is not RUNNING
+HEALTH_OF_STATE = {  # the health of a program that supervisord reports as not RUNNING
     "STARTING": "starting",
     "BACKOFF": "starting",
     "STOPPING": "stopping",
@@ -24,24 +24,24 @@ SUPERVISED = {  # what to call the health of a program that supervisord says is 
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Seen:
-    """What each source says; `registry` and `router` list services by name, and are None where there is no answer."""
+class SiteSnapshot:
+    """What each source reports; `registry` and `router` list services by name, and are None without an answer."""
 
     components: Sequence[Component]
     supervisord: int | None = None  # its pid
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by the name of the component
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # babysitters, by their registry
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component name
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # registrations, by component name
     registry: Services | None = None
     registry_url: str = ""
-    registry_trouble: str = ""  # what it says is wrong with itself
+    registry_trouble: str = ""  # what the registry reports to be wrong with itself
     router: Services | None = None
-    routing: bool = False  # whether the router says that it is ready
+    routing: bool = False  # whether the router reports that it is ready
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Row:
+class ProgramStatus:
     """One program; `svc status --json` has the same fields."""
 
     name: str
@@ -58,176 +58,185 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Report:
+class SiteStatus:
+    """All programs of a site; `svc status --json` has the same fields."""
+
     ok: bool
     supervisord: int | None
-    programs: Sequence[Row]
+    programs: Sequence[ProgramStatus]
     problems: Sequence[str]
 
 
-def report(seen: Seen) -> Report:
-    rows = [*_ours(seen), *_others(seen)]
-    problems = list(_problems(seen, rows))
-    return Report(not problems, seen.supervisord, rows, problems)
+def site_status(snapshot: SiteSnapshot) -> SiteStatus:
+    """Return the status of every program, and one line for each problem."""
+    programs = [*_rendered_programs(snapshot), *_foreign_programs(snapshot)]
+    problems = list(_problems(snapshot, programs))
+    return SiteStatus(not problems, snapshot.supervisord, programs, problems)
 
 
-def _ours(seen: Seen) -> Iterator[Row]:
-    router = next((component for component in seen.components if component.kind == "router"), None)
-    for component in seen.components:
+def _rendered_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
+    router = next((component for component in snapshot.components if component.kind == "router"), None)
+    for component in snapshot.components:
         for name in component.programs:
             if component.kind == "registry":
-                health, well = _registry_health(seen)
+                health, ok = _registry_health(snapshot)
             elif component.kind == "router":
-                health, well = _router_health(seen)
+                health, ok = _router_health(snapshot)
             elif name == component.babysitter_program:
-                health, well = _registered(seen, component.name)
+                health, ok = _registered_health(snapshot, component.name)
             else:
-                health, well = _instance_health(seen, component, router)
-            models = _models(seen, component) if name == component.server_program else ()
-            yield _row(seen, name, health, well, models, component.address_of(name))
+                health, ok = _instance_health(snapshot, component, router)
+            models = _models(snapshot, component) if name == component.server_program else ()
+            yield _program(snapshot, name, health, ok, models, component.address_of(name))
 
 
-def _registry_health(seen: Seen) -> tuple[str, bool]:
-    if seen.registry is None:
-        return ("failing" if seen.registry_trouble else NO_ANSWER), False
-    return ("degraded", False) if seen.registry_trouble else ("healthy", True)
+def _registry_health(snapshot: SiteSnapshot) -> tuple[str, bool]:
+    if snapshot.registry is None:
+        return ("failing" if snapshot.registry_trouble else NO_ANSWER), False
+    return ("degraded", False) if snapshot.registry_trouble else ("healthy", True)
 
 
-def _router_health(seen: Seen) -> tuple[str, bool]:
-    if seen.router is None:
+def _router_health(snapshot: SiteSnapshot) -> tuple[str, bool]:
+    if snapshot.router is None:
         return NO_ANSWER, False
-    healthy = sum(bool(service["healthy"]) for service in seen.router.values())
-    return f"{'ready' if seen.routing else 'waiting'} {healthy}/{len(seen.router)}", seen.routing
+    healthy = sum(bool(service["healthy"]) for service in snapshot.router.values())
+    return f"{'ready' if snapshot.routing else 'waiting'} {healthy}/{len(snapshot.router)}", snapshot.routing
 
 
-def _registered(seen: Seen, name: str) -> tuple[str, bool]:
-    """What the registry has of a name."""
-    if seen.registry is None:
-        return UNKNOWN, not seen.registry_url
-    service = seen.registry.get(name)
+def _registered_health(snapshot: SiteSnapshot, name: str) -> tuple[str, bool]:
+    """Return the health of a service as the registry lists it, and whether that is good."""
+    if snapshot.registry is None:
+        return UNKNOWN, not snapshot.registry_url
+    service = snapshot.registry.get(name)
     if service is None:
         return "unregistered", False
-    word = state_of(service)
-    return word, word == "healthy"
+    health = state_of(service)
+    return health, health == "healthy"
 
 
-def _instance_health(seen: Seen, component: Component, router: Component | None) -> tuple[str, bool]:
-    """1. What the registry has of it; 2. if that is good, or unknown, whether the router uses it; 3. while nobody
-    can tell the first, the second is good enough."""
-    name = component.service_name
-    health, well = _registered(seen, name)  # 1
-    if well and (engine := seen.not_ready.get(component.name)) and engine.misconfigured:
+def _instance_health(snapshot: SiteSnapshot, component: Component, router: Component | None) -> tuple[str, bool]:
+    """Return the health of an instance, and whether that is good.
+
+    1. The registry's view of it decides while that is bad.
+    2. If the registry's view is good or unknown, the router must use the instance.
+    3. If the registry's view is unknown, it is enough that the router uses the instance.
+    """
+    health, ok = _registered_health(snapshot, component.service_name)  # 1
+    if ok and (engine := snapshot.not_ready.get(component.name)) and engine.misconfigured:
         return "misconfigured", False  # its models cannot be read any more
-    if (
-        router is None
-        or seen.router is None
-        or not shares_registry(router, component)
-        or health not in ("healthy", UNKNOWN)
-    ):
-        return health, well
-    routed = seen.router.get(name, {})
+    if router is None or snapshot.router is None or not shares_registry(router, component):
+        return health, ok
+    if health not in ("healthy", UNKNOWN):
+        return health, ok
+    routed = snapshot.router.get(component.service_name, {})
     if not routed.get("healthy"):
         return ("ejected" if routed.get("ejected") else "unrouted"), False  # 2
-    return ("healthy" if well else ROUTED), True  # 3
+    return ("healthy" if ok else ROUTED), True  # 3
 
 
-def _models(seen: Seen, component: Component) -> Sequence[str]:
-    name = component.service_name
-    service = (seen.registry or {}).get(name) or {}
-    return service.get("metadata", {}).get("models") or (seen.router or {}).get(name, {}).get("models", ())
+def _models(snapshot: SiteSnapshot, component: Component) -> Sequence[str]:
+    service = (snapshot.registry or {}).get(component.service_name) or {}
+    routed = (snapshot.router or {}).get(component.service_name, {})
+    return service.get("metadata", {}).get("models") or routed.get("models", ())
 
 
-def _others(seen: Seen) -> Iterator[Row]:
-    """Programs of files that are not ours: what supervisord says, and no opinion but on failures."""
-    known = {name for component in seen.components for name in component.programs}
-    for name, process in seen.processes.items():
-        if name not in known:
+def _foreign_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
+    """Yield the programs that svc did not render: what supervisord reports, and a problem only where one failed."""
+    rendered = {name for component in snapshot.components for name in component.programs}
+    for name, process in snapshot.processes.items():
+        if name not in rendered:
             failed = process.state in ("BACKOFF", "FATAL", "UNKNOWN") or (
                 process.state == "EXITED" and process.exitstatus != 0
             )
-            yield dataclasses.replace(_row(seen, name, "", True, (), ""), ok=not failed)
+            yield dataclasses.replace(_program(snapshot, name, "", True, (), ""), ok=not failed)
 
 
-def _row(seen: Seen, name: str, health: str, well: bool, models: Sequence[str], address: str) -> Row:
-    process, restarts = seen.processes.get(name), seen.restarts.get(name)
+def _program(
+    snapshot: SiteSnapshot, name: str, health: str, ok: bool, models: Sequence[str], address: str
+) -> ProgramStatus:
+    process, restarts = snapshot.processes.get(name), snapshot.restarts.get(name)
     running = process is not None and process.state == "RUNNING"
-    return Row(
+    return ProgramStatus(
         name,
         process.state if process else NOT_RUNNING,
         process.pid or None if process else None,
         process.now - process.start if process and running else None,
         restarts.restarts if restarts else None,
         restarts.max_restarts if restarts else None,
-        health if running else _stopped(process, health, well),
+        health if running else _health_when_stopped(process, health, ok),
         list(models),
         address,
-        running and well,
+        running and ok,
         restarts.reason if restarts and restarts.restarts else "",
     )
 
 
-def _stopped(process: Process | None, health: str, well: bool) -> str:
-    """The health of what does not run: others may not have heard of that yet, and go on to call it healthy."""
+def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
+    """Return the health of a program that does not run: the registry and the router may still call it healthy."""
     if process is None:
-        return "" if well else health
-    word = SUPERVISED.get(process.state, "")
-    return ", ".join(filter(None, ("drained", word))) if health.startswith("drained") else word
+        return "" if ok else health
+    stopped = HEALTH_OF_STATE.get(process.state, "")
+    return ", ".join(filter(None, ("drained", stopped))) if health.startswith("drained") else stopped
 
 
-def _problems(seen: Seen, rows: Sequence[Row]) -> Iterator[str]:
-    """One line for each cause: what comes of it has none of its own."""
-    if seen.supervisord is None:
+def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iterator[str]:
+    """Yield one line for each cause; its consequences have none of their own."""
+    if snapshot.supervisord is None:
         yield "supervisord does not run here; svc up starts it"
-    told = list(_registry_problems(seen))
-    yield from told
-    for row in rows:
-        process = seen.processes.get(row.name)
+    registry_problems = list(_registry_problems(snapshot))
+    yield from registry_problems
+    for program in programs:
+        process = snapshot.processes.get(program.name)
         if process is None:
-            if seen.supervisord is not None:
-                yield f"{row.name}: supervisord does not have it yet; svc up brings it in"
-        elif process.state != "RUNNING" and not row.ok:
-            why = f": {process.spawnerr}" if process.spawnerr and process.state in ("BACKOFF", "FATAL") else ""
-            yield f"{row.name}: {process.state}{why}"
-        elif not row.ok and row.health != UNKNOWN and not (row.name == "registry" and told):
-            yield f"{row.name}: {row.health}{_reason(seen, row)}"
-    yield from _elsewhere(seen)
+            if snapshot.supervisord is not None:
+                yield f"{program.name}: supervisord does not have it yet; svc up brings it in"
+        elif process.state != "RUNNING" and not program.ok:
+            cause = f": {process.spawnerr}" if process.spawnerr and process.state in ("BACKOFF", "FATAL") else ""
+            yield f"{program.name}: {process.state}{cause}"
+        elif not program.ok and program.health != UNKNOWN and not (program.name == "registry" and registry_problems):
+            yield f"{program.name}: {program.health}{_reason(snapshot, program)}"
+    yield from _unused_elsewhere(snapshot)
 
 
-def _reason(seen: Seen, row: Row) -> str:
-    name, _, program = row.name.rpartition(":")
-    reasons = {"server": seen.not_ready, "babysitter": seen.refused}.get(program, {})
+def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:
+    name, _, suffix = program.name.rpartition(":")
+    reasons = {"server": snapshot.not_ready, "babysitter": snapshot.refused}.get(suffix, {})
     return f": {reasons[name].reason}" if name in reasons else ""
 
 
-def _registry_problems(seen: Seen) -> Iterator[str]:
-    """Not of one that does not run here: its row tells that, or that supervisord does not run."""
-    process = seen.processes.get("registry")
-    if any(component.kind == "registry" for component in seen.components) and (
-        process is None or process.state != "RUNNING"
-    ):
+def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
+    """Yield the problems of the registry, unless it belongs to this site and does not run: its row shows that."""
+    process = snapshot.processes.get("registry")
+    own = any(component.kind == "registry" for component in snapshot.components)
+    if own and (process is None or process.state != "RUNNING"):
         return
-    if seen.registry_trouble:
-        yield f"the registry at {seen.registry_url}: {seen.registry_trouble}"
-    elif seen.registry is None and seen.registry_url:
-        yield f"the registry does not answer at {seen.registry_url}"
+    if snapshot.registry_trouble:
+        yield f"the registry at {snapshot.registry_url}: {snapshot.registry_trouble}"
+    elif snapshot.registry is None and snapshot.registry_url:
+        yield f"the registry does not answer at {snapshot.registry_url}"
 
 
-def _elsewhere(seen: Seen) -> Iterator[str]:
-    """Instances of other machines that the router should use and does not; those of this one have rows."""
-    here = {component.service_name for component in seen.components}
-    routed = seen.router or {}
+def _unused_elsewhere(snapshot: SiteSnapshot) -> Iterator[str]:
+    """Yield a line if the router does not use instances of other machines that it should use."""
+    own = {component.service_name for component in snapshot.components}
+    routed = snapshot.router or {}
     used = sum(bool(service["healthy"]) for service in routed.values())
-    if any(level_of(_word(seen, name, told)) == BAD for name, told in routed.items() if name not in here):
+    others = {name: service for name, service in routed.items() if name not in own}
+    if any(level_of(_remote_health(snapshot, name, service)) == BAD for name, service in others.items()):
         yield f"the router uses {used} of {len(routed)} instances; svc services list says which"
 
 
-def _word(seen: Seen, name: str, routed: Mapping[str, Any]) -> str:
-    """What becomes of an instance of another machine: 1. it is used; 2. the registry says why not; 3. it does not:
-    then what the router says, who is told a little later of what is new."""
+def _remote_health(snapshot: SiteSnapshot, name: str, routed: Mapping[str, Any]) -> str:
+    """Return the health of an instance of another machine.
+
+    1. The router uses it.
+    2. The registry says why the router should not use it.
+    3. Otherwise the router's own view counts, which lags a little behind the registry's.
+    """
     if routed["healthy"]:
         return "healthy"  # 1
-    word, _ = _registered(seen, name)
-    if word not in ("healthy", "unregistered", UNKNOWN):
-        return word  # 2
-    told = "ejected" if routed.get("ejected") else state_of({"status": "running", "is_healthy": True, **routed})  # 3
-    return "unrouted" if told == "healthy" else told
+    health, _ = _registered_health(snapshot, name)
+    if health not in ("healthy", "unregistered", UNKNOWN):
+        return health  # 2
+    health = "ejected" if routed.get("ejected") else state_of({"status": "running", "is_healthy": True, **routed})  # 3
+    return "unrouted" if health == "healthy" else health

@@ -1,27 +1,36 @@
-"""The site's supervisord: found by its socket, started, waited for."""
+"""The supervisord of a site: find it by its socket, start it as a daemon or in the foreground, wait for its end."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from svc.base import procfs
 from svc.base.errors import CommandError, Unavailable
+from svc.base.prctl import die_with_parent
 from svc.config.site import Site
+from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision.client import SupervisordClient
 
-PATIENCE = 15.0  # seconds that supervisord may need to answer, or to be gone
-PAUSE = 0.05
+TIMEOUT_SECONDS = 15.0  # until supervisord answers, or is gone
+POLL_INTERVAL_SECONDS = 0.05
+FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # of supervisord with its programs
+READ_BYTES = 65536
+
+OutputSink = Callable[[bytes], object]
 
 
 def find(site: Site) -> SupervisordClient | None:
-    """The supervisord that runs on this site, whichever configuration it was started with; None where none does.
+    """Return the supervisord that runs on this site, whichever configuration it was started with; None without one.
 
-    Raises CommandError where what answers is not svc's: restart limits and the rest are its extension's.
+    Raise CommandError where another supervisord answers: restart limits and more need svc's extension.
     """
     path = str(site.socket.absolute())
     with socket.socket(socket.AF_UNIX) as sock:
@@ -40,7 +49,7 @@ def find(site: Site) -> SupervisordClient | None:
 
 
 def program() -> Path:
-    """The supervisord of svc's own environment: another cannot load the extension."""
+    """Return the supervisord of svc's own environment: another one cannot load the extension."""
     path = Path(sys.executable).parent / "supervisord"
     if not path.exists():
         raise CommandError(f"{path}: not there; install svc with pip, which brings supervisor with it")
@@ -48,15 +57,18 @@ def program() -> Path:
 
 
 def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClient:
-    """Starts supervisord as a daemon; raises CommandError with what it said, or logged, when it does not come up."""
+    """Start supervisord as a daemon.
+
+    Raise CommandError with its output, or the end of its log, when it does not come up.
+    """
     log = site.logs / "supervisord.log"
-    told_before = log.stat().st_size if log.exists() else 0
-    with _undisturbed():
-        return _start(site, conf, environ, log, told_before)
+    old_log_bytes = log.stat().st_size if log.exists() else 0
+    with _signals_deferred():
+        return _start(site, conf, environ, log, old_log_bytes)
 
 
-def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, told_before: int) -> SupervisordClient:
-    ended = subprocess.run(
+def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_log_bytes: int) -> SupervisordClient:
+    launched = subprocess.run(
         [str(program()), "-c", str(conf.absolute())],
         start_new_session=True,
         env=dict(environ),
@@ -65,41 +77,80 @@ def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, told_b
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if ended.returncode:
-        raise CommandError(f"{conf}: supervisord does not start: {_essence(ended.stdout)}")
-    deadline = time.monotonic() + PATIENCE
+    if launched.returncode:
+        raise CommandError(f"{conf}: supervisord does not start: {_error_line(launched.stdout)}")
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         supervisord = find(site)
         if supervisord is not None:
             return supervisord
-        time.sleep(PAUSE)
-    said = log.read_bytes()[told_before:].decode(errors="replace") if log.exists() else ""
-    raise CommandError(f"{conf}: supervisord does not come up: {_essence(said)}; see {log}")
+        time.sleep(POLL_INTERVAL_SECONDS)
+    output = log.read_bytes()[old_log_bytes:].decode(errors="replace") if log.exists() else ""
+    raise CommandError(f"{conf}: supervisord does not come up: {_error_line(output)}; see {log}")
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until supervisord is there or has failed: half started, nobody could stop it."""
-    came: list[int] = []
+def _signals_deferred() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until supervisord answers or has failed: half started, it could not be stopped."""
+    received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in numbers}
+    handlers = {number: signal.signal(number, lambda n, _: received.append(n)) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    for first in came[:1]:
+    for first in received[:1]:
         signal.raise_signal(first)
 
 
+@contextlib.contextmanager
+def foreground_supervisord(
+    conf: Path, environ: Mapping[str, str], sink: OutputSink
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run supervisord as a child process, which ends with this process however that ends.
+
+    It has a session of its own, so that Ctrl-C reaches this process alone. `sink` gets its output, and that of
+    programs which log to its stdout: through a pipe, because /dev/stdout cannot be opened where it is a socket.
+    """
+    parent = os.getpid()
+    process = subprocess.Popen(
+        [str(program()), "-n", "-c", str(conf.absolute())],
+        # The files hold the settings that these variables have set.
+        env={key: value for key, value in environ.items() if key not in ENVIRONMENT_VARIABLES},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
+    )
+    assert process.stdout
+    copier = threading.Thread(target=_copy, args=(process.stdout, sink), daemon=True)
+    copier.start()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(FOREGROUND_STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        copier.join(1)
+
+
+def _copy(source: IO[bytes], sink: OutputSink) -> None:
+    while data := source.read1(READ_BYTES):  # type: ignore[attr-defined]  # a pipe is a BufferedReader, which has it
+        sink(data)
+
+
 def conf_d(supervisord: SupervisordClient | None, site: Site) -> Path:
-    """The directory whose files run: the one in var/ where supervisord was started from there, else the site's."""
+    """Return the directory whose files run: the one in var/ if supervisord was started from there, else the site's."""
     own = supervisord is not None and runs_from(supervisord, site.own_supervisord_conf)
     return site.own_conf_d if own else site.conf_d
 
 
 def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
-    """Whether a running supervisord was started with this configuration."""
+    """Return whether a running supervisord was started with this configuration."""
     try:
         return str(conf.absolute()) in procfs.arguments(supervisord.pid())
     except OSError:
@@ -107,30 +158,30 @@ def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
 
 
 def wait_until_gone(site: Site, pid: int) -> None:
-    """Raises CommandError when supervisord is still there after a while."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until supervisord has ended; raise CommandError if it takes too long."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while _alive(pid):
         if time.monotonic() > deadline:
             raise CommandError(f"supervisord (pid {pid}) does not end; see {site.logs / 'supervisord.log'}")
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL_SECONDS)
 
 
 def clean_up(site: Site) -> None:
-    """Takes away what a supervisord that was killed left behind."""
+    """Remove the files that a killed supervisord left behind."""
     for path in (site.socket, site.pidfile):
         path.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:
-    """A zombie, as under an init that does not reap, counts as gone."""
+    """Return whether the process runs; a zombie, as under an init that does not reap, does not."""
     try:
         return not procfs.stat(pid).has_ended
     except OSError:
         return False
 
 
-def _essence(output: str) -> str:
-    """The line that says what is wrong."""
+def _error_line(output: str) -> str:
+    """Return the line of supervisord's output that names the error."""
     lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("For help")]
     errors = [line for line in lines if line.startswith("Error") or " CRIT " in line or "Error:" in line]
     return (errors or lines or ["it said nothing"])[-1].removeprefix("Error: ")

@@ -1,17 +1,18 @@
-"""What commands print. Everything goes through here or through `console`, which escape control characters."""
+"""The output of commands. All of it passes here or through `console`, which escape control characters."""
 
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
 import click
 
 from svc.base.errors import CommandError
-from svc.base.printable import escaped_json, log_lines, printable
+from svc.base.printable import RESET, escaped_json, log_lines, printable
 
 MAX_LINE_BYTES = 1 << 16  # of a line that has no end yet
+PREFIX_COLOURS = (36, 33, 32, 35, 34, 31)  # ANSI colours of program names, on a terminal
 
 
 def echo(text: str, err: bool = False) -> None:
@@ -25,9 +26,9 @@ def echo_block(text: str) -> None:
 
 
 def echo_json(value: Any, indent: int | None = None) -> None:
-    """Print a JSON document; its escapes keep what it says, whatever characters that has.
+    """Print a JSON document; control characters in it become JSON escapes, which keep its meaning.
 
-    Raises CommandError for NaN and Infinity.
+    Raise CommandError for NaN and Infinity.
     """
     try:
         document = json.dumps(value, indent=indent, allow_nan=False)
@@ -37,39 +38,59 @@ def echo_json(value: Any, indent: int | None = None) -> None:
 
 
 class LogOutput:
-    """Where lines of logs are shown: stdout, or `out`. Colours that are in them stay only on a terminal."""
+    """The output of log lines: stdout, or `out`. Colours in the lines are kept only on a terminal."""
 
     def __init__(self, out: IO[bytes] | None = None, colours: bool | None = None) -> None:
         self._out = out or sys.stdout.buffer
         self.colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR") if colours is None else colours
 
     def write(self, lines: Iterable[bytes], prefix: str = "") -> None:
-        """Write the lines as they are safe to print, each behind the prefix."""
-        shown = [f"{prefix}{text}\n" for line in lines for text in log_lines(line, self.colours)]
-        if shown:
-            self._out.write("".join(shown).encode(errors="replace"))
+        """Write the lines behind the prefix, with control characters escaped."""
+        texts = [f"{prefix}{text}\n" for line in lines for text in log_lines(line, self.colours)]
+        if texts:
+            self._out.write("".join(texts).encode(errors="replace"))
             self._out.flush()
 
 
+class LogPrinter:
+    """Writes log lines of several programs, each behind the name of its program where `prefixed`."""
+
+    def __init__(self, output: LogOutput, prefixed: bool) -> None:
+        self.output = output
+        self.prefixed = prefixed
+        self.names: list[str] = []
+
+    def write(self, name: str, lines: Sequence[bytes]) -> None:
+        """Write the lines of one program."""
+        if lines:
+            self.output.write(lines, self._prefix(name) if self.prefixed else "")
+
+    def _prefix(self, name: str) -> str:
+        if name not in self.names:
+            self.names.append(name)
+        colour = PREFIX_COLOURS[self.names.index(name) % len(PREFIX_COLOURS)]
+        return f"\x1b[{colour}m{name} |{RESET} " if self.output.colours else f"{name} | "
+
+
 class LogStream:
-    """Shows the output of a program as it comes, line by line."""
+    """Writes the output of a program line by line, as it arrives."""
 
     def __init__(self, output: LogOutput) -> None:
         self._output = output
         self._rest = b""
 
     def __call__(self, data: bytes) -> None:
-        """Write the lines that have ended. The rest waits: half a sequence is none that can be judged."""
+        """Write the lines that have ended. The rest waits, since half an escape sequence cannot be judged."""
         *lines, rest = (self._rest + data).split(b"\n")
-        states, _, last = rest.rpartition(b"\r")
-        if states and last:  # of a progress bar, which has no line break before its end
-            lines, rest = [*lines, states], last
+        updates, _, last = rest.rpartition(b"\r")
+        if updates and last:  # a progress bar has no line break before its end
+            lines, rest = [*lines, updates], last
         if len(rest) > MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""
         self._rest = rest
         self._output.write(lines)
 
     def end(self) -> None:
-        """Write the last line where it has no end."""
+        """Write the last line if it has no line break."""
         rest, self._rest = self._rest, b""
         self._output.write([rest] if rest else [])

@@ -1,18 +1,18 @@
-"""What somebody who waits is shown: spinners on a terminal, a line for each event elsewhere."""
+"""Progress for a user who waits: spinners on a terminal, one line for each finished item elsewhere."""
 
 import time
 from types import TracebackType
 from typing import Protocol
 
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from svc.terminal.console import Console
 
-WIDTH = 24  # of names
+NAME_COLUMNS = 24
 
 
 class Waiting(Protocol):
-    """A list of names that are waited for: each has a text that changes, and is done once."""
+    """A list of named items that are waited for: each has a text that changes, and is done once."""
 
     def __enter__(self) -> "Waiting": ...
 
@@ -20,40 +20,52 @@ class Waiting(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None: ...
 
-    def show(self, name: str, text: str) -> None: ...
+    def show(self, name: str, text: str) -> None:
+        """Show the state of an item that is not done yet."""
 
-    def done(self, name: str, text: str) -> None: ...
+    def done(self, name: str, text: str) -> None:
+        """Show that an item is done, and with which result."""
+
+    def note(self, text: str) -> None:
+        """Print one line that is about no item."""
 
 
 def waiting(console: Console) -> Waiting:
-    return Spinners(console) if console.is_terminal else Lines(console)
+    """Return the progress output that suits the console."""
+    return SpinnerProgress(console) if console.is_terminal else LineProgress(console)
 
 
-class Lines:
-    """For logs and pipes: one line for each that is done, with the seconds it took."""
+class LineProgress:
+    """Progress for logs and pipes: one line for each item that is done, with the seconds it took."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.began = time.monotonic()
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> "LineProgress":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         pass
 
     def show(self, name: str, text: str) -> None:
-        pass
+        """Print nothing: only results are worth a line."""
 
     def done(self, name: str, text: str) -> None:
+        """Print the name, the result and the seconds since the beginning."""
         seconds = time.monotonic() - self.began
-        self.console.print_line(f"{name:{WIDTH}} {text} ({seconds:.1f} s)")
+        self.console.print_line(f"{name:{NAME_COLUMNS}} {text} ({seconds:.1f} s)")
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        self.console.print_line(text)
 
 
-class Spinners:
-    """For people: a row a name, that ends with a tick."""
+class SpinnerProgress:
+    """Progress for a terminal: one row for each item, which ends with a tick."""
 
     def __init__(self, console: Console) -> None:
+        self.console = console
         self.progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}", markup=False),
@@ -61,21 +73,29 @@ class Spinners:
             TextColumn("{task.fields[text]}", markup=False),
             console=console,
         )
-        self.tasks: dict[str, object] = {}
+        self.tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "Spinners":
-        self.progress.start()
+    def __enter__(self) -> "SpinnerProgress":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.progress.stop()
+        if self.tasks:
+            self.progress.stop()
 
     def show(self, name: str, text: str) -> None:
+        """Show the item with its spinner and this text."""
+        if not self.tasks:
+            self.progress.start()  # not before: a display without rows would still print an empty line
         if name in self.tasks:
-            self.progress.update(self.tasks[name], text=text)  # type: ignore[arg-type]
+            self.progress.update(self.tasks[name], text=text)
         else:
-            self.tasks[name] = self.progress.add_task(f"{name:{WIDTH}}", total=1, text=text)
+            self.tasks[name] = self.progress.add_task(f"{name:{NAME_COLUMNS}}", total=1, text=text)
 
     def done(self, name: str, text: str) -> None:
+        """Show the item with a tick and this text."""
         self.show(name, text)
-        self.progress.update(self.tasks[name], completed=1, text=text)  # type: ignore[arg-type]
+        self.progress.update(self.tasks[name], completed=1, text=text)
+
+    def note(self, text: str) -> None:
+        """Print one line above the rows."""
+        self.console.print_line(text)

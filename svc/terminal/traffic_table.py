@@ -9,7 +9,7 @@ from rich.text import Text
 from svc.base.counter_rates import Counts, Rates, rates
 from svc.client.router_metrics import EJECTED, UNUSED, RouterScrape
 from svc.terminal.crop import Block, crop
-from svc.terminal.table import Line, grid
+from svc.terminal.table import TableRow, grid
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
 NOBODYS = {"unknown": "(no such model)", "": "(no model)"}  # the router's labels of requests that no model is of
@@ -104,7 +104,7 @@ def _rooms(models: Sequence[Block], instances: Sequence[Block], room: int | None
 
 def _grid(head: Sequence[str], rows: Sequence[Row], sort: str, width: int) -> list[Block]:
     ordered = sorted(rows, key=lambda row: (-_value(row, sort), row.name))
-    return grid(head, [Line(_cells(row, head), _style(row), (), ()) for row in ordered], width, SPARED)
+    return grid(head, [TableRow(_cells(row, head), _style(row), (), ()) for row in ordered], width, SPARED)
 
 
 def _value(row: Row, sort: str) -> float:

@@ -11,7 +11,7 @@ from svc.protocol.event import KINDS
 from svc.protocol.health_state import WORDS
 from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
 from svc.settings import ENVIRONMENT_VARIABLES, SECTIONS, rules_of
-from svc.site.status import Report, Row
+from svc.site.status import ProgramStatus, SiteStatus
 from tests.e2e.sites import ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "README.md"])
@@ -65,7 +65,7 @@ def test_every_word_and_every_field_of_the_status_is_told():
     text = (ROOT / "docs" / "STATUS.md").read_text()
     for word, (level, meaning) in WORDS.items():
         assert f"| `{word}` | {level} | {meaning} |" in text
-    fields = [field.name for of in (Report, Row) for field in dataclasses.fields(of)]
+    fields = [field.name for of in (SiteStatus, ProgramStatus) for field in dataclasses.fields(of)]
     told = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", text, re.M)
     assert sorted(told) == sorted(fields)
 

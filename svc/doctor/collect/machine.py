@@ -16,7 +16,7 @@ from svc.base.errors import ConfigError
 from svc.config import keyfile, upstream_keys
 from svc.doctor.facts import API_KEYS, TOKEN, UPSTREAM_KEYS, Disk, Gpus, Holder, Leftover, Name, Open, Secret
 from svc.site.ports import ancestors
-from svc.site.shutdown import mark_of
+from svc.site.shutdown import supervisord_socket
 from svc.supervision import orphans
 
 LOG_BYTES = 32 << 10
@@ -29,7 +29,7 @@ def processes_of(socket_path: Path) -> dict[int, str]:
     here = os.path.realpath(socket_path)
     found = {}
     for process in orphans.processes():
-        if process.zombie or not any(mark_of(mark) == here for mark in process.marks):
+        if process.zombie or not any(supervisord_socket(mark) == here for mark in process.marks):
             continue
         told = dict(mark.partition("=")[::2] for mark in process.marks)
         group, name = told.get("SUPERVISOR_GROUP_NAME", ""), told.get("SUPERVISOR_PROCESS_NAME", "")

@@ -58,8 +58,8 @@ def pending(site: Site, own: bool) -> list[str]:
     conf, conf_d = (site.own_supervisord_conf, site.own_conf_d) if own else (site.supervisord_conf, site.conf_d)
     texts = {path: path.read_bytes() for path in sorted(conf_d.glob("*.conf"))}
     there = supervisord.programs()
-    wanted = program_groups.wanted(
-        program_groups.Files(conf.read_bytes(), texts), there.root, program_groups.environ_of(supervisord)
+    wanted = program_groups.expected_groups(
+        program_groups.SupervisordFiles(conf.read_bytes(), texts), there.root, program_groups.environ_of(supervisord)
     )
     return [_change_text(change) for change in difference(there.groups, wanted)]
 

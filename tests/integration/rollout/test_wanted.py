@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from svc.base.errors import ConfigError
-from svc.site.program_groups import Files, wanted
+from svc.site.program_groups import SupervisordFiles, expected_groups
 
 MAIN = b"[supervisord]\nlogfile=/dev/null\npidfile=/dev/null\n[include]\nfiles=conf.d/*.conf\n"
 
 
 def read(text: bytes, **environ: str):
-    return wanted(Files(MAIN, {Path("conf.d/x.conf"): text}), "/site", environ)
+    return expected_groups(SupervisordFiles(MAIN, {Path("conf.d/x.conf"): text}), "/site", environ)
 
 
 def test_paths_are_those_of_the_site_and_variables_those_of_supervisord():

@@ -7,7 +7,7 @@ import pytest
 
 from svc.base.errors import CommandError
 from svc.rollout.diff import difference
-from svc.site.program_groups import Files, environ_of, wanted
+from svc.site.program_groups import SupervisordFiles, environ_of, expected_groups
 from tests.integration.supervision.conftest import HEAD
 from tests.waiting import wait_until
 
@@ -58,12 +58,12 @@ def test_what_runs_is_what_the_same_files_would_be(supervisord):
     assert running.groups["web"].keys["socket"] == f"unix://{supervisord.root}/w.sock"
     assert list(running.groups["qwen"].programs) == ["qwen:server"]
 
-    there = Files(conf.read_bytes(), {path: path.read_bytes() for path in conf_d.iterdir()})
-    found = wanted(there, running.root, environ_of(supervisord.client))
+    there = SupervisordFiles(conf.read_bytes(), {path: path.read_bytes() for path in conf_d.iterdir()})
+    found = expected_groups(there, running.root, environ_of(supervisord.client))
     assert difference(running.groups, found) == []
     (conf_d / "others.conf").write_text(OTHERS.replace("exitcodes=0,2", "exitcodes=0"))
-    found = wanted(
-        Files(there.supervisord_conf, {p: p.read_bytes() for p in there.conf_d}), running.root, {"HOME": "/"}
+    found = expected_groups(
+        SupervisordFiles(there.supervisord_conf, {p: p.read_bytes() for p in there.conf_d}), running.root, {"HOME": "/"}
     )
     changed = {(e.key, e.old, e.new) for c in difference(running.groups, found) for p in c.programs for e in p.edits}
     assert changed == {("exitcodes", "0,2", "0"), ("environment.HOME_WAS", os.environ["HOME"], "/")}

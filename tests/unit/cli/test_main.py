@@ -49,7 +49,7 @@ def test_every_problem_is_one_line_on_stderr_and_the_exit_code_1(runner, monkeyp
     def fail(*_: object) -> None:
         raise ConfigError("a.toml: x: wrong", "b.toml: y: wrong")
 
-    monkeypatch.setattr("svc.config.instance.load.load", fail)
+    monkeypatch.setattr("svc.cli.check.load", fail)
     result = runner.invoke(svc, ["check"])
     assert result.exit_code == 1
     assert result.stderr == "svc: a.toml: x: wrong\nsvc: b.toml: y: wrong\n"

@@ -34,7 +34,7 @@ def components(tmp_path):
     return parse_components({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
 
 
-def test_every_part_is_found_with_its_address_and_programs(components):
+def test_every_component_is_read_with_its_address_and_programs(components):
     registry, router, qwen = components
     assert registry == Component("registry", "registry", "127.0.0.1", (18001,), ("registry",))
     assert router == Component("router", "router", "0.0.0.0", (8000,), ("router",), "http://localhost:18001")
@@ -49,7 +49,7 @@ def test_every_part_is_found_with_its_address_and_programs(components):
     )
 
 
-def test_where_others_reach_a_part_and_where_this_machine_does(components):
+def test_the_urls_for_others_and_for_this_machine(components):
     registry, router, qwen = components
     assert (router.own_url, router.health_url) == ("http://127.0.0.1:8000", "http://127.0.0.1:8000/readyz")
     assert (registry.url, registry.health_url) == ("http://127.0.0.1:18001", "http://127.0.0.1:18001/health")
@@ -57,7 +57,7 @@ def test_where_others_reach_a_part_and_where_this_machine_does(components):
     assert [qwen.address_of(name) for name in qwen.programs] == ["10.0.0.5:8100", "10.0.0.5:8101"]
 
 
-def test_a_router_sees_the_instances_of_its_registry_by_whatever_name(components):
+def test_two_names_of_one_registry_are_the_same(components):
     _, router, qwen = components
     assert not shares_registry(router, qwen)
     near = Component("a", "babysitter", "localhost", (1, 2), (), "http://127.0.0.1:18001")
@@ -83,5 +83,5 @@ def test_an_instance_on_ipv6_is_reached_at_the_ipv6_loopback(tmp_path, host):
     assert qwen.address_of("qwen:babysitter") == f"[{host}]:8101"
 
 
-def test_only_an_instance_on_ipv6_needs_its_port_there(components):
+def test_only_an_instance_on_ipv6_listens_on_ipv6(components):
     assert [component.listens_on_ipv6 for component in components] == [False, False, False]

@@ -7,7 +7,7 @@ import pytest
 from supervisor.loggers import LevelsByName, LogRecord, RotatingFileHandler
 
 from svc.base.errors import CommandError
-from svc.site.log_file import LONGEST, LogFile
+from svc.site.log_file import MAX_LINE_BYTES, LogFile
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_an_unfinished_line_waits_for_its_end(path):
     assert log.new() == [b"half and half"]
 
 
-def test_the_last_lines_are_those_of_rotated_files_too(path):
+def test_the_last_lines_include_those_of_rotated_files(path):
     for component in ("12", "34", "5"):
         if path.exists():
             move(path)
@@ -64,7 +64,7 @@ def test_the_last_lines_are_those_of_rotated_files_too(path):
     assert text(LogFile(path).last(9)) == ["1", "2", "3", "4"]
 
 
-def test_what_is_written_next_through_rotations_even_several_at_once(path):
+def test_new_lines_are_read_through_several_rotations_at_once(path):
     write(path, "0")
     log = LogFile(path)
     log.last(1)
@@ -81,7 +81,7 @@ def test_what_is_written_next_through_rotations_even_several_at_once(path):
     assert text(told) == ["1", "begun", "1", "2", "3", "begun", "2", "3", "4", "begun", "4", "5"]
 
 
-def test_a_line_that_is_cut_by_a_rotation_is_one_line(path):
+def test_a_line_that_a_rotation_splits_is_one_line(path):
     path.write_bytes(b"")
     log = LogFile(path)
     log.last(0)
@@ -91,7 +91,7 @@ def test_a_line_that_is_cut_by_a_rotation_is_one_line(path):
     assert log.new() == [b"first second"]
 
 
-def test_every_line_through_supervisords_own_rotation(path):
+def test_no_line_is_lost_in_supervisords_own_rotation(path):
     """As fast as it can, looked at now and then."""
     handler = RotatingFileHandler(str(path), "ab", 1000, 50)
     handler.setFormat("%(message)s")
@@ -104,14 +104,14 @@ def test_every_line_through_supervisords_own_rotation(path):
     assert text([*told, *log.new()]) == [f"line {n}" for n in range(3000)]
 
 
-def test_a_file_that_is_not_there_yet(path):
+def test_a_missing_file_has_no_lines_until_it_exists(path):
     log = LogFile(path)
     assert (log.last(5), log.new()) == ([], [])
     write(path, "1")
     assert log.new() == [b"1"]
 
 
-def test_an_emptied_file_begins_anew(path):
+def test_a_truncated_file_is_read_from_its_beginning(path):
     write(path, "1", "2")
     log = LogFile(path)
     log.last(1)
@@ -121,13 +121,13 @@ def test_an_emptied_file_begins_anew(path):
     assert log.new() == [b"3"]
 
 
-def test_a_line_without_end_is_told_in_pieces(path):
+def test_a_very_long_line_is_returned_in_pieces(path):
     log = LogFile(path)
-    path.write_bytes(b"x" * (LONGEST + 1))
-    assert log.new() == [b"x" * (LONGEST + 1)]
+    path.write_bytes(b"x" * (MAX_LINE_BYTES + 1))
+    assert log.new() == [b"x" * (MAX_LINE_BYTES + 1)]
 
 
-def test_a_rotated_file_that_is_gone(path):
+def test_a_rotated_file_may_be_removed(path):
     write(path, "1")
     log = LogFile(path)
     log.last(1)
@@ -137,7 +137,7 @@ def test_a_rotated_file_that_is_gone(path):
     assert log.new() == [b"2", b"3"]
 
 
-def test_a_rotated_file_that_was_compressed_meanwhile_hides_none_that_came_after_it(path):
+def test_a_compressed_rotated_file_hides_no_later_file(path):
     write(path, "0")
     move(path)
     os.utime(path.with_name("a.log.1"), (1, 1))
@@ -153,7 +153,7 @@ def test_a_rotated_file_that_was_compressed_meanwhile_hides_none_that_came_after
     assert log.new() == [b"2", b"3", b"4"]
 
 
-def test_what_cannot_be_read_is_told(path):
+def test_an_unreadable_file_is_an_error(path):
     path.mkdir()
     with pytest.raises(CommandError, match=r"a\.log: cannot read it: Is a directory"):
         LogFile(path).last(1)

@@ -10,7 +10,7 @@ from svc.site.components import Component
 from svc.site.ports import ancestors, refuse_taken
 
 
-def test_each_taken_port_is_told_with_its_holder():
+def test_each_taken_port_is_reported_with_its_holder():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()

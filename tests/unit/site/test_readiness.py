@@ -3,69 +3,72 @@ import dataclasses
 import pytest
 
 from svc.site.components import Component
-from svc.site.readiness import NotReady, Sight, Stage, judge
+from svc.site.readiness import NotReady, Observation, Readiness, readiness
 
 QWEN = Component("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"))
-WELL = {"qwen"}
+HEALTHY = {"qwen"}
 ROUTER = Component("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000")
 ROUTED = {"qwen-server": ["a"]}
 
 
 @pytest.mark.parametrize(
-    ("server", "well", "routed", "stage"),
+    ("server", "healthy", "routed", "state"),
     [
-        ("RUNNING", WELL, ROUTED, Stage.READY),
-        ("RUNNING", WELL, {}, Stage.ROUTED),
-        ("RUNNING", WELL, {"qwen-server": []}, Stage.ROUTED),
-        ("RUNNING", set(), ROUTED, Stage.HEALTH),
-        ("STARTING", WELL, ROUTED, Stage.STARTING),
-        ("STOPPED", WELL, ROUTED, Stage.STARTING),
-        ("BACKOFF", WELL, ROUTED, Stage.FAILED),
-        ("FATAL", WELL, ROUTED, Stage.FAILED),
+        ("RUNNING", HEALTHY, ROUTED, Readiness.READY),
+        ("RUNNING", HEALTHY, {}, Readiness.ROUTED),
+        ("RUNNING", HEALTHY, {"qwen-server": []}, Readiness.ROUTED),
+        ("RUNNING", set(), ROUTED, Readiness.HEALTH),
+        ("STARTING", HEALTHY, ROUTED, Readiness.STARTING),
+        ("STOPPED", HEALTHY, ROUTED, Readiness.STARTING),
+        ("BACKOFF", HEALTHY, ROUTED, Readiness.FAILED),
+        ("FATAL", HEALTHY, ROUTED, Readiness.FAILED),
     ],
 )
-def test_an_instance_is_ready_when_it_runs_is_well_and_gets_requests(server, well, routed, stage):
-    assert judge(QWEN, Sight({"qwen:server": server, "qwen:babysitter": "RUNNING"}, well, routed), ROUTER)[0] is stage
+def test_an_instance_is_ready_when_it_runs_is_healthy_and_is_routed(server, healthy, routed, state):
+    assert (
+        readiness(QWEN, Observation({"qwen:server": server, "qwen:babysitter": "RUNNING"}, healthy, routed), ROUTER)[0]
+        is state
+    )
 
 
-def test_an_engine_that_waiting_does_not_help_is_told_apart():
+def test_a_misconfigured_engine_is_not_just_unhealthy():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
-    for misconfigured, stage in ((True, Stage.MISCONFIGURED), (False, Stage.HEALTH)):
-        told = {"qwen": NotReady("it wants an API key", misconfigured)}
-        assert judge(QWEN, Sight(states, set(), {}, told), ROUTER)[0] is stage
-    assert judge(QWEN, Sight(states, WELL, ROUTED, told), ROUTER)[0] is Stage.READY
+    for misconfigured, state in ((True, Readiness.MISCONFIGURED), (False, Readiness.HEALTH)):
+        reasons = {"qwen": NotReady("it wants an API key", misconfigured)}
+        assert readiness(QWEN, Observation(states, set(), {}, reasons), ROUTER)[0] is state
+    assert readiness(QWEN, Observation(states, HEALTHY, ROUTED, reasons), ROUTER)[0] is Readiness.READY
 
 
-def test_a_program_that_failed_is_named_before_one_that_still_starts():
-    sight = Sight({"qwen:server": "STARTING", "qwen:babysitter": "FATAL"}, WELL, ROUTED)
-    assert judge(QWEN, sight, ROUTER) == (Stage.FAILED, "qwen:babysitter")
+def test_a_failed_program_is_named_before_one_that_starts():
+    observation = Observation({"qwen:server": "STARTING", "qwen:babysitter": "FATAL"}, HEALTHY, ROUTED)
+    assert readiness(QWEN, observation, ROUTER) == (Readiness.FAILED, "qwen:babysitter")
 
 
 def test_a_program_that_supervisord_does_not_know_yet_is_starting():
-    assert judge(QWEN, Sight({}, WELL, ROUTED), ROUTER)[0] is Stage.STARTING
+    assert readiness(QWEN, Observation({}, HEALTHY, ROUTED), ROUTER)[0] is Readiness.STARTING
 
 
 def test_without_a_router_health_is_enough():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
-    assert judge(QWEN, Sight(states, WELL, {}), None)[0] is Stage.READY
+    assert readiness(QWEN, Observation(states, HEALTHY, {}), None)[0] is Readiness.READY
 
 
 def test_the_registry_need_not_be_routed():
     registry = Component("registry", "registry", "127.0.0.1", (18000,), ("registry",))
-    assert judge(registry, Sight({"registry": "RUNNING"}, {"registry"}, {}), ROUTER)[0] is Stage.READY
+    assert readiness(registry, Observation({"registry": "RUNNING"}, {"registry"}, {}), ROUTER)[0] is Readiness.READY
 
 
-def test_a_router_that_asks_another_registry_is_not_waited_for():
+def test_an_instance_of_another_registry_needs_no_router():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
     elsewhere = dataclasses.replace(QWEN, registry_url="http://10.0.0.1:18000")
-    assert judge(elsewhere, Sight(states, WELL, {}), ROUTER)[0] is Stage.READY
+    assert readiness(elsewhere, Observation(states, HEALTHY, {}), ROUTER)[0] is Readiness.READY
     here = dataclasses.replace(QWEN, registry_url="http://127.0.0.1:18000")
-    assert judge(here, Sight(states, WELL, {}), ROUTER)[0] is Stage.ROUTED
+    assert readiness(here, Observation(states, HEALTHY, {}), ROUTER)[0] is Readiness.ROUTED
 
 
 def test_an_instance_that_its_registry_refuses_is_not_ready():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
-    for misconfigured, stage in ((True, Stage.MISCONFIGURED), (False, Stage.REGISTERED)):
-        sight = Sight(states, WELL, {}, refused={"qwen": NotReady("it wants a token", misconfigured)})
-        assert judge(QWEN, sight, None)[0] is stage
-        assert sight.reason(QWEN) == "it wants a token"
+    for misconfigured, state in ((True, Readiness.MISCONFIGURED), (False, Readiness.REGISTERED)):
+        observation = Observation(states, HEALTHY, {}, refused={"qwen": NotReady("it wants a token", misconfigured)})
+        assert readiness(QWEN, observation, None)[0] is state
+        assert observation.reason(QWEN) == "it wants a token"

@@ -1,8 +1,8 @@
 from svc.site.shutdown import kind_of, phases
-from tests.unit.site.test_status import process
+from tests.unit.site.snapshots import process
 
 
-def test_the_router_stops_first_and_the_registry_when_the_babysitters_have_left_it():
+def test_the_router_stops_first_and_the_registry_after_the_babysitters():
     names = ["registry", "router", "a:server", "a:babysitter", "b:server", "b:babysitter", "mine"]
     assert phases({name: process(name) for name in names}) == [
         ["router"],
@@ -11,12 +11,12 @@ def test_the_router_stops_first_and_the_registry_when_the_babysitters_have_left_
     ]
 
 
-def test_what_has_ended_is_not_stopped():
+def test_a_program_that_has_ended_is_not_stopped():
     states = {"router": "FATAL", "a:server": "STOPPED", "a:babysitter": "EXITED", "registry": "BACKOFF"}
     assert phases({name: process(name, state) for name, state in states.items()}) == [["registry"]]
 
 
-def test_the_kind_of_a_program():
+def test_the_kind_of_component_that_a_program_belongs_to():
     assert kind_of(process("router")) == "router"
     assert kind_of(process("a:server")) == kind_of(process("a:babysitter")) == "babysitter"
     assert kind_of(process("server")) == kind_of(process("mine")) == ""

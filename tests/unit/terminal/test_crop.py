@@ -14,7 +14,7 @@ def shown(room: int | None, *blocks: Block) -> list[str]:
     return [line.plain for line in crop(blocks, room)]
 
 
-def test_what_fits_keeps_its_order():
+def test_blocks_that_fit_keep_their_order():
     blocks = [block("a"), block("b", "red"), block("c", "yellow")]
     assert shown(3, *blocks) == shown(None, *blocks) == ["a", "b", "c"]
 
@@ -28,10 +28,10 @@ def test_what_fits_keeps_its_order():
         (0, ["… 5 more, 2 of them not well"]),
     ],
 )
-def test_the_worst_is_first_and_nothing_is_cut_in_two(room, told):
+def test_the_worst_blocks_come_first_and_whole(room, told):
     blocks = [*(block(name) for name in "abc"), block("passing", "yellow"), block("ill", "red", 2)]
     assert shown(room, *blocks) == told
 
 
-def test_of_none_that_is_well_it_says_how_many():
+def test_without_healthy_blocks_the_rest_is_counted():
     assert shown(2, *(block(name, "red") for name in "abc")) == ["a", "… 2 more"]

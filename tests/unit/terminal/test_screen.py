@@ -32,7 +32,7 @@ def test_a_line_takes_one_line_however_long_it_is():
     assert out.file.getvalue().count("\n") == 3, "between the two, twice as it is shown again at its end, and after it"
 
 
-def test_it_is_cleared_when_the_size_has_changed():
+def test_the_screen_is_cleared_when_its_size_has_changed():
     out = terminal()
     with Screen(out) as screen:
         screen.show([Text("before")])
@@ -43,7 +43,7 @@ def test_it_is_cleared_when_the_size_has_changed():
         assert out.file.getvalue().count(CLEAR) == 1
 
 
-def test_only_a_terminal_and_who_says_so_has_a_width(monkeypatch):
+def test_only_a_terminal_or_columns_has_a_width(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert width_of(terminal()) == 40
     assert width_of(Console(file=io.StringIO())) == UNLIMITED

@@ -1,78 +1,56 @@
-"""What an operator reads of the registry's services."""
+"""The table of the registry's services, the details of one, and what changed."""
 
 import pytest
 
-from svc.base.errors import CommandError, NotFound
+from svc.base.errors import CommandError
 from svc.terminal import services_table
-
-NOW = 1_700_000_000.0
-
-
-def service(name: str = "qwen-server", **more) -> dict:
-    metadata = {"type": "openai-api", "models": ["m"], **more.pop("metadata", {})}
-    told = {
-        "name": name,
-        "host": "10.0.0.7",
-        "port": 8100,
-        "hostname": "gpu7",
-        "url": "http://10.0.0.7:8100",
-        "status": "running",
-        "timestamp": "t",
-        "last_heartbeat": NOW - 75,
-        "lease_seconds": 90.0,
-        "health_status": "healthy",
-        "is_healthy": True,
-        "drained": False,
-        "weight": 1,
-        "metadata": metadata,
-    }
-    return {**told, **more}
+from tests.unit.client.listed_services import BABYSITTER, NOW, service
 
 
-SITTER = service("qwen", metadata={"type": "babysitter", "server": "qwen-server"})
-BOTH = {"qwen": SITTER, "qwen-server": service()}
-
-
-def test_the_table_fits_80_columns_and_stands_under_its_heads():
+def test_the_table_fits_80_columns_and_is_aligned_with_its_heads():
     services = [
         service("a" * 100, models=[]),
         service("b", status="starting", host="h" * 60),
         service("c", metadata={"models": [f"model-{n}" for n in range(40)]}),
-        SITTER,
+        BABYSITTER,
     ]
-    told = [line.plain for line in services_table.lines(services, NOW, 80)]
-    assert max(len(line) for line in told if "a" * 20 not in line) <= 80
-    head = told[0]
-    row = next(line for line in told if line.startswith("qwen"))
+    output = [line.plain for line in services_table.service_lines(services, NOW, 80)]
+    assert max(len(line) for line in output if "a" * 20 not in line) <= 80
+    head = output[0]
+    row = next(line for line in output if line.startswith("qwen"))
     for title, cell in (("TYPE", "babysitter"), ("STATE", "healthy"), ("HEARD", "1m15s"), ("ADDRESS", "10.0.0.7:8100")):
         assert head.index(title) == row.index(cell)
 
 
-def test_where_nothing_limits_it_an_address_is_in_its_row():
+def test_without_a_limit_an_address_is_in_its_row():
     (row,) = [
-        line.plain for line in services_table.lines([service("b", host="h" * 60)], NOW, 10_000) if line.plain[0] == "b"
+        line.plain
+        for line in services_table.service_lines([service("b", host="h" * 60)], NOW, 10_000)
+        if line.plain[0] == "b"
     ]
     assert row.endswith("h" * 60 + ":8100")
 
 
 def test_a_row_has_the_colour_of_its_state():
     services = [service("a"), service("b", status="starting"), service("c", is_healthy=False)]
-    assert [line.style for line in services_table.lines(services, NOW, 80) if line.plain[0] in "abc"] == [
+    assert [line.style for line in services_table.service_lines(services, NOW, 80) if line.plain[0] in "abc"] == [
         "",
         "yellow",
         "red",
     ]
 
 
-def test_details_name_everything_but_what_is_for_programs():
-    told = dict(services_table.details(service(metadata={"cache_type": "paged", "models_list": [{"id": "m"}]}), NOW))
-    assert (told["type"], told["state"], told["heard"]) == ("instance", "healthy", "1m15s ago")
-    assert (told["models"], told["cache_type"]) == ('["m"]', "paged")
-    assert "models_list" not in told
+def test_details_omit_only_what_is_for_programs():
+    output = dict(
+        services_table.service_details(service(metadata={"cache_type": "paged", "models_list": [{"id": "m"}]}), NOW)
+    )
+    assert (output["type"], output["state"], output["heard"]) == ("instance", "healthy", "1m15s ago")
+    assert (output["models"], output["cache_type"]) == ('["m"]', "paged")
+    assert "models_list" not in output
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "output"),
     [
         ({"last_heartbeat": NOW, "timestamp": "later", "health_status": "unknown"}, []),
         ({"drained": True, "is_healthy": False}, [("qwen-server", "healthy -> drained")]),
@@ -82,42 +60,20 @@ def test_details_name_everything_but_what_is_for_programs():
         ({"metadata": {"tier": {"a": 1}}}, [("qwen-server", 'tier: none -> {"a": 1}')]),
     ],
 )
-def test_a_change_is_what_an_operator_would_call_one(more, told):
-    assert list(services_table.changes({"qwen-server": service()}, {"qwen-server": service(**more)})) == told
+def test_only_changes_that_matter_to_an_operator_are_listed(more, output):
+    assert list(services_table.service_changes({"qwen-server": service()}, {"qwen-server": service(**more)})) == output
 
 
-def test_who_comes_and_who_goes_is_a_change():
+def test_a_new_and_a_removed_service_are_changes():
     before, after = {"a": service("a")}, {"b": service("b", status="starting")}
-    assert list(services_table.changes(before, after)) == [
+    assert list(services_table.service_changes(before, after)) == [
         ("a", "removed"),
         ("b", "registered: starting, http://10.0.0.7:8100"),
     ]
 
 
-def test_an_instance_is_meant_by_its_name_or_its_babysitters():
-    assert services_table.instance("qwen-server", BOTH) == "qwen-server"
-    assert services_table.instance("qwen", BOTH) == "qwen-server"
-    assert services_table.instance("qwen", {"qwen-server": service()}) == "qwen-server"
-    other = {"x": service("x", metadata={"type": "babysitter", "server": "y"}), "y": service("y"), "z": service("z")}
-    assert services_table.instance("x", other) == "y"
-    assert services_table.instance("z", other) == "z"
-
-
-@pytest.mark.parametrize(
-    ("name", "services", "message"),
-    [
-        ("qwem-server", BOTH, "did you mean qwen-server?"),
-        ("nothing-like-it", BOTH, "svc services list"),
-        ("qwen", {"qwen": SITTER}, "qwen is a babysitter whose instance, qwen-server, is not registered"),
-    ],
-)
-def test_a_name_that_means_none_is_refused_with_the_cure(name, services, message):
-    with pytest.raises(NotFound, match=message.replace("?", r"\?")):
-        services_table.instance(name, services)
-
-
 @pytest.mark.parametrize("lacking", ["host", "status", "is_healthy", "drained", "url"])
-def test_services_without_what_a_registry_says_are_not_a_registrys(lacking):
+def test_a_list_without_a_registrys_fields_is_refused(lacking):
     entry = {key: value for key, value in service().items() if key != lacking}
     with pytest.raises(CommandError, match="is no registry"):
-        services_table.registered([entry], "http://r")
+        services_table.from_registry([entry], "http://r")

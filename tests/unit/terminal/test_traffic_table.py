@@ -34,7 +34,7 @@ class Router:
         return router_metrics.scrape(generate_latest(registry).decode(), now)
 
 
-def test_rates_of_the_time_between():
+def test_rates_are_those_between_two_scrapes():
     router = Router()
     router.served()
     before = router.look(100.0)
@@ -54,7 +54,7 @@ def test_rates_of_the_time_between():
     assert (b.name, b.rates.requests, b.last) == ("b", 0.0, "unused")
 
 
-def test_a_first_stream_that_goes_on_shows_its_tokens():
+def test_an_unfinished_first_stream_shows_its_tokens():
     router = Router()
     before = router.look(100.0)
     router.state.produced("a", "m", 40, 0.25)
@@ -62,7 +62,7 @@ def test_a_first_stream_that_goes_on_shows_its_tokens():
     assert (model.rates.requests, model.rates.tokens, model.rates.first_token) == (0.0, 20.0, 0.25)
 
 
-def test_a_router_that_was_restarted_counts_from_nothing():
+def test_a_restarted_router_counts_from_zero():
     before = Router()
     for _ in range(9):
         before.served()
@@ -77,12 +77,12 @@ def text(frame):
 
 
 @pytest.mark.parametrize("text", ["", "svc_registry_services 3\n", "python_info 1\n", "<html>"])
-def test_what_is_no_router_s_is_refused(text):
+def test_metrics_of_another_program_are_refused(text):
     with pytest.raises(ValueError, match="."):
         router_metrics.scrape(text, 0.0)
 
 
-def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
+def test_a_model_without_instances_has_a_row_while_it_is_asked_for():
     router = Router()
     before = router.look(100.0)
     for label in ("unknown", "unknown", "", "gone"):
@@ -101,7 +101,7 @@ def test_what_is_asked_for_in_vain_has_a_row_while_it_is():
     assert {row.name for row in traffic_table.frame(now, router.look(102.0)).models} == {"m", "n"}
 
 
-def test_the_headline_counts_requests_and_not_how_often_they_were_tried():
+def test_the_headline_counts_requests_and_not_attempts():
     router = Router()
     before = router.look(100.0)
     a, b = router.state.table.targets
@@ -114,7 +114,7 @@ def test_the_headline_counts_requests_and_not_how_often_they_were_tried():
     assert any(line.startswith("INSTANCE ATTEMPTS/S FAILED/S") for line in told)
 
 
-def test_an_instance_that_is_not_used_is_no_alarm_but_one_that_is_ejected_is():
+def test_an_ejected_instance_is_red_and_an_unused_one_is_not():
     styles = {}
     for word in ("up", "unused", "ejected"):
         frame = traffic_table.Frame(0.0, [], [traffic_table.Row("x", traffic_table.Rates(), 0, word)])
@@ -122,7 +122,7 @@ def test_an_instance_that_is_not_used_is_no_alarm_but_one_that_is_ejected_is():
     assert styles == {"up": "", "unused": "yellow", "ejected": "red"}
 
 
-def test_it_fits_eighty_columns_and_sorts():
+def test_the_tables_fit_80_columns_and_are_sorted():
     router = Router()
     before = router.look(100.0)
     router.served()
@@ -139,7 +139,7 @@ def test_it_fits_eighty_columns_and_sorts():
     assert names == ["b", "a"]
 
 
-def test_what_is_higher_than_the_terminal_has_the_worst_of_both_tables():
+def test_a_small_terminal_shows_the_worst_of_both_tables():
     def rows(last, words):
         return [traffic_table.Row(f"{last}{n}", traffic_table.Rates(), 0, word) for n, word in enumerate(words)]
 
@@ -153,7 +153,7 @@ def test_what_is_higher_than_the_terminal_has_the_worst_of_both_tables():
     assert len(list(traffic_table.lines(few, "", "name", 80, 16))) == 16, "what one table does not need is the other's"
 
 
-def test_where_it_is_narrow_the_state_is_there_and_less_of_the_rest():
+def test_a_narrow_terminal_keeps_the_state_column():
     told = traffic_table.Frame(0.0, [], [traffic_table.Row("quite-a-name", traffic_table.Rates(), 0, "ejected")])
     shown = [line.plain for line in traffic_table.lines(told, "", "name", 64)]
     assert max(map(len, shown[4:])) <= 64

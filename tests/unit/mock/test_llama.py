@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from svc.base.errors import CommandError
-from svc.cli import llama
+from svc.mock import llama
 
 
 class Gemma:
@@ -52,7 +52,7 @@ def test_a_missing_extra_is_one_line_with_the_cure(monkeypatch):
 
 
 def test_a_missing_library_is_named_with_its_package(monkeypatch):
-    monkeypatch.setattr(llama, "LIBRARY", "libnowhere.so.1")
+    monkeypatch.setattr(llama, "REQUIRED_LIBRARY", "libnowhere.so.1")
     with pytest.raises(CommandError, match="libnowhere.so.1 is missing; install it with: apt install libgomp1"):
         llama.prepared()
 

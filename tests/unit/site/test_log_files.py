@@ -1,23 +1,21 @@
-"""Which log files are meant, and how their lines look."""
+"""Which log files a name selects."""
 
-import io
 from pathlib import Path
 
 import pytest
 
 from svc.base.errors import CommandError
-from svc.cli.logs import Shown, choose, files
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render.generate import plan_site
-from svc.terminal.output import LogOutput
+from svc.site.log_files import log_files, select_logs
 
 NAMES = ("registry", "router", "a:server", "a:babysitter", "ab:server", "ab:babysitter", "mine", "supervisord")
-THERE = {name: Path(name) for name in NAMES}
+PATHS = {name: Path(name) for name in NAMES}
 
 
 @pytest.mark.parametrize(
-    ("names", "chosen"),
+    ("names", "selected"),
     [
         ([], list(NAMES)),
         (["all"], list(NAMES)),
@@ -28,25 +26,25 @@ THERE = {name: Path(name) for name in NAMES}
         (["supervisord", "mine"], ["supervisord", "mine"]),
     ],
 )
-def test_a_name_means(names, chosen):
-    assert list(choose(names, THERE)) == chosen
+def test_a_name_selects_the_logs_of_its_programs(names, selected):
+    assert list(select_logs(names, PATHS)) == selected
 
 
 @pytest.mark.parametrize("name", ["b", "a:serve", "", "server", "*"])
-def test_a_name_that_means_nothing_is_told_with_those_that_do(name):
+def test_an_unknown_name_is_refused_with_the_known_ones(name):
     with pytest.raises(CommandError) as caught:
-        choose(["a", name], THERE)
+        select_logs(["a", name], PATHS)
     assert caught.value.message == f"{name}: no such program here; there are {', '.join(NAMES)}"
 
 
-def test_where_nothing_runs_the_files_are_those_that_conf_d_names(tmp_path, monkeypatch):
+def test_without_supervisord_the_log_files_are_those_of_conf_d(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     site = Site(Path())
     site.config.mkdir()
     (site.config / "q.toml").write_text('name = "q"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n')
     plan_site(site, load_settings(), site.tomls()).write()
     (site.conf_d / "mine.conf").write_text("[program:mine]\ncommand=x\n[program:own]\ncommand=x\nstdout_logfile=o.log")
-    assert {name: path.name for name, path in files(site).items()} == {
+    assert {name: path.name for name, path in log_files(site).items()} == {
         "registry": "registry_18000.log",
         "router": "router_8000.log",
         "own": "o.log",
@@ -56,28 +54,4 @@ def test_where_nothing_runs_the_files_are_those_that_conf_d_names(tmp_path, monk
     }
     (site.conf_d / "mine.conf").write_text("[program:mine]\n")
     with pytest.raises(CommandError, match=r"^supervisord.conf: supervisord would refuse it: .*; run svc render$"):
-        files(site)
-
-
-def test_lines_of_several_programs_begin_with_their_name():
-    out = io.BytesIO()
-    shown = Shown(LogOutput(out, colours=False), several=True)
-    shown.write("a", [b"one", b"1%\r2%", b"\xff"])
-    shown.write("b", [])
-    assert out.getvalue().decode() == "a | one\na | 1%\na | 2%\na | \ufffd\n"
-
-
-def test_colours_tell_programs_apart_on_a_terminal():
-    out = io.BytesIO()
-    shown = Shown(LogOutput(out, colours=True), several=True)
-    for name in ("a", "b", "a"):
-        shown.write(name, [b"x"])
-    first, second, again = out.getvalue().splitlines()
-    assert first == again == b"\x1b[36ma |\x1b[0m x"
-    assert second == b"\x1b[33mb |\x1b[0m x"
-
-
-def test_lines_of_one_program_are_as_they_are():
-    out = io.BytesIO()
-    Shown(LogOutput(out, colours=True), several=False).write("a", [b"one"])
-    assert out.getvalue() == b"one\n"
+        log_files(site)

@@ -1,0 +1,23 @@
+"""`svc babysitter`: run the babysitter of an instance that another program runs."""
+
+from pathlib import Path
+
+import click
+
+from svc.base import logging
+from svc.cli.options import config_file_option, settings
+from svc.config.instance.load import load_one
+
+
+@click.command("babysitter")
+@config_file_option
+@click.option("--host", help="the address to register with  [BABYSITTER_HOST]")
+@click.option("--registry-url", help="the registry, instead of the file's  [REGISTRY_URL]")
+@click.option("--router-url", help="the router, instead of the file's  [ROUTER_URL]")
+def command(config_file: str, host: str | None, registry_url: str | None, router_url: str | None) -> None:
+    """Run the sidecar alone, for an instance that something else runs."""
+    from svc.babysitter.serve import serve  # here, so that --help does not load the server
+
+    logging.configure()
+    site_settings = settings(launch={"babysitter_host": host, "registry_url": registry_url, "router_url": router_url})
+    serve(load_one(Path(config_file), site_settings))

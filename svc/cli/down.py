@@ -1,0 +1,22 @@
+"""`svc down`: stop the site, or some of it."""
+
+import click
+
+from svc.cli.options import HERE, console
+from svc.settings import COMPONENTS
+from svc.site import shutdown
+from svc.terminal.progress import waiting
+
+
+@click.command("down")
+@click.option("--only", type=click.Choice(COMPONENTS), help="only this; the rest runs on")
+@click.option("--port", type=int, help="with --only babysitter: the instance at this port, or whose babysitter is")
+def command(only: str | None, port: int | None) -> None:
+    """Stop everything in order: the router once its requests are done, the babysitters, the rest, supervisord."""
+    if port is not None and only != "babysitter":
+        raise click.UsageError("--port goes with --only babysitter")
+    with waiting(console()) as progress:
+        if only:
+            shutdown.down_only(HERE, only, port, progress)
+        else:
+            shutdown.down(HERE, progress)

@@ -1,0 +1,87 @@
+"""`svc render`: write the files that supervisord, systemd, logrotate and nginx run from."""
+
+from pathlib import Path
+
+import click
+
+from svc.base.errors import CommandError
+from svc.cli.options import HERE, settings, tomls_argument
+from svc.render import files, nginx
+from svc.render.generate import plan_site
+from svc.render.outputs import plan_output
+from svc.settings import Settings
+from svc.terminal.output import echo, echo_block
+
+
+@click.command("render")
+@tomls_argument
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="the directory to write to  [default: conf.d]")
+@click.option("--check", "only_check", is_flag=True, help="write nothing; exit with 1 if what is there is stale")
+@click.option("--diff", is_flag=True, help="show how what is there differs, or changes")
+@click.option("--systemd", "output", flag_value="systemd", help="write systemd/ instead: a unit that runs the site")
+@click.option("--logrotate", "output", flag_value="logrotate", help="write logrotate/ instead: see [logs]")
+@click.option("--nginx", "output", flag_value="nginx", help="write nginx/ instead: TLS in front of the router")
+@click.option("--from-registry", is_flag=True, help="with --nginx: its upstream, from what is healthy now")
+@click.option("--registry-url", metavar="URL", help="with --from-registry: where it is  [REGISTRY_URL]")
+@click.option("--token-file", metavar="FILE", help="with --from-registry: its token  [REGISTRY_READ_TOKEN_FILE]")
+def command(
+    tomls: tuple[str, ...],
+    out: Path | None,
+    only_check: bool,
+    diff: bool,
+    output: str | None,
+    from_registry: bool,
+    registry_url: str | None,
+    token_file: str | None,
+) -> None:
+    """Write supervisord's files from the TOML files and config/svc.toml, never from the environment.
+
+    TOML files that are given are added or refreshed, and nothing is removed; without any, all of
+    config/ is rendered, and files whose source is gone are removed. Files that are not ours stay.
+
+    With --systemd, --logrotate or --nginx, files for these instead, from the sections [systemd], [logs]
+    and [nginx] of config/svc.toml.
+    """
+    site_settings = settings(environ=False)
+    sources = HERE.tomls(tomls, site_settings.launch.babysitter_configs)
+    if from_registry or registry_url or token_file:
+        if output != "nginx" or not from_registry or tomls:
+            raise click.UsageError("--from-registry goes with --nginx, and without TOML files")
+        change = _nginx_from_registry(site_settings, registry_url, token_file, out)
+    elif output:
+        change = plan_output(HERE, site_settings, output, sources, out)
+    else:
+        change = plan_site(HERE, site_settings, sources, out, partial=bool(tomls))
+    if diff:
+        echo_block(change.diff())
+    if not only_check:
+        if not (out or output):
+            HERE.make_room()
+        change.write()
+    for label, paths in (("new", change.added), ("changed", change.changed), ("gone", change.removed)):
+        for path in paths:
+            echo(f"{path}: {label}")
+    if only_check and change.stale:
+        cure = f"svc render --{output}" if output else "svc render"
+        raise CommandError(f"{out or output or HERE.conf_d}: stale; run `{cure}`")
+
+
+def _nginx_from_registry(
+    site_settings: Settings, registry_url: str | None, token_file: str | None, out: Path | None
+) -> files.Change:
+    """Return the change of nginx's files whose upstreams are the healthy instances of the registry.
+
+    Raise CommandError where no registry answers, ConfigError where it has no instance.
+    """
+    from svc.cli.access import Access  # here, so that every other output needs no HTTP client
+    from svc.site.access import explained
+
+    nginx.check_listed(site_settings)
+    client = Access(registry_url, token_file).client(read=True)
+    with explained("list the instances", client):
+        services = client.services()
+    texts, notes = nginx.render_listed(services, site_settings)
+    for note in notes:
+        echo(f"svc: {note}", err=True)
+    directory = out or HERE.root / "nginx"
+    return files.difference({directory / name: text for name, text in texts.items()}, [])

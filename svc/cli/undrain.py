@@ -1,0 +1,19 @@
+"""`svc undrain`: give drained instances requests again."""
+
+import click
+
+from svc.cli.access import Access, names_argument, registry_options
+from svc.rollout.drain import undrain
+from svc.terminal.output import echo
+
+
+@click.command("undrain")
+@names_argument
+@registry_options
+def command(access: Access, names: tuple[str, ...]) -> None:
+    """Give a drained instance requests again, as soon as it is healthy.
+
+    NAME is the instance's, or that of its babysitter.
+    """
+    for name in undrain(access.client(), names):
+        echo(f"{name} is not drained any more")

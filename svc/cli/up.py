@@ -1,0 +1,36 @@
+"""`svc up`: start the site, or bring it up to date."""
+
+import os
+import signal
+
+import click
+
+from svc.cli.options import HERE, console, tomls_argument
+from svc.settings import COMPONENTS
+from svc.site import foreground as site_foreground
+from svc.site import startup
+from svc.site.start_plan import StartOptions
+
+
+@click.command("up")
+@tomls_argument
+@click.option("--only", multiple=True, type=click.Choice(COMPONENTS), help="only this, beside what else runs")
+@click.option("--timeout", type=float, default=600, show_default=True, help="seconds to wait until all is ready")
+@click.option("--foreground", is_flag=True, help="stay: all logs to stdout, and SIGTERM ends the site (for containers)")
+def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreground: bool) -> None:
+    """Start the site, or bring a running one up to date, and wait until every part answers.
+
+    Renders first. Where the environment changes what is rendered, conf.d is left alone and
+    var/supervisord.conf runs instead. Ctrl-C stops what this call has started.
+
+    With --foreground it stays until SIGTERM or Ctrl-C, which stops everything in order as svc down
+    does. What the programs write goes to stdout as well as to logs/, or to stdout alone where logs/
+    cannot be written. An instance that fails is started again; a registry or a router that cannot
+    start ends it with 1.
+    """
+    options = StartOptions(tomls, only, os.environ)
+    if foreground:
+        site_foreground.run(HERE, options, timeout, console())
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C
+    startup.up(HERE, options, timeout, console())

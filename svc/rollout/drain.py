@@ -1,0 +1,77 @@
+"""Drain instances by hand: `svc drain`, `svc undrain` and `svc remove`."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from svc.base.errors import CommandError
+from svc.client.registry import RegistryClient
+from svc.client.router import RouterClient
+from svc.client.service_names import instance_named, service_named
+from svc.rollout.observation import requests_in_flight
+from svc.site.access import explained
+from svc.terminal.progress import Waiting
+
+POLL_INTERVAL_SECONDS = 0.2
+
+
+def drain(client: RegistryClient, names: Sequence[str]) -> list[str]:
+    """Drain these instances in the registry; return the names that they are registered under."""
+    return _for_each("drain", client, names, instance_named, client.drain)
+
+
+def undrain(client: RegistryClient, names: Sequence[str]) -> list[str]:
+    """Take the drain mark of these instances away; return the names that they are registered under."""
+    return _for_each("undrain", client, names, instance_named, lambda name: client.drain(name, drained=False))
+
+
+def remove(client: RegistryClient, names: Sequence[str]) -> list[str]:
+    """Remove these services from the registry; return their names."""
+    return _for_each("remove", client, names, service_named, client.deregister)
+
+
+def _for_each(
+    verb: str,
+    client: RegistryClient,
+    names: Sequence[str],
+    resolve: Callable[[str, Mapping[str, Mapping[str, Any]]], str],
+    act: Callable[[str], object],
+) -> list[str]:
+    """Act on the service of each name, but on none if one of the names has no service."""
+    with explained(f"{verb} {', '.join(names)}", client):
+        services = {service["name"]: service for service in client.services()}
+        resolved = list(dict.fromkeys(resolve(name, services) for name in names))
+        for name in resolved:
+            act(name)
+    return resolved
+
+
+def wait_until_idle(names: Sequence[str], router_url: str, timeout: float, progress: Waiting) -> None:
+    """Wait until the router has no request in flight for these instances.
+
+    Raise CommandError after `timeout` seconds.
+    """
+    end = time.monotonic() + timeout
+    if RouterClient(router_url).instance_loads() is None:
+        raise CommandError(f"the router does not answer at {router_url}; give its address with --router-url")
+    busy = list(names)
+    while busy := _busy(busy, router_url, progress):
+        if time.monotonic() > end:
+            raise CommandError(
+                f"{', '.join(busy)}: requests in flight after {timeout:g} s, and it stays drained; "
+                "wait again, or stop it and cut them"
+            )
+        time.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:
+    """Return the instances with requests in flight, or that may get some until the router knows of the drain."""
+    flights, busy = [RouterClient(router_url).instance_loads()], []
+    for name in names:
+        count = requests_in_flight(name, flights)
+        if count == 0:
+            progress.done(name, "nothing in flight")
+        else:
+            progress.show(name, "no answer" if count is None else f"{count} in flight")
+            busy.append(name)
+    return busy

@@ -1,0 +1,110 @@
+"""The log files of a site's programs: where they are, which ones a name selects, and what is written to them."""
+
+import select
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from svc.base.errors import CommandError, SvcError
+from svc.config.site import Site
+from svc.site import supervisord_process
+from svc.site.log_file import LogFile
+from svc.supervision.client import SupervisordClient
+from svc.terminal.output import LogPrinter
+
+POLL_INTERVAL_SECONDS = 0.2
+RELIST_INTERVAL_SECONDS = 2.0  # between two looks at which programs there are
+SUPERVISORD = "supervisord"  # its own log, beside those of its programs
+FIRST_PROGRAMS = ("registry", "router")
+
+
+def log_files(site: Site) -> dict[str, Path]:
+    """Return the log file of each program that has one.
+
+    The running supervisord says which; where none runs, the files that it would run from do.
+    """
+    supervisord = supervisord_process.find(site)
+    pairs = _running(supervisord) if supervisord else _configured(site)
+    paths = {name: Path(path) for name, path in pairs if path and not path.startswith("/dev/")}
+    order = {name: n for n, name in enumerate(FIRST_PROGRAMS)}
+    names = sorted(paths, key=lambda name: (order.get(name, len(FIRST_PROGRAMS)), name.partition(":")[0]))
+    return {name: paths[name] for name in names} | {SUPERVISORD: site.logs.absolute() / "supervisord.log"}
+
+
+def _running(supervisord: SupervisordClient) -> Iterator[tuple[str, str]]:
+    for name, process in reversed(supervisord.processes().items()):  # server before babysitter
+        yield name, process.logfile
+
+
+def _configured(site: Site) -> Iterator[tuple[str, str]]:
+    """Yield programs and their log files from the site's files, and from those that `svc up` made in var/."""
+    from supervisor.options import ServerOptions, make_namespec
+
+    for conf in (site.own_supervisord_conf, site.supervisord_conf):
+        if not conf.exists():
+            continue
+        site.make_room()
+        options = ServerOptions()
+        options.configfile, options.here = str(conf.absolute()), str(conf.absolute().parent)
+        try:
+            options.read_config(options.configfile)
+        except ValueError as error:
+            raise CommandError(f"{conf}: supervisord would refuse it: {error}; run svc render") from None
+        for group in options.configroot.supervisord.process_group_configs:
+            for program in group.process_configs:
+                path = program.stdout_logfile
+                yield make_namespec(group.name, program.name), path if isinstance(path, str) else ""
+
+
+def select_logs(names: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the log files that the names select, in the order of the names; no name selects all.
+
+    Raise CommandError for a name that selects none.
+    """
+    selected: dict[str, Path] = {}
+    for name in names or ("all",):
+        programs = list(_programs_of(name, paths))
+        if not programs:
+            raise CommandError(f"{name}: no such program here; there are {', '.join(paths)}")
+        selected |= {program: paths[program] for program in programs}
+    return selected
+
+
+def _programs_of(name: str, programs: Iterable[str]) -> Iterator[str]:
+    group = name.removesuffix("*").removesuffix(":")
+    for program in programs:
+        if program in (name, group) or program.startswith(f"{group}:") or name == "all":
+            yield program
+
+
+def follow_logs(
+    site: Site, names: Sequence[str], logs: dict[str, LogFile], line_count: int, printer: LogPrinter
+) -> None:
+    """Print what is written to the logs, until Ctrl-C or until stdout is closed.
+
+    A program that is new begins with the last `line_count` lines of its log.
+    """
+    reader = select.poll()
+    reader.register(sys.stdout.fileno(), 0)  # reports only that the other end is closed
+    listed = time.monotonic()
+    while True:
+        for name, log in logs.items():
+            printer.write(name, log.new())
+        if reader.poll(POLL_INTERVAL_SECONDS * 1000):
+            return
+        if time.monotonic() - listed > RELIST_INTERVAL_SECONDS:
+            listed = time.monotonic()
+            for name, path in _relisted(site, names).items():
+                if name not in logs or logs[name].path != path:
+                    logs[name] = LogFile(path)
+                    printer.prefixed = printer.prefixed or len(logs) > 1
+                    printer.write(name, logs[name].last(line_count))
+
+
+def _relisted(site: Site, names: Sequence[str]) -> dict[str, Path]:
+    """Return the selected log files; none while supervisord starts or ends, or the files are being changed."""
+    with suppress(SvcError):
+        return select_logs(names, log_files(site))
+    return {}

@@ -1,0 +1,96 @@
+"""`svc run`: one instance with its babysitter in the foreground, under a supervisord of their own, without a site."""
+
+import contextlib
+import dataclasses
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from svc.base.errors import CommandError, Unavailable
+from svc.config.instance.load import load_one
+from svc.config.instance.model import InstanceConfig
+from svc.config.site import SOCKET_LIMIT, Site
+from svc.protocol.instance_names import server_program
+from svc.render.generate import render_to
+from svc.render.paths import Place
+from svc.settings import Settings
+from svc.site import supervisord_process
+from svc.site.components import read_components
+from svc.site.ports import refuse_taken
+from svc.site.shutdown import phases, stop
+from svc.supervision.client import SupervisordClient
+from svc.terminal.console import Console
+from svc.terminal.output import LogOutput, LogStream
+from svc.terminal.progress import LineProgress
+
+POLL_INTERVAL_SECONDS = 0.5
+
+
+def run(config_file: Path, settings: Settings, environ: Mapping[str, str], console: Console) -> None:
+    """Run the instance of this file until SIGTERM or Ctrl-C.
+
+    Raise CommandError when the instance is given up, or cannot be started at all.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    config = load_one(config_file, settings)
+    with _temporary_directory() as directory:
+        place = Place(Path.cwd(), directory / "conf.d", directory, console=True)
+        launch = dataclasses.replace(settings.launch, components="babysitter")
+        render_to(place, [config], dataclasses.replace(settings, launch=launch))
+        refuse_taken(read_components(place.conf_d))
+        stream = LogStream(LogOutput())
+        try:
+            conf = Site(directory).supervisord_conf
+            with supervisord_process.foreground_supervisord(conf, environ, stream) as process:
+                _watch(config, Site(directory), process, stopping, console)
+        finally:
+            stream.end()
+
+
+def _watch(
+    config: InstanceConfig, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
+) -> None:
+    """Wait until the instance is to stop, or is given up; then end the babysitter and the instance in order."""
+    supervisord: SupervisordClient | None = None
+    failure = ""
+    while not failure and not stopping.wait(POLL_INTERVAL_SECONDS):
+        if process.poll() is not None:
+            raise CommandError(
+                f"{config.source}: supervisord ended with code {process.returncode}; its output is above"
+            )
+        supervisord = supervisord or supervisord_process.find(site)
+        failure = _failure(supervisord, config) if supervisord else ""
+    if supervisord:
+        with contextlib.suppress(Unavailable):
+            stop(supervisord, phases(supervisord.processes()), LineProgress(console))
+    if failure:
+        raise CommandError(f"{config.source}: given up: {failure}")
+
+
+def _failure(supervisord: SupervisordClient, config: InstanceConfig) -> str:
+    """Return why supervisord does not start the instance any more; empty while it does."""
+    try:
+        server = supervisord.process(server_program(config.name))
+    except Unavailable:
+        return ""
+    return (server.spawnerr or server.description) if server.state == "FATAL" else ""
+
+
+@contextlib.contextmanager
+def _temporary_directory() -> Iterator[Path]:
+    """Yield a directory whose path is short enough for a UNIX socket in it."""
+    base = tempfile.gettempdir()
+    if len(base) > SOCKET_LIMIT // 2:
+        base = "/tmp"
+    path = Path(tempfile.mkdtemp(prefix="svc-", dir=base))
+    try:
+        Site(path).make_dirs()
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,70 @@
+"""The table of programs that `svc status` prints, and the problems below it. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.text import Text
+
+from svc.protocol.health_state import WARNING, level_of
+from svc.site.status import UNKNOWN, ProgramStatus, SiteStatus
+from svc.terminal.crop import Block, crop
+from svc.terminal.table import COLUMN_GAP, TableRow, duration, grid, wrapped
+
+HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
+OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order where the terminal is narrow
+TRANSIENT_STATES = ("RUNNING", "STARTING", "STOPPING", "STOPPED")  # supervisord's
+MIN_PROGRAM_LINES = 3  # however many problems there are: the head, one program, and the number of the others
+
+
+def status_lines(status: SiteStatus, width: int, height: int | None = None) -> Iterator[Text]:
+    """Yield the programs, then the problems.
+
+    Where `height` is too small for all, yield the problems first, then the programs in the worst state.
+    """
+    rows = [
+        TableRow(_cells(program), _style(program), _below(program, width), program.models)
+        for program in status.programs
+    ]
+    head, *blocks = grid(HEAD, rows, width, OPTIONAL_COLUMNS)
+    styles = {program.name: _style(program) for program in status.programs}
+    problems = [_problem(problem, styles, None if height is None else width) for problem in status.problems]
+    if height is None or sum(len(block.lines) for block in (head, *blocks, *problems)) <= height:
+        yield from crop([head, *blocks, *problems], None)
+        return
+    problem_lines = crop(problems, height - MIN_PROGRAM_LINES)
+    yield from problem_lines
+    yield from head.lines
+    yield from crop(blocks, height - len(problem_lines) - 1)
+
+
+def _problem(problem: str, styles: Mapping[str, str], width: int | None) -> Block:
+    """Return the lines of a problem, in the colour of the program that it names."""
+    style = styles.get(problem.partition(": ")[0], "red")
+    return Block([Text(line, style=style) for line in ([problem] if width is None else wrapped(problem, width))], style)
+
+
+def _style(program: ProgramStatus) -> str:
+    """Return the colour of a program: red is for failures alone.
+
+    A state that passes by itself, or that an operator asked for, is no failure. Unknown health is none either:
+    the source that does not answer is the failure.
+    """
+    transient = program.state in TRANSIENT_STATES and (level_of(program.health) == WARNING or program.health == UNKNOWN)
+    return "" if program.ok else "yellow" if transient else "red"
+
+
+def _cells(program: ProgramStatus) -> tuple[str, ...]:
+    restarts = "" if program.restarts is None else f"{program.restarts}/{_abbreviated(program.max_restarts or 0)}"
+    pid = str(program.pid) if program.pid else ""
+    return (program.name, program.state, pid, duration(program.uptime), restarts, program.health, program.address)
+
+
+def _below(program: ProgramStatus, width: int) -> Sequence[str]:
+    return wrapped(f"last restart: {program.reason}", width - len(COLUMN_GAP)) if program.reason else ()
+
+
+def _abbreviated(number: int) -> str:
+    """Return a round number with its unit, such as 1M for 1000000: a limit that is never reached."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size and number % size == 0:
+            return f"{number // size}{unit}"
+    return str(number)
