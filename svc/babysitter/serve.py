@@ -197,7 +197,7 @@ class Babysitter:
         if not self.supervised:
             return None
         supervisord, program = SupervisordClient(self.server_url), server_program(self.config.name)
-        return lambda pid, reason: supervisord.end(program, pid, reason)
+        return lambda pid, reason: supervisord.force_restart(program, pid, reason)
 
     def _watched(self) -> str:
         return (

@@ -111,7 +111,7 @@ class _Apply:
         new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
         components = [component for component in self.proposal.components if component.name in new]
         refuse_taken(components, self.supervisord, new)
-        held = port_order.held_ports(self.supervisord.programs().groups)
+        held = port_order.held_ports(self.supervisord.configuration().groups)
         for component in components:
             if component.kind in ("registry", "router"):
                 _refuse_held_port(component, held)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from svc.base.shim_variables import decoded
 from svc.protocol.instance_names import babysitter_program, server_program
-from svc.supervision.programs import AUTO, Group, Program
+from svc.supervision.program_config import AUTO, GroupConfig, ProgramConfig
 
 
 class ChangeKind(enum.Enum):
@@ -78,7 +78,7 @@ class GroupChange:
 
 
 def difference(
-    running: Mapping[str, Group], wanted: Mapping[str, Group], stale_configs: Collection[str] = ()
+    running: Mapping[str, GroupConfig], wanted: Mapping[str, GroupConfig], stale_configs: Collection[str] = ()
 ) -> list[GroupChange]:
     """Return a change for each group that differs, sorted by name.
 
@@ -91,7 +91,7 @@ def difference(
     ]
 
 
-def component_kind(group: Group) -> str:
+def component_kind(group: GroupConfig) -> str:
     """Return the kind of the component that a group is; empty for a group that svc did not make."""
     if {server_program(group.name), babysitter_program(group.name)} <= group.programs.keys():
         return "babysitter"
@@ -99,7 +99,7 @@ def component_kind(group: Group) -> str:
 
 
 def _group_change(
-    name: str, running: Mapping[str, Group], wanted: Mapping[str, Group], stale_configs: Collection[str]
+    name: str, running: Mapping[str, GroupConfig], wanted: Mapping[str, GroupConfig], stale_configs: Collection[str]
 ) -> GroupChange | None:
     old, new = running.get(name), wanted.get(name)
     if old is None or new is None:
@@ -116,9 +116,9 @@ def _group_change(
     return GroupChange(name, ChangeKind.CHANGED, component_kind(new), edits, programs, stale, members)
 
 
-def _programs(old: Group | None, new: Group | None) -> Iterator[ProgramChange]:
-    before: Mapping[str, Program] = old.programs if old else {}
-    after: Mapping[str, Program] = new.programs if new else {}
+def _programs(old: GroupConfig | None, new: GroupConfig | None) -> Iterator[ProgramChange]:
+    before: Mapping[str, ProgramConfig] = old.programs if old else {}
+    after: Mapping[str, ProgramConfig] = new.programs if new else {}
     for name in {**after, **before}:  # in the order of the files
         kind = (
             ChangeKind.ADDED if name not in before else ChangeKind.REMOVED if name not in after else ChangeKind.CHANGED
@@ -128,7 +128,7 @@ def _programs(old: Group | None, new: Group | None) -> Iterator[ProgramChange]:
             yield ProgramChange(name, kind, edits)
 
 
-def _keys(program: Program | None) -> Mapping[str, str]:
+def _keys(program: ProgramConfig | None) -> Mapping[str, str]:
     if program is None:
         return {}
     return {**program.keys, **{f"environment.{key}": value for key, value in decoded(program.environment).items()}}

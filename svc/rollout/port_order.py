@@ -4,14 +4,14 @@ import re
 from collections.abc import Collection, Mapping
 
 from svc.base.errors import ConfigError
-from svc.supervision.programs import Group
+from svc.supervision.program_config import GroupConfig
 
 LAUNCH_PORT = re.compile(r"^svc launch .*?--port (\d+) ")
 SOCKET_PORT = re.compile(r":(\d+)$")
 Ports = Mapping[str, Collection[int]]
 
 
-def held_ports(groups: Mapping[str, Group]) -> dict[str, set[int]]:
+def held_ports(groups: Mapping[str, GroupConfig]) -> dict[str, set[int]]:
     """Return the ports of each running group, as far as its commands and its socket name them."""
     ports: dict[str, set[int]] = {}
     for name, group in groups.items():

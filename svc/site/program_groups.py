@@ -21,8 +21,8 @@ from svc.render.files import MADE_BY, Change
 from svc.settings import Settings
 from svc.site.components import Component, parse_components
 from svc.supervision.client import SupervisordClient
-from svc.supervision.program_config import described
-from svc.supervision.programs import Group, Running, read
+from svc.supervision.config_serializer import serialize
+from svc.supervision.program_config import GroupConfig, SupervisordConfig, parse_groups
 
 PARALLEL_REQUESTS = 16  # to babysitters
 AVAILABLE_NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)  # lists the whole environment
@@ -51,9 +51,9 @@ def files_after(site: Site, change: Change) -> SupervisordFiles:
     return SupervisordFiles(main, {path: text for path, text in sorted(after.items()) if text is not None})
 
 
-def running_programs(supervisord: SupervisordClient, site: Site) -> Running:
+def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordConfig:
     """Return the programs as supervisord has them; raise CommandError if it does not run from the site's own files."""
-    programs = supervisord.programs()
+    programs = supervisord.configuration()
     if not os.path.samefile(programs.root, site.root):
         raise CommandError(
             f"supervisord runs from {Path(programs.root) / 'supervisord.conf'}, because variables of the environment "
@@ -63,7 +63,7 @@ def running_programs(supervisord: SupervisordClient, site: Site) -> Running:
     return programs
 
 
-def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, Group]:
+def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, GroupConfig]:
     """Return the groups of these files, as a supervisord in `root` with `environ` would read them.
 
     Raise ConfigError with supervisord's own complaint.
@@ -80,7 +80,7 @@ def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, st
         options.here, options.configfile = root, str(main)
         options.environ_expansions = {f"ENV_{key}": value for key, value in environ.items()}
         try:
-            return read(described(options.read_config(str(main)).process_group_configs))
+            return parse_groups(serialize(options.read_config(str(main)).process_group_configs))
         except ValueError as error:
             complaint = " ".join(AVAILABLE_NAMES.sub("", str(error).replace(f"{top}/", "")).split())
             raise ConfigError(f"supervisord would refuse it: {complaint}; correct that file or move it away") from None

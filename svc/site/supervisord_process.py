@@ -40,7 +40,7 @@ def find(site: Site) -> SupervisordClient | None:
             return None  # no socket, or a stale one
     supervisord = SupervisordClient(f"unix://{path}")
     with contextlib.suppress(Unavailable):  # it has just begun, or is about to end
-        if not supervisord.ours():
+        if not supervisord.has_extension():
             raise CommandError(
                 f"{site.socket}: what answers here is not svc's supervisord, so it is left alone; "
                 f"stop it (supervisorctl -s unix://{path} shutdown), then svc up"

@@ -1,1 +1,1 @@
-"""What runs inside supervisord or beside it: restarts, launching, control."""
+"""Programs under supervisord: the extension that runs inside it, the client that controls it, and the exec shim."""

@@ -10,7 +10,7 @@ from svc.base import procfs
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Proc:
+class ProcessEntry:
     """One line of the process table; `marks`: what of its first environment still names its program."""
 
     pid: int
@@ -65,7 +65,7 @@ def marks_of(group: str, server_url: str) -> frozenset[str]:
     )
 
 
-def members(table: Iterable[Proc], marks: frozenset[str], known_pid: int | None, me: Proc) -> set[int]:
+def members(table: Iterable[ProcessEntry], marks: frozenset[str], known_pid: int | None, me: ProcessEntry) -> set[int]:
     """The pids of an instance, by two signs, because each may fail; never `me`.
 
     1. The process group that supervisord made for it: its id is the server's
@@ -83,7 +83,7 @@ def members(table: Iterable[Proc], marks: frozenset[str], known_pid: int | None,
     return found
 
 
-def processes(marked: bool = True) -> Iterator[Proc]:
+def processes(marked: bool = True) -> Iterator[ProcessEntry]:
     """All that there are; without their marks where those are not `marked`, which costs half."""
     for pid in procfs.process_ids():
         try:
@@ -91,7 +91,7 @@ def processes(marked: bool = True) -> Iterator[Proc]:
         except OSError:  # it has ended
             continue
         marks = _marks(pid) if marked else frozenset()
-        yield Proc(pid, stat.parent, stat.group, stat.session, stat.has_ended, marks)
+        yield ProcessEntry(pid, stat.parent, stat.group, stat.session, stat.has_ended, marks)
 
 
 def _marks(pid: int) -> frozenset[str]:

@@ -1,89 +1,54 @@
-"""supervisord's own configuration objects as plain JSON: of what runs, and of files that nobody runs yet.
+"""The configuration of supervisord's programs, as values that can be compared. Pure.
 
-Both sides are described here, so that they differ only where supervisord would say so.
+`config_serializer` makes the payload of supervisord's own objects.
 """
 
-import signal
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from supervisor.datatypes import Automatic, RestartUnconditionally, RestartWhenExitUnexpected
-from supervisor.options import make_namespec
-
-from svc.supervision.programs import AUTO
-
-WORDS = {Automatic: AUTO, RestartWhenExitUnexpected: "unexpected", RestartUnconditionally: "true"}
-PROGRAM_KEYS = (
-    "command",
-    "directory",
-    "uid",
-    "umask",
-    "priority",
-    "autostart",
-    "autorestart",
-    "startsecs",
-    "startretries",
-    "exitcodes",
-    "stopsignal",
-    "stopwaitsecs",
-    "stopasgroup",
-    "killasgroup",
-    "redirect_stderr",
-    "serverurl",
-    "stdout_logfile",
-    "stdout_logfile_maxbytes",
-    "stdout_logfile_backups",
-    "stdout_capture_maxbytes",
-    "stdout_events_enabled",
-    "stdout_syslog",
-    "stderr_logfile",
-    "stderr_logfile_maxbytes",
-    "stderr_logfile_backups",
-    "stderr_capture_maxbytes",
-    "stderr_events_enabled",
-    "stderr_syslog",
-)
-GROUP_KEYS = ("priority", "buffer_size")  # the second is an event listener's
+AUTO = "AUTO"  # a log file that supervisord names itself: equal to any, as in supervisord's own comparison
 
 
-def described(configs: Iterable[Any]) -> dict[str, Any]:
-    """By group; `programs.read` makes Groups of it."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProgramConfig:
+    """One program. `keys` are supervisord's own (command, directory, stopwaitsecs...), their values as text.
+
+    A key without a value is left out. `environment` is what the program gets beside supervisord's own environment.
+    """
+
+    name: str  # as supervisorctl writes it: "qwen:server", "router"
+    keys: Mapping[str, str]
+    environment: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """What `supervisorctl update` adds, removes or replaces. `keys`: kind, priority, of an [fcgi-program] socket..."""
+
+    name: str
+    keys: Mapping[str, str]
+    programs: Mapping[str, ProgramConfig]  # by their names
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SupervisordConfig:
+    """The configuration that a supervisord runs. `root`: the directory of its supervisord.conf, as given to it."""
+
+    root: str
+    groups: Mapping[str, GroupConfig]
+
+
+def parse_groups(payload: Mapping[str, Any]) -> dict[str, GroupConfig]:
+    """Return the groups of a payload that `config_serializer.serialize` has made, by name."""
     return {
-        config.name: {
-            "keys": _group_keys(config),
-            "programs": {
-                make_namespec(config.name, program.name): {
-                    "keys": _keys(program, PROGRAM_KEYS),
-                    "environment": dict(program.environment or {}),
-                }
-                for program in config.process_configs
+        name: GroupConfig(
+            name,
+            group["keys"],
+            {
+                full_name: ProgramConfig(full_name, program["keys"], program["environment"])
+                for full_name, program in group["programs"].items()
             },
-        }
-        for config in configs
+        )
+        for name, group in payload.items()
     }
-
-
-def _group_keys(config: Any) -> dict[str, str]:
-    keys = {"kind": type(config).__name__, **_keys(config, GROUP_KEYS)}
-    if socket := getattr(config, "socket_config", None):
-        keys["socket"] = str(socket)  # not its backlog: supervisord does not compare that either
-    if events := getattr(config, "pool_events", None):
-        keys["events"] = ",".join(sorted(event.__name__ for event in events))
-    return keys
-
-
-def _keys(config: Any, names: Iterable[str]) -> dict[str, str]:
-    told = ((name, getattr(config, name, None)) for name in names)
-    return {name: _text(name, value) for name, value in told if value is not None}
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, type):
-        return WORDS.get(value, value.__name__)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if name == "stopsignal":
-        return signal.Signals(value).name.removeprefix("SIG")
-    if name == "umask":
-        return f"{value:03o}"
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

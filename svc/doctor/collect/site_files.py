@@ -57,7 +57,7 @@ def pending(site: Site, own: bool) -> list[str]:
         return []
     conf, conf_d = (site.own_supervisord_conf, site.own_conf_d) if own else (site.supervisord_conf, site.conf_d)
     texts = {path: path.read_bytes() for path in sorted(conf_d.glob("*.conf"))}
-    there = supervisord.programs()
+    there = supervisord.configuration()
     wanted = program_groups.expected_groups(
         program_groups.SupervisordFiles(conf.read_bytes(), texts), there.root, program_groups.environ_of(supervisord)
     )

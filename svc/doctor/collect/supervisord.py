@@ -43,12 +43,12 @@ def runs_from(pid: int, conf: Path) -> bool:
 
 def _asked(supervisord: SupervisordClient) -> Supervisor:
     pid = supervisord.pid()
-    processes, number = supervisord.processes(), supervisord.version()
+    processes, number = supervisord.processes(), supervisord.supervisor_version()
     try:
         restarts, extended = supervisord.restarts(), True
     except CommandError:
         restarts, extended = {}, False
-    code = supervisord.code() if extended else {}
+    code = supervisord.running_versions() if extended else {}
     return Supervisor(
         pid=pid,
         processes=processes,

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from svc.base.errors import CommandError, Unavailable
-from svc.supervision.client import Changes, SupervisordClient
+from svc.supervision.client import GroupChanges, SupervisordClient
 from tests.waiting import wait_until
 
 
@@ -67,7 +67,7 @@ def test_update_adds_changes_and_removes(supervisord):
     supervisord.program("comes", "sleep 1000")
     supervisord.remove("goes")
     before = client.process("stays")
-    expected = Changes(added=("comes",), changed=("changes",), removed=("goes",))
+    expected = GroupChanges(added=("comes",), changed=("changes",), removed=("goes",))
     assert client.changes() == expected
     assert client.changes() == expected, "looking changes nothing"
     assert client.update() == expected
@@ -124,7 +124,7 @@ def test_one_that_hangs_is_not_waited_for_for_ever(tmp_path):
         server.bind(str(tmp_path / "s.sock"))
         server.listen()
         with pytest.raises(Unavailable, match="did not answer supervisor.getState in time"):
-            SupervisordClient(f"unix://{tmp_path}/s.sock", timeout=0.2).state()
+            SupervisordClient(f"unix://{tmp_path}/s.sock", timeout_seconds=0.2).state()
 
 
 def test_one_without_the_extension_is_told(supervisord):

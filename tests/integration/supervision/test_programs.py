@@ -46,7 +46,7 @@ def test_what_runs_is_what_the_same_files_would_be(supervisord):
     (conf_d / "awkward.conf").write_text(AWKWARD)
     (conf_d / "others.conf").write_text(OTHERS)
     supervisord.start()
-    running = supervisord.client.programs()
+    running = supervisord.client.configuration()
     assert running.root == str(supervisord.root)
     awkward = running.groups["awkward"].programs["awkward"]
     assert awkward.environment["BELL"] == "\x01\x7f é"
@@ -73,12 +73,12 @@ def test_what_runs_is_what_the_same_files_would_be(supervisord):
 def test_files_that_changed_do_not_change_what_is_told_to_run(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen")
     supervisord.start()
-    before = supervisord.client.programs()
+    before = supervisord.client.configuration()
     supervisord.program("q", "sleep 2000", group="qwen")
     assert supervisord.client.changes().changed == ("qwen",)
-    assert supervisord.client.programs() == before
+    assert supervisord.client.configuration() == before
     supervisord.client.update()
-    assert supervisord.client.programs().groups["qwen"].programs["qwen:server"].keys["command"] == "sleep 2000"
+    assert supervisord.client.configuration().groups["qwen"].programs["qwen:server"].keys["command"] == "sleep 2000"
 
 
 def two(supervisord, sidecar):

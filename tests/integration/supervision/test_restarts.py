@@ -138,11 +138,11 @@ def test_one_that_is_ended_counts_as_crashed_and_the_reason_is_told(supervisord)
     supervisord.program("server", "sleep 1000", max_restarts=3, delay=2)
     supervisord.start().await_state("server", "RUNNING")
     pid = supervisord.client.process("server").pid
-    assert not supervisord.client.end("server", pid + 1, "hung")  # another life
-    assert supervisord.client.end("server", pid, "hung: no token")
+    assert not supervisord.client.force_restart("server", pid + 1, "hung")  # another life
+    assert supervisord.client.force_restart("server", pid, "hung: no token")
     supervisord.await_state("server", "BACKOFF")
     assert "hung: no token; restart 1 of 3 in 2 s" in supervisord.ctl("status", "server")
-    assert not supervisord.client.end("server", pid, "hung")
+    assert not supervisord.client.force_restart("server", pid, "hung")
     supervisord.await_state("server", "RUNNING")
     assert supervisord.client.restarts()["server"] == Restarts(1, 3, failed=False, reason="hung: no token")
     supervisord.ctl("restart", "server")
@@ -153,8 +153,8 @@ def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervi
     supervisord.program("server", "sh -c 'trap : TERM; sleep 1000 & echo $!; while :; do wait; done'", stopwaitsecs=1)
     supervisord.start().await_state("server", "RUNNING")
     pid, child = supervisord.client.process("server").pid, int(supervisord.log("server"))
-    assert supervisord.client.end("server", pid, "hung")
-    assert supervisord.client.end("server", pid, "hung")  # which does not send it another signal
+    assert supervisord.client.force_restart("server", pid, "hung")
+    assert supervisord.client.force_restart("server", pid, "hung")  # which does not send it another signal
     wait_until(lambda: supervisord.restarts("server") == 1, description="it is killed, and started again")
     wait_until(lambda: not alive(child), description="its child is gone")
 
@@ -162,7 +162,7 @@ def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervi
 def test_used_up_restarts_are_used_up_by_those_too(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=0)
     supervisord.start().await_state("server", "RUNNING")
-    supervisord.client.end("server", supervisord.client.process("server").pid, "memory: 2 GiB")
+    supervisord.client.force_restart("server", supervisord.client.process("server").pid, "memory: 2 GiB")
     supervisord.await_state("server", "FATAL")
     assert "memory: 2 GiB; gave up after 0 restarts" in supervisord.ctl("status", "server")
 
@@ -170,7 +170,7 @@ def test_used_up_restarts_are_used_up_by_those_too(supervisord):
 def test_only_what_there_is_can_be_ended(supervisord):
     supervisord.start()
     with pytest.raises(CommandError, match="nothing:here: there is no such program"):
-        supervisord.client.end("nothing:here", 7, "hung")
+        supervisord.client.force_restart("nothing:here", 7, "hung")
 
 
 def alive(pid: int) -> bool:

@@ -2,12 +2,12 @@ import pytest
 
 from svc.base.errors import ConfigError
 from svc.rollout.port_order import held_ports, port_waits
-from svc.supervision.programs import Group, Program
+from svc.supervision.program_config import GroupConfig, ProgramConfig
 
 
-def group(name: str, *commands: str, **keys: str) -> Group:
-    programs = {f"{name}:{n}": Program(f"{name}:{n}", {"command": text}, {}) for n, text in enumerate(commands)}
-    return Group(name, keys, programs)
+def group(name: str, *commands: str, **keys: str) -> GroupConfig:
+    programs = {f"{name}:{n}": ProgramConfig(f"{name}:{n}", {"command": text}, {}) for n, text in enumerate(commands)}
+    return GroupConfig(name, keys, programs)
 
 
 def test_held_ports_are_read_from_commands_and_the_socket():

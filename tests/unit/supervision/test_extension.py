@@ -6,8 +6,8 @@ import pytest
 from supervisor import events
 from supervisor.states import ProcessStates, SupervisorStates
 
-from svc.supervision.exit_status import words
-from svc.supervision.extension import Interface, Policy, make, search_paths
+from svc.supervision.exits import describe_status
+from svc.supervision.extension import Extension, RpcInterface, make, search_paths
 
 NOBODY = 1 << 22  # a pid that no process has
 
@@ -51,13 +51,13 @@ def process():
 
 
 @pytest.fixture
-def policy(process, monkeypatch):
+def extension(process, monkeypatch):
     monkeypatch.setenv("SVC_SUPERVISOR_PID", "1")  # which it writes: to be as it was afterwards
     logger = logging.getLogger("supervisord")
     reaped = lambda: (process.pid, process.status)  # noqa: E731
     options = SimpleNamespace(mood=SupervisorStates.RUNNING, logger=logger, waitpid=reaped)
     process.group.processes = {"router": process}
-    yield Policy(SimpleNamespace(options=options, process_groups={"router": process.group}))
+    yield Extension(SimpleNamespace(options=options, process_groups={"router": process.group}))
     events.clear()
 
 
@@ -65,41 +65,41 @@ def starts(process, come_from=ProcessStates.STOPPED):
     events.notify(events.ProcessStateStartingEvent(process, come_from))
 
 
-def dies(policy, process, status=0):
+def dies(extension, process, status=0):
     process.status = status
-    policy.supervisord.options.waitpid()
+    extension.supervisord.options.waitpid()
     events.notify(events.ProcessStateBackoffEvent(process, ProcessStates.STARTING))
 
 
-def told(policy):
-    return Interface(policy).getRestarts()["router"]
+def told(extension):
+    return RpcInterface(extension).getRestarts()["router"]
 
 
-def test_failed_is_told_until_somebody_starts_or_stops_it(policy, process):
+def test_failed_is_told_until_somebody_starts_or_stops_it(extension, process):
     starts(process)
-    dies(policy, process)
+    dies(extension, process)
     starts(process, ProcessStates.BACKOFF)
-    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": False, "reason": "Exited with code 0"}
-    dies(policy, process, status=3 << 8)
-    assert told(policy) == {"restarts": 1, "max_restarts": 1, "failed": True, "reason": "Exited with code 3"}
+    assert told(extension) == {"restarts": 1, "max_restarts": 1, "failed": False, "reason": "Exited with code 0"}
+    dies(extension, process, status=3 << 8)
+    assert told(extension) == {"restarts": 1, "max_restarts": 1, "failed": True, "reason": "Exited with code 3"}
     assert process.backoff > process.config.startretries
     events.notify(events.ProcessStateStoppedEvent(process, ProcessStates.BACKOFF))
-    assert not told(policy)["failed"]
+    assert not told(extension)["failed"]
     starts(process)
-    assert told(policy) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
+    assert told(extension) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
 
 
-def test_who_was_killed_is_said_to_be_and_by_which_signal(policy, process):
+def test_who_was_killed_is_said_to_be_and_by_which_signal(extension, process):
     starts(process)
-    dies(policy, process, status=signal.SIGKILL)
-    assert told(policy)["reason"] == "Killed by SIGKILL"
+    dies(extension, process, status=signal.SIGKILL)
+    assert told(extension)["reason"] == "Killed by SIGKILL"
 
 
-def test_what_did_not_even_start_has_supervisords_reason(policy, process):
+def test_what_did_not_even_start_has_supervisords_reason(extension, process):
     starts(process)
     process.pid, process.spawnerr = 0, "can't find command 'no'"
-    dies(policy, process)
-    assert told(policy)["reason"] == "can't find command 'no'"
+    dies(extension, process)
+    assert told(extension)["reason"] == "can't find command 'no'"
 
 
 @pytest.mark.parametrize(
@@ -112,27 +112,27 @@ def test_what_did_not_even_start_has_supervisords_reason(policy, process):
     ],
 )
 def test_the_words_for_an_end(status, said):
-    assert words(status) == said
+    assert describe_status(status) == said
 
 
-def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(policy, process):
+def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(extension, process):
     starts(process)
     starts(process, ProcessStates.BACKOFF)
-    policy.supervisord.options.mood = SupervisorStates.SHUTDOWN
+    extension.supervisord.options.mood = SupervisorStates.SHUTDOWN
     events.notify(events.SupervisorStoppingEvent())
-    dies(policy, process)
-    assert not policy.counts["router"].failed
-    assert not policy.sockets._held
+    dies(extension, process)
+    assert not extension.counts["router"].failed
+    assert not extension.sockets._references
 
 
-def test_a_socket_is_held_before_its_program_starts_but_not_for_ever(policy, process):
-    assert policy.sockets._held == {"router": "the reference"}
-    policy.sockets.let_go_of_idle(now=9e9)
-    assert not policy.sockets._held
+def test_a_socket_is_held_before_its_program_starts_but_not_for_ever(extension, process):
+    assert extension.sockets._references == {"router": "the reference"}
+    extension.sockets.release_idle(now=9e9)
+    assert not extension.sockets._references
 
 
-def test_supervisord_can_be_asked_for_nothing_else(policy):
-    assert [name for name in dir(Interface(policy)) if not name.startswith("_")] == [
+def test_supervisord_can_be_asked_for_nothing_else(extension):
+    assert [name for name in dir(RpcInterface(extension)) if not name.startswith("_")] == [
         "endProcess",
         "getPrograms",
         "getRestarts",
@@ -141,16 +141,16 @@ def test_supervisord_can_be_asked_for_nothing_else(policy):
     ]
 
 
-def test_too_few_startretries_shorten_the_delay_but_never_give_up(policy, process, caplog):
+def test_too_few_startretries_shorten_the_delay_but_never_give_up(extension, process, caplog):
     process.config.startretries = 3
     starts(process)
-    dies(policy, process)
+    dies(extension, process)
     assert process.backoff == 3
     assert "startretries must be at least the restart delay" in caplog.text
 
 
-def test_an_error_of_ours_is_logged_and_goes_no_further(policy, process, caplog):
+def test_an_error_of_ours_is_logged_and_goes_no_further(extension, process, caplog):
     process.config.environment["SVC_RESTART_DELAY"] = "soon"
     starts(process)
     assert "SVC_RESTART_DELAY='soon'" in caplog.text
-    assert Interface(policy).getRestarts() == {}
+    assert RpcInterface(extension).getRestarts() == {}

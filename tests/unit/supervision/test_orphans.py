@@ -1,15 +1,15 @@
 import pytest
 
-from svc.supervision.orphans import Proc, marks_of, members, parent_died
+from svc.supervision.orphans import ProcessEntry, marks_of, members, parent_died
 
 MARKS = marks_of("qwen", "unix:///site/var/supervisor.sock")
 NONE = frozenset()
-ME = Proc(20, parent=1, group=20, session=10, zombie=False, marks=NONE)
+ME = ProcessEntry(20, parent=1, group=20, session=10, zombie=False, marks=NONE)
 OTHERS = [
-    Proc(1, 0, 1, 1, False, NONE),
-    Proc(30, 1, 30, 10, False, marks_of("llama", "unix:///site/var/supervisor.sock")),
-    Proc(31, 1, 31, 10, False, marks_of("qwen", "unix:///other/supervisor.sock")),
-    Proc(32, 1, 32, 9, False, NONE),
+    ProcessEntry(1, 0, 1, 1, False, NONE),
+    ProcessEntry(30, 1, 30, 10, False, marks_of("llama", "unix:///site/var/supervisor.sock")),
+    ProcessEntry(31, 1, 31, 10, False, marks_of("qwen", "unix:///other/supervisor.sock")),
+    ProcessEntry(32, 1, 32, 9, False, NONE),
 ]
 
 
@@ -20,21 +20,28 @@ def found(*procs, known_pid=None):
 @pytest.mark.parametrize(
     ("procs", "known_pid", "pids"),
     [
-        pytest.param([Proc(40, 1, 40, 10, False, MARKS)], None, {40}, id="by its environment"),
-        pytest.param([Proc(41, 1, 40, 10, False, NONE)], 40, {41}, id="by the group of a leader that is dead"),
-        pytest.param([Proc(41, 1, 40, 99, False, NONE)], 40, set(), id="not a pid given to another session"),
+        pytest.param([ProcessEntry(40, 1, 40, 10, False, MARKS)], None, {40}, id="by its environment"),
+        pytest.param([ProcessEntry(41, 1, 40, 10, False, NONE)], 40, {41}, id="by the group of a leader that is dead"),
+        pytest.param([ProcessEntry(41, 1, 40, 99, False, NONE)], 40, set(), id="not a pid given to another session"),
         pytest.param(
-            [Proc(40, 1, 40, 10, False, MARKS), Proc(41, 1, 40, 10, False, NONE)], None, {40, 41}, id="with its group"
+            [ProcessEntry(40, 1, 40, 10, False, MARKS), ProcessEntry(41, 1, 40, 10, False, NONE)],
+            None,
+            {40, 41},
+            id="with its group",
         ),
-        pytest.param([Proc(41, 1, 41, 41, False, MARKS)], 40, {41}, id="in a session of its own"),
+        pytest.param([ProcessEntry(41, 1, 41, 41, False, MARKS)], 40, {41}, id="in a session of its own"),
         pytest.param(
-            [Proc(41, 40, 41, 41, False, NONE), Proc(40, 1, 40, 10, False, MARKS), Proc(42, 41, 42, 42, False, NONE)],
+            [
+                ProcessEntry(41, 40, 41, 41, False, NONE),
+                ProcessEntry(40, 1, 40, 10, False, MARKS),
+                ProcessEntry(42, 41, 42, 42, False, NONE),
+            ],
             None,
             {40, 41, 42},
             id="with all that it started",
         ),
-        pytest.param([Proc(40, 1, 40, 10, True, MARKS)], 40, set(), id="not a zombie"),
-        pytest.param([Proc(40, 1, 20, 10, False, MARKS)], None, {40}, id="in my group: alone"),
+        pytest.param([ProcessEntry(40, 1, 40, 10, True, MARKS)], 40, set(), id="not a zombie"),
+        pytest.param([ProcessEntry(40, 1, 20, 10, False, MARKS)], None, {40}, id="in my group: alone"),
     ],
 )
 def test_members(procs, known_pid, pids):
@@ -42,7 +49,7 @@ def test_members(procs, known_pid, pids):
 
 
 def test_i_am_never_one():
-    me = Proc(20, 1, 20, 10, False, MARKS)
+    me = ProcessEntry(20, 1, 20, 10, False, MARKS)
     assert members([me, *OTHERS], MARKS, 20, me) == set()
 
 

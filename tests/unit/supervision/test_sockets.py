@@ -48,7 +48,7 @@ def group(address):
 
 @pytest.fixture
 def sockets():
-    return Sockets(grace=3)
+    return Sockets(grace_seconds=3)
 
 
 def test_an_exit_does_not_close_it(sockets, group, address):
@@ -61,9 +61,9 @@ def test_an_exit_does_not_close_it(sockets, group, address):
 def test_it_goes_shortly_after_a_stop(sockets, group, address):
     sockets.started(group)
     sockets.stopped(group, now=100)
-    sockets.let_go_of_idle(now=102.9)
+    sockets.release_idle(now=102.9)
     assert address.open
-    sockets.let_go_of_idle(now=103)
+    sockets.release_idle(now=103)
     assert not address.open
 
 
@@ -71,14 +71,14 @@ def test_a_start_in_time_keeps_it(sockets, group, address):
     sockets.started(group)
     sockets.stopped(group, now=100)
     sockets.started(group)
-    sockets.let_go_of_idle(now=200)
+    sockets.release_idle(now=200)
     assert address.open
 
 
 def test_a_clock_set_back_does_not_hold_it_for_ever(sockets, group, address):
     sockets.started(group)
     sockets.stopped(group, now=100)
-    sockets.let_go_of_idle(now=10)
+    sockets.release_idle(now=10)
     assert not address.open
 
 
@@ -99,7 +99,7 @@ def test_a_group_that_takes_its_place_gets_its_socket(sockets, group, address):
     sockets.added(new)
     assert new.socket_manager.socket.took_over
     assert not address.open, "the old descriptor is closed once the new one is held"
-    sockets.let_go("router")
+    sockets.release("router")
     new.socket_manager.get_socket()
     assert not new.socket_manager.socket.took_over, "later it binds as ever"
 
@@ -117,7 +117,7 @@ def test_what_waits_for_a_group_that_does_not_come_goes(sockets, group, address)
     sockets.started(group)
     sockets.removed("router", Address(), now=100)
     assert address.open
-    sockets.let_go_of_idle(now=103)
+    sockets.release_idle(now=103)
     assert not address.open
 
 
@@ -125,7 +125,7 @@ def test_one_reference_is_enough_for_many_starts(sockets, group, address):
     for _ in range(5):
         sockets.started(group)
     assert group.socket_manager.get_socket_ref_count() == 1
-    sockets.let_go_of_all()
+    sockets.release_all()
     assert not address.open
 
 
@@ -133,4 +133,4 @@ def test_groups_without_a_socket_do_not_matter(sockets):
     group = SimpleNamespace(config=SimpleNamespace(name="qwen"))
     sockets.started(group)
     sockets.stopped(group, now=1)
-    sockets.let_go_of_idle(now=9)
+    sockets.release_idle(now=9)

@@ -1,0 +1,79 @@
+"""Calls of supervisord's XML-RPC over its unix socket; failures become our errors."""
+
+import http.client
+import socket
+import xmlrpc.client
+from collections.abc import Callable
+from typing import Any
+
+from svc.base.errors import CommandError, Unavailable
+
+# supervisord's fault codes, and their meaning for the caller
+UNKNOWN_METHOD, SHUTDOWN_STATE, BAD_NAME, ALREADY_STARTED, NOT_RUNNING, SUCCESS = 1, 6, 10, 60, 70, 80
+MEANINGS = {
+    BAD_NAME: "there is no such program",
+    20: "its command is not found",
+    21: "its command cannot be run",
+    30: "supervisord failed to do it",
+    40: "it ended while it started; its log tells why",
+    50: "it could not be started; its log tells why",
+    90: "it is there already",
+    91: "it is still running",
+    92: "supervisord refuses the configuration",
+}
+
+
+class XmlRpcChannel:
+    """The XML-RPC server at `url` ("unix:///path/supervisor.sock"). Each call has a connection of its own."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        if not url.startswith("unix://"):
+            raise CommandError(f"{url!r}: not a supervisord's unix socket; expected unix:///PATH")
+        self.url = url
+        self._timeout_seconds = timeout_seconds
+
+    def call(self, method: str, *params: Any, timeout_seconds: float | None = None) -> Any:
+        """Return what a method returns. Raise Fault where supervisord refuses, Unavailable where it does not answer."""
+        transport = UnixTransport(self.url.removeprefix("unix://"), timeout_seconds or self._timeout_seconds)
+        try:
+            with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as server:
+                function: Callable[..., Any] = getattr(server, method)
+                return function(*params)
+        except TimeoutError:
+            raise Unavailable(f"{self.url}: supervisord did not answer {method} in time") from None
+        except OSError as error:
+            raise Unavailable(f"{self.url}: no supervisord answers: {error.strerror or error}") from None
+        except http.client.HTTPException as error:
+            raise Unavailable(f"{self.url}: cannot understand supervisord's answer: {error!r}") from None
+        except xmlrpc.client.ProtocolError:  # the method raised something, as where supervisord cannot bind a socket
+            about = params[0] if params else self.url
+            raise CommandError(f"{about}: supervisord failed in {method}; supervisord.log tells why") from None
+
+    def error_of(self, fault: xmlrpc.client.Fault, about: str = "") -> CommandError | Unavailable:
+        """Return the error that says what a fault means; `about` is the program or group of the call."""
+        if fault.faultCode == SHUTDOWN_STATE:
+            return Unavailable(f"{self.url}: supervisord is shutting down")
+        meaning = MEANINGS.get(fault.faultCode, "")
+        text = fault.faultString if not meaning else f"{meaning} ({fault.faultString})"
+        return CommandError(f"{about or self.url}: {text}")
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: str, timeout_seconds: float) -> None:
+        super().__init__()
+        self._path = path
+        self._timeout_seconds = timeout_seconds
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return UnixConnection(self._path, self._timeout_seconds)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout_seconds: float) -> None:
+        super().__init__("localhost", timeout=timeout_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
