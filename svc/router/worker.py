@@ -15,6 +15,7 @@ from svc.perimeter.connection_pool import ConnectionPool, connection_limit
 from svc.router.http.sockets import POLLRDHUP, poller, readable
 from svc.router.proxy.body_buffers import select_stalled
 from svc.router.proxy.client_connection import ClientConnection
+from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
@@ -96,7 +97,7 @@ class RelayWorker(GeventWorker):
         if int(state.now / PRUNE) != int(before / PRUNE):
             for connection in self._open.values():
                 if connection.exchange is not None:
-                    connection.exchange.flow()
+                    count_running_stream(connection.exchange)
                 connection.limit_unread(state.now)
             state.upstream_pool.prune(state.now)
             self.notify()

@@ -27,12 +27,12 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send it without a key
     if state.keys is not None and not asks_for_options:
         key = state.keys.find(head.key_digests)
-        exchange.key = key.name
+        exchange.key_name = key.name
     if not head.passes and not (key is not None and key.operator):
         raise _not_relayed(head, keyed=key is not None)
     if key is not None:
         key.admit(state.now)
-        exchange.counted = key
+        exchange.counted_key = key
     exchange.authorized = True
 
 

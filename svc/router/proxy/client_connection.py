@@ -151,7 +151,7 @@ class ClientConnection:
                 if reader.head().needs_authorization or self._state.keys is not None:
                     authorize(self._arriving, self._address)
             started = self._state.now
-            self._arriving.buffer(size, started + READ_TIMEOUT_SECONDS - self._waited_seconds, self._stay)
+            self._arriving.allocate(size, started + READ_TIMEOUT_SECONDS - self._waited_seconds, self._stay)
             self._place = None
             waited = self._state.now - started
             self._waited_seconds += waited
@@ -192,7 +192,7 @@ class ClientConnection:
             exchange = self._begin(request)
         else:
             self._arriving = None
-            exchange.arrived(request)
+            exchange.body_arrived(request)
         self.exchange = exchange
         try:
             forward(exchange, self._address)

@@ -58,7 +58,7 @@ def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: b
         lines = b"Content-Length: %d\r\n" % upstream.length
     elif chunked:
         lines = b"Transfer-Encoding: chunked\r\n"
-    if exchange.events:
+    if answer.events:
         lines += b"X-Accel-Buffering: no\r\n"
     if cors_lines := head.origin_decision.lines:
         lines += cors_lines
@@ -131,7 +131,7 @@ def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: s
     upstream, finished = exchange.upstream, exchange.finished()
     assert upstream is not None
     send(response_head + _chunk(data, finished))
-    if exchange.events and not finished:
+    if exchange.stream is not None and not finished:
         upstream.relay = pump(upstream.sock, sock, exchange.passes, send)
     while not finished:
         data = exchange.read()

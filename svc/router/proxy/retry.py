@@ -30,7 +30,7 @@ class FailedAttempt(msgspec.Struct, frozen=True):
     died: bool = False
 
 
-def may_repeat(failures: tuple[FailedAttempt, ...], infers: bool) -> bool:
+def is_retryable(failures: tuple[FailedAttempt, ...], infers: bool) -> bool:
     """Whether a request may be sent to another instance after these failures, the last of which was just now."""
     unknown = sum(failure.outcome is AttemptOutcome.UNKNOWN for failure in failures)
     match failures[-1].outcome:

@@ -49,7 +49,7 @@ class UpstreamConnection(ResponseParser):
         self._recv = receiver(sock)
         self._send = sender(sock)
 
-    def ask(self, message: bytes, head_only: bool, upgrade: bool = False, body: bytes = b"") -> None:
+    def send_request(self, message: bytes, head_only: bool, upgrade: bool = False, body: bytes = b"") -> None:
         """Sends a whole request, of which `body` is a part that is not in `message`.
 
         A failure to send is not raised: what the instance says about it comes first.

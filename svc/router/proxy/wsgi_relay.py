@@ -10,6 +10,7 @@ from svc.router.http.request import Request
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES
 from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
+from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
@@ -36,7 +37,7 @@ class OpenExchanges:
             elif exchange.deadline < state.now:
                 exchange.interrupt("timeout")
             else:
-                exchange.flow()
+                count_running_stream(exchange)
         state.sweep()
         state.upstream_pool.prune(state.now)
 
@@ -69,7 +70,7 @@ def read_body(exchange: Exchange) -> None:
         discard_body(request.environ, DISCARD_LIMIT_BODIES * exchange.state.max_body)
         close_unanswered(exchange, error)
         raise
-    exchange.arrived(Request(exchange.request.head, body))
+    exchange.body_arrived(Request(exchange.request.head, body))
 
 
 def _body(state: RouterState, exchange: Exchange) -> bytes:
@@ -77,9 +78,9 @@ def _body(state: RouterState, exchange: Exchange) -> bytes:
     deadline = state.now + state.settings.queue_timeout
     body = b""
     if declared <= limit:
-        exchange.buffer(declared, deadline, exchange.stay)
+        exchange.allocate(declared, deadline, exchange.on_wait)
         body = body_of(request.environ, limit)
-        exchange.buffer(len(body), deadline, exchange.stay)
+        exchange.allocate(len(body), deadline, exchange.on_wait)
     if max(declared, len(body)) > limit:
         raise TooLarge(f"the request's body is over {limit} bytes")
     return body
@@ -97,7 +98,7 @@ def _response(exchange: Exchange) -> Response:
         response.headers["Content-Length"] = str(upstream.length)
     if b"x-served-by" in exchange.request.head.special:
         response.headers["X-Served-By"] = upstream.target.name
-    if exchange.events:
+    if head.events:
         response.headers["X-Accel-Buffering"] = "no"
     return response
 

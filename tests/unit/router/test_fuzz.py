@@ -153,7 +153,7 @@ def asked(head_only: bool) -> Iterator[tuple[UpstreamConnection, socket.socket]]
     ours.settimeout(5)  # a hang is an UpstreamError that no assertion expects
     upstream = UpstreamConnection(target("a"), ours)
     try:
-        upstream.ask(b"GET / HTTP/1.1\r\n\r\n", head_only)
+        upstream.send_request(b"GET / HTTP/1.1\r\n\r\n", head_only)
         yield upstream, theirs
     finally:
         upstream.close()

@@ -43,7 +43,7 @@ def exchange(
 def refusal(made: Exchange) -> SvcError:
     with pytest.raises(SvcError) as raised:
         authorize(made, b"127.0.0.1")
-    assert made.counted is None
+    assert made.counted_key is None
     return raised.value
 
 
@@ -104,7 +104,7 @@ def test_an_operators_key_passes_any_path(keyed: RouterState):
 def test_what_passes_counts_for_its_key_until_it_is_closed(keyed: RouterState):
     first = exchange(keyed, "client")
     authorize(first, b"127.0.0.1")
-    assert first.key == "client"
+    assert first.key_name == "client"
     refused = exchange(keyed, "client")
     assert isinstance(refusal(refused), RateLimited)
     close_unanswered(refused, RateLimited("x"))

@@ -87,7 +87,7 @@ def test_a_body_that_waits_for_memory_has_no_less_time_to_arrive(pair, monkeypat
     made._reader.feed(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
     made.idle, made.deadline = False, made._state.now + READ_TIMEOUT_SECONDS
     deadline = made.deadline
-    monkeypatch.setattr("svc.router.proxy.exchange.Exchange.buffer", lambda self, *args: wait(*args))
+    monkeypatch.setattr("svc.router.proxy.exchange.Exchange.allocate", lambda self, *args: wait(*args))
     made._admit_body()
     made._admit_body()
     assert made.deadline == deadline + 20

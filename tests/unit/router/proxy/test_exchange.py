@@ -5,7 +5,9 @@ import time
 import pytest
 
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
-from svc.router.proxy.exchange import HELD_LIMIT, Exchange, TruncatedResponse
+from svc.router.proxy.event_stream import MAX_HELD_BYTES, EventStream
+from svc.router.proxy.exchange import Exchange, TruncatedResponse
+from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.state import RouterState
 from svc.router.telemetry.access_log import UNKNOWN
 from svc.router.telemetry.token_count import RECENT_EVENTS
@@ -58,8 +60,8 @@ def stream(clock: Clock) -> Exchange:
     """A stream from `a`, of the model m, that has been asked for and says nothing yet."""
     a = target("a", "m")
     made = Exchange(state(a, clock=clock), request(b"{}"), "127.0.0.1")
-    made.model, made.events, made.status = "m", True, 200
-    made.begin(a)
+    made.model, made.stream, made.status = "m", EventStream(), 200
+    made.begin_attempt(a)
     return made
 
 
@@ -77,18 +79,18 @@ def counted(stream: Exchange) -> tuple[int, int]:
 
 
 def test_nothing_is_counted_before_the_first_token(stream: Exchange):
-    stream.flow()
+    count_running_stream(stream)
     assert counted(stream) == (0, 0)
 
 
 def test_tokens_count_as_they_come_and_the_first_one_once(stream: Exchange, clock: Clock):
     clock.now += 0.25
     give(stream, WORD)
-    stream.flow()
+    count_running_stream(stream)
     assert counted(stream) == (0, 1)
     give(stream, *[WORD] * 20)
-    stream.flow()
-    stream.flow()
+    count_running_stream(stream)
+    count_running_stream(stream)
     assert counted(stream) == (21 - RECENT_EVENTS, 1)
     give(stream, *ENDS)
     stream.close()
@@ -99,7 +101,7 @@ def test_tokens_count_as_they_come_and_the_first_one_once(stream: Exchange, cloc
 @pytest.mark.parametrize("before", [ROLE, PING, START, CREATED], ids=["role", "ping", "message_start", "created"])
 def test_the_first_token_is_not_what_comes_before_it(stream: Exchange, clock: Clock, before: bytes):
     give(stream, *[before] * 10)
-    stream.flow()
+    count_running_stream(stream)
     assert counted(stream) == (0, 0)
     clock.now += 1.5
     give(stream, *[WORD] * 3)
@@ -134,7 +136,7 @@ def test_a_stream_without_usage_is_counted_whatever_its_first_event_says(stream:
 @pytest.mark.parametrize(("told", "tokens"), [(30, 30), (18, 18), (3, 21 - RECENT_EVENTS)])
 def test_the_usage_has_the_last_word_but_takes_nothing_back(stream: Exchange, told: int, tokens: int):
     give(stream, *[WORD] * 21)
-    stream.flow()
+    count_running_stream(stream)
     give(stream, USAGE % told)
     stream.close()
     assert counted(stream) == (tokens, 1)
@@ -156,7 +158,7 @@ def test_a_model_whose_instances_are_stopped_keeps_its_label(clock: Clock):
 def test_what_clients_call_their_models_is_no_label(stream: Exchange):
     stream.model = "invented"
     give(stream, WORD)
-    stream.flow()
+    count_running_stream(stream)
     stream.close()
     assert list(stream.state.recorder.meters) == [UNKNOWN]
 
@@ -175,7 +177,7 @@ def test_each_piece_of_a_long_event_postpones_the_idle_timeout(stream: Exchange)
 
 
 def test_an_event_in_many_pieces_costs_linear_time(stream: Exchange):
-    event = b"data: %b\n\n" % (b"A" * (HELD_LIMIT - 100))
+    event = b"data: %b\n\n" % (b"A" * (MAX_HELD_BYTES - 100))
     pieces = [event[at : at + 64] for at in range(0, len(event), 64)]
     stream.upstream = Body(pieces)  # type: ignore[assignment]
     before = time.process_time()
@@ -228,7 +230,7 @@ def test_a_close_before_the_last_event_is_whole_is_a_failure(stream: Exchange, r
 
 
 def test_the_error_event_does_not_become_part_of_a_long_event(stream: Exchange):
-    part = b"data: " + b"A" * (HELD_LIMIT + 1)
+    part = b"data: " + b"A" * (MAX_HELD_BYTES + 1)
     stream.upstream = Body([part], breaks=True)  # type: ignore[assignment]
     assert stream.read() == part
     assert stream.read().startswith(b'\n\ndata: {"error"')
@@ -238,7 +240,7 @@ def test_the_error_event_does_not_become_part_of_a_long_event(stream: Exchange):
 def test_an_answer_that_is_not_as_long_as_its_head_says_is_cut(parts: list[bytes], stream: Exchange):
     body = Body(parts)
     body.length = 5
-    stream.events, stream.upstream = False, body  # type: ignore[assignment]
+    stream.stream, stream.upstream = None, body  # type: ignore[assignment]
     with pytest.raises(TruncatedResponse, match="its head says 5"):
         list(iter(stream.read, b""))
     assert not body.persistent

@@ -8,7 +8,8 @@ from svc.base.errors import BadGateway, SvcError
 from svc.router.http.head_cache import HeadCache
 from svc.router.http.response_parser import ResponseParser
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
-from svc.router.proxy.exchange import HELD_LIMIT, Exchange
+from svc.router.proxy.event_stream import MAX_HELD_BYTES, EventStream
+from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import forward
 from svc.router.proxy.upstream import UpstreamConnection
 from tests.unit.router.made import request, state, target
@@ -41,7 +42,7 @@ class ResponseBody:
 
 def exchange(parts: list[bytes], breaks: bool = False) -> Exchange:
     made = Exchange(STATE, request(), "")
-    made.events = True
+    made.stream = EventStream()
     made.upstream = ResponseBody(parts, breaks)  # type: ignore[assignment]
     return made
 
@@ -132,7 +133,8 @@ def test_whole_chunks_pass_unread_and_nothing_is_lost_or_mixed(chunks: list[byte
     upstream = UpstreamConnection(target("a"), ours)
     upstream._recv = lambda: next(arriving)  # noqa: SLF001 - each part as one read
     one = Exchange(STATE, request(), "")
-    one.upstream, one.events = upstream, upstream.read_head().events
+    assert upstream.read_head().events
+    one.upstream, one.stream = upstream, EventStream()
     sent = [head]
 
     def relay() -> bytes:
@@ -157,8 +159,8 @@ def test_whole_chunks_pass_unread_and_nothing_is_lost_or_mixed(chunks: list[byte
 
 
 def test_what_is_no_event_is_not_held_for_ever():
-    made = exchange([b"x" * (HELD_LIMIT // 2 + 1)] * 2 + [b"y"])
-    assert len(made.read()) > HELD_LIMIT
+    made = exchange([b"x" * (MAX_HELD_BYTES // 2 + 1)] * 2 + [b"y"])
+    assert len(made.read()) > MAX_HELD_BYTES
 
 
 def test_the_report_is_made_once():

@@ -1,7 +1,7 @@
 import pytest
 
 from svc.router.http.upstream_error import AttemptOutcome
-from svc.router.proxy.retry import ATTEMPTS, FailedAttempt, counts_for_budget, explanation, kills, may_repeat
+from svc.router.proxy.retry import ATTEMPTS, FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from tests.unit.router.made import target
 
 U, R, K, B = AttemptOutcome.UNSENT, AttemptOutcome.UNREADY, AttemptOutcome.UNKNOWN, AttemptOutcome.BEGUN
@@ -34,8 +34,8 @@ def failures(*outcomes: AttemptOutcome, died: bool = False) -> tuple[FailedAttem
 )
 def test_what_is_repeated(outcomes: list[AttemptOutcome], infers: bool, creates: bool):
     """Of a request that only infers, and of one that creates something."""
-    assert may_repeat(failures(*outcomes), infers=True) is infers
-    assert may_repeat(failures(*outcomes), infers=False) is creates
+    assert is_retryable(failures(*outcomes), infers=True) is infers
+    assert is_retryable(failures(*outcomes), infers=False) is creates
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def _pair() -> Pair:
 def answer(pair: Pair, sent: bytes, head_only: bool = False, closes: bool = False) -> bytes:
     """The body of what the instance sent."""
     upstream, theirs = pair
-    upstream.ask(b"GET / HTTP/1.1\r\n\r\n", head_only)
+    upstream.send_request(b"GET / HTTP/1.1\r\n\r\n", head_only)
     theirs.sendall(sent)
     if closes:
         theirs.shutdown(socket.SHUT_WR)
@@ -91,7 +91,7 @@ def test_a_connection_is_reused_only_when_nothing_of_its_answer_is_left(
     upstream, theirs = pair
     connections = UpstreamPool()
     for _ in range(2):  # read by the parser, then recognized
-        upstream.ask(b"GET / HTTP/1.1\r\n\r\n", head_only=False)
+        upstream.send_request(b"GET / HTTP/1.1\r\n\r\n", head_only=False)
         theirs.sendall(sent)
         head = upstream.read_head()
         if taken and head.status not in BODILESS:
@@ -119,7 +119,7 @@ def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair
 
     upstream, theirs = pair
     upstream._send = fails  # noqa: SLF001 - whatever the kernel does
-    upstream.ask(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi", head_only=False)
+    upstream.send_request(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi", head_only=False)
     theirs.sendall(OK)
     upstream.read_head()
     assert upstream.read() == b"ok"
@@ -165,7 +165,7 @@ def outcome(upstream: UpstreamConnection) -> AttemptOutcome:
 @pytest.mark.parametrize("requests", [0, 1])
 def test_a_request_that_was_read_before_the_connection_closed_may_have_been_processed(requests: int):
     upstream, theirs = connected(requests)
-    upstream.ask(ASK, head_only=False)
+    upstream.send_request(ASK, head_only=False)
     theirs.recv(1000)
     theirs.close()
     assert outcome(upstream) is AttemptOutcome.UNKNOWN
@@ -175,7 +175,7 @@ def test_a_request_that_was_read_before_the_connection_closed_may_have_been_proc
 def test_a_reset_leaves_open_whether_the_request_was_read(requests: int):
     """The kernel resets a connection that is closed with unread bytes; a process may reset one that it has read."""
     upstream, theirs = connected(requests)
-    upstream.ask(ASK, head_only=False)
+    upstream.send_request(ASK, head_only=False)
     theirs.close()
     with pytest.raises(UpstreamError) as caught:
         upstream.read_head()
@@ -187,14 +187,14 @@ def test_a_reset_leaves_open_whether_the_request_was_read(requests: int):
 def test_a_request_that_came_after_the_connection_closed_was_not_processed(requests: int):
     upstream, theirs = connected(requests)
     theirs.close()
-    upstream.ask(ASK, head_only=False)
+    upstream.send_request(ASK, head_only=False)
     assert outcome(upstream) is AttemptOutcome.UNSENT
 
 
 def test_a_request_of_which_a_part_is_unacknowledged_was_not_processed():
     upstream, theirs = connected(0)
     upstream.sock.settimeout(0.1)  # nothing reads all of it
-    upstream.ask(b"x" * 50_000_000, head_only=False)
+    upstream.send_request(b"x" * 50_000_000, head_only=False)
     theirs.recv(1000)
     theirs.close()
     assert outcome(upstream) is AttemptOutcome.UNSENT

@@ -1,0 +1,54 @@
+"""One attempt of a request at an instance, from its begin to the one report about it."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from svc.router.balance.table import Target
+from svc.router.http.request import RequestHead
+from svc.router.proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from svc.router.state import RouterState
+
+FAULTY_STATUSES = (502, 503, 504)  # the instance is to blame for these; a plain 500 may be the client's fault
+
+
+class Attempt(msgspec.Struct, gc=False):
+    """An attempt in progress. `ejection_reason`: what the instance did wrong, if that counts for its ejection."""
+
+    target: Target
+    started: float
+    counts_for_budget: bool  # whether it counts for the retry budget
+    failed: bool = False
+    ejection_reason: str = ""
+
+    def fail(self, head: RequestHead, reason: str, on_any_path: bool = False) -> None:
+        """Mark the attempt as failed; the reason counts for ejection on inference paths only.
+
+        Other paths can be made to fail by a client: llama.cpp answers `/slots?fail_on_no_slot=1` with 503.
+        """
+        self.failed = True
+        self.ejection_reason = reason if on_any_path or head.infers else ""
+
+    def report(
+        self, state: "RouterState", head: RequestHead, upstream: UpstreamConnection | None, cut: str, now: float
+    ) -> None:
+        """Report the end of the attempt. `cut`: why the exchange was interrupted; `now`: the state's clock."""
+        status = upstream.head.status if upstream is not None and upstream.head is not None else 0
+        infers, failed = head.infers, self.failed or status >= 500
+        reason: str | None = ""
+        if not infers or failed or cut:
+            reason = self._final_ejection_reason(infers, status, cut)
+        succeeded = not failed and upstream is not None and upstream.done and 200 <= status < 300
+        proves_engine = succeeded and head.method == b"POST"  # a GET does not exercise the engine
+        seconds = now - self.started
+        state.observe(self.target, seconds, failed, reason, self.counts_for_budget, proves_engine, infers)
+
+    def _final_ejection_reason(self, infers: bool, status: int, cut: str) -> str | None:
+        """Return what the instance did wrong; empty: nothing; None: the attempt proves neither."""
+        if self.ejection_reason or self.failed:
+            return self.ejection_reason or None
+        if not infers or (cut and not status):
+            return None
+        return f"it answered {status}" if status in FAULTY_STATUSES else ""

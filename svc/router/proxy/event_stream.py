@@ -1,0 +1,84 @@
+"""The event stream of one response: whole events put together from its pieces, and its tokens counted."""
+
+from collections.abc import Callable
+
+from svc.router.http.sse import EVENT_ENDS, OVERLAP_BYTES, last_end
+from svc.router.proxy.upstream import UpstreamConnection
+from svc.router.telemetry.access_log import TAIL
+from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
+
+MAX_HELD_BYTES = 1 << 20  # of an event that is not whole yet; a longer one is passed on in parts
+
+
+class EventStream:
+    """The part of an event that is held until it is whole, the tokens so far, and what the metrics have of them."""
+
+    __slots__ = ("_counted_tokens", "_first_token_counted", "_opening", "first_token_at", "held", "tokens")
+
+    def __init__(self) -> None:
+        self.held: bytes | bytearray = b""  # the beginning of an event
+        self.tokens = TokenCounter()
+        self.first_token_at = 0.0
+        self._opening = b""  # the stream's first bytes, up to the first token
+        self._counted_tokens = 0  # that the metrics have already
+        self._first_token_counted = False
+
+    def add(self, data: bytes, clock: Callable[[], float]) -> None:
+        """Count the tokens of data that is passed on, and note the time of the first one."""
+        tokens = self.tokens
+        tokens.add(data)
+        if not self.first_token_at:
+            self._opening = (self._opening + data)[:TAIL]
+            self.first_token_at = clock() if tokens.count else 0.0
+
+    def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:
+        """Return the body up to the end of its last whole event, and hold the rest; read on until there is one.
+
+        `note_progress` is called with the size of each piece that is read.
+        """
+        held = self.held = bytearray(self.held)
+        start = 0
+        held += data
+        while not upstream.done and len(held) <= MAX_HELD_BYTES:
+            if end := last_end(held, start):
+                self.held = bytes(held[end:])
+                return bytes(held[:end])
+            start = max(0, len(held) - OVERLAP_BYTES)
+            data = upstream.read()
+            note_progress(len(data))
+            held += data
+        self.held = b""
+        return bytes(held)
+
+    def is_complete(self) -> bool:
+        """Return whether the last event of the stream has come: a connection that ends after it is no failure."""
+        return is_done(self.held) or self.tokens.complete()
+
+    def take_rest(self, clock: Callable[[], float]) -> bytes:
+        """Count and return what is held, with the empty line that ends an event: clients drop an event without it."""
+        data, self.held = bytes(self.held), b""
+        self.add(data, clock)
+        if not data or data.endswith(EVENT_ENDS):
+            return data
+        return data + (b"\n" if data.endswith(b"\n") else b"\n\n")
+
+    def new_tokens(self, total: int) -> int:
+        """Return how many of `total` tokens the metrics do not have yet, and take them as counted."""
+        new = max(0, total - self._counted_tokens)
+        self._counted_tokens += new
+        return new
+
+    def settled_tokens(self) -> int:
+        """Return the tokens of a running stream; its last events may carry none and are not counted yet."""
+        return self.tokens.count - RECENT_EVENTS
+
+    def new_first_token_at(self) -> float:
+        """Return the time of the first token, once; 0 before it has come, and after it was counted."""
+        if self._first_token_counted:
+            return 0.0
+        self._first_token_counted = bool(self.first_token_at)
+        return self.first_token_at
+
+    def usage_excerpt(self) -> bytes:
+        """Return the beginning and end of the stream, where its usage stands (Anthropic's streams have it in both)."""
+        return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-TAIL:])

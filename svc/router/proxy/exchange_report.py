@@ -1,0 +1,73 @@
+"""The report of an exchange: its record for the access log, and what the metrics count of its tokens."""
+
+from typing import TYPE_CHECKING
+
+from svc.router.telemetry.access_log import TAIL, UNKNOWN, RequestRecord
+
+if TYPE_CHECKING:
+    from svc.router.proxy.event_stream import EventStream
+    from svc.router.proxy.exchange import Exchange
+
+STATUS_CLIENT_CLOSED_REQUEST = 499  # in the access log only, as in nginx
+
+
+def report_end(exchange: "Exchange", now: float) -> None:
+    """Record an exchange that has ended, and count its tokens; `now`: the state's clock."""
+    stream, record, label = exchange.stream, _record(exchange, now), _model_label(exchange)
+    first_token = stream.first_token_at - exchange.started if stream is not None and stream.first_token_at else None
+    exchange.state.recorder.ended(record, first_token, _usage_excerpt(exchange), label)
+    tokens = record.completion_tokens
+    if stream is not None:
+        _count_tokens(exchange, stream, exchange.instance, label, tokens or stream.tokens.total())
+    elif tokens:
+        exchange.state.produced(exchange.instance, label, tokens)
+
+
+def count_running_stream(exchange: "Exchange") -> None:
+    """Count the tokens of an event stream so far; called once a second, so that a long one shows while it runs."""
+    stream, attempt = exchange.stream, exchange.attempt
+    if stream is not None and attempt is not None:
+        label = _model_label(exchange)
+        _count_tokens(exchange, stream, attempt.target.name, label, stream.settled_tokens())
+
+
+def _count_tokens(exchange: "Exchange", stream: "EventStream", instance: str, label: str, total: int) -> None:
+    """Add to the metrics what is new: tokens, of so many in all, and the wait for the first one."""
+    first_token_at, tokens = stream.new_first_token_at(), stream.new_tokens(total)
+    if tokens or first_token_at:
+        first = first_token_at - exchange.started if first_token_at else None
+        exchange.state.produced(instance, label, tokens, first)
+
+
+def _model_label(exchange: "Exchange") -> str:
+    """Return the model as metrics name it: names that clients invent are no labels."""
+    model = exchange.model
+    return (model or "") if model is None or model in exchange.state.table.models else UNKNOWN
+
+
+def _usage_excerpt(exchange: "Exchange") -> bytes:
+    """Return the beginning and the end of a successful response, where its usage stands."""
+    if exchange.status != 200:
+        return b""
+    if exchange.stream is not None:
+        return exchange.stream.usage_excerpt()
+    return exchange.body_end if exchange.body_bytes <= TAIL else exchange.body_start + exchange.body_end
+
+
+def _record(exchange: "Exchange", now: float) -> RequestRecord:
+    head, started = exchange.request.head, exchange.started
+    return RequestRecord(
+        id=exchange.request_id.decode("latin-1"),
+        client=exchange.client,
+        key=exchange.key_name,
+        method=head.verb,
+        path=head.path,
+        model=exchange.model or "",
+        instance=exchange.instance,
+        status=STATUS_CLIENT_CLOSED_REQUEST if exchange.end == "client" else exchange.status,
+        bytes=exchange.body_bytes,
+        first_byte=exchange.first_byte_at - started if exchange.first_byte_at else None,
+        duration=now - started,
+        attempts=exchange.attempts,
+        end=exchange.end,
+    )
