@@ -116,7 +116,7 @@ def memory_used(pid: int, limit: int) -> int:
     shared pages divided among their processes (PSS), for which the kernel walks all page
     tables.
     """
-    pids = orphans.tree(pid)
+    pids = orphans.process_tree(pid)
     upper_bound = _sum_of_memory(pids, "status")
     return upper_bound if upper_bound <= limit else _sum_of_memory(pids, "smaps_rollup")
 

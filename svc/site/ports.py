@@ -6,7 +6,7 @@ from svc.base import procfs
 from svc.base.errors import ConfigError
 from svc.site.components import Component
 from svc.supervision.client import Process, SupervisordClient
-from svc.supervision.launch import holder_of, taken
+from svc.supervision.launch import holder_of, is_taken
 
 
 def refuse_taken(
@@ -39,7 +39,7 @@ def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
 
 def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
     """Return the process that holds the port, unless it is one of `ours` or was started by one; empty if none does."""
-    if not taken(port, ipv6):
+    if not is_taken(port, ipv6):
         return ""
     holder = holder_of(port)
     if holder is None:

@@ -1,8 +1,7 @@
 """The exec shim in front of every program: `svc launch [options] -- COMMAND ARGS...`
 
-It ties the process to supervisord's life, refuses a port that is taken, and
-then becomes the command: the pid that supervisord sees is the server's. It runs
-before everything else, so it imports little.
+It ties the process to supervisord's life, refuses a port that is taken, and then becomes the command: the pid that
+supervisord sees is the server's. Every program waits for it, so it imports little.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from svc.base.printable import escaped
 from svc.base.secret_file import read
 from svc.protocol.engine_key import parse_key
 
-OURS = (  # between supervisord and us
+PRIVATE_VARIABLES = (  # between supervisord and this shim; an instance does not get them
     "SVC_MAX_RESTARTS",
     "SVC_RESTART_DELAY",
     "SVC_SUPERVISOR_PID",
@@ -30,13 +29,15 @@ OURS = (  # between supervisord and us
     "SVC_UMASK",
 )
 KEY_SETTING = "[backend] api_key_file"
-PATIENCE = 1.0  # seconds that a killed server's last worker may need to leave its port
+PORT_TIMEOUT_SECONDS = 1.0  # the last worker of a killed server may need so long to leave its port
+PORT_POLL_INTERVAL_SECONDS = 0.05
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`svc launch`; returns only when there is nothing to become."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    end = words.index("--") if "--" in words else len(words)
+    """Run `svc launch`; return an exit code only when the command cannot be started."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    command = arguments[end + 1 :]
     parser = argparse.ArgumentParser(
         prog="svc launch",
         usage="%(prog)s [options] -- COMMAND [ARG...]",
@@ -58,20 +59,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--key-file", metavar="FILE", help="file with the API key that COMMAND wants of its callers")
     parser.add_argument("--key-variable", metavar="NAME", help="the variable in which COMMAND gets that key")
     parser.add_argument("--own", action="store_true", help="COMMAND is svc itself: keep svc's PATH and variables")
-    told = parser.parse_args(words[:end])
-    if not words[end + 1 :]:
+    options = parser.parse_args(arguments[:end])
+    if not command:
         parser.error("no command; give it after --")
     try:
-        env = [*told.env, *key_variable(told.key_variable, told.key_file)]
-        launch(words[end + 1 :], told.port, told.death_signal, env, told.own, told.ipv6)
+        env = [*options.env, *key_variable(options.key_variable, options.key_file)]
+        launch(command, options.port, options.death_signal, env, options.own, options.ipv6)
     except Refused as refused:
-        message = escaped(f"svc launch: {refused}")  # which holds another process's command line
+        message = escaped(f"svc launch: {refused}")  # may quote another process's command line
         print(message, file=sys.stderr, flush=True)
         return refused.code
 
 
 class Refused(Exception):
-    """Why the command is not started, and the exit code that says so."""
+    """The command is not started; the message says why, and `code` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -86,16 +87,17 @@ def launch(
     own: bool = False,
     ipv6: bool = False,
 ) -> NoReturn:
-    """Becomes `argv`. Raises Refused when the port is taken or there is no such command."""
+    """Become `argv`; raise Refused when the port is taken or the command cannot be run."""
     die_with_parent(getattr(signal, f"SIG{death_signal}"), os.environ)
     if port is not None:
-        refuse_taken(port, ipv6=ipv6)
+        refuse_taken_port(port, ipv6=ipv6)
     directory = os.path.dirname(sys.executable)
-    if not own and "SVC_UMASK" in os.environ:  # an instance's files are its operator's affair
+    if not own and "SVC_UMASK" in os.environ:  # the operator decides who may read an instance's files
         os.umask(int(os.environ["SVC_UMASK"], 8))
     environ = environment(os.environ, directory, env, own)
-    path = find(argv[0], [*environ.get("PATH", os.defpath).split(os.pathsep), directory])
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
+    path = find_command(argv[0], [*environ.get("PATH", os.defpath).split(os.pathsep), directory])
+    # Python ignores these signals, and an ignored signal stays ignored after exec.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execve(path, list(argv), environ)
@@ -105,7 +107,7 @@ def launch(
 
 
 def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
-    """Return the variable with the API key that a file holds; raises Refused where it holds none."""
+    """Return the variable with the API key that a file holds; raise Refused where it holds none."""
     if not name or not file:
         return []
     path = Path(os.path.normpath(file))
@@ -116,7 +118,7 @@ def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
 
 
 def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
-    """Ask for a signal when supervisord dies; exit at once if it died before that was asked."""
+    """Have the kernel send a signal when supervisord dies; raise Refused if supervisord has died already."""
     parent = environ.get("SVC_SUPERVISOR_PID", str(os.getppid()))
     prctl.ask_for(number)
     if str(os.getppid()) != parent:
@@ -126,25 +128,24 @@ def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
 def environment(
     environ: Mapping[str, str], directory: str, env: Iterable[tuple[str, str]] = (), own: bool = False
 ) -> dict[str, str]:
-    """What the command sees. `directory` is where svc is.
+    """Return the environment of the command. `directory` is where svc is installed; `own`: the command is svc.
 
-    svc's own programs see everything. An instance sees the operator's PATH, so
-    that `python3` is the operator's, with svc's directory at its end, so that
-    `svc mock` is found; and none of the variables between supervisord and us.
+    svc's own programs get every variable. An instance gets the operator's PATH, so that `python3` is the operator's,
+    with svc's directory at its end, so that `svc mock` is found. It gets none of the PRIVATE_VARIABLES.
     """
-    seen = dict(environ)
+    variables = dict(environ)
     if not own:
         path = environ.get("SVC_PATH", environ.get("PATH", os.defpath))
-        for key in OURS:
-            seen.pop(key, None)
-        seen["PATH"] = os.pathsep.join([path, directory])
-        seen = shim_variables.decoded(seen)
-    seen.update(env)
-    return seen
+        for key in PRIVATE_VARIABLES:
+            variables.pop(key, None)
+        variables["PATH"] = os.pathsep.join([path, directory])
+        variables = shim_variables.decoded(variables)
+    variables.update(env)
+    return variables
 
 
-def find(command: str, path: Sequence[str]) -> str:
-    """The file that `command` names. Raises Refused that names it, and where it was looked for."""
+def find_command(command: str, path: Sequence[str]) -> str:
+    """Return the file that `command` names; raise Refused with the directories that were searched."""
     candidates = [command] if "/" in command else [os.path.join(d or ".", command) for d in path]
     files = [c for c in candidates if os.path.isfile(c)]
     for file in files:
@@ -159,24 +160,24 @@ def find(command: str, path: Sequence[str]) -> str:
     )
 
 
-def refuse_taken(port: int, patience: float = PATIENCE, ipv6: bool = False) -> None:
-    """Raises Refused that says who holds the port, if it is still held after `patience` seconds."""
-    deadline = time.monotonic() + patience
-    while taken(port, ipv6):
+def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, ipv6: bool = False) -> None:
+    """Raise Refused with the process that has the port, if the port is not free before the timeout."""
+    deadline = time.monotonic() + timeout_seconds
+    while is_taken(port, ipv6):
         if time.monotonic() > deadline:
             holder = holder_of(port)
             by = f"by {holder[1]} (pid {holder[0]})" if holder else "by another program"
             raise Refused(f"port {port} is taken {by}; stop it or choose another port", 1)
-        time.sleep(0.05)
+        time.sleep(PORT_POLL_INTERVAL_SECONDS)
 
 
-def taken(port: int, ipv6: bool = False) -> bool:
-    """Whether a server could not listen there, on IPv4 or, with `ipv6`, on either."""
+def is_taken(port: int, ipv6: bool = False) -> bool:
+    """Return whether a server cannot listen on the port: on IPv4 or, with `ipv6`, on IPv4 or IPv6."""
     return _in_use(socket.AF_INET, port) or (ipv6 and _in_use(socket.AF_INET6, port))
 
 
 def _in_use(family: socket.AddressFamily, port: int) -> bool:
-    """Whether the port is taken in one family. Its wildcard address collides with a listener on any address of it."""
+    """Return whether the port is taken in one family: the wildcard address collides with a listener on any address."""
     try:
         with socket.socket(family) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
@@ -184,7 +185,7 @@ def _in_use(family: socket.AddressFamily, port: int) -> bool:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(("", port))
     except OSError as error:
-        return error.errno == errno.EADDRINUSE  # other failures are the server's to tell
+        return error.errno == errno.EADDRINUSE  # the server reports other failures itself
     return False
 
 

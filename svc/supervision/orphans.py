@@ -1,4 +1,7 @@
-"""What to do when supervisord died: its death signal reaches a server, but not the processes that server started."""
+"""Finds the processes of an instance, and kills them when supervisord has died.
+
+The death signal that `svc launch` asks for reaches the server alone, not the processes that the server has started.
+"""
 
 import contextlib
 import dataclasses
@@ -11,7 +14,7 @@ from svc.base import procfs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessEntry:
-    """One line of the process table; `marks`: what of its first environment still names its program."""
+    """One process. `marks`: the SUPERVISOR_ variables that it was started with, as far as they can be read."""
 
     pid: int
     parent: int
@@ -22,40 +25,38 @@ class ProcessEntry:
 
 
 def parent_died(environ: Mapping[str, str], parent: int) -> bool:
-    """Whether `parent` (os.getppid()) is no longer the supervisord that started this program."""
+    """Return whether `parent` (os.getppid()) is no longer the supervisord that started this program."""
     return environ.get("SVC_SUPERVISOR_PID", str(parent)) != str(parent)
 
 
 def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[int]:
-    """SIGKILL every process of `group`:server, whose supervisord is that of `server_url`. Returns their pids.
+    """Kill every process of `group`:server of the supervisord at `server_url`; return their pids.
 
-    `known_pid` is the last one that supervisord told.
+    `known_pid` is the server's pid that supervisord reported last.
     """
     marks = marks_of(group, server_url)
     killed: set[int] = set()
-    while fresh := _found(marks, known_pid) - killed:
-        for pid in fresh:
+    while remaining := _members_now(marks, known_pid) - killed:  # a process may have started another meanwhile
+        for pid in remaining:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        killed |= fresh  # another look: one may have started another meanwhile
+        killed |= remaining
     return sorted(killed)
 
 
-def tree(pid: int) -> set[int]:
-    """The processes of the instance whose process is `pid`: its group, and all that those started."""
-    table = list(processes(marked=False))
-    me = next(p for p in table if p.pid == os.getpid())
-    return members(table, frozenset({"none has it"}), pid, me)
+def process_tree(pid: int) -> set[int]:
+    """Return the pids of the instance whose server is `pid`: its process group and all that the group has started."""
+    return _members_now(frozenset({"no process has this mark"}), pid, with_marks=False)
 
 
-def _found(marks: frozenset[str], known_pid: int | None) -> set[int]:
-    table = list(processes())
-    me = next(p for p in table if p.pid == os.getpid())
-    return members(table, marks, known_pid, me)
+def _members_now(marks: frozenset[str], known_pid: int | None, with_marks: bool = True) -> set[int]:
+    table = list(processes(with_marks))
+    own_entry = next(entry for entry in table if entry.pid == os.getpid())
+    return members(table, marks, known_pid, own_entry)
 
 
 def marks_of(group: str, server_url: str) -> frozenset[str]:
-    """The variables that supervisord gives a server; it passes them on to whatever it starts."""
+    """Return the variables that supervisord gives a server, and that the server passes on to what it starts."""
     return frozenset(
         {
             f"SUPERVISOR_GROUP_NAME={group}",
@@ -65,32 +66,33 @@ def marks_of(group: str, server_url: str) -> frozenset[str]:
     )
 
 
-def members(table: Iterable[ProcessEntry], marks: frozenset[str], known_pid: int | None, me: ProcessEntry) -> set[int]:
-    """The pids of an instance, by two signs, because each may fail; never `me`.
+def members(
+    table: Iterable[ProcessEntry], marks: frozenset[str], known_pid: int | None, own_entry: ProcessEntry
+) -> set[int]:
+    """Return the pids of an instance, by two signs because each may fail; never the caller's own.
 
-    1. The process group that supervisord made for it: its id is the server's
-       pid. Only in supervisord's session, which is mine too: elsewhere the pid
-       has been given to somebody else.
-    2. The environment it was started with, which a process title may overwrite.
-    3. All of the group of such a one, and all that they started.
+    1. The process group that supervisord made for the server: its id is the server's pid. It counts only in
+       supervisord's session, which is the caller's too: in another session the pid has been reused.
+    2. The environment that the process was started with. A process title may overwrite it.
+    3. The whole process group of each such process, and all that these have started.
     """
-    others = [p for p in table if not p.zombie and p.pid != me.pid]
-    groups = {p.group for p in others if p.group == known_pid and p.session == me.session}  # 1
+    others = [entry for entry in table if not entry.zombie and entry.pid != own_entry.pid]
+    groups = {p.group for p in others if p.group == known_pid and p.session == own_entry.session}  # 1
     groups |= {p.group for p in others if p.marks >= marks}  # 2, 3
-    found = {p.pid for p in others if p.marks >= marks or p.group in groups - {me.group}}
-    while more := {p.pid for p in others if p.parent in found} - found:  # 3
-        found |= more
-    return found
+    pids = {p.pid for p in others if p.marks >= marks or p.group in groups - {own_entry.group}}
+    while children := {p.pid for p in others if p.parent in pids} - pids:  # 3
+        pids |= children
+    return pids
 
 
-def processes(marked: bool = True) -> Iterator[ProcessEntry]:
-    """All that there are; without their marks where those are not `marked`, which costs half."""
+def processes(with_marks: bool = True) -> Iterator[ProcessEntry]:
+    """Yield every process. Reading them without their marks costs half."""
     for pid in procfs.process_ids():
         try:
             stat = procfs.stat(pid)
         except OSError:  # it has ended
             continue
-        marks = _marks(pid) if marked else frozenset()
+        marks = _marks(pid) if with_marks else frozenset()
         yield ProcessEntry(pid, stat.parent, stat.group, stat.session, stat.has_ended, marks)
 
 

@@ -5,10 +5,19 @@ import sys
 
 import pytest
 
-from svc.supervision.launch import Refused, environment, find, holder_of, key_variable, main, refuse_taken, taken
+from svc.supervision.launch import (
+    Refused,
+    environment,
+    find_command,
+    holder_of,
+    is_taken,
+    key_variable,
+    main,
+    refuse_taken_port,
+)
 from tests.waiting import free_port
 
-INSIDE = {
+SHIM_ENVIRONMENT = {
     "PATH": "/opt/svc/bin:/usr/bin",
     "SVC_PATH": "/usr/bin",
     "SVC_MAX_RESTARTS": "3",
@@ -19,25 +28,25 @@ INSIDE = {
 }
 
 
-def test_an_instance_sees_the_operators_path_and_none_of_our_variables():
-    assert environment(INSIDE, "/opt/svc/bin") == {
+def test_an_instance_gets_the_operators_path_and_no_private_variables():
+    assert environment(SHIM_ENVIRONMENT, "/opt/svc/bin") == {
         "PATH": "/usr/bin:/opt/svc/bin",
         "SVC_REGION": "north",
         "SUPERVISOR_GROUP_NAME": "qwen",
     }
 
 
-def test_our_own_programs_see_everything():
-    assert environment(INSIDE, "/opt/svc/bin", own=True) == INSIDE
+def test_svc_programs_get_the_whole_environment():
+    assert environment(SHIM_ENVIRONMENT, "/opt/svc/bin", own=True) == SHIM_ENVIRONMENT
 
 
-def test_given_variables_win_and_arrive_as_they_are():
+def test_variables_of_env_win_and_arrive_unchanged():
     odd = [("PATH", "/only/here"), ("MOTTO", 'a "b" %d;\n#é'), ("EMPTY", "")]
-    seen = environment(INSIDE, "/opt/svc/bin", odd)
-    assert {k: seen[k] for k, _ in odd} == dict(odd)
+    variables = environment(SHIM_ENVIRONMENT, "/opt/svc/bin", odd)
+    assert {k: variables[k] for k, _ in odd} == dict(odd)
 
 
-def test_the_key_of_a_file_becomes_a_variable(tmp_path):
+def test_the_api_key_in_a_file_becomes_a_variable(tmp_path):
     (tmp_path / "q.key").write_text("the-key\n")
     assert key_variable("VLLM_API_KEY", f"{tmp_path}/conf.d/../q.key") == [("VLLM_API_KEY", "the-key")]
     assert key_variable(None, None) == []
@@ -50,7 +59,7 @@ def test_the_key_of_a_file_becomes_a_variable(tmp_path):
         ("", r"q\.key: is empty; write the engine's API key into it"),
     ],
 )
-def test_an_instance_does_not_start_without_the_key_that_it_is_to_get(tmp_path, text, problem):
+def test_an_instance_does_not_start_without_its_api_key(tmp_path, text, problem):
     if text is not None:
         (tmp_path / "q.key").write_text(text)
     with pytest.raises(Refused, match=problem):
@@ -63,20 +72,20 @@ def test_a_command_is_found_as_a_shell_finds_it(tmp_path):
         (tmp_path / name / "tool").touch(mode=0o755)
     (tmp_path / "first" / "tool").chmod(0o644)
     path = [str(tmp_path / "first"), str(tmp_path / "second")]
-    assert find("tool", path) == str(tmp_path / "second" / "tool")
-    assert find(str(tmp_path / "second" / "tool"), []) == str(tmp_path / "second" / "tool")
+    assert find_command("tool", path) == str(tmp_path / "second" / "tool")
+    assert find_command(str(tmp_path / "second" / "tool"), []) == str(tmp_path / "second" / "tool")
 
 
-def test_a_missing_command_is_named_with_the_path(tmp_path):
+def test_a_missing_command_is_reported_with_the_path(tmp_path):
     with pytest.raises(Refused, match=f"cannot run 'tool': not found in PATH .{tmp_path}.") as refused:
-        find("tool", [str(tmp_path)])
+        find_command("tool", [str(tmp_path)])
     assert refused.value.code == 127
 
 
-def test_a_file_without_its_run_bit_is_told(tmp_path):
+def test_a_file_that_is_not_executable_is_reported(tmp_path):
     (tmp_path / "tool").touch(mode=0o644)
     with pytest.raises(Refused, match=r"tool is not executable; chmod \+x it") as refused:
-        find("tool", [str(tmp_path)])
+        find_command("tool", [str(tmp_path)])
     assert refused.value.code == 127
 
 
@@ -84,10 +93,10 @@ def test_a_file_without_its_run_bit_is_told(tmp_path):
 def test_a_listener_on_any_address_takes_the_port_and_is_named(address):
     with socket.create_server((address, 0)) as server:
         port = server.getsockname()[1]
-        assert taken(port)
+        assert is_taken(port)
         assert holder_of(port)[0] == os.getpid()
         with pytest.raises(Refused, match=rf"port {port} is taken by .* \(pid {os.getpid()}\)") as refused:
-            refuse_taken(port, patience=0)
+            refuse_taken_port(port, timeout_seconds=0)
         assert refused.value.code == 1
 
 
@@ -99,15 +108,15 @@ def test_a_connection_in_time_wait_takes_no_port():
         accepted.close()  # the side that closes first waits
         assert client.recv(1) == b""
         client.close()
-    assert not taken(port)
+    assert not is_taken(port)
 
 
 def test_a_free_port_is_free():
-    assert not taken(free_port())
+    assert not is_taken(free_port())
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         [],
         ["--"],
@@ -117,16 +126,16 @@ def test_a_free_port_is_free():
         ["--port", "70000", "--", "true"],
     ],
 )
-def test_wrong_use_exits_with_2(words, capsys):
+def test_wrong_options_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as wrong:
-        main(words)
+        main(arguments)
     assert wrong.value.code == 2
     assert "svc launch" in capsys.readouterr().err
 
 
-def run(*words, **environ):
+def run(*arguments, **environ):
     return subprocess.run(
-        [sys.executable, "-m", "svc.supervision.launch", *words],
+        [sys.executable, "-m", "svc.supervision.launch", *arguments],
         capture_output=True,
         text=True,
         timeout=20,
@@ -134,7 +143,7 @@ def run(*words, **environ):
     )
 
 
-def test_it_becomes_the_command_with_every_argument_as_it_stands():
+def test_the_command_gets_every_argument_unchanged():
     odd = ["--", "a b", "%d", "é\n;#", ""]
     done = run(
         "--env",
@@ -149,26 +158,26 @@ def test_it_becomes_the_command_with_every_argument_as_it_stands():
     assert done.stdout.strip() == repr([odd, "x=y %"])
 
 
-def test_the_command_is_not_left_with_pythons_ignored_signals():
+def test_the_command_does_not_inherit_ignored_signals():
     done = run("--", "grep", "SigIgn", "/proc/self/status")
     assert int(done.stdout.split()[1], 16) & (1 << 12) == 0  # SIGPIPE
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "line"),
+    ("command", "code", "line"),
     [
         (["no-such-tool"], 127, "svc launch: cannot run 'no-such-tool': not found in PATH"),
         (["./no-such-tool"], 127, "svc launch: cannot run './no-such-tool': no such file"),
     ],
 )
-def test_one_line_tells_what_is_missing(words, code, line):
-    done = run("--", *words)
+def test_one_line_names_the_missing_command(command, code, line):
+    done = run("--", *command)
     assert done.returncode == code
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
 
 
-def test_a_script_whose_interpreter_is_missing_is_told(tmp_path):
+def test_a_script_without_its_interpreter_is_reported(tmp_path):
     script = tmp_path / "tool"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
@@ -191,7 +200,7 @@ def test_it_does_not_start_without_the_supervisord_that_forked_it():
     assert "supervisord is gone" in done.stderr
 
 
-def test_it_imports_little():
+def test_the_shim_imports_little():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "svc.supervision.launch", "--", "true"],
         capture_output=True,
