@@ -14,7 +14,7 @@ from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, NotFound
 from svc.protocol.service import iso
 from svc.router.balance.table import Target
-from svc.router.http.cors import answer_headers, is_preflight, preflight_headers
+from svc.router.http.cors import cors_headers, is_preflight, preflight_headers
 from svc.router.http.request import is_own
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
 from svc.router.proxy.wsgi_relay import OpenExchanges, relay
@@ -58,7 +58,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
     @app.after_request
     def cross_origin(answer: Response) -> Response:
         """What the browser has to know before a page of another origin may read the answer."""
-        for name, value in answer_headers(state.browsers, request.headers.get("Origin")):
+        for name, value in cors_headers(state.browsers, request.headers.get("Origin")):
             answer.headers.add(name, value)
         return answer
 

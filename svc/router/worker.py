@@ -86,9 +86,9 @@ class RelayWorker(GeventWorker):
         state = self._state
         state.now, before = time.monotonic(), state.now
         for descriptor, _ in self._poll.poll(0):
-            self._open[descriptor].gone()
+            self._open[descriptor].client_closed()
         for connection in list(self._open.values()):
-            if connection.late(state.now):
+            if connection.is_overdue(state.now):
                 connection.expire(state.now)
         self._pool.shed_if_full()
         if state.buffers.contended and (stalled := select_stalled(self._open.values(), state.now)):

@@ -32,7 +32,7 @@ def decide(rules: BrowserRules, method: str, upgrades: bool, header: Callable[[s
     return OriginDecision(
         not rules.admits_host(host),
         writes and rules.refuses_origin(origin, header("sec-fetch-site"), host, header),
-        b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in answer_headers(rules, origin)),
+        b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in cors_headers(rules, origin)),
     )
 
 
@@ -41,7 +41,7 @@ def is_preflight(method: str, has_header: Callable[[str], bool]) -> bool:
     return method == "OPTIONS" and has_header("origin") and has_header("access-control-request-method")
 
 
-def answer_headers(rules: BrowserRules, origin: str | None) -> HeaderLines:
+def cors_headers(rules: BrowserRules, origin: str | None) -> HeaderLines:
     """Return the CORS headers of a response. Credentials are never allowed: the router has no cookies."""
     if not rules.origins:
         return ()
@@ -54,7 +54,7 @@ def answer_headers(rules: BrowserRules, origin: str | None) -> HeaderLines:
 
 
 def preflight_headers(requested: str, private_network: bool) -> HeaderLines:
-    """Return the headers of the response to an allowed preflight, beside `answer_headers`.
+    """Return the headers of the response to an allowed preflight, beside `cors_headers`.
 
     `requested`: the headers that the page wants to send. `private_network`: the page is of a public site, and asks
     whether it may send requests to a private network.

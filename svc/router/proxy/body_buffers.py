@@ -24,7 +24,7 @@ PROGRESS_BYTES = 64 << 10  # what counts as progress: less in STALLED_SECONDS is
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it comes with its head, and costs the hot path nothing
 
 
-class ArrivingBody(Protocol):
+class BufferedBody(Protocol):
     @property
     def address(self) -> str: ...
 
@@ -35,7 +35,7 @@ class ArrivingBody(Protocol):
     def stalled_since(self) -> float: ...  # when it last made progress; inf while it waits for memory itself
 
 
-B = TypeVar("B", bound=ArrivingBody)
+B = TypeVar("B", bound=BufferedBody)
 
 
 def select_stalled(bodies: Iterable[B], now: float) -> B | None:

@@ -1,4 +1,4 @@
-"""The bytes of what the router answers itself: its own endpoints, and errors. Pure."""
+"""The bytes of the responses that the router makes itself: those of its own endpoints, and errors. Pure."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -9,26 +9,26 @@ from svc.router.http.request import RequestHead
 from svc.router.wsgi import WsgiAnswer
 
 
-def error_answer(error: SvcError, target: bytes, request_id: bytes, cors: Iterable[tuple[str, str]]) -> WsgiAnswer:
-    """Return the answer to a request that failed, in the dialect of its target."""
+def error_response(error: SvcError, target: bytes, request_id: bytes, cors: Iterable[tuple[str, str]]) -> WsgiAnswer:
+    """Return the response to a request that failed, in the error format of the API that its target belongs to."""
     headers = [("Content-Type", "application/json"), *error.headers().items(), *cors]
     if request_id:
         headers.append(("x-request-id", request_id.decode("latin-1")))
     return WsgiAnswer(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, target))
 
 
-def whole_answer(answer: WsgiAnswer, head: RequestHead | None, keep: bool) -> bytes:
-    """Return head and body of an answer; `head`: the request's, None if it could not be read."""
+def whole_response(answer: WsgiAnswer, head: RequestHead | None, keep: bool) -> bytes:
+    """Return head and body of a response; `head`: the request's, None if it could not be read."""
     headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
     if not keep:
         headers.append(("Connection", "close"))
     elif head is not None and head.http10:
         headers.append(("Connection", "keep-alive"))
     head_only = head is not None and head.method == b"HEAD"
-    return answer_head(answer, headers) + (b"" if head_only else answer.body)
+    return response_head(answer, headers) + (b"" if head_only else answer.body)
 
 
-def answer_head(answer: WsgiAnswer, more: list[tuple[str, str]]) -> bytes:
-    """Return the head of an answer, with `more` headers."""
+def response_head(answer: WsgiAnswer, more: list[tuple[str, str]]) -> bytes:
+    """Return the head of a response, with `more` headers."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in (*answer.headers, *more))
     return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1")

@@ -2,7 +2,7 @@ import pytest
 
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.router.http.cors import ADMITTED, answer_headers, preflight_headers
+from svc.router.http.cors import ADMITTED, cors_headers, preflight_headers
 from svc.router.http.request import HeadRules, RequestHead
 
 PAGE = "https://chat.example"
@@ -45,9 +45,9 @@ def test_an_allowed_page_may_read_the_answer():
 
 
 def test_answers_differ_by_origin_only_where_the_setting_makes_them():
-    assert answer_headers(rules(), PAGE) == ()
-    assert answer_headers(rules(PAGE), None) == answer_headers(rules(PAGE), "null") == (("Vary", "Origin"),)
-    assert dict(answer_headers(rules("*"), "null"))["Access-Control-Allow-Origin"] == "*"
+    assert cors_headers(rules(), PAGE) == ()
+    assert cors_headers(rules(PAGE), None) == cors_headers(rules(PAGE), "null") == (("Vary", "Origin"),)
+    assert dict(cors_headers(rules("*"), "null"))["Access-Control-Allow-Origin"] == "*"
 
 
 def test_a_preflight_allows_the_headers_that_it_asks_for():

@@ -7,12 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from svc.perimeter.connections import ConnectionStage
-from svc.router.proxy.client_connection import (
-    MAX_UNREAD_BYTES,
-    MAX_UNREAD_SECONDS,
-    READ_TIMEOUT_SECONDS,
-    ClientConnection,
-)
+from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS
+from svc.router.proxy.client_connection import ClientConnection
+from svc.router.proxy.swept_connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS
 from tests.unit.router.made import state
 
 
@@ -37,13 +34,13 @@ def test_its_stage_is_that_of_its_request(connection):
     assert (connection.stage, connection.since) == (ConnectionStage.IDLE, connection.idle_since)
     connection.idle, connection.deadline = False, 160.0
     assert (connection.stage, connection.since) == (ConnectionStage.REQUEST, 160.0 - READ_TIMEOUT_SECONDS)
-    connection.watched = True
+    connection.streaming = True
     assert connection.stage is ConnectionStage.BUSY
 
 
 def test_a_client_that_takes_nothing_is_no_longer_busy(connection):
     connection._state.now = 100.0
-    connection.watched = True
+    connection.streaming = True
     connection._note_blocked(True)
     assert (connection.stage, connection.since) == (ConnectionStage.SENDING, 100.0)
     connection._note_blocked(False)

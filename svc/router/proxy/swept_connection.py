@@ -1,0 +1,149 @@
+"""A client's connection as the worker's sweeper sees it: what it waits for, its deadline, and how it is ended."""
+
+import math
+import socket
+from contextlib import suppress
+
+from svc.perimeter.connections import ConnectionStage
+from svc.router.http.sockets import shut, unread_bytes
+from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
+from svc.router.proxy.exchange import Exchange
+from svc.router.state import RouterState
+
+IDLE_TIMEOUT_SECONDS = 75.0  # without a request, before a kept connection is closed
+MAX_UNREAD_BYTES = 32 << 10  # behind a request in progress; more may fill the window, and hide the client's end
+MAX_UNREAD_SECONDS = 5.0
+
+
+class SweptConnection:
+    """The sweeper runs in another greenlet than the connection; it calls these methods and ends what is overdue."""
+
+    __slots__ = (
+        "_arriving",
+        "_blocked_since",
+        "_expired",
+        "_opened_at",
+        "_stalled",
+        "_state",
+        "_unread_since",
+        "address",
+        "closing",
+        "deadline",
+        "exchange",
+        "idle",
+        "idle_since",
+        "sock",
+        "streaming",
+    )
+
+    def __init__(self, state: RouterState, sock: socket.socket, address: str) -> None:
+        self.sock = sock
+        self.address = address
+        self.exchange: Exchange | None = None  # of the request being relayed
+        self.idle = True  # between two requests
+        self.streaming = False  # while it reads an event stream of the router's own
+        self.closing = False
+        self.idle_since = self._opened_at = state.now
+        self.deadline = state.now + IDLE_TIMEOUT_SECONDS
+        self._state = state
+        self._arriving: ArrivingBody | None = None  # of the request whose head is there and whose body is not
+        self._blocked_since = 0.0  # since when the client reads nothing of what is being sent; 0: it reads
+        self._expired = False  # whether its receiving side was shut down
+        self._stalled = False  # whether that was because its body made no progress
+        self._unread_since = 0.0  # since when over MAX_UNREAD_BYTES wait behind the request in progress
+
+    @property
+    def stage(self) -> ConnectionStage:
+        """What the connection waits for."""
+        if self.closing:
+            return ConnectionStage.BUSY
+        if self._blocked_since:
+            return ConnectionStage.SENDING
+        if self.exchange is not None or self.streaming:
+            return ConnectionStage.BUSY
+        if not self.idle:
+            return ConnectionStage.REQUEST
+        return ConnectionStage.SILENT if self.idle_since == self._opened_at else ConnectionStage.IDLE
+
+    @property
+    def since(self) -> float:
+        """When the stage began."""
+        if self._blocked_since:
+            return self._blocked_since
+        return self.idle_since if self.idle else self.deadline - READ_TIMEOUT_SECONDS
+
+    @property
+    def buffered_bytes(self) -> int:
+        """The memory that the body of an arriving request takes."""
+        return self._arriving.size if self._arriving is not None else 0
+
+    @property
+    def stalled_since(self) -> float:
+        """When the arriving body last made progress; inf where there is none, or it waits for memory itself."""
+        return self._arriving.stalled_since if self._arriving is not None else math.inf
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether its deadline, or that of the request being relayed, has passed."""
+        return (self.exchange.deadline if self.exchange is not None else self.deadline) < now
+
+    def expire(self, now: float) -> None:
+        """End what is overdue: an idle connection, a request that arrives, or one that is relayed."""
+        if self.exchange is not None and not self.exchange.cut:
+            self.exchange.interrupt("timeout")
+            self.exchange.deadline = now + 1
+        elif self._waits_for_memory():
+            return  # the queue has a deadline of its own
+        elif self.exchange is None and not self._expired:
+            self._shut_receiving()
+        else:  # it was woken before and is still open: it hangs in sending
+            self.shut()
+        self.deadline = now + 1
+
+    def client_closed(self) -> None:
+        """End the request of a client that has left; a half-closed connection counts as closed, as in nginx."""
+        if self.exchange is not None and self.exchange.is_tunnel:
+            return  # the tunnel reads the end itself, after the client's last bytes
+        if self.exchange is not None:
+            self.exchange.interrupt("client")
+        if self.exchange is not None or self.streaming or self._waits_for_memory():
+            self.shut()
+
+    def end_stalled(self) -> None:
+        """End a request whose body does not arrive, because others wait for its memory."""
+        self._stalled = True
+        self._shut_receiving()
+
+    def limit_unread(self, now: float) -> None:
+        """End a connection whose client keeps sending behind its request: unread bytes hide that it has left."""
+        if self.exchange is None or self.exchange.is_tunnel or unread_bytes(self.sock) <= MAX_UNREAD_BYTES:
+            self._unread_since = 0.0
+            return
+        self._unread_since = self._unread_since or now
+        if now - self._unread_since >= MAX_UNREAD_SECONDS:
+            self.shed()
+
+    def shed(self) -> None:
+        """Close it at the connection limit: it is idle, or its client reads nothing."""
+        self.closing = True
+        if self.exchange is not None:
+            self.exchange.interrupt("client")
+        self.shut()
+
+    def shut(self) -> None:
+        """End it in both directions, which wakes its greenlet."""
+        if self._arriving is not None:
+            self._arriving.leave_queue()
+        with suppress(OSError):
+            shut(self.sock)
+
+    def _shut_receiving(self) -> None:
+        self._expired = True
+        with suppress(OSError):
+            shut(self.sock, socket.SHUT_RD)
+
+    def _waits_for_memory(self) -> bool:
+        return self._arriving is not None and self._arriving.waiter is not None
+
+    def _note_blocked(self, blocked: bool) -> None:
+        """Note that the client stops reading what is sent, or reads again."""
+        self._blocked_since = self._state.now if blocked else 0.0
