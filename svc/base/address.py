@@ -1,4 +1,4 @@
-"""Hosts as URLs, sockets and people write them; an IPv6 address has brackets in a URL and nowhere else."""
+"""Hosts in URLs, for sockets and in settings: only a URL has brackets around an IPv6 address."""
 
 import ipaddress
 import re
@@ -19,12 +19,12 @@ def authority(host: str, port: int) -> str:
 
 
 def has_credentials(url: str) -> bool:
-    """Return whether a URL names a user or a password: logs, open endpoints and lists of processes would show it."""
+    """Return whether a URL holds a user or a password, which logs, open endpoints and process lists would show."""
     return "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
 
 
 def is_ipv6(host: str) -> bool:
-    """Return whether the host is an IPv6 address, without a zone: that means something on one machine only."""
+    """Return whether the host is an IPv6 address without a zone: a zone has a meaning on one machine only."""
     try:
         return "%" not in host and bool(ipaddress.IPv6Address(host))
     except ValueError:
@@ -32,7 +32,7 @@ def is_ipv6(host: str) -> bool:
 
 
 def is_host(host: str) -> bool:
-    """Return whether a text may be a name or an address: neither a URL nor with a port."""
+    """Return whether a text may be a name or an address, and not a URL or a host with a port."""
     return bool(host) and (not NOT_IN_A_HOST.search(host) or is_ipv6(host))
 
 
@@ -48,9 +48,9 @@ def bind_host(host: str) -> str:
         return IPV6_LOOPBACK
     if is_loopback(host):
         return "127.0.0.1"
-    return "::" if is_ipv6(host) else "0.0.0.0"  # `::` takes IPv4 connections, too, where the server lets it
+    return "::" if is_ipv6(host) else "0.0.0.0"  # `::` accepts IPv4 connections, too, unless the socket is IPv6-only
 
 
 def local_host(host: str) -> str:
-    """Return the loopback address at which this machine reaches what listens for clients of `host`."""
+    """Return the loopback address at which this machine reaches a server that listens for clients of `host`."""
     return IPV6_LOOPBACK if ":" in bind_host(host) else "127.0.0.1"

@@ -1,28 +1,28 @@
-"""How fast the router's counts rise: pure."""
+"""Rates of the router's counters, over the last seconds and as a history for plots. Pure."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-WINDOW = 5.0  # seconds that a rate is told of: requests that end together are no peak
-EVERY = 2.0  # seconds between two points of the past
-POINTS = 150  # of the past, for each model
-MINUTE = 30  # points
+WINDOW_SECONDS = 5.0  # a rate is a mean over so many: requests that end together are no peak
+POINT_INTERVAL_SECONDS = 2.0  # between two points of the history
+MAX_POINTS = 150  # of the history, for each model
+POINTS_PER_MINUTE = 30
 SERIES = ("requests", "errors", "first_token", "tokens")
 
 
 class Counts(NamedTuple):
-    """What was counted so far, of a model or an instance."""
+    """The counters of a model or an instance."""
 
     requests: int = 0
     errors: int = 0
     tokens: int = 0
-    first_seconds: float = 0.0  # until the first token, of all streams together
-    firsts: int = 0  # of which there were so many
+    first_seconds: float = 0.0  # until the first token, summed over all streams
+    firsts: int = 0  # streams that have begun to answer
 
 
 class Rates(NamedTuple):
-    """Each second; `first_token` is the mean in seconds, None where no stream began to answer."""
+    """Rates per second. `first_token` is the mean in seconds, None where no stream began to answer."""
 
     requests: float = 0.0
     errors: float = 0.0
@@ -31,30 +31,32 @@ class Rates(NamedTuple):
 
 
 class Sample(NamedTuple):
-    time: float  # of a clock that does not go back
+    """The counters of all models and instances at one time."""
+
+    time: float  # of a monotonic clock
     models: Mapping[str, Counts]
     instances: Mapping[str, Counts]
 
 
-class Window:
-    """The samples of the last seconds; before `begun` nothing was counted."""
+class RateWindow:
+    """The samples of the last WINDOW_SECONDS, and the rates between the first and the last of them."""
 
-    def __init__(self, begun: float) -> None:
-        self._samples = deque([Sample(begun, {}, {})])
+    def __init__(self, start: float) -> None:
+        self._samples = deque([Sample(start, {}, {})])  # all counters are zero at the start
 
     def add(self, sample: Sample) -> None:
         self._samples.append(sample)
-        while len(self._samples) > 2 and self._samples[1].time <= sample.time - WINDOW:
+        while len(self._samples) > 2 and self._samples[1].time <= sample.time - WINDOW_SECONDS:
             self._samples.popleft()
 
     def model(self, name: str) -> Rates:
-        return self._of(name, "models")
+        return self._rates(name, "models")
 
     def instance(self, name: str) -> Rates:
-        return self._of(name, "instances")
+        return self._rates(name, "instances")
 
-    def _of(self, name: str, kind: str) -> Rates:
-        """Of one that was not there at the beginning, from nothing on."""
+    def _rates(self, name: str, kind: str) -> Rates:
+        """Return the rates; the counters of a new model or instance start at zero."""
         if len(self._samples) < 2:
             return Rates()
         first, last = self._samples[0], self._samples[-1]
@@ -63,7 +65,7 @@ class Window:
 
 
 def rates(before: Counts, now: Counts, seconds: float) -> Rates:
-    """Counts that went back began anew: an instance that left and returned."""
+    """Return the rates between two counts; counts that have decreased were reset: the instance left and came back."""
     if now.requests < before.requests:
         before = Counts()
     firsts = now.firsts - before.firsts
@@ -75,39 +77,40 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
     )
 
 
-class Lately:
-    """Counts by kind, of each model, that rose within so many points: those of the plots' past."""
+class RecentCounts:
+    """The increase of counters by kind, for each model, within the last `points` points of the history."""
 
-    def __init__(self, points: int = POINTS) -> None:
+    def __init__(self, points: int = MAX_POINTS) -> None:
         self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)
 
     def add(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         self._samples.append(counts)
 
-    def of(self, model: str, now: Mapping[str, int]) -> dict[str, int]:
+    def increase(self, model: str, now: Mapping[str, int]) -> dict[str, int]:
+        """Return the counters that have increased, each with its increase."""
         before = self._samples[0].get(model, {})
         return {kind: count - before.get(kind, 0) for kind, count in now.items() if count > before.get(kind, 0)}
 
 
-class Past:
-    """The rates of each model, one point every EVERY seconds; a model that is new has a past of zeros."""
+class RateHistory:
+    """The rates of each model, a point every POINT_INTERVAL_SECONDS; the history of a new model is zeros."""
 
     def __init__(self) -> None:
         self._series: dict[str, deque[Rates]] = {}
         self._length = 0
 
-    def add(self, told: Mapping[str, Rates]) -> None:
-        """Of all models that there are; the others are forgotten."""
-        for name in self._series.keys() - told.keys():
+    def add(self, current: Mapping[str, Rates]) -> None:
+        """Add a point for each of the current models; forget all other models."""
+        for name in self._series.keys() - current.keys():
             del self._series[name]
-        for name, now in told.items():
-            self._series.setdefault(name, deque([Rates()] * self._length, POINTS)).append(now)
-        self._length = min(self._length + 1, POINTS)
+        for name, now in current.items():
+            self._series.setdefault(name, deque([Rates()] * self._length, MAX_POINTS)).append(now)
+        self._length = min(self._length + 1, MAX_POINTS)
 
     def columns(self) -> dict[str, dict[str, list[float | None]]]:
         return {name: _columns(points) for name, points in self._series.items()}
 
 
 def _columns(points: Iterable[Rates]) -> dict[str, list[float | None]]:
-    found = list(points)
-    return {name: [getattr(point, name) for point in found] for name in SERIES}
+    rates_of_points = list(points)
+    return {name: [getattr(point, name) for point in rates_of_points] for name in SERIES}

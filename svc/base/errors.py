@@ -1,11 +1,11 @@
-"""Failures that a user or a client is told of, and the one body that tells them."""
+"""Failures that are reported to a user or a client, and the body that reports them."""
 
 import math
 from typing import Any
 
 
 class SvcError(Exception):
-    """A failure with an HTTP status; its message names the thing and the cure."""
+    """A failure with an HTTP status. Its message says what is wrong with which thing, and how to cure it."""
 
     status = 500
     type = "api_error"
@@ -18,7 +18,7 @@ class SvcError(Exception):
         self.code = code or self.code
 
     def headers(self) -> dict[str, str]:
-        """What the answer says beside the body."""
+        """Return the headers of the error response, beside those of its body."""
         return {}
 
 
@@ -69,11 +69,11 @@ class UpgradeRequired(SvcError):
     status, type, code = 426, "invalid_request_error", "upgrade_required"
 
     def headers(self) -> dict[str, str]:
-        return {"Upgrade": "websocket"}  # RFC 9110, 15.5.22 wants one
+        return {"Upgrade": "websocket"}  # required by RFC 9110, 15.5.22
 
 
 class RateLimited(SvcError):
-    """`retry_after`: whole seconds, at least one, as the header of that name wants them."""
+    """`retry_after`: seconds, rounded up to whole ones, as the Retry-After header has them."""
 
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
@@ -107,7 +107,7 @@ class Unavailable(SvcError):
 
 
 class Overloaded(Unavailable):
-    """There is no room for a request now; there may be in a moment."""
+    """There is no room for a request now, but there may be in a second."""
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "1"}
@@ -122,7 +122,7 @@ class LoopDetected(SvcError):
 
 
 class ConfigError(SvcError):
-    """Wrong files or settings: every problem found, one line each."""
+    """Wrong files or settings; `problems` holds all of them, one line each."""
 
     code = "invalid_configuration"
 
@@ -132,18 +132,18 @@ class ConfigError(SvcError):
 
 
 class CommandError(SvcError):
-    """A command cannot do what it was asked; the CLI prints the message and exits 1."""
+    """A command cannot do its work; the CLI prints the message and exits with 1."""
 
     code = "command_failed"
 
 
-def body(error: SvcError) -> dict[str, Any]:
-    """The error object of the contract, in OpenAI's shape."""
+def error_object(error: SvcError) -> dict[str, Any]:
+    """Return the body of an error response: an error object as OpenAI defines it."""
     return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
 
 
 def message_of(answer: object) -> str:
-    """Return the message of an OpenAI error object; empty where the answer is none."""
+    """Return the message of an OpenAI error object; empty for any other JSON."""
     error = answer.get("error") if isinstance(answer, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
     return message if isinstance(message, str) else ""

@@ -8,7 +8,6 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from svc.base import signals
-from svc.base.prctl import die_with_parent
 
 
 class PropagatingLogger(Logger):
@@ -49,7 +48,7 @@ class GunicornApplication(BaseApplication):
 
     def post_fork(self, arbiter: Any, worker: Any) -> None:
         """Run in the worker, first of all."""
-        die_with_parent(signal.SIGKILL, worker.ppid)
+        signals.die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: Any) -> None:
         """Run in the worker, once the application is loaded and its signal handlers are installed."""

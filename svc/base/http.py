@@ -1,4 +1,4 @@
-"""HTTP requests of the control plane, to this machine or its neighbours."""
+"""HTTP requests of the control plane, to servers of this machine or of the same cluster."""
 
 import socket
 import ssl
@@ -8,35 +8,38 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-ALIVE = {  # seconds, seconds, how many, and milliseconds for what was sent
-    "TCP_KEEPIDLE": 1,
-    "TCP_KEEPINTVL": 1,
-    "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 4000,
+TCP_OPTIONS = {
+    "TCP_KEEPIDLE": 1,  # seconds until the first keepalive probe
+    "TCP_KEEPINTVL": 1,  # seconds between two probes
+    "TCP_KEEPCNT": 3,  # probes without an answer until the connection ends
+    "TCP_USER_TIMEOUT": 4000,  # milliseconds until sent data must be acknowledged
 }
 
 
-class Patient(HTTPAdapter):
-    """For an answer that is waited for long: the kernel asks each second whether the other side is still there."""
+class KeepaliveAdapter(HTTPAdapter):
+    """An adapter for long polls: the kernel probes every second whether the server is still there."""
 
-    def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        options = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in ALIVE.items()]
-        options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-        super().init_poolmanager(*args, socket_options=options, **more)
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        socket_options = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in TCP_OPTIONS.items()]
+        socket_options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+        super().init_poolmanager(*args, socket_options=socket_options, **options)
 
 
 def fetch(
-    method: str, url: str, timeout: float | tuple[float, float], patient: bool = False, **told: Any
+    method: str, url: str, timeout: float | tuple[float, float], keepalive: bool = False, **options: Any
 ) -> requests.Response:
-    """As requests.request, but deaf to the environment: no proxy, no .netrc, no redirect."""
-    if told.get("verify") is False:
+    """Send a request as requests.request does, but without a proxy, .netrc and redirects.
+
+    `keepalive`: a lost server is noticed within seconds, also while it takes its time to answer.
+    """
+    if options.get("verify") is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     with requests.Session() as session:
         session.trust_env = False
-        if patient:
+        if keepalive:
             for scheme in ("http://", "https://"):
-                session.mount(scheme, Patient())
-        return session.request(method, url, timeout=timeout, allow_redirects=False, **told)
+                session.mount(scheme, KeepaliveAdapter())
+        return session.request(method, url, timeout=timeout, allow_redirects=False, **options)
 
 
 def system_ca() -> str | None:

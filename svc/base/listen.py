@@ -1,4 +1,4 @@
-"""Taking an address, and being allowed enough connections to serve it."""
+"""Bind a server's address, and raise the limit of open files for its connections."""
 
 import resource
 import socket
@@ -6,13 +6,18 @@ import socket
 from svc.base.address import authority, without_brackets
 from svc.base.errors import CommandError
 
+OTHER_FILES = 1000  # logs, libraries, connections to other servers
+
 
 def bind(program: str, host: str, port: int) -> socket.socket:
-    """The address, taken before gunicorn starts: it would try five times, with noise. Raises CommandError."""
+    """Return a socket that is bound to the address; raise CommandError.
+
+    gunicorn gets the bound socket: it would itself try five times, and log each failure.
+    """
     host = without_brackets(host)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = found[0]
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = addresses[0]
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -25,9 +30,9 @@ def bind(program: str, host: str, port: int) -> socket.socket:
 
 
 def allow_connections(count: int) -> None:
-    """As many open files as `count` connections need, where the system lets us."""
+    """Raise the limit of open files to what `count` connections need, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 1000
-    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = count + OTHER_FILES
+    limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

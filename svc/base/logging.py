@@ -1,4 +1,4 @@
-"""How programs log: one line an event on stderr, as text or as JSON, configured only in entry points."""
+"""The log format of all programs: one line for each event on stderr, as text or JSON. Entry points configure it."""
 
 import json
 import logging
@@ -11,8 +11,8 @@ from svc.base.printable import escaped, escaped_json
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-class Text(logging.Formatter):
-    """Format an event as one line, whatever clients have put into it; only a traceback has lines of its own."""
+class TextFormatter(logging.Formatter):
+    """Format an event as one line, whatever its message holds; only a traceback has further lines."""
 
     def __init__(self) -> None:
         super().__init__(FORMAT)
@@ -24,31 +24,32 @@ class Text(logging.Formatter):
         return escaped(super().formatException(exc_info), keep="\n\t")
 
 
-class Json(logging.Formatter):
-    """One object a line; `request_id` of what was logged with `extra={"request_id": ...}`."""
+class JsonFormatter(logging.Formatter):
+    """Format an event as a JSON object on one line; `extra={"request_id": ...}` adds the id of a request."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told = {
+        fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
         if request_id := getattr(record, "request_id", ""):
-            told["request_id"] = request_id
+            fields["request_id"] = request_id
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return escaped_json(json.dumps(told))
+            fields["exception"] = self.formatException(record.exc_info)
+        return escaped_json(json.dumps(fields))
 
 
 def configure(level: str | None = None) -> None:
-    """Log to stderr (supervisord writes it to logs/). Level: argument, else SVC_LOG_LEVEL, else INFO.
+    """Log to stderr, which supervisord writes to logs/.
 
-    SVC_LOG_FORMAT says how a line looks; what [logs] says stands there too, in conf.d.
+    The level is the argument, else SVC_LOG_LEVEL, else INFO. SVC_LOG_FORMAT=json selects JSON; the setting of [logs]
+    reaches supervised programs in this variable, too.
     """
     handler = logging.StreamHandler()
     as_json = os.environ.get("SVC_LOG_FORMAT") == "json"
-    handler.setFormatter(Json() if as_json else Text())
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     level = (level or os.environ.get("SVC_LOG_LEVEL", "INFO")).upper()
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -1,11 +1,11 @@
-"""Texts without the secrets in them, as far as names and shapes tell. Pure."""
+"""Remove secrets from a text, as far as names and formats show them. Pure."""
 
 import re
 from collections.abc import Callable
 
 MASK = "***"
 CHANGED_MASK = "*** (another value)"
-SECRETS = {
+SECRET_PARTS = {
     "token",
     "secret",
     "password",
@@ -19,15 +19,24 @@ SECRETS = {
     "pat",
     "dsn",
 }
-ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
-NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}  # where one is, or how many
+SECRET_ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
+NOT_SECRET = {
+    "file",
+    "path",
+    "dir",
+    "delay",
+    "timeout",
+    "limit",
+    "count",
+    "length",
+}  # last part of a name: a place or a number
 # Lengths are bounded: a long word without a value must not cost quadratic time.
-NAMED = re.compile(
+NAMED_VALUE = re.compile(
     r"""--?(?P<flag>[A-Za-z][\w.-]{0,99})[ \t]+(?!-)"""  # --api-key VALUE
     r"""|(?<!\w)(?P<name>\w[\w.-]{0,99})["']?\s*[=:]\s*"""  # NAME=VALUE, and "name": VALUE in JSON
 )
 VALUE = re.compile(
-    r"""(?:"[^"]*"|'[^']*')(?:"[^"]*"|'[^']*'|[^\s,])*"""  # one of a list begins with a quote, as in environment=
+    r"""(?:"[^"]*"|'[^']*')(?:"[^"]*"|'[^']*'|[^\s,])*"""  # a list's element begins with a quote, as in environment=
     r"""|(?:"[^"]*"|'[^']*'|\S)+"""  # a word of a shell
 )
 BEARER = re.compile(r"(?i)\b(bearer\s+)(\S+)")
@@ -41,17 +50,17 @@ Label = Callable[[str], str]
 
 
 def is_secret(name: str) -> bool:
-    """Return whether a variable or a flag of this name holds a secret, as far as its name tells."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
-    if not words or words[-1] in NOT_SECRET:
+    """Return whether the name of a variable or a flag is one of a secret."""
+    parts = [part for part in re.split(r"[^a-z0-9]+", name.lower()) if part]
+    if not parts or parts[-1] in NOT_SECRET:
         return False
-    return bool(SECRETS & set(words)) or words[-1].endswith(ENDINGS)
+    return bool(SECRET_PARTS & set(parts)) or parts[-1].endswith(SECRET_ENDINGS)
 
 
 def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
     """Return the text with a label in place of each secret: of a named value, a bearer token, a password in a URL.
 
-    In a line `environment=` every value is taken for one, but for those of svc's own variables.
+    In a line `environment=`, every value counts as a secret, except those of svc's own variables.
     """
     masked, end = "", 0
     for line in ENVIRONMENT.finditer(text):
@@ -63,27 +72,27 @@ def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
 def _without_variables(line: str, label: Label) -> str:
     name = "environment="
     return name + VARIABLE.sub(
-        lambda found: found[0] if PUBLIC_VARIABLE.match(found[1]) else found[1] + label(found[2]), line[len(name) :]
+        lambda match: match[0] if PUBLIC_VARIABLE.match(match[1]) else match[1] + label(match[2]), line[len(name) :]
     )
 
 
 def _without_shapes_and_names(text: str, label: Label) -> str:
     for pattern in (IN_URL, BEARER, BASIC):
-        text = pattern.sub(lambda found: found[1] + label(found[2]), text)
+        text = pattern.sub(lambda match: match[1] + label(match[2]), text)
     return _without_named(text, label)
 
 
 def secret_names(text: str) -> list[str]:
     """Return the names and flags that have a secret as their value in the text."""
     return [
-        found["flag"] or found["name"]
-        for found in NAMED.finditer(text)
-        if is_secret(found["flag"] or found["name"]) and VALUE.match(text, found.end())
+        match["flag"] or match["name"]
+        for match in NAMED_VALUE.finditer(text)
+        if is_secret(match["flag"] or match["name"]) and VALUE.match(text, match.end())
     ]
 
 
 def both_without_secrets(old: str, new: str) -> tuple[str, str]:
-    """Return two versions of a text without secrets, which still differ where a secret does."""
+    """Return two versions of a text without their secrets; where a secret differs, they still differ."""
     known: set[str] = set()
 
     def remember(secret: str) -> str:
@@ -96,8 +105,8 @@ def both_without_secrets(old: str, new: str) -> tuple[str, str]:
 
 def _without_named(text: str, label: Label) -> str:
     masked, end = "", 0
-    for found in NAMED.finditer(text):
-        name = found["flag"] or found["name"]
-        if found.start() >= end and is_secret(name) and (value := VALUE.match(text, found.end())):
-            masked, end = masked + text[end : found.end()] + label(value[0]), value.end()
+    for match in NAMED_VALUE.finditer(text):
+        name = match["flag"] or match["name"]
+        if match.start() >= end and is_secret(name) and (value := VALUE.match(text, match.end())):
+            masked, end = masked + text[end : match.end()] + label(value[0]), value.end()
     return masked + text[end:]

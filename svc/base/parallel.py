@@ -1,4 +1,4 @@
-"""Several calls at once, none of which holds up or breaks the others."""
+"""Make several calls at once, with one deadline; a call that hangs or fails does not affect the others."""
 
 import threading
 import time
@@ -8,36 +8,37 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Late(Exception):
-    """A look that was not over in time."""
+class CallTimeout(Exception):
+    """A call did not end before the deadline."""
 
 
-def together(
-    looks: Mapping[str, Callable[[], T]], within: float, begun: Callable[[list[str]], object] | None = None
+def run_parallel(
+    calls: Mapping[str, Callable[[], T]], timeout: float, on_wait: Callable[[list[str]], object] | None = None
 ) -> dict[str, T | Exception]:
-    """What each returned, or raised, after `within` seconds at most; `begun` is told who is still looking.
+    """Return what each call returned or raised, after `timeout` seconds at most; CallTimeout for a call that hangs.
 
-    Daemon threads: a name server that does not answer is not waited for.
+    `on_wait` gets the names of the calls that have not ended, at first and after each end. The calls run in daemon
+    threads, so that a name server that does not answer does not delay the end of the program.
     """
-    found: dict[str, T | Exception] = {}
-    done = threading.Condition()
+    results: dict[str, T | Exception] = {}
+    changed = threading.Condition()
 
-    def run(name: str, look: Callable[[], T]) -> None:
+    def run(name: str, call: Callable[[], T]) -> None:
         result: T | Exception
         try:
-            result = look()
-        except Exception as error:  # noqa: BLE001 - each look fails by itself
+            result = call()
+        except Exception as error:  # noqa: BLE001 - the error is the result of this call
             result = error
-        with done:
-            found[name] = result
-            done.notify()
+        with changed:
+            results[name] = result
+            changed.notify()
 
-    for name, look in looks.items():
-        threading.Thread(target=run, args=(name, look), daemon=True).start()
-    deadline = time.monotonic() + within
-    with done:
-        while len(found) < len(looks) and (left := deadline - time.monotonic()) > 0:
-            if begun:
-                begun([name for name in looks if name not in found])
-            done.wait(left)
-        return {name: found.get(name, Late("not over in time")) for name in looks}
+    for name, call in calls.items():
+        threading.Thread(target=run, args=(name, call), daemon=True).start()
+    deadline = time.monotonic() + timeout
+    with changed:
+        while len(results) < len(calls) and (remaining := deadline - time.monotonic()) > 0:
+            if on_wait:
+                on_wait([name for name in calls if name not in results])
+            changed.wait(remaining)
+        return {name: results.get(name, CallTimeout("not over in time")) for name in calls}

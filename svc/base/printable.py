@@ -1,7 +1,7 @@
-"""Text that cannot act on a terminal or forge a line of a log. Pure.
+"""Make text from outside safe for terminals and logs. Pure.
 
-What others write (names, models, events, errors, log lines) may hold control characters, which a terminal obeys, and
-format characters, which reorder or hide what stands beside them.
+Names, models, events, errors and log lines of others may hold control characters, which a terminal executes, and format
+characters, which reorder or hide the text beside them.
 """
 
 import json
@@ -12,14 +12,14 @@ import unicodedata
 UNSAFE_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\N{SYMBOL FOR DELETE}"}
-COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: it changes how text looks, and nothing else
+COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: it changes the look of text only
 RESET = "\x1b[0m"
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return the text with a visible character in place of each unsafe one that is not in `keep`.
+    """Return the text with a visible character in place of each unsafe character that is not in `keep`.
 
-    The length stays the same, so that columns and styles that were computed before still fit.
+    The length stays the same, so that computed columns and styles still fit.
     """
     if text.isprintable():
         return text
@@ -34,7 +34,7 @@ def escaped(text: str, keep: str = "") -> str:
 
 
 def escaped_json(document: str) -> str:
-    r"""Return the JSON texts, one a line, with \u escapes in place of unsafe characters: what they mean stays.
+    r"""Return the JSON documents, one a line, with \u escapes in place of unsafe characters; values stay the same.
 
     JSON itself allows DEL, C1 controls and all format characters inside a string.
     """
@@ -44,16 +44,16 @@ def escaped_json(document: str) -> str:
 
 
 def log_lines(line: bytes, colours: bool) -> list[str]:
-    """Return one line of a log as lines to print; of terminal sequences only colours stay, and these if `colours`.
+    """Return a line of a log as lines to print, without terminal sequences but for colours if `colours` is true.
 
-    A progress bar returns the carriage to write over what it has written: each of its states becomes a line.
+    A progress bar uses carriage returns to overwrite itself: each of its states becomes a line.
     """
     text = line.rstrip(b"\r").decode(errors="replace")
     return [_log_line(part, colours) for part in text.split("\r")]
 
 
 def is_unsafe(character: str) -> bool:
-    """Return whether a terminal or a reader would be deceived by the character."""
+    """Return whether the character could deceive a terminal or a reader."""
     return unicodedata.category(character) in UNSAFE_CATEGORIES
 
 
@@ -75,5 +75,5 @@ def _log_line(text: str, colours: bool) -> str:
     if not colours:
         return printable(COLOUR.sub("", text), keep="\t")
     parts = COLOUR.split(text)  # every second one is a colour
-    shown = "".join(part if n % 2 else printable(part, keep="\t") for n, part in enumerate(parts))
-    return shown + RESET if len(parts) > 1 else shown
+    text = "".join(part if n % 2 else printable(part, keep="\t") for n, part in enumerate(parts))
+    return text + RESET if len(parts) > 1 else text

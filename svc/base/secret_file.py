@@ -1,4 +1,4 @@
-"""Files with secrets: read once, or read again when they change."""
+"""Files with secrets, read once or again whenever they change."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ Version = tuple[int, ...]
 
 
 def read(path: Path, parse: Callable[[bytes, Path], T], setting: str) -> T:
-    """Return what the file that `setting` names holds; raises ConfigError."""
+    """Return the parsed content of the file that `setting` names; raise ConfigError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -44,12 +44,11 @@ def is_world_accessible(mode: int) -> bool:
 
 
 class SecretFile(Generic[T]):
-    """A file that is read again when it changes.
+    """A file that is read again when it changes; `value` is its parsed content.
 
-    `setting` names the file. `parse` raises ConfigError for content that is wrong. While the file is broken or gone,
-    the value stays what it was; with `keep_last` false it is `initial`, so that removing the file revokes the secret.
-
-    A world-readable mode is a warning and no error: Kubernetes and Docker mount secrets that way.
+    `setting` is the name of the setting with its path. `parse` raises ConfigError for invalid content. While the file
+    is invalid or missing, `value` stays as it was; with `keep_last` false it becomes `initial`, so that removing the
+    file revokes the secret. A world-readable mode is a warning and no error: Kubernetes and Docker mount secrets so.
     """
 
     def __init__(
@@ -69,10 +68,10 @@ class SecretFile(Generic[T]):
         self._keep_last = keep_last
         self._missing_cure = missing_cure
         self._version: Version = ()
-        self._complaint = ""
+        self._last_error = ""
 
     def load(self) -> T:
-        """Read the file and return what it holds; raises ConfigError."""
+        """Read the file and return its parsed content; raise ConfigError."""
         try:
             self._read()
         except OSError as error:
@@ -82,27 +81,27 @@ class SecretFile(Generic[T]):
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether new content was read.
 
-        A file that is broken or gone is logged once.
+        An invalid or missing file is logged once.
         """
         try:
             if _version(os.stat(self.path)) == self._version:
                 return False
             self._read()
         except OSError as error:
-            self._version = ()  # it may come back just as it was
+            self._version = ()  # the same file may come back
             self._fail(self._unreadable(error))
             return False
         except ConfigError as error:
             self._fail(error)
             return False
-        self._complaint = ""
+        self._last_error = ""
         log.info("%s: read again", self.path)
         return True
 
     def _read(self) -> None:
         with self.path.open("rb") as file:
             stat, data = os.fstat(file.fileno()), file.read()
-        self._version = _version(stat)  # also of a broken file: it is not parsed again before it changes
+        self._version = _version(stat)  # also of an invalid file: it is not parsed again before it changes
         self.value = self._parse(data, self.path)
         if is_world_accessible(stat.st_mode):
             log.warning("%s: readable by all users; chmod o= %s", self.path, self.path)
@@ -113,10 +112,10 @@ class SecretFile(Generic[T]):
     def _fail(self, error: ConfigError) -> None:
         if not self._keep_last:
             self.value = self._initial
-        if error.problems[0] != self._complaint:
-            self._complaint = error.problems[0]
+        if error.problems[0] != self._last_error:
+            self._last_error = error.problems[0]
             effect = "its last good content stays in use" if self._keep_last else "until then nothing is admitted by it"
-            log.error("%s; %s", self._complaint, effect)
+            log.error("%s; %s", self._last_error, effect)
 
 
 def _version(stat: os.stat_result) -> Version:

@@ -1,8 +1,8 @@
-"""Encode an instance's variables so that `svc launch` hands them on without acting on them. Pure.
+"""Encode the environment variables of an instance so that `svc launch` passes them on without being affected. Pure.
 
-On a command line every user could read them. In its own environment `svc launch` would act on some (PATH, LD_PRELOAD),
-and supervisord's environment= cannot hold every value. So they have a prefix until `svc launch` becomes the instance,
-and what supervisord would take for syntax is percent-encoded.
+Every user could read them on a command line. In the environment of `svc launch`, some would affect itself (PATH,
+LD_PRELOAD), and supervisord's environment= cannot hold every value. So they have a prefix until `svc launch` becomes
+the instance, and characters that are syntax to supervisord are percent-encoded.
 """
 
 import re
@@ -14,15 +14,15 @@ ENCODED = re.compile(r"%([0-9A-F]{2})")
 
 
 def encoded(key: str, value: str) -> tuple[str, str]:
-    """Return the variable as it passes the shim."""
-    return PREFIX + key, SYNTAX.sub(lambda found: f"%{ord(found[0]):02X}", value)
+    """Return the name and the value of the variable as `svc launch` gets it."""
+    return PREFIX + key, SYNTAX.sub(lambda match: f"%{ord(match[0]):02X}", value)
 
 
 def decoded(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment as the instance sees it."""
+    """Return the environment of the instance."""
     plain = {key: value for key, value in environ.items() if not key.startswith(PREFIX)}
     return plain | {
-        key.removeprefix(PREFIX): ENCODED.sub(lambda found: chr(int(found[1], 16)), value)
+        key.removeprefix(PREFIX): ENCODED.sub(lambda match: chr(int(match[1], 16)), value)
         for key, value in environ.items()
         if key.startswith(PREFIX)
     }

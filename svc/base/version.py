@@ -1,30 +1,30 @@
-"""Which svc this is: its version, and a digest of the code, which tells an upgrade that nobody gave a new number."""
+"""The version of svc, with a digest of its code: two builds with the same number can be told apart."""
 
 import hashlib
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-HERE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[1]
 HEADER = "X-Svc-Version"
 
 
 def installed() -> str:
-    """What is on disk now, as VERSION+DIGEST."""
-    told = hashlib.sha256()
-    for path in sorted(HERE.rglob("*.py")):
-        told.update(f"{path.relative_to(HERE)}\0".encode())
-        told.update(path.read_bytes() + b"\0")
+    """Return the version of the code on disk, as VERSION+DIGEST."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode())
+        digest.update(path.read_bytes() + b"\0")
     try:
         number = metadata.version("infinilm-svc")
     except metadata.PackageNotFoundError:  # run from a checkout that is not installed
         number = "0"
-    return f"{number}+{told.hexdigest()[:8]}"
+    return f"{number}+{digest.hexdigest()[:8]}"
 
 
 @cache
 def running() -> str:
-    """What this process is made of; whatever runs for long asks as it starts."""
+    """Return the version of the code that this process runs. A server calls it at its start, before an upgrade."""
     try:
         return installed()
     except OSError:

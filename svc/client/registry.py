@@ -168,7 +168,13 @@ class RegistryClient:
             timeout = (connect, self.timeout + wait if params else self.timeout)
             try:
                 answer = fetch(
-                    method, url + path, timeout, patient=bool(query), json=json, params=params, headers=self._headers()
+                    method,
+                    url + path,
+                    timeout,
+                    keepalive=bool(query),
+                    json=json,
+                    params=params,
+                    headers=self._headers(),
                 )
             except requests.RequestException as error:
                 reason = f"{url}: {_short(error)}"

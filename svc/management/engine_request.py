@@ -11,7 +11,7 @@ import requests
 import urllib3
 
 from svc.base.http import fetch
-from svc.base.parallel import Late, together
+from svc.base.parallel import CallTimeout, run_parallel
 
 MAX_CONCURRENT_REQUESTS = 16
 MAX_ANSWER_BYTES = 1 << 20
@@ -91,14 +91,14 @@ def fan_out(timeout: float, calls: Mapping[str, Callable[[], EngineResponse]]) -
         return run
 
     seconds = timeout * math.ceil(len(calls) / MAX_CONCURRENT_REQUESTS) + 1
-    results = together({name: limited(call) for name, call in calls.items()}, seconds)
+    results = run_parallel({name: limited(call) for name, call in calls.items()}, seconds)
     return {name: _response(result, timeout) for name, result in results.items()}
 
 
 def _response(result: EngineResponse | Exception, timeout: float) -> EngineResponse:
     if isinstance(result, EngineResponse):
         return result
-    if isinstance(result, Late):
+    if isinstance(result, CallTimeout):
         return EngineResponse(reason=f"no whole answer within {timeout:g} s")
     raise result
 

@@ -12,7 +12,7 @@ import gevent.socket
 import msgspec
 from gevent import getcurrent, monkey
 
-from svc.base.errors import HeadTooLarge, RequestTimeout, SvcError, body
+from svc.base.errors import HeadTooLarge, RequestTimeout, SvcError, error_object
 from svc.perimeter.connections import ConnectionDeadlines, ConnectionStage, expires
 
 POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
@@ -181,7 +181,7 @@ def _gone(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
 
 def error_answer(error: SvcError) -> bytes:
     """Return a whole HTTP response with the error object, for a request that never reaches the application."""
-    payload = msgspec.json.encode(body(error))
+    payload = msgspec.json.encode(error_object(error))
     return (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"

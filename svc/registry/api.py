@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from flask import Response, request
 
-from svc.base.errors import Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, body
+from svc.base.errors import Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, error_object
 from svc.client.probe import USER_AGENT
 from svc.perimeter.browsers import BrowserRules, Headers, SettingNames
 from svc.perimeter.client_socket import polling
@@ -98,7 +98,7 @@ class RegistryApi:
         report = {"status": status, "registry": "running", **service_numbers, "timestamp": iso(now)}
         if reason:
             report["reason"] = reason
-        return _json({**report, **body(Unavailable(reason))}, 503) if status == FAILING else _json(report)
+        return _json({**report, **error_object(Unavailable(reason))}, 503) if status == FAILING else _json(report)
 
     def services(self, client: Client, now: float) -> Response:
         """Answer with the latest heartbeats; answer a watcher as soon as the revision changes or its wait is over."""

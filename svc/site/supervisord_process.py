@@ -14,7 +14,7 @@ from typing import IO
 
 from svc.base import procfs
 from svc.base.errors import CommandError, Unavailable
-from svc.base.prctl import die_with_parent
+from svc.base.signals import die_with_parent
 from svc.config.site import Site
 from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision.client import SupervisordClient

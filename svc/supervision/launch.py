@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from svc.base import prctl, procfs, shim_variables
+from svc.base import procfs, shim_variables, signals
 from svc.base.errors import ConfigError
 from svc.base.printable import escaped
 from svc.base.secret_file import read
@@ -120,7 +120,7 @@ def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
 def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
     """Have the kernel send a signal when supervisord dies; raise Refused if supervisord has died already."""
     parent = environ.get("SVC_SUPERVISOR_PID", str(os.getppid()))
-    prctl.ask_for(number)
+    signals.set_parent_death_signal(number)
     if str(os.getppid()) != parent:
         raise Refused("supervisord is gone; not starting without it", 1)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from svc.base import version
 from svc.base.address import is_loopback
 from svc.base.errors import SvcError
-from svc.base.parallel import together
+from svc.base.parallel import run_parallel
 from svc.config import upstream_keys
 from svc.config.instance.digest import digest
 from svc.config.instance.model import InstanceConfig
@@ -46,16 +46,16 @@ def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun |
     """Never raises for what is broken: what cannot be looked at is a fact too. Changes nothing."""
     unseen: list[Unseen] = []
     told = _settings(site, environ)
-    found = together({"supervisord": lambda: supervisord.supervisor(site)}, NEAR, begun)
+    found = run_parallel({"supervisord": lambda: supervisord.supervisor(site)}, NEAR, begun)
     supervisor = _taken(found, "supervisord", Supervisor(trouble="it does not answer in time"), unseen)
     own = supervisor.pid is not None and supervisord.runs_from(supervisor.pid, site.own_supervisord_conf)
     conf_d = site.own_conf_d if own else site.conf_d
     components = _parts(conf_d, unseen)
     configs = site_files.configs(site, told, conf_d)
-    near = together(_near(site, told, supervisor, components, configs, own), NEAR, begun)
+    near = run_parallel(_near(site, told, supervisor, components, configs, own), NEAR, begun)
     started = _taken(near, "processes", cast("dict[int, str]", {}), unseen)
     left = machine.leftovers(started, supervisor.pid)
-    far = together(_far(told, components, configs, _upstream_keys(site, told)), FAR, begun)
+    far = run_parallel(_far(told, components, configs, _upstream_keys(site, told)), FAR, begun)
     logs = {name: machine.log_end(Path(p.logfile)) for name, p in supervisor.processes.items() if p.logfile}
     return Facts(
         now=time.time(),

@@ -11,7 +11,7 @@ import requests
 
 from svc.base.address import is_loopback
 from svc.base.http import fetch
-from svc.base.parallel import together
+from svc.base.parallel import run_parallel
 from svc.base.secret_file import read_token
 from svc.base.version import HEADER
 from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
@@ -97,7 +97,7 @@ def registry(url: str, here: bool, read_token: str, write_tokens: list[str], ins
         "health": lambda: get(f"{url}/health"),
         "list": lambda: get(f"{url}/services", read_token),
     }
-    first = together(looks, PATIENCE + 1)
+    first = run_parallel(looks, PATIENCE + 1)
     health, listing = first["health"], first["list"]
     if not isinstance(health, Answer) or not isinstance(listing, Answer):
         late = Answer(url, error="it does not answer in time")
@@ -115,7 +115,7 @@ def registry(url: str, here: bool, read_token: str, write_tokens: list[str], ins
         for name in instances
         if name in known
     }
-    second = together(more, CHECK_PATIENCE + 1)
+    second = run_parallel(more, CHECK_PATIENCE + 1)
     told = {key: answer for key, answer in second.items() if isinstance(answer, Answer)}
     writes = {key.removeprefix("write "): a for key, a in told.items() if key.startswith("write ")}
     checks = {key.removeprefix("check "): a for key, a in told.items() if key.startswith("check ")}
@@ -142,7 +142,7 @@ def sidecar(component: Component, keys: UpstreamKeys | None) -> Sidecar:
 
 def router(url: str, here: bool) -> Router:
     paths = {"health": HEALTH_PATH, "ready": READY_PATH, "services": SERVICES_PATH, "metrics": METRICS_PATH}
-    found = together({key: (lambda path=path: get(url + path)) for key, path in paths.items()}, PATIENCE + 1)  # type: ignore[misc]
+    found = run_parallel({key: (lambda path=path: get(url + path)) for key, path in paths.items()}, PATIENCE + 1)  # type: ignore[misc]
     late = Answer(url, error="it does not answer in time")
     told = {key: answer if isinstance(answer, Answer) else late for key, answer in found.items()}
     made = Router(url, here, told["health"], told["ready"], told["services"], told["metrics"])
@@ -150,5 +150,5 @@ def router(url: str, here: bool) -> Router:
         return made
     unwell = [s for s in made.instances().values() if not s.get("healthy") and s.get("status") == "running"]
     looks = {s["name"]: (lambda s=s: reach(str(s["host"]), int(s["port"]), PATIENCE)) for s in unwell}
-    reached = {name: why for name, why in together(looks, PATIENCE + 1).items() if isinstance(why, str)}
+    reached = {name: why for name, why in run_parallel(looks, PATIENCE + 1).items() if isinstance(why, str)}
     return dataclasses.replace(made, reached=reached)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from svc.base.errors import SvcError, body
+from svc.base.errors import SvcError, error_object
 
 ANTHROPIC = b"/v1/messages"
 ANTHROPIC_TYPES = {
@@ -31,12 +31,12 @@ def error_event(error: SvcError, target: bytes) -> bytes:
     """What ends a stream of events that broke off, never silently."""
     if target.startswith(ANTHROPIC):
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_object(error, True))
-    return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(body(error))
+    return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(error_object(error))
 
 
 def _object(error: SvcError, anthropic: bool) -> dict[str, Any]:
     if not anthropic:
-        return body(error)
+        return error_object(error)
     return {
         "type": "error",
         "error": {"type": ANTHROPIC_TYPES.get(error.status, "api_error"), "message": error.message},

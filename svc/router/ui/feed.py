@@ -11,7 +11,14 @@ from typing import Any
 
 import msgspec
 
-from svc.base.counter_rates import EVERY, MINUTE, Lately, Past, Sample, Window
+from svc.base.counter_rates import (
+    POINT_INTERVAL_SECONDS,
+    POINTS_PER_MINUTE,
+    RateHistory,
+    RateWindow,
+    RecentCounts,
+    Sample,
+)
 from svc.router.state import RouterState
 from svc.router.ui import view
 from svc.router.ui.subscribers import Subscriber, Subscribers
@@ -34,9 +41,9 @@ class Feed:
         self._started = now()
         self._lock = threading.Lock()
         self._beats = 0
-        self._window = Window(state.clock())
-        self._past = Past()
-        self._lately, self._minute = Lately(), Lately(MINUTE)
+        self._window = RateWindow(state.clock())
+        self._past = RateHistory()
+        self._lately, self._minute = RecentCounts(), RecentCounts(POINTS_PER_MINUTE)
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         self._site: dict[str, Any] = {}  # as it was told last
         self._instances: dict[str, Any] = {}
@@ -78,7 +85,7 @@ class Feed:
     def _sample(self) -> None:
         state = self._state
         self._window.add(Sample(state.clock(), view.counts_of_models(state), view.counts_of_instances(state)))
-        if self._beats % round(EVERY / BEAT) == 0:
+        if self._beats % round(POINT_INTERVAL_SECONDS / BEAT) == 0:
             self._past.add({name: self._window.model(name) for name in state.table.models})
             self._lately.add(view.all_kinds(state))
             self._minute.add(view.all_ends(state))
@@ -95,7 +102,7 @@ class Feed:
         return message("site", {**site, "now": self._now(), "every": TICK, "router": router, "registry": registry})
 
     def _history(self) -> bytes:
-        return message("history", {"every": EVERY, "end": self._now(), "models": self._past.columns()})
+        return message("history", {"every": POINT_INTERVAL_SECONDS, "end": self._now(), "models": self._past.columns()})
 
     def _tick(self, everything: bool = False) -> bytes:
         """Numbers of instances only where they are not what all pages were told; `everything` is for one that opens."""

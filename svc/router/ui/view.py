@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from svc.base import version
-from svc.base.counter_rates import Counts, Lately, Window
+from svc.base.counter_rates import Counts, RateWindow, RecentCounts
 from svc.protocol.health_state import WORDS, level_of, state_of
 from svc.router.balance.table import Target
 from svc.router.state import RouterState
@@ -140,18 +140,20 @@ def all_ends(state: RouterState) -> dict[str, dict[str, int]]:
     }
 
 
-def others(state: RouterState, lately: Lately) -> dict[str, dict[str, int]]:
+def others(state: RouterState, lately: RecentCounts) -> dict[str, dict[str, int]]:
     """Errors of requests for no model that is here, by kind."""
     ever: Counter[str] = Counter()
     now: Counter[str] = Counter()
     for name, told in all_kinds(state).items():
         if name not in state.table.models:
             ever.update(told)
-            now.update(lately.of(name, told))
+            now.update(lately.increase(name, told))
     return {"kinds": ever, "lately": now}
 
 
-def models(state: RouterState, window: Window, lately: Lately, minute: Lately) -> dict[str, dict[str, Any]]:
+def models(
+    state: RouterState, window: RateWindow, lately: RecentCounts, minute: RecentCounts
+) -> dict[str, dict[str, Any]]:
     """Of each model that somebody has."""
     flying: dict[str, int] = {}
     for target in state.table.targets:
@@ -165,14 +167,14 @@ def models(state: RouterState, window: Window, lately: Lately, minute: Lately) -
             "in_flight": count,  # of its instances, which may have other models too
             "waiting": waiting.get(name, 0),
             "kinds": failed.get(name, {}),
-            "lately": lately.of(name, failed.get(name, {})),
-            "minute": {"requests": 0, "failed": 0, **minute.of(name, ends.get(name, {}))},
+            "lately": lately.increase(name, failed.get(name, {})),
+            "minute": {"requests": 0, "failed": 0, **minute.increase(name, ends.get(name, {}))},
         }
         for name, count in flying.items()
     }
 
 
-def instances(state: RouterState, window: Window) -> dict[str, dict[str, Any]]:
+def instances(state: RouterState, window: RateWindow) -> dict[str, dict[str, Any]]:
     found = {}
     for target in state.table.targets:
         tally = state.tallies.get(target.name)

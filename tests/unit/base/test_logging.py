@@ -54,12 +54,12 @@ def test_json_is_one_object_a_line(monkeypatch, capsys):
 
 def test_the_time_is_utc_with_milliseconds():
     record = logging.makeLogRecord({"created": 1700000000.25, "msecs": 250.0, "msg": "x"})
-    assert json.loads(log.Json().format(record))["time"] == "2023-11-14T22:13:20.250Z"
+    assert json.loads(log.JsonFormatter().format(record))["time"] == "2023-11-14T22:13:20.250Z"
 
 
 def test_what_is_no_text_cannot_break_a_line():
     record = logging.makeLogRecord({"msg": "%s", "args": ("\ud800\u2028\x00",)})
-    assert len(log.Json().format(record).encode("ascii").splitlines()) == 1
+    assert len(log.JsonFormatter().format(record).encode("ascii").splitlines()) == 1
 
 
 def test_a_message_cannot_forge_a_line_or_act_on_a_terminal(monkeypatch, capsys):

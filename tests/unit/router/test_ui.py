@@ -5,7 +5,16 @@ import json
 import pytest
 
 from svc.base import counter_rates
-from svc.base.counter_rates import POINTS, WINDOW, Counts, Lately, Past, Rates, Sample, Window
+from svc.base.counter_rates import (
+    MAX_POINTS,
+    WINDOW_SECONDS,
+    Counts,
+    RateHistory,
+    Rates,
+    RateWindow,
+    RecentCounts,
+    Sample,
+)
 from svc.base.errors import RateLimited
 from svc.router.telemetry.access_log import ModelStatistics
 from svc.router.ui import subscribers, view
@@ -27,8 +36,8 @@ def told(data: bytes) -> dict[str, list]:
 # Rates.
 
 
-def window(*samples: tuple[float, Counts]) -> Window:
-    made = Window(samples[0][0])
+def window(*samples: tuple[float, Counts]) -> RateWindow:
+    made = RateWindow(samples[0][0])
     for time, counts in samples[1:]:
         made.add(Sample(time, {"m": counts}, {}))
     return made
@@ -38,7 +47,7 @@ def test_a_rate_is_what_rose_within_the_window():
     made = window(*[(float(second), Counts(requests=10 * second)) for second in range(20)])
     assert made.model("m").requests == 10.0
     made.add(Sample(20.0, {"m": Counts(requests=240)}, {}))
-    assert made.model("m").requests == (240 - 150) / WINDOW
+    assert made.model("m").requests == (240 - 150) / WINDOW_SECONDS
 
 
 def test_the_first_token_is_a_mean_of_those_in_the_window():
@@ -55,28 +64,28 @@ def test_one_that_was_not_there_and_counts_that_begin_anew():
 
 
 def test_the_past_is_bounded_as_long_for_each_and_forgets_who_left():
-    past = Past()
-    for second in range(POINTS + 7):
+    past = RateHistory()
+    for second in range(MAX_POINTS + 7):
         past.add({"m": Rates(requests=second)})
     past.add({"m": Rates(), "new": Rates(requests=3.0)})
     columns = past.columns()
-    assert {len(columns[name][series]) for name in columns for series in counter_rates.SERIES} == {POINTS}
+    assert {len(columns[name][series]) for name in columns for series in counter_rates.SERIES} == {MAX_POINTS}
     assert columns["new"]["requests"][-2:] == [0.0, 3.0]
     past.add({"new": Rates()})
     assert list(past.columns()) == ["new"]
 
 
 def test_errors_are_recent_for_as_long_as_the_plots_past_lasts():
-    lately = Lately()
-    assert lately.of("m", {"503": 2}) == {"503": 2}, "of a router that has just started, all are"
+    lately = RecentCounts()
+    assert lately.increase("m", {"503": 2}) == {"503": 2}, "of a router that has just started, all are"
     lately.add({"m": {"503": 2}})
-    for _ in range(POINTS - 1):
+    for _ in range(MAX_POINTS - 1):
         lately.add({"m": {"503": 2, "cut": 1}})
-    assert lately.of("m", {"503": 2, "cut": 1}) == {"503": 2, "cut": 1}
+    assert lately.increase("m", {"503": 2, "cut": 1}) == {"503": 2, "cut": 1}
     lately.add({"m": {"503": 2, "cut": 1}})
-    assert lately.of("m", {"503": 2, "cut": 1}) == {"cut": 1}
+    assert lately.increase("m", {"503": 2, "cut": 1}) == {"cut": 1}
     lately.add({"m": {"503": 2, "cut": 1}})
-    assert lately.of("m", {"503": 3, "cut": 1}) == {"503": 1}
+    assert lately.increase("m", {"503": 3, "cut": 1}) == {"503": 1}
 
 
 # States.
@@ -153,7 +162,7 @@ def test_what_becomes_of_requests_for_a_model():
 
 
 def test_errors_for_no_model_that_is_here_are_told_together():
-    made, lately = state(target("a", "m")), Lately()
+    made, lately = state(target("a", "m")), RecentCounts()
     made.recorder.meters["m"].statuses[503] = 9
     for label in ("", "unknown", "left"):
         made.recorder.meters[label].statuses[503] = 2
