@@ -1,5 +1,5 @@
 #!/bin/sh
-# test.sh [--all] [pytest's arguments]: linters, types, tests; --all: then, one by one, those that take minutes.
+# test.sh [--all] [pytest's arguments]: linters, types and tests, side by side; --all: then, one by one, tests that take minutes.
 set -eu
 cd "$(dirname "$(readlink -f "$0")")/.."
 venv=$(bin/venv.sh test,dev,redis,llama,bench)
@@ -9,7 +9,14 @@ if [ "${1:-}" = --all ]; then all=yes; shift; fi
 
 ruff check .
 ruff format --check .
-mypy
-tests() { python -m pytest "$@" || [ $? = 5 ]; }  # 5: there are none of that kind
-tests -m 'not long' -n 3 --dist loadfile "$@"  # they mostly wait for processes, so a core bears several
-if [ "$all" ]; then tests -m long "$@"; fi
+lint=$(mktemp)
+mypy > "$lint" 2>&1 & mypy=$!
+trap 'kill "$mypy" 2> /dev/null; rm -f "$lint"' EXIT
+tests() { python -m pytest "$@" || [ $? = 5 ]; }  # 5: no test is of that kind
+failed=
+# Most tests wait for processes, so a core bears several; tests/conftest.py has the order of the files.
+tests -m 'not long' -n 3 --dist loadfile --no-loadscope-reorder "$@" || failed=yes
+if [ "$all" ]; then tests -m long "$@" || failed=yes; fi
+wait "$mypy" || failed=yes
+cat "$lint"
+[ ! "$failed" ]
