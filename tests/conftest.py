@@ -17,8 +17,8 @@ os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
-# The files with few, long tests run first, and the many short tests fill all processes at the end. By itself pytest-xdist
-# begins with the files that have the most tests, so that one process still works when the others have nothing left.
+# The files with few, long tests run first, and the many short tests fill all processes at the end.
+# By itself, pytest-xdist starts with the files that have the most tests: one process still works when the rest is idle.
 SLOWEST_FIRST = ("e2e", "documents", "browser", "integration", "unit")
 
 
