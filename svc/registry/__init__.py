@@ -1,1 +1,1 @@
-"""Who is there, and since when they were last heard."""
+"""The registry: an HTTP server that keeps the list of services, their leases, their health and their events."""

@@ -51,9 +51,9 @@ class EventReceiver:
 
 
 def with_verified_source(event: Event, client: Client, owned: Collection[str]) -> Event:
-    """Return the event with its source, marked with the client's address unless the source is verified."""
-    trusted_source = client.is_local or client.caller is owner.OPERATOR
-    if trusted_source or (event.source == BABYSITTER_SOURCE and event.service in owned):
+    """Return the event; add the client's address to its source unless the source is verified."""
+    is_trusted = client.is_local or client.caller is owner.OPERATOR
+    if is_trusted or (event.source == BABYSITTER_SOURCE and event.service in owned):
         return event
     return replace(event, source=f"{event.source}@{client.source_address}")
 

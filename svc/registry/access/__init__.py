@@ -1,1 +1,1 @@
-"""Who may read or write at the registry, from where, and how often."""
+"""Access to the registry: who may read or write, which addresses a service may have, and how many events are taken."""

@@ -1,4 +1,4 @@
-"""Check where a registration says that a service is."""
+"""Check the addresses in a registration: its host, its URL, and the URLs in its metadata."""
 
 import ipaddress
 import socket
@@ -14,16 +14,16 @@ METADATA_URLS = ("health_url", "babysitter")  # metadata keys whose URLs the reg
 
 
 def resolved(host: str) -> list[Address]:
-    """All addresses of a name, or the address itself; raises OSError."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found]
+    """Return all addresses of a host name, or the address itself; raise OSError."""
+    entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in entries]
 
 
 class AddressPolicy:
     """Checks registrations against the `networks` that services may be in.
 
-    With allowed_networks set, host names are resolved here, too, so that a registration is refused at once. The address
-    is checked again with each connection (`networks.rejection_reason`).
+    If allowed_networks is set, host names are resolved too, so that a registration is refused at once. Each connection
+    to a service checks its address again (`networks.rejection_reason`).
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class AddressPolicy:
         self.resolve = resolve
 
     def check(self, service: Service, from_own_machine: bool) -> None:
-        """Raise BadRequest with every problem; `from_own_machine`: the registry's machine sent the registration."""
+        """Raise BadRequest with every problem. `from_own_machine`: the registry's own machine sent the registration."""
         if not is_service_url(service.url):  # from an older registry, which accepted more
             raise BadRequest(f"url: must be like http://HOST:PORT, not {service.url!r}; register it anew", param="url")
         problems = [
@@ -46,7 +46,10 @@ class AddressPolicy:
             raise BadRequest("; ".join(f"{key}: {text}" for key, text in problems), param=",".join(params))
 
     def _host_problems(self, service: Service, from_own_machine: bool) -> Iterator[tuple[str, str]]:
-        """Yield hosts that are no machine's address, mean another machine to its readers, or are not allowed."""
+        """Yield the problems of the host and the URL: loopback, which is another machine elsewhere, and networks.
+
+        Each problem is a field and a message.
+        """
         fields_by_host = {canonical(parse_service_url(service.url).host): "url", canonical(service.host): "host"}
         for host, key in fields_by_host.items():
             if not from_own_machine and self.networks.is_local(host):
@@ -55,22 +58,22 @@ class AddressPolicy:
                 yield key, f"{reason}; give the address that others reach it by"
 
     def _metadata_problems(self, service: Service) -> Iterator[tuple[str, str]]:
-        """Yield metadata URLs that are neither on the service's own host nor in one of the allowed_networks."""
+        """Yield the metadata URLs that are neither on the service's own host nor in one of the allowed_networks."""
         own = {canonical(service.host), canonical(parse_service_url(service.url).host)}
         for key in METADATA_URLS:
             url = service.metadata.get(key)
             try:
                 host = canonical(parse_service_url(url).host) if isinstance(url, str) else ""
             except ValueError:
-                continue  # older babysitters put a description there, not a URL
-            elsewhere = bool(host) and host not in own
-            if elsewhere and (not self.networks.allowed or host == LOOPBACK or self._rejection_reason(host)):
+                continue  # a description, which older babysitters send here
+            is_elsewhere = bool(host) and host not in own
+            if is_elsewhere and (not self.networks.allowed or host == LOOPBACK or self._rejection_reason(host)):
                 yield "metadata", f"{key} must be on the service's own host, {service.host}, not {host}"
 
     def _rejection_reason(self, host: str) -> str:
         """Return why a service may not be on this host, else "".
 
-        Without allowed_networks a name is not resolved here: its address is checked when it is connected to.
+        Without allowed_networks a name is not resolved here: its address is checked at each connection.
         """
         if not self.networks.allowed:
             return self.networks.address_rejection(ipaddress.ip_address(host)) if _is_address(host) else ""
@@ -85,7 +88,7 @@ class AddressPolicy:
 
 
 def _mismatches(service: Service) -> Iterator[tuple[str, str]]:
-    """Yield where host and port differ from those of the url."""
+    """Yield the fields in which the URL differs from host, hostname and port."""
     url = parse_service_url(service.url)
     if canonical(url.host) not in (canonical(service.host), canonical(service.hostname)):
         yield "url", f"its host must be that of host, {service.host}, not {url.host}"

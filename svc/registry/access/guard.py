@@ -1,4 +1,4 @@
-"""Who may read and who may write."""
+"""Check whether a client may read, report events or write: by its address and its token."""
 
 import hmac
 from pathlib import Path
@@ -24,28 +24,28 @@ TokenFile = SecretFile[bytes]
 
 
 def token_file(path: str, setting: str = "token_file") -> TokenFile:
-    """Return the file of a token. While it is empty or gone nobody is admitted by it: removing it revokes the token."""
+    """Return the file of a token. An empty or missing file admits no client, so that removing it revokes the token."""
     return SecretFile(Path(path), parse_token, setting, b"", keep_last=False)
 
 
 def parse_token(data: bytes, path: Path) -> bytes:
-    """Return the token that `data`, the bytes of `path`, holds; raises ConfigError where there is none."""
+    """Return the token in `data`, the content of `path`; raise ConfigError if there is none."""
     if token := data.strip():
         return token
     raise ConfigError(f"{path}: the token file is empty; write the token into it")
 
 
 def _matches(file: TokenFile, offered: bytes) -> bool:
-    """Compare in constant time."""
+    """Return whether the file holds the offered token; the comparison takes constant time."""
     file.refresh()
     return bool(file.value) and hmac.compare_digest(file.value, offered)
 
 
 class Guard:
-    """Loopback may do everything, unless it needs a token.
+    """Admits clients of this machine to everything, unless loopback_needs_token is set.
 
-    Other clients need the write token for a write, one of the two tokens to report events, and where there is a read
-    token, one of the two to read.
+    Other clients need the write token to write, and either token to report events. They need either token to read if
+    there is a read token, and none if there is not.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Who sent a request: the address, as far as it proves anything, and what the secrets in the headers prove."""
+"""Identify the client of a request: its address, how far that can be trusted, and what its secrets prove."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from svc.perimeter.local_machine import is_own_address
 from svc.registry.leases import owner
 
 UNKNOWN_ADDRESS = "unknown"
-# A proxy on this machine adds at least one of these. Nothing of ours sends one for a client of this machine.
+# A proxy on this machine adds at least one of these. No part of this project sends one for a client of this machine.
 PROXY_HEADERS = frozenset(
     (
         "forwarded",
@@ -37,11 +37,14 @@ class Client(NamedTuple):
     is_local: bool  # connected over loopback, and not is_forwarded
     is_forwarded: bool  # by a proxy, or by a browser for a page on a rebound name: the address proves nothing
     is_operator: bool  # showed the write token
-    secret_digest: str  # of X-Service-Secret; owner.NOBODY without one
+    secret_digest: str  # of X-Service-Secret; owner.ANONYMOUS without one
 
     @property
     def caller(self) -> owner.Caller:
-        """Return whose services it may change: a secret counts even beside the token, which babysitters have, too."""
+        """Return the caller as `owner.check` takes it.
+
+        A secret counts even beside the token, because every babysitter has the token.
+        """
         return owner.OPERATOR if self.is_operator and not self.secret_digest else self.secret_digest
 
     @property
@@ -51,12 +54,12 @@ class Client(NamedTuple):
 
     @property
     def source_address(self) -> str:
-        """Return where its events come from: a proxy does not prove for whom it sends."""
+        """Return the address that marks its events: its own, or `proxy-` and that of the proxy in front of it."""
         return f"proxy-{self.address}" if self.is_forwarded else self.address
 
     @property
     def is_on_own_machine(self) -> bool:
-        """Return whether it connects from the registry's machine, over loopback or from another of its addresses."""
+        """Return whether it connects from the registry's machine, over loopback or from any other address of it."""
         return not self.is_forwarded and is_own_address(self.address)
 
 
@@ -66,7 +69,7 @@ def identify(
     knows_host: Callable[[str], bool] = lambda host: True,
     is_operator: Callable[[str], bool] = lambda authorization: False,
 ) -> Client:
-    """Return the sender of a request; `knows_host`: whether a Host is the server's own."""
+    """Return the client of a request. `knows_host` returns whether a Host is the server's own."""
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)
     is_forwarded = is_rebound or any(headers.get(name) is not None for name in PROXY_HEADERS)

@@ -1,1 +1,1 @@
-"""How long a registration is valid, who owns its name, and what happens when it expires."""
+"""Leases: how long a registration is valid, who owns its name, and what happens when it expires."""

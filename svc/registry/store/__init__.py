@@ -1,1 +1,1 @@
-"""Where registrations are kept: memory and SQLite on one host, Redis for several."""
+"""The stores that keep the registry's services: SQLite for one host, Redis for several."""

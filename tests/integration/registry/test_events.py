@@ -414,7 +414,7 @@ def test_many_names_give_a_reader_no_larger_share_of_the_kept_events(guarded):
     ghosts = [{**EJECTED, "kind": "restarted", "source": "babysitter", "service": f"g{n}"} for n in range(100)]
     assert send(guarded, *[{**EJECTED, "source": "router"}] * 50, token="write").status_code == 201
     for minute in range(10):
-        guarded.application.extensions["svc.registry.api"].reports._limiter._buckets.clear()
+        guarded.application.extensions["svc.registry.api"].event_receiver._limiter._buckets.clear()
         assert send(guarded, *ghosts).status_code == 201, minute
     read = {"Authorization": "Bearer read-token"}
     event_stream = guarded.get("/events?limit=1000", headers=read).get_json()["events"]

@@ -14,8 +14,8 @@ from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, registration
 
 
-class World:
-    """What the app sees of the rest: a clock, and URLs that are down."""
+class Environment:
+    """The app's surroundings: a clock, and URLs that do not answer."""
 
     def __init__(self):
         self.now = NOW
@@ -29,8 +29,8 @@ class World:
 
 
 @pytest.fixture
-def world():
-    return World()
+def environment():
+    return Environment()
 
 
 @pytest.fixture
@@ -41,16 +41,16 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def client(store, world):
-    return create_app(store, world.probe, clock=world.clock).test_client()
+def client(store, environment):
+    return create_app(store, environment.probe, clock=environment.clock).test_client()
 
 
-def error(answer):
-    return answer.get_json()["error"]
+def error(response):
+    return response.get_json()["error"]
 
 
 @pytest.mark.parametrize(("secret", "message"), [("babysitters-own", "it deregistered"), ("", "by an operator")])
-def test_who_took_a_name_away_is_told(client, secret, message):
+def test_the_event_of_a_removal_says_who_removed_it(client, secret, message):
     headers = {"X-Service-Secret": secret} if secret else {}
     client.post("/services", json=registration("qwen"), headers=headers)
     assert client.delete("/services/qwen", headers=headers).status_code == 200
@@ -58,7 +58,7 @@ def test_who_took_a_name_away_is_told(client, secret, message):
     assert event["message"] == message
 
 
-def test_registering_answers_201_with_the_service(client):
+def test_a_registration_answers_201_with_the_service(client):
     answer = client.post("/services", json=registration(metadata={"type": "openai-api"}))
     assert answer.status_code == 201
     assert set(answer.get_json()["service"]) == {
@@ -80,7 +80,7 @@ def test_registering_answers_201_with_the_service(client):
     assert client.get("/services/qwen").get_json() == answer.get_json()["service"]
 
 
-def test_registering_again_replaces(client):
+def test_a_second_registration_replaces_the_first(client):
     client.post("/services", json=registration(metadata={"models": ["a"]}))
     client.post("/services", json=registration(port=9000, status="starting"))
     now = client.get("/services/qwen").get_json()
@@ -88,7 +88,7 @@ def test_registering_again_replaces(client):
     assert client.get("/services").get_json()["total"] == 1
 
 
-def test_the_list_is_sorted_filtered_and_carries_the_revision(client, world):
+def test_the_list_is_sorted_filtered_and_carries_the_revision(client, environment):
     client.post("/services", json=registration("b", status="failed"))
     client.post("/services", json=registration("a", metadata={"type": "openai-api"}))
 
@@ -107,7 +107,7 @@ def test_the_list_is_sorted_filtered_and_carries_the_revision(client, world):
     assert error(client.get("/services?healthy=1"))["param"] == "healthy"
 
 
-def test_a_watcher_is_told_when_something_changes_and_then_all(client, store, world):
+def test_a_watcher_gets_the_whole_list_when_something_changes(client, store, environment):
     client.post("/services", json=registration("a"))
     answers = []
     watcher = threading.Thread(target=lambda: answers.append(client.get("/services?index=1&wait=30")))
@@ -120,7 +120,7 @@ def test_a_watcher_is_told_when_something_changes_and_then_all(client, store, wo
     assert answers[0].headers["X-Registry-Index"] == "2"
 
 
-def test_a_watcher_that_knows_other_things_is_told_at_once(client):
+def test_a_watcher_with_another_revision_is_answered_at_once(client):
     client.post("/services", json=registration("a"))
     for index in (0, 99, -1):
         answer = client.get(f"/services?index={index}&wait=60")
@@ -129,21 +129,21 @@ def test_a_watcher_that_knows_other_things_is_told_at_once(client):
     for _ in range(2):
         assert client.get("/services?index=1&wait=60&status=failed").get_json()["total"] == 1
         assert client.get("/services?index=1&wait=60&healthy=true").get_json()["total"] == 1
-    assert client.get("/services?index=2&wait=0.01").get_json()["total"] == 2, "after the wait, what there is"
+    assert client.get("/services?index=2&wait=0.01").get_json()["total"] == 2, "after the wait, the current list"
     assert client.get("/services?index=2").get_json()["total"] == 2
 
 
 @pytest.mark.parametrize("query", ["index=x", "index=1&wait=-1", "wait=5", "index=1&wait=nan", "index=1&wait=x"])
-def test_an_odd_watch_is_refused(client, query):
+def test_an_invalid_watch_is_rejected(client, query):
     answer = client.get(f"/services?{query}")
     assert (answer.status_code, error(answer)["param"]) == (400, "wait" if "index=1" in query else "index")
 
 
-def test_a_list_has_the_last_heartbeats_and_a_watchers_list_the_last_change(client, world):
+def test_a_list_has_the_latest_heartbeats_and_changes(client, environment):
     client.post("/services", json=registration())
     assert client.get("/services").get_json()["services"][0]["last_heartbeat"] == NOW
     assert client.get("/services?index=0").get_json()["services"][0]["status"] == "running"
-    world.now += 5
+    environment.now += 5
     client.post("/services/qwen/heartbeat")
     assert client.get("/services").get_json()["services"][0]["last_heartbeat"] == NOW + 5
     client.post("/services/qwen/heartbeat", json={"status": "draining"})
@@ -152,14 +152,14 @@ def test_a_list_has_the_last_heartbeats_and_a_watchers_list_the_last_change(clie
 
 def test_watchers_share_one_encoding(client, store, monkeypatch):
     client.post("/services", json=registration("a"))
-    looked, snapshot = [], store.snapshot
-    monkeypatch.setattr(store, "snapshot", lambda: looked.append(1) or snapshot())
+    reads, snapshot = [], store.snapshot
+    monkeypatch.setattr(store, "snapshot", lambda: reads.append(1) or snapshot())
     for _ in range(5):
         assert client.get("/services?index=0").get_json()["total"] == 1
-    assert len(looked) == 1
+    assert len(reads) == 1
 
 
-def test_the_expired_are_not_healthy_until_they_are_heard_of(client, store):
+def test_an_expired_service_is_unhealthy_until_its_next_heartbeat(client, store):
     client.post("/services", json=registration(lease_seconds=30))
     assert client.get("/services/qwen").get_json()["is_healthy"]
     store.change("qwen", lambda s: replace(s, expired=True))
@@ -168,9 +168,9 @@ def test_the_expired_are_not_healthy_until_they_are_heard_of(client, store):
     assert client.get("/services/qwen").get_json()["is_healthy"]
 
 
-def test_a_heartbeat_may_bring_a_status(client, world):
+def test_a_heartbeat_may_bring_a_status(client, environment):
     client.post("/services", json=registration())
-    world.now += 5
+    environment.now += 5
     answer = client.post("/services/qwen/heartbeat", json={"status": "draining"})
     assert (answer.status_code, set(answer.get_json())) == (200, {"message", "timestamp"})
     now = client.get("/services/qwen").get_json()
@@ -178,9 +178,9 @@ def test_a_heartbeat_may_bring_a_status(client, world):
     assert error(client.post("/services/qwen/heartbeat", json={"status": "up"}))["param"] == "status"
 
 
-def test_put_changes_what_it_names_and_not_the_lease(client, world):
+def test_put_changes_only_the_given_fields_and_not_the_lease(client, environment):
     client.post("/services", json=registration(metadata={"models": ["a"]}))
-    world.now += 5
+    environment.now += 5
     assert client.put("/services/qwen", json={"weight": 5, "status": "draining"}).status_code == 200
     now = client.get("/services/qwen").get_json()
     assert (now["weight"], now["status"], now["metadata"]) == (5, "draining", {"models": ["a"]})
@@ -199,20 +199,20 @@ def test_put_changes_what_it_names_and_not_the_lease(client, world):
         ("POST", "/undrain"),
     ],
 )
-def test_an_unknown_name_is_404_and_says_how_to_register(client, method, path):
+def test_an_unknown_name_is_404_with_the_way_to_register(client, method, path):
     answer = client.open(f"/services/nobody{path}", method=method)
     assert (answer.status_code, error(answer)["code"]) == (404, "unknown_service")
     assert "POST /services" in error(answer)["message"]
 
 
-def test_deleting_takes_it_away(client):
+def test_delete_removes_the_service(client):
     client.post("/services", json=registration())
     assert client.delete("/services/qwen").status_code == 200
     assert client.get("/services/qwen").status_code == 404
     assert client.put("/services/qwen", json={"weight": 1}).status_code == 404
 
 
-def test_drained_is_the_operators_alone(client):
+def test_only_an_operator_sets_and_clears_drained(client):
     client.post("/services", json=registration())
     assert client.post("/services/qwen/drain").get_json()["service"]["drained"]
     client.post("/services/qwen/heartbeat", json={"status": "running"})
@@ -224,25 +224,25 @@ def test_drained_is_the_operators_alone(client):
     assert (again["drained"], again["is_healthy"]) == (False, True)
 
 
-def test_its_health_is_asked_now(client, world):
+def test_the_health_endpoint_checks_the_service_now(client, environment):
     client.post("/services", json=registration(metadata={"type": "openai-api"}))
-    told_well = client.get("/services/qwen/health").get_json()
-    assert (told_well["service"], told_well["health_status"], told_well["is_healthy"]) == ("qwen", "healthy", True)
-    world.down.add("http://10.0.0.7:8101/health")
-    told_ill = client.get("/services/qwen/health").get_json()
-    assert (told_ill["health_status"], told_ill["is_healthy"], told_ill["last_heartbeat"]) == ("unhealthy", False, NOW)
+    up = client.get("/services/qwen/health").get_json()
+    assert (up["service"], up["health_status"], up["is_healthy"]) == ("qwen", "healthy", True)
+    environment.down.add("http://10.0.0.7:8101/health")
+    down = client.get("/services/qwen/health").get_json()
+    assert (down["health_status"], down["is_healthy"], down["last_heartbeat"]) == ("unhealthy", False, NOW)
 
 
-def test_a_health_check_of_another_registry_gets_the_last_verdict(client, world, store):
+def test_another_registrys_health_check_gets_the_last_status(client, environment, store):
     client.post("/services", json=registration("qwen"))
-    world.down.add("http://10.0.0.7:8100/health")
+    environment.down.add("http://10.0.0.7:8100/health")
     store.change("qwen", lambda old: replace(old, health_status="healthy"))
-    verdict = client.get("/services/qwen/health", headers={"User-Agent": USER_AGENT}).get_json()
-    assert (verdict["health_status"], verdict["is_healthy"]) == ("healthy", True)
+    health = client.get("/services/qwen/health", headers={"User-Agent": USER_AGENT}).get_json()
+    assert (health["health_status"], health["is_healthy"]) == ("healthy", True)
 
 
-def test_no_more_services_than_max_services(store, world):
-    client = create_app(store, world.probe, clock=world.clock, max_services=2).test_client()
+def test_max_services_limits_the_registrations(store, environment):
+    client = create_app(store, environment.probe, clock=environment.clock, max_services=2).test_client()
     assert [client.post("/services", json=registration(name)).status_code for name in "aab"] == [201] * 3
     refused = client.post("/services", json=registration("c"))
     assert (refused.status_code, int(refused.headers["Retry-After"])) == (429, 60)
@@ -251,10 +251,10 @@ def test_no_more_services_than_max_services(store, world):
     assert client.post("/services", json=registration("c")).status_code == 201
 
 
-def test_from_another_address_of_the_registrys_machine_its_own_names_are_taken(client, monkeypatch):
+def test_localhost_is_accepted_from_any_address_of_the_machine(client, monkeypatch):
     monkeypatch.setattr(identity, "is_own_address", lambda address: address == "192.0.2.1")
-    taken = client.post("/services", json=registration(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
-    assert taken.status_code == 401, "to write still takes a token"
+    refused = client.post("/services", json=registration(host="localhost"), environ_base={"REMOTE_ADDR": "192.0.2.1"})
+    assert refused.status_code == 401, "a write still needs a token"
     monkeypatch.setattr(Guard, "admit", lambda *_: None)
     for peer, status in (("192.0.2.1", 201), ("192.0.2.2", 400)):
         answer = client.post("/services", json=registration(host="localhost"), environ_base={"REMOTE_ADDR": peer})
@@ -263,10 +263,10 @@ def test_from_another_address_of_the_registrys_machine_its_own_names_are_taken(c
     assert client.post("/services", json=registration(host="localhost"), headers=proxied).status_code == 400
 
 
-def test_health_and_stats_count(client, world):
+def test_health_and_stats_count_services(client, environment):
     client.post("/services", json=registration("a"))
     client.post("/services", json=registration("b", status="failed", host="10.0.0.8"))
-    world.now += 3
+    environment.now += 3
     assert client.get("/health").get_json() == {
         "status": "healthy",
         "registry": "running",
@@ -285,7 +285,7 @@ def test_health_and_stats_count(client, world):
     }
 
 
-def test_metrics_tell_the_state_and_what_was_done(client):
+def test_metrics_report_the_state_and_the_counters(client):
     client.post("/services", json=registration())
     client.post("/services/qwen/heartbeat")
     client.post("/services/qwen/drain")
@@ -299,7 +299,7 @@ def test_metrics_tell_the_state_and_what_was_done(client):
     assert samples["svc_registry_revision_total",] == 2
 
 
-def test_errors_have_the_contracts_shape(client):
+def test_errors_have_the_documented_shape(client):
     for answer, status in (
         (client.post("/services", data=b"{"), 400),
         (client.post("/services", json={}), 400),
@@ -321,10 +321,10 @@ def test_a_store_that_fails_is_503(client, store):
     assert (sample(client, "svc_registry_failing"), sample(client, "svc_registry_degraded")) == (1, 0)
 
 
-def test_a_store_that_only_reads_still_lists_and_says_so(client, store):
+def test_a_read_only_store_still_lists_and_is_reported(client, store):
     client.post("/services", json=registration())
     store._db.execute("PRAGMA query_only = 1")
-    assert client.get("/health").status_code == 200, "nobody has written yet"
+    assert client.get("/health").status_code == 200, "nothing has been written yet"
     assert client.post("/services/qwen/heartbeat").status_code == 503
     assert client.get("/services").get_json()["total"] == 1
     health = client.get("/health")
@@ -332,14 +332,14 @@ def test_a_store_that_only_reads_still_lists_and_says_so(client, store):
     assert "read-only" in health.get_json()["reason"]
 
 
-def test_a_degraded_registry_says_so_and_an_operator_ends_it(store, world):
-    sweep = LeaseSweep(store, world.clock)
+def test_a_degraded_registry_reports_it_until_an_operator_ends_it(store, environment):
+    sweep = LeaseSweep(store, environment.clock)
     metrics = RegistryMetrics(store, sweep.store_health)
-    client = create_app(store, world.probe, sweep=sweep, metrics=metrics, clock=world.clock).test_client()
+    client = create_app(store, environment.probe, sweep=sweep, metrics=metrics, clock=environment.clock).test_client()
     for n in range(3):
         client.post("/services", json=registration(f"s{n}", lease_seconds=2))
     for _ in range(3):
-        world.now += 1
+        environment.now += 1
         sweep.run_round()
     health = client.get("/health")
     assert (health.status_code, health.get_json()["status"]) == (200, "degraded")
@@ -356,9 +356,9 @@ def sample(client, name):
     return next(s.value for f in families for s in f.samples if s.name == name)
 
 
-def test_other_machines_need_the_token_to_write(store, world, tmp_path):
+def test_other_machines_need_the_token_to_write(store, environment, tmp_path):
     (tmp_path / "token").write_text("secret")
-    app = create_app(store, world.probe, Guard(token_file(str(tmp_path / "token"))), clock=world.clock)
+    app = create_app(store, environment.probe, Guard(token_file(str(tmp_path / "token"))), clock=environment.clock)
     far = app.test_client()
     far.environ_base["REMOTE_ADDR"] = "10.0.0.9"
     writes = [("POST", "/services"), ("PUT", "/services/a"), ("DELETE", "/services/a")]
@@ -371,7 +371,7 @@ def test_other_machines_need_the_token_to_write(store, world, tmp_path):
     assert far.get("/services").status_code == 200
 
 
-def test_where_a_service_is_is_checked_in_registrations_and_changes(client):
+def test_registrations_and_updates_check_the_address(client):
     refused = client.post("/services", json=registration(url="http://10.0.0.8:8100", host="10.0.0.7"))
     assert error(refused)["param"] == "url"
     client.post("/services", json=registration())
@@ -383,7 +383,7 @@ def test_where_a_service_is_is_checked_in_registrations_and_changes(client):
     assert client.put("/services/nobody", json={"port": 9000}).status_code == 404
 
 
-def test_prometheus_is_told_what_to_scrape(client):
+def test_prometheus_gets_its_targets(client):
     client.post("/services", json=registration("q-server", metadata={"type": "openai-api"}))
     answer = client.get("/sd/prometheus", headers={"Host": "gpu1:18000"})
     assert answer.content_type == "application/json"
@@ -391,18 +391,18 @@ def test_prometheus_is_told_what_to_scrape(client):
 
 
 @pytest.mark.parametrize("host", ["gpu1:0", "a b", "gpu1:99999", ""])
-def test_prometheus_that_asks_by_no_address_is_told_so(client, host):
+def test_service_discovery_rejects_an_invalid_host(client, host):
     answer = client.get("/sd/prometheus", environ_overrides={"HTTP_HOST": host})
     assert (answer.status_code, error(answer)["param"]) == (400, "Host")
     assert error(answer)["message"] == f"Host '{host}' is not a valid address; use http://REGISTRY_HOST:PORT"
 
 
-@pytest.mark.parametrize(("address", "told_path"), [("127.0.0.1", True), ("192.0.2.1", False)])
-def test_paths_of_the_registry_are_for_its_own_machine(tmp_path, world, address, told_path):
+@pytest.mark.parametrize(("address", "shows_path"), [("127.0.0.1", True), ("192.0.2.1", False)])
+def test_health_shows_paths_only_to_its_own_machine(tmp_path, environment, address, shows_path):
     path = tmp_path / "registry.db"
     path.write_bytes(b"SQLite format 3\0" + b"x" * 8000)
-    client = create_app(SqliteStore(path), world.probe, clock=world.clock).test_client()
+    client = create_app(SqliteStore(path), environment.probe, clock=environment.clock).test_client()
     answer = client.get("/health", environ_base={"REMOTE_ADDR": address}).get_json()
     assert answer["status"] == "degraded"
-    assert ("registry.db" in answer["reason"]) is told_path
-    assert "read the registry's log, or GET /health with its token" in answer["reason"] or told_path
+    assert ("registry.db" in answer["reason"]) is shows_path
+    assert "read the registry's log, or GET /health with its token" in answer["reason"] or shows_path

@@ -5,22 +5,22 @@ REGISTRY = "http://gpu1:18000/"
 INSTANCE = {"type": "openai-api", "models": ["a", "b"]}
 
 
-def labels(one):
-    return target_groups([one], REGISTRY)[1]["labels"]
+def labels(target):
+    return target_groups([target], REGISTRY)[1]["labels"]
 
 
-def test_the_registry_every_instance_and_every_babysitter_are_listed():
-    found = target_groups(
+def test_targets_are_the_registry_every_instance_and_babysitter():
+    groups = target_groups(
         [service("q", port=8101, metadata={"type": "babysitter"}), service("q-server", metadata=INSTANCE)], REGISTRY
     )
-    assert [(g["targets"], g["labels"]["job"], g["labels"]["name"]) for g in found] == [
+    assert [(g["targets"], g["labels"]["job"], g["labels"]["name"]) for g in groups] == [
         (["gpu1:18000"], "svc-registry", "registry"),
         (["10.0.0.7:8101"], "svc-babysitter", "q"),
         (["10.0.0.7:8100"], "svc-instance", "q-server"),
     ]
 
 
-def test_labels_say_how_it_is_scraped_and_what_it_is():
+def test_labels_describe_the_target():
     assert labels(service("q-server", metadata=INSTANCE, drained=True)) == {
         "__scheme__": "http",
         "__metrics_path__": "/metrics",
@@ -35,20 +35,20 @@ def test_labels_say_how_it_is_scraped_and_what_it_is():
     }
 
 
-def test_a_url_with_tls_a_path_or_an_ipv6_address():
+def test_urls_with_tls_a_path_or_an_ipv6_address():
     assert labels(service(url="https://models.example/base"))["__scheme__"] == "https"
     assert labels(service(url="https://models.example/base"))["__metrics_path__"] == "/base/metrics"
     assert target_groups([service(url="https://models.example")], REGISTRY)[1]["targets"] == ["models.example:443"]
     assert target_groups([service(url="http://[::1]:8100")], REGISTRY)[1]["targets"] == ["[::1]:8100"]
 
 
-def test_metadata_may_say_where_the_metrics_are_or_that_there_are_none():
+def test_metadata_sets_the_metrics_path_or_disables_scraping():
     assert labels(service(metadata={"metrics_path": "/prom"}))["__metrics_path__"] == "/prom"
     assert labels(service(metadata={"metrics_path": 7}))["__metrics_path__"] == "/metrics"
     assert len(target_groups([service(metadata={"metrics_path": ""})], REGISTRY)) == 1
 
 
-def test_all_values_are_text_whatever_was_registered():
+def test_label_values_are_text_whatever_was_registered():
     odd = service(metadata={"type": ["x"], "models": ["a", 7, None]})
     assert all(isinstance(value, str) for value in labels(odd).values())
     assert labels(odd)["models"] == "a"

@@ -20,7 +20,7 @@ from tests.unit.registry.services import NOW, service
 
 
 @pytest.mark.parametrize(
-    ("begins", "answers", "ends"),
+    ("status", "results", "expected"),
     [
         ("unknown", "+", "healthy"),
         ("unknown", "--", "unknown"),
@@ -34,34 +34,34 @@ from tests.unit.registry.services import NOW, service
         ("unhealthy", "++", "healthy"),
     ],
 )
-def test_it_takes_three_failures_to_fail_and_two_successes_to_be_well_again(begins, answers, ends):
-    status, against = begins, 0
-    for answer in answers:
-        status, against = next_health_status(status, against, answer == "+")
-    assert status == ends
+def test_three_failures_make_unhealthy_and_two_successes_healthy(status, results, expected):
+    contradictions = 0
+    for result in results:
+        status, contradictions = next_health_status(status, contradictions, result == "+")
+    assert status == expected
 
 
 @pytest.mark.parametrize(
-    ("kind", "well"),
+    ("kind", "successes"),
     [("openai-api", [200]), ("babysitter", [200, 404, 503]), ("", [200])],
     ids=["instance", "babysitter", "other"],
 )
-def test_a_babysitter_that_says_its_instance_is_down_is_well_itself(kind, well):
-    one = service(metadata={"type": kind})
-    assert [answer for answer in (0, 200, 404, 503) if is_success(one, answer)] == well
+def test_any_answer_of_a_babysitter_is_a_success(kind, successes):
+    checked = service(metadata={"type": kind})
+    assert [code for code in (0, 200, 404, 503) if is_success(checked, code)] == successes
 
 
-class Net:
-    """URLs that answer, answer that they are not well, or do not answer."""
+class ScriptedProbe:
+    """A probe: URLs in `down` do not answer, those in `failing` answer 503, all others 200."""
 
     def __init__(self):
         self.down = set()
-        self.unwell = set()
-        self.asked = []
+        self.failing = set()
+        self.urls = []
 
     def __call__(self, url):
-        self.asked.append(url)
-        return 0 if url in self.down else 503 if url in self.unwell else 200
+        self.urls.append(url)
+        return 0 if url in self.down else 503 if url in self.failing else 200
 
 
 @pytest.fixture
@@ -72,21 +72,21 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def net():
-    return Net()
+def probe():
+    return ScriptedProbe()
 
 
 @pytest.fixture
-def checks(store, net):
-    return HealthChecker(store, net, lambda ok: None)
+def checks(store, probe):
+    return HealthChecker(store, probe, lambda ok: None)
 
 
 def put(store, *services):
-    for one in services:
-        store.change(one.name, lambda old, new=one: new)
+    for added in services:
+        store.change(added.name, lambda old, new=added: new)
 
 
-def test_only_what_runs_is_asked_and_one_url_once(store, net, checks):
+def test_only_running_services_are_checked_and_each_url_once(store, probe, checks):
     put(
         store,
         service("qwen", url="http://h:8101"),
@@ -94,36 +94,36 @@ def test_only_what_runs_is_asked_and_one_url_once(store, net, checks):
         service("other", status="stopped", url="http://h:9000"),
     )
     checks.run_round()
-    assert net.asked == ["http://h:8101/health"]
+    assert probe.urls == ["http://h:8101/health"]
     assert [s.health_status for s in store.snapshot()[1]] == ["unknown", "healthy", "healthy"]
 
 
-def test_a_babysitter_is_well_while_its_instance_fails_at_the_same_url(store, net):
+def test_a_babysitter_is_healthy_while_its_instance_is_not(store, probe):
     observed = []
-    checks = HealthChecker(store, net, observed.append)
+    checks = HealthChecker(store, probe, observed.append)
     put(
         store,
         service("qwen", url="http://h:8101", metadata={"type": "babysitter"}),
         service("qwen-server", url="http://h:8100", metadata={"type": "openai-api"}),
     )
-    net.unwell.add("http://h:8101/health")
+    probe.failing.add("http://h:8101/health")
     for _ in range(3):
         checks.run_round()
     assert [s.health_status for s in store.snapshot()[1]] == ["healthy", "unhealthy"]
-    assert (len(net.asked), observed) == (3, [False] * 3)
+    assert (len(probe.urls), observed) == (3, [False] * 3)
     put(store, service("qwen-server", url="http://h:8100", metadata={"type": "openai-api"}, status="stopped"))
-    net.down.add("http://h:8101/health")
+    probe.down.add("http://h:8101/health")
     for _ in range(3):
         checks.run_round()
     assert store.get("qwen").health_status == "unhealthy"
 
 
-def test_the_revision_rises_only_with_a_change_of_the_verdict_and_the_lease_not_at_all(store, net, checks):
+def test_only_a_new_health_status_raises_the_revision(store, probe, checks):
     put(store, service())
     checks.run_round()
     revision = store.snapshot()[0]
     checks.run_round()
-    net.down.add("http://10.0.0.7:8100/health")
+    probe.down.add("http://10.0.0.7:8100/health")
     checks.run_round()
     checks.run_round()
     assert store.snapshot()[0] == revision
@@ -132,8 +132,8 @@ def test_the_revision_rises_only_with_a_change_of_the_verdict_and_the_lease_not_
     assert (store.get("qwen").health_status, store.get("qwen").last_heartbeat) == ("unhealthy", NOW)
 
 
-def test_a_new_registration_starts_the_count_again(store, net, checks):
-    net.down.add("http://10.0.0.7:8100/health")
+def test_a_new_registration_starts_the_count_again(store, probe, checks):
+    probe.down.add("http://10.0.0.7:8100/health")
     put(store, service(health_status="healthy"))
     checks.run_round()
     checks.run_round()
@@ -145,7 +145,7 @@ def test_a_new_registration_starts_the_count_again(store, net, checks):
     assert store.get("qwen").health_status == "unhealthy"
 
 
-def test_a_verdict_on_what_has_meanwhile_become_another_is_dropped(store, net, checks):
+def test_a_result_for_a_service_that_has_moved_is_dropped(store, probe, checks):
     put(store, service())
 
     def moved(url):
@@ -157,17 +157,17 @@ def test_a_verdict_on_what_has_meanwhile_become_another_is_dropped(store, net, c
     assert store.get("qwen").health_status == "unknown"
 
 
-def test_what_failed_before_is_asked_last(store, net, checks):
+def test_unhealthy_services_are_checked_last(store, probe, checks):
     put(store, service("a", url="http://a", health_status="unhealthy"), service("b", url="http://b"))
-    asked = []
-    checks.probe = lambda url: asked.append(url) or 200
+    urls = []
+    checks.probe = lambda url: urls.append(url) or 200
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("svc.registry.health_checker.MAX_CONCURRENT_CHECKS", 1)
         checks.run_round()
-    assert asked == ["http://b/health", "http://a/health"]
+    assert urls == ["http://b/health", "http://a/health"]
 
 
-def test_a_slow_host_holds_up_nobody_and_a_raising_check_neither():
+def test_a_slow_or_failing_check_does_not_delay_the_others():
     release, others = threading.Event(), threading.Semaphore(0)
 
     def work(item):
@@ -187,20 +187,20 @@ def test_a_slow_host_holds_up_nobody_and_a_raising_check_neither():
     assert not rounds.is_alive()
 
 
-def test_no_more_than_the_width_are_asked_at_a_time():
-    barrier, most, now, lock = threading.Barrier(4), 0, 0, threading.Lock()
+def test_at_most_width_checks_run_at_a_time():
+    barrier, maximum, running, lock = threading.Barrier(4), 0, 0, threading.Lock()
 
     def work(item):
-        nonlocal most, now
+        nonlocal maximum, running
         with lock:
-            now += 1
-            most = max(most, now)
+            running += 1
+            maximum = max(maximum, running)
         barrier.wait(5)
         with lock:
-            now -= 1
+            running -= 1
 
     for_each(work, range(16), 4)
-    assert most == 4
+    assert maximum == 4
 
 
 def test_a_refused_address_counts_as_no_answer_and_is_logged_once(caplog):
@@ -214,8 +214,8 @@ def test_a_refused_address_counts_as_no_answer_and_is_logged_once(caplog):
     ]
 
 
-class Slow:
-    """A probe that waits for `go`, with the URLs that it was asked for."""
+class SlowProbe:
+    """A probe that waits for `go`, and records its URLs."""
 
     def __init__(self):
         self.urls, self.began, self.go = [], threading.Semaphore(0), threading.Event()
@@ -227,8 +227,8 @@ class Slow:
         return 200
 
 
-def test_checks_of_one_url_at_the_same_time_are_one_check():
-    slow, statuses, waiting = Slow(), [], threading.Semaphore(0)
+def test_concurrent_checks_of_one_url_are_one_check():
+    slow, statuses, waiting = SlowProbe(), [], threading.Semaphore(0)
     shared = SharedProbe(slow)
     threads = [threading.Thread(target=lambda: statuses.append(shared("http://a"))) for _ in range(5)]
     threads[0].start()
@@ -244,11 +244,11 @@ def test_checks_of_one_url_at_the_same_time_are_one_check():
         thread.join(10)
     assert (statuses, slow.urls) == ([200] * 5, ["http://a"])
     assert shared("http://a") == 200
-    assert len(slow.urls) == 2, "a later one is a check of its own"
+    assert len(slow.urls) == 2, "a later call is a check of its own"
 
 
-def test_a_caller_that_shares_a_check_waits_in_its_context():
-    slow, entered = Slow(), threading.Semaphore(0)
+def test_a_caller_waits_for_a_shared_check_in_its_context():
+    slow, entered = SlowProbe(), threading.Semaphore(0)
     shared = SharedProbe(slow)
 
     @contextmanager
@@ -267,8 +267,8 @@ def test_a_caller_that_shares_a_check_waits_in_its_context():
         thread.join(10)
 
 
-def test_no_more_than_so_many_checks_by_request_are_under_way():
-    slow = Slow()
+def test_checks_by_request_are_limited():
+    slow = SlowProbe()
     shared = SharedProbe(slow, limit=1)
     thread = threading.Thread(target=shared, args=("http://a",))
     thread.start()
@@ -280,7 +280,7 @@ def test_no_more_than_so_many_checks_by_request_are_under_way():
     assert shared("http://b") == 200
 
 
-def test_a_check_that_raises_lets_go_of_those_who_share_it():
+def test_a_check_that_raises_is_not_kept():
     def fails(url):
         raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""Which bytes are a usual heartbeat: those take the short way, all others the long one."""
+"""The heartbeats that the fast path answers; every other request is left to the application."""
 
 import pytest
 
@@ -11,20 +11,20 @@ USUAL = (
 )
 
 
-def test_a_usual_heartbeat_is_read():
+def test_a_usual_heartbeat_is_parsed():
     heartbeat = heartbeat_fast_path.parse_heartbeat(USUAL)
     assert (heartbeat.name, heartbeat.body, heartbeat.closes_connection) == ("qwen-server", BODY, False)
     assert heartbeat.headers["x-service-secret"] == "s"
     assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(b"keep-alive", b"close")).closes_connection
 
 
-def test_one_without_a_body_is_read():
+def test_a_heartbeat_without_a_body_is_parsed():
     heartbeat = heartbeat_fast_path.parse_heartbeat(b"POST /services/q/heartbeat HTTP/1.1\r\nHost: h\r\n\r\n")
     assert (heartbeat.name, heartbeat.body) == ("q", b"")
 
 
 @pytest.mark.parametrize(
-    ("part", "other"),
+    ("part", "replacement"),
     [
         (b"POST", b"PUT"),
         (b"/heartbeat", b"/drain"),
@@ -54,11 +54,11 @@ def test_one_without_a_body_is_read():
         (b"\r\n", b"\n"),
     ],
 )
-def test_what_is_unusual_is_not(part, other):
-    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(part, other)) is None
+def test_an_unusual_request_is_left_to_the_application(part, replacement):
+    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(part, replacement)) is None
 
 
-def test_what_has_not_all_come_is_waited_for():
+def test_an_incomplete_heartbeat_is_waited_for():
     head = USUAL.index(b"\r\n\r\n")
     for cut in (0, 1, 5, 20, head, head + 4, len(USUAL) - 1):
         assert not heartbeat_fast_path.is_complete(USUAL[:cut]), cut
@@ -69,20 +69,20 @@ def test_what_has_not_all_come_is_waited_for():
 @pytest.mark.parametrize(
     "data", [b"G", b"GET / HTTP/1.1\r\n", b"POST /services HTTP/1.1\r\n", b"\x16\x03\x01", b"\r\n"]
 )
-def test_what_is_no_heartbeat_is_not_waited_for(data):
+def test_another_request_is_not_waited_for(data):
     assert heartbeat_fast_path.is_complete(data)
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "CF-Connecting-IP"])
-def test_what_a_proxy_passed_on_is_the_applications(name):
+def test_a_forwarded_heartbeat_is_left_to_the_application(name):
     assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(b"\r\n", f"\r\n{name}: x\r\n".encode(), 1)) is None
 
 
-def test_what_is_too_long_is_not_waited_for():
+def test_a_request_over_the_size_limit_is_not_waited_for():
     assert heartbeat_fast_path.is_complete(b"POST /services/" + b"x" * heartbeat_fast_path.MAX_HEARTBEAT_BYTES)
 
 
-def test_an_answer_is_as_http_wants_it():
+def test_the_response_is_valid_http():
     response = heartbeat_fast_path.response(b"{}", 0.0, closes_connection=True)
     assert response == (
         b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n"

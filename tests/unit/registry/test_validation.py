@@ -6,24 +6,24 @@ from tests.unit.registry.services import NOW, registration, service
 
 
 def test_a_registration_needs_six_fields_and_the_rest_has_defaults():
-    made = validation.parse_registration(registration(), NOW)
-    assert (made.lease_seconds, made.weight, made.metadata, made.drained) == (90, 1, {}, False)
-    assert (made.last_heartbeat, made.timestamp) == (NOW, "2023-11-14T22:13:20.000Z")
+    parsed = validation.parse_registration(registration(), NOW)
+    assert (parsed.lease_seconds, parsed.weight, parsed.metadata, parsed.drained) == (90, 1, {}, False)
+    assert (parsed.last_heartbeat, parsed.timestamp) == (NOW, "2023-11-14T22:13:20.000Z")
 
 
-def test_what_is_given_is_kept():
+def test_optional_fields_are_kept():
     more = {"lease_seconds": 12.5, "weight": 0, "timestamp": "2026-01-01T00:00:00", "metadata": {"type": "openai-api"}}
-    made = validation.parse_registration(registration(**more), NOW)
-    assert {key: getattr(made, key) for key in more} == more
+    parsed = validation.parse_registration(registration(**more), NOW)
+    assert {key: getattr(parsed, key) for key in more} == more
 
 
-def test_clients_cannot_set_what_is_the_registrys_or_the_operators():
+def test_clients_cannot_set_the_registrys_own_fields():
     body = registration(drained=True, health_status="healthy", last_heartbeat=9e9, colour="blue")
-    made = validation.parse_registration(body, NOW)
-    assert (made.drained, made.health_status, made.last_heartbeat) == (False, "unknown", NOW)
+    parsed = validation.parse_registration(body, NOW)
+    assert (parsed.drained, parsed.health_status, parsed.last_heartbeat) == (False, "unknown", NOW)
 
 
-def test_all_that_is_missing_and_all_that_is_wrong_is_told_at_once():
+def test_one_error_names_every_missing_and_every_wrong_field():
     with pytest.raises(BadRequest) as failure:
         validation.parse_registration({"name": "a", "port": 0, "host": None, "weight": True}, NOW)
     assert failure.value.message == (
@@ -33,7 +33,7 @@ def test_all_that_is_missing_and_all_that_is_wrong_is_told_at_once():
     assert failure.value.param == "host,hostname,url,status,port,weight"
 
 
-WRONG = {
+INVALID_VALUES = {
     "name": ["", "-a", "a b", "a/b", "a\n", "ä", "a" * 129, 7],
     "host": [
         "fe80::1%eth0",
@@ -105,8 +105,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
-def test_a_wrong_value_is_refused_with_its_field(field, value):
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in INVALID_VALUES.items() for value in values]
+)
+def test_an_invalid_value_is_rejected_with_its_field(field, value):
     with pytest.raises(BadRequest) as failure:
         validation.parse_registration({**registration(), field: value}, NOW)
     assert failure.value.param == field
@@ -114,7 +116,7 @@ def test_a_wrong_value_is_refused_with_its_field(field, value):
 
 
 @pytest.mark.parametrize(
-    "right",
+    "fields",
     [
         {"name": "a" * 128},
         {"metadata": {"babysitter": "enhanced"}},
@@ -127,40 +129,40 @@ def test_a_wrong_value_is_refused_with_its_field(field, value):
         {"metadata": {"health_url": "http://10.0.0.7:9000/up", "1": {"2": {"3": {"4": {"5": {"6": {"7": {}}}}}}}}},
     ],
 )
-def test_odd_but_right_values_are_taken(right):
-    made = validation.parse_registration(registration(**right), NOW)
-    assert {key: getattr(made, key) for key in right} == right
+def test_unusual_valid_values_are_accepted(fields):
+    parsed = validation.parse_registration(registration(**fields), NOW)
+    assert {key: getattr(parsed, key) for key in fields} == fields
 
 
 @pytest.mark.parametrize(
     "body", [b"{", b"\xff", b'"text"', b"[1]", b"7", b"[" * 200_000, b'{"a": NaN}', b'{"a": 1e999}', b'"\\ud800"']
 )
-def test_a_body_that_is_no_json_object_is_refused(body):
+def test_a_body_that_is_no_json_object_is_rejected(body):
     with pytest.raises(BadRequest) as failure:
         validation.parse_body(body)
     assert failure.value.code == "invalid_json"
 
 
-def test_deep_nesting_in_any_field_is_an_answer_not_a_crash():
+def test_deep_nesting_in_any_field_is_rejected_without_a_crash():
     nested = validation.parse_body(b'{"a":' * 400 + b"1" + b"}" * 400)
-    for field in WRONG:
+    for field in INVALID_VALUES:
         with pytest.raises(BadRequest):
             validation.parse_registration({**registration(), field: nested}, NOW)
 
 
-def test_no_body_is_an_empty_object():
+def test_an_empty_body_is_an_empty_object():
     assert validation.parse_body(b" ") == {}
     assert validation.parse_heartbeat_status({}) is None
 
 
-def test_a_change_names_fields_and_cannot_rename():
+def test_an_update_needs_a_known_field_and_cannot_rename():
     assert validation.parse_changes({"status": "draining", "name": "qwen"}, "qwen") == {"status": "draining"}
-    for wrong in ({}, {"drained": True}, {"name": "other", "status": "running"}):
+    for invalid in ({}, {"drained": True}, {"name": "other", "status": "running"}):
         with pytest.raises(BadRequest):
-            validation.parse_changes(wrong, "qwen")
+            validation.parse_changes(invalid, "qwen")
 
 
-def test_filters():
+def test_filters_by_status_health_and_type():
     live, dead = service(metadata={"type": "openai-api"}), service(status="failed")
     assert validation.parse_filters({"status": "failed"})(dead)
     assert not validation.parse_filters({"status": "failed"})(live)

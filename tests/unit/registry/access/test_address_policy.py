@@ -20,11 +20,11 @@ def resolve(host):
         raise OSError("unknown") from None
 
 
-def refused(one, allowed="", near=True):
-    """The params and the message of the refusal; empty when it is taken."""
+def rejection(registered, allowed="", from_own_machine=True):
+    """Return the fields and the message of the error; "" if the registration is accepted."""
     try:
         networks = AllowedNetworks(parse_networks(allowed, "allowed_networks"), names=lambda: {"gpu0"})
-        AddressPolicy(networks, resolve).check(one, near)
+        AddressPolicy(networks, resolve).check(registered, from_own_machine)
     except BadRequest as error:
         return f"{error.param}: {error.message}"
     return ""
@@ -43,8 +43,8 @@ def refused(one, allowed="", near=True):
         {"metadata": {"babysitter": "enhanced"}},
     ],
 )
-def test_what_says_the_same_everywhere_is_taken(fields):
-    assert not refused(service(**fields))
+def test_consistent_addresses_are_accepted(fields):
+    assert not rejection(service(**fields))
 
 
 @pytest.mark.parametrize(
@@ -59,47 +59,47 @@ def test_what_says_the_same_everywhere_is_taken(fields):
         ({"host": "255.255.255.255"}, "host"),
         ({"metadata": {"health_url": "http://169.254.169.254/latest"}}, "metadata"),
         ({"metadata": {"babysitter": "http://10.0.0.8:8101"}}, "metadata"),
-        ({"metadata": {"health_url": "http://gpu7/up"}}, "metadata"),  # a hostname is what anybody says it is
+        ({"metadata": {"health_url": "http://gpu7/up"}}, "metadata"),  # any client may claim any hostname
     ],
 )
-def test_what_points_elsewhere_is_refused_with_its_field(fields, param):
-    assert refused(service(**fields)).startswith(f"{param}: {param}: ")
+def test_an_address_of_another_host_is_rejected_with_its_field(fields, param):
+    assert rejection(service(**fields)).startswith(f"{param}: {param}: ")
 
 
-def test_all_that_is_wrong_is_told_at_once():
-    said = refused(service(host="0.0.0.0", url="http://10.0.0.9:1", port=2, metadata={"health_url": "http://x"}))
-    assert said.startswith("url,host,metadata: ")
+def test_one_error_names_every_wrong_field():
+    message = rejection(service(host="0.0.0.0", url="http://10.0.0.9:1", port=2, metadata={"health_url": "http://x"}))
+    assert message.startswith("url,host,metadata: ")
 
 
 @pytest.mark.parametrize(
     "host",
     ["localhost", "127.0.0.1", "127.9.9.9", "a.localhost", "LOCALHOST.", "ip6-localhost", "::1", "::ffff:127.0.0.1"],
 )
-def test_loopback_is_another_machine_for_whoever_is_not_on_the_registrys(host):
-    here = service(host=host, url=f"http://{authority(host, 8100)}")
-    assert not refused(here)
-    assert "localhost is another machine" in refused(here, near=False)
+def test_loopback_is_rejected_unless_sent_from_the_registrys_machine(host):
+    loopback = service(host=host, url=f"http://{authority(host, 8100)}")
+    assert not rejection(loopback)
+    assert "localhost is another machine" in rejection(loopback, from_own_machine=False)
 
 
-def test_a_name_that_the_hosts_file_gives_to_loopback_is_loopback():
-    assert not refused(service(host="gpu0"))
-    assert "gpu0 is another machine" in refused(service(host="GPU0"), near=False)
+def test_a_loopback_name_of_the_hosts_file_counts_as_loopback():
+    assert not rejection(service(host="gpu0"))
+    assert "gpu0 is another machine" in rejection(service(host="GPU0"), from_own_machine=False)
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254"])
-def test_a_metadata_service_is_refused_unless_its_network_is_allowed(host):
-    one = service(host=host, url=f"http://{authority(host, 80)}", port=80)
-    assert "metadata service" in refused(one)
-    assert "metadata service" in refused(one, "0.0.0.0/0, 169.254.0.0/16, fd00::/8")
-    assert not refused(one, "169.254.169.0/24, fd00:ec2::/64")
+def test_cloud_metadata_addresses_are_rejected_unless_allowed(host):
+    registered = service(host=host, url=f"http://{authority(host, 80)}", port=80)
+    assert "metadata service" in rejection(registered)
+    assert "metadata service" in rejection(registered, "0.0.0.0/0, 169.254.0.0/16, fd00::/8")
+    assert not rejection(registered, "169.254.169.0/24, fd00:ec2::/64")
 
 
-def test_a_url_of_an_older_registry_is_refused_with_its_field():
-    assert refused(service(url="http://gpu7.lab:8100/\\", host="gpu7.lab")).startswith("url: ")
+def test_an_invalid_url_of_an_older_registry_is_rejected():
+    assert rejection(service(url="http://gpu7.lab:8100/\\", host="gpu7.lab")).startswith("url: ")
 
 
 @pytest.mark.parametrize(
-    ("host", "taken"),
+    ("host", "accepted"),
     [
         ("10.0.0.7", True),
         ("gpu7.lab", True),
@@ -110,31 +110,31 @@ def test_a_url_of_an_older_registry_is_refused_with_its_field():
         ("localhost", False),
     ],
 )
-def test_with_allowed_networks_all_addresses_of_a_host_are_in_one(host, taken):
-    said = refused(service(host=host), "10.0.0.0/16, 192.168.7.1")
-    assert (said == "") == taken
-    if not taken:
-        assert "allowed_networks" in said
+def test_every_address_of_a_host_must_be_in_allowed_networks(host, accepted):
+    message = rejection(service(host=host), "10.0.0.0/16, 192.168.7.1")
+    assert (message == "") == accepted
+    if not accepted:
+        assert "allowed_networks" in message
 
 
-def test_loopback_is_allowed_as_any_other_network():
-    assert not refused(service(host="localhost"), "127.0.0.0/8")
+def test_loopback_can_be_one_of_the_allowed_networks():
+    assert not rejection(service(host="localhost"), "127.0.0.0/8")
 
 
-def test_what_is_asked_for_health_may_be_on_another_host_that_was_allowed_in_so_many_words():
-    one = service(metadata={"health_url": "http://10.0.0.9:9/up", "babysitter": "http://10.0.0.9:8101"})
-    assert not refused(one, "10.0.0.0/16")
-    assert refused(one, "10.0.0.7")
-    assert refused(one)
+def test_health_url_may_be_on_another_host_in_allowed_networks():
+    registered = service(metadata={"health_url": "http://10.0.0.9:9/up", "babysitter": "http://10.0.0.9:8101"})
+    assert not rejection(registered, "10.0.0.0/16")
+    assert rejection(registered, "10.0.0.7")
+    assert rejection(registered)
 
 
-def test_both_the_host_and_the_urls_are_looked_at():
-    one = service(host="10.0.0.7", url="http://elsewhere.lab:8100", hostname="elsewhere.lab")
-    assert "url: cannot resolve elsewhere.lab" in refused(one, "10.0.0.0/16")
+def test_the_host_of_the_url_is_resolved_too():
+    registered = service(host="10.0.0.7", url="http://elsewhere.lab:8100", hostname="elsewhere.lab")
+    assert "url: cannot resolve elsewhere.lab" in rejection(registered, "10.0.0.0/16")
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0/8", "lab", "10.0.0.0/33", "10.0.0.0/8;10.1.0.0/16"])
-def test_what_is_no_network_is_told_with_the_setting(wrong):
+def test_an_invalid_network_is_reported_with_its_setting(wrong):
     with pytest.raises(ConfigError, match="allowed_networks: .*10.0.0.0/8, separated by commas"):
         parse_networks(wrong, "allowed_networks")
 

@@ -1,4 +1,4 @@
-"""Who sent a request, by its address and its headers."""
+"""The client of a request, identified by its address and its headers."""
 
 import pytest
 
@@ -33,11 +33,11 @@ def client(peer=FAR, operator=False, **headers) -> Client:
         ("127.0.0.1", {"host": "evil.example"}, False),
     ],
 )
-def test_only_a_loopback_peer_that_nothing_forwarded_is_local(peer, headers, is_local):
+def test_only_an_unforwarded_loopback_peer_is_local(peer, headers, is_local):
     assert client(peer, **headers).is_local is is_local
 
 
-def test_a_secret_decides_whose_services_it_may_change_even_beside_the_token():
+def test_a_secret_makes_the_caller_even_beside_the_token():
     assert client(operator=True).caller is owner.OPERATOR
     assert (
         client(operator=True, x_service_secret="s").caller == client(x_service_secret="s").caller == owner.digest("s")
@@ -45,17 +45,17 @@ def test_a_secret_decides_whose_services_it_may_change_even_beside_the_token():
     assert client().caller == owner.ANONYMOUS
 
 
-def test_details_are_for_this_machine_and_for_the_token():
+def test_details_are_for_this_machine_and_for_operators():
     assert client("127.0.0.1").may_see_details
     assert client(operator=True, x_service_secret="s").may_see_details
     assert not client("127.0.0.1", x_forwarded_for=FAR).may_see_details
 
 
-def test_an_event_that_was_forwarded_comes_from_the_proxy():
+def test_a_forwarded_event_is_marked_with_the_proxy():
     assert [client().source_address, client(forwarded="for=x").source_address] == [FAR, f"proxy-{FAR}"]
 
 
-def test_every_address_of_the_registrys_machine_is_its_own(monkeypatch):
+def test_any_address_of_the_registrys_machine_is_its_own(monkeypatch):
     monkeypatch.setattr(identity, "is_own_address", lambda address: address == FAR)
     assert client().is_on_own_machine
     assert not client("192.0.2.8").is_on_own_machine

@@ -1,4 +1,4 @@
-"""How many events one reporter may send."""
+"""The rate at which a reporter may send events."""
 
 import pytest
 
@@ -6,7 +6,9 @@ from svc.registry.access import rate_limit
 from svc.registry.access.rate_limit import EventRateLimiter
 
 
-class World:
+class LimiterWithClock:
+    """A limiter, and the clock that it reads."""
+
     def __init__(self):
         self.now = 0.0
         self.limiter = EventRateLimiter(lambda: self.now)
@@ -16,42 +18,42 @@ class World:
         return self.limiter.acquire(reporter, events)
 
 
-def test_after_a_burst_one_a_second_is_taken():
-    world = World()
-    assert [world.wait_of(1) for _ in range(101)] == [0] * 100 + [1]
-    world.now = 1.0
-    assert [world.wait_of(1), world.wait_of(1)] == [0, 1]
-    world.now = 3600.0
-    assert [world.wait_of(1) for _ in range(101)] == [0] * 100 + [1]
+def test_after_a_burst_one_event_a_second_is_accepted():
+    limiter = LimiterWithClock()
+    assert [limiter.wait_of(1) for _ in range(101)] == [0] * 100 + [1]
+    limiter.now = 1.0
+    assert [limiter.wait_of(1), limiter.wait_of(1)] == [0, 1]
+    limiter.now = 3600.0
+    assert [limiter.wait_of(1) for _ in range(101)] == [0] * 100 + [1]
 
 
-def test_the_largest_request_is_taken_and_the_next_waits_longer():
-    world = World()
-    assert [world.wait_of(50), world.wait_of(100), world.wait_of(1)] == [0, 0, 51]
-    world.now = 51.0
-    assert world.wait_of(100) == 0
+def test_a_large_request_is_accepted_and_the_next_waits_longer():
+    limiter = LimiterWithClock()
+    assert [limiter.wait_of(50), limiter.wait_of(100), limiter.wait_of(1)] == [0, 0, 51]
+    limiter.now = 51.0
+    assert limiter.wait_of(100) == 0
 
 
-def test_one_reporter_takes_nothing_from_another():
-    world = World()
-    assert [world.wait_of(100), world.wait_of(1), world.wait_of(1, "b")] == [0, 1, 0]
+def test_each_reporter_has_its_own_limit():
+    limiter = LimiterWithClock()
+    assert [limiter.wait_of(100), limiter.wait_of(1), limiter.wait_of(1, "b")] == [0, 1, 0]
 
 
-def test_what_is_remembered_of_reporters_is_bounded(monkeypatch: pytest.MonkeyPatch):
+def test_the_number_of_buckets_is_limited(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rate_limit, "MAX_BUCKETS", 3)
-    world = World()
+    limiter = LimiterWithClock()
     for reporter in "abcdefgh":
-        world.wait_of(50, reporter)
-    assert len(world.limiter._buckets) == 3
-    assert world.wait_of(100, "h") == 0
-    assert world.wait_of(1, "h") > 0, "the newest is remembered"
-    world.now = 3600.0
-    world.wait_of(1, "z")
-    assert list(world.limiter._buckets) == ["z"], "the full ones are forgotten"
+        limiter.wait_of(50, reporter)
+    assert len(limiter.limiter._buckets) == 3
+    assert limiter.wait_of(100, "h") == 0
+    assert limiter.wait_of(1, "h") > 0, "the newest bucket is kept"
+    limiter.now = 3600.0
+    limiter.wait_of(1, "z")
+    assert list(limiter.limiter._buckets) == ["z"], "full buckets are dropped"
 
 
-def test_a_clock_that_goes_back_gives_nothing():
-    world = World()
-    world.wait_of(100)
-    world.now = -1000.0
-    assert world.wait_of(1) == 1
+def test_a_clock_that_goes_back_adds_no_tokens():
+    limiter = LimiterWithClock()
+    limiter.wait_of(100)
+    limiter.now = -1000.0
+    assert limiter.wait_of(1) == 1

@@ -1,4 +1,4 @@
-"""Which leases end, played second by second."""
+"""The decision which leases end, simulated second by second."""
 
 import dataclasses
 
@@ -12,11 +12,11 @@ from svc.registry.leases.expiry import WINDOW_SECONDS, LeaseExpiry, is_mass_expi
 from tests.unit.registry.services import NOW, service
 
 
-class Play:
-    """Services that heartbeat, a registry that looks every second, and what it does to them."""
+class Simulation:
+    """Services that send heartbeats, and a registry that decides every second which leases end."""
 
     def __init__(self, ages, lease_seconds=90.0):
-        """`ages`: how long ago each was heard of, in shares of a heartbeat interval."""
+        """`ages` are the times since the last heartbeat of each service, in heartbeat intervals."""
         self.now = NOW
         self.interval = lease_seconds / 3
         self.services = {
@@ -24,7 +24,7 @@ class Play:
             for n, age in enumerate(ages)
         }
         self.expiry = LeaseExpiry(NOW - 10_000)
-        self.expiry.decide([], NOW - 1)  # begins to listen then, after a gap
+        self.expiry.decide([], NOW - 1)  # the first round is after a gap, so leases start anew
         self.expiry.since = NOW - 10_000
         self.silent = set()
         self.most_kept = 0
@@ -32,24 +32,28 @@ class Play:
     def run(self, seconds, on_expired=lambda name: None):
         for _ in range(int(seconds)):
             self.now += 1
-            self.beat()
-            self.look(on_expired)
+            self.send_heartbeats()
+            self.run_round(on_expired)
 
-    def beat(self):
-        for name, one in self.services.items():
-            if name not in self.silent and self.now - one.last_heartbeat >= self.interval:
-                self.services[name] = lease.renew(one, self.now, None)
+    def send_heartbeats(self):
+        for name, known in self.services.items():
+            if name not in self.silent and self.now - known.last_heartbeat >= self.interval:
+                self.services[name] = lease.renew(known, self.now, None)
 
-    def look(self, on_expired=lambda name: None):
-        verdict = self.expiry.decide(list(self.services.values()), self.now)
-        for one in verdict.ending:
-            self.services[one.name] = lease.expire_if_lapsed(one, self.now, self.expiry.since)
-            on_expired(one.name)
-        self.kept = {one.name for one in verdict.kept}
+    def run_round(self, on_expired=lambda name: None):
+        decision = self.expiry.decide(list(self.services.values()), self.now)
+        for ending in decision.ending:
+            self.services[ending.name] = lease.expire_if_lapsed(ending, self.now, self.expiry.since)
+            on_expired(ending.name)
+        self.kept = {kept.name for kept in decision.kept}
         self.most_kept = max(self.most_kept, len(self.kept))
 
+    def shift_clock(self, seconds):
+        self.now += seconds
+        self.services = {name: lease.limit_heartbeat_to_now(known, self.now) for name, known in self.services.items()}
+
     def expired(self):
-        return {name for name, one in self.services.items() if one.expired}
+        return {name for name, known in self.services.items() if known.expired}
 
 
 ages = st.lists(st.floats(0, 1), min_size=1, max_size=60)
@@ -58,118 +62,116 @@ leases = st.sampled_from([30.0, 45.0, 90.0, 180.0])
 
 @settings(deadline=None, max_examples=60)
 @given(ages=ages, lease_seconds=leases, data=st.data())
-def test_a_cut_that_takes_many_costs_nobody_and_one_that_takes_few_ends_them(ages, lease_seconds, data):
-    play = Play(ages, lease_seconds)
-    cut = data.draw(st.sets(st.sampled_from(sorted(play.services))))
-    play.silent = set(cut)
-    many = len(cut) >= 3 and len(cut) > 0.15 * len(ages)
-    play.run(lease_seconds + 2)
-    assert play.expired() == (set() if many else cut)
-    assert play.kept == (cut if many else set())
-    play.run(3 * WINDOW_SECONDS)
-    assert play.kept == (cut if many else set()), "for as long as it lasts"
+def test_an_outage_of_many_ends_no_lease_and_one_of_few_ends_theirs(ages, lease_seconds, data):
+    simulation = Simulation(ages, lease_seconds)
+    cut_off = data.draw(st.sets(st.sampled_from(sorted(simulation.services))))
+    simulation.silent = set(cut_off)
+    many = len(cut_off) >= 3 and len(cut_off) > 0.15 * len(ages)
+    simulation.run(lease_seconds + 2)
+    assert simulation.expired() == (set() if many else cut_off)
+    assert simulation.kept == (cut_off if many else set())
+    simulation.run(3 * WINDOW_SECONDS)
+    assert simulation.kept == (cut_off if many else set()), "for as long as the outage lasts"
 
 
 @settings(deadline=None, max_examples=30)
 @given(ages=st.lists(st.floats(0, 1), min_size=3, max_size=40), lease_seconds=leases)
-def test_when_the_heartbeats_return_nobody_was_lost_and_it_is_over(ages, lease_seconds):
-    play = Play(ages, lease_seconds)
-    play.silent = set(play.services)
-    play.run(lease_seconds + 200)
-    assert play.kept == set(play.services)
-    play.silent = set()
-    play.run(play.interval + 1)
-    assert (play.kept, play.expired()) == (set(), set())
+def test_no_lease_has_ended_when_the_heartbeats_return(ages, lease_seconds):
+    simulation = Simulation(ages, lease_seconds)
+    simulation.silent = set(simulation.services)
+    simulation.run(lease_seconds + 200)
+    assert simulation.kept == set(simulation.services)
+    simulation.silent = set()
+    simulation.run(simulation.interval + 1)
+    assert (simulation.kept, simulation.expired()) == (set(), set())
 
 
 @settings(deadline=None)
 @given(ages=ages, lease_seconds=leases)
-def test_without_a_fault_nothing_ever_lapses(ages, lease_seconds):
-    play = Play(ages, lease_seconds)
-    play.run(3 * lease_seconds)
-    assert (play.expired(), play.most_kept) == (set(), 0)
+def test_without_an_outage_no_lease_lapses(ages, lease_seconds):
+    simulation = Simulation(ages, lease_seconds)
+    simulation.run(3 * lease_seconds)
+    assert (simulation.expired(), simulation.most_kept) == (set(), 0)
 
 
 @given(silent=st.integers(0, 50), live=st.integers(0, 50), gone=st.integers(0, 50))
-def test_the_rule_is_more_than_a_share_and_at_least_three(silent, live, gone):
-    one = service(lease_seconds=90)
-    services = [replace(one, last_heartbeat=NOW - 80)] * silent + [one] * live
-    services += [replace(one, last_heartbeat=NOW - 100, expired=True)] * gone
-    services += [replace(one, last_heartbeat=NOW - 1000, expired=True)] * 7  # long ago
+def test_a_mass_expiry_is_more_than_a_share_and_at_least_three(silent, live, gone):
+    live_service = service(lease_seconds=90)
+    services = [replace(live_service, last_heartbeat=NOW - 80)] * silent + [live_service] * live
+    services += [replace(live_service, last_heartbeat=NOW - 100, expired=True)] * gone
+    services += [replace(live_service, last_heartbeat=NOW - 1000, expired=True)] * 7  # long ago
     lost = silent + gone
     assert is_mass_expiry(services, NOW, since=0) == (lost >= 3 and lost > 0.15 * (lost + live))
 
 
-def cut(of=20, lost=8):
-    play = Play([n / of for n in range(of)])
-    play.silent = {f"s{n}" for n in range(lost)}
-    return play
+def outage(of=20, lost=8):
+    simulation = Simulation([n / of for n in range(of)])
+    simulation.silent = {f"s{n}" for n in range(lost)}
+    return simulation
 
 
-def test_when_most_return_the_few_that_stay_away_end_a_window_later():
-    play = cut()
-    play.run(100)
-    assert len(play.kept) == 8
-    play.silent = {"s0", "s1"}
-    play.run(32)
-    assert play.kept == {"s0", "s1"}, "the others may only just have returned"
-    play.run(WINDOW_SECONDS)
-    assert (play.expired(), play.kept) == ({"s0", "s1"}, set())
+def test_the_few_that_do_not_return_end_a_window_later():
+    simulation = outage()
+    simulation.run(100)
+    assert len(simulation.kept) == 8
+    simulation.silent = {"s0", "s1"}
+    simulation.run(32)
+    assert simulation.kept == {"s0", "s1"}, "the others may only just have returned"
+    simulation.run(WINDOW_SECONDS)
+    assert (simulation.expired(), simulation.kept) == ({"s0", "s1"}, set())
 
 
-def test_an_operators_word_ends_them_with_those_that_lapse_meanwhile():
-    play = cut()
-    play.run(83)
-    assert 0 < len(play.kept) < 8, "the rest lapses soon"
-    play.expiry.release(play.now)
-    play.run(40)
-    assert (play.expired(), play.kept) == (play.silent, set())
+def test_release_ends_kept_leases_and_those_that_lapse_meanwhile():
+    simulation = outage()
+    simulation.run(83)
+    assert 0 < len(simulation.kept) < 8, "the rest lapses soon"
+    simulation.expiry.release(simulation.now)
+    simulation.run(40)
+    assert (simulation.expired(), simulation.kept) == (simulation.silent, set())
 
 
-def test_many_that_end_one_by_one_over_a_long_time_are_believed():
-    play = Play([n / 20 for n in range(20)])
+def test_many_leases_that_lapse_one_by_one_end():
+    simulation = Simulation([n / 20 for n in range(20)])
     for name in ("s0", "s1", "s2", "s3", "s4"):
-        play.silent.add(name)
-        play.run(151)
-        assert play.expired() == play.silent
+        simulation.silent.add(name)
+        simulation.run(151)
+        assert simulation.expired() == simulation.silent
 
 
 @pytest.mark.parametrize("jump", [3600, 60, -60, -3600])
-def test_a_clock_that_jumps_ends_no_lease_of_the_living_and_hides_no_death(jump):
-    play = Play([0.1, 0.5, 0.9])
-    play.run(10)
-    play.now += jump
-    play.services = {name: lease.limit_heartbeat_to_now(one, play.now) for name, one in play.services.items()}
-    play.run(30)
-    assert (play.expired(), play.most_kept) == (set(), 0)
-    play.silent = {"s0"}
-    play.run(92)
-    assert play.expired() == {"s0"}
+def test_a_clock_jump_ends_no_live_lease_and_hides_no_lapse(jump):
+    simulation = Simulation([0.1, 0.5, 0.9])
+    simulation.run(10)
+    simulation.shift_clock(jump)
+    simulation.run(30)
+    assert (simulation.expired(), simulation.most_kept) == (set(), 0)
+    simulation.silent = {"s0"}
+    simulation.run(92)
+    assert simulation.expired() == {"s0"}
 
 
-def test_a_jump_back_does_not_keep_for_as_long():
-    play = cut()
-    play.run(100)
-    assert play.kept
-    play.now -= 3600
-    play.services = {name: lease.limit_heartbeat_to_now(one, play.now) for name, one in play.services.items()}
-    play.silent = {"s0"}
-    play.run(92)
-    assert (play.expired(), play.kept) == ({"s0"}, set())
+def test_a_jump_back_of_the_clock_does_not_keep_leases_longer():
+    simulation = outage()
+    simulation.run(100)
+    assert simulation.kept
+    simulation.shift_clock(-3600)
+    simulation.silent = {"s0"}
+    simulation.run(92)
+    assert (simulation.expired(), simulation.kept) == ({"s0"}, set())
 
 
-def test_what_was_silent_while_the_registry_was_away_has_a_whole_lease():
-    play = Play([0] * 4)
-    play.services = {n: replace(one, last_heartbeat=NOW - 5000) for n, one in play.services.items()}
-    play.expiry = LeaseExpiry(NOW)
-    play.silent = {"s0", "s1"}
-    play.beat()
-    play.run(89)
-    assert play.expired() == set()
-    play.run(2)
-    assert play.expired() == {"s0", "s1"}
+def test_after_a_restart_of_the_registry_each_service_has_a_lease():
+    simulation = Simulation([0] * 4)
+    simulation.services = {n: replace(known, last_heartbeat=NOW - 5000) for n, known in simulation.services.items()}
+    simulation.expiry = LeaseExpiry(NOW)
+    simulation.silent = {"s0", "s1"}
+    simulation.send_heartbeats()
+    simulation.run(89)
+    assert simulation.expired() == set()
+    simulation.run(2)
+    assert simulation.expired() == {"s0", "s1"}
 
 
-def test_a_verdict_is_a_value():
-    verdict = LeaseExpiry(NOW).decide([service()], NOW + 1)
-    assert dataclasses.astuple(verdict) == ([], [], 1)
+def test_a_decision_lists_ending_and_kept_leases():
+    decision = LeaseExpiry(NOW).decide([service()], NOW + 1)
+    assert dataclasses.astuple(decision) == ([], [], 1)

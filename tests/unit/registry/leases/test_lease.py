@@ -4,14 +4,14 @@ from svc.registry.leases import lease
 from tests.unit.registry.services import NOW, service
 
 
-def test_a_lease_ends_its_seconds_after_the_last_heartbeat():
+def test_a_lease_ends_lease_seconds_after_the_last_heartbeat():
     assert not lease.has_lapsed(service(lease_seconds=30), NOW + 29.9, since=0)
     assert lease.has_lapsed(service(lease_seconds=30), NOW + 30, since=0)
     assert lease.expire_if_lapsed(service(lease_seconds=30), NOW + 30, since=0).expired
     assert not lease.expire_if_lapsed(service(lease_seconds=30), NOW + 29, since=0).expired
 
 
-def test_the_silent_are_forgotten_some_time_after_their_lease():
+def test_a_service_is_forgotten_forget_after_seconds_after_its_lease():
     silent = service(lease_seconds=30, expired=True)
     assert not lease.is_forgettable(silent, NOW + 329, forget_after=300, since=0)
     assert lease.is_forgettable(silent, NOW + 330, forget_after=300, since=0)
@@ -19,7 +19,7 @@ def test_the_silent_are_forgotten_some_time_after_their_lease():
     assert not lease.is_forgettable(kept, NOW + 10_000, forget_after=300, since=0), "not while it has not expired"
 
 
-def test_what_the_registry_was_not_there_to_hear_is_no_silence():
+def test_a_lease_counts_from_the_start_of_the_registry():
     silent, started = service(lease_seconds=30, expired=True), NOW + 10_000
     assert not lease.has_lapsed(silent, started + 29, since=started)
     assert lease.has_lapsed(silent, started + 30, since=started)
@@ -27,7 +27,7 @@ def test_what_the_registry_was_not_there_to_hear_is_no_silence():
     assert lease.is_forgettable(silent, started + 300, forget_after=300, since=started)
 
 
-def test_a_new_registration_forgets_a_bad_verdict_and_keeps_a_good_one():
+def test_a_new_registration_keeps_healthy_and_resets_unhealthy():
     new = service(last_heartbeat=NOW + 5)
     assert lease.register(None, new).health_status == "unknown"
     assert lease.register(service(health_status="unhealthy"), new).health_status == "unknown"
@@ -36,7 +36,7 @@ def test_a_new_registration_forgets_a_bad_verdict_and_keeps_a_good_one():
     assert lease.register(service(health_status="healthy"), elsewhere).health_status == "unknown"
 
 
-def test_a_verdict_ends_with_the_stretch_of_running_that_it_was_about():
+def test_a_new_url_or_a_restart_resets_the_health_status():
     bad = service(health_status="unhealthy")
     assert lease.renew(bad, NOW + 1, "running").health_status == "unhealthy"
     again = lease.renew(lease.renew(bad, NOW + 1, "starting"), NOW + 2, "running")
@@ -45,18 +45,18 @@ def test_a_verdict_ends_with_the_stretch_of_running_that_it_was_about():
     assert lease.update(bad, {"weight": 3}).health_status == "unhealthy"
 
 
-def test_a_heartbeat_without_a_status_only_renews():
+def test_a_heartbeat_without_a_status_only_renews_the_lease():
     assert lease.renew(service(), NOW + 7, None) == replace(service(), last_heartbeat=NOW + 7)
 
 
-def test_a_heartbeat_revives_and_other_fields_do_not():
+def test_a_heartbeat_revives_a_service_and_other_changes_do_not():
     silent = service(expired=True)
     assert not lease.renew(silent, NOW + 7, None).expired
     assert lease.update(silent, {"weight": 3}).expired
     assert not lease.register(silent, service(last_heartbeat=NOW + 7)).expired
 
 
-def test_only_what_a_reader_would_notice_is_notable():
+def test_only_changes_that_a_reader_notices_are_visible():
     old = service(lease_seconds=30)
     assert lease.is_visible_change(None, old)
     assert not lease.is_visible_change(old, replace(old, last_heartbeat=NOW + 29, timestamp="later", owner="x"))

@@ -7,14 +7,14 @@ from tests.unit.registry.services import service
 MINE, OTHERS = owner.digest("mine-mine-mine-mine"), owner.digest("others-others-others")
 
 
-def test_only_a_digest_is_kept_and_none_of_no_secret():
+def test_only_the_digest_of_a_secret_is_stored():
     assert len(MINE) == 64
     assert "mine" not in MINE
     assert owner.digest("") == owner.ANONYMOUS
 
 
 @pytest.mark.parametrize("caller", [OTHERS, owner.ANONYMOUS, owner.digest("mine-mine-mine-min")])
-def test_while_the_lease_holds_a_name_is_its_registrants_alone(caller):
+def test_while_the_lease_holds_only_the_owner_may_use_a_name(caller):
     mine = service(owner=MINE)
     owner.check(mine, MINE)
     for check in (owner.check, owner.check_heartbeat):
@@ -27,19 +27,19 @@ def test_while_the_lease_holds_a_name_is_its_registrants_alone(caller):
         assert MINE not in failure.value.message
 
 
-def test_the_operator_may_do_all():
+def test_the_operator_may_change_any_service():
     owner.check(service(owner=MINE), owner.OPERATOR)
     owner.check_heartbeat(service(owner=MINE), owner.OPERATOR)
 
 
 @pytest.mark.parametrize("caller", [MINE, owner.ANONYMOUS, owner.OPERATOR])
-def test_what_was_registered_without_a_secret_and_what_is_not_there_is_anybodys(caller):
+def test_any_caller_may_use_an_unowned_or_an_unknown_name(caller):
     owner.check(service(), caller)
     owner.check_heartbeat(service(), caller)
     owner.check(None, caller)
 
 
-def test_what_has_expired_may_be_registered_anew_by_another_but_not_revived():
+def test_another_may_register_an_expired_name_but_not_revive_it():
     expired = service(owner=MINE, expired=True)
     owner.check(expired, OTHERS)
     owner.check_heartbeat(expired, MINE)

@@ -1,4 +1,4 @@
-"""What `--store redis://...` may say."""
+"""The address of a Redis, as `--store redis://...` gives it."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from svc.registry.store.redis_address import RedisAddress, masked, parse, read_p
         ("unix:///run/redis.sock?db=2&prefix=a:b", RedisAddress("unix", path="/run/redis.sock", db=2, prefix="a:b")),
     ],
 )
-def test_an_address_is_read(url, address):
+def test_a_url_is_parsed(url, address):
     assert parse(url) == address
 
 
@@ -34,7 +34,7 @@ def test_an_address_is_read(url, address):
         ("unix://run/redis.sock", "must be absolute"),
     ],
 )
-def test_what_is_wrong_with_it_is_told_without_its_password(url, problem):
+def test_an_error_names_the_problem_and_shows_no_password(url, problem):
     with pytest.raises(ConfigError) as failure:
         parse(url)
     assert problem in failure.value.message
@@ -42,7 +42,7 @@ def test_what_is_wrong_with_it_is_told_without_its_password(url, problem):
     assert "sec" not in failure.value.message
 
 
-def test_a_password_is_given_in_one_place():
+def test_a_password_and_a_password_file_exclude_each_other():
     assert parse("redis://ann@here", "file").username == "ann"
     with pytest.raises(ConfigError, match="give one of them"):
         parse("redis://:secret@here", "file")
@@ -55,7 +55,7 @@ def test_an_address_as_text_has_no_secret():
     assert masked("redis://ann:sec@ret@here") == "redis://***@here"
 
 
-def test_the_password_of_a_file_is_its_text(tmp_path):
+def test_the_password_file_is_read_as_text(tmp_path):
     file = tmp_path / "password"
     file.write_text("wörd\n")
     assert read_password(str(file)) == "wörd"

@@ -1,9 +1,9 @@
-"""The revision as one process knows it."""
+"""The latest revision that a process knows of."""
 
 from svc.registry.store.revision_watch import RevisionWatch
 
 
-def test_what_was_passed_already_says_nothing():
+def test_a_revision_that_is_not_newer_is_ignored():
     revision = RevisionWatch()
     revision.advance(7)
     waiting = revision.changed
@@ -14,18 +14,18 @@ def test_what_was_passed_already_says_nothing():
     assert (revision.value, waiting.is_set()) == (8, True)
 
 
-def test_a_store_that_went_back_is_told_from_an_answer_that_came_late():
+def test_lost_data_is_distinguished_from_a_late_answer():
     revision = RevisionWatch()
     revision.advance(7)
     before = revision.value
-    revision.advance(9)  # while the store was asked
+    revision.advance(9)  # while the request to the store was under way
     revision.synchronize(8, before)
     assert revision.value == 9
     revision.synchronize(3, revision.value)
     assert revision.value == 3
 
 
-def test_whoever_waits_can_be_let_go():
+def test_wake_ends_the_waits():
     revision = RevisionWatch()
     waiting = revision.changed
     revision.wake()
