@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs.sh [DIRECTORY]: makes the documents' site, by default in docs/_build, and prints where it begins. A warning fails it.
+# docs.sh [DIRECTORY]: builds the site of the documents, by default in docs/_build, and prints its first page. Fails on a warning.
 set -eu
 out=$(readlink -f "${1:-$(dirname "$(readlink -f "$0")")/../docs/_build}")
 cd "$(dirname "$(readlink -f "$0")")/.."

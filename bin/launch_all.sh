@@ -1,4 +1,4 @@
 #!/bin/sh
-# Starts the whole site and waits until it answers. Settings are environment variables: see README.md.
+# Start the whole site and wait until it answers. Settings are environment variables: see README.md.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/svc" up "$@"

@@ -1,4 +1,4 @@
 #!/bin/sh
-# The same as launch_all.sh, by the name that older instructions use: there is one implementation.
+# Run launch_all.sh, under the name that older instructions use.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/launch_all.sh" "$@"

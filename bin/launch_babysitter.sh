@@ -1,4 +1,4 @@
 #!/bin/sh
-# launch_babysitter.sh [TOML...]: starts these instances with their babysitters, or all; leaves the rest as it is.
+# launch_babysitter.sh [TOML...]: start these instances with their babysitters, or all of them; leave the rest running.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/svc" up --only babysitter "$@"

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Starts the registry, beside what else runs.
+# Start the registry; leave the rest running.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/svc" up --only registry "$@"

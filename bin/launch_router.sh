@@ -1,4 +1,4 @@
 #!/bin/sh
-# Starts the router, beside what else runs.
+# Start the router; leave the rest running.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/svc" up --only router "$@"

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Stops everything that was launched, then supervisord.
+# Stop everything that was launched, then supervisord.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/svc" down "$@"

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Stops the registry, and nothing else.
+# Stop the registry; leave the rest running.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/svc" down --only registry "$@"

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Stops the router, and nothing else: requests that have begun are finished first.
+# Stop the router once the requests in progress are finished; leave the rest running.
 set -eu
 exec "$(dirname "$(readlink -f "$0")")/svc" down --only router "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the directory of the virtual environment to use; makes .venv, or brings it up to date, where that is needed.
-# venv.sh [EXTRAS]: EXTRAS such as test,dev. SVC_VENV=DIR names one that is kept by somebody else: used as it is.
+# venv.sh [EXTRAS]: print the directory of the virtual environment; create or update .venv where needed.
+# EXTRAS: such as test,dev. SVC_VENV=DIR: use this environment as it is.
 set -eu
 cd "$(dirname "$(readlink -f "$0")")/.."
 if [ -n "${SVC_VENV:-}" ]; then echo "$SVC_VENV"; exit; fi
@@ -16,7 +16,7 @@ if [ "$(cat "$installed" 2> /dev/null)" != "$wanted" ]; then
         echo "python3 cannot make a virtual environment: apt install python3-venv" >&2; exit 1
     fi
     echo "installing infinilm-svc${extras:+ with $extras} into .venv (once; a minute or two)" >&2
-    # A new one, too, where the old is half made, was made in another directory, or has lost its Python.
+    # Replace an environment that is incomplete, was made in another directory, or has lost its Python.
     if ! grep -qsF "$PWD " .venv/.installed || ! .venv/bin/python -c '' 2> /dev/null; then
         python3 -m venv --clear .venv >&2
     fi

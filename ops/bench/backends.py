@@ -1,7 +1,7 @@
-"""Stand-ins for OpenAI-compatible instances that cost next to nothing: the router is what is to be measured.
+"""Fake OpenAI-compatible instances that use almost no CPU, because the benchmark measures the router.
 
 A prompt that begins "stream N events, G ms apart" is answered with that stream, any other with one short answer.
-Prints its ports as a line of JSON, and serves until its standard input ends: so it never outlives who started it.
+It prints its ports as a line of JSON, and serves until its standard input ends, so that it ends with its parent.
 """
 
 import argparse
@@ -16,15 +16,15 @@ import uvloop
 from scenarios import MODEL
 
 ORDER = re.compile(rb"stream (\d+) events, (\d+) ms apart")
-ORDER_LIMIT = 2048  # bytes of body beyond which nobody orders a stream
+MAX_ORDER_BYTES = 2048  # a longer body never orders a stream
 
 
-def answer(value: object) -> bytes:
+def http_answer(value: object) -> bytes:
     body = json.dumps(value).encode()
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def event(data: str) -> bytes:
+def sse_chunk(data: str) -> bytes:
     body = f"data: {data}\n\n".encode()
     return b"%x\r\n%s\r\n" % (len(body), body)
 
@@ -35,12 +35,12 @@ CHOICE = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finis
 USAGE = {"prompt_tokens": 10, "completion_tokens": 60, "total_tokens": 70}
 DELTA = {"index": 0, "delta": {"content": "token "}, "finish_reason": None}
 
-ANSWER = answer({**COMPLETION, "object": "chat.completion", "choices": [CHOICE], "usage": USAGE})
+ANSWER = http_answer({**COMPLETION, "object": "chat.completion", "choices": [CHOICE], "usage": USAGE})
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-EVENT = event(json.dumps({**COMPLETION, "object": "chat.completion.chunk", "choices": [DELTA]}))
-END = event("[DONE]") + b"0\r\n\r\n"
-# Whatever a router wants to know of its backends before it uses them, in one.
-ABOUT = answer(
+EVENT = sse_chunk(json.dumps({**COMPLETION, "object": "chat.completion.chunk", "choices": [DELTA]}))
+END = sse_chunk("[DONE]") + b"0\r\n\r\n"
+# The answer to every GET: all that any router requests of its backends before it uses them.
+INFORMATION = http_answer(
     {
         "status": "healthy",
         "object": "list",
@@ -56,7 +56,7 @@ ABOUT = answer(
 
 
 class Backend(asyncio.Protocol):
-    """One connection, one request after the other."""
+    """One connection, which serves one request at a time."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -81,24 +81,24 @@ class Backend(asyncio.Protocol):
         self._body = b""
 
     def on_body(self, body: bytes) -> None:
-        if len(self._body) < ORDER_LIMIT:
+        if len(self._body) < MAX_ORDER_BYTES:
             self._body += body
 
     def on_message_complete(self) -> None:
-        order = ORDER.search(self._body) if len(self._body) < ORDER_LIMIT else None
+        order = ORDER.search(self._body) if len(self._body) < MAX_ORDER_BYTES else None
         if order:
             self._transport.write(STREAM)
-            self._next(int(order[1]), int(order[2]) / 1000)
+            self._schedule(int(order[1]), int(order[2]) / 1000)
         else:
-            self._transport.write(ANSWER if self._parser.get_method() == b"POST" else ABOUT)
+            self._transport.write(ANSWER if self._parser.get_method() == b"POST" else INFORMATION)
 
-    def _next(self, left: int, gap: float) -> None:
-        self._timer = self._loop.call_later(gap, self._event, left, gap)
+    def _schedule(self, remaining: int, gap: float) -> None:
+        self._timer = self._loop.call_later(gap, self._send_event, remaining, gap)
 
-    def _event(self, left: int, gap: float) -> None:
-        if left:
+    def _send_event(self, remaining: int, gap: float) -> None:
+        if remaining:
             self._transport.write(EVENT)
-            self._next(left - 1, gap)
+            self._schedule(remaining - 1, gap)
         else:
             self._transport.write(END)
 
@@ -112,5 +112,5 @@ async def serve(count: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=2, help="how many, each on a port of its own")
+    parser.add_argument("--count", type=int, default=2, help="number of instances, each on its own port")
     uvloop.run(serve(parser.parse_args().count))

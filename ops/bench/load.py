@@ -1,4 +1,4 @@
-"""A closed loop of clients on one address: each asks, reads the whole answer, and asks again."""
+"""A closed loop of clients on one address: each sends a request, reads the whole answer, and sends the next."""
 
 import asyncio
 import time
@@ -9,14 +9,14 @@ from typing import Any
 import httptools
 from scenarios import Scenario
 
-GRACE = 60.0  # seconds that begun answers have after the end
-AT_ONCE = 100  # connections that are opened at a time: listening queues are finite
-PAUSE = 0.05  # seconds after a failure, so that a broken router is not beaten
+ANSWER_TIMEOUT_SECONDS = 60.0  # for answers that are incomplete at the end of the load
+MAX_CONNECTING = 100  # connections that are opened at a time: listening queues are finite
+FAILURE_PAUSE_SECONDS = 0.05  # so that a broken router is not flooded
 
 
 @dataclass(slots=True)
-class Tally:
-    """What the clients saw."""
+class ClientStatistics:
+    """What the clients measured."""
 
     seconds: float = 0.0
     took: list[float] = field(default_factory=list)  # seconds of each whole answer
@@ -28,10 +28,10 @@ class Tally:
 
 
 class Client(asyncio.Protocol):
-    """One connection, one request at a time."""
+    """One connection, which carries one request at a time."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, statistics: ClientStatistics) -> None:
+        self._statistics = statistics
         self._parser = httptools.HttpResponseParser(self)
         self._done: asyncio.Future[None] | None = None
         self.usable = True
@@ -39,8 +39,8 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
-    async def ask(self, request: bytes) -> None:
-        """Raises ConnectionError when the answer does not come whole."""
+    async def send(self, request: bytes) -> None:
+        """Send a request and read its answer; raise ConnectionError when the answer is incomplete."""
         self.bytes = self.lines = 0
         self.first = 0.0
         self._done = asyncio.get_running_loop().create_future()
@@ -48,7 +48,7 @@ class Client(asyncio.Protocol):
         try:
             await self._done
         finally:
-            self._tally.open -= bool(self.first)
+            self._statistics.open -= bool(self.first)
 
     def close(self) -> None:
         self._transport.close()
@@ -66,8 +66,8 @@ class Client(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if not self.first:
             self.first = time.perf_counter()
-            self._tally.open += 1
-            self._tally.most_open = max(self._tally.most_open, self._tally.open)
+            self._statistics.open += 1
+            self._statistics.most_open = max(self._statistics.most_open, self._statistics.open)
         self.bytes += len(body)
         self.lines += body.count(b"\n")
 
@@ -87,21 +87,25 @@ class Client(asyncio.Protocol):
                 self._done.set_result(None)
 
 
-async def load(port: int, scenario: Scenario, seconds: float | None = None) -> Tally:
-    tally, start = Tally(), time.perf_counter()
+async def load(port: int, scenario: Scenario, seconds: float | None = None) -> ClientStatistics:
+    statistics, start = ClientStatistics(), time.perf_counter()
     end = start + (scenario.seconds if seconds is None else seconds)
-    gate = asyncio.Semaphore(AT_ONCE)
-    clients = [asyncio.create_task(_client(port, scenario, tally, gate, end)) for _ in range(scenario.connections)]
-    _, stuck = await asyncio.wait(clients, timeout=end - start + GRACE + scenario.events * scenario.gap / 1000)
+    gate = asyncio.Semaphore(MAX_CONNECTING)
+    clients = [asyncio.create_task(_client(port, scenario, statistics, gate, end)) for _ in range(scenario.connections)]
+    _, stuck = await asyncio.wait(
+        clients, timeout=end - start + ANSWER_TIMEOUT_SECONDS + scenario.events * scenario.gap / 1000
+    )
     for client in stuck:
         client.cancel()
-    tally.failures.update(["no answer"] * len(stuck))
+    statistics.failures.update(["no answer"] * len(stuck))
     await asyncio.gather(*clients, return_exceptions=True)
-    tally.seconds = time.perf_counter() - start
-    return tally
+    statistics.seconds = time.perf_counter() - start
+    return statistics
 
 
-async def _client(port: int, scenario: Scenario, tally: Tally, gate: asyncio.Semaphore, end: float) -> None:
+async def _client(
+    port: int, scenario: Scenario, statistics: ClientStatistics, gate: asyncio.Semaphore, end: float
+) -> None:
     loop = asyncio.get_running_loop()
     request = scenario.request(f"127.0.0.1:{port}")
     client: Client | None = None
@@ -110,14 +114,14 @@ async def _client(port: int, scenario: Scenario, tally: Tally, gate: asyncio.Sem
             try:
                 if client is None or not client.usable:
                     async with gate:
-                        _, client = await loop.create_connection(lambda: Client(tally), "127.0.0.1", port)
-                asked = time.perf_counter()
-                await client.ask(request)
-                _count(tally, client, scenario, asked, time.perf_counter())
+                        _, client = await loop.create_connection(lambda: Client(statistics), "127.0.0.1", port)
+                sent = time.perf_counter()
+                await client.send(request)
+                _count(statistics, client, scenario, sent, time.perf_counter())
             except OSError as error:
-                tally.failures[str(error)] += 1
+                statistics.failures[str(error)] += 1
                 client = None
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(FAILURE_PAUSE_SECONDS)
             if scenario.once or time.perf_counter() >= end:
                 return
     finally:
@@ -125,16 +129,16 @@ async def _client(port: int, scenario: Scenario, tally: Tally, gate: asyncio.Sem
             client.close()
 
 
-def _count(tally: Tally, client: Client, scenario: Scenario, asked: float, now: float) -> None:
-    """A stream is whole when it has every event and [DONE]; an event is a line and an empty one."""
+def _count(statistics: ClientStatistics, client: Client, scenario: Scenario, sent: float, now: float) -> None:
+    """Count an answer. A stream is complete when it has every event and [DONE]; an event is a line and an empty one."""
     events = client.lines // 2
     if client.status != 200:
-        tally.failures[f"status {client.status}"] += 1
+        statistics.failures[f"status {client.status}"] += 1
     elif scenario.events and events != scenario.events + 1:
-        tally.failures[f"{events} events"] += 1
+        statistics.failures[f"{events} events"] += 1
     elif not client.bytes:
-        tally.failures["an empty answer"] += 1
+        statistics.failures["an empty answer"] += 1
     else:
-        tally.took.append(now - asked)
-        tally.first.append(client.first - asked)
-        tally.events += events if scenario.events else 0
+        statistics.took.append(now - sent)
+        statistics.first.append(client.first - sent)
+        statistics.events += events if scenario.events else 0

@@ -1,22 +1,22 @@
-"""One scenario on one running router: what the clients saw, and what the router spent."""
+"""Measure one scenario on one running router: times at the clients, CPU and memory of the router."""
 
 import asyncio
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 
-from load import Tally, load
+from load import ClientStatistics, load
 from processes import Program
 from scenarios import Scenario
 
-LOOK = 1.0  # seconds between two looks at the router's memory
+MEMORY_INTERVAL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One round. Times of CPU in microseconds, of waiting in milliseconds, memory in MB (KB a stream).
+    """The figures of one round: CPU in microseconds, times at the clients in milliseconds, memory in MB (KB a stream).
 
-    `memory_stream` is all that the router has grown by since its start, over the streams that were open at most.
+    `memory_stream` is the router's growth since its start, divided by the largest number of open streams.
     """
 
     cpu_request: float | None
@@ -39,41 +39,41 @@ class Figures:
 
 
 async def measure(router: Program, port: int, scenario: Scenario, idle: float, seconds: float | None = None) -> Figures:
-    """`idle` is the router's memory before anybody asked it anything."""
-    looks: list[float] = []
-    looking = asyncio.create_task(_look(router, looks))
+    """Return the figures of one round. `idle` is the router's memory before its first request."""
+    samples: list[float] = []
+    sampling = asyncio.create_task(_sample_memory(router, samples))
     before = router.cpu()
-    tally = await load(port, scenario, seconds)
+    clients = await load(port, scenario, seconds)
     spent = router.cpu() - before
-    looking.cancel()
-    return figures(scenario, tally, spent, [*looks, router.memory()], idle)
+    sampling.cancel()
+    return figures(scenario, clients, spent, [*samples, router.memory()], idle)
 
 
-def figures(scenario: Scenario, tally: Tally, spent: float, looks: list[float], idle: float) -> Figures:
-    answered, peak = len(tally.took), max(looks)
-    if scenario.once and tally.most_open < scenario.connections:
-        tally.failures[f"only {tally.most_open} of {scenario.connections} open at once"] += 1
+def figures(scenario: Scenario, clients: ClientStatistics, spent: float, samples: list[float], idle: float) -> Figures:
+    answered, peak = len(clients.took), max(samples)
+    if scenario.once and clients.most_open < scenario.connections:
+        clients.failures[f"only {clients.most_open} of {scenario.connections} open at once"] += 1
     return Figures(
         cpu_request=spent / answered * 1e6 if answered else None,
-        cpu_event=spent / tally.events * 1e6 if tally.events else None,
-        cores=spent / tally.seconds,
-        rate=answered / tally.seconds,
-        p50=_percentile(tally.took, 50),
-        p99=_percentile(tally.took, 99),
-        first_p99=_percentile(tally.first, 99),
+        cpu_event=spent / clients.events * 1e6 if clients.events else None,
+        cores=spent / clients.seconds,
+        rate=answered / clients.seconds,
+        p50=_percentile(clients.took, 50),
+        p99=_percentile(clients.took, 99),
+        first_p99=_percentile(clients.first, 99),
         memory=peak,
         memory_idle=idle,
-        memory_stream=(peak - idle) / tally.most_open * 1024 if tally.events and tally.most_open else None,
-        most_open=tally.most_open,
+        memory_stream=(peak - idle) / clients.most_open * 1024 if clients.events and clients.most_open else None,
+        most_open=clients.most_open,
         answered=answered,
-        failures=dict(Counter(tally.failures)),
+        failures=dict(Counter(clients.failures)),
     )
 
 
-async def _look(router: Program, looks: list[float]) -> None:
+async def _sample_memory(router: Program, samples: list[float]) -> None:
     while True:
-        looks.append(router.memory())
-        await asyncio.sleep(LOOK)
+        samples.append(router.memory())
+        await asyncio.sleep(MEMORY_INTERVAL_SECONDS)
 
 
 def _percentile(seconds: list[float], percent: int) -> float | None:

@@ -1,6 +1,6 @@
-"""The routers that can be measured: how each is installed, and how it is started.
+"""The routers that can be measured: how each is installed and started.
 
-To add one: write a function that takes a Place and returns the command, and name it in PEERS. For a single run,
+To add one: write a function that takes a Target and returns the command, and name it in PEERS. For a single run,
 `run.py --peer NAME='COMMAND'` does without: {port}, {static} (our file of static services) and {urls} are filled in.
 """
 
@@ -18,16 +18,16 @@ from typing import Any
 from processes import free_port
 from scenarios import MODEL
 
-MOST = 9000  # connections that a peer which wants to know is told
+MAX_CONNECTIONS = 9000  # for the configuration of a router that needs a limit
 
 
 class MissingError(Exception):
-    """A router that is not here, with what to do."""
+    """A router that is not installed; the message says how to install it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one router is to run: its port, its backends, a directory for its files, and one for what is installed."""
+class Target:
+    """Where one router runs: its port, its backends, a directory for its files, and one for installed programs."""
 
     port: int
     backends: list[int]
@@ -44,44 +44,44 @@ class Place:
         return str(path)
 
     def static(self) -> str:
-        """Our file of static services. The limit is never met, yet every request passes admission."""
-        return self.write("static.json", static_services(self.backends, MODEL, max_concurrency=2 * MOST))
+        """Write our file of static services and return its path. Its limit is checked for each request but never met."""
+        return self.write("static.json", static_services(self.backends, MODEL, max_concurrency=2 * MAX_CONNECTIONS))
 
 
 def static_services(ports: list[int], model: str, **metadata: Any) -> str:
-    about = {"type": "openai-api", "models": [model], **metadata}
+    fields = {"type": "openai-api", "models": [model], **metadata}
     services = [
-        {"name": f"backend{number}", "host": "127.0.0.1", "port": port, "metadata": about}
+        {"name": f"backend{number}", "host": "127.0.0.1", "port": port, "metadata": fields}
         for number, port in enumerate(ports, 1)
     ]
     return json.dumps({"services": services})
 
 
-def ours(place: Place) -> list[str]:
+def ours(target: Target) -> list[str]:
     svc = Path(sys.executable).with_name("svc")
-    return [str(svc), "router", "--port", str(place.port), "--static-services", place.static()]
+    return [str(svc), "router", "--port", str(target.port), "--static-services", target.static()]
 
 
-def nginx(place: Place) -> list[str]:
-    """One worker, no access log, no routing by model: the least that a proxy can do."""
-    servers = " ".join(f"server 127.0.0.1:{port};" for port in place.backends)
+def nginx(target: Target) -> list[str]:
+    """Return the command of a minimal nginx: one worker, no access log, no routing by model."""
+    servers = " ".join(f"server 127.0.0.1:{port};" for port in target.backends)
     conf = f"""
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile {2 * MOST + 1000};
-pid {place.directory}/nginx.pid;
-error_log {place.directory}/nginx.err;
-events {{ worker_connections {2 * MOST + 1000}; }}
+worker_rlimit_nofile {2 * MAX_CONNECTIONS + 1000};
+pid {target.directory}/nginx.pid;
+error_log {target.directory}/nginx.err;
+events {{ worker_connections {2 * MAX_CONNECTIONS + 1000}; }}
 http {{
     access_log off;
-    client_body_temp_path {place.directory}/body;
-    proxy_temp_path {place.directory}/proxy;
-    fastcgi_temp_path {place.directory}/fastcgi;
-    uwsgi_temp_path {place.directory}/uwsgi;
-    scgi_temp_path {place.directory}/scgi;
+    client_body_temp_path {target.directory}/body;
+    proxy_temp_path {target.directory}/proxy;
+    fastcgi_temp_path {target.directory}/fastcgi;
+    uwsgi_temp_path {target.directory}/uwsgi;
+    scgi_temp_path {target.directory}/scgi;
     upstream backends {{ {servers} keepalive 2000; keepalive_requests 10000000; }}
     server {{
-        listen 127.0.0.1:{place.port} backlog=4096;
+        listen 127.0.0.1:{target.port} backlog=4096;
         keepalive_requests 10000000;
         client_max_body_size 64m;
         client_body_buffer_size 1m;
@@ -95,14 +95,14 @@ http {{
     }}
 }}
 """
-    return [system("nginx"), "-e", f"{place.directory}/nginx.err", "-c", place.write("nginx.conf", conf)]
+    return [system("nginx"), "-e", f"{target.directory}/nginx.err", "-c", target.write("nginx.conf", conf)]
 
 
-def haproxy(place: Place) -> list[str]:
-    servers = "\n".join(f"    server backend{port} 127.0.0.1:{port}" for port in place.backends)
+def haproxy(target: Target) -> list[str]:
+    servers = "\n".join(f"    server backend{port} 127.0.0.1:{port}" for port in target.backends)
     conf = f"""
 global
-    maxconn {MOST}
+    maxconn {MAX_CONNECTIONS}
     nbthread 1
 defaults
     mode http
@@ -110,36 +110,36 @@ defaults
     timeout client 600s
     timeout server 600s
 frontend clients
-    bind 127.0.0.1:{place.port} backlog 4096
+    bind 127.0.0.1:{target.port} backlog 4096
     default_backend backends
 backend backends
     balance roundrobin
     http-reuse always
 {servers}
 """
-    return [system("haproxy"), "-db", "-f", place.write("haproxy.cfg", conf)]
+    return [system("haproxy"), "-db", "-f", target.write("haproxy.cfg", conf)]
 
 
-def rust(package: str, *subcommand: str) -> Callable[[Place], list[str]]:
-    """The routers that descend from sglang's, and share its options."""
+def rust(package: str, *subcommand: str) -> Callable[[Target], list[str]]:
+    """Return the command of a router that descends from sglang's and shares its options."""
 
-    def command(place: Place) -> list[str]:
-        to = ["--host", "127.0.0.1", "--port", str(place.port), "--worker-urls", *place.urls]
+    def command(target: Target) -> list[str]:
+        to = ["--host", "127.0.0.1", "--port", str(target.port), "--worker-urls", *target.urls]
         metrics = ["--prometheus-port", str(free_port())]
-        return [pip(place.cache, package), *subcommand, *to, "--policy", "round_robin", *metrics]
+        return [pip(target.cache, package), *subcommand, *to, "--policy", "round_robin", *metrics]
 
     return command
 
 
-def by_command(command: str) -> Callable[[Place], list[str]]:
-    def fill(place: Place) -> list[str]:
-        words = shlex.split(command)
-        return [word.format(port=place.port, static=place.static(), urls=" ".join(place.urls)) for word in words]
+def by_command(command: str) -> Callable[[Target], list[str]]:
+    def fill(target: Target) -> list[str]:
+        arguments = shlex.split(command)
+        return [word.format(port=target.port, static=target.static(), urls=" ".join(target.urls)) for word in arguments]
 
     return fill
 
 
-PEERS: dict[str, Callable[[Place], list[str]]] = {
+PEERS: dict[str, Callable[[Target], list[str]]] = {
     "ours": ours,
     "nginx": nginx,
     "haproxy": haproxy,
@@ -150,20 +150,20 @@ PEERS: dict[str, Callable[[Place], list[str]]] = {
 
 
 def pip(cache: Path, package: str) -> str:
-    """The program that a package brings under its own name, in an environment of its own."""
-    place = cache / package
-    program = place / "bin" / package
+    """Return the program of the package's own name, in its own environment; install it on first use."""
+    environment = cache / package
+    program = environment / "bin" / package
     if not program.exists():
-        print(f"installing {package} into {place}", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        done = subprocess.run([str(place / "bin" / "pip"), "install", "-q", package])
+        print(f"installing {package} into {environment}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+        done = subprocess.run([str(environment / "bin" / "pip"), "install", "-q", package])
         if done.returncode or not program.exists():
-            raise MissingError(f"{package}: pip could not install it into {place}; leave it out with --routers")
+            raise MissingError(f"{package}: pip could not install it into {environment}; leave it out with --routers")
     return str(program)
 
 
 def system(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if not found:
+    program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if not program:
         raise MissingError(f"{name} is not installed: apt-get install {name}, or leave it out with --routers")
-    return found
+    return program

@@ -1,4 +1,4 @@
-"""Programs that we start, what they cost, and the limits that they inherit."""
+"""Start programs, measure their CPU and memory, and raise the limits that they inherit."""
 
 import http.client
 import json
@@ -12,21 +12,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-READY = 60  # seconds that a program has until it answers
-STOP = 10  # seconds that a program has to end by itself
+START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 10
 
 
 class Program:
-    """A program in a session of its own, with its output in a file."""
+    """A program in its own session, with its output in a file."""
 
     def __init__(self, argv: list[str], log: Path, **popen: Any) -> None:
         self.log = log
         with log.open("wb") as output:
-            given: dict[str, Any] = {"stdout": output, "stderr": output, "stdin": subprocess.DEVNULL} | popen
-            self._process = subprocess.Popen(argv, start_new_session=True, **given)
+            arguments: dict[str, Any] = {"stdout": output, "stderr": output, "stdin": subprocess.DEVNULL} | popen
+            self._process = subprocess.Popen(argv, start_new_session=True, **arguments)
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
     @property
@@ -34,47 +34,47 @@ class Program:
         assert self._process.stdout
         return self._process.stdout
 
-    def answers(self, port: int, model: str) -> bool:
-        """Whether it comes to answer a request at `port`; it may listen long before."""
-        deadline = time.monotonic() + READY
-        while self.alive and time.monotonic() < deadline:
-            if asked(port, model):
+    def wait_until_ready(self, port: int, model: str) -> bool:
+        """Return whether it answers a request at `port` in time; it may accept connections long before."""
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while self.is_alive and time.monotonic() < deadline:
+            if answers(port, model):
                 return True
             time.sleep(0.2)
         return False
 
     def cpu(self) -> float:
-        """Seconds of CPU that it and its children have used so far, to the nanosecond."""
-        return sum(cpu(pid) for pid in family(self._process.pid))
+        """Return the CPU seconds that it and its children have used so far, to the nanosecond."""
+        return sum(cpu(pid) for pid in process_tree(self._process.pid))
 
     def memory(self) -> float:
-        """MB of it and its children, what they share counted once (PSS)."""
-        return sum(memory(pid) for pid in family(self._process.pid))
+        """Return the MB of it and its children, with shared pages counted once (PSS)."""
+        return sum(memory(pid) for pid in process_tree(self._process.pid))
 
     def stop(self) -> None:
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP)
+            self._process.wait(STOP_TIMEOUT_SECONDS)
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # what it left behind, or itself
+            os.killpg(self._process.pid, signal.SIGKILL)  # its remaining children, or itself
         self._process.wait()
 
 
-def family(pid: int) -> list[int]:
-    """The process and all that descend from it."""
-    found = [pid]
+def process_tree(pid: int) -> list[int]:
+    """Return the pids of the process and of all its descendants."""
+    pids = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = task.read_text().split()
         except OSError:  # it ended meanwhile
             continue
         for child in children:
-            found += family(int(child))
-    return found
+            pids += process_tree(int(child))
+    return pids
 
 
 def cpu(pid: int) -> float:
-    """Seconds; the clock is what clock_getcpuclockid(3) gives for a process: exact, and with threads that ended."""
+    """Return the CPU seconds of a process by the clock of clock_getcpuclockid(3): exact, and with ended threads."""
     try:
         return time.clock_gettime((~pid << 3) | 2)
     except OSError:
@@ -89,11 +89,11 @@ def memory(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
-def asked(port: int, model: str) -> bool:
-    question = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+def answers(port: int, model: str) -> bool:
+    payload = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("POST", "/v1/chat/completions", json.dumps(question), {"Content-Type": "application/json"})
+        connection.request("POST", "/v1/chat/completions", json.dumps(payload), {"Content-Type": "application/json"})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -108,7 +108,7 @@ def free_port() -> int:
 
 
 def allow_files(count: int) -> None:
-    """`count` open files for us and all that we start; raises PermissionError where the system does not let us."""
+    """Raise the limit of open files, also for programs that are started, or raise PermissionError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= count:
         return

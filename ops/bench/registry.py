@@ -1,7 +1,7 @@
-"""Measures the registry at work: a fleet of instances with babysitters that heartbeat, and routers that watch.
+"""Measure the registry under the load of a fleet: babysitters that send heartbeats, and routers that watch.
 
-Prints what the registry's processes spend (in % of a core), what it answers, and how long a change of an instance's
-state takes to reach the watchers. The fleet is a process of its own and is not counted.
+It prints the CPU of the registry's processes (in % of a core), the requests that the registry answered, and the time
+that a changed state takes to reach the watchers. The fleet is a separate process, whose CPU does not count.
 
     python ops/bench/registry.py
     python ops/bench/registry.py --instances 200 --seconds 10
@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from beats import Fleet
-    from processes import READY, Program, allow_files, free_port
+    from fleet import Fleet
+    from processes import START_TIMEOUT_SECONDS, Program, allow_files, free_port
 except ImportError as error:
     sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench]'")
 
@@ -60,13 +60,13 @@ class Figures:
 
 def main() -> int:
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the programs that were started are stopped
     try:
         allow_files(4096)
     except PermissionError as problem:
         sys.exit(f"registry.py: {problem}")
     if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
-        say(f"others use this machine (load {os.getloadavg()[0]:.1f}): times will be worse than they need be")
+        say(f"other processes use this machine (load {os.getloadavg()[0]:.1f}): times will be longer than usual")
     port = free_port()
     o = options
     fleet = Fleet(port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.settle, o.keep_alive)
@@ -85,41 +85,41 @@ def main() -> int:
 
 
 def measure(program: Program, fleet: Fleet) -> Figures:
-    """Starts the fleet and reads the registry's clock when the fleet says that it begins and ends."""
-    script = Path(__file__).with_name("beats.py")
-    words = [sys.executable, str(script), json.dumps(dataclasses.asdict(fleet))]
+    """Start the fleet, and read the registry's CPU clock when the fleet reports the begin and the end."""
+    script = Path(__file__).with_name("fleet.py")
+    argv = [sys.executable, str(script), json.dumps(dataclasses.asdict(fleet))]
     say(f"{2 * fleet.instances} services register")
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    marks, told, seconds = [], {}, 0.0
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    cpu_marks, event, seconds = [], {}, 0.0
     try:
         assert process.stdout
         for line in process.stdout:
-            told = json.loads(line)
-            if told["event"] in ("begin", "end"):
-                marks.append(program.cpu())
-                seconds = told.get("seconds", 0.0)
-            say(STEPS.get(told["event"], "").format(settle=fleet.settle, seconds=fleet.seconds))
+            event = json.loads(line)
+            if event["event"] in ("begin", "end"):
+                cpu_marks.append(program.cpu())
+                seconds = event.get("seconds", 0.0)
+            say(STEPS.get(event["event"], "").format(settle=fleet.settle, seconds=fleet.seconds))
     finally:
         process.terminate()
         process.wait()
-    if told.get("event") != "figures":
+    if event.get("event") != "figures":
         sys.exit("registry.py: the fleet ended too early")
-    return figures(told, seconds, marks[1] - marks[0], program.memory())
+    return figures(event, seconds, cpu_marks[1] - cpu_marks[0], program.memory())
 
 
-def figures(told: dict[str, Any], seconds: float, cpu: float, memory: float) -> Figures:
-    took, seen, failures = told["took"], told["seen"], told["failures"]
+def figures(counts: dict[str, Any], seconds: float, cpu: float, memory: float) -> Figures:
+    took, seen, failures = counts["took"], counts["seen"], counts["failures"]
     if not seen:
         failures["no change reached a watcher"] = 1
     return Figures(
         seconds,
         cpu,
         memory,
-        told["beats"],
-        told["checks"],
-        told["changes"],
+        counts["beats"],
+        counts["checks"],
+        counts["changes"],
         len(seen),
-        told["list_bytes"],
+        counts["list_bytes"],
         percentile(took, 50),
         percentile(took, 99),
         percentile(seen, 50),
@@ -146,7 +146,7 @@ def table(fleet: Fleet, f: Figures) -> str:
         ("memory", f"{f.memory:.0f} MB"),
         ("a heartbeat, p50 / p99", f"{f.beat_p50:.1f} / {f.beat_p99:.1f} ms"),
         ("a change at the watchers, p50 / p99 / max", f"{f.seen_p50:.0f} / {f.seen_p99:.0f} / {f.seen_max:.0f} ms"),
-        ("failures", ", ".join(f"{count} {what}" for what, count in f.failures.items()) or "none"),
+        ("failures", ", ".join(f"{count} {kind}" for kind, count in f.failures.items()) or "none"),
     ]
     return "\n".join(["| | |", "|---|---:|", *[f"| {name} | {value} |" for name, value in rows]])
 
@@ -158,8 +158,8 @@ def command(options: argparse.Namespace, port: int) -> list[str]:
 
 
 def answers(program: Program, port: int) -> bool:
-    deadline = time.monotonic() + READY
-    while program.alive and time.monotonic() < deadline:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while program.is_alive and time.monotonic() < deadline:
         with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
             return True
         time.sleep(0.1)
@@ -180,17 +180,24 @@ STEPS = {
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told = "default: %(default)s"
-    parser.add_argument("--instances", type=int, default=1000, help=f"two registrations each; {told}")
-    parser.add_argument("--watchers", type=int, default=20, help=told)
-    parser.add_argument("--interval", type=float, default=10, help=f"seconds between two heartbeats of a name; {told}")
-    parser.add_argument("--changes", type=float, default=2, help=f"seconds between two changes, on average; {told}")
-    parser.add_argument("--seconds", type=float, default=60, help=f"how long it is measured; {told}")
+    default = "default: %(default)s"
+    parser.add_argument("--instances", type=int, default=1000, help=f"two registrations each; {default}")
+    parser.add_argument("--watchers", type=int, default=20, help=default)
     parser.add_argument(
-        "--settle", type=float, default=35, help=f"seconds before that: the first health checks are over then; {told}"
+        "--interval", type=float, default=10, help=f"seconds between two heartbeats of a name; {default}"
+    )
+    parser.add_argument("--changes", type=float, default=2, help=f"seconds between two changes, on average; {default}")
+    parser.add_argument("--seconds", type=float, default=60, help=f"duration of the measurement; {default}")
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=35,
+        help=f"seconds before the measurement, for the first health checks; {default}",
     )
     parser.add_argument("--keep-alive", action="store_true", help="heartbeats share connections; babysitters' do not")
-    parser.add_argument("--store", default="sqlite:registry.db", help=f"a path is in a temporary directory; {told}")
+    parser.add_argument(
+        "--store", default="sqlite:registry.db", help=f"a path is relative to a temporary directory; {default}"
+    )
     parser.add_argument("--command", metavar="WORDS", help="another registry; {port} is filled in")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the figures")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Measures routers side by side: the same backends, the same load, in one run, several rounds.
+"""Measure routers side by side: the same backends and the same load, in one run of several rounds.
 
-What counts is the CPU that a router's processes spend on a request, and on a streamed event: that holds on a busy
-machine, where seconds and requests a second do not. The routers take turns, and medians are shown.
+The main figure is the CPU of a router's processes for a request, and for a streamed event: other load of the machine
+changes it little, unlike seconds and requests a second. The routers take turns, and the table shows medians.
 
     python ops/bench/run.py
     python ops/bench/run.py --routers ours,nginx,vllm-router --scenarios small,stream --rounds 3
@@ -24,29 +24,29 @@ from pathlib import Path
 try:
     import uvloop
     from measure import Figures, measure
-    from peers import PEERS, MissingError, Place, by_command
+    from peers import PEERS, MissingError, Target, by_command
     from processes import Program, allow_files, free_port
     from report import OURS, table
     from scenarios import MODEL, SCENARIOS, Scenario
 except ImportError as error:
     sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench]'")
 
-WARM = Scenario("warm", "before what is measured", connections=32, seconds=0.3)
+WARM_UP = Scenario("warm", "before the measurement", connections=32, seconds=0.3)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Router:
     program: Program
     port: int
-    idle: float  # MB before anybody asked it anything
+    idle: float  # MB before its first request
 
 
-Found = dict[str, dict[str, list[Figures | None]]]  # by scenario, then by router: each round's
+Results = dict[str, dict[str, list[Figures | None]]]  # by scenario, then by router: the figures of each round
 
 
 def main() -> int:
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the programs that were started are stopped
     scenarios = [SCENARIOS[name] for name in options.scenarios]
     try:
         allow_files(max(scenario.files for scenario in scenarios))
@@ -54,32 +54,36 @@ def main() -> int:
         sys.exit(f"run.py: {problem}")
     plot = plotter() if options.plot else None
     if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
-        say(f"others use this machine (load {os.getloadavg()[0]:.1f}): figures will differ from round to round")
-    found: Found = {scenario.name: {name: [] for name in options.routers} for scenario in scenarios}
+        say(f"other processes use this machine (load {os.getloadavg()[0]:.1f}): figures will vary from round to round")
+    results: Results = {scenario.name: {name: [] for name in options.routers} for scenario in scenarios}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch, backends(Path(scratch)) as ports:
         for number in range(options.rounds):
             with ExitStack() as stack:
-                places = {name: Place(free_port(), ports, Path(scratch), options.cache) for name in options.routers}
+                targets = {name: Target(free_port(), ports, Path(scratch), options.cache) for name in options.routers}
                 routers = {
-                    name: stack.enter_context(running(name, options.peers[name], place))
-                    for name, place in places.items()
+                    name: stack.enter_context(running(name, options.peers[name], target))
+                    for name, target in targets.items()
                 }
-                one_round(number, routers, scenarios, options.seconds, found)
+                measure_round(number, routers, scenarios, options.seconds, results)
     for scenario in scenarios:
-        print(f"\n{table(scenario, found[scenario.name])}")
+        print(f"\n{table(scenario, results[scenario.name])}")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1, default=dataclasses.asdict) + "\n")
+        options.json.write_text(json.dumps(results, indent=1, default=dataclasses.asdict) + "\n")
     if plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
-        plot(found, options.plot)
+        plot(results, options.plot)
         print(f"\n{options.plot}")
-    return 0 if whole(found) else 1
+    return 0 if is_complete(results) else 1
 
 
-def one_round(
-    number: int, routers: Mapping[str, Router | None], scenarios: list[Scenario], seconds: float | None, found: Found
+def measure_round(
+    number: int,
+    routers: Mapping[str, Router | None],
+    scenarios: list[Scenario],
+    seconds: float | None,
+    results: Results,
 ) -> None:
-    """One router after the other on each scenario, so that a busy minute of the machine touches all of them."""
+    """Measure one router after the other in each scenario, so that other load of the machine affects all of them."""
     names = list(routers) if number % 2 == 0 else list(routers)[::-1]
     for scenario in scenarios:
         for name in names:
@@ -87,27 +91,27 @@ def one_round(
             if router:
                 figures = uvloop.run(measure(router.program, router.port, scenario, router.idle, seconds))
                 say(f"{name} {scenario.name}: {progress(figures)}")
-            found[scenario.name][name].append(figures)
+            results[scenario.name][name].append(figures)
 
 
 @contextmanager
-def running(name: str, command: Callable[[Place], list[str]], place: Place) -> Iterator[Router | None]:
-    """The router, when it answers; a fresh process for every round."""
-    log = place.cache / "logs" / f"{name}.log"
+def running(name: str, command: Callable[[Target], list[str]], target: Target) -> Iterator[Router | None]:
+    """Start a router and yield it once it answers; yield None where it does not."""
+    log = target.cache / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        program = Program(command(place), log, cwd=place.directory)
+        program = Program(command(target), log, cwd=target.directory)
     except (MissingError, OSError) as problem:
         say(f"{name}: {problem}")
         yield None
         return
     try:
-        if not program.answers(place.port, MODEL):
+        if not program.wait_until_ready(target.port, MODEL):
             say(f"{name} does not answer; it says: {log}")
             yield None
             return
-        router = Router(program, place.port, program.memory())
-        uvloop.run(measure(program, place.port, WARM, router.idle))
+        router = Router(program, target.port, program.memory())
+        uvloop.run(measure(program, target.port, WARM_UP, router.idle))
         yield router
     finally:
         program.stop()
@@ -115,7 +119,7 @@ def running(name: str, command: Callable[[Place], list[str]], place: Place) -> I
 
 @contextmanager
 def backends(directory: Path) -> Iterator[list[int]]:
-    """Two of them, in one process; it ends when its standard input does."""
+    """Start two backends in one process, and yield their ports; the process ends with its standard input."""
     script = Path(__file__).with_name("backends.py")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     program = Program([sys.executable, str(script)], directory / "backends.log", **pipes)
@@ -128,9 +132,9 @@ def backends(directory: Path) -> Iterator[list[int]]:
         program.stop()
 
 
-def whole(found: Found) -> bool:
-    """Every router was measured, and ours failed no request."""
-    every = [(name, figures) for rounds in found.values() for name, of in rounds.items() for figures in of]
+def is_complete(results: Results) -> bool:
+    """Return whether every router was measured, and ours failed no request."""
+    every = [(name, figures) for rounds in results.values() for name, all_of in rounds.items() for figures in all_of]
     return all(figures and not (name == OURS and figures.failed) for name, figures in every)
 
 
@@ -140,8 +144,8 @@ def progress(figures: Figures) -> str:
     return f"{figures.cpu_request or 0:.1f} µs a request{event}, {figures.rate:.0f} requests/s{failed}"
 
 
-def plotter() -> Callable[[Found, Path], None]:
-    """Looked for before the run, and not after it."""
+def plotter() -> Callable[[Results, Path], None]:
+    """Return the function that draws the plot, or exit before the run where matplotlib is missing."""
     try:
         from plot import plot
     except ImportError as missing:
@@ -155,15 +159,17 @@ def say(line: str) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    listed = ",".join(name for name in SCENARIOS if name != "flood")
-    parser.add_argument("--routers", default=",".join(PEERS), help="which, such as ours,nginx (default: %(default)s)")
-    parser.add_argument("--scenarios", default=listed, help=f"some of {','.join(SCENARIOS)} (default: %(default)s)")
+    default = ",".join(name for name in SCENARIOS if name != "flood")
+    parser.add_argument("--routers", default=",".join(PEERS), help="such as ours,nginx (default: %(default)s)")
+    parser.add_argument("--scenarios", default=default, help=f"some of {','.join(SCENARIOS)} (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, help="of each scenario, in place of its own")
+    parser.add_argument("--seconds", type=float, help="of each scenario, in target of its own")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="one more router")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every round")
     parser.add_argument("--plot", default="build/bench.svg", metavar="FILE", help="'' for none (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/router-bench", help="where peers live")
+    parser.add_argument(
+        "--cache", type=Path, default=Path.home() / ".cache/router-bench", help="directory of installed peers"
+    )
     options = parser.parse_args()
     options.routers, options.scenarios = options.routers.split(","), options.scenarios.split(",")
     options.peers = PEERS | {name: by_command(line) for name, _, line in (p.partition("=") for p in options.peer)}

@@ -1,4 +1,4 @@
-"""What is asked of a router: each scenario by name."""
+"""The scenarios: what the clients request of a router."""
 
 import json
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ MODEL = "model-a"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`connections` clients, each asking again as soon as it was answered, for `seconds`; `once`: each asks one time.
+    """`connections` clients, each of which sends one request after the other for `seconds`, or sends only `once`.
 
-    `body` is the bytes of prompt. With `events` the answer is a stream of so many, `gap` milliseconds apart.
+    `body` is the bytes of the prompt. With `events` the answer is a stream of so many, `gap` milliseconds apart.
     """
 
     name: str
-    tells: str
+    description: str
     connections: int
     seconds: float = 4
     body: int = 200
@@ -24,20 +24,20 @@ class Scenario:
 
     @property
     def files(self) -> int:
-        """Open files that a router needs for it: a connection on each side of a request, and some of its own."""
+        """Return the open files that a router needs: a connection on each side of a request, and some of its own."""
         return 2 * self.connections + 1000
 
     def request(self, host: str) -> bytes:
-        """What every client sends. The prompt tells the backend what to answer: every router passes it on as it is."""
+        """Return the request of every client. Its prompt, which every router forwards unchanged, orders the answer."""
         order = f"stream {self.events} events, {self.gap} ms apart; " if self.events else ""
         content = order + "x" * (self.body - len(order))
-        asked = {
+        payload = {
             "model": MODEL,
             "messages": [{"role": "user", "content": content}],
             "max_tokens": self.events or 16,
             "stream": bool(self.events),
         }
-        body = json.dumps(asked).encode()
+        body = json.dumps(payload).encode()
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
             f"Accept: */*\r\nUser-Agent: bench\r\nContent-Length: {len(body)}\r\n\r\n"
