@@ -44,7 +44,7 @@ class Target:
         return str(path)
 
     def static(self) -> str:
-        """Write our file of static services and return its path. Each request is checked against its limit, never met."""
+        """Write our file of static services and return its path. Its limit is checked for each request."""
         return self.write("static.json", static_services(self.backends, MODEL, max_concurrency=2 * MAX_CONNECTIONS))
 
 
