@@ -1,20 +1,20 @@
-"""Where `svc` begins: what must happen before anything else is imported."""
+"""The entry point of `svc`: what must happen before anything else is imported."""
 
 import sys
 from types import TracebackType
 
-PATCHED = ("babysitter", "mock")  # commands that serve with gevent in this process; gunicorn patches for itself
+GEVENT_COMMANDS = ("babysitter", "mock")  # they serve with gevent in this process; gunicorn patches by itself
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command line; the console script `svc`."""
     sys.excepthook = print_exception
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command == "launch":  # in front of every program: no click, no delay
+    if command == "launch":  # it stands in front of every program, so it starts without click
         from svc.supervision import launch
 
         sys.exit(launch.main(sys.argv[2:]))
-    if command in PATCHED:
+    if command in GEVENT_COMMANDS:
         from gevent import monkey
 
         monkey.patch_all()
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an uncaught exception to stderr as Python does, but for control characters that its message may quote."""
+    """Print an uncaught exception to stderr as Python does, with control characters escaped."""
     import traceback
 
     from svc.base.printable import escaped

@@ -1,4 +1,4 @@
-"""`svc keys`: giving out API keys of the router, and taking them back."""
+"""`svc keys`: add, list and revoke API keys of the router."""
 
 import datetime
 import difflib
@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from svc.cli.options import HERE, settings
 from svc.config import keyfile
 from svc.terminal.output import echo, echo_json
 
-DEFAULT = "keys.toml"  # in var/
-PREFIX = "svc-"
-RANDOM_BYTES = 32
-SHOWN = 8  # digits of a digest
+DEFAULT_FILE = "keys.toml"  # in var/
+SECRET_PREFIX = "svc-"
+SECRET_BYTES = 32
+DIGEST_DIGITS = 8  # that are shown
 
 COUNT = click.IntRange(min=1)
 name_argument = click.argument("name")
@@ -57,8 +58,8 @@ def add(
     """
     _check("NAME", keyfile.check_name, name)
     _check("--note", keyfile.check_note, note)
-    path, asked = _file(file)
-    secret = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+    path, router_reads_it = _file(file)
+    secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     if path.parent == HERE.var:
         make_directory(HERE.var)
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
@@ -70,15 +71,15 @@ def add(
         entries[name] = keyfile.Entry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
     try:
         echo(secret)
-    except OSError as error:  # nobody will ever know it
+    except OSError as error:  # the secret is lost
         with keyfile.editing(path) as entries:
             entries.pop(name, None)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in it has to go somewhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes the rest of stdout at exit
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
     echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
     echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
-    if not asked:
-        echo(_cure(path), err=True)
+    if not router_reads_it:
+        echo(_setting_hint(path), err=True)
 
 
 @command.command("list")
@@ -114,21 +115,21 @@ def revoke(name: str, file: Path | None) -> None:
     echo(f"{path}: key {name!r} revoked", err=True)
 
 
-def _check(what: str, rule: Any, value: str) -> None:
+def _check(argument: str, rule: Callable[[str], object], value: str) -> None:
     try:
         rule(value)
     except ValueError as error:
-        raise click.UsageError(f"{what}: {error}") from None
+        raise click.UsageError(f"{argument}: {error}") from None
 
 
 def _file(given: Path | None) -> tuple[Path, bool]:
-    """The file of keys, and whether the router is told of it."""
-    told = settings().router.keys_file
-    path = given or Path(told or HERE.var / DEFAULT)
-    return path, bool(told) and os.path.realpath(told) == os.path.realpath(path)
+    """Return the file of keys, and whether the site's router reads it."""
+    configured = settings().router.keys_file
+    path = given or Path(configured or HERE.var / DEFAULT_FILE)
+    return path, bool(configured) and os.path.realpath(configured) == os.path.realpath(path)
 
 
-def _cure(path: Path) -> str:
+def _setting_hint(path: Path) -> str:
     return (
         f"The router of this site does not read this file: set keys_file = {json.dumps(str(path))} "
         "under [router] in config/svc.toml, or ROUTER_KEYS_FILE, then `svc apply`."
@@ -142,7 +143,7 @@ def _row(name: str, entry: keyfile.Entry) -> dict[str, Any]:
         "requests_per_minute": entry.requests_per_minute,
         "concurrency": entry.concurrency,
         "operator": entry.operator,
-        "sha256": entry.sha256[:SHOWN],
+        "sha256": entry.sha256[:DIGEST_DIGITS],
         "note": entry.note,
     }
 

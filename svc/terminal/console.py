@@ -12,18 +12,18 @@ from svc.base.printable import printable
 
 
 class Console(rich.console.Console):
-    """Prints text as text: it is no markup, and its control characters are shown instead of obeyed."""
+    """A console that prints text literally: no markup, and control characters are shown instead of obeyed."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Return the segments of all that is printed, live displays included; only rich's own have `control`."""
+        """Return the segments of everything that is printed, live displays included; only rich's own are `control`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text, keep="\n\t"))
 
     def print_line(self, text: str | Text, style: str = "") -> None:
-        """Print one line, which is not wrapped; a line break inside the text is shown, not made."""
+        """Print one line without wrapping; a line break inside the text is shown as a character."""
         self.print(one_line(text), style=style or None, soft_wrap=True)
 
 

@@ -1,27 +1,27 @@
-"""What fits a terminal's height: the worst first, and how much is left out. Pure."""
+"""Crop blocks of lines to a terminal's height: the worst first, then how many are left out. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.text import Text
 
-WORST = {"red": 0, "yellow": 1}  # the rest is well
+SEVERITY_RANK = {"red": 0, "yellow": 1}  # every other style is healthy
 
 
 class Block(NamedTuple):
-    """Lines that stand together, and how their thing is."""
+    """Lines that stay together, and the colour that shows the state of their subject."""
 
     lines: Sequence[Text]
     style: str
 
 
-def crop(blocks: Sequence[Block], room: int | None) -> list[Text]:
-    """All of them in their order where that fits, or where there is no limit; else those that are worst."""
-    if room is None or sum(len(block.lines) for block in blocks) <= room:
+def crop(blocks: Sequence[Block], height: int | None) -> list[Text]:
+    """Return all lines in their order if they fit or there is no limit, else those of the worst blocks."""
+    if height is None or sum(len(block.lines) for block in blocks) <= height:
         return _flat(blocks)
-    ordered = sorted(blocks, key=lambda block: WORST.get(block.style, len(WORST)))
+    ordered = sorted(blocks, key=lambda block: SEVERITY_RANK.get(block.style, len(SEVERITY_RANK)))
     count = 0
-    while len(_flat(ordered[: count + 1])) < room:  # one line is for what is left out
+    while len(_flat(ordered[: count + 1])) < height:  # one line says how many are left out
         count += 1
     return [*_flat(ordered[:count]), _rest(ordered[count:])]
 
@@ -31,6 +31,12 @@ def _flat(blocks: Sequence[Block]) -> list[Text]:
 
 
 def _rest(blocks: Sequence[Block]) -> Text:
-    ill = [block for block in blocks if block.style in WORST]
-    told = ", all well" if not ill else "" if len(ill) == len(blocks) else f", {len(ill)} of them not well"
-    return Text(f"… {len(blocks)} more{told}", style=ill[0].style if ill else "dim")
+    unhealthy = [block for block in blocks if block.style in SEVERITY_RANK]
+    health = (
+        ", all well"
+        if not unhealthy
+        else ""
+        if len(unhealthy) == len(blocks)
+        else f", {len(unhealthy)} of them not well"
+    )
+    return Text(f"… {len(blocks)} more{health}", style=unhealthy[0].style if unhealthy else "dim")

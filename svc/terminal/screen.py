@@ -1,4 +1,4 @@
-"""The part of a terminal that is written again and again in place, and how wide output may be."""
+"""A terminal that is painted again in place, and the width that output may have."""
 
 import os
 import signal
@@ -10,16 +10,16 @@ from rich.text import Text
 
 from svc.terminal.console import Console, one_line
 
-UNLIMITED = 10_000  # columns
+UNLIMITED_COLUMNS = 10_000
 
 
 def width_of(out: Console) -> int:
-    """A terminal's, or as COLUMNS says. What goes elsewhere has none: `grep` wants whole rows."""
-    return out.width if out.is_terminal or "COLUMNS" in os.environ else UNLIMITED
+    """Return the width of the terminal, or that of COLUMNS. Other output is not limited: `grep` needs whole rows."""
+    return out.width if out.is_terminal or "COLUMNS" in os.environ else UNLIMITED_COLUMNS
 
 
 class Screen:
-    """What is shown takes the place of what was. SIGTERM is as Ctrl-C: the terminal is left in order."""
+    """Lines on a terminal that replace the ones before. SIGTERM acts as Ctrl-C, so that the terminal is restored."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -35,11 +35,11 @@ class Screen:
         self._live.stop()
 
     def show(self, lines: Iterable[Text]) -> None:
-        """Each line takes one of the terminal's, which the caller counts on."""
-        if self._out.size != self._size:  # its lines may have been wrapped: how far up they begin, nobody knows
+        """Replace the lines; each takes exactly one line of the terminal, however long it is."""
+        if self._out.size != self._size:  # old lines may have been wrapped, so it is unknown where they begin
             self._size = self._out.size
             self._out.clear()
-        shown = [one_line(line) for line in lines]
-        for line in shown:
+        texts = [one_line(line) for line in lines]
+        for line in texts:
             line.no_wrap, line.overflow = True, "ellipsis"
-        self._live.update(Group(*shown), refresh=True)
+        self._live.update(Group(*texts), refresh=True)

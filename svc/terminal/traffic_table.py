@@ -1,6 +1,5 @@
-"""The router's metrics as `svc top` shows them. Pure."""
+"""The tables of `svc top`: what a router did between two scrapes of its metrics. Pure."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,40 +11,42 @@ from svc.terminal.crop import Block, crop
 from svc.terminal.table import TableRow, grid
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
-NOBODYS = {"unknown": "(no such model)", "": "(no model)"}  # the router's labels of requests that no model is of
+NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # by the router's label of such requests
 MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
-SPARED = ("FIRST", "TOKENS/S")  # where it is narrow, in this order
-AROUND = 6  # lines that are no rows
-STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # by a row's last cell
+OPTIONAL_COLUMNS = ("FIRST", "TOKENS/S")  # dropped in this order where the terminal is narrow
+LINES_WITHOUT_ROWS = 6  # headline, totals, heads and empty lines
+STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # by the last cell of a row
 
 
-class Row(NamedTuple):
-    """`load` is what waits, or is in flight; `last` the instances of a model, or an instance's state.
+class TrafficRow(NamedTuple):
+    """A model: its queue and the number of its instances; or an instance: its requests in flight and its state.
 
-    Of an instance the rates are those of attempts, of which a request may have several.
+    The rates of an instance count attempts, of which a request may have several.
     """
 
     name: str
     rates: Rates
-    load: int
-    last: str
+    load: int  # queued requests of a model, requests in flight of an instance
+    last: str  # the last cell: number of instances, or state
 
 
-class Frame(NamedTuple):
+class Traffic(NamedTuple):
+    """What a router did between two scrapes; `time` is that of the second."""
+
     time: float
-    models: Sequence[Row]
-    instances: Sequence[Row]
+    models: Sequence[TrafficRow]
+    instances: Sequence[TrafficRow]
 
 
-def frame(before: RouterScrape, now: RouterScrape) -> Frame:
-    """Of what is there now; what was not there before is counted from nothing.
+def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
+    """Return the rates of the models and instances that exist now; counters that are new start at 0.
 
-    A model that no instance has, or none any more, is there while it is asked for.
+    A model without an instance is listed while requests ask for it.
     """
     seconds = max(now.time - before.time, 0.001)
     models = [
-        Row(
+        TrafficRow(
             name,
             rates(before.models.get(name, Counts()), now.models.get(name, Counts()), seconds),
             now.queue.get(name, 0),
@@ -54,7 +55,7 @@ def frame(before: RouterScrape, now: RouterScrape) -> Frame:
         for name in _names(before, now)
     ]
     instances = [
-        Row(
+        TrafficRow(
             name,
             rates(before.instances.get(name, Counts()), now.instances.get(name, Counts()), seconds),
             now.in_flight.get(name, 0),
@@ -62,53 +63,52 @@ def frame(before: RouterScrape, now: RouterScrape) -> Frame:
         )
         for name in sorted(now.states)
     ]
-    return Frame(now.time, models, instances)
+    return Traffic(now.time, models, instances)
 
 
 def _names(before: RouterScrape, now: RouterScrape) -> list[str]:
-    """Models that somebody has, and what else is asked for."""
-    asked = {name for name, told in now.models.items() if told != before.models.get(name, Counts())}
+    """Return the models that instances serve, and those that requests ask for."""
+    requested = {name for name, counts in now.models.items() if counts != before.models.get(name, Counts())}
     waiting = {name for name, length in now.queue.items() if length}
-    return sorted({*now.serving, *(name for name in now.queue if name), *asked, *waiting})
+    return sorted({*now.serving, *(name for name in now.queue if name), *requested, *waiting})
 
 
-def lines(frame: Frame, url: str, sort: str, width: int, height: int | None = None) -> Iterator[Text]:
-    """Two tables under a headline; where `height` is not enough, of each the worst."""
-    total = [sum(getattr(row.rates, name) for row in frame.models) for name in ("requests", "errors", "tokens")]
-    flying, waiting = sum(row.load for row in frame.instances), sum(row.load for row in frame.models)
-    head = f"{time.strftime('%H:%M:%S', time.localtime(frame.time))}  {url}"
-    yield Text(head, style="dim")
+def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height: int | None = None) -> Iterator[Text]:
+    """Yield the headline, the totals and two tables; where `height` is too small, the worst rows of each."""
+    total = [sum(getattr(row.rates, name) for row in traffic.models) for name in ("requests", "errors", "tokens")]
+    in_flight, queued = sum(row.load for row in traffic.instances), sum(row.load for row in traffic.models)
+    yield Text(headline, style="dim")
     yield Text(
         f"{_number(total[0])} requests/s, {_number(total[1])} errors/s, {_number(total[2])} tokens/s, "
-        f"{flying} in flight, {waiting} queued"
+        f"{in_flight} in flight, {queued} queued"
     )
     yield Text()
-    models_head, *models = _grid(MODEL_HEAD, frame.models, sort, width)
-    instances_head, *instances = _grid(INSTANCE_HEAD, frame.instances, sort, width)
-    rooms = _rooms(models, instances, None if height is None else height - AROUND)
+    models_head, *models = _grid(MODEL_HEAD, traffic.models, sort, width)
+    instances_head, *instances = _grid(INSTANCE_HEAD, traffic.instances, sort, width)
+    heights = _heights(models, instances, None if height is None else height - LINES_WITHOUT_ROWS)
     yield from models_head.lines
-    yield from crop(models, rooms[0])
+    yield from crop(models, heights[0])
     yield Text()
     yield from instances_head.lines
-    yield from crop(instances, rooms[1])
+    yield from crop(instances, heights[1])
 
 
-def _rooms(models: Sequence[Block], instances: Sequence[Block], room: int | None) -> tuple[int | None, int | None]:
-    """Half of it for each, and what one does not need for the other."""
-    if room is None:
+def _heights(models: Sequence[Block], instances: Sequence[Block], height: int | None) -> tuple[int | None, int | None]:
+    """Return the heights of the tables: half for each, and what one does not need goes to the other."""
+    if height is None:
         return None, None
     needed = [sum(len(block.lines) for block in blocks) for blocks in (models, instances)]
-    first = max(room // 2, room - needed[1])
-    return first, room - min(first, needed[0])
+    first = max(height // 2, height - needed[1])
+    return first, height - min(first, needed[0])
 
 
-def _grid(head: Sequence[str], rows: Sequence[Row], sort: str, width: int) -> list[Block]:
+def _grid(head: Sequence[str], rows: Sequence[TrafficRow], sort: str, width: int) -> list[Block]:
     ordered = sorted(rows, key=lambda row: (-_value(row, sort), row.name))
-    return grid(head, [TableRow(_cells(row, head), _style(row), (), ()) for row in ordered], width, SPARED)
+    return grid(head, [TableRow(_cells(row, head), _style(row), (), ()) for row in ordered], width, OPTIONAL_COLUMNS)
 
 
-def _value(row: Row, sort: str) -> float:
-    told = {
+def _value(row: TrafficRow, sort: str) -> float:
+    values = {
         "name": 0.0,
         "requests": row.rates.requests,
         "errors": row.rates.errors,
@@ -116,10 +116,10 @@ def _value(row: Row, sort: str) -> float:
         "first": row.rates.first_token or 0.0,
         "load": float(row.load),
     }
-    return told[sort]
+    return values[sort]
 
 
-def _cells(row: Row, head: Sequence[str]) -> Sequence[str]:
+def _cells(row: TrafficRow, head: Sequence[str]) -> Sequence[str]:
     first = row.rates.first_token
     numbers = (
         _number(row.rates.requests),
@@ -128,18 +128,18 @@ def _cells(row: Row, head: Sequence[str]) -> Sequence[str]:
         "-" if first is None else f"{first * 1000:.0f} ms" if first < 10 else f"{first:.1f} s",
         str(row.load),
     )
-    name, last = (NOBODYS[row.name], "-") if _is_nobodys(row) else (row.name, row.last)
+    name, last = (NO_MODEL_NAMES[row.name], "-") if _has_no_model(row) else (row.name, row.last)
     return (name, *(f"{cell:>{len(title)}}" for cell, title in zip(numbers, head[1:], strict=False)), last)
 
 
-def _is_nobodys(row: Row) -> bool:
-    """A model may be called `unknown`, too: that has instances."""
-    return row.name in NOBODYS and row.last == "0"
+def _has_no_model(row: TrafficRow) -> bool:
+    """Return whether the row counts requests without a known model; a model called `unknown` has instances."""
+    return row.name in NO_MODEL_NAMES and row.last == "0"
 
 
-def _style(row: Row) -> str:
-    told = "" if _is_nobodys(row) else STYLES.get(row.last, "")
-    return told or ("yellow" if row.rates.errors else "")
+def _style(row: TrafficRow) -> str:
+    style = "" if _has_no_model(row) else STYLES.get(row.last, "")
+    return style or ("yellow" if row.rates.errors else "")
 
 
 def _number(value: float) -> str:

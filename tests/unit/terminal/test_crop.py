@@ -10,8 +10,8 @@ def block(name: str, style: str = "", lines: int = 1) -> Block:
     return Block([Text(name)] * lines, style)
 
 
-def shown(room: int | None, *blocks: Block) -> list[str]:
-    return [line.plain for line in crop(blocks, room)]
+def shown(height: int | None, *blocks: Block) -> list[str]:
+    return [line.plain for line in crop(blocks, height)]
 
 
 def test_blocks_that_fit_keep_their_order():
@@ -20,7 +20,7 @@ def test_blocks_that_fit_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("room", "told"),
+    ("height", "output"),
     [
         (4, ["ill", "ill", "passing", "… 3 more, all well"]),
         (3, ["ill", "ill", "… 4 more, 1 of them not well"]),
@@ -28,9 +28,9 @@ def test_blocks_that_fit_keep_their_order():
         (0, ["… 5 more, 2 of them not well"]),
     ],
 )
-def test_the_worst_blocks_come_first_and_whole(room, told):
+def test_the_worst_blocks_come_first_and_whole(height, output):
     blocks = [*(block(name) for name in "abc"), block("passing", "yellow"), block("ill", "red", 2)]
-    assert shown(room, *blocks) == told
+    assert shown(height, *blocks) == output
 
 
 def test_without_healthy_blocks_the_rest_is_counted():

@@ -1,0 +1,87 @@
+"""`svc top`: what a router does, scrape after scrape."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from rich.text import Text
+
+from svc.base.errors import SvcError
+from svc.client.router import RouterClient
+from svc.client.router_metrics import RouterScrape
+from svc.terminal.console import Console
+from svc.terminal.output import echo, echo_json
+from svc.terminal.screen import Screen, width_of
+from svc.terminal.traffic_table import Traffic, traffic, traffic_lines
+
+
+def watch(url: str, interval: float, count: int | None, sort: str, out: Console, as_json: bool) -> bool:
+    """Print the router's traffic every `interval` seconds, `count` times or until the command is interrupted.
+
+    Return whether the last scrape succeeded.
+    """
+    with ExitStack() as stack:
+        screen = None
+        if out.is_terminal and not as_json:
+            screen = stack.enter_context(Screen(out))
+            screen.show([Text(f"measuring for {interval:g} s")])
+        for number, sample in enumerate(_samples(url, interval), 1):
+            _print(sample, url, sort, out, screen, as_json)
+            if number == count:
+                return isinstance(sample, Traffic)
+    raise AssertionError("_samples never ends")
+
+
+def _samples(url: str, interval: float) -> Iterator[Traffic | str]:
+    """Yield the traffic between two scrapes, or what is wrong with the router, again and again."""
+    router = RouterClient(url)
+    before = _scrape(router)
+    while True:
+        time.sleep(interval)
+        now = _scrape(router)
+        if isinstance(now, str):
+            yield now
+        elif isinstance(before, str):
+            yield before
+        else:
+            yield traffic(before, now)
+        before = now
+
+
+def _scrape(router: RouterClient) -> RouterScrape | str:
+    """Return the router's metrics, or what is wrong with the program that answers at its URL."""
+    try:
+        return router.scrape()
+    except SvcError as error:
+        return error.message
+
+
+def _print(sample: Traffic | str, url: str, sort: str, out: Console, screen: Screen | None, as_json: bool) -> None:
+    if isinstance(sample, str):
+        lines = [Text(f"{sample}; trying again, or give the router's address with --router-url")]
+        if as_json:
+            echo(lines[0].plain, err=True)
+            return
+    elif as_json:
+        echo_json({"time": sample.time, "url": url, **_to_json(sample)})
+        return
+    else:
+        headline = f"{time.strftime('%H:%M:%S', time.localtime(sample.time))}  {url}"
+        lines = list(traffic_lines(sample, headline, sort, width_of(out), out.height if screen else None))
+    if screen is not None:
+        screen.show(lines)
+    else:
+        for line in lines:
+            out.print_line(line)
+
+
+def _to_json(sample: Traffic) -> dict[str, Any]:
+    return {
+        "models": {
+            row.name: {**row.rates._asdict(), "queue": row.load, "instances": int(row.last)} for row in sample.models
+        },
+        "instances": {
+            row.name: {**row.rates._asdict(), "in_flight": row.load, "state": row.last} for row in sample.instances
+        },
+    }
