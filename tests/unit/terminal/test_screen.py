@@ -6,7 +6,7 @@ import pytest
 from rich.text import Text
 
 from svc.terminal.console import Console
-from svc.terminal.screen import UNLIMITED, Screen, width_of
+from svc.terminal.screen import UNLIMITED_COLUMNS, Screen, width_of
 
 CLEAR = "\x1b[2J"
 
@@ -46,6 +46,6 @@ def test_the_screen_is_cleared_when_its_size_has_changed():
 def test_only_a_terminal_or_columns_has_a_width(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert width_of(terminal()) == 40
-    assert width_of(Console(file=io.StringIO())) == UNLIMITED
+    assert width_of(Console(file=io.StringIO())) == UNLIMITED_COLUMNS
     monkeypatch.setenv("COLUMNS", "100")
     assert width_of(Console(file=io.StringIO())) == 100
