@@ -2,8 +2,8 @@
 
 import click
 
-from svc.cli.access import Access, names_argument, registry_options
 from svc.cli.options import console, settings
+from svc.cli.registry_options import Access, names_argument, registry_options
 from svc.rollout.drain import drain, wait_until_idle
 from svc.site.access import router_url as site_router_url
 from svc.terminal.output import echo

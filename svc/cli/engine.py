@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from svc.base.errors import CommandError
-from svc.cli.access import Access, registry_options
 from svc.cli.options import HERE, settings
+from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
 from svc.management.engine_keys import engine_keys
 from svc.management.engine_request import ManagementRequest

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 import click
 
 from svc.base.errors import CommandError, NotFound
-from svc.cli.access import Access, registry_options
 from svc.cli.options import console
+from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
 from svc.client.service_names import service_named, services_meant
 from svc.protocol.event import KINDS

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from svc.cli.access import Access, registry_options
 from svc.cli.options import HERE, console, settings
+from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
 from svc.rollout.plan import plan
 from svc.rollout.plan_report import lines

@@ -2,7 +2,7 @@
 
 import click
 
-from svc.cli.access import Access, names_argument, registry_options
+from svc.cli.registry_options import Access, names_argument, registry_options
 from svc.rollout.drain import remove
 from svc.terminal.output import echo
 

@@ -73,7 +73,7 @@ def _nginx_from_registry(
 
     Raise CommandError where no registry answers, ConfigError where it has no instance.
     """
-    from svc.cli.access import Access  # here, so that every other output needs no HTTP client
+    from svc.cli.registry_options import Access  # here, so that every other output needs no HTTP client
     from svc.site.access import explained
 
     nginx.check_listed(site_settings)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from svc.cli.access import Access, registry_options
+from svc.cli.registry_options import Access, registry_options
 from svc.rollout.context import RolloutOptions
 from svc.rollout.tasks import RolloutLimits
 

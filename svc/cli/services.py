@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from svc.cli.access import Access, registry_options
 from svc.cli.options import console
+from svc.cli.registry_options import Access, registry_options
 from svc.client.registry_watch import RegistryWatch
 from svc.client.service_names import service_named
 from svc.protocol.health_state import state_of

@@ -20,7 +20,7 @@ from svc.site.log_file import LogFile
 from svc.site.log_files import log_files
 from svc.site.observe import observe
 from svc.site.ports import refuse_taken
-from svc.site.readiness import Readiness, readiness
+from svc.site.readiness import ReadinessStage, readiness
 from svc.site.shutdown import kill_leftovers, phases, stop
 from svc.site.start_plan import StartOptions, StartPlan, plan
 from svc.supervision.client import SupervisordClient, full_name
@@ -101,10 +101,10 @@ class ReadinessReporter:
         observation = observe(supervisord, self.components, self.router, self.ready)
         for component in self.components:
             state, program = readiness(component, observation, self.router)
-            if state is Readiness.READY and component.name not in self.ready:
+            if state is ReadinessStage.READY and component.name not in self.ready:
                 self.ready.add(component.name)
                 self.progress.done(component.name, f"ready at {component.url}")
-            elif state is Readiness.FAILED and component.name not in self.reported:
+            elif state is ReadinessStage.FAILED and component.name not in self.reported:
                 self._failed(component, supervisord, program)
             elif component.name not in self.ready | self.reported and time.monotonic() > self.deadline:
                 self._report(component, f"not ready yet: {state.value}")

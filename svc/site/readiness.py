@@ -9,8 +9,8 @@ from svc.site.components import Component, shares_registry
 FAILED_STATES = ("BACKOFF", "FATAL")  # supervisord's
 
 
-class Readiness(enum.Enum):
-    """How far a component is; the value is the text that users see."""
+class ReadinessStage(enum.Enum):
+    """How far a component is on its way to being ready; the value is the text that users see."""
 
     STARTING = "starting"
     HEALTH = "waiting for its health"
@@ -45,7 +45,7 @@ class Observation:
         return reasons[component.name].reason if component.name in reasons else ""
 
 
-def readiness(component: Component, observation: Observation, router: Component | None) -> tuple[Readiness, str]:
+def readiness(component: Component, observation: Observation, router: Component | None) -> tuple[ReadinessStage, str]:
     """Return how far a component is, and the program that holds it up if one does.
 
     1. A program that ended and is to be started again, or was given up, has failed.
@@ -57,16 +57,16 @@ def readiness(component: Component, observation: Observation, router: Component 
     states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():
         if state in FAILED_STATES:
-            return Readiness.FAILED, name  # 1
+            return ReadinessStage.FAILED, name  # 1
     for name, state in states.items():
         if state != "RUNNING":
-            return Readiness.STARTING, name  # 2
+            return ReadinessStage.STARTING, name  # 2
     if component.name not in observation.healthy:
         engine = observation.not_ready.get(component.name)
-        return (Readiness.MISCONFIGURED if engine and engine.misconfigured else Readiness.HEALTH), ""  # 3
+        return (ReadinessStage.MISCONFIGURED if engine and engine.misconfigured else ReadinessStage.HEALTH), ""  # 3
     if refusal := observation.refused.get(component.name):
-        return (Readiness.MISCONFIGURED if refusal.misconfigured else Readiness.REGISTERED), ""  # 4
+        return (ReadinessStage.MISCONFIGURED if refusal.misconfigured else ReadinessStage.REGISTERED), ""  # 4
     expected = router is not None and component.kind == "babysitter" and shares_registry(router, component)
     if expected and not observation.routed.get(component.service_name):
-        return Readiness.ROUTED, ""  # 5
-    return Readiness.READY, ""
+        return ReadinessStage.ROUTED, ""  # 5
+    return ReadinessStage.READY, ""

@@ -21,7 +21,7 @@ from svc.site.log_file import tail
 from svc.site.observe import observe
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import stale_babysitters
-from svc.site.readiness import Readiness, readiness
+from svc.site.readiness import ReadinessStage, readiness
 from svc.site.shutdown import ENDED_STATES, down
 from svc.site.start_plan import StartOptions, StartPlan, plan
 from svc.supervision.client import Process, SupervisordClient, full_name
@@ -138,12 +138,12 @@ def wait(
         late = ""
         for component in chosen:
             state, program = readiness(component, observation, router)
-            if state is Readiness.FAILED:
+            if state is ReadinessStage.FAILED:
                 raise ProgramFailed(supervisord.process(program))
             cause = f": {reason}" if (reason := observation.reason(component)) else ""
-            if state is Readiness.MISCONFIGURED and time.monotonic() - began > MISCONFIGURED_TIMEOUT_SECONDS:
+            if state is ReadinessStage.MISCONFIGURED and time.monotonic() - began > MISCONFIGURED_TIMEOUT_SECONDS:
                 raise CommandError(f"{component.name}: {state.value}{cause}; then svc up")
-            if state is not Readiness.READY:
+            if state is not ReadinessStage.READY:
                 late = late or f"{component.name}: not ready after {timeout:g} s: {state.value}{cause}"
                 progress.show(component.name, state.value)
             elif component.name not in ready:

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from svc.site.components import Component
-from svc.site.readiness import NotReady, Observation, Readiness, readiness
+from svc.site.readiness import NotReady, Observation, ReadinessStage, readiness
 
 QWEN = Component("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"))
 HEALTHY = {"qwen"}
@@ -14,14 +14,14 @@ ROUTED = {"qwen-server": ["a"]}
 @pytest.mark.parametrize(
     ("server", "healthy", "routed", "state"),
     [
-        ("RUNNING", HEALTHY, ROUTED, Readiness.READY),
-        ("RUNNING", HEALTHY, {}, Readiness.ROUTED),
-        ("RUNNING", HEALTHY, {"qwen-server": []}, Readiness.ROUTED),
-        ("RUNNING", set(), ROUTED, Readiness.HEALTH),
-        ("STARTING", HEALTHY, ROUTED, Readiness.STARTING),
-        ("STOPPED", HEALTHY, ROUTED, Readiness.STARTING),
-        ("BACKOFF", HEALTHY, ROUTED, Readiness.FAILED),
-        ("FATAL", HEALTHY, ROUTED, Readiness.FAILED),
+        ("RUNNING", HEALTHY, ROUTED, ReadinessStage.READY),
+        ("RUNNING", HEALTHY, {}, ReadinessStage.ROUTED),
+        ("RUNNING", HEALTHY, {"qwen-server": []}, ReadinessStage.ROUTED),
+        ("RUNNING", set(), ROUTED, ReadinessStage.HEALTH),
+        ("STARTING", HEALTHY, ROUTED, ReadinessStage.STARTING),
+        ("STOPPED", HEALTHY, ROUTED, ReadinessStage.STARTING),
+        ("BACKOFF", HEALTHY, ROUTED, ReadinessStage.FAILED),
+        ("FATAL", HEALTHY, ROUTED, ReadinessStage.FAILED),
     ],
 )
 def test_an_instance_is_ready_when_it_runs_is_healthy_and_is_routed(server, healthy, routed, state):
@@ -33,42 +33,44 @@ def test_an_instance_is_ready_when_it_runs_is_healthy_and_is_routed(server, heal
 
 def test_a_misconfigured_engine_is_not_just_unhealthy():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
-    for misconfigured, state in ((True, Readiness.MISCONFIGURED), (False, Readiness.HEALTH)):
+    for misconfigured, state in ((True, ReadinessStage.MISCONFIGURED), (False, ReadinessStage.HEALTH)):
         reasons = {"qwen": NotReady("it wants an API key", misconfigured)}
         assert readiness(QWEN, Observation(states, set(), {}, reasons), ROUTER)[0] is state
-    assert readiness(QWEN, Observation(states, HEALTHY, ROUTED, reasons), ROUTER)[0] is Readiness.READY
+    assert readiness(QWEN, Observation(states, HEALTHY, ROUTED, reasons), ROUTER)[0] is ReadinessStage.READY
 
 
 def test_a_failed_program_is_named_before_one_that_starts():
     observation = Observation({"qwen:server": "STARTING", "qwen:babysitter": "FATAL"}, HEALTHY, ROUTED)
-    assert readiness(QWEN, observation, ROUTER) == (Readiness.FAILED, "qwen:babysitter")
+    assert readiness(QWEN, observation, ROUTER) == (ReadinessStage.FAILED, "qwen:babysitter")
 
 
 def test_a_program_that_supervisord_does_not_know_yet_is_starting():
-    assert readiness(QWEN, Observation({}, HEALTHY, ROUTED), ROUTER)[0] is Readiness.STARTING
+    assert readiness(QWEN, Observation({}, HEALTHY, ROUTED), ROUTER)[0] is ReadinessStage.STARTING
 
 
 def test_without_a_router_health_is_enough():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
-    assert readiness(QWEN, Observation(states, HEALTHY, {}), None)[0] is Readiness.READY
+    assert readiness(QWEN, Observation(states, HEALTHY, {}), None)[0] is ReadinessStage.READY
 
 
 def test_the_registry_need_not_be_routed():
     registry = Component("registry", "registry", "127.0.0.1", (18000,), ("registry",))
-    assert readiness(registry, Observation({"registry": "RUNNING"}, {"registry"}, {}), ROUTER)[0] is Readiness.READY
+    assert (
+        readiness(registry, Observation({"registry": "RUNNING"}, {"registry"}, {}), ROUTER)[0] is ReadinessStage.READY
+    )
 
 
 def test_an_instance_of_another_registry_needs_no_router():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
     elsewhere = dataclasses.replace(QWEN, registry_url="http://10.0.0.1:18000")
-    assert readiness(elsewhere, Observation(states, HEALTHY, {}), ROUTER)[0] is Readiness.READY
+    assert readiness(elsewhere, Observation(states, HEALTHY, {}), ROUTER)[0] is ReadinessStage.READY
     here = dataclasses.replace(QWEN, registry_url="http://127.0.0.1:18000")
-    assert readiness(here, Observation(states, HEALTHY, {}), ROUTER)[0] is Readiness.ROUTED
+    assert readiness(here, Observation(states, HEALTHY, {}), ROUTER)[0] is ReadinessStage.ROUTED
 
 
 def test_an_instance_that_its_registry_refuses_is_not_ready():
     states = dict.fromkeys(QWEN.programs, "RUNNING")
-    for misconfigured, state in ((True, Readiness.MISCONFIGURED), (False, Readiness.REGISTERED)):
+    for misconfigured, state in ((True, ReadinessStage.MISCONFIGURED), (False, ReadinessStage.REGISTERED)):
         observation = Observation(states, HEALTHY, {}, refused={"qwen": NotReady("it wants a token", misconfigured)})
         assert readiness(QWEN, observation, None)[0] is state
         assert observation.reason(QWEN) == "it wants a token"
