@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from svc.base import version as running
-from svc.config.instance import keys
+from svc.config.instance import schema
 from svc.config.instance.fields import Field
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE
 from svc.settings import SECTIONS, RouterSettings, rules_of
@@ -130,10 +130,10 @@ def toml() -> Iterator[str]:
     yield "One file in `config/` for each instance; `svc check` names every mistake.\n"
     yield "[The babysitter](../BABYSITTER.md) says more.\n"
     yield "## At the top\n"
-    yield from _keys("", keys.TOP)
+    yield from _keys("", schema.TOP)
     yield "## [babysitter]\n"
-    yield from _keys("babysitter", keys.BABYSITTER)
-    for name, (_, known) in keys.BACKENDS.items():
+    yield from _keys("babysitter", schema.BABYSITTER)
+    for name, (_, known) in schema.BACKENDS.items():
         yield f'## [backend], type = "{name}"\n'
         yield from _keys(f"backend {name}", known)
 

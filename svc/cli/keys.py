@@ -68,7 +68,7 @@ def add(
             raise CommandError(
                 f"{path}: there is a key {name!r} already; choose another name, or first `svc keys revoke {name}`"
             )
-        entries[name] = keyfile.Entry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
+        entries[name] = keyfile.KeyEntry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
     try:
         echo(secret)
     except OSError as error:  # the secret is lost
@@ -136,7 +136,7 @@ def _setting_hint(path: Path) -> str:
     )
 
 
-def _row(name: str, entry: keyfile.Entry) -> dict[str, Any]:
+def _row(name: str, entry: keyfile.KeyEntry) -> dict[str, Any]:
     return {
         "name": name,
         "created": entry.created.strftime("%Y-%m-%dT%H:%M:%SZ"),

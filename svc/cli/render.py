@@ -56,7 +56,7 @@ def command(
         echo_block(change.diff())
     if not only_check:
         if not (out or output):
-            HERE.make_room()
+            HERE.make_missing_dirs()
         change.write()
     for label, paths in (("new", change.added), ("changed", change.changed), ("gone", change.removed)):
         for path in paths:

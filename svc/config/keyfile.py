@@ -1,6 +1,6 @@
 """The file of API keys: names, limits and digests of secrets, never a secret.
 
-One table a key, written whole by `svc keys` and read by the router:
+It has one table for each key, is written whole by `svc keys` and read by the router:
 
     [keys.ci]
     sha256 = "..."                    # of the secret, in hex
@@ -29,18 +29,18 @@ from svc.base.errors import CommandError, ConfigError
 from svc.config.readers import parse_toml, quoted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-MAKE_FILE = "make it with `svc keys add NAME`"
+CREATE_HINT = "make it with `svc keys add NAME`"
 NAME_RULE = "begin with a letter or digit, then up to 63 letters, digits, and _ . -"
-NOTE_LIMIT = 200  # characters
-NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # what a terminal would obey, what is no text, what breaks the line
+MAX_NOTE_CHARACTERS = 200
+CATEGORIES_NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, line and paragraph separators
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-BARE = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes as a key without quotes
-HEAD = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML accepts without quotes
+HEADER = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-    """What is kept of one key. A limit of None is no limit."""
+class KeyEntry:
+    """One key. A limit of None is no limit."""
 
     sha256: str
     created: datetime.datetime
@@ -51,14 +51,15 @@ class Entry:
 
 
 def digest(secret: str) -> str:
+    """Return the digest of a secret that the file holds."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 # Reading.
 
 
-def read(path: Path) -> dict[str, Entry]:
-    """The keys by name; raises ConfigError with every problem of the file."""
+def read(path: Path) -> dict[str, KeyEntry]:
+    """Return the keys of a file by name; raise ConfigError with every problem."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -67,14 +68,14 @@ def read(path: Path) -> dict[str, Entry]:
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    cure = MAKE_FILE if isinstance(error, FileNotFoundError) else "check the path and its owner"
+    cure = CREATE_HINT if isinstance(error, FileNotFoundError) else "check the path and its owner"
     return ConfigError(f"{path}: cannot read the keys: {error.strerror}; {cure}")
 
 
-def parse(data: bytes, path: Path) -> dict[str, Entry]:
-    """What `data`, the bytes of `path`, says; raises ConfigError with every problem.
+def parse(data: bytes, path: Path) -> dict[str, KeyEntry]:
+    """Return the keys in `data`, the bytes of `path`; raise ConfigError with every problem.
 
-    A file without [keys] is wrong, so that one which is just being written is not taken for one without keys.
+    A file without [keys] is refused: a file that is just being written must not look like a file without keys.
     """
     try:
         document = parse_toml(data)
@@ -86,14 +87,14 @@ def parse(data: bytes, path: Path) -> dict[str, Entry]:
         raise ConfigError(*problems, f"{path}: keys: missing or no section; write [keys], and [keys.NAME] for each key")
     entries = {name: _entry(table, path, f"keys.{_label(name)}", problems) for name, table in tables.items()}
     problems += [f"{path}: keys.{_label(name)}: no name; {NAME_RULE}" for name in tables if not NAME.fullmatch(name)]
-    whole = {name: entry for name, entry in entries.items() if entry is not None}
+    complete = {name: entry for name, entry in entries.items() if entry is not None}
     problems += [
         f"{path}: keys.{_label(name)}.sha256: the same as that of {other}; remove one of the two"
-        for name, other in _doubles(whole)
+        for name, other in _duplicates(complete)
     ]
     if problems:
         raise ConfigError(*problems)
-    return whole
+    return complete
 
 
 def _sha256(value: Any) -> str:
@@ -121,18 +122,18 @@ def _flag(value: Any) -> bool:
 
 
 def check_name(value: str) -> str:
-    """Raises ValueError."""
+    """Return the name of a key; raise ValueError for what is no name."""
     if not NAME.fullmatch(value):
         raise ValueError(f"{quoted(value)} is no name; {NAME_RULE}")
     return value
 
 
 def check_note(value: Any) -> str:
-    """One line of text; raises ValueError."""
-    if not isinstance(value, str) or any(unicodedata.category(letter) in NOT_IN_NOTES for letter in value):
+    """Return a note of one line; raise ValueError for other text."""
+    if not isinstance(value, str) or any(unicodedata.category(letter) in CATEGORIES_NOT_IN_NOTES for letter in value):
         raise ValueError(f"must be one line of text, not {quoted(value)}")
-    if len(value) > NOTE_LIMIT:
-        raise ValueError(f"has {len(value)} characters; use at most {NOTE_LIMIT}")
+    if len(value) > MAX_NOTE_CHARACTERS:
+        raise ValueError(f"has {len(value)} characters; use at most {MAX_NOTE_CHARACTERS}")
     return value
 
 
@@ -147,27 +148,27 @@ READERS: dict[str, Callable[[Any], Any]] = {
 REQUIRED = ("sha256", "created")
 
 
-def _doubles(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
-    """Each key whose secret an earlier one has, with that one."""
-    first: dict[str, str] = {}
+def _duplicates(entries: Mapping[str, KeyEntry]) -> Iterator[tuple[str, str]]:
+    """Yield each key that has the secret of an earlier key, and the earlier key."""
+    first_names: dict[str, str] = {}
     for name, entry in entries.items():
-        if (other := first.setdefault(entry.sha256, name)) != name:
+        if (other := first_names.setdefault(entry.sha256, name)) != name:
             yield name, other
 
 
-def _entry(table: Any, path: Path, where: str, problems: list[str]) -> Entry | None:
-    if not isinstance(table, dict):  # perhaps a secret: it is not shown
+def _entry(table: Any, path: Path, where: str, problems: list[str]) -> KeyEntry | None:
+    if not isinstance(table, dict):  # perhaps a secret, so the message does not show it
         problems.append(f"{path}: {where}: must be a section; write [{where}]")
         return None
-    wrong = [f"{key}: missing; make the key anew with `svc keys add`" for key in REQUIRED if key not in table]
+    misfits = [f"{key}: missing; make the key anew with `svc keys add`" for key in REQUIRED if key not in table]
     values = {}
     for key, value in table.items():
         try:
             values[key] = _reader(key, value)(value)
         except ValueError as error:
-            wrong.append(f"{_label(key)}: {error}")
-    problems += [f"{path}: {where}.{problem}" for problem in wrong]
-    return None if wrong else Entry(**values)
+            misfits.append(f"{_label(key)}: {error}")
+    problems += [f"{path}: {where}.{misfit}" for misfit in misfits]
+    return None if misfits else KeyEntry(**values)
 
 
 def _reader(key: str, value: Any) -> Callable[[Any], Any]:
@@ -181,12 +182,12 @@ def _reader(key: str, value: Any) -> Callable[[Any], Any]:
 # Writing.
 
 
-def render(entries: Mapping[str, Entry]) -> str:
-    """The file's text; `parse` reads the same entries out of it."""
-    return "\n".join([HEAD, *(_table(name, entry) for name, entry in sorted(entries.items()))])
+def render(entries: Mapping[str, KeyEntry]) -> str:
+    """Return the file's text; `parse` reads the same entries out of it."""
+    return "\n".join([HEADER, *(_table(name, entry) for name, entry in sorted(entries.items()))])
 
 
-def _table(name: str, entry: Entry) -> str:
+def _table(name: str, entry: KeyEntry) -> str:
     created = entry.created.astimezone(datetime.timezone.utc).replace(tzinfo=None)
     lines = [f"[keys.{_label(name)}]", f'sha256 = "{entry.sha256}"', f"created = {created.isoformat()}Z"]
     for limit in ("requests_per_minute", "concurrency"):
@@ -195,39 +196,40 @@ def _table(name: str, entry: Entry) -> str:
     if entry.operator:
         lines.append("operator = true")
     if entry.note:
-        lines.append(f"note = {_quoted(entry.note)}")
+        lines.append(f"note = {_toml_string(entry.note)}")
     return "\n".join(lines) + "\n"
 
 
 def _label(key: str) -> str:
-    """A key as TOML writes it, on one line."""
-    return key if BARE.fullmatch(key) else _quoted(key)
+    """Return a key as TOML writes it, on one line."""
+    return key if BARE_KEY.fullmatch(key) else _toml_string(key)
 
 
-def _quoted(text: str) -> str:
-    """JSON's strings are TOML's too, as long as there are no control characters in them."""
+def _toml_string(text: str) -> str:
+    """Return a TOML string. A JSON string is one too, as long as it has no control characters."""
     return json.dumps(text, ensure_ascii=False)
 
 
 @contextlib.contextmanager
-def editing(path: Path) -> Iterator[dict[str, Entry]]:
-    """The keys, to be changed in place; written when the block ends without an error.
+def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
+    """Yield the keys to be changed in place, and write them when the block ends without an error.
 
-    One at a time: who comes second waits, and finds what the first has written.
-    Raises ConfigError for a file that is wrong, CommandError where it cannot be written.
+    The file is locked meanwhile: a second process waits, and reads what the first has written.
+    Raise ConfigError for an invalid file, CommandError where the file cannot be written.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
+    path = Path(os.path.realpath(path))  # replaces what a link points to, not the link
     with contextlib.ExitStack() as stack:
-        with _told(path):
+        with _write_errors(path):
             stack.enter_context(_locked(path))
         entries = read(path) if path.exists() else {}
         yield entries
-        with _told(path):
+        with _write_errors(path):
             private_files.write(path, render(entries).encode(), private_files.OWNER_ONLY)
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
+    """Turn OSError into CommandError."""
     try:
         yield
     except OSError as error:
@@ -239,7 +241,7 @@ def _told(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """A file of its own is locked: the file of keys is replaced."""
+    """Lock a file beside the file of keys, which itself is replaced."""
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

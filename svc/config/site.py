@@ -1,4 +1,4 @@
-"""One host's site: where its files lie."""
+"""The directories and files of a host's site."""
 
 import contextlib
 import dataclasses
@@ -9,8 +9,8 @@ from pathlib import Path
 from svc.base.errors import CommandError
 from svc.base.private_files import make_directory
 
-SOCKET_LIMIT = 100  # bytes; bind() on a longer unix socket path fails
-IGNORE_ALL_ELSE = "*\n!.gitignore\n"
+MAX_SOCKET_PATH_BYTES = 100  # bind() on a longer unix socket path fails
+GITIGNORE = "*\n!.gitignore\n"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Site:
 
     @property
     def own_conf_d(self) -> Path:
-        """Where `svc up` renders to when the environment changes what would be rendered."""
+        """The directory that `svc up` renders to when the environment changes what would be rendered."""
         return self.var / "conf.d"
 
     @property
@@ -62,32 +62,33 @@ class Site:
 
     @property
     def keeps_logs(self) -> bool:
-        return writable(self.logs)
+        """Whether programs can write to logs/."""
+        return is_writable(self.logs)
 
-    def make_room(self) -> None:
-        """logs/ and var/, where they are missing: supervisord does not start without them.
+    def make_missing_dirs(self) -> None:
+        """Make logs/ and var/ where they are missing: supervisord does not start without them.
 
-        git keeps the directories of a site that is committed, and ignores what comes into them.
+        Each gets a .gitignore, so that git keeps the directory of a committed site and ignores its files.
         """
         for path in (self.logs, self.var):
-            _make_room(path)
+            _make_missing_dir(path)
 
     def make_dirs(self, logs: bool = True) -> None:
-        """var/, and logs/ unless nothing is to be written there; raises CommandError that names what cannot be."""
+        """Make var/, and logs/ if programs write there; raise CommandError for a directory that is not writable."""
         for path in (self.logs, self.var) if logs else (self.var,):
-            _make_room(path)
-            with _writing(path):
+            _make_missing_dir(path)
+            with _write_errors(path):
                 probe = path / ".writable"
                 probe.touch()
                 probe.unlink()
-        if len(str(self.socket.absolute()).encode()) > SOCKET_LIMIT:
+        if len(str(self.socket.absolute()).encode()) > MAX_SOCKET_PATH_BYTES:
             raise CommandError(
-                f"{self.socket.absolute()}: a socket's path may have {SOCKET_LIMIT} bytes; "
+                f"{self.socket.absolute()}: a socket's path may have {MAX_SOCKET_PATH_BYTES} bytes; "
                 "move the site to a shorter path"
             )
 
     def tomls(self, given: tuple[str, ...] = (), configs: str = "") -> list[Path]:
-        """The babysitter files: those given, else those of `configs`, else every config/*.toml but svc.toml."""
+        """Return the babysitter files: those given, else those of `configs`, else every config/*.toml but svc.toml."""
         names = list(given) or configs.split()
         if not names:
             return sorted(p for p in self.config.glob("*.toml") if p.name != "svc.toml")
@@ -103,21 +104,22 @@ class Site:
         )
 
 
-def writable(directory: Path) -> bool:
-    """Whether files can be made in it, and itself if it is not there."""
-    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    return os.access(there, os.W_OK | os.X_OK)
+def is_writable(directory: Path) -> bool:
+    """Return whether files can be created in a directory, which itself may have to be created."""
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    return os.access(existing, os.W_OK | os.X_OK)
 
 
-def _make_room(path: Path) -> None:
+def _make_missing_dir(path: Path) -> None:
     if not path.exists():
-        with _writing(path):
+        with _write_errors(path):
             make_directory(path)
-            (path / ".gitignore").write_text(IGNORE_ALL_ELSE)
+            (path / ".gitignore").write_text(GITIGNORE)
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
+    """Turn OSError into CommandError."""
     try:
         yield
     except OSError as error:

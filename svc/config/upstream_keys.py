@@ -39,14 +39,14 @@ class UpstreamKeys:
 
 
 def load(path: Path) -> UpstreamKeys:
-    """Return the keys of a file; raises ConfigError with every problem of it."""
+    """Return the keys of a file; raise ConfigError with every problem."""
     return read(path, parse, SETTING)
 
 
 def parse(data: bytes, path: Path) -> UpstreamKeys:
-    """Return what `data`, the bytes of `path`, says; raises ConfigError with every problem.
+    """Return the keys in `data`, the bytes of `path`; raise ConfigError with every problem.
 
-    A file without sections is refused: one that is just being written is not taken for one without keys.
+    A file without sections is refused: a file that is just being written must not look like a file without keys.
     """
     try:
         tables = parse_toml(data)
@@ -59,7 +59,7 @@ def parse(data: bytes, path: Path) -> UpstreamKeys:
 
 
 def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
-    """Yield everything that is wrong, without a value: it may be a key."""
+    """Yield every problem, without the value: it may be a key."""
     if not tables.keys() & set(SECTIONS):
         yield 'has neither [instances] nor [models]; write NAME = "KEY" under one of them'
     for name, table in tables.items():
@@ -68,10 +68,10 @@ def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
         elif not isinstance(table, dict):
             yield f"{name}: must be a section; write [{name}]"
         else:
-            yield from _wrong_keys(name, table)
+            yield from _wrong_entries(name, table)
 
 
-def _wrong_keys(section: str, table: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_entries(section: str, table: Mapping[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         if isinstance(value, dict):
             yield f'[{section}] {name!r}: a name with a dot stands in quotes, "{name}. ..." = "KEY"'

@@ -5,7 +5,7 @@ from configparser import RawConfigParser
 
 from svc.base.errors import ConfigError
 from svc.config.instance.model import InstanceConfig
-from svc.config.site import SOCKET_LIMIT
+from svc.config.site import MAX_SOCKET_PATH_BYTES
 from svc.render.paths import Place
 from svc.render.supervisord_conf import SETTINGS, render, text
 from svc.settings import Settings, SystemdSettings
@@ -20,9 +20,9 @@ STATE = "/var/lib/"  # where systemd makes a service's directories
 def systemd(configs: Sequence[InstanceConfig], settings: Settings, place: Place) -> dict[str, str]:
     """The unit. Raises ConfigError for a site in which supervisord could not work."""
     site = settings.systemd.site
-    if len(f"{site}/var/supervisor.sock") > SOCKET_LIMIT:
+    if len(f"{site}/var/supervisor.sock") > MAX_SOCKET_PATH_BYTES:
         raise ConfigError(
-            f"config/svc.toml: [systemd] site: too long, since a socket's path may have {SOCKET_LIMIT} bytes; "
+            f"config/svc.toml: [systemd] site: too long, since a socket's path may have {MAX_SOCKET_PATH_BYTES} bytes; "
             "choose a shorter path"
         )
     stopping = stop_time(_conf_d(configs, settings, place))

@@ -45,7 +45,7 @@ def _configured(site: Site) -> Iterator[tuple[str, str]]:
     for conf in (site.own_supervisord_conf, site.supervisord_conf):
         if not conf.exists():
             continue
-        site.make_room()
+        site.make_missing_dirs()
         options = ServerOptions()
         options.configfile, options.here = str(conf.absolute()), str(conf.absolute().parent)
         try:

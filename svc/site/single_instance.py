@@ -13,7 +13,7 @@ from pathlib import Path
 from svc.base.errors import CommandError, Unavailable
 from svc.config.instance.load import load_one
 from svc.config.instance.model import InstanceConfig
-from svc.config.site import SOCKET_LIMIT, Site
+from svc.config.site import MAX_SOCKET_PATH_BYTES, Site
 from svc.protocol.instance_names import server_program
 from svc.render.generate import render_to
 from svc.render.paths import Place
@@ -86,7 +86,7 @@ def _failure(supervisord: SupervisordClient, config: InstanceConfig) -> str:
 def _temporary_directory() -> Iterator[Path]:
     """Yield a directory whose path is short enough for a UNIX socket in it."""
     base = tempfile.gettempdir()
-    if len(base) > SOCKET_LIMIT // 2:
+    if len(base) > MAX_SOCKET_PATH_BYTES // 2:
         base = "/tmp"
     path = Path(tempfile.mkdtemp(prefix="svc-", dir=base))
     try:

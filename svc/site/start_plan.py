@@ -7,7 +7,7 @@ from pathlib import Path
 
 from svc.base.errors import CommandError, ConfigError
 from svc.config.settings_file import load_settings
-from svc.config.site import Site, writable
+from svc.config.site import Site, is_writable
 from svc.render.files import Change
 from svc.render.generate import earlier_sources, plan_site, rendered
 from svc.settings import ENVIRONMENT_VARIABLES, Settings
@@ -94,7 +94,7 @@ def plan(site: Site, options: StartOptions, running: bool, own: bool, as_can_be:
         return _single(site, options, site_settings, running, own, console)  # 1
     sources = site.tomls(options.tomls, site_settings.launch.babysitter_configs)
     partial = bool(options.tomls)
-    if differs or console or (as_can_be and not writable(site.conf_d)):  # 2
+    if differs or console or (as_can_be and not is_writable(site.conf_d)):  # 2
         if not options.environ.get("BABYSITTER_CONFIGS"):
             sources = _with_earlier(site, sources)
         added = partial and own

@@ -47,7 +47,7 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console) -> N
     Raise CommandError while a rollout is at work here. Raise ConfigError or CommandError with everything as it
     was, or CommandError that names the component that is not ready. On Ctrl-C, stop what this call started.
     """
-    site.make_room()
+    site.make_missing_dirs()
     with rollout_lock.shared(site):
         _up(site, options, timeout, console)
 

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from svc.cli.main import svc
-from svc.config.instance import fields, keys
+from svc.config.instance import fields, schema
 from svc.registry.app import ROUTES
 from svc.settings import SECTIONS
 from tests.e2e.sites import ROOT
@@ -89,7 +89,7 @@ def test_every_command_setting_key_and_endpoint_is_told(site):
         assert f"[{section}]" in told["settings"]
         for name in cls.__dataclass_fields__:
             assert name in told["settings"]
-    for known in (keys.TOP, keys.BABYSITTER, *(known for _, known in keys.BACKENDS.values())):
+    for known in (schema.TOP, schema.BABYSITTER, *(known for _, known in schema.BACKENDS.values())):
         assert all(key in told["toml"] for key in known)
     for _, path, _, _ in ROUTES:
         assert path.replace("<", "&lt;").replace(">", "&gt;") in told["http"]
@@ -105,7 +105,7 @@ def test_every_metric_that_documents_and_rules_name_is_told(site):
 
 
 def test_what_nobody_described_fails_the_build(reference, monkeypatch):
-    monkeypatch.setitem(keys.TOP, "mystery", fields.Field(fields.name))
+    monkeypatch.setitem(schema.TOP, "mystery", fields.Field(fields.name))
     with pytest.raises(reference.Undocumented, match="mystery"):
         list(reference.toml())
     monkeypatch.setitem(svc.commands, "mystery", click.Command("mystery"))

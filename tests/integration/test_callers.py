@@ -215,7 +215,7 @@ def test_a_router_with_keys(start: Start, tmp_path: Path):
     services = static(tmp_path / "static.json", [service("a", free_port(), "m")])
     keys = tmp_path / "keys.toml"
     entries = {
-        name: keyfile.Entry(keyfile.digest(name), CREATED, operator=name == "operator")
+        name: keyfile.KeyEntry(keyfile.digest(name), CREATED, operator=name == "operator")
         for name in ("client", "operator")
     }
     keys.write_text(keyfile.render(entries))

@@ -1,7 +1,7 @@
-"""The keys of a babysitter TOML: what each may be, and its default.
+"""The readers of values in a babysitter TOML.
 
-A reader takes what TOML held and returns the value, or raises ValueError with
-"what is wrong; what to do". Types are exact: true is no number, 1.0 no whole one.
+A reader takes a value as TOML has it and returns the checked value, or raises ValueError with "what is wrong; what to
+do". Types are exact: true is no number, 1.0 no whole number.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
-HEALTH_PATH = re.compile(r'/[!"$-~]*')  # printable ASCII but for #
+HEALTH_PATH = re.compile(r'/[!"$-~]*')  # printable ASCII without #
 SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]i?B)")
 UNITS = {
     "KB": 10**3,
@@ -34,9 +34,9 @@ UNITS = {
     "GiB": 2**30,
     "TiB": 2**40,
 }
-LEAST_SIZE = 2**20
-RESERVED = ("registry", "router", "svc")
-OWN_VARIABLES = {  # between supervisord and our programs in it
+MIN_SIZE_BYTES = 2**20
+RESERVED_NAMES = ("registry", "router", "svc")
+OWN_VARIABLES = {  # between supervisord and svc's programs; with what to do instead
     "SVC_MAX_RESTARTS": "use [babysitter] max_restarts",
     "SVC_RESTART_DELAY": "use [babysitter] restart_delay",
     "SVC_PATH": "set PATH",
@@ -44,27 +44,30 @@ OWN_VARIABLES = {  # between supervisord and our programs in it
     "SVC_UMASK": "choose another name",
 }
 OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
-NAME_LIMIT = 128  # characters: its log files' names must fit into a directory
-METADATA_LIMIT = 16 << 10  # bytes of JSON: it travels with every registration
+MAX_NAME_CHARACTERS = 128  # the names of its log files must fit into a directory
+MAX_METADATA_BYTES = 16 << 10  # of JSON: every registration carries it
 
 
-class Several(ValueError):
-    """More than one thing wrong inside a value: (what to add to the key, the message) of each."""
+class MultipleErrors(ValueError):
+    """Several errors inside one value. `problems` has what to append to the key, and the message, of each."""
 
-    def __init__(self, wrong: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(message for _, message in wrong))
-        self.wrong = wrong
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(message for _, message in problems))
+        self.problems = problems
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
+    """One key: how its value is read, and its default."""
+
     read: Reader
     default: Any = None
-    required: str = ""  # what to do where it is missing
+    required: str = ""  # what to do where the key is missing; empty: the key may be left out
     help: str = ""
 
 
 def text(value: Any) -> str:
+    """Read any text that an argument and supervisord's files can hold."""
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {quoted(value)}; put it in quotes")
     if blank := PLACEHOLDER.fullmatch(value):
@@ -74,24 +77,26 @@ def text(value: Any) -> str:
     return value
 
 
-def something(value: Any) -> str:
+def nonempty_text(value: Any) -> str:
+    """Read text that is not blank."""
     if not text(value).strip():
         raise ValueError("must not be empty; give it a value or leave the key out")
     return value
 
 
 def name(value: Any) -> str:
+    """Read the name of an instance."""
     if not NAME.fullmatch(text(value)):
         raise ValueError(f"{quoted(value)} is no name; use letters, digits, and _ . - after the first")
-    if value in RESERVED:
+    if value in RESERVED_NAMES:
         raise ValueError(f"{quoted(value)} is reserved; choose another")
-    if len(value) > NAME_LIMIT:
-        raise ValueError(f"has {len(value)} characters; use at most {NAME_LIMIT}")
+    if len(value) > MAX_NAME_CHARACTERS:
+        raise ValueError(f"has {len(value)} characters; use at most {MAX_NAME_CHARACTERS}")
     return value
 
 
 def host(value: Any) -> str:
-    """The address that others reach the instance by; an IPv6 one with or without brackets."""
+    """Read the host by which others reach the instance; an IPv6 address may have brackets."""
     if text(value) in ("0.0.0.0", "::", "[::]", "*"):
         raise ValueError(
             f"{quoted(value)} is no address that others can reach; give this machine's name or address, "
@@ -106,19 +111,20 @@ def host(value: Any) -> str:
 
 
 def allowed_host(value: Any) -> str:
-    """A host that requests may name, or * for any."""
+    """Read a host that requests may name, or * for any."""
     if text(value) != "*" and not HOST.fullmatch(value) and not is_ipv6(without_brackets(value)):
         raise ValueError(f"{quoted(value)} is no host; give a name or an address without a port, or * for any")
     return value
 
 
 def url(value: Any) -> str:
-    parts = urlsplit(something(value))
+    """Read the URL of a server, without a slash at its end."""
+    parts = urlsplit(nonempty_text(value))
     try:
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
-        fine = False
-    if not fine or re.search(r"\s", value):
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no port
+        is_url = False
+    if not is_url or re.search(r"\s", value):
         raise ValueError(f"{quoted(value)} is no URL; write it like http://host:18000")
     if has_credentials(value):
         raise ValueError("holds a password; put the registry's token into token_file instead")
@@ -126,124 +132,135 @@ def url(value: Any) -> str:
 
 
 def urls(value: Any) -> tuple[str, ...]:
+    """Read one URL or a list of URLs."""
     if not isinstance(value, list):
         return (url(value),)
     if not value:
         raise ValueError("must not be empty; give one URL or more")
-    return items(url)(value)
+    return list_of(url)(value)
 
 
-def whole(least: int, most: int) -> Reader:
+def whole_number(minimum: int, maximum: int) -> Reader:
+    """Return a reader of whole numbers."""
+
     def read(value: Any) -> int:
         if type(value) is not int:
             raise ValueError(f"must be a whole number, not {quoted(value)}; write it without quotes or a point")
-        if not least <= value <= most:
-            raise ValueError(f"must be between {least} and {most}, not {quoted(value)}; change it")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be between {minimum} and {maximum}, not {quoted(value)}; change it")
         return value
 
     return read
 
 
-def number(least: float, most: float) -> Reader:
+def number(minimum: float, maximum: float) -> Reader:
+    """Return a reader of numbers."""
+
     def read(value: Any) -> float:
         if type(value) not in (int, float) or value != value:
             raise ValueError(f"must be a number, not {quoted(value)}; write seconds, without quotes")
-        if not least <= value <= most:
-            raise ValueError(f"must be between {least:g} and {most:g}, not {quoted(value)}; change it")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be between {minimum:g} and {maximum:g}, not {quoted(value)}; change it")
         return value
 
     return read
 
 
-def choice(*words: str) -> Reader:
+def choice(*choices: str) -> Reader:
+    """Return a reader of one of these texts."""
+
     def read(value: Any) -> str:
-        if value not in words:
-            raise ValueError(f"must be {' or '.join(map(json.dumps, words))}, not {quoted(value)}; choose one")
+        if value not in choices:
+            raise ValueError(f"must be {' or '.join(map(json.dumps, choices))}, not {quoted(value)}; choose one")
         return str(value)
 
     return read
 
 
 def size(value: Any) -> int:
-    """Bytes, as a whole number or with a unit; 0 for none."""
-    found = SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found is None and type(value) is not int:
+    """Read a size in bytes, given as a whole number or with a unit; 0 for none."""
+    match = SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None and type(value) is not int:
         raise ValueError(f'{quoted(value)} is no size; write it like "24GiB", or as a whole number of bytes')
-    told = int(float(found[1]) * UNITS[found[2]]) if found else int(value)
-    if told and told < LEAST_SIZE:
+    size_bytes = int(float(match[1]) * UNITS[match[2]]) if match else int(value)
+    if size_bytes and size_bytes < MIN_SIZE_BYTES:
         raise ValueError(f'{quoted(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
-    return told
+    return size_bytes
 
 
-def items(read: Reader) -> Reader:
-    """A list, each item read by `read`."""
+def list_of(read: Reader) -> Reader:
+    """Return a reader of lists, whose items `read` reads."""
 
     def read_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise ValueError(f"must be a list, not {quoted(value)}; put it in [ ]")
-        return tuple(_each(read, ((f"[{n}]", item) for n, item in enumerate(value))))
+        return tuple(_read_each(read, ((f"[{n}]", item) for n, item in enumerate(value))))
 
     return read_all
 
 
-def _each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
-    good, wrong = [], []
+def _read_each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
+    values, problems = [], []
     for suffix, value in pairs:
         try:
-            good.append(read(value))
+            values.append(read(value))
         except ValueError as error:
-            wrong.append((suffix, str(error)))
-    if wrong:
-        raise Several(wrong)
-    return good
+            problems.append((suffix, str(error)))
+    if problems:
+        raise MultipleErrors(problems)
+    return values
 
 
 def models(value: Any) -> tuple[str, ...]:
+    """Read the names of the models of a mock."""
+
     def model(item: Any) -> str:
-        if "," in something(item):
+        if "," in nonempty_text(item):
             raise ValueError("a mock's model has no comma in its name; make it two items")
         return item
 
     if value == []:
         raise ValueError('must not be empty; name a model, such as ["demo"]')
-    return items(model)(value)
+    return list_of(model)(value)
 
 
 def health_path(value: Any) -> str:
-    """The path of a GET, with its query if any; empty for none."""
+    """Read the path of a GET request, with its query if it has one; empty for no request."""
     if text(value) and not HEALTH_PATH.fullmatch(value):
         raise ValueError(f'{quoted(value)} is no path; write it like "/health", or "" where there is none to ask')
     return value
 
 
 def served_models(value: Any) -> None:
-    """The names of the models that a server has, for one that does not list them itself."""
+    """Check the names of the models of a server that does not list them itself."""
     if not isinstance(value, list) or not value:
         raise ValueError(f'must be a list of names, not {quoted(value)}; write it like ["whisper-1"]')
     for model in value:
-        something(model)
+        nonempty_text(model)
     if repeated := [model for model in dict.fromkeys(value) if value.count(model) > 1]:
         raise ValueError(f"names {quoted(repeated[0])} twice; name it once")
 
 
 def command(value: Any) -> tuple[str, ...]:
+    """Read a command, split as a shell splits it."""
     try:
-        words = shlex.split(something(value))
+        argv = shlex.split(nonempty_text(value))
     except ValueError as error:
         raise ValueError(str(error) if ";" in str(error) else f"{str(error).lower()}; check its quotes") from None
-    if not words or not words[0]:
+    if not argv or not argv[0]:
         raise ValueError("names no program; write it first")
-    return tuple(words)
+    return tuple(argv)
 
 
 def work_dir(value: Any) -> str:
+    """Read the path of a program's working directory."""
     if text(value).startswith("~"):
         raise ValueError(f"{quoted(value)}: nothing expands the ~ here; write the whole path")
     return value
 
 
 def variable(value: Any) -> str:
-    """The name of an environment variable."""
+    """Read the name of an environment variable."""
     if not VARIABLE.fullmatch(text(value)):
         raise ValueError(f"{quoted(value)} is no variable's name; use letters, digits and _")
     if value.startswith(shim_variables.PREFIX):
@@ -254,35 +271,36 @@ def variable(value: Any) -> str:
 
 
 def env(value: Any) -> dict[str, str]:
+    """Read a table of environment variables."""
     if not isinstance(value, dict):
         raise ValueError(f'must be a table, not {quoted(value)}; write env = {{ NAME = "value" }}')
 
     def read(pair: tuple[str, Any]) -> str:
-        key, told = pair
-        variable(key)
-        return text(told)
+        variable(pair[0])
+        return text(pair[1])
 
-    return dict(zip(value, _each(read, ((f".{key}", (key, told)) for key, told in value.items())), strict=True))
+    return dict(zip(value, _read_each(read, ((f".{pair[0]}", pair) for pair in value.items())), strict=True))
 
 
 def metadata(value: Any) -> dict[str, Any]:
+    """Read the metadata that routers get with the registration."""
     if not isinstance(value, dict):
         raise ValueError(f"must be a section, not {quoted(value)}; write [metadata]")
 
     def entry(pair: tuple[str, Any]) -> None:
-        key, told = pair
+        key, item = pair
         if key in OWN_METADATA:
             raise ValueError("is set by the babysitter itself; choose another key")
         if key == "models":
-            served_models(told)
-        if key == "cache_type" and told not in ("paged", "static"):
-            raise ValueError(f'must be "paged" or "static", not {quoted(told)}; choose one')
+            served_models(item)
+        if key == "cache_type" and item not in ("paged", "static"):
+            raise ValueError(f'must be "paged" or "static", not {quoted(item)}; choose one')
         try:
-            json.dumps(told, allow_nan=False)
+            json.dumps(item, allow_nan=False)
         except (TypeError, ValueError):
-            raise ValueError(f"{quoted(told)} cannot be written as JSON; make it text") from None
+            raise ValueError(f"{quoted(item)} cannot be written as JSON; make it text") from None
 
-    _each(entry, ((f".{key}", (key, told)) for key, told in value.items()))
-    if (size := len(json.dumps(value))) > METADATA_LIMIT:
-        raise ValueError(f"is {size} bytes as JSON; keep it under {METADATA_LIMIT}")
+    _read_each(entry, ((f".{pair[0]}", pair) for pair in value.items()))
+    if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
+        raise ValueError(f"is {size} bytes as JSON; keep it under {MAX_METADATA_BYTES}")
     return value

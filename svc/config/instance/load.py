@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
-from svc.config.instance import collisions, fields, keys
+from svc.config.instance import collisions, fields, schema
 from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
 from svc.config.readers import parse_toml, quoted
@@ -20,39 +20,39 @@ from svc.settings import Settings
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
 SECTIONS = ("babysitter", "backend", "metadata")
 LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scripts/launch_server.py")
-Tell = Callable[[str, str], None]  # key, message
+Report = Callable[[str, str], None]  # appends a problem: its key and its message
 
 
 def load_one(path: Path, settings: Settings) -> InstanceConfig:
-    """Raises ConfigError with every problem of the file."""
+    """Return the configuration in one file; raise ConfigError with every problem of the file."""
     return load([path], settings)[0]
 
 
 def load(paths: Sequence[Path], settings: Settings) -> list[InstanceConfig]:
-    """Raises ConfigError with every problem of every file, and those that only show across files."""
+    """Return the configuration in each file; raise ConfigError with every problem, in the files and between them."""
     problems: list[str] = []
     configs, claims = [], []
     for path in {os.path.abspath(p): p for p in paths}.values():
 
-        def tell(key: str, message: str, path: Path = path) -> None:
+        def report(key: str, message: str, path: Path = path) -> None:
             problems.append(": ".join(part for part in (str(path), key, message) if part))
 
-        read = _read(path, tell)
-        if read is None:
+        document = _read(path, report)
+        if document is None:
             continue
         before = len(problems)
-        values = _values(read, settings, tell)
+        values = _values(document, settings, report)
         claims.append(collisions.Claim(str(path), values.get("name"), values.get("port")))
-        if len(problems) == before and (config := _instance_config(values, path, tell)):
+        if len(problems) == before and (config := _instance_config(values, path, report)):
             configs.append(config)
-    problems += [*collisions.between(claims, settings), *store_problems(settings)]
+    problems += [*collisions.collisions(claims, settings), *store_problems(settings)]
     if problems:
         raise ConfigError(*problems)
     return configs
 
 
 def store_problems(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with the registry's store; it must not put a password into conf.d."""
+    """Yield what is wrong with the registry's store: a password in it would stand in conf.d."""
     if STORE_WITH_PASSWORD.match(settings.registry.store):
         yield (
             "[registry] store (config/svc.toml or REGISTRY_STORE): has a password, which would stand in conf.d; "
@@ -60,67 +60,67 @@ def store_problems(settings: Settings) -> Iterator[str]:
         )
 
 
-def _read(path: Path, tell: Tell) -> dict[str, Any] | None:
+def _read(path: Path, report: Report) -> dict[str, Any] | None:
     try:
         return parse_toml(path.read_bytes())
     except FileNotFoundError:
-        tell("", "no such file; check the path")
+        report("", "no such file; check the path")
     except OSError as error:
-        tell("", f"cannot read it: {error.strerror}; check the path and its permissions")
+        report("", f"cannot read it: {error.strerror}; check the path and its permissions")
     except ValueError as error:
-        tell("", str(error))
+        report("", str(error))
     return None
 
 
-def _values(read: dict[str, Any], settings: Settings, tell: Tell) -> dict[str, Any]:
-    """Every value of the file that is right, with the defaults; the others are told of."""
+def _values(document: dict[str, Any], settings: Settings, report: Report) -> dict[str, Any]:
+    """Return every valid value of the file, with the defaults; report the invalid values."""
     launch = settings.launch
-    over = {"host": launch.babysitter_host, "registry_url": launch.registry_url, "router_url": launch.router_url}
-    asked = read | {key: told for key, told in over.items() if told}
-    sections = {name: _section(asked, name, tell) for name in ("babysitter", "backend")}
-    top = {key: value for key, value in asked.items() if key not in sections}
-    values = _walk(top, keys.TOP, "", tell)
-    values |= _walk(sections["babysitter"], keys.BABYSITTER, "babysitter.", tell)
-    values |= _backend(sections["backend"], "backend" in asked, tell)
+    overrides = {"host": launch.babysitter_host, "registry_url": launch.registry_url, "router_url": launch.router_url}
+    document |= {key: value for key, value in overrides.items() if value}
+    sections = {name: _section(document, name, report) for name in ("babysitter", "backend")}
+    top = {key: value for key, value in document.items() if key not in sections}
+    values = _walk(top, schema.TOP, "", report)
+    values |= _walk(sections["babysitter"], schema.BABYSITTER, "babysitter.", report)
+    values |= _backend(sections["backend"], "backend" in document, report)
     if "registry_url" in values and values["registry_url"] is None:
         values["registry_url"] = (settings.registry_url().rstrip("/"),)
     if "name" in values and values["name"] is None:
         values["name"] = f"{values['type']}-{values['port']}" if {"type", "port"} <= values.keys() else None
-    _reachable(values, tell)
-    own = settings.registry_url().rstrip("/") in (values.get("registry_url") or ())
-    if own and settings.registry.loopback_needs_token and not values.get("token_file", "?"):
-        tell("token_file", "missing; the site's registry needs a token from this machine too (loopback_needs_token)")
+    _check_reachable(values, report)
+    uses_own_registry = settings.registry_url().rstrip("/") in (values.get("registry_url") or ())
+    if uses_own_registry and settings.registry.loopback_needs_token and not values.get("token_file", "?"):
+        report("token_file", "missing; the site's registry needs a token from this machine too (loopback_needs_token)")
     return values
 
 
-def _section(read: dict[str, Any], name: str, tell: Tell) -> dict[str, Any]:
-    section = read.get(name, {})
+def _section(document: dict[str, Any], name: str, report: Report) -> dict[str, Any]:
+    section = document.get(name, {})
     if not isinstance(section, dict):
-        tell(name, f"must be a section, not {quoted(section)}; write [{name}]")
+        report(name, f"must be a section, not {quoted(section)}; write [{name}]")
         return {}
     return section
 
 
-def _walk(table: Mapping[str, Any], known: Mapping[str, Field], prefix: str, tell: Tell) -> dict[str, Any]:
-    """The values of one table that are right."""
+def _walk(table: Mapping[str, Any], known: Mapping[str, Field], prefix: str, report: Report) -> dict[str, Any]:
+    """Return the valid values of one table, with the defaults."""
     for key in table:
         if key not in known:
-            tell(prefix + key, f"unknown key; {_cure(key, known, prefix)}")
+            report(prefix + key, f"unknown key; {_cure(key, known, prefix)}")
     values = {}
     for key, field in known.items():
         if key not in table:
             if field.required:
-                tell(prefix + key, f"missing; {field.required}")
+                report(prefix + key, f"missing; {field.required}")
             else:
                 values[key] = field.default
             continue
         try:
             values[key] = field.read(table[key])
-        except fields.Several as error:
-            for suffix, message in error.wrong:
-                tell(prefix + key + suffix, message)
+        except fields.MultipleErrors as error:
+            for suffix, message in error.problems:
+                report(prefix + key + suffix, message)
         except ValueError as error:
-            tell(prefix + key, str(error))
+            report(prefix + key, str(error))
     return values
 
 
@@ -128,68 +128,70 @@ def _cure(key: str, known: Mapping[str, Field], prefix: str) -> str:
     if close := difflib.get_close_matches(key, [*known, *(SECTIONS if not prefix else ())], 1):
         return f"did you mean {close[0]}?"
     homes: dict[str, list[str]] = {
-        "": list(keys.TOP),
-        "babysitter.": list(keys.BABYSITTER),
-        "backend.": [*keys.COMMON, "type", "command"],
+        "": list(schema.TOP),
+        "babysitter.": list(schema.BABYSITTER),
+        "backend.": [*schema.COMMON, "type", "command"],
     }
-    for home, there in homes.items():
-        if home != prefix and key in there:
+    for home, known_keys in homes.items():
+        if home != prefix and key in known_keys:
             return f"it belongs {f'in [{home[:-1]}]' if home else 'at the top, before any section'}"
     return f"there are {', '.join(known)}"
 
 
-def _backend(table: dict[str, Any], there: bool, tell: Tell) -> dict[str, Any]:
-    kinds = ", ".join(keys.BACKENDS)
+def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str, Any]:
+    kinds = ", ".join(schema.BACKENDS)
     if "type" not in table:
-        tell("backend.type" if there else "backend", f"missing; give [backend] a type, one of {kinds}")
+        report("backend.type" if is_given else "backend", f"missing; give [backend] a type, one of {kinds}")
         return {}
-    if table["type"] not in list(keys.BACKENDS):
-        close = difflib.get_close_matches(str(table["type"]), keys.BACKENDS, 1)
+    if table["type"] not in list(schema.BACKENDS):
+        close = difflib.get_close_matches(str(table["type"]), schema.BACKENDS, 1)
         cure = f"did you mean {close[0]}?" if close else f"choose one of {kinds}"
-        tell("backend.type", f"there is no type {quoted(table['type'])}; {cure}")
+        report("backend.type", f"there is no type {quoted(table['type'])}; {cure}")
         return {}
-    cls, known = keys.BACKENDS[table["type"]]
-    values = _walk({k: v for k, v in table.items() if k != "type"}, known, "backend.", tell)
-    _key_settings(values, cls, tell)
-    made = {"type": table["type"]}
-    return made | {"backend": cls(**values)} if len(values) == len(known) else made
+    cls, known = schema.BACKENDS[table["type"]]
+    values = _walk({k: v for k, v in table.items() if k != "type"}, known, "backend.", report)
+    _check_api_key(values, cls, report)
+    kind = {"type": table["type"]}
+    return kind | {"backend": cls(**values)} if len(values) == len(known) else kind
 
 
-def _key_settings(values: Mapping[str, Any], cls: type[Backend], tell: Tell) -> None:
-    """A variable for the engine's API key needs the file that holds it, and no second value."""
+def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report) -> None:
+    """Report a variable for the engine's API key that has no file with the key, or a second value."""
     file, variable = values.get("api_key_file"), values.get("api_key_variable")
     if variable and not file:
-        tell("backend.api_key_variable", "has no key to hold; name the key's file, too: api_key_file")
+        report("backend.api_key_variable", "has no key to hold; name the key's file, too: api_key_file")
     name = variable or cls.key_variable
     if file and name in values.get("env", {}):
-        tell(f"backend.env.{name}", "is set from api_key_file; take it out of env")
+        report(f"backend.env.{name}", "is set from api_key_file; take it out of env")
 
 
-def _reachable(values: dict[str, Any], tell: Tell) -> None:
-    """A registry on another machine cannot send anyone to `localhost`."""
+def _check_reachable(values: dict[str, Any], report: Report) -> None:
+    """Report a loopback host that a registry on another machine would send its clients to."""
     host, urls = values.get("host"), values.get("registry_url") or ()
-    away = [url for url in urls if not is_loopback(urlsplit(url).hostname or "")]
-    if host and away and is_loopback(host):
-        tell(
+    remote_urls = [url for url in urls if not is_loopback(urlsplit(url).hostname or "")]
+    if host and remote_urls and is_loopback(host):
+        report(
             "host",
-            f"{quoted(host)} means this machine only, but the registry {away[0]} is on another; "
+            f"{quoted(host)} means this machine only, but the registry {remote_urls[0]} is on another; "
             "give this machine's name or address, here or in BABYSITTER_HOST",
         )
 
 
-def _instance_config(values: dict[str, Any], path: Path, tell: Tell) -> InstanceConfig | None:
+def _instance_config(values: dict[str, Any], path: Path, report: Report) -> InstanceConfig | None:
     backend = values["backend"]
     if isinstance(backend, InfinilmBackend) and not backend.launch_script:
         start = Path(backend.work_dir)
-        found = next((s for s in LAUNCH_SCRIPTS if (start / s).is_file()), None)
-        if found is None:
+        script = next((path for path in LAUNCH_SCRIPTS if (start / path).is_file()), None)
+        if script is None:
             where = backend.work_dir or "the site's directory"
-            tell("backend.launch_script", f"missing, and {where} has no {' or '.join(LAUNCH_SCRIPTS)}; give its path")
+            report("backend.launch_script", f"missing, and {where} has no {' or '.join(LAUNCH_SCRIPTS)}; give its path")
             return None
-        backend = dataclasses.replace(backend, launch_script=found)
-    kept = {key: values[key] for key in (*keys.BABYSITTER, "name", "host", "port", "router_url", "token_file")}
+        backend = dataclasses.replace(backend, launch_script=script)
+    fields_of_file = {
+        key: values[key] for key in (*schema.BABYSITTER, "name", "host", "port", "router_url", "token_file")
+    }
     return InstanceConfig(
-        **kept,
+        **fields_of_file,
         registry_urls=values["registry_url"],
         backend=backend,
         metadata=values["metadata"],

@@ -1,4 +1,4 @@
-"""One babysitter TOML as frozen types: the instance, and the command of each type of backend."""
+"""The configuration of an instance, and the command of each type of backend. One babysitter TOML holds one instance."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ DEFAULT_HEALTH_PATH = "/health"  # of vLLM, SGLang, llama.cpp, TGI and InfiniLM
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """What every type has. `args` follow the type's own words, each one argument as it stands."""
+    """The settings of every type of backend. `args` follow the type's own arguments, each unchanged."""
 
     type: ClassVar[str]
-    key_variable: ClassVar[str] = ""  # from which the type's server takes its API key
+    key_variable: ClassVar[str] = ""  # the variable from which the type's server takes its API key
     args: tuple[str, ...] = ()
-    work_dir: str = ""  # empty: the site's root; a relative one is relative to it
+    work_dir: str = ""  # empty: the site's root, to which a relative path is relative
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    api_key_file: str = ""  # holds the API key that the server wants; a relative path is relative to the site
-    api_key_variable: str = ""  # from which the server takes it; empty: the type's, if it has one
+    api_key_file: str = ""  # holds the API key that the server requires; relative to the site
+    api_key_variable: str = ""  # the variable from which the server takes the key; empty: `key_variable`
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
-        """The instance's command, without `args`."""
+        """Return the instance's command without `args`."""
         raise NotImplementedError
 
 
@@ -62,7 +62,7 @@ class MockBackend(Backend):
 class InfinilmBackend(Backend):
     type = "infinilm"
     model_path: str
-    launch_script: str = ""  # empty until it was looked up
+    launch_script: str = ""  # empty until `load` has found it
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
         server = ["python3", self.launch_script, "--port", str(config.port), "--host", config.bind_host]
@@ -80,7 +80,7 @@ class InfinilmRustBackend(Backend):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceConfig:
-    """One instance and its babysitter. Delays and intervals are seconds."""
+    """An instance and its babysitter. Delays and intervals are seconds."""
 
     name: str
     host: str
@@ -95,16 +95,17 @@ class InstanceConfig:
     probe_interval: float = 30
     probe_timeout: float = 30
     probe_threshold: int = 3  # failures in a row
-    startup_timeout: float = 0  # none
+    startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit
-    allowed_hosts: tuple[str, ...] = ()  # that requests to the babysitter may name, beside the machine's own
-    health_path: str | None = None  # must answer 2xx; empty: no check; None: the default, which a server may not have
+    allowed_hosts: tuple[str, ...] = ()  # that requests to the babysitter may name, beside the machine's own names
+    health_path: str | None = None  # must answer 2xx; empty: no check; None: the default path, if the server has it
     backend: Backend
     metadata: dict[str, Any]
     source: Path
 
     @property
     def babysitter_port(self) -> int:
+        """The port that the babysitter listens on."""
         return self.port + 1
 
     @property
@@ -114,31 +115,35 @@ class InstanceConfig:
 
     @property
     def url(self) -> str:
+        """The URL of the instance."""
         return f"http://{authority(self.host, self.port)}"
 
     @property
     def health_endpoint(self) -> str:
-        """The path of the engine's own health; empty: it is not asked."""
+        """The path of the engine's own health; empty: no check."""
         return DEFAULT_HEALTH_PATH if self.health_path is None else self.health_path
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that the TOML names; none: the engine lists them."""
+        """The models that the TOML names; empty: the engine lists them."""
         return tuple(self.metadata.get("models", ()))
 
     @property
     def argv(self) -> list[str]:
+        """The instance's whole command."""
         return [*self.backend.base_argv(self), *self.backend.args]
 
     @property
     def env(self) -> dict[str, str]:
+        """The instance's own environment variables."""
         return dict(self.backend.env)
 
     @property
     def api_key_variable(self) -> str:
-        """The variable by which the instance gets its API key at its start; empty: it has none, or gets it itself."""
+        """The variable in which the instance gets its API key; empty: it has no key, or reads the key itself."""
         return (self.backend.api_key_variable or self.backend.key_variable) if self.backend.api_key_file else ""
 
     @property
     def work_dir(self) -> str:
+        """The working directory of the instance, as in the TOML."""
         return self.backend.work_dir

@@ -86,8 +86,8 @@ class ApiKeys:
     """The keys of a file, read again when it changes. Before `load` nobody is let in."""
 
     def __init__(self, path: Path) -> None:
-        self._file: SecretFile[dict[str, keyfile.Entry]] = SecretFile(
-            path, keyfile.parse, "keys_file", {}, missing_cure=keyfile.MAKE_FILE
+        self._file: SecretFile[dict[str, keyfile.KeyEntry]] = SecretFile(
+            path, keyfile.parse, "keys_file", {}, missing_cure=keyfile.CREATE_HINT
         )
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
         self._keys: dict[str, ApiKey] = {}  # also those that left with requests in flight: they may come back
@@ -125,7 +125,7 @@ class ApiKeys:
         self._take(self._file.value)
         return True
 
-    def _take(self, entries: dict[str, keyfile.Entry]) -> None:
+    def _take(self, entries: dict[str, keyfile.KeyEntry]) -> None:
         """The limits and digests are the file's, the counts stay with the name."""
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         named = {name: self._keys.get(name) or ApiKey(name) for name in entries}

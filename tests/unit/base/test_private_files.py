@@ -37,7 +37,7 @@ def umask(request):
 def write_everything(root: Path) -> None:
     """All files of a site that hold secrets, state or lines about requests."""
     site = Site(root)
-    site.make_room()
+    site.make_missing_dirs()
     private_files.write(site.var / "plain", b"x")
     store = SqliteStore(site.var / "registry.db")
     store.drain("nobody", drained=True)

@@ -27,10 +27,10 @@ DIGEST = "ab" * 32
 SECRET = re.compile(r"svc-[A-Za-z0-9_-]{43}")
 
 counts = st.none() | st.integers(1, 2**40)
-texts = st.text(st.characters(exclude_categories=keyfile.NOT_IN_NOTES), max_size=keyfile.NOTE_LIMIT)
+texts = st.text(st.characters(exclude_categories=keyfile.CATEGORIES_NOT_IN_NOTES), max_size=keyfile.MAX_NOTE_CHARACTERS)
 moments = st.datetimes(min_value=datetime.datetime(1970, 1, 2), max_value=datetime.datetime(9000, 1, 1))
 entries = st.builds(
-    keyfile.Entry,
+    keyfile.KeyEntry,
     sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
     created=moments.map(lambda naive: naive.replace(tzinfo=datetime.timezone.utc)),
     requests_per_minute=counts,
@@ -61,7 +61,7 @@ def test_what_is_written_is_read_again(made):
 
 def test_times_of_any_offset_and_digests_in_capitals_are_read():
     told = table(sha256=f'"{DIGEST.upper()}"', created="2026-01-02T13:00:00+01:00")
-    assert keyfile.parse(told.encode(), Path("f")) == {"ci": keyfile.Entry(DIGEST, NOON)}
+    assert keyfile.parse(told.encode(), Path("f")) == {"ci": keyfile.KeyEntry(DIGEST, NOON)}
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_changed_file_is_for_its_owner_alone_and_nothing_else_is_left(tmp_path
     path.write_text("[keys]\n")
     path.chmod(0o644)
     with keyfile.editing(path) as keys:
-        keys["ci"] = keyfile.Entry(DIGEST, NOON)
+        keys["ci"] = keyfile.KeyEntry(DIGEST, NOON)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert keyfile.read(path) == {"ci": keyfile.Entry(DIGEST, NOON)}
+    assert keyfile.read(path) == {"ci": keyfile.KeyEntry(DIGEST, NOON)}
     assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
 
 
@@ -161,7 +161,7 @@ def test_a_link_stays_one(tmp_path):
     (tmp_path / "real.toml").write_text("[keys]\n")
     (tmp_path / "link.toml").symlink_to("real.toml")
     with keyfile.editing(tmp_path / "link.toml") as keys:
-        keys["ci"] = keyfile.Entry(DIGEST, NOON)
+        keys["ci"] = keyfile.KeyEntry(DIGEST, NOON)
     assert (tmp_path / "link.toml").is_symlink()
     assert "ci" in keyfile.read(tmp_path / "real.toml")
 
@@ -185,7 +185,7 @@ def test_two_that_change_it_at_once_lose_nothing(tmp_path):
         for number in range(20):
             both.wait(timeout=10)
             with keyfile.editing(path) as keys:
-                keys[f"{prefix}{number}"] = keyfile.Entry(keyfile.digest(f"{prefix}{number}"), NOON)
+                keys[f"{prefix}{number}"] = keyfile.KeyEntry(keyfile.digest(f"{prefix}{number}"), NOON)
 
     adders = [threading.Thread(target=add, args=(prefix,)) for prefix in "ab"]
     for adder in adders:
@@ -205,7 +205,7 @@ def run(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(svc, ["keys", *words])
 
 
-def kept() -> dict[str, keyfile.Entry]:
+def kept() -> dict[str, keyfile.KeyEntry]:
     return keyfile.read(Path("var/keys.toml"))
 
 

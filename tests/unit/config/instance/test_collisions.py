@@ -1,19 +1,19 @@
-"""Two programs on one port, two of one name: told of the later file."""
+"""Two programs on one port, two instances of one name: the later file is named first."""
 
 import pytest
 
-from svc.config.instance.collisions import Claim, between
+from svc.config.instance.collisions import Claim, collisions
 from svc.config.settings_file import load_settings
 
 
-def told(*claims, **environ):
-    return between(
+def collisions_of(*claims, **environ):
+    return collisions(
         [Claim(f"{chr(97 + n)}.toml", *claim) for n, claim in enumerate(claims)], load_settings(environ=environ)
     )
 
 
 def test_neighbours_that_do_not_touch():
-    assert told(("x", 8100), ("y", 8102), ("z", 8104)) == []
+    assert collisions_of(("x", 8100), ("y", 8102), ("z", 8104)) == []
 
 
 @pytest.mark.parametrize(
@@ -25,33 +25,33 @@ def test_neighbours_that_do_not_touch():
     ],
 )
 def test_ports_of_two_files(first, second, line):
-    assert any(problem.startswith(line) for problem in told(("x", first), ("y", second)))
+    assert any(problem.startswith(line) for problem in collisions_of(("x", first), ("y", second)))
 
 
 @pytest.mark.parametrize("port", [17999, 18000, 7999, 8000])
 def test_ports_of_registry_and_router(port):
-    (line,) = told(("x", port))
+    (line,) = collisions_of(("x", port))
     assert f"is also the {'registry' if port > 10000 else 'router'}'s; choose another port" in line
 
 
 def test_registry_and_router_elsewhere_take_no_port_here():
-    assert told(("x", 8000), ("y", 18000), LAUNCH_COMPONENTS="babysitter") == []
+    assert collisions_of(("x", 8000), ("y", 18000), LAUNCH_COMPONENTS="babysitter") == []
 
 
 def test_registry_and_router_on_one_port():
-    assert told(ROUTER_PORT="18000") == ["router: port: 18000 is also the registry's; choose another"]
+    assert collisions_of(ROUTER_PORT="18000") == ["router: port: 18000 is also the registry's; choose another"]
 
 
 def test_names():
-    (line,) = told(("x", 8100), ("x", 8110))
+    (line,) = collisions_of(("x", 8100), ("x", 8110))
     assert line == "b.toml: name: 'x' collides with a.toml; choose another"
 
 
 @pytest.mark.parametrize("names", [("x", "x-server"), ("x-server", "x")])
 def test_a_name_beside_the_same_with_server(names):
-    (line,) = told((names[0], 8100), (names[1], 8110))
+    (line,) = collisions_of((names[0], 8100), (names[1], 8110))
     assert line == f"b.toml: name: {names[1]!r} collides with a.toml, as 'x-server' in the registry; choose another"
 
 
 def test_files_with_other_faults_collide_too():
-    assert told((None, 8100), ("y", 8100), (None, None))[0].startswith("b.toml: port: 8100 is also")
+    assert collisions_of((None, 8100), ("y", 8100), (None, None))[0].startswith("b.toml: port: 8100 is also")

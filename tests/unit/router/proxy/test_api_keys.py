@@ -19,11 +19,11 @@ rates = st.integers(1, 10_000)
 pauses = st.lists(st.floats(0, 120), min_size=1, max_size=200)
 
 
-def entry(secret: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> keyfile.Entry:
-    return keyfile.Entry(keyfile.digest(secret), NOON, requests_per_minute, concurrency)
+def entry(secret: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> keyfile.KeyEntry:
+    return keyfile.KeyEntry(keyfile.digest(secret), NOON, requests_per_minute, concurrency)
 
 
-def write(path: Path, **entries: keyfile.Entry) -> None:
+def write(path: Path, **entries: keyfile.KeyEntry) -> None:
     with keyfile.editing(path) as keys:
         keys.clear()
         keys.update(entries)

@@ -22,8 +22,8 @@ def keyed(tmp_path: Path) -> RouterState:
     """Its keys are `client`, for one request at once, and `operator`; each is its own secret."""
     file = tmp_path / "keys.toml"
     entries = {
-        "client": keyfile.Entry(keyfile.digest("client"), CREATED, concurrency=1),
-        "operator": keyfile.Entry(keyfile.digest("operator"), CREATED, operator=True),
+        "client": keyfile.KeyEntry(keyfile.digest("client"), CREATED, concurrency=1),
+        "operator": keyfile.KeyEntry(keyfile.digest("operator"), CREATED, operator=True),
     }
     file.write_text(keyfile.render(entries))
     made = state()

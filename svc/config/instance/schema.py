@@ -1,4 +1,4 @@
-"""Every key of a babysitter TOML: how it is read, its default, and what it is for."""
+"""Every key of a babysitter TOML: how it is read, its default, and its purpose."""
 
 import dataclasses
 
@@ -10,18 +10,18 @@ from svc.config.instance.fields import (
     env,
     health_path,
     host,
-    items,
+    list_of,
     metadata,
     models,
     name,
+    nonempty_text,
     number,
     size,
-    something,
     text,
     url,
     urls,
     variable,
-    whole,
+    whole_number,
     work_dir,
 )
 from svc.config.instance.model import (
@@ -40,7 +40,7 @@ TOP: dict[str, Field] = {
     ),
     "host": Field(host, "localhost", help="the address that other machines reach it by"),
     "port": Field(
-        whole(1, 65534),
+        whole_number(1, 65534),
         required="give the instance's port, such as port = 8100",
         help="the instance's port; its babysitter listens on the next one",
     ),
@@ -50,7 +50,9 @@ TOP: dict[str, Field] = {
     "router_url": Field(
         url, "", help="the router, whose counts tell whether the instance is idle; left out: the site's"
     ),
-    "token_file": Field(something, "", help="file with the registry's write token, for a registry on another machine"),
+    "token_file": Field(
+        nonempty_text, "", help="file with the registry's write token, for a registry on another machine"
+    ),
     "metadata": Field(
         metadata,
         {},
@@ -58,52 +60,56 @@ TOP: dict[str, Field] = {
         "models: the models of a server that has no list of its own",
     ),
 }
-OFF = {field.name: field.default for field in dataclasses.fields(InstanceConfig)}
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(InstanceConfig)}
 BABYSITTER: dict[str, Field] = {
     "max_restarts": Field(
-        whole(0, 10**9), 10000, help="restarts in all, until somebody starts it by hand; then it is given up"
+        whole_number(0, 10**9), 10000, help="restarts in all, until somebody starts it by hand; then it is given up"
     ),
     "restart_delay": Field(number(0, 86400), 5, help="seconds until it is started again"),
     "heartbeat_interval": Field(number(0.1, 3600), 30, help="seconds between two words to the registry"),
     "probe": Field(
         choice("models", "generate"),
-        OFF["probe"],
+        DEFAULTS["probe"],
         help="what it must do to count as alive: list its models, or generate a token when it was quiet",
     ),
-    "probe_interval": Field(number(0.1, 86400), OFF["probe_interval"], help="seconds between two probes"),
-    "probe_timeout": Field(number(0.1, 3600), OFF["probe_timeout"], help="seconds that one may take"),
+    "probe_interval": Field(number(0.1, 86400), DEFAULTS["probe_interval"], help="seconds between two probes"),
+    "probe_timeout": Field(number(0.1, 3600), DEFAULTS["probe_timeout"], help="seconds that one may take"),
     "probe_threshold": Field(
-        whole(1, 1000), OFF["probe_threshold"], help="failures in a row after which it is restarted"
+        whole_number(1, 1000), DEFAULTS["probe_threshold"], help="failures in a row after which it is restarted"
     ),
     "health_path": Field(
         health_path,
-        OFF["health_path"],
+        DEFAULTS["health_path"],
         help="path of the engine's own health, which must answer 2xx before it gets requests; empty: not asked; "
         "left out: /health, where the engine has one",
     ),
     "allowed_hosts": Field(
-        items(allowed_host),
-        OFF["allowed_hosts"],
+        list_of(allowed_host),
+        DEFAULTS["allowed_hosts"],
         help="hosts that requests to the babysitter may name, beside this machine's own",
     ),
     "startup_timeout": Field(
         number(0, 604800),
-        OFF["startup_timeout"],
+        DEFAULTS["startup_timeout"],
         help="seconds until it must be ready, else it is started again; 0: any",
     ),
     "max_memory": Field(
-        size, OFF["max_memory"], help="of the whole group, such as 40GiB; over it, it is drained and restarted; 0: any"
+        size,
+        DEFAULTS["max_memory"],
+        help="of the whole group, such as 40GiB; over it, it is drained and restarted; 0: any",
     ),
 }
-PLACE: dict[str, Field] = {
+PROCESS: dict[str, Field] = {
     "work_dir": Field(work_dir, "", help="where it runs; left out: the site's directory"),
     "env": Field(env, {}, help="its environment's variables, beside supervisord's"),
-    "api_key_file": Field(something, "", help="file with the API key that it wants; relative to the site's directory"),
+    "api_key_file": Field(
+        nonempty_text, "", help="file with the API key that it wants; relative to the site's directory"
+    ),
     "api_key_variable": Field(
         variable, "", help="the variable in which it gets that key at its start; vllm: VLLM_API_KEY; else it gets none"
     ),
 }
-COMMON: dict[str, Field] = {"args": Field(items(text), (), help="more arguments, each as it stands"), **PLACE}
+COMMON: dict[str, Field] = {"args": Field(list_of(text), (), help="more arguments, each as it stands"), **PROCESS}
 BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
     "command": (
         CommandBackend,
@@ -117,7 +123,7 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
     "vllm": (
         VllmBackend,
         {
-            "model": Field(something, required="give the model's name or path", help="the model's name or path"),
+            "model": Field(nonempty_text, required="give the model's name or path", help="the model's name or path"),
             **COMMON,
         },
     ),
@@ -135,8 +141,8 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
     "infinilm": (
         InfinilmBackend,
         {
-            "model_path": Field(something, required="give the path of the model", help="the path of the model"),
-            "launch_script": Field(something, "", help="the server's script; left out: looked up"),
+            "model_path": Field(nonempty_text, required="give the path of the model", help="the path of the model"),
+            "launch_script": Field(nonempty_text, "", help="the server's script; left out: looked up"),
             **COMMON,
         },
     ),
@@ -144,9 +150,9 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
         InfinilmRustBackend,
         {
             "config_file": Field(
-                something, required="give the path of the model's TOML for xtask", help="the model's TOML for xtask"
+                nonempty_text, required="give the path of the model's TOML for xtask", help="the model's TOML for xtask"
             ),
-            **PLACE,
+            **PROCESS,
         },
     ),
 }
