@@ -1,6 +1,6 @@
-"""The router's own endpoints, and every other path relayed: complete under any WSGI server.
+"""The router's own endpoints, and the relay of all other paths: complete under any WSGI server.
 
-Under our worker the relayed requests never come here: it takes them to `forward` itself.
+Under the router's own worker relayed requests do not pass here: it takes them to `forward` itself.
 """
 
 import time
@@ -13,7 +13,7 @@ from svc.base import flask_app
 from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, NotFound
 from svc.protocol.service import iso
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.http.cors import cors_headers, is_preflight, preflight_headers
 from svc.router.http.request import is_own
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
@@ -23,31 +23,31 @@ from svc.router.ui.app import identify, page
 from svc.router.ui.feed import Feed
 from svc.router.wsgi import target_of
 
-OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus: no key needed
+PATHS_WITHOUT_KEY = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus
 
 
 class ModelId(BaseConverter):
-    """The id of a model in a path: any text, also one that begins with a slash, as models loaded from a path do."""
+    """The id of a model in a path: any text. The id of a model that was loaded from a path may begin with a slash."""
 
     regex = ".+"
     part_isolating = False
 
 
-def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, pulse: Feed | None = None) -> Flask:
+def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, feed: Feed | None = None) -> Flask:
     """Return the app. It starts nothing and opens nothing: the caller runs the loops behind its arguments."""
     open_exchanges = open_exchanges or OpenExchanges(state)
     app = Flask(__name__, static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # only the default provider has it
     flask_app.install_errors(app)
     flask_app.install_version(app)
     app.url_map.merge_slashes = False
     app.url_map.converters["id"] = ModelId
     app.register_blueprint(endpoints(state))
-    app.register_blueprint(page(state, pulse or Feed(state)))
+    app.register_blueprint(page(state, feed or Feed(state)))
 
     @app.before_request
     def relayed() -> Response | None:
-        """Before any rule is looked at: every path and method that is not ours."""
+        """Relay every path and method that is not the router's own, before any other rule applies."""
         if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
         if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
@@ -56,17 +56,17 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
         return None
 
     @app.after_request
-    def cross_origin(answer: Response) -> Response:
-        """What the browser has to know before a page of another origin may read the answer."""
+    def allow_origin(response: Response) -> Response:
+        """Add the headers without which a browser lets no page of another origin read the response."""
         for name, value in cors_headers(state.browsers, request.headers.get("Origin")):
-            answer.headers.add(name, value)
-        return answer
+            response.headers.add(name, value)
+        return response
 
     return app
 
 
 def preflight(state: RouterState) -> Response:
-    """Answers whether a page of another origin may send what it asks for; raises SvcError where it may not."""
+    """Answer a preflight: a page of another origin may send the request; raise SvcError where it may not."""
     rules, headers = state.browsers, request.headers
     rules.check(request.method, headers, _from_proxy(state))
     origin = headers["Origin"]
@@ -74,10 +74,10 @@ def preflight(state: RouterState) -> Response:
         raise rules.cross_origin(origin)
     private_network = headers.get("Access-Control-Request-Private-Network") == "true"
     requested = headers.get("Access-Control-Request-Headers", "")
-    answer = Response(status=204)
+    response = Response(status=204)
     for name, value in preflight_headers(requested, private_network):
-        answer.headers[name] = value
-    return answer
+        response.headers[name] = value
+    return response
 
 
 def _from_proxy(state: RouterState) -> bool:
@@ -88,8 +88,8 @@ def endpoints(state: RouterState) -> Blueprint:
     own = Blueprint("own", __name__)
 
     @own.before_request
-    def keyed() -> None:
-        """Where clients need keys, what tells of instances and models needs one too."""
+    def require_key() -> None:
+        """Require a key for what shows instances and models, where clients need keys."""
         if request.path == "/metrics" and not _may_read_metrics(state):
             if state.keys is None:
                 raise Forbidden(
@@ -97,7 +97,7 @@ def endpoints(state: RouterState) -> Blueprint:
                     "to metrics_networks"
                 )
             identify(state)
-        elif request.path not in OPEN:
+        elif request.path not in PATHS_WITHOUT_KEY:
             identify(state)
 
     @own.get("/livez")
@@ -115,16 +115,17 @@ def endpoints(state: RouterState) -> Blueprint:
     @own.get("/health")
     @own.get("/status")
     def health() -> dict[str, Any]:
-        """The router's word on itself, and how many instances can be used."""
-        known, able, origin = len(state.table.targets), len(state.table.candidates), state.origin
+        """The router's own state, and how many instances can be used."""
+        table, origin, age = state.balancer.table, state.origin, state.table_age()
+        known, usable = len(table.targets), len(table.candidates)
         return {
-            "status": "healthy" if able else "degraded",
+            "status": "healthy" if usable else "degraded",
             "router": "draining" if state.draining else "running",
-            "healthy_services": f"{able}/{known}",
+            "healthy_services": f"{usable}/{known}",
             "registry_url": state.settings.registry_url or None,
             "table_source": origin.source if origin else None,
-            "table_age_seconds": None if (age := state.age()) is None else round(age, 1),
-            "message": f"{able} of {known} instances can be used",
+            "table_age_seconds": None if age is None else round(age, 1),
+            "message": f"{usable} of {known} instances can be used",
             "timestamp": iso(time.time()),
         }
 
@@ -137,30 +138,30 @@ def endpoints(state: RouterState) -> Blueprint:
     @own.get("/v1/models/<id:model>")
     def model(model: str) -> dict[str, Any]:
         """One model; 404 when no instance that can be used has it."""
-        found = _models(state).get(model)
-        if found is None:
+        entry = _models(state).get(model)
+        if entry is None:
             raise NotFound(f"The model '{model}' does not exist", param="model", code="model_not_found")
-        return found
+        return entry
 
     @own.get("/services")
-    def services() -> dict[str, Any]:
-        """Every instance the router knows, with its counts."""
-        told = [_service(state, t) for t in state.table.targets]
-        return {"services": told, "total": len(told), "registry_url": state.settings.registry_url or None}
+    def list_services() -> dict[str, Any]:
+        """Every instance that the router knows, with its counts."""
+        services = _services(state)
+        return {"services": services, "total": len(services), "registry_url": state.settings.registry_url or None}
 
     @own.get("/stats")
     def stats() -> dict[str, Any]:
         """The same counts, summed up."""
-        told = [_service(state, t) for t in state.table.targets]
+        services = _services(state)
         return {
-            "total_services": len(told),
-            "healthy_services": len(state.table.candidates),
-            "total_requests": sum(s["request_count"] for s in told),
-            "total_errors": sum(s["error_count"] for s in told),
-            "in_flight": sum(s["in_flight"] for s in told),
-            "waiting": state.lines.waiting,
-            "retries": state.retries,
-            "services": told,
+            "total_services": len(services),
+            "healthy_services": len(state.balancer.table.candidates),
+            "total_requests": sum(s["request_count"] for s in services),
+            "total_errors": sum(s["error_count"] for s in services),
+            "in_flight": sum(s["in_flight"] for s in services),
+            "waiting": state.balancer.queue.waiting,
+            "retries": state.balancer.retries,
+            "services": services,
         }
 
     @own.get("/metrics")
@@ -168,17 +169,17 @@ def endpoints(state: RouterState) -> Blueprint:
         """The same counts for Prometheus."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-        from svc.router.telemetry.metrics import RouterMetrics  # only where somebody asks: it weighs 1.5 MB
+        from svc.router.telemetry.metrics import RouterMetrics  # only when it is needed: it takes 1.5 MB
 
-        metrics = CollectorRegistry()
-        metrics.register(RouterMetrics(state))
-        return Response(generate_latest(metrics), content_type=CONTENT_TYPE_LATEST)
+        registry = CollectorRegistry()
+        registry.register(RouterMetrics(state))
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return own
 
 
 def _may_read_metrics(state: RouterState) -> bool:
-    """Whether the client is on this machine, or in one of the networks that are named, if any."""
+    """Return whether `metrics_networks` is empty or has the client's address, or the client is on this machine."""
     networks = state.metrics_networks
     if not networks:
         return True
@@ -188,15 +189,15 @@ def _may_read_metrics(state: RouterState) -> bool:
 
 
 def _models(state: RouterState) -> dict[str, dict[str, Any]]:
-    """Return the models that a request would find an instance for, by the rule that routes it."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, pool in state.table.by_model.items():
+    """Return the models that a request would get an instance for, by the rules that route it."""
+    models: dict[str, dict[str, Any]] = {}
+    for name, pool in state.balancer.table.by_model.items():
         if pool.members:
-            found[name] = _model(name, pool.members[0].target)
-    for alias, model in state.aliases.items():
-        if model in found:
-            found.setdefault(alias, found[model] | {"id": alias})
-    return found
+            models[name] = _model(name, pool.members[0].target)
+    for alias, model in state.balancer.aliases.items():
+        if model in models:
+            models.setdefault(alias, models[model] | {"id": alias})
+    return models
 
 
 def _model(name: str, target: Target) -> dict[str, Any]:
@@ -207,22 +208,26 @@ def _model(name: str, target: Target) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": target.name} | entry
 
 
+def _services(state: RouterState) -> list[dict[str, Any]]:
+    return [_service(state, target) for target in state.balancer.table.targets]
+
+
 def _service(state: RouterState, target: Target) -> dict[str, Any]:
-    tally = state.tallies.get(target.name)
+    statistics = state.statistics.instances.get(target.name)
     return {
         "name": target.name,
         "host": target.host,
         "port": target.port,
         "url": target.url,
         "babysitter_url": target.babysitter_url,
-        "healthy": target.name in state.table.candidates,
+        "healthy": target.name in state.balancer.table.candidates,
         "status": target.status,
         "drained": target.drained,
-        "ejected": (fitness := state.fitness.get(target.name)) is not None and not fitness.usable(),
-        "request_count": tally.requests if tally else 0,
-        "error_count": tally.errors if tally else 0,
-        "response_time": round(tally.response_time(), 6) if tally else 0.0,
-        "in_flight": state.loads.get(target.name, 0),
+        "ejected": state.health.is_ejected(target.name),
+        "request_count": statistics.requests if statistics else 0,
+        "error_count": statistics.errors if statistics else 0,
+        "response_time": round(statistics.mean_seconds(), 6) if statistics else 0.0,
+        "in_flight": state.balancer.loads.get(target.name, 0),
         "weight": target.weight,
         "models": list(target.models),
         "metadata": target.metadata,

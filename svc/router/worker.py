@@ -1,4 +1,4 @@
-"""The gunicorn worker that relays: connections in, one sweeper over all of them, and an orderly end."""
+"""The gunicorn worker that relays: it accepts connections, sweeps over all of them, and stops in an orderly way."""
 
 import gc
 import socket
@@ -19,24 +19,25 @@ from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
-SWEEP = 0.1  # seconds between two looks at all connections
-PRUNE = 1.0  # seconds between two looks at what streams and at idle connections to instances, and two signs of life
-IDLE_GRACE = 1.0  # seconds that an idle connection is kept while draining: its client may be about to ask
-GARBAGE = (10_000, 20, 50)  # requests leave no cycles behind; looking for them seldom is enough
-LAST_WORDS = 2.0  # seconds for what was cut to say so
+SWEEP_INTERVAL_SECONDS = 0.1  # of all connections
+PRUNE_INTERVAL_SECONDS = 1.0  # of streams and of idle connections to instances; also of the master's sign of life
+IDLE_GRACE_SECONDS = 1.0  # that an idle connection is kept while draining: its client may be about to send a request
+GC_THRESHOLDS = (10_000, 20, 50)  # requests leave no reference cycles behind, so collections may be rare
+ERROR_TIMEOUT_SECONDS = 2.0  # in which interrupted requests send their errors
 
 
 class RelayWorker(GeventWorker):
-    """Takes relayed requests straight to `forward`, without WSGI; the application is our `serve.Application`."""
+    """Takes relayed requests to `forward` without WSGI; its application is `serve.RouterApplication`."""
 
     def init_process(self) -> None:
         self._open: dict[int, ClientConnection] = {}
         super().init_process()
 
     def run(self) -> None:
-        self._state = self.app.state
+        components = self.app.components
+        self._state = components.state
         self._poll = poller()
-        self.app.start()  # the first table is there before the first connection is taken
+        components.start()  # the table is filled before the first connection is accepted
         self._context = self.app.tls()
         self._pool = ConnectionPool(
             connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT), self._open.values, time.monotonic
@@ -47,23 +48,23 @@ class RelayWorker(GeventWorker):
         for server in servers:
             server.start()
         gc.collect()
-        gc.freeze()  # what is there now stays: no collection looks at it again
-        gc.set_threshold(*GARBAGE)
+        gc.freeze()  # what exists now stays until the end: no collection examines it again
+        gc.set_threshold(*GC_THRESHOLDS)
         while self.alive:
             self._tick()
-            gevent.sleep(SWEEP)
+            gevent.sleep(SWEEP_INTERVAL_SECONDS)
         self._drain(servers)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._context is not None:
-            with suppress(OSError):  # it has left
+            with suppress(OSError):  # the client has left
                 self.relay(self._context.wrap_socket(client, server_side=True, do_handshake_on_connect=False), addr)
         else:
             self.relay(client, addr)
 
     def relay(self, client: Any, addr: Any) -> None:
-        """One connection, watched by the sweeper from its handshake on."""
+        """Serve one connection, which the sweep watches from its handshake on."""
         connection = ClientConnection(self._state, self.wsgi, client, peer_address(addr[0]))
         descriptor = client.fileno()
         self._open[descriptor] = connection
@@ -72,9 +73,9 @@ class RelayWorker(GeventWorker):
             if self._context is not None:
                 client.do_handshake()
             connection.serve()
-        except OSError:  # the client broke it off, or speaks no TLS
+        except OSError:  # the client broke the connection off, or speaks no TLS
             pass
-        except Exception:  # noqa: BLE001 - one connection's failure is not the others'
+        except Exception:  # noqa: BLE001 - the failure of one connection must not end the others
             self.log.exception("a connection failed")
         finally:
             self._poll.unregister(descriptor)
@@ -82,7 +83,7 @@ class RelayWorker(GeventWorker):
             connection.close()
 
     def _tick(self) -> None:
-        """One sweep: clients that left, deadlines that passed; now and then, a sign of life to the master."""
+        """Sweep once: clients that left, deadlines that passed, and each second a sign of life to the master."""
         state = self._state
         state.now, before = time.monotonic(), state.now
         for descriptor, _ in self._poll.poll(0):
@@ -94,7 +95,7 @@ class RelayWorker(GeventWorker):
         if state.buffers.contended and (stalled := select_stalled(self._open.values(), state.now)):
             stalled.end_stalled()
         state.sweep()
-        if int(state.now / PRUNE) != int(before / PRUNE):
+        if int(state.now / PRUNE_INTERVAL_SECONDS) != int(before / PRUNE_INTERVAL_SECONDS):
             for connection in self._open.values():
                 if connection.exchange is not None:
                     count_running_stream(connection.exchange)
@@ -103,35 +104,35 @@ class RelayWorker(GeventWorker):
             self.notify()
 
     def _drain(self, servers: list[StreamServer]) -> None:
-        """The order of the end: stop admitting, let begun requests finish, cut the rest, stop the loops."""
+        """Stop: accept no connections, let begun requests finish, interrupt the rest, stop the loops."""
         state = self._state
         state.draining = True
-        self.app.pulse.pages.end()
+        self.app.components.feed.subscribers.end()
         for server in servers:
             server.close()
-        gevent.sleep(0)  # what was just accepted begins
+        gevent.sleep(0)  # connections that were just accepted begin
         limit = time.monotonic() + state.settings.graceful_timeout
         while self._open and time.monotonic() < limit:
             self._tick()
             self._close_idle()
-            gevent.sleep(SWEEP)
+            gevent.sleep(SWEEP_INTERVAL_SECONDS)
         for connection in self._open.values():
             if connection.exchange is not None:
                 connection.exchange.interrupt("stopping")
             else:
                 connection.shut()
-        limit = time.monotonic() + LAST_WORDS
+        limit = time.monotonic() + ERROR_TIMEOUT_SECONDS
         while self._open and time.monotonic() < limit:
-            gevent.sleep(SWEEP / 10)
+            gevent.sleep(SWEEP_INTERVAL_SECONDS / 10)
             for connection in self._open.values():
                 if connection.idle:
                     connection.shut()
-        self.app.stop()
+        self.app.components.stop()
 
     def _close_idle(self) -> None:
-        """Those that ask again meanwhile are answered, and told that the connection ends."""
-        idle = [c for c in self._open.values() if c.idle and self._state.now - c.idle_since > IDLE_GRACE]
-        asking = readable(c.sock.fileno() for c in idle)
+        """Close idle connections; one with a request meanwhile is answered, with `Connection: close`."""
+        idle = [c for c in self._open.values() if c.idle and self._state.now - c.idle_since > IDLE_GRACE_SECONDS]
+        with_request = readable(c.sock.fileno() for c in idle)
         for connection in idle:
-            if connection.sock.fileno() not in asking:
+            if connection.sock.fileno() not in with_request:
                 connection.shut()

@@ -1,93 +1,110 @@
-"""Whether an instance is fit for requests, as the router itself has seen: pure.
+"""Outlier ejection and health checks: how an instance's health changes with each result. Pure.
 
-Two judges that do not overrule each other:
+Two sources that do not overrule each other:
 
-1. Health checks: unwell after `max_errors` failed ones in a row, well after two good ones
-   (the first ever counts alone).
-2. Requests: ejected after `max_errors` failures in a row; only transport failures and 502, 503 and 504 are failures,
-   never what a client can cause. Back after a time that doubles with each ejection in a row, by way of one trial
-   request, at once where checks have seen it go and come back. (Envoy's outlier detection, with Finagle's jitter.)
+1. Health checks: unhealthy after `max_errors` failed ones in a row, healthy after two that passed
+   (the first check ever decides alone).
+2. Requests: ejected after `max_errors` failures in a row. Only transport failures and 502, 503 and 504 are failures,
+   never what a client can cause. Ejection ends after a time that doubles with each ejection in a row, by way of one
+   trial request; at once where checks have seen the instance fail and recover. (Envoy's outlier detection, with
+   Finagle's jitter.)
 """
 
 from collections.abc import Callable
 
 import msgspec
 
-WELL_AFTER = 2  # good checks in a row
-EJECTION = 5.0  # seconds of the first ejection
-LONGEST = 300.0  # seconds of the longest
-JITTER = 0.25  # of the time, either way: instances that went together do not return together
+CHECKS_UNTIL_HEALTHY = 2  # that passed, in a row
+BASE_EJECTION_SECONDS = 5.0  # of the first ejection
+MAX_EJECTION_SECONDS = 300.0
+EJECTION_JITTER_RATIO = 0.25  # of the time, either way: instances that failed together do not return together
+MAX_COUNTED_EJECTIONS = 16
 
 
 class InstanceHealth(msgspec.Struct, frozen=True):
-    """Counts in a row, and until when an instance is ejected (monotonic seconds; 0: it is not)."""
+    """The health of one instance: results in a row, and the end of its ejection."""
 
-    well: bool | None = None  # None until it was checked
-    bad_checks: int = 0
-    good_checks: int = 0
+    healthy: bool | None = None  # by health checks; None before the first one
+    failed_checks: int = 0
+    passed_checks: int = 0
     failures: int = 0
     ejections: int = 0
-    until: float = 0.0
-    trial: bool = False  # its time is over: one request may try it
-    trying: bool = False  # and does
-    told: bool = False  # its ejection is news: its checks did not fail before
+    ejected_until: float = 0.0  # monotonic seconds; 0: it is not ejected
+    trial_due: bool = False  # the ejection's time is over: one request may try the instance
+    in_trial: bool = False  # that request is on its way
+    reported: bool = False  # its ejection was reported as an event: its checks did not fail before
 
-    def usable(self) -> bool:
-        return not self.until or self.trial
+    def is_usable(self) -> bool:
+        return not self.ejected_until or self.trial_due
 
 
-def checked(before: InstanceHealth, well: bool, max_errors: int) -> InstanceHealth:
-    """After a health check."""
+def after_check(before: InstanceHealth, passed: bool, max_errors: int) -> InstanceHealth:
+    """Return the health after a health check."""
     change = msgspec.structs.replace
-    if not well:
-        bad = before.bad_checks + 1
-        return change(before, bad_checks=bad, good_checks=0, well=False if bad >= max_errors else before.well)
-    good = before.good_checks + 1
-    settled = before.well is None or before.well or good >= WELL_AFTER
-    after = change(before, bad_checks=0, good_checks=min(good, WELL_AFTER), well=True if settled else before.well)
-    returned = settled and before.well is False and before.until and not before.trying
-    return change(after, trial=True) if returned else after  # it was down and is back: no need to wait
+    if not passed:
+        failed = before.failed_checks + 1
+        return change(
+            before, failed_checks=failed, passed_checks=0, healthy=False if failed >= max_errors else before.healthy
+        )
+    count = before.passed_checks + 1
+    decided = before.healthy is None or before.healthy or count >= CHECKS_UNTIL_HEALTHY
+    after = change(
+        before,
+        failed_checks=0,
+        passed_checks=min(count, CHECKS_UNTIL_HEALTHY),
+        healthy=True if decided else before.healthy,
+    )
+    recovered = decided and before.healthy is False and before.ejected_until and not before.in_trial
+    return change(after, trial_due=True) if recovered else after  # it was down and is back: no need to wait
 
 
-def failed(
+def after_failure(
     before: InstanceHealth, now: float, draw: Callable[[], float], max_errors: int, may_eject: bool = True
 ) -> InstanceHealth:
-    """After a request that failed; `may_eject` is false where too many are out already."""
+    """Return the health after a request that failed.
+
+    `draw` returns a random number in [0, 1); `may_eject` is false where too many instances are ejected already.
+    """
     failures = before.failures + 1
-    if before.until and not before.trying:  # begun before it was ejected
+    if before.ejected_until and not before.in_trial:  # the request began before the ejection
         return before
-    if not (before.trying or failures >= max_errors) or not (before.trying or may_eject):
+    if not (before.in_trial or failures >= max_errors) or not (before.in_trial or may_eject):
         return msgspec.structs.replace(before, failures=failures)
-    out = min(LONGEST, EJECTION * 2**before.ejections) * (1 + JITTER * (2 * draw() - 1))
-    ejections = min(before.ejections + 1, 16)
-    told = before.told or before.well is not False
-    return msgspec.structs.replace(before, failures=0, ejections=ejections, until=now + out, trying=False, told=told)
+    backoff = min(MAX_EJECTION_SECONDS, BASE_EJECTION_SECONDS * 2**before.ejections)
+    return msgspec.structs.replace(
+        before,
+        failures=0,
+        ejections=min(before.ejections + 1, MAX_COUNTED_EJECTIONS),
+        ejected_until=now + backoff * (1 + EJECTION_JITTER_RATIO * (2 * draw() - 1)),
+        in_trial=False,
+        reported=before.reported or before.healthy is not False,
+    )
 
 
-def served(before: InstanceHealth) -> InstanceHealth:
-    """After an answer: the row of failures ends, and with a trial that went well the ejection."""
-    if before.until and not before.trying:
+def after_success(before: InstanceHealth) -> InstanceHealth:
+    """Return the health after an answer: it ends a row of failures, and an ejection where it was the trial."""
+    if before.ejected_until and not before.in_trial:
         return before
-    return msgspec.structs.replace(before, failures=0, ejections=0, until=0.0, trying=False, told=False)
+    return msgspec.structs.replace(before, failures=0, ejections=0, ejected_until=0.0, in_trial=False, reported=False)
 
 
-def tried(before: InstanceHealth) -> InstanceHealth:
-    """The trial request is on its way, and the only one."""
-    return msgspec.structs.replace(before, trial=False, trying=True)
+def after_inconclusive(before: InstanceHealth) -> InstanceHealth:
+    """Return the health after a request that proves nothing, as its client left: a trial is due again."""
+    return msgspec.structs.replace(before, trial_due=True, in_trial=False) if before.in_trial else before
 
 
-def untold(before: InstanceHealth) -> InstanceHealth:
-    """A request ended without a word on the instance (its client left): a trial begins anew."""
-    return msgspec.structs.replace(before, trial=True, trying=False) if before.trying else before
+def with_trial_begun(before: InstanceHealth) -> InstanceHealth:
+    """Return the health once the trial request is on its way; no other request gets the instance meanwhile."""
+    return msgspec.structs.replace(before, trial_due=False, in_trial=True)
 
 
-def lapsed(before: InstanceHealth, now: float) -> InstanceHealth:
-    """An ejection whose time is over becomes a trial."""
-    if before.until and not before.trial and not before.trying and now >= before.until:
-        return msgspec.structs.replace(before, trial=True)
+def with_ejection_lapsed(before: InstanceHealth, now: float) -> InstanceHealth:
+    """Return the health at this time: an ejection that is over makes a trial due."""
+    if before.ejected_until and not before.trial_due and not before.in_trial and now >= before.ejected_until:
+        return msgspec.structs.replace(before, trial_due=True)
     return before
 
 
-def may_eject(out: int, all: int, share: float) -> bool:
-    """Whether one more may go: no more than `share` of them at once, but one always."""
-    return out + 1 <= max(1, int(all * share))
+def may_eject(ejected: int, instances: int, max_ratio: float) -> bool:
+    """Return whether one more instance may be ejected: at most `max_ratio` of them at once, but always one."""
+    return ejected + 1 <= max(1, int(instances * max_ratio))

@@ -1,4 +1,4 @@
-"""Which model is meant: aliases and fallbacks, and the body rewritten only then. Pure."""
+"""Aliases and fallbacks of models: the model that a request is for, and the request rewritten to name it. Pure."""
 
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, unquote_plus
@@ -7,36 +7,39 @@ from svc.router.http.json_body import replace_model
 from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Media, Request, RequestHead
 
-STEPS = 8  # fallbacks of fallbacks
+MAX_FALLBACK_STEPS = 8  # of fallbacks that have a fallback
 
 
-def meant(
-    asked: str | None, aliases: Mapping[str, str], fallbacks: Mapping[str, str], served: Callable[[str], bool]
+def resolve(
+    requested: str | None,
+    aliases: Mapping[str, str],
+    fallbacks: Mapping[str, str],
+    is_available: Callable[[str], bool],
 ) -> str | None:
-    """1. What an alias stands for. 2. Where nobody serves that, its fallback, as far as one is served."""
-    if asked is None:
+    """Return the model that an alias stands for; where it is not available, the first of its fallbacks that is."""
+    if requested is None:
         return None
-    model = aliases.get(asked, asked)  # 1
-    other = model
-    for _ in range(STEPS):  # 2
-        if served(other) or other not in fallbacks:
+    model = aliases.get(requested, requested)
+    candidate = model
+    for _ in range(MAX_FALLBACK_STEPS):
+        if is_available(candidate) or candidate not in fallbacks:
             break
-        other = fallbacks[other]
-    return other if served(other) else model
+        candidate = fallbacks[candidate]
+    return candidate if is_available(candidate) else model
 
 
-def renamed(request: Request, model: str) -> Request:
-    """Return a request that names another model, every other byte of it as it was; raises BadRequest."""
+def with_model(request: Request, model: str) -> Request:
+    """Return a request that names another model, every other byte of it as it was; raise BadRequest."""
     head, body = request.head, request.body
     if body and head.media is Media.JSON:
         return Request(head, replace_model(body, model))
-    place = find_field(body, head.content_type, b"model") if body and head.media is Media.FORM else None
-    if place is not None:
-        return Request(head, body[: place.start] + model.encode() + body[place.stop :])
-    return Request(_renamed_query(head, model), body)
+    position = find_field(body, head.content_type, b"model") if body and head.media is Media.FORM else None
+    if position is not None:
+        return Request(head, body[: position.start] + model.encode() + body[position.stop :])
+    return Request(_with_query_model(head, model), body)
 
 
-def _renamed_query(head: RequestHead, model: str) -> RequestHead:
+def _with_query_model(head: RequestHead, model: str) -> RequestHead:
     path, _, query = head.path.partition("?")
     fields = [
         f"model={quote(model, safe='')}" if unquote_plus(field.partition("=")[0]) == "model" else field

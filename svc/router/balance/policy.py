@@ -1,72 +1,73 @@
-"""Which instance a request goes to: pure functions over a pool, its loads, a turn and a random number.
+"""The load balancing policies: which member of a pool gets a request. Pure: loads, turns and chance are arguments.
 
-Two routers with the same pool agree on sessions without talking: rendezvous
-hashing (Thaler and Ravishankar, 1998) depends on names and weights alone.
+Two routers with the same pool agree on sessions without exchanging anything: rendezvous hashing (Thaler and
+Ravishankar, 1998) depends on names and weights alone.
 """
 
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import reduce
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
 from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.target import Target
 
-MASK = (1 << 64) - 1
-SHARE = 1.25  # times its share of the load, before a session spills to the next
+MASK_64_BITS = (1 << 64) - 1
+MAX_SESSION_LOAD_RATIO = 1.25  # of an instance's share of the load, before its sessions go to another one
 PREFIX_BYTES = 1024
-LONGEST_CYCLE = 10_000
-PART = "\0"  # stands in a pool's key before the cache type
+MAX_CYCLE_LENGTH = 10_000
+CACHE_KEY_SEPARATOR = "\0"  # in a pool's key, before the cache type
 
 
 class Member(msgspec.Struct, frozen=True):
+    """One candidate, with what policies use of it."""
+
     name: str
+    target: Target
     weight: int = 1
     cache_type: str = ""
-    target: Any = None
 
 
 class Pool(msgspec.Struct, frozen=True):
-    """The candidates for one model, with what their policies need worked out once."""
+    """The candidates for one model, with what the policies need of them computed once."""
 
-    key: str = ""  # the same as long as the router lives: turns are counted under it
+    key: str = ""  # turns are counted under it, over all tables of a router
     members: tuple[Member, ...] = ()
     cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight says
-    seeds: tuple[int, ...] = ()
-    by_cache: dict[str, "Pool"] = {}  # where members say a cache type: those of each
+    seeds: tuple[int, ...] = ()  # hashes of their names
+    by_cache_type: dict[str, "Pool"] = {}  # the members of each cache type, where members have one
 
     @staticmethod
     def of(members: Iterable[Member], key: str = "") -> "Pool":
-        found = tuple(members)
-        types = {m.cache_type for m in found if m.cache_type}
+        members = tuple(members)
         return Pool(
             key,
-            found,
-            cycle([m.weight for m in found]),
-            tuple(digest(m.name.encode()) for m in found),
-            {t: Pool.of((_plain(m) for m in found if m.cache_type == t), f"{key}{PART}{t}") for t in types},
+            members,
+            cycle([member.weight for member in members]),
+            tuple(digest(member.name.encode()) for member in members),
+            {
+                cache_type: Pool.of(_of_cache_type(members, cache_type), f"{key}{CACHE_KEY_SEPARATOR}{cache_type}")
+                for cache_type in {member.cache_type for member in members if member.cache_type}
+            },
         )
 
 
 class PickContext(msgspec.Struct):
-    """What is not in the pool.
+    """What a policy needs besides the pool and the request."""
 
-    The requests in flight by name, whose turn it is by the pool's key, a draw in [0, 1), the bytes of prompt from
-    which static caches are better, and who was tried before.
-    """
-
-    loads: Mapping[str, int]
-    turns: Mapping[str, Iterator[int]]
-    draw: Callable[[], float]
-    threshold: int
-    tried: Container[str] = ()
+    loads: Mapping[str, int]  # requests in flight by instance
+    turns: Mapping[str, Iterator[int]]  # by the key of a pool: whose turn it is
+    draw: Callable[[], float]  # a random number in [0, 1)
+    cache_type_threshold: int  # bytes of prompt over which static caches are better
+    excluded: Container[str] = ()  # names of instances that must not get the request
 
 
 def cycle(weights: list[int]) -> tuple[int, ...]:
-    """A smooth order in which index i stands exactly weights[i] / gcd times; nobody with weight 0 unless all have.
+    """Return a smooth order in which index i occurs weights[i] / gcd times.
 
+    An index of weight 0 does not occur, unless all weights are 0.
     The k-th turn of an index with weight w falls at (k + 1/2) / w of the cycle.
     """
     if not weights:
@@ -74,10 +75,10 @@ def cycle(weights: list[int]) -> tuple[int, ...]:
     if not any(weights):
         weights = [1] * len(weights)
     divisor = reduce(math.gcd, weights)
-    shares = [w // divisor for w in weights]
-    if sum(shares) > LONGEST_CYCLE:
-        factor = LONGEST_CYCLE / sum(shares)
-        shares = [max(1, round(s * factor)) if s else 0 for s in shares]
+    shares = [weight // divisor for weight in weights]
+    if sum(shares) > MAX_CYCLE_LENGTH:
+        factor = MAX_CYCLE_LENGTH / sum(shares)
+        shares = [max(1, round(share * factor)) if share else 0 for share in shares]
     turns = sorted(((k + 0.5) / share, i) for i, share in enumerate(shares) for k in range(share))
     return tuple(i for _, i in turns)
 
@@ -86,71 +87,78 @@ def digest(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
 
 
-def round_robin(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
-    """Smooth and weighted: the next of the cycle. A second try takes nobody's turn: chance decides."""
-    return random(pool, ask, moment) if moment.tried else _from(next(moment.turns[pool.key]), pool, moment)
+def round_robin(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return the next member of the weighted cycle. A repeated attempt takes a random one, and no other's turn."""
+    if context.excluded:
+        return random(pool, request, context)
+    return _from(next(context.turns[pool.key]), pool, context)
 
 
-def least_requests(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
-    """The fewest requests in flight for its weight; among equals the one whose turn it is."""
-    free = _untried(pool, moment)
-    if not free:
+def least_requests(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return the member with the fewest requests in flight for its weight; equal ones take turns."""
+    members = _allowed(pool, context)
+    if not members:
         return None
-    start = next(moment.turns[pool.key]) % len(free)
-    return min(free[start:] + free[:start], key=lambda m: _load(m, moment))
+    start = next(context.turns[pool.key]) % len(members)
+    return min(members[start:] + members[:start], key=lambda member: _load(member, context))
 
 
-def power_of_two(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
-    """The less loaded of two drawn at random (Mitzenmacher, 2001)."""
-    free = _untried(pool, moment)
-    if len(free) < 2:
-        return free[0] if free else None
-    first = int(moment.draw() * len(free))
-    second = (first + 1 + int(moment.draw() * (len(free) - 1))) % len(free)
-    return min(free[first], free[second], key=lambda m: _load(m, moment))
+def power_of_two(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return the less loaded of two members drawn at random (Mitzenmacher, 2001)."""
+    members = _allowed(pool, context)
+    if len(members) < 2:
+        return members[0] if members else None
+    first = int(context.draw() * len(members))
+    second = (first + 1 + int(context.draw() * (len(members) - 1))) % len(members)
+    return min(members[first], members[second], key=lambda member: _load(member, context))
 
 
-def random(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
-    """Each as likely as its weight says."""
-    return _from(int(moment.draw() * len(pool.cycle)), pool, moment)
+def random(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return a random member, each with the probability of its weight."""
+    return _from(int(context.draw() * len(pool.cycle)), pool, context)
 
 
-def session(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
-    """The session's own instance, or the next in its own order; without a session, round robin."""
-    return rendezvous(pool, ask.session, moment) if ask.session else round_robin(pool, ask, moment)
+def session(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return the session's own member, or the next in the session's order; round robin without a session."""
+    return rendezvous(pool, request.session, context) if request.session else round_robin(pool, request, context)
 
 
-def prefix(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
-    """As session, keyed by how the messages or the prompt begin, so that shared beginnings meet their cache."""
-    start = prompt(ask.body)[:PREFIX_BYTES]
-    return rendezvous(pool, start, moment) if start else round_robin(pool, ask, moment)
+def prefix(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return a member as `session` does, by the beginning of the prompt: equal beginnings share a cache."""
+    start = prompt(request.body)[:PREFIX_BYTES]
+    return rendezvous(pool, start, context) if start else round_robin(pool, request, context)
 
 
-def auto(pool: Pool, ask: RoutingRequest, moment: PickContext) -> Member | None:
-    """1. the cache type that suits the prompt's size, where any instance says one; 2. the session; 3. round robin."""
-    if pool.by_cache:  # 1
-        suited = pool.by_cache.get("static" if len(prompt(ask.body)) > moment.threshold else "paged")
-        found = session(suited, ask, moment) if suited else None
-        if found is not None:
-            return found
-    return session(pool, ask, moment)  # 2, 3
-
-
-def rendezvous(pool: Pool, key: bytes, moment: PickContext) -> Member | None:
-    """The highest score takes it, unless it has more than SHARE times its share of the requests in flight."""
-    key_hash = digest(key)
-    scores = {m.name: _score(key_hash, seed, m.weight or 1) for m, seed in zip(pool.members, pool.seeds, strict=True)}
-    untried = sorted(_untried(pool, moment), key=lambda m: scores[m.name], reverse=True)
-    total = sum(moment.loads.get(m.name, 0) for m in pool.members) + 1
-    weights = sum(m.weight for m in pool.members) or len(pool.members)
-    for member in untried:
-        if moment.loads.get(member.name, 0) < math.ceil(SHARE * total * (member.weight or 1) / weights):
+def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Choose by the cache type that suits the prompt's size, where members have one; then by session or in turn."""
+    if pool.by_cache_type:
+        large = len(prompt(request.body)) > context.cache_type_threshold
+        suitable = pool.by_cache_type.get("static" if large else "paged")
+        member = session(suitable, request, context) if suitable else None
+        if member is not None:
             return member
-    return untried[0] if untried else None
+    return session(pool, request, context)
+
+
+def rendezvous(pool: Pool, key: bytes, context: PickContext) -> Member | None:
+    """Return the member with the highest score for the key, unless it has too much more than its share of the load."""
+    key_hash = digest(key)
+    scores = {
+        member.name: _score(key_hash, seed, member.weight or 1)
+        for member, seed in zip(pool.members, pool.seeds, strict=True)
+    }
+    ranked = sorted(_allowed(pool, context), key=lambda member: scores[member.name], reverse=True)
+    total = sum(context.loads.get(member.name, 0) for member in pool.members) + 1
+    weights = sum(member.weight for member in pool.members) or len(pool.members)
+    for member in ranked:
+        limit = math.ceil(MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / weights)
+        if context.loads.get(member.name, 0) < limit:
+            return member
+    return ranked[0] if ranked else None
 
 
 def prompt(body: bytes) -> bytes:
-    """The messages or the prompt as they stand in the body; nothing when there are none."""
+    """Return the messages or the prompt as they stand in the body, empty where there are none."""
     try:
         fields = _decode_prompt(body) if body else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -158,36 +166,38 @@ def prompt(body: bytes) -> bytes:
     return bytes(fields.messages or fields.prompt or b"") if fields else b""
 
 
-def _from(turn: int, pool: Pool, moment: PickContext) -> Member | None:
+def _from(turn: int, pool: Pool, context: PickContext) -> Member | None:
+    """Return the first allowed member of the cycle, from this turn on."""
     length = len(pool.cycle)
     for step in range(length):
         member = pool.members[pool.cycle[(turn + step) % length]]
-        if member.name not in moment.tried:
+        if member.name not in context.excluded:
             return member
-    return next(iter(_untried(pool, moment)), None)
+    return next(iter(_allowed(pool, context)), None)
 
 
 def _score(key: int, seed: int, weight: int) -> float:
-    """The weighted score of rendezvous hashing."""
+    """Return the weighted score of rendezvous hashing."""
     mixed = key ^ seed
-    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 & MASK  # splitmix64's finish
-    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB & MASK
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 & MASK_64_BITS  # the finalizer of splitmix64
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB & MASK_64_BITS
     mixed = (mixed ^ (mixed >> 31)) >> 11  # 53 bits: what a float holds exactly, so that it stays below 1
     return -weight / math.log((mixed + 1) / ((1 << 53) + 1))
 
 
-def _load(member: Member, moment: PickContext) -> float:
-    return moment.loads.get(member.name, 0) / max(member.weight, 1)
+def _load(member: Member, context: PickContext) -> float:
+    return context.loads.get(member.name, 0) / max(member.weight, 1)
 
 
-def _untried(pool: Pool, moment: PickContext) -> list[Member]:
-    """Those left; of weight 0 only when nobody else is."""
-    left = [m for m in pool.members if m.name not in moment.tried]
-    return [m for m in left if m.weight] or left
+def _allowed(pool: Pool, context: PickContext) -> list[Member]:
+    """Return the members that are not excluded; those of weight 0 only when there are no others."""
+    members = [member for member in pool.members if member.name not in context.excluded]
+    return [member for member in members if member.weight] or members
 
 
-def _plain(member: Member) -> Member:
-    return msgspec.structs.replace(member, cache_type="")
+def _of_cache_type(members: Iterable[Member], cache_type: str) -> Iterator[Member]:
+    """Yield the members of a cache type, without it: a pool of theirs is not divided again."""
+    return (msgspec.structs.replace(member, cache_type="") for member in members if member.cache_type == cache_type)
 
 
 class _Prompt(msgspec.Struct):
@@ -197,7 +207,7 @@ class _Prompt(msgspec.Struct):
 
 _decode_prompt = msgspec.json.Decoder(_Prompt).decode
 
-Policy = Callable[[Pool, RoutingRequest, PickContext], "Member | None"]
+Policy = Callable[[Pool, RoutingRequest, PickContext], Member | None]
 POLICIES: dict[str, Policy] = {
     "auto": auto,
     "round_robin": round_robin,

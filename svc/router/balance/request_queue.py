@@ -1,7 +1,6 @@
-"""Waiting for an instance: a bounded line for each model, first come, first served.
+"""The request queue: waiting for an instance, bounded in all, first come, first served for each model.
 
-Nobody here owns a timer: the sweeper calls `expire`, and whoever ends a request
-or changes the table calls `wake`.
+It has no timers: the worker's sweep calls `expire`; whatever ends a request or changes the table calls `wake`.
 """
 
 import itertools
@@ -13,7 +12,7 @@ from svc.base.errors import RateLimited
 
 
 class Waiter:
-    """One request's place in a line. `wait` returns when it is worth looking again, or must stop."""
+    """One request in the queue. `wait` returns when an instance may be free, or when the request must stop waiting."""
 
     __slots__ = ("_event", "deadline", "expired", "number")
 
@@ -32,66 +31,67 @@ class Waiter:
 
 
 class RequestQueue:
-    """The lines by model; None is the line of those to whom any model will do."""
+    """A line of waiters for each model; the one for None is of requests that any model can serve."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.waiting = 0
         self._numbers = itertools.count()
         self._lines: dict[str | None, deque[Waiter]] = {}
-        self._beside: dict[Waiter, str | None] = {}  # those that wait for a change of the table, and their models
+        self._unordered: dict[Waiter, str | None] = {}  # waiters for a change of the table, and their models
 
-    def occupied(self, model: str | None) -> bool:
-        """Whether somebody is before a newcomer."""
+    def has_waiters(self, model: str | None) -> bool:
+        """Return whether a new request for this model has to wait behind others."""
         return model in self._lines
 
-    def join(self, model: str | None, deadline: float, retry_after: int, in_line: bool = True) -> Waiter:
-        """The last place, or one beside the line; raises RateLimited when all places are taken."""
+    def join(self, model: str | None, deadline: float, retry_after: int, ordered: bool = True) -> Waiter:
+        """Return a waiter at the end of the line, or beside it; raise RateLimited when the queue is full."""
         if self.waiting >= self.size:
             raise RateLimited("all instances are busy and the queue is full; try again later", retry_after=retry_after)
-        place = Waiter(deadline, next(self._numbers))
-        if in_line:
-            self._lines.setdefault(model, deque()).append(place)
+        waiter = Waiter(deadline, next(self._numbers))
+        if ordered:
+            self._lines.setdefault(model, deque()).append(waiter)
         else:
-            self._beside[place] = model
+            self._unordered[waiter] = model
         self.waiting += 1
-        return place
+        return waiter
 
-    def first(self, model: str | None, place: Waiter) -> bool:
-        """Whether it is this place's turn: beside a line it always is."""
-        return place in self._beside or self._lines[model][0] is place
+    def is_first(self, model: str | None, waiter: Waiter) -> bool:
+        """Return whether it is this waiter's turn; one beside the line is never behind another."""
+        return waiter in self._unordered or self._lines[model][0] is waiter
 
-    def leave(self, model: str | None, place: Waiter) -> None:
-        """Served, or given up: the next one may look."""
+    def leave(self, model: str | None, waiter: Waiter) -> None:
+        """Remove a waiter, and wake the next one."""
         self.waiting -= 1
-        if self._beside.pop(place, self) is not self:
+        if self._unordered.pop(waiter, self) is not self:
             return
         line = self._lines[model]
-        line.remove(place)
+        line.remove(waiter)
         if line:
             line[0].wake()
         else:
             del self._lines[model]
 
     def wake(self, models: Iterable[str | None]) -> None:
-        """Something became free for these models: those who are first look again, who came first before the others."""
+        """Wake the first waiter of each of these models, in the order of arrival: an instance became free."""
         first = [self._lines[model][0] for model in models if model in self._lines]
-        for place in sorted([*first, *self._beside], key=lambda place: place.number):
-            place.wake()
+        for waiter in sorted([*first, *self._unordered], key=lambda waiter: waiter.number):
+            waiter.wake()
 
     def wake_all(self) -> None:
-        """The table changed."""
+        """Wake the first waiter of every model: the table changed."""
         self.wake(list(self._lines))
 
     def expire(self, now: float) -> None:
-        """Those who have waited too long stop."""
-        for line in (*self._lines.values(), self._beside):
-            for place in list(line):
-                if place.deadline <= now:
-                    place.expired = True
-                    place.wake()
+        """Wake the waiters whose deadline has passed, and mark them as expired."""
+        for line in (*self._lines.values(), self._unordered):
+            for waiter in list(line):
+                if waiter.deadline <= now:
+                    waiter.expired = True
+                    waiter.wake()
 
     def lengths(self) -> dict[str | None, int]:
-        counts = Counter(self._beside.values())
+        """Return the number of waiters by model."""
+        counts = Counter(self._unordered.values())
         counts.update({model: len(line) for model, line in self._lines.items()})
         return dict(counts)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.http.request import RequestHead
 from svc.router.proxy.upstream import UpstreamConnection
 
@@ -43,7 +43,7 @@ class Attempt(msgspec.Struct, gc=False):
         succeeded = not failed and upstream is not None and upstream.done and 200 <= status < 300
         proves_engine = succeeded and head.method == b"POST"  # a GET does not exercise the engine
         seconds = now - self.started
-        state.observe(self.target, seconds, failed, reason, self.counts_for_budget, proves_engine, infers)
+        state.balancer.observe(self.target, seconds, failed, reason, self.counts_for_budget, proves_engine, infers)
 
     def _final_ejection_reason(self, infers: bool, status: int, cut: str) -> str | None:
         """Return what the instance did wrong; empty: nothing; None: the attempt proves neither."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from svc.router.http.sse import EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.proxy.upstream import UpstreamConnection
-from svc.router.telemetry.access_log import TAIL
+from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
 
 MAX_HELD_BYTES = 1 << 20  # of an event that is not whole yet; a longer one is passed on in parts
@@ -28,7 +28,7 @@ class EventStream:
         tokens = self.tokens
         tokens.add(data)
         if not self.first_token_at:
-            self._opening = (self._opening + data)[:TAIL]
+            self._opening = (self._opening + data)[:USAGE_TAIL_BYTES]
             self.first_token_at = clock() if tokens.count else 0.0
 
     def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:
@@ -81,4 +81,4 @@ class EventStream:
 
     def usage_excerpt(self) -> bytes:
         """Return the beginning and end of the stream, where its usage stands (Anthropic's streams have it in both)."""
-        return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-TAIL:])
+        return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-USAGE_TAIL_BYTES:])

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from svc.base.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.http.error_dialect import error_event
 from svc.router.http.request import COPIED_BYTES, Request
 from svc.router.http.response_parser import ResponseHead
@@ -18,7 +18,7 @@ from svc.router.proxy.body_buffers import SMALL_BYTES, Allocation
 from svc.router.proxy.event_stream import EventStream
 from svc.router.proxy.exchange_report import report_end
 from svc.router.proxy.upstream import UpstreamConnection
-from svc.router.telemetry.access_log import TAIL
+from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
     from svc.router.balance.request_queue import Waiter
@@ -112,7 +112,7 @@ class Exchange:
         state = self.state
         self.instance = target.name
         self.attempt = Attempt(target, state.clock(), counts_for_budget)
-        state.begin(target, self.attempts > 1, counts_for_budget, self.request.head.infers)
+        state.balancer.begin(target, self.attempts > 1, counts_for_budget, self.request.head.infers)
         deadline = state.now + state.settings.first_byte_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
 
@@ -179,9 +179,9 @@ class Exchange:
         except UpstreamError as error:
             return self._end_broken(upstream, error)
         if not self.body_start:
-            self.body_start, self.body_end = data[:TAIL], data[-TAIL:]
+            self.body_start, self.body_end = data[:USAGE_TAIL_BYTES], data[-USAGE_TAIL_BYTES:]
         else:
-            self.body_end = (self.body_end + data if len(data) < TAIL else data)[-TAIL:]
+            self.body_end = (self.body_end + data if len(data) < USAGE_TAIL_BYTES else data)[-USAGE_TAIL_BYTES:]
         length = upstream.length
         if length is not None and length != self.body_bytes and (upstream.done or self.body_bytes > length):
             self._end_wrong_length(upstream, length)

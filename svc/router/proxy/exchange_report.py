@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from svc.router.telemetry.access_log import TAIL, UNKNOWN, RequestRecord
+from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
     from svc.router.proxy.event_stream import EventStream
@@ -15,12 +15,14 @@ def report_end(exchange: "Exchange", now: float) -> None:
     """Record an exchange that has ended, and count its tokens; `now`: the state's clock."""
     stream, record, label = exchange.stream, _record(exchange, now), _model_label(exchange)
     first_token = stream.first_token_at - exchange.started if stream is not None and stream.first_token_at else None
-    exchange.state.recorder.ended(record, first_token, _usage_excerpt(exchange), label)
+    exchange.state.statistics.record_request(record, first_token, _usage_excerpt(exchange), label)
+    if exchange.state.access_log is not None:
+        exchange.state.access_log.add(record)
     tokens = record.completion_tokens
     if stream is not None:
         _count_tokens(exchange, stream, exchange.instance, label, tokens or stream.tokens.total())
     elif tokens:
-        exchange.state.produced(exchange.instance, label, tokens)
+        exchange.state.statistics.record_tokens(exchange.instance, label, tokens)
 
 
 def count_running_stream(exchange: "Exchange") -> None:
@@ -36,13 +38,13 @@ def _count_tokens(exchange: "Exchange", stream: "EventStream", instance: str, la
     first_token_at, tokens = stream.new_first_token_at(), stream.new_tokens(total)
     if tokens or first_token_at:
         first = first_token_at - exchange.started if first_token_at else None
-        exchange.state.produced(instance, label, tokens, first)
+        exchange.state.statistics.record_tokens(instance, label, tokens, first)
 
 
 def _model_label(exchange: "Exchange") -> str:
     """Return the model as metrics name it: names that clients invent are no labels."""
     model = exchange.model
-    return (model or "") if model is None or model in exchange.state.table.models else UNKNOWN
+    return (model or "") if model is None or model in exchange.state.balancer.table.models else UNKNOWN_MODEL
 
 
 def _usage_excerpt(exchange: "Exchange") -> bytes:
@@ -51,7 +53,7 @@ def _usage_excerpt(exchange: "Exchange") -> bytes:
         return b""
     if exchange.stream is not None:
         return exchange.stream.usage_excerpt()
-    return exchange.body_end if exchange.body_bytes <= TAIL else exchange.body_start + exchange.body_end
+    return exchange.body_end if exchange.body_bytes <= USAGE_TAIL_BYTES else exchange.body_start + exchange.body_end
 
 
 def _record(exchange: "Exchange", now: float) -> RequestRecord:

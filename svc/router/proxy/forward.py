@@ -8,9 +8,9 @@ import time
 import msgspec
 
 from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
-from svc.router.balance.model_aliases import renamed
+from svc.router.balance.model_aliases import with_model
 from svc.router.balance.routing_request import RoutingRequest, parse
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.content_coding import decode
 from svc.router.http.request import COPIED_BYTES
@@ -65,7 +65,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     routing = _read_routing_request(exchange)
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
-    target = state.admit(routing, exchange.on_wait)
+    target = state.balancer.admit(routing, exchange.on_wait)
     exchange.attempts = 1
     result = _attempt(exchange, target, client_address)
     if isinstance(result, FailedAttempt) or result.status in REFUSAL_STATUSES:
@@ -74,7 +74,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if result.events:
         exchange.stream = EventStream()
     if result.status not in FAULTY_STATUSES and exchange.request.head.infers and exchange.attempt is not None:
-        state.answers(exchange.attempt.target)
+        state.balancer.answer_begun(exchange.attempt.target)
 
 
 def _retry(
@@ -134,12 +134,12 @@ def _read_routing_request(exchange: Exchange) -> RoutingRequest:
     if large:
         time.sleep(0)
     routing = parse(request)
-    exchange.model = exchange.state.meant(routing.model)
+    exchange.model = exchange.state.balancer.resolve_model(routing.model)
     if exchange.model != routing.model:
         assert exchange.model is not None
         if large:
             time.sleep(0)
-        exchange.request = renamed(request, exchange.model)
+        exchange.request = with_model(request, exchange.model)
         request.body, request = b"", exchange.request  # frees the old body, though its connection still refers to it
         routing = msgspec.structs.replace(routing, model=exchange.model, body=request.body)
     return routing
@@ -167,10 +167,10 @@ def _next_target(exchange: Exchange, routing: RoutingRequest, failures: tuple[Fa
         raise _remember_poisoned(exchange, routing, failures)
     if not is_retryable(failures, head.infers and not creates_response(head.target, routing.body)):
         return None
-    if counts_for_budget(failures) and not state.may_retry():
+    if counts_for_budget(failures) and not state.balancer.may_retry():
         return None
     failed = tuple(failure.target for failure in failures)
-    other = state.pick_other(routing, failed)
+    other = state.balancer.pick_other(routing, failed)
     if other is None and failures[-1].refused:
         return _wait_for_registry(exchange, routing, failures)
     return other
@@ -187,7 +187,7 @@ def _wait_for_registry(
     exchange.waited_for_registry = True
     exchange.end_attempt()
     try:
-        return exchange.state.admit_again(routing, exchange.on_wait, refused, taken)
+        return exchange.state.balancer.admit_again(routing, exchange.on_wait, refused, taken)
     except RateLimited:  # the queue is full: the client gets the error of the instances, which says more
         return None
 
@@ -203,7 +203,7 @@ def _remember_poisoned(
     by = f"request {request_id}" + (f" of key {exchange.key_name}" if exchange.key_name else "")
     for name in killed:
         others = ", ".join(other for other in killed if other != name)
-        state.news.add("poisoned", name, f"it died while it served {by}, and so did {others}")
+        state.event_reporter.add("poisoned", name, f"it died while it served {by}, and so did {others}")
     return PoisonedRequest(f"{' and '.join(killed)} died while they served this request; it is not sent to another one")
 
 

@@ -10,7 +10,7 @@
 
 import msgspec
 
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.http.upstream_error import AttemptOutcome
 
 ATTEMPTS = 3  # the limit; on different instances, but for one that refused and may be back

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from svc.base.dial import dial
 from svc.perimeter.networks import AllowedNetworks
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.http.head_cache import HeadCache
 from svc.router.http.response_parser import ResponseHead, ResponseParser
 from svc.router.http.sockets import poller, readable, receiver, sender

@@ -1,4 +1,4 @@
-"""The router's own health checks: of an instance by its babysitter, side by side, one slow host holding up nobody."""
+"""The router's own health checks of instances, by their babysitters, in parallel: a slow host delays no other check."""
 
 import logging
 import threading
@@ -9,13 +9,13 @@ from svc.base.dial import AddressRefused
 from svc.base.http import system_ca
 from svc.client import probe
 from svc.perimeter.networks import AllowedNetworks
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.sources.static_check import StaticCheck
 from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
-RETURN_INTERVAL = 2.0  # seconds between checks of an instance that is out
-FIRST_MODELS_SECONDS = 2.0  # that a router's start waits for the models of static services
+UNHEALTHY_INTERVAL_SECONDS = 2.0  # between checks of an instance that is not a candidate
+DISCOVERY_TIMEOUT_SECONDS = 2.0  # that a router's start waits for the models of static services
 
 Spawn = Callable[[Callable[[Target], None], Target], object]
 
@@ -25,7 +25,10 @@ def spawn(work: Callable[[Target], None], target: Target) -> None:
 
 
 class InstanceChecks:
-    """`once`, called every second, checks whoever is due: the fit each `health_interval`, those that are out sooner."""
+    """`once`, called every second, checks the instances that are due.
+
+    Candidates are due each `health_interval`, others more often.
+    """
 
     def __init__(self, state: RouterState, clock: Callable[[], float], spawn: Spawn = spawn) -> None:
         self._state = state
@@ -35,20 +38,20 @@ class InstanceChecks:
         self._verify = state.settings.upstream_ca or system_ca() or True
         self._static = StaticCheck(state, clock, self._timeout, self._verify)
         self._networks = AllowedNetworks()
-        self._refusals: dict[str, str] = {}  # what the log says of targets that are not connected to
+        self._refusals: dict[str, str] = {}  # addresses that are not connected to, as they were logged
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 
     def once(self) -> None:
         now = self._clock()
-        targets = [t for t in self._state.table.targets if t.admitted()]
-        self._due = {t.name: self._due.get(t.name, now) for t in targets}
+        targets = [target for target in self._state.balancer.table.targets if target.admitted()]
+        self._due = {target.name: self._due.get(target.name, now) for target in targets}
         for target in targets:
             if self._due[target.name] <= now and target.name not in self._busy:
                 self._busy.add(target.name)
                 self._spawn(self._check, target)
-        if self._state.unlisted_model_requested:
-            self._state.unlisted_model_requested = False
+        if self._state.balancer.unlisted_model_requested:
+            self._state.balancer.unlisted_model_requested = False
             self._discover_again(targets)
 
     def _discover_again(self, targets: Iterable[Target]) -> None:
@@ -64,9 +67,9 @@ class InstanceChecks:
         finally:
             self._busy.discard(target.name)
 
-    def discover_models(self, seconds: float = FIRST_MODELS_SECONDS) -> None:
-        """Ask the static services whose file names no models for them, all at once; wait for `seconds` at most."""
-        targets = [t for t in self._state.table.targets if t.discovers_models]
+    def discover_models(self, seconds: float = DISCOVERY_TIMEOUT_SECONDS) -> None:
+        """Ask the static services whose file names no models for them, in parallel; wait for `seconds` at most."""
+        targets = [t for t in self._state.balancer.table.targets if t.discovers_models]
         threads = [threading.Thread(target=self._static.discover_models, args=(t,), daemon=True) for t in targets]
         for thread in threads:
             thread.start()
@@ -74,18 +77,22 @@ class InstanceChecks:
 
     def _check(self, target: Target) -> None:
         try:
-            well = self._static(target) if target.static else self._healthy(target)
-            unready = target.static and well is False  # it says so itself, as an engine does that still loads
-            self._state.checked(target.name, bool(well), first_decides=unready)
+            healthy = self._static(target) if target.static else self._is_healthy(target)
+            unready = target.static and healthy is False  # it reports so itself, as an engine does while it loads
+            self._state.balancer.record_check(target.name, bool(healthy), first_decides=unready)
         finally:
             self._due[target.name] = self._clock() + self._interval(target)
             self._busy.discard(target.name)
 
     def _interval(self, target: Target) -> float:
         interval = self._state.settings.health_interval
-        return interval if target.name in self._state.table.candidates else min(interval, RETURN_INTERVAL)
+        return (
+            interval
+            if target.name in self._state.balancer.table.candidates
+            else min(interval, UNHEALTHY_INTERVAL_SECONDS)
+        )
 
-    def _healthy(self, target: Target) -> bool:
+    def _is_healthy(self, target: Target) -> bool:
         url = target.health_url or f"{target.babysitter_url}/health"
         try:
             status = probe.status(
@@ -103,7 +110,7 @@ class InstanceChecks:
 
 
 def join(threads: Iterable[threading.Thread], seconds: float) -> None:
-    """Wait for all of them, `seconds` in all."""
-    ends = monotonic() + seconds
+    """Wait for all threads, `seconds` in all."""
+    deadline = monotonic() + seconds
     for thread in threads:
-        thread.join(max(0.0, ends - monotonic()))
+        thread.join(max(0.0, deadline - monotonic()))

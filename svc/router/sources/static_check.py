@@ -1,6 +1,6 @@
-"""The check of a static service: of its health, of a babysitter beside it, and of its models where its file names none.
+"""The check of a static service: its health, a babysitter beside it, and its models where its file names none.
 
-Where its health is read, the first of these that there is:
+Its health is read from the first of these that exists:
 
 1. The `health_url` that its file names: 2xx is healthy.
 2. Its babysitter: the one that its metadata names, or what answers like a babysitter on the next port.
@@ -14,19 +14,19 @@ import msgspec
 
 from svc.client import probe
 from svc.protocol.service import MAX_MODELS, babysitter_url
-from svc.router.balance.table import Target
-from svc.router.state import NO_DISCOVERY, RouterState
+from svc.router.balance.target import NO_DISCOVERY, Target
+from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
-FIRST_ANSWER_SECONDS = 1.0  # that a port may take to answer like a babysitter, the first time
-ABSENCE_SECONDS = 60.0  # until a port without a babysitter is asked again
-BABYSITTER_KEYS = ("babysitter", "service")  # of the JSON that a babysitter's /health answers
+BABYSITTER_TIMEOUT_SECONDS = 1.0  # of the first request to a port where a babysitter may listen
+BABYSITTER_RETRY_SECONDS = 60.0  # until a port without a babysitter is asked again
+BABYSITTER_KEYS = ("babysitter", "service")  # in the JSON of a babysitter's /health
 
 
 class StaticCheck:
     """Call it with a static service: it returns whether that is healthy, None where nothing answers.
 
-    What else it finds it keeps in `state`. `verify`: the CA certificates for https.
+    It keeps the babysitter and the models that it discovers in `state`. `verify`: the CA certificates for https.
     """
 
     def __init__(self, state: RouterState, clock: Callable[[], float], timeout: float, verify: str | bool) -> None:
@@ -34,9 +34,9 @@ class StaticCheck:
         self._clock = clock
         self._timeout = timeout
         self._verify = verify
-        self._without_models: set[str] = set()  # those of which the log says so
-        self._refused: dict[str, str] = {}  # those of which the log says that they refuse this key
-        self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and until when that holds
+        self._without_models: set[str] = set()  # services that list no models, as they were logged
+        self._refused: dict[str, str] = {}  # services that refused this key, as they were logged
+        self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and when to ask again
 
     def __call__(self, target: Target) -> bool | None:
         status, required, babysitter = self._health(target)
@@ -64,16 +64,16 @@ class StaticCheck:
         if status not in (401, 403) or self._refused.get(target.name) == target.key:
             return
         self._refused[target.name] = target.key
-        what = "refuses the API key of upstream_keys_file" if target.key else "wants an API key to list its models"
+        problem = "refuses the API key of upstream_keys_file" if target.key else "wants an API key to list its models"
         log.warning(
             "%s %s (it answers %d); write its key into upstream_keys_file, under [instances]",
             target.name,
-            what,
+            problem,
             status,
         )
 
     def discover_models(self, target: Target) -> None:
-        """Take the models of a service from its own list. Without a readable list the last one holds."""
+        """Take the models of a service from its own list; without a readable list, keep the last one."""
         if not target.discovers_models:
             return
         listed, status = probe.model_list(target.url, self._timeout, self._verify, target.key_for(target.url))
@@ -90,7 +90,7 @@ class StaticCheck:
             self._state.set_discovery(target.name, msgspec.structs.replace(before, models=models))
 
     def _health(self, target: Target) -> tuple[int, bool, bool]:
-        """Return the status of its health, whether only 2xx is healthy, and whether a babysitter has told it."""
+        """Return the status of its health, whether only 2xx is healthy, and whether it is a babysitter's answer."""
         if target.health_url:
             return self._status(target, target.health_url), True, False
         if target.named_babysitter:
@@ -107,15 +107,15 @@ class StaticCheck:
         """Return the status of the health of the babysitter on the next port; None where there is none."""
         beside = (target.host, target.port + 1)
         known = self._state.discoveries.get(target.name, NO_DISCOVERY).babysitter
-        if any((t.host, t.port) == beside for t in self._state.table.targets):
+        if any((t.host, t.port) == beside for t in self._state.balancer.table.targets):
             return None  # that port is another instance's
         if self._absent.get(beside, float("-inf")) > self._clock():
             return None
-        timeout = self._timeout if known else min(FIRST_ANSWER_SECONDS, self._timeout)
+        timeout = self._timeout if known else min(BABYSITTER_TIMEOUT_SECONDS, self._timeout)
         status, body = probe.answer(f"{babysitter_url(target.url)}/health", timeout)
         if is_babysitter(body):
             return status
-        self._absent[beside] = self._clock() + ABSENCE_SECONDS
+        self._absent[beside] = self._clock() + BABYSITTER_RETRY_SECONDS
         return None
 
 

@@ -1,4 +1,4 @@
-"""The file of static services: instances that no registry knows."""
+"""The file of static services: instances that no registry lists."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +10,10 @@ from svc.base.address import authority, has_credentials, is_host, without_bracke
 from svc.base.errors import ConfigError
 from svc.protocol.service import MAX_MODEL_ID_LENGTH, MAX_MODELS, Service, is_model_id
 from svc.protocol.service_url import is_service_url
-from svc.router.balance.table import Target, from_service
+from svc.router.balance.target import Target, from_service
 
-REQUIRED = ("name", "host", "port")
-KINDS: dict[str, tuple[type, str]] = {
+REQUIRED_FIELDS = ("name", "host", "port")
+FIELD_TYPES: dict[str, tuple[type, str]] = {
     "name": (str, "text"),
     "host": (str, "text"),
     "port": (int, "a whole number"),
@@ -22,33 +22,38 @@ KINDS: dict[str, tuple[type, str]] = {
     "url": (str, "text"),
     "health_url": (str, "text"),
 }
-# A comment, and what else a registry's list has of a service: an entry may have been copied from there.
-IGNORED = {*Service.__struct_fields__, "is_healthy", "comment"}
+# Fields of a service in a registry's list: an entry may have been copied from there.
+IGNORED_FIELDS = {*Service.__struct_fields__, "is_healthy", "comment"}
 
 
 def read_static(path: Path) -> list[Target]:
-    """Static services: [...], {"services": [...]} or {"static_services": {"services": [...]}}; raises ConfigError."""
+    """Return the static services of a file; raise ConfigError with all problems.
+
+    Its formats are [...], {"services": [...]} and {"static_services": {"services": [...]}}.
+    """
     try:
-        told = msgspec.json.decode(path.read_bytes())
+        entries = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot read it: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not JSON: {error}") from None
     for key in ("static_services", "services"):
-        if isinstance(told, dict) and key in told:
-            told = told[key]
-    if not isinstance(told, list):
+        if isinstance(entries, dict) and key in entries:
+            entries = entries[key]
+    if not isinstance(entries, list):
         raise ConfigError(f'{path}: must be a list of services, or {{"services": [...]}}')
     problems: list[str] = []
     targets = []
-    for i, entry in enumerate(told):
-        wrong = list(_problems(entry))
-        target = None if wrong else _target(entry)
+    for i, entry in enumerate(entries):
+        entry_problems = list(_problems(entry))
+        target = None if entry_problems else _target(entry)
         if target is None:
-            problems += [f"{path}: services[{i}]: {problem}" for problem in wrong or ["cannot be used; correct it"]]
+            problems += [
+                f"{path}: services[{i}]: {problem}" for problem in entry_problems or ["cannot be used; correct it"]
+            ]
         else:
             targets.append(target)
-    names = [entry.get("name") for entry in told if isinstance(entry, dict)]
+    names = [entry.get("name") for entry in entries if isinstance(entry, dict)]
     problems += [
         f"{path}: two services are called {name!r}; give each its own name"
         for name in sorted({n for n in names if isinstance(n, str) and names.count(n) > 1})
@@ -59,48 +64,48 @@ def read_static(path: Path) -> list[Target]:
 
 
 def _problems(entry: Any) -> Iterator[str]:
-    """Everything that is wrong with one service."""
+    """Yield everything that is wrong with one service."""
     if not isinstance(entry, dict):
         yield "must be an object with name, host and port"
         return
     if "models" in entry:
         yield 'models: belongs into metadata; write "metadata": {"models": [...]}'
-    for key in entry.keys() - KINDS.keys() - IGNORED - {"models"}:
-        yield f"{key}: unknown key; there are {', '.join(KINDS)}"
-    fit: dict[str, Any] = {}
-    for key, (kind, words) in KINDS.items():
+    for key in entry.keys() - FIELD_TYPES.keys() - IGNORED_FIELDS - {"models"}:
+        yield f"{key}: unknown key; there are {', '.join(FIELD_TYPES)}"
+    valid: dict[str, Any] = {}
+    for key, (kind, description) in FIELD_TYPES.items():
         value = entry.get(key)
         if key not in entry:
-            if key in REQUIRED:
+            if key in REQUIRED_FIELDS:
                 yield f"{key} is missing"
         elif not isinstance(value, kind) or isinstance(value, bool):
-            yield f"{key}: must be {words}, not {value!r}"
+            yield f"{key}: must be {description}, not {value!r}"
         elif value == "":
             yield f"{key}: must not be empty"
         else:
-            fit[key] = value
-    if not 1 <= fit.get("port", 1) <= 65535:
-        yield f"port: must be from 1 to 65535, not {fit['port']}"
-    if fit.get("weight", 1) < 0:
+            valid[key] = value
+    if not 1 <= valid.get("port", 1) <= 65535:
+        yield f"port: must be from 1 to 65535, not {valid['port']}"
+    if valid.get("weight", 1) < 0:
         yield "weight: must not be negative"
-    if not is_host(without_brackets(fit.get("host", "h"))):
-        yield f"host: must be a name or an address, without port or http://, not {fit['host']!r}"
-    metadata = fit.get("metadata", {})
-    for key, value in (("health_url", fit.get("health_url")), ("metadata: health_url", metadata.get("health_url"))):
+    if not is_host(without_brackets(valid.get("host", "h"))):
+        yield f"host: must be a name or an address, without port or http://, not {valid['host']!r}"
+    metadata = valid.get("metadata", {})
+    for key, value in (("health_url", valid.get("health_url")), ("metadata: health_url", metadata.get("health_url"))):
         if value is not None and not is_service_url(value):
-            yield f"{key}: {_misfit(value, 'like http://HOST:PORT/PATH')}"
+            yield f"{key}: {_url_problem(value, 'like http://HOST:PORT/PATH')}"
     models = metadata.get("models", [])
     if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
         yield f"metadata: models: must be a list of names, not {models!r}"
     elif len(models) > MAX_MODELS or not all(map(is_model_id, models)):
         longest = f"each of 1 to {MAX_MODEL_ID_LENGTH} printable characters"
         yield f"metadata: models: may have {MAX_MODELS} names, {longest}; spread them over several instances"
-    if "url" in fit and not is_service_url(fit["url"], query=False):
-        yield f"url: {_misfit(fit['url'], 'http://HOST:PORT or https://HOST:PORT')}"
+    if "url" in valid and not is_service_url(valid["url"], query=False):
+        yield f"url: {_url_problem(valid['url'], 'http://HOST:PORT or https://HOST:PORT')}"
 
 
-def _misfit(value: Any, shape: str) -> str:
-    """What is wrong with a URL; one with a password is not shown."""
+def _url_problem(value: Any, shape: str) -> str:
+    """Return what is wrong with a URL, without showing one that holds a password."""
     if isinstance(value, str) and has_credentials(value):
         return "holds a user or a password, which /services would show; take it out of the URL"
     return f"must be {shape}, not {value!r}"

@@ -11,18 +11,18 @@ from typing import Any
 import msgspec
 
 from svc.base import private_files
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 FORMAT = "svc router table 1"
-BEGINNING = b'{"format":"svc router table'
-# Fields of a target that come of its others, or of upstream_keys_file: a secret is not written here.
-NOT_SAVED = ("authority", "address", "limit", "key", "hides_credentials", "authorization")
+FORMAT_PREFIX = b'{"format":"svc router table'
+# Fields of a target that are computed from others, or are from upstream_keys_file: a secret is not written here.
+FIELDS_NOT_SAVED = ("authority", "address", "limit", "key", "hides_credentials", "authorization")
 
 
 class CachedTable(msgspec.Struct, frozen=True):
-    """A table, and the registry that told it; `age` is in seconds."""
+    """A table, the registry that listed it, and its age in seconds."""
 
     registry: str
     index: int | None
@@ -31,16 +31,16 @@ class CachedTable(msgspec.Struct, frozen=True):
 
 
 class TableFile:
-    """Holds one table. Its time of modification says when a registry last said that it is so."""
+    """A file with one table. Its time of modification is when a registry last reported that table as current."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._ours = True  # to be written over
-        self._complained = False
+        self._is_table = True  # whether it may be written over
+        self._failing = False
 
     def load(self, registries: Sequence[str]) -> CachedTable | None:
-        """What is in it, if one of these registries told it; whatever else is in it is one warning."""
+        """Return the table if one of these registries listed it; log anything else as a warning, and return None."""
         try:
             data = self.path.read_bytes()
             age = max(0.0, self._clock() - self.path.stat().st_mtime)
@@ -49,65 +49,70 @@ class TableFile:
         except OSError as error:
             log.warning("%s: cannot read the saved table: %s", self.path, error.strerror)
             return None
-        if data and not data.startswith(BEGINNING):
-            self._ours = False
+        if data and not data.startswith(FORMAT_PREFIX):
+            self._is_table = False
             log.warning("%s: not a router's table: neither read nor written; give another --state-file", self.path)
             return None
         try:
-            told = msgspec.json.decode(data)
-            saved = msgspec.convert({**told, "age": age} if told["format"] == FORMAT else None, CachedTable)
+            fields = msgspec.json.decode(data)
+            table = msgspec.convert({**fields, "age": age} if fields["format"] == FORMAT else None, CachedTable)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("%s: the saved table is damaged, starting without: %s", self.path, error)
             return None
-        if saved.registry not in registries:
-            log.warning("%s: the saved table is from %s, starting without", self.path, saved.registry)
+        if table.registry not in registries:
+            log.warning("%s: the saved table is from %s, starting without", self.path, table.registry)
             return None
-        return saved
+        return table
 
-    def store(self, saved: CachedTable) -> None:
-        """Whole or not at all; a failure is logged when it begins. It may be lost if the machine dies at once."""
-        if not self._ours:
+    def store(self, table: CachedTable) -> None:
+        """Write the table whole or not at all, and log the first of several failures.
+
+        The file may be lost if the machine dies at once: it is not synced.
+        """
+        if not self._is_table:
             return
-        told = {"format": FORMAT, "registry": saved.registry, "index": saved.index}
+        fields = {"format": FORMAT, "registry": table.registry, "index": table.index}
         try:
             private_files.make_directory(self.path.parent)
-            table = msgspec.json.encode({**told, "targets": [_plain(t) for t in saved.targets]})
-            private_files.write(self.path, table, durable=False)
+            content = msgspec.json.encode({**fields, "targets": [_saved_fields(target) for target in table.targets]})
+            private_files.write(self.path, content, durable=False)
         except OSError as error:
-            if not self._complained:
+            if not self._failing:
                 log.warning("%s: cannot save the table: %s", self.path, error.strerror)
-            self._complained = True
+            self._failing = True
         else:
-            self._complained = False
+            self._failing = False
 
     def touch(self, age: float) -> None:
-        """What is in it was so `age` seconds ago."""
-        seen = self._clock() - age
-        if self._ours:
+        """Note that the table was confirmed `age` seconds ago."""
+        confirmed_at = self._clock() - age
+        if self._is_table:
             with suppress(OSError):
-                os.utime(self.path, (seen, seen))
+                os.utime(self.path, (confirmed_at, confirmed_at))
 
 
 class TableCache:
-    """Saves the table when it has changed; call `once` now and then."""
+    """Saves the table when it has changed; `once` is called every second."""
 
     def __init__(self, state: RouterState, file: TableFile | None) -> None:
         self._state = state
         self._file = file
-        self._seen: float | None = None
+        self._confirmed_at: float | None = None
         self._last: CachedTable | None = None
 
     def once(self) -> None:
         origin = self._state.origin
-        if self._file is None or origin is None or origin.source != "registry" or origin.seen in (None, self._seen):
+        if self._file is None or origin is None or origin.source != "registry":
             return
-        targets = [t for t in self._state.table.targets if not t.static]
-        saved = CachedTable(origin.registry, origin.index, targets)
-        if saved != self._last:
-            self._file.store(saved)
-        self._file.touch(self._state.clock() - (origin.seen or 0.0))
-        self._seen, self._last = origin.seen, saved
+        if origin.confirmed_at in (None, self._confirmed_at):
+            return
+        targets = [target for target in self._state.balancer.table.targets if not target.static]
+        table = CachedTable(origin.registry, origin.index, targets)
+        if table != self._last:
+            self._file.store(table)
+        self._file.touch(self._state.clock() - (origin.confirmed_at or 0.0))
+        self._confirmed_at, self._last = origin.confirmed_at, table
 
 
-def _plain(target: Target) -> dict[str, Any]:
-    return {key: value for key, value in msgspec.structs.asdict(target).items() if key not in NOT_SAVED}
+def _saved_fields(target: Target) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.to_builtins(target).items() if key not in FIELDS_NOT_SAVED}

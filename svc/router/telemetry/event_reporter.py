@@ -1,4 +1,4 @@
-"""What the router found out about instances, told to the registry as events: never in a request's way."""
+"""Events that the router reports to the registry, of ejections and health checks: sent by a loop, not by requests."""
 
 import re
 import socket
@@ -13,48 +13,54 @@ from svc.router.balance.ejection import InstanceHealth
 if TYPE_CHECKING:  # the worker imports this before gevent has patched what the client uses
     from svc.client.registry import Events, RegistryClient
 
-KEPT = 500  # events, while no registry answers; then the oldest go
-AT_ONCE = 100  # events of one request
+MAX_KEPT_EVENTS = 500  # while no registry answers; then the oldest are dropped
+MAX_EVENTS_PER_REQUEST = 100
+MAX_HOST_CHARS = 100
 SEND_INTERVAL_SECONDS = 1.0  # between two looks for new events; each new event pokes the loop, too
 
 
 class EventReporter:
-    """`add` is called by whoever judges; `once` again and again."""
+    """Keeps events until `EventForwarder` has sent them."""
 
     def __init__(self, port: int) -> None:
-        self.dropped = 0  # ever
-        self.added: Callable[[], object] = lambda: None  # called when there is something new
+        self.dropped = 0  # since the start
+        self.on_added: Callable[[], object] = lambda: None  # called for each new event
         self._kept: deque[dict[str, str]] = deque()
-        host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:100]
-        self._source = f"router-{host}-{port}"  # of several routers, which one
+        host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:MAX_HOST_CHARS]
+        self._source = f"router-{host}-{port}"  # distinguishes several routers
 
     def add(self, kind: str, name: str, message: str = "") -> None:
-        if len(self._kept) >= KEPT:
+        if len(self._kept) >= MAX_KEPT_EVENTS:
             self._kept.popleft()
             self.dropped += 1
         self._kept.append({"kind": kind, "service": name, "source": self._source, "message": message})
-        self.added()
+        self.on_added()
 
-    def ejected(self, name: str, before: InstanceHealth, after: InstanceHealth, why: str, now: float) -> None:
-        """`why`: what the last request has failed with."""
-        row = before.failures + 1
-        what = f"{row} requests in a row failed, the last one" if row > 1 else "a request failed"
-        out = f"nothing new for {after.until - now:.0f} s"
-        times = f", {after.ejections} times in a row" if after.ejections > 1 else ""
-        self.add("ejected", name, f"{'the trial request failed' if before.trying else what}: {why}; {out}{times}")
+    def ejected(self, name: str, before: InstanceHealth, after: InstanceHealth, reason: str, seconds: float) -> None:
+        """Report an ejection for so many seconds; `reason` is how the last request failed."""
+        failures = before.failures + 1
+        if before.in_trial:
+            cause = "the trial request failed"
+        else:
+            cause = f"{failures} requests in a row failed, the last one" if failures > 1 else "a request failed"
+        repeated = f", {after.ejections} times in a row" if after.ejections > 1 else ""
+        self.add("ejected", name, f"{cause}: {reason}; nothing new for {seconds:.0f} s{repeated}")
 
     def checked(self, name: str, after: InstanceHealth) -> None:
-        count = after.good_checks if after.well else after.bad_checks
-        which = f"{count} checks in a row" if count > 1 else "one check"
-        self.add("passing" if after.well else "failing", name, f"{which} {'went well' if after.well else 'failed'}")
+        """Report that the health checks of an instance have begun to pass, or to fail."""
+        count = after.passed_checks if after.healthy else after.failed_checks
+        checks = f"{count} checks in a row" if count > 1 else "one check"
+        kind, result = ("passing", "went well") if after.healthy else ("failing", "failed")
+        self.add(kind, name, f"{checks} {result}")
 
-    def next(self) -> "Events":
-        return [self._kept[at] for at in range(min(AT_ONCE, len(self._kept)))]
+    def next_batch(self) -> "Events":
+        """Return the oldest events, as many as one request may hold."""
+        return [self._kept[index] for index in range(min(MAX_EVENTS_PER_REQUEST, len(self._kept)))]
 
-    def done(self, events: "Events") -> None:
-        """They are told, or never will be."""
+    def discard(self, events: "Events") -> None:
+        """Drop events that were sent or refused."""
         for event in events:
-            if self._kept and self._kept[0] is event:  # it may have gone meanwhile
+            if self._kept and self._kept[0] is event:  # it may have been dropped meanwhile
                 self._kept.popleft()
 
 
@@ -62,9 +68,9 @@ class EventForwarder:
     """Sends the kept events to the registry."""
 
     def __init__(
-        self, news: EventReporter, client: "RegistryClient", clock: Callable[[], float] = time.monotonic
+        self, reporter: EventReporter, client: "RegistryClient", clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._news = news
+        self._reporter = reporter
         self._sender = EventSender(client, clock)
 
     def once(self) -> None:
@@ -72,10 +78,10 @@ class EventForwarder:
 
         Events that it refuses are dropped, and counted.
         """
-        while self._sender.is_ready and (events := self._news.next()):
+        while self._sender.is_ready and (events := self._reporter.next_batch()):
             delivery = self._sender.send(events)
             if delivery is Delivery.POSTPONED:
                 return
             if delivery is Delivery.REFUSED:
-                self._news.dropped += len(events)
-            self._news.done(events)
+                self._reporter.dropped += len(events)
+            self._reporter.discard(events)

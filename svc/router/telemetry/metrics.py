@@ -1,30 +1,40 @@
-"""What Prometheus reads, made of the router's counts when it asks. Labels are bounded: models and instances we know."""
+"""The router's metrics for Prometheus, made of its counts at each scrape.
+
+Labels are bounded: only known models and instances.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, SummaryMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from svc.router.state import RouterState
-from svc.router.telemetry.access_log import Histogram
+from svc.router.telemetry.statistics import Histogram, InstanceStatistics
 
 INSTANCE, MODEL = ["instance"], ["model"]
+NO_STATISTICS = InstanceStatistics()  # of an instance without requests
 
 
 class RouterMetrics(Collector):
     def __init__(self, state: RouterState) -> None:
         self._state = state
 
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
         yield from self._models()
         yield from self._instances()
         state = self._state
-        yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", state.retries)
+        retries = state.balancer.retries
+        yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", retries)
         dropped = "Events that no registry was told: none answered for long, or it refused them."
-        yield CounterMetricFamily("svc_router_events_dropped", dropped, state.news.dropped)
+        yield CounterMetricFamily("svc_router_events_dropped", dropped, state.event_reporter.dropped)
         yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.upstream_pool.idle_count())
         poisoned = CounterMetricFamily(
             "svc_router_poisoned_requests", "Requests that killed two instances, by key.", labels=["key"]
@@ -32,24 +42,28 @@ class RouterMetrics(Collector):
         for name, count in state.poison_counts.items():
             poisoned.add_metric([name], count)
         yield poisoned
-        if (age := state.age()) is not None:
-            told = "Seconds since a registry last said that the table is so."
-            yield GaugeMetricFamily("svc_router_table_age_seconds", told, age)
-        queue = GaugeMetricFamily("svc_router_queue", "Requests that wait for an instance.", labels=MODEL)
-        known: dict[str | None, int] = {model: 0 for target in state.table.targets for model in target.models}
-        for model, length in (known | state.lines.lengths()).items():
-            queue.add_metric([model or ""], length)
-        yield queue
+        if (age := state.table_age()) is not None:
+            help_text = "Seconds since a registry last said that the table is so."
+            yield GaugeMetricFamily("svc_router_table_age_seconds", help_text, age)
+        yield self._queue()
         buffered = "Bytes of request bodies over 64 KB, arriving and in flight."
         yield GaugeMetricFamily("svc_router_buffered_bytes", buffered, state.buffers.used)
         yield GaugeMetricFamily("svc_router_queue_limit", "Requests that may wait in all.", state.settings.queue_size)
         if state.keys is not None:
             keys = CounterMetricFamily("svc_router_key_requests", "Requests by key.", labels=["key"])
-            for name, count in state.recorder.keys.items():
+            for name, count in state.statistics.keys.items():
                 keys.add_metric([name], count)
             yield keys
 
-    def _models(self) -> Iterator[Any]:
+    def _queue(self) -> Metric:
+        balancer = self._state.balancer
+        queue = GaugeMetricFamily("svc_router_queue", "Requests that wait for an instance.", labels=MODEL)
+        empty: dict[str | None, int] = {model: 0 for target in balancer.table.targets for model in target.models}
+        for model, length in (empty | balancer.queue.lengths()).items():
+            queue.add_metric([model or ""], length)
+        return queue
+
+    def _models(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("svc_router_requests", "Requests that ended.", labels=["model", "status"])
         tokens = CounterMetricFamily("svc_router_tokens", "Tokens, as usage says.", labels=["model", "kind"])
         produced = CounterMetricFamily(
@@ -61,20 +75,24 @@ class RouterMetrics(Collector):
         duration = HistogramMetricFamily("svc_router_request_duration_seconds", "Of whole requests.", labels=MODEL)
         first = HistogramMetricFamily("svc_router_ttft_seconds", "Of streams: until the first token.", labels=MODEL)
         token = HistogramMetricFamily("svc_router_tpot_seconds", "Of streams: a token after the first.", labels=MODEL)
-        for model, meter in list(self._state.recorder.meters.items()):
-            for status, count in list(meter.statuses.items()):
-                requests.add_metric([model, str(status)], count)
-            for kind, count in list(meter.tokens.items()):
-                tokens.add_metric([model, kind], count)
-            produced.add_metric([model], meter.produced)
-            for kind, count in list(meter.failures.items()):
-                failures.add_metric([model, kind], count)
-            for family, told in ((duration, meter.duration), (first, meter.first_byte), (token, meter.token)):
-                family.add_metric([model], _buckets(told), told.sum)
+        for name, model in list(self._state.statistics.models.items()):
+            for status, count in list(model.statuses.items()):
+                requests.add_metric([name, str(status)], count)
+            for kind, count in list(model.tokens.items()):
+                tokens.add_metric([name, kind], count)
+            produced.add_metric([name], model.produced_tokens)
+            for kind, count in list(model.failures.items()):
+                failures.add_metric([name, kind], count)
+            for family, histogram in (
+                (duration, model.duration),
+                (first, model.time_to_first_token),
+                (token, model.time_per_token),
+            ):
+                family.add_metric([name], _buckets(histogram), histogram.sum)
         yield from (requests, tokens, produced, failures, duration, first, token)
 
-    def _instances(self) -> Iterator[Any]:
-        state = self._state
+    def _instances(self) -> Iterator[Metric]:
+        state, table = self._state, self._state.balancer.table
         attempts = CounterMetricFamily("svc_router_attempts", "Attempts that ended.", labels=INSTANCE)
         errors = CounterMetricFamily("svc_router_attempt_errors", "Attempts that failed.", labels=INSTANCE)
         answered = CounterMetricFamily("svc_router_attempts_answered", "POSTs answered in whole.", labels=INSTANCE)
@@ -88,30 +106,30 @@ class RouterMetrics(Collector):
         first = SummaryMetricFamily(
             "svc_router_instance_ttft_seconds", "Of streams: until the first token.", labels=INSTANCE
         )
-        flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=INSTANCE)
+        in_flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=INSTANCE)
         up = GaugeMetricFamily("svc_router_instance_up", "1 while the instance gets requests.", labels=INSTANCE)
         ejected = GaugeMetricFamily("svc_router_instance_ejected", "1 while it is ejected.", labels=INSTANCE)
         serving = GaugeMetricFamily("svc_router_model_instances", "Instances that get its requests.", labels=MODEL)
-        able: Counter[str] = Counter()
-        for target in state.table.targets:
-            able.update(dict.fromkeys(target.models, target.name in state.table.candidates))
-            name = [target.name]
-            tally, fitness = state.tallies.get(target.name), state.fitness.get(target.name)
-            attempts.add_metric(name, tally.requests if tally else 0)
-            errors.add_metric(name, tally.errors if tally else 0)
-            answered.add_metric(name, tally.answered if tally else 0)
-            seconds.add_metric(name, tally.seconds if tally else 0)
-            ejections.add_metric(name, tally.ejections if tally else 0)
-            tokens.add_metric(name, tally.tokens if tally else 0)
-            first.add_metric(name, tally.firsts if tally else 0, tally.first_seconds if tally else 0)
-            flight.add_metric(name, state.loads.get(target.name, 0))
-            up.add_metric(name, int(target.name in state.table.candidates))
-            ejected.add_metric(name, int(fitness is not None and not fitness.usable()))
-        for model, count in able.items():
+        instances_by_model: Counter[str] = Counter()
+        for target in table.targets:
+            instances_by_model.update(dict.fromkeys(target.models, target.name in table.candidates))
+            label = [target.name]
+            instance = state.statistics.instances.get(target.name) or NO_STATISTICS
+            attempts.add_metric(label, instance.requests)
+            errors.add_metric(label, instance.errors)
+            answered.add_metric(label, instance.answered)
+            seconds.add_metric(label, instance.seconds)
+            ejections.add_metric(label, instance.ejections)
+            tokens.add_metric(label, instance.tokens)
+            first.add_metric(label, instance.first_tokens, instance.first_token_seconds)
+            in_flight.add_metric(label, state.balancer.loads.get(target.name, 0))
+            up.add_metric(label, int(target.name in table.candidates))
+            ejected.add_metric(label, int(state.health.is_ejected(target.name)))
+        for model, count in instances_by_model.items():
             serving.add_metric([model], count)
-        yield from (attempts, errors, answered, seconds, ejections, tokens, first, flight, up, ejected, serving)
+        yield from (attempts, errors, answered, seconds, ejections, tokens, first, in_flight, up, ejected, serving)
 
 
-def _buckets(told: Histogram) -> list[tuple[str, float]]:
-    bounds = [*(f"{bound:g}" for bound in told.bounds), "+Inf"]
-    return list(zip(bounds, accumulate(told.counts), strict=True))
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    bounds = [*(f"{bound:g}" for bound in histogram.bounds), "+Inf"]
+    return list(zip(bounds, accumulate(histogram.counts), strict=True))

@@ -1,39 +1,66 @@
-"""What answers at /ui: the page and its files, its stream, and the two things that an operator does there."""
+"""What answers at /ui: the page and its files, its stream, and the two actions of an operator there."""
 
+import hashlib
 import logging
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from flask import Blueprint, Response, redirect, request
-from werkzeug.wrappers import Response as Answer
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from svc.base.errors import NotFound, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
 from svc.router.ui.feed import Feed
-from svc.router.ui.files import SHELL, files
 
 log = logging.getLogger(__name__)
-TOKEN = "X-Operator-Token"  # noqa: S105 - the name of a header
-GUARD = {
+OPERATOR_TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+PAGE_DIRECTORY = Path(__file__).parents[1] / "page"
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
+INDEX = "index.html"
 
 
-def page(state: RouterState, pulse: Feed) -> Blueprint:
+class PageFile(NamedTuple):
+    content: bytes
+    content_type: str
+    digest: str
+
+
+@cache
+def page_files() -> dict[str, PageFile]:
+    """Return the page's files by name, read once, when the first page is opened. No other file can be requested."""
+    files = {}
+    for path in sorted(PAGE_DIRECTORY.rglob("*")):
+        if content_type := CONTENT_TYPES.get(path.suffix):
+            content = path.read_bytes()
+            name = path.relative_to(PAGE_DIRECTORY).as_posix()
+            files[name] = PageFile(content, content_type, hashlib.sha256(content).hexdigest()[:16])
+    return files
+
+
+def page(state: RouterState, feed: Feed) -> Blueprint:
     ui = Blueprint("ui", __name__, url_prefix="/ui")
 
     @ui.get("")
-    def shell() -> Response:
+    def index() -> Response:
         """The page; there is nothing in it yet, so no key is needed."""
-        return _file(SHELL)
+        return _file(INDEX)
 
     @ui.get("/")
-    def slash() -> Answer:
+    def slash() -> WerkzeugResponse:
         """To /ui."""
         return redirect("/ui", 308)
 
@@ -48,57 +75,60 @@ def page(state: RouterState, pulse: Feed) -> Blueprint:
         identify(state)
         if state.draining:
             raise Unavailable("the router is stopping")
-        return Response(pulse.open(), mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
+        return Response(feed.open(), mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @ui.post("/drain/<name>")
     def drain(name: str) -> dict[str, Any]:
         """Nothing new is sent to the instance; needs the operator's token in X-Operator-Token."""
-        return _mark(name, True)
+        return _set_drained(name, True)
 
     @ui.post("/undrain/<name>")
     def undrain(name: str) -> dict[str, Any]:
         """Takes the mark away; needs the operator's token in X-Operator-Token."""
-        return _mark(name, False)
+        return _set_drained(name, False)
 
-    def _mark(name: str, drained: bool) -> dict[str, Any]:
-        """Done by the registry, for whoever has its token: the router's own is not used, and neither is its place
-        beside the registry, from where no token may be needed."""
+    def _set_drained(name: str, drained: bool) -> dict[str, Any]:
+        """Have the registry drain an instance, with the token and the address of the operator.
+
+        The router's own token is not used, nor its address: beside the registry none may be needed.
+        """
         identify(state)
         settings = state.settings
         if not settings.registry_url:
             raise Unavailable("no registry is configured: there is nobody to be asked")
-        token = request.headers.get(TOKEN, "")
+        token = request.headers.get(OPERATOR_TOKEN_HEADER, "")
         if not token:
-            raise Unauthorized(f"{TOKEN}: missing; give the registry's token")
-        who = client_of(
+            raise Unauthorized(f"{OPERATOR_TOKEN_HEADER}: missing; give the registry's token")
+        client = client_of(
             peer_address(request.remote_addr or ""), request.headers.get("X-Forwarded-For", "").encode(), state.trusted
         )
-        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": who}
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": client}
         registry = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout, headers=headers)
         try:
             service = registry.drain(quote(name, safe=""), drained)
-        except Unauthorized:  # its own words are for programs
+        except Unauthorized:  # its own message is for programs
             raise Unauthorized("this token is not the registry's write token (token_file)") from None
-        log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", who)
+        log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", client)
         return {"service": service}
 
     return ui
 
 
 def identify(state: RouterState) -> None:
-    """Raises Unauthorized where clients need keys, and this one has none."""
+    """Raise Unauthorized where clients need keys, and this one has sent none that is valid."""
     if state.keys is not None:
-        told = request.headers
+        headers = request.headers
         state.keys.identify(
-            told.get("Authorization", "").encode("latin-1"), told.get("x-api-key", "").encode("latin-1")
+            headers.get("Authorization", "").encode("latin-1"), headers.get("x-api-key", "").encode("latin-1")
         )
 
 
 def _file(name: str) -> Response:
-    found = files().get(name)
-    if found is None:
+    file = page_files().get(name)
+    if file is None:
         raise NotFound(f"there is no /ui/{name}")
-    answer = Response(found.content, content_type=found.kind, headers={**GUARD, "Cache-Control": "no-cache"})
-    answer.set_etag(found.digest)
-    answer.make_conditional(request)
-    return answer
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-cache"}
+    response = Response(file.content, content_type=file.content_type, headers=headers)
+    response.set_etag(file.digest)
+    response.make_conditional(request)
+    return response

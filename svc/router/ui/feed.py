@@ -1,8 +1,9 @@
-"""The router's pulse: what happens is told to all open pages, once for all of them.
+"""The feed of the page: what happens is composed once, and sent to all open pages.
 
-Nothing is composed while no page is open; only the counts are looked at, for the past that a page begins with.
+Nothing is composed while no page is open; only the counts are sampled, for the history that a page begins with.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -19,117 +20,169 @@ from svc.base.counter_rates import (
     RecentCounts,
     Sample,
 )
+from svc.base.errors import SvcError
+from svc.client.registry import RegistryClient
 from svc.router.state import RouterState
 from svc.router.ui import view
 from svc.router.ui.subscribers import Subscriber, Subscribers
 
-BEAT = 0.5  # seconds between two looks at the table
-TICK = 1.0  # seconds between two looks at the counts
-EVENTS = 100  # of the registry's, that a page begins with
+log = logging.getLogger(__name__)
+UPDATE_INTERVAL_SECONDS = 0.5  # between two comparisons of the table
+TICK_INTERVAL_SECONDS = 1.0  # between two messages with numbers
+MAX_EVENTS = 100  # of the registry, that a page begins with
+EVENTS_TIMEOUT_SECONDS = 20.0  # that the registry may wait for a new event
+EVENTS_RETRY_SECONDS = 1.0  # after a failure, and while no page is open
 
 encode = msgspec.json.encode
 
 
 class Feed:
-    """`beat` is called every BEAT seconds, `open` by who serves a page; `happened` tells the registry's events."""
+    """Composes the page's messages: `update` is called every UPDATE_INTERVAL_SECONDS, `open` for each page."""
 
     def __init__(self, state: RouterState, now: Callable[[], float] = time.time) -> None:
-        self.pages = Subscribers()
-        self.opened: Callable[[], object] = lambda: None  # called when a page opens
+        self.subscribers = Subscribers()
+        self.on_open: Callable[[], object] = lambda: None  # called when a page opens
         self._state = state
         self._now = now
         self._started = now()
         self._lock = threading.Lock()
-        self._beats = 0
+        self._updates = 0
         self._window = RateWindow(state.clock())
-        self._past = RateHistory()
-        self._lately, self._minute = RecentCounts(), RecentCounts(POINTS_PER_MINUTE)
-        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
-        self._site: dict[str, Any] = {}  # as it was told last
-        self._instances: dict[str, Any] = {}
+        self._history = RateHistory()
+        self._recent, self._last_minute = RecentCounts(), RecentCounts(POINTS_PER_MINUTE)
+        self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
+        self._site: dict[str, Any] = {}  # as it was sent last
+        self._instances: dict[str, Any] = {}  # as they were sent last
 
     def open(self) -> Subscriber:
-        """A page, to which everything has been told; raises RateLimited where there are too many."""
+        """Return a subscriber that begins with everything; raise RateLimited where too many are open."""
         with self._lock:
-            if not self.pages:
-                self._look()
-            told = [self._told_site(), self._history(), message("events", {"events": list(self._events)})]
-            page = self.pages.add([*told, self._tick(everything=True)])
-        self.opened()
-        return page
+            if not self.subscribers:
+                self._refresh_site()
+            first = [
+                self._site_message(),
+                self._history_message(),
+                sse_message("events", {"events": list(self._events)}),
+                self._tick_message(everything=True),
+            ]
+            subscriber = self.subscribers.add(first)
+        self.on_open()
+        return subscriber
 
-    def beat(self) -> None:
+    def update(self) -> None:
+        """Sample the counts, and send what has changed."""
         with self._lock:
-            self._beats += 1
-            ticks = self._beats % round(TICK / BEAT) == 0
-            if ticks:
+            self._updates += 1
+            is_tick = self._updates % round(TICK_INTERVAL_SECONDS / UPDATE_INTERVAL_SECONDS) == 0
+            if is_tick:
                 self._sample()
-            if not self.pages:
+            if not self.subscribers:
                 return
-            if self._look():
-                self.pages.tell(self._told_site())
-            if ticks:
-                self.pages.tell(self._tick())
+            if self._refresh_site():
+                self.subscribers.send(self._site_message())
+            if is_tick:
+                self.subscribers.send(self._tick_message())
 
-    def happened(self, events: Sequence[dict[str, Any]]) -> None:
+    def add_events(self, events: Sequence[dict[str, Any]]) -> None:
+        """Send new events of the registry."""
         with self._lock:
             self._events.extend(events)
-            self.pages.tell(message("events", {"events": events}))
+            self.subscribers.send(sse_message("events", {"events": events}))
 
-    def forget(self) -> None:
-        """The registry has lost its events: pages begin anew with those it has."""
+    def clear_events(self) -> None:
+        """Forget the events, as the registry has lost them; pages connect again and begin with those it has."""
         with self._lock:
             self._events.clear()
-            self.pages.end()
+            self.subscribers.end()
 
     def _sample(self) -> None:
         state = self._state
         self._window.add(Sample(state.clock(), view.counts_of_models(state), view.counts_of_instances(state)))
-        if self._beats % round(POINT_INTERVAL_SECONDS / BEAT) == 0:
-            self._past.add({name: self._window.model(name) for name in state.table.models})
-            self._lately.add(view.all_kinds(state))
-            self._minute.add(view.all_ends(state))
+        if self._updates % round(POINT_INTERVAL_SECONDS / UPDATE_INTERVAL_SECONDS) == 0:
+            self._history.add({name: self._window.model(name) for name in state.balancer.table.models})
+            self._recent.add(view.errors_by_model(state))
+            self._last_minute.add(view.outcomes_by_model(state))
 
-    def _look(self) -> bool:
-        """Whether there is something new to tell of the site."""
+    def _refresh_site(self) -> bool:
+        """Compose the site, and return whether it has changed."""
         before, self._site = self._site, view.site(self._state)
         return self._site != before
 
-    def _told_site(self) -> bytes:
-        site, age = self._site, self._state.age()
+    def _site_message(self) -> bytes:
+        site, age = self._site, self._state.table_age()
         router = {**site["router"], "since": self._started}
         registry = {**site["registry"], "age": None if age is None else round(age, 1)}
-        return message("site", {**site, "now": self._now(), "every": TICK, "router": router, "registry": registry})
+        return sse_message(
+            "site", {**site, "now": self._now(), "every": TICK_INTERVAL_SECONDS, "router": router, "registry": registry}
+        )
 
-    def _history(self) -> bytes:
-        return message("history", {"every": POINT_INTERVAL_SECONDS, "end": self._now(), "models": self._past.columns()})
+    def _history_message(self) -> bytes:
+        return sse_message(
+            "history", {"every": POINT_INTERVAL_SECONDS, "end": self._now(), "models": self._history.columns()}
+        )
 
-    def _tick(self, everything: bool = False) -> bytes:
-        """Numbers of instances only where they are not what all pages were told; `everything` is for one that opens."""
+    def _tick_message(self, everything: bool = False) -> bytes:
+        """Return the numbers of models, and those of the instances that differ from what all pages have.
+
+        With `everything`, for a page that opens, return the numbers of all instances.
+        """
         state = self._state
-        told = view.instances(state, self._window)
+        instances = view.instances(state, self._window)
         before = self._instances
-        if not (everything and self.pages):
-            self._instances = told
+        if not (everything and self.subscribers):
+            self._instances = instances
         if not everything:
-            told = {name: numbers for name, numbers in told.items() if before.get(name) != numbers}
-        everybody = [self._window.model(name) for name in list(state.recorder.meters)]
-        return message(
+            instances = {name: numbers for name, numbers in instances.items() if before.get(name) != numbers}
+        all_rates = [self._window.model(name) for name in list(state.statistics.models)]
+        return sse_message(
             "tick",
             {
                 "time": self._now(),
-                "in_flight": state.in_flight,
-                "waiting": state.lines.waiting,
-                "requests": round(sum(rates.requests for rates in everybody), 3),
-                "errors": round(sum(rates.errors for rates in everybody), 3),
-                "retries": state.retries,
-                "models": view.models(state, self._window, self._lately, self._minute),
-                "instances": told,
-                "others": view.others(state, self._lately),
+                "in_flight": state.balancer.in_flight,
+                "waiting": state.balancer.queue.waiting,
+                "requests": round(sum(rates.requests for rates in all_rates), 3),
+                "errors": round(sum(rates.errors for rates in all_rates), 3),
+                "retries": state.balancer.retries,
+                "models": view.models(state, self._window, self._recent, self._last_minute),
+                "instances": instances,
+                "others": view.unserved(state, self._recent),
             },
         )
 
 
-def message(name: str, data: dict[str, Any]) -> bytes:
-    """As an event of a stream (the HTML standard, 9.2.5)."""
+class EventFollower:
+    """Follows the registry's events while a page is open.
+
+    Call `once` again and again, after the seconds that it returns; sooner when a page opens.
+    """
+
+    def __init__(self, feed: Feed, client: RegistryClient) -> None:
+        self._feed = feed
+        self._client = client
+        self._last_id: int | None = None
+        self._away = False
+
+    def once(self) -> float:
+        """Take the new events; log a failure once, as the page itself shows that the registry is away."""
+        if not self._feed.subscribers:
+            return EVENTS_RETRY_SECONDS
+        timeout = EVENTS_TIMEOUT_SECONDS if self._last_id is not None else 0
+        try:
+            events, last_id = self._client.events(self._last_id, MAX_EVENTS, timeout)
+        except SvcError as error:
+            if not self._away:
+                log.warning("no events for the page: %s", error)
+            self._away = True
+            return EVENTS_RETRY_SECONDS
+        self._away = False
+        if self._last_id is not None and last_id < self._last_id:
+            self._feed.clear_events()
+        self._last_id = last_id
+        if events:
+            self._feed.add_events(events)
+        return 0.0
+
+
+def sse_message(name: str, data: dict[str, Any]) -> bytes:
+    """Return a server-sent event (the HTML standard, 9.2.5)."""
     return b"event: %b\ndata: %b\n\n" % (name.encode(), encode(data))

@@ -1,4 +1,4 @@
-"""The open pages: each has what it has not read yet, and nothing of it grows."""
+"""The subscribers of the page's stream: each has a bounded queue of messages that it has not read yet."""
 
 import threading
 from collections import deque
@@ -6,52 +6,52 @@ from collections.abc import Callable, Iterable
 
 from svc.base.errors import RateLimited
 
-MOST = 64  # open at once
-BEHIND = 40  # messages that a page may be behind: some twenty seconds
-SILENCE = 10.0  # seconds without a message until a comment is sent: whoever is between us and the page hears us
-COMMENT = b": still here\n\n"
+MAX_SUBSCRIBERS = 64
+MAX_UNREAD_MESSAGES = 40  # some twenty seconds
+KEEPALIVE_INTERVAL_SECONDS = 10.0  # without a message, until a comment is sent: proxies close silent connections
+KEEPALIVE_COMMENT = b": still here\n\n"
 
 
 class Subscriber:
-    """One open page. Iterating it waits for what is to be sent, until it ends; whoever iterates it closes it."""
+    """One open page. Iterating it waits for messages, until it is ended; whoever iterates it has to close it."""
 
-    def __init__(self, first: Iterable[bytes], forget: Callable[["Subscriber"], None]) -> None:
-        self._over = False
-        self._forget = forget
+    def __init__(self, first: Iterable[bytes], on_close: Callable[["Subscriber"], None]) -> None:
+        self._ended = False
+        self._on_close = on_close
         self._unread = deque(first)
-        self._more = threading.Event()
-        self._more.set()
+        self._changed = threading.Event()
+        self._changed.set()
 
-    def tell(self, message: bytes) -> None:
-        """One that does not read is given up: it asks anew, and gets everything at once."""
-        if len(self._unread) >= BEHIND:
+    def send(self, message: bytes) -> None:
+        """Queue a message. A subscriber that does not read is ended: it connects again and gets everything at once."""
+        if len(self._unread) >= MAX_UNREAD_MESSAGES:
             self.end()
         self._unread.append(message)
-        self._more.set()
+        self._changed.set()
 
     def end(self) -> None:
-        self._over = True
-        self._more.set()
+        self._ended = True
+        self._changed.set()
 
     def close(self) -> None:
-        self._forget(self)
+        self._on_close(self)
 
     def __iter__(self) -> "Subscriber":
         return self
 
     def __next__(self) -> bytes:
-        self._more.wait(SILENCE)
-        self._more.clear()
-        if self._over:
+        self._changed.wait(KEEPALIVE_INTERVAL_SECONDS)
+        self._changed.clear()
+        if self._ended:
             raise StopIteration
-        told = []
+        messages = []
         while self._unread:
-            told.append(self._unread.popleft())
-        return b"".join(told) or COMMENT
+            messages.append(self._unread.popleft())
+        return b"".join(messages) or KEEPALIVE_COMMENT
 
 
 class Subscribers:
-    """All of them."""
+    """All open pages."""
 
     def __init__(self) -> None:
         self._open: set[Subscriber] = set()
@@ -60,17 +60,17 @@ class Subscribers:
         return len(self._open)
 
     def add(self, first: Iterable[bytes]) -> Subscriber:
-        """Raises RateLimited where too many are open."""
-        if len(self._open) >= MOST:
-            raise RateLimited(f"{MOST} pages are open already; close one", retry_after=5)
-        page = Subscriber(first, self._open.discard)
-        self._open.add(page)
-        return page
+        """Return a new subscriber with its first messages; raise RateLimited where too many are open."""
+        if len(self._open) >= MAX_SUBSCRIBERS:
+            raise RateLimited(f"{MAX_SUBSCRIBERS} pages are open already; close one", retry_after=5)
+        subscriber = Subscriber(first, self._open.discard)
+        self._open.add(subscriber)
+        return subscriber
 
-    def tell(self, message: bytes) -> None:
-        for page in list(self._open):
-            page.tell(message)
+    def send(self, message: bytes) -> None:
+        for subscriber in list(self._open):
+            subscriber.send(message)
 
     def end(self) -> None:
-        for page in list(self._open):
-            page.end()
+        for subscriber in list(self._open):
+            subscriber.end()

@@ -1,4 +1,4 @@
-"""What the page is told of the router's table and counts."""
+"""What the page shows of the router's table and counts, as JSON objects."""
 
 from collections import Counter
 from typing import Any
@@ -6,182 +6,196 @@ from typing import Any
 from svc.base import version
 from svc.base.counter_rates import Counts, RateWindow, RecentCounts
 from svc.protocol.health_state import WORDS, level_of, state_of
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.state import RouterState
-from svc.router.telemetry.access_log import ModelStatistics
+from svc.router.telemetry.statistics import InstanceStatistics, ModelStatistics
 
-LEFT = 499  # its client left: nobody's error
-FAULTS = ("cut", "timeout")  # ends that are an instance's doing, whatever status had been told
-LONGEST_REASON = 200
+STATUS_CLIENT_GONE = 499  # not an error: the client left
+INSTANCE_FAULTS = ("cut", "timeout")  # ends that an instance causes, whatever status the client had got
+MAX_REASON_CHARS = 200
+NO_STATISTICS = InstanceStatistics()  # of an instance without requests
 
 
 def site(state: RouterState) -> dict[str, Any]:
-    """What changes seldom: who is there, and what becomes of each."""
+    """Return what changes seldom: the models, the instances and their states."""
+    balancer = state.balancer
     models: dict[str, list[str]] = {}
-    for target in state.table.targets:
+    for target in balancer.table.targets:
         for model in target.models:
             models.setdefault(model, []).append(target.name)
     aliases: dict[str, list[str]] = {}
-    for alias, model in state.aliases.items():
+    for alias, model in balancer.aliases.items():
         aliases.setdefault(model, []).append(alias)
     return {
         "version": version.running().partition("+")[0],
         "router": {"ready": state.ready},
-        "registry": {"url": state.settings.registry_url, "answers": not state.away},
+        "registry": {"url": state.settings.registry_url, "answers": not state.registry_away},
         "drain": bool(state.settings.registry_url),
         "keyed": state.keys is not None,
         "models": [
             {
                 "name": name,
                 "aliases": aliases.get(name, []),
-                "fallback": state.fallbacks.get(name, ""),
+                "fallback": balancer.fallbacks.get(name, ""),
                 "instances": models[name],
-                **_fate(state, name),
+                **_availability(state, name),
             }
             for name in sorted(models)
         ],
-        "instances": [_instance(state, target) for target in state.table.targets],
+        "instances": [_instance(state, target) for target in balancer.table.targets],
     }
 
 
-def _fate(state: RouterState, model: str) -> dict[str, str]:
-    """What becomes of a request for it, as `admit` would have it.
+def _availability(state: RouterState, model: str) -> dict[str, str]:
+    """Return what would happen to a request for the model now, by the rules of `Balancer.admit`.
 
-    `served`; `tried`: all who have it are out, and tried all the same; `waits` for one that is on its way back;
+    `served`; `tried`: all its instances are out, and are tried all the same; `waits` for one that is about to return;
     `replaced` by the model in `by`; `refused`.
     """
-    table, other = state.table, state.meant(model)
-    if other is not None and other != model:
-        return {"fate": "replaced", "by": other}
+    table, resolved = state.balancer.table, state.balancer.resolve_model(model)
+    if resolved is not None and resolved != model:
+        return {"fate": "replaced", "by": resolved}
     pool = table.pool(model)
     if pool is not None and pool.members:
-        return {"fate": "served" if any(m.name in table.candidates for m in pool.members) else "tried"}
+        served = any(member.name in table.candidates for member in pool.members)
+        return {"fate": "served" if served else "tried"}
     return {"fate": "waits" if model in table.returning else "refused"}
 
 
 def _instance(state: RouterState, target: Target) -> dict[str, Any]:
-    word = word_of(state, target)
+    current = instance_state(state, target)
     restarts, reason = target.metadata.get("restarts"), target.metadata.get("restart_reason")
-    known = WORDS.get(word.partition(",")[0])
+    known = WORDS.get(current.partition(",")[0])
     return {
         "name": target.name,
         "host": target.host,
         "port": target.port,
         "url": target.url,
         "models": list(target.models),
-        "state": word,
-        "level": level_of(word),
+        "state": current,
+        "level": level_of(current),
         "meaning": known.meaning if known else "",
         "drained": target.drained,
         "restarts": restarts if type(restarts) is int else None,
-        "restart_reason": reason[:LONGEST_REASON] if isinstance(reason, str) else "",
+        "restart_reason": reason[:MAX_REASON_CHARS] if isinstance(reason, str) else "",
     }
 
 
-def word_of(state: RouterState, target: Target) -> str:
-    """1. The registry's word, which is the operator's and its own; 2. of one that is well there, what the router
-    found out itself."""
-    told = "unhealthy" if target.heard and target.well is False else "unknown"
-    word = state_of(
+def instance_state(state: RouterState, target: Target) -> str:
+    """Return the instance's state in the registry; where that is healthy, what the router itself has observed."""
+    unhealthy = target.lease_valid and target.healthy is False
+    registered = state_of(
         {
             "status": target.status,
             "drained": target.drained,
-            "is_healthy": target.well is not False,
-            "health_status": told,
+            "is_healthy": target.healthy is not False,
+            "health_status": "unhealthy" if unhealthy else "unknown",
         }
     )
-    fitness = state.fitness.get(target.name)
-    if word != "healthy" or fitness is None:
-        return word  # 1
-    if not fitness.usable():
-        return "ejected"  # 2
-    return "unhealthy" if fitness.well is False else "healthy"
+    health = state.health.by_instance.get(target.name)
+    if registered != "healthy" or health is None:
+        return registered
+    if not health.is_usable():
+        return "ejected"
+    return "unhealthy" if health.healthy is False else "healthy"
 
 
 def counts_of_models(state: RouterState) -> dict[str, Counts]:
     return {
         name: Counts(
-            sum(meter.statuses.values()),
-            sum(kinds(meter).values()),
-            meter.produced,
-            meter.first_byte.sum,
-            sum(meter.first_byte.counts),
+            sum(model.statuses.values()),
+            sum(errors_by_kind(model).values()),
+            model.produced_tokens,
+            model.time_to_first_token.sum,
+            sum(model.time_to_first_token.counts),
         )
-        for name, meter in list(state.recorder.meters.items())
+        for name, model in list(state.statistics.models.items())
     }
 
 
 def counts_of_instances(state: RouterState) -> dict[str, Counts]:
     return {
-        name: Counts(tally.requests, tally.errors, tally.tokens, tally.first_seconds, tally.firsts)
-        for name, tally in list(state.tallies.items())
+        name: Counts(
+            instance.requests,
+            instance.errors,
+            instance.tokens,
+            instance.first_token_seconds,
+            instance.first_tokens,
+        )
+        for name, instance in list(state.statistics.instances.items())
     }
 
 
-def kinds(meter: ModelStatistics) -> dict[str, int]:
-    """Errors: answers by their status, and those that broke off when it had been told already."""
-    told = {str(status): count for status, count in list(meter.statuses.items()) if status >= 400 and status != LEFT}
-    return told | meter.broken
+def errors_by_kind(model: ModelStatistics) -> dict[str, int]:
+    """Return the errors of a model: answers by their status, and answers that broke off after a good status."""
+    statuses = {
+        str(status): count
+        for status, count in list(model.statuses.items())
+        if status >= 400 and status != STATUS_CLIENT_GONE
+    }
+    return statuses | model.broken
 
 
-def all_kinds(state: RouterState) -> dict[str, dict[str, int]]:
-    return {name: kinds(meter) for name, meter in list(state.recorder.meters.items())}
+def errors_by_model(state: RouterState) -> dict[str, dict[str, int]]:
+    return {name: errors_by_kind(model) for name, model in list(state.statistics.models.items())}
 
 
-def all_ends(state: RouterState) -> dict[str, dict[str, int]]:
-    """Of each model, requests, and those that failed, which no client is to blame for."""
+def outcomes_by_model(state: RouterState) -> dict[str, dict[str, int]]:
+    """Return the requests of each model, and those that failed by no fault of the client."""
     return {
         name: {
-            "requests": sum(meter.statuses.values()),
-            "failed": sum(count for status, count in list(meter.statuses.items()) if status >= 500)
-            + sum(meter.broken.get(kind, 0) for kind in FAULTS),
+            "requests": sum(model.statuses.values()),
+            "failed": sum(count for status, count in list(model.statuses.items()) if status >= 500)
+            + sum(model.broken.get(kind, 0) for kind in INSTANCE_FAULTS),
         }
-        for name, meter in list(state.recorder.meters.items())
+        for name, model in list(state.statistics.models.items())
     }
 
 
-def others(state: RouterState, lately: RecentCounts) -> dict[str, dict[str, int]]:
-    """Errors of requests for no model that is here, by kind."""
-    ever: Counter[str] = Counter()
-    now: Counter[str] = Counter()
-    for name, told in all_kinds(state).items():
-        if name not in state.table.models:
-            ever.update(told)
-            now.update(lately.increase(name, told))
-    return {"kinds": ever, "lately": now}
+def unserved(state: RouterState, recent: RecentCounts) -> dict[str, dict[str, int]]:
+    """Return the errors of requests for models that no instance has, by kind."""
+    total: Counter[str] = Counter()
+    increase: Counter[str] = Counter()
+    for name, errors in errors_by_model(state).items():
+        if name not in state.balancer.table.models:
+            total.update(errors)
+            increase.update(recent.increase(name, errors))
+    return {"kinds": total, "lately": increase}
 
 
 def models(
-    state: RouterState, window: RateWindow, lately: RecentCounts, minute: RecentCounts
+    state: RouterState, window: RateWindow, recent: RecentCounts, last_minute: RecentCounts
 ) -> dict[str, dict[str, Any]]:
-    """Of each model that somebody has."""
-    flying: dict[str, int] = {}
-    for target in state.table.targets:
+    """Return the numbers of each model that an instance has."""
+    balancer = state.balancer
+    in_flight: dict[str, int] = {}
+    for target in balancer.table.targets:
         for model in target.models:
-            flying[model] = flying.get(model, 0) + state.loads.get(target.name, 0)
-    waiting = state.lines.lengths()
-    failed, ends = all_kinds(state), all_ends(state)
+            in_flight[model] = in_flight.get(model, 0) + balancer.loads.get(target.name, 0)
+    waiting = balancer.queue.lengths()
+    errors, outcomes = errors_by_model(state), outcomes_by_model(state)
     return {
         name: {
             **window.model(name)._asdict(),
             "in_flight": count,  # of its instances, which may have other models too
             "waiting": waiting.get(name, 0),
-            "kinds": failed.get(name, {}),
-            "lately": lately.increase(name, failed.get(name, {})),
-            "minute": {"requests": 0, "failed": 0, **minute.increase(name, ends.get(name, {}))},
+            "kinds": errors.get(name, {}),
+            "lately": recent.increase(name, errors.get(name, {})),
+            "minute": {"requests": 0, "failed": 0, **last_minute.increase(name, outcomes.get(name, {}))},
         }
-        for name, count in flying.items()
+        for name, count in in_flight.items()
     }
 
 
 def instances(state: RouterState, window: RateWindow) -> dict[str, dict[str, Any]]:
-    found = {}
-    for target in state.table.targets:
-        tally = state.tallies.get(target.name)
-        found[target.name] = {
+    """Return the numbers of each instance."""
+    numbers = {}
+    for target in state.balancer.table.targets:
+        instance = state.statistics.instances.get(target.name) or NO_STATISTICS
+        numbers[target.name] = {
             **window.instance(target.name)._asdict(),
-            "in_flight": state.loads.get(target.name, 0),
-            "ejections": tally.ejections if tally else 0,
-            "errors_total": tally.errors if tally else 0,
+            "in_flight": state.balancer.loads.get(target.name, 0),
+            "ejections": instance.ejections,
+            "errors_total": instance.errors,
         }
-    return found
+    return numbers

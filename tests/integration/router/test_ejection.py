@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from svc.router.balance.ejection import EJECTION, JITTER
+from svc.router.balance.ejection import BASE_EJECTION_SECONDS, EJECTION_JITTER_RATIO
 from tests.integration.router.client import get
 from tests.integration.router.instance import Heard, Instance, Peer, Script, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
@@ -163,7 +163,11 @@ def test_it_returns_through_one_request(site: Listed, a: Instance, b: Instance):
     a.play(gate := Gate(streams))
     assert site.answer("m").body == b"ok"
     assert not gate.heard
-    wait_until(lambda: not ejected(site), timeout=EJECTION * (1 + JITTER) + 2, description="the time to be over")
+    wait_until(
+        lambda: not ejected(site),
+        timeout=BASE_EJECTION_SECONDS * (1 + EJECTION_JITTER_RATIO) + 2,
+        description="the time to be over",
+    )
     wait_until(lambda: _lands(site, gate), description="a request to be the trial")
     assert [site.answer("m").status for _ in range(10)] == [200] * 10
     assert len(gate.heard) == 1, "nobody knows yet how the one trial ends"

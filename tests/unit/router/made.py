@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from svc.router.balance.table import Target
+from svc.router.balance.target import Target
 from svc.router.http.request import Request, RequestHead
 from svc.router.state import RouterState
 from svc.settings import RouterSettings
@@ -34,7 +34,7 @@ def target(name: str, *models: str, **more: Any) -> Target:
 
 def state(*targets: Target, clock: Clock | None = None, **settings: Any) -> RouterState:
     made = RouterState(RouterSettings(**settings), clock or Clock())
-    made.replace(targets)
+    made.replace_targets(targets)
     return made
 
 

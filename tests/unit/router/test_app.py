@@ -48,7 +48,7 @@ def test_health(client: FlaskClient, made: RouterState, path: str):
         "table_age_seconds": 2.5,
         "message": "3 of 4 instances can be used",
     }
-    made.replace([])
+    made.replace_targets([])
     made.origin = None
     told = json(client, path)
     assert (told["status"], told["table_source"], told["table_age_seconds"]) == ("degraded", None, None)
@@ -85,18 +85,18 @@ def test_what_is_listed_is_what_requests_find():
     """A model whose only instance fails its checks is tried all the same, and so it is listed."""
     made = state(target("a", "m", "both"), target("b", "both"))
     for _ in range(made.settings.max_errors):
-        made.checked("a", well=False)
+        made.balancer.record_check("a", passed=False)
     client = create_app(made).test_client()
     listed = {model["id"]: model["owned_by"] for model in json(client, "/v1/models")["data"]}
     assert listed == {"m": "a", "both": "b"}
     for name in listed:
-        assert made.pick(RoutingRequest(name))
+        assert made.balancer.pick(RoutingRequest(name))
 
 
 def test_services(client: FlaskClient, made: RouterState):
-    made.begin(target("a"))
-    made.observe(target("a"), 0.5, failed=True)
-    made.begin(target("a"))
+    made.balancer.begin(target("a"))
+    made.balancer.observe(target("a"), 0.5, failed=True)
+    made.balancer.begin(target("a"))
     told = json(client, "/services")
     assert (told["total"], told["registry_url"]) == (4, "http://r:1")
     first = told["services"][0]
@@ -123,9 +123,9 @@ def test_services(client: FlaskClient, made: RouterState):
 
 def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: RouterState):
     for _ in range(3):
-        made.begin(target("b"))
-        made.observe(target("b"), 0.5, failed=False)
-    made.begin(target("b"))
+        made.balancer.begin(target("b"))
+        made.balancer.observe(target("b"), 0.5, failed=False)
+    made.balancer.begin(target("b"))
     told = json(client, "/stats")
     assert (told["total_services"], told["healthy_services"], told["total_requests"], told["in_flight"]) == (4, 3, 3, 1)
     lines = client.get("/metrics").text.splitlines()

@@ -16,11 +16,11 @@ from svc.base.counter_rates import (
     Sample,
 )
 from svc.base.errors import RateLimited
-from svc.router.telemetry.access_log import ModelStatistics
+from svc.router.telemetry.statistics import ModelStatistics
 from svc.router.ui import subscribers, view
+from svc.router.ui.app import INDEX, page_files
 from svc.router.ui.feed import Feed
-from svc.router.ui.files import SHELL, files
-from svc.router.ui.subscribers import BEHIND, COMMENT, MOST, Subscribers
+from svc.router.ui.subscribers import KEEPALIVE_COMMENT, MAX_SUBSCRIBERS, MAX_UNREAD_MESSAGES, Subscribers
 from tests.unit.router.made import Clock, state, target
 
 
@@ -98,24 +98,24 @@ def test_errors_are_recent_for_as_long_as_the_plots_past_lasts():
         ({"status": "starting"}, "starting"),
         ({"drained": True}, "drained"),
         ({"drained": True, "status": "stopping"}, "drained, stopping"),
-        ({"well": False}, "unhealthy"),
-        ({"well": False, "heard": False}, "expired"),
+        ({"healthy": False}, "unhealthy"),
+        ({"healthy": False, "lease_valid": False}, "expired"),
     ],
 )
 def test_the_registrys_word(more: dict, word: str):
     of = target("a", "m", **more)
-    assert view.word_of(state(of), of) == word
+    assert view.instance_state(state(of), of) == word
 
 
 def test_the_routers_own_word():
     of = target("a", "m")
     made = state(of, max_errors=1)
-    made.begin(of, False)
-    made.observe(of, 0.1, failed=True, faulty=True)
-    assert view.word_of(made, of) == "ejected"
+    made.balancer.begin(of, False)
+    made.balancer.observe(of, 0.1, failed=True, ejection_reason=True)
+    assert view.instance_state(made, of) == "ejected"
     other = state(of, max_errors=1)
-    other.checked("a", False)
-    assert view.word_of(other, of) == "unhealthy"
+    other.balancer.record_check("a", False)
+    assert view.instance_state(other, of) == "unhealthy"
 
 
 @pytest.mark.parametrize("told", [True, "3", None, 1.5])
@@ -150,8 +150,8 @@ def test_what_becomes_of_requests_for_a_model():
         max_ejected=1.0,
         fallbacks=(("replaced", "served"),),
     )
-    made.begin(out, False)
-    made.observe(out, 0.1, failed=True, faulty=True)
+    made.balancer.begin(out, False)
+    made.balancer.observe(out, 0.1, failed=True, ejection_reason=True)
     assert fates(made) == {
         "served": ("served", None),
         "tried": ("tried", None),
@@ -163,18 +163,18 @@ def test_what_becomes_of_requests_for_a_model():
 
 def test_errors_for_no_model_that_is_here_are_told_together():
     made, lately = state(target("a", "m")), RecentCounts()
-    made.recorder.meters["m"].statuses[503] = 9
+    made.statistics.models["m"].statuses[503] = 9
     for label in ("", "unknown", "left"):
-        made.recorder.meters[label].statuses[503] = 2
-    assert view.others(made, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
+        made.statistics.models[label].statuses[503] = 2
+    assert view.unserved(made, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
 
 
 def test_only_what_no_client_is_to_blame_for_has_failed():
     made = state(target("a", "m"))
-    meter = made.recorder.meters["m"]
+    meter = made.statistics.models["m"]
     meter.statuses.update({200: 5, 400: 3, 429: 1, 499: 2, 503: 4})
     meter.broken.update({"cut": 1, "timeout": 1, "stopping": 1})
-    assert view.all_ends(made) == {"m": {"requests": 15, "failed": 6}}
+    assert view.outcomes_by_model(made) == {"m": {"requests": 15, "failed": 6}}
     assert dict(meter.broken) == {"cut": 1, "timeout": 1, "stopping": 1}, "looking leaves no trace"
 
 
@@ -182,7 +182,7 @@ def test_errors_by_kind_count_each_once():
     meter = ModelStatistics()
     meter.statuses.update({200: 9, 404: 2, 499: 5, 503: 1})
     meter.broken["cut"] = 3
-    assert view.kinds(meter) == {"404": 2, "503": 1, "cut": 3}
+    assert view.errors_by_kind(meter) == {"404": 2, "503": 1, "cut": 3}
 
 
 # Pages.
@@ -191,26 +191,26 @@ def test_errors_by_kind_count_each_once():
 def test_a_page_that_does_not_read_is_ended_and_grows_no_more():
     made = Subscribers()
     page = made.add([b"first"])
-    for _ in range(BEHIND - 1):
-        made.tell(b"x")
-    made.tell(b"one too many")
+    for _ in range(MAX_UNREAD_MESSAGES - 1):
+        made.send(b"x")
+    made.send(b"one too many")
     assert list(page) == []
     page.close()
     assert len(made) == 0
 
 
 def test_a_page_gets_at_once_what_has_gathered_and_a_comment_where_nothing_has(monkeypatch):
-    monkeypatch.setattr(subscribers, "SILENCE", 0.01)
+    monkeypatch.setattr(subscribers, "KEEPALIVE_INTERVAL_SECONDS", 0.01)
     made = Subscribers()
     page = made.add([b"a", b"b"])
-    assert [next(page), next(page)] == [b"ab", COMMENT]
+    assert [next(page), next(page)] == [b"ab", KEEPALIVE_COMMENT]
     made.end()
     assert list(page) == []
 
 
 def test_no_more_pages_than_so_many():
     made = Subscribers()
-    opened = [made.add([]) for _ in range(MOST)]
+    opened = [made.add([]) for _ in range(MAX_SUBSCRIBERS)]
     with pytest.raises(RateLimited):
         made.add([])
     opened[0].close()
@@ -224,17 +224,17 @@ class Site:
     def __init__(self) -> None:
         self.clock = Clock()
         self.state = state(target("a", "m"), target("b", "m", "n"), clock=self.clock)
-        self.pulse = Feed(self.state, now=lambda: 7.0)
+        self.feed = Feed(self.state, now=lambda: 7.0)
 
     def beats(self, count: int) -> None:
         for _ in range(count):
             self.clock.now += 0.5
-            self.pulse.beat()
+            self.feed.update()
 
     def served(self, name: str) -> None:
-        of = next(t for t in self.state.table.targets if t.name == name)
-        self.state.begin(of, False)
-        self.state.observe(of, 0.1, failed=False)
+        of = next(t for t in self.state.balancer.table.targets if t.name == name)
+        self.state.balancer.begin(of, False)
+        self.state.balancer.observe(of, 0.1, failed=False)
 
 
 @pytest.fixture
@@ -244,8 +244,8 @@ def site() -> Site:
 
 def test_a_page_begins_with_everything(site: Site):
     site.beats(9)
-    site.pulse.happened([{"id": 1}])
-    first = told(next(site.pulse.open()))
+    site.feed.add_events([{"id": 1}])
+    first = told(next(site.feed.open()))
     assert list(first) == ["site", "history", "events", "tick"]
     assert len(first["history"][0]["models"]["m"]["requests"]) == 2
     assert first["events"] == [{"events": [{"id": 1}]}]
@@ -254,28 +254,28 @@ def test_a_page_begins_with_everything(site: Site):
 
 
 def test_then_ticks_with_what_changed_and_the_site_only_when_it_did(site: Site):
-    page = site.pulse.open()
+    page = site.feed.open()
     next(page)
     site.served("a")
     site.beats(2)
     second = told(next(page))
     assert list(second) == ["tick"]
     assert list(second["tick"][0]["instances"]) == ["a"]
-    site.state.replace([target("a", "m", drained=True)])
+    site.state.replace_targets([target("a", "m", drained=True)])
     site.beats(1)
     third = told(next(page))
     assert [i["state"] for i in third["site"][0]["instances"]] == ["drained"]
-    site.state.replace([target("a", "m", drained=True)])
+    site.state.replace_targets([target("a", "m", drained=True)])
     site.beats(2)
     assert list(told(next(page))) == ["tick"]
 
 
 def test_a_page_that_opens_takes_nothing_from_the_others(site: Site):
-    first = site.pulse.open()
+    first = site.feed.open()
     site.beats(2)
     next(first)
-    site.state.loads["b"] = 3
-    site.pulse.open()
+    site.state.balancer.loads["b"] = 3
+    site.feed.open()
     site.beats(2)
     assert list(told(next(first))["tick"][0]["instances"]) == ["b"]
 
@@ -287,19 +287,19 @@ def test_nothing_is_composed_while_no_page_is_open(site: Site, monkeypatch: pyte
 
 
 def test_a_registry_that_lost_its_events_makes_pages_begin_anew(site: Site):
-    site.pulse.happened([{"id": 5}])
-    page = site.pulse.open()
-    site.pulse.forget()
+    site.feed.add_events([{"id": 5}])
+    page = site.feed.open()
+    site.feed.clear_events()
     assert list(page) == []
-    assert told(next(site.pulse.open()))["events"] == [{"events": []}]
+    assert told(next(site.feed.open()))["events"] == [{"events": []}]
 
 
 # Files.
 
 
 def test_whatever_the_shell_asks_for_is_there():
-    shell = files()[SHELL].content.decode()
+    shell = page_files()[INDEX].content.decode()
     for word in shell.split('"'):
         if word.startswith("/ui/"):
-            assert word.removeprefix("/ui/") in files()
+            assert word.removeprefix("/ui/") in page_files()
     assert "//" not in shell.replace("http://www.w3.org", "")

@@ -9,7 +9,7 @@ from svc.client import router_metrics
 from svc.router.telemetry.metrics import RouterMetrics
 from svc.terminal import traffic_table
 from tests.unit.router.made import state, target
-from tests.unit.router.telemetry.test_access_log import record
+from tests.unit.router.telemetry.records import record
 
 
 class Router:
@@ -17,16 +17,18 @@ class Router:
         self.state = state(target("a", "m"), target("b", "m", "n", status="starting"))
 
     def served(self, status=200, end="done", tokens=10, first=0.25, name="a"):
-        of = next(t for t in self.state.table.targets if t.name == name)
-        self.state.begin(of, False)
-        self.state.observe(of, 0.5, failed=status >= 500)
+        of = next(t for t in self.state.balancer.table.targets if t.name == name)
+        self.state.balancer.begin(of, False)
+        self.state.balancer.observe(of, 0.5, failed=status >= 500)
         traffic = record(model="m", instance=name, status=status, end=end, first_byte=first, completion_tokens=tokens)
-        self.state.recorder.ended(traffic, True, b"", "m")
-        self.state.produced(name, "m", tokens or 10, first)
+        self.state.statistics.record_request(traffic, True, b"", "m")
+        self.state.statistics.record_tokens(name, "m", tokens or 10, first)
 
     def refused(self, label):
         """Count a request that no instance got."""
-        self.state.recorder.ended(record(model=None, instance="", status=503, end="refused"), False, b"", label)
+        self.state.statistics.record_request(
+            record(model=None, instance="", status=503, end="refused"), False, b"", label
+        )
 
     def scrape(self, now):
         registry = CollectorRegistry()
@@ -57,7 +59,7 @@ def test_rates_are_those_between_two_scrapes():
 def test_an_unfinished_first_stream_shows_its_tokens():
     router = Router()
     before = router.scrape(100.0)
-    router.state.produced("a", "m", 40, 0.25)
+    router.state.statistics.record_tokens("a", "m", 40, 0.25)
     model = traffic_table.traffic(before, router.scrape(102.0)).models[0]
     assert (model.rates.requests, model.rates.tokens, model.rates.first_token) == (0.0, 20.0, 0.25)
 
@@ -104,9 +106,9 @@ def test_a_model_without_instances_has_a_row_while_it_is_asked_for():
 def test_the_headline_counts_requests_and_not_attempts():
     router = Router()
     before = router.scrape(100.0)
-    a, b = router.state.table.targets
-    router.state.begin(b, False)
-    router.state.observe(b, 0.5, failed=True)
+    a, b = router.state.balancer.table.targets
+    router.state.balancer.begin(b, False)
+    router.state.balancer.observe(b, 0.5, failed=True)
     router.served()
     router.refused("unknown")
     traffic = text(traffic_table.traffic(before, router.scrape(101.0)))
@@ -134,7 +136,7 @@ def test_the_tables_fit_80_columns_and_are_sorted():
     assert any(re.fullmatch(r"a +1000 +0 +\d+ +250 ms +0 +up", line) for line in text), text
     router.served(name="b")
     traffic = traffic_table.traffic(before, router.scrape(101.0))
-    router.state.loads["b"] = 3
+    router.state.balancer.loads["b"] = 3
     traffic = traffic_table.traffic(before, router.scrape(101.0))
     text = [line.plain for line in traffic_table.traffic_lines(traffic, "", "load", 80)]
     names = [line.split()[0] for line in text if line[:2] in ("a ", "b ")]

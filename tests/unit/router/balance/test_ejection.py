@@ -3,130 +3,141 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.router.balance.ejection import (
-    EJECTION,
-    JITTER,
-    LONGEST,
+    BASE_EJECTION_SECONDS,
+    EJECTION_JITTER_RATIO,
+    MAX_EJECTION_SECONDS,
     InstanceHealth,
-    checked,
-    failed,
-    lapsed,
+    after_check,
+    after_failure,
+    after_inconclusive,
+    after_success,
     may_eject,
-    served,
-    tried,
-    untold,
+    with_ejection_lapsed,
+    with_trial_begun,
 )
 
 
-def middle() -> float:
-    return 0.5  # no jitter
+def no_jitter() -> float:
+    return 0.5
 
 
 def ejected(before: InstanceHealth = InstanceHealth(), now: float = 0.0) -> InstanceHealth:  # noqa: B008 - frozen
-    return failed(before, now, middle, 1)
+    return after_failure(before, now, no_jitter, 1)
 
 
 def trial(before: InstanceHealth) -> InstanceHealth:
-    return tried(lapsed(before, before.until))
+    return with_trial_begun(with_ejection_lapsed(before, before.ejected_until))
 
 
-def test_ejected_after_so_many_failures_in_a_row():
-    fitness = InstanceHealth()
+def test_three_failures_in_a_row_eject():
+    health = InstanceHealth()
     for usable in (True, True, False):
-        fitness = failed(fitness, 10.0, middle, 3)
-        assert fitness.usable() is usable
-    assert fitness.until == 10.0 + EJECTION
-    assert failed(served(failed(InstanceHealth(), 0, middle, 2)), 0, middle, 2).usable()
+        health = after_failure(health, 10.0, no_jitter, 3)
+        assert health.is_usable() is usable
+    assert health.ejected_until == 10.0 + BASE_EJECTION_SECONDS
+    assert after_failure(after_success(after_failure(InstanceHealth(), 0, no_jitter, 2)), 0, no_jitter, 2).is_usable()
 
 
-def test_back_by_way_of_one_trial():
-    fitness = ejected()
-    assert lapsed(fitness, fitness.until - 0.1) == fitness
-    assert lapsed(fitness, fitness.until).usable()
-    assert not trial(fitness).usable()
-    assert served(trial(fitness)) == InstanceHealth()
-    assert untold(trial(fitness)) == lapsed(fitness, fitness.until)
+def test_one_trial_request_ends_an_ejection():
+    health = ejected()
+    assert with_ejection_lapsed(health, health.ejected_until - 0.1) == health
+    assert with_ejection_lapsed(health, health.ejected_until).is_usable()
+    assert not trial(health).is_usable()
+    assert after_success(trial(health)) == InstanceHealth()
+    assert after_inconclusive(trial(health)) == with_ejection_lapsed(health, health.ejected_until)
 
 
 def test_a_failed_trial_doubles_the_time_up_to_a_limit():
-    fitness, now, times = ejected(), 0.0, []
+    health, now, times = ejected(), 0.0, []
     for _ in range(12):
-        now = fitness.until
-        fitness = failed(trial(fitness), now, middle, 3)
-        times.append(fitness.until - now)
-    assert times[:3] == [2 * EJECTION, 4 * EJECTION, 8 * EJECTION]
-    assert times[-1] == pytest.approx(LONGEST)
+        now = health.ejected_until
+        health = after_failure(trial(health), now, no_jitter, 3)
+        times.append(health.ejected_until - now)
+    assert times[:3] == [2 * BASE_EJECTION_SECONDS, 4 * BASE_EJECTION_SECONDS, 8 * BASE_EJECTION_SECONDS]
+    assert times[-1] == pytest.approx(MAX_EJECTION_SECONDS)
 
 
-def test_requests_that_were_begun_before_change_nothing():
-    fitness = ejected()
-    assert failed(fitness, 1.0, middle, 1) == served(fitness) == untold(fitness) == fitness
+def test_requests_from_before_the_ejection_change_nothing():
+    health = ejected()
+    assert after_failure(health, 1.0, no_jitter, 1) == after_success(health) == after_inconclusive(health) == health
 
 
-def test_the_time_is_jittered():
-    assert failed(InstanceHealth(), 0, lambda: 0.0, 1).until == EJECTION * (1 - JITTER)
-    assert failed(InstanceHealth(), 0, lambda: 1.0, 1).until == EJECTION * (1 + JITTER)
+def test_the_time_of_an_ejection_is_jittered():
+    assert after_failure(InstanceHealth(), 0, lambda: 0.0, 1).ejected_until == BASE_EJECTION_SECONDS * (
+        1 - EJECTION_JITTER_RATIO
+    )
+    assert after_failure(InstanceHealth(), 0, lambda: 1.0, 1).ejected_until == BASE_EJECTION_SECONDS * (
+        1 + EJECTION_JITTER_RATIO
+    )
 
 
-def test_where_too_many_are_out_it_stays():
-    assert failed(InstanceHealth(), 0, middle, 1, may_eject=False).usable()
+def test_no_more_than_the_maximum_share_is_ejected():
+    assert after_failure(InstanceHealth(), 0, no_jitter, 1, may_eject=False).is_usable()
     assert may_eject(0, 1, 0.5)
     assert may_eject(1, 4, 0.5)
     assert not may_eject(2, 4, 0.5)
 
 
 def test_health_checks_and_requests_do_not_overrule_each_other():
-    fitness = checked(ejected(), True, 3)
-    assert fitness.well
-    assert not fitness.usable()
-    unwell = checked(InstanceHealth(), False, 1)
-    assert served(unwell).well is False
+    health = after_check(ejected(), True, 3)
+    assert health.healthy
+    assert not health.is_usable()
+    unhealthy = after_check(InstanceHealth(), False, 1)
+    assert after_success(unhealthy).healthy is False
 
 
-def test_who_was_seen_to_go_and_come_back_is_tried_at_once():
-    down = checked(ejected(), False, 1)
-    back = checked(checked(down, True, 1), True, 1)
-    assert back.usable()
-    assert not tried(back).usable()
-    assert served(tried(back)).until == 0
-    tries = checked(checked(trial(down), True, 1), True, 1)
-    assert not tries.usable()  # one trial at a time
+def test_an_instance_whose_checks_recover_is_tried_at_once():
+    down = after_check(ejected(), False, 1)
+    back = after_check(after_check(down, True, 1), True, 1)
+    assert back.is_usable()
+    assert not with_trial_begun(back).is_usable()
+    assert after_success(with_trial_begun(back)).ejected_until == 0
+    tries = after_check(after_check(trial(down), True, 1), True, 1)
+    assert not tries.is_usable()  # one trial at a time
 
 
-@given(st.lists(st.sampled_from(["failed", "served", "well", "unwell", "later", "tried", "untold"])), st.floats(0, 1))
-def test_whatever_happens_in_whatever_order(events: list[str], draw: float):
-    """Never out without a row of failures, never for longer than told, and one trial at a time."""
-    fitness, now, row = InstanceHealth(), 100.0, 0
+@given(
+    st.lists(
+        st.sampled_from(
+            ["failed", "succeeded", "passed check", "failed check", "later", "trial begins", "inconclusive"]
+        )
+    ),
+    st.floats(0, 1),
+)
+def test_invariants_hold_for_any_order_of_events(events: list[str], draw: float):
+    """No ejection without failures in a row, none over the maximum time, and one trial at a time."""
+    health, now, failures = InstanceHealth(), 100.0, 0
     for event in events:
-        before = fitness
+        before = health
         if event == "failed":
-            fitness, row = failed(before, now, lambda: draw, 3), row + 1
-        elif event == "served":
-            fitness, row = served(before), 0
-        elif event in ("well", "unwell"):
-            fitness = checked(before, event == "well", 3)
+            health, failures = after_failure(before, now, lambda: draw, 3), failures + 1
+        elif event == "succeeded":
+            health, failures = after_success(before), 0
+        elif event in ("passed check", "failed check"):
+            health = after_check(before, event == "passed check", 3)
         elif event == "later":
             now += 400
-            fitness = lapsed(before, now)
-        elif event == "tried" and before.trial:
-            fitness = tried(before)
-        elif event == "untold":
-            fitness = untold(before)
-        if fitness.until > before.until:
-            assert row >= 3 or before.trying
-            assert fitness.until <= now + LONGEST * (1 + JITTER)
-        assert not (fitness.trial and fitness.trying)
-        assert fitness.until or not (fitness.trial or fitness.trying)
-        if event in ("well", "unwell"):
-            assert (fitness.failures, fitness.ejections) == (before.failures, before.ejections)
+            health = with_ejection_lapsed(before, now)
+        elif event == "trial begins" and before.trial_due:
+            health = with_trial_begun(before)
+        elif event == "inconclusive":
+            health = after_inconclusive(before)
+        if health.ejected_until > before.ejected_until:
+            assert failures >= 3 or before.in_trial
+            assert health.ejected_until <= now + MAX_EJECTION_SECONDS * (1 + EJECTION_JITTER_RATIO)
+        assert not (health.trial_due and health.in_trial)
+        assert health.ejected_until or not (health.trial_due or health.in_trial)
+        if event in ("passed check", "failed check"):
+            assert (health.failures, health.ejections) == (before.failures, before.ejections)
 
 
-def test_the_first_check_counts_alone_and_the_return_takes_two():
-    assert checked(InstanceHealth(), True, 3).well
-    fitness = InstanceHealth(well=True)
-    for well in (True, True, False):
-        fitness = checked(fitness, False, 3)
-        assert fitness.well is well
-    fitness = checked(fitness, True, 3)
-    assert not fitness.well
-    assert checked(fitness, True, 3).well
-    assert not checked(checked(fitness, False, 3), True, 3).well
+def test_the_first_check_decides_alone_and_a_recovery_takes_two():
+    assert after_check(InstanceHealth(), True, 3).healthy
+    health = InstanceHealth(healthy=True)
+    for healthy in (True, True, False):
+        health = after_check(health, False, 3)
+        assert health.healthy is healthy
+    health = after_check(health, True, 3)
+    assert not health.healthy
+    assert after_check(health, True, 3).healthy
+    assert not after_check(after_check(health, False, 3), True, 3).healthy

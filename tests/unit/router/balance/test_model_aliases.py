@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.balance.model_aliases import STEPS, meant, renamed
+from svc.router.balance.model_aliases import MAX_FALLBACK_STEPS, resolve, with_model
 from svc.router.balance.routing_request import parse
 from tests.unit.router.made import request
 
@@ -22,21 +22,21 @@ FALLBACKS = {"gone": "qwen", "lost": "gone", "x": "y", "y": "x"}
     ],
 )
 def test_what_is_meant(asked: str | None, model: str | None):
-    assert meant(asked, ALIASES, FALLBACKS, lambda m: m == "qwen") == model
+    assert resolve(asked, ALIASES, FALLBACKS, lambda m: m == "qwen") == model
 
 
 def test_a_fallback_is_for_when_nobody_has_it():
-    assert meant("gone", ALIASES, FALLBACKS, lambda m: m in ("gone", "qwen")) == "gone"
+    assert resolve("gone", ALIASES, FALLBACKS, lambda m: m in ("gone", "qwen")) == "gone"
 
 
 def test_aliases_stand_for_models_not_for_aliases():
-    assert meant("a", {"a": "b", "b": "c"}, {}, lambda m: True) == "b"
+    assert resolve("a", {"a": "b", "b": "c"}, {}, lambda m: True) == "b"
 
 
 def test_fallbacks_end():
-    long = {str(n): str(n + 1) for n in range(STEPS + 5)}
-    assert meant("0", {}, long, lambda m: m == str(STEPS - 1)) == str(STEPS - 1)
-    assert meant("0", {}, long, lambda m: m == str(STEPS + 4)) == "0"
+    long = {str(n): str(n + 1) for n in range(MAX_FALLBACK_STEPS + 5)}
+    assert resolve("0", {}, long, lambda m: m == str(MAX_FALLBACK_STEPS - 1)) == str(MAX_FALLBACK_STEPS - 1)
+    assert resolve("0", {}, long, lambda m: m == str(MAX_FALLBACK_STEPS + 4)) == "0"
 
 
 FORM = (b"Content-Type", b"multipart/form-data; boundary=B")
@@ -46,18 +46,18 @@ FORM = (b"Content-Type", b"multipart/form-data; boundary=B")
 def test_the_model_of_a_form_changes_and_its_file_does_not(quotes: bytes):
     file = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nold\r\n\0--\r\nold\r\n'
     form = file + b"--B\r\nContent-Disposition: form-data; name=%b\r\n\r\n%b\r\n--B--\r\n"
-    body = renamed(request(form % (quotes, b"old"), FORM), "much/newer").body
+    body = with_model(request(form % (quotes, b"old"), FORM), "much/newer").body
     assert body == form % (quotes, b"much/newer")
     assert parse(request(body, FORM)).model == "much/newer"
 
 
 def test_the_model_of_a_json_body_changes():
-    assert renamed(request(b'{"model": "old"}'), "new").body == b'{"model": "new"}'
+    assert with_model(request(b'{"model": "old"}'), "new").body == b'{"model": "new"}'
 
 
 def test_the_model_of_a_query_changes():
     sdp = (b"Content-Type", b"application/sdp")
-    changed = renamed(request(b"v=0", sdp, target=b"/v1/realtime/calls?a=%20b&mod%65l=old&c"), "a/b &c")
+    changed = with_model(request(b"v=0", sdp, target=b"/v1/realtime/calls?a=%20b&mod%65l=old&c"), "a/b &c")
     assert (changed.head.target, changed.body) == (b"/v1/realtime/calls?a=%20b&model=a%2Fb%20%26c&c", b"v=0")
     assert changed.head.headers == (sdp,)
     assert parse(changed).model == "a/b &c"

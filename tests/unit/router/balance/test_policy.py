@@ -7,25 +7,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.balance.policy import LONGEST_CYCLE, POLICIES, SHARE, Member, PickContext, Pool, cycle, prompt
+from svc.router.balance.policy import (
+    MAX_CYCLE_LENGTH,
+    MAX_SESSION_LOAD_RATIO,
+    POLICIES,
+    Member,
+    PickContext,
+    Pool,
+    cycle,
+    prompt,
+)
 from svc.router.balance.routing_request import RoutingRequest
+from tests.unit.router.made import target
 
 weights = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 loads = st.lists(st.integers(0, 30), min_size=6, max_size=6)
 sessions = st.binary(min_size=1, max_size=20)
 
 
-def pool(*weights: int, names: str = "abcdef", types: tuple[str, ...] = ("",) * 6) -> Pool:
-    return Pool.of(Member(n, w, t) for n, w, t in zip(names, weights, types, strict=False))
+def member(name: str, weight: int = 1, cache_type: str = "") -> Member:
+    return Member(name, target(name), weight, cache_type)
 
 
-def moment(loads: dict[str, int] | None = None, tried: tuple[str, ...] = (), draw: float = 0.3) -> PickContext:
-    return PickContext(loads or {}, defaultdict(itertools.count), lambda: draw, 100, tried)
+def pool(*weights: int, types: tuple[str, ...] = ("",) * 6) -> Pool:
+    return Pool.of(map(member, "abcdef", weights, types))
 
 
-def picks(policy: str, pool: Pool, count: int, ask: RoutingRequest | None = None) -> Counter[str]:
-    now = moment()
-    return Counter(m.name for _ in range(count) if (m := POLICIES[policy](pool, ask or RoutingRequest(), now)))
+def context(loads: dict[str, int] | None = None, excluded: tuple[str, ...] = (), draw: float = 0.3) -> PickContext:
+    return PickContext(loads or {}, defaultdict(itertools.count), lambda: draw, 100, excluded)
+
+
+def picks(policy: str, pool: Pool, count: int, request: RoutingRequest | None = None) -> Counter[str]:
+    now = context()
+    return Counter(m.name for _ in range(count) if (m := POLICIES[policy](pool, request or RoutingRequest(), now)))
 
 
 def prompted(size: int, session: bytes = b"") -> RoutingRequest:
@@ -34,19 +48,19 @@ def prompted(size: int, session: bytes = b"") -> RoutingRequest:
 
 @given(weights)
 def test_round_robin_honours_weights_exactly_over_a_cycle(weights: list[int]):
-    made = pool(*weights)
+    members = pool(*weights)
     shares = weights if any(weights) else [1] * len(weights)
     divisor = math.gcd(*shares)
     length = sum(shares) // divisor
-    assert len(made.cycle) == length
+    assert len(members.cycle) == length
     for policy in ("round_robin", "auto"):
-        found = picks(policy, made, 3 * length)
-        assert [found[m.name] for m in made.members] == [3 * s // divisor for s in shares]
+        counts = picks(policy, members, 3 * length)
+        assert [counts[m.name] for m in members.members] == [3 * s // divisor for s in shares]
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=5))
 def test_the_cycle_is_smooth(weights: list[int]):
-    """At no moment has anybody had over one turn more or less than the share of the turns so far."""
+    """At no time has an instance had over one turn more or less than its share of the turns so far."""
     order = cycle(weights)
     for index, weight in enumerate(weights):
         share = Fraction(weight, sum(weights))
@@ -56,48 +70,48 @@ def test_the_cycle_is_smooth(weights: list[int]):
 
 def test_huge_weights_do_not_make_a_huge_cycle():
     order = cycle([1_000_003, 999_983, 1])
-    assert len(order) <= LONGEST_CYCLE + 3
+    assert len(order) <= MAX_CYCLE_LENGTH + 3
     assert Counter(order)[2] == 1
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@given(weights=weights, held=loads, asked=st.data())
-def test_nobody_is_picked_twice_and_everybody_once(
-    policy: str, weights: list[int], held: list[int], asked: st.DataObject
+@given(weights=weights, in_flight=loads, data=st.data())
+def test_each_instance_is_picked_once_by_a_request(
+    policy: str, weights: list[int], in_flight: list[int], data: st.DataObject
 ):
-    made = pool(*weights, types=("static", "", "paged", "", "static", ""))
-    ask = asked.draw(
+    members = pool(*weights, types=("static", "", "paged", "", "static", ""))
+    request = data.draw(
         st.sampled_from(
             [RoutingRequest(), prompted(50), prompted(500), prompted(500, b"s"), RoutingRequest(session=b"s")]
         )
     )
-    tried: tuple[str, ...] = ()
-    draw = asked.draw(st.floats(0, 1, exclude_max=True))
-    held_by = dict(zip("abcdef", held, strict=True))
+    picked: tuple[str, ...] = ()
+    draw = data.draw(st.floats(0, 1, exclude_max=True))
+    in_flight = dict(zip("abcdef", in_flight, strict=True))
     for _ in weights:
-        member = POLICIES[policy](made, ask, moment(held_by, tried, draw))
-        assert member is not None
-        assert member.name not in tried
-        tried = (*tried, member.name)
-    assert POLICIES[policy](made, ask, moment(held_by, tried, draw)) is None
+        chosen = POLICIES[policy](members, request, context(in_flight, picked, draw))
+        assert chosen is not None
+        assert chosen.name not in picked
+        picked = (*picked, chosen.name)
+    assert POLICIES[policy](members, request, context(in_flight, picked, draw)) is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_nobody_is_there(policy: str):
-    assert POLICIES[policy](Pool(), RoutingRequest(session=b"s"), moment()) is None
+def test_an_empty_pool_has_no_instance(policy: str):
+    assert POLICIES[policy](Pool(), RoutingRequest(session=b"s"), context()) is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_weight_0_gets_nothing_while_another_is_left(policy: str):
-    made = pool(0, 2, 1)
-    for held in ({}, {"b": 100, "c": 100}):
+def test_weight_0_gets_nothing_while_there_is_another(policy: str):
+    members = pool(0, 2, 1)
+    for in_flight in ({}, {"b": 100, "c": 100}):
         for draw in (0.0, 0.5, 0.99):
-            now = moment(held, draw=draw)
+            now = context(in_flight, draw=draw)
             assert all(
-                POLICIES[policy](made, ask, now).name != "a"
-                for ask in (RoutingRequest(), RoutingRequest(session=b"s"), prompted(9))
+                POLICIES[policy](members, request, now).name != "a"
+                for request in (RoutingRequest(), RoutingRequest(session=b"s"), prompted(9))
             )
-    assert POLICIES[policy](made, RoutingRequest(), moment(tried=("b", "c"))).name == "a"
+    assert POLICIES[policy](members, RoutingRequest(), context(excluded=("b", "c"))).name == "a"
     assert (
         len(
             picks("session", pool(0, 0), 1, RoutingRequest(session=b"s"))
@@ -108,142 +122,145 @@ def test_weight_0_gets_nothing_while_another_is_left(policy: str):
 
 
 @given(st.lists(sessions, min_size=1, max_size=20), st.permutations("abcdef"), st.integers(2, 6))
-def test_two_pools_agree_in_whatever_order_they_were_made(keys: list[bytes], names: list[str], count: int):
-    first = Pool.of(Member(n) for n in sorted(names[:count]))
-    second = Pool.of(Member(n) for n in names[:count])
+def test_pools_agree_on_sessions_in_any_order_of_members(keys: list[bytes], names: list[str], count: int):
+    first = Pool.of(map(member, sorted(names[:count])))
+    second = Pool.of(map(member, names[:count]))
     for key in keys:
-        ask = RoutingRequest(session=key)
-        assert POLICIES["session"](first, ask, moment()).name == POLICIES["session"](second, ask, moment()).name
+        request = RoutingRequest(session=key)
+        assert (
+            POLICIES["session"](first, request, context()).name == POLICIES["session"](second, request, context()).name
+        )
 
 
 @given(st.lists(sessions, min_size=1, max_size=30), st.lists(st.integers(1, 5), min_size=2, max_size=6), st.data())
 def test_when_an_instance_leaves_only_its_sessions_move(keys: list[bytes], weights: list[int], data: st.DataObject):
-    members = [Member(n, w) for n, w in zip("abcdef", weights, strict=False)]
+    members = list(map(member, "abcdef", weights))
     gone = data.draw(st.sampled_from(members))
     before, after = Pool.of(members), Pool.of(m for m in members if m != gone)
     for key in keys:
-        ask = RoutingRequest(session=key)
-        chosen = POLICIES["session"](before, ask, moment())
+        request = RoutingRequest(session=key)
+        chosen = POLICIES["session"](before, request, context())
         if chosen != gone:
-            assert POLICIES["session"](after, ask, moment()) == chosen
-        else:  # and where they go is where a retry would have gone
-            assert POLICIES["session"](after, ask, moment()) == POLICIES["session"](
-                before, ask, moment(tried=(gone.name,))
+            assert POLICIES["session"](after, request, context()) == chosen
+        else:  # they go where a retry would have gone
+            assert POLICIES["session"](after, request, context()) == POLICIES["session"](
+                before, request, context(excluded=(gone.name,))
             )
 
 
 def test_sessions_are_spread_by_weight():
-    found = Counter(
-        POLICIES["session"](pool(1, 3), RoutingRequest(session=b"%d" % n), moment()).name for n in range(4000)
+    counts = Counter(
+        POLICIES["session"](pool(1, 3), RoutingRequest(session=b"%d" % n), context()).name for n in range(4000)
     )
-    assert 0.7 < found["b"] / 4000 < 0.8
+    assert 0.7 < counts["b"] / 4000 < 0.8
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), loads, sessions)
-def test_no_session_takes_an_instance_beyond_its_share(weights: list[int], held: list[int], key: bytes):
-    made = pool(*weights)
-    held_by = dict(zip("abcdef", held, strict=True))
-    chosen = POLICIES["session"](made, RoutingRequest(session=key), moment(held_by))
-    total = sum(held_by[m.name] for m in made.members) + 1
-    assert held_by[chosen.name] + 1 <= math.ceil(SHARE * total * chosen.weight / sum(weights))
+def test_no_session_exceeds_the_maximum_load_of_an_instance(weights: list[int], in_flight: list[int], key: bytes):
+    members = pool(*weights)
+    in_flight = dict(zip("abcdef", in_flight, strict=True))
+    chosen = POLICIES["session"](members, RoutingRequest(session=key), context(in_flight))
+    total = sum(in_flight[m.name] for m in members.members) + 1
+    assert in_flight[chosen.name] + 1 <= math.ceil(MAX_SESSION_LOAD_RATIO * total * chosen.weight / sum(weights))
 
 
-def test_a_session_returns_to_its_own_when_the_load_is_gone():
-    made, ask = pool(1, 1, 1), RoutingRequest(session=b"key")
-    own = POLICIES["session"](made, ask, moment()).name
-    assert POLICIES["session"](made, ask, moment({own: 50})).name != own
-    assert POLICIES["session"](made, ask, moment({m.name: 2 for m in made.members})).name == own
+def test_a_session_returns_to_its_instance_when_the_load_is_gone():
+    members, request = pool(1, 1, 1), RoutingRequest(session=b"key")
+    own = POLICIES["session"](members, request, context()).name
+    assert POLICIES["session"](members, request, context({own: 50})).name != own
+    assert POLICIES["session"](members, request, context({m.name: 2 for m in members.members})).name == own
 
 
 def test_auto_takes_the_cache_type_by_the_size_of_the_prompt():
-    made = pool(1, 1, 1, 1, types=("static", "paged", "static", ""))
-    assert set(picks("auto", made, 8, prompted(101))) == {"a", "c"}
-    assert set(picks("auto", made, 8, prompted(100))) == {"b"}
-    assert set(picks("auto", made, 8, RoutingRequest("m", b"", b"not JSON"))) == {"b"}
-    assert len(picks("auto", made, 8, prompted(101, b"session"))) == 1
+    members = pool(1, 1, 1, 1, types=("static", "paged", "static", ""))
+    assert set(picks("auto", members, 8, prompted(101))) == {"a", "c"}
+    assert set(picks("auto", members, 8, prompted(100))) == {"b"}
+    assert set(picks("auto", members, 8, RoutingRequest("m", b"", b"not JSON"))) == {"b"}
+    assert len(picks("auto", members, 8, prompted(101, b"session"))) == 1
 
 
-def test_auto_takes_anybody_when_nobody_has_the_cache_type():
+def test_auto_takes_any_instance_when_none_has_the_cache_type():
     assert set(picks("auto", pool(1, 1, types=("static", "static")), 4, prompted(10))) == {"a", "b"}
-    made = pool(1, 1, types=("static", ""))
-    assert POLICIES["auto"](made, prompted(101), moment(tried=("a",))).name == "b"
+    members = pool(1, 1, types=("static", ""))
+    assert POLICIES["auto"](members, prompted(101), context(excluded=("a",))).name == "b"
 
 
 def test_each_pool_of_a_cache_type_counts_its_own_turns():
-    made = pool(1, 1, 1, 1, types=("static", "static", "paged", "paged"))
-    now = moment()
-    found = Counter(POLICIES["auto"](made, prompted(size), now).name for size in (500, 10) * 20)
-    assert found == {"a": 10, "b": 10, "c": 10, "d": 10}
+    members = pool(1, 1, 1, 1, types=("static", "static", "paged", "paged"))
+    now = context()
+    counts = Counter(POLICIES["auto"](members, prompted(size), now).name for size in (500, 10) * 20)
+    assert counts == {"a": 10, "b": 10, "c": 10, "d": 10}
 
 
 def test_sessions_take_no_turns():
-    made, now = pool(1, 1), moment()
-    found = Counter(
-        POLICIES["auto"](made, ask, now).name
-        for ask in (RoutingRequest(), RoutingRequest(session=b"s")) * 10
-        if ask == RoutingRequest()
+    members, now = pool(1, 1), context()
+    counts = Counter(
+        POLICIES["auto"](members, request, now).name
+        for request in (RoutingRequest(), RoutingRequest(session=b"s")) * 10
+        if request == RoutingRequest()
     )
-    assert sum(found.values()) == 10
-    now = moment()
-    without = [POLICIES["auto"](made, ask, now).name for ask in (RoutingRequest(), RoutingRequest(session=b"s")) * 10][
-        ::2
-    ]
+    assert sum(counts.values()) == 10
+    now = context()
+    without = [
+        POLICIES["auto"](members, request, now).name
+        for request in (RoutingRequest(), RoutingRequest(session=b"s")) * 10
+    ][::2]
     assert Counter(without) == {"a": 5, "b": 5}
 
 
-def test_second_tries_take_no_turns():
-    """Else the one that fails would be first with every request."""
-    made, now = pool(1, 1), moment()
+def test_repeated_attempts_take_no_turns():
+    """Otherwise the instance that fails would be first for every request."""
+    members, now = pool(1, 1), context()
     first = []
     for _ in range(10):
-        now.tried = ()
-        first.append(POLICIES["round_robin"](made, RoutingRequest(), now).name)
+        now.excluded = ()
+        first.append(POLICIES["round_robin"](members, RoutingRequest(), now).name)
         if first[-1] == "a":
-            now.tried = ("a",)
-            assert POLICIES["round_robin"](made, RoutingRequest(), now).name == "b"
+            now.excluded = ("a",)
+            assert POLICIES["round_robin"](members, RoutingRequest(), now).name == "b"
     assert Counter(first) == {"a": 5, "b": 5}
 
 
-def test_least_requests_and_power_of_two_mind_the_load_by_weight():
-    held = {"a": 4, "b": 3, "c": 1}
-    assert POLICIES["least_requests"](pool(2, 1, 1), RoutingRequest(), moment(held)).name == "c"
-    assert POLICIES["least_requests"](pool(8, 1, 1), RoutingRequest(), moment(held)).name == "a"
+def test_least_requests_and_power_of_two_weigh_the_load():
+    in_flight = {"a": 4, "b": 3, "c": 1}
+    assert POLICIES["least_requests"](pool(2, 1, 1), RoutingRequest(), context(in_flight)).name == "c"
+    assert POLICIES["least_requests"](pool(8, 1, 1), RoutingRequest(), context(in_flight)).name == "a"
     assert set(picks("least_requests", pool(1, 1, 1), 9)) == {"a", "b", "c"}
     for draw in (0.0, 0.4, 0.99):
-        assert POLICIES["power_of_two"](pool(1, 1), RoutingRequest(), moment({"a": 2, "b": 1}, draw=draw)).name == "b"
+        assert POLICIES["power_of_two"](pool(1, 1), RoutingRequest(), context({"a": 2, "b": 1}, draw=draw)).name == "b"
 
 
-def test_random_goes_by_weight():
-    found = Counter(POLICIES["random"](pool(3, 1), RoutingRequest(), moment(draw=n / 100)).name for n in range(100))
-    assert found == {"a": 75, "b": 25}
+def test_random_picks_by_weight():
+    counts = Counter(POLICIES["random"](pool(3, 1), RoutingRequest(), context(draw=n / 100)).name for n in range(100))
+    assert counts == {"a": 75, "b": 25}
 
 
-def test_prefix_brings_the_same_beginnings_together():
-    def asked(text: str) -> RoutingRequest:
+def test_prefix_sends_equal_beginnings_to_one_instance():
+    def request_with(text: str) -> RoutingRequest:
         return RoutingRequest(
             "m", b"", b'{"model": "m", "messages": [{"role": "system", "content": "%b"}]}' % text.encode()
         )
 
-    made = pool(1, 1, 1, 1)
+    members = pool(1, 1, 1, 1)
     system = "You are a helpful assistant. " * 100
-    chosen = {POLICIES["prefix"](made, asked(system + str(n)), moment()).name for n in range(20)}
+    chosen = {POLICIES["prefix"](members, request_with(system + str(n)), context()).name for n in range(20)}
     assert len(chosen) == 1
-    assert len({POLICIES["prefix"](made, asked(f"{n}{system}"), moment()).name for n in range(20)}) > 1
-    assert len(picks("prefix", made, 4, RoutingRequest("m", b"", b"{}"))) == 4
+    assert len({POLICIES["prefix"](members, request_with(f"{n}{system}"), context()).name for n in range(20)}) > 1
+    assert len(picks("prefix", members, 4, RoutingRequest("m", b"", b"{}"))) == 4
 
 
-def test_the_prompt_of_a_body():
+def test_the_prompt_is_read_from_a_body_in_any_state():
     assert prompt(b'{"messages": [1, 2], "model": "m"}') == b"[1, 2]"
     assert prompt(b'{"prompt": "x"}') == b'"x"'
     for body in (b"", b"{}", b"[", b"\xff", b'{"prompt": "\xff"}', b"[]", b"7"):
         assert isinstance(prompt(body), bytes)
 
 
-def test_the_highest_score_of_all_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch):
+def test_the_highest_score_divides_by_no_zero(monkeypatch: pytest.MonkeyPatch):
     from svc.router.balance import policy
 
     seed = policy.digest(b"a")
     for key in range(2000):
         assert policy._score(key ^ seed, seed, 1) > 0  # noqa: SLF001
-    monkeypatch.setattr(policy, "MASK", 0)
+    monkeypatch.setattr(policy, "MASK_64_BITS", 0)
     assert policy._score(1, 2, 1) > 0  # noqa: SLF001

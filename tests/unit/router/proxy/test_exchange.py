@@ -9,7 +9,7 @@ from svc.router.proxy.event_stream import MAX_HELD_BYTES, EventStream
 from svc.router.proxy.exchange import Exchange, TruncatedResponse
 from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.state import RouterState
-from svc.router.telemetry.access_log import UNKNOWN
+from svc.router.telemetry.statistics import UNKNOWN_MODEL
 from svc.router.telemetry.token_count import RECENT_EVENTS
 from tests.unit.router.made import Clock, request, state, target
 
@@ -72,10 +72,10 @@ def give(stream: Exchange, *events: bytes) -> None:
 
 def counted(stream: Exchange) -> tuple[int, int]:
     """Tokens of the instance and first tokens; those of the model are the same."""
-    tally, meter = stream.state.tallies["a"], stream.state.recorder.meters["m"]
-    assert (meter.produced, sum(meter.first_byte.counts)) == (tally.tokens, tally.firsts)
-    assert meter.first_byte.sum == tally.first_seconds
-    return tally.tokens, tally.firsts
+    tally, meter = stream.state.statistics.instances["a"], stream.state.statistics.models["m"]
+    assert (meter.produced_tokens, sum(meter.time_to_first_token.counts)) == (tally.tokens, tally.first_tokens)
+    assert meter.time_to_first_token.sum == tally.first_token_seconds
+    return tally.tokens, tally.first_tokens
 
 
 def test_nothing_is_counted_before_the_first_token(stream: Exchange):
@@ -95,7 +95,7 @@ def test_tokens_count_as_they_come_and_the_first_one_once(stream: Exchange, cloc
     give(stream, *ENDS)
     stream.close()
     assert counted(stream) == (21, 1)
-    assert stream.state.tallies["a"].first_seconds == 0.25
+    assert stream.state.statistics.instances["a"].first_token_seconds == 0.25
 
 
 @pytest.mark.parametrize("before", [ROLE, PING, START, CREATED], ids=["role", "ping", "message_start", "created"])
@@ -109,7 +109,7 @@ def test_the_first_token_is_not_what_comes_before_it(stream: Exchange, clock: Cl
     give(stream, *ENDS)
     stream.close()
     assert counted(stream) == (3, 1)
-    assert stream.state.tallies["a"].first_seconds == 1.5
+    assert stream.state.statistics.instances["a"].first_token_seconds == 1.5
 
 
 def test_a_stream_without_a_token_has_no_time_to_the_first(stream: Exchange):
@@ -152,7 +152,7 @@ def test_a_model_whose_instances_are_stopped_keeps_its_label(clock: Clock):
     made = Exchange(state(target("a", "m", status="stopped"), clock=clock), request(b"{}"), "127.0.0.1")
     made.model, made.status, made.end = "m", 503, "refused"
     made.close()
-    assert made.state.recorder.meters["m"].statuses == {503: 1}
+    assert made.state.statistics.models["m"].statuses == {503: 1}
 
 
 def test_what_clients_call_their_models_is_no_label(stream: Exchange):
@@ -160,7 +160,7 @@ def test_what_clients_call_their_models_is_no_label(stream: Exchange):
     give(stream, WORD)
     count_running_stream(stream)
     stream.close()
-    assert list(stream.state.recorder.meters) == [UNKNOWN]
+    assert list(stream.state.statistics.models) == [UNKNOWN_MODEL]
 
 
 # Bytes that are held.
@@ -205,8 +205,8 @@ def test_a_close_after_the_last_event_is_the_end(stream: Exchange, last: bytes, 
         passed += stream.read()
     assert passed == WORD + (b"" if parts == "unread" else last)
     stream.close()
-    assert (stream.end, body.persistent, stream.state.tallies["a"].errors) == ("done", False, 0)
-    assert "a" not in stream.state.fitness
+    assert (stream.end, body.persistent, stream.state.statistics.instances["a"].errors) == ("done", False, 0)
+    assert "a" not in stream.state.health.by_instance
 
 
 @pytest.mark.parametrize("rest", [b"data: [DONE]", b"data: [DONE]\n", b"data: [DONE]\n\n: pi"])
@@ -226,7 +226,7 @@ def test_a_close_before_the_last_event_is_whole_is_a_failure(stream: Exchange, r
         passed += stream.read()
     assert b'"error"' in passed
     stream.close()
-    assert (stream.end, stream.state.tallies["a"].errors) == ("cut", 1)
+    assert (stream.end, stream.state.statistics.instances["a"].errors) == ("cut", 1)
 
 
 def test_the_error_event_does_not_become_part_of_a_long_event(stream: Exchange):

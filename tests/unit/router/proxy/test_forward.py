@@ -168,15 +168,15 @@ def test_the_report_is_made_once():
     one = Exchange(made, request(b'{"model": "m"}'), "")
 
     def refuse(target: object) -> None:
-        assert made.loads == {"a": 1}
+        assert made.balancer.loads == {"a": 1}
         raise UpstreamError("connection refused", AttemptOutcome.UNSENT)
 
     made.upstream_pool.connect = refuse  # type: ignore[assignment]
     with pytest.raises(BadGateway, match="a: connection refused"):
         forward(one, b"")
     one.close()
-    assert made.loads == {"a": 0}
-    assert made.tallies["a"].requests == 1
+    assert made.balancer.loads == {"a": 0}
+    assert made.statistics.instances["a"].requests == 1
 
 
 def test_an_exception_that_was_not_foreseen_is_an_answer(caplog: pytest.LogCaptureFixture):
@@ -190,7 +190,7 @@ def test_an_exception_that_was_not_foreseen_is_an_answer(caplog: pytest.LogCaptu
     with pytest.raises(SvcError, match="under mine") as caught:
         forward(one, b"")
     assert (caught.value.status, one.status, one.end, one.closed) == (500, 500, "failed", True)
-    assert made.loads == {"a": 0}
+    assert made.balancer.loads == {"a": 0}
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -7,7 +7,7 @@ import pytest
 from svc.base.errors import Unavailable
 from svc.client.probe import ModelList
 from svc.router.balance.routing_request import RoutingRequest
-from svc.router.sources.instance_checks import RETURN_INTERVAL, InstanceChecks
+from svc.router.sources.instance_checks import UNHEALTHY_INTERVAL_SECONDS, InstanceChecks
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair
 
@@ -40,14 +40,14 @@ def test_the_fit_are_checked_each_interval_and_the_others_sooner(monkeypatch: py
     world.well["b"] = False
     assert world.due() == ["a", "b"]
     world.finish(monkeypatch)
-    assert world.state.table.candidates == {"a"}
-    assert world.due(RETURN_INTERVAL - 0.1) == []
+    assert world.state.balancer.table.candidates == {"a"}
+    assert world.due(UNHEALTHY_INTERVAL_SECONDS - 0.1) == []
     assert world.due(0.2) == ["b"]
     world.well["b"] = True
     world.finish(monkeypatch)
-    assert world.due(RETURN_INTERVAL) == ["b"]
+    assert world.due(UNHEALTHY_INTERVAL_SECONDS) == ["b"]
     world.finish(monkeypatch)
-    assert world.state.table.candidates == {"a", "b"}
+    assert world.state.balancer.table.candidates == {"a", "b"}
     assert world.due(25) == []
     assert world.due(2) == ["a"]
 
@@ -75,27 +75,27 @@ def test_a_check_that_fails_for_reasons_of_ours_is_made_again(monkeypatch: pytes
 
 def test_an_address_of_no_instance_is_not_checked_which_is_logged_once(caplog: pytest.LogCaptureFixture):
     world = World()
-    world.state.replace([target("a", metadata={"health_url": "http://169.254.169.254/latest"})])
+    world.state.replace_targets([target("a", metadata={"health_url": "http://169.254.169.254/latest"})])
     for _ in range(2):
         world.due(31)
         work, checked = world.started.pop()
         work(checked)
-    assert not world.state.table.candidates
+    assert not world.state.balancer.table.candidates
     (line,) = [r.getMessage() for r in caplog.records if "is not checked" in r.getMessage()]
     assert line.startswith("a is not checked, which counts as failed: http://169.254.169.254/latest: ")
 
 
 def test_only_those_that_may_have_requests_are_checked():
     world = World()
-    world.state.replace([target("a", status="starting"), target("b", drained=True), target("c")])
+    world.state.replace_targets([target("a", status="starting"), target("b", drained=True), target("c")])
     assert world.due() == ["c"]
-    world.state.replace([target("a"), target("b", drained=True)])
+    world.state.replace_targets([target("a"), target("b", drained=True)])
     assert world.due() == ["c", "a"]
 
 
 def test_a_request_for_a_model_that_none_lists_asks_the_static_services(monkeypatch: pytest.MonkeyPatch):
     world, lists = World(), ["m"]
-    world.state.replace([target("a", static=True, discovers_models=True), target("b", "n", static=True)])
+    world.state.replace_targets([target("a", static=True, discovers_models=True), target("b", "n", static=True)])
     monkeypatch.setattr("svc.client.probe.answer", lambda *_: (0, b""))
     monkeypatch.setattr(
         "svc.client.probe.model_list", lambda *_, **__: ModelList([{"id": name} for name in lists], 200)
@@ -104,15 +104,15 @@ def test_a_request_for_a_model_that_none_lists_asks_the_static_services(monkeypa
     assert world.due() == ["a", "b"]
     world.finish(monkeypatch)
     for model in ("m", "n", None):
-        assert world.state.pick(RoutingRequest(model))
+        assert world.state.balancer.pick(RoutingRequest(model))
     assert world.due(1) == []
     lists.append("sql")
     for _ in range(3):
         with pytest.raises(Unavailable):
-            world.state.pick(RoutingRequest("sql"))
+            world.state.balancer.pick(RoutingRequest("sql"))
     assert world.due(1) == ["a"]
     world.finish(monkeypatch)
-    assert world.state.pick(RoutingRequest("sql")).name == "a"
+    assert world.state.balancer.pick(RoutingRequest("sql")).name == "a"
     assert world.due(1) == []
 
 
@@ -194,7 +194,7 @@ def test_where_an_instance_is_checked(serve, static: bool, own, sitter, neighbou
         targets.append(target("b", port=port + 1, url=f"http://127.0.0.1:{port + 1}", static=static))
     made = state(*targets, max_errors=1)
     InstanceChecks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).once()
-    assert ("a" in made.table.candidates) is well
+    assert ("a" in made.balancer.table.candidates) is well
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_health_url_is_asked_and_must_be_there(serve, static: bool, handler, w
         target("a", port=1, url="http://127.0.0.1:1", static=static, metadata={"health_url": url}), max_errors=1
     )
     InstanceChecks(made, Clock(), lambda work, checked: work(checked)).once()
-    assert ("a" in made.table.candidates) is well
+    assert ("a" in made.balancer.table.candidates) is well
 
 
 def test_a_told_babysitter_is_asked_where_it_is(serve):
@@ -220,4 +220,4 @@ def test_a_told_babysitter_is_asked_where_it_is(serve):
         )
     )
     InstanceChecks(made, Clock(), lambda work, checked: work(checked)).once()
-    assert made.fitness["a"].well
+    assert made.health.by_instance["a"].healthy

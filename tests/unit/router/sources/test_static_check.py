@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from svc.config.upstream_keys import UpstreamKeys
-from svc.router.balance.table import Target
-from svc.router.sources.static_check import ABSENCE_SECONDS, StaticCheck, is_babysitter
+from svc.router.balance.target import Target
+from svc.router.sources.static_check import BABYSITTER_RETRY_SECONDS, StaticCheck, is_babysitter
 from tests.unit.router.made import Clock, state, target
 from tests.waiting import free_port_pair
 
@@ -58,7 +58,7 @@ class World:
 
     @property
     def target(self) -> Target:
-        return self.state.table.targets[0]
+        return self.state.balancer.table.targets[0]
 
     def turn(self) -> bool:
         return self.check(self.target)
@@ -103,7 +103,7 @@ def test_a_stranger_on_the_next_port_is_asked_once_a_minute_and_never_shown(make
     assert world.target.babysitter_url is None
     assert world.beside.asked == ["/health"]
     world.beside.answers["/health"] = BABYSITTER
-    world.clock.now += ABSENCE_SECONDS
+    world.clock.now += BABYSITTER_RETRY_SECONDS
     world.turn()
     assert world.target.babysitter_url is not None
 
@@ -116,10 +116,10 @@ def test_models_that_the_file_leaves_out_are_taken_from_the_service_and_kept_fre
     world.turn()
     assert world.target.models == ("m", "n")
     assert world.target.metadata["models_list"][0]["max_model_len"] == 7
-    assert world.state.table.serves("n")
+    assert world.state.balancer.table.serves("n")
     world.own.answers["/v1/models"] = models("n")
     world.turn()
-    assert not world.state.table.serves("m")
+    assert not world.state.balancer.table.serves("m")
 
 
 def test_a_service_is_asked_with_its_key_and_what_is_beside_it_without(make):
@@ -158,9 +158,9 @@ def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make
     world.own.answers["/v1/models"] = models("m")
     world.turn()
     fresh = target("a", port=world.target.port, url=world.target.url, static=True, discovers_models=True)
-    world.state.replace([fresh])
+    world.state.replace_targets([fresh])
     assert world.target.models == ("m",)
-    world.state.replace([])
+    world.state.replace_targets([])
     assert world.state.discoveries == {}
 
 

@@ -111,7 +111,7 @@ def test_the_keeper_writes_what_changed_and_no_more():
     clock.now = 1030.0
     keeper.once()
     assert disk.did == [["a"], 1.0, 0.0], "confirmed, not changed"
-    made.replace([target("a", "m", "n")])
+    made.replace_targets([target("a", "m", "n")])
     made.origin = Origin("registry", 1031.0, "http://r", 6)
     keeper.once()
     assert disk.did[3:] == [["a"], -1.0]

@@ -33,7 +33,7 @@ class World:
         self.clock = Clock()
         self.client = listing
         self.state = state(registry_sync_interval=10, service_removal_grace_period=60)
-        self.state.table = type(self.state.table)()
+        self.state.balancer.table = type(self.state.balancer.table)()
         self.state.clock = self.clock
         self.sync = TableSync(self.state, listing, list(static), self.clock, saved)
 
@@ -44,7 +44,7 @@ class World:
         if index is not None:
             self.client.index = index
         self.pause = self.sync.once()
-        return [t.name for t in self.state.table.targets]
+        return [t.name for t in self.state.balancer.table.targets]
 
 
 A, B = service("a", "m"), service("b", "m")
@@ -77,9 +77,9 @@ def test_the_states_of_those_listed_hold_at_once():
     world.look()
     for status in ("draining", "failed", "stopped"):
         world.look({**A, "status": status}, B)
-        assert world.state.table.candidates == {"b"}
+        assert world.state.balancer.table.candidates == {"b"}
     world.look(A, {**B, "drained": True})
-    assert world.state.table.candidates == {"a"}
+    assert world.state.balancer.table.candidates == {"a"}
 
 
 def test_the_table_stays_while_no_registry_answers(caplog: pytest.LogCaptureFixture):
@@ -180,11 +180,11 @@ def test_static_services_need_no_registry_and_keep_their_names(caplog):
     for _ in range(2):
         world.client.services = [A, B]
         assert world.look(after=1) == ["a", "b", "s"]
-        assert set(world.state.table.by_model) == {"other", "m"}
+        assert set(world.state.balancer.table.by_model) == {"other", "m"}
     assert caplog.text.count("the registry lists a: ignored") == 1
     world.client.services = []
     assert world.look(index=9) == ["a", "s"]
-    assert set(world.state.table.by_model) == {"other", "m"}
+    assert set(world.state.balancer.table.by_model) == {"other", "m"}
 
 
 def test_entries_that_cannot_be_used_are_told_once(caplog: pytest.LogCaptureFixture):

@@ -37,7 +37,7 @@ def test_what_happens_is_told_once_and_in_order(registry):
 
 
 def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypatch):
-    monkeypatch.setattr(event_reporter, "KEPT", 3)
+    monkeypatch.setattr(event_reporter, "MAX_KEPT_EVENTS", 3)
     made = EventReporter(8000)
     registry.trouble = Unavailable("away")
     for number in range(5):
@@ -56,7 +56,7 @@ def test_what_is_refused_is_lost_and_said_once(registry, caplog):
     for _ in range(3):
         made.add("ejected", "a")
         teller.once()
-    assert (made.dropped, made.next()) == (3, [])
+    assert (made.dropped, made.next_batch()) == (3, [])
     assert len([r for r in caplog.records if "takes no events" in r.message]) == 1
 
 
@@ -81,17 +81,17 @@ def test_the_router_tells_of_its_checks_and_ejections():
     one = target("a", "m")
     made = state(one, clock=clock, max_errors=1)
     woken = []
-    made.news.added = lambda: woken.append(1)
-    made.begin(one, False)
-    made.observe(one, 0.1, failed=True, faulty="Connection refused")
+    made.event_reporter.on_added = lambda: woken.append(1)
+    made.balancer.begin(one, False)
+    made.balancer.observe(one, 0.1, failed=True, ejection_reason="Connection refused")
     clock.now = made.now = clock.now + 20
     made.sweep()
-    made.begin(one, False)
-    made.observe(one, 0.1, failed=False)
-    made.checked("a", False)
-    made.checked("a", True)
-    made.checked("a", True)
-    told = made.news.next()
+    made.balancer.begin(one, False)
+    made.balancer.observe(one, 0.1, failed=False)
+    made.balancer.record_check("a", False)
+    made.balancer.record_check("a", True)
+    made.balancer.record_check("a", True)
+    told = made.event_reporter.next_batch()
     assert [event["kind"] for event in told] == ["ejected", "readmitted", "failing", "passing"]
     assert re.fullmatch(r"a request failed: Connection refused; nothing new for [456] s", told[0]["message"])
     assert [event["message"] for event in told[2:]] == ["one check failed", "2 checks in a row went well"]
@@ -100,12 +100,12 @@ def test_the_router_tells_of_its_checks_and_ejections():
 
 
 def kinds(made):
-    return [event["kind"] for event in made.news.next()]
+    return [event["kind"] for event in made.event_reporter.next_batch()]
 
 
 def fail(made, one, why="it answered 502"):
-    made.begin(one, False)
-    made.observe(one, 0.1, failed=True, faulty=why)
+    made.balancer.begin(one, False)
+    made.balancer.observe(one, 0.1, failed=True, ejection_reason=why)
 
 
 def later(made, clock, seconds):
@@ -121,7 +121,7 @@ def test_an_ejection_says_what_failed():
         fail(made, one, why)
     later(made, clock, 20)
     fail(made, one, "no answer within 60 s")
-    first, second = (event["message"] for event in made.news.next())
+    first, second = (event["message"] for event in made.event_reporter.next_batch())
     assert re.fullmatch(r"3 requests in a row failed, the last one: it answered 502; nothing new for \d s", first)
     trial = r"the trial request failed: no answer within 60 s; nothing new for \d+ s, 2 times in a row"
     assert re.fullmatch(trial, second)
@@ -129,22 +129,22 @@ def test_an_ejection_says_what_failed():
 
 def recovers(made, one) -> None:
     """Two checks in a row go well, and a request."""
-    made.checked("a", True)
-    made.checked("a", True)
-    made.begin(one, False)
-    made.observe(one, 0.1, failed=False)
+    made.balancer.record_check("a", True)
+    made.balancer.record_check("a", True)
+    made.balancer.begin(one, False)
+    made.balancer.observe(one, 0.1, failed=False)
 
 
 def test_what_fails_its_checks_anyway_is_no_news_by_its_requests():
     clock = Clock()
     one = target("a", "m")
     made = state(one, clock=clock, max_errors=1)
-    made.checked("a", False)
+    made.balancer.record_check("a", False)
     fail(made, one)
     later(made, clock, 20)
     fail(made, one)
     recovers(made, one)
-    assert made.fit(one)
+    assert made.health.is_usable(one)
     assert kinds(made) == ["failing", "passing"]
 
 
@@ -153,7 +153,7 @@ def test_what_was_ejected_before_its_checks_failed_is_told_as_back():
     one = target("a", "m")
     made = state(one, clock=clock, max_errors=1)
     fail(made, one)
-    made.checked("a", False)
+    made.balancer.record_check("a", False)
     later(made, clock, 20)
     fail(made, one)
     recovers(made, one)
@@ -162,7 +162,7 @@ def test_what_was_ejected_before_its_checks_failed_is_told_as_back():
 
 @pytest.mark.parametrize(("well", "told"), [(False, ["passing"]), (None, ["failing", "passing"])])
 def test_a_router_that_begins_does_not_repeat_what_the_registry_says(well, told):
-    made = state(target("a", "m", well=well), max_errors=1)
+    made = state(target("a", "m", healthy=well), max_errors=1)
     for answer in (False, True, True):
-        made.checked("a", answer)
+        made.balancer.record_check("a", answer)
     assert kinds(made) == told

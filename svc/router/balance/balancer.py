@@ -1,0 +1,325 @@
+"""The load balancer: which instance a request gets, how long it waits for one, and the load of each instance."""
+
+import itertools
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from svc.base.errors import RateLimited, Unavailable
+from svc.router.balance import model_aliases
+from svc.router.balance.health_tracker import HealthTracker
+from svc.router.balance.policy import CACHE_KEY_SEPARATOR, POLICIES, PickContext
+from svc.router.balance.request_queue import RequestQueue, Waiter
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.table import Table, build
+from svc.router.balance.target import Target
+from svc.router.telemetry.statistics import Statistics
+from svc.settings import RouterSettings
+
+MIN_CONCURRENT_RETRIES = 3  # a percentage of a small load would be zero
+MAX_RETRY_AFTER_SECONDS = 60
+REGISTRY_NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance has ended, and the table shows it
+DEFAULT_REQUEST_SECONDS = 1.0  # before the first request has ended
+
+OnWait = Callable[[Waiter], None]
+
+
+class Balancer:
+    """Picks an instance for each request, and counts the requests in flight at each.
+
+    `pick` decides at once; `admit` waits in the request queue as well; `begin` and `observe` frame each attempt.
+    The table is an immutable snapshot: one writer at a time replaces it, under a lock that its readers do not take.
+    """
+
+    __slots__ = (
+        "_choose",
+        "_choose_by_model",
+        "_clock",
+        "_first_attempt",
+        "_lock",
+        "_settings",
+        "_turns",
+        "aliases",
+        "fallbacks",
+        "full",
+        "health",
+        "in_flight",
+        "loads",
+        "queue",
+        "retries",
+        "retrying",
+        "statistics",
+        "table",
+        "unlisted_model_requested",
+    )
+
+    def __init__(
+        self, settings: RouterSettings, clock: Callable[[], float], health: HealthTracker, statistics: Statistics
+    ) -> None:
+        self.table = Table()
+        self.health = health
+        self.statistics = statistics
+        self.queue = RequestQueue(settings.queue_size)
+        self.loads: dict[str, int] = {}  # requests in flight by instance
+        self.full: set[str] = set()  # instances that have as many requests as they may have
+        self.in_flight = 0
+        self.retrying = 0  # attempts in flight that count for the retry budget
+        self.retries = 0  # attempts after the first of a request, since the start
+        self.unlisted_model_requested = False  # since the last discovery: an engine may have loaded it meanwhile
+        self.aliases = dict(settings.aliases)
+        self.fallbacks = dict(settings.fallbacks)
+        self._settings = settings
+        self._clock = clock
+        self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
+        self._choose = POLICIES[settings.policy]
+        self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
+        self._first_attempt = self._context(())  # of most requests; made once, as it refers to the live counts
+        self._lock = threading.RLock()  # of whoever replaces the table
+
+    # Choosing an instance.
+
+    def resolve_model(self, model: str | None) -> str | None:
+        """Return the model that an alias stands for, or the fallback of a model that no instance serves."""
+        if not self.aliases and not self.fallbacks:
+            return model
+        return model_aliases.resolve(model, self.aliases, self.fallbacks, self._is_available)
+
+    def _is_available(self, model: str) -> bool:
+        return self.table.serves(model) or model in self.table.returning
+
+    def _context(self, excluded: tuple[str, ...]) -> PickContext:
+        return PickContext(self.loads, self._turns, random.random, self._settings.cache_type_threshold, excluded)
+
+    def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
+        """Return the instance for a request, None when all candidates are busy, excluded or about to return.
+
+        Raises Unavailable when there is no candidate.
+        """
+        pool = self.table.pool(request.model)
+        if pool is None or not pool.members:
+            if request.model in self.table.returning:
+                return None
+            self.unlisted_model_requested |= request.model is not None and request.model not in self.table.models
+            raise Unavailable(no_services(request.model))
+        if self.full:
+            excluded = (*excluded, *[member.name for member in pool.members if member.name in self.full])
+        by_model, choose = self._choose_by_model, self._choose
+        if by_model and request.model:
+            choose = by_model.get(request.model, choose)
+        member = choose(pool, request, self._context(excluded) if excluded else self._first_attempt)
+        return member.target if member else None
+
+    def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
+        """Return an instance that this request has not failed at, None where none can take it now."""
+        try:
+            return self.pick(request, self._unchanged_names(failed))
+        except Unavailable:
+            return None
+
+    def admit(self, request: RoutingRequest, on_wait: OnWait) -> Target:
+        """Return the instance for a request, after those that wait already, within `queue_timeout`.
+
+        `on_wait` gets the waiter before and after each wait, and may raise.
+        Raises RateLimited when no instance becomes free in time, Unavailable when there is none.
+        """
+        queue = self.queue
+        if not (queue.waiting and queue.has_waiters(request.model)) and (target := self.pick(request)):
+            return target
+        target = self._wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request))
+        if target is not None:
+            return target
+        if self.table.serves(request.model):
+            raise RateLimited(
+                f"all instances are busy: none was free within {self._settings.queue_timeout:g} s", self.retry_after()
+            )
+        raise Unavailable(no_services(request.model))
+
+    def admit_again(
+        self, request: RoutingRequest, on_wait: OnWait, refused: tuple[Target, ...], taken: tuple[str, ...]
+    ) -> Target | None:
+        """Return an instance for a request that instances have refused, None where there is none in time.
+
+        It waits REGISTRY_NOTICE_SECONDS for the table to show what became of them; where they restart, or others are
+        only busy, it then waits `queue_timeout`. Instances that have `taken` the request do not get it again.
+        Raises as `admit`.
+        """
+        unchanged = {target.name for target in refused}
+
+        def choose() -> Target | None:
+            unchanged.intersection_update(self._unchanged_names(refused))  # an instance may change back
+            return self.pick(request, (*unchanged, *taken))
+
+        seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)
+        target = self._wait(request, on_wait, seconds, choose, ordered=False)  # no other request waits behind it
+        if target is not None:
+            return target
+        excluded = (*self._unchanged_names(refused), *taken)
+        if request.model in self.table.returning or self._has_other_members(request, excluded):
+            return self._wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request, taken))
+        return self.pick(request, taken)  # an instance may have been away too briefly for any list to show it
+
+    def _unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
+        """Return the names of the failed instances whose entry in the table is unchanged since."""
+        return tuple(target.name for target in failed if target in self.table.targets)
+
+    def _has_other_members(self, request: RoutingRequest, names: tuple[str, ...]) -> bool:
+        """Return whether the model has other instances than these; they may be busy."""
+        pool = self.table.pool(request.model)
+        return pool is not None and any(member.name not in names for member in pool.members)
+
+    def _wait(
+        self,
+        request: RoutingRequest,
+        on_wait: OnWait,
+        seconds: float,
+        choose: Callable[[], Target | None],
+        ordered: bool = True,
+    ) -> Target | None:
+        """Return what `choose` returns once this request is the first in its queue, None after so many seconds.
+
+        One that is not `ordered` waits beside the queue: it is never behind another, and no other is behind it.
+        """
+        queue = self.queue
+        waiter = queue.join(request.model, self._clock() + seconds, self.retry_after(), ordered)
+        try:
+            while not waiter.expired:
+                on_wait(waiter)
+                waiter.wait()
+                on_wait(waiter)
+                if queue.is_first(request.model, waiter) and (target := choose()):
+                    return target
+        finally:
+            queue.leave(request.model, waiter)
+        return None
+
+    def retry_after(self) -> int:
+        """Return after how many whole seconds an instance may be free: the mean duration of a request."""
+        mean = self.statistics.mean_request_seconds()
+        return max(1, min(MAX_RETRY_AFTER_SECONDS, round(DEFAULT_REQUEST_SECONDS if mean is None else mean)))
+
+    def may_retry(self) -> bool:
+        """Return whether the retry budget has room for one more attempt that counts for it."""
+        return self.retrying < max(MIN_CONCURRENT_RETRIES, self._settings.retry_budget * self.in_flight)
+
+    # Attempts.
+
+    def begin(
+        self, target: Target, repeated: bool = False, counts_for_budget: bool = False, infers: bool = True
+    ) -> None:
+        """Count an attempt that starts; `observe` counts its end.
+
+        `repeated`: it is not the request's first; `counts_for_budget`: it counts for the retry budget;
+        `infers`: it may be the trial of an ejected instance.
+        """
+        load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
+        if target.limit and load >= target.limit:
+            self.full.add(target.name)
+        self.in_flight += 1
+        if repeated:
+            self.retries += 1
+            self.retrying += counts_for_budget
+        if infers and (health := self.health.by_instance.get(target.name)) and health.trial_due:
+            with self._lock:
+                self._rebuild_if(self.health.begin_trial(target.name, self.table.targets))
+
+    def answer_begun(self, target: Target | None) -> None:
+        """Take the begin of a good answer: it is enough to end a trial, however long the rest takes."""
+        if target is not None and (health := self.health.by_instance.get(target.name)) and health.in_trial:
+            with self._lock:
+                self._rebuild_if(self.health.record_success(target.name, self.table.targets))
+
+    def observe(
+        self,
+        target: Target,
+        seconds: float,
+        failed: bool,
+        ejection_reason: str | None = "",
+        counts_for_budget: bool = False,
+        answered: bool = False,
+        infers: bool = True,
+    ) -> None:
+        """Count the end of an attempt, exactly once.
+
+        `ejection_reason`: what the instance did wrong and may be ejected for, empty where it did nothing wrong,
+        None where the attempt proves neither. `answered`: the instance has completed an answer.
+        `infers`: a success proves that the instance works.
+        """
+        name = target.name
+        self.loads[name] -= 1
+        if name in self.full:
+            self._release_full(name)
+        self.in_flight -= 1
+        if counts_for_budget:
+            self.retrying -= 1
+        statistics = self.statistics.instances[name]
+        statistics.requests += 1
+        statistics.seconds += seconds
+        if failed:
+            statistics.errors += 1
+        statistics.answered += answered
+        if ejection_reason:
+            with self._lock:
+                self._rebuild_if(self.health.record_failure(name, ejection_reason, self.table.targets))
+        elif infers and (health := self.health.by_instance.get(name)) and (health.failures or health.ejected_until):
+            record = self.health.record_inconclusive if ejection_reason is None else self.health.record_success
+            with self._lock:
+                self._rebuild_if(record(name, self.table.targets))
+        if self.queue.waiting:
+            self.queue.wake((*target.models, None))
+
+    def _release_full(self, name: str) -> None:
+        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # as it is now
+        if self.loads[name] < limit or not limit:
+            self.full.discard(name)
+
+    # The table.
+
+    def record_check(self, name: str, passed: bool, first_decides: bool = False) -> None:
+        """Take the result of the router's own health check.
+
+        `first_decides`: the first check ever decides alone, also when it failed.
+        """
+        with self._lock:
+            self._rebuild_if(self.health.record_check(name, passed, first_decides, self.table.targets))
+
+    def expire(self, now: float) -> None:
+        """End the waits and the ejections whose time is over; called ten times a second."""
+        if self.queue.waiting:
+            self.queue.expire(now)
+        if names := self.health.lapsed_ejections(now):
+            with self._lock:
+                self._rebuild_if(self.health.end_ejections(names, now, self.table.targets))
+
+    def _rebuild_if(self, changed: bool) -> None:
+        if changed:
+            self.replace(self.table.targets)
+
+    def replace(self, targets: Iterable[Target]) -> None:
+        """Replace the table. The health of an instance that was restarted, moved or away begins anew."""
+        with self._lock:
+            previous = {target.name: target for target in self.table.targets}
+            targets = tuple(targets)
+            for target in targets:
+                before = previous.get(target.name)
+                if before is None or target.is_restart_of(before):
+                    self.health.by_instance.pop(target.name, None)
+            self.table = build(targets, self.health.is_usable)
+            self.full = {t.name for t in targets if t.limit and self.loads.get(t.name, 0) >= t.limit}
+            self._forget_absent({target.name for target in targets})
+        if self.queue.waiting:
+            self.queue.wake_all()
+
+    def _forget_absent(self, names: set[str]) -> None:
+        """Drop the counts of instances that have left, once nothing is in flight, and the turns of their models."""
+        by_instance = (self.loads, self.statistics.instances, self.health.by_instance)
+        for name in set().union(*by_instance) - names:
+            if not self.loads.get(name):
+                for counts in by_instance:
+                    counts.pop(name, None)
+        for key in [k for k in self._turns if k.partition(CACHE_KEY_SEPARATOR)[0] not in ("", *self.table.by_model)]:
+            del self._turns[key]
+
+
+def no_services(model: str | None) -> str:
+    return f"No healthy services available for model '{model}'" if model else "No healthy services available"

@@ -1,0 +1,124 @@
+"""The health of all instances, kept from the results of requests and health checks, with its log and events."""
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from svc.router.balance import ejection
+from svc.router.balance.ejection import InstanceHealth
+from svc.router.balance.target import Target
+from svc.settings import RouterSettings
+
+if TYPE_CHECKING:
+    from svc.router.telemetry.event_reporter import EventReporter
+    from svc.router.telemetry.statistics import Statistics
+
+log = logging.getLogger(__name__)
+UNKNOWN_HEALTH = InstanceHealth()
+
+
+class HealthTracker:
+    """The health of each instance that was checked or has failed.
+
+    The methods that change it return whether the table has to be rebuilt. Its caller holds the lock of the table.
+    """
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        clock: Callable[[], float],
+        statistics: "Statistics",
+        events: "EventReporter",
+    ) -> None:
+        self.by_instance: dict[str, InstanceHealth] = {}
+        self._max_errors = settings.max_errors
+        self._max_ejected = settings.max_ejected
+        self._clock = clock
+        self._statistics = statistics
+        self._events = events
+
+    def is_usable(self, target: Target) -> bool:
+        """Return whether an instance is healthy and not ejected; the router's own checks outweigh the registry's."""
+        health = self.by_instance.get(target.name)
+        if health is None:
+            return target.healthy is not False
+        return health.is_usable() and (target.healthy is not False if health.healthy is None else health.healthy)
+
+    def is_ejected(self, name: str) -> bool:
+        return not self.by_instance.get(name, UNKNOWN_HEALTH).is_usable()
+
+    def record_check(self, name: str, passed: bool, first_decides: bool, targets: Iterable[Target]) -> bool:
+        """Take the result of a health check. `first_decides`: the first check ever decides, also when it failed."""
+        before = self.by_instance.get(name, UNKNOWN_HEALTH)
+        first = first_decides and before.healthy is None
+        after = ejection.after_check(before, passed, 1 if first else self._max_errors)
+        return self._change(name, before, after, targets)
+
+    def record_failure(self, name: str, reason: str, targets: Iterable[Target]) -> bool:
+        """Take a failed request; `reason` is what the instance did wrong."""
+        ejected = sum(1 for target in targets if self.is_ejected(target.name))
+        may_eject = ejection.may_eject(ejected, sum(target.admitted() for target in targets), self._max_ejected)
+        before = self.by_instance.get(name, UNKNOWN_HEALTH)
+        after = ejection.after_failure(before, self._clock(), random.random, self._max_errors, may_eject)
+        return self._change(name, before, after, targets, reason)
+
+    def record_success(self, name: str, targets: Iterable[Target]) -> bool:
+        before = self.by_instance.get(name, UNKNOWN_HEALTH)
+        return self._change(name, before, ejection.after_success(before), targets)
+
+    def record_inconclusive(self, name: str, targets: Iterable[Target]) -> bool:
+        """Take a request that says nothing of the instance."""
+        before = self.by_instance.get(name, UNKNOWN_HEALTH)
+        return self._change(name, before, ejection.after_inconclusive(before), targets)
+
+    def begin_trial(self, name: str, targets: Iterable[Target]) -> bool:
+        """Note that the trial request of an ejected instance is on its way."""
+        before = self.by_instance.get(name, UNKNOWN_HEALTH)
+        return self._change(name, before, ejection.with_trial_begun(before), targets)
+
+    def lapsed_ejections(self, now: float) -> list[str]:
+        """Return the names of the ejected instances whose trial is due from now on."""
+        return [
+            name
+            for name, health in self.by_instance.items()
+            if health.ejected_until and now >= health.ejected_until and not (health.trial_due or health.in_trial)
+        ]
+
+    def end_ejections(self, names: Iterable[str], now: float, targets: Iterable[Target]) -> bool:
+        """Let one request try each of these instances."""
+        changes = []
+        for name in names:
+            before = self.by_instance.get(name, UNKNOWN_HEALTH)
+            changes.append(self._change(name, before, ejection.with_ejection_lapsed(before, now), targets))
+        return any(changes)
+
+    def _change(
+        self, name: str, before: InstanceHealth, after: InstanceHealth, targets: Iterable[Target], reason: str = ""
+    ) -> bool:
+        self.by_instance[name] = after
+        if after.healthy is not before.healthy and (before.healthy is not None or after.healthy is False):
+            log.info("%s %s its health checks", name, "passes" if after.healthy else "fails")
+            if before.healthy is not None or not _is_known_unhealthy(name, targets):
+                self._events.checked(name, after)
+        if after.ejected_until != before.ejected_until:
+            self._statistics.instances[name].ejections += bool(after.ejected_until)
+            self._report_ejection(name, before, after, reason)
+        return after.is_usable() != before.is_usable() or after.healthy is not before.healthy
+
+    def _report_ejection(self, name: str, before: InstanceHealth, after: InstanceHealth, reason: str) -> None:
+        """Log that an ejection began or ended. It is an event only where the instance's checks do not fail anyway."""
+        if after.ejected_until:
+            seconds = after.ejected_until - self._clock()
+            log.info("ejected %s for %.0f s: %s", name, seconds, reason)
+            if after.healthy is not False:
+                self._events.ejected(name, before, after, reason, seconds)
+        else:
+            log.info("%s is back", name)
+            if before.reported:
+                self._events.add("readmitted", name)
+
+
+def _is_known_unhealthy(name: str, targets: Iterable[Target]) -> bool:
+    """Return whether the registry reports it already: a router that starts has nothing new to report."""
+    return any(target.healthy is False for target in targets if target.name == name)

@@ -1,0 +1,150 @@
+"""One instance as the router knows it, made of a registration or of an entry of static services. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from svc.base.address import authority
+from svc.protocol.service import Service, babysitter_url, models_of, named_babysitter
+from svc.protocol.service_url import is_service_url, parse_service_url
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance: where it is, what it serves, and what the registry reports of it."""
+
+    name: str
+    host: str
+    port: int
+    url: str
+    secure: bool = False
+    status: str = "running"
+    drained: bool = False
+    # The names in files, of this field and of the next, are those of the format "svc router table 1".
+    healthy: bool | None = msgspec.field(default=None, name="well")  # in the registry; None: it has not checked
+    lease_valid: bool = msgspec.field(default=True, name="heard")
+    registered: str = ""  # when it registered, as the registry reports it
+    static: bool = False
+    discovers_models: bool = False  # the router takes the models of a static service from its own list
+    has_babysitter: bool = True  # of a static service, known only once a babysitter has answered
+    models: tuple[str, ...] = ()
+    weight: int = 1
+    metadata: dict[str, Any] = {}
+    authority: bytes = b""  # host and port, computed once
+    address: tuple[str, int, bool] = ("", 0, False)  # the key of its pooled connections
+    limit: int = 0  # the requests it may have at once; 0: unlimited
+    key: str = ""  # the API key that it wants of the router; secret
+    hides_credentials: bool = False  # whether clients' credentials are withheld although it has no key
+    authorization: bytes | None = None  # the line that replaces clients' credentials; None: they pass
+
+    def __post_init__(self) -> None:
+        force = msgspec.structs.force_setattr
+        force(self, "authority", authority(self.host, self.port).encode())
+        force(self, "address", (self.host, self.port, self.secure))
+        withheld = b"" if self.hides_credentials else None
+        force(self, "authorization", b"\r\nAuthorization: Bearer %b" % self.key.encode() if self.key else withheld)
+        limit = self.metadata.get("max_concurrency")
+        force(self, "limit", limit if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool) else 0)
+
+    def __repr__(self) -> str:
+        return f"<Target {self.name}>"  # the fields hold a secret
+
+    def with_key(self, key: str, hides_credentials: bool = False) -> "Target":
+        """Return the instance with this API key; the same object where it has it already."""
+        if (key, hides_credentials) == (self.key, self.hides_credentials):
+            return self
+        return msgspec.structs.replace(self, key=key, hides_credentials=hides_credentials)
+
+    def key_for(self, url: str) -> str:
+        """Return its API key where the URL is its own; nothing for another server, such as a babysitter."""
+        try:
+            return self.key if self.key and endpoint(url) == self.address else ""
+        except ValueError:
+            return ""
+
+    @property
+    def babysitter_url(self) -> str | None:
+        """Where its babysitter answers; None for a static service that has none."""
+        return self.named_babysitter or (babysitter_url(self.url) if self.has_babysitter else None)
+
+    @property
+    def named_babysitter(self) -> str | None:
+        """The babysitter that the metadata names."""
+        return named_babysitter(self.metadata)
+
+    @property
+    def health_url(self) -> str | None:
+        """The URL of its health that the metadata names."""
+        url = self.metadata.get("health_url")
+        return url if isinstance(url, str) and is_service_url(url) else None
+
+    @property
+    def cache_type(self) -> str:
+        cache_type = self.metadata.get("cache_type")
+        return cache_type if isinstance(cache_type, str) else ""
+
+    def admitted(self) -> bool:
+        """Return whether its registration lets it have requests."""
+        return self.status == "running" and not self.drained
+
+    def is_restart_of(self, before: "Target") -> bool:
+        """Return whether the instance was restarted, moved, away or given another key since.
+
+        Earlier failures do not count then.
+        """
+        running = self.status == "running" and before.status != "running"
+        renewed = self.lease_valid and not before.lease_valid
+        identity = (self.url, self.registered, self.key)
+        return running or renewed or identity != (before.url, before.registered, before.key)
+
+
+class Discovery(msgspec.Struct, frozen=True):
+    """What the router's checks have discovered of a static service."""
+
+    babysitter: bool = False  # one answers on the next port
+    models: tuple[dict[str, Any], ...] | None = None  # as it lists them; None: it lists none, or its file names them
+
+    def applied_to(self, target: Target) -> Target:
+        """Return the target with what was discovered."""
+        if self.models is None:
+            return msgspec.structs.replace(target, has_babysitter=self.babysitter)
+        names = [model["id"] for model in self.models]
+        metadata = {**target.metadata, "models": names, "models_list": list(self.models)}
+        return msgspec.structs.replace(target, has_babysitter=self.babysitter, models=tuple(names), metadata=metadata)
+
+
+NO_DISCOVERY = Discovery()
+
+
+def endpoint(url: str) -> tuple[str, int, bool]:
+    """Return host, port and whether it is https; raise ValueError for a URL that is not a service's."""
+    service_url = parse_service_url(url)
+    return service_url.host.lower(), service_url.port, service_url.scheme == "https"
+
+
+def from_service(service: Service, static: bool = False, lease_valid: bool = True) -> Target | None:
+    """Return the instance that a registration describes.
+
+    Return None for one that is no instance (a babysitter) or has no usable URL.
+    """
+    if not static and not service.is_instance():
+        return None
+    try:
+        host, port, secure = endpoint(service.url)
+    except ValueError:
+        return None
+    return Target(
+        name=service.name,
+        host=host,
+        port=port,
+        url=service.url.rstrip("/"),
+        secure=secure,
+        status=service.status,
+        drained=service.drained,
+        healthy={"healthy": True, "unhealthy": False}.get(service.health_status) if lease_valid else False,
+        lease_valid=lease_valid,
+        registered=service.timestamp,
+        static=static,
+        models=tuple(models_of(service.metadata)),
+        weight=max(0, service.weight),
+        metadata=service.metadata,
+    )

@@ -1,0 +1,119 @@
+"""The components of a running router: its state, and the loops that keep the state up to date."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from svc.base.loop import Loop
+from svc.base.secret_file import SecretFile
+from svc.client.registry import RegistryClient
+from svc.config.upstream_keys import UpstreamKeys
+from svc.perimeter import local_machine
+from svc.router.proxy.api_keys import ApiKeys
+from svc.router.settings_check import check_settings, read_keys, read_upstream_keys
+from svc.router.sources.instance_checks import InstanceChecks
+from svc.router.sources.static_services import read_static
+from svc.router.sources.table_cache import TableCache, TableFile
+from svc.router.sources.table_sync import TableSync
+from svc.router.state import RouterState
+from svc.router.telemetry.event_reporter import SEND_INTERVAL_SECONDS, EventForwarder
+from svc.router.ui.feed import UPDATE_INTERVAL_SECONDS, EventFollower, Feed
+from svc.settings import RouterSettings
+
+MAX_CHECK_INTERVAL_SECONDS = 1.0  # between two looks for instances whose check is due
+KEYS_INTERVAL_SECONDS = 1.0  # between two looks for a change of a file of keys
+SAVE_INTERVAL_SECONDS = 1.0  # between two looks for a change of the table
+RETRY_INTERVAL_SECONDS = 1.0  # between two runs of a loop that has failed
+
+
+@dataclass(frozen=True, slots=True)
+class RouterComponents:
+    state: RouterState
+    sync: TableSync
+    checks: InstanceChecks
+    cache: TableCache
+    feed: Feed
+    loops: list[Loop]
+
+    def start(self) -> None:
+        """Fill the table, then start the loops."""
+        self.sync.once()
+        self.checks.discover_models()
+        for loop in self.loops:
+            loop.start()
+
+    def stop(self) -> None:
+        for loop in self.loops:
+            loop.stop(timeout=0)  # one of them waits for the registry
+        self.cache.once()
+        if self.state.access_log is not None:
+            self.state.access_log.flush()
+        self.state.upstream_pool.close()
+
+
+def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
+    """Return the components, none of which is started; raise ConfigError.
+
+    `loopback_only`: the router listens on loopback addresses only.
+    """
+    check_settings(settings)
+    static = read_static(Path(settings.static_services)) if settings.static_services else []
+    urls = settings.registry_url.split(",")
+    client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
+    upstream_keys = read_upstream_keys(settings)
+    state = RouterState(
+        settings,
+        keys=read_keys(settings),
+        hosts=local_machine.hosts(settings.allowed_hosts, settings.host, loopback_only),
+        upstream_keys=upstream_keys.value if upstream_keys else None,
+    )
+    file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
+    cached = file.load(client.urls) if file else None
+    sync = TableSync(state, client if settings.registry_url else None, static, time.monotonic, cached)
+    cache = TableCache(state, file)
+    checks = InstanceChecks(state, time.monotonic)
+    feed = Feed(state)
+    loops = [
+        Loop("sync", sync.once, RETRY_INTERVAL_SECONDS),
+        Loop("checks", checks.once, min(MAX_CHECK_INTERVAL_SECONDS, settings.health_interval)),
+        Loop("save", cache.once, SAVE_INTERVAL_SECONDS),
+        Loop("page feed", feed.update, UPDATE_INTERVAL_SECONDS),
+        *(_registry_event_loops(state, feed) if settings.registry_url else ()),
+        *_key_loops(state, feed, upstream_keys),
+    ]
+    return RouterComponents(state, sync, checks, cache, feed, loops)
+
+
+def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
+    """Return the loops that follow the registry's events and report the router's own."""
+
+    def client() -> RegistryClient:
+        return RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)
+
+    following = Loop("registry events", EventFollower(feed, client()).once, RETRY_INTERVAL_SECONDS)
+    feed.on_open = following.poke
+    reporting = Loop("event reports", EventForwarder(state.event_reporter, client()).once, SEND_INTERVAL_SECONDS)
+    state.event_reporter.on_added = reporting.poke
+    state.event_reporter.add("started", "router")
+    return [following, reporting]
+
+
+def _key_loops(state: RouterState, feed: Feed, upstream_keys: SecretFile[UpstreamKeys] | None) -> list[Loop]:
+    """Return the loops that read files of keys again when they change."""
+    loops = []
+    if (keys := state.keys) is not None:
+        loops.append(Loop("keys", lambda: _refresh_keys(keys, feed), KEYS_INTERVAL_SECONDS))
+    if (file := upstream_keys) is not None:
+        loops.append(Loop("upstream keys", lambda: _refresh_upstream_keys(file, state), KEYS_INTERVAL_SECONDS))
+    return loops
+
+
+def _refresh_keys(keys: ApiKeys, feed: Feed) -> None:
+    """End the streams of all pages when a key may have gone; pages with a valid key connect again at once."""
+    if keys.refresh():
+        feed.subscribers.end()
+
+
+def _refresh_upstream_keys(file: SecretFile[UpstreamKeys], state: RouterState) -> None:
+    if file.refresh():
+        state.set_upstream_keys(file.value)

@@ -1,0 +1,95 @@
+"""The files that the router's settings name: read for the router, and checked before it starts."""
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from svc.base.errors import ConfigError
+from svc.settings import RouterSettings
+
+if TYPE_CHECKING:  # gunicorn's master has no use for what the worker imports
+    from svc.base.secret_file import SecretFile
+    from svc.config.upstream_keys import UpstreamKeys
+    from svc.router.proxy.api_keys import ApiKeys
+
+
+def check_settings(settings: RouterSettings) -> None:
+    """Raise ConfigError for settings that cannot work."""
+    if not settings.registry_url and not settings.static_services:
+        raise ConfigError("the router needs --registry-url, or --static-services, or both")
+    from svc.config.upstream_keys import load
+    from svc.perimeter.networks import parse_networks
+    from svc.router.sources.static_services import read_static
+
+    if settings.static_services:
+        read_static(Path(settings.static_services))
+    if settings.registry_token_file:
+        _check_readable(settings.registry_token_file)
+    parse_networks(settings.trusted_proxies, "trusted_proxies")
+    parse_networks(settings.metrics_networks, "metrics_networks")
+    read_keys(settings)
+    if settings.upstream_keys_file:
+        load(Path(settings.upstream_keys_file))
+    tls_context(settings)
+    _check_ca(settings)
+
+
+def read_keys(settings: RouterSettings) -> "ApiKeys | None":
+    """Return the keys that clients need, None where they need none; raise ConfigError."""
+    from svc.router.proxy.api_keys import ApiKeys
+
+    if not settings.keys_file:
+        return None
+    keys = ApiKeys(Path(settings.keys_file))
+    keys.load()
+    return keys
+
+
+def read_upstream_keys(settings: RouterSettings) -> "SecretFile[UpstreamKeys] | None":
+    """Return the file of upstream API keys, None where there is none; raise ConfigError."""
+    from svc.base.secret_file import SecretFile
+    from svc.config.upstream_keys import SETTING, UpstreamKeys, parse
+
+    if not settings.upstream_keys_file:
+        return None
+    file = SecretFile(Path(settings.upstream_keys_file), parse, SETTING, UpstreamKeys())
+    file.load()
+    return file
+
+
+def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
+    """Return the context of clients' connections, None where they are not encrypted; raise ConfigError."""
+    if not settings.certfile and not settings.keyfile:
+        return None
+    if not settings.certfile or not settings.keyfile:
+        raise ConfigError("certfile and keyfile go together: give both, or neither")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for path in (settings.certfile, settings.keyfile):
+        _check_readable(path)
+    try:
+        context.load_cert_chain(settings.certfile, settings.keyfile, password="")  # without one, ssl asks for it
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).lower().replace("_", " ")
+        raise ConfigError(
+            f"certfile, keyfile: {settings.certfile} and {settings.keyfile} are no certificate (PEM) "
+            f"and its unencrypted key: {reason}"
+        ) from None
+    return context
+
+
+def _check_ca(settings: RouterSettings) -> None:
+    """Raise ConfigError for a file of CA certificates that holds none."""
+    if settings.upstream_ca:
+        _check_readable(settings.upstream_ca)
+        try:
+            ssl.create_default_context(cafile=settings.upstream_ca)
+        except ssl.SSLError:
+            raise ConfigError(f"upstream_ca: {settings.upstream_ca}: no certificate (PEM) in it") from None
+
+
+def _check_readable(path: str) -> None:
+    """Raise ConfigError for a file that cannot be read; ssl does not report which of two files it was."""
+    try:
+        Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read it: {error.strerror}") from None

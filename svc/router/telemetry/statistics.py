@@ -1,0 +1,170 @@
+"""Counts of requests, tokens and durations, by instance, model and API key, for the metrics and the page. Pure."""
+
+import re
+from bisect import bisect_left
+from collections import defaultdict
+
+import msgspec
+
+_BUCKETS_UP_TO_A_SECOND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+DURATION_BUCKETS_SECONDS = (*_BUCKETS_UP_TO_A_SECOND, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+TOKEN_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
+USAGE_TAIL_BYTES = 1024  # at the end of an answer, where its usage stands
+USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|cached_tokens)" ?: ?(\d{1,12})')
+TOKEN_KINDS = {
+    b"prompt_tokens": "prompt",
+    b"input_tokens": "prompt",  # in Anthropic's messages and in Responses
+    b"completion_tokens": "completion",
+    b"output_tokens": "completion",
+    b"cached_tokens": "cached",
+}
+MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # with the quotation mark before it
+UNKNOWN_MODEL = "unknown"  # the label of every model that no instance has: clients may invent any number of names
+
+
+class RequestRecord(msgspec.Struct, kw_only=True, gc=False):
+    """One relayed request. Times are seconds since it was read; `first_byte` is None where no answer began."""
+
+    time: str = ""
+    id: str
+    client: str
+    key: str
+    method: str
+    path: str
+    model: str
+    instance: str
+    status: int
+    bytes: int
+    first_byte: float | None
+    duration: float
+    attempts: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    end: str  # done, refused, failed, cut, timeout, client or stopping
+
+
+class Histogram:
+    """Counts of values by bucket; the cumulative counts that Prometheus wants are computed at a scrape."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class InstanceStatistics:
+    """The counts of one instance. They are kept while requests are in flight, also after it has left the table."""
+
+    __slots__ = (
+        "answered",
+        "ejections",
+        "errors",
+        "first_token_seconds",
+        "first_tokens",
+        "requests",
+        "seconds",
+        "tokens",
+    )
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.errors = 0
+        self.answered = 0  # whole answers of status 2xx
+        self.ejections = 0
+        self.seconds = 0.0  # of all requests together
+        self.tokens = 0  # of completions, from `usage`; of streams without it, their events
+        self.first_token_seconds = 0.0  # until the first token, of all streams together
+        self.first_tokens = 0  # streams that had a first token
+
+    def mean_seconds(self) -> float:
+        """Return the mean duration of a request in seconds."""
+        return self.seconds / self.requests if self.requests else 0.0
+
+
+class ModelStatistics:
+    """The counts of one model."""
+
+    __slots__ = (
+        "broken",
+        "duration",
+        "failures",
+        "produced_tokens",
+        "statuses",
+        "time_per_token",
+        "time_to_first_token",
+        "tokens",
+    )
+
+    def __init__(self) -> None:
+        self.statuses: defaultdict[int, int] = defaultdict(int)
+        self.failures: defaultdict[str, int] = defaultdict(int)  # requests that did not end well, by how they ended
+        self.broken: defaultdict[str, int] = defaultdict(int)  # those of them whose client had got a good status
+        self.tokens: defaultdict[str, int] = defaultdict(int)  # from `usage`, by kind
+        self.produced_tokens = 0  # also of streams without usage, by their events
+        self.duration = Histogram(DURATION_BUCKETS_SECONDS)
+        self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
+        self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # of streams, after the first token
+
+
+class Statistics:
+    """All counts of a router since its start."""
+
+    __slots__ = ("instances", "keys", "models")
+
+    def __init__(self) -> None:
+        self.instances: defaultdict[str, InstanceStatistics] = defaultdict(InstanceStatistics)
+        self.models: defaultdict[str, ModelStatistics] = defaultdict(ModelStatistics)
+        self.keys: defaultdict[str, int] = defaultdict(int)  # requests by the name of their API key
+
+    def mean_request_seconds(self) -> float | None:
+        """Return the mean duration of a request at any instance, None before the first one has ended."""
+        requests = sum(instance.requests for instance in self.instances.values())
+        return sum(instance.seconds for instance in self.instances.values()) / requests if requests else None
+
+    def record_tokens(self, instance: str, model: str, tokens: int, first_token: float | None = None) -> None:
+        """Count tokens that an instance has produced.
+
+        `first_token`: the seconds until the first token of a stream, given once for each stream.
+        """
+        of_instance, of_model = self.instances[instance], self.models[model]
+        of_instance.tokens += tokens
+        of_model.produced_tokens += tokens
+        if first_token is not None:
+            of_instance.first_token_seconds += first_token
+            of_instance.first_tokens += 1
+            of_model.time_to_first_token.observe(first_token)
+
+    def record_request(self, record: RequestRecord, first_token: float | None, tail: bytes, label: str) -> None:
+        """Count a request that has ended, and note the tokens of its usage in the record.
+
+        `first_token`: the seconds until the first token of a stream; `tail`: the parts of the answer where its usage
+        stands; `label`: the name of its model in metrics.
+        """
+        model = self.models[label]
+        model.statuses[record.status] += 1
+        model.duration.observe(record.duration)
+        if record.end != "done":
+            model.failures[record.end] += 1
+            if record.status < 400:
+                model.broken[record.end] += 1
+        if record.key:
+            self.keys[record.key] += 1
+        if (usage_start := tail.find(b"_tokens")) >= 0:
+            usage = USAGE.findall(tail, max(0, usage_start - MAX_USAGE_FIELD_CHARS))
+            _record_usage(model, record, {TOKEN_KINDS[name]: int(count) for name, count in usage})
+        if first_token is not None and record.completion_tokens and record.completion_tokens > 1:
+            model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
+
+
+def _record_usage(model: ModelStatistics, record: RequestRecord, tokens: dict[str, int]) -> None:
+    if tokens:
+        record.prompt_tokens = tokens.get("prompt")
+        record.completion_tokens = tokens.get("completion")
+        for kind, count in tokens.items():
+            model.tokens[kind] += count

@@ -1,0 +1,97 @@
+import msgspec
+import pytest
+
+from svc.protocol.service import Service
+from svc.router.balance.target import Target, from_service
+from tests.unit.router.made import service, target
+
+
+def from_registry(**changes: object) -> Target | None:
+    return from_service(msgspec.convert(service("x", "m", **changes), Service))
+
+
+def test_a_target_is_made_of_a_registration():
+    instance = from_registry(
+        url="https://h:8443/", weight=3, status="starting", drained=True, metadata={"cache_type": "paged"}
+    )
+    assert instance is not None
+    assert (instance.host, instance.port, instance.secure, instance.url) == ("h", 8443, True, "https://h:8443")
+    assert (instance.weight, instance.models, instance.cache_type) == (3, ("m",), "paged")
+    assert not instance.admitted()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metadata": {"type": "babysitter"}},
+        {"url": "ftp://h"},
+        {"url": "http://"},
+        {"url": "http://h:x"},
+        {"url": ""},
+        {"url": "https://b:1\\@h:2"},
+        {"url": "http://u@h"},
+        {"url": "http://127.1"},
+    ],
+)
+def test_babysitters_and_unusable_urls_are_no_targets(changes: dict[str, object]):
+    assert from_registry(**changes) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("http://127.0.0.1:8100/health", "secret"),
+        ("http://127.0.0.1:8101/health", ""),
+        ("https://127.0.0.1:8100/health", ""),
+        ("http://evil:8100/health", ""),
+        ("http://127.0.0.1:8100@evil/health", ""),
+        ("http://127.0.0.1:x/", ""),
+    ],
+)
+def test_a_key_is_sent_to_the_instances_own_address_only(url: str, key: str):
+    assert target("a", key="secret").key_for(url) == key
+    assert target("a").key_for(url) == ""
+
+
+def test_a_target_does_not_show_its_key():
+    assert "secret" not in repr(target("a", key="secret"))
+
+
+@pytest.mark.parametrize(("url", "port"), [("http://h", 80), ("https://h", 443), ("http://[::1]:9", 9)])
+def test_the_port_may_follow_from_the_scheme(url: str, port: int):
+    instance = from_registry(url=url)
+    assert instance is not None
+    assert instance.port == port
+
+
+def test_odd_metadata_does_no_harm():
+    instance = from_registry(weight=-3, metadata={"models": [1, "m", None], "cache_type": 7, "babysitter": 7})
+    assert instance is not None
+    assert (instance.models, instance.weight, instance.cache_type, instance.babysitter_url) == (
+        ("m",),
+        0,
+        "",
+        "http://h:8101",
+    )
+
+
+def test_the_authority_and_the_babysitters_url():
+    assert target("x", host="::1", port=9).authority == b"[::1]:9"
+    assert target("x", url="http://h:9").babysitter_url == "http://h:10"
+    assert target("x", metadata={"babysitter": "http://b:1"}).babysitter_url == "http://b:1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://b:1\\@h:2", "http://u:p@b", "http://b/?c", "http://b/#c", "httpb", "http://b/\r\nX: y", "file:///b", 7],
+)
+def test_an_ambiguous_babysitter_url_is_not_used(url: object):
+    instance = from_registry(metadata={"babysitter": url, "health_url": url if url != "http://b/?c" else None})
+    assert instance is not None
+    assert (instance.babysitter_url, instance.health_url) == ("http://h:8101", None)
+
+
+def test_models_are_limited_as_in_the_registry():
+    instance = from_registry(metadata={"models": ["a\x1b[2J", "x" * 513, *map(str, range(300))]})
+    assert instance is not None
+    assert instance.models == tuple(map(str, range(256)))

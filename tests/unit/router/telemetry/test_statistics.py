@@ -1,0 +1,58 @@
+import pytest
+
+from svc.router.telemetry.statistics import UNKNOWN_MODEL, Histogram, Statistics
+from tests.unit.router.telemetry.records import record
+
+
+@pytest.mark.parametrize(("value", "bucket"), [(0.0, 0), (1.0, 0), (1.1, 1), (2.0, 1), (2.1, 2)])
+def test_a_bucket_counts_values_up_to_its_bound(value: float, bucket: int):
+    histogram = Histogram((1.0, 2.0))
+    histogram.observe(value)
+    assert histogram.counts[bucket] == sum(histogram.counts) == 1
+    assert histogram.sum == value
+
+
+@pytest.mark.parametrize(
+    ("tail", "used"),
+    [
+        (b'"usage":{"prompt_tokens":7,"completion_tokens":5}', (7, 5)),
+        (b'"usage": {"input_tokens": 7, "output_tokens": 5}', (7, 5)),
+        (b'"usage" : {"input_tokens" : 7}', (7, None)),
+        (b'{"usage":{"input_tokens":7,"output_tokens":1}} ... {"usage":{"output_tokens":5}}', (7, 5)),
+        (b'"text": "\\"prompt_tokens\\": 9"', (None, None)),
+        (b'"usage":{"prompt_tokens":null}', (None, None)),
+        (b'"usage":{"cache_read_input_tokens":9}', (None, None)),
+        (b"", (None, None)),
+    ],
+)
+def test_usage_is_read_in_the_formats_of_all_dialects(tail: bytes, used: tuple[int | None, int | None]):
+    statistics, request = Statistics(), record()
+    statistics.record_request(request, None, tail, "m")
+    assert (request.prompt_tokens, request.completion_tokens) == used
+    assert dict(statistics.models["m"].tokens) == {
+        kind: count for kind, count in zip(("prompt", "completion"), used, strict=True) if count
+    }
+
+
+def test_cached_tokens_are_counted_beside_the_prompt_tokens():
+    statistics = Statistics()
+    statistics.record_request(record(), None, b'{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}', "m")
+    assert statistics.models["m"].tokens == {"prompt": 9, "cached": 4}
+
+
+def test_time_per_token_is_that_after_the_first_token():
+    statistics = Statistics()
+    statistics.record_request(record(first_byte=0.25, duration=1.5), 0.5, b'{"completion_tokens": 11}', "m")
+    model = statistics.models["m"]
+    assert (model.time_per_token.sum, model.duration.sum) == (0.1, 1.5)
+    statistics.record_request(record(), 0.5, b'{"completion_tokens": 1}', "m")  # no token after the first
+    statistics.record_request(record(), None, b'{"completion_tokens": 11}', "m")  # no stream
+    assert (sum(model.time_per_token.counts), sum(model.duration.counts)) == (1, 3)
+
+
+def test_requests_are_counted_by_key_and_unknown_models_under_one_label():
+    statistics = Statistics()
+    for n in range(100):
+        statistics.record_request(record(model=f"m{n}", status=503, key="ci"), None, b"", UNKNOWN_MODEL)
+    assert statistics.models[UNKNOWN_MODEL].statuses == {503: 100}
+    assert statistics.keys == {"ci": 100}
