@@ -1,5 +1,8 @@
-"""For all tests: what they start can be interrupted, also where a shell runs them in the background; and it finds
-what Debian keeps for administrators (nginx, nft, logrotate) whoever runs them."""
+"""Setup of all tests.
+
+Processes that they start can be interrupted, even where a shell runs pytest in the background, and find the programs
+that Debian installs for administrators (nginx, nft, logrotate), whichever user runs the tests.
+"""
 
 import os
 import signal
@@ -8,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # children would inherit it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # child processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
-# A busy machine may take any time for one example; what takes too long altogether fails by the clock of the suite.
+# A busy machine may need any time for one example; the time limit of the suite ends tests that hang.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 

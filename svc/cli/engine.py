@@ -17,7 +17,7 @@ from svc.management.engine_request import ManagementRequest
 from svc.management.engines import Engines, Management
 from svc.management.instances import EngineInstance, Fleet, Selection, build_fleet, select, without_models
 from svc.management.results import failure, lines, to_json
-from svc.protocol.event import plain
+from svc.protocol.event import one_line
 from svc.router.sources.static_services import read_static
 from svc.settings import Settings
 from svc.site.access import explained
@@ -149,4 +149,4 @@ def _selection(model: str, names: Sequence[str], every: bool, fleet: Fleet) -> S
     if bool(model) + bool(names) + every == 1:
         return Selection(model, names, every)
     models = ", ".join(fleet.models()) or "none"
-    raise click.UsageError(plain(f"give one of --model M, --instance NAME and --all; the models are: {models}"))
+    raise click.UsageError(one_line(f"give one of --model M, --instance NAME and --all; the models are: {models}"))

@@ -10,7 +10,7 @@ from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
 from svc.client.service_names import service_named, services_meant
-from svc.protocol.event import KINDS
+from svc.protocol.event import EVENT_KINDS
 from svc.site.access import RegistryUnreachable, explained
 from svc.terminal.event_lines import Event, EventPrinter
 from svc.terminal.output import echo
@@ -25,12 +25,12 @@ def _kinds(context: click.Context, option: click.Parameter, values: tuple[str, .
     """Return the kinds of a repeated option, whose values may be joined by commas as GET /events takes them."""
     kinds = [kind.strip() for value in values for kind in value.split(",") if kind.strip()]
     for kind in kinds:
-        if kind not in KINDS:
-            raise click.BadParameter(f"{kind!r} is no kind; the kinds are {', '.join(KINDS)}")
+        if kind not in EVENT_KINDS:
+            raise click.BadParameter(f"{kind!r} is no kind; the kinds are {', '.join(EVENT_KINDS)}")
     return tuple(kinds)
 
 
-@click.command("events", epilog=f"The kinds: {', '.join(KINDS)}. docs/EVENTS.md says what each means.")
+@click.command("events", epilog=f"The kinds: {', '.join(EVENT_KINDS)}. docs/EVENTS.md says what each means.")
 @click.option("-f", "--follow", is_flag=True, help="go on with what happens, until Ctrl-C")
 @click.option("-n", "count", type=click.IntRange(0, MAX_EVENTS), default=20, show_default=True, help="the last so many")
 @click.option(

@@ -38,7 +38,7 @@ def command() -> None:
       healthy    instances get requests
       drained    by `svc drain`: nothing new, until `svc undrain`
       unhealthy  it fails the registry's checks
-      expired    nothing was heard of it for as long as its lease
+      expired    no heartbeat arrived for the whole lease
     or what it says of itself: starting, stopping, stopped, failed.
     """
 

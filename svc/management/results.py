@@ -7,7 +7,7 @@ from typing import Any
 from svc.base.errors import message_of
 from svc.management.engine_request import EngineResponse, ManagementRequest
 from svc.management.engines import InstanceResult
-from svc.protocol.event import plain
+from svc.protocol.event import one_line
 
 MAX_LINE_CHARACTERS = 160
 
@@ -39,7 +39,7 @@ def _verdict(result: InstanceResult) -> str:
 def _first_line(response: EngineResponse) -> str:
     """Return the message of an error, else the first line of the answer."""
     text = message_of(response.json()) or next(iter(response.text().strip().splitlines()), "")
-    line = plain(text)
+    line = one_line(text)
     return line if len(line) <= MAX_LINE_CHARACTERS else f"{line[:MAX_LINE_CHARACTERS]}..."
 
 

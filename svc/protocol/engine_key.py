@@ -1,6 +1,6 @@
-"""The upstream API key, which an engine wants of its callers (vllm --api-key): its form, and how it is sent.
+"""The upstream API key, which an engine requires from its callers (vllm --api-key): its format and its header.
 
-No message shows a key: it may be the right one, misplaced.
+No message shows a wrong key: it may be a valid one in the wrong place.
 """
 
 import re
@@ -12,14 +12,14 @@ KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII: fit for a header
 
 
 def check_key(value: object) -> str:
-    """Return the key; raises ValueError for what cannot be sent in a header."""
+    """Return the value if it is a key that a header can hold; raise ValueError for any other."""
     if not isinstance(value, str) or not KEY.fullmatch(value):
         raise ValueError("must be one key of printable ASCII without blanks; write it in quotes")
     return value
 
 
 def parse_key(data: bytes, path: Path) -> str:
-    """Return the one key that `data`, the bytes of `path`, holds; raises ConfigError."""
+    """Return the one key in `data`, the content of the file `path`; raise ConfigError."""
     keys = data.decode("utf-8-sig", "replace").split()
     if not keys:
         raise ConfigError(f"{path}: is empty; write the engine's API key into it")
@@ -31,5 +31,5 @@ def parse_key(data: bytes, path: Path) -> str:
 
 
 def bearer(key: str) -> dict[str, str]:
-    """Return the headers that carry a key; none without one."""
+    """Return the headers that carry the key; no headers for an empty key."""
     return {"Authorization": f"Bearer {key}"} if key else {}

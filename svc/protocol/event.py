@@ -1,4 +1,4 @@
-"""What happened, as the registry keeps it and everybody tells it. Pure."""
+"""Events: what happened to services, as the registry keeps it and routers and babysitters report it. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,79 +9,87 @@ from svc.protocol.health_state import BAD, GOOD, WARNING
 from svc.protocol.service import Service, iso
 
 INFO = "info"
-LONGEST_MESSAGE = 500
-OWN_SOURCE = "registry"  # nobody else may call itself so
+MAX_MESSAGE_LENGTH = 500
+OWN_SOURCE = "registry"  # no other program may use this source
 BABYSITTER_SOURCE = "babysitter"
 ROUTER_SOURCE = "router"  # or router-NAME
 BY_OPERATOR = "by an operator"
 
 
-class Kind(NamedTuple):
+class EventKind(NamedTuple):
+    """A kind of event, of which the documents and the page show the meaning."""
+
     level: str  # info, good, warning or bad
-    by: str  # who tells it: registry, router, babysitter
+    reporters: str  # programs that report it: registry, router, babysitter
     meaning: str
 
 
-KINDS = {
-    "started": Kind(INFO, "registry, router", "the registry was started again, or this router was started"),
-    "registered": Kind(INFO, "registry", "a service registered, for the first time or at another address"),
-    "left": Kind(INFO, "registry", "it deregistered, was removed, or was silent for so long that it is forgotten"),
-    "expired": Kind(BAD, "registry", "nothing was heard of it for as long as its lease"),
-    "back": Kind(GOOD, "registry", "it is heard of again"),
-    "starting": Kind(INFO, "registry", "it says that it is starting"),
-    "exited": Kind(WARNING, "registry", "its process ended, and is to be started again; the message says why"),
-    "running": Kind(GOOD, "registry", "it says that it runs"),
-    "draining": Kind(WARNING, "registry", "it says that it takes nothing new"),
-    "stopping": Kind(INFO, "registry", "it says that it is stopping"),
-    "stopped": Kind(INFO, "registry", "it says that it was stopped"),
-    "failed": Kind(BAD, "registry", "it was given up after too many restarts; the message says why it ended last"),
-    "drained": Kind(WARNING, "registry", "an operator drained it"),
-    "undrained": Kind(INFO, "registry", "an operator took it back"),
-    "unhealthy": Kind(BAD, "registry", "it fails the registry's health checks"),
-    "healthy": Kind(GOOD, "registry", "it passes them again"),
-    "restarted": Kind(WARNING, "babysitter", "its process ended and is started again; the message says why"),
-    "ejected": Kind(BAD, "router", "requests to it failed: the router keeps away from it for a while"),
-    "poisoned": Kind(BAD, "router", "it died while it served a request that another instance had died of, too"),
-    "readmitted": Kind(GOOD, "router", "a trial request went well: it gets requests again"),
-    "failing": Kind(BAD, "router", "it fails the router's own health checks"),
-    "passing": Kind(GOOD, "router", "it passes them again"),
+EVENT_KINDS = {
+    "started": EventKind(INFO, "registry, router", "the registry was restarted, or this router was started"),
+    "registered": EventKind(INFO, "registry", "a service registered, for the first time or at another address"),
+    "left": EventKind(
+        INFO, "registry", "it deregistered, was removed, or was silent for so long that the registry forgot it"
+    ),
+    "expired": EventKind(BAD, "registry", "no heartbeat arrived for the whole lease"),
+    "back": EventKind(GOOD, "registry", "heartbeats arrive again"),
+    "starting": EventKind(INFO, "registry", "it reports that it is starting"),
+    "exited": EventKind(WARNING, "registry", "its process ended and will be restarted; the message says why"),
+    "running": EventKind(GOOD, "registry", "it reports that it runs"),
+    "draining": EventKind(WARNING, "registry", "it reports that it takes no new requests"),
+    "stopping": EventKind(INFO, "registry", "it reports that it is stopping"),
+    "stopped": EventKind(INFO, "registry", "it reports that it was stopped"),
+    "failed": EventKind(
+        BAD, "registry", "it is not restarted any more, after too many restarts; the message says why it ended last"
+    ),
+    "drained": EventKind(WARNING, "registry", "an operator drained it"),
+    "undrained": EventKind(INFO, "registry", "an operator ended its drain"),
+    "unhealthy": EventKind(BAD, "registry", "it fails the registry's health checks"),
+    "healthy": EventKind(GOOD, "registry", "it passes these health checks again"),
+    "restarted": EventKind(WARNING, "babysitter", "its process ended and was restarted; the message says why"),
+    "ejected": EventKind(BAD, "router", "requests to it failed: the router sends it none for a while"),
+    "poisoned": EventKind(BAD, "router", "it died while it served a request that had killed another instance before"),
+    "readmitted": EventKind(GOOD, "router", "a trial request succeeded: it gets requests again"),
+    "failing": EventKind(BAD, "router", "it fails the router's own health checks"),
+    "passing": EventKind(GOOD, "router", "it passes these health checks again"),
 }
-TOLD = frozenset(kind for kind, (_, by, _) in KINDS.items() if by != "registry")  # what POST /events takes
+REPORTED_KINDS = frozenset(  # what POST /events accepts
+    kind for kind, (_, reporters, _) in EVENT_KINDS.items() if reporters != "registry"
+)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to one service. `id` rises by one with each, and is the registry's to give."""
+    """One event of one service. The registry gives each event the next `id`."""
 
     id: int = 0
     time: float  # Unix seconds
     kind: str
     service: str
     source: str = OWN_SOURCE  # registry, babysitter, or router-NAME; with @ADDRESS where only that is verified
-    message: str = ""  # a sentence, without the service's name
+    message: str = ""  # a sentence that does not name the service
 
     def to_json(self) -> dict[str, Any]:
-        """As `GET /events` has it: `time` in ISO 8601, and the kind's level."""
+        """Return the event as `GET /events` shows it: with `time` in ISO 8601 and the level of its kind."""
         return {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
 
 
 def reporter_of(event: Event) -> str:
-    """Return the reporter in whose share of the store an event is kept: an address, a babysitter or a router."""
+    """Return the reporter of an event: an address, a babysitter or a router. The store keeps so many of each."""
     if event.source == BABYSITTER_SOURCE:
         return f"{event.source}:{event.service}"
     source, _, address = event.source.partition("@")
     return address or source
 
 
-def between(old: Service | None, new: Service | None, now: float, why: str = "") -> list[Event]:
-    """What happened to a service of which one became the other; None: it is not registered."""
+def events_between(old: Service | None, new: Service | None, now: float, why: str = "") -> list[Event]:
+    """Return the events of a change of a service from `old` to `new`; None stands for "not registered"."""
     service = new or old
     assert service is not None
-    told = _happened(old, new, now, why)
-    return [Event(time=now, kind=kind, service=service.name, message=message) for kind, message in told]
+    changes = _changes(old, new, now, why)
+    return [Event(time=now, kind=kind, service=service.name, message=message) for kind, message in changes]
 
 
-def _happened(old: Service | None, new: Service | None, now: float, why: str) -> Iterator[tuple[str, str]]:
-    """Kinds and messages. What one says of itself as it registers is no news of its own."""
+def _changes(old: Service | None, new: Service | None, now: float, why: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the message of each event. The state of a new service is part of its registration event."""
     if new is None:
         yield "left", why
         return
@@ -94,7 +102,7 @@ def _happened(old: Service | None, new: Service | None, now: float, why: str) ->
     if old.expired and not new.expired:
         yield "back", f"{new.status}, at {new.url}"
     if new.status != old.status and old.url == new.url:
-        yield _became(old, new)
+        yield _status_change(old, new)
     if new.drained != old.drained:
         yield ("drained" if new.drained else "undrained"), BY_OPERATOR
     if new.health_status == "unhealthy" != old.health_status:
@@ -103,21 +111,25 @@ def _happened(old: Service | None, new: Service | None, now: float, why: str) ->
         yield "healthy", ""
 
 
-def _became(old: Service, new: Service) -> tuple[str, str]:
-    """Another status. Where there is a reason, nobody has wanted that it ended; it hung before, where it drained."""
-    told = new.metadata.get("restart_reason")
-    reason = plain(told) if isinstance(told, str) else ""
+def _status_change(old: Service, new: Service) -> tuple[str, str]:
+    """Return the event of another status.
+
+    A restart reason means that the process ended unexpectedly; a service that was draining then had hung before.
+    """
+    restart_reason = new.metadata.get("restart_reason")
+    reason = one_line(restart_reason) if isinstance(restart_reason, str) else ""
     if reason and new.status == "starting" and old.status in ("running", "draining"):
         return "exited", reason
     return new.status, (reason if new.status == "failed" else "") or f"it was {old.status}"
 
 
-def plain(text: str) -> str:
-    """Somebody else's words as one line, not too long, that does nothing to a terminal."""
-    shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return " ".join(shown.split())[:LONGEST_MESSAGE]
+def one_line(text: str) -> str:
+    """Return the text as one line without control characters, MAX_MESSAGE_LENGTH characters at most."""
+    printable = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return " ".join(printable.split())[:MAX_MESSAGE_LENGTH]
 
 
 def level_of(kind: str) -> str:
-    known = KINDS.get(kind)
+    """Return the level of a kind; info for an unknown one, of a newer program."""
+    known = EVENT_KINDS.get(kind)
     return known.level if known else INFO

@@ -1,4 +1,4 @@
-"""What becomes of a service, in one word: the same in every command, on the page and in the docs. Pure."""
+"""The health state of a service in one word, the same in every command, on the page and in the documents. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,30 +6,33 @@ from typing import Any, NamedTuple
 GOOD, WARNING, BAD = "good", "warning", "bad"
 
 
-class Word(NamedTuple):
-    level: str  # good, warning: it will pass or somebody wanted it, bad: somebody should look
+class HealthState(NamedTuple):
+    """A state, of which the documents and the page show the meaning."""
+
+    level: str  # good; warning: it is temporary or wanted; bad: an operator should look
     meaning: str
 
 
-WORDS = {
-    "healthy": Word(GOOD, "it gets requests"),
-    "starting": Word(WARNING, "its model loads, or supervisord is about to start it again"),
-    "draining": Word(WARNING, "it gets nothing new: it hangs, or is about to stop"),
-    "stopping": Word(WARNING, "somebody is stopping it"),
-    "stopped": Word(WARNING, "somebody has stopped it"),
-    "drained": Word(WARNING, "by `svc drain` or on the page: it gets nothing new until `svc undrain`"),
-    "ejected": Word(BAD, "requests to it failed: the router keeps away from it for a while"),
-    "unhealthy": Word(BAD, "it fails the registry's health checks, or the router's"),
-    "expired": Word(BAD, "nothing was heard of it for as long as its lease"),
-    "failed": Word(BAD, "it was given up after too many restarts"),
-    "unrouted": Word(BAD, "the registry calls it healthy, but the router does not use it"),
+HEALTH_STATES = {
+    "healthy": HealthState(GOOD, "it gets requests"),
+    "starting": HealthState(WARNING, "its model loads, or supervisord is about to restart it"),
+    "draining": HealthState(WARNING, "it gets no new requests: it hangs, or is about to stop"),
+    "stopping": HealthState(WARNING, "it is being stopped"),
+    "stopped": HealthState(WARNING, "it was stopped"),
+    "drained": HealthState(WARNING, "by `svc drain` or on the page: it gets no new requests until `svc undrain`"),
+    "ejected": HealthState(BAD, "requests to it failed: the router sends it none for a while"),
+    "unhealthy": HealthState(BAD, "it fails the health checks of the registry or the router"),
+    "expired": HealthState(BAD, "no heartbeat arrived for the whole lease"),
+    "failed": HealthState(BAD, "it is not restarted any more, after too many restarts"),
+    "unrouted": HealthState(BAD, "the registry lists it as healthy, but the router does not use it"),
 }
 
 
 def state_of(service: Mapping[str, Any]) -> str:
-    """Of a service as the registry lists it.
+    """Return the state of a service, as the registry lists it in JSON.
 
-    1. What the operator said, and 2. what it says of itself, and 3. what becomes of one that says it is running.
+    1. A drain by the operator comes first, then 2. the status that the service reports, then 3. the health of a
+    service that reports to be running.
     """
     status = service["status"]
     if service.get("drained"):
@@ -42,6 +45,6 @@ def state_of(service: Mapping[str, Any]) -> str:
 
 
 def level_of(state: str) -> str:
-    """What to think of a state; of `drained, starting` and the like it is the first word that counts."""
-    known = WORDS.get(state.partition(",")[0])
+    """Return the level of a state; in `drained, starting` and the like, the first word decides."""
+    known = HEALTH_STATES.get(state.partition(",")[0])
     return known.level if known else BAD

@@ -1,4 +1,4 @@
-"""One registered service: its states and its JSON, as registry, router and babysitter exchange it."""
+"""A registered service: its status and its JSON, as registry, router and babysitter exchange it."""
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -11,7 +11,7 @@ from svc.base.address import authority
 from svc.protocol.service_url import is_service_url
 
 STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
-DEFAULT_LEASE = 90.0
+DEFAULT_LEASE_SECONDS = 90.0
 INSTANCE_TYPE = "openai-api"
 BABYSITTER_TYPE = "babysitter"
 MAX_METADATA_BYTES = 64 << 10  # as JSON
@@ -20,7 +20,7 @@ MAX_MODEL_ID_LENGTH = 512
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """What the registry knows of one name. Times are Unix seconds; leases are seconds."""
+    """What the registry stores under one name. Times are Unix seconds; leases are seconds."""
 
     name: str
     host: str
@@ -30,36 +30,37 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     timestamp: str = ""
     last_heartbeat: float = 0.0
-    lease_seconds: float = DEFAULT_LEASE
-    health_status: str = "unknown"  # unknown | healthy | unhealthy: what the registry's own checks found
-    drained: bool = False  # the operator's; no heartbeat, PUT or new registration clears it
+    lease_seconds: float = DEFAULT_LEASE_SECONDS
+    health_status: str = "unknown"  # unknown | healthy | unhealthy: the result of the registry's own checks
+    drained: bool = False  # set by the operator; no heartbeat, PUT or new registration clears it
     weight: int = 1
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    expired: bool = False  # the registry's own: it marks what was silent for its whole lease
-    owner: str = ""  # the registry's own: who may replace or remove it
+    expired: bool = False  # set by the registry: no heartbeat arrived for the whole lease
+    owner: str = ""  # set by the registry: the identity that may replace or remove the service
 
     def is_healthy(self) -> bool:
-        """Running, not drained, its lease not expired, and not failing its checks."""
+        """Return whether the service runs, is not drained, has a valid lease, and does not fail its health checks."""
         return self.status == "running" and not self.drained and not self.expired and self.health_status != "unhealthy"
 
     def is_instance(self) -> bool:
         return self.metadata.get("type") == INSTANCE_TYPE
 
     def health_url(self) -> str:
-        """Where its health is checked: what it says, else for an instance its babysitter (port + 1), else itself."""
-        told = self.metadata.get("health_url")
-        if isinstance(told, str) and told:
-            return told
+        """Return the URL of the health check: the registered one, or the babysitter of an instance, or the service."""
+        registered = self.metadata.get("health_url")
+        if isinstance(registered, str) and registered:
+            return registered
         return (babysitter_url(self.url) if self.is_instance() else self.url.rstrip("/")) + "/health"
 
     def to_json(self) -> dict[str, Any]:
-        told = {**msgspec.to_builtins(self), "is_healthy": self.is_healthy()}
-        del told["expired"], told["owner"]
-        return told
+        """Return the service as the registry lists it."""
+        fields = {**msgspec.to_builtins(self), "is_healthy": self.is_healthy()}
+        del fields["expired"], fields["owner"]
+        return fields
 
 
 def is_model_id(value: object) -> bool:
-    """Return whether a value can be a model's id: short text that can be printed, so without control characters."""
+    """Return whether a value can be the id of a model: a short text without control characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_MODEL_ID_LENGTH and value.isprintable()
 
 
@@ -82,7 +83,7 @@ def named_babysitter(metadata: Mapping[str, Any]) -> str | None:
 
 
 def babysitter_url(url: str) -> str:
-    """The babysitter of the instance at `url` listens on the next port, in plain HTTP."""
+    """Return the URL of the babysitter of the instance at `url`: it listens on the next port, in plain HTTP."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -90,5 +91,5 @@ def babysitter_url(url: str) -> str:
 
 
 def iso(now: float) -> str:
-    """ISO 8601 in UTC, as every `timestamp` is written."""
+    """Return Unix seconds as ISO 8601 in UTC, the format of every `timestamp`."""
     return datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""URLs that a registration names, and that registry and routers send requests to.
+"""URLs in registrations, to which registry and routers send requests.
 
-URL parsers disagree: of `https://a:1\\@b:2`, Python's urlsplit finds the host b and urllib3 the host a. The grammar
-here takes only what every parser reads in the same way, so that the host that is judged gets the request.
+URL parsers disagree: for `https://a:1\\@b:2`, Python's urlsplit returns the host b and urllib3 the host a. The grammar
+here accepts only URLs that every parser reads in the same way, so that requests go to the host that was checked.
 """
 
 import ipaddress
@@ -36,7 +36,7 @@ class ServiceUrl(NamedTuple):
         return authority(self.host, self.port)
 
 
-@lru_cache(4096)  # a router reads every URL again with each change of the registry's list
+@lru_cache(4096)  # a router parses all URLs again with each change of the registry's list
 def parse_service_url(url: str) -> ServiceUrl:
     """Return the parts of an http or https URL without user, password and fragment; raises ValueError."""
     match = URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
@@ -50,7 +50,7 @@ def parse_service_url(url: str) -> ServiceUrl:
 
 
 def is_service_url(value: object, query: bool = True) -> bool:
-    """Return whether a value is such a URL; `query`: whether it may have one."""
+    """Return whether a value is such a URL; with `query` false it must have no query."""
     try:
         return isinstance(value, str) and (not parse_service_url(value).query or query)
     except ValueError:
@@ -58,10 +58,10 @@ def is_service_url(value: object, query: bool = True) -> bool:
 
 
 def is_service_host(host: str) -> bool:
-    """Return whether a text is a host name, or an address as it is usually written.
+    """Return whether a text is a host name, or an address in its usual form.
 
-    Some resolvers read 127.1, 0x7f000001 and 2130706433 as addresses, too; an IPv6 zone means something on one machine
-    only.
+    Other forms are refused: some resolvers read 127.1, 0x7f000001 and 2130706433 as addresses. So is an IPv6 zone,
+    which has a meaning on one machine only.
     """
     if HOST.fullmatch(host) and not NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
         return True

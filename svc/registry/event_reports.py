@@ -14,7 +14,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from svc.base.errors import BadRequest, RateLimited
-from svc.protocol.event import BABYSITTER_SOURCE, KINDS, OWN_SOURCE, ROUTER_SOURCE, TOLD, Event, plain
+from svc.protocol.event import (
+    BABYSITTER_SOURCE,
+    EVENT_KINDS,
+    OWN_SOURCE,
+    REPORTED_KINDS,
+    ROUTER_SOURCE,
+    Event,
+    one_line,
+)
 from svc.registry import validation
 from svc.registry.access.identity import Client
 from svc.registry.access.rate_limit import BURST_EVENTS, EVENTS_PER_SECOND, EventRateLimiter
@@ -78,19 +86,21 @@ def _event(place: str, event: Any, now: float) -> Event:
     if not isinstance(event, dict):
         raise _invalid(place, "must be an object")
     kind, service, source, message = (event.get(key, "") for key in ("kind", "service", "source", "message"))
-    if not isinstance(kind, str) or kind not in TOLD:
-        raise _invalid(f"{place}.kind", f"must be one of {' '.join(sorted(TOLD))}")
+    if not isinstance(kind, str) or kind not in REPORTED_KINDS:
+        raise _invalid(f"{place}.kind", f"must be one of {' '.join(sorted(REPORTED_KINDS))}")
     if not isinstance(service, str) or not validation.NAME_PATTERN.fullmatch(service):
         raise _invalid(f"{place}.service", "must be a service's name")
     if service == OWN_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
         raise _invalid(f"{place}.service", f"only the registry reports {kind} for {service}; leave it out")
     if not isinstance(source, str) or not SOURCE_PATTERN.fullmatch(source):
         raise _invalid(f"{place}.source", "must be router, router-NAME or babysitter")
-    if source.partition("-")[0] not in KINDS[kind].by.split(", "):
-        raise _invalid(f"{place}.kind", f"only a {KINDS[kind].by} reports {kind}, and the source is {source}")
+    if source.partition("-")[0] not in EVENT_KINDS[kind].reporters.split(", "):
+        raise _invalid(
+            f"{place}.kind", f"only a {EVENT_KINDS[kind].reporters} reports {kind}, and the source is {source}"
+        )
     if not isinstance(message, str):
         raise _invalid(f"{place}.message", "must be text")
-    return Event(time=now, kind=kind, service=service, source=source, message=plain(message))
+    return Event(time=now, kind=kind, service=service, source=source, message=one_line(message))
 
 
 def _invalid(place: str, problem: str) -> BadRequest:

@@ -9,7 +9,7 @@ import msgspec
 
 from svc.base.errors import BadRequest, RateLimited, Unavailable
 from svc.perimeter.browsers import Headers
-from svc.protocol.event import KINDS, OWN_SOURCE, Event
+from svc.protocol.event import EVENT_KINDS, OWN_SOURCE, Event
 from svc.registry import validation
 from svc.registry.store.contract import MAX_OWN_EVENTS, Store
 
@@ -40,8 +40,8 @@ def parse_event_query(args: Mapping[str, str], headers: Headers) -> EventQuery:
         after = int(last)
     limit = _whole_number("limit", args.get("limit", str(DEFAULT_EVENT_LIMIT)), MAX_OWN_EVENTS, minimum=1)
     kinds = frozenset(filter(None, args.get("kind", "").split(",")))
-    if unknown := sorted(kinds - KINDS.keys()):
-        raise BadRequest(f"kind: there is no {unknown[0]!r}; there are {' '.join(KINDS)}", param="kind")
+    if unknown := sorted(kinds - EVENT_KINDS.keys()):
+        raise BadRequest(f"kind: there is no {unknown[0]!r}; there are {' '.join(EVENT_KINDS)}", param="kind")
     return EventQuery(after, limit, args.get("service", ""), kinds, validation.wait_seconds(args.get("wait")))
 
 

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from svc.protocol.event import KINDS
+from svc.protocol.event import EVENT_KINDS
 from svc.protocol.service import STATUSES
 from svc.registry.store.contract import Store
 from svc.registry.store_health import DEGRADED, FAILING, StoreHealth
@@ -52,7 +52,7 @@ class _StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         events = CounterMetricFamily("svc_registry_events", "What happened, as told by this registry", labels=["kind"])
-        for kind in KINDS:
+        for kind in EVENT_KINDS:
             events.add_metric([kind], self.store.event_counts[kind])
         yield events
         status, _ = self.store_health.status()

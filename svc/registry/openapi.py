@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from svc.protocol.event import KINDS
+from svc.protocol.event import EVENT_KINDS
 from svc.registry import validation
 from svc.registry.access.guard import OPEN, WRITE
 from svc.registry.event_stream import DEFAULT_EVENT_LIMIT
@@ -72,7 +72,7 @@ EVENT_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
         "no more than so many",
     ),
     "service": (TEXT, "only those of this service"),
-    "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(KINDS)}"),
+    "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(EVENT_KINDS)}"),
     "wait": (
         {"type": "number", "minimum": 0},
         f"at most {validation.MAX_WAIT_SECONDS:g}; with after: seconds to wait for the first one",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from svc.protocol.event import KINDS, LONGEST_MESSAGE, TOLD
+from svc.protocol.event import EVENT_KINDS, MAX_MESSAGE_LENGTH, REPORTED_KINDS
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
 from svc.registry import validation
 from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST, SOURCE_PATTERN
@@ -89,7 +89,7 @@ COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 
 EVENT_FIELDS: Schema = {
     "time": TIMESTAMP,
-    "kind": {"type": "string", "enum": list(KINDS)},
+    "kind": {"type": "string", "enum": list(EVENT_KINDS)},
     "service": NAME,
     "source": {
         **TEXT,
@@ -97,7 +97,7 @@ EVENT_FIELDS: Schema = {
         "description": "registry, babysitter, or router-NAME; @ADDRESS is added to "
         "that of a router which cannot write to the registry",
     },
-    "message": {"type": "string", "maxLength": LONGEST_MESSAGE},
+    "message": {"type": "string", "maxLength": MAX_MESSAGE_LENGTH},
 }
 SOURCE: Schema = {"type": "string", "pattern": f"^({SOURCE_PATTERN.pattern})$", "maxLength": 128}
 LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
@@ -140,7 +140,7 @@ SCHEMAS: Schema = {
                     "type": "object",
                     "required": ["kind", "service", "source"],
                     "properties": {
-                        "kind": {"type": "string", "enum": sorted(TOLD)},
+                        "kind": {"type": "string", "enum": sorted(REPORTED_KINDS)},
                         "service": NAME,
                         "source": SOURCE,
                         "message": TEXT,

@@ -8,7 +8,7 @@ import msgspec
 
 from svc.base.errors import BadRequest
 from svc.protocol.service import (
-    DEFAULT_LEASE,
+    DEFAULT_LEASE_SECONDS,
     MAX_METADATA_BYTES,
     MAX_MODEL_ID_LENGTH,
     MAX_MODELS,
@@ -48,7 +48,7 @@ def parse_registration(payload: dict[str, Any], now: float) -> Service:
     missing = [key for key in REQUIRED_FIELDS if payload.get(key) is None]
     problem = f"{', '.join(missing)}: missing; a registration needs {' '.join(REQUIRED_FIELDS)}"
     fields = _checked_fields(payload, [(",".join(missing), problem)] if missing else [])
-    return Service(**{"timestamp": iso(now), "lease_seconds": DEFAULT_LEASE, **fields, "last_heartbeat": now})
+    return Service(**{"timestamp": iso(now), "lease_seconds": DEFAULT_LEASE_SECONDS, **fields, "last_heartbeat": now})
 
 
 def parse_changes(payload: dict[str, Any], name: str) -> dict[str, Any]:

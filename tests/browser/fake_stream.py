@@ -98,7 +98,7 @@ class FakeRouter(ThreadingHTTPServer):
             "models": [model for model, names in self.models.items() if name in names],
             "state": word,
             "level": health_state.level_of(word),
-            "meaning": health_state.WORDS[word].meaning,
+            "meaning": health_state.HEALTH_STATES[word].meaning,
             "drained": word == "drained",
             "restarts": at % 3 or None,
             "restart_reason": "exit code 1",

@@ -7,8 +7,8 @@ import click
 import pytest
 
 from svc.cli.main import svc
-from svc.protocol.event import KINDS
-from svc.protocol.health_state import WORDS
+from svc.protocol.event import EVENT_KINDS
+from svc.protocol.health_state import HEALTH_STATES
 from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
 from svc.settings import ENVIRONMENT_VARIABLES, SECTIONS, rules_of
 from svc.site.status import ProgramStatus, SiteStatus
@@ -57,13 +57,13 @@ def test_toml_files_that_are_named_exist(document):
 
 def test_every_kind_of_event_is_told_with_its_meaning():
     text = (ROOT / "docs" / "EVENTS.md").read_text()
-    for kind, (level, by, meaning) in KINDS.items():
+    for kind, (level, by, meaning) in EVENT_KINDS.items():
         assert f"| `{kind}` | {level} | {by} | {meaning} |" in text
 
 
 def test_every_word_and_every_field_of_the_status_is_told():
     text = (ROOT / "docs" / "STATUS.md").read_text()
-    for word, (level, meaning) in WORDS.items():
+    for word, (level, meaning) in HEALTH_STATES.items():
         assert f"| `{word}` | {level} | {meaning} |" in text
     fields = [field.name for of in (SiteStatus, ProgramStatus) for field in dataclasses.fields(of)]
     told = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", text, re.M)

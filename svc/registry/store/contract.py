@@ -6,10 +6,10 @@ durable when it returns: what was acknowledged survives a `kill -9`. A store tha
 The revision never decreases. It rises by one with every change that a reader would notice (lease.is_visible_change); a
 heartbeat that changes nothing else does not raise it.
 
-A change to a service and its events (svc.protocol.event.between) are written in one step. The last MAX_OWN_EVENTS
-events of the registry itself are kept. Their ids never decrease either. Events that others report are kept beside them
-and displace none of them: at most MAX_REPORTED_EVENTS in all, and MAX_EVENTS_PER_REPORTER of each reporter
-(svc.protocol.event.reporter_of).
+A change to a service and its events (svc.protocol.event.events_between) are written in one step. The last
+MAX_OWN_EVENTS events of the registry itself are kept. Their ids never decrease either. Events that others report are
+kept beside them and displace none of them: at most MAX_REPORTED_EVENTS in all, and MAX_EVENTS_PER_REPORTER of each
+reporter (svc.protocol.event.reporter_of).
 """
 
 from collections import Counter

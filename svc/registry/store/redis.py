@@ -78,7 +78,7 @@ class RedisStore:
             new = replace(new, drained=bool(record[2]))
             if new == old:
                 return new
-            events = event.between(old, new, self.now())
+            events = event.events_between(old, new, self.now())
             raises_revision = int(lease.is_visible_change(old, new))
             replacement = (_encode(new), repr(new.last_heartbeat), _plain_heartbeat(new))
             record = self._swap(name, record, *replacement, raises_revision, events)
@@ -91,7 +91,7 @@ class RedisStore:
             old = _service(record)
             if old is None or (when is not None and not when(old)):
                 return False
-            events = event.between(old, None, self.now(), why)
+            events = event.events_between(old, None, self.now(), why)
             record = self._swap(name, record, b"", "", "", 1, events)
         return True
 

@@ -75,7 +75,7 @@ class SqliteStore:
             if new != old:
                 db.execute(WRITE_SERVICE, to_row(new))
                 self._cache.put(name, new)
-                self._cache.add_events(db, event.between(old, new, time.time()))
+                self._cache.add_events(db, event.events_between(old, new, time.time()))
             if lease.is_visible_change(old, new):
                 self._raise_revision(db)
             return new
@@ -87,7 +87,7 @@ class SqliteStore:
                 return False
             db.execute("DELETE FROM services WHERE name = ?", (name,))
             self._cache.put(name, None)
-            self._cache.add_events(db, event.between(old, None, time.time(), why))
+            self._cache.add_events(db, event.events_between(old, None, time.time(), why))
             self._raise_revision(db)
             return True
 
@@ -111,7 +111,7 @@ class SqliteStore:
             db.execute(MARK_DRAINED if drained else UNMARK_DRAINED, (name,))
             new = replace(old, drained=drained)
             self._cache.put(name, new)
-            self._cache.add_events(db, event.between(old, new, time.time()))
+            self._cache.add_events(db, event.events_between(old, new, time.time()))
             self._raise_revision(db)
             return new
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from svc.base import version
 from svc.base.counter_rates import Counts, RateWindow, RecentCounts
-from svc.protocol.health_state import WORDS, level_of, state_of
+from svc.protocol.health_state import HEALTH_STATES, level_of, state_of
 from svc.router.balance.target import Target
 from svc.router.state import RouterState
 from svc.router.telemetry.statistics import InstanceStatistics, ModelStatistics
@@ -65,7 +65,7 @@ def _availability(state: RouterState, model: str) -> dict[str, str]:
 def _instance(state: RouterState, target: Target) -> dict[str, Any]:
     current = instance_state(state, target)
     restarts, reason = target.metadata.get("restarts"), target.metadata.get("restart_reason")
-    known = WORDS.get(current.partition(",")[0])
+    known = HEALTH_STATES.get(current.partition(",")[0])
     return {
         "name": target.name,
         "host": target.host,

@@ -3,15 +3,15 @@
 import pytest
 from msgspec.structs import replace
 
-from svc.protocol.event import KINDS, LONGEST_MESSAGE, TOLD, Event, between, plain
-from svc.protocol.health_state import WORDS
+from svc.protocol.event import EVENT_KINDS, MAX_MESSAGE_LENGTH, REPORTED_KINDS, Event, events_between, one_line
+from svc.protocol.health_state import HEALTH_STATES
 from tests.unit.registry.services import service
 
 ONE = service("a")
 
 
 def kinds(old, new, why=""):
-    return [event.kind for event in between(old, new, 5.0, why)]
+    return [event.kind for event in events_between(old, new, 5.0, why)]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_a_change(before, after, told):
 
 
 def test_who_comes_and_who_goes():
-    (came,) = between(None, ONE, 5.0)
+    (came,) = events_between(None, ONE, 5.0)
     assert (came.kind, came.service, came.message) == ("registered", "a", "running, at http://10.0.0.7:8100")
-    (went,) = between(ONE, None, 5.0, "it was removed")
+    (went,) = events_between(ONE, None, 5.0, "it was removed")
     assert (went.kind, went.message, went.time, went.source) == ("left", "it was removed", 5.0, "registry")
 
 
@@ -62,28 +62,32 @@ def test_who_comes_and_who_goes():
 )
 def test_what_ended_is_told_with_its_reason(before, after, reason, told):
     old, new = (replace(ONE, status=status, metadata={"restart_reason": reason}) for status in (before, after))
-    (event,) = between(old, new, 5.0)
+    (event,) = events_between(old, new, 5.0)
     assert (event.kind, event.to_json()["level"], event.message) == told
 
 
 def test_somebody_else_s_words_are_one_short_line():
-    assert plain(" a\tb\r\n\x07 é 日本 \u2028c\x9b") == "a b \ufffd é 日本 c\ufffd"
-    assert len(plain("x" * 9999)) == LONGEST_MESSAGE
+    assert one_line(" a\tb\r\n\x07 é 日本 \u2028c\x9b") == "a b \ufffd é 日本 c\ufffd"
+    assert len(one_line("x" * 9999)) == MAX_MESSAGE_LENGTH
 
 
 def test_the_silence_that_is_told_is_the_real_one():
     before = replace(ONE, lease_seconds=30, last_heartbeat=1000.0)
-    (event,) = between(before, replace(before, expired=True), 1087.2)
+    (event,) = events_between(before, replace(before, expired=True), 1087.2)
     assert (event.kind, event.message) == ("expired", "silent for 87 s")
 
 
 def test_every_kind_that_the_registry_tells_comes_of_a_change_and_no_other_does():
-    states = [None, ONE, *(replace(ONE, status=word) for word in WORDS if word in KINDS and word not in ("drained",))]
+    states = [
+        None,
+        ONE,
+        *(replace(ONE, status=word) for word in HEALTH_STATES if word in EVENT_KINDS and word not in ("drained",)),
+    ]
     states += [replace(ONE, **more) for more in ({"expired": True}, {"drained": True}, {"health_status": "unhealthy"})]
     states += [replace(ONE, health_status="healthy"), replace(ONE, status="starting")]
     states += [replace(ONE, status="starting", metadata={"restart_reason": "it crashed"})]
     found = {kind for old in states for new in states if old or new for kind in kinds(old, new)}
-    assert found >= set(KINDS) - TOLD
+    assert found >= set(EVENT_KINDS) - REPORTED_KINDS
 
 
 def test_its_json():

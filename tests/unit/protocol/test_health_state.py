@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.protocol.event import KINDS, Event
-from svc.protocol.health_state import WORDS, level_of, state_of
+from svc.protocol.event import EVENT_KINDS, Event
+from svc.protocol.health_state import HEALTH_STATES, level_of, state_of
 from tests.unit.terminal.test_services_table import service
 
 
@@ -31,7 +31,7 @@ def test_a_state_has_a_level(state, level):
 
 
 def test_every_word_and_every_kind_says_what_it_means():
-    for told in (*WORDS.values(), *KINDS.values()):
+    for told in (*HEALTH_STATES.values(), *EVENT_KINDS.values()):
         assert told.meaning
         assert told.level in ("good", "warning", "bad", "info")
 
