@@ -1,6 +1,7 @@
-"""Requests to a server that is looked after: for its health, and for its models."""
+"""Requests to a monitored server: for its health and for its models."""
 
 import os
+import socket
 import ssl
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
@@ -14,28 +15,31 @@ from svc.protocol.engine_key import bearer
 from svc.protocol.service import is_model_id
 from svc.protocol.service_url import ServiceUrl, parse_service_url
 
-USER_AGENT = "svc-health-check"  # a registry answers it without a check of its own, so that no two check in circles
+USER_AGENT = "svc-health-check"  # a registry answers it without a health check of its own, which could form a circle
 STATUS_NOT_IMPLEMENTED = 501
 MAX_BODY_BYTES = 64 << 10
 MODEL_LIST_PATHS = ("/v1/models", "/models")
 
 
 class ModelList(NamedTuple):
-    """What a server lists. `models`: None where it has no readable list; `status`: of the last answer, 0 for none."""
+    """The answer to a request for the model list.
+
+    `models` is None where there is no readable list; `status` is that of the last answer, 0 without one.
+    """
 
     models: list[dict[str, Any]] | None
     status: int
 
 
-def healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
-    """Whether a GET answers 200 within `timeout` seconds; `verify`: CA certificates for https, if any."""
+def is_healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
+    """Return whether a GET is answered with 200 within `timeout` seconds. `verify`: CA certificates for https."""
     return status(url, timeout, verify) == 200
 
 
 def status(
     url: str, timeout: float, verify: str | bool = True, key: str = "", rejection_reason: AddressCheck | None = None
 ) -> int:
-    """The status that a GET is answered with within `timeout` seconds; 0: no answer. `key`: the upstream API key."""
+    """Return the status of the answer to a GET, 0 without an answer in time. `key` is the upstream API key."""
     return answer(url, timeout, verify, 0, key, rejection_reason)[0]
 
 
@@ -47,10 +51,10 @@ def answer(
     key: str = "",
     rejection_reason: AddressCheck | None = None,
 ) -> tuple[int, bytes]:
-    """Return the status and the first bytes of the answer to a GET; (0, b""): no answer. No redirect is followed.
+    """Return the status and the first bytes of the answer to a GET, (0, b"") without one. Follow no redirect.
 
-    Only addresses without a `rejection_reason` are connected to; raises AddressRefused where there is none.
-    http.client does it at a third of the cost of requests: a registry asks a thousand servers, again and again.
+    Raises AddressRefused where each address of the host has a `rejection_reason`. http.client costs a third of what
+    requests does, and a registry checks a thousand servers again and again.
     """
     try:
         target = parse_service_url(url)
@@ -66,23 +70,25 @@ def answer(
             connection.close()
     except AddressRefused:
         raise
-    except (OSError, HTTPException, ValueError):  # OSError: also of certificates that are not there
+    except (OSError, HTTPException, ValueError):  # OSError: also for a missing file of certificates
         return 0, b""
 
 
 def status_is_healthy(status: int, required: bool) -> bool:
-    """Return whether the status of a health endpoint means that its server can take requests.
+    """Return whether the status of a health endpoint means that its server can serve requests.
 
-    `required`: the endpoint is configured, so it must answer 2xx. Otherwise its path is a default
-    that many servers do not have (404, 405, 501): any answer but another 5xx passes.
+    A `required` endpoint is configured, so it must answer 2xx. Otherwise its path is a default that many servers do
+    not have (404, 405, 501): only no answer and another 5xx are unhealthy.
     """
     if required:
         return 200 <= status < 300
     return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
 
 
-def _connect(target: ServiceUrl, timeout: float, verify: str | bool, rejection_reason: AddressCheck | None) -> Any:
-    """Return a connection, for https one inside TLS."""
+def _connect(
+    target: ServiceUrl, timeout: float, verify: str | bool, rejection_reason: AddressCheck | None
+) -> socket.socket:
+    """Return a connection, with TLS for https."""
     sock = dial(target.host, target.port, timeout, rejection_reason)
     if target.scheme == "http":
         return sock
@@ -94,7 +100,7 @@ def _connect(target: ServiceUrl, timeout: float, verify: str | bool, rejection_r
 
 
 def _tls_context(verify: str | bool) -> ssl.SSLContext:
-    """Return a client's context; `verify`: a file or a directory of CA certificates, True for those of requests."""
+    """Return a client's TLS context. `verify`: CA certificates, True for those of requests."""
     path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify or None
     is_directory = path is not None and os.path.isdir(path)
     context = ssl.create_default_context(cafile=None if is_directory else path, capath=path if is_directory else None)
@@ -104,16 +110,16 @@ def _tls_context(verify: str | bool) -> ssl.SSLContext:
 
 
 def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "") -> ModelList:
-    """Return the model objects that a server lists at /v1/models or /models."""
+    """Return the model objects that a server lists at /v1/models, else at /models."""
     listed: list[dict[str, Any]] | None = None
     status = 0
     for path in MODEL_LIST_PATHS:
         try:
-            found = fetch("GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key))
-            status = found.status_code
-            data = found.json().get("data") if found.ok else None
+            answer = fetch("GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key))
+            status = answer.status_code
+            data = answer.json().get("data") if answer.ok else None
         except (requests.ConnectionError, requests.Timeout):
-            break  # the other path would do no better
+            break  # the other path would fail, too
         except (requests.RequestException, ValueError, AttributeError, OSError):
             continue
         if isinstance(data, list):

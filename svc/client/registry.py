@@ -1,4 +1,4 @@
-"""The only caller of the registry's URLs."""
+"""The client of the registry: the only code that knows its URLs."""
 
 import dataclasses
 import logging
@@ -22,10 +22,10 @@ from svc.base.http import fetch
 from svc.base.secret_file import read_token
 
 log = logging.getLogger(__name__)
-KINDS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
-CONNECT_WITHIN = 1.0  # seconds, for a list: after a link has healed, the next try is not far
+ERRORS_BY_STATUS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
+LIST_CONNECT_TIMEOUT_SECONDS = 1.0  # short: once a broken link works again, the next try comes soon
 
-EVENT_TEXTS = ("time", "kind", "service", "level", "message", "source")
+EVENT_TEXT_FIELDS = ("time", "kind", "service", "level", "message", "source")
 
 Query = Mapping[str, str]
 Events = list[dict[str, Any]]
@@ -33,15 +33,15 @@ Events = list[dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServiceList:
-    """A registry's services, of one moment; `entries` are their JSON, which routers read in their own way."""
+    """The services of a registry at one moment. `entries` is their JSON, which a router decodes into its own types."""
 
     entries: Sequence[msgspec.Raw]
-    index: int | None  # its revision, which goes back only when it has lost its data; None: it tells none
-    url: str  # the registry: revisions of two that share no store cannot be compared
+    index: int | None  # the registry's revision, which decreases only when it has lost its data; None: it sends none
+    url: str  # of the registry: revisions of registries that share no store cannot be compared
 
     @property
     def services(self) -> list[dict[str, Any]]:
-        """The entries as objects; raises SvcError where one has no name."""
+        """Return the entries as objects; raise SvcError where one has no name."""
         services = [msgspec.json.decode(entry) for entry in self.entries]
         if not all(_is_service(service) for service in services):
             raise SvcError(f"{self.url}: not a registry: it lists services that have no name")
@@ -53,12 +53,11 @@ class _Body(msgspec.Struct):
 
 
 class RegistryClient:
-    """Speaks to the first registry of `urls` that answers; the one that did is asked first the next time.
+    """Sends requests to the first registry of `urls` that answers, and tries that one first the next time.
 
-    Raises NotFound for a name it does not know, Forbidden for one that is
-    another's, Unavailable when no registry answers, another SvcError for what a
-    registry refused. `timeout` is in seconds; with a `secret`, what is registered
-    is ours.
+    Raises NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable when no
+    registry answers, and another SvcError for any other refusal. `timeout` is in seconds. With a `secret`, other
+    clients cannot change what this one registers.
     """
 
     def __init__(
@@ -72,78 +71,84 @@ class RegistryClient:
         self.urls = [u.rstrip("/") for u in ([urls] if isinstance(urls, str) else urls)]
         self.token_file = token_file
         self.timeout = timeout
-        self._listed = ""  # where the last list came from
+        self._list_url = ""  # the registry that sent the last list
         self.secret = secret
-        self._more = dict(headers or {})  # sent with each request
+        self._headers = dict(headers or {})  # sent with each request
 
     def health(self) -> dict[str, Any]:
+        """Return the registry's report on itself."""
         return self._call("GET", "/health")
 
     def services(self) -> list[dict[str, Any]]:
+        """Return the services at once."""
         return self.list_services().services
 
     def list_services(self, index: int | None = None, wait: float = 0) -> ServiceList:
-        """The services: at once, or with the `index` of the list before, when it has risen or after `wait` seconds.
+        """Return the services: at once, or with the `index` of the last list when they change or after `wait` seconds.
 
-        A registry other than the one that this index is from answers at once, and
-        so does one that does not know how to wait.
+        A registry other than the one of the last list answers at once, and so does one that cannot wait.
         """
 
         def query(url: str) -> Query:
-            return {"index": str(index), "wait": f"{wait:g}"} if index is not None and url == self._listed else {}
+            return {"index": str(index), "wait": f"{wait:g}"} if index is not None and url == self._list_url else {}
 
         answer, url = self._send("GET", "/services", query=query, wait=wait)
         try:
             entries = msgspec.json.decode(answer.content if answer.ok else b"", type=_Body).services
         except (msgspec.DecodeError, UnicodeDecodeError):
-            _result(answer)  # which may know better
+            _result(answer)  # raises a better error where the answer is one
             raise SvcError(f"{answer.url}: not a registry: it lists no services") from None
-        told = answer.headers.get("X-Registry-Index", "")
-        self._listed = url
-        return ServiceList(entries, int(told) if told.isdigit() else None, url)
+        index_header = answer.headers.get("X-Registry-Index", "")
+        self._list_url = url
+        return ServiceList(entries, int(index_header) if index_header.isdigit() else None, url)
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
+        """Register a service, or replace its registration; return it as the registry stores it."""
         return self._call("POST", "/services", service)["service"]
 
     def get(self, name: str) -> dict[str, Any]:
+        """Return one service."""
         return self._call("GET", f"/services/{name}")
 
     def update(self, name: str, fields: dict[str, Any]) -> None:
+        """Change some fields of a service."""
         self._call("PUT", f"/services/{name}", fields)
 
     def heartbeat(self, name: str, status: str) -> None:
+        """Renew the lease of a service, and report its status."""
         self._call("POST", f"/services/{name}/heartbeat", {"status": status})
 
     def deregister(self, name: str) -> None:
+        """Remove a service."""
         self._call("DELETE", f"/services/{name}")
 
     def drain(self, name: str, drained: bool = True) -> dict[str, Any]:
-        """Sets or clears the operator's mark."""
+        """Drain a service, or end its drain; return the service."""
         return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}")["service"]
 
     def events(
         self, after: int | None = None, limit: int = 100, wait: float = 0, only: Query | None = None
     ) -> tuple[Events, int]:
-        """What happened after this id (None: the newest), oldest first, and the id to go on with.
+        """Return the events after this id (None: the newest ones), oldest first, and the `after` of the next call.
 
-        `only`: service, kind. `wait`: as soon as there is something, or after so many seconds.
+        `only` selects by service and kind. The answer comes once there is an event, or after `wait` seconds.
         """
-        asked = {"limit": str(limit), **(only or {})}
+        query = {"limit": str(limit), **(only or {})}
         if after is not None:
-            asked |= {"after": str(after), "wait": f"{wait:g}"}
-        answer, url = self._send("GET", "/events", query=lambda url: asked, wait=wait)
-        told = _result(answer)
-        events, last = told.get("events"), told.get("last")
+            query |= {"after": str(after), "wait": f"{wait:g}"}
+        answer, url = self._send("GET", "/events", query=lambda url: query, wait=wait)
+        payload = _result(answer)
+        events, last = payload.get("events"), payload.get("last")
         if not isinstance(events, list) or not isinstance(last, int) or not all(_is_event(event) for event in events):
             raise SvcError(f"{url}: not a registry: it lists no events")
         return events, last
 
     def report_events(self, events: Events) -> None:
-        """What happened, to be kept with all the rest: kind, service, source and message of each."""
+        """Send events for the registry to keep; each has kind, service, source and message."""
         self._call("POST", "/events", {"events": events})
 
     def expire(self) -> list[str]:
-        """Ends the leases that a degraded registry keeps; the names."""
+        """End the leases that a degraded registry keeps; return the names of their services."""
         return self._call("POST", "/expire")["expired"]
 
     def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -157,14 +162,15 @@ class RegistryClient:
         query: Callable[[str], Query] | None = None,
         wait: float = 0,
     ) -> tuple[requests.Response, str]:
-        """The answer, and which registry gave it; `query` is asked what to send to each, which may `wait` for so long.
+        """Return the answer and the URL of the registry that sent it.
 
-        One that waits is known to be gone within seconds, too.
+        `query` returns the query for a registry's URL. With it the registry may `wait` for so many seconds; a lost one
+        is noticed within seconds nevertheless.
         """
         reason = "no registry is configured"
         for url in list(self.urls):
             params = query(url) if query else {}
-            connect = min(CONNECT_WITHIN, self.timeout) if query else self.timeout
+            connect = min(LIST_CONNECT_TIMEOUT_SECONDS, self.timeout) if query else self.timeout
             timeout = (connect, self.timeout + wait if params else self.timeout)
             try:
                 answer = fetch(
@@ -174,10 +180,10 @@ class RegistryClient:
                     keepalive=bool(query),
                     json=json,
                     params=params,
-                    headers=self._headers(),
+                    headers=self._request_headers(),
                 )
             except requests.RequestException as error:
-                reason = f"{url}: {_short(error)}"
+                reason = f"{url}: {_reason(error)}"
                 continue
             if answer.status_code >= 500:
                 reason = f"{url}: it answered {answer.status_code}"
@@ -189,15 +195,15 @@ class RegistryClient:
             return answer, url
         raise Unavailable(f"cannot reach the registry: {reason}")
 
-    def _headers(self) -> dict[str, str]:
-        ours = {**self._more, **({"X-Service-Secret": self.secret} if self.secret else {})}
+    def _request_headers(self) -> dict[str, str]:
+        headers = {**self._headers, **({"X-Service-Secret": self.secret} if self.secret else {})}
         if not self.token_file:
-            return ours
+            return headers
         try:
             token = read_token(self.token_file)
         except OSError as error:
             raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
-        return {**ours, "Authorization": f"Bearer {token}"}
+        return {**headers, "Authorization": f"Bearer {token}"}
 
 
 def _result(answer: requests.Response) -> dict[str, Any]:
@@ -213,7 +219,9 @@ def _result(answer: requests.Response) -> dict[str, Any]:
     if answer.status_code == RateLimited.status:
         seconds = answer.headers.get("Retry-After", "")
         raise RateLimited(message, float(seconds) if seconds.isdecimal() and len(seconds) < 10 else 1)
-    raise KINDS.get(answer.status_code, BadRequest)(message or f"{answer.url}: answered {answer.status_code}")
+    raise ERRORS_BY_STATUS.get(answer.status_code, BadRequest)(
+        message or f"{answer.url}: answered {answer.status_code}"
+    )
 
 
 def _is_service(entry: object) -> bool:
@@ -223,11 +231,11 @@ def _is_service(entry: object) -> bool:
 
 
 def _is_event(entry: object) -> bool:
-    return isinstance(entry, dict) and all(isinstance(entry.get(field), str) for field in EVENT_TEXTS)
+    return isinstance(entry, dict) and all(isinstance(entry.get(field), str) for field in EVENT_TEXT_FIELDS)
 
 
-def _short(error: requests.RequestException) -> str:
-    """What is wrong, without urllib3's object addresses."""
+def _reason(error: requests.RequestException) -> str:
+    """Return a short reason: the text of the error holds addresses of urllib3's objects."""
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
     return "connection refused" if "refused" in str(error) else type(error).__name__

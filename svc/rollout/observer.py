@@ -34,7 +34,7 @@ class Observer:
             {
                 component.name
                 for component in awaited
-                if probe.healthy(component.health_url, observe.HTTP_TIMEOUT_SECONDS)
+                if probe.is_healthy(component.health_url, observe.HTTP_TIMEOUT_SECONDS)
             },
         )
 

@@ -89,4 +89,4 @@ def _taken_over(component: Component, supervisord: SupervisordClient) -> Ready:
 
 
 def _answers(component: Component) -> Ready:
-    return lambda: probe.healthy(component.health_url, observe.HTTP_TIMEOUT_SECONDS, verify=False)
+    return lambda: probe.is_healthy(component.health_url, observe.HTTP_TIMEOUT_SECONDS, verify=False)

@@ -68,7 +68,7 @@ def snapshot(site: Site, token_file: str) -> SiteSnapshot:
         registry_url=url,
         registry_trouble=_registry_trouble(url) or refusal,
         router=None if routed is None else {service["name"]: service for service in routed},
-        routing=router is not None and probe.healthy(router.health_url, HTTP_TIMEOUT_SECONDS, verify=False),
+        routing=router is not None and probe.is_healthy(router.health_url, HTTP_TIMEOUT_SECONDS, verify=False),
     )
 
 
@@ -88,7 +88,7 @@ def check_health(site: Site) -> tuple[list[Component], list[Component]]:
 
 
 def _answers_health_check(component: Component) -> bool:
-    return probe.healthy(component.health_url, HEALTH_TIMEOUT_SECONDS, verify=False)
+    return probe.is_healthy(component.health_url, HEALTH_TIMEOUT_SECONDS, verify=False)
 
 
 def _infos(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
@@ -116,7 +116,7 @@ def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotR
 
 def _is_healthy(component: Component, states: dict[str, str]) -> bool:
     """Return whether a component answers its health check; one that does not run yet is not asked."""
-    return all(states.get(name) == "RUNNING" for name in component.programs) and probe.healthy(
+    return all(states.get(name) == "RUNNING" for name in component.programs) and probe.is_healthy(
         component.health_url, HTTP_TIMEOUT_SECONDS, verify=False
     )
 
