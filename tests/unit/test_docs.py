@@ -125,3 +125,10 @@ def test_every_alert_is_in_the_guide():
     guide = (ROOT / "docs" / "MONITORING.md").read_text()
     severities = re.findall(r"alert: (\w+)$.*?severity: (\w+)", rules, re.M | re.S)
     assert re.findall(r"^\| `(Svc\w+)` \| (\w+) \|", guide, re.M) == severities
+
+
+def test_architecture_names_modules_that_exist():
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    folders = [path for path in (ROOT / "svc").rglob("*") if path.is_dir()] + [ROOT, ROOT / "svc"]
+    for name in set(re.findall(r"`([a-z_/]+\.py)`", text)):
+        assert any((folder / name).exists() for folder in folders), name
