@@ -1,10 +1,10 @@
-"""`svc doctor`: what is wrong, why, and the command that cures it."""
+"""`svc doctor`: what is wrong with a site, how that is known, and the command that cures it."""
 
 import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,14 +12,12 @@ from rich.text import Text
 
 from svc.cli.options import HERE, console
 from svc.config.site import Site
-from svc.doctor import report
-from svc.doctor.checks import table
-from svc.doctor.collect.collector import look
+from svc.doctor import diagnosis
+from svc.doctor.checks import all_checks
+from svc.doctor.collect.collector import Progress, collect
 from svc.doctor.findings import ordered
 from svc.site.startup import command_name
 from svc.terminal.output import echo_json
-
-Begun = Callable[[list[str]], object]
 
 
 @click.command("doctor")
@@ -46,22 +44,22 @@ def command(model: str, as_json: bool) -> None:
         consequences  a list of the same objects: what comes of it
       well          a list of texts: the subjects that nothing is wrong with
     """
-    with _shown(as_json) as begun:
-        facts = look(HERE, os.environ, model, begun)
-    nodes, well = ordered(table.findings(facts)), table.well(facts)
+    with _progress(quiet=as_json) as progress:
+        facts = collect(HERE, os.environ, model, progress)
+    nodes, healthy = ordered(all_checks.findings(facts)), all_checks.healthy_subjects(facts)
     svc, ctl = command_name(), supervisorctl(HERE)
     if as_json:
-        echo_json(report.as_json(nodes, well, svc, ctl), indent=2)
+        echo_json(diagnosis.as_json(nodes, healthy, svc, ctl), indent=2)
     else:
         out = console()
-        for line in report.lines(nodes, well, svc, ctl):
+        for line in diagnosis.lines(nodes, healthy, svc, ctl):
             out.print_line(line)
-        out.print_line(report.summary(nodes), style="bold")
+        out.print_line(diagnosis.summary(nodes), style="bold")
     sys.exit(1 if any(node.severity == "problem" for node in nodes) else 0)
 
 
 def supervisorctl(site: Site) -> str:
-    """How it is called from here, and with which configuration."""
+    """Return the command that calls supervisorctl from here, with its configuration."""
     svc = Path(command_name())
     program = "supervisorctl" if svc.name == str(svc) else str(svc.with_name("supervisorctl"))
     if not site.supervisord_conf.exists() and site.own_supervisord_conf.exists():
@@ -70,8 +68,8 @@ def supervisorctl(site: Site) -> str:
 
 
 @contextlib.contextmanager
-def _shown(quiet: bool) -> Iterator[Begun | None]:
-    """On a terminal: who is still being looked at, from the first second on."""
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """Show on a terminal which facts are not collected yet."""
     from svc.terminal.console import Console
 
     err = Console(stderr=True)
@@ -79,4 +77,4 @@ def _shown(quiet: bool) -> Iterator[Begun | None]:
         yield None
         return
     with err.status("looking") as status:
-        yield lambda left: status.update(Text(f"looking at {', '.join(left[:4])}{' ...' if len(left) > 4 else ''}"))
+        yield lambda rest: status.update(Text(f"looking at {', '.join(rest[:4])}{' ...' if len(rest) > 4 else ''}"))

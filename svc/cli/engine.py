@@ -15,7 +15,7 @@ from svc.client.registry import RegistryClient
 from svc.management.engine_keys import engine_keys
 from svc.management.engine_request import ManagementRequest
 from svc.management.engines import Engines, Management
-from svc.management.instances import EngineInstance, Fleet, Selection, build_fleet, select, without_models
+from svc.management.fleet import EngineInstance, Fleet, Selection, build_fleet, select, without_models
 from svc.management.results import failure, lines, to_json
 from svc.protocol.event import one_line
 from svc.router.sources.static_services import read_static

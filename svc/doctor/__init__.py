@@ -1,6 +1,5 @@
-"""`svc doctor`: looks at everything, and says what is wrong, why, and what cures it.
+"""`svc doctor`: what is wrong with a site, how that is known, and what cures it.
 
-`look` gathers facts (all that acts is there, in `host` and in `asking`), `checks`
-make findings of facts (pure), `findings` puts causes before their consequences,
-`tell` writes it down.
+`collect` gathers the facts, `checks` turn facts into findings (pure), `findings` puts causes before their
+consequences, `report` writes text and JSON.
 """

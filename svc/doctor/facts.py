@@ -1,4 +1,4 @@
-"""What the doctor has seen: values only, so that a check can be tried without a site."""
+"""The facts that the doctor collects: values only, so that a check can be tested without a site."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,150 +12,151 @@ from svc.supervision.client import Process, Restarts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """To one GET, as far as there is one."""
+class HttpResult:
+    """The response to one request, or why there is none."""
 
     url: str
-    status: int = 0  # 0: there is none
-    body: Any = None  # of JSON
+    status: int = 0  # 0: no response
+    body: Any = None  # arbitrary JSON
     text: str = ""
-    error: str = ""  # why there is none, in words
-    version: str = ""  # of the svc that answers
-    ahead: float | None = None  # seconds that its clock is ahead of ours; None: it tells no time
+    error: str = ""  # why there is no response
+    version: str = ""  # of the svc that responds
+    clock_ahead: float | None = None  # seconds by which its clock is ahead of ours; None: unknown
 
     @property
     def ok(self) -> bool:
         return self.status == 200
 
     @property
-    def told(self) -> str:
-        """What came instead of what was wanted."""
+    def problem(self) -> str:
+        """What came instead of the expected response."""
         if self.error:
             return self.error
-        said = message_of(self.body)
-        return f"it answers {self.status}{f': {said}' if said else ''}"
+        message = message_of(self.body)
+        return f"it answers {self.status}{f': {message}' if message else ''}"
 
     def get(self, key: str, default: Any = None) -> Any:
-        """A field of a JSON object."""
+        """Return a field of a JSON object."""
         return self.body.get(key, default) if isinstance(self.body, dict) else default
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Files:
-    """What is in config/ and conf.d/."""
+class SiteFiles:
+    """The state of config/ and conf.d/."""
 
-    wrong: Sequence[str] = ()  # errors, a line each, as `svc check` prints them
-    stale: Sequence[str] = ()  # generated files that are not what the sources say, "PATH: new|changed|gone"
-    present: bool = True  # there is something to run at all
-    own: bool = False  # supervisord runs from var/, because of an environment or of single components
+    errors: Sequence[str] = ()  # a line each, as `svc check` prints them
+    stale: Sequence[str] = ()  # rendered files that differ from config/, as "PATH: new|changed|gone"
+    present: bool = True  # the directory has something to run
+    runs_from_var: bool = False  # supervisord runs from var/, because of the environment or of single components
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Supervisor:
-    """supervisord, and what it says. `trouble`: why it cannot be asked, "" when it can or nothing is there."""
+class SupervisordFacts:
+    """What supervisord reports. `problem` says why it does not; it is empty when none runs."""
 
     pid: int | None = None
-    trouble: str = ""
-    owner: str = ""  # of a socket that we may not use
+    problem: str = ""
+    socket_owner: str = ""  # the user, where this one may not use the socket
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
-    extended: bool = True  # whether our extension is in it
+    has_extension: bool = True  # whether svc's extension is loaded
     version: str = ""  # of supervisor
-    code: str = ""  # of svc, "" where the extension tells none
-    python: str = ""  # the directory of another environment that it is from, "" where it is ours
-    lost: int | None = None  # pid of one that runs without its socket
-    last_words: str = ""  # the last error in its log, of one that does not run
+    svc_version: str = ""  # empty: the extension reports none
+    python: str = ""  # its directory, when supervisord runs in another environment than this command
+    pid_without_socket: int | None = None  # of a supervisord that runs although its socket is gone
+    last_error: str = ""  # in its log, when it does not run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Holder:
-    """Who listens on a port."""
+class PortHolder:
+    """The process that listens on a port."""
 
-    pid: int  # 0: /proc does not tell
+    pid: int  # 0: /proc does not show it
     command: str
-    program: str = ""  # one of this supervisord's, or what it started
-    left: bool = False  # of an earlier supervisord of this site
+    program: str = ""  # the program of this site's supervisord that it belongs to
+    is_leftover: bool = False  # started by an earlier supervisord of this site
     addresses: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Registry:
-    """One registry at one URL; `here`: this site runs it."""
+class RegistryFacts:
+    """One registry at one URL. `is_local`: this site runs it."""
 
     url: str
-    here: bool
-    health: Answer
-    listing: Answer
-    writes: Mapping[str, Answer] = dataclasses.field(default_factory=dict)  # token file -> what a write is told
-    checks: Mapping[str, Answer] = dataclasses.field(default_factory=dict)  # service -> /services/NAME/health
+    is_local: bool
+    health: HttpResult
+    listing: HttpResult
+    writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # by token file
+    checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # of /services/NAME/health, by service
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """Those that are sound, by name."""
-        told = self.listing.get("services")
-        found = [s for s in told if isinstance(s, dict)] if isinstance(told, list) else []
-        return {s["name"]: s for s in found if {"name", "host", "port", "status", "is_healthy", "drained"} <= s.keys()}
+        """Return the complete entries of the list, by name."""
+        return {
+            s["name"]: s
+            for s in _objects(self.listing.get("services"))
+            if {"name", "host", "port", "status", "is_healthy", "drained"} <= s.keys()
+        }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sidecar:
-    """A babysitter, and its instance asked directly."""
+class InstanceProbe:
+    """What a babysitter and its instance respond when they are asked directly."""
 
-    info: Answer
-    health: Answer
-    models: Answer  # of the instance: its /v1/models
-    outside: Answer | None = None  # the same at the address that others have; None where that is loopback's
-    inference: Answer | None = None  # a GET where it takes requests, with the router's key for it
+    info: HttpResult
+    health: HttpResult
+    models: HttpResult  # of the instance's /v1/models
+    models_from_outside: HttpResult | None = None  # at the registered address; None: that is loopback
+    inference: HttpResult | None = None  # of a GET of an inference path, with the router's key for it
     router_key: bool = False  # whether upstream_keys_file has a key for it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Router:
+class RouterFacts:
     url: str
-    here: bool
-    health: Answer
-    ready: Answer
-    services: Answer
-    metrics: Answer
-    reached: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instance -> why not, "" when it was
+    is_local: bool
+    health: HttpResult
+    ready: HttpResult
+    services: HttpResult
+    metrics: HttpResult
+    connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by instance; empty: none
 
     def instances(self) -> dict[str, dict[str, Any]]:
-        told = self.services.get("services")
-        found = [s for s in told if isinstance(s, dict)] if isinstance(told, list) else []
-        return {s["name"]: s for s in found if "name" in s}
+        """Return the instances that the router lists, by name."""
+        return {s["name"]: s for s in _objects(self.services.get("services")) if "name" in s}
 
 
-# What a file with secrets holds.
+# The kinds of files with secrets.
 TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = "token", "engine key", "upstream keys", "API keys"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Secret:
-    """A file with a token, a password or a key; `use`: which setting names it."""
+class SecretFileFacts:
+    """A file with a token, a password or a key; `setting` names it."""
 
     path: str
-    use: str
-    trouble: str = ""  # why it cannot be read
+    setting: str
+    problem: str = ""  # why it cannot be read
     missing: bool = False
     mode: int = 0o600
-    words: int = 1  # a token is one
+    word_count: int = 1  # a token has one
     kind: str = TOKEN
-    wrong: Sequence[str] = ()  # what is wrong with a table of keys
+    errors: Sequence[str] = ()  # of a table of keys
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Disk:
-    """The file system under a directory."""
+    """The space of the file system under a directory."""
 
     path: str
     free: int = 1 << 40  # bytes
     size: int = 1 << 41
-    inodes: float = 1.0  # share that is free
+    inodes: float = 1.0  # the free share
     writable: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Open:
-    """The files that a program has open, of how many it may."""
+class OpenFiles:
+    """How many files a program has open, and its limit."""
 
     program: str
     used: int
@@ -164,21 +165,21 @@ class Open:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Gpus:
-    """What of GPUs this machine has: indices of NVIDIA's devices, and their UUIDs where nvidia-smi tells them."""
+    """The indices of this machine's NVIDIA devices, and their UUIDs when nvidia-smi lists them."""
 
     indices: Sequence[int] = ()
     uuids: Sequence[str] = ()
-    trouble: str = ""  # what nvidia-smi complains of
+    problem: str = ""  # the error of nvidia-smi
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Name:
-    """A host's name or address as this machine sees it."""
+class HostName:
+    """How this machine resolves a host's name."""
 
     host: str
     addresses: Sequence[str] = ()
-    here: bool = True  # whether one of them is this machine's
-    trouble: str = ""
+    is_local: bool = True  # one of them is this machine's
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,52 +189,52 @@ class Leftover:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Rollout:
-    """One that goes on (`busy` says whose), or ended in the middle; `words`: the command that finishes it."""
+class UnfinishedRollout:
+    """A rollout at work, or an interrupted one, which `command` finishes."""
 
-    words: str
-    ours: Sequence[str] = ()  # the instances that it has drained
-    begun: Sequence[str] = ()  # the components that it has stopped
-    busy: str = ""
+    command: str
+    drained: Sequence[str] = ()  # services that it has drained
+    begun: Sequence[str] = ()  # instances that it has stopped
+    at_work: str = ""  # the text of its lock; empty: it was interrupted
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Unseen:
-    """What could not be looked at, and why."""
+class Uncollected:
+    """A fact that could not be collected."""
 
     subject: str
-    why: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything. `components` are what is to run, by the files that supervisord runs from."""
+    """Everything that is known of a site. `components` are those of the files that supervisord runs from."""
 
     now: float = 0.0
     settings: Settings | None = None
-    files: Files = Files()
-    supervisor: Supervisor = Supervisor()
+    files: SiteFiles = SiteFiles()
+    supervisord: SupervisordFacts = SupervisordFacts()
     components: Sequence[Component] = ()
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
-    pending: Sequence[str] = ()  # what runs otherwise than the generated files say, "NAME: how"
-    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of what babysitters read, by name
-    logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # their ends, by program
-    deaths: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each ended last, as supervisord saw it
-    listeners: Mapping[int, Holder] = dataclasses.field(default_factory=dict)
-    registries: Sequence[Registry] = ()
-    sidecars: Mapping[str, Sidecar] = dataclasses.field(default_factory=dict)  # by the component's name
-    router: Router | None = None
-    secrets: Sequence[Secret] = ()
+    pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the TOML files, by instance
+    logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # their last lines, by program
+    last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each program ended
+    listeners: Mapping[int, PortHolder] = dataclasses.field(default_factory=dict)
+    registries: Sequence[RegistryFacts] = ()
+    instance_probes: Mapping[str, InstanceProbe] = dataclasses.field(default_factory=dict)  # by instance
+    router: RouterFacts | None = None
+    secrets: Sequence[SecretFileFacts] = ()
     disks: Sequence[Disk] = ()
-    open: Sequence[Open] = ()
+    open_files: Sequence[OpenFiles] = ()
     gpus: Gpus = Gpus()
-    names: Mapping[str, Name] = dataclasses.field(default_factory=dict)
+    host_names: Mapping[str, HostName] = dataclasses.field(default_factory=dict)
     leftovers: Sequence[Leftover] = ()
-    rollout: Rollout | None = None
-    code: str = ""  # the version of svc that is installed here, with what it is made of
-    dependencies: Sequence[str] = ()  # what of the packages that svc needs is missing or too old
-    unseen: Sequence[Unseen] = ()
-    model: str = ""  # the one that is asked about
+    rollout: UnfinishedRollout | None = None
+    svc_version: str = ""  # of the installed svc, with a digest of its code
+    package_problems: Sequence[str] = ()  # packages that are missing or too old
+    uncollected: Sequence[Uncollected] = ()
+    model: str = ""  # the model that the operator asks about
 
     @property
     def instances(self) -> list[Component]:
@@ -243,20 +244,24 @@ class Facts:
         return next((component for component in self.components if component.kind == kind), None)
 
     def state(self, program: str) -> str:
-        """supervisord's word for a program; "" where it has none."""
-        process = self.supervisor.processes.get(program)
+        """Return supervisord's state of a program; empty when it has no such program."""
+        process = self.supervisord.processes.get(program)
         return process.state if process else ""
 
     def uptime(self, program: str) -> int:
-        """Seconds since a running program was started."""
-        process = self.supervisor.processes.get(program)
+        """Return the seconds since a running program was started."""
+        process = self.supervisord.processes.get(program)
         return process.now - process.start if process and process.state == "RUNNING" else 0
 
-    def registry(self) -> Registry | None:
-        """The first that lists its services."""
-        return next((one for one in self.registries if one.listing.ok), None)
+    def listing_registry(self) -> RegistryFacts | None:
+        """Return the first registry that lists its services."""
+        return next((registry for registry in self.registries if registry.listing.ok), None)
 
-    def known(self) -> dict[str, dict[str, Any]]:
-        """The services that a registry lists, by name."""
-        one = self.registry()
-        return one.services() if one else {}
+    def registered_services(self) -> dict[str, dict[str, Any]]:
+        """Return the services that a registry lists, by name."""
+        registry = self.listing_registry()
+        return registry.services() if registry else {}
+
+
+def _objects(entries: Any) -> list[dict[str, Any]]:
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []

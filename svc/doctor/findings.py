@@ -1,4 +1,4 @@
-"""What is wrong, each with its evidence and its cure; and which of them explains which. Pure."""
+"""Findings, each with its evidence and its cure, and their order: causes before consequences. Pure."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,64 +11,64 @@ PROBLEM, WARNING = "problem", "warning"
 class Finding:
     """One thing that is wrong.
 
-    `key` names it to others; `because` are keys that explain it, the likeliest
-    first ("registry.*" stands for all that begin so). `fix` is a command line,
-    `first` what a person has to do before it, where it takes one.
+    `causes` are keys of findings that explain it, the likeliest first; "registry.*" stands for every key that
+    begins so. `fix` is a command line, `first_step` what a person has to do before it.
     """
 
     key: str
     severity: str
-    what: str
-    why: str
+    summary: str
+    evidence: str
     fix: str = ""
-    first: str = ""
-    because: Sequence[str] = ()
+    first_step: str = ""
+    causes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
-    """A finding, and those that come of it."""
+    """A finding and its consequences."""
 
     finding: Finding
     consequences: tuple["Node", ...] = ()
 
     def all(self) -> Iterator[Finding]:
-        """It, and everything under it."""
+        """Yield the finding and everything below it."""
         yield self.finding
         for node in self.consequences:
             yield from node.all()
 
     @property
     def severity(self) -> str:
-        return PROBLEM if any(found.severity == PROBLEM for found in self.all()) else WARNING
+        return PROBLEM if any(finding.severity == PROBLEM for finding in self.all()) else WARNING
 
 
 def ordered(findings: Iterable[Finding]) -> list[Node]:
-    """The roots, those with a problem first, otherwise as they came; each with its consequences below it."""
-    found = list({finding.key: finding for finding in reversed(list(findings))}.values())[::-1]
+    """Return the root causes, those with a problem first, each with its consequences below it."""
+    unique = list({finding.key: finding for finding in reversed(list(findings))}.values())[::-1]
     parents: dict[str, str] = {}
-    for finding in found:
-        for cause in _causes(finding, found):
-            if finding.key not in _line(cause, parents):
+    for finding in unique:
+        for cause in _causes(finding, unique):
+            if finding.key not in _ancestry(cause, parents):
                 parents[finding.key] = cause
                 break
 
     def node(finding: Finding) -> Node:
-        return Node(finding, tuple(node(one) for one in found if parents.get(one.key) == finding.key))
+        return Node(finding, tuple(node(other) for other in unique if parents.get(other.key) == finding.key))
 
-    roots = [node(finding) for finding in found if finding.key not in parents]
+    roots = [node(finding) for finding in unique if finding.key not in parents]
     return sorted(roots, key=lambda root: root.severity != PROBLEM)
 
 
-def _causes(finding: Finding, found: Sequence[Finding]) -> Iterator[str]:
-    for told in finding.because:
-        for other in found:
-            if other.key != finding.key and (other.key == told or fnmatchcase(other.key, told)):
+def _causes(finding: Finding, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the keys of the other findings that explain this one, the likeliest first."""
+    for pattern in finding.causes:
+        for other in findings:
+            if other.key != finding.key and (other.key == pattern or fnmatchcase(other.key, pattern)):
                 yield other.key
 
 
-def _line(key: str, parents: dict[str, str]) -> Iterator[str]:
-    """A key and all that it comes of."""
+def _ancestry(key: str, parents: dict[str, str]) -> Iterator[str]:
+    """Yield a key and all its causes."""
     while key:
         yield key
         key = parents.get(key, "")

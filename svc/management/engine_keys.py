@@ -9,7 +9,7 @@ from svc.base.secret_file import read
 from svc.config import upstream_keys
 from svc.config.instance.load import load_one
 from svc.config.site import Site
-from svc.management.instances import EngineInstance
+from svc.management.fleet import EngineInstance
 from svc.protocol.engine_key import parse_key
 from svc.settings import Settings
 

@@ -11,7 +11,7 @@ from svc.base.http import system_ca
 from svc.client.registry import RegistryClient
 from svc.management import model_lists
 from svc.management.engine_request import EngineResponse, ManagementRequest, fan_out, send
-from svc.management.instances import EngineInstance, Fleet, skip_reason, unreachable_reason
+from svc.management.fleet import EngineInstance, Fleet, skip_reason, unreachable_reason
 from svc.management.model_lists import RefreshedModels
 from svc.protocol.engine_key import bearer
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from svc.base.errors import CommandError, NotFound
 from svc.client.registry import RegistryClient
-from svc.rollout.tasks import Operation, Task
+from svc.rollout.tasks import InstanceOperation, Task
 from svc.site.access import RegistryUnreachable, explained
 from svc.supervision.client import SupervisordClient
 
@@ -24,11 +24,11 @@ class InstanceActions:
     def change(self, task: Task) -> None:
         """Carry out a task's operation on a stopped instance; do not wait until it answers. Raise CommandError."""
         exists = task.name in self.supervisord.groups()
-        if task.operation in (Operation.REPLACE, Operation.REMOVE) and exists:
+        if task.operation in (InstanceOperation.REPLACE, InstanceOperation.REMOVE) and exists:
             self.supervisord.remove(task.name)
-        if task.operation is Operation.REMOVE:
+        if task.operation is InstanceOperation.REMOVE:
             return
-        if task.operation in (Operation.REPLACE, Operation.ADD) or not exists:
+        if task.operation in (InstanceOperation.REPLACE, InstanceOperation.ADD) or not exists:
             self.supervisord.changes()  # makes supervisord read the files
             if task.name not in self.supervisord.groups():
                 self.supervisord.add(task.name)

@@ -14,7 +14,7 @@ from svc.rollout.plan_report import file_rows
 from svc.rollout.proposal import Proposal, propose
 from svc.rollout.renew import renew
 from svc.rollout.steps import ordered
-from svc.rollout.tasks import OPERATION_TEXTS, Operation, Task, instance_operations
+from svc.rollout.tasks import OPERATION_TEXTS, InstanceOperation, Task, instance_operations
 from svc.settings import Settings
 from svc.site import rollout_lock
 from svc.site.components import Component
@@ -55,7 +55,7 @@ class _Apply:
         operations = instance_operations(self.proposal.changes)
         others = [change for change in self.proposal.changes if change.name not in operations]
         port_waits = self._port_waits(operations)
-        stops = any(operation is not Operation.ADD for operation in operations.values())
+        stops = any(operation is not InstanceOperation.ADD for operation in operations.values())
         moves_servers = any(
             change.component_kind in ("registry", "router") and change.update in UPDATES_THAT_LISTEN
             for change in others
@@ -92,7 +92,7 @@ class _Apply:
         return {component.name: component for component in self.proposal.components}
 
     def _tasks(
-        self, context: RolloutContext, operations: Mapping[str, Operation], port_waits: Mapping[str, set[str]]
+        self, context: RolloutContext, operations: Mapping[str, InstanceOperation], port_waits: Mapping[str, set[str]]
     ) -> list[Task]:
         """Return the tasks in their order. Raise CommandError or ConfigError when they would cause downtime."""
         context = dataclasses.replace(context, components={**context.components, **self._components()})
@@ -102,7 +102,7 @@ class _Apply:
         context.require_availability(tasks, self.journal)
         return tasks
 
-    def _port_waits(self, operations: Mapping[str, Operation]) -> dict[str, set[str]]:
+    def _port_waits(self, operations: Mapping[str, InstanceOperation]) -> dict[str, set[str]]:
         """Return, for each instance, those that must leave first because it needs their ports.
 
         Raise ConfigError for a port that is taken. The router and the registry move before the instances, and
@@ -115,7 +115,7 @@ class _Apply:
         for component in components:
             if component.kind in ("registry", "router"):
                 _refuse_held_port(component, held)
-        leaving = [name for name, operation in operations.items() if operation is not Operation.ADD]
+        leaving = [name for name, operation in operations.items() if operation is not InstanceOperation.ADD]
         wanted = {component.name: component.ports for component in components if component.name in operations}
         return port_order.port_waits(wanted, held, leaving)
 
@@ -123,7 +123,7 @@ class _Apply:
         with waiting(self.console) as progress:
             renew(changes, self._components(), self.supervisord, progress, self.options.limits.timeout)
 
-    def _print(self, operations: Mapping[str, Operation]) -> None:
+    def _print(self, operations: Mapping[str, InstanceOperation]) -> None:
         """Print what would be done; `svc plan` shows why."""
         files = self.proposal.files
         for row in file_rows(files.added, files.changed, files.removed):

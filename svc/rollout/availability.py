@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Collection, Iterable
 
 from svc.rollout.observation import RolloutObservation, is_healthy, is_serving
-from svc.rollout.tasks import Operation, RolloutStage, Step
+from svc.rollout.tasks import InstanceOperation, RolloutStage, Step
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
     again first, counts with the models that it listed.
     """
     steps = list(steps)
-    removed = {step.task.service_name for step in steps if step.task.operation is Operation.REMOVE}
+    removed = {step.task.service_name for step in steps if step.task.operation is InstanceOperation.REMOVE}
     returning = {
         model for step in _returning(steps, observation) for model in observation.models(step.task.service_name)
     }
@@ -54,7 +54,7 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
         Loss(model, step.task.name, forever)
         for step in steps
         if step.stage is RolloutStage.WAITING and step.task.operation.stops
-        for forever in (step.task.operation is Operation.REMOVE,)
+        for forever in (step.task.operation is InstanceOperation.REMOVE,)
         for model in lost_models(step, observation, removed if forever else ())
         if model not in returning
     ]
@@ -80,7 +80,7 @@ def _returning(steps: Iterable[Step], observation: RolloutObservation) -> list[S
     return [
         step
         for step in steps
-        if step.task.operation is not Operation.REMOVE
+        if step.task.operation is not InstanceOperation.REMOVE
         and not is_serving(step.task.service_name, observation)
         and (step.owns_drain or not (observation.service(step.task.service_name) or {}).get("drained"))
     ]

@@ -13,7 +13,7 @@ from svc.rollout.engine import RolloutEngine, RolloutStopped
 from svc.rollout.journal import Journal
 from svc.rollout.observation import RolloutObservation, routers_without
 from svc.rollout.observer import Observer
-from svc.rollout.tasks import OPERATION_TEXTS, Operation, RolloutLimits, Step, Task
+from svc.rollout.tasks import OPERATION_TEXTS, InstanceOperation, RolloutLimits, Step, Task
 from svc.settings import Settings
 from svc.site import access, supervisord_process
 from svc.site.access import RegistryUnreachable, explained
@@ -56,7 +56,7 @@ class RolloutContext:
             return True
         return shares_registry(Component("", "", "", (), (), registry_url=",".join(registry.urls)), component)
 
-    def task(self, name: str, operation: Operation, after: Collection[str] = ()) -> Task:
+    def task(self, name: str, operation: InstanceOperation, after: Collection[str] = ()) -> Task:
         """Return the task. Raise CommandError for a running instance that registers at another registry.
 
         The routers of that other registry would go on sending it requests.
@@ -75,7 +75,7 @@ class RolloutContext:
         """Return tasks for the instances, besides `names`, that an earlier rollout has left drained or stopped."""
         # Of an instance that no longer exists only the drain mark is left, which a removal takes away.
         return [
-            self.task(name, Operation.FINISH if name in self.components else Operation.REMOVE)
+            self.task(name, InstanceOperation.FINISH if name in self.components else InstanceOperation.REMOVE)
             for name in journal.unfinished(names)
         ]
 

@@ -7,8 +7,8 @@ from typing import Protocol
 from svc.base.errors import CommandError, SvcError
 from svc.rollout.journal import Journal
 from svc.rollout.observation import RolloutObservation
-from svc.rollout.steps import Action, Decision, decide, progress_text
-from svc.rollout.tasks import Operation, RolloutLimits, RolloutStage, Step, Task
+from svc.rollout.steps import Decision, RolloutAction, decide, progress_text
+from svc.rollout.tasks import InstanceOperation, RolloutLimits, RolloutStage, Step, Task
 from svc.site.components import Component
 from svc.terminal.progress import Waiting
 
@@ -69,14 +69,14 @@ class RolloutEngine:
         self._sleep = sleep
         self._steps: dict[str, Step] = {}
         self._failure: Decision | None = None
-        self._handlers: dict[Action, Callable[[Step, Decision, RolloutObservation], None]] = {
-            Action.DRAIN: self._drain,
-            Action.CANCEL_DRAIN: lambda step, _decision, _observation: self._cancel_drain(step),
-            Action.STOP: self._stop,
-            Action.CHANGE: self._change,
-            Action.UNDRAIN: self._undrain,
-            Action.FINISH: self._finish,
-            Action.FAIL: lambda step, decision, _observation: self._fail(step, decision),
+        self._handlers: dict[RolloutAction, Callable[[Step, Decision, RolloutObservation], None]] = {
+            RolloutAction.DRAIN: self._drain,
+            RolloutAction.CANCEL_DRAIN: lambda step, _decision, _observation: self._cancel_drain(step),
+            RolloutAction.STOP: self._stop,
+            RolloutAction.CHANGE: self._change,
+            RolloutAction.UNDRAIN: self._undrain,
+            RolloutAction.FINISH: self._finish,
+            RolloutAction.FAIL: lambda step, decision, _observation: self._fail(step, decision),
         }
 
     def run(self, tasks: Iterable[Task]) -> None:
@@ -162,9 +162,9 @@ class RolloutEngine:
         try:
             self._actions.change(task)
         except CommandError as error:
-            self._fail(step, Decision(task.name, Action.FAIL, error.message))
+            self._fail(step, Decision(task.name, RolloutAction.FAIL, error.message))
             return
-        if task.operation is Operation.REMOVE:
+        if task.operation is InstanceOperation.REMOVE:
             self._removed(step)
         else:
             self._enter(step, RolloutStage.RETURNING)

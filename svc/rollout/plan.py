@@ -12,7 +12,7 @@ from svc.rollout.observation import routers_without
 from svc.rollout.observer import Observer
 from svc.rollout.plan_report import PlanReport, file_rows, plan_report
 from svc.rollout.proposal import Proposal, propose
-from svc.rollout.tasks import Operation, Step, Task, instance_operations
+from svc.rollout.tasks import InstanceOperation, Step, Task, instance_operations
 from svc.settings import Settings
 from svc.site.access import explained
 
@@ -61,7 +61,7 @@ def _steps(proposal: Proposal, journal: Journal) -> list[Step]:
     operations = instance_operations(proposal.changes)
     known = {component.name for component in proposal.components}
     for name in journal.unfinished(operations):
-        operations[name] = Operation.FINISH if name in known else Operation.REMOVE
+        operations[name] = InstanceOperation.FINISH if name in known else InstanceOperation.REMOVE
     tasks = [Task(name, operation) for name, operation in operations.items()]
     return [Step(task, owns_drain=task.service_name in journal.drained) for task in tasks]
 

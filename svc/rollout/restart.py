@@ -14,7 +14,7 @@ from svc.rollout.journal import Journal
 from svc.rollout.renew import reload_router, restart_registry
 from svc.rollout.selection import select_instances
 from svc.rollout.steps import ordered
-from svc.rollout.tasks import Operation, Task
+from svc.rollout.tasks import InstanceOperation, Task
 from svc.site import rollout_lock
 from svc.terminal.console import Console
 
@@ -48,7 +48,7 @@ def _tasks(context: RolloutContext, names: Sequence[str], journal: Journal) -> l
     done = [component.name for component in selected if component.name in journal.done]
     if done:
         context.print_line(f"going on where it ended: {', '.join(done)} done already")
-    tasks = [context.task(c.name, Operation.RESTART) for c in selected if c.name not in done]
+    tasks = [context.task(c.name, InstanceOperation.RESTART) for c in selected if c.name not in done]
     tasks += context.unfinished_tasks(journal, [task.name for task in tasks])
     return ordered(tasks, observation)
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from svc.rollout.availability import last_instance_text, lost_models
 from svc.rollout.observation import RolloutObservation, is_serving, requests_in_flight
-from svc.rollout.tasks import Operation, RolloutLimits, RolloutStage, Step, Task
+from svc.rollout.tasks import InstanceOperation, RolloutLimits, RolloutStage, Step, Task
 
 STATES_ENDED = ("STOPPED", "EXITED", "FATAL")
 STATES_FAILED = ("BACKOFF", "FATAL")
@@ -24,10 +24,16 @@ STAGES_OUT_OF_SERVICE = (
     RolloutStage.RETURNING,
     RolloutStage.ROUTING,
 )
-ORDER = {Operation.FINISH: 0, Operation.ADD: 1, Operation.RESTART: 2, Operation.REPLACE: 2, Operation.REMOVE: 3}
+ORDER = {
+    InstanceOperation.FINISH: 0,
+    InstanceOperation.ADD: 1,
+    InstanceOperation.RESTART: 2,
+    InstanceOperation.REPLACE: 2,
+    InstanceOperation.REMOVE: 3,
+}
 
 
-class Action(enum.Enum):
+class RolloutAction(enum.Enum):
     DRAIN = enum.auto()
     CANCEL_DRAIN = enum.auto()
     STOP = enum.auto()
@@ -42,7 +48,7 @@ class Decision:
     """What is done to an instance now. `program`: the program whose failure it is, if it is one's."""
 
     name: str
-    action: Action
+    action: RolloutAction
     text: str = ""
     program: str = ""
 
@@ -55,7 +61,7 @@ def decide(
 ) -> list[Decision]:
     """Return what is done now, in this order. `halted`: nothing more is drained, and drains are cancelled."""
     decisions = [decision for step in steps.values() if (decision := _next(step, observation, limits, halted))]
-    if not halted and not any(decision.action is Action.CANCEL_DRAIN for decision in decisions):
+    if not halted and not any(decision.action is RolloutAction.CANCEL_DRAIN for decision in decisions):
         decisions += _begin(steps, observation, limits)
     return decisions
 
@@ -106,7 +112,7 @@ def _begin(steps: Steps, observation: RolloutObservation, limits: RolloutLimits)
                 hopeless = hopeless or not _listed_elsewhere(lost, task.service_name, observation)
                 continue  # 4
         begun.append(task.service_name)
-        yield Decision(task.name, Action.DRAIN if task.operation.stops else Action.CHANGE)
+        yield Decision(task.name, RolloutAction.DRAIN if task.operation.stops else RolloutAction.CHANGE)
     waited = observation.now - max((step.since for step in steps.values()), default=observation.now)
     if (
         refusal
@@ -114,7 +120,7 @@ def _begin(steps: Steps, observation: RolloutObservation, limits: RolloutLimits)
         and (waited > limits.timeout or hopeless)
         and not any(step.stage in STAGES_OUT_OF_SERVICE for step in steps.values())
     ):
-        yield Decision(waiting[0].task.name, Action.FAIL, refusal)
+        yield Decision(waiting[0].task.name, RolloutAction.FAIL, refusal)
 
 
 def _listed_elsewhere(lost: Collection[str], service_name: str, observation: RolloutObservation) -> bool:
@@ -131,19 +137,19 @@ def _next(step: Step, observation: RolloutObservation, limits: RolloutLimits, ha
     if step.stage is RolloutStage.STOPPING:
         states = [observation.program_states.get(program, "STOPPED") for program in step.task.programs]
         if all(state in STATES_ENDED for state in states):
-            return Decision(name, Action.CHANGE)
+            return Decision(name, RolloutAction.CHANGE)
         late = f"it does not stop within {limits.timeout:g} s"
-        return Decision(name, Action.FAIL, late) if seconds > limits.timeout else None
+        return Decision(name, RolloutAction.FAIL, late) if seconds > limits.timeout else None
     if step.stage in (RolloutStage.RETURNING, RolloutStage.ROUTING):
         for program in step.task.programs:
             if observation.program_states.get(program) in STATES_FAILED:
-                return Decision(name, Action.FAIL, "it does not come back", program)
+                return Decision(name, RolloutAction.FAIL, "it does not come back", program)
         if step.stage is RolloutStage.RETURNING and _answers(step, observation):
-            return Decision(name, Action.UNDRAIN)
+            return Decision(name, RolloutAction.UNDRAIN)
         if step.stage is RolloutStage.ROUTING and _is_routed(step, observation):
-            return Decision(name, Action.FINISH)
+            return Decision(name, RolloutAction.FINISH)
         if seconds > limits.timeout:
-            return Decision(name, Action.FAIL, f"{step.stage.value}: not within {limits.timeout:g} s")
+            return Decision(name, RolloutAction.FAIL, f"{step.stage.value}: not within {limits.timeout:g} s")
     return None
 
 
@@ -155,16 +161,16 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
     """
     name = step.task.name
     if halted or (not limits.allow_downtime and step.owns_drain and lost_models(step, observation)):
-        return Decision(name, Action.CANCEL_DRAIN)  # 1
+        return Decision(name, RolloutAction.CANCEL_DRAIN)  # 1
     count = requests_in_flight(step.task.service_name, observation.routers)
     if count == 0:
-        return Decision(name, Action.STOP)  # 2
+        return Decision(name, RolloutAction.STOP)  # 2
     if observation.now - step.since <= limits.drain_timeout:
         return None
     if count is None:
         reason = f"a router has not answered for {limits.drain_timeout:g} s: what is in flight?"
-        return Decision(name, Action.FAIL, reason)
-    return Decision(name, Action.STOP, f"{count} requests cut after {limits.drain_timeout:g} s")  # 3
+        return Decision(name, RolloutAction.FAIL, reason)
+    return Decision(name, RolloutAction.STOP, f"{count} requests cut after {limits.drain_timeout:g} s")  # 3
 
 
 def _answers(step: Step, observation: RolloutObservation) -> bool:

@@ -8,7 +8,7 @@ from svc.protocol.instance_names import babysitter_program, instance_service, se
 from svc.rollout.diff import GroupChange, Update
 
 
-class Operation(enum.Enum):
+class InstanceOperation(enum.Enum):
     """What is done to an instance while it serves no requests."""
 
     RESTART = "restart"
@@ -20,17 +20,21 @@ class Operation(enum.Enum):
     @property
     def stops(self) -> bool:
         """Whether the running instance is stopped."""
-        return self in (Operation.RESTART, Operation.REPLACE, Operation.REMOVE)
+        return self in (InstanceOperation.RESTART, InstanceOperation.REPLACE, InstanceOperation.REMOVE)
 
 
 OPERATION_TEXTS = {
-    Operation.RESTART: "drain, restart",
-    Operation.REPLACE: "drain, replace",
-    Operation.REMOVE: "drain, remove",
-    Operation.ADD: "start",
-    Operation.FINISH: "finish what an earlier rollout began",
+    InstanceOperation.RESTART: "drain, restart",
+    InstanceOperation.REPLACE: "drain, replace",
+    InstanceOperation.REMOVE: "drain, remove",
+    InstanceOperation.ADD: "start",
+    InstanceOperation.FINISH: "finish what an earlier rollout began",
 }
-OPERATIONS = {Update.ADD: Operation.ADD, Update.REMOVE: Operation.REMOVE, Update.REPLACE: Operation.REPLACE}
+OPERATIONS = {
+    Update.ADD: InstanceOperation.ADD,
+    Update.REMOVE: InstanceOperation.REMOVE,
+    Update.REPLACE: InstanceOperation.REPLACE,
+}
 
 
 class RolloutStage(enum.Enum):
@@ -56,7 +60,7 @@ class Task:
     """One instance and what is done to it. `after`: tasks that must be done before, because it needs their ports."""
 
     name: str
-    operation: Operation
+    operation: InstanceOperation
     listed: bool = True  # whether the registry that the command uses lists it
     after: frozenset[str] = frozenset()
 
@@ -80,7 +84,7 @@ class Step:
     owns_drain: bool = False
 
 
-def instance_operations(changes: Iterable[GroupChange]) -> dict[str, Operation]:
+def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:
     """Return the operations on instances that are added, removed or restarted, by instance."""
     return {
         change.name: OPERATIONS[change.update]

@@ -1,1 +1,1 @@
-"""Facts into findings, a file for each subject; all of it is pure."""
+"""The checks of `svc doctor`, each from facts to findings. Pure."""

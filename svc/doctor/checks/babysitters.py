@@ -1,4 +1,4 @@
-"""Each babysitter, and the instance behind it: whether they answer, whether they are registered, and why not."""
+"""Babysitters and their instances: whether they answer, whether they are registered, and why not."""
 
 import re
 from collections.abc import Iterator
@@ -6,46 +6,52 @@ from urllib.parse import urlsplit
 
 from svc.base.address import bind_host, is_loopback, local_host
 from svc.config.instance.model import InstanceConfig
-from svc.doctor.facts import Facts, Sidecar
+from svc.doctor.facts import Facts, InstanceProbe
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.site.components import Component, shares_registry
 
-SOON = 5  # seconds after which a babysitter answers and has registered
-BEATS = 2.5  # heartbeats that may be missing
-LOADING = 900  # seconds that an instance may answer 503
-OWNED = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
-SAID = "not registered, trying again: "
+STARTUP_SECONDS = 5  # after which a babysitter answers and has registered
+MAX_MISSED_HEARTBEATS = 2.5
+MAX_LOADING_SECONDS = 900  # that an instance may answer 503
+OWNED_BY_ANOTHER = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
+REGISTRATION_ERROR = "not registered, trying again: "
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     router = facts.component("router")
     for component in facts.instances:
-        sidecar, server, babysitter = facts.sidecars.get(component.name), *component.programs
-        if router is not None and not shares_registry(router, component) and not _meet(facts, router, component):
+        probe, server, babysitter = facts.instance_probes.get(component.name), *component.programs
+        if router is not None and not _shares_registry(facts, router, component):
             yield _elsewhere(component, router)
-        if sidecar is None:
+        if probe is None:
             continue
-        if facts.uptime(babysitter) > SOON:
-            yield from _babysitter(facts, component, sidecar)
-        if facts.uptime(server) > SOON and component.ports[0] in facts.listeners:
-            yield from _instance(facts, component, sidecar)
-            yield from _upstream_key(facts, component, sidecar)
+        if facts.uptime(babysitter) > STARTUP_SECONDS:
+            yield from _babysitter(facts, component, probe)
+        if facts.uptime(server) > STARTUP_SECONDS and component.ports[0] in facts.listeners:
+            yield from _instance(facts, component, probe)
+            yield from _upstream_key(facts, component, probe)
 
 
-def _meet(facts: Facts, router: Component, component: Component) -> bool:
-    """Whether two names stand for one registry after all: one on this machine, or the router knows the instance."""
+def _shares_registry(facts: Facts, router: Component, component: Component) -> bool:
+    """Return whether an instance registers where the router looks.
+
+    Different URLs may name one registry: both on this machine, or the router knows the instance.
+    """
+    if shares_registry(router, component):
+        return True
     if facts.router and component.service_name in facts.router.instances():
         return True
-    return not _places(facts, router.registry_url).isdisjoint(_places(facts, component.registry_url))
+    of_router, of_instance = (_registry_addresses(facts, c.registry_url) for c in (router, component))
+    return not of_router.isdisjoint(of_instance)
 
 
-def _places(facts: Facts, urls: str) -> set[tuple[str, int | None]]:
-    found = set()
+def _registry_addresses(facts: Facts, urls: str) -> set[tuple[str, int | None]]:
+    addresses = set()
     for url in urls.split(","):
         host = urlsplit(url).hostname or ""
-        name = facts.names.get(host)
-        found.add(("here" if is_loopback(host) or (name and name.here) else host, urlsplit(url).port))
-    return found
+        name = facts.host_names.get(host)
+        addresses.add(("here" if is_loopback(host) or (name and name.is_local) else host, urlsplit(url).port))
+    return addresses
 
 
 def _elsewhere(component: Component, router: Component) -> Finding:
@@ -54,49 +60,50 @@ def _elsewhere(component: Component, router: Component) -> Finding:
         PROBLEM,
         f"{component.name}: registers at {component.registry_url}, and the router asks {router.registry_url}",
         "the router never hears of it",
-        first=f"correct registry_url in {component.source.removeprefix('../')}, or of the router in config/svc.toml",
+        first_step=f"correct registry_url in {component.source.removeprefix('../')}, "
+        "or of the router in config/svc.toml",
         fix="svc up",
-        because=("files.own",),
+        causes=("files.own",),
     )
 
 
-def _babysitter(facts: Facts, component: Component, sidecar: Sidecar) -> Iterator[Finding]:
+def _babysitter(facts: Facts, component: Component, probe: InstanceProbe) -> Iterator[Finding]:
     name, key = component.programs[1], f"babysitter.{component.name}"
-    if sidecar.info.error:
+    if probe.info.error:
         yield Finding(
             key,
             PROBLEM,
             f"{name}: does not answer on port {component.ports[1]}",
-            sidecar.info.error,
+            probe.info.error,
             fix=f"supervisorctl restart {name}",
-            because=(f"listen.{name}", f"port.{component.ports[1]}"),
+            causes=(f"listen.{name}", f"port.{component.ports[1]}"),
         )
         return
-    if sidecar.info.get("name") not in (None, component.name):
+    if probe.info.get("name") not in (None, component.name):
         yield Finding(
             key,
             PROBLEM,
-            f"{name}: on port {component.ports[1]} answers the babysitter of {sidecar.info.get('name')}",
+            f"{name}: on port {component.ports[1]} answers the babysitter of {probe.info.get('name')}",
             "two use one port",
-            first="choose another port",
+            first_step="choose another port",
             fix="svc up",
         )
         return
-    heard = sidecar.info.get("last_heartbeat")
+    last_heartbeat = probe.info.get("last_heartbeat")
     config = facts.configs.get(component.name)
-    patience = BEATS * (config.heartbeat_interval if config else 30.0)
-    if sidecar.info.get("registered") is False:
+    timeout = MAX_MISSED_HEARTBEATS * (config.heartbeat_interval if config else 30.0)
+    if probe.info.get("registered") is False:
         yield _unregistered(facts, component, "is not registered")
-    elif isinstance(heard, (int, float)) and facts.now - heard > patience:
-        yield _unregistered(facts, component, f"was last heard by the registry {facts.now - heard:.0f} s ago")
+    elif isinstance(last_heartbeat, (int, float)) and facts.now - last_heartbeat > timeout:
+        yield _unregistered(facts, component, f"was last heard by the registry {facts.now - last_heartbeat:.0f} s ago")
 
 
 def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
     name, source = component.programs[1], component.source.removeprefix("../")
     config = facts.configs.get(component.name)
-    said = [line for line in facts.logs.get(name, ()) if SAID in line]
-    why = said[-1].partition(SAID)[2] if said else "its log does not say why"
-    owned = OWNED.search(why)
+    errors = [line for line in facts.logs.get(name, ()) if REGISTRATION_ERROR in line]
+    reason = errors[-1].partition(REGISTRATION_ERROR)[2] if errors else "its log does not say why"
+    owned = OWNED_BY_ANOTHER.search(reason)
     if owned:
         yields = facts.settings is not None and facts.settings.registry.token_file
         free = "if that one is gone for good," if yields else "stop that one and wait until its lease ends; see"
@@ -104,8 +111,8 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
             f"babysitter.{component.name}",
             PROBLEM,
             f"{component.name}: the name is taken: {owned[2]} on {owned[1]} has it",
-            why,
-            first=f"give it another name in {source}; or, {free}",
+            reason,
+            first_step=f"give it another name in {source}; or, {free}",
             fix=f"svc remove {component.name} {component.service_name}"
             if yields
             else f"svc services show {component.name}",
@@ -114,10 +121,10 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
         f"babysitter.{component.name}",
         PROBLEM,
         f"{component.name}: {how}",
-        why,
-        first=f"look at registry_url and token_file in {source}; then",
+        reason,
+        first_step=f"look at registry_url and token_file in {source}; then",
         fix=f"supervisorctl restart {name}",
-        because=(
+        causes=(
             f"registry.write.{config.token_file if config else ''}",
             "registry.silent",
             "registry.condition.*",
@@ -127,103 +134,103 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
     )
 
 
-def _wants_key(component: Component, sidecar: Sidecar, config: InstanceConfig | None) -> Finding:
-    """The babysitter of an engine with a key of its own cannot list its models."""
+def _wants_key(component: Component, probe: InstanceProbe, config: InstanceConfig | None) -> Finding:
+    """Report an engine that refuses its babysitter's API key, so that its models cannot be listed."""
     name, source = component.programs[0], component.source.removeprefix("../")
     file = config.backend.api_key_file if config else ""
     return Finding(
         f"models.{component.name}",
         PROBLEM,
         f"{name}: refuses the API key in {file}" if file else f"{name}: wants an API key, and its babysitter has none",
-        f"GET {sidecar.models.url}: {sidecar.models.told}",
+        f"GET {probe.models.url}: {probe.models.problem}",
         fix="svc up",
-        first=f"write its own key into {file or 'a file'}"
+        first_step=f"write its own key into {file or 'a file'}"
         f"{'' if file else f' and name that: api_key_file under [backend] in {source}'}; then",
-        because=(f"token.{file}", f"token.*/{file}") if file else (),
+        causes=(f"token.{file}", f"token.*/{file}") if file else (),
     )
 
 
-def _upstream_key(facts: Facts, component: Component, sidecar: Sidecar) -> Iterator[Finding]:
-    """Whether an engine with a key of its own gets it from the router."""
-    router, answer = facts.settings.router if facts.settings else None, sidecar.inference
-    if router is None or facts.component("router") is None or answer is None or answer.status != 401:
+def _upstream_key(facts: Facts, component: Component, probe: InstanceProbe) -> Iterator[Finding]:
+    """Find an engine that wants an API key and does not get it from the router."""
+    router, response = facts.settings.router if facts.settings else None, probe.inference
+    if router is None or facts.component("router") is None or response is None or response.status != 401:
         return
     file, instance = router.upstream_keys_file, component.service_name
     named = f"{file or 'a file that upstream_keys_file under [router] in config/svc.toml names'}"
-    how = "refuses the key that the router has for it" if sidecar.router_key else "wants a key that the router lacks"
-    if router.keys_file or sidecar.router_key:
-        grave, why = PROBLEM, "requests that the router sends it are answered 502"
+    how = "refuses the key that the router has for it" if probe.router_key else "wants a key that the router lacks"
+    if router.keys_file or probe.router_key:
+        severity, effect = PROBLEM, "requests that the router sends it are answered 502"
     else:
-        grave, why = WARNING, "clients must send the upstream API key, and the router asks for none"
+        severity, effect = WARNING, "clients must send the upstream API key, and the router asks for none"
     yield Finding(
         f"upstream.{component.name}",
-        grave,
+        severity,
         f"{component.programs[0]}: {how}",
-        f"GET {answer.url}: {answer.told}; {why}",
+        f"GET {response.url}: {response.problem}; {effect}",
         fix="svc up",
-        first=f'write its key into {named}: under [instances], {instance} = "KEY"; then',
-        because=(f"models.{component.name}", f"token.*{file}") if file else (f"models.{component.name}",),
+        first_step=f'write its key into {named}: under [instances], {instance} = "KEY"; then',
+        causes=(f"models.{component.name}", f"token.*{file}") if file else (f"models.{component.name}",),
     )
 
 
-def _is_here(facts: Facts, component: Component) -> bool:
-    """Otherwise the address is another machine's, which passes on what it gets."""
-    name = facts.names.get(component.host)
-    return name is not None and name.here
+def _is_local(facts: Facts, component: Component) -> bool:
+    """Return whether the address is this machine's; another machine may forward its requests to here."""
+    name = facts.host_names.get(component.host)
+    return name is not None and name.is_local
 
 
-def _instance(facts: Facts, component: Component, sidecar: Sidecar) -> Iterator[Finding]:
-    """What the babysitter hears when it asks for the models, unless the TOML names them."""
-    name, answer, key = component.programs[0], sidecar.models, f"models.{component.name}"
-    uptime, again = facts.uptime(name), f"supervisorctl restart {name}"
+def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Iterator[Finding]:
+    """Check the response of an instance to its babysitter's request for its models, unless the TOML names them."""
+    name, response, key = component.programs[0], probe.models, f"models.{component.name}"
+    uptime, restart = facts.uptime(name), f"supervisorctl restart {name}"
     config = facts.configs.get(component.name)
-    lists = not (config and config.models)
-    if answer.error:
+    must_list = not (config and config.models)
+    if response.error:
         yield Finding(
             key,
             PROBLEM,
             f"{name}: listens, but does not answer: it hangs",
-            f"GET {answer.url}: {answer.error}",
-            fix=again,
+            f"GET {response.url}: {response.error}",
+            fix=restart,
         )
-    elif lists and answer.status == 503:
+    elif must_list and response.status == 503:
         yield Finding(
             key,
-            PROBLEM if uptime > LOADING else WARNING,
+            PROBLEM if uptime > MAX_LOADING_SECONDS else WARNING,
             f"{name}: still loads its model, for {uptime} s",
-            f"GET {answer.url}: {answer.told}",
-            fix=again if uptime > LOADING else "svc status --watch",
+            f"GET {response.url}: {response.problem}",
+            fix=restart if uptime > MAX_LOADING_SECONDS else "svc status --watch",
         )
-    elif lists and answer.status in (401, 403):
-        if sidecar.info.error or sidecar.info.get("not_ready"):  # else its babysitter has a key that it takes
-            yield _wants_key(component, sidecar, config)
-    elif answer.ok and sidecar.outside and sidecar.outside.error and _is_here(facts, component):
+    elif must_list and response.status in (401, 403):
+        if probe.info.error or probe.info.get("not_ready"):  # otherwise it accepts its babysitter's key
+            yield _wants_key(component, probe, config)
+    elif response.ok and probe.models_from_outside and probe.models_from_outside.error and _is_local(facts, component):
         yield Finding(
             f"outside.{component.name}",
             PROBLEM,
             f"{name}: answers on {local_host(component.host)}, and not at {component.address_of(name)}, "
             "where the router looks for it",
-            f"GET {sidecar.outside.url}: {sidecar.outside.error}",
-            first=f"make [backend] args say --host {bind_host(component.host)} "
+            f"GET {probe.models_from_outside.url}: {probe.models_from_outside.error}",
+            first_step=f"make [backend] args say --host {bind_host(component.host)} "
             f"(in {component.source.removeprefix('../')})",
             fix="svc up",
         )
-    elif lists and (not answer.ok or not answer.get("data")):
-        told = "it lists none" if answer.ok else answer.told
+    elif must_list and (not response.ok or not response.get("data")):
+        problem = "it lists none" if response.ok else response.problem
         yield Finding(
             key,
             PROBLEM,
             f"{name}: its models cannot be fetched",
-            f"GET {answer.url}: {told}",
+            f"GET {response.url}: {problem}",
             fix="svc up",
-            first="make [backend] an OpenAI-compatible server, which lists its models at /v1/models, "
+            first_step="make [backend] an OpenAI-compatible server, which lists its models at /v1/models, "
             f"or name them: [metadata] models (in {component.source.removeprefix('../')})",
         )
-    elif reason := sidecar.info.get("not_ready"):
+    elif reason := probe.info.get("not_ready"):
         yield Finding(
             key,
-            PROBLEM if uptime > LOADING else WARNING,
+            PROBLEM if uptime > MAX_LOADING_SECONDS else WARNING,
             f"{name}: its engine is not ready, after {uptime} s",
             str(reason),
-            fix=again if uptime > LOADING else "svc status --watch",
+            fix=restart if uptime > MAX_LOADING_SECONDS else "svc status --watch",
         )

@@ -1,4 +1,4 @@
-"""The GPUs that instances are given, against those that are there, and those that two share."""
+"""The GPUs that instances are given: whether they exist, and whether two instances share one."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 CUDA, HPCC = "CUDA_VISIBLE_DEVICES", "HPCC_VISIBLE_DEVICES"
-NONE = ("", "-1", "none", "NoDevFiles", "void")
+NO_DEVICES = ("", "-1", "none", "NoDevFiles", "void")
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     running = [facts.configs[component.name] for component in facts.instances if component.name in facts.configs]
     given = [(config, variable, devices) for config in running for variable, devices in _given(config)]
-    if facts.gpus.trouble and given:
-        yield Finding("gpu.driver", WARNING, "nvidia-smi fails", facts.gpus.trouble, fix="nvidia-smi")
+    if facts.gpus.problem and given:
+        yield Finding("gpu.driver", WARNING, "nvidia-smi fails", facts.gpus.problem, fix="nvidia-smi")
     for config, variable, devices in given:
         if variable == CUDA:
             yield from _absent(facts, config, devices)
@@ -22,38 +22,36 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _given(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
-    """The devices that its file gives it; an engine that is told of none takes the first."""
-    told = {variable: config.env[variable] for variable in (CUDA, HPCC) if variable in config.env}
-    if not told and isinstance(config.backend, (VllmBackend, InfinilmBackend)):
-        told = {CUDA if isinstance(config.backend, VllmBackend) else HPCC: "0"}
-    for variable, text in told.items():
-        yield variable, [word.strip() for word in text.split(",") if word.strip() not in NONE]
+    """Yield each variable and the devices that a TOML gives its instance; an engine without any takes the first."""
+    variables = {variable: config.env[variable] for variable in (CUDA, HPCC) if variable in config.env}
+    if not variables and isinstance(config.backend, (VllmBackend, InfinilmBackend)):
+        variables = {CUDA if isinstance(config.backend, VllmBackend) else HPCC: "0"}
+    for variable, text in variables.items():
+        yield variable, [device.strip() for device in text.split(",") if device.strip() not in NO_DEVICES]
 
 
 def _absent(facts: Facts, config: InstanceConfig, devices: list[str]) -> Iterator[Finding]:
-    there = facts.gpus
+    gpus = facts.gpus
     if CUDA not in config.env:
         return
-    if devices and not there.indices and not there.uuids:
+    if devices and not gpus.indices and not gpus.uuids:
         yield Finding(
             f"gpu.{config.name}",
             WARNING,
             f"{config.name}: is given GPU {','.join(devices)}, and this machine shows none",
             "there is no /dev/nvidia*",
-            first="in a container, pass the devices in; else install the driver",
+            first_step="in a container, pass the devices in; else install the driver",
             fix="nvidia-smi",
         )
         return
-    wrong = [
-        d for d in devices if (d.isdigit() and int(d) not in there.indices) or (_is_uuid(d) and _unknown(d, facts))
-    ]
+    wrong = [d for d in devices if (d.isdigit() and int(d) not in gpus.indices) or (_is_uuid(d) and _unknown(d, facts))]
     if wrong:
         yield Finding(
             f"gpu.{config.name}",
             PROBLEM,
             f"{config.name}: is given GPU {', '.join(wrong)}, which is not there",
-            f"{CUDA} = {config.env[CUDA]!r}; this machine has {', '.join(map(str, there.indices))}",
-            first=f"correct [backend] env in {config.source}",
+            f"{CUDA} = {config.env[CUDA]!r}; this machine has {', '.join(map(str, gpus.indices))}",
+            first_step=f"correct [backend] env in {config.source}",
             fix="svc up",
         )
 
@@ -74,12 +72,12 @@ def _shared(given: list[tuple[InstanceConfig, str, list[str]]]) -> Iterator[Find
     for (variable, device), configs in sorted(users.items(), key=lambda item: item[0]):
         if len(configs) > 1:
             names = " and ".join(config.name for config in configs)
-            told = "; ".join(f"{s.source}: {s.env.get(variable, 'none given, so the first')}" for s in configs)
+            settings = "; ".join(f"{s.source}: {s.env.get(variable, 'none given, so the first')}" for s in configs)
             yield Finding(
                 f"gpu.shared.{variable}.{device}",
                 WARNING,
                 f"{names} share GPU {device}",
-                f"{variable}: {told}",
-                first=f"unless that is meant, give each its own {variable} in [backend] env",
+                f"{variable}: {settings}",
+                first_step=f"unless that is meant, give each its own {variable} in [backend] env",
                 fix="svc up",
             )

@@ -1,7 +1,7 @@
-"""Models that nobody serves, names that lead nowhere, and the one that was asked about."""
+"""Models without a healthy instance, aliases of such models, and the model that the operator asks about."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.facts import Facts
@@ -9,7 +9,7 @@ from svc.doctor.findings import PROBLEM, Finding
 from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
 from svc.protocol.service import INSTANCE_TYPE, listed_models
 
-SHOWN = 8
+MAX_MODELS_SHOWN = 8
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -28,7 +28,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "the router has no instance: it answers 503 'No healthy services available'",
             "none that lists a model is registered",
             fix="svc status",
-            because=_everything(facts),
+            causes=_all_causes(facts),
         )
     for alias, model in aliases.items():
         if model not in served:
@@ -37,8 +37,8 @@ def check(facts: Facts) -> Iterator[Finding]:
                 PROBLEM,
                 f"the alias {alias!r} stands for {model!r}, which nobody serves",
                 f"there are {_listed(served)}",
-                because=(f"model.{model}",),
-                first=f"correct [router.aliases] in config/svc.toml{_near(model, list(served))}",
+                causes=(f"model.{model}",),
+                first_step=f"correct [router.aliases] in config/svc.toml{_near(model, list(served))}",
                 fix="svc up",
             )
     if facts.model and facts.model not in {*served, *aliases, *known}:
@@ -46,52 +46,54 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def served_by(facts: Facts) -> dict[str, list[str]]:
-    """The instances that the router uses, by model."""
-    found: dict[str, list[str]] = {}
-    for name, told in (facts.router.instances() if facts.router else {}).items():
-        if told.get("healthy"):
-            for model in told.get("models", ()):
-                found.setdefault(model, []).append(name)
-    return found
+    """Return the instances that the router uses, by model."""
+    instances: dict[str, list[str]] = {}
+    for name, entry in (facts.router.instances() if facts.router else {}).items():
+        if entry.get("healthy"):
+            for model in entry.get("models", ()):
+                instances.setdefault(model, []).append(name)
+    return instances
 
 
 def _known(facts: Facts) -> dict[str, list[str]]:
-    """Every model that somebody registered or that a file tells of, with the names of its instances."""
-    found: dict[str, list[str]] = {}
-    for name, service in facts.known().items():
+    """Return every model of the registry, the router and the TOML files, with the names of its instances."""
+    instances: dict[str, list[str]] = {}
+    for name, service in facts.registered_services().items():
         if service.get("metadata", {}).get("type") == INSTANCE_TYPE:
             for model in listed_models(service):
-                found.setdefault(model, []).append(name)
-    for name, told in (facts.router.instances() if facts.router else {}).items():
-        for model in told.get("models", ()):
-            found.setdefault(model, []).append(name)
-    parts = {part.name for part in facts.instances}
+                instances.setdefault(model, []).append(name)
+    for name, entry in (facts.router.instances() if facts.router else {}).items():
+        for model in entry.get("models", ()):
+            instances.setdefault(model, []).append(name)
+    own_names = {component.name for component in facts.instances}
     for config in facts.configs.values():
-        for model in config.backend.models if isinstance(config.backend, MockBackend) and config.name in parts else ():
-            found.setdefault(model, []).append(instance_service(config.name))
-    return {model: sorted(set(names)) for model, names in found.items()}
+        for model in (
+            config.backend.models if isinstance(config.backend, MockBackend) and config.name in own_names else ()
+        ):
+            instances.setdefault(model, []).append(instance_service(config.name))
+    return {model: sorted(set(names)) for model, names in instances.items()}
 
 
 def _unserved(facts: Facts, model: str, names: list[str]) -> Finding:
-    because = []
+    causes = []
     for name in names:
-        part = instance_name(name)
-        because += [
-            f"program.{server_program(part)}",
-            f"restarts.{server_program(part)}",
-            f"models.{part}",
-            f"outside.{part}",
+        instance = instance_name(name)
+        causes += [
+            f"program.{server_program(instance)}",
+            f"restarts.{server_program(instance)}",
+            f"models.{instance}",
+            f"outside.{instance}",
             f"instance.{name}",
             f"router.*.{name}",
             f"router.unused.{name}",
             f"router.unreached.{name}",
             f"router.ejected.{name}",
             f"router.missing.{name}",
-            f"elsewhere.{part}",
-            f"babysitter.{part}",
-            f"program.{babysitter_program(part)}",
-            f"listen.{server_program(part)}",
-            f"owner.{part}",
+            f"elsewhere.{instance}",
+            f"babysitter.{instance}",
+            f"program.{babysitter_program(instance)}",
+            f"listen.{server_program(instance)}",
+            f"owner.{instance}",
         ]
     return Finding(
         f"model.{model}",
@@ -99,18 +101,18 @@ def _unserved(facts: Facts, model: str, names: list[str]) -> Finding:
         f"model {model!r}: the router answers 503 'No healthy services available'",
         f"it is that of {', '.join(names)}",
         fix="svc status",
-        because=(*because, "files.stale", "files.pending", *DEEP),
+        causes=(*causes, "files.stale", "files.pending", *GENERAL_CAUSES),
     )
 
 
-DEEP = ("registry.*", "router.waiting", "router.table", "supervisord.*")
+GENERAL_CAUSES = ("registry.*", "router.waiting", "router.table", "supervisord.*")
 
 
-def _everything(facts: Facts) -> tuple[str, ...]:
-    names = [part.name for part in facts.instances]
+def _all_causes(facts: Facts) -> tuple[str, ...]:
+    names = [component.name for component in facts.instances]
     own = [f"{kind}.{name}" for name in names for kind in ("elsewhere", "babysitter", "models", "owner")]
     return (
-        *DEEP,
+        *GENERAL_CAUSES,
         *(f"program.{server_program(name)}" for name in names),
         *own,
         *(f"instance.{instance_service(name)}" for name in names),
@@ -132,33 +134,34 @@ def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
             f"model {model!r}: the router does not know it",
             f"config/ has it for {', '.join(waiting)}, which does not serve it yet",
             fix="svc up",
-            because=("files.stale", "files.pending", "files.wrong.*"),
+            causes=("files.stale", "files.pending", "files.wrong.*"),
         )
     return Finding(
         f"model.{model}",
         PROBLEM,
         f"model {model!r}: nobody serves it",
         f"there are {_listed(names)}",
-        first=f"ask for one of those{_near(model, names)}; to give it that name too, in config/svc.toml: "
+        first_step=f"ask for one of those{_near(model, names)}; to give it that name too, in config/svc.toml: "
         f'[router.aliases] "{model}" = "MODEL"; the list is at',
         fix=f"curl -sS {url}/v1/models",
     )
 
 
 def _names(config: InstanceConfig, model: str) -> bool:
-    """Whether an instance's command speaks of the model."""
-    return any(model in (word, *word.split(",")) for word in config.argv)
+    """Return whether an instance's command names the model."""
+    return any(model in (argument, *argument.split(",")) for argument in config.argv)
 
 
-def _listed(names: object) -> str:
-    told = sorted(names)  # type: ignore[call-overload]
-    return (", ".join(told[:SHOWN]) + (f" and {len(told) - SHOWN} more" if len(told) > SHOWN else "")) or "none"
+def _listed(names: Iterable[str]) -> str:
+    models = sorted(names)
+    more = f" and {len(models) - MAX_MODELS_SHOWN} more" if len(models) > MAX_MODELS_SHOWN else ""
+    return ", ".join(models[:MAX_MODELS_SHOWN]) + more or "none"
 
 
 def _near(name: str, names: list[str]) -> str:
-    """Those that may be meant: near in spelling, or the same but for capitals or a path before it."""
+    """Return a hint at names that are close in spelling, or equal but for capitals or a path in front."""
     lower = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), lower, 2, 0.6)
     tails = [known for key, known in lower.items() if key.rpartition("/")[2] == name.lower().rpartition("/")[2]]
-    found = list(dict.fromkeys([*tails, *(lower[key] for key in close)]))
-    return f" (did you mean {' or '.join(found)}?)" if found else ""
+    matches = list(dict.fromkeys([*tails, *(lower[key] for key in close)]))
+    return f" (did you mean {' or '.join(matches)}?)" if matches else ""

@@ -1,4 +1,4 @@
-"""Names and addresses: registries that cannot be found, hosts that are not this machine's."""
+"""Host names: registries whose name is unknown, and instances whose host is not this machine's."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -10,35 +10,35 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding
 def check(facts: Facts) -> Iterator[Finding]:
     for registry in facts.registries:
         host = urlsplit(registry.url).hostname or ""
-        name = facts.names.get(host)
-        if name and name.trouble:
+        name = facts.host_names.get(host)
+        if name and name.problem:
             yield Finding(
                 f"dns.{host}",
                 PROBLEM,
                 f"{host}: this machine does not know that name",
-                f"{registry.url} is the registry: {name.trouble}",
-                first="correct registry_url, or the name service (/etc/hosts)",
+                f"{registry.url} is the registry: {name.problem}",
+                first_step="correct registry_url, or the name service (/etc/hosts)",
                 fix=f"getent hosts {host}",
             )
     for component in facts.instances:
-        name = facts.names.get(component.host)
+        name = facts.host_names.get(component.host)
         source = component.source.removeprefix("../")
-        told = f"{source}: host: {component.host!r}"
-        if name and name.trouble:
+        setting = f"{source}: host: {component.host!r}"
+        if name and name.problem:
             yield Finding(
                 f"host.{component.name}",
                 WARNING,
-                f"{told} is a name that this machine does not know",
-                name.trouble,
-                first="give this machine's address",
+                f"{setting} is a name that this machine does not know",
+                name.problem,
+                first_step="give this machine's address",
                 fix="hostname -I",
             )
-        elif name and not name.here:
+        elif name and not name.is_local:
             yield Finding(
                 f"host.{component.name}",
                 WARNING,
-                f"{told} is no address of this machine",
+                f"{setting} is no address of this machine",
                 f"it is {', '.join(name.addresses)}: registry and router will look for {component.name} there",
-                first="give this machine's address, unless another one passes it on to here",
+                first_step="give this machine's address, unless another one passes it on to here",
                 fix="hostname -I",
             )

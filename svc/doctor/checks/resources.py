@@ -1,25 +1,25 @@
-"""Room on the disks, and open files."""
+"""Free space on the disks, and open files."""
 
 from collections.abc import Iterator
 
-from svc.doctor.facts import Disk, Facts, Open
+from svc.doctor.facts import Disk, Facts, OpenFiles
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
-FULL, LOW = 100 << 20, 1 << 30  # bytes that are free
-FEW = 0.02  # share of the inodes, or of the bytes of a small disk
-MOST = 0.8  # share of the files that a program may open
-LEAST_LIMIT = 1024
+FULL_BYTES, LOW_BYTES = 100 << 20, 1 << 30  # free
+LOW_SHARE = 0.02  # of the inodes, or of the bytes of a small disk
+MAX_OPEN_SHARE = 0.8  # of the files that a program may open
+MIN_OPEN_FILE_LIMIT = 1024
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     for disk in facts.disks:
         yield from _disk(disk)
-    for one in facts.open:
-        yield from _open(one)
+    for files in facts.open_files:
+        yield from _open_files(files)
 
 
 def _disk(disk: Disk) -> Iterator[Finding]:
-    why = f"{disk.free >> 20} MB of {disk.size >> 30} GB are free, and {disk.inodes:.0%} of the inodes"
+    evidence = f"{disk.free >> 20} MB of {disk.size >> 30} GB are free, and {disk.inodes:.0%} of the inodes"
     fix = f"du -xah {disk.path}/.. | sort -h | tail -20"
     if not disk.writable:
         yield Finding(
@@ -27,45 +27,45 @@ def _disk(disk: Disk) -> Iterator[Finding]:
             PROBLEM,
             f"{disk.path}: this user cannot write there",
             "its owner is another, or it is read-only",
-            first="become its owner, or",
+            first_step="become its owner, or",
             fix=f"sudo chown -R $(id -u) {disk.path}",
         )
-    elif disk.free < FULL or disk.inodes <= 0:
+    elif disk.free < FULL_BYTES or disk.inodes <= 0:
         yield Finding(
             f"disk.{disk.path}",
             PROBLEM,
             f"the disk of {disk.path}/ is full",
-            why,
+            evidence,
             fix=fix,
-            first="make room; see what takes it",
+            first_step="make room; see what takes it",
         )
-    elif disk.free < min(LOW, FEW * disk.size) or disk.inodes < FEW:
+    elif disk.free < min(LOW_BYTES, LOW_SHARE * disk.size) or disk.inodes < LOW_SHARE:
         yield Finding(
             f"disk.{disk.path}",
             WARNING,
             f"the disk of {disk.path}/ is nearly full",
-            why,
+            evidence,
             fix=fix,
-            first="make room; see what takes it",
+            first_step="make room; see what takes it",
         )
 
 
-def _open(one: Open) -> Iterator[Finding]:
-    if one.used > MOST * one.limit:
+def _open_files(files: OpenFiles) -> Iterator[Finding]:
+    if files.used > MAX_OPEN_SHARE * files.limit:
         yield Finding(
-            f"open.{one.program}",
+            f"open.{files.program}",
             PROBLEM,
-            f"{one.program}: nearly all the files that it may open are open",
-            f"{one.used} of {one.limit}",
-            first="raise the limit (ulimit -n, or LimitNOFILE= of the unit)",
+            f"{files.program}: nearly all the files that it may open are open",
+            f"{files.used} of {files.limit}",
+            first_step="raise the limit (ulimit -n, or LimitNOFILE= of the unit)",
             fix="svc down && svc up",
         )
-    elif one.limit < LEAST_LIMIT:
+    elif files.limit < MIN_OPEN_FILE_LIMIT:
         yield Finding(
-            f"open.{one.program}",
+            f"open.{files.program}",
             WARNING,
-            f"{one.program}: may open {one.limit} files only",
-            f"each request takes two, and {one.used} are open",
-            first="raise the limit (ulimit -n, or LimitNOFILE= of the unit)",
+            f"{files.program}: may open {files.limit} files only",
+            f"each request takes two, and {files.used} are open",
+            first_step="raise the limit (ulimit -n, or LimitNOFILE= of the unit)",
             fix="svc down && svc up",
         )

@@ -1,69 +1,88 @@
-"""Whether supervisord runs, is the right one, and may be spoken to."""
+"""supervisord: whether it runs, is svc's own and can be asked; and processes that outlived an earlier one."""
 
 from collections.abc import Iterator
 
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
 
-LEAST = (4, 3)
-# Of one that is not svc's, which `svc down` leaves alone.
+MIN_SUPERVISOR_VERSION = (4, 3)
+MAX_COMMAND_WIDTH = 60
+# `svc down` leaves a supervisord alone that is not svc's.
 REPLACE = 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown && sleep 5 && svc up'
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    told = facts.supervisor
-    if told.owner:
+    supervisord = facts.supervisord
+    stray = supervisord.pid_without_socket
+    if supervisord.socket_owner:
         yield Finding(
             "supervisord.denied",
             PROBLEM,
             "this user may not speak to supervisord",
-            told.trouble,
-            fix=f"sudo -u {told.owner} svc doctor",
+            supervisord.problem,
+            fix=f"sudo -u {supervisord.socket_owner} svc doctor",
         )
-    elif told.trouble:
-        fix = f"kill {told.lost} && sleep 5 && svc down && svc up" if told.lost else "svc down && svc up"
-        yield Finding("supervisord.mute", PROBLEM, "supervisord does not answer as it should", told.trouble, fix=fix)
-    elif told.lost:
+    elif supervisord.problem:
+        fix = f"kill {stray} && sleep 5 && svc down && svc up" if stray else "svc down && svc up"
+        yield Finding(
+            "supervisord.mute", PROBLEM, "supervisord does not answer as it should", supervisord.problem, fix=fix
+        )
+    elif stray:
         yield Finding(
             "supervisord.lost",
             PROBLEM,
-            f"supervisord runs (pid {told.lost}), but its socket is gone",
+            f"supervisord runs (pid {stray}), but its socket is gone",
             "var/supervisor.sock is not there: neither svc nor supervisorctl can speak to it",
-            fix=f"kill {told.lost} && sleep 5 && svc down && svc up",
+            fix=f"kill {stray} && sleep 5 && svc down && svc up",
         )
-    elif told.pid is None and facts.files.present:
+    elif supervisord.pid is None and facts.files.present:
         yield _down(facts)
-    if told.pid is not None and not told.extended:
+    if supervisord.pid is not None and not supervisord.has_extension:
         yield Finding(
             "supervisord.foreign",
             PROBLEM,
             "the supervisord that runs here is not svc's: it lacks [rpcinterface:svc]",
-            f"supervisor {told.version}" + (f" of {told.python}" if told.python else ""),
-            first="stop the unit or script that starts it",
+            f"supervisor {supervisord.version}" + (f" of {supervisord.python}" if supervisord.python else ""),
+            first_step="stop the unit or script that starts it",
             fix=REPLACE,
         )
-    numbers = [int(word) for word in told.version.split(".")[:2] if word.isdigit()]
-    if told.pid is not None and numbers and tuple(numbers) < LEAST:
+    numbers = [int(part) for part in supervisord.version.split(".")[:2] if part.isdigit()]
+    if supervisord.pid is not None and numbers and tuple(numbers) < MIN_SUPERVISOR_VERSION:
         yield Finding(
             "supervisord.old",
             PROBLEM,
-            f"supervisor {told.version} runs; svc needs 4.3",
-            f"it is of {told.python}" if told.python else "it was started before an upgrade",
-            fix="svc down && svc up" if told.extended else REPLACE,
-            because=("supervisord.foreign",),
+            f"supervisor {supervisord.version} runs; svc needs 4.3",
+            f"it is of {supervisord.python}" if supervisord.python else "it was started before an upgrade",
+            fix="svc down && svc up" if supervisord.has_extension else REPLACE,
+            causes=("supervisord.foreign",),
         )
 
 
 def _down(facts: Facts) -> Finding:
     names = ", ".join(component.name for component in facts.components)
-    because = ["files.wrong.*", "disk.*", "leftovers"]
-    because += [f"port.{port}" for component in facts.components for port in component.ports]
+    causes = ["files.wrong.*", "disk.*", "leftovers"]
+    causes += [f"port.{port}" for component in facts.components for port in component.ports]
     return Finding(
         "supervisord.down",
         PROBLEM,
         f"nothing runs here{f': no {names}' if names else ''}",
         "no supervisord answers on var/supervisor.sock"
-        + (f"; its log ends: {facts.supervisor.last_words}" if facts.supervisor.last_words else ""),
+        + (f"; its log ends: {facts.supervisord.last_error}" if facts.supervisord.last_error else ""),
         fix="svc up",
-        because=because,
+        causes=causes,
+    )
+
+
+def check_leftovers(facts: Facts) -> Iterator[Finding]:
+    """Find processes of this site that outlived the supervisord that started them."""
+    if not facts.leftovers or facts.supervisord.problem or facts.supervisord.pid_without_socket:
+        return
+    pids = [str(leftover.pid) for leftover in facts.leftovers]
+    shown = "; ".join(f"{process.command[:MAX_COMMAND_WIDTH]} (pid {process.pid})" for process in facts.leftovers[:3])
+    yield Finding(
+        "leftovers",
+        PROBLEM,
+        f"{len(pids)} process{'es' if len(pids) > 1 else ''} of an earlier supervisord still run",
+        f"{shown}: they may hold ports and GPUs",
+        fix="svc down && svc up" if facts.supervisord.pid is None else f"kill -9 {' '.join(pids)}",
     )

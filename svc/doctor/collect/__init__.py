@@ -1,1 +1,1 @@
-"""Collects the facts that the checks judge."""
+"""Collecting the facts of `svc doctor`: it reads the site, this machine, and what answers on the network."""

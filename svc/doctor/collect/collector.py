@@ -1,4 +1,4 @@
-"""Gathers the facts: what lies on disk and in this machine first, then everybody that can be asked, all at once."""
+"""Collecting all facts: first those of this machine, then the responses of everything that can be asked, at once."""
 
 import functools
 import os
@@ -19,183 +19,206 @@ from svc.config.instance.model import InstanceConfig
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.config.upstream_keys import UpstreamKeys
-from svc.doctor.collect import http_probes, machine, packages, rollouts, site_files, supervisord
+from svc.doctor.collect import http_probes, machine_facts, site_files, supervisord_facts
 from svc.doctor.facts import (
     API_KEYS,
     ENGINE_KEY,
     TOKEN,
     UPSTREAM_KEYS,
     Facts,
-    Registry,
-    Router,
-    Secret,
-    Sidecar,
-    Supervisor,
-    Unseen,
+    Gpus,
+    HostName,
+    InstanceProbe,
+    RegistryFacts,
+    RouterFacts,
+    SecretFileFacts,
+    SiteFiles,
+    SupervisordFacts,
+    Uncollected,
 )
 from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
 from svc.site.components import Component, parse_components, rendered_files
 
-NEAR = 8.0  # seconds that looks at this machine may take in all
-FAR = 14.0  # and those at others
-Begun = Callable[[list[str]], object]
+LOCAL_TIMEOUT_SECONDS = 8.0  # for all facts of this machine together
+REMOTE_TIMEOUT_SECONDS = 14.0  # for all responses together
+
+Collection = dict[str, Callable[[], Any]]  # by subject
+Progress = Callable[[list[str]], object]  # gets the subjects that are not collected yet
 
 
-def look(site: Site, environ: Mapping[str, str], model: str = "", begun: Begun | None = None) -> Facts:
-    """Never raises for what is broken: what cannot be looked at is a fact too. Changes nothing."""
-    unseen: list[Unseen] = []
-    told = _settings(site, environ)
-    found = run_parallel({"supervisord": lambda: supervisord.supervisor(site)}, NEAR, begun)
-    supervisor = _taken(found, "supervisord", Supervisor(trouble="it does not answer in time"), unseen)
-    own = supervisor.pid is not None and supervisord.runs_from(supervisor.pid, site.own_supervisord_conf)
-    conf_d = site.own_conf_d if own else site.conf_d
-    components = _parts(conf_d, unseen)
-    configs = site_files.configs(site, told, conf_d)
-    near = run_parallel(_near(site, told, supervisor, components, configs, own), NEAR, begun)
-    started = _taken(near, "processes", cast("dict[int, str]", {}), unseen)
-    left = machine.leftovers(started, supervisor.pid)
-    far = run_parallel(_far(told, components, configs, _upstream_keys(site, told)), FAR, begun)
-    logs = {name: machine.log_end(Path(p.logfile)) for name, p in supervisor.processes.items() if p.logfile}
+def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: Progress | None = None) -> Facts:
+    """Return the facts. Change nothing, and never raise: what cannot be collected is a fact as well."""
+    uncollected: list[Uncollected] = []
+    settings = _settings(site, environ)
+    first = {"supervisord": lambda: supervisord_facts.supervisord(site)}
+    results = run_parallel(first, LOCAL_TIMEOUT_SECONDS, progress)
+    late = SupervisordFacts(problem="it does not answer in time")
+    supervisord: SupervisordFacts = _result(results, "supervisord", late, uncollected)
+    own_conf = site.own_supervisord_conf
+    from_var = supervisord.pid is not None and supervisord_facts.runs_from(supervisord.pid, own_conf)
+    conf_d = site.own_conf_d if from_var else site.conf_d
+    components = _components(conf_d, uncollected)
+    configs = site_files.configs(site, settings, conf_d)
+    local = run_parallel(
+        _local(site, settings, supervisord, components, configs, from_var), LOCAL_TIMEOUT_SECONDS, progress
+    )
+    started = _result(local, "processes", cast("dict[int, str]", {}), uncollected)
+    leftovers = machine_facts.leftovers(started, supervisord.pid)
+    keys = _upstream_keys(site, settings)
+    remote = run_parallel(_remote(settings, components, configs, keys), REMOTE_TIMEOUT_SECONDS, progress)
     return Facts(
         now=time.time(),
-        settings=told,
-        files=_taken(near, "site files", site_files.NOTHING, unseen),
-        supervisor=supervisor,
+        settings=settings,
+        files=_result(local, "site files", SiteFiles(), uncollected),
+        supervisord=supervisord,
         components=components,
         configs=configs,
         digests={name: digest(config) for name, config in configs.items()},
-        pending=_taken(near, "what runs", cast("list[str]", []), unseen),
-        logs=logs,
-        deaths=machine.deaths(machine.log_end(site.logs / "supervisord.log")),
-        listeners=machine.listeners(started, {one.pid for one in left}),
-        registries=[a for key, a in far.items() if key.startswith("registry ") and isinstance(a, Registry)],
-        sidecars={key.removeprefix("babysitter "): a for key, a in far.items() if isinstance(a, Sidecar)},
-        router=next((a for a in far.values() if isinstance(a, Router)), None),
-        secrets=_taken(near, "tokens", cast("list[Secret]", []), unseen),
-        disks=[d for key in ("var", "logs") if (d := _taken(near, key, None, unseen))],
-        open=_taken(near, "open files", [], unseen),
-        gpus=_taken(near, "GPUs", machine.Gpus(), unseen),
-        names={key.removeprefix("name "): a for key, a in near.items() if isinstance(a, machine.Name)},
-        leftovers=left,
-        rollout=_taken(near, "rollout", None, unseen),
-        code=version.installed(),
-        dependencies=_taken(near, "packages", cast("list[str]", []), unseen),
-        unseen=[*unseen, *(Unseen(key, _why(error)) for key, error in far.items() if isinstance(error, Exception))],
+        pending_changes=_result(local, "what runs", cast("list[str]", []), uncollected),
+        logs={
+            name: machine_facts.log_end(Path(process.logfile))
+            for name, process in supervisord.processes.items()
+            if process.logfile
+        },
+        last_exits=machine_facts.last_exits(machine_facts.log_end(site.logs / "supervisord.log")),
+        listeners=machine_facts.listeners(started, {leftover.pid for leftover in leftovers}),
+        registries=[facts for facts in remote.values() if isinstance(facts, RegistryFacts)],
+        instance_probes={
+            key.removeprefix("babysitter "): probe for key, probe in remote.items() if isinstance(probe, InstanceProbe)
+        },
+        router=next((facts for facts in remote.values() if isinstance(facts, RouterFacts)), None),
+        secrets=_result(local, "tokens", cast("list[SecretFileFacts]", []), uncollected),
+        disks=[disk for key in ("var", "logs") if (disk := _result(local, key, None, uncollected))],
+        open_files=_result(local, "open files", [], uncollected),
+        gpus=_result(local, "GPUs", Gpus(), uncollected),
+        host_names={key.removeprefix("name "): name for key, name in local.items() if isinstance(name, HostName)},
+        leftovers=leftovers,
+        rollout=_result(local, "rollout", None, uncollected),
+        svc_version=version.installed(),
+        package_problems=_result(local, "packages", cast("list[str]", []), uncollected),
+        uncollected=[
+            *uncollected,
+            *(Uncollected(key, _reason(error)) for key, error in remote.items() if isinstance(error, Exception)),
+        ],
         model=model,
     )
 
 
 def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
-    """What is wrong with them is told of with the other files."""
+    """Return the settings as far as they are valid; their errors are among those of the site's files."""
     for source, variables in ((site.svc_toml, environ), (site.svc_toml, None)):
         with suppress(SvcError):
             return load_settings(source, variables)
     return load_settings()
 
 
-def _parts(conf_d: Path, unseen: list[Unseen]) -> list[Component]:
-    found = []
+def _components(conf_d: Path, uncollected: list[Uncollected]) -> list[Component]:
+    components = []
     for path in rendered_files(conf_d):
         try:
-            found += parse_components({path: path.read_text(encoding="utf-8")})
+            components += parse_components({path: path.read_text(encoding="utf-8")})
         except (OSError, ValueError) as error:
-            unseen.append(Unseen(str(path), _why(error)))
+            uncollected.append(Uncollected(str(path), _reason(error)))
         except SvcError as error:
-            unseen.append(Unseen(str(path), error.message.removeprefix(f"{path}: ")))
+            uncollected.append(Uncollected(str(path), error.message.removeprefix(f"{path}: ")))
     order = {"registry": 0, "router": 1}
-    return sorted(found, key=lambda component: (order.get(component.kind, 2), component.name))
+    return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))
 
 
-def _near(
+def _local(
     site: Site,
-    told: Settings,
-    supervisor: Supervisor,
+    settings: Settings,
+    supervisord: SupervisordFacts,
     components: Iterable[Component],
     configs: Mapping[str, InstanceConfig],
-    own: bool,
-) -> dict[str, Callable[[], Any]]:
-    pids = {name: process.pid for name, process in supervisor.processes.items() if process.pid}
-    pids |= {"supervisord": supervisor.pid} if supervisor.pid else {}
-    looks: dict[str, Callable[[], Any]] = {
-        "what runs": lambda: site_files.pending(site, own) if supervisor.pid and supervisor.code else [],
-        "site files": lambda: site_files.files(site, own),
-        "processes": lambda: machine.processes_of(site.socket),
-        "var": lambda: machine.disk(site.var),
-        "logs": lambda: machine.disk(site.logs),
-        "open files": lambda: list(machine.open_files(pids)),
-        "GPUs": machine.gpus,
-        "rollout": lambda: rollouts.rollout(site),
-        "tokens": lambda: [machine.secret(path, use, kind) for path, use, kind in _secrets(site, told, configs)],
-        "packages": lambda: list(packages.wanting()),
+    from_var: bool,
+) -> Collection:
+    pids = {name: process.pid for name, process in supervisord.processes.items() if process.pid}
+    pids |= {"supervisord": supervisord.pid} if supervisord.pid else {}
+    comparable = supervisord.pid and supervisord.svc_version
+    collection: Collection = {
+        "what runs": lambda: site_files.pending_changes(site, from_var) if comparable else [],
+        "site files": lambda: site_files.files(site, from_var),
+        "processes": lambda: machine_facts.processes_of(site.socket),
+        "var": lambda: machine_facts.disk(site.var),
+        "logs": lambda: machine_facts.disk(site.logs),
+        "open files": lambda: list(machine_facts.open_files(pids)),
+        "GPUs": machine_facts.gpus,
+        "rollout": lambda: site_files.unfinished_rollout(site),
+        "tokens": lambda: [machine_facts.secret_file(*secret) for secret in _secrets(site, settings, configs)],
+        "packages": lambda: list(machine_facts.package_problems()),
     }
-    away = {urlsplit(url).hostname or "" for url in registries(told, components, configs)}
-    hosts = {component.host for component in components if component.kind == "babysitter"} | away
-    looks |= {f"name {one}": (lambda one=one: machine.name(one)) for one in sorted(hosts) if one}  # type: ignore[misc]
-    return looks
+    registry_hosts = {urlsplit(url).hostname or "" for url in registry_urls(settings, components, configs)}
+    hosts = {component.host for component in components if component.kind == "babysitter"} | registry_hosts
+    collection |= {f"name {host}": functools.partial(machine_facts.host_name, host) for host in sorted(hosts) if host}
+    return collection
 
 
-def _upstream_keys(site: Site, told: Settings) -> UpstreamKeys | None:
-    """The keys that the router here has; None where that cannot be told, and why is a fact of its own."""
-    if not told.router.upstream_keys_file:
+def _upstream_keys(site: Site, settings: Settings) -> UpstreamKeys | None:
+    """Return the keys that the router here has; None when the file cannot be read, which is a fact of its own."""
+    if not settings.router.upstream_keys_file:
         return UpstreamKeys()
     with suppress(SvcError):
-        return upstream_keys.load(site.root / told.router.upstream_keys_file)
+        return upstream_keys.load(site.root / settings.router.upstream_keys_file)
     return None
 
 
-def _far(
-    told: Settings, components: list[Component], configs: Mapping[str, InstanceConfig], keys: UpstreamKeys | None
-) -> dict[str, Callable[[], Any]]:
+def _remote(
+    settings: Settings, components: list[Component], configs: Mapping[str, InstanceConfig], keys: UpstreamKeys | None
+) -> Collection:
     instances = [component for component in components if component.kind == "babysitter"]
-    looks: dict[str, Callable[[], Any]] = {}
-    for url, here in registries(told, components, configs).items():
-        # What speaks to it, and so needs a token that it takes.
-        ours = [
-            configs[component.name]
-            for component in instances
-            if component.name in configs and _speaks(component, configs[component.name], url)
+    collection: Collection = {}
+    for url, is_local in registry_urls(settings, components, configs).items():
+        # The instances that register there, and so need a token that it accepts.
+        registering = [
+            configs[instance.name]
+            for instance in instances
+            if instance.name in configs and _registers_at(url, instance, configs[instance.name])
         ]
-        tokens = sorted({config.token_file for config in ours})
-        names = [instance_service(config.name) for config in ours]
-        read = told.registry.read_token_file or told.registry.token_file or told.router.registry_token_file
-        read = read or next((token for token in tokens if token), "")
-        looks[f"registry {url}"] = lambda url=url, here=here, read=read, tokens=tokens, names=names: (
-            http_probes.registry(  # type: ignore[misc]
-                url, here, read, tokens, names
-            )
+        write_tokens = sorted({config.token_file for config in registering})
+        read_tokens = [
+            settings.registry.read_token_file,
+            settings.registry.token_file,
+            settings.router.registry_token_file,
+            *write_tokens,
+        ]
+        read_token = next((token for token in read_tokens if token), "")
+        names = [instance_service(config.name) for config in registering]
+        collection[f"registry {url}"] = functools.partial(
+            http_probes.registry, url, is_local, read_token, write_tokens, names
         )
-    looks |= {
-        f"babysitter {component.name}": functools.partial(http_probes.sidecar, component, keys)
-        for component in instances
+    collection |= {
+        f"babysitter {instance.name}": functools.partial(http_probes.instance, instance, keys) for instance in instances
     }
     router = next((component for component in components if component.kind == "router"), None)
-    url = router.own_url if router else told.launch.router_url or next((s.router_url for s in configs.values()), "")
+    configured = settings.launch.router_url or next((config.router_url for config in configs.values()), "")
+    url = router.own_url if router else configured
     if url:
-        looks["router"] = lambda: http_probes.router(url.rstrip("/"), router is not None)
-    return looks
+        collection["router"] = functools.partial(http_probes.router, url.rstrip("/"), router is not None)
+    return collection
 
 
-def registries(
-    told: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
+def registry_urls(
+    settings: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
 ) -> dict[str, bool]:
-    """The registries that this site speaks to, and whether it runs them itself."""
+    """Return the URLs of the registries that this site uses, and whether it runs them itself."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
-    named = [url for component in components for url in component.registry_url.split(",") if url]
-    named += [
+    used = [url for component in components for url in component.registry_url.split(",") if url]
+    used += [
         url for component in components if component.name in configs for url in configs[component.name].registry_urls
     ]
-    if not own and not named and told.launch.registry_url:
-        named = told.launch.registry_url.split(",")
-    found = {address(url): (url, True) for url in own}
-    for url in named:
-        found.setdefault(address(url), (url, False))
-    return dict(found.values())
+    if not own and not used and settings.launch.registry_url:
+        used = settings.launch.registry_url.split(",")
+    by_address = {address(url): (url, True) for url in own}
+    for url in used:
+        by_address.setdefault(address(url), (url, False))
+    return dict(by_address.values())
 
 
 def address(url: str) -> tuple[str, int | None]:
-    """What two URLs of one server have in common."""
+    """Return the host and the port of a URL, the same for every name of this machine's loopback."""
     address = urlsplit(url)
     name = address.hostname or ""
     with suppress(ValueError):
@@ -203,46 +226,45 @@ def address(url: str) -> tuple[str, int | None]:
     return (name, None)
 
 
-def _speaks(component: Component, config: InstanceConfig, url: str) -> bool:
-    return address(url) in {address(one) for one in [*component.registry_url.split(","), *config.registry_urls]}
+def _registers_at(url: str, component: Component, config: InstanceConfig) -> bool:
+    urls = [*component.registry_url.split(","), *config.registry_urls]
+    return address(url) in {address(other) for other in urls}
 
 
-def _secrets(site: Site, told: Settings, configs: Mapping[str, InstanceConfig]) -> Iterator[tuple[Path, str, str]]:
-    """Every file that holds a secret, the setting that names it, and what it holds: see Secret."""
-    named = [
-        (told.registry.token_file, "[registry] token_file"),
-        (told.registry.read_token_file, "[registry] read_token_file"),
-        (told.registry.store_password_file, "[registry] store_password_file"),
-        (told.router.registry_token_file, "[router] registry_token_file"),
-        *(
-            (config.token_file, f"token_file of {os.path.relpath(config.source, site.root)}")
-            for config in configs.values()
-        ),
+def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfig]) -> Iterator[tuple[Path, str, str]]:
+    """Yield every file that holds a secret, the setting that names it, and its kind."""
+    sources = {config.name: os.path.relpath(config.source, site.root) for config in configs.values()}
+    tokens = [
+        (settings.registry.token_file, "[registry] token_file"),
+        (settings.registry.read_token_file, "[registry] read_token_file"),
+        (settings.registry.store_password_file, "[registry] store_password_file"),
+        (settings.router.registry_token_file, "[router] registry_token_file"),
+        *((config.token_file, f"token_file of {sources[config.name]}") for config in configs.values()),
     ]
-    keys = [
-        (config.backend.api_key_file, f"[backend] api_key_file of {os.path.relpath(config.source, site.root)}")
+    engine_keys = [
+        (config.backend.api_key_file, f"[backend] api_key_file of {sources[config.name]}")
         for config in configs.values()
     ]
-    tables = [(told.router.upstream_keys_file, "[router] upstream_keys_file")]
-    clients = [(told.router.keys_file, "[router] keys_file")]
-    seen = set()
-    for kind, files in ((TOKEN, named), (ENGINE_KEY, keys), (UPSTREAM_KEYS, tables), (API_KEYS, clients)):
-        for name, use in files:
-            if name and name not in seen:
-                seen.add(name)
-                yield site.root / name, use, kind
+    tables = [(settings.router.upstream_keys_file, "[router] upstream_keys_file")]
+    clients = [(settings.router.keys_file, "[router] keys_file")]
+    names = set()
+    for kind, files in ((TOKEN, tokens), (ENGINE_KEY, engine_keys), (UPSTREAM_KEYS, tables), (API_KEYS, clients)):
+        for name, setting in files:
+            if name and name not in names:
+                names.add(name)
+                yield site.root / name, setting, kind
 
 
-def _taken(found: Mapping[str, Any], key: str, default: Any, unseen: list[Unseen]) -> Any:
-    """What a look found; where it failed, `default`, and why in `unseen`."""
-    result = found.get(key, default)
+def _result(results: Mapping[str, Any], key: str, default: Any, uncollected: list[Uncollected]) -> Any:
+    """Return the facts of one subject; when they could not be collected, note why and return the default."""
+    result = results.get(key, default)
     if isinstance(result, Exception):
-        unseen.append(Unseen(key, _why(result)))
+        uncollected.append(Uncollected(key, _reason(result)))
         return default
     return result
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, SvcError):
         return error.message
     return str(error) or type(error).__name__

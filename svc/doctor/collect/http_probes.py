@@ -1,6 +1,7 @@
-"""What registry, router, babysitters and instances say when they are asked. It acts, and changes nothing."""
+"""Requests to the registry, the router, babysitters and instances. They change nothing."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -16,44 +17,49 @@ from svc.base.secret_file import read_token
 from svc.base.version import HEADER
 from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
 from svc.config.upstream_keys import UpstreamKeys
-from svc.doctor.collect.machine import reach
-from svc.doctor.facts import Answer, Registry, Router, Sidecar
+from svc.doctor.collect.machine_facts import connect_error
+from svc.doctor.facts import HttpResult, InstanceProbe, RegistryFacts, RouterFacts
 from svc.protocol.engine_key import bearer
 from svc.site.components import Component
 
-PATIENCE = 3.0  # seconds that an answer may take
-CHECK_PATIENCE = 8.0  # of the registry's check, which has its own timeout
+HTTP_TIMEOUT_SECONDS = 3.0
+CHECK_TIMEOUT_SECONDS = 8.0  # the registry's check has its own, shorter timeout
 INFERENCE_PATH = "/v1/chat/completions"
-TEXT = 200_000  # characters of what is no JSON
+MAX_TEXT_CHARACTERS = 200_000  # kept of a body that is not JSON
 
 
 def get(
-    url: str, token_file: str = "", patience: float = PATIENCE, method: str = "GET", body: Any = None, key: str = ""
-) -> Answer:
-    """The answer of one request; `key` is an engine's API key."""
+    url: str,
+    token_file: str = "",
+    timeout: float = HTTP_TIMEOUT_SECONDS,
+    method: str = "GET",
+    body: Any = None,
+    key: str = "",
+) -> HttpResult:
+    """Return the response to one request; `key` is an engine's API key."""
     try:
         headers = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else bearer(key)
     except OSError as error:
-        return Answer(url, error=f"{token_file}: {(error.strerror or '').lower()}")
+        return HttpResult(url, error=f"{token_file}: {(error.strerror or '').lower()}")
     began = time.time()
     try:
-        answer = fetch(method, url, patience, verify=False, headers=headers, json=body)
+        response = fetch(method, url, timeout, verify=False, headers=headers, json=body)
     except (requests.RequestException, OSError, ValueError) as error:
-        return Answer(url, error=reason(error))
+        return HttpResult(url, error=error_text(error))
     middle = (began + time.time()) / 2
     try:
-        decoded = answer.json()
+        decoded = response.json()
     except ValueError:
         decoded = None
-    told = decoded.get("timestamp") if isinstance(decoded, dict) else None
-    clock = moment(told, answer.headers.get("Date"))
-    version = answer.headers.get(HEADER, "")
-    text = answer.text[:TEXT] if decoded is None else ""
-    return Answer(url, answer.status_code, decoded, text, "", version, None if clock is None else clock - middle)
+    timestamp = decoded.get("timestamp") if isinstance(decoded, dict) else None
+    clock = unix_time(timestamp, response.headers.get("Date"))
+    version = response.headers.get(HEADER, "")
+    text = response.text[:MAX_TEXT_CHARACTERS] if decoded is None else ""
+    return HttpResult(url, response.status_code, decoded, text, "", version, None if clock is None else clock - middle)
 
 
-def moment(timestamp: Any, date: str | None) -> float | None:
-    """Unix seconds by a clock that was told; a Date header has whole seconds."""
+def unix_time(timestamp: Any, date: str | None) -> float | None:
+    """Return the Unix seconds of a timestamp, or else of a Date header, which has whole seconds."""
     try:
         if isinstance(timestamp, str):
             return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
@@ -62,12 +68,12 @@ def moment(timestamp: Any, date: str | None) -> float | None:
         return None
 
 
-def reason(error: BaseException) -> str:
-    """Why there is no answer, in words that say what to look at."""
-    text = repr(error)
+def error_text(error: BaseException) -> str:
+    """Return why there is no response, in words that name what to check."""
+    error_name = repr(error)
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
-    for sign, words in (
+    for pattern, text in (
         ("NameResolution", "its name is not known (DNS)"),
         ("gaierror", "its name is not known (DNS)"),
         ("refused", "connection refused: nothing listens there"),
@@ -81,74 +87,82 @@ def reason(error: BaseException) -> str:
         ("InvalidURL", "its URL is wrong"),
         ("header", "the token is no word that can be sent"),
     ):
-        if sign.lower() in text.lower():
-            return words
+        if pattern.lower() in error_name.lower():
+            return text
     return type(error).__name__
 
 
-def registry(url: str, here: bool, read_token: str, write_tokens: list[str], instances: list[str]) -> Registry:
-    """`instances`: those that the registry is asked to check now.
+def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str], instances: list[str]) -> RegistryFacts:
+    """Ask a registry for its health, its list, its check of each of `instances`, and whether tokens may write.
 
-    Whether a token may write is seen by an empty registration: it is refused for
-    its content where the token is good, and for the token where it is not.
+    An empty registration shows whether a token may write: a registry refuses it for its content when the token is
+    good, and for the token when it is not.
     """
     url = url.rstrip("/")
-    looks: dict[str, Callable[[], Answer]] = {
+    reads: dict[str, Callable[[], HttpResult]] = {
         "health": lambda: get(f"{url}/health"),
         "list": lambda: get(f"{url}/services", read_token),
     }
-    first = run_parallel(looks, PATIENCE + 1)
-    health, listing = first["health"], first["list"]
-    if not isinstance(health, Answer) or not isinstance(listing, Answer):
-        late = Answer(url, error="it does not answer in time")
-        return Registry(url, here, late, late)
+    results = run_parallel(reads, HTTP_TIMEOUT_SECONDS + 1)
+    health, listing = results["health"], results["list"]
+    if not isinstance(health, HttpResult) or not isinstance(listing, HttpResult):
+        late = HttpResult(url, error="it does not answer in time")
+        return RegistryFacts(url, is_local, late, late)
     if health.error:
-        return Registry(url, here, health, listing)
-    found = Registry(url, here, health, listing)
-    known = found.services()
-    more: dict[str, Callable[[], Answer]] = {
-        f"write {token}": lambda token=token: get(f"{url}/services", token, method="POST", body={})  # type: ignore[misc]
+        return RegistryFacts(url, is_local, health, listing)
+    listed = RegistryFacts(url, is_local, health, listing).services()
+    more: dict[str, Callable[[], HttpResult]] = {
+        f"write {token}": functools.partial(get, f"{url}/services", token, method="POST", body={})
         for token in write_tokens
     }
     more |= {
-        f"check {name}": lambda name=name: get(f"{url}/services/{name}/health", read_token, CHECK_PATIENCE)  # type: ignore[misc]
+        f"check {name}": functools.partial(get, f"{url}/services/{name}/health", read_token, CHECK_TIMEOUT_SECONDS)
         for name in instances
-        if name in known
+        if name in listed
     }
-    second = run_parallel(more, CHECK_PATIENCE + 1)
-    told = {key: answer for key, answer in second.items() if isinstance(answer, Answer)}
-    writes = {key.removeprefix("write "): a for key, a in told.items() if key.startswith("write ")}
-    checks = {key.removeprefix("check "): a for key, a in told.items() if key.startswith("check ")}
-    return Registry(url, here, health, listing, writes, checks)
+    results = run_parallel(more, CHECK_TIMEOUT_SECONDS + 1)
+    responses = {key: result for key, result in results.items() if isinstance(result, HttpResult)}
+    writes = {key.removeprefix("write "): r for key, r in responses.items() if key.startswith("write ")}
+    checks = {key.removeprefix("check "): r for key, r in responses.items() if key.startswith("check ")}
+    return RegistryFacts(url, is_local, health, listing, writes, checks)
 
 
-def sidecar(component: Component, keys: UpstreamKeys | None) -> Sidecar:
-    """An instance may listen on one address only, the one that others have.
+def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
+    """Ask an instance and its babysitter. An instance may listen on its registered address only.
 
-    A GET of an inference path generates nothing: an engine answers it 401 or 405. `keys`: None where the router's
-    keys are not known.
+    A GET of an inference path generates nothing: an engine answers it 401 or 405. `keys` is None when the router's
+    keys are unknown.
     """
     inside = get(f"{component.own_url}/v1/models")
     outside = None if is_loopback(component.host) else get(f"{component.url}/v1/models")
     models = outside if inside.error and outside and not outside.error else inside
     info = get(f"{component.babysitter_url}/info")
-    found = Sidecar(info, get(component.health_url), models, outside)
+    probe = InstanceProbe(info, get(component.health_url), models, outside)
     if keys is None:
-        return found
+        return probe
     key = keys.find(component.service_name, info.get("models") or [])
     inference = get(models.url.removesuffix("/v1/models") + INFERENCE_PATH, key=key)
-    return dataclasses.replace(found, inference=inference, router_key=bool(key))
+    return dataclasses.replace(probe, inference=inference, router_key=bool(key))
 
 
-def router(url: str, here: bool) -> Router:
+def router(url: str, is_local: bool) -> RouterFacts:
+    """Ask a router; with a local one, also try a connection to each instance that it does not call healthy."""
     paths = {"health": HEALTH_PATH, "ready": READY_PATH, "services": SERVICES_PATH, "metrics": METRICS_PATH}
-    found = run_parallel({key: (lambda path=path: get(url + path)) for key, path in paths.items()}, PATIENCE + 1)  # type: ignore[misc]
-    late = Answer(url, error="it does not answer in time")
-    told = {key: answer if isinstance(answer, Answer) else late for key, answer in found.items()}
-    made = Router(url, here, told["health"], told["ready"], told["services"], told["metrics"])
-    if not here:
-        return made
-    unwell = [s for s in made.instances().values() if not s.get("healthy") and s.get("status") == "running"]
-    looks = {s["name"]: (lambda s=s: reach(str(s["host"]), int(s["port"]), PATIENCE)) for s in unwell}
-    reached = {name: why for name, why in run_parallel(looks, PATIENCE + 1).items() if isinstance(why, str)}
-    return dataclasses.replace(made, reached=reached)
+    calls = {key: functools.partial(get, url + path) for key, path in paths.items()}
+    results = run_parallel(calls, HTTP_TIMEOUT_SECONDS + 1)
+    late = HttpResult(url, error="it does not answer in time")
+    responses = {key: result if isinstance(result, HttpResult) else late for key, result in results.items()}
+    facts = RouterFacts(
+        url, is_local, responses["health"], responses["ready"], responses["services"], responses["metrics"]
+    )
+    if not is_local:
+        return facts
+    unhealthy = [s for s in facts.instances().values() if not s.get("healthy") and s.get("status") == "running"]
+    attempts = {
+        s["name"]: functools.partial(connect_error, str(s["host"]), int(s["port"]), HTTP_TIMEOUT_SECONDS)
+        for s in unhealthy
+    }
+    errors = run_parallel(attempts, HTTP_TIMEOUT_SECONDS + 1)
+    return dataclasses.replace(
+        facts, connect_errors={name: error for name, error in errors.items() if isinstance(error, str)}
+    )

@@ -1,6 +1,7 @@
-"""The site's files: what is wrong in config/, and whether conf.d/ is what they say. Everything here reads."""
+"""Facts of the site's files: errors in config/, differences from conf.d/, rollouts. Everything here reads."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 from svc.base.errors import ConfigError, SvcError
@@ -8,65 +9,84 @@ from svc.config.instance.load import load_one
 from svc.config.instance.model import InstanceConfig
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
-from svc.doctor.facts import Files
+from svc.doctor.collect.machine_facts import command_of
+from svc.doctor.facts import SiteFiles, UnfinishedRollout
 from svc.render.generate import earlier_sources, plan_site
 from svc.rollout.diff import GroupChange, difference
+from svc.rollout.journal import Journal
 from svc.settings import Settings
 from svc.site import program_groups, supervisord_process
 from svc.site.components import rendered_files
 
-NOTHING = Files()
 
-
-def configs(site: Site, told: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
-    """Those that can be read, by name; `conf_d` may have been made from more than lies in config/."""
-    found = {}
+def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
+    """Return the instances' configurations that can be read. `conf_d` may come from more files than config/ holds."""
+    configs = {}
     for path in {*site.tomls(), *earlier_sources(site, conf_d)}:
         try:
             config = load_one(
-                path, dataclasses.replace(told, launch=dataclasses.replace(told.launch, components="all"))
+                path, dataclasses.replace(settings, launch=dataclasses.replace(settings.launch, components="all"))
             )
         except SvcError:
-            continue  # told by `files`
-        found[config.name] = config
-    return found
+            continue  # an error of `files`
+        configs[config.name] = config
+    return configs
 
 
-def files(site: Site, own: bool) -> Files:
-    """`own`: supervisord runs from var/, of which conf.d says nothing."""
-    there = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or own)
-    if not there:
-        return Files(present=False)
+def files(site: Site, from_var: bool) -> SiteFiles:
+    """Return the state of the files. `from_var`: supervisord runs from var/, so conf.d/ is not compared."""
+    present = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or from_var)
+    if not present:
+        return SiteFiles(present=False)
     try:
-        plain = load_settings(site.svc_toml)
-        change = plan_site(site, plain, site.tomls((), plain.launch.babysitter_configs))
+        settings = load_settings(site.svc_toml)
+        change = plan_site(site, settings, site.tomls((), settings.launch.babysitter_configs))
     except ConfigError as error:
-        return Files(wrong=error.problems, own=own)
+        return SiteFiles(errors=error.problems, runs_from_var=from_var)
     except SvcError as error:
-        return Files(wrong=[error.message], own=own)
-    if own:
-        return Files(own=True)
+        return SiteFiles(errors=[error.message], runs_from_var=from_var)
+    if from_var:
+        return SiteFiles(runs_from_var=True)
     kinds = (("new", change.added), ("changed", change.changed), ("gone", change.removed))
-    return Files([], [f"{path}: {kind}" for kind, paths in kinds for path in paths])
+    return SiteFiles([], [f"{path}: {kind}" for kind, paths in kinds for path in paths])
 
 
-def pending(site: Site, own: bool) -> list[str]:
-    """How what supervisord runs differs from the files that it runs from; `own`: those in var/."""
+def pending_changes(site: Site, from_var: bool) -> list[str]:
+    """Return how the running groups differ from the files that supervisord runs from; `from_var`: those in var/."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return []
-    conf, conf_d = (site.own_supervisord_conf, site.own_conf_d) if own else (site.supervisord_conf, site.conf_d)
+    conf, conf_d = (site.own_supervisord_conf, site.own_conf_d) if from_var else (site.supervisord_conf, site.conf_d)
     texts = {path: path.read_bytes() for path in sorted(conf_d.glob("*.conf"))}
-    there = supervisord.configuration()
+    running = supervisord.configuration()
     wanted = program_groups.expected_groups(
-        program_groups.SupervisordFiles(conf.read_bytes(), texts), there.root, program_groups.environ_of(supervisord)
+        program_groups.SupervisordFiles(conf.read_bytes(), texts), running.root, program_groups.environ_of(supervisord)
     )
-    return [_change_text(change) for change in difference(there.groups, wanted)]
+    return [_change_text(change) for change in difference(running.groups, wanted)]
 
 
 def _change_text(change: GroupChange) -> str:
     """Return the keys that differ; their values may be secrets."""
     keys = [edit.key for edit in change.edits]
     keys += [edit.key for program in change.programs for edit in program.edits if program.kind.value == "changed"]
-    which = ", ".join(dict.fromkeys(keys))
-    return f"{change.name}: {change.kind.value}" + (f" ({which})" if which else "")
+    names = ", ".join(dict.fromkeys(keys))
+    return f"{change.name}: {change.kind.value}" + (f" ({names})" if names else "")
+
+
+def unfinished_rollout(site: Site) -> UnfinishedRollout | None:
+    """Return the rollout that is at work or was interrupted. Raise CommandError when the journal cannot be read."""
+    journal, at_work = Journal.load(site), _rollout_at_work(site)
+    if not at_work and not (journal.drained or journal.begun):
+        return None
+    command = journal.command if journal.command == "apply" else f"rollout {journal.command}"
+    return UnfinishedRollout(command, tuple(sorted(journal.drained)), tuple(sorted(journal.begun)), at_work)
+
+
+def _rollout_at_work(site: Site) -> str:
+    """Return the text of the rollout's lock; empty when its process has ended, for a killed one leaves its text."""
+    try:
+        text = (site.var / "rollout.lock").read_text()
+    except OSError:
+        return ""
+    pid = re.search(r"\(pid (\d+),", text)
+    return text.strip() if pid and "svc" in command_of(int(pid[1])) else ""

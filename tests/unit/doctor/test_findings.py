@@ -3,8 +3,8 @@
 from svc.doctor.findings import PROBLEM, WARNING, Finding, ordered
 
 
-def finding(key: str, severity: str = PROBLEM, *because: str) -> Finding:
-    return Finding(key, severity, key, "seen", because=because)
+def finding(key: str, severity: str = PROBLEM, *causes: str) -> Finding:
+    return Finding(key, severity, key, "seen", causes=causes)
 
 
 def shape(nodes) -> list:

@@ -4,46 +4,54 @@ import dataclasses
 
 import pytest
 
-from svc.doctor.checks import table
+from svc.doctor.checks import all_checks
 from svc.doctor.checks.supervisord import REPLACE
-from svc.doctor.facts import Holder, Rollout, Supervisor
+from svc.doctor.facts import PortHolder, SupervisordFacts, UnfinishedRollout
 from svc.doctor.findings import PROBLEM, WARNING, ordered
 from svc.supervision.client import Restarts
-from tests.unit.doctor import seen
-from tests.unit.doctor.seen import facts, found, process, states
+from tests.unit.doctor import sample_site
+from tests.unit.doctor.sample_site import facts, found, process, states
 
 
 def roots(**more) -> list[str]:
-    return [node.finding.key for node in ordered(table.findings(facts(**more)))]
+    return [node.finding.key for node in ordered(all_checks.findings(facts(**more)))]
 
 
 # supervisord.
 
 
 def test_nothing_runs():
-    silent = {"supervisor": Supervisor(last_words="CRIT out of memory"), "listeners": {}, "sidecars": {}}
+    silent = {"supervisord": SupervisordFacts(last_error="CRIT out of memory"), "listeners": {}, "instance_probes": {}}
     silent |= {
-        "registries": [seen.registry(health=seen.GONE, listing=seen.GONE)],
-        "router": seen.router(health=seen.GONE, ready=seen.GONE, services=[]),
+        "registries": [sample_site.registry(health=sample_site.GONE, listing=sample_site.GONE)],
+        "router": sample_site.router(health=sample_site.GONE, ready=sample_site.GONE, services=[]),
     }
     assert roots(**silent) == ["supervisord.down"]
     told = found(**silent)["supervisord.down"]
     assert told.fix == "svc up"
-    assert "CRIT out of memory" in told.why
+    assert "CRIT out of memory" in told.evidence
 
 
 @pytest.mark.parametrize(
     ("supervisor", "key", "fix"),
     [
-        (Supervisor(trouble="permission denied", owner="bob"), "supervisord.denied", "sudo -u bob svc doctor"),
-        (Supervisor(trouble="it does not answer"), "supervisord.mute", "svc down && svc up"),
-        (Supervisor(lost=41), "supervisord.lost", "kill 41 && sleep 5 && svc down && svc up"),
-        (seen.supervisor(extended=False, code="", python="/usr/bin"), "supervisord.foreign", REPLACE),
-        (seen.supervisor(version="4.2.5"), "supervisord.old", "svc down && svc up"),
+        (
+            SupervisordFacts(problem="permission denied", socket_owner="bob"),
+            "supervisord.denied",
+            "sudo -u bob svc doctor",
+        ),
+        (SupervisordFacts(problem="it does not answer"), "supervisord.mute", "svc down && svc up"),
+        (SupervisordFacts(pid_without_socket=41), "supervisord.lost", "kill 41 && sleep 5 && svc down && svc up"),
+        (
+            sample_site.supervisor(has_extension=False, svc_version="", python="/usr/bin"),
+            "supervisord.foreign",
+            REPLACE,
+        ),
+        (sample_site.supervisor(version="4.2.5"), "supervisord.old", "svc down && svc up"),
     ],
 )
 def test_a_supervisord_that_is_not_as_it_should_be(supervisor, key, fix):
-    told = found(supervisor=supervisor)
+    told = found(supervisord=supervisor)
     assert told[key].severity == PROBLEM
     assert told[key].fix == fix
 
@@ -52,65 +60,65 @@ def test_a_supervisord_that_is_not_as_it_should_be(supervisor, key, fix):
 
 
 def test_a_program_that_was_stopped():
-    told = found(supervisor=states(a_server="STOPPED"))["program.a:server"]
-    assert told.what == "a:server: was stopped by hand"
+    told = found(supervisord=states(a_server="STOPPED"))["program.a:server"]
+    assert told.summary == "a:server: was stopped by hand"
     assert told.fix == "supervisorctl start a:server"
 
 
 def test_a_program_that_supervisord_does_not_have():
-    told = seen.supervisor()
+    told = sample_site.supervisor()
     processes = {name: p for name, p in told.processes.items() if not name.startswith("b:")}
-    assert found(supervisor=dataclasses.replace(told, processes=processes))["program.b:server"].fix == "svc up"
+    assert found(supervisord=dataclasses.replace(told, processes=processes))["program.b:server"].fix == "svc up"
 
 
 def test_a_known_end_of_a_log_is_the_diagnosis():
     log = ("starting", "torch.OutOfMemoryError: CUDA out of memory.")
     gone = process("a:server", "FATAL", spawnerr="gave up after 3 restarts")
-    told = found(supervisor=states(a_server=gone), logs={"a:server": log})["program.a:server"]
-    assert told.what == "a:server: the GPU's memory is full"
-    assert "FATAL: gave up after 3 restarts" in told.why
-    assert "CUDA out of memory" in told.why
-    assert "(in config/a.toml)" in told.first
+    told = found(supervisord=states(a_server=gone), logs={"a:server": log})["program.a:server"]
+    assert told.summary == "a:server: the GPU's memory is full"
+    assert "FATAL: gave up after 3 restarts" in told.evidence
+    assert "CUDA out of memory" in told.evidence
+    assert "(in config/a.toml)" in told.first_step
     assert told.fix == "svc up"
 
 
 def test_an_unknown_end_is_shown():
-    told = found(supervisor=states(a_server="BACKOFF"), logs={"a:server": ("gone fishing", "")})["program.a:server"]
-    assert "gone fishing" in told.why
+    told = found(supervisord=states(a_server="BACKOFF"), logs={"a:server": ("gone fishing", "")})["program.a:server"]
+    assert "gone fishing" in told.evidence
     assert told.fix == "supervisorctl restart a:server"
-    assert "its log is empty" in found(supervisor=states(a_server="BACKOFF"))["program.a:server"].why
+    assert "its log is empty" in found(supervisord=states(a_server="BACKOFF"))["program.a:server"].evidence
 
 
 def test_a_program_that_was_killed():
-    told = found(supervisor=states(a_server="BACKOFF"), deaths={"a:server": "terminated by SIGKILL"})
-    assert "SIGKILL" in told["program.a:server"].what
-    assert "dmesg" in told["program.a:server"].first
+    told = found(supervisord=states(a_server="BACKOFF"), last_exits={"a:server": "terminated by SIGKILL"})
+    assert "SIGKILL" in told["program.a:server"].summary
+    assert "dmesg" in told["program.a:server"].first_step
 
 
 def test_one_that_runs_but_was_restarted_again_and_again():
-    restless = dataclasses.replace(seen.supervisor(), restarts={"a:server": Restarts(5, 10, False)})
-    told = found(supervisor=restless, deaths={"a:server": "terminated by SIGSEGV"})
+    restless = dataclasses.replace(sample_site.supervisor(), restarts={"a:server": Restarts(5, 10, False)})
+    told = found(supervisord=restless, last_exits={"a:server": "terminated by SIGSEGV"})
     assert told["restarts.a:server"].severity == WARNING
-    assert "SIGSEGV" in told["restarts.a:server"].why
+    assert "SIGSEGV" in told["restarts.a:server"].evidence
     calm = dataclasses.replace(states(a_server=process("a:server", age=5000)), restarts=restless.restarts)
-    assert found(supervisor=calm) == {}
+    assert found(supervisord=calm) == {}
 
 
 def test_one_that_ends_again_and_again_is_known_in_every_moment():
     log, count = {"a:server": ("ModuleNotFoundError: No module named 'vllm'",)}, {"a:server": Restarts(1, 10, False)}
     starting = dataclasses.replace(states(a_server="STARTING"), restarts=count)
-    assert "no module vllm" in found(supervisor=starting, logs=log)["program.a:server"].what
+    assert "no module vllm" in found(supervisord=starting, logs=log)["program.a:server"].summary
     young = dataclasses.replace(states(a_server=process("a:server", age=2)), restarts=count)
-    assert found(supervisor=young, logs=log)["restarts.a:server"].what.endswith("restarted once, 2 s ago last")
+    assert found(supervisord=young, logs=log)["restarts.a:server"].summary.endswith("restarted once, 2 s ago last")
     fresh = dataclasses.replace(starting, restarts={"a:server": Restarts(0, 10, False)})
-    assert found(supervisor=fresh) == {}
+    assert found(supervisord=fresh) == {}
 
 
 # Ports.
 
 
 def held(**holder) -> dict:
-    return {**facts().listeners, 8100: Holder(99, "nc -l 8100", **holder)}
+    return {**facts().listeners, 8100: PortHolder(99, "nc -l 8100", **holder)}
 
 
 @pytest.mark.parametrize(
@@ -119,45 +127,47 @@ def held(**holder) -> dict:
 )
 def test_a_port_that_another_program_has_is_the_cause(state, fix):
     log = {"a:server": ("svc launch: port 8100 is taken by nc -l 8100 (pid 99); stop it",)}
-    more = {"supervisor": states(a_server=state), "listeners": held(), "logs": log}
+    more = {"supervisord": states(a_server=state), "listeners": held(), "logs": log}
     assert roots(**more) == ["port.8100"]
     told = found(**more)["port.8100"]
-    assert "nc -l 8100 (pid 99)" in told.what
+    assert "nc -l 8100 (pid 99)" in told.summary
     assert told.fix == fix
 
 
 def test_a_port_that_is_taken_while_nothing_runs():
-    [first, *_] = ordered(table.findings(facts(supervisor=Supervisor(), listeners={8100: Holder(99, "nc")})))
+    [first, *_] = ordered(
+        all_checks.findings(facts(supervisord=SupervisordFacts(), listeners={8100: PortHolder(99, "nc")}))
+    )
     assert first.finding.key == "port.8100"
     assert first.finding.fix == "kill 99 && sleep 2 && svc up"
     assert "supervisord.down" in {f.key for f in first.all()}
 
 
 def test_a_port_of_somebody_who_is_not_told():
-    told = found(supervisor=states(a_server="BACKOFF"), listeners={8100: Holder(0, "")})["port.8100"]
-    assert "another user" in told.what
+    told = found(supervisord=states(a_server="BACKOFF"), listeners={8100: PortHolder(0, "")})["port.8100"]
+    assert "another user" in told.summary
     assert "ss -ltnp" in told.fix
 
 
 def test_a_port_that_another_of_ours_has_taken():
-    told = found(supervisor=states(a_server="BACKOFF"), listeners=held(program="b:server"))["port.8100"]
-    assert "b:server" in told.why
+    told = found(supervisord=states(a_server="BACKOFF"), listeners=held(program="b:server"))["port.8100"]
+    assert "b:server" in told.evidence
     assert told.fix == "svc up"
 
 
 def test_one_that_listens_elsewhere():
     listeners = {port: holder for port, holder in facts().listeners.items() if port != 8100}
-    told = found(listeners={**listeners, 9000: Holder(7, "engine", "a:server")})["listen.a:server"]
-    assert told.what == "a:server: listens on port 9000, not on its own, 8100"
+    told = found(listeners={**listeners, 9000: PortHolder(7, "engine", "a:server")})["listen.a:server"]
+    assert told.summary == "a:server: listens on port 9000, not on its own, 8100"
 
 
 @pytest.mark.parametrize(("age", "severity"), [(100, WARNING), (5000, PROBLEM)])
 def test_an_instance_that_does_not_listen_yet(age, severity):
     listeners = {port: holder for port, holder in facts().listeners.items() if port != 8100}
     supervisor = states(a_server=process("a:server", age=age))
-    told = found(listeners=listeners, supervisor=supervisor, logs={"a:server": ("Loading 3/7",)})["listen.a:server"]
+    told = found(listeners=listeners, supervisord=supervisor, logs={"a:server": ("Loading 3/7",)})["listen.a:server"]
     assert told.severity == severity
-    assert "Loading 3/7" in told.why
+    assert "Loading 3/7" in told.evidence
 
 
 def test_a_registry_that_does_not_listen():
@@ -169,17 +179,17 @@ def test_a_registry_that_does_not_listen():
 
 
 def test_a_rollout_that_ended_in_the_middle_is_the_cause_of_what_it_holds():
-    drained = seen.service("a", 8100, drained=True, is_healthy=False)
+    drained = sample_site.service("a", 8100, drained=True, is_healthy=False)
     more = {
-        "rollout": Rollout("apply", ours=["a-server"]),
-        "registries": [seen.registry([drained, seen.service("b", 8110)])],
+        "rollout": UnfinishedRollout("apply", drained=["a-server"]),
+        "registries": [sample_site.registry([drained, sample_site.service("b", 8110)])],
     }
     assert roots(**more) == ["rollout"]
     assert found(**more)["rollout"].fix == "svc apply"
-    assert "a rollout said so" in found(**more)["instance.a-server"].why
+    assert "a rollout said so" in found(**more)["instance.a-server"].evidence
 
 
 def test_a_rollout_that_is_at_work():
-    told = found(rollout=Rollout("apply", busy="`svc apply` (pid 9, since 03:00:00)"))["rollout"]
+    told = found(rollout=UnfinishedRollout("apply", at_work="`svc apply` (pid 9, since 03:00:00)"))["rollout"]
     assert told.severity == WARNING
-    assert "pid 9" in told.why
+    assert "pid 9" in told.evidence

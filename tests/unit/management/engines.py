@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from svc.management.instances import EngineInstance
+from svc.management.fleet import EngineInstance
 
 
 def engine(name: str, *models: str, **more: Any) -> EngineInstance:

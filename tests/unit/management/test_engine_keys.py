@@ -3,7 +3,7 @@
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.management.engine_keys import engine_keys
-from svc.management.instances import EngineInstance
+from svc.management.fleet import EngineInstance
 
 
 def test_the_key_of_a_toml_goes_to_the_address_of_that_toml_only(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from typing import Any
 
 from svc.protocol.instance_names import instance_service
 from svc.rollout.observation import RolloutObservation
-from svc.rollout.tasks import Operation, Task
+from svc.rollout.tasks import InstanceOperation, Task
 from svc.site.components import Component
 
 
@@ -80,7 +80,7 @@ class SimulatedSite:
 
     def change(self, task: Task) -> None:
         self.calls.append(f"{task.operation.value} {task.name}")
-        if task.operation is Operation.REMOVE:
+        if task.operation is InstanceOperation.REMOVE:
             del self.instances[task.name]
             return
         instance = self.instances.setdefault(task.name, SimulatedInstance("m"))

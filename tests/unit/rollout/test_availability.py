@@ -3,7 +3,7 @@
 from svc.rollout.availability import Loss, losses, refused_losses
 from svc.rollout.diff import difference
 from svc.rollout.observation import RolloutObservation
-from svc.rollout.tasks import Operation, Step, Task, instance_operations
+from svc.rollout.tasks import InstanceOperation, Step, Task, instance_operations
 from tests.unit.rollout.groups import instance
 
 
@@ -71,13 +71,13 @@ def test_models_that_are_no_list_are_ignored():
 
 def test_a_loss_is_not_refused_while_an_instance_is_added_that_may_bring_the_model():
     """`svc plan` reports it all the same: whether the new one brings the model shows when it has started."""
-    plan = [Step(Task("a", Operation.RESTART)), Step(Task("new", Operation.ADD))]
+    plan = [Step(Task("a", InstanceOperation.RESTART)), Step(Task("new", InstanceOperation.ADD))]
     assert losses(plan, observed(service("a", "m"))) == [Loss("m", "a", False)]
     assert refused_losses(plan, observed(service("a", "m"))) == []
 
 
 def test_an_unhealthy_instance_that_restarts_first_counts_with_its_models():
-    plan = [Step(Task("a", Operation.RESTART)), Step(Task("b", Operation.RESTART))]
+    plan = [Step(Task("a", InstanceOperation.RESTART)), Step(Task("b", InstanceOperation.RESTART))]
     unhealthy = service("b", "m", healthy=False, status="failed")
     assert losses(plan, observed(service("a", "m"), unhealthy)) == []
     drained = service("b", "m", healthy=False, drained=True)

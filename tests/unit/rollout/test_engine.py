@@ -9,7 +9,7 @@ import pytest
 from svc.config.site import Site
 from svc.rollout.engine import RolloutEngine, RolloutStopped
 from svc.rollout.journal import Journal
-from svc.rollout.tasks import Operation, RolloutLimits, Task
+from svc.rollout.tasks import InstanceOperation, RolloutLimits, Task
 from svc.site.components import Component
 from tests.unit.rollout.simulated_site import SimulatedInstance, SimulatedSite
 
@@ -34,7 +34,7 @@ def engine(journal: Journal) -> Callable[..., RolloutEngine]:
 
 
 def restart(*names: str) -> list[Task]:
-    return [Task(name, Operation.RESTART) for name in names]
+    return [Task(name, InstanceOperation.RESTART) for name in names]
 
 
 def test_instances_restart_one_after_the_other_each_drained_first(engine, journal):
@@ -109,14 +109,14 @@ def test_a_drain_is_tried_again_while_the_registry_does_not_answer(engine):
 
 def test_a_removed_instance_leaves_no_drain_mark_in_the_registry(engine, journal):
     site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
-    engine(site).run([Task("a", Operation.REMOVE)])
+    engine(site).run([Task("a", InstanceOperation.REMOVE)])
     assert site.calls == ["drain a", "stop a with 0 in flight", "remove a", "deregister a", "undrain a"]
     assert (list(site.instances), journal.drained, journal.begun) == (["b"], set(), set())
 
 
 def test_an_added_instance_is_started_before_another_is_drained(engine):
     site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
-    engine(site).run([Task("new", Operation.ADD), *restart("a")])
+    engine(site).run([Task("new", InstanceOperation.ADD), *restart("a")])
     assert site.calls[0] == "add new"
     assert site.lines == ["new: back", "a: back"]
 

@@ -7,8 +7,10 @@ import pytest
 
 from svc.rollout.availability import lost_models, refused_losses
 from svc.rollout.observation import RolloutObservation, routers_without
-from svc.rollout.steps import Action, Decision, decide, ordered
-from svc.rollout.tasks import Operation, RolloutLimits, Step, Task
+from svc.rollout.steps import Decision, decide, ordered
+from svc.rollout.steps import RolloutAction as Action
+from svc.rollout.tasks import InstanceOperation as Operation
+from svc.rollout.tasks import RolloutLimits, Step, Task
 from svc.rollout.tasks import RolloutStage as Stage
 
 LIMITS = RolloutLimits(drain_timeout=60, timeout=30)
@@ -266,7 +268,11 @@ def test_it_is_done_when_every_router_uses_it_or_the_operator_drained_it():
 def test_an_instance_that_ends_again_or_takes_too_long_has_failed(stage: Stage):
     for state in ("BACKOFF", "FATAL"):
         (decision,) = decided(one_step(stage), observed(states={**RUNNING, "a:server": state}))
-        assert (decision.action, decision.text, decision.program) == (Action.FAIL, "it does not come back", "a:server")
+        assert (decision.action, decision.text, decision.program) == (
+            Action.FAIL,
+            "it does not come back",
+            "a:server",
+        )
     (decision,) = decided(one_step(stage), observed(now=31, states=RUNNING))
     assert (decision.action, decision.text) == (Action.FAIL, f"{stage.value}: not within 30 s")
 

@@ -1,17 +1,17 @@
-"""The router: whether it answers, has a table that is true, and sends requests to what is healthy."""
+"""The router: whether it answers, has a current table, and uses the healthy instances."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from svc.base.address import is_loopback
 from svc.client.router_metrics import queue_lengths
-from svc.doctor.facts import Facts, Router
+from svc.doctor.facts import Facts, RouterFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
-OLD = 3  # looks at the registry after which a table is old
+MAX_MISSED_SYNCS = 3  # after which a table is old
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -26,8 +26,8 @@ def check(facts: Facts) -> Iterator[Finding]:
             "router.other",
             PROBLEM,
             f"what answers at {router.url} is no router",
-            router.health.told,
-            first="correct the port or router_url",
+            router.health.problem,
+            first_step="correct the port or router_url",
             fix="svc up",
         )
         return
@@ -38,27 +38,27 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield from _unprotected(facts, router)
 
 
-def _silent(facts: Facts, router: Router) -> Finding:
-    if router.here:
+def _silent(facts: Facts, router: RouterFacts) -> Finding:
+    if router.is_local:
         return Finding(
             "router.silent",
             PROBLEM,
             f"the router does not answer at {router.url}",
             router.health.error,
             fix="supervisorctl restart router",
-            because=DOWN,
+            causes=DOWN,
         )
     return Finding(
         "router.silent",
         WARNING,
         f"the router does not answer at {router.url}",
         router.health.error,
-        first="on its machine: svc doctor",
+        first_step="on its machine: svc doctor",
         fix=f"curl -sS -m 5 {router.url}/health",
     )
 
 
-def _ready(router: Router) -> Iterator[Finding]:
+def _ready(router: RouterFacts) -> Iterator[Finding]:
     if router.ready.ok:
         return
     draining = router.ready.get("status") == "draining"
@@ -68,41 +68,41 @@ def _ready(router: Router) -> Iterator[Finding]:
         "the router drains: it takes nothing new"
         if draining
         else "the router has no table yet: it answers 503 to everything",
-        router.ready.told,
+        router.ready.problem,
         fix="supervisorctl restart router",
-        because=("registry.silent", "registry.read", "registry.*"),
+        causes=("registry.silent", "registry.read", "registry.*"),
     )
 
 
-def _table(facts: Facts, router: Router) -> Iterator[Finding]:
-    """A table that is not what a registry says now. A watched registry may be silent for half a minute."""
+def _table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
+    """Find a table that is older than the registry's list. A watched registry may be silent for half a minute."""
     source, age = router.health.get("table_source"), router.health.get("table_age_seconds")
     interval = facts.settings.router.registry_sync_interval if facts.settings else 10.0
-    told = f"{age:.0f} s old" if isinstance(age, (int, float)) else "of unknown age"
+    age_text = f"{age:.0f} s old" if isinstance(age, (int, float)) else "of unknown age"
     if source == "saved":
-        what = f"the router works from the table that it saved, {told}"
-    elif source == "registry" and isinstance(age, (int, float)) and age > max(45.0, OLD * interval):
-        what = f"the router's table is {told}"
+        summary = f"the router works from the table that it saved, {age_text}"
+    elif source == "registry" and isinstance(age, (int, float)) and age > max(45.0, MAX_MISSED_SYNCS * interval):
+        summary = f"the router's table is {age_text}"
     else:
         return
     yield Finding(
         "router.table",
         WARNING,
-        what,
+        summary,
         f"it does not hear its registry, {router.health.get('registry_url')}",
-        fix="supervisorctl restart router" if router.here else f"curl -sS {router.url}/health",
-        because=("registry.silent", "registry.read", "registry.*"),
+        fix="supervisorctl restart router" if router.is_local else f"curl -sS {router.url}/health",
+        causes=("registry.silent", "registry.read", "registry.*"),
     )
 
 
-def _unrouted(facts: Facts, router: Router) -> Iterator[Finding]:
-    """Instances that the registry calls healthy and the router does not use."""
+def _unrouted(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
+    """Find instances that the registry calls healthy and the router does not use."""
     routed = router.instances()
-    for name, service in sorted(facts.known().items()):
+    for name, service in sorted(facts.registered_services().items()):
         if service.get("metadata", {}).get("type") != INSTANCE_TYPE or not service["is_healthy"]:
             continue
-        told = routed.get(name)
-        if told is None:
+        entry = routed.get(name)
+        if entry is None:
             if router.services.ok:
                 yield Finding(
                     f"router.missing.{name}",
@@ -110,79 +110,79 @@ def _unrouted(facts: Facts, router: Router) -> Iterator[Finding]:
                     f"{name}: is healthy in the registry, and the router does not know it",
                     "its table is another registry's, or old",
                     fix="supervisorctl restart router",
-                    because=(
+                    causes=(
                         "router.table",
                         "router.waiting",
                         "registry.*",
                         f"elsewhere.{instance_name(name)}",
                     ),
                 )
-        elif not told.get("healthy"):
-            yield _unused(name, told, router)
+        elif not entry.get("healthy"):
+            yield _unused(name, entry, router)
 
 
-def _unused(name: str, told: Mapping[str, Any], router: Router) -> Finding:
-    because = (
+def _unused(name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding:
+    causes = (
         f"models.{instance_name(name)}",
         f"outside.{instance_name(name)}",
         "router.table",
         "registry.*",
     )
-    errors, requests = told.get("error_count", 0), told.get("request_count", 0)
-    why = router.reached.get(name)
-    if told.get("ejected"):
+    errors, requests = entry.get("error_count", 0), entry.get("request_count", 0)
+    error = router.connect_errors.get(name)
+    if entry.get("ejected"):
         return Finding(
             f"router.ejected.{name}",
             WARNING,
             f"{name}: the router has ejected it for a while",
             f"requests to it failed, {errors} of {requests} in all: it comes back by itself with a trial request",
-            first="its log tells why",
+            first_step="its log tells why",
             fix=f"tail -n 50 logs/server_{instance_name(name)}.log",
-            because=because,
+            causes=causes,
         )
-    if why:
+    if error:
         return Finding(
             f"router.unreached.{name}",
             PROBLEM,
             f"{name}: the router's machine cannot reach it",
-            f"{told.get('host')}:{told.get('port')}: {why}",
-            first="open that port, and the next one, on its machine",
-            fix=f"curl -sS -m 5 {told.get('url')}/v1/models",
-            because=because,
+            f"{entry.get('host')}:{entry.get('port')}: {error}",
+            first_step="open that port, and the next one, on its machine",
+            fix=f"curl -sS -m 5 {entry.get('url')}/v1/models",
+            causes=causes,
         )
-    url = f"{told.get('babysitter_url') or told.get('url')}/health"
+    url = f"{entry.get('babysitter_url') or entry.get('url')}/health"
     return Finding(
         f"router.unused.{name}",
         PROBLEM,
         f"{name}: does not pass the router's own checks",
         f"the router asks {url}",
-        first="open that port to the router's machine; see",
+        first_step="open that port to the router's machine; see",
         fix=f"curl -sS -m 5 {url}",
-        because=because,
+        causes=causes,
     )
 
 
-def _queue(facts: Facts, router: Router) -> Iterator[Finding]:
+def _queue(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
     lengths = queue_lengths(router.metrics.text)
     waiting, size = sum(lengths.values()), facts.settings.router.queue_size if facts.settings else 100
     if waiting and waiting >= size / 2:
-        told = ", ".join(f"{model or 'any model'}: {count}" for model, count in lengths.items() if count)
+        by_model = ", ".join(f"{model or 'any model'}: {count}" for model, count in lengths.items() if count)
         full = waiting >= size
         yield Finding(
             "router.queue",
             PROBLEM if full else WARNING,
             f"the router's queue is {'full: it answers 429' if full else 'more than half full'}",
-            f"{waiting} of {size} requests wait ({told})",
-            because=("instance.*", "program.*"),
-            first="run another instance of that model, or raise its max_concurrency",
+            f"{waiting} of {size} requests wait ({by_model})",
+            causes=("instance.*", "program.*"),
+            first_step="run another instance of that model, or raise its max_concurrency",
             fix="svc status",
         )
 
 
-def _unprotected(facts: Facts, router: Router) -> Iterator[Finding]:
-    """Other machines need no key here, as far as this site's settings tell."""
+def _unprotected(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
+    """Find a router that serves other machines without a key, as far as this site's settings say."""
     settings = facts.settings.router if facts.settings else None
-    if settings is None or not router.here or is_loopback(settings.host) or settings.keys_file:
+    if settings is None or not router.is_local or is_loopback(settings.host) or settings.keys_file:
         return
     pages = ", and web pages of any origin" if "*" in settings.cors_origins else ""
     yield Finding(
@@ -190,7 +190,7 @@ def _unprotected(facts: Facts, router: Router) -> Iterator[Finding]:
         WARNING,
         f"the router serves other machines without an API key{pages}",
         f"it listens on {settings.host}, and keys_file is not set",
-        first="unless a firewall or a proxy admits the right clients only: `svc keys add NAME`, and name its file with "
-        "keys_file under [router] in config/svc.toml",
+        first_step="unless a firewall or a proxy admits the right clients only: `svc keys add NAME`, and name its file "
+        "with keys_file under [router] in config/svc.toml",
         fix="svc apply",
     )

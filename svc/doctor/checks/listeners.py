@@ -1,13 +1,13 @@
-"""Who has the ports that programs want, and whether those that run listen there."""
+"""Ports: which process holds a port that a program needs, and whether running programs listen on theirs."""
 
 from collections.abc import Iterator
 
-from svc.doctor.facts import Facts, Holder
+from svc.doctor.facts import Facts, PortHolder
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
-WIDTH = 100
-SOON = 15  # seconds after which our own programs listen
-LOADING = 900  # seconds that an engine may load a model before that is a problem
+MAX_COMMAND_WIDTH = 100
+STARTUP_SECONDS = 15  # after which svc's own programs listen
+MAX_LOADING_SECONDS = 900  # after which an engine that still loads its model is a problem
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -19,61 +19,61 @@ def check(facts: Facts) -> Iterator[Finding]:
             if state in ("RUNNING", "STOPPING"):
                 yield from _silent(facts, program, port)
             elif state == "STARTING" and not (holder and holder.pid):
-                continue  # it may be its own
-            elif holder and (holder.left or holder.program != program):
+                continue  # the holder may be the program itself
+            elif holder and (holder.is_leftover or holder.program != program):
                 yield _taken(facts, program, port, holder)
 
 
-def _taken(facts: Facts, program: str, port: int, holder: Holder) -> Finding:
-    by = f"{holder.command[:WIDTH]} (pid {holder.pid})" if holder.pid else "a program of another user"
-    what = f"port {port}, which {program} needs, is held by {by}"
-    choose = f"if that is needed, choose another port for {program.partition(':')[0]}, svc up; else"
-    if holder.left:
+def _taken(facts: Facts, program: str, port: int, holder: PortHolder) -> Finding:
+    by = f"{holder.command[:MAX_COMMAND_WIDTH]} (pid {holder.pid})" if holder.pid else "a program of another user"
+    summary = f"port {port}, which {program} needs, is held by {by}"
+    first_step = f"if that is needed, choose another port for {program.partition(':')[0]}, svc up; else"
+    if holder.is_leftover:
         return Finding(
             f"port.{port}",
             PROBLEM,
-            what,
+            summary,
             "it was started by an earlier supervisord of this site",
             fix=f"kill -9 {holder.pid}",
-            because=("leftovers",),
+            causes=("leftovers",),
         )
     if holder.program:
         return Finding(
             f"port.{port}",
             PROBLEM,
-            what,
+            summary,
             f"that is this site's {holder.program}: it listens where it should not",
-            first="correct the port in [backend] args",
+            first_step="correct the port in [backend] args",
             fix="svc up",
         )
     if not holder.pid:
         return Finding(
             f"port.{port}",
             PROBLEM,
-            what,
+            summary,
             "it listens there, and /proc does not tell us whose it is",
-            first=choose,
+            first_step=first_step,
             fix=f"sudo ss -ltnp 'sport = :{port}'",
         )
-    after = {"BACKOFF": "", "STARTING": "", "": " && sleep 2 && svc up"}.get(
+    restart = {"BACKOFF": "", "STARTING": "", "": " && sleep 2 && svc up"}.get(
         facts.state(program), f" && sleep 2 && supervisorctl start {program}"
     )
     return Finding(
         f"port.{port}",
         PROBLEM,
-        what,
-        f"it listens there, and {program} {_word(facts, program)}",
-        first=choose,
-        fix=f"kill {holder.pid}{after}",
+        summary,
+        f"it listens there, and {program} {_state_text(facts, program)}",
+        first_step=first_step,
+        fix=f"kill {holder.pid}{restart}",
     )
 
 
-def _word(facts: Facts, program: str) -> str:
+def _state_text(facts: Facts, program: str) -> str:
     return f"is {facts.state(program)}" if facts.state(program) else "does not run"
 
 
 def _silent(facts: Facts, program: str, port: int) -> Iterator[Finding]:
-    """A program that runs and does not listen on its port."""
+    """Find a program that runs and does not listen on its port."""
     if facts.state(program) != "RUNNING" or port in facts.listeners or not facts.listeners:
         return
     uptime = facts.uptime(program)
@@ -84,21 +84,21 @@ def _silent(facts: Facts, program: str, port: int) -> Iterator[Finding]:
             PROBLEM,
             f"{program}: listens on port {elsewhere[0]}, not on its own, {port}",
             "the port of its TOML and that of its command differ",
-            first=f"make [backend] args say port {port}",
+            first_step=f"make [backend] args say port {port}",
             fix="svc up",
         )
     elif program.endswith(":server"):
-        state = "it does not come up" if uptime > LOADING else "it may still load"
+        state = "it does not come up" if uptime > MAX_LOADING_SECONDS else "it may still load"
         last = next((line for line in reversed(facts.logs.get(program, ())) if line.strip()), "nothing")
         yield Finding(
             f"listen.{program}",
-            PROBLEM if uptime > LOADING else WARNING,
+            PROBLEM if uptime > MAX_LOADING_SECONDS else WARNING,
             f"{program}: nothing listens on port {port} after {uptime} s: {state}",
-            f"its log ends: {last[:WIDTH]}",
-            because=(f"restarts.{program}",),
-            fix=f"supervisorctl restart {program}" if uptime > LOADING else "svc status --watch",
+            f"its log ends: {last[:MAX_COMMAND_WIDTH]}",
+            causes=(f"restarts.{program}",),
+            fix=f"supervisorctl restart {program}" if uptime > MAX_LOADING_SECONDS else "svc status --watch",
         )
-    elif uptime > SOON:
+    elif uptime > STARTUP_SECONDS:
         yield Finding(
             f"listen.{program}",
             PROBLEM,

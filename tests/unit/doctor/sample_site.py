@@ -6,15 +6,24 @@ from typing import Any
 
 from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.config.settings_file import load_settings
-from svc.doctor.checks import table
-from svc.doctor.facts import Answer, Facts, Holder, Name, Registry, Router, Sidecar, Supervisor
+from svc.doctor.checks import all_checks
+from svc.doctor.facts import (
+    Facts,
+    HostName,
+    HttpResult,
+    InstanceProbe,
+    PortHolder,
+    RegistryFacts,
+    RouterFacts,
+    SupervisordFacts,
+)
 from svc.doctor.findings import Finding
 from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
 
 NOW = 1_000_000.0
 REGISTRY, ROUTER = "http://127.0.0.1:18000", "http://127.0.0.1:8000"
-PARTS = (
+COMPONENTS = (
     Component("registry", "registry", "127.0.0.1", (18000,), ("registry",)),
     Component("router", "router", "127.0.0.1", (8000,), ("router",), "http://localhost:18000"),
     Component(
@@ -38,11 +47,11 @@ PARTS = (
 )
 
 
-def answer(body: Any = None, status: int = 200, **more: Any) -> Answer:
-    return Answer("http://x", status, body if body is not None else {}, ahead=0.0, version="1+x", **more)
+def answer(body: Any = None, status: int = 200, **more: Any) -> HttpResult:
+    return HttpResult("http://x", status, body if body is not None else {}, clock_ahead=0.0, version="1+x", **more)
 
 
-GONE = Answer("http://x", error="connection refused: nothing listens there")
+GONE = HttpResult("http://x", error="connection refused: nothing listens there")
 
 
 def process(name: str, state: str = "RUNNING", age: int = 100, **more: Any) -> Process:
@@ -118,9 +127,9 @@ def config(name: str, port: int, **more: Any) -> InstanceConfig:
     return InstanceConfig(name=name, port=port, **{**defaults, **told, **more})
 
 
-def registry(services: list[dict[str, Any]] | None = None, **more: Any) -> Registry:
+def registry(services: list[dict[str, Any]] | None = None, **more: Any) -> RegistryFacts:
     told = [service("a", 8100), service("b", 8110)] if services is None else services
-    made = Registry(
+    made = RegistryFacts(
         REGISTRY,
         True,
         answer({"registry": "running", "status": "healthy"}),
@@ -130,33 +139,33 @@ def registry(services: list[dict[str, Any]] | None = None, **more: Any) -> Regis
     return dataclasses.replace(made, **more)
 
 
-def router(services: list[dict[str, Any]] | None = None, **more: Any) -> Router:
+def router(services: list[dict[str, Any]] | None = None, **more: Any) -> RouterFacts:
     told = [routed("a", 8100), routed("b", 8110)] if services is None else services
     health = {"router": "running", "table_source": "registry", "table_age_seconds": 1.0}
-    made = Router(
+    made = RouterFacts(
         ROUTER, True, answer(health), answer({"status": "ready"}), answer({"services": told}), answer({}, text="")
     )
     return dataclasses.replace(made, **more)
 
 
-def sidecar(name: str, **info: Any) -> Sidecar:
+def sidecar(name: str, **info: Any) -> InstanceProbe:
     told = {"name": name, "registered": True, "last_heartbeat": NOW - 1, **info}
-    return Sidecar(answer(told), answer({}), answer({"data": [{"id": "m"}]}))
+    return InstanceProbe(answer(told), answer({}), answer({"data": [{"id": "m"}]}))
 
 
-def supervisor(**more: Any) -> Supervisor:
-    programs = [program for component in PARTS for program in component.programs]
-    made = Supervisor(
+def supervisor(**more: Any) -> SupervisordFacts:
+    programs = [program for component in COMPONENTS for program in component.programs]
+    made = SupervisordFacts(
         1,
         processes={p: process(p) for p in programs},
         restarts={p: Restarts(0, 10, False) for p in programs},
         version="4.3.0",
-        code="1+x",
+        svc_version="1+x",
     )
     return dataclasses.replace(made, **more)
 
 
-def states(**named: str | Process) -> Supervisor:
+def states(**named: str | Process) -> SupervisordFacts:
     """The same, but for these programs; `a_server` is a:server."""
     told = supervisor()
     changed = {
@@ -171,23 +180,23 @@ def facts(**more: Any) -> Facts:
     made = Facts(
         now=NOW,
         settings=load_settings(),
-        supervisor=supervisor(),
-        components=PARTS,
+        supervisord=supervisor(),
+        components=COMPONENTS,
         configs={"a": config("a", 8100), "b": config("b", 8110)},
         listeners={
-            port: Holder(7, "svc", program)
-            for component in PARTS
+            port: PortHolder(7, "svc", program)
+            for component in COMPONENTS
             for port, program in zip(component.ports, component.programs, strict=True)
         },
         registries=[registry()],
-        sidecars={"a": sidecar("a"), "b": sidecar("b")},
+        instance_probes={"a": sidecar("a"), "b": sidecar("b")},
         router=router(),
-        names={"localhost": Name("localhost", ("127.0.0.1",))},
-        code="1+x",
+        host_names={"localhost": HostName("localhost", ("127.0.0.1",))},
+        svc_version="1+x",
     )
     return dataclasses.replace(made, **more)
 
 
 def found(**more: Any) -> dict[str, Finding]:
     """What all checks say, by key."""
-    return {finding.key: finding for finding in table.findings(facts(**more))}
+    return {finding.key: finding for finding in all_checks.findings(facts(**more))}

@@ -3,7 +3,7 @@
 import pytest
 
 from svc.base.errors import CommandError, NotFound
-from svc.management.instances import (
+from svc.management.fleet import (
     EngineInstance,
     Fleet,
     Selection,

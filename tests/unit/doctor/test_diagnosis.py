@@ -2,11 +2,11 @@
 
 import json
 
+from svc.doctor.diagnosis import as_json, command_text, lines, summary
 from svc.doctor.findings import PROBLEM, WARNING, Finding, ordered
-from svc.doctor.report import as_json, lines, spelt, summary
 
-ROOT = Finding("p", PROBLEM, "it broke", "it said so", fix="svc up", first="correct it")
-CHILD = Finding("c", WARNING, "this too", "seen", fix="svc status", because=("p",))
+ROOT = Finding("p", PROBLEM, "it broke", "it said so", fix="svc up", first_step="correct it")
+CHILD = Finding("c", WARNING, "this too", "seen", fix="svc status", causes=("p",))
 
 
 def test_commands_are_spelt_as_they_are_called_here():
@@ -16,7 +16,7 @@ def test_commands_are_spelt_as_they_are_called_here():
         "sudo -u bob svc doctor": "sudo -u bob ./svc doctor",
         "curl http://svc /svc": "curl http://svc /svc",
     }.items():
-        assert spelt(told, "./svc", "ctl") == here
+        assert command_text(told, "./svc", "ctl") == here
 
 
 def test_a_cause_with_its_cure_and_what_comes_of_it():
@@ -31,7 +31,7 @@ def test_a_cause_with_its_cure_and_what_comes_of_it():
 
 
 def test_many_consequences_are_counted():
-    many = [Finding(f"c{n}", PROBLEM, f"c{n}", "seen", because=("p",)) for n in range(10)]
+    many = [Finding(f"c{n}", PROBLEM, f"c{n}", "seen", causes=("p",)) for n in range(10)]
     assert [line.plain for line in lines(ordered([ROOT, *many]), [])][-1].strip() == "and 4 more things that come of it"
 
 

@@ -1,9 +1,9 @@
-"""The registry: whether it answers, lets us in, and is well itself."""
+"""The registry: whether it answers, accepts this site's tokens, and is healthy itself."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from svc.doctor.facts import Facts, Registry
+from svc.doctor.facts import Facts, RegistryFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.site.components import Component
 
@@ -11,17 +11,17 @@ DOWN = ("program.registry", "supervisord.*", "listen.registry")
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    answering = [one for one in facts.registries if not one.health.error]
+    answering = [registry for registry in facts.registries if not registry.health.error]
     for registry in facts.registries:
         if registry.health.error:
-            yield _silent(facts, registry, alone=not answering)
+            yield _silent(facts, registry, only_one=not answering)
         elif registry.health.status not in (200, 503) or not registry.health.get("registry"):
             yield Finding(
                 f"registry.other.{registry.url}",
                 PROBLEM,
                 f"what answers at {registry.url} is no registry",
-                registry.health.told,
-                first="correct registry_url",
+                registry.health.problem,
+                first_step="correct registry_url",
                 fix="svc up",
             )
         else:
@@ -29,10 +29,10 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield from _refusals(facts, registry)
 
 
-def _silent(facts: Facts, registry: Registry, alone: bool) -> Finding:
+def _silent(facts: Facts, registry: RegistryFacts, only_one: bool) -> Finding:
     address = urlsplit(registry.url)
     port = address.port or 80
-    if registry.here:
+    if registry.is_local:
         program = facts.state("registry")
         state = f"supervisord calls it {program}" if program else "it is not running"
         return Finding(
@@ -41,24 +41,24 @@ def _silent(facts: Facts, registry: Registry, alone: bool) -> Finding:
             f"the registry does not answer at {registry.url}",
             f"{registry.health.error}; {state}",
             fix="supervisorctl restart registry",
-            because=DOWN,
+            causes=DOWN,
         )
     first = (
         f"on {address.hostname}: is it up (svc doctor), does it listen for others ([registry] host), "
         f"is port {port} open"
     )
     return Finding(
-        "registry.silent" if alone else f"registry.mute.{registry.url}",
-        PROBLEM if alone else WARNING,
+        "registry.silent" if only_one else f"registry.mute.{registry.url}",
+        PROBLEM if only_one else WARNING,
         f"the registry does not answer at {registry.url}",
         registry.health.error,
-        first=first,
+        first_step=first,
         fix=f"curl -sS -m 5 {registry.url}/health",
-        because=(f"dns.{address.hostname}",),
+        causes=(f"dns.{address.hostname}",),
     )
 
 
-def _condition(registry: Registry) -> Iterator[Finding]:
+def _condition(registry: RegistryFacts) -> Iterator[Finding]:
     status, reason = registry.health.get("status"), str(registry.health.get("reason") or "")
     if status == "healthy":
         return
@@ -68,21 +68,21 @@ def _condition(registry: Registry) -> Iterator[Finding]:
         PROBLEM if status == "failing" else WARNING,
         f"the registry at {registry.url} is {status}",
         reason,
-        first="if they are gone for good" if release else "follow what it says; it goes on by itself then",
+        first_step="if they are gone for good" if release else "follow what it says; it goes on by itself then",
         fix="svc services expire" if release else f"curl -sS {registry.url}/health",
-        because=("disk.*",) if registry.here else (),
+        causes=("disk.*",) if registry.is_local else (),
     )
 
 
-def _refusals(facts: Facts, registry: Registry) -> Iterator[Finding]:
+def _refusals(facts: Facts, registry: RegistryFacts) -> Iterator[Finding]:
     if registry.listing.status in (401, 403) or (registry.listing.error and not registry.listing.status):
         yield Finding(
             "registry.read",
             PROBLEM,
             f"the registry at {registry.url} does not let us read",
-            registry.listing.told,
-            because=("token.*",),
-            first=f"name the file with its token in config/svc.toml: {_read_setting(facts)}; then",
+            registry.listing.problem,
+            causes=("token.*",),
+            first_step=f"name the file with its token in config/svc.toml: {_read_setting(facts)}; then",
             fix="svc up",
         )
     elif registry.listing.ok and not isinstance(registry.listing.get("services"), list):
@@ -96,7 +96,7 @@ def _refusals(facts: Facts, registry: Registry) -> Iterator[Finding]:
     for token, answer in registry.writes.items():
         if answer.status in (401, 403) or (answer.error and token):
             users = [component for component in facts.instances if _token(facts, component) == token]
-            yield _refused(registry, token, answer.told, users)
+            yield _refused(registry, token, answer.problem, users)
 
 
 def _read_setting(facts: Facts) -> str:
@@ -106,23 +106,23 @@ def _read_setting(facts: Facts) -> str:
     return "read_token_file under [registry]"
 
 
-def _refused(registry: Registry, token: str, told: str, users: list[Component]) -> Finding:
+def _refused(registry: RegistryFacts, token: str, error: str, users: list[Component]) -> Finding:
     names = ", ".join(component.name for component in users)
     sources = ", ".join(component.source.removeprefix("../") for component in users)
     if token:
-        what = f"the registry at {registry.url} does not take the token in {token}"
+        summary = f"the registry at {registry.url} does not take the token in {token}"
         first = f"copy the registry's token (its [registry] token_file) to {token}; then"
     else:
-        what = f"the registry at {registry.url} wants a token, and {names} has none"
+        summary = f"the registry at {registry.url} wants a token, and {names} has none"
         first = f'copy its token to a file here, name that in {sources}: token_file = "FILE"; then'
     return Finding(
         f"registry.write.{token}",
         PROBLEM,
-        what,
-        f"it refuses what {names} registers: {told}",
-        first=first,
+        summary,
+        f"it refuses what {names} registers: {error}",
+        first_step=first,
         fix="svc up" if not token else "svc doctor",
-        because=(f"token.{token}", "token.*"),
+        causes=(f"token.{token}", "token.*"),
     )
 
 

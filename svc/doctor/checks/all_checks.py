@@ -1,0 +1,82 @@
+"""All checks, in the order in which findings are reported: likely root causes first."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from svc.doctor.checks import (
+    babysitters,
+    configuration,
+    gpus,
+    instances,
+    listeners,
+    models,
+    network,
+    program_states,
+    registries,
+    resources,
+    routing,
+    secrets,
+    skew,
+    supervisord,
+)
+from svc.doctor.facts import Facts
+from svc.doctor.findings import WARNING, Finding
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """`applies` returns whether there are facts to check; without any, no finding does not mean that all is well."""
+
+    subject: str
+    find: Callable[[Facts], Iterator[Finding]]
+    applies: Callable[[Facts], bool] = lambda facts: True
+
+
+def _supervisord_runs(facts: Facts) -> bool:
+    return facts.supervisord.pid is not None
+
+
+def _is_listed(facts: Facts) -> bool:
+    return facts.listing_registry() is not None
+
+
+def _router_answers(facts: Facts) -> bool:
+    return facts.router is not None and not facts.router.health.error
+
+
+def _check_uncollected(facts: Facts) -> Iterator[Finding]:
+    """Report facts that could not be collected: nothing is known of them."""
+    for fact in facts.uncollected:
+        yield Finding(f"unseen.{fact.subject}", WARNING, f"{fact.subject}: could not be looked at", fact.reason)
+
+
+CHECKS = (
+    Check("site files", configuration.check_files),
+    Check("disks, open files", resources.check),
+    Check("tokens", secrets.check_files, lambda facts: bool(facts.secrets)),
+    Check("command lines", secrets.check_command_lines, lambda facts: bool(facts.configs)),
+    Check("leftovers", supervisord.check_leftovers),
+    Check("ports", listeners.check),
+    Check("supervisord", supervisord.check),
+    Check("programs", program_states.check, _supervisord_runs),
+    Check("rollouts", configuration.check_rollouts),
+    Check("network", network.check, lambda facts: bool(facts.host_names)),
+    Check("registry", registries.check, lambda facts: bool(facts.registries)),
+    Check("babysitters", babysitters.check, lambda facts: _supervisord_runs(facts) and bool(facts.instances)),
+    Check("instances", instances.check, _is_listed),
+    Check("router", routing.check, _router_answers),
+    Check("models", models.check, _router_answers),
+    Check("GPUs", gpus.check, lambda facts: bool(facts.gpus.indices)),
+    Check("versions", skew.check_versions),
+    Check("clocks", skew.check_clocks, lambda facts: _is_listed(facts) or _router_answers(facts)),
+    Check("what could not be seen", _check_uncollected, lambda facts: bool(facts.uncollected)),
+)
+
+
+def findings(facts: Facts) -> list[Finding]:
+    return [finding for check in CHECKS for finding in check.find(facts)]
+
+
+def healthy_subjects(facts: Facts) -> list[str]:
+    """Return the subjects that were checked without a finding."""
+    return [check.subject for check in CHECKS if check.applies(facts) and not any(check.find(facts))]

@@ -1,0 +1,115 @@
+"""The state of each program in supervisord, and what the end of its log means when it does not run."""
+
+from collections.abc import Iterator
+
+from svc.doctor.facts import Facts
+from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.log_patterns import Diagnosis, diagnose
+from svc.site.components import Component
+
+MANY_RESTARTS, RECENT_SECONDS = 3, 300
+JUST_RESTARTED_SECONDS = 10  # in which a single restart is reported
+KILLED = "terminated by SIGKILL"
+MAX_LINE_WIDTH = 200
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    if facts.supervisord.pid is None:
+        return
+    for component in facts.components:
+        for name in component.programs:
+            yield from _program(facts, component, name)
+
+
+def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]:
+    process, key = facts.supervisord.processes.get(name), f"program.{name}"
+    if process is None:
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{name}: supervisord does not have it",
+            "its file in conf.d/ came after supervisord was told",
+            fix="svc up",
+            causes=("files.wrong.*",),
+        )
+    elif process.state == "STOPPED":
+        since = f"; stopped {process.now - process.stop} s ago" if process.stop else ""
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{name}: was stopped by hand",
+            f"supervisord calls it STOPPED{since}",
+            fix=f"supervisorctl start {name}",
+            causes=("rollout",) if facts.rollout and component.name in facts.rollout.begun else (),
+        )
+    elif process.state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN"):
+        yield _failed(facts, component, name, key, f"{process.state}: {process.spawnerr or process.description}")
+    elif process.state == "STARTING" and (count := facts.supervisord.restarts.get(name)) and count.restarts:
+        yield _failed(facts, component, name, key, f"STARTING, for the {count.restarts + 1}. time")
+    elif process.state == "RUNNING":
+        yield from _restarts(facts, name)
+
+
+def _failed(facts: Facts, component: Component, name: str, key: str, state: str) -> Finding:
+    causes = [f"port.{port}" for port in component.ports] + ["leftovers", "disk.*"]
+    diagnosis = diagnose(facts.logs.get(name, ()))
+    restart = f"supervisorctl restart {name}"
+    if diagnosis is None and KILLED in facts.last_exits.get(name, ""):
+        return Finding(
+            key,
+            PROBLEM,
+            f"{name}: was killed (SIGKILL): by the kernel as memory ran out, or by hand",
+            state,
+            first_step="see whether it was the kernel: dmesg -T | grep -i 'killed process'; then",
+            fix=restart,
+            causes=causes,
+        )
+    if diagnosis is None:
+        last = next((line for line in reversed(facts.logs.get(name, ())) if line.strip()), "")
+        tail = f"; its log ends: {last.strip()[:MAX_LINE_WIDTH]}" if last else "; its log is empty"
+        return Finding(
+            key,
+            PROBLEM,
+            f"{name}: does not run",
+            state + tail,
+            causes=causes,
+            fix=restart,
+            first_step="look for the reason in its log; then",
+        )
+    return Finding(
+        key,
+        PROBLEM,
+        f"{name}: {diagnosis.meaning}",
+        f"{state}; its log: {diagnosis.line[:MAX_LINE_WIDTH]}",
+        causes=causes,
+        first_step=_first_step(diagnosis, component),
+        fix="svc up" if diagnosis.edits else restart,
+    )
+
+
+def _first_step(diagnosis: Diagnosis, component: Component) -> str:
+    """Return the cure, with the instance's file where it is an edit of that."""
+    source = component.source.removeprefix("../")
+    return diagnosis.cure + (f" (in {source})" if diagnosis.edits and source else "")
+
+
+def _restarts(facts: Facts, name: str) -> Iterator[Finding]:
+    count, uptime = facts.supervisord.restarts.get(name), facts.uptime(name)
+    if count is None:
+        return
+    often = count.restarts >= MANY_RESTARTS and uptime < RECENT_SECONDS
+    if often or (count.restarts and uptime < JUST_RESTARTED_SECONDS):
+        diagnosis = diagnose(facts.logs.get(name, ()))
+        last_exit = facts.last_exits.get(name, "")
+        times = "once" if count.restarts == 1 else f"{count.restarts} times"
+        evidence = f"it was {last_exit}" if last_exit else "its log tells why"
+        if diagnosis:
+            evidence = f"its log: {diagnosis.line[:MAX_LINE_WIDTH]}"
+        yield Finding(
+            f"restarts.{name}",
+            WARNING,
+            f"{name}: runs, but was restarted {times}, {uptime} s ago last",
+            evidence,
+            first_step=diagnosis.cure if diagnosis else "look for the reason in its log; then",
+            fix=f"supervisorctl restart {name}",
+        )

@@ -1,0 +1,100 @@
+"""Files with tokens, passwords and keys, and secrets in command lines, which every user of the machine can read."""
+
+from collections.abc import Iterator
+
+from svc.base.mask import secret_names, without_secrets
+from svc.base.secret_file import is_world_accessible
+from svc.config.instance.model import InstanceConfig
+from svc.doctor.facts import API_KEYS, ENGINE_KEY, TOKEN, UPSTREAM_KEYS, Facts, SecretFileFacts
+from svc.doctor.findings import PROBLEM, WARNING, Finding
+
+NOUNS = {TOKEN: "token", ENGINE_KEY: "key"}
+SOURCES = {
+    API_KEYS: "copy it from where the router ran before; or, for a new key",
+    TOKEN: "copy it from the registry's machine; or, for a new token",
+    ENGINE_KEY: "write the upstream API key (the engine's) into it; or, for a new key that the engine gets from it",
+    UPSTREAM_KEYS: "write the instances' keys into it (docs/KEYS.md has an example), starting with",
+}
+
+
+def check_files(facts: Facts) -> Iterator[Finding]:
+    for secret in facts.secrets:
+        yield from _check_file(secret)
+
+
+def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
+    key, path = f"token.{secret.path}", secret.path
+    if secret.missing:
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{path}: no such file",
+            f"{secret.setting} names it",
+            fix=_make(secret),
+            first_step=SOURCES[secret.kind],
+        )
+    elif secret.problem:
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{path}: cannot be read: {secret.problem}",
+            f"{secret.setting} names it",
+            fix=f"sudo chown $(id -u) {path}",
+        )
+    elif secret.errors:
+        evidence = "; ".join(problem.removeprefix(f"{path}: ") for problem in secret.errors)
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{path}: cannot be used",
+            evidence,
+            first_step="correct it; the router takes it up at once, see",
+            fix="svc logs router",
+        )
+    elif secret.kind in NOUNS and secret.word_count != 1:
+        noun = NOUNS[secret.kind]
+        yield Finding(
+            key,
+            PROBLEM,
+            f"{path}: {'is empty' if not secret.word_count else f'is no {noun}'}",
+            f"{secret.setting} names it, and it has {secret.word_count} words: a {noun} is one",
+            fix=_make(secret),
+            first_step=SOURCES[secret.kind],
+        )
+    elif is_world_accessible(secret.mode):
+        yield Finding(
+            f"mode.{path}",  # not token.*: it explains no refusal
+            WARNING,
+            f"{path}: readable by all users",
+            f"its mode is {secret.mode:04o}",
+            fix=f"chmod o= {path}",
+        )
+
+
+def _make(secret: SecretFileFacts) -> str:
+    """Return the command that makes a new file."""
+    if secret.kind == API_KEYS:
+        return f"svc keys add NAME --file {secret.path}"
+    if secret.kind == UPSTREAM_KEYS:
+        return f"umask 077 && echo '[instances]' > {secret.path}"
+    return f"umask 077 && head -c 32 /dev/urandom | base64 > {secret.path}"
+
+
+def check_command_lines(facts: Facts) -> Iterator[Finding]:
+    for name, config in facts.configs.items():
+        command = " ".join(config.argv)
+        if without_secrets(command) != command:
+            yield _command_line_finding(name, config, secret_names(command))
+
+
+def _command_line_finding(name: str, config: InstanceConfig, secrets: list[str]) -> Finding:
+    subject = f"a secret ({', '.join(secrets)})" if secrets else "a secret"
+    return Finding(
+        f"command_line.{name}",
+        WARNING,
+        f"{config.source}: the instance's command line holds {subject}",
+        "every user of this machine reads it in the output of ps; it stands in conf.d/ too",
+        first_step="write an API key into a file that [backend] api_key_file names, "
+        "or another secret into [backend] env;",
+        fix="svc up",
+    )

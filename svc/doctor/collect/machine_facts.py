@@ -1,0 +1,213 @@
+"""Facts of this machine: processes, sockets, disks, devices, names, files and packages. Everything here reads."""
+
+import dataclasses
+import glob
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from svc.base import procfs
+from svc.base.errors import ConfigError
+from svc.config import keyfile, upstream_keys
+from svc.doctor.facts import (
+    API_KEYS,
+    TOKEN,
+    UPSTREAM_KEYS,
+    Disk,
+    Gpus,
+    HostName,
+    Leftover,
+    OpenFiles,
+    PortHolder,
+    SecretFileFacts,
+)
+from svc.site.ports import ancestors
+from svc.site.shutdown import supervisord_socket
+from svc.supervision import orphans
+
+MAX_LOG_BYTES = 32 << 10
+MAX_LOG_LINES = 200
+NVIDIA_SMI_TIMEOUT_SECONDS = 3.0
+
+
+def processes_of(socket_path: Path) -> dict[int, str]:
+    """Return the pids of all that a supervisord with this socket has started, each with its program."""
+    site_socket = os.path.realpath(socket_path)
+    programs = {}
+    for process in orphans.processes():
+        if process.zombie or not any(supervisord_socket(mark) == site_socket for mark in process.marks):
+            continue
+        variables = dict(mark.partition("=")[::2] for mark in process.marks)
+        group, name = variables.get("SUPERVISOR_GROUP_NAME", ""), variables.get("SUPERVISOR_PROCESS_NAME", "")
+        programs[process.pid] = name if group == name else f"{group}:{name}"
+    return programs
+
+
+def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]:
+    """Return the started processes that outlived their supervisord; this command and its ancestors are none."""
+    own = set(ancestors(os.getpid()))
+    pids = (pid for pid in started if pid not in own and supervisord not in set(ancestors(pid)))
+    return [Leftover(pid, command) for pid in sorted(pids) if (command := command_of(pid))]
+
+
+def listeners(started: Mapping[int, str], leftovers: Collection[int]) -> dict[int, PortHolder]:
+    """Return the process that listens on each port."""
+    sockets = [row for row in procfs.tcp_sockets() if row.is_listener]
+    owners: dict[str, list[int]] = {}
+    for pid, inode in procfs.socket_owners({row.inode for row in sockets}):
+        owners.setdefault(inode, []).append(pid)
+    holders: dict[int, PortHolder] = {}
+    for inode, address, port, _ in sockets:
+        pids = owners.get(inode, [])
+        pid = next((pid for pid in pids if pid in started), pids[0] if pids else 0)
+        before = holders.get(port)
+        if before is None or (before.pid == 0 and pid):
+            holders[port] = PortHolder(pid, command_of(pid), started.get(pid, ""), pid in leftovers, (address,))
+        else:
+            holders[port] = dataclasses.replace(before, addresses=(*before.addresses, address))
+    return holders
+
+
+def command_of(pid: int) -> str:
+    """Return a process's command line, without secrets, as what is printed gets copied."""
+    try:
+        return procfs.shown_command(pid) if pid else ""
+    except OSError:
+        return ""
+
+
+def log_end(path: Path) -> tuple[str, ...]:
+    """Return the last lines of a log; none when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
+            return tuple(file.read().decode(errors="replace").splitlines()[-MAX_LOG_LINES:])
+    except OSError:
+        return ()
+
+
+def last_exits(log: Sequence[str]) -> dict[str, str]:
+    """Return how each program ended last, from supervisord's log.
+
+    A line of svc's extension names the program, and the next line says how it ended.
+    """
+    exits = {}
+    for line, after in zip(log, log[1:], strict=False):
+        program = re.search(r" svc: ([^ ]+): ", line)
+        ended = re.search(r"exited: \S+ \((terminated by \w+|exit status \d+)", after)
+        if program and ended:
+            exits[program[1]] = ended[1]
+    return exits
+
+
+def disk(path: Path) -> Disk:
+    """Return the space at a path, or at the nearest directory above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    stats = os.statvfs(path)
+    inodes = stats.f_favail / stats.f_files if stats.f_files else 1.0
+    size = stats.f_blocks * stats.f_frsize
+    return Disk(str(path), stats.f_bavail * stats.f_frsize, size, inodes, os.access(path, os.W_OK))
+
+
+def open_files(pids: Mapping[str, int]) -> Iterator[OpenFiles]:
+    """Yield the open files of each program whose /proc can be read."""
+    for program, pid in pids.items():
+        with suppress(OSError, ValueError, IndexError):
+            limit = procfs.open_file_limit(pid)
+            if limit is not None:
+                yield OpenFiles(program, procfs.open_file_count(pid), limit)
+
+
+def gpus() -> Gpus:
+    matches = (re.fullmatch(r"/dev/nvidia(\d+)", path) for path in glob.glob("/dev/nvidia*"))
+    indices = sorted(int(match[1]) for match in matches if match)
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return Gpus(indices)
+    try:
+        output = subprocess.run(
+            [smi, "-L"], capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Gpus(indices, (), f"nvidia-smi does not answer: {type(error).__name__}")
+    rows = re.findall(r"^GPU (\d+): .*?(?:\(UUID: (\S+)\))?$", output.stdout, re.M)
+    error_line = (output.stdout + output.stderr).strip().splitlines()[-1:] if output.returncode else []
+    return Gpus(sorted({*indices, *(int(n) for n, _ in rows)}), [u for _, u in rows if u], "".join(error_line))
+
+
+def host_name(host: str) -> HostName:
+    """Return how this machine resolves a host's name, and whether it is this machine's."""
+    try:
+        entries = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return HostName(host, (), False, getattr(error, "strerror", None) or str(error))
+    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
+    return HostName(host, addresses, any(is_local(address) for address in addresses))
+
+
+def is_local(address: str) -> bool:
+    """Return whether an address is this machine's: no other address can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.bind((address, 0))
+        return True
+    return False
+
+
+def secret_file(path: Path, setting: str, kind: str = TOKEN) -> SecretFileFacts:
+    """Return the facts of a file with a secret, without the secret."""
+    errors: Sequence[str] = ()
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        word_count = len(path.read_text(encoding="utf-8", errors="replace").split())
+        if kind == UPSTREAM_KEYS:
+            upstream_keys.load(path)
+        elif kind == API_KEYS:
+            keyfile.read(path)
+    except FileNotFoundError:
+        return SecretFileFacts(str(path), setting, missing=True, kind=kind)
+    except OSError as error:
+        return SecretFileFacts(str(path), setting, problem=(error.strerror or str(error)).lower(), kind=kind)
+    except ConfigError as error:
+        errors = error.problems
+    return SecretFileFacts(str(path), setting, mode=mode, word_count=word_count, kind=kind, errors=errors)
+
+
+def connect_error(host: str, port: int, timeout: float) -> str:
+    """Return why a connection cannot be made; empty when it can."""
+    try:
+        socket.create_connection((host, port), timeout).close()
+    except TimeoutError:
+        return "no answer in time: a firewall, or no such machine"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+def package_problems(name: str = "infinilm-svc") -> Iterator[str]:
+    """Yield a line for each package that svc needs and that is missing, or of a version that does not fit."""
+    try:
+        requirements = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                installed = metadata.version(requirement.name)
+                if not requirement.specifier.contains(installed, prereleases=True):
+                    yield f"{requirement.name} is {installed}, and must be {requirement.specifier}"
+        except metadata.PackageNotFoundError:
+            yield f"{requirement.name} is missing"
+        except InvalidRequirement:
+            continue

@@ -1,0 +1,93 @@
+"""Facts of the site's supervisord: whether it runs, whether it is svc's, and what it reports. Everything here reads."""
+
+import os
+import pwd
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from svc.base import procfs
+from svc.base.errors import CommandError, SvcError
+from svc.config.site import Site
+from svc.doctor.collect.machine_facts import command_of, log_end
+from svc.doctor.facts import SupervisordFacts
+from svc.supervision.client import SupervisordClient
+
+RPC_TIMEOUT_SECONDS = 3.0
+MAX_LOG_LINES = 6  # of a supervisord that does not run
+
+
+def supervisord(site: Site) -> SupervisordFacts:
+    path = str(site.socket.absolute())
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(path)
+        except PermissionError:
+            return SupervisordFacts(problem=f"{path}: permission denied", socket_owner=_owner(path))
+        except OSError:  # no socket, a stale one, or a path that is too long
+            return SupervisordFacts(pid_without_socket=_pid_without_socket(site), last_error=_last_error(site))
+    client = SupervisordClient(f"unix://{path}", RPC_TIMEOUT_SECONDS)
+    try:
+        return _facts(client)
+    except SvcError as error:
+        return SupervisordFacts(
+            problem=error.message.removeprefix(f"unix://{path}: "), pid_without_socket=_pid_without_socket(site)
+        )
+
+
+def runs_from(pid: int, conf: Path) -> bool:
+    """Return whether a supervisord was started with this configuration."""
+    with suppress(OSError):
+        return str(conf.absolute()) in procfs.arguments(pid)
+    return False
+
+
+def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
+    pid = supervisord.pid()
+    processes, version = supervisord.processes(), supervisord.supervisor_version()
+    try:
+        restarts, extended = supervisord.restarts(), True
+    except CommandError:
+        restarts, extended = {}, False
+    code = supervisord.running_versions() if extended else {}
+    return SupervisordFacts(
+        pid=pid,
+        processes=processes,
+        restarts=restarts,
+        has_extension=extended,
+        version=version,
+        svc_version=code.get("svc", ""),
+        python=_other_python(pid),
+    )
+
+
+def _other_python(pid: int) -> str:
+    """Return the directory of its interpreter, if that is not the one of this command."""
+    with suppress(OSError):
+        directory = os.path.dirname("".join(procfs.arguments(pid)[:1]))
+        if os.path.isabs(directory) and os.path.realpath(directory) != os.path.realpath(
+            os.path.dirname(sys.executable)
+        ):
+            return directory
+    return ""
+
+
+def _pid_without_socket(site: Site) -> int | None:
+    """Return the pid of a supervisord that runs although its socket is gone, by its pid file."""
+    with suppress(OSError, ValueError):
+        pid = int(site.pidfile.read_text())
+        if "supervisord" in command_of(pid) and str(site.root.absolute()) in command_of(pid):
+            return pid
+    return None
+
+
+def _owner(path: str) -> str:
+    with suppress(OSError, KeyError):
+        return pwd.getpwuid(os.stat(path).st_uid).pw_name
+    return ""
+
+
+def _last_error(site: Site) -> str:
+    lines = log_end(site.logs / "supervisord.log")[-MAX_LOG_LINES:]
+    return next((line for line in reversed(lines) if " CRIT " in line or line.startswith("Error")), "")

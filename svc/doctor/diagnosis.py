@@ -1,0 +1,104 @@
+"""A diagnosis as lines of text, and as one JSON object. Pure."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from svc.doctor.findings import PROBLEM, WARNING, Finding, Node
+
+LABEL_WIDTH = 9
+STYLES = {PROBLEM: "red", WARNING: "yellow"}
+PROGRAM = re.compile(r"(^|&& |; |sudo -u \S+ )(svc|supervisorctl) ")
+MAX_CONSEQUENCES_SHOWN = 6  # of one cause; the others are counted
+
+
+def command_text(fix: str, svc: str, supervisorctl: str) -> str:
+    """Return a command with its programs as they are called from here."""
+    return PROGRAM.sub(lambda match: f"{match[1]}{svc if match[2] == 'svc' else supervisorctl} ", fix)
+
+
+def lines(
+    nodes: Sequence[Node], healthy: Sequence[str], svc: str = "svc", ctl: str = "supervisorctl"
+) -> Iterator[Text]:
+    """Yield the lines of a diagnosis; the first finding is the one to cure first."""
+    for node in nodes:
+        yield from _cause(node, svc, ctl)
+    if healthy:
+        text = Text()
+        text.append(f"{'ok':{LABEL_WIDTH}}", style="green")
+        text.append(", ".join(healthy))
+        yield text
+
+
+def _cause(node: Node, svc: str, ctl: str) -> Iterator[Text]:
+    finding = node.finding
+    yield _title(finding)
+    yield _row("why", finding.evidence)
+    if finding.fix or finding.first_step:
+        first_step = (
+            f"{finding.first_step.rstrip(',;')}: " if finding.first_step and finding.fix else finding.first_step
+        )
+        yield _row("fix", first_step + command_text(finding.fix, svc, ctl))
+    below = [finding for child in node.consequences for finding in child.all()]
+    for number, consequence in enumerate(below):
+        if number == MAX_CONSEQUENCES_SHOWN:
+            yield _row("", f"and {len(below) - MAX_CONSEQUENCES_SHOWN} more things that come of it")
+            break
+        text = Text(" " * LABEL_WIDTH + "└ ", style="dim")
+        text.append(f"{consequence.severity}: ", style=STYLES[consequence.severity])
+        text.append(consequence.summary)
+        yield text
+
+
+def _title(finding: Finding) -> Text:
+    text = Text()
+    text.append(f"{finding.severity:{LABEL_WIDTH}}", style=STYLES[finding.severity])
+    text.append(finding.summary, style="bold")
+    return text
+
+
+def _row(label: str, content: str) -> Text:
+    text = Text(" " * LABEL_WIDTH)
+    text.append(f"{label}  " if label else "", style="dim")
+    text.append(content)
+    return text
+
+
+def summary(nodes: Sequence[Node]) -> str:
+    findings = [finding for node in nodes for finding in node.all()]
+    problems = sum(finding.severity == PROBLEM for finding in findings)
+    warnings = len(findings) - problems
+    if not findings:
+        return "all is well"
+    counts = [f"{n} {noun}{'s' if n != 1 else ''}" for n, noun in ((problems, "problem"), (warnings, "warning")) if n]
+    roots = "" if len(nodes) == len(findings) else f", from {len(nodes)} cause{'s' if len(nodes) > 1 else ''}"
+    return ", ".join(counts) + roots + ("; begin at the top" if len(nodes) > 1 else "")
+
+
+def as_json(
+    nodes: Sequence[Node], healthy: Sequence[str], svc: str = "svc", ctl: str = "supervisorctl"
+) -> dict[str, Any]:
+    findings = [finding for node in nodes for finding in node.all()]
+    problems = sum(finding.severity == PROBLEM for finding in findings)
+    return {
+        "ok": not problems,
+        "problems": problems,
+        "warnings": len(findings) - problems,
+        "findings": [_json(node, svc, ctl) for node in nodes],
+        "well": list(healthy),
+    }
+
+
+def _json(node: Node, svc: str, ctl: str) -> dict[str, Any]:
+    finding = node.finding
+    return {
+        "key": finding.key,
+        "severity": finding.severity,
+        "what": finding.summary,
+        "why": finding.evidence,
+        "first": finding.first_step,
+        "fix": command_text(finding.fix, svc, ctl),
+        "consequences": [_json(child, svc, ctl) for child in node.consequences],
+    }
