@@ -14,8 +14,8 @@ from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, NotFound
 from svc.protocol.service import iso
 from svc.router.balance.target import Target
+from svc.router.http.allowed_paths import is_own
 from svc.router.http.cors import cors_headers, is_preflight, preflight_headers
-from svc.router.http.request import is_own
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
 from svc.router.proxy.wsgi_relay import OpenExchanges, relay
 from svc.router.state import RouterState

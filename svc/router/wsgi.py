@@ -7,7 +7,15 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from svc.router.http.request import DEFAULT_RULES, NOT_PASSED, HeadRules, Request, RequestHead, origin_form, unnamed
+from svc.router.http.request import (
+    DEFAULT_RULES,
+    HOP_HEADERS,
+    HeadRules,
+    Request,
+    RequestHead,
+    drop_hop_headers,
+    origin_form,
+)
 
 EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
 DISCARD_BYTES = 64 << 10
@@ -75,7 +83,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
 
 
 def head_of(
-    environ: Mapping[str, Any], not_passed: frozenset[bytes] = NOT_PASSED, rules: HeadRules = DEFAULT_RULES
+    environ: Mapping[str, Any], not_passed: frozenset[bytes] = HOP_HEADERS, rules: HeadRules = DEFAULT_RULES
 ) -> RequestHead:
     """The request's head as another WSGI server has read it."""
     headers, special = [], {}
@@ -87,7 +95,7 @@ def head_of(
             special[name.lower()] = value.encode("latin-1")
         else:
             headers.append((name, value.encode("latin-1")))
-    headers = list(unnamed(headers, special.get(b"connection", b"")))
+    headers = list(drop_hop_headers(headers, special.get(b"connection", b"")))
     special.pop(b"upgrade", None)  # ignored: a WSGI server cannot hand its connection over
     return RequestHead(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special, rules=rules)
 

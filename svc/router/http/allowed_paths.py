@@ -1,4 +1,4 @@
-"""Which requests may pass to instances, and which of them only infer. Pure.
+"""Which requests the router answers itself, which may pass to instances, and which of those only infer. Pure.
 
 Engines serve their management beside inference: `/sleep`, `/load_lora_adapter`, `/update_weights_from_disk`. So only
 the paths listed here pass, byte for byte: engines normalise paths in their own ways (`//sleep`, `/v1/../sleep`,
@@ -44,6 +44,8 @@ AUXILIARY = {
 }
 
 CANONICAL = re.compile(CANONICAL_PATH.encode())
+OWN_PATHS = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz /ui".split())
+OWN_POST_PREFIXES = (b"/ui/drain/", b"/ui/undrain/")
 
 
 def _with_and_without_v1(path: str) -> tuple[str, ...]:
@@ -75,8 +77,18 @@ def normalise(path: bytes) -> bytes:
 
 
 def infers(method: bytes, target: bytes) -> bool:
-    """Whether a request only infers. Stored responses do more."""
+    """Return whether a request only infers, and so changes nothing at the instance."""
     return method == b"POST" and target.partition(b"?")[0] in INFERENCE_PATHS
+
+
+def is_own(method: bytes, target: bytes) -> bool:
+    """Return whether the router answers a request itself; every other path and method is relayed."""
+    if method == b"POST":
+        return target.startswith(OWN_POST_PREFIXES)
+    if method not in (b"GET", b"HEAD"):
+        return False
+    path = target.partition(b"?")[0]
+    return path in OWN_PATHS or path.startswith((b"/v1/models/", b"/ui/"))
 
 
 class AllowedPaths:
@@ -92,7 +104,7 @@ class AllowedPaths:
         self._patterns = re.compile(b"|".join(map(_expression, patterns))) if patterns else None
 
     def allow(self, method: bytes, target: bytes) -> bool:
-        """Whether a request passes, whatever its query is."""
+        """Return whether a request may pass; its query does not matter."""
         path = target.partition(b"?")[0]
         if self._all or (method == b"POST" and path in INFERENCE_PATHS) or (method, path) in AUXILIARY_ROUTES:
             return True
@@ -121,10 +133,10 @@ _decode_store_fields = msgspec.json.Decoder(_StoreFields).decode
 
 
 def creates_response(target: bytes, body: bytes) -> bool:
-    """Whether a request leaves a stored response behind, as `store` or `background` say; what cannot be read may.
+    """Return whether a request leaves a stored response at the instance, by its fields `store` and `background`.
 
-    A body without `store` does not count. OpenAI's default is true, but vLLM stores nothing by default, and SGLang
-    only in the instance's memory, which is lost with the instance.
+    A body that cannot be read may do so. A body without `store` does not: OpenAI's default is true, but vLLM stores
+    nothing by default, and SGLang only in the instance's memory, which is lost with the instance.
     """
     if not target.partition(b"?")[0].endswith(b"/responses"):
         return False

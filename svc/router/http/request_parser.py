@@ -10,16 +10,16 @@ from typing import Any
 import httptools
 
 from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
+from svc.router.http.credentials import CREDENTIAL_HEADERS
 from svc.router.http.head_cache import KEPT, LONGEST, HeadCache
 from svc.router.http.request import (
-    CREDENTIALS,
     DEFAULT_RULES,
-    NOT_PASSED,
+    HOP_HEADERS,
     HeadRules,
     Request,
     RequestHead,
+    drop_hop_headers,
     origin_form,
-    unnamed,
 )
 
 HEAD_LIMIT = 64 << 10  # bytes of request line and headers
@@ -39,7 +39,7 @@ class RequestHeadCache(HeadCache[RequestHead]):
     def __init__(self, keyed: bool = False, rules: HeadRules = DEFAULT_RULES) -> None:
         super().__init__()
         self.rules = rules
-        self.not_passed = NOT_PASSED | CREDENTIALS if keyed else NOT_PASSED
+        self.not_passed = HOP_HEADERS | CREDENTIAL_HEADERS if keyed else HOP_HEADERS
         self._by_content: dict[tuple[Any, ...], RequestHead] = {}
 
     def make(
@@ -264,7 +264,7 @@ class RequestParser:
             self.wants_continue = True
         named = special.get(b"connection", b"").lower()
         if named and named not in (b"keep-alive", b"close"):
-            self._headers = list(unnamed(self._headers, named))
+            self._headers = list(drop_hop_headers(self._headers, named))
 
     def on_body(self, data: bytes) -> None:
         self.body_size += len(data)

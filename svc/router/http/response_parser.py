@@ -5,7 +5,7 @@ from typing import Any
 import httptools
 
 from svc.router.http.head_cache import HeadCache
-from svc.router.http.request import unnamed
+from svc.router.http.request import drop_hop_headers
 from svc.router.http.security_headers import ORIGIN_WIDE, security_headers
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
@@ -178,7 +178,7 @@ class ResponseParser:
             return
         headers = self._headers
         if self._named and self._named not in (b"close", b"keep-alive"):
-            headers = list(unnamed(headers, self._named))
+            headers = list(drop_hop_headers(headers, self._named))
         if status == SWITCHING:
             headers = [*headers, (b"Upgrade", self._protocol)]
         if status in (SWITCHING, 204):

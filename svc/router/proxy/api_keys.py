@@ -11,7 +11,7 @@ from pathlib import Path
 from svc.base.errors import RateLimited, Unauthorized
 from svc.base.secret_file import SecretFile
 from svc.config import keyfile
-from svc.router.http.request import key_digests
+from svc.router.http.credentials import key_digests
 
 CODE = "invalid_api_key"
 HOW = "in an Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or in an x-api-key header"

@@ -1,8 +1,8 @@
 """Authorization of a relayed request by its head: path, API key, origin and forwarding loop."""
 
 from svc.base.errors import LoopDetected, NotFound
-from svc.router.http.allowed_paths import CANONICAL, INFERENCE_PATHS, normalise
-from svc.router.http.request import RequestHead, is_own
+from svc.router.http.allowed_paths import CANONICAL, INFERENCE_PATHS, is_own, normalise
+from svc.router.http.request import RequestHead
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.trusted_proxies import is_among
 

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.http.allowed_paths import AllowedPaths, creates_response, infers
+from svc.router.http.allowed_paths import AllowedPaths, creates_response, infers, is_own
 
 
 @pytest.mark.parametrize(
@@ -202,3 +202,30 @@ def test_a_pattern_matches_no_path_that_an_engine_may_read_otherwise(rest: str):
 def test_a_pattern_is_no_regular_expression():
     assert not allowed(AllowedPaths(["/v1/f.les"]), "GET /v1/files")
     assert allowed(AllowedPaths(["/v1/f(i)les"]), "GET /v1/f(i)les")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"GET /health", b"HEAD /v1/models?x=1", b"GET /v1/models/a/b", b"GET /metrics", b"GET /readyz", b"GET /status"],
+)
+def test_these_requests_the_router_answers_itself(line: bytes):
+    assert is_own(*line.split())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"POST /health",
+        b"GET /health/",
+        b"GET //health",
+        b"OPTIONS /v1/models",
+        b"GET /v1/models2",
+        b"GET /",
+        b"DELETE /v1/models/a",
+        b"GET /v1/health",
+        b"GET /%68ealth",
+        b"GET *",
+    ],
+)
+def test_these_requests_the_router_does_not_answer_itself(line: bytes):
+    assert not is_own(*line.split())
