@@ -1,4 +1,4 @@
-"""Hosts as URLs and sockets write them."""
+"""Hosts in URLs, for sockets and in settings."""
 
 import pytest
 
@@ -17,13 +17,13 @@ from svc.base import address
         ("fd00::7", "::", "::1"),
     ],
 )
-def test_where_a_program_listens_for_the_clients_of_a_host(host, bind, local):
+def test_a_program_listens_where_its_clients_connect(host, bind, local):
     assert address.bind_host(host) == bind
     assert address.local_host(host) == local
 
 
 @pytest.mark.parametrize(("host", "text"), [("::1", "[::1]:80"), ("10.0.0.7", "10.0.0.7:80"), ("gpu1", "gpu1:80")])
-def test_an_ipv6_address_is_in_brackets_once(host, text):
+def test_only_an_ipv6_address_gets_brackets(host, text):
     assert address.authority(host, 80) == text
     assert address.without_brackets(text.removesuffix(":80")) == host
 
@@ -34,5 +34,5 @@ def test_a_name_and_an_address_are_hosts(host):
 
 
 @pytest.mark.parametrize("host", ["", "h:80", "http://h", "[::1]", "a b", "fe80::1%eth0", "::1::", "u@h"])
-def test_anything_else_is_none(host):
+def test_other_texts_are_not_hosts(host):
     assert not address.is_host(host)

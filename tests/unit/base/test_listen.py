@@ -1,4 +1,4 @@
-"""The addresses that a server can be told to listen on."""
+"""Addresses that a server binds."""
 
 import socket
 
@@ -10,13 +10,13 @@ from tests.waiting import ipv6
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_an_ipv6_address_may_have_its_brackets_or_not(host):
+def test_brackets_around_an_ipv6_address_are_optional(host):
     ipv6()
     with bind("router", host, 0) as listener:
         assert (listener.family, listener.getsockname()[0]) == (socket.AF_INET6, "::1")
 
 
-def test_a_taken_ipv6_address_is_told_as_a_url_has_it():
+def test_the_error_for_a_taken_ipv6_address_has_brackets():
     ipv6()
     with bind("router", "::1", 0) as listener:
         listener.listen()

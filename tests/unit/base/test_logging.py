@@ -1,4 +1,4 @@
-"""How svc's own programs log."""
+"""The log lines of svc's own programs."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from svc.base import logging as log
 
 
 @pytest.fixture(autouse=True)
-def as_before():
+def restored_logging():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -25,13 +25,13 @@ def logged(monkeypatch, capsys, write, **environ):
     return capsys.readouterr().err
 
 
-def test_text_by_default(monkeypatch, capsys):
+def test_the_default_format_is_text(monkeypatch, capsys):
     monkeypatch.delenv("SVC_LOG_FORMAT", raising=False)
-    told = logged(monkeypatch, capsys, lambda part: part.warning("%s is gone", "a"))
-    assert told.endswith(" WARNING svc.part: a is gone\n")
+    text = logged(monkeypatch, capsys, lambda part: part.warning("%s is gone", "a"))
+    assert text.endswith(" WARNING svc.part: a is gone\n")
 
 
-def test_json_is_one_object_a_line(monkeypatch, capsys):
+def test_json_has_one_object_on_each_line(monkeypatch, capsys):
     def write(part):
         part.info('two\nlines and a "quote"', extra={"request_id": "r-1"})
         try:
@@ -40,9 +40,9 @@ def test_json_is_one_object_a_line(monkeypatch, capsys):
             part.exception("failed")
 
     first, second = logged(monkeypatch, capsys, write, SVC_LOG_FORMAT="json").splitlines()
-    told = json.loads(first)
-    assert told.pop("time")[10:11] + told.pop("x", "Z") == "TZ"
-    assert told == {
+    fields = json.loads(first)
+    assert fields.pop("time")[10:11] + fields.pop("x", "Z") == "TZ"
+    assert fields == {
         "level": "INFO",
         "logger": "svc.part",
         "message": 'two\nlines and a "quote"',
@@ -57,12 +57,12 @@ def test_the_time_is_utc_with_milliseconds():
     assert json.loads(log.JsonFormatter().format(record))["time"] == "2023-11-14T22:13:20.250Z"
 
 
-def test_what_is_no_text_cannot_break_a_line():
+def test_invalid_characters_do_not_break_a_json_line():
     record = logging.makeLogRecord({"msg": "%s", "args": ("\ud800\u2028\x00",)})
     assert len(log.JsonFormatter().format(record).encode("ascii").splitlines()) == 1
 
 
-def test_a_message_cannot_forge_a_line_or_act_on_a_terminal(monkeypatch, capsys):
+def test_a_message_cannot_forge_a_line_or_control_a_terminal(monkeypatch, capsys):
     def write(part):
         part.info("%s came", "x\n2026-01-01 INFO svc: fine\x9b31m\x1b]0;T\x07\u202e")
         try:

@@ -1,11 +1,11 @@
-"""Secrets in commands, variables and files, told by their names and shapes."""
+"""Secrets in commands, variables and files, recognised by name or format."""
 
 import pytest
 
 from svc.base.mask import both_without_secrets, is_secret, without_secrets
 
 
-def test_what_names_secrets_and_what_does_not():
+def test_names_of_secrets_are_recognised():
     secret = ["HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "api-key", "APIKEY", "X_AUTH"]
     plain = [
         "CUDA_VISIBLE_DEVICES",
@@ -40,11 +40,11 @@ def test_what_names_secrets_and_what_does_not():
         ("--max-tokens 5 --token-file /etc/t", "--max-tokens 5 --token-file /etc/t"),
     ],
 )
-def test_a_text_is_shown_without_its_secrets(text, masked):
+def test_secrets_in_a_text_are_masked(text, masked):
     assert without_secrets(text) == masked
 
 
-def test_two_versions_still_differ_where_a_secret_does():
+def test_two_masked_versions_differ_where_a_secret_differs():
     text = 'A="1"\nHF_TOKEN="{}"\n'
     old, new = both_without_secrets(text.format("old"), text.format("new"))
     assert (old, new) == ('A="1"\nHF_TOKEN=***\n', 'A="1"\nHF_TOKEN=*** (another value)\n')

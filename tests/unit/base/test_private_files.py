@@ -35,7 +35,7 @@ def umask(request):
 
 
 def write_everything(root: Path) -> None:
-    """All files of a site that hold secrets, state or lines about requests."""
+    """Write all files of a site that hold secrets, state or access logs."""
     site = Site(root)
     site.make_missing_dirs()
     private_files.write(site.var / "plain", b"x")
@@ -73,12 +73,12 @@ def write_everything(root: Path) -> None:
     store.close()
 
 
-def test_no_file_of_a_site_is_for_others_whatever_the_umask(tmp_path, umask):
+def test_files_of_a_site_are_closed_to_other_users_for_any_umask(tmp_path, umask):
     write_everything(tmp_path)
     assert not any(mode(tmp_path / name) & 0o027 for name in ("var", "logs"))
 
 
-def test_files_that_an_older_version_left_open_are_tightened(tmp_path):
+def test_files_of_an_older_version_get_tighter_modes(tmp_path):
     write_everything(tmp_path)
     for path in tmp_path.rglob("*"):
         if path.is_file():
@@ -86,15 +86,15 @@ def test_files_that_an_older_version_left_open_are_tightened(tmp_path):
     write_everything(tmp_path)
 
 
-def test_a_corrupt_database_is_set_aside_for_its_user_and_group_only(tmp_path):
+def test_a_corrupt_database_that_is_set_aside_stays_private(tmp_path):
     path = tmp_path / "registry.db"
     path.write_bytes(sqlite_file.FILE_SIGNATURE + b"x" * 8000)
     path.chmod(0o644)
     SqliteStore(path).close()
-    assert sorted(oct(mode(found)) for found in tmp_path.iterdir()) == ["0o640", "0o640"]
+    assert sorted(oct(mode(path)) for path in tmp_path.iterdir()) == ["0o640", "0o640"]
 
 
-def test_a_stricter_mode_is_kept_and_others_files_are_not_made_stricter(tmp_path):
+def test_a_stricter_mode_is_kept_and_public_files_stay_public(tmp_path):
     path, plain = tmp_path / "qwen.conf", tmp_path / "router.conf"
     path.write_text(CONF)
     path.chmod(0o600)
@@ -104,7 +104,7 @@ def test_a_stricter_mode_is_kept_and_others_files_are_not_made_stricter(tmp_path
     assert (mode(path), mode(plain)) == (0o600, 0o644)
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state"
     path.write_bytes(b"old")
 
@@ -117,7 +117,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, 
     assert (path.read_bytes(), os.listdir(tmp_path)) == (b"old", ["state"])
 
 
-def test_what_is_no_regular_file_keeps_its_mode(tmp_path):
+def test_a_device_keeps_its_mode(tmp_path):
     private_files.tighten("/dev/null")
     private_files.tighten(tmp_path / "missing")
     assert stat.S_IMODE(os.stat("/dev/null").st_mode) == 0o666

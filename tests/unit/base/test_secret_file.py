@@ -1,4 +1,4 @@
-"""A file with secrets that changes, breaks, goes and comes back."""
+"""A file with a secret that changes, becomes invalid, or is removed and restored."""
 
 import os
 
@@ -30,7 +30,7 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(file):
 
 
 @pytest.mark.parametrize("text", ["", "two words!"])
-def test_a_broken_file_keeps_the_last_key_and_is_logged_once(file, text, caplog):
+def test_an_invalid_file_keeps_the_last_key_and_is_logged_once(file, text, caplog):
     file.load()
     write(file.path, text)
     assert not file.refresh()
@@ -41,7 +41,7 @@ def test_a_broken_file_keeps_the_last_key_and_is_logged_once(file, text, caplog)
     assert "two words" not in caplog.text
 
 
-def test_a_file_that_is_gone_keeps_the_last_key_until_it_is_back(file, caplog):
+def test_a_removed_file_keeps_the_last_key_until_it_is_restored(file, caplog):
     file.load()
     file.path.unlink()
     assert not file.refresh()
@@ -54,20 +54,20 @@ def test_a_file_that_is_gone_keeps_the_last_key_until_it_is_back(file, caplog):
     assert file.value == "third"
 
 
-def test_a_file_that_all_users_can_read_is_a_warning(file, caplog):
+def test_a_world_readable_file_is_logged_as_a_warning(file, caplog):
     file.path.chmod(0o644)
     assert file.load() == "first"
     assert "readable by all users; chmod o=" in caplog.text
 
 
-def test_a_first_load_of_a_missing_file_raises(file):
+def test_loading_a_missing_file_raises(file):
     file.path.unlink()
     with pytest.raises(ConfigError, match="api_key_file names: No such file"):
         file.load()
 
 
 @pytest.mark.parametrize("text", [None, "", "two words!"])
-def test_a_secret_that_is_not_kept_is_revoked_with_its_file(file, text):
+def test_without_keep_last_removing_the_file_revokes_the_secret(file, text):
     revocable = SecretFile(file.path, parse_key, "token_file", "", keep_last=False)
     assert revocable.load() == "first"
     file.path.unlink()

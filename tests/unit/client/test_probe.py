@@ -1,4 +1,4 @@
-"""What the answers of a server mean."""
+"""Health by the status of an answer."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How the registry is asked: by a real HTTP server that tells what it was asked."""
+"""The requests of the registry's client, against HTTP servers that record them."""
 
 import json
 import threading
@@ -16,14 +16,14 @@ from svc.client.registry import RegistryClient, ServiceList
 
 
 class Server:
-    """Answers GET /services; `status` 0: breaks the connection off."""
+    """A server that answers every path; with `status` 0 it closes the connection instead."""
 
     def __init__(self) -> None:
         self.status = 200
         self.index: str | None = "7"
         self.retry_after: str | None = None
         self.queries: list[dict[str, list[str]]] = []
-        self.open = threading.Event()  # a request that may wait goes on when it is set
+        self.open = threading.Event()  # lets requests with `wait` be answered
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,74 +65,74 @@ def servers() -> Iterator[tuple[Server, Server]]:
         server.close()
 
 
-def test_the_list_has_the_revision_and_where_it_is_from(servers):
-    one, _ = servers
-    client = RegistryClient(one.url)
-    assert client.list_services() == ServiceList([], 7, one.url)
-    one.index = None
+def test_the_list_has_its_revision_and_its_registry(servers):
+    first, _ = servers
+    client = RegistryClient(first.url)
+    assert client.list_services() == ServiceList([], 7, first.url)
+    first.index = None
     assert client.list_services().index is None
 
 
-def test_with_an_index_the_registry_may_wait_longer_than_others_may(servers):
-    one, _ = servers
-    client = RegistryClient(one.url, timeout=0.2)
+def test_a_waiting_request_has_a_longer_timeout(servers):
+    first, _ = servers
+    client = RegistryClient(first.url, timeout=0.2)
     client.list_services()
-    timer = threading.Timer(0.6, one.open.set)
+    timer = threading.Timer(0.6, first.open.set)
     timer.start()
     assert client.list_services(index=7, wait=5).index == 7
     timer.join()
-    assert one.queries == [{}, {"index": ["7"], "wait": ["5"]}]
+    assert first.queries == [{}, {"index": ["7"], "wait": ["5"]}]
 
 
-def test_one_that_waits_beyond_that_is_away(servers):
-    one, _ = servers
-    client = RegistryClient(one.url, timeout=0.1)
+def test_a_registry_that_exceeds_the_longer_timeout_is_unavailable(servers):
+    first, _ = servers
+    client = RegistryClient(first.url, timeout=0.1)
     client.list_services()
     with pytest.raises(Unavailable, match="does not answer in time"):
         client.list_services(index=7, wait=0.2)
 
 
 @pytest.mark.parametrize("status", [0, 500])
-def test_where_one_fails_the_next_is_asked_for_all_of_it_and_stays_the_first(servers, status):
-    one, two = servers
-    one.open.set()
-    two.index = "3"
-    client = RegistryClient([one.url, two.url])
-    assert client.list_services().url == one.url
-    one.status = status
-    assert client.list_services(index=7, wait=5) == ServiceList([], 3, two.url)
-    assert two.queries == [{}], "the other's revision means nothing to it"
-    two.open.set()
-    assert client.list_services(index=3, wait=5).url == two.url
-    assert two.queries[-1] == {"index": ["3"], "wait": ["5"]}
+def test_another_registry_gets_no_index_and_stays_the_first(servers, status):
+    first, second = servers
+    first.open.set()
+    second.index = "3"
+    client = RegistryClient([first.url, second.url])
+    assert client.list_services().url == first.url
+    first.status = status
+    assert client.list_services(index=7, wait=5) == ServiceList([], 3, second.url)
+    assert second.queries == [{}], "a revision of another registry has no meaning there"
+    second.open.set()
+    assert client.list_services(index=3, wait=5).url == second.url
+    assert second.queries[-1] == {"index": ["3"], "wait": ["5"]}
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (404, NotFound)])
-def test_a_refusal_is_the_answer_and_no_reason_to_ask_another(servers, status, kind):
-    one, two = servers
-    one.status = status
+def test_a_refusal_is_not_retried_at_another_registry(servers, status, kind):
+    first, second = servers
+    first.status = status
     with pytest.raises(kind, match="no"):
-        RegistryClient([one.url, two.url]).drain("x")
-    assert two.queries == []
+        RegistryClient([first.url, second.url]).drain("x")
+    assert second.queries == []
 
 
 @pytest.mark.parametrize(("retry_after", "seconds"), [("30", 30), (None, 1), ("soon", 1)])
-def test_a_registry_that_has_had_enough_says_for_how_long(servers, retry_after, seconds):
-    one, two = servers
-    one.status, one.retry_after = 429, retry_after
+def test_a_rate_limit_has_its_retry_after(servers, retry_after, seconds):
+    first, second = servers
+    first.status, first.retry_after = 429, retry_after
     with pytest.raises(RateLimited) as failure:
-        RegistryClient([one.url, two.url]).report_events([])
-    assert (failure.value.retry_after, two.queries) == (seconds, [])
+        RegistryClient([first.url, second.url]).report_events([])
+    assert (failure.value.retry_after, second.queries) == (seconds, [])
 
 
 @pytest.mark.parametrize("entry", [b"7", b"[]", b"{}", b'{"name": 1}', b'{"name": "a", "metadata": []}'])
-def test_a_list_with_an_entry_that_is_no_service_is_no_registrys(entry):
+def test_a_list_with_an_invalid_entry_is_refused(entry):
     with pytest.raises(SvcError, match="http://r: not a registry"):
         _ = ServiceList([msgspec.Raw(entry)], None, "http://r").services
 
 
 @pytest.mark.parametrize("answer", [{}, {"events": [{"kind": "ejected"}], "last": 1}, {"events": [1], "last": 1}])
-def test_events_without_their_texts_are_no_registrys(answer, monkeypatch):
+def test_events_without_text_fields_are_refused(answer, monkeypatch):
     client = RegistryClient("http://r")
     response = requests.Response()
     response.status_code, response._content = 200, json.dumps(answer).encode()

@@ -1,4 +1,4 @@
-"""When the registry is asked again, and what for."""
+"""The requests of a registry watch, and the pauses between them."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,24 @@ A, B = "http://a", "http://b"
 
 
 class Client:
-    """Answers with what it is told, after as long as that takes."""
+    """A client whose answers and their duration the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.asked: list[tuple[int | None, float]] = []
+        self.requests: list[tuple[int | None, float]] = []
         self.answer: Callable[[float], ServiceList] = lambda wait: ServiceList([], 1, A)
 
     def clock(self) -> float:
         return self.now
 
     def list_services(self, index: int | None = None, wait: float = 0) -> ServiceList:
-        self.asked.append((index, wait))
+        self.requests.append((index, wait))
         return self.answer(wait)
 
-    def at_once(self, index: int | None, url: str = A) -> None:
+    def answer_at_once(self, index: int | None, url: str = A) -> None:
         self.answer = lambda wait: ServiceList([], index, url)
 
-    def after(self, seconds: float, index: int, url: str = A) -> None:
+    def answer_after(self, seconds: float, index: int, url: str = A) -> None:
         def answer(wait: float) -> ServiceList:
             self.now += min(seconds, wait)
             return ServiceList([], index, url)
@@ -47,34 +47,34 @@ def watch(client: Client) -> RegistryWatch:
     return RegistryWatch(client, 10, client.clock)
 
 
-def test_the_first_list_comes_at_once_and_the_next_when_something_is_new(client: Client, watch: RegistryWatch):
+def test_the_first_list_comes_at_once_and_the_next_with_a_change(client: Client, watch: RegistryWatch):
     watch.next_list()
-    client.after(12, 2)
+    client.answer_after(12, 2)
     watch.next_list()
-    client.after(99, 2)
+    client.answer_after(99, 2)
     watch.next_list(max_wait=7)
-    assert client.asked == [(None, 0), (1, 30), (2, 7)]
+    assert client.requests == [(None, 0), (1, 30), (2, 7)]
     assert watch.pause == LIST_INTERVAL_SECONDS
 
 
-def test_a_registry_that_does_not_wait_is_asked_ever_less_up_to_the_interval(client: Client, watch: RegistryWatch):
-    client.at_once(3)
+def test_a_registry_that_does_not_wait_is_asked_less_and_less(client: Client, watch: RegistryWatch):
+    client.answer_at_once(3)
     pauses = []
     for _ in range(8):
         watch.next_list()
         pauses.append(watch.pause)
     assert pauses == [LIST_INTERVAL_SECONDS, 0.5, 1, 2, 4, 8, 10, 10]
-    client.at_once(4)
+    client.answer_at_once(4)
     watch.next_list()
-    assert watch.pause == LIST_INTERVAL_SECONDS, "something is new"
+    assert watch.pause == LIST_INTERVAL_SECONDS, "the list has changed"
 
 
-def test_a_registry_that_tells_no_revision_is_asked_every_interval(client: Client, watch: RegistryWatch):
-    client.at_once(None)
+def test_a_registry_without_revision_is_asked_every_interval(client: Client, watch: RegistryWatch):
+    client.answer_at_once(None)
     for _ in range(3):
         watch.next_list()
         assert watch.pause == 10
-    assert {index for index, _ in client.asked} == {None}
+    assert {index for index, _ in client.requests} == {None}
 
 
 def test_after_a_failure_the_list_comes_at_once(client: Client, watch: RegistryWatch):
@@ -89,12 +89,12 @@ def test_after_a_failure_the_list_comes_at_once(client: Client, watch: RegistryW
     assert watch.pause == RETRY_INTERVAL_SECONDS
     client.answer = answer
     watch.next_list()
-    assert client.asked[-1] == (None, 0)
+    assert client.requests[-1] == (None, 0)
 
 
-def test_another_registry_is_something_new(client: Client, watch: RegistryWatch):
-    client.at_once(5)
+def test_a_list_of_another_registry_is_a_change(client: Client, watch: RegistryWatch):
+    client.answer_at_once(5)
     watch.next_list()
-    client.at_once(5, B)
+    client.answer_at_once(5, B)
     watch.next_list()
     assert watch.pause == LIST_INTERVAL_SECONDS

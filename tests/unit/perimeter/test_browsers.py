@@ -22,7 +22,7 @@ def refused(rules, method="POST", from_proxy=False, **headers):
     return None
 
 
-def test_a_program_that_is_no_browser_may_write():
+def test_a_request_without_browser_headers_may_write():
     assert refused(rules()) is None
     assert refused(rules(), content_type="application/json; charset=utf-8", content_length="2") is None
 
@@ -50,7 +50,7 @@ def test_a_write_of_a_foreign_page_is_refused(origin):
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin, cross-site", "odd"])
-def test_what_the_browser_calls_foreign_is_refused_whatever_else_it_says(site):
+def test_a_cross_site_request_is_refused_whatever_its_origin(site):
     assert refused(rules(), sec_fetch_site=site) is Forbidden
     assert refused(rules(), sec_fetch_site=site, origin="http://localhost:8000") is Forbidden
 
@@ -63,13 +63,13 @@ def test_the_servers_own_pages_may_write():
     assert refused(rules(), sec_fetch_site="none") is None
 
 
-def test_a_proxy_passes_on_the_name_that_its_clients_use():
+def test_an_origin_may_match_the_forwarded_host_of_a_proxy():
     passed = {"origin": "https://llm.example.org", "x_forwarded_host": "llm.example.org"}
     assert refused(rules(), **passed) is None
     assert refused(rules(), **passed | {"origin": "https://evil.example"}) is Forbidden
 
 
-def test_a_foreign_page_reads_without_a_refusal():
+def test_a_read_of_a_foreign_page_is_not_refused():
     """It sends the request, but its browser gives it nothing of an answer without CORS headers."""
     assert refused(rules(), "GET", origin="https://evil.example", sec_fetch_site="cross-site") is None
 
@@ -100,7 +100,7 @@ def test_a_body_of_another_type_than_json_is_refused(media):
     assert refused(rules(), content_type=media, content_length="0") is None, "there is no body"
 
 
-def test_refusals_name_the_setting_and_quote_in_plain_ascii():
+def test_errors_name_the_setting_and_quote_headers_in_ascii():
     with pytest.raises(Misdirected, match=r"^Host 'evil\\x1b' is not a name.*add 'evil\\x1b' to the-hosts$"):
         rules().check("GET", {"host": "evil\x1b"})
     with pytest.raises(Forbidden, match="'https://evil.example'.*the-origins$"):

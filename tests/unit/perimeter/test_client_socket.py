@@ -1,4 +1,4 @@
-"""A connection's stages and deadlines, with a clock that the test moves."""
+"""The stages and deadlines of a connection, with a clock that the test sets."""
 
 import socket
 
@@ -54,7 +54,7 @@ def test_a_silent_connection_ends_after_the_idle_limit(pair):
     assert reading.get(timeout=1) == b""
 
 
-def test_a_request_has_one_deadline_however_it_trickles_in(pair):
+def test_a_request_has_one_deadline_for_all_its_bytes(pair):
     for _ in range(9):
         pair.peer.send(b"x")
         assert pair.client.recv(10) == b"x"
@@ -70,7 +70,7 @@ def test_a_request_has_one_deadline_however_it_trickles_in(pair):
     assert pair.peer.recv(100).startswith(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n")
 
 
-def test_the_next_request_has_a_deadline_of_its_own(pair):
+def test_the_next_request_has_its_own_deadline(pair):
     pair.peer.send(b"x")
     pair.client.recv(10)
     pair.now += 9
@@ -86,7 +86,7 @@ def test_the_next_request_has_a_deadline_of_its_own(pair):
     reading.kill()
 
 
-def test_a_client_that_takes_nothing_is_cut(pair):
+def test_a_client_that_does_not_read_its_answer_is_cut_off(pair):
     sending = pair.start(pair.client.sendall, b"x" * 10_000_000)
     assert pair.client.stage is ConnectionStage.SENDING
     pair.later(30)
@@ -94,13 +94,13 @@ def test_a_client_that_takes_nothing_is_cut(pair):
         sending.get(timeout=1)
 
 
-def test_a_request_over_its_limit_is_refused_before_it_is_whole(pair):
+def test_a_request_is_refused_once_it_exceeds_its_limit(pair):
     pair.peer.send(b"x" * 101)
     with pytest.raises(HeadTooLarge):
         pair.client.recv(200)
 
 
-def test_a_whole_request_may_be_answered_for_as_long_as_it_takes(pair):
+def test_the_answer_to_a_complete_request_has_no_deadline(pair):
     pair.peer.send(b"x")
     pair.client.recv(10)
     pair.client.work()
@@ -109,7 +109,7 @@ def test_a_whole_request_may_be_answered_for_as_long_as_it_takes(pair):
     assert pair.peer.recv(10) == b"answer"
 
 
-def test_a_poll_ends_with_its_client(pair):
+def test_a_long_poll_ends_when_its_client_leaves(pair):
     def poll():
         client = ClientSocket(pair.client, "10.0.0.1", pair.clock)
         pair.sockets.open.add(client)
@@ -126,13 +126,13 @@ def test_a_poll_ends_with_its_client(pair):
     assert polling.ready()
 
 
-def test_a_request_that_arrived_as_its_connection_was_shed_is_not_answered(pair):
+def test_a_request_that_arrives_while_shedding_is_not_answered(pair):
     pair.peer.send(b"GET ")
     pair.client.shed()
     assert pair.client.recv(10) == b""
 
 
-def test_a_connection_polls_only_while_its_handler_waits(pair):
+def test_a_connection_is_polling_only_while_its_handler_waits(pair):
     pair.client.work()
     stages = [pair.client.stage]
     with polling({"gunicorn.socket": pair.client}):
@@ -142,7 +142,7 @@ def test_a_connection_polls_only_while_its_handler_waits(pair):
     assert stages == [ConnectionStage.BUSY, ConnectionStage.POLLING, ConnectionStage.BUSY]
 
 
-def test_bytes_that_are_put_back_are_received_again(pair):
+def test_unread_bytes_are_received_again(pair):
     pair.client.unread(b"abc")
     assert pair.client.recv(2) == b"ab"
     buffer = bytearray(9)
@@ -150,7 +150,7 @@ def test_bytes_that_are_put_back_are_received_again(pair):
     assert buffer[:1] == b"c"
 
 
-def test_a_shed_connection_counts_no_more_for_shedding(pair):
+def test_a_shed_connection_is_not_selected_again(pair):
     reading = pair.start(pair.client.recv, 10)
     pair.client.shed()
     assert pair.client.stage is ConnectionStage.BUSY

@@ -1,4 +1,4 @@
-"""Places for connections: a full pool makes room, but not at the cost of what is busy."""
+"""A full pool makes room by closing idle connections, never busy ones."""
 
 import gevent
 import pytest
@@ -38,7 +38,7 @@ def fill():
     return filled
 
 
-def test_a_full_pool_has_room_again_when_those_it_closes_have_ended(fill):
+def test_a_full_pool_has_room_again_once_closed_connections_end(fill):
     pool, clients = fill(32, ConnectionStage.IDLE)
     assert pool.full()
     assert sum(client.closing for client in clients) == 2
@@ -48,19 +48,19 @@ def test_a_full_pool_has_room_again_when_those_it_closes_have_ended(fill):
     assert not pool.full()
 
 
-def test_a_pool_full_of_busy_connections_closes_none(fill):
+def test_busy_connections_are_never_closed(fill):
     pool, clients = fill(8, ConnectionStage.BUSY)
     assert pool.full()
     assert not any(client.closing for client in clients)
 
 
-def test_a_sweeper_makes_room_in_a_full_pool(fill):
+def test_the_sweeper_makes_room_in_a_full_pool(fill):
     pool, clients = fill(32, ConnectionStage.IDLE)
     pool.shed_if_full()
     assert sum(client.closing for client in clients) == 2
 
 
-def test_a_pool_with_room_closes_none(fill):
+def test_a_pool_with_room_closes_no_connection(fill):
     pool, clients = fill(8, ConnectionStage.IDLE)
     clients[0].over.set()
     gevent.sleep(0.01)
@@ -68,7 +68,7 @@ def test_a_pool_with_room_closes_none(fill):
     assert not any(client.closing for client in clients)
 
 
-def test_the_log_says_who_takes_the_places(fill, caplog):
+def test_the_log_names_the_client_with_most_connections(fill, caplog):
     pool, _ = fill(7, ConnectionStage.IDLE)
     pool.full()
     pool.full()

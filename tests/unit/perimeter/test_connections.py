@@ -1,4 +1,4 @@
-"""Which connections a full server closes, and which never."""
+"""The order in which a full server closes connections."""
 
 import math
 from typing import NamedTuple
@@ -30,31 +30,31 @@ def names(clients, count=1):
     return "".join(client.name for client in select_to_close(clients, count, NOW))
 
 
-def test_what_is_being_answered_is_never_closed():
+def test_a_busy_connection_is_never_closed():
     assert names([Client("a", stage=ConnectionStage.BUSY, since=0)], 9) == ""
 
 
-def test_a_reader_is_closed_only_when_it_has_stalled():
+def test_a_client_that_reads_is_closed_only_when_it_has_stalled():
     reads = Client("a", stage=ConnectionStage.SENDING, since=NOW - STALLED_SECONDS + 0.1)
     stalls = Client("b", stage=ConnectionStage.SENDING, since=NOW - STALLED_SECONDS)
     assert names([reads, stalls], 9) == "b"
 
 
-def test_what_has_progressed_least_goes_first_and_polls_last():
+def test_lower_stages_are_closed_first_and_polls_last():
     clients = [Client(str(int(stage)), stage=stage) for stage in reversed(ConnectionStage)]
     assert names(clients, 9) == "01234"
 
 
-def test_the_oldest_of_a_stage_goes_first():
+def test_the_oldest_connection_of_a_stage_is_closed_first():
     assert names([Client("a", since=900), Client("b", since=800), Client("c", since=950)], 2) == "ba"
 
 
-def test_a_young_connection_goes_after_older_ones_of_later_stages():
+def test_a_young_connection_is_closed_after_older_ones():
     young = Client("y", stage=ConnectionStage.SILENT, since=NOW - YOUNG_SECONDS / 2)
     assert names([young, Client("r", stage=ConnectionStage.REQUEST)], 2) == "ry"
 
 
-def test_the_address_with_the_most_connections_gives_way():
+def test_the_address_with_most_connections_loses_them_first():
     many = [Client("m", "10.0.0.9", ConnectionStage.REQUEST) for _ in range(5)]
     few = [Client("f", "10.0.0.1", ConnectionStage.SILENT, 0.0) for _ in range(3)]
     assert names([*few, *many], 2) == "mm"
@@ -66,7 +66,7 @@ def test_busy_connections_do_not_count_against_an_address():
     assert names([*proxy, *[Client("m", "10.0.0.9") for _ in range(3)]]) == "m"
 
 
-def test_polls_are_closed_only_when_nothing_else_is_left():
+def test_polls_are_closed_only_when_no_other_is_left():
     polls = [Client("p", "10.0.0.9", ConnectionStage.POLLING, 0.0) for _ in range(9)]
     assert names([*polls, Client("a"), Client("b")], 3) == "abp"
 
@@ -82,11 +82,11 @@ def test_polls_are_closed_only_when_nothing_else_is_left():
         ("not:an:address", "not:an:address"),
     ],
 )
-def test_one_client_has_a_whole_ipv6_network(address, stands_for):
+def test_an_ipv6_network_counts_as_one_client(address, stands_for):
     assert network(address) == stands_for
 
 
-def test_an_ipv6_network_gives_way_as_one_client():
+def test_connections_of_an_ipv6_network_are_closed_as_of_one_client():
     many = [Client("m", f"2001:db8::{n}") for n in range(4)]
     assert names([Client("f", "10.0.0.1"), Client("f", "10.0.0.1"), *many], 2) == "mm"
 
@@ -95,7 +95,7 @@ def test_an_ipv6_network_gives_way_as_one_client():
     ("descriptors", "most", "each", "clients"),
     [(1024, 256, 1, 256), (256, 256, 1, 192), (1100, 10_000, 2, 486), (21_000, 10_000, 2, 10_000), (4, 9, 2, 1)],
 )
-def test_clients_leave_the_reserved_descriptors_free(descriptors, most, each, clients):
+def test_the_client_limit_reserves_descriptors(descriptors, most, each, clients):
     assert clients_within(descriptors, most, each) == clients
 
 
@@ -110,5 +110,5 @@ def test_clients_leave_the_reserved_descriptors_free(descriptors, most, each, cl
         (ConnectionStage.BUSY, math.inf),
     ],
 )
-def test_each_stage_has_its_deadline_but_for_our_own_work(stage, end):
+def test_each_stage_but_busy_has_its_deadline(stage, end):
     assert expires(stage, 100.0, ConnectionDeadlines(idle=2, request=10, answer=30)) == end

@@ -41,7 +41,7 @@ def hosts(*allowed, loopback_only=True):
         ),
     ],
 )
-def test_a_host_is_read_in_one_way_or_refused(authority, host, port):
+def test_a_host_is_parsed_in_one_way_or_refused(authority, host, port):
     assert split_authority(authority) == (host, port)
 
 
@@ -87,7 +87,7 @@ def test_every_other_host_is_refused_on_loopback(host):
     assert hosts(loopback_only=False).admits(host)
 
 
-def test_an_address_that_an_interface_gets_later_is_admitted_then():
+def test_an_address_is_admitted_once_an_interface_has_it():
     addresses: set[str] = set()
     server = Hosts(loopback_only=True, is_own_address=lambda address: address in addresses)
     assert not server.admits("10.0.0.9:8000")
@@ -99,7 +99,7 @@ def test_http_1_0_without_a_host_is_admitted():
     assert hosts().admits(None)
 
 
-def test_listed_hosts_are_admitted_beside_the_own_ones():
+def test_listed_hosts_are_admitted_beside_own_names():
     named = hosts("llm.example.org", "[fd00::9]", "10.0.0.9")
     assert all(map(named.admits, ("LLM.example.org:443", "[fd00::9]:1", "10.0.0.9", "localhost", "gpu7")))
     assert not named.admits("www.llm.example.org")

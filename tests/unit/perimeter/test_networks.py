@@ -1,4 +1,4 @@
-"""Which addresses are connected to."""
+"""The addresses that a server connects to."""
 
 from ipaddress import ip_network
 
@@ -26,13 +26,13 @@ def rejection(host, address, port=80, allowed=(), own=None):
         ("spark", "fe80::7%eth0"),
     ],
 )
-def test_an_address_of_a_machine_is_connected_to(host, address):
+def test_an_address_of_a_machine_is_allowed(host, address):
     assert rejection(host, address) == ""
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize("host", ["gpu7", "127.evil.example", "localhost.evil.example"])
-def test_a_name_that_has_become_loopback_is_refused(host, address):
+def test_a_name_that_now_resolves_to_loopback_is_refused(host, address):
     assert "this machine itself" in rejection(host, address)
 
 
@@ -49,7 +49,7 @@ def test_a_name_that_has_become_loopback_is_refused(host, address):
         "255.255.255.255",
     ],
 )
-def test_an_address_of_no_service_is_refused(address):
+def test_an_address_that_no_service_can_have_is_refused(address):
     assert rejection("gpu7", address)
 
 
@@ -80,7 +80,7 @@ def test_a_server_does_not_connect_to_itself(own, address, port, is_own):
     assert (said == "it is this server itself") == is_own
 
 
-def test_one_spelling_for_each_host():
+def test_each_host_has_one_canonical_spelling():
     assert canonical("[::FFFF:10.0.0.7]") == "10.0.0.7"
     assert canonical("2001:DB8:0::1") == "2001:db8::1"
     assert canonical("GPU7.Lab.") == "gpu7.lab"

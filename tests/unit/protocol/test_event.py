@@ -1,4 +1,4 @@
-"""What a change of a service is called."""
+"""Events of the changes of a service."""
 
 import pytest
 from msgspec.structs import replace
@@ -7,7 +7,7 @@ from svc.protocol.event import EVENT_KINDS, MAX_MESSAGE_LENGTH, REPORTED_KINDS, 
 from svc.protocol.health_state import HEALTH_STATES
 from tests.unit.registry.services import service
 
-ONE = service("a")
+SERVICE = service("a")
 
 
 def kinds(old, new, why=""):
@@ -15,7 +15,7 @@ def kinds(old, new, why=""):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         ({}, {"status": "draining"}, ["draining"]),
         ({"status": "starting"}, {}, ["running"]),
@@ -35,19 +35,23 @@ def kinds(old, new, why=""):
         ({}, {"url": "http://10.0.0.8:8100", "status": "starting"}, ["registered"]),
     ],
 )
-def test_a_change(before, after, told):
-    assert kinds(replace(ONE, **before), replace(ONE, **after)) == told
+def test_a_change_has_its_events(before, after, expected):
+    assert kinds(replace(SERVICE, **before), replace(SERVICE, **after)) == expected
 
 
-def test_who_comes_and_who_goes():
-    (came,) = events_between(None, ONE, 5.0)
-    assert (came.kind, came.service, came.message) == ("registered", "a", "running, at http://10.0.0.7:8100")
-    (went,) = events_between(ONE, None, 5.0, "it was removed")
-    assert (went.kind, went.message, went.time, went.source) == ("left", "it was removed", 5.0, "registry")
+def test_registration_and_removal_are_events():
+    (registered,) = events_between(None, SERVICE, 5.0)
+    assert (registered.kind, registered.service, registered.message) == (
+        "registered",
+        "a",
+        "running, at http://10.0.0.7:8100",
+    )
+    (left,) = events_between(SERVICE, None, 5.0, "it was removed")
+    assert (left.kind, left.message, left.time, left.source) == ("left", "it was removed", 5.0, "registry")
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "reason", "told"),
+    ("before", "after", "reason", "expected"),
     [
         ("running", "starting", "Exited with code 3", ("exited", "warning", "Exited with code 3")),
         ("running", "starting", "", ("starting", "info", "it was running")),
@@ -60,39 +64,45 @@ def test_who_comes_and_who_goes():
         ("running", "starting", "\x1b[31mred\n\u202e", ("exited", "warning", "\ufffd[31mred \ufffd")),
     ],
 )
-def test_what_ended_is_told_with_its_reason(before, after, reason, told):
-    old, new = (replace(ONE, status=status, metadata={"restart_reason": reason}) for status in (before, after))
+def test_the_end_of_a_process_has_its_reason(before, after, reason, expected):
+    old, new = (replace(SERVICE, status=status, metadata={"restart_reason": reason}) for status in (before, after))
     (event,) = events_between(old, new, 5.0)
-    assert (event.kind, event.to_json()["level"], event.message) == told
+    assert (event.kind, event.to_json()["level"], event.message) == expected
 
 
-def test_somebody_else_s_words_are_one_short_line():
+def test_text_from_outside_becomes_one_short_line():
     assert one_line(" a\tb\r\n\x07 é 日本 \u2028c\x9b") == "a b \ufffd é 日本 c\ufffd"
     assert len(one_line("x" * 9999)) == MAX_MESSAGE_LENGTH
 
 
-def test_the_silence_that_is_told_is_the_real_one():
-    before = replace(ONE, lease_seconds=30, last_heartbeat=1000.0)
+def test_an_expiry_reports_the_real_silence():
+    before = replace(SERVICE, lease_seconds=30, last_heartbeat=1000.0)
     (event,) = events_between(before, replace(before, expired=True), 1087.2)
     assert (event.kind, event.message) == ("expired", "silent for 87 s")
 
 
-def test_every_kind_that_the_registry_tells_comes_of_a_change_and_no_other_does():
+def test_each_kind_of_the_registry_comes_from_a_change():
     states = [
         None,
-        ONE,
-        *(replace(ONE, status=word) for word in HEALTH_STATES if word in EVENT_KINDS and word not in ("drained",)),
+        SERVICE,
+        *(
+            replace(SERVICE, status=state)
+            for state in HEALTH_STATES
+            if state in EVENT_KINDS and state not in ("drained",)
+        ),
     ]
-    states += [replace(ONE, **more) for more in ({"expired": True}, {"drained": True}, {"health_status": "unhealthy"})]
-    states += [replace(ONE, health_status="healthy"), replace(ONE, status="starting")]
-    states += [replace(ONE, status="starting", metadata={"restart_reason": "it crashed"})]
-    found = {kind for old in states for new in states if old or new for kind in kinds(old, new)}
-    assert found >= set(EVENT_KINDS) - REPORTED_KINDS
+    states += [
+        replace(SERVICE, **more) for more in ({"expired": True}, {"drained": True}, {"health_status": "unhealthy"})
+    ]
+    states += [replace(SERVICE, health_status="healthy"), replace(SERVICE, status="starting")]
+    states += [replace(SERVICE, status="starting", metadata={"restart_reason": "it crashed"})]
+    produced = {kind for old in states for new in states if old or new for kind in kinds(old, new)}
+    assert produced >= set(EVENT_KINDS) - REPORTED_KINDS
 
 
-def test_its_json():
-    told = Event(id=3, time=0.0, kind="ejected", service="a", source="router", message="m").to_json()
-    assert told == {
+def test_the_json_of_an_event_has_its_level_and_an_iso_time():
+    fields = Event(id=3, time=0.0, kind="ejected", service="a", source="router", message="m").to_json()
+    assert fields == {
         "id": 3,
         "time": "1970-01-01T00:00:00.000Z",
         "kind": "ejected",

@@ -1,10 +1,11 @@
-"""One word for what becomes of a service."""
+"""The health state of a service in one word."""
 
 import pytest
 
 from svc.protocol.event import EVENT_KINDS, Event
 from svc.protocol.health_state import HEALTH_STATES, level_of, state_of
-from tests.unit.terminal.test_services_table import service
+
+LISTED = {"name": "a", "status": "running", "is_healthy": True, "health_status": "unknown", "drained": False}
 
 
 @pytest.mark.parametrize(
@@ -18,8 +19,8 @@ from tests.unit.terminal.test_services_table import service
         ({"is_healthy": False}, "expired"),
     ],
 )
-def test_the_state_is_the_first_thing_that_keeps_it_from_requests(more, state):
-    assert state_of(service(**more)) == state
+def test_the_state_is_the_first_reason_against_requests(more, state):
+    assert state_of({**LISTED, **more}) == state
 
 
 @pytest.mark.parametrize(
@@ -30,15 +31,15 @@ def test_a_state_has_a_level(state, level):
     assert level_of(state) == level
 
 
-def test_every_word_and_every_kind_says_what_it_means():
-    for told in (*HEALTH_STATES.values(), *EVENT_KINDS.values()):
-        assert told.meaning
-        assert told.level in ("good", "warning", "bad", "info")
+def test_every_state_and_every_event_kind_has_a_meaning():
+    for entry in (*HEALTH_STATES.values(), *EVENT_KINDS.values()):
+        assert entry.meaning
+        assert entry.level in ("good", "warning", "bad", "info")
 
 
-def test_an_event_is_told_with_its_level_and_a_time_that_people_read():
-    told = Event(id=3, time=0.0, kind="ejected", service="a", source="router", message="for 5 s").to_json()
-    assert told == {
+def test_the_json_of_an_event_shows_level_and_readable_time():
+    fields = Event(id=3, time=0.0, kind="ejected", service="a", source="router", message="for 5 s").to_json()
+    assert fields == {
         "id": 3,
         "time": "1970-01-01T00:00:00.000Z",
         "kind": "ejected",

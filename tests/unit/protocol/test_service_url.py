@@ -1,4 +1,4 @@
-"""URLs that name a service: only what every parser reads in the same way."""
+"""URLs of services: only those that every parser reads in the same way."""
 
 from urllib.parse import urlsplit
 
@@ -58,7 +58,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("url", "parts"), TAKEN)
-def test_what_is_taken_is_read_by_other_parsers_in_the_same_way(url: str, parts: tuple[object, ...]):
+def test_other_parsers_read_an_accepted_url_in_the_same_way(url: str, parts: tuple[object, ...]):
     parsed = parse_service_url(url)
     assert parsed == parts
     assert urlsplit(url).hostname == (parse_url(url).host or "").strip("[]") == parsed.host.lower()
@@ -66,22 +66,22 @@ def test_what_is_taken_is_read_by_other_parsers_in_the_same_way(url: str, parts:
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_what_could_be_read_in_two_ways_is_refused(url: str):
+def test_an_ambiguous_url_is_refused(url: str):
     assert not is_service_url(url)
     with pytest.raises(ValueError, match="."):
         parse_service_url(url)
 
 
-def test_what_is_no_text_is_no_url():
+def test_a_value_that_is_no_text_is_no_url():
     assert not is_service_url(["http://h"])
     assert not is_service_url(None)
 
 
-def test_a_query_is_taken_where_it_may_be():
+def test_a_query_is_accepted_only_where_it_is_allowed():
     assert is_service_url("http://h/a?b")
     assert not is_service_url("http://h/a?b", query=False)
 
 
 @pytest.mark.parametrize("host", ["127.1", "0", "1.2.3.4.", "fe80::1%eth0", "fe80::1%\x1b[2J", "a b", "", "[::1]"])
-def test_what_is_no_host_or_one_machines_own(host: str):
+def test_a_text_that_is_no_host_of_the_network_is_refused(host: str):
     assert not is_service_host(host)
