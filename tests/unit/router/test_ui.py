@@ -4,16 +4,8 @@ import json
 
 import pytest
 
-from svc.base import counter_rates
 from svc.base.counter_rates import (
-    MAX_POINTS,
-    WINDOW_SECONDS,
-    Counts,
-    RateHistory,
-    Rates,
-    RateWindow,
     RecentCounts,
-    Sample,
 )
 from svc.base.errors import RateLimited
 from svc.router.telemetry.statistics import ModelStatistics
@@ -31,61 +23,6 @@ def told(data: bytes) -> dict[str, list]:
         name, body = block.split("\n")
         found.setdefault(name.removeprefix("event: "), []).append(json.loads(body.removeprefix("data: ")))
     return found
-
-
-# Rates.
-
-
-def window(*samples: tuple[float, Counts]) -> RateWindow:
-    made = RateWindow(samples[0][0])
-    for time, counts in samples[1:]:
-        made.add(Sample(time, {"m": counts}, {}))
-    return made
-
-
-def test_a_rate_is_what_rose_within_the_window():
-    made = window(*[(float(second), Counts(requests=10 * second)) for second in range(20)])
-    assert made.model("m").requests == 10.0
-    made.add(Sample(20.0, {"m": Counts(requests=240)}, {}))
-    assert made.model("m").requests == (240 - 150) / WINDOW_SECONDS
-
-
-def test_the_first_token_is_a_mean_of_those_in_the_window():
-    later = Counts(6, 1, 19, 9.0, 6)
-    made = window((0, Counts()), (1, Counts(4, 0, 9, 8.0, 4)), (3, later), (6, later))
-    assert made.model("m") == Rates(0.4, 0.2, 2.0, 0.5)
-    assert window((0, Counts(4)), (2, Counts(6))).model("m").first_token is None
-
-
-def test_one_that_was_not_there_and_counts_that_begin_anew():
-    assert window((0, Counts())).model("m") == Rates()
-    assert window((0, Counts()), (1, Counts(9)), (2, Counts(0)), (7, Counts(2))).model("m").requests == 0.4
-    assert window((0, Counts()), (1, Counts(2))).model("other") == Rates()
-
-
-def test_the_past_is_bounded_as_long_for_each_and_forgets_who_left():
-    past = RateHistory()
-    for second in range(MAX_POINTS + 7):
-        past.add({"m": Rates(requests=second)})
-    past.add({"m": Rates(), "new": Rates(requests=3.0)})
-    columns = past.columns()
-    assert {len(columns[name][series]) for name in columns for series in counter_rates.SERIES} == {MAX_POINTS}
-    assert columns["new"]["requests"][-2:] == [0.0, 3.0]
-    past.add({"new": Rates()})
-    assert list(past.columns()) == ["new"]
-
-
-def test_errors_are_recent_for_as_long_as_the_plots_past_lasts():
-    lately = RecentCounts()
-    assert lately.increase("m", {"503": 2}) == {"503": 2}, "of a router that has just started, all are"
-    lately.add({"m": {"503": 2}})
-    for _ in range(MAX_POINTS - 1):
-        lately.add({"m": {"503": 2, "cut": 1}})
-    assert lately.increase("m", {"503": 2, "cut": 1}) == {"503": 2, "cut": 1}
-    lately.add({"m": {"503": 2, "cut": 1}})
-    assert lately.increase("m", {"503": 2, "cut": 1}) == {"cut": 1}
-    lately.add({"m": {"503": 2, "cut": 1}})
-    assert lately.increase("m", {"503": 3, "cut": 1}) == {"503": 1}
 
 
 # States.
