@@ -7,8 +7,7 @@ import click
 from svc.base.errors import CommandError
 from svc.cli.options import HERE, settings, tomls_argument
 from svc.render import files, nginx
-from svc.render.generate import plan_site
-from svc.render.outputs import plan_output
+from svc.render.generate import plan_output, plan_site
 from svc.settings import Settings
 from svc.terminal.output import echo, echo_block
 

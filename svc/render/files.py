@@ -1,4 +1,4 @@
-"""Generated files on disk: proven before they are written, written whole or not at all."""
+"""Generated files on disk: validated before they are written, written all together or not at all."""
 
 import contextlib
 import dataclasses
@@ -15,34 +15,34 @@ from supervisor.options import ServerOptions
 from svc.base import atomic_file, private_files
 from svc.base.errors import CommandError, ConfigError
 from svc.base.mask import both_without_secrets
-from svc.render.paths import Place
+from svc.render.paths import RenderPaths
 
 MADE_BY = '; made by "svc render" from '
-OURS = re.compile(r'[;#] made by "svc render" from (.*)')  # a comment, as each program has it
+FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')  # a comment in the syntax of each program
 
 
 def source_of(path: Path) -> str | None:
-    """What a generated file says it was made from; None for a file that is not ours."""
+    """Return the source that a generated file names; None for a file that svc did not generate."""
     try:
         with path.open("rb") as file:
             first = file.readline().decode(errors="replace").rstrip("\r\n")
     except OSError:
         return None
-    found = OURS.fullmatch(first)
-    return found[1] if found else None
+    match = FIRST_LINE.fullmatch(first)
+    return match[1] if match else None
 
 
 def generated(directory: Path, pattern: str = "*.conf") -> dict[Path, str]:
-    """The files of a directory that are ours, with what they were made from."""
-    found = ((path, source_of(path)) for path in sorted(directory.glob(pattern)))
-    return {path: source for path, source in found if source is not None}
+    """Return the generated files of a directory, with the source of each."""
+    files = ((path, source_of(path)) for path in sorted(directory.glob(pattern)))
+    return {path: source for path, source in files if source is not None}
 
 
-def prove(texts: Mapping[str, str], place: Place) -> None:
-    """Raises ConfigError with supervisord's own complaint if its parser refuses the texts."""
+def validate(texts: Mapping[str, str], paths: RenderPaths) -> None:
+    """Raise ConfigError with supervisord's own complaint if its parser refuses the texts."""
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         state = Path(top, "site")
-        beside = state / os.path.relpath(place.conf_d.parent, place.state)
+        beside = state / os.path.relpath(paths.conf_d.parent, paths.state)
         for directory in (state / "logs", state / "var", beside / "conf.d"):
             directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -59,7 +59,7 @@ def prove(texts: Mapping[str, str], place: Place) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """What has to be written and removed, each with the bytes before and after (None: no file).
+    """The files to write and remove, each with its bytes before and after (None: no file).
 
     `private` files hold secrets: only their user and group may read them.
     """
@@ -69,6 +69,7 @@ class Change:
 
     @property
     def stale(self) -> bool:
+        """Whether any file has to be written or removed."""
         return bool(self.edits)
 
     @property
@@ -84,11 +85,11 @@ class Change:
         return [path for path, before, after in self.edits if after is None]
 
     def diff(self) -> str:
-        """A unified diff of every file, without secrets; a line whose secret has changed is one of it."""
+        """Return a unified diff of every file, without secrets; a line whose secret has changed is part of it."""
         return "".join(line for edit in self.edits for line in _diff(*edit))
 
     def write(self) -> None:
-        """Raises CommandError, with everything as it was, if a file cannot be written."""
+        """Write and remove the files. If one cannot be written, restore everything and raise CommandError."""
         directories = {path.parent for path, _, _ in self.edits}
         for path in self.private:
             private_files.tighten(path)
@@ -108,11 +109,11 @@ class Change:
             ) from None
 
     def _stage(self) -> None:
-        """Everything that is new, beside where it will stand."""
+        """Write every new content to a temporary file beside the file that it will replace."""
         try:
             for path, _, after in self.edits:
                 if after is not None:
-                    atomic_file.stage(_new(path), after, self._mode(path))
+                    atomic_file.stage(_temporary(path), after, self._mode(path))
                 elif not os.access(path.parent, os.W_OK):
                     raise PermissionError(13, "Permission denied", str(path))
         except OSError:
@@ -130,7 +131,7 @@ class Change:
                 if after is None:
                     path.unlink(missing_ok=True)
                 else:
-                    os.replace(_new(path), path)
+                    os.replace(_temporary(path), path)
                 done.append((path, before))
         except OSError:
             self._unstage()
@@ -144,13 +145,13 @@ class Change:
     def _unstage(self) -> None:
         for path, _, _ in self.edits:
             with contextlib.suppress(OSError):
-                _new(path).unlink(missing_ok=True)
+                _temporary(path).unlink(missing_ok=True)
 
 
 def difference(wanted: Mapping[Path, str], unwanted: list[Path], private: Collection[Path] = ()) -> Change:
-    """From what is on disk to `wanted`, of which `private` hold secrets.
+    """Return the change from the files on disk to `wanted`, of which `private` hold secrets.
 
-    Raises ConfigError for each file in the way that is not ours.
+    Raise ConfigError for each file in the way that svc did not generate.
     """
     edits, foreign = [], []
     for path, text in sorted(wanted.items()):
@@ -180,13 +181,13 @@ def _diff(path: Path, before: bytes | None, after: bytes | None) -> Iterator[str
     return difflib.unified_diff(old, new, name[0], name[1])
 
 
-def _new(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")  # supervisord's *.conf does not match it
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")  # the pattern *.conf of [include] does not match it
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One writer at a time."""
+    """Lock a directory: one process at a time writes to it."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

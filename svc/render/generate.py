@@ -1,33 +1,40 @@
-"""A site's TOML files into the change that brings its supervisord files up to date."""
+"""Plans the generated files of a site: what has to be written and removed, so that they match the TOML and settings."""
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load
 from svc.config.instance.model import InstanceConfig
 from svc.config.site import Site
-from svc.render import files
-from svc.render.paths import Place, absolute
-from svc.render.supervisord_conf import SETTINGS, render
+from svc.render import files, logrotate, nginx, systemd
+from svc.render.paths import RenderPaths, absolute
+from svc.render.supervisord_conf import SETTINGS_SOURCE, render
 from svc.settings import Settings
 
-UNFIT_FOR_A_SITE = "%'*?[\n\r"  # supervisord expands them in %(here)s, or in the pattern of [include]
+UNUSABLE_IN_SITE_PATH = "%'*?[\n\r"  # supervisord expands them in %(here)s, or in the pattern of [include]
+
+# Files for other programs than supervisord, each in a directory of that name: their texts by name.
+OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, RenderPaths], Mapping[str, str]]] = {
+    "systemd": systemd.render_unit,
+    "logrotate": lambda configs, settings, paths: logrotate.render_rule(settings),
+    "nginx": nginx.render,
+}
 
 
 def rendered(site: Site, settings: Settings, tomls: Iterable[Path]) -> dict[str, str]:
-    """What the site's own files would be, to compare settings by; raises ConfigError."""
-    return render(configs_of(tomls, settings), settings, Place.of(site.root))
+    """Return the texts of the site's own files, to compare settings by; raise ConfigError."""
+    return render(configs_of(tomls, settings), settings, RenderPaths.of(site.root))
 
 
-def render_to(place: Place, configs: Sequence[InstanceConfig], settings: Settings) -> None:
-    """Write a set of its own, such as that of `svc run`: supervisord.conf beside place.conf_d."""
-    texts = render(_placed(configs), settings, place)
-    files.prove(texts, place)
-    wanted = {place.conf_d.parent / name: text for name, text in texts.items()}
-    files.difference(wanted, [], _private(place.conf_d, configs)).write()
+def render_to(paths: RenderPaths, configs: Sequence[InstanceConfig], settings: Settings) -> None:
+    """Write the files of `svc run`: conf.d, and supervisord.conf beside it."""
+    texts = render(_with_absolute_sources(configs), settings, paths)
+    files.validate(texts, paths)
+    wanted = {paths.conf_d.parent / name: text for name, text in texts.items()}
+    files.difference(wanted, [], _private(paths.conf_d, configs)).write()
 
 
 def plan_site(
@@ -40,33 +47,32 @@ def plan_site(
     exact: bool = False,
     console: bool = False,
 ) -> files.Change:
-    """What has to be written so that `out` (default: the site's conf.d) is what the TOML files say.
+    """Return what has to be written so that `out` (default: the site's conf.d) matches the TOML files.
 
-    1. A file whose source is rendered now is refreshed; `partial`: nothing but the given ones.
-    2. Files of sources given earlier (and not now) stay, and are refreshed too, as long as the source is there.
-    3. A file goes when its source is gone, when it is rendered under another name now,
-       or when the settings no longer ask for it; `partial`: only the second.
-       `exact`: every generated file that is not rendered now goes.
-    4. Files that are not ours stay; one in the way is an error.
+    1. A file whose source is rendered now is refreshed; `partial`: only the files of the given sources.
+    2. Files of sources given earlier (and not now) stay and are refreshed, as long as the source exists.
+    3. A file is removed when its source is gone, when it is rendered under another name now, or when the settings no
+       longer need it; `partial`: only in the second case. `exact`: every generated file that is not rendered now.
+    4. Files that svc did not generate stay; one in the way is an error.
 
-    Raises ConfigError with every problem; nothing is written here.
+    Raise ConfigError with every problem. Nothing is written here.
     """
     out = out or site.conf_d
-    place = dataclasses.replace(Place.of(site.root, out), console=console)
-    _fit(place.site)
-    there = files.generated(out)
+    paths = dataclasses.replace(RenderPaths.of(site.root, out), console=console)
+    _check_site_path(paths.site)
+    existing = files.generated(out)
     earlier = [] if exact else earlier_sources(site, out)
     configs = configs_of(tomls, settings, earlier, lenient=partial)
     if partial:
         given = {absolute(path) for path in tomls}
         configs = [config for config in configs if config.source in given]
-    texts = render(configs, settings, place)
-    files.prove(texts, place)
+    texts = render(configs, settings, paths)
+    files.validate(texts, paths)
     wanted = {out / name.removeprefix("conf.d/"): text for name, text in texts.items() if name.startswith("conf.d/")}
     if absolute(out) in (absolute(site.conf_d), absolute(site.own_conf_d)):
         wanted[out.parent / "supervisord.conf"] = texts["supervisord.conf"]
-    sources = {place.named(config.source) for config in configs}
-    leftover = {path: source for path, source in there.items() if path not in wanted}
+    sources = {paths.relative(config.source) for config in configs}
+    leftover = {path: source for path, source in existing.items() if path not in wanted}
     unwanted = [path for path, source in leftover.items() if not partial or source in sources]  # 3
     return files.difference(wanted, unwanted, _private(out, configs))
 
@@ -77,16 +83,16 @@ def _private(conf_d: Path, configs: Iterable[InstanceConfig]) -> list[Path]:
 
 
 def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
-    """The TOML files that the generated files in `out` say they were made from, and that are still there."""
+    """Return the TOML files that the generated files in `out` name as their sources, and that still exist."""
     out = out or site.conf_d
-    start = Place.of(site.root, out).conf_d
-    named = [source for source in files.generated(out).values() if source != SETTINGS]
-    found = (absolute(start / source) for source in named)
-    return [_as_told(path, site) for path in found if path.is_file()]
+    start = RenderPaths.of(site.root, out).conf_d
+    sources = [source for source in files.generated(out).values() if source != SETTINGS_SOURCE]
+    candidates = (absolute(start / source) for source in sources)
+    return [_under_root(path, site) for path in candidates if path.is_file()]
 
 
-def _as_told(path: Path, site: Site) -> Path:
-    """As a user would name it."""
+def _under_root(path: Path, site: Site) -> Path:
+    """Return a path below the site's root as a user names it: relative where the root is."""
     root = absolute(site.root)
     return site.root / path.relative_to(root) if path.is_relative_to(root) else path
 
@@ -101,7 +107,7 @@ def configs_of(
     others = [path for path in earlier if absolute(path) not in given]
     if lenient:
         others = [path for path in others if _loads(path, settings)]
-    return _placed(load([*others, *given.values()], settings))
+    return _with_absolute_sources(load([*others, *given.values()], settings))
 
 
 def _loads(path: Path, settings: Settings) -> bool:
@@ -111,15 +117,30 @@ def _loads(path: Path, settings: Settings) -> bool:
         return False
 
 
-def _placed(configs: Iterable[InstanceConfig]) -> list[InstanceConfig]:
-    placed = [dataclasses.replace(config, source=absolute(config.source)) for config in configs]
-    wrong = [config.source for config in placed if re.search(r"[\0\r\n]", str(config.source))]
-    if wrong:
-        raise ConfigError(*(f"{str(path)!r}: a line break in a file's name; rename it" for path in wrong))
-    return placed
+def _with_absolute_sources(configs: Iterable[InstanceConfig]) -> list[InstanceConfig]:
+    resolved = [dataclasses.replace(config, source=absolute(config.source)) for config in configs]
+    unusable = [config.source for config in resolved if re.search(r"[\0\r\n]", str(config.source))]
+    if unusable:
+        raise ConfigError(*(f"{str(path)!r}: a line break in a file's name; rename it" for path in unusable))
+    return resolved
 
 
-def _fit(site: Path) -> None:
-    wrong = [char for char in UNFIT_FOR_A_SITE if char in str(site)]
-    if wrong:
-        raise ConfigError(f"{site}: supervisord cannot work under a path with {wrong[0]!r} in it; move the site")
+def _check_site_path(site: Path) -> None:
+    unusable = [char for char in UNUSABLE_IN_SITE_PATH if char in str(site)]
+    if unusable:
+        raise ConfigError(f"{site}: supervisord cannot work under a path with {unusable[0]!r} in it; move the site")
+
+
+def plan_output(
+    site: Site, settings: Settings, name: str, tomls: Sequence[Path], out: Path | None = None
+) -> files.Change:
+    """Return what has to be written so that `out` (default: the directory of that name) matches the files and settings.
+
+    Generated files in the directory of that name that are no longer made are removed. Raise ConfigError with every
+    problem. Nothing is written here.
+    """
+    directory = site.root / name
+    texts = OUTPUTS[name](configs_of(tomls, settings), settings, RenderPaths.of(site.root))
+    wanted = {(out or directory) / file: text for file, text in texts.items()}
+    existing = {} if out else files.generated(directory, "*")
+    return files.difference(wanted, [path for path in existing if path not in wanted])

@@ -1,10 +1,8 @@
-"""Text into supervisord's INI files so that the child gets exactly that text.
+"""Quotes text for supervisord's INI files, so that the child process gets exactly that text.
 
-configparser reads the files first: it ends a value at a `;` or `#` after a
-blank, strips every line, and joins continuation lines. Then `%(here)s` is
-replaced, `%` expanded once, and shlex splits `command` (POSIX) and
-`environment` (the old rules in supervisor 4.3, POSIX in 4.4: what is written
-here reads the same under both).
+configparser reads the files first: it ends a value at a `;` or `#` after a blank, strips every line, and joins
+continuation lines. Then supervisord replaces `%(here)s` and expands `%` once, and shlex splits `command` (POSIX) and
+`environment` (the old rules in supervisor 4.3, POSIX in 4.4: the text written here means the same under both).
 """
 
 import re
@@ -14,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from svc.base import shim_variables
 from svc.config.readers import why_unusable
 
-BREAK = "%(program_name).0s"  # expands to nothing; splits what would otherwise be read as syntax
-# supervisord looks commands up in a program's own PATH, and our shim's Python and loader would obey the others.
-NOT_FOR_THE_SHIM = re.compile(r"PATH|(PYTHON|LD_).*")
+BREAK = "%(program_name).0s"  # expands to nothing; separates characters that would be read as syntax
+# supervisord looks commands up in a program's own PATH; the Python and the loader of `svc launch` obey the others.
+ENCODED_VARIABLES = re.compile(r"PATH|(PYTHON|LD_).*")
 
 
 def escape(text: str) -> str:
-    """Survive configparser and one round of % expansion."""
+    """Return a text that configparser and one round of % expansion turn into `text`."""
     if why_unusable(text):
         raise ValueError(f"{text!r} {why_unusable(text)}")
     text = text.replace("%", "%%").replace("%(here)s", f"%{BREAK}(here)s")
@@ -29,35 +27,35 @@ def escape(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """A value that takes no quotes, such as directory=."""
+    """Return a value that takes no quotes, such as directory=."""
     return f"{BREAK}{escape(text)}{BREAK}" if text != text.strip() else escape(text)
 
 
 def here(path: str) -> str:
-    """A word of a command: a path as seen from the file's own directory."""
+    """Return an argument of a command: a path relative to the directory of the file."""
     return "'%(here)s/" + escape(path.replace("'", "'\"'\"'")) + "'"
 
 
-def words(argv: Iterable[str]) -> str:
-    """Words of a command, each of them one argument of the child."""
-    return escape(" ".join(shlex.quote(word) for word in argv))
+def arguments(argv: Iterable[str]) -> str:
+    """Return the arguments of a command."""
+    return escape(" ".join(map(shlex.quote, argv)))
 
 
 def environment(variables: Mapping[str, str]) -> str:
-    """The text for environment=; what it cannot hold, and what the shim would obey, is encoded for the shim."""
+    """Return the text for environment=. ENCODED_VARIABLES and values that it cannot hold are encoded for the shim."""
     return escape(",".join(_assigned(key, value) for key, value in variables.items()))
 
 
 def _assigned(key: str, value: str) -> str:
-    if NOT_FOR_THE_SHIM.fullmatch(key) or not _quote(value):
+    if ENCODED_VARIABLES.fullmatch(key) or not _quote(value):
         key, value = shim_variables.encoded(key, value)
     quote = _quote(value)
     return f"{key}={quote}{value}{quote}"
 
 
 def _quote(value: str) -> str:
-    """The quote that a value can stand in, under the old rules and under POSIX's; empty if there is none."""
-    if value[:1] in ("'", '"') or value[-1:] in ("'", '"'):  # the old rules strip quotes off the value, too
+    """Return the quote that fits a value under the old rules and under POSIX's; empty if neither quote does."""
+    if value[:1] in ("'", '"') or value[-1:] in ("'", '"'):  # the old rules strip quotes off the value as well
         return ""
     if '"' not in value and "\\" not in value:
         return '"'

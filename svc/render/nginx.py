@@ -1,6 +1,6 @@
-"""nginx in front: settings and instances into the texts of its files. Pure: the same input gives the same bytes.
+"""Renders settings and instances to the files of an nginx in front. Pure: the same input gives the same bytes.
 
-Nothing that nginx could read as syntax gets into them: every value is checked against what it may be.
+Every value is checked against a pattern, so that none contains what nginx reads as syntax.
 """
 
 import dataclasses
@@ -16,15 +16,15 @@ from svc.base.errors import ConfigError
 from svc.config.instance import fields
 from svc.config.instance.model import InstanceConfig
 from svc.protocol.service import INSTANCE_TYPE
-from svc.render.paths import Place
-from svc.render.supervisord_conf import SETTINGS, text
-from svc.settings import Settings
+from svc.render.paths import RenderPaths
+from svc.render.supervisord_conf import SETTINGS_SOURCE, render_template
+from svc.settings import NginxSettings, Settings
 
 SECTION = "config/svc.toml: [nginx]"
-NAMES = re.compile(r"(_|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)")
+SERVER_NAME = re.compile(r"(_|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)")
 LISTEN = re.compile(r"(?:(?P<host>[0-9.]+|\[[0-9A-Fa-f:]+\]|\*):)?(?P<port>[1-9][0-9]{0,4})")
-PATH = re.compile(r"/[^\0-\x1f\x7f\"'\\$;{}#]*")
-AFTER_THE_ROUTER = 10  # seconds: the router tells of its own limits before nginx loses patience
+CERTIFICATE_PATH = re.compile(r"/[^\0-\x1f\x7f\"'\\$;{}#]*")
+TIMEOUT_MARGIN_SECONDS = 10  # the router reports that its own limit is over before nginx gives up
 ERRORS = (
     (404, "invalid_request_error", "not_found", "nothing is here for clients"),
     (413, "invalid_request_error", "request_too_large", "the body is larger than this server takes"),
@@ -34,8 +34,8 @@ ERRORS = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Server:
-    """One line of the upstream; `name` is only told."""
+class UpstreamServer:
+    """One server of the upstream; `name` stands in a comment."""
 
     name: str
     host: str
@@ -51,36 +51,37 @@ class Server:
         return f"  # {self.name}" if self.name else ""
 
     @property
-    def more(self) -> str:
-        """Weight 0 means: nothing, as long as another is there."""
+    def parameters(self) -> str:
+        """The server's parameters: one of weight 0 gets requests only where no other server is left."""
         return " backup" if self.weight < 1 else "" if self.weight == 1 else f" weight={self.weight}"
 
 
-def render(configs: Sequence[InstanceConfig], settings: Settings, place: Place) -> dict[str, str]:
-    """The server and its upstream; raises ConfigError with every problem."""
+def render(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
+    """Return the texts of the server and its upstream; raise ConfigError with every problem."""
     if settings.nginx.upstream == "router":
-        return _files(settings, routers(settings), SETTINGS)
+        return _files(settings, routers(settings), SETTINGS_SOURCE)
     if settings.nginx.model:
         raise ConfigError(
             f"{SECTION} model: which instance has it is known to the registry only; render with --from-registry"
         )
-    return _files(settings, [_from_config(config) for config in configs], "config/*.toml")
+    return _files(settings, [_configured_server(config) for config in configs], "config/*.toml")
 
 
-def render_listed(listed: Iterable[Mapping[str, Any]], settings: Settings) -> tuple[dict[str, str], list[str]]:
-    """The same, of those that the registry lists as healthy (so undrained, too), and what is to be told of others.
+def render_listed(services: Iterable[Mapping[str, Any]], settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """Return the texts for the instances that the registry lists as healthy, and notes on those that are left out.
 
-    Raises ConfigError when there is none: what is there now serves better than nothing.
+    A drained instance is not healthy. Raise ConfigError when there is no healthy instance: the files that exist now
+    serve better than an empty upstream.
     """
     model = settings.nginx.model
-    wanted = {str(service.get("name")): service for service in listed if _wanted(service, model)}
-    found = {name: _from_service(name, service) for name, service in wanted.items()}
+    selected = {str(service.get("name")): service for service in services if _is_selected(service, model)}
+    candidates = {name: _listed_server(name, service) for name, service in selected.items()}
     notes = [
-        f"{name!r}: left out: nginx cannot use its URL, {wanted[name].get('url')!r}"
-        for name, server in found.items()
+        f"{name!r}: left out: nginx cannot use its URL, {selected[name].get('url')!r}"
+        for name, server in candidates.items()
         if server is None
     ]
-    servers = [server for server in found.values() if server is not None]
+    servers = [server for server in candidates.values() if server is not None]
     if not servers:
         having = f" with model {model!r}" if model else ""
         raise ConfigError(f"the registry has no healthy instance{having}; what is there is left as it is")
@@ -88,19 +89,19 @@ def render_listed(listed: Iterable[Mapping[str, Any]], settings: Settings) -> tu
 
 
 def check_listed(settings: Settings) -> None:
-    """Raises ConfigError where the registry has nothing to tell."""
+    """Raise ConfigError where the upstream is not made of the instances that the registry lists."""
     if settings.nginx.upstream != "instances":
         raise ConfigError(
             f'{SECTION} upstream: the registry lists instances; set it to "instances", or leave --from-registry out'
         )
 
 
-def _files(settings: Settings, servers: Sequence[Server], source: str) -> dict[str, str]:
+def _files(settings: Settings, servers: Sequence[UpstreamServer], source: str) -> dict[str, str]:
     return {"server.conf": _server(settings), "upstream.conf": _upstream(settings, servers, source)}
 
 
-def _upstream(settings: Settings, servers: Iterable[Server], source: str) -> str:
-    """Connections to routers stay open; those to instances do not, since many servers close them after seconds."""
+def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str) -> str:
+    """Return the upstream. It keeps connections to routers open; many instances close theirs after seconds."""
     servers = sorted(servers)
     if not servers:
         raise ConfigError(
@@ -108,15 +109,15 @@ def _upstream(settings: Settings, servers: Iterable[Server], source: str) -> str
         )
     if all(server.weight < 1 for server in servers):
         servers = [dataclasses.replace(server, weight=1) for server in servers]
-    kept = settings.nginx.upstream == "router"
-    return text("nginx/upstream.conf.j2", source=source, servers=servers, kept=kept)
+    keep_connections = settings.nginx.upstream == "router"
+    return render_template("nginx/upstream.conf.j2", source=source, servers=servers, keep_connections=keep_connections)
 
 
-def routers(settings: Settings) -> list[Server]:
-    """Those of [nginx] routers, else the one that the site names, else its own."""
+def routers(settings: Settings) -> list[UpstreamServer]:
+    """Return the routers of [nginx] routers, else the router that the site names, else the site's own."""
     router = settings.router
     if settings.nginx.routers:
-        return [_router(word.strip(), f"{SECTION} routers") for word in settings.nginx.routers.split(",")]
+        return [_router(address.strip(), f"{SECTION} routers") for address in settings.nginx.routers.split(",")]
     if settings.launch.router_url:
         return [_router(settings.launch.router_url, "[launch] router_url")]
     if router.certfile:
@@ -128,87 +129,95 @@ def routers(settings: Settings) -> list[Server]:
     return [_router(f"{own}:{router.port}", "config/svc.toml: [router] host")]
 
 
-def _router(word: str, where: str) -> Server:
-    server = _at(word if "://" in word else f"http://{word}")
+def _router(address: str, where: str) -> UpstreamServer:
+    server = _server_at(address if "://" in address else f"http://{address}")
     if server is None:
-        raise ConfigError(f"{where}: {word!r} is no HOST:PORT that nginx could speak plain HTTP to")
+        raise ConfigError(f"{where}: {address!r} is no HOST:PORT that nginx could speak plain HTTP to")
     return server
 
 
-def _from_config(config: InstanceConfig) -> Server:
+def _configured_server(config: InstanceConfig) -> UpstreamServer:
     weight = config.metadata.get("weight")
-    return Server(config.name, _ipv4(config.host), config.port, weight if type(weight) is int else 1)
+    return UpstreamServer(config.name, _ipv4(config.host), config.port, weight if type(weight) is int else 1)
 
 
-def _from_service(name: str, service: Mapping[str, Any]) -> Server | None:
+def _listed_server(name: str, service: Mapping[str, Any]) -> UpstreamServer | None:
     weight = service.get("weight")
-    return _at(service.get("url"), name, weight if type(weight) is int else 1) if fields.NAME.fullmatch(name) else None
+    return (
+        _server_at(service.get("url"), name, weight if type(weight) is int else 1)
+        if fields.NAME.fullmatch(name)
+        else None
+    )
 
 
-def _wanted(service: Mapping[str, Any], model: str) -> bool:
+def _is_selected(service: Mapping[str, Any], model: str) -> bool:
     metadata = service.get("metadata")
-    told = metadata if isinstance(metadata, dict) else {}
-    models = told.get("models")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    models = metadata.get("models")
     has_it = not model or (isinstance(models, list) and model in models)
-    return service.get("is_healthy") is True and told.get("type") == INSTANCE_TYPE and has_it
+    return service.get("is_healthy") is True and metadata.get("type") == INSTANCE_TYPE and has_it
 
 
-def _at(url: Any, name: str = "", weight: int = 1) -> Server | None:
-    """Plain HTTP to a host and a port, with no path."""
+def _server_at(url: Any, name: str = "", weight: int = 1) -> UpstreamServer | None:
+    """Return the server of a URL; None for one that is not plain HTTP to a host and a port."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80
     except (ValueError, TypeError, AttributeError):
         return None
-    plain = parts.scheme == "http" and parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in url)
-    return Server(name, _ipv4(host), port, weight) if plain and (fields.HOST.fullmatch(host) or is_ipv6(host)) else None
+    is_plain = parts.scheme == "http" and parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in url)
+    return (
+        UpstreamServer(name, _ipv4(host), port, weight)
+        if is_plain and (fields.HOST.fullmatch(host) or is_ipv6(host))
+        else None
+    )
 
 
 def _ipv4(host: str) -> str:
-    """nginx would try ::1, too, where nothing of ours listens."""
+    """Return a host for nginx, which would resolve localhost to ::1 as well, where no server listens."""
     return "127.0.0.1" if host == "localhost" else host
 
 
 def _server(settings: Settings) -> str:
-    told, router = settings.nginx, settings.router
-    problems = [f"{SECTION} {problem}" for problem in _problems(told)]
+    nginx, router = settings.nginx, settings.router
+    problems = [f"{SECTION} {problem}" for problem in _problems(nginx)]
     if problems:
         raise ConfigError(*problems)
-    patience, limit = "As long as the router would wait.", max(router.first_byte_timeout, router.idle_timeout)
-    if told.upstream == "router":
-        patience, limit = "The router's own limits end a request first.", router.proxy_timeout + AFTER_THE_ROUTER
-    return text(
+    reason, limit = "As long as the router would wait.", max(router.first_byte_timeout, router.idle_timeout)
+    if nginx.upstream == "router":
+        reason, limit = "The router's own limits end a request first.", router.proxy_timeout + TIMEOUT_MARGIN_SECONDS
+    return render_template(
         "nginx/server.conf.j2",
-        source=SETTINGS,
-        listen=[word.strip() for word in told.listen.split(",")],
-        server_name=" ".join(told.server_name.split()),
-        certificate=told.certificate,
-        key=told.key,
+        source=SETTINGS_SOURCE,
+        listen=[address.strip() for address in nginx.listen.split(",")],
+        server_name=" ".join(nginx.server_name.split()),
+        certificate=nginx.certificate,
+        key=nginx.key,
         max_body=router.max_body,
-        patience=patience,
+        timeout_reason=reason,
         read_timeout=math.ceil(limit),
         errors=ERRORS,
     )
 
 
-def _problems(told: Any) -> Iterable[str]:
-    for word in told.listen.split(","):
-        found = LISTEN.fullmatch(word.strip())
-        if not found or int(found["port"]) > 65535 or not _listens(found["host"]):
-            yield f"listen: {word.strip()!r} is nothing to listen on; write 443, 192.0.2.1:443 or [::]:443"
-    names = told.server_name.split()
-    for word in names or [told.server_name]:
-        if not NAMES.fullmatch(word):
-            yield f"server_name: {word!r} is no name; write llm.example.org, *.example.org, or _ for any"
+def _problems(nginx: NginxSettings) -> Iterable[str]:
+    for address in map(str.strip, nginx.listen.split(",")):
+        match = LISTEN.fullmatch(address)
+        if not match or int(match["port"]) > 65535 or not _is_listen_host(match["host"]):
+            yield f"listen: {address!r} is nothing to listen on; write 443, 192.0.2.1:443 or [::]:443"
+    names = nginx.server_name.split()
+    for name in names or [nginx.server_name]:
+        if not SERVER_NAME.fullmatch(name):
+            yield f"server_name: {name!r} is no name; write llm.example.org, *.example.org, or _ for any"
     for key in ("certificate", "key"):
-        path = getattr(told, key)
+        path = getattr(nginx, key)
         if not path:
             yield f"{key}: missing; give the path of the PEM file on the machine that nginx runs on"
-        elif not PATH.fullmatch(path):
+        elif not CERTIFICATE_PATH.fullmatch(path):
             yield f"{key}: {path!r} must be an absolute path, without quotes and signs such as $ ; {{ }}"
 
 
-def _listens(host: str | None) -> bool:
+def _is_listen_host(host: str | None) -> bool:
     if host in (None, "*"):
         return True
     try:

@@ -16,7 +16,7 @@ from svc.config.instance.model import InstanceConfig
 from svc.config.site import MAX_SOCKET_PATH_BYTES, Site
 from svc.protocol.instance_names import server_program
 from svc.render.generate import render_to
-from svc.render.paths import Place
+from svc.render.paths import RenderPaths
 from svc.settings import Settings
 from svc.site import supervisord_process
 from svc.site.components import read_components
@@ -40,7 +40,7 @@ def run(config_file: Path, settings: Settings, environ: Mapping[str, str], conso
         signal.signal(number, lambda *_: stopping.set())
     config = load_one(config_file, settings)
     with _temporary_directory() as directory:
-        place = Place(Path.cwd(), directory / "conf.d", directory, console=True)
+        place = RenderPaths(Path.cwd(), directory / "conf.d", directory, console=True)
         launch = dataclasses.replace(settings.launch, components="babysitter")
         render_to(place, [config], dataclasses.replace(settings, launch=launch))
         refuse_taken(read_components(place.conf_d))

@@ -17,7 +17,7 @@ from svc.base.errors import NotFound, SvcError, Unavailable
 from svc.client.registry import RegistryClient
 from svc.config.instance.load import load
 from svc.config.settings_file import load_settings
-from svc.render.paths import Place
+from svc.render.paths import RenderPaths
 from svc.render.supervisord_conf import render
 from svc.supervision.client import SupervisordClient
 from tests.processes import members
@@ -117,7 +117,7 @@ class Site:
         source.write_text(toml)
         self.root = root
         settings = load_settings(flags={"launch": {"components": "babysitter"}})
-        for name, text in render(load([source], settings), settings, Place.of(root)).items():
+        for name, text in render(load([source], settings), settings, RenderPaths.of(root)).items():
             (root / name).write_text(text)
         self.supervisord = SupervisordClient(f"unix://{root}/var/supervisor.sock")
         self.running = Running([BIN / "supervisord", "-n"], root, root / "out")

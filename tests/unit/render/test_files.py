@@ -6,7 +6,7 @@ import pytest
 
 from svc.base.errors import CommandError, ConfigError
 from svc.render import files
-from svc.render.paths import Place
+from svc.render.paths import RenderPaths
 
 OURS = files.MADE_BY + "x.toml\n"
 
@@ -119,11 +119,11 @@ def texts(program):
 )
 def test_what_supervisord_would_refuse_is_found_before_it_is_written(tmp_path, program, complaint):
     with pytest.raises(ConfigError) as caught:
-        files.prove(texts(program), Place.of(tmp_path))
+        files.validate(texts(program), RenderPaths.of(tmp_path))
     assert complaint in caught.value.message
     assert "\n" not in caught.value.message
 
 
 def test_what_supervisord_takes_passes(tmp_path):
-    files.prove(texts("command=x\nstdout_logfile=%(here)s/../logs/x.log"), Place.of(tmp_path))
+    files.validate(texts("command=x\nstdout_logfile=%(here)s/../logs/x.log"), RenderPaths.of(tmp_path))
     assert list(tmp_path.iterdir()) == []

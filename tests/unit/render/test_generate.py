@@ -10,7 +10,7 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render import generate
 from svc.render.generate import earlier_sources, plan_site, render_to, rendered
-from svc.render.paths import Place
+from svc.render.paths import RenderPaths
 
 EXAMPLE = Path(__file__).parents[3]
 BASE = {"registry.conf", "router.conf"}
@@ -203,7 +203,7 @@ def test_a_directory_that_supervisord_cannot_work_in(site, tmp_path, name):
 def test_a_private_set(site, tmp_path_factory):
     state = tmp_path_factory.mktemp("state")
     told = load_settings(flags={"launch": {"components": "babysitter"}})
-    place = Place(Path.cwd(), state / "conf.d", state, console=True)
-    render_to(place, load([Path("config/a.toml")], told), told)
+    paths = RenderPaths(Path.cwd(), state / "conf.d", state, console=True)
+    render_to(paths, load([Path("config/a.toml")], told), told)
     assert {path.name for path in state.rglob("*.conf")} == {"supervisord.conf", "a.conf"}
     assert f"--config-file {site.config.absolute()}/a.toml" in (state / "conf.d" / "a.conf").read_text()

@@ -15,7 +15,7 @@ from svc.config.instance.model import CommandBackend, InstanceConfig
 from svc.config.readers import why_unusable
 from svc.config.settings_file import load_settings
 from svc.render import ini
-from svc.render.paths import Place
+from svc.render.paths import RenderPaths
 from svc.render.supervisord_conf import render
 from tests.unit.render import supervisord
 
@@ -119,7 +119,7 @@ def config(args=(), env=(), work_dir="", command=("prog",)):
 def server(root, config):
     told = load_settings()
     placed = dataclasses.replace(config, source=root / "config" / config.source)
-    return supervisord.programs(root, render([placed], told, Place.of(root)))["x:server"]
+    return supervisord.programs(root, render([placed], told, RenderPaths.of(root)))["x:server"]
 
 
 @pytest.mark.parametrize("value", NASTY)

@@ -8,7 +8,7 @@ from svc.base.errors import ConfigError
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render import nginx
-from svc.render.outputs import plan_output
+from svc.render.generate import plan_output
 
 TLS = {"certificate": "/etc/ssl/llm.pem", "key": "/etc/ssl/private/llm key.pem"}
 

@@ -10,7 +10,7 @@ import pytest
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load
 from svc.config.settings_file import load_settings
-from svc.render.paths import Place
+from svc.render.paths import RenderPaths
 from svc.render.supervisord_conf import render
 from tests.unit.render import supervisord
 
@@ -21,11 +21,11 @@ TOMLS = sorted(PAIRS.glob("*.toml"))
 def rendered(toml, **environ):
     told = load_settings(environ={"LAUNCH_COMPONENTS": "babysitter", **environ})
     (config,) = load([toml], told)
-    return render([config], told, Place.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{config.name}.conf"]
+    return render([config], told, RenderPaths.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{config.name}.conf"]
 
 
 def texts(root, configs=(), flags=None, **environ):
-    return render(configs, load_settings(environ=environ, flags=flags), Place.of(root))
+    return render(configs, load_settings(environ=environ, flags=flags), RenderPaths.of(root))
 
 
 @pytest.mark.parametrize("toml", TOMLS, ids=lambda path: path.stem)
@@ -159,7 +159,7 @@ def test_nothing_names_the_machine_that_rendered(tmp_path):
 
 def test_the_set_in_var_names_the_same_files(tmp_path):
     told = load_settings()
-    own = render([], told, Place.of(tmp_path, tmp_path / "var" / "conf.d"))
+    own = render([], told, RenderPaths.of(tmp_path, tmp_path / "var" / "conf.d"))
     assert "logfile=%(here)s/../logs/supervisord.log" in own["supervisord.conf"]
     assert "file=%(here)s/supervisor.sock" in own["supervisord.conf"]
     assert "directory=%(here)s/../..\n" in own["conf.d/registry.conf"]
@@ -169,8 +169,8 @@ def test_the_set_in_var_names_the_same_files(tmp_path):
 def test_a_private_set_runs_in_the_site_and_keeps_its_state_elsewhere(tmp_path):
     config = load([PAIRS / "mock.toml"], load_settings())[0]
     state = tmp_path / "private"
-    place = Place(PAIRS.parent, state / "conf.d", state, console=True)
-    programs = supervisord.programs(state, render([config], load_settings(), place))
+    paths = RenderPaths(PAIRS.parent, state / "conf.d", state, console=True)
+    programs = supervisord.programs(state, render([config], load_settings(), paths))
     server = programs["mock-8100:server"]
     assert (server.directory, server.stdout_logfile, server.stdout_logfile_maxbytes) == (
         str(PAIRS.parent),

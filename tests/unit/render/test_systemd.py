@@ -7,9 +7,8 @@ import pytest
 from svc.base.errors import ConfigError
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
-from svc.render.generate import plan_site
-from svc.render.outputs import plan_output
-from svc.render.systemd import MARGIN, stop_time
+from svc.render.generate import plan_output, plan_site
+from svc.render.systemd import STOP_MARGIN_SECONDS, stop_time
 from svc.router.serve import WORKER_CONNECTIONS
 
 TOML = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
@@ -68,13 +67,13 @@ def test_descriptors_are_enough_for_supervisord_and_for_the_router(site):
 def test_the_time_to_stop_is_that_of_the_phases_of_svc_down(site):
     """The router's 300 + 5 s, a babysitter's 15, then an instance's 30."""
     unit = values(made(site, "systemd", "[router]\ngraceful_timeout = 300\n")[1])
-    assert int(unit["TimeoutStopSec"]) == 305 + 15 + 30 + MARGIN
+    assert int(unit["TimeoutStopSec"]) == 305 + 15 + 30 + STOP_MARGIN_SECONDS
 
 
 def test_programs_of_others_count_for_the_time_to_stop_too(site):
     site.conf_d.mkdir()
     (site.conf_d / "mine.conf").write_text("[program:mine]\ncommand=x\nstopwaitsecs=600 ; long\n")
-    assert int(values(made(site, "systemd")[1])["TimeoutStopSec"]) == 35 + 15 + 600 + MARGIN
+    assert int(values(made(site, "systemd")[1])["TimeoutStopSec"]) == 35 + 15 + 600 + STOP_MARGIN_SECONDS
     assert stop_time(["[program:mine]\ncommand=x\n"]) == 10, "supervisord's own default"
 
 
