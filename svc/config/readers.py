@@ -1,6 +1,13 @@
-"""What the readers of configuration files share: decoding TOML, quoting a value, refusing text. Pure."""
+"""Readers of configuration values, which every file's own readers build on. Pure.
 
+A reader takes a value as TOML has it and returns the checked value, or raises ValueError with "what is wrong; what to
+do". Types are exact: true is no number, 1.0 no whole number.
+"""
+
+import json
+import re
 import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 if sys.version_info >= (3, 11):
@@ -8,6 +15,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Reader = Callable[[Any], Any]
+PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
 MAX_QUOTED_CHARACTERS = 60
 
 
@@ -37,3 +46,93 @@ def why_unusable(text: str) -> str:
     if "\r" in text:
         return "has a carriage return, which supervisord's files cannot hold; leave it out"
     return ""
+
+
+class MultipleErrors(ValueError):
+    """Several errors inside one value. `problems` has what to append to the key, and the message, of each."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(message for _, message in problems))
+        self.problems = problems
+
+
+def text(value: Any) -> str:
+    """Read any text that an argument and supervisord's files can hold."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {quoted(value)}; put it in quotes")
+    if blank := PLACEHOLDER.fullmatch(value):
+        raise ValueError(f"not filled in yet; fill in {blank[1]}")
+    if reason := why_unusable(value):
+        raise ValueError(reason)
+    return value
+
+
+def nonempty_text(value: Any) -> str:
+    """Read text that is not blank."""
+    if not text(value).strip():
+        raise ValueError("must not be empty; give it a value or leave the key out")
+    return value
+
+
+def whole_number(minimum: int, maximum: int) -> Reader:
+    """Return a reader of whole numbers."""
+
+    def read(value: Any) -> int:
+        if type(value) is not int:
+            raise ValueError(f"must be a whole number, not {quoted(value)}; write it without quotes or a point")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be between {minimum} and {maximum}, not {quoted(value)}; change it")
+        return value
+
+    return read
+
+
+def number(minimum: float, maximum: float) -> Reader:
+    """Return a reader of numbers."""
+
+    def read(value: Any) -> float:
+        if type(value) not in (int, float) or value != value:
+            raise ValueError(f"must be a number, not {quoted(value)}; write seconds, without quotes")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be between {minimum:g} and {maximum:g}, not {quoted(value)}; change it")
+        return value
+
+    return read
+
+
+def choice(*choices: str) -> Reader:
+    """Return a reader of one of these texts."""
+
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"must be {' or '.join(map(json.dumps, choices))}, not {quoted(value)}; choose one")
+        return str(value)
+
+    return read
+
+
+def list_of(read: Reader) -> Reader:
+    """Return a reader of lists, whose items `read` reads."""
+
+    def read_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"must be a list, not {quoted(value)}; put it in [ ]")
+        return tuple(read_each(read, ((f"[{n}]", item) for n, item in enumerate(value))))
+
+    return read_all
+
+
+def read_each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
+    """Return the values that `read` makes of each pair's second item; raise MultipleErrors with every problem.
+
+    The first item is appended to the key in messages.
+    """
+    values, problems = [], []
+    for suffix, value in pairs:
+        try:
+            values.append(read(value))
+        except ValueError as error:
+            problems.append((suffix, str(error)))
+    if problems:
+        raise MultipleErrors(problems)
+    return values

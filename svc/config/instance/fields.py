@@ -1,24 +1,17 @@
-"""The readers of values in a babysitter TOML.
-
-A reader takes a value as TOML has it and returns the checked value, or raises ValueError with "what is wrong; what to
-do". Types are exact: true is no number, 1.0 no whole number.
-"""
+"""The readers of values in a babysitter TOML; `svc.config.readers` says what a reader does."""
 
 import dataclasses
 import ipaddress
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from svc.base import shim_variables
 from svc.base.address import has_credentials, is_ipv6, without_brackets
-from svc.config.readers import quoted, why_unusable
+from svc.config.readers import Reader, list_of, nonempty_text, quoted, read_each, text
 
-Reader = Callable[[Any], Any]
-PLACEHOLDER = re.compile(r"<fill in: (.+)>", re.DOTALL)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
@@ -48,14 +41,6 @@ MAX_NAME_CHARACTERS = 128  # the names of its log files must fit into a director
 MAX_METADATA_BYTES = 16 << 10  # of JSON: every registration carries it
 
 
-class MultipleErrors(ValueError):
-    """Several errors inside one value. `problems` has what to append to the key, and the message, of each."""
-
-    def __init__(self, problems: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(message for _, message in problems))
-        self.problems = problems
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
     """One key: how its value is read, and its default."""
@@ -64,24 +49,6 @@ class Field:
     default: Any = None
     required: str = ""  # what to do where the key is missing; empty: the key may be left out
     help: str = ""
-
-
-def text(value: Any) -> str:
-    """Read any text that an argument and supervisord's files can hold."""
-    if not isinstance(value, str):
-        raise ValueError(f"must be text, not {quoted(value)}; put it in quotes")
-    if blank := PLACEHOLDER.fullmatch(value):
-        raise ValueError(f"not filled in yet; fill in {blank[1]}")
-    if reason := why_unusable(value):
-        raise ValueError(reason)
-    return value
-
-
-def nonempty_text(value: Any) -> str:
-    """Read text that is not blank."""
-    if not text(value).strip():
-        raise ValueError("must not be empty; give it a value or leave the key out")
-    return value
 
 
 def name(value: Any) -> str:
@@ -140,43 +107,6 @@ def urls(value: Any) -> tuple[str, ...]:
     return list_of(url)(value)
 
 
-def whole_number(minimum: int, maximum: int) -> Reader:
-    """Return a reader of whole numbers."""
-
-    def read(value: Any) -> int:
-        if type(value) is not int:
-            raise ValueError(f"must be a whole number, not {quoted(value)}; write it without quotes or a point")
-        if not minimum <= value <= maximum:
-            raise ValueError(f"must be between {minimum} and {maximum}, not {quoted(value)}; change it")
-        return value
-
-    return read
-
-
-def number(minimum: float, maximum: float) -> Reader:
-    """Return a reader of numbers."""
-
-    def read(value: Any) -> float:
-        if type(value) not in (int, float) or value != value:
-            raise ValueError(f"must be a number, not {quoted(value)}; write seconds, without quotes")
-        if not minimum <= value <= maximum:
-            raise ValueError(f"must be between {minimum:g} and {maximum:g}, not {quoted(value)}; change it")
-        return value
-
-    return read
-
-
-def choice(*choices: str) -> Reader:
-    """Return a reader of one of these texts."""
-
-    def read(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"must be {' or '.join(map(json.dumps, choices))}, not {quoted(value)}; choose one")
-        return str(value)
-
-    return read
-
-
 def size(value: Any) -> int:
     """Read a size in bytes, given as a whole number or with a unit; 0 for none."""
     match = SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -186,29 +116,6 @@ def size(value: Any) -> int:
     if size_bytes and size_bytes < MIN_SIZE_BYTES:
         raise ValueError(f'{quoted(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
     return size_bytes
-
-
-def list_of(read: Reader) -> Reader:
-    """Return a reader of lists, whose items `read` reads."""
-
-    def read_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError(f"must be a list, not {quoted(value)}; put it in [ ]")
-        return tuple(_read_each(read, ((f"[{n}]", item) for n, item in enumerate(value))))
-
-    return read_all
-
-
-def _read_each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
-    values, problems = [], []
-    for suffix, value in pairs:
-        try:
-            values.append(read(value))
-        except ValueError as error:
-            problems.append((suffix, str(error)))
-    if problems:
-        raise MultipleErrors(problems)
-    return values
 
 
 def models(value: Any) -> tuple[str, ...]:
@@ -279,7 +186,7 @@ def env(value: Any) -> dict[str, str]:
         variable(pair[0])
         return text(pair[1])
 
-    return dict(zip(value, _read_each(read, ((f".{pair[0]}", pair) for pair in value.items())), strict=True))
+    return dict(zip(value, read_each(read, ((f".{pair[0]}", pair) for pair in value.items())), strict=True))
 
 
 def metadata(value: Any) -> dict[str, Any]:
@@ -300,7 +207,7 @@ def metadata(value: Any) -> dict[str, Any]:
         except (TypeError, ValueError):
             raise ValueError(f"{quoted(item)} cannot be written as JSON; make it text") from None
 
-    _read_each(entry, ((f".{pair[0]}", pair) for pair in value.items()))
+    read_each(entry, ((f".{pair[0]}", pair) for pair in value.items()))
     if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
         raise ValueError(f"is {size} bytes as JSON; keep it under {MAX_METADATA_BYTES}")
     return value

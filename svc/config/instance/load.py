@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
-from svc.config.instance import collisions, fields, schema
+from svc.config.instance import collisions, schema
 from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
-from svc.config.readers import parse_toml, quoted
+from svc.config.readers import MultipleErrors, parse_toml, quoted
 from svc.settings import Settings
 
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
@@ -116,7 +116,7 @@ def _walk(table: Mapping[str, Any], known: Mapping[str, Field], prefix: str, rep
             continue
         try:
             values[key] = field.read(table[key])
-        except fields.MultipleErrors as error:
+        except MultipleErrors as error:
             for suffix, message in error.problems:
                 report(prefix + key + suffix, message)
         except ValueError as error:

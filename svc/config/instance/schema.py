@@ -5,23 +5,17 @@ import dataclasses
 from svc.config.instance.fields import (
     Field,
     allowed_host,
-    choice,
     command,
     env,
     health_path,
     host,
-    list_of,
     metadata,
     models,
     name,
-    nonempty_text,
-    number,
     size,
-    text,
     url,
     urls,
     variable,
-    whole_number,
     work_dir,
 )
 from svc.config.instance.model import (
@@ -33,6 +27,7 @@ from svc.config.instance.model import (
     MockBackend,
     VllmBackend,
 )
+from svc.config.readers import choice, list_of, nonempty_text, number, text, whole_number
 
 TOP: dict[str, Field] = {
     "name": Field(
