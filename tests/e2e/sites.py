@@ -1,4 +1,4 @@
-"""Sites in short temporary directories, at ports of their own, driven by the commands as an operator types them."""
+"""Sites in short temporary directories, on ports of their own, driven by the commands that an operator types."""
 
 import os
 import shutil
@@ -39,14 +39,14 @@ class Site:
         )
 
     def mock(self, name: str, models: str = "m", *flags: str, **babysitter: Any) -> int:
-        """config/NAME.toml of a `svc mock`; its port."""
+        """Write config/NAME.toml for a `svc mock`; return its port."""
         port = free_port_pair()
-        words = ["--name", name, "--port", str(port), "--models", models, *flags]
-        self.toml(name, port, f'command = "svc mock"\nargs = {words!r}', **babysitter)
+        arguments = ["--name", name, "--port", str(port), "--models", models, *flags]
+        self.toml(name, port, f'command = "svc mock"\nargs = {arguments!r}', **babysitter)
         return port
 
     def toml(self, name: str, port: int, backend: str, **babysitter: Any) -> Path:
-        """config/NAME.toml; `backend` is what follows type = "command"."""
+        """Write config/NAME.toml; `backend` holds the lines after type = "command"."""
         settings = "".join(f"{key} = {value}\n" for key, value in babysitter.items())
         path = self.root / "config" / f"{name}.toml"
         path.write_text(
@@ -55,7 +55,7 @@ class Site:
         return path
 
     def start(self, *command: str, out: IO[str] | None = None, **environ: str) -> subprocess.Popen[str]:
-        """A command in the site's directory, in a process group of its own; `out` gets all that it says."""
+        """Start a command in the site's directory, in a process group of its own; `out` gets all its output."""
         program = BIN / command[0] if command[0] in ("svc", "supervisorctl", "supervisord") else self.root / command[0]
         return subprocess.Popen(
             [str(program), *command[1:]],
@@ -69,7 +69,7 @@ class Site:
         )
 
     def killed(self, *command: str, after: float) -> bool:
-        """Runs a command that gets SIGKILL with its group after so many seconds; whether it was still at work."""
+        """Run a command, and kill its process group after so many seconds; return whether it was still at work."""
         process = self.start(*command)
         with suppress(subprocess.TimeoutExpired):
             process.wait(after)
@@ -80,7 +80,7 @@ class Site:
         return working
 
     def run(self, *command: str, status: int | None = 0, timeout: float = 90, **environ: str) -> tuple[str, str]:
-        """Its stdout and stderr; `status` is the exit code that it must have, None for any."""
+        """Return the stdout and stderr of a command; `status` is the exit code that it must have, None for any."""
         process = self.start(*command, **environ)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -91,24 +91,24 @@ class Site:
         assert status is None or process.returncode == status, f"{command}: {process.returncode}\n{out}{err}"
         return out, err
 
-    def svc(self, *words: str, status: int | None = 0, timeout: float = 90, **environ: str) -> tuple[str, str]:
-        return self.run("svc", *words, status=status, timeout=timeout, **environ)
+    def svc(self, *arguments: str, status: int | None = 0, timeout: float = 90, **environ: str) -> tuple[str, str]:
+        return self.run("svc", *arguments, status=status, timeout=timeout, **environ)
 
-    def refused(self, *words: str, **environ: str) -> str:
-        """The one line that a command which exits with 1 prints on stderr."""
-        _, err = self.svc(*words, status=1, **environ)
+    def refused(self, *arguments: str, **environ: str) -> str:
+        """Return the one line on stderr of a command that exits with 1."""
+        _, err = self.svc(*arguments, status=1, **environ)
         lines = err.splitlines()
         assert len(lines) == 1, err
         assert lines[0].startswith("svc: ")
         return lines[0]
 
     def service(self, name: str) -> dict[str, Any]:
-        """What the registry has of it; {} if nothing."""
+        """Return a service as the registry lists it; {} if it is not registered."""
         answer = http.get(f"{self.registry}/services/{name}", timeout=5)
         return answer.json() if answer.ok else {}
 
     def routed(self) -> set[str]:
-        """The instances that the router sends requests to."""
+        """Return the instances that the router sends requests to."""
         return {s["name"] for s in http.get(f"{self.router}/services", timeout=5).json()["services"] if s["healthy"]}
 
     def control_answers(self) -> bool:
@@ -117,7 +117,7 @@ class Site:
         return False
 
     def answers(self) -> bool:
-        """Whether the router has an instance for everybody."""
+        """Return whether the router has an instance to send requests to."""
         with suppress(requests.RequestException):
             return bool(self.routed())
         return False
@@ -129,31 +129,31 @@ class Site:
         )
 
     def pid(self, program: str = "") -> int:
-        """Of a program; of supervisord itself when it has no name."""
+        """Return the pid of a program; without a name, that of supervisord itself."""
         return self.supervisord.processes()[program].pid if program else self.supervisord.pid()
 
     def processes(self) -> dict[int, str]:
-        """Every process that works in the site's directory: supervisord, and all that it and its programs started."""
+        """Return every process that works in the site's directory: supervisord and all its descendants."""
         return {pid: command for pid, directory, command in _processes() if directory.is_relative_to(self.root)}
 
     def files(self) -> Mapping[str, bytes]:
-        """Every file of the site but logs and state."""
-        left_out = {self.root / name for name in ("logs", "var", ".git")}
-        kept = [path for path in self.root.rglob("*") if path.is_file() and not left_out & {path, *path.parents}]
+        """Return every file of the site except logs and state."""
+        excluded = {self.root / name for name in ("logs", "var", ".git")}
+        kept = [path for path in self.root.rglob("*") if path.is_file() and not excluded & {path, *path.parents}]
         return {str(path.relative_to(self.root)): path.read_bytes() for path in kept}
 
     def end(self) -> None:
-        """Stops everything; whatever is left is killed and told of."""
+        """Stop everything; kill and report what is left."""
         self.svc("down", status=None)
-        left = self.processes()
-        for pid in left:
+        leftovers = self.processes()
+        for pid in leftovers:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)
-        assert not left, left
+        assert not leftovers, leftovers
 
 
 def clean_environ() -> dict[str, str]:
-    """Without the variables that change what svc does, and the terminal's width."""
+    """Return the environment without the variables that change what svc does, and the terminal's width."""
     return {key: value for key, value in os.environ.items() if key not in (*ENVIRONMENT_VARIABLES, "COLUMNS")}
 
 

@@ -1,4 +1,4 @@
-"""`svc drain` in a site: what the operator said holds, whatever restarts."""
+"""`svc drain` in a site: an operator's drain mark outlives every restart."""
 
 import time
 
@@ -10,13 +10,13 @@ BOTH = {"one-server", "two-server"}
 
 
 @pytest.mark.long
-def test_drained_by_hand_stays_drained_through_heartbeats_and_every_restart(site):
+def test_a_drained_instance_stays_drained_through_every_restart(site):
     site.mock("one", heartbeat_interval=1)
     site.mock("two", heartbeat_interval=1)
     site.svc("up")
     out, _ = site.svc("drain", "one", "--wait")
     assert out.startswith("one-server is drained")
-    assert site.routed() == {"two-server"}, "the router has heard of it when --wait is over"
+    assert site.routed() == {"two-server"}, "the router knows of the drain when --wait is over"
 
     for program in ("one:babysitter", "one:server", "registry"):
         site.run("supervisorctl", "restart", program)
@@ -33,7 +33,7 @@ def test_drained_by_hand_stays_drained_through_heartbeats_and_every_restart(site
     assert site.chat().ok
 
 
-def test_what_runs_comes_back_when_it_is_removed_and_drained_if_it_was(site):
+def test_a_removed_instance_that_runs_comes_back_with_its_drain_mark(site):
     site.mock("one", heartbeat_interval=1)
     toml = site.root / "config" / "svc.toml"
     toml.write_text(toml.read_text().replace("[registry]", '[registry]\ntoken_file = "config/token"'))
@@ -46,7 +46,7 @@ def test_what_runs_comes_back_when_it_is_removed_and_drained_if_it_was(site):
 
 
 @pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
-def test_in_a_site_where_nothing_runs_that_is_told_with_the_cure(site, verb):
+def test_without_a_registry_the_error_names_the_cure(site, verb):
     site.mock("one")
     line = site.refused(verb, "one")
     assert f"127.0.0.1:{site.registry_port}" in line
@@ -54,5 +54,5 @@ def test_in_a_site_where_nothing_runs_that_is_told_with_the_cure(site, verb):
 
 
 def _is_back(site, since: float) -> bool:
-    told = site.service("one-server")
-    return bool(told) and told["status"] == "running" and told["last_heartbeat"] > since
+    service = site.service("one-server")
+    return bool(service) and service["status"] == "running" and service["last_heartbeat"] > since

@@ -1,4 +1,4 @@
-"""What the image runs, in a bare environment: only the image's own variables, its own command, pid 1 where possible."""
+"""The command of the image in a bare environment: only the image's variables, and pid 1 where possible."""
 
 import re
 
@@ -25,7 +25,7 @@ def start(site):
             container.wait()
 
 
-def test_it_starts_answers_reaps_and_ends_in_order(site, start):
+def test_the_image_starts_a_site_serves_it_and_stops_it_in_order(site, start):
     site.mock("one")
     container = start()
     container.ready()
@@ -48,7 +48,7 @@ def test_it_starts_answers_reaps_and_ends_in_order(site, start):
 
 
 @pytest.mark.long
-def test_what_the_image_listens_on_gives_way_to_the_file_and_to_the_variable(site, start):
+def test_the_file_overrides_the_address_that_the_image_listens_on(site, start):
     (site.root / "config" / "svc.toml").open("a").write('[launch]\ncomponents = "registry"\n')
     container = start()
     container.ready()
@@ -86,7 +86,7 @@ def test_zombies_are_reaped(site, start):
         ({"BABYSITTER_CONFIGS": "config/none.toml"}, "", "config/none.toml: no such file"),
     ],
 )
-def test_what_cannot_start_is_one_line_and_exit_1(site, start, environ, text, line):
+def test_a_failed_start_is_one_line_and_exit_code_1(site, start, environ, text, line):
     if text:
         (site.root / "config" / "wrong.toml").write_text(text)
     container = start(**environ)

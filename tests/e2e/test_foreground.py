@@ -1,4 +1,4 @@
-"""`svc up --foreground`, for people without Docker as well."""
+"""`svc up --foreground`, as a container runs it, without Docker."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def staying(site):
-    """Starts one; its output so far."""
+def foreground(site):
+    """Start `svc up --foreground`, and end it after the test."""
     started = []
 
     def start(**environ):
@@ -32,11 +32,11 @@ def out(site):
 
 
 @pytest.mark.long
-def test_an_instance_that_fails_is_told_and_the_rest_stays(site, staying, out):
+def test_a_failed_instance_is_reported_and_the_rest_runs_on(site, foreground, out):
     site.mock("good")
     site.mock("bad", "m", "--exit-after", "0.1", "--exit-code", "7", restart_delay=1000)
-    process = staying()
-    wait_until(lambda: "bad:server: " in out(), timeout=40, description="the failure to be told")
+    process = foreground()
+    wait_until(lambda: "bad:server: " in out(), timeout=40, description="the report of the failure")
     wait_until(lambda: "good   " in out(), timeout=40, description="the other to be ready")
     assert site.chat().ok
     line = site.refused("health")
@@ -47,8 +47,8 @@ def test_an_instance_that_fails_is_told_and_the_rest_stays(site, staying, out):
     assert site.processes() == {}
 
 
-def test_a_registry_that_cannot_start_ends_it(site, staying, out):
-    process = staying(REGISTRY_TOKEN_FILE=str(site.root / "no-token"))
+def test_a_registry_that_cannot_start_ends_it(site, foreground, out):
+    process = foreground(REGISTRY_TOKEN_FILE=str(site.root / "no-token"))
     assert process.wait(60) == 1
     assert "no-token: cannot read" in out()
     assert out().splitlines()[-1].startswith("svc: registry: ")
@@ -56,10 +56,10 @@ def test_a_registry_that_cannot_start_ends_it(site, staying, out):
 
 
 @pytest.mark.long
-def test_without_a_place_for_logs_they_go_to_stdout_and_nothing_is_left_out(site, staying, out):
+def test_without_a_writable_logs_directory_all_logs_go_to_stdout(site, foreground, out):
     port = site.mock("one")
     (site.root / "logs").write_text("in the way")
-    process = staying()
+    process = foreground()
     wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     assert "logs: user " in out()
     assert f"mock one serves m at http://127.0.0.1:{port}" in out()
@@ -73,8 +73,8 @@ def test_without_a_place_for_logs_they_go_to_stdout_and_nothing_is_left_out(site
 
 
 @pytest.mark.long
-def test_json_lines_stay_json(site, staying, out):
-    process = staying(SVC_LOG_FORMAT="json", LAUNCH_COMPONENTS="registry")
+def test_json_lines_stay_json(site, foreground, out):
+    process = foreground(SVC_LOG_FORMAT="json", LAUNCH_COMPONENTS="registry")
     wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     process.terminate()
     assert process.wait(60) == 0
@@ -82,14 +82,14 @@ def test_json_lines_stay_json(site, staying, out):
 
 
 @pytest.mark.long
-def test_down_ends_it_well_and_a_dead_supervisord_does_not(site, staying, out):
-    process = staying(LAUNCH_COMPONENTS="registry")
+def test_down_ends_it_with_0_and_a_killed_supervisord_with_1(site, foreground, out):
+    process = foreground(LAUNCH_COMPONENTS="registry")
     wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     assert "already" in site.refused("up", "--foreground")
     site.svc("down")
     assert process.wait(60) == 0
 
-    process = staying(LAUNCH_COMPONENTS="registry")
+    process = foreground(LAUNCH_COMPONENTS="registry")
     wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     os.kill(site.pid(), signal.SIGKILL)
     assert process.wait(60) == 1
@@ -97,9 +97,9 @@ def test_down_ends_it_well_and_a_dead_supervisord_does_not(site, staying, out):
 
 
 @pytest.mark.long
-def test_nothing_is_left_when_it_is_killed(site, staying, out):
+def test_no_process_is_left_when_it_is_killed(site, foreground, out):
     site.mock("one")
-    process = staying()
+    process = foreground()
     wait_until(lambda: "all is ready" in out(), timeout=40, description="all is ready")
     process.kill()
     process.wait(10)

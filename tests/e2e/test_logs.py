@@ -24,7 +24,7 @@ COUNTING = "import time, itertools\nfor n in itertools.count(): print('line', n,
 
 
 def counting(site, name="count"):
-    """An instance that writes numbered lines and never answers."""
+    """Add an instance that writes numbered lines and never answers."""
     backend = f"command = {json.dumps(sys.executable)}\nargs = {json.dumps(['-c', COUNTING])}"
     site.toml(name, free_port_pair(), backend)
 
@@ -33,26 +33,26 @@ def numbers(text):
     return [int(n) for n in re.findall(r"^(?:\S+ \| )?line (\d+)$", text, re.M)]
 
 
-def gaps(found):
-    """What follows what it should not."""
-    return [(one, other) for one, other in zip(found, found[1:], strict=False) if other != one + 1]
+def gaps(numbers):
+    """Return each pair of neighbours that are not consecutive."""
+    return [(first, second) for first, second in zip(numbers, numbers[1:], strict=False) if second != first + 1]
 
 
 def start(site):
-    """supervisord alone: `svc up` would wait for what never answers."""
+    """Start supervisord alone: `svc up` would wait for an instance that never answers."""
     site.svc("render")
     site.run("supervisord", "-c", "supervisord.conf")
     wait_until(site.control_answers, 20, "supervisord answers")
 
 
-class Following:
-    """`svc logs -f`, its output in a file."""
+class FollowProcess:
+    """`svc logs -f`, with its output in a file."""
 
-    def __init__(self, site, *words):
+    def __init__(self, site, *arguments):
         self.path = site.root / "followed"
         with self.path.open("wb") as out:
             self.process = subprocess.Popen(
-                [str(BIN / "svc"), "logs", "-f", *words],
+                [str(BIN / "svc"), "logs", "-f", *arguments],
                 cwd=site.root,
                 env=clean_environ(),
                 stdout=out,
@@ -71,13 +71,13 @@ class Following:
 
 
 @contextmanager
-def following(site, *words) -> Iterator[Following]:
-    made = Following(site, *words)
+def following(site, *arguments) -> Iterator[FollowProcess]:
+    follower = FollowProcess(site, *arguments)
     try:
-        yield made
+        yield follower
     finally:
-        made.process.kill()
-        made.process.communicate()
+        follower.process.kill()
+        follower.process.communicate()
 
 
 def logs_section(site, text):
@@ -85,13 +85,13 @@ def logs_section(site, text):
     toml.write_text(f"{toml.read_text()}[logs]\n{text}\n")
 
 
-def test_the_right_files_whether_it_runs_or_not(site):
+def test_the_log_files_are_the_same_whether_the_site_runs_or_not(site):
     site.mock("one")
     site.svc("up")
     assert "svc.router" in site.svc("logs", "router")[0]
     assert "mock one serves" in site.svc("logs", "one:server", "-n", "100")[0]
-    told = site.svc("logs")[0].splitlines()
-    assert {line.split(" | ")[0] for line in told} == {
+    lines = site.svc("logs")[0].splitlines()
+    assert {line.split(" | ")[0] for line in lines} == {
         "registry",
         "router",
         "one:server",
@@ -109,33 +109,33 @@ def test_no_line_is_lost_by_supervisords_rotation(site):
     counting(site)
     logs_section(site, 'max_size = "1KB"\nbackups = 5')
     start(site)
-    with following(site, "count:server", "-n", "1") as seen:
-        wait_until(lambda: len(numbers(seen.text())) > 1000, 60, "a thousand lines, some seventy of them a file")
-        seen.interrupt()
-    assert gaps(numbers(seen.text())) == []
+    with following(site, "count:server", "-n", "1") as follower:
+        wait_until(lambda: len(numbers(follower.text())) > 1000, 60, "a thousand lines, some seventy of them a file")
+        follower.interrupt()
+    assert gaps(numbers(follower.text())) == []
 
 
 def test_a_restart_and_a_new_program_are_followed(site):
     counting(site)
     start(site)
-    with following(site) as seen:
-        wait_until(lambda: "count:server | line 0\n" in seen.text(), 30, "its lines")
+    with following(site) as follower:
+        wait_until(lambda: "count:server | line 0\n" in follower.text(), 30, "its lines")
         site.run("supervisorctl", "restart", "count:server")
-        wait_until(lambda: seen.text().count("count:server | line 0\n") == 2, 30, "the new process's lines")
+        wait_until(lambda: follower.text().count("count:server | line 0\n") == 2, 30, "the new process's lines")
         counting(site, "more")
         site.svc("render")
         site.run("supervisorctl", "update")
-        wait_until(lambda: "more:server | line " in seen.text(), 30, "the new program's lines")
-        seen.interrupt()
+        wait_until(lambda: "more:server | line " in follower.text(), 30, "the new program's lines")
+        follower.interrupt()
 
 
-def test_a_reader_that_leaves_ends_it_without_a_word(site):
+def test_a_closed_pipe_ends_it_silently(site):
     counting(site)
     start(site)
     wait_until(lambda: (site.root / "logs" / "server_count.log").stat().st_size > 1000, 30, "some lines")
-    for words in (["-n", "1000", "count:server"], ["-f", "count:server"], ["-f", "-n", "1", "supervisord"]):
+    for arguments in (["-n", "1000", "count:server"], ["-f", "count:server"], ["-f", "-n", "1", "supervisord"]):
         process = subprocess.Popen(
-            [str(BIN / "svc"), "logs", *words],
+            [str(BIN / "svc"), "logs", *arguments],
             cwd=site.root,
             env=clean_environ(),
             text=True,
@@ -167,14 +167,14 @@ def test_colours_only_on_a_terminal(site):
             check=True,
         )
         os.close(end)
-        told = os.read(terminal, 10_000)
+        output = os.read(terminal, 10_000)
         os.close(terminal)
-        assert (b"\x1b[" in told) == coloured
-        assert b"hello" in told
+        assert (b"\x1b[" in output) == coloured
+        assert b"hello" in output
 
 
 def lines_of(log):
-    """All that a log and its rotated files hold, the oldest first."""
+    """Return the content of a log and its rotated files, the oldest first."""
     rotated = {int(path.name.split(".")[2]): path for path in log.parent.glob(f"{log.name}.*")}
     paths = [rotated[n] for n in sorted(rotated, reverse=True)] + [log]
     return "".join((gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes()).decode() for p in paths)
@@ -188,8 +188,8 @@ def test_no_line_is_lost_by_logrotate(site):
     site.svc("render", "--logrotate")
     start(site)
     log, own = site.root / "logs" / "server_count.log", site.root / "logs" / "supervisord.log"
-    with following(site, "count:server", "-n", "1") as seen:
-        wait_until(lambda: numbers(seen.text()), 30, "its first line")
+    with following(site, "count:server", "-n", "1") as follower:
+        wait_until(lambda: numbers(follower.text()), 30, "its first line")
         for times in range(1, 4):
             wait_until(lambda: log.exists() and log.stat().st_size > 2000, 30, "enough to rotate")
             subprocess.run(
@@ -207,16 +207,16 @@ def test_no_line_is_lost_by_logrotate(site):
             timeout=60,
         )
         wait_until(own.exists, 20, "supervisord's own is anew")
-        last = numbers(seen.text())[-1]
-        wait_until(lambda: numbers(seen.text())[-1] > last + 100, 30, "it goes on")
-        seen.interrupt()
+        last = numbers(follower.text())[-1]
+        wait_until(lambda: numbers(follower.text())[-1] > last + 100, 30, "it goes on")
+        follower.interrupt()
     site.svc("down")
     assert gaps(numbers(lines_of(log))) == []
     assert numbers(lines_of(log))[0] == 0
-    assert gaps(numbers(seen.text())) == []
+    assert gaps(numbers(follower.text())) == []
 
 
-def test_a_rotation_while_nothing_runs_is_no_failure(site):
+def test_a_rotation_succeeds_while_nothing_runs(site):
     if os.geteuid():
         pytest.skip("logrotate's file is for root's logrotate")
     systemd_section(site, user=pwd.getpwuid(os.geteuid()).pw_name)
@@ -224,7 +224,7 @@ def test_a_rotation_while_nothing_runs_is_no_failure(site):
     site.svc("render")
     site.svc("render", "--logrotate")
     (site.root / "logs" / "old.log").write_text("x\n")
-    done = subprocess.run(
+    rotation = subprocess.run(
         [program("logrotate", "logrotate"), "-f", "-s", "var/logrotate.state", "logrotate/infinilm-svc"],
         cwd=site.root,
         capture_output=True,
@@ -232,11 +232,11 @@ def test_a_rotation_while_nothing_runs_is_no_failure(site):
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (rotation.returncode, rotation.stderr) == (0, "")
     assert (site.root / "logs" / "old.log.1").exists()
 
 
-def test_logs_as_json_are_one_object_a_line_with_the_requests_id(site):
+def test_json_logs_are_one_object_a_line_with_the_request_id(site):
     logs_section(site, 'format = "json"')
     site.mock("one", "m", "--cut-after", "1")
     site.svc("up")
@@ -246,17 +246,17 @@ def test_logs_as_json_are_one_object_a_line_with_the_requests_id(site):
         headers={"X-Request-ID": "mine-1"},
         json={"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hello"}]},
     )
-    found: list[dict] = []
+    entries: list[dict] = []
     for name in ("registry", "router", "one:babysitter"):
         for line in site.svc("logs", name, "-n", "1000")[0].splitlines():
-            found.append(json.loads(line))
-            assert {"time", "level", "logger", "message"} <= found[-1].keys()
-    (failed,) = [entry for entry in found if "request_id" in entry]
+            entries.append(json.loads(line))
+            assert {"time", "level", "logger", "message"} <= entries[-1].keys()
+    (failed,) = [entry for entry in entries if "request_id" in entry]
     assert failed["request_id"] == "mine-1"
-    assert {entry["logger"].split(".")[0] for entry in found} >= {"svc", "gunicorn"}
+    assert {entry["logger"].split(".")[0] for entry in entries} >= {"svc", "gunicorn"}
 
 
-def test_the_environment_may_ask_for_json_too(site):
+def test_the_environment_may_set_the_json_format(site):
     site.mock("one")
     site.svc("up", SVC_LOG_FORMAT="json")
     line = site.svc("logs", "one:babysitter", "-n", "1")[0]

@@ -21,7 +21,7 @@ def registry(site):
 def test_both_run_until_a_signal_ends_both(site, registry, number):
     port = site.mock("alone", "m", "--child")
     process = site.start("svc", "run", "--config-file", "config/alone.toml")
-    wait_until(lambda: _status(port + 1) == 200, timeout=30, description="the babysitter to say that it is well")
+    wait_until(lambda: _status(port + 1) == 200, timeout=30, description="the babysitter to be healthy")
     wait_until(lambda: site.service("alone-server").get("status") == "running", description="its registration")
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=30)
@@ -34,14 +34,14 @@ def test_both_run_until_a_signal_ends_both(site, registry, number):
     assert not (site.root / "conf.d").exists()
 
 
-def test_nothing_survives_when_it_is_killed(site, registry):
+def test_no_process_survives_when_it_is_killed(site, registry):
     port = site.mock("alone", "m", "--child")
     process = site.start("svc", "run", "--config-file", "config/alone.toml", TMPDIR=str(site.root))
-    wait_until(lambda: _status(port + 1) == 200, timeout=30, description="the babysitter to say that it is well")
+    wait_until(lambda: _status(port + 1) == 200, timeout=30, description="the babysitter to be healthy")
     process.kill()
-    words = ("alone", "supervisord")
+    names = ("alone", "supervisord")
     wait_until(
-        lambda: not any(word in c for c in site.processes().values() for word in words),
+        lambda: not any(name in command for command in site.processes().values() for name in names),
         timeout=30,
         description="their end",
     )
@@ -57,7 +57,7 @@ def test_it_ends_with_the_reason_when_the_instance_is_given_up(site):
     assert site.processes() == {}
 
 
-def test_a_wrong_file_is_one_line(site):
+def test_an_invalid_file_is_reported_in_one_line(site):
     (site.root / "config" / "wrong.toml").write_text("port = 8100")
     assert "config/wrong.toml: backend: missing" in site.refused("run", "--config-file", "config/wrong.toml")
     assert "no-such.toml: no such file" in site.refused("run", "--config-file", "no-such.toml")

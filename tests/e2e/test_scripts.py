@@ -1,4 +1,4 @@
-"""How the scripts in bin/ make their environment: seen by a python3 that only notes what it is asked to do."""
+"""How the scripts in bin/ make their environment, recorded by a python3 that only logs its arguments."""
 
 import os
 import shutil
@@ -20,6 +20,8 @@ esac
 
 
 class Checkout:
+    """A copy of bin/venv.sh beside a recording python3."""
+
     def __init__(self, root: Path) -> None:
         self.root, self.log, self.path = root / "checkout", root / "log", root / "path"
         for directory in (self.root / "bin", self.path):
@@ -34,15 +36,15 @@ class Checkout:
         script.chmod(0o755)
 
     def run(self, *extras: str, **environ: str) -> tuple[str, str, int]:
-        """stdout, stderr, exit code."""
+        """Return stdout, stderr and the exit code."""
         path = f"{self.path}:{os.environ['PATH']}"
-        done = subprocess.run(
+        completed = subprocess.run(
             [str(self.root / "bin" / "venv.sh"), *extras], env={"PATH": path, **environ}, capture_output=True, text=True
         )
-        return done.stdout, done.stderr, done.returncode
+        return completed.stdout, completed.stderr, completed.returncode
 
-    def asked(self) -> list[str]:
-        """What it was to install since the last time that this was asked."""
+    def installed(self) -> list[str]:
+        """Return what was to be installed since the last call."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         return [line.split()[-1] for line in lines if "pip install" in line]
@@ -57,33 +59,33 @@ def test_an_environment_is_made_once(checkout):
     out, err, _ = checkout.run()
     assert out == f"{checkout.root}/.venv\n"
     assert err.startswith("installing infinilm-svc into .venv")
-    assert checkout.asked() == ["."]
+    assert checkout.installed() == ["."]
     assert checkout.run() == (out, "", 0)
-    assert checkout.asked() == []
+    assert checkout.installed() == []
 
 
-def test_extras_are_installed_when_they_are_first_needed_and_do_for_the_rest(checkout):
+def test_extras_are_installed_when_they_are_first_needed(checkout):
     checkout.run()
-    checkout.asked()
+    checkout.installed()
     checkout.run("test,dev")
-    assert checkout.asked() == [".[test,dev]"]
+    assert checkout.installed() == [".[test,dev]"]
     checkout.run()
     checkout.run("test,dev")
-    assert checkout.asked() == []
+    assert checkout.installed() == []
 
 
-def test_a_changed_setup_cfg_is_installed_anew(checkout):
+def test_a_changed_setup_cfg_is_installed_again(checkout):
     checkout.run()
-    checkout.asked()
+    checkout.installed()
     with (checkout.root / "setup.cfg").open("a") as file:
         file.write("# changed\n")
     checkout.run()
-    assert checkout.asked() == ["."]
+    assert checkout.installed() == ["."]
 
 
-def test_one_that_was_moved_is_made_anew_and_no_other(checkout, tmp_path):
+def test_only_a_moved_environment_is_made_again(checkout, tmp_path):
     checkout.run()
-    checkout.asked()
+    checkout.installed()
     checkout.run("test")
     assert "-m venv" not in checkout.log.read_text()
     checkout.root = checkout.root.rename(tmp_path / "moved")
@@ -91,18 +93,18 @@ def test_one_that_was_moved_is_made_anew_and_no_other(checkout, tmp_path):
     assert "-m venv --clear" in checkout.log.read_text()
 
 
-def test_one_that_is_kept_by_somebody_else_is_used_as_it_is(checkout):
+def test_an_environment_of_the_operator_is_used_as_it_is(checkout):
     assert checkout.run(SVC_VENV="/opt/venv") == ("/opt/venv\n", "", 0)
-    assert checkout.asked() == []
+    assert checkout.installed() == []
 
 
-def test_where_debian_s_venv_is_missing_one_line_tells_the_cure(checkout):
+def test_without_debians_venv_one_line_names_the_cure(checkout):
     checkout.python(ensurepip=1)
     out, err, status = checkout.run()
     assert (out, status) == ("", 1)
     assert err == "python3 cannot make a virtual environment: apt install python3-venv\n"
 
 
-def test_an_old_python_is_one_line_too(checkout):
+def test_an_old_python_is_refused_in_one_line(checkout):
     checkout.python(old=1)
     assert checkout.run() == ("", "python3: 3.10 or newer is needed: apt install python3 python3-venv\n", 1)

@@ -1,4 +1,4 @@
-"""`svc up`, `svc status` and `svc down` on a site of mocks, and everything that can be in the way."""
+"""`svc up`, `svc status` and `svc down` on a site of mocks, and everything that can prevent a start."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def test_up_waits_until_all_is_ready_and_down_leaves_nothing(site):
     assert not (site.root / "var" / "supervisor.sock").exists()
 
 
-def test_down_of_nothing_says_so_and_is_content(site):
+def test_down_succeeds_where_nothing_runs(site):
     site.mock("one")
     assert "nothing runs here" in site.svc("down")[0]
     (site.root / "var").mkdir()
@@ -39,7 +39,7 @@ def test_down_of_nothing_says_so_and_is_content(site):
     site.svc("up")
 
 
-def test_up_brings_a_changed_and_a_new_instance_in_and_leaves_the_others_running(site):
+def test_up_adds_and_changes_instances_and_leaves_the_others_running(site):
     site.mock("one", "m1")
     site.mock("two", "m2")
     site.svc("up")
@@ -53,7 +53,7 @@ def test_up_brings_a_changed_and_a_new_instance_in_and_leaves_the_others_running
     assert models == {"m1", "changed", "m3"}
 
 
-def test_what_only_the_babysitter_reads_of_a_changed_file_takes_effect_without_the_instance_restarting(site):
+def test_changed_metadata_takes_effect_without_a_restart_of_the_instance(site):
     site.mock("one")
     site.svc("up")
     before = site.pid("one:server")
@@ -78,7 +78,7 @@ def test_up_starts_what_was_stopped_by_hand(site):
     site.svc("status")
 
 
-def test_status_is_one_table_in_80_columns_and_the_same_in_json(site):
+def test_status_is_a_table_of_80_columns_or_the_same_as_json(site):
     long = "an-instance-with-a-rather-long-name-of-its-own"
     port = site.mock(long, "m1,m2", max_restarts=7)
     site.svc("up")
@@ -87,9 +87,9 @@ def test_status_is_one_table_in_80_columns_and_the_same_in_json(site):
     assert "m1, m2" in out
     out, _ = site.svc("status")
     assert f"localhost:{port}" in next(row for row in out.splitlines() if row.startswith(f"{long}:server"))
-    told = json.loads(site.svc("status", "--json")[0])
-    rows = {row["name"]: row for row in told["programs"]}
-    assert told["ok"]
+    report = json.loads(site.svc("status", "--json")[0])
+    rows = {row["name"]: row for row in report["programs"]}
+    assert report["ok"]
     assert list(rows) == ["registry", "router", f"{long}:server", f"{long}:babysitter"]
     server = rows[f"{long}:server"]
     assert server == {
@@ -107,7 +107,7 @@ def test_status_is_one_table_in_80_columns_and_the_same_in_json(site):
     }
 
 
-def test_status_says_which_of_registry_router_and_supervisord_is_down(site):
+def test_status_names_the_program_that_is_down(site):
     site.mock("one")
     site.svc("render")
     assert "supervisord does not run" in site.svc("status", status=1)[0]
@@ -133,7 +133,7 @@ def test_ctrl_c_stops_what_this_up_started(site):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_alone_what_ran_before_this_up(site, number):
+def test_ctrl_c_stops_nothing_that_ran_before_this_up(site, number):
     site.mock("one")
     site.svc("up")
     supervisord = site.pid()
@@ -156,15 +156,15 @@ def test_a_program_of_another_file_runs_as_well(site):
     assert "mine" in site.svc("status")[0]
 
 
-# What is in the way: one clear line, and everything as it was.
+# A start that fails prints one clear line, and leaves everything as it was.
 
 
-def test_a_taken_port_is_told_with_who_has_it_before_anything_starts(site):
+def test_a_taken_port_is_reported_with_its_holder_before_any_start(site):
     port = site.mock("one")
     site.mock("two")
     site.svc("render")
     before = site.files()
-    for taken, part in (
+    for taken, component in (
         (port, "one"),
         (port + 1, "one"),
         (site.router_port, "router"),
@@ -175,13 +175,13 @@ def test_a_taken_port_is_told_with_who_has_it_before_anything_starts(site):
             sock.bind(("127.0.0.1", taken))
             sock.listen()
             line = site.refused("up")
-        assert line.startswith(f"svc: {part}: port {taken} is taken by ")
+        assert line.startswith(f"svc: {component}: port {taken} is taken by ")
         assert f"(pid {os.getpid()})" in line
     assert site.processes() == {}
     assert site.files() == before
 
 
-def test_a_taken_router_address_does_not_kill_the_supervisord_that_runs(site):
+def test_a_taken_router_address_does_not_end_a_running_supervisord(site):
     site.mock("one")
     site.svc("up")
     supervisord, before = site.pid(), site.files()
@@ -196,12 +196,12 @@ def test_a_taken_router_address_does_not_kill_the_supervisord_that_runs(site):
     assert {**site.files(), "config/svc.toml": b""} == {**before, "config/svc.toml": b""}
 
 
-def test_a_wrong_file_is_told_and_nothing_is_written_or_started(site):
+def test_an_invalid_file_is_reported_and_nothing_is_written_or_started(site):
     site.mock("one")
     site.svc("up")
     before = site.files()
     running = site.run("supervisorctl", "pid", "all")
-    for text, told in (
+    for text, message in (
         ("port = ", "not TOML"),
         ('port = 8100\ncolour = "red"\n[backend]\ntype = "mock"\nmodels = ["m"]', "colour: unknown key"),
         ('port = "8100"\n[backend]\ntype = "mock"\nmodels = ["m"]', "port: "),
@@ -211,12 +211,12 @@ def test_a_wrong_file_is_told_and_nothing_is_written_or_started(site):
         for command in ("check", "render", "up"):
             line = site.refused(command)
             assert "config/wrong.toml: " in line
-            assert told in line
+            assert message in line
         assert {**before, "config/wrong.toml": text.encode()} == site.files()
     assert site.run("supervisorctl", "pid", "all") == running
 
 
-def test_every_error_of_every_file_is_told(site):
+def test_every_error_of_every_file_is_reported(site):
     (site.root / "config" / "a.toml").write_text('port = 1.5\nx = 1\n[backend]\ntype = "mock"\nmodels = ["m"]')
     (site.root / "config" / "b.toml").write_text('port = 9\n[backend]\ntype = "mok"')
     _, err = site.svc("check", status=1)
@@ -224,7 +224,7 @@ def test_every_error_of_every_file_is_told(site):
     assert "config/b.toml: backend.type" in err
 
 
-def test_a_missing_command_is_told_with_the_end_of_its_log_while_the_rest_runs(site):
+def test_a_missing_command_is_reported_with_its_log_while_the_rest_runs(site):
     site.mock("one")
     port = free_port_pair()
     site.toml("absent", port, 'command = "no-such-server --fast"')
@@ -237,7 +237,7 @@ def test_a_missing_command_is_told_with_the_end_of_its_log_while_the_rest_runs(s
 
 
 @pytest.mark.parametrize("directory", ["logs", "var", "conf.d"])
-def test_a_directory_that_cannot_be_written_is_told(site, directory):
+def test_a_directory_that_cannot_be_written_is_named(site, directory):
     site.mock("one")
     (site.root / directory).write_text("a file in the way")
     before = site.files()
@@ -247,7 +247,7 @@ def test_a_directory_that_cannot_be_written_is_told(site, directory):
     assert site.files() == before
 
 
-def test_without_a_registry_up_says_what_it_waits_for_and_serving_begins_when_it_comes(site):
+def test_without_a_registry_up_says_so_and_serving_begins_with_it(site):
     gone = free_port_pair()
     site.mock("one")
     elsewhere = {"REGISTRY_URL": f"http://localhost:{gone}", "LAUNCH_COMPONENTS": "router,babysitter"}
@@ -262,7 +262,7 @@ def test_without_a_registry_up_says_what_it_waits_for_and_serving_begins_when_it
         registry.communicate(timeout=20)
 
 
-def test_a_supervisord_that_cannot_start_says_why(site):
+def test_a_supervisord_that_cannot_start_reports_the_reason(site):
     site.mock("one")
     site.svc("render")
     (site.root / "conf.d" / "broken.conf").write_text("[program:broken]\ncommand=sleep %(ENV_NOT_SET_ANYWHERE)s\n")
@@ -274,7 +274,7 @@ def test_a_supervisord_that_cannot_start_says_why(site):
 # Which configuration runs.
 
 
-def test_a_variable_of_the_shell_leaves_the_committed_files_byte_for_byte(site):
+def test_a_variable_of_the_shell_changes_no_byte_of_committed_files(site):
     site.mock("one")
     site.svc("render")
     before, other = site.files(), free_port_pair()
@@ -299,7 +299,7 @@ def test_a_variable_that_changes_a_running_site_is_refused_with_the_cure(site):
     line = site.refused("up", ROUTER_PORT=str(free_port_pair()))
     assert "ROUTER_PORT" in line
     assert "svc down" in line
-    site.svc("up", ROUTER_PORT=str(site.router_port))  # it says what the files say
+    site.svc("up", ROUTER_PORT=str(site.router_port))  # the same value as in the files
 
 
 def test_babysitter_configs_and_launch_components_choose_what_runs(site):
@@ -313,7 +313,7 @@ def test_babysitter_configs_and_launch_components_choose_what_runs(site):
     assert "router" not in site.run("supervisorctl", "status")[0]
 
 
-def test_components_one_after_the_other_make_the_whole_and_go_one_by_one(site):
+def test_single_components_make_a_whole_site_and_stop_one_by_one(site):
     site.mock("one")
     two = site.mock("two")
     site.svc("up", "--only", "registry")

@@ -14,12 +14,12 @@ from typing import Any
 
 from tests.e2e.sites import BIN, clean_environ
 
-SLOW = 10.0  # seconds
+TIMEOUT_SECONDS = 10.0
 
 
 @contextmanager
-def watching(site: Any, *words: str) -> Iterator[subprocess.Popen[str]]:
-    process = site.start("svc", "status", "--watch", *words)
+def watching(site: Any, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = site.start("svc", "status", "--watch", *arguments)
     try:
         yield process
     finally:
@@ -27,73 +27,73 @@ def watching(site: Any, *words: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=10)
 
 
-def health(told: dict[str, Any]) -> dict[str, str]:
-    return {row["name"]: row["health"] for row in told["programs"]}
+def health(report: dict[str, Any]) -> dict[str, str]:
+    return {row["name"]: row["health"] for row in report["programs"]}
 
 
 def until_line(process: subprocess.Popen[str], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The first of its lines of JSON that is `wanted`."""
+    """Return the first line of JSON that is `wanted`."""
     for line in process.stdout:
-        told = json.loads(line)
-        if wanted(told):
-            return told
+        report = json.loads(line)
+        if wanted(report):
+            return report
     raise AssertionError("it ended")
 
 
 def until_table(process: subprocess.Popen[str], wanted: Callable[[str], bool]) -> None:
-    """Reads tables, until in one the instance's row is `wanted`."""
+    """Read tables until the row of the instance is `wanted`."""
     for line in process.stdout:
         if line.startswith("one:server") and wanted(line):
             return
     raise AssertionError("it ended")
 
 
-def test_each_change_is_a_report_soon_after_it_came(site):
+def test_each_change_is_reported_soon(site):
     site.mock("one")
     site.svc("up")
     with watching(site, "--json") as process, watching(site) as tables:
-        until_line(process, lambda told: told["ok"])
+        until_line(process, lambda report: report["ok"])
         began = time.monotonic()
         site.svc("drain", "one")
-        told = until_line(process, lambda told: health(told)["one:server"] == "drained")
+        report = until_line(process, lambda report: health(report)["one:server"] == "drained")
         assert time.monotonic() - began < 2
-        assert told["problems"] == ["one:server: drained"]
+        assert report["problems"] == ["one:server: drained"]
         site.svc("undrain", "one")
-        until_line(process, lambda told: told["ok"])
-        for word in ("healthy", "drained", "healthy"):
-            until_table(tables, lambda row, word=word: word in row)
+        until_line(process, lambda report: report["ok"])
+        for state in ("healthy", "drained", "healthy"):
+            until_table(tables, lambda row, state=state: state in row)
         process.send_signal(signal.SIGINT)
-        assert process.wait(SLOW) == 130
+        assert process.wait(TIMEOUT_SECONDS) == 130
         assert process.stderr.read() == ""
 
 
-def test_on_a_terminal_the_table_changes_in_place_and_ctrl_c_leaves_it_in_order(site):
+def test_on_a_terminal_the_table_changes_in_place_until_a_signal(site):
     site.mock("one")
     site.svc("up")
     ours, theirs = pty.openpty()
     environ = clean_environ() | {"TERM": "xterm", "COLUMNS": "100"}
-    words = [str(BIN / "svc"), "status", "--watch"]
-    process = subprocess.Popen(words, cwd=Path(site.root), env=environ, stdin=theirs, stdout=theirs, stderr=theirs)
+    command = [str(BIN / "svc"), "status", "--watch"]
+    process = subprocess.Popen(command, cwd=Path(site.root), env=environ, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     try:
         _read(ours, "one:server")
         site.svc("drain", "one")
-        told = _read(ours, "drained")
-        assert "\x1b[1A" in told, "the cursor goes up to write over what was there"
+        output = _read(ours, "drained")
+        assert "\x1b[1A" in output, "the cursor goes up to overwrite the table"
         process.send_signal(signal.SIGTERM)
         assert "\x1b[?25h" in _read(ours, "\x1b[?25h"), "the cursor is shown again"
-        assert process.wait(SLOW) == 130
+        assert process.wait(TIMEOUT_SECONDS) == 130
     finally:
         process.kill()
-        process.wait(SLOW)
+        process.wait(TIMEOUT_SECONDS)
         os.close(ours)
 
 
 def _read(descriptor: int, wanted: str) -> str:
-    """What the terminal shows, until that is in it."""
-    told, end = "", time.monotonic() + SLOW
-    while wanted not in told:
+    """Return what the terminal shows until `wanted` is in it."""
+    output, end = "", time.monotonic() + TIMEOUT_SECONDS
+    while wanted not in output:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
-        assert ready, f"no {wanted!r} in {told!r}"
-        told += os.read(descriptor, 65536).decode()
-    return told
+        assert ready, f"no {wanted!r} in {output!r}"
+        output += os.read(descriptor, 65536).decode()
+    return output

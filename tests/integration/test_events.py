@@ -1,4 +1,4 @@
-"""`svc events` against a real registry, and against what is none."""
+"""`svc events` against a real registry, and against servers that are none."""
 
 import time
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.commands import register, run, running
 from tests.integration.fakes import mock
 from tests.integration.registry.process import Registry
 from tests.integration.router.routers import router, service, static
-from tests.integration.test_verbs import register, run, running
 
-SOON = 5.0  # seconds; the registry may keep a reader waiting for 30
+SOON_SECONDS = 5.0  # much less than the 30 seconds of a long poll
 
 
 @pytest.fixture
@@ -25,21 +25,21 @@ def named(out: str) -> list[tuple[str, str]]:
     return [tuple(line.split()[2:4]) for line in out.splitlines()]
 
 
-def test_that_the_registry_is_back_is_said_at_once(registry: Registry):
+def test_a_registry_that_is_back_is_reported_at_once(registry: Registry):
     register(registry, "one-server")
     with running(registry, "events", "-f", "-n", "1") as process:
         process.stdout.readline()
         registry.client.drain("one-server")
-        assert "drained" in process.stdout.readline(), "it follows, and asks for what is next"
+        assert "drained" in process.stdout.readline(), "it follows, and waits for the next event"
         registry.end()
         assert "trying again" in process.stderr.readline()
         registry.start()
         began = time.monotonic()
         assert process.stderr.readline() == "svc: the registry is back\n"
-        assert time.monotonic() - began < SOON
+        assert time.monotonic() - began < SOON_SECONDS
 
 
-def test_a_babysitters_name_is_its_instances_too_and_programs_have_names(registry: Registry):
+def test_a_service_is_named_as_instance_babysitter_or_program(registry: Registry):
     register(registry, "one-server")
     register(registry, "two-server", 8200)
     both = [("registered", "one-server"), ("registered", "one")]
@@ -50,18 +50,18 @@ def test_a_babysitters_name_is_its_instances_too_and_programs_have_names(registr
     assert named(run(registry, "events", "--service", "one-server")[0]) == both[:1]
 
 
-def test_of_one_that_is_followed_only_its_events_are_told(registry: Registry):
+def test_following_one_service_prints_only_its_events(registry: Registry):
     register(registry, "one-server")
     with running(registry, "events", "-f", "-n", "1", "--service", "one") as process:
         process.stdout.readline()
         registry.client.drain("one")
         register(registry, "two-server", 8200)
         registry.client.drain("one-server")
-        told = [process.stdout.readline().split()[2:4] for _ in range(2)]
-    assert told == [["drained", "one"], ["drained", "one-server"]]
+        events = [process.stdout.readline().split()[2:4] for _ in range(2)]
+    assert events == [["drained", "one"], ["drained", "one-server"]]
 
 
-def test_a_name_that_nothing_has_is_told_with_the_one_that_may_be_meant(registry: Registry):
+def test_an_unknown_name_is_refused_with_a_similar_one(registry: Registry):
     register(registry, "qwen-server")
     _, err = run(registry, "events", "--service", "qwem-server", status=1)
     assert err == (
@@ -72,7 +72,7 @@ def test_a_name_that_nothing_has_is_told_with_the_one_that_may_be_meant(registry
     assert run(registry, "events", "--service", "qwen", "--kind", "left")[1] == "nothing like this has happened yet\n"
 
 
-def test_kinds_may_be_joined_by_commas_and_a_wrong_one_names_the_right_ones(registry: Registry):
+def test_kinds_are_joined_by_commas_and_an_unknown_one_is_refused(registry: Registry):
     register(registry, "one-server")
     registry.client.drain("one-server")
     assert named(run(registry, "events", "--kind", "left,drained", "--kind", "back")[0]) == [("drained", "one-server")]
@@ -80,28 +80,28 @@ def test_kinds_may_be_joined_by_commas_and_a_wrong_one_names_the_right_ones(regi
     assert "'no-such' is no kind; the kinds are started, registered," in " ".join(err.split())
 
 
-def test_names_stand_in_a_column(registry: Registry):
+def test_names_are_aligned(registry: Registry):
     register(registry, "a-server")
     registry.client.report_events([{"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}])
     lines = run(registry, "events")[0].splitlines()
-    assert len({line.index(word) for line, word in zip(lines, ("running", "running", "3 f"), strict=True)}) == 1
+    assert len({line.index(text) for line, text in zip(lines, ("running", "running", "3 f"), strict=True)}) == 1
 
 
-@pytest.mark.parametrize("words", [("events",), ("services",), ("services", "show", "x"), ("services", "watch")])
-def test_what_is_no_registry_is_called_so(registry: Registry, words: tuple[str, ...]):
+@pytest.mark.parametrize("arguments", [("events",), ("services",), ("services", "show", "x"), ("services", "watch")])
+def test_a_server_that_is_no_registry_is_reported(registry: Registry, arguments: tuple[str, ...]):
     with mock("one", ["m"]) as backend:
         url = f"http://127.0.0.1:{backend.port}"
-        _, err = run(registry, *words, "--registry-url", url, status=1)
+        _, err = run(registry, *arguments, "--registry-url", url, status=1)
         assert f"{url} is no registry" in err
         assert err.endswith("; give the registry's address with --registry-url\n")
         path = static(registry.place / "static.json", [service("one", backend.port, "m")])
         with router("--static-services", path) as own:
-            _, err = run(registry, *words, "--registry-url", own.url, status=1)
+            _, err = run(registry, *arguments, "--registry-url", own.url, status=1)
             assert f"{own.url} is no registry" in err
 
 
 @pytest.mark.parametrize("url", ["nonsense", "localhost:18000", "http://", "http://h:port", "ftp://h"])
-@pytest.mark.parametrize("words", [("events",), ("services",), ("drain", "x")])
-def test_what_is_no_url_is_called_so(registry: Registry, words: tuple[str, ...], url: str):
-    _, err = run(registry, *words, "--registry-url", url, status=1)
+@pytest.mark.parametrize("arguments", [("events",), ("services",), ("drain", "x")])
+def test_a_text_that_is_no_url_is_refused(registry: Registry, arguments: tuple[str, ...], url: str):
+    _, err = run(registry, *arguments, "--registry-url", url, status=1)
     assert err == f"svc: {url!r} is no URL of a registry; write it as http://HOST:18000\n"

@@ -1,4 +1,4 @@
-"""`svc top` before a real router."""
+"""`svc top` with a real router."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.integration.fakes import mock
 from tests.integration.router.routers import BIN, router, service, static
 from tests.waiting import free_port, wait_until
 
-ASK = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +25,17 @@ def own(tmp_path_factory):
             yield running
 
 
-def top(url: str, *words: str) -> list[str]:
-    return [str(BIN / "svc"), "top", "--router-url", url, *words]
+def top(url: str, *arguments: str) -> list[str]:
+    return [str(BIN / "svc"), "top", "--router-url", url, *arguments]
 
 
-def test_json_tells_the_rates(own, tmp_path):
-    words = top(own.url, "--json", "-n", "2", "--every", "0.5")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+def test_json_has_the_rates(own, tmp_path):
+    arguments = top(own.url, "--json", "-n", "2", "--every", "0.5")
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stdout
         first = json.loads(process.stdout.readline())
         for _ in range(5):
-            requests.post(f"{own.url}/v1/chat/completions", json=ASK, timeout=10)
+            requests.post(f"{own.url}/v1/chat/completions", json=CHAT, timeout=10)
         second = json.loads(process.stdout.readline())
         assert process.wait(10) == 0
     assert first["url"] == own.url
@@ -52,43 +52,43 @@ def test_json_tells_the_rates(own, tmp_path):
     assert second["instances"]["one"]["state"] == "up"
 
 
-def once(url: str, place, *words: str) -> subprocess.CompletedProcess[str]:
-    words = top(url, "-n", "1", "--every", "0.2", *words)
-    return subprocess.run(words, capture_output=True, text=True, timeout=20, cwd=place)
+def once(url: str, place, *arguments: str) -> subprocess.CompletedProcess[str]:
+    arguments = top(url, "-n", "1", "--every", "0.2", *arguments)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=20, cwd=place)
 
 
-def test_a_router_that_is_away_is_said_with_the_reason_and_waited_for(tmp_path):
+def test_an_unreachable_router_is_reported_with_the_reason(tmp_path):
     url = f"http://127.0.0.1:{free_port()}"
-    done = once(url, tmp_path)
-    assert done.returncode == 1
-    assert f"the router does not answer at {url}: connection refused; trying again" in done.stdout
-    assert "Traceback" not in done.stderr
-    done = once(url, tmp_path, "--json")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "connection refused" in done.stderr
+    completed = once(url, tmp_path)
+    assert completed.returncode == 1
+    assert f"the router does not answer at {url}: connection refused; trying again" in completed.stdout
+    assert "Traceback" not in completed.stderr
+    completed = once(url, tmp_path, "--json")
+    assert (completed.returncode, completed.stdout) == (1, "")
+    assert "connection refused" in completed.stderr
 
 
-def test_what_is_no_router_is_called_so(tmp_path):
+def test_a_server_that_is_no_router_is_reported(tmp_path):
     with mock("one", ["m"]) as backend:
         url = f"http://127.0.0.1:{backend.port}"
-        done = once(url, tmp_path)
-    assert done.returncode == 1
-    assert f"what answers at {url} is no router" in done.stdout
+        completed = once(url, tmp_path)
+    assert completed.returncode == 1
+    assert f"what answers at {url} is no router" in completed.stdout
 
 
 @pytest.mark.parametrize("url", ["nonsense", "localhost:8000", "http://h:port"])
-def test_what_is_no_url_is_called_so(url, tmp_path):
-    done = once(url, tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == f"svc: {url!r} is no URL of a router; write it as http://HOST:8000\n"
+def test_a_text_that_is_no_url_is_refused(url, tmp_path):
+    completed = once(url, tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr == f"svc: {url!r} is no URL of a router; write it as http://HOST:8000\n"
 
 
-def test_the_router_s_own_last_line_ends_it_well(own, tmp_path):
+def test_it_exits_with_0_after_a_good_last_line(own, tmp_path):
     assert once(own.url, tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_on_a_terminal_it_stays_in_place_and_its_end_leaves_it_in_order(own, tmp_path, end):
+def test_on_a_terminal_it_paints_in_place_and_restores_it_at_the_end(own, tmp_path, end):
     ours, theirs = pty.openpty()
     out = tmp_path / "out"
     process = subprocess.Popen(
@@ -114,13 +114,13 @@ def test_on_a_terminal_it_stays_in_place_and_its_end_leaves_it_in_order(own, tmp
         process.wait()
         os.close(ours)
     assert process.returncode == 130
-    said = out.read_bytes()
-    assert b"Traceback" not in said
-    assert said.rindex(b"\x1b[?25h") > said.rindex(b"\x1b[?25l"), "the cursor is back"
+    output = out.read_bytes()
+    assert b"Traceback" not in output
+    assert output.rindex(b"\x1b[?25h") > output.rindex(b"\x1b[?25l"), "the cursor is back"
 
 
 def _drain(terminal: int, file) -> bytes:
-    """What the terminal has shown so far."""
+    """Return what the terminal has shown so far."""
     os.set_blocking(terminal, False)
     try:
         while data := os.read(terminal, 65536):

@@ -1,18 +1,14 @@
 """`svc services`, `svc drain`, `svc undrain` and `svc remove` against a real registry and a real router."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from svc.base.printable import is_unsafe
 from svc.client.registry import RegistryClient
-from tests.e2e.sites import clean_environ
+from tests.integration.commands import register, run, running, url_of
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
@@ -21,54 +17,12 @@ from tests.integration.router.registry import instance
 from tests.integration.router.routers import router
 from tests.waiting import free_port, other_address, wait_until
 
-SVC = str(Path(sys.executable).parent / "svc")
-
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     made = Registry(tmp_path, "--store", "sqlite:registry.db").start()
     yield made
     made.end()
-
-
-def url_of(registry: Registry) -> str:
-    return registry.client.urls[0]
-
-
-def environ(registry: Registry) -> dict[str, str]:
-    return {**clean_environ(), "REGISTRY_URL": url_of(registry)}
-
-
-def run(registry: Registry, *words: str, status: int = 0, **more: str) -> tuple[str, str]:
-    done = subprocess.run(
-        [SVC, *words], cwd=registry.place, env={**environ(registry), **more}, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == status, done
-    return done.stdout, done.stderr
-
-
-@contextmanager
-def running(registry: Registry, *words: str) -> Iterator[Any]:
-    """A command whose output is read line by line."""
-    process = subprocess.Popen(
-        [SVC, *words],
-        cwd=registry.place,
-        env=environ(registry),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=10)
-
-
-def register(registry: Registry, name: str, port: int = 8100, **more: Any) -> None:
-    registry.client.register(instance(name, port, "m", **more))
-    sitter = instance(name.removesuffix("-server"), port + 1) | {"metadata": {"type": "babysitter", "server": name}}
-    registry.client.register(sitter)
 
 
 def test_the_list_is_a_table_and_json(registry: Registry):
@@ -81,18 +35,18 @@ def test_the_list_is_a_table_and_json(registry: Registry):
         ["qwen-server", "instance", "healthy"],
     ]
     assert run(registry, "services", "list")[0].splitlines()[0] == out.splitlines()[0]
-    told = json.loads(run(registry, "services", "--json")[0])
-    assert (told["total"], [s["name"] for s in told["services"]]) == (2, ["qwen", "qwen-server"])
+    listed = json.loads(run(registry, "services", "--json")[0])
+    assert (listed["total"], [s["name"] for s in listed["services"]]) == (2, ["qwen", "qwen-server"])
 
 
-def test_one_is_shown_whole(registry: Registry):
+def test_show_prints_everything_of_one_service(registry: Registry):
     register(registry, "qwen-server", metadata={"cache_type": "paged"})
     out, _ = run(registry, "services", "show", "qwen-server")
     assert {"state           healthy", "cache_type      paged"} <= set(out.splitlines())
     assert json.loads(run(registry, "services", "show", "qwen", "--json")[0])["metadata"]["type"] == "babysitter"
 
 
-def test_drain_and_undrain_take_the_babysitters_name_and_say_which_instance_that_is(registry: Registry):
+def test_drain_and_undrain_take_the_babysitters_name_too(registry: Registry):
     register(registry, "a-server")
     register(registry, "b-server", 8200)
     out, _ = run(registry, "drain", "a", "b-server", "a-server")
@@ -103,13 +57,13 @@ def test_drain_and_undrain_take_the_babysitters_name_and_say_which_instance_that
     assert [registry.client.get(name)["drained"] for name in ("a-server", "b-server")] == [False, True]
 
 
-def test_what_is_removed_is_gone(registry: Registry):
+def test_a_removed_service_is_gone(registry: Registry):
     register(registry, "a-server")
     assert run(registry, "remove", "a-server", "a")[0] == "a-server is removed\na is removed\n"
     assert registry.client.services() == []
 
 
-def test_a_name_that_is_a_living_babysitters_takes_the_token(tmp_path: Path):
+def test_a_living_babysitters_service_is_removed_with_the_token_only(tmp_path: Path):
     (tmp_path / "token").write_text("secret-word\n")
     registry = Registry(tmp_path, "--store", "sqlite:registry.db", "--token-file", "token").start()
     try:
@@ -125,14 +79,14 @@ def test_a_name_that_is_a_living_babysitters_takes_the_token(tmp_path: Path):
 
 
 @pytest.mark.parametrize("verb", ["drain", "undrain", "remove"])
-def test_a_wrong_name_among_good_ones_does_nothing_and_names_the_near_one(registry: Registry, verb: str):
+def test_one_unknown_name_prevents_all_and_a_similar_one_is_named(registry: Registry, verb: str):
     register(registry, "qwen-server")
     _, err = run(registry, verb, "qwen-server", "qwem-server", status=1)
     assert err == "svc: no service 'qwem-server' is registered; did you mean qwen-server?\n"
     assert not registry.client.get("qwen-server")["drained"]
 
 
-def test_wrong_use_is_told_in_one_line(registry: Registry):
+def test_wrong_use_is_reported_in_one_line(registry: Registry):
     run(registry, "drain", status=2)
     run(registry, "services", "show", status=2)
     run(registry, "services", "no-such", status=2)
@@ -144,8 +98,8 @@ def test_wrong_use_is_told_in_one_line(registry: Registry):
     )
 
 
-def test_a_registry_that_wants_a_token_gets_the_operators(tmp_path: Path):
-    """Loopback needs none, so that the registry is asked through this machine's other address."""
+def test_the_operators_token_is_sent_to_a_registry_that_wants_one(tmp_path: Path):
+    """Loopback needs no token, so the registry is reached through another address of this machine."""
     (tmp_path / "token").write_text("secret-word\n")
     (tmp_path / "wrong").write_text("guess\n")
     registry = Registry(tmp_path, "--store", "sqlite:registry.db", "--host", "0.0.0.0", "--token-file", "token").start()
@@ -170,7 +124,7 @@ def test_a_registry_that_wants_a_token_gets_the_operators(tmp_path: Path):
         registry.end()
 
 
-def test_watch_tells_each_change_as_it_comes_until_ctrl_c(registry: Registry):
+def test_watch_prints_each_change_until_ctrl_c(registry: Registry):
     register(registry, "a-server")
     with running(registry, "services", "watch") as process:
         first = [process.stdout.readline().split()[1:3] for _ in range(2)]
@@ -194,11 +148,11 @@ def test_watch_tells_each_change_as_it_comes_until_ctrl_c(registry: Registry):
 def test_watch_in_json_has_one_object_a_line(registry: Registry):
     register(registry, "a-server")
     with running(registry, "services", "watch", "--json") as process:
-        told = [json.loads(process.stdout.readline()) for _ in range(2)]
-        assert [t["name"] for t in told] == ["a", "a-server"]
+        first = [json.loads(process.stdout.readline()) for _ in range(2)]
+        assert [change["name"] for change in first] == ["a", "a-server"]
         registry.client.deregister("a")
-        told = json.loads(process.stdout.readline())
-        assert (told["name"], told["change"], told["service"]) == ("a", "removed", None)
+        change = json.loads(process.stdout.readline())
+        assert (change["name"], change["change"], change["service"]) == ("a", "removed", None)
 
 
 def test_drain_waits_until_nothing_is_in_flight_at_the_router(registry: Registry):
@@ -212,28 +166,33 @@ def test_drain_waits_until_nothing_is_in_flight_at_the_router(registry: Registry
         wait_until(lambda: gate.now)
         _, err = run(registry, "drain", "a", "--wait", "--timeout", "0.5", "--router-url", own.url, status=1)
         assert err.startswith("svc: a-server: requests in flight after 0.5 s, and it stays drained")
-        words = ("drain", "a", "--wait", "--router-url", own.url)
-        with running(registry, *words) as process:
+        arguments = ("drain", "a", "--wait", "--router-url", own.url)
+        with running(registry, *arguments) as process:
             assert process.stdout.readline() == "a-server is drained: it gets nothing new\n"
             assert process.poll() is None
             gate.let()
             assert client.answer().body == b"ok"
             assert "nothing in flight" in process.stdout.readline()
             assert process.wait(10) == 0
-        _, err = run(registry, *words[:3], "--router-url", f"http://127.0.0.1:{free_port()}", status=1)
+        _, err = run(registry, *arguments[:3], "--router-url", f"http://127.0.0.1:{free_port()}", status=1)
         assert "give its address with --router-url" in err
     made.close()
 
 
-def test_what_others_registered_acts_on_no_terminal(registry: Registry):
+def test_registered_control_characters_do_not_reach_the_terminal(registry: Registry):
     evil = "\x1b]0;PWNED\x07\x1b[31mRED\x9b31mC1\u202e"
     metadata = {"type": f"x{evil}", "models": ["m"], f"k{evil}": "v\nname  forged"}
     registry.client.register(instance("evil-server", 8100, "m") | {"metadata": metadata})
     registry.client.report_events(
         [{"kind": "ejected", "service": "evil-server", "source": "router-x", "message": f"because{evil}"}]
     )
-    for words in (["services"], ["services", "show", "evil-server"], ["events"], ["services", "show", "no\x1b[31m"]):
-        out, err = run(registry, *words, status=1 if words[-1].startswith("no") else 0)
-        assert not any(map(is_unsafe, (out + err).replace("\n", ""))), words
+    for arguments in (
+        ["services"],
+        ["services", "show", "evil-server"],
+        ["events"],
+        ["services", "show", "no\x1b[31m"],
+    ):
+        out, err = run(registry, *arguments, status=1 if arguments[-1].startswith("no") else 0)
+        assert not any(map(is_unsafe, (out + err).replace("\n", ""))), arguments
         assert "\nname  forged" not in out
     assert json.loads(run(registry, "services", "show", "evil-server", "--json")[0])["metadata"] == metadata

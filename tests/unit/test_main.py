@@ -1,4 +1,4 @@
-"""What the console script does around a command."""
+"""The console script around a command."""
 
 import sys
 
@@ -18,7 +18,7 @@ def test_an_uncaught_exception_cannot_act_on_the_terminal(capsys):
     assert "\x1b" not in printed
 
 
-def test_the_console_script_prints_its_uncaught_exceptions_that_way(monkeypatch):
+def test_the_console_script_escapes_uncaught_exceptions(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "argv", ["svc", "launch", "--"])
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""The command line's own part: help, exit codes, errors of one line."""
+"""The command line itself: help, exit codes, errors in one line."""
 
 import click
 import pytest
@@ -18,7 +18,7 @@ def commands() -> list[str]:
     return svc.list_commands(click.Context(svc))
 
 
-def test_every_command_of_the_contract_is_there():
+def test_the_documented_commands_exist():
     assert {"check", "render", "up", "down", "status", "registry", "router", "babysitter", "run", "mock"} <= set(
         commands()
     )
@@ -31,21 +31,21 @@ def test_every_command_has_help(runner, command):
     assert "Usage:" in result.output
 
 
-def test_help_shows_defaults_as_people_write_them(runner):
-    told = " ".join(runner.invoke(svc, ["router", "--help"]).output.split())
-    assert "[default: 67108864]" in told
-    assert "[PROXY_TIMEOUT_SECONDS: 1800]" in told
-    assert "--port, --router-port" in told
+def test_help_shows_defaults_and_variables(runner):
+    text = " ".join(runner.invoke(svc, ["router", "--help"]).output.split())
+    assert "[default: 67108864]" in text
+    assert "[PROXY_TIMEOUT_SECONDS: 1800]" in text
+    assert "--port, --router-port" in text
 
 
 @pytest.mark.parametrize(
-    "words", [["no-such"], ["up", "--no-such"], ["run"], ["down", "--port", "1"], ["up", "--only", "x"]]
+    "arguments", [["no-such"], ["up", "--no-such"], ["run"], ["down", "--port", "1"], ["up", "--only", "x"]]
 )
-def test_wrong_use_exits_with_2(runner, words):
-    assert runner.invoke(svc, words).exit_code == 2
+def test_wrong_use_exits_with_2(runner, arguments):
+    assert runner.invoke(svc, arguments).exit_code == 2
 
 
-def test_every_problem_is_one_line_on_stderr_and_the_exit_code_1(runner, monkeypatch):
+def test_each_problem_is_one_line_on_stderr_with_exit_code_1(runner, monkeypatch):
     def fail(*_: object) -> None:
         raise ConfigError("a.toml: x: wrong", "b.toml: y: wrong")
 
@@ -56,7 +56,7 @@ def test_every_problem_is_one_line_on_stderr_and_the_exit_code_1(runner, monkeyp
     assert result.stdout == ""
 
 
-def test_render_writes_checks_and_shows_differences(runner, tmp_path):
+def test_render_writes_files_and_checks_them(runner, tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "a.toml").write_text('name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n')
     assert runner.invoke(svc, ["render", "--check"]).exit_code == 1
@@ -72,14 +72,14 @@ def test_render_writes_checks_and_shows_differences(runner, tmp_path):
     assert result.stderr == "svc: conf.d: stale; run `svc render`\n"
 
 
-def test_render_reads_files_and_flags_only(runner, tmp_path):
+def test_render_ignores_the_environment(runner, tmp_path):
     (tmp_path / "config").mkdir()
     assert runner.invoke(svc, ["render"], env={"ROUTER_PORT": "9000", "LAUNCH_COMPONENTS": "router"}).exit_code == 0
     assert "tcp://127.0.0.1:8000" in (tmp_path / "conf.d" / "router.conf").read_text()
     assert (tmp_path / "conf.d" / "registry.conf").exists()
 
 
-def test_render_writes_for_nginx_what_the_file_asks(runner, tmp_path):
+def test_render_writes_nginx_files_from_the_settings(runner, tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "svc.toml").write_text('[nginx]\ncertificate = "/c.pem"\n')
     result = runner.invoke(svc, ["render", "--nginx"])
@@ -95,6 +95,6 @@ def test_render_writes_for_nginx_what_the_file_asks(runner, tmp_path):
     assert runner.invoke(svc, ["render", "--nginx", "--check"]).exit_code == 0
 
 
-@pytest.mark.parametrize("words", [["--from-registry"], ["--nginx", "--registry-url", "x"], ["--token-file", "x"]])
-def test_the_registry_is_for_nginx_only(runner, words):
-    assert runner.invoke(svc, ["render", *words]).exit_code == 2
+@pytest.mark.parametrize("arguments", [["--from-registry"], ["--nginx", "--registry-url", "x"], ["--token-file", "x"]])
+def test_the_registry_is_for_nginx_only(runner, arguments):
+    assert runner.invoke(svc, ["render", *arguments]).exit_code == 2
