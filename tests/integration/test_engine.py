@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from svc.cli.main import svc
 from svc.management.engines import STATIC_NOTE
-from tests.integration.babysitter.conftest import SVC, Running
+from tests.integration.babysitter.processes import SVC, LoggedProcess
 from tests.integration.fakes import Mock, mock
 from tests.integration.registry.process import Registry
 from tests.integration.router.routers import Router, router
@@ -69,11 +69,11 @@ def replica(root: Path, name: str, registry: str) -> Iterator[Mock]:
     toml = root / f"{name}.toml"
     toml.write_text(TOML.format(name=name, port=port, registry=registry))
     with mock(name, ["base"], port) as engine:
-        babysitter = Running([*SVC, "babysitter", "--config-file", toml], root, root / f"{name}.log")
+        babysitter = LoggedProcess([*SVC, "babysitter", "--config-file", toml], root, root / f"{name}.log")
         try:
             yield engine
         finally:
-            babysitter.leave_nothing()
+            babysitter.kill_all()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A small HTTP server in place of an engine, whose answers the test sets."""
+"""A small HTTP server in place of an engine; the test sets its answers."""
 
 import json
 import socket
@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Engine(ThreadingHTTPServer):
-    """Answers `health` (a status) at /health, `models` at /v1/models, and 404 elsewhere; None: 404 there too.
+    """Answers `health` (a status) at /health, `models` at /v1/models, and 404 elsewhere, also where one is None.
 
-    With a `key` it wants that everywhere but at /health, as vLLM does; `refused` counts the requests without it.
+    With a `key` it requires that everywhere but at /health, as vLLM does; `refused` counts the requests without it.
     """
 
     daemon_threads = True
@@ -21,7 +21,7 @@ class Engine(ThreadingHTTPServer):
         self.models = models
         self.key = ""
         self.refused = 0
-        self.paths: set[str] = set()  # those asked with the key
+        self.paths: set[str] = set()  # requested with the key
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), Handler)
 
@@ -60,10 +60,10 @@ class Handler(BaseHTTPRequestHandler):
 def engine(
     port: int, health: int | None = 200, models: Sequence[str] | None = ("a",), host: str = "127.0.0.1"
 ) -> Iterator[Engine]:
-    made = Engine(port, health, models, host)
-    threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    server = Engine(port, health, models, host)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
-        yield made
+        yield server
     finally:
-        made.shutdown()
-        made.server_close()
+        server.shutdown()
+        server.server_close()

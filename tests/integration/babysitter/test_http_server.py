@@ -1,4 +1,4 @@
-"""The babysitter's HTTP server, and what it refuses."""
+"""The babysitter's HTTP server, and the requests that it refuses."""
 
 import socket
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from gevent.pywsgi import WSGIServer
 
 from svc.babysitter.http_server import MAX_REQUEST_BYTES, BabysitterServer
-from svc.perimeter.connections import Deadlines
+from svc.perimeter.connections import ConnectionDeadlines
 
 OK = b"HTTP/1.1 200 OK"
 
@@ -21,15 +21,15 @@ def app(environ, start_response):
 
 @pytest.fixture
 def server():
-    made = BabysitterServer(("127.0.0.1", 0), app, Deadlines(idle=0.2, request=0.2, answer=0.2))
-    made.start()
-    assert isinstance(made, WSGIServer)
-    yield made
-    made.stop(timeout=0.1)
+    babysitter_server = BabysitterServer(("127.0.0.1", 0), app, ConnectionDeadlines(idle=0.2, request=0.2, answer=0.2))
+    babysitter_server.start()
+    assert isinstance(babysitter_server, WSGIServer)
+    yield babysitter_server
+    babysitter_server.stop(timeout=0.1)
 
 
 def talk(server, data: bytes) -> bytes:
-    """What comes back until the connection ends; the server sweeps meanwhile."""
+    """Return the bytes until the connection ends; sweep the server meanwhile."""
 
     def client() -> bytes:
         with gevent.socket.create_connection(("127.0.0.1", server.server_port), 5) as sock:
@@ -68,23 +68,23 @@ def serve_until(condition: Callable[[], object]) -> None:
         (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.1 414 "),
     ],
 )
-def test_what_a_request_gets_and_that_its_connection_ends(server, data, answer, capfd):
+def test_each_request_gets_its_answer_and_its_connection_ends(server, data, answer, capfd):
     assert talk(server, data).startswith(answer)
     assert not server.limits.clients.open
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_body_that_is_too_long_is_refused_with_its_length_and_the_limit(server):
+def test_a_long_body_is_refused_with_its_length_and_the_limit(server):
     answer = talk(server, b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_REQUEST_BYTES + 1))
     assert f"the body is {MAX_REQUEST_BYTES + 1} bytes, the limit is {MAX_REQUEST_BYTES}".encode() in answer
 
 
-def test_a_body_that_does_not_come_ends_the_connection(server, capfd):
+def test_a_body_that_does_not_arrive_ends_the_connection(server, capfd):
     assert OK in talk(server, b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_client_that_breaks_off_leaves_no_traceback(server, capfd):
+def test_a_client_that_resets_its_connection_leaves_no_traceback(server, capfd):
     sock = socket.create_connection(("127.0.0.1", server.server_port), 5)
     sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n")
     serve_until(lambda: server.limits.clients.open)

@@ -13,7 +13,7 @@ def _needed():
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_a_babysitter_alone_registers_an_instance_on_ipv6(babysitter, registry, port, host):
+def test_a_babysitter_without_supervisord_registers_an_instance_on_ipv6(babysitter, registry, port, host):
     with engine(port, host="::1"):
         babysitter(registry.url, host=host)
         registry.await_status("q-server", "running")
@@ -33,7 +33,7 @@ def test_supervisord_runs_an_instance_on_ipv6(site, registry, port):
     assert "Traceback" not in running.log("babysitter_q")
 
 
-def test_a_port_that_is_taken_on_ipv6_only_is_named(site, port):
+def test_a_port_that_is_taken_only_on_ipv6_is_logged(site, port):
     with engine(port, host="::1"):
         running = site('type = "mock"\nmodels = ["a"]', host="::1")
         wait_until(lambda: f"port {port} is taken by" in running.log("server_q"), description="the log names the port")

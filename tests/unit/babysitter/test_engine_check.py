@@ -33,7 +33,7 @@ def test_an_engine_is_ready_when_its_health_is_good_and_it_lists_models():
 
 
 @pytest.mark.parametrize("status", [503, 500, 502])
-def test_an_engine_that_lists_models_but_calls_itself_unhealthy_is_not_ready(status):
+def test_an_unhealthy_engine_that_lists_models_is_not_ready(status):
     assert check(status) == (Readiness(reason=f"GET /health answers {status}"), ["/health"])
 
 
