@@ -1,4 +1,4 @@
-"""Programs of Debian packages that tests drive."""
+"""Programs of Debian packages that tests run."""
 
 import os
 import shutil
@@ -7,9 +7,9 @@ import pytest
 
 
 def program(name: str, package: str) -> str:
-    """Its path. Without it the test is skipped, on a machine other than CI's, which has what .ci/run installs."""
-    found = shutil.which(name)
-    if found is None:
+    """Return the path of the program. Without it the test is skipped, but fails in CI: .ci/run installs it there."""
+    path = shutil.which(name)
+    if path is None:
         missing = f"{name} is not installed (Debian: apt install {package})"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    return str(found)
+    return path

@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages to fuzz with: right, nearly right, and wrong in the ways that smuggle one past a parser."""
+"""HTTP/1.1 messages for fuzzing: valid, nearly valid, and invalid in the ways of request smuggling."""
 
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ targets = st.sampled_from(
 
 @st.composite
 def sound_requests(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A request that is right, and its body."""
+    """Draw a valid request and its body."""
     headers = [b"Host: r", *draw(st.lists(plain_headers | hop_headers, max_size=5))]
     body = draw(bodies)
     chunked = draw(st.booleans())
@@ -212,7 +212,7 @@ ends = st.sampled_from([CRLF, CRLF, CRLF, b"\n", b"\r", b"\r\r\n", b"\n\r\n", b"
 
 @st.composite
 def odd_requests(draw: st.DrawFn) -> bytes:
-    """Shaped like a request, with one thing or another wrong."""
+    """Draw bytes in the shape of a request, with some parts invalid."""
     headers = draw(st.lists(odd_headers | plain_headers, max_size=3))
     headers += draw(st.lists(odd_lengths, max_size=2)) + draw(st.lists(odd_codings, max_size=2))
     if draw(st.integers(0, 4)):
@@ -237,7 +237,7 @@ def odd_requests(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def split(draw: st.DrawFn, streams: st.SearchStrategy[bytes]) -> tuple[bytes, list[bytes]]:
-    """Bytes, and the same in parts."""
+    """Draw bytes, and the same bytes in parts."""
     data = draw(streams)
     if draw(st.integers(0, 9)) == 0:
         return data, [data[n : n + 1] for n in range(len(data))]
@@ -247,14 +247,14 @@ def split(draw: st.DrawFn, streams: st.SearchStrategy[bytes]) -> tuple[bytes, li
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A good message in which some bytes have been changed, lost or added."""
+    """Draw a valid request in which some bytes were changed, removed or added."""
     data = bytearray(draw(sound_requests())[0])
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
-        some = draw(
+        inserted = draw(
             st.sampled_from([b"", b"\r", b"\n", b"\0", b" ", b"\t", b":", b",", b"\r\n", b"0", b"\xff", b"5\r\n", b";"])
         )
-        data[at : at + draw(st.integers(0, 2))] = some
+        data[at : at + draw(st.integers(0, 2))] = inserted
     return bytes(data)
 
 
@@ -263,7 +263,7 @@ broken = st.lists(odd_requests() | mutated() | sound_requests().map(lambda r: r[
 )
 
 
-# Answers.
+# Responses.
 
 
 @st.composite
@@ -282,7 +282,7 @@ def sound_answers(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def framed_answers(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """An answer that says itself where it ends, and its body."""
+    """Draw a response that states its own length, and its body."""
     body = draw(bodies)
     sized = draw(st.booleans())
     framing = b"Content-Length: %d" % len(body) if sized else b"Transfer-Encoding: chunked"

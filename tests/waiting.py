@@ -1,4 +1,4 @@
-"""Waiting for the thing itself, with a deadline; and ports that are free."""
+"""Waiting for a condition with a deadline, and free ports."""
 
 import os
 import random
@@ -12,12 +12,12 @@ import pytest
 
 T = TypeVar("T")
 
-# Below the ports that the kernel gives to outgoing connections: one of those could take it meanwhile.
-# Each of pytest's processes has a part of them for itself.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-SHARE = 12000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-PORTS = range(20000 + WORKER * SHARE, 20000 + (WORKER + 1) * SHARE - 1)
-GIVEN: set[int] = set()
+# Below the ports that the kernel gives to outgoing connections, which could take one meanwhile.
+# Each of pytest's processes has its own part of the range.
+WORKER_NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS_PER_WORKER = 12000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(20000 + WORKER_NUMBER * PORTS_PER_WORKER, 20000 + (WORKER_NUMBER + 1) * PORTS_PER_WORKER - 1)
+USED_PORTS: set[int] = set()
 
 
 def wait_until(condition: Callable[[], T], timeout: float = 10, description: str = "", interval: float = 0.05) -> T:
@@ -34,29 +34,30 @@ def wait_until(condition: Callable[[], T], timeout: float = 10, description: str
 
 
 def free_port() -> int:
-    """None twice, as long as there are others."""
+    """Return a free port; no port is returned twice while there are others."""
     return next(_ports(1))
 
 
 def free_port_pair() -> int:
-    """A port that is free together with the one after it (an instance's and its babysitter's)."""
+    """Return a port that is free together with the next one: for an instance and its babysitter."""
     return next(_ports(2))
 
 
 def _ports(count: int) -> Iterator[int]:
     while True:
         port = random.choice(PORTS)
-        wanted = set(range(port, port + count))
-        if not wanted & GIVEN and all(map(is_free, wanted)):
-            GIVEN.update(wanted)
+        ports = set(range(port, port + count))
+        if not ports & USED_PORTS and all(map(is_free, ports)):
+            USED_PORTS.update(ports)
             yield port
-        elif len(GIVEN) > len(PORTS) // 2:
-            GIVEN.clear()
+        elif len(USED_PORTS) > len(PORTS) // 2:
+            USED_PORTS.clear()
 
 
 def is_free(port: int) -> bool:
+    """Return whether a server can listen on the port."""
     with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what lingers in TIME_WAIT takes no port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
         try:
             sock.bind(("0.0.0.0", port))
         except OSError:
@@ -65,7 +66,7 @@ def is_free(port: int) -> bool:
 
 
 def ipv6() -> None:
-    """Skips the test where this machine has no IPv6 loopback address."""
+    """Skip the test where this machine has no IPv6 loopback address."""
     try:
         with socket.socket(socket.AF_INET6) as sock:
             sock.bind(("::1", 0))
@@ -74,10 +75,10 @@ def ipv6() -> None:
 
 
 def other_address() -> str:
-    """An address of this machine that is not loopback's; skips the test where there is none."""
+    """Return an address of this machine that is not a loopback address; skip the test where there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             sock.connect(("192.0.2.1", 9))  # sends nothing
         except OSError:
-            pytest.skip("this machine has no address but loopback's")
+            pytest.skip("this machine has only loopback addresses")
         return sock.getsockname()[0]

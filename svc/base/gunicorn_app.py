@@ -1,13 +1,17 @@
 """The gunicorn application that the registry and the router build on: one worker, which dies with its master."""
 
 import signal
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from svc.base import signals
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
 
 
 class PropagatingLogger(Logger):
@@ -42,15 +46,15 @@ class GunicornApplication(BaseApplication):
             if key in self.cfg.settings:  # older versions of gunicorn have no control socket
                 self.cfg.set(key, value)
 
-    def when_ready(self, arbiter: Any) -> None:
+    def when_ready(self, arbiter: "Arbiter") -> None:
         """Run in the master, once it listens."""
         signals.hold_during_forks()
 
-    def post_fork(self, arbiter: Any, worker: Any) -> None:
+    def post_fork(self, arbiter: "Arbiter", worker: "Worker") -> None:
         """Run in the worker, first of all."""
         signals.die_with_parent(signal.SIGKILL, worker.ppid)
 
-    def post_worker_init(self, worker: Any) -> None:
+    def post_worker_init(self, worker: "Worker") -> None:
         """Run in the worker, once the application is loaded and its signal handlers are installed."""
         # Ctrl-C reaches the master too, which then stops the worker; a second one would print a traceback here.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,11 +4,12 @@ import json
 import logging
 import os
 import time
-from typing import Any
+from types import TracebackType
 
 from svc.base.printable import escaped, escaped_json
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class TextFormatter(logging.Formatter):
@@ -20,7 +21,7 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return escaped(super().formatMessage(record), keep="\t")
 
-    def formatException(self, exc_info: Any) -> str:  # noqa: N802 - logging's name
+    def formatException(self, exc_info: ExcInfo) -> str:  # noqa: N802 - logging's name
         return escaped(super().formatException(exc_info), keep="\n\t")
 
 

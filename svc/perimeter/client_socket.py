@@ -26,7 +26,7 @@ class ClientSocket(gevent.socket.socket):
     more than `max_bytes`.
     """
 
-    def __init__(self, sock: Any, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sock: gevent.socket.socket, address: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())
         self.address = address
         self.closing = False
@@ -99,12 +99,12 @@ class ClientSocket(gevent.socket.socket):
             raise self._error
         return data
 
-    def recv_into(self, buffer: Any, size: int = 0, *flags: int) -> int:
+    def recv_into(self, buffer: bytearray | memoryview, size: int = 0, *flags: int) -> int:
         data = self.recv(size or len(buffer), *flags)
         buffer[: len(data)] = data
         return len(data)
 
-    def sendall(self, data: Any, *flags: int) -> None:
+    def sendall(self, data: bytes | bytearray | memoryview, *flags: int) -> None:
         self._stage, self.since = ConnectionStage.SENDING, self._clock()
         try:
             super().sendall(data, *flags)

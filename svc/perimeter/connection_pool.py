@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+import gevent.socket
 from gevent.pool import Pool
 
 from svc.perimeter.client_socket import ClientSocket, ClientSockets
@@ -87,7 +88,7 @@ class ConnectionLimits:
         self.pool = ConnectionPool(size, lambda: self.clients.open, time.monotonic)
 
     @contextmanager
-    def client(self, sock: Any, address: str) -> Iterator[ClientSocket]:
+    def client(self, sock: gevent.socket.socket, address: str) -> Iterator[ClientSocket]:
         """Yield the connection under these limits, and close it at the end.
 
         An OSError ends the block silently: the client has broken the connection off.
