@@ -45,13 +45,13 @@ def _instance(
         yield _foreign_entry(component, service)
     elif service["drained"]:
         by_rollout = facts.rollout is not None and name in facts.rollout.drained
-        source, causes = ("a rollout", ("rollout",)) if by_rollout else ("an operator", ())
-        others = "nobody else has its models" if severity == PROBLEM else "others serve its models meanwhile"
+        source, causes = ("a rollout", ("rollout",)) if by_rollout else ("the operator", ())
+        others = "no other instance serves its models" if severity == PROBLEM else "others serve its models meanwhile"
         yield Finding(
             f"instance.{name}",
             severity,
             f"{name}: is drained: it gets no requests",
-            f"{source} said so; {others}",
+            f"{source} has drained it; {others}",
             fix=f"svc undrain {name}",
             causes=causes,
         )

@@ -1,4 +1,4 @@
-"""Facts as values: a site of a registry, a router and two instances that is well, and what differs from that."""
+"""Facts of a healthy site (a registry, a router, two instances), and of sites that differ from it."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ from svc.doctor.facts import (
     RouterFacts,
     SupervisordFacts,
 )
-from svc.doctor.findings import Finding
+from svc.doctor.findings import Finding, ordered
 from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
 
@@ -56,7 +56,7 @@ GONE = HttpResult("http://x", error="connection refused: nothing listens there")
 
 def process(name: str, state: str = "RUNNING", age: int = 100, **more: Any) -> Process:
     group, _, program = name.partition(":")
-    told = {
+    fields = {
         "pid": 7,
         "start": int(NOW) - age,
         "stop": int(NOW) - 9,
@@ -66,11 +66,11 @@ def process(name: str, state: str = "RUNNING", age: int = 100, **more: Any) -> P
         "description": "",
         "logfile": "",
     }
-    return Process(name=program or group, group=group, state=state, **{**told, **more})
+    return Process(name=program or group, group=group, state=state, **{**fields, **more})
 
 
 def service(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) -> dict[str, Any]:
-    """An instance as the registry lists it."""
+    """Return an instance as the registry lists it."""
     return {
         "name": f"{name}-server",
         "host": "localhost",
@@ -88,7 +88,7 @@ def service(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any)
 
 
 def routed(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) -> dict[str, Any]:
-    """An instance as the router lists it."""
+    """Return an instance as the router lists it."""
     return {
         "name": f"{name}-server",
         "host": "localhost",
@@ -106,7 +106,7 @@ def routed(name: str, port: int, models: tuple[str, ...] = ("m",), **more: Any) 
 
 
 def config(name: str, port: int, **more: Any) -> InstanceConfig:
-    told = {
+    fields = {
         "host": "localhost",
         "registry_urls": ("http://localhost:18000",),
         "router_url": "",
@@ -124,60 +124,60 @@ def config(name: str, port: int, **more: Any) -> InstanceConfig:
         for f in dataclasses.fields(InstanceConfig)
         if f.default is not dataclasses.MISSING and f.name in known
     }
-    return InstanceConfig(name=name, port=port, **{**defaults, **told, **more})
+    return InstanceConfig(name=name, port=port, **{**defaults, **fields, **more})
 
 
 def registry(services: list[dict[str, Any]] | None = None, **more: Any) -> RegistryFacts:
-    told = [service("a", 8100), service("b", 8110)] if services is None else services
-    made = RegistryFacts(
+    entries = [service("a", 8100), service("b", 8110)] if services is None else services
+    healthy = RegistryFacts(
         REGISTRY,
         True,
         answer({"registry": "running", "status": "healthy"}),
-        answer({"services": told}),
+        answer({"services": entries}),
         {"": answer({}, 400)},
     )
-    return dataclasses.replace(made, **more)
+    return dataclasses.replace(healthy, **more)
 
 
 def router(services: list[dict[str, Any]] | None = None, **more: Any) -> RouterFacts:
-    told = [routed("a", 8100), routed("b", 8110)] if services is None else services
+    entries = [routed("a", 8100), routed("b", 8110)] if services is None else services
     health = {"router": "running", "table_source": "registry", "table_age_seconds": 1.0}
-    made = RouterFacts(
-        ROUTER, True, answer(health), answer({"status": "ready"}), answer({"services": told}), answer({}, text="")
+    healthy = RouterFacts(
+        ROUTER, True, answer(health), answer({"status": "ready"}), answer({"services": entries}), answer({}, text="")
     )
-    return dataclasses.replace(made, **more)
+    return dataclasses.replace(healthy, **more)
 
 
 def sidecar(name: str, **info: Any) -> InstanceProbe:
-    told = {"name": name, "registered": True, "last_heartbeat": NOW - 1, **info}
-    return InstanceProbe(answer(told), answer({}), answer({"data": [{"id": "m"}]}))
+    fields = {"name": name, "registered": True, "last_heartbeat": NOW - 1, **info}
+    return InstanceProbe(answer(fields), answer({}), answer({"data": [{"id": "m"}]}))
 
 
 def supervisor(**more: Any) -> SupervisordFacts:
     programs = [program for component in COMPONENTS for program in component.programs]
-    made = SupervisordFacts(
+    healthy = SupervisordFacts(
         1,
         processes={p: process(p) for p in programs},
         restarts={p: Restarts(0, 10, False) for p in programs},
         version="4.3.0",
         svc_version="1+x",
     )
-    return dataclasses.replace(made, **more)
+    return dataclasses.replace(healthy, **more)
 
 
 def states(**named: str | Process) -> SupervisordFacts:
-    """The same, but for these programs; `a_server` is a:server."""
-    told = supervisor()
+    """Return a healthy supervisord, except for the states of these programs; `a_server` is a:server."""
+    healthy = supervisor()
     changed = {
         (key := name.replace("_", ":")): state if isinstance(state, Process) else process(key, state)
         for name, state in named.items()
     }
-    return dataclasses.replace(told, processes={**told.processes, **changed})
+    return dataclasses.replace(healthy, processes={**healthy.processes, **changed})
 
 
 def facts(**more: Any) -> Facts:
-    """A site that is well, but for what is given."""
-    made = Facts(
+    """Return the facts of a healthy site, except for those that are given."""
+    healthy = Facts(
         now=NOW,
         settings=load_settings(),
         supervisord=supervisor(),
@@ -194,9 +194,14 @@ def facts(**more: Any) -> Facts:
         host_names={"localhost": HostName("localhost", ("127.0.0.1",))},
         svc_version="1+x",
     )
-    return dataclasses.replace(made, **more)
+    return dataclasses.replace(healthy, **more)
 
 
-def found(**more: Any) -> dict[str, Finding]:
-    """What all checks say, by key."""
+def findings(**more: Any) -> dict[str, Finding]:
+    """Return the findings of all checks, by key."""
     return {finding.key: finding for finding in all_checks.findings(facts(**more))}
+
+
+def roots(**more: Any) -> list[str]:
+    """Return the keys of the findings that are no consequence of another one."""
+    return [node.finding.key for node in ordered(all_checks.findings(facts(**more)))]

@@ -9,7 +9,7 @@ ROOT = Finding("p", PROBLEM, "it broke", "it said so", fix="svc up", first_step=
 CHILD = Finding("c", WARNING, "this too", "seen", fix="svc status", causes=("p",))
 
 
-def test_commands_are_spelt_as_they_are_called_here():
+def test_commands_are_written_as_they_are_called_here():
     for told, here in {
         "svc down && svc up": "./svc down && ./svc up",
         "kill 7 && sleep 2 && supervisorctl start a:server": "kill 7 && sleep 2 && ctl start a:server",
@@ -19,7 +19,7 @@ def test_commands_are_spelt_as_they_are_called_here():
         assert command_text(told, "./svc", "ctl") == here
 
 
-def test_a_cause_with_its_cure_and_what_comes_of_it():
+def test_a_cause_is_shown_with_its_cure_and_consequences():
     told = [line.plain for line in lines(ordered([ROOT, CHILD]), ["disks"])]
     assert told == [
         "problem  it broke",
@@ -35,7 +35,7 @@ def test_many_consequences_are_counted():
     assert [line.plain for line in lines(ordered([ROOT, *many]), [])][-1].strip() == "and 4 more things that come of it"
 
 
-def test_the_last_line_counts():
+def test_the_summary_counts_problems_and_warnings():
     assert summary([]) == "all is well"
     assert summary(ordered([CHILD])) == "1 warning"
     assert summary(ordered([ROOT, CHILD])) == "1 problem, 1 warning, from 1 cause"
@@ -43,7 +43,7 @@ def test_the_last_line_counts():
     assert summary(ordered(two)) == "2 problems; begin at the top"
 
 
-def test_json_is_whole():
+def test_the_json_has_every_field():
     told = json.loads(json.dumps(as_json(ordered([ROOT, CHILD]), ["disks"], "./svc")))
     assert (told["ok"], told["problems"], told["warnings"], told["well"]) == (False, 1, 1, ["disks"])
     [cause] = told["findings"]

@@ -11,33 +11,33 @@ def shape(nodes) -> list:
     return [(node.finding.key, shape(node.consequences)) if node.consequences else node.finding.key for node in nodes]
 
 
-def test_a_consequence_stands_below_its_cause_and_not_by_itself():
+def test_a_consequence_is_below_its_cause_only():
     found = [finding("model.m", PROBLEM, "program.a"), finding("program.a"), finding("x")]
     assert shape(ordered(found)) == [("program.a", ["model.m"]), "x"]
 
 
-def test_the_likeliest_cause_that_was_found_counts():
+def test_the_likeliest_cause_among_the_findings_is_chosen():
     found = [finding("a"), finding("b"), finding("c", PROBLEM, "none", "b", "a")]
     assert shape(ordered(found)) == ["a", ("b", ["c"])]
 
 
-def test_a_star_stands_for_all_that_begin_so():
+def test_a_star_matches_every_key_with_that_beginning():
     found = [finding("registry.silent"), finding("r", PROBLEM, "registry.*")]
     assert shape(ordered(found)) == [("registry.silent", ["r"])]
 
 
-def test_chains_are_kept_and_circles_are_cut():
+def test_chains_of_causes_are_kept_and_cycles_are_cut():
     found = [finding("a", PROBLEM, "c"), finding("b", PROBLEM, "a"), finding("c", PROBLEM, "b")]
     assert shape(ordered(found)) == [("c", [("a", ["b"])])] or len(ordered(found)) == 1
     assert sum(1 for node in ordered(found) for _ in node.all()) == 3
     assert shape(ordered([finding("self", PROBLEM, "self", "s*")])) == ["self"]
 
 
-def test_what_has_a_problem_comes_before_warnings_otherwise_the_order_stays():
+def test_problems_come_before_warnings_in_the_given_order():
     found = [finding("w1", WARNING), finding("p1"), finding("w2", WARNING), finding("p2", PROBLEM, "w2")]
     assert shape(ordered(found)) == ["p1", ("w2", ["p2"]), "w1"]
     assert [node.severity for node in ordered(found)] == [PROBLEM, PROBLEM, WARNING]
 
 
-def test_one_thing_is_told_once():
+def test_a_finding_is_reported_once():
     assert shape(ordered([finding("a"), finding("a"), finding("b")])) == ["a", "b"]

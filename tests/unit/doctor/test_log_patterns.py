@@ -67,7 +67,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("line", "meaning"), KNOWN)
-def test_a_known_end_is_named_with_a_cure_and_the_line(line, meaning):
+def test_a_known_end_of_a_log_has_a_meaning_a_cure_and_its_line(line, meaning):
     told = diagnose(["loading", line])
     assert told is not None
     assert meaning in told.meaning
@@ -75,20 +75,20 @@ def test_a_known_end_is_named_with_a_cure_and_the_line(line, meaning):
     assert told.line == line
 
 
-def test_the_cause_counts_and_not_what_an_engine_says_of_it_afterwards():
+def test_the_cause_is_chosen_before_later_lines_about_the_failure():
     log = ["torch.OutOfMemoryError: CUDA out of memory.", "RuntimeError: Engine core initialization failed.", "bye"]
     assert diagnose(log).meaning == "the GPU's memory is full"
 
 
-def test_the_last_cause_counts():
+def test_the_last_known_line_is_chosen():
     log = ["OSError: [Errno 98] Address already in use", "ModuleNotFoundError: No module named 'x'"]
     assert diagnose(log).meaning.endswith("no module x")
 
 
-def test_what_is_not_known_is_not_made_up():
+def test_an_unknown_end_of_a_log_has_no_diagnosis():
     assert diagnose(["hello", "error 17", "the model is loading, no errors"]) is None
     assert diagnose([]) is None
 
 
-def test_braces_in_a_log_do_no_harm():
+def test_braces_in_a_log_are_shown_as_they_are():
     assert diagnose(["svc: {0} {x}"]).meaning == "{0} {x}"

@@ -1,0 +1,65 @@
+"""Findings about the router."""
+
+import pytest
+
+from svc.config.settings_file import load_settings
+from svc.doctor.findings import PROBLEM, WARNING
+from tests.unit.doctor.sample_site import (
+    answer,
+    findings,
+    routed,
+    router,
+)
+
+
+def test_a_router_without_a_table():
+    waiting = router([], ready=answer({"status": "waiting for the registry"}, 503))
+    assert findings(router=waiting)["router.waiting"].severity == PROBLEM
+
+
+def test_a_router_with_an_old_table():
+    health = answer({"router": "running", "table_source": "registry", "table_age_seconds": 120.0})
+    assert "120 s old" in findings(router=router(health=health))["router.table"].summary
+
+
+@pytest.mark.parametrize(
+    ("result", "key"),
+    [
+        ({"healthy": False, "ejected": True, "error_count": 5}, "router.ejected.a-server"),
+        ({"healthy": False}, "router.unused.a-server"),
+    ],
+)
+def test_an_instance_that_the_router_does_not_use(result, key):
+    assert key in findings(router=router([routed("a", 8100, **result), routed("b", 8110)]))
+
+
+def test_an_instance_that_the_router_cannot_reach():
+    entry = router(
+        [routed("a", 8100, healthy=False), routed("b", 8110)], connect_errors={"a-server": "no route to host"}
+    )
+    assert "no route to host" in findings(router=entry)["router.unreached.a-server"].evidence
+
+
+def test_an_instance_that_the_router_does_not_know():
+    assert "router.missing.b-server" in findings(router=router([routed("a", 8100)]))
+
+
+@pytest.mark.parametrize(("waiting", "severity"), [(100, PROBLEM), (60, WARNING), (3, None)])
+def test_a_long_queue_is_found(waiting, severity):
+    metrics = answer({}, text=f'svc_router_queue{{model="m"}} {waiting}.0\n')
+    result = findings(router=router(metrics=metrics)).get("router.queue")
+    assert (result.severity if result else None) == severity
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ({"host": "0.0.0.0"}, "without an API key"),
+        ({"host": "0.0.0.0", "cors_origins": "*"}, "web pages of any origin"),
+        ({"host": "0.0.0.0", "keys_file": "keys.toml"}, ""),
+        ({"host": "localhost"}, ""),
+    ],
+)
+def test_a_router_open_to_other_machines_is_a_warning(lines, text):
+    result = findings(settings=load_settings(flags={"router": lines}))
+    assert text in result["router.open"].summary if text else "router.open" not in result

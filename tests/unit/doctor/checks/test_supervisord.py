@@ -1,0 +1,62 @@
+"""Findings about supervisord and processes that outlived an earlier entry."""
+
+import pytest
+
+from svc.doctor.checks import all_checks
+from svc.doctor.checks.supervisord import REPLACE
+from svc.doctor.facts import (
+    Leftover,
+    SupervisordFacts,
+)
+from svc.doctor.findings import PROBLEM, ordered
+from tests.unit.doctor import sample_site
+from tests.unit.doctor.sample_site import facts, findings, roots
+
+
+def test_a_site_where_nothing_runs():
+    silent = {"supervisord": SupervisordFacts(last_error="CRIT out of memory"), "listeners": {}, "instance_probes": {}}
+    silent |= {
+        "registries": [sample_site.registry(health=sample_site.GONE, listing=sample_site.GONE)],
+        "router": sample_site.router(health=sample_site.GONE, ready=sample_site.GONE, services=[]),
+    }
+    assert roots(**silent) == ["supervisord.down"]
+    result = findings(**silent)["supervisord.down"]
+    assert result.fix == "svc up"
+    assert "CRIT out of memory" in result.evidence
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "key", "fix"),
+    [
+        (
+            SupervisordFacts(problem="permission denied", socket_owner="bob"),
+            "supervisord.denied",
+            "sudo -u bob svc doctor",
+        ),
+        (SupervisordFacts(problem="it does not answer"), "supervisord.mute", "svc down && svc up"),
+        (SupervisordFacts(pid_without_socket=41), "supervisord.lost", "kill 41 && sleep 5 && svc down && svc up"),
+        (
+            sample_site.supervisor(has_extension=False, svc_version="", python="/usr/bin"),
+            "supervisord.foreign",
+            REPLACE,
+        ),
+        (sample_site.supervisor(version="4.2.5"), "supervisord.old", "svc down && svc up"),
+    ],
+)
+def test_a_wrong_supervisord_is_found_with_its_cure(supervisor, key, fix):
+    result = findings(supervisord=supervisor)
+    assert result[key].severity == PROBLEM
+    assert result[key].fix == fix
+
+
+def test_leftovers_beside_a_running_supervisord_are_killed():
+    result = findings(leftovers=[Leftover(41, "vllm"), Leftover(42, "vllm")])
+    assert result["leftovers"].fix == "kill -9 41 42"
+
+
+def test_leftovers_are_the_only_root_cause_when_nothing_runs():
+    left = {"leftovers": [Leftover(41, "vllm")], "supervisord": SupervisordFacts()}
+    [first, *_] = ordered(all_checks.findings(facts(**left)))
+    assert first.finding.key == "leftovers"
+    assert first.finding.fix == "svc down && svc up"
+    assert "supervisord.down" in {f.key for f in first.all()}
