@@ -29,8 +29,8 @@ def components(tmp_path):
     (tmp_path / "config").mkdir()
     toml = tmp_path / "config" / "qwen.toml"
     toml.write_text(TOML)
-    told = load_settings(None, {"ROUTER_HOST": "0.0.0.0", "REGISTRY_PORT": "18001"})
-    texts = render(load([toml], told), told, RenderPaths.of(tmp_path))
+    settings = load_settings(None, {"ROUTER_HOST": "0.0.0.0", "REGISTRY_PORT": "18001"})
+    texts = render(load([toml], settings), settings, RenderPaths.of(tmp_path))
     return parse_components({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
 
 
@@ -74,8 +74,8 @@ def test_an_instance_on_ipv6_is_reached_at_the_ipv6_loopback(tmp_path, host):
     (tmp_path / "config").mkdir()
     toml = tmp_path / "config" / "qwen.toml"
     toml.write_text(TOML.replace("10.0.0.5", host).replace("10.0.0.1", "localhost"))
-    told = load_settings(flags={"launch": {"components": "babysitter"}})
-    texts = render(load([toml], told), told, RenderPaths.of(tmp_path))
+    settings = load_settings(flags={"launch": {"components": "babysitter"}})
+    texts = render(load([toml], settings), settings, RenderPaths.of(tmp_path))
     assert texts["conf.d/qwen.conf"].count(" --ipv6 ") == 2
     (qwen,) = parse_components({Path(n): text for n, text in texts.items() if n.startswith("conf.d/")})
     assert (qwen.host, qwen.url, qwen.ports) == (host, f"http://[{host}]:8100", (8100, 8101))

@@ -1,4 +1,4 @@
-"""A log file as it is written, rotated and emptied: every line is told once, in its order."""
+"""A log file as it is written, rotated and emptied: every line is lines once, in its order."""
 
 import os
 import shutil
@@ -32,10 +32,10 @@ def text(lines):
     return [line.decode() for line in lines]
 
 
-@pytest.mark.parametrize(("count", "told"), [(0, []), (1, ["3"]), (2, ["2", "3"]), (9, ["1", "2", "3"])])
-def test_the_last_lines(path, count, told):
+@pytest.mark.parametrize(("count", "expected"), [(0, []), (1, ["3"]), (2, ["2", "3"]), (9, ["1", "2", "3"])])
+def test_the_last_lines(path, count, expected):
     write(path, "1", "2", "3")
-    assert text(LogFile(path).last(count)) == told
+    assert text(LogFile(path).last(count)) == expected
 
 
 def test_the_last_lines_of_a_large_file(path):
@@ -68,17 +68,17 @@ def test_new_lines_are_read_through_several_rotations_at_once(path):
     write(path, "0")
     log = LogFile(path)
     log.last(1)
-    told = []
+    lines = []
     for component in ("1", "23", "4"):
         write(path, *component, "begun")
         move(path)
         write(path, *component)
-    told += log.new()
+    lines += log.new()
     move(path)
-    told += log.new()  # none is there
+    lines += log.new()  # none is there
     write(path, "5")
-    told += log.new()
-    assert text(told) == ["1", "begun", "1", "2", "3", "begun", "2", "3", "4", "begun", "4", "5"]
+    lines += log.new()
+    assert text(lines) == ["1", "begun", "1", "2", "3", "begun", "2", "3", "4", "begun", "4", "5"]
 
 
 def test_a_line_that_a_rotation_splits_is_one_line(path):
@@ -95,13 +95,13 @@ def test_no_line_is_lost_in_supervisords_own_rotation(path):
     """As fast as it can, looked at now and then."""
     handler = RotatingFileHandler(str(path), "ab", 1000, 50)
     handler.setFormat("%(message)s")
-    log, told = LogFile(path), []
+    log, lines = LogFile(path), []
     for n in range(3000):
         handler.emit(LogRecord(LevelsByName.INFO, f"line {n}\n"))
         if n % 97 == 0:
-            told += log.new()
+            lines += log.new()
     handler.close()
-    assert text([*told, *log.new()]) == [f"line {n}" for n in range(3000)]
+    assert text([*lines, *log.new()]) == [f"line {n}" for n in range(3000)]
 
 
 def test_a_missing_file_has_no_lines_until_it_exists(path):

@@ -32,10 +32,10 @@ def test_an_instance_that_is_not_ready_has_a_reason():
 
 
 def test_a_healthy_site_has_no_problems():
-    told = site_status(HEALTHY_SITE)
-    assert told.ok
-    assert told.problems == []
-    assert [program.health for program in told.programs] == ["healthy", "ready 1/1", "healthy", "healthy"]
+    status = site_status(HEALTHY_SITE)
+    assert status.ok
+    assert status.problems == []
+    assert [program.health for program in status.programs] == ["healthy", "ready 1/1", "healthy", "healthy"]
     server = row(HEALTHY_SITE)
     assert (server.pid, server.uptime, server.restarts, server.max_restarts) == (7, 60, 2, 5)
     assert (server.models, server.address) == (["m"], "localhost:8100")
@@ -79,9 +79,9 @@ def test_a_drained_instance_is_drained_while_it_is_stopped_too():
 
 
 def test_without_supervisord_nothing_is_healthy():
-    told = site_status(changed(supervisord=None, processes={}))
-    assert [program.health for program in told.programs] == ["", "", "", ""]
-    assert told.problems == ["supervisord does not run here; svc up starts it"]
+    status = site_status(changed(supervisord=None, processes={}))
+    assert [program.health for program in status.programs] == ["", "", "", ""]
+    assert status.problems == ["supervisord does not run here; svc up starts it"]
 
 
 def test_without_the_registry_a_routed_instance_is_good_enough():
@@ -115,14 +115,14 @@ GONE = {"status": "running", "is_healthy": False, "drained": False, "metadata": 
 def test_unused_instances_of_other_machines_are_a_problem(registered, routed, bad):
     router = {**HEALTHY_SITE.router, "far-server": {"healthy": False, "models": ["m"], **routed}}
     registry = {**HEALTHY_SITE.registry, **({"far-server": registered} if registered else {})}
-    told = site_status(changed(router=router, registry=registry))
-    assert told.problems == (["the router uses 1 of 2 instances; svc services list says which"] if bad else [])
-    assert told.ok is not bad
+    status = site_status(changed(router=router, registry=registry))
+    assert status.problems == (["the router uses 1 of 2 instances; svc services list says which"] if bad else [])
+    assert status.ok is not bad
 
 
 def test_an_instance_of_this_machine_is_reported_once():
-    told = site_status(changed(router={"qwen-server": {"healthy": False, "ejected": True, "models": ["m"]}}))
-    assert told.problems == ["qwen:server: ejected"]
+    status = site_status(changed(router={"qwen-server": {"healthy": False, "ejected": True, "models": ["m"]}}))
+    assert status.problems == ["qwen:server: ejected"]
 
 
 def test_a_router_of_another_registry_does_not_count():
@@ -132,29 +132,29 @@ def test_a_router_of_another_registry_does_not_count():
 
 @pytest.mark.parametrize("state", ["STOPPED", "STARTING", "BACKOFF", "FATAL", "EXITED"])
 def test_a_program_that_does_not_run_has_supervisords_reason(state):
-    told = site_status(with_process("qwen:server", state, spawnerr="Exited too quickly"))
+    status = site_status(with_process("qwen:server", state, spawnerr="Exited too quickly"))
     reason = ": Exited too quickly" if state in ("BACKOFF", "FATAL") else ""
-    assert told.problems == [f"qwen:server: {state}{reason}"]
+    assert status.problems == [f"qwen:server: {state}{reason}"]
 
 
 def test_without_supervisord_the_components_are_listed_all_the_same():
-    told = site_status(SiteSnapshot(COMPONENTS, registry_url="http://127.0.0.1:18000"))
-    assert told.problems == ["supervisord does not run here; svc up starts it"], (
+    status = site_status(SiteSnapshot(COMPONENTS, registry_url="http://127.0.0.1:18000"))
+    assert status.problems == ["supervisord does not run here; svc up starts it"], (
         "which says why the registry does not answer, either"
     )
-    assert [program.name for program in told.programs] == ["registry", "router", "qwen:server", "qwen:babysitter"]
+    assert [program.name for program in status.programs] == ["registry", "router", "qwen:server", "qwen:babysitter"]
 
 
 def test_an_unhealthy_registry_has_a_reason():
-    told = site_status(changed(registry_trouble="its disk is full"))
-    assert told.programs[0].health == "degraded"
-    assert told.problems == ["the registry at http://127.0.0.1:18000: its disk is full"]
+    status = site_status(changed(registry_trouble="its disk is full"))
+    assert status.programs[0].health == "degraded"
+    assert status.problems == ["the registry at http://127.0.0.1:18000: its disk is full"]
     assert site_status(changed(registry=None, registry_trouble="its disk is full")).programs[0].health == "failing"
 
 
 def test_a_component_that_supervisord_does_not_have_is_a_problem():
-    told = site_status(changed(processes={k: v for k, v in HEALTHY_SITE.processes.items() if k != "qwen:babysitter"}))
-    assert told.problems == ["qwen:babysitter: supervisord does not have it yet; svc up brings it in"]
+    status = site_status(changed(processes={k: v for k, v in HEALTHY_SITE.processes.items() if k != "qwen:babysitter"}))
+    assert status.problems == ["qwen:babysitter: supervisord does not have it yet; svc up brings it in"]
 
 
 @pytest.mark.parametrize(
