@@ -167,7 +167,7 @@ def _metric(name: str, metric: Metric) -> Sequence[str]:
 
 
 def _router() -> Iterable[Metric]:
-    from svc.router.balance.table import Origin
+    from svc.router.balance.routing_table import Origin
     from svc.router.proxy.api_keys import ApiKeys
     from svc.router.state import RouterState
     from svc.router.telemetry.metrics import RouterMetrics

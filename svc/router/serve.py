@@ -60,7 +60,7 @@ class RouterApplication(GunicornApplication):
 
     def load(self) -> "Flask":
         from svc.router.app import create_app
-        from svc.router.components import build
+        from svc.router.router_components import build
 
         self.components = build(self._settings, self._loopback_only)
         return create_app(self.components.state, feed=self.components.feed)
@@ -87,8 +87,8 @@ def standalone() -> "Flask":
     from svc.config.settings_file import load_settings
     from svc.config.site import Site
     from svc.router.app import create_app
-    from svc.router.components import build
     from svc.router.proxy.wsgi_relay import OpenExchanges
+    from svc.router.router_components import build
 
     settings = load_settings(Site(Path()).svc_toml, os.environ).router
     components = build(settings, is_loopback(settings.host))

@@ -17,7 +17,7 @@ from svc.perimeter.hosts import Hosts
 from svc.perimeter.networks import parse_networks
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.health_tracker import HealthTracker
-from svc.router.balance.table import Origin
+from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import NO_DISCOVERY, Discovery, Target
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import HeadRules

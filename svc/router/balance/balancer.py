@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance import model_aliases
 from svc.router.balance.health_tracker import HealthTracker
-from svc.router.balance.policy import CACHE_KEY_SEPARATOR, POLICIES, PickContext
+from svc.router.balance.policies import CACHE_KEY_SEPARATOR, POLICIES, PickContext
 from svc.router.balance.request_queue import RequestQueue, Waiter
 from svc.router.balance.routing_request import RoutingRequest
-from svc.router.balance.table import Table, build
+from svc.router.balance.routing_table import RoutingTable, build
 from svc.router.balance.target import Target
 from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
@@ -32,32 +32,10 @@ class Balancer:
     The table is an immutable snapshot: one writer at a time replaces it, under a lock that its readers do not take.
     """
 
-    __slots__ = (
-        "_choose",
-        "_choose_by_model",
-        "_clock",
-        "_first_attempt",
-        "_lock",
-        "_settings",
-        "_turns",
-        "aliases",
-        "fallbacks",
-        "full",
-        "health",
-        "in_flight",
-        "loads",
-        "queue",
-        "retries",
-        "retrying",
-        "statistics",
-        "table",
-        "unlisted_model_requested",
-    )
-
     def __init__(
         self, settings: RouterSettings, clock: Callable[[], float], health: HealthTracker, statistics: Statistics
     ) -> None:
-        self.table = Table()
+        self.table = RoutingTable()
         self.health = health
         self.statistics = statistics
         self.queue = RequestQueue(settings.queue_size)
@@ -83,10 +61,7 @@ class Balancer:
         """Return the model that an alias stands for, or the fallback of a model that no instance serves."""
         if not self.aliases and not self.fallbacks:
             return model
-        return model_aliases.resolve(model, self.aliases, self.fallbacks, self._is_available)
-
-    def _is_available(self, model: str) -> bool:
-        return self.table.serves(model) or model in self.table.returning
+        return model_aliases.resolve(model, self.aliases, self.fallbacks, self.table.can_serve)
 
     def _context(self, excluded: tuple[str, ...]) -> PickContext:
         return PickContext(self.loads, self._turns, random.random, self._settings.cache_type_threshold, excluded)
@@ -155,18 +130,13 @@ class Balancer:
         if target is not None:
             return target
         excluded = (*self._unchanged_names(refused), *taken)
-        if request.model in self.table.returning or self._has_other_members(request, excluded):
+        if request.model in self.table.returning or self.table.has_other_members(request.model, excluded):
             return self._wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request, taken))
         return self.pick(request, taken)  # an instance may have been away too briefly for any list to show it
 
     def _unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
         """Return the names of the failed instances whose entry in the table is unchanged since."""
         return tuple(target.name for target in failed if target in self.table.targets)
-
-    def _has_other_members(self, request: RoutingRequest, names: tuple[str, ...]) -> bool:
-        """Return whether the model has other instances than these; they may be busy."""
-        pool = self.table.pool(request.model)
-        return pool is not None and any(member.name not in names for member in pool.members)
 
     def _wait(
         self,

@@ -11,7 +11,7 @@ from svc.base.errors import SvcError, Unauthorized
 from svc.client.registry import RegistryClient, ServiceList
 from svc.client.registry_watch import MAX_WAIT_SECONDS, RegistryWatch
 from svc.protocol.service import Service
-from svc.router.balance.table import Origin
+from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import Target, from_service
 from svc.router.sources.table_cache import CachedTable
 from svc.router.state import RouterState

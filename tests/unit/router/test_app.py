@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 
 from svc.router.app import create_app
 from svc.router.balance.routing_request import RoutingRequest
-from svc.router.balance.table import Origin
+from svc.router.balance.routing_table import Origin
 from svc.router.state import RouterState
 from tests.unit.router.made import state, target
 

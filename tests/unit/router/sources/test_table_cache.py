@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from svc.router.balance.table import Origin
+from svc.router.balance.routing_table import Origin
 from svc.router.sources.table_cache import CachedTable, TableCache, TableFile
 from tests.unit.router.made import Clock, state, target
 

@@ -5,7 +5,7 @@ import pytest
 
 from svc.base.errors import Unavailable
 from svc.client.registry import ServiceList
-from svc.router.balance.table import Origin
+from svc.router.balance.routing_table import Origin
 from svc.router.sources.table_cache import CachedTable
 from svc.router.sources.table_sync import TableSync
 from tests.unit.router.made import Clock, service, state, target

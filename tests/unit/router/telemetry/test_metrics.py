@@ -1,7 +1,7 @@
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from svc.router.balance.table import Origin
+from svc.router.balance.routing_table import Origin
 from svc.router.state import RouterState
 from svc.router.telemetry.metrics import RouterMetrics
 from tests.unit.router.made import state, target

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.balance.policy import (
+from svc.router.balance.policies import (
     MAX_CYCLE_LENGTH,
     MAX_SESSION_LOAD_RATIO,
     POLICIES,
@@ -39,7 +39,7 @@ def context(loads: dict[str, int] | None = None, excluded: tuple[str, ...] = (),
 
 def picks(policy: str, pool: Pool, count: int, request: RoutingRequest | None = None) -> Counter[str]:
     now = context()
-    return Counter(m.name for _ in range(count) if (m := POLICIES[policy](pool, request or RoutingRequest(), now)))
+    return Counter(m.name for _ in range(count) if (m := POLICIES[policies](pool, request or RoutingRequest(), now)))
 
 
 def prompted(size: int, session: bytes = b"") -> RoutingRequest:
@@ -53,8 +53,8 @@ def test_round_robin_honours_weights_exactly_over_a_cycle(weights: list[int]):
     divisor = math.gcd(*shares)
     length = sum(shares) // divisor
     assert len(members.cycle) == length
-    for policy in ("round_robin", "auto"):
-        counts = picks(policy, members, 3 * length)
+    for policies in ("round_robin", "auto"):
+        counts = picks(policies, members, 3 * length)
         assert [counts[m.name] for m in members.members] == [3 * s // divisor for s in shares]
 
 
@@ -89,16 +89,16 @@ def test_each_instance_is_picked_once_by_a_request(
     draw = data.draw(st.floats(0, 1, exclude_max=True))
     in_flight = dict(zip("abcdef", in_flight, strict=True))
     for _ in weights:
-        chosen = POLICIES[policy](members, request, context(in_flight, picked, draw))
+        chosen = POLICIES[policies](members, request, context(in_flight, picked, draw))
         assert chosen is not None
         assert chosen.name not in picked
         picked = (*picked, chosen.name)
-    assert POLICIES[policy](members, request, context(in_flight, picked, draw)) is None
+    assert POLICIES[policies](members, request, context(in_flight, picked, draw)) is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_empty_pool_has_no_instance(policy: str):
-    assert POLICIES[policy](Pool(), RoutingRequest(session=b"s"), context()) is None
+    assert POLICIES[policies](Pool(), RoutingRequest(session=b"s"), context()) is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -108,10 +108,10 @@ def test_weight_0_gets_nothing_while_there_is_another(policy: str):
         for draw in (0.0, 0.5, 0.99):
             now = context(in_flight, draw=draw)
             assert all(
-                POLICIES[policy](members, request, now).name != "a"
+                POLICIES[policies](members, request, now).name != "a"
                 for request in (RoutingRequest(), RoutingRequest(session=b"s"), prompted(9))
             )
-    assert POLICIES[policy](members, RoutingRequest(), context(excluded=("b", "c"))).name == "a"
+    assert POLICIES[policies](members, RoutingRequest(), context(excluded=("b", "c"))).name == "a"
     assert (
         len(
             picks("session", pool(0, 0), 1, RoutingRequest(session=b"s"))
@@ -257,10 +257,10 @@ def test_the_prompt_is_read_from_a_body_in_any_state():
 
 
 def test_the_highest_score_divides_by_no_zero(monkeypatch: pytest.MonkeyPatch):
-    from svc.router.balance import policy
+    from svc.router.balance import policies
 
-    seed = policy.digest(b"a")
+    seed = policies.digest(b"a")
     for key in range(2000):
-        assert policy._score(key ^ seed, seed, 1) > 0  # noqa: SLF001
-    monkeypatch.setattr(policy, "MASK_64_BITS", 0)
-    assert policy._score(1, 2, 1) > 0  # noqa: SLF001
+        assert policies._score(key ^ seed, seed, 1) > 0  # noqa: SLF001
+    monkeypatch.setattr(policies, "MASK_64_BITS", 0)
+    assert policies._score(1, 2, 1) > 0  # noqa: SLF001

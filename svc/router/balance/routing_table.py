@@ -1,10 +1,10 @@
 """The instances that the router knows, as one immutable snapshot. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
-from svc.router.balance.policy import Member, Pool
+from svc.router.balance.policies import Member, Pool
 from svc.router.balance.target import Target
 
 RETURNING_STATUSES = ("starting", "stopping", "draining")  # of an instance that will be back
@@ -19,7 +19,7 @@ class Origin(msgspec.Struct, frozen=True):
     index: int | None = None  # that registry's revision
 
 
-class Table(msgspec.Struct, frozen=True):
+class RoutingTable(msgspec.Struct, frozen=True):
     """Every known instance, and the pool of candidates for each model."""
 
     targets: tuple[Target, ...] = ()
@@ -38,8 +38,17 @@ class Table(msgspec.Struct, frozen=True):
         pool = self.pool(model)
         return pool is not None and bool(pool.members)
 
+    def can_serve(self, model: str) -> bool:
+        """Return whether a request for this model has a candidate, or may wait for an instance that is returning."""
+        return self.serves(model) or model in self.returning
 
-def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Table:
+    def has_other_members(self, model: str | None, names: Container[str]) -> bool:
+        """Return whether a request for this model has other candidates than these; they may be busy."""
+        pool = self.pool(model)
+        return pool is not None and any(member.name not in names for member in pool.members)
+
+
+def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> RoutingTable:
     """Return a table of the targets, in which those that are not usable get no requests.
 
     Where a model has only unusable instances, they are candidates all the same: when everything looks broken, the
@@ -59,7 +68,7 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Tab
         if target.status in RETURNING_STATUSES and not target.drained
         for model in target.models
     }
-    return Table(
+    return RoutingTable(
         ordered,
         usable,
         Pool.of(_usable_or_all(list(members.values()), usable)),

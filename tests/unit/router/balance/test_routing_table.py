@@ -1,4 +1,4 @@
-from svc.router.balance.table import build
+from svc.router.balance.routing_table import build
 from tests.unit.router.made import target
 
 
