@@ -1,4 +1,4 @@
-"""`svc apply`: only what differs changes, and nobody notices."""
+"""`svc apply`: only what differs is changed, and no request fails."""
 
 import os
 import random
@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
+from tests.e2e.rollouts import BOTH, long_stream, pids
 from tests.e2e.sites import Site
-from tests.e2e.test_rollout import BOTH, long_stream, pids
 from tests.e2e.traffic import Traffic
 from tests.waiting import free_port_pair, wait_until
 
@@ -29,17 +29,17 @@ def edit(site: Site, name: str, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def served(site: Site, *words: str) -> tuple[str, str]:
+def served(site: Site, *arguments: str) -> tuple[str, str]:
     """An apply under traffic that does not fail."""
     with Traffic(site.router) as kept, Traffic(site.router, kept=False) as fresh:
         wait_until(lambda: kept.answered > 20 and fresh.answered > 20, description="traffic")
-        told = site.svc("apply", *words)
+        result = site.svc("apply", *arguments)
         marks = kept.answered, fresh.answered
         wait_until(
             lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20, description="traffic afterwards"
         )
     assert (kept.failures, fresh.failures) == ([], [])
-    return told
+    return result
 
 
 def all_pids(site: Site) -> dict[str, int]:
@@ -61,7 +61,7 @@ def test_only_what_differs_is_changed_and_no_request_fails(pair: Site):
     pair.svc("render", "--check")
 
 
-def test_a_removed_instance_is_drained_and_leaves_and_would_be_welcome_again(pair: Site):
+def test_a_removed_instance_is_drained_and_can_be_added_again(pair: Site):
     toml = pair.root / "config" / "two.toml"
     text = toml.read_text()
     toml.unlink()
@@ -75,7 +75,7 @@ def test_a_removed_instance_is_drained_and_leaves_and_would_be_welcome_again(pai
     assert pair.routed() == BOTH, "no mark of its former life"
 
 
-def test_what_only_babysitters_and_the_router_read_leaves_the_instances_running(pair: Site):
+def test_changes_for_babysitters_and_router_leave_instances_running(pair: Site):
     (pair.root / "config" / "two.toml").unlink()
     pair.svc("apply")
     before = pids(pair, "one")
@@ -90,13 +90,13 @@ def test_what_only_babysitters_and_the_router_read_leaves_the_instances_running(
     assert pair.svc("apply")[0].startswith("nothing to do")
 
 
-def test_what_is_wrong_is_refused_before_anything_moves(pair: Site):
+def test_wrong_files_and_ports_are_refused_before_anything_moves(pair: Site):
     before, programs = pair.files(), all_pids(pair)
 
-    def refused(name: str, text: str, told: str) -> None:
+    def refused(name: str, text: str, error: str) -> None:
         path = pair.root / "config" / f"{name}.toml"
         path.write_text(text)
-        assert told in pair.refused("apply")
+        assert error in pair.refused("apply")
         if f"config/{name}.toml" in before:
             path.write_bytes(before[f"config/{name}.toml"])
         else:
@@ -116,7 +116,7 @@ def test_what_is_wrong_is_refused_before_anything_moves(pair: Site):
 
 
 @pytest.mark.long
-def test_the_last_instance_of_a_model_goes_when_told(site: Site):
+def test_the_last_instance_of_a_model_is_removed_with_allow_downtime(site: Site):
     site.mock("one")
     site.svc("up")
     site.mock("one", "other")
@@ -129,7 +129,7 @@ def test_the_last_instance_of_a_model_goes_when_told(site: Site):
 
 
 @pytest.mark.long
-def test_a_model_that_is_given_up_goes_when_told(pair: Site):
+def test_a_model_is_given_up_with_allow_downtime(pair: Site):
     """Only the first that comes back without it shows that this is what the files mean."""
     for name in ("one", "two"):
         edit(pair, name, "'m'", "'m,old'")
@@ -144,7 +144,7 @@ def test_a_model_that_is_given_up_goes_when_told(pair: Site):
 
 
 @pytest.mark.long
-def test_a_new_name_on_the_same_port_waits_until_the_old_one_has_left(pair: Site):
+def test_a_new_instance_waits_for_the_port_of_a_removed_one(pair: Site):
     (pair.root / "config" / "two.toml").rename(pair.root / "config" / "zwei.toml")
     edit(pair, "zwei", 'name = "two"', 'name = "zwei"')
     served(pair)
@@ -153,7 +153,7 @@ def test_a_new_name_on_the_same_port_waits_until_the_old_one_has_left(pair: Site
 
 
 @pytest.mark.long
-def test_two_that_exchange_their_ports_are_told_to_take_turns(pair: Site):
+def test_two_instances_that_exchange_their_ports_are_refused(pair: Site):
     files = [pair.root / "config" / f"{name}.toml" for name in ("one", "two")]
     one, two = (path.read_text() for path in files)
     files[0].write_text(two.replace('"two"', '"one"'))
@@ -161,7 +161,7 @@ def test_two_that_exchange_their_ports_are_told_to_take_turns(pair: Site):
     assert "one: port: it is to get a port of two, and the other way round" in pair.refused("apply")
 
 
-def test_one_that_does_not_come_back_stops_it_and_the_mended_file_finishes(pair: Site):
+def test_a_failed_instance_stops_the_apply_and_a_mended_file_finishes_it(pair: Site):
     before = pids(pair, "one", "two")
     for name in ("one", "two"):
         edit(pair, name, "'m'", "'m', '--no-such-flag'")
@@ -178,7 +178,7 @@ def test_one_that_does_not_come_back_stops_it_and_the_mended_file_finishes(pair:
     assert pair.routed() == BOTH
 
 
-def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
+def test_a_killed_apply_is_finished_by_the_next_one(pair: Site):
     """While it waits for a stream: conf.d is new, and the instance drained by us."""
     streamed, begun = long_stream(pair)
     for name in ("one", "two"):
@@ -199,7 +199,7 @@ def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_killed_at_any_moment_it_is_finished_by_running_it_again(pair: Site):
+def test_an_apply_killed_at_any_moment_is_finished_by_the_next_one(pair: Site):
     before, kills = "m', '--tokens', '3", 0
     for name in ("one", "two"):
         edit(pair, name, "'m'", f"'{before}'")
@@ -218,6 +218,6 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(pair: Site):
     assert (kept.failures, fresh.failures) == ([], [])
 
 
-def test_where_nothing_runs_it_says_what_starts_it(site: Site):
+def test_without_supervisord_the_error_names_svc_up(site: Site):
     site.mock("one")
     assert site.refused("apply") == "svc: no supervisord runs on this site; start it with `svc up`"

@@ -1,4 +1,4 @@
-"""`svc doctor` on real sites: the guide's three troubles, made in several ways, found, and cured by what it says."""
+"""`svc doctor` on real sites: the guide's three problems, caused in several ways, are found and cured by its fixes."""
 
 import json
 import os
@@ -21,23 +21,23 @@ sys.stdin.read()
 """
 
 
-def doctor(site: Site, *words: str, status: int | None = 1) -> list[dict]:
-    """The findings, what to do first at the beginning."""
-    told = json.loads(site.svc("doctor", "--json", *words, status=status)[0])
-    assert told["ok"] == (told["problems"] == 0)
-    return told["findings"]
+def doctor(site: Site, *arguments: str, status: int | None = 1) -> list[dict]:
+    """Return the findings, the one to cure first at the beginning."""
+    result = json.loads(site.svc("doctor", "--json", *arguments, status=status)[0])
+    assert result["ok"] == (result["problems"] == 0)
+    return result["findings"]
 
 
 def everything(findings: list[dict]) -> dict[str, dict]:
-    """By key, causes and consequences."""
-    found = {}
+    """Return causes and consequences, by key."""
+    by_key = {}
     for finding in findings:
-        found |= {finding["key"]: finding, **everything(finding["consequences"])}
-    return found
+        by_key |= {finding["key"]: finding, **everything(finding["consequences"])}
+    return by_key
 
 
 def fix(site: Site, finding: dict, status: int | None = 0) -> str:
-    """Does what the doctor says, as an operator who pastes it into a shell."""
+    """Run the fix of a finding, as an operator who pastes it into a shell."""
     ran = subprocess.run(
         ["bash", "-c", finding["fix"]],
         cwd=site.root,
@@ -51,13 +51,13 @@ def fix(site: Site, finding: dict, status: int | None = 0) -> str:
     return ran.stdout
 
 
-def well(site: Site, *words: str) -> None:
-    """Until the doctor has nothing more to say, and requests are answered."""
+def wait_until_healthy(site: Site, *arguments: str) -> None:
+    """Wait until the doctor has no findings and requests are answered."""
 
     def healed() -> bool:
-        return not doctor(site, *words, status=None)
+        return not doctor(site, *arguments, status=None)
 
-    wait_until(healed, timeout=45, description=f"health, not {doctor(site, *words, status=None)}")
+    wait_until(healed, timeout=45, description=f"health, not {doctor(site, *arguments, status=None)}")
     assert site.chat().status_code == 200
 
 
@@ -72,7 +72,7 @@ def ailing(site: Site) -> Site:
 # Health.
 
 
-def test_a_healthy_site_has_no_findings_and_is_left_as_it_is(ailing):
+def test_a_healthy_site_has_no_findings_and_is_not_changed(ailing):
     files, pids = ailing.files(), ailing.run("supervisorctl", "pid", "all")[0]
     began = time.monotonic()
     out, err = ailing.svc("doctor")
@@ -87,7 +87,7 @@ def test_a_healthy_site_has_no_findings_and_is_left_as_it_is(ailing):
 
 def test_a_directory_that_is_no_site_and_a_site_that_does_not_run(site):
     (site.root / "config" / "svc.toml").unlink()
-    assert [found["key"] for found in doctor(site)] == ["files.none"]
+    assert [finding["key"] for finding in doctor(site)] == ["files.none"]
     again = Site(site.root)
     again.mock("one")
     [down] = doctor(again)
@@ -95,7 +95,7 @@ def test_a_directory_that_is_no_site_and_a_site_that_does_not_run(site):
     assert down["consequences"]
     assert len(again.svc("doctor", status=1)[0].splitlines()[0]) < 200
     fix(again, down)
-    well(again)
+    wait_until_healthy(again)
 
 
 # Router returns 503 "No healthy services available".
@@ -108,27 +108,27 @@ def refused(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "key", "said"),
+    ("broken", "key", "text"),
     [
         (["supervisorctl", "stop", "one:server"], "program.one:server", "stopped by hand"),
         (["svc", "drain", "one"], "instance.one-server", "drained"),
     ],
 )
-def test_503_because_of_what_somebody_did(ailing, broken, key, said):
+def test_503_because_of_an_operator_s_action(ailing, broken, key, text):
     ailing.run(*broken)
     wait_until(lambda: ailing.chat().status_code == 503, description="the router to hear of it")
     refused(ailing)
     [cause] = doctor(ailing)
     assert cause["key"] == key
-    assert said in cause["what"]
-    told = everything([cause])["model.m"]
-    assert "503" in told["what"]
+    assert text in cause["what"]
+    result = everything([cause])["model.m"]
+    assert "503" in result["what"]
     fix(ailing, cause)
-    well(ailing)
+    wait_until_healthy(ailing)
 
 
 @pytest.mark.parametrize(
-    ("backend", "said"),
+    ("backend", "text"),
     [
         ('command = "no-such-engine"', "there is no command no-such-engine"),
         (f"command = {sys.executable!r}\nargs = ['-c', 'open(\"/models/absent/config.json\")']", "/models/absent"),
@@ -138,7 +138,7 @@ def test_503_because_of_what_somebody_did(ailing, broken, key, said):
         ),
     ],
 )
-def test_503_because_the_instance_cannot_start(ailing, backend, said):
+def test_503_because_the_instance_cannot_start(ailing, backend, text):
     toml = ailing.root / "config" / "one.toml"
     before = toml.read_text()
     toml.write_text(before.partition("[backend]")[0] + f'[backend]\ntype = "command"\n{backend}\n')
@@ -146,12 +146,12 @@ def test_503_because_the_instance_cannot_start(ailing, backend, said):
     wait_until(lambda: ailing.chat().status_code == 503, description="the router to hear of it")
     causes = doctor(ailing)
     assert causes[0]["key"] == "program.one:server", causes
-    assert said in causes[0]["what"]
+    assert text in causes[0]["what"]
     assert "[backend]" in causes[0]["first"]
     assert "config/one.toml" in causes[0]["first"]
     toml.write_text(before)
     fix(ailing, causes[0])
-    well(ailing)
+    wait_until_healthy(ailing)
 
 
 def test_503_because_another_program_has_the_port(ailing):
@@ -181,7 +181,7 @@ def test_503_because_another_program_has_the_port(ailing):
     for finding in doctor(ailing, status=None):
         if finding["key"] == "restarts.one:server":  # a slow machine has refused it three times, which is a warning
             fix(ailing, finding)
-    well(ailing)
+    wait_until_healthy(ailing)
 
 
 def test_502_because_the_instance_listens_on_loopback_only(site):
@@ -200,7 +200,7 @@ def test_502_because_the_instance_listens_on_loopback_only(site):
     assert "--host 0.0.0.0" in cause["first"]
     toml.write_text(shut.replace("'--port'", "'--host', '0.0.0.0', '--port'"))
     fix(site, cause)
-    well(site)
+    wait_until_healthy(site)
 
 
 # Service not registering.
@@ -215,7 +215,7 @@ def test_not_registering_because_the_registry_is_down(ailing):
     first, *_ = ailing.svc("doctor", status=1)[0].splitlines()
     assert first == "problem  registry: was stopped by hand"
     fix(ailing, causes[0])
-    well(ailing)
+    wait_until_healthy(ailing)
 
 
 def test_not_registering_because_the_babysitter_was_stopped(ailing):
@@ -225,16 +225,16 @@ def test_not_registering_because_the_babysitter_was_stopped(ailing):
     assert cause["key"] == "program.one:babysitter"
     assert "instance.one-server" in everything([cause])
     fix(ailing, cause)
-    well(ailing)
+    wait_until_healthy(ailing)
 
 
-def test_not_registering_because_the_token_is_another(site):
+def test_not_registering_because_of_a_wrong_token(site):
     """From another machine, as the registry sees it: its own address is not loopback's."""
     here = other_address()
     token, copy = site.root / "token", site.root / "copy"
     config = site.root / "config" / "svc.toml"
-    told = f'[registry]\nhost = "0.0.0.0"\ntoken_file = "{token}"'
-    config.write_text(config.read_text().replace("[registry]", told))
+    result = f'[registry]\nhost = "0.0.0.0"\ntoken_file = "{token}"'
+    config.write_text(config.read_text().replace("[registry]", result))
     for path, word in ((token, "right"), (copy, "wrong")):
         path.write_text(word)
         path.chmod(0o600)
@@ -244,19 +244,19 @@ def test_not_registering_because_the_token_is_another(site):
     served = toml.read_text().replace("'--port'", "'--host', '0.0.0.0', '--port'")
     toml.write_text(f'host = "{here}"\ntoken_file = "{copy}"\n{served}')
     site.svc("up", "--timeout", "3", status=1)
-    found = wait_until(
+    by_key = wait_until(
         lambda: (f := everything(doctor(site))).get("babysitter.one") and f, description="the babysitter's word"
     )
-    refusal = found[f"registry.write.{copy}"]
+    refusal = by_key[f"registry.write.{copy}"]
     assert str(copy) in refusal["what"]
     assert "babysitter.one" in everything([refusal])
     assert doctor(site)[0]["key"] == refusal["key"]
     copy.write_text("right")
     fix(site, refusal, status=None)
-    well(site)
+    wait_until_healthy(site)
 
 
-def test_not_registering_because_the_name_is_anothers(site):
+def test_not_registering_because_the_name_is_taken(site):
     token = site.root / "token"
     token.write_text("secret")
     token.chmod(0o600)
@@ -274,24 +274,24 @@ def test_not_registering_because_the_name_is_anothers(site):
         timeout=5,
     ).raise_for_status()
     site.run("supervisorctl", "start", "one:*")
-    found = wait_until(lambda: everything(doctor(site, status=None)).get("babysitter.one"), description="the refusal")
-    assert "http://127.0.0.1:9 on elsewhere" in found["what"]
-    assert "config/one.toml" in found["first"]
-    fix(site, found, status=None)  # of the two names, it may have one only
-    well(site)
+    finding = wait_until(lambda: everything(doctor(site, status=None)).get("babysitter.one"), description="the refusal")
+    assert "http://127.0.0.1:9 on elsewhere" in finding["what"]
+    assert "config/one.toml" in finding["first"]
+    fix(site, finding, status=None)  # of the two names, it may have one only
+    wait_until_healthy(site)
 
 
-# Model not found.
+# Model not finding.
 
 
-def test_a_model_that_is_misspelt_is_told_with_what_is_meant(ailing):
-    [found] = doctor(ailing, "--model", "M")
-    assert found["key"] == "model.M"
-    assert "did you mean m?" in found["first"]
-    assert '"id":"m"' in fix(ailing, found).replace(" ", "")
+def test_a_misspelt_model_is_found_with_the_closest_name(ailing):
+    [finding] = doctor(ailing, "--model", "M")
+    assert finding["key"] == "model.M"
+    assert "did you mean m?" in finding["first"]
+    assert '"id":"m"' in fix(ailing, finding).replace(" ", "")
 
 
-def test_a_model_whose_file_is_not_what_runs(ailing):
+def test_a_model_of_a_file_that_was_not_applied(ailing):
     ailing.mock("two", "fresh")
     [cause] = doctor(ailing, "--model", "fresh")
     assert cause["key"] == "files.stale"
@@ -299,20 +299,20 @@ def test_a_model_whose_file_is_not_what_runs(ailing):
     assert "model.fresh" in everything([cause])
     fix(ailing, cause)
     assert ailing.chat("fresh").ok
-    well(ailing, "--model", "fresh")
+    wait_until_healthy(ailing, "--model", "fresh")
 
 
-def test_a_model_whose_alias_leads_nowhere(ailing):
+def test_an_alias_of_a_model_that_no_instance_serves(ailing):
     config = ailing.root / "config" / "svc.toml"
     config.write_text(config.read_text() + '[router.aliases]\ngpt = "n"\n')
     ailing.svc("up")
     assert ailing.chat("gpt").status_code == 503
-    [found] = doctor(ailing)
-    assert found["key"] == "alias.gpt"
+    [finding] = doctor(ailing)
+    assert finding["key"] == "alias.gpt"
     config.write_text(config.read_text().replace('"n"', '"m"'))
-    fix(ailing, found)
+    fix(ailing, finding)
     wait_until(lambda: ailing.chat("gpt").ok, description="the alias")
-    well(ailing)
+    wait_until_healthy(ailing)
 
 
 def test_a_model_that_the_babysitter_cannot_fetch(site):
@@ -330,13 +330,13 @@ def test_a_model_that_the_babysitter_cannot_fetch(site):
     assert "/v1/models" in cause["why"]
     toml.write_text(right)
     fix(site, cause)
-    well(site)
+    wait_until_healthy(site)
 
 
 # What else is in the way.
 
 
-def test_what_an_earlier_supervisord_left_behind(ailing):
+def test_processes_that_outlived_an_earlier_supervisord(ailing):
     left = subprocess.Popen(
         [str(BIN / "python3") if (BIN / "python3").exists() else sys.executable, "-c", "import signal; signal.pause()"],
         env={
@@ -346,18 +346,18 @@ def test_what_an_earlier_supervisord_left_behind(ailing):
         },
     )
     try:
-        [found] = doctor(ailing)
-        assert found["key"] == "leftovers"
-        assert str(left.pid) in found["fix"]
-        fix(ailing, found)
+        [finding] = doctor(ailing)
+        assert finding["key"] == "leftovers"
+        assert str(left.pid) in finding["fix"]
+        fix(ailing, finding)
         assert left.wait(timeout=10) == -signal.SIGKILL
     finally:
         left.kill()
         left.wait()
-    well(ailing)
+    wait_until_healthy(ailing)
 
 
-def test_a_supervisord_that_is_not_ours(site):
+def test_a_supervisord_that_is_not_svc_s(site):
     """With a socket where ours would be, and without our extension."""
     site.mock("one")
     site.svc("render")
@@ -370,13 +370,13 @@ def test_a_supervisord_that_is_not_ours(site):
     )
     site.run("supervisord", "-c", str(conf))
     wait_until(lambda: (site.root / "var" / "supervisor.sock").exists(), description="the socket")
-    found = doctor(site)
-    assert found[0]["key"] == "supervisord.foreign"
-    fix(site, found[0])
-    well(site)
+    findings = doctor(site)
+    assert findings[0]["key"] == "supervisord.foreign"
+    fix(site, findings[0])
+    wait_until_healthy(site)
 
 
-def test_a_registry_that_is_degraded_or_elsewhere_and_nothing_else_here(site):
+def test_a_registry_that_is_degraded_or_on_another_machine(site):
     """An instance host whose registry is unreachable."""
     gone = free_port_pair()
     config = site.root / "config" / "svc.toml"
@@ -391,7 +391,7 @@ def test_a_registry_that_is_degraded_or_elsewhere_and_nothing_else_here(site):
     assert [f["key"] for f in doctor(site) if f["severity"] == PROBLEM] == ["registry.silent"]
 
 
-def test_it_can_be_interrupted(ailing):
+def test_the_doctor_can_be_interrupted(ailing):
     os.kill(ailing.pid("one:babysitter"), signal.SIGSTOP)
     try:
         process = ailing.start("svc", "doctor")

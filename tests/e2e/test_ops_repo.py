@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.rollouts import BOTH
 from tests.e2e.sites import BIN, Site, clean_environ
-from tests.e2e.test_rollout import BOTH
 from tests.e2e.traffic import Traffic
 from tests.waiting import wait_until
 
@@ -25,16 +25,16 @@ class Desk:
     def __init__(self, root: Path, host: Site) -> None:
         self.root, self.host = root, host
 
-    def run(self, *words: str, status: int = 0, at: Path | None = None) -> str:
-        command = [str(BIN / "svc"), *words[1:]] if words[0] == "svc" else list(words)
+    def run(self, *arguments: str, status: int = 0, at: Path | None = None) -> str:
+        command = [str(BIN / "svc"), *arguments[1:]] if arguments[0] == "svc" else list(arguments)
         done = subprocess.run(
             command, cwd=at or self.root, env=clean_environ(), capture_output=True, text=True, timeout=60, check=False
         )
-        assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def git(self, *words: str, at: Path | None = None) -> str:
-        return self.run("git", "-c", "user.name=Ops", "-c", "user.email=ops@example.com", *words, at=at)
+    def git(self, *arguments: str, at: Path | None = None) -> str:
+        return self.run("git", "-c", "user.name=Ops", "-c", "user.email=ops@example.com", *arguments, at=at)
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.root / "config" / f"{name}.toml"
@@ -82,7 +82,7 @@ def pids(site: Site) -> dict[str, int]:
 
 
 @pytest.mark.timeout(300)
-def test_an_edit_is_planned_committed_and_applied_and_the_wrong_one_moves_nothing(desk: Desk, site: Site):
+def test_an_edit_is_planned_and_applied_and_a_wrong_one_changes_nothing(desk: Desk, site: Site):
     before = pids(site)
     with Traffic(site.router, kept=True) as kept, Traffic(site.router, kept=False, stream=True) as streams:
         wait_until(lambda: kept.answered > 20 and streams.answered > 5, description="traffic")
@@ -132,7 +132,7 @@ def test_an_edit_is_planned_committed_and_applied_and_the_wrong_one_moves_nothin
 
 
 @pytest.mark.timeout(300)
-def test_an_apply_that_is_killed_between_two_instances_is_finished_by_the_next_one(desk: Desk, site: Site):
+def test_an_apply_killed_between_two_instances_is_finished_later(desk: Desk, site: Site):
     before = pids(site)
     for name in ("one", "two"):
         desk.edit(name, "'m'", "'m,extra'")

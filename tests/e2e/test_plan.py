@@ -1,4 +1,4 @@
-"""`svc plan` on sites that run and on one that does not: it tells what would change, and changes nothing."""
+"""`svc plan` on sites that run and on one that does not: it shows what would change, and changes nothing."""
 
 import json
 
@@ -14,8 +14,8 @@ def edit(site, name, old, new):
     path.write_text(text.replace(old, new))
 
 
-def planned(site, *words, status=2):
-    return json.loads(site.svc("plan", "--json", *words, status=status)[0])
+def planned(site, *arguments, status=2):
+    return json.loads(site.svc("plan", "--json", *arguments, status=status)[0])
 
 
 def by_name(rows):
@@ -23,7 +23,7 @@ def by_name(rows):
 
 
 @pytest.mark.long
-def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
+def test_a_plan_shows_each_change_and_changes_nothing(site):
     for name, models in (("one", "m"), ("two", "m"), ("three", "big"), ("four", "m")):
         site.mock(name, models, heartbeat_interval=1)
     site.svc("up")
@@ -39,13 +39,13 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
     site.mock("five", "m")
     (site.root / "conf.d" / "cron.conf").write_text("[program:cron]\ncommand=sleep 1000\n")
     before, running = site.files(), site.supervisord.processes()
-    told = planned(site)
+    result = planned(site)
     out, err = site.svc("plan", status=2)
-    assert "hunter2" not in out + err + json.dumps(told)
+    assert "hunter2" not in out + err + json.dumps(result)
     assert site.files() == before
     assert {n: p.pid for n, p in site.supervisord.processes().items()} == {n: p.pid for n, p in running.items()}
 
-    parts = by_name(told["parts"])
+    parts = by_name(result["parts"])
     assert {name: part["change"] for name, part in parts.items()} == {
         "one": "changed",
         "two": "changed",
@@ -65,38 +65,38 @@ def test_what_would_change_is_told_word_by_word_and_nothing_is_changed(site):
         {"key": "command", "old": "--registry-sync-interval 0.5", "new": "--registry-sync-interval 0.7"}
     ]
     assert "none is refused" in parts["router"]["effect"]
-    assert told["without_instance"] == [{"model": "big", "instance": "three", "forever": False}]
-    assert {file["path"]: file["change"] for file in told["files"]} == {
+    assert result["without_instance"] == [{"model": "big", "instance": "three", "forever": False}]
+    assert {file["path"]: file["change"] for file in result["files"]} == {
         "conf.d/two.conf": "changed",
         "conf.d/three.conf": "changed",
         "conf.d/router.conf": "changed",
         "conf.d/four.conf": "gone",
         "conf.d/five.conf": "new",
     }
-    assert told["foreign"] == ["conf.d/cron.conf"]
+    assert result["foreign"] == ["conf.d/cron.conf"]
 
     some = by_name(planned(site, "config/five.toml")["parts"])
     assert some.keys() == {"five", "router", "cron"}, "files that are given remove nothing, and refresh no others"
 
     site.supervisord.stop("registry")
-    told = planned(site)
-    assert told["without_instance"] is None
-    assert told["notes"][0].startswith("cannot tell which models have no instance meanwhile")
-    assert "give its address with --registry-url" in told["notes"][0]
+    result = planned(site)
+    assert result["without_instance"] is None
+    assert result["notes"][0].startswith("cannot tell which models have no instance meanwhile")
+    assert "give its address with --registry-url" in result["notes"][0]
 
     site.svc("up")
     wait_until(lambda: len(site.routed()) == 4)
     assert "Nothing to do" in site.svc("plan")[0]
 
 
-def test_what_was_written_but_never_updated_is_still_to_be_done(site):
+def test_rendered_files_that_were_not_applied_are_still_a_change(site):
     site.mock("one")
     site.svc("up")
     edit(site, "one", "'m'", "'m,n'")
     site.svc("render")
-    told = planned(site)
-    assert told["files"] == []
-    assert [part["name"] for part in told["parts"]] == ["one"]
+    result = planned(site)
+    assert result["files"] == []
+    assert [part["name"] for part in result["parts"]] == ["one"]
     site.run("supervisorctl", "reread")
     assert [part["name"] for part in planned(site)["parts"]] == ["one"], "supervisord has read it, and runs the old one"
 
@@ -112,11 +112,11 @@ def test_a_site_that_runs_by_the_environment_is_refused_with_the_cure(site):
     assert "`svc down`" in line
 
 
-def test_where_nothing_runs_everything_would_be_started(site):
+def test_without_supervisord_everything_would_be_started(site):
     site.mock("one")
-    told = planned(site)
-    assert told["supervisord"] is None
-    assert {part["name"]: part["change"] for part in told["parts"]} == dict.fromkeys(
+    result = planned(site)
+    assert result["supervisord"] is None
+    assert {part["name"]: part["change"] for part in result["parts"]} == dict.fromkeys(
         ("registry", "router", "one"), "added"
     )
     assert "`svc up` starts all of it" in site.svc("plan", status=2)[0]
@@ -125,7 +125,7 @@ def test_where_nothing_runs_everything_would_be_started(site):
 
 
 @pytest.mark.parametrize("wrong", ["port = 'x'", "nonsense = 1"])
-def test_a_wrong_toml_is_told_and_exits_with_1(site, wrong):
+def test_a_wrong_toml_is_an_error_and_exits_with_1(site, wrong):
     path = site.root / "config" / "one.toml"
     site.mock("one")
     path.write_text(f"{wrong}\n{path.read_text().replace('port =', '#')}")

@@ -1,4 +1,4 @@
-"""`svc rollout restart` under load: nobody notices, and what goes wrong stops it where it is."""
+"""`svc rollout restart` under load: no request fails, and a failed instance stops the rollout."""
 
 import json
 import os
@@ -6,16 +6,13 @@ import random
 import signal
 import threading
 import time
-from typing import Any
 
 import pytest
-import requests
 
-from tests.e2e.sites import Site, http
+from tests.e2e.rollouts import BOTH, long_stream, pids
+from tests.e2e.sites import Site
 from tests.e2e.traffic import Traffic, read_stream
 from tests.waiting import wait_until
-
-BOTH = {"one-server", "two-server"}
 
 
 @pytest.fixture
@@ -31,11 +28,7 @@ def pair(site: Site) -> Site:
     return site
 
 
-def pids(site: Site, *names: str) -> dict[str, int]:
-    return {name: site.pid(f"{name}:server") for name in names}
-
-
-def test_two_instances_are_renewed_one_after_the_other_and_no_request_fails(pair: Site):
+def test_two_instances_restart_in_turn_and_no_request_fails(pair: Site):
     before = pids(pair, "one", "two")
     streamed, _ = long_stream(pair, 5)
     events: list[str] = []
@@ -59,7 +52,7 @@ def test_two_instances_are_renewed_one_after_the_other_and_no_request_fails(pair
     assert not any('"error"' in event for event in events)
 
 
-def test_the_last_healthy_instance_of_a_model_is_refused_before_anything_moves_unless_told(site: Site):
+def test_the_last_healthy_instance_is_refused_without_allow_downtime(site: Site):
     site.mock("one", "m")
     site.mock("two", "m,n")
     site.svc("up")
@@ -80,7 +73,7 @@ def test_the_last_healthy_instance_of_a_model_is_refused_before_anything_moves_u
     assert site.pid("two:server") != before["two"]
 
 
-def test_one_that_does_not_come_back_stops_it_with_its_log_and_the_others_serve(pair: Site):
+def test_a_failed_instance_stops_the_rollout_and_its_log_is_shown(pair: Site):
     """The second is never touched; and once the first is mended, the same command finishes."""
     before = pids(pair, "one", "two")
     broken = pair.root / "broken-one"
@@ -105,7 +98,7 @@ def test_one_that_does_not_come_back_stops_it_with_its_log_and_the_others_serve(
 
 
 @pytest.mark.long
-def test_what_an_operator_has_drained_stays_drained(pair: Site):
+def test_an_instance_that_the_operator_drained_stays_drained(pair: Site):
     pair.svc("drain", "one")
     before = pids(pair, "one", "two")
     out, _ = pair.svc("rollout", "restart", "one")
@@ -115,7 +108,7 @@ def test_what_an_operator_has_drained_stays_drained(pair: Site):
     assert pids(pair, "one")["one"] != before["one"]
 
 
-def test_ctrl_c_gives_back_what_is_only_drained(pair: Site):
+def test_ctrl_c_undrains_an_instance_that_still_serves(pair: Site):
     streamed, begun = long_stream(pair)
     name = begun.removesuffix("-server")
     process = pair.start("svc", "rollout", "restart", name)
@@ -131,7 +124,7 @@ def test_ctrl_c_gives_back_what_is_only_drained(pair: Site):
     streamed.close()
 
 
-def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
+def test_a_killed_rollout_is_finished_by_the_next_one(pair: Site):
     """Killed while the first is drained, its drain mark is known for the rollout's own; the operator's is kept."""
     streamed, begun = long_stream(pair)
     name = begun.removesuffix("-server")
@@ -150,7 +143,7 @@ def test_killed_half_way_it_is_finished_by_running_it_again(pair: Site):
 
 
 @pytest.mark.long
-def test_router_and_registry_are_renewed_while_all_is_served(pair: Site):
+def test_router_and_registry_are_renewed_and_no_request_fails(pair: Site):
     before = {name: pair.pid(name) for name in ("registry", "router")}
     with Traffic(pair.router) as traffic:
         wait_until(lambda: traffic.answered > 20, description="traffic")
@@ -160,13 +153,13 @@ def test_router_and_registry_are_renewed_while_all_is_served(pair: Site):
     assert pair.pid("router") == before["router"], "gunicorn's master stays"
 
 
-def test_a_wrong_name_is_told_with_the_near_one(pair: Site):
+def test_a_wrong_name_is_an_error_with_the_closest_one(pair: Site):
     assert "did you mean one?" in pair.refused("rollout", "restart", "two", "on")
     far = pair.refused("rollout", "restart", "one", "--router-url", "http://127.0.0.1:1")
     assert "the router does not answer at http://127.0.0.1:1" in far
 
 
-def test_a_toml_that_its_babysitter_would_refuse_is_told_before_anything_moves(pair: Site):
+def test_a_wrong_toml_is_refused_before_anything_moves(pair: Site):
     before = pids(pair, "one", "two")
     toml = pair.root / "config" / "two.toml"
     toml.write_text(toml.read_text() + '\ncolour = "red"\n')
@@ -175,7 +168,7 @@ def test_a_toml_that_its_babysitter_would_refuse_is_told_before_anything_moves(p
 
 
 @pytest.mark.long
-def test_several_at_once_are_never_all_of_a_model(site: Site):
+def test_parallel_restarts_never_take_all_instances_of_a_model(site: Site):
     for name in ("a", "b", "c", "d"):
         site.mock(name, "m" if name < "d" else "n,m")
     site.mock("e", "n")
@@ -196,7 +189,7 @@ def test_several_at_once_are_never_all_of_a_model(site: Site):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_killed_at_any_moment_a_rollout_is_finished_by_the_next(pair: Site):
+def test_a_rollout_killed_at_any_moment_is_finished_by_the_next_one(pair: Site):
     kills = 0
     with Traffic(pair.router) as kept, Traffic(pair.router, kept=False) as fresh:
         for _ in range(15):
@@ -212,7 +205,7 @@ def test_killed_at_any_moment_a_rollout_is_finished_by_the_next(pair: Site):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_ten_rollouts_under_load_fail_nothing(pair: Site):
+def test_ten_rollouts_under_load_fail_no_request(pair: Site):
     """Short requests on kept and on new connections, and streams, from 24 clients."""
     began = time.monotonic()
     loads = [
@@ -233,22 +226,3 @@ def test_ten_rollouts_under_load_fail_nothing(pair: Site):
         load.__exit__(None, None, None)
     assert [load.failures for load in loads] == [[]] * len(loads)
     print(f"{sum(load.answered for load in loads)} answers in {time.monotonic() - began:.0f} s")
-
-
-def long_stream(site: Site, seconds: int = 60) -> tuple[requests.Response, str]:
-    """And the instance that it is from."""
-    for name in BOTH:
-        http.post(
-            f"{site.service(name)['url']}/mock/behave", json={"tokens": 50 * seconds, "token_delay": 0.02}, timeout=5
-        )
-    streamed = site.chat(stream=True, max_tokens=5000)
-    begun = wait_until(
-        lambda: next((s["name"] for s in _services(site) if s["in_flight"]), ""), description="the stream"
-    )
-    for name in BOTH:
-        http.post(f"{site.service(name)['url']}/mock/behave", json={"tokens": None, "token_delay": 0}, timeout=5)
-    return streamed, begun
-
-
-def _services(site: Site) -> list[dict[str, Any]]:
-    return http.get(f"{site.router}/services", timeout=5).json()["services"]

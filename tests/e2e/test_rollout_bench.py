@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
+from tests.e2e.rollouts import BOTH
 from tests.e2e.sites import ROOT, Site
-from tests.e2e.test_rollout import BOTH
 from tests.waiting import free_port_pair, wait_until
 
 BENCH = ROOT / "ops" / "bench"
@@ -32,7 +32,7 @@ bench = pytest.mark.skipif(
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["small", "large", "stream"])
-def test_three_rollouts_under_the_load_of_the_benchmark_fail_nothing(site: Site, name: str, monkeypatch):
+def test_three_rollouts_under_the_benchmark_s_load_fail_no_request(site: Site, name: str, monkeypatch):
     (site.root / "instance.py").write_text(INSTANCE.format(bench=str(BENCH)))
     for instance in ("one", "two"):
         port = free_port_pair()
