@@ -17,11 +17,11 @@ from svc.terminal.progress import waiting
 @click.option("--router-url", metavar="URL", help="with --wait: the router  [ROUTER_URL; default: the site's]")
 @registry_options
 def command(access: Access, names: tuple[str, ...], wait: bool, timeout: float, router_url: str | None) -> None:
-    """Give an instance nothing new; what it has begun, it finishes.
+    """Send an instance no new requests; it finishes those that have begun.
 
-    NAME is the instance's, or that of its babysitter. It stays drained through restarts of itself,
-    its babysitter and the registry, until `svc undrain`. With --wait it may be stopped afterwards
-    without failing a request; exits with 1 when there still are some after --timeout.
+    NAME is the name of the instance or of its babysitter. The instance stays drained through restarts of
+    itself, its babysitter and the registry, until `svc undrain`. After --wait it can be stopped without
+    failing a request; --wait exits with 1 if requests are still in flight after --timeout.
     """
     drained = drain(access.client(), names)
     for name in drained:

@@ -42,11 +42,11 @@ def _kinds(context: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--json", "as_json", is_flag=True, help="one object a line, for programs")
 @registry_options
 def command(access: Access, follow: bool, count: int, service: str, kinds: tuple[str, ...], as_json: bool) -> None:
-    """Show what happened: who registered, left, was ejected or restarted, and why.
+    """Show what happened: which services registered, left, were ejected or restarted, and why.
 
-    The registry keeps the last 1000 events, through restarts of its own. --service takes a service's
-    name, a babysitter's for it and its instance, and a program's as supervisorctl writes it. --json prints
-    each event as GET /events has it: id, time, kind, service, source, message, level.
+    The registry keeps the last 1000 events, also through its own restarts. --service takes the name of a
+    service, that of a babysitter (for it and its instance), or that of a program as supervisorctl writes it.
+    --json prints each event as GET /events has it: id, time, kind, service, source, message, level.
     """
     client, printer = access.client(read=True), EventPrinter(console(), as_json)
     only = {"kind": ",".join(kinds)} if kinds else {}

@@ -12,9 +12,9 @@ from svc.terminal.output import echo
 def command() -> None:
     """Exit with 0 when every component that runs here can be used, else with 1 and a line for each that cannot.
 
-    Asked are this machine's own components and nothing else: the registry's /health, the router's /readyz,
-    each babysitter's /health, which is that of its instance. For a container's HEALTHCHECK and the
-    like; `svc status` tells more.
+    It checks only the components of this machine: the registry's /health, the router's /readyz, and each
+    babysitter's /health, which reports its instance. It is meant for a container's HEALTHCHECK and the
+    like; `svc status` shows more.
     """
     healthy, unhealthy = check_health(HERE)
     if unhealthy:

@@ -35,9 +35,9 @@ file_option = click.option(
 
 @click.group("keys")
 def command() -> None:
-    """Give out API keys of the router, and take them back.
+    """Add, list and revoke API keys of the router.
 
-    The router asks for keys once it is told of their file: keys_file under [router] in
+    The router requires keys once their file is configured: keys_file under [router] in
     config/svc.toml, or ROUTER_KEYS_FILE. It reads the file again within a second of a change.
     """
 

@@ -6,4 +6,4 @@ import click
 @click.command("launch", hidden=True, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1)
 def command(arguments: tuple[str, ...]) -> None:
-    """Become COMMAND: what stands in front of every program in conf.d. See `svc launch --help`."""
+    """Prepare a program of conf.d, then become it. See `svc launch --help`."""

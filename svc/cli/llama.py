@@ -19,7 +19,7 @@ def command(host: str, port: int, alias: str, threads: int | None, ctx_size: int
     """Serve a real model, small and on the CPU: Gemma 3 270M in llama.cpp's own server.
 
     For demos and tests. It answers OpenAI's API, /health, /slots and /metrics, once the model is loaded. The flags
-    are named as llama-server's.
+    have the names of llama-server's.
     """
     model, engine = llama.prepared()
     params = engine.CommonParams()

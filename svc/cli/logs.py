@@ -23,14 +23,14 @@ def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
     \b
     NAME is
       registry, router     these programs
-      NAME:server          what an instance writes
+      NAME:server          an instance
       NAME:babysitter      its babysitter
       NAME                 both
       supervisord          supervisord's own: starts, exits and restarts of all
       all                  everything, as without a name
 
-    Of several programs, each line begins with its program's name. --follow goes on through
-    rotations, restarts and an update, and takes up programs that are new.
+    With several programs, each line begins with the name of its program. --follow continues through
+    rotations, restarts and an update, and adds programs that are new.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a closed pipe, as of `| head`, ends this process
     selected = select_logs(names, log_files(HERE))

@@ -1,4 +1,4 @@
-"""`svc mock`."""
+"""`svc mock`: run a simulated OpenAI backend."""
 
 from typing import Any
 
@@ -97,8 +97,7 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
     /metrics tells how many tokens it has made and how many requests it serves.
     /echo answers with the request that reached it: method, headers, length and digest of the body.
     """
-    # Only here: whoever asks for --help needs no gevent.
-    from svc.mock.server import serve
+    from svc.mock.server import serve  # here, so that --help does not load gevent
 
     logging.configure()
     serve(MockOptions(name, port, models, host, child, api_key, Behaviour(**flags)))

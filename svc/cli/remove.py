@@ -11,10 +11,10 @@ from svc.terminal.output import echo
 @names_argument
 @registry_options
 def command(access: Access, names: tuple[str, ...]) -> None:
-    """Take a service out of the registry, for one that is gone for good.
+    """Remove a service that is gone for good from the registry.
 
-    While its babysitter is heard of, that takes the registry's token, and it registers again within a
-    heartbeat: stop it first, or drain it.
+    While its babysitter sends heartbeats, this needs the registry's token, and the service registers again
+    with the next heartbeat: stop it first, or drain it instead.
     """
     for name in remove(access.client(), names):
         echo(f"{name} is removed")

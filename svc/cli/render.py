@@ -35,11 +35,12 @@ def command(
 ) -> None:
     """Write supervisord's files from the TOML files and config/svc.toml, never from the environment.
 
-    TOML files that are given are added or refreshed, and nothing is removed; without any, all of
-    config/ is rendered, and files whose source is gone are removed. Files that are not ours stay.
+    With TOML files as arguments, their files are added or refreshed, and nothing is removed. Without
+    arguments, all of config/ is rendered, and files whose source is gone are removed. Files that svc did
+    not render stay.
 
-    With --systemd, --logrotate or --nginx, files for these instead, from the sections [systemd], [logs]
-    and [nginx] of config/svc.toml.
+    --systemd, --logrotate and --nginx write files for these programs instead, from the sections [systemd],
+    [logs] and [nginx] of config/svc.toml.
     """
     site_settings = settings(environ=False)
     sources = HERE.tomls(tomls, site_settings.launch.babysitter_configs)

@@ -12,8 +12,8 @@ from svc.site import single_instance
 @click.command("run")
 @config_file_option
 def command(config_file: str) -> None:
-    """Run an instance and its babysitter together, in the foreground, for one file and no site.
+    """Run one instance and its babysitter in the foreground, without a site.
 
-    SIGTERM and Ctrl-C end both. Exits with 1 when the instance is given up after max_restarts.
+    SIGTERM and Ctrl-C end both. The command exits with 1 when the instance is given up after max_restarts.
     """
     single_instance.run(Path(config_file), settings(), os.environ, console())

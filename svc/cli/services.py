@@ -31,15 +31,15 @@ class ListByDefault(click.Group):
 
 @click.group("services", cls=ListByDefault)
 def command() -> None:
-    """Show what the registry knows: a table, one service, or every change as it comes.
+    """Show the services that the registry lists: a table, one service, or every change as it comes.
 
     \b
-    STATE is what becomes of a service:
+    STATE is the state of a service:
       healthy    instances get requests
-      drained    by `svc drain`: nothing new, until `svc undrain`
+      drained    by `svc drain`: no new requests, until `svc undrain`
       unhealthy  it fails the registry's checks
       expired    no heartbeat arrived for the whole lease
-    or what it says of itself: starting, stopping, stopped, failed.
+    or the state that it reports itself: starting, stopping, stopped, failed.
     """
 
 
@@ -47,7 +47,7 @@ def command() -> None:
 @json_option
 @registry_options
 def show_list(access: Access, as_json: bool) -> None:
-    """One table of all services (also plain `svc services`).
+    """Show a table of all services; `svc services` alone does the same.
 
     --json prints {"services": [...], "total", "index"}, each service as the registry lists it.
     """
@@ -71,7 +71,7 @@ def show_list(access: Access, as_json: bool) -> None:
 @json_option
 @registry_options
 def show(access: Access, name: str, as_json: bool) -> None:
-    """All that the registry knows of NAME.
+    """Show everything that the registry knows of NAME.
 
     --json prints it as the registry has it.
     """
@@ -94,10 +94,10 @@ def show(access: Access, name: str, as_json: bool) -> None:
 @json_option
 @registry_options
 def watch(access: Access, as_json: bool) -> None:
-    """A line for each service, then a line for each change as it comes, until Ctrl-C.
+    """Print a line for each service, then a line for each change as it comes, until Ctrl-C.
 
-    --json prints one object a line: time, name, change (in words), and service as the
-    registry has it now (null once it is removed).
+    --json prints one object a line: time, name, change (a text), and service as the
+    registry lists it now (null once it is removed).
     """
     client = access.client(read=True)
     registry_watch = RegistryWatch(client)
@@ -129,10 +129,10 @@ def watch(access: Access, as_json: bool) -> None:
 @command.command()
 @registry_options
 def expire(access: Access) -> None:
-    """End the leases that a degraded registry keeps, because they really are gone.
+    """End the leases that a degraded registry keeps, for services that are really gone.
 
-    When many leases would end at once, the registry's own network is the likelier fault: it
-    keeps them and calls itself degraded, until heartbeats come again or this is said.
+    When many leases would end at once, the likelier cause is the registry's own network: it keeps
+    them and reports itself degraded, until heartbeats arrive again or this command is run.
     """
     client = access.client()
     with explained("end the leases", client, f"{NOT_FOUND}, or one that is older than this"):

@@ -20,26 +20,26 @@ from svc.terminal.screen import width_of
 def command(as_json: bool, watch: bool) -> None:
     """Show every program: state, pid, time up, restarts (of how many allowed), health, models, address.
 
-    Health is what the registry says of it, and for an instance also whether the router uses it.
-    Exits with 0 when all is well, with 1 when anything is not, which may be an instance of another
-    machine that this one's router should use. --watch goes on until Ctrl-C.
+    The health of a program is the registry's view of it; an instance must also be used by the router.
+    Exits with 0 when everything is healthy, else with 1; an unused instance of another machine that this
+    site's router should use counts, too. --watch goes on until Ctrl-C.
 
     \b
     --json prints one object:
-      ok           true when all is well
+      ok           true when everything is healthy
       supervisord  its pid, null when it does not run
       programs     a list of objects:
         name          as supervisorctl writes it: registry, router, NAME:server, NAME:babysitter
         state         supervisord's: RUNNING BACKOFF FATAL ...; "-" when it does not have it
         pid, uptime   null when it does not run; uptime in seconds
-        restarts      how often it was started again by itself; max_restarts: how often it may be
-        health        healthy, or what is not: starting, failed, unhealthy, expired, unrouted,
-                      drained ... (docs/STATUS.md has them all); empty when nobody knows
-        models        of a server: those it serves
+        restarts      how often supervisord started it again; max_restarts: how often it may
+        health        healthy, or why it is not: starting, failed, unhealthy, expired, unrouted,
+                      drained ... (docs/STATUS.md has them all); empty when unknown
+        models        the models that a server serves
         address       host:port
-        ok            true when this program is well
+        ok            true when this program is healthy
         reason        why it was last restarted, empty when it was not
-      problems     a list of texts, empty when all is well
+      problems     a list of texts, empty when everything is healthy
     """
     registry = settings().registry
     token_file, out = registry.read_token_file or registry.token_file, console()

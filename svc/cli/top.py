@@ -22,17 +22,17 @@ URL = "where the router is  [ROUTER_URL; default: the site's]"
 def command(every: float, count: int | None, sort: str, as_json: bool, router_url: str | None) -> None:
     """Show what the router does now: requests, errors and tokens a second, by model and by instance.
 
-    FIRST is the mean time to the first token of streams; QUEUE are requests that wait for an
-    instance. Rates are those of the time between two lines. It reads the router's open /metrics, so
-    it needs no key. With -n it exits with 1 where the last line had no answer.
+    FIRST is the mean time to the first token of streams; QUEUE counts requests that wait for an
+    instance. The rates are those between two lines. The command reads the router's open /metrics, so it
+    needs no key. With -n it exits with 1 if the router did not answer for the last line.
 
     \b
     --json prints one object a line:
       time       Unix seconds
-      url        the router's
+      url        the URL of the router
       models     by name: requests, errors, tokens (each a second), first_token (seconds, or
-                 null), queue, instances (that get requests); "unknown": those that ask for a
-                 model that nobody has, "": that name none
+                 null), queue, instances (that get requests); "unknown": requests for a model
+                 that no instance has, "": requests that name no model
       instances  by name: requests, errors (of attempts: a request may be tried at several),
                  tokens, first_token, in_flight, state (up, ejected, or unused: drained,
                  starting, stopped, expired ...)

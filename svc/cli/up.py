@@ -18,13 +18,13 @@ from svc.site.start_plan import StartOptions
 @click.option("--timeout", type=float, default=600, show_default=True, help="seconds to wait until all is ready")
 @click.option("--foreground", is_flag=True, help="stay: all logs to stdout, and SIGTERM ends the site (for containers)")
 def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreground: bool) -> None:
-    """Start the site, or bring a running one up to date, and wait until every part answers.
+    """Start the site, or bring a running one up to date, and wait until every component answers.
 
-    Renders first. Where the environment changes what is rendered, conf.d is left alone and
+    It renders first. If the environment changes what is rendered, conf.d is left alone and
     var/supervisord.conf runs instead. Ctrl-C stops what this call has started.
 
     With --foreground it stays until SIGTERM or Ctrl-C, which stops everything in order as svc down
-    does. What the programs write goes to stdout as well as to logs/, or to stdout alone where logs/
+    does. The programs' output goes to stdout as well as to logs/, or to stdout alone where logs/
     cannot be written. An instance that fails is started again; a registry or a router that cannot
     start ends it with 1.
     """

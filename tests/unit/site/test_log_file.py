@@ -1,4 +1,4 @@
-"""A log file as it is written, rotated and emptied: every line is lines once, in its order."""
+"""A log file as it is written, rotated and emptied: every line is read once, in its order."""
 
 import os
 import shutil
