@@ -1,1 +1,1 @@
-"""HTTP as the router reads and writes it: parsers, heads, bodies, codings."""
+"""HTTP as the router reads and writes it: parsers, heads, bodies, content codings, sockets."""

@@ -1,4 +1,4 @@
-"""Content codings of request bodies: decoded within limits, for the router and for engines that cannot decode them."""
+"""Decodes the content codings of request bodies, within limits: for the router, and for engines that cannot."""
 
 import time
 import zlib
@@ -8,7 +8,7 @@ from typing import Protocol
 from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
 
 INPUT_STEP_BYTES = 64 << 10
-OUTPUT_STEP_BYTES = 256 << 10  # between two steps other requests have their turn
+OUTPUT_STEP_BYTES = 256 << 10  # other requests have their turn between two steps
 MAX_CODINGS = 2  # one over the other
 MAX_MEMBERS = 16  # of a gzip or zstd file, one behind the other (RFC 1952, 2.2; RFC 8878, 3.1)
 
@@ -16,9 +16,9 @@ MAX_MEMBERS = 16  # of a gzip or zstd file, one behind the other (RFC 1952, 2.2;
 def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], None] = lambda size: None) -> bytes:
     """Return a body without the codings that its Content-Encoding lists.
 
-    `count` is called with the bytes that it takes in memory, coded and decoded, as they grow.
-    Raises UnsupportedMedia for a coding that is not known, BadRequest for a body that is not coded as its head says,
-    TooLarge beyond `max_bytes`.
+    `count` is called with the memory in bytes that the body takes, coded and decoded, as it grows.
+    Raises UnsupportedMedia for an unknown coding, BadRequest for a body that is not in the coding of its head, TooLarge
+    for a decoded body over `max_bytes`.
     """
     listed = [name.strip() for name in codings.decode("latin-1").lower().split(",")]
     names = [name for name in listed if name not in ("", "identity")]
@@ -48,7 +48,7 @@ def _decode(body: bytes, name: str, max_bytes: int, count: Callable[[int], None]
 
 
 class _Decoder(Protocol):
-    """What Python's own decompressors have in common (bz2, lzma, and zstd from 3.14 on)."""
+    """The interface of Python's own decompressors (bz2, lzma, and zstd from 3.14 on)."""
 
     @property
     def eof(self) -> bool: ...
@@ -60,7 +60,7 @@ class _Decoder(Protocol):
 
 
 def _pieces(make: Callable[[bytes], _Decoder], body: bytes) -> Iterator[bytes]:
-    """Yield what is decoded, in steps; raises EOFError for a body that is cut off."""
+    """Yield the decoded body in steps; raises EOFError for a truncated body."""
     decoder = make(body)
     members = 1
     for start in range(0, len(body), INPUT_STEP_BYTES):
@@ -78,7 +78,7 @@ def _pieces(make: Callable[[bytes], _Decoder], body: bytes) -> Iterator[bytes]:
 
 
 class _Zlib:
-    """zlib's decompressor, which hands back the input that it has not used yet."""
+    """zlib's decompressor, adapted: it keeps the input that zlib has not used yet."""
 
     def __init__(self, window_bits: int) -> None:
         self._decoder = zlib.decompressobj(window_bits)
@@ -94,7 +94,7 @@ class _Zlib:
 
     @property
     def unused_data(self) -> bytes:
-        return self._decoder.unused_data.lstrip(b"\0")  # padding, which Python's gzip passes over, too
+        return self._decoder.unused_data.lstrip(b"\0")  # padding, which Python's gzip skips as well
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         piece = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
@@ -130,7 +130,7 @@ def _gzip(body: bytes) -> _Decoder:
 
 
 def _deflate(body: bytes) -> _Decoder:
-    """In zlib's format, or raw, as some clients send it (RFC 9110, 8.4.1.2)."""
+    """Return a decoder for zlib's format, or for raw deflate, which some clients send (RFC 9110, 8.4.1.2)."""
     raw = len(body) < 2 or body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31
     return _Zlib(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
 
@@ -148,7 +148,7 @@ def _brotli(body: bytes) -> _Decoder:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return what the decoders raise for a body that is not coded so."""
+    """Return the exceptions that decoders raise for a body that is not in their coding."""
     import brotli
 
     try:

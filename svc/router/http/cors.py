@@ -6,7 +6,7 @@ from typing import NamedTuple
 from svc.perimeter.browsers import SAFE_METHODS, BrowserRules
 from svc.perimeter.hosts import ANY
 
-METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED_HEADERS = "x-request-id, retry-after, x-served-by, x-should-retry, *"
 MAX_AGE_SECONDS = "3600"
 MAX_REQUESTED_BYTES = 4096  # of header names in a preflight
@@ -37,7 +37,7 @@ def decide(rules: BrowserRules, method: str, upgrades: bool, header: Callable[[s
 
 
 def is_preflight(method: str, has_header: Callable[[str], bool]) -> bool:
-    """Return whether a request is a browser's question whether a page may send what it wants to."""
+    """Return whether a request is a browser's CORS preflight."""
     return method == "OPTIONS" and has_header("origin") and has_header("access-control-request-method")
 
 
@@ -59,7 +59,7 @@ def preflight_headers(requested: str, private_network: bool) -> HeaderLines:
     `requested`: the headers that the page wants to send. `private_network`: the page is of a public site, and asks
     whether it may send requests to a private network.
     """
-    more = [("Access-Control-Allow-Methods", METHODS), ("Access-Control-Max-Age", MAX_AGE_SECONDS)]
+    more = [("Access-Control-Allow-Methods", ALLOWED_METHODS), ("Access-Control-Max-Age", MAX_AGE_SECONDS)]
     if requested and len(requested) <= MAX_REQUESTED_BYTES:
         more.append(("Access-Control-Allow-Headers", requested))
     if private_network:

@@ -1,4 +1,4 @@
-"""How an error is told in the caller's own dialect: OpenAI's, or Anthropic's on /v1/messages."""
+"""Error bodies in the format of the client's API: OpenAI's, or Anthropic's on /v1/messages. Pure."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 
 from svc.base.errors import SvcError, error_object
 
-ANTHROPIC = b"/v1/messages"
+ANTHROPIC_PATH_PREFIX = b"/v1/messages"
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -23,13 +23,13 @@ ANTHROPIC_TYPES = {
 
 
 def error_body(error: SvcError, target: bytes = b"") -> bytes:
-    """The JSON body; `target` is the request's, as far as it is known."""
-    return msgspec.json.encode(_object(error, target.startswith(ANTHROPIC)))
+    """Return the JSON body of an error response; `target`: the request's, empty if it is unknown."""
+    return msgspec.json.encode(_object(error, target.startswith(ANTHROPIC_PATH_PREFIX)))
 
 
 def error_event(error: SvcError, target: bytes) -> bytes:
-    """What ends a stream of events that broke off, never silently."""
-    if target.startswith(ANTHROPIC):
+    """Return the event that ends an event stream which broke off, so that the client sees the error."""
+    if target.startswith(ANTHROPIC_PATH_PREFIX):
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_object(error, True))
     return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(error_object(error))
 

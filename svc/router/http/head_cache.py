@@ -1,31 +1,30 @@
-"""Heads of messages, remembered: the same bytes mean the same, and need not be read twice.
+"""A cache of parsed message heads: the same bytes have the same meaning and need not be parsed twice. Pure.
 
-What a client sends differs from its last request in the body and in the digits
-of Content-Length, and so do answers. Only llhttp reads heads; here they are
-recognized, and only where the message is whole in one piece.
+A client's request differs from its last one in the body and in the digits of Content-Length; responses do too. Only
+llhttp parses heads. The cache recognizes them by their bytes, and only where a message arrives whole in one piece.
 """
 
 from typing import Generic, TypeVar
 
-KEPT = 256  # heads; then all are forgotten: those that matter come again at once
-LONGEST = 4 << 10  # bytes of a head that is kept
-LENGTH = b"\r\ncontent-length: "
-MARK = b"ength: "  # found faster than any spelling of the whole name
+MAX_CACHED_HEADS = 256  # then the cache is cleared: the frequent heads come again at once
+MAX_CACHED_HEAD_BYTES = 4 << 10
+CONTENT_LENGTH_PREFIX = b"\r\ncontent-length: "
+LENGTH_MARK = b"ength: "  # found faster than any spelling of the whole name
 
 T = TypeVar("T")
 
 
 class HeadCache(Generic[T]):
-    """What was made of heads, by their bytes without the digits of their length."""
+    """Maps the bytes of a head, without the digits of its Content-Length, to what was parsed from it."""
 
     def __init__(self) -> None:
         self._heads: dict[bytes, T] = {}
 
     def find(self, data: bytes) -> tuple[T, bytes] | None:
-        """What was learnt of the head, and the body, where `data` is exactly one message whose head is known."""
+        """Return the parsed head and the body, if `data` is exactly one message whose head is cached; else None."""
         end = data.find(b"\r\n\r\n") + 4
-        at = data.find(MARK, 0, end) + 7
-        if at == 6:  # there is none
+        at = data.find(LENGTH_MARK, 0, end) + 7
+        if at == 6:  # no Content-Length
             head = self._heads.get(data)
             return None if head is None else (head, b"")
         stop = data.find(b"\r", at)
@@ -37,20 +36,20 @@ class HeadCache(Generic[T]):
             return None
         return head, data[end:]
 
-    def learn(self, data: bytes, head: T, length: int | None) -> None:
-        """`data` is one message, `head` what was made of its head, `length` of its Content-Length, if it has one."""
+    def add(self, data: bytes, head: T, length: int | None) -> None:
+        """Add the parsed head of the message `data`; `length`: its Content-Length, None if it has none."""
         end = data.find(b"\r\n\r\n") + 4
-        at = data.find(MARK, 0, end) + 7
-        if end > LONGEST or len(data) - end != (length or 0):
+        at = data.find(LENGTH_MARK, 0, end) + 7
+        if end > MAX_CACHED_HEAD_BYTES or len(data) - end != (length or 0):
             return
         if length is None:
             if at != 6:  # the name of another header ends like ours
                 return
             key = data
-        elif data[at - len(LENGTH) : at].lower() == LENGTH:
+        elif data[at - len(CONTENT_LENGTH_PREFIX) : at].lower() == CONTENT_LENGTH_PREFIX:
             key = data[:at] + data[data.find(b"\r", at) : end]
         else:
             return
-        if len(self._heads) >= KEPT:
+        if len(self._heads) >= MAX_CACHED_HEADS:
             self._heads.clear()
         self._heads[key] = head

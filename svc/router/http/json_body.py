@@ -1,9 +1,8 @@
-"""Reading the few fields of a JSON body that routing needs. Pure.
+"""Reads the few fields of a JSON body that routing needs. Pure.
 
-A body is read as leniently as the engines read it, which use Python's `json`:
-with a byte order mark, in UTF-16 or UTF-32, with NaN and Infinity, with half a
-surrogate pair. msgspec, which is strict and fast, reads it first; only what it
-refuses is read the long way. No value is built but the few that are wanted.
+A body is read as leniently as the engines read it, which use Python's `json`: with a byte order mark, in UTF-16 or
+UTF-32, with NaN and Infinity, with half a surrogate pair. msgspec, which is strict and fast, reads it first; a body
+that it refuses is read again in the lenient way. Only the values that routing needs are built.
 """
 
 import ctypes
@@ -17,13 +16,14 @@ MAX_MODEL_CHARS = 512
 MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a name in which every character is an escape, with its quotes
 ABSENT = msgspec.Raw(b"")
 
-# What Python's `json` reads and msgspec does not, with sound JSON of the same length. Only the places of fields are
-# taken from what comes of it, no value; and no key becomes a wanted one, since `\ud` begins no ASCII, nor does `\uf`.
+# Text that Python's `json` accepts and msgspec refuses, and valid JSON of the same length to replace it with. Only the
+# positions of fields are read from the result, no value. No key can turn into `model`: neither `\ud` nor `\uf` begins
+# an ASCII character.
 REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """The model that a body names (None: none), and its prompt_cache_key as JSON (empty: none)."""
+    """The model of a body (None if it names none), and its prompt_cache_key as JSON (empty if it has none)."""
 
     model: str | None = None
     prompt_cache_key: msgspec.Raw = ABSENT
@@ -42,7 +42,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 def read_fields(body: bytes) -> Fields:
     """Return the fields of a JSON body.
 
-    Raises BadRequest for what is not JSON, is nested too deeply, or names a model that is no short string.
+    Raises BadRequest if it is not JSON, is nested too deeply, or its model is not a string or too long.
     """
     try:
         fields = _decode(body)
@@ -54,7 +54,7 @@ def read_fields(body: bytes) -> Fields:
 
 
 def replace_model(body: bytes, model: str) -> bytes:
-    """Return a JSON body that names another model, in UTF-8, every other value of it as it was."""
+    """Return the JSON body with another model, in UTF-8; every other value is unchanged."""
     text = utf8(body)
     place, _ = _find_fields(text)
     if place is None:
@@ -80,13 +80,13 @@ def _read_leniently(body: bytes) -> Fields:
 
 
 def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
-    """Return where the model's JSON stands in a text (None: nowhere), and the prompt_cache_key; raises BadRequest."""
+    """Return the position of the model's JSON (None if there is none), and the prompt_cache_key; raises BadRequest."""
     for lenient, strict in REPLACEMENTS:
         text = text.replace(lenient, strict)
     try:
         try:
             return _decode_places(text)
-        except msgspec.ValidationError:  # JSON, as far as it was read, but no object
+        except msgspec.ValidationError:  # valid JSON so far, but not an object
             _skip(text)
             return None, ABSENT
     except msgspec.DecodeError as error:
@@ -99,7 +99,7 @@ def _decode_places(text: bytes) -> tuple[slice | None, msgspec.Raw]:
     fields = _decode_raw(text)
     if fields.model is ABSENT:
         return None, fields.prompt_cache_key
-    start = _address(fields.model) - _address(text)  # a Raw is a view into what it was decoded from
+    start = _address(fields.model) - _address(text)  # a Raw is a view into the text it was decoded from
     return slice(start, start + len(bytes(fields.model))), fields.prompt_cache_key
 
 
@@ -143,7 +143,7 @@ class _Buffer(ctypes.Structure):
 
 
 def _address(data: bytes | msgspec.Raw) -> int:
-    """Return where some bytes stand in memory: no other way tells a Raw's place in its text in one pass."""
+    """Return the memory address of some bytes: it is the only way to find a Raw's position in its text in one pass."""
     view = _Buffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), 0)
     try:

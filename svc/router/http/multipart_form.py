@@ -1,8 +1,7 @@
-"""Finding the model in a multipart form, as audio and image requests carry it. Pure.
+"""Finds the model in a multipart form, which audio and image requests send. Pure.
 
-The scan looks for boundaries, and reads the heads of parts within bounds; no
-part but the model is decoded. A form that engines might read otherwise is
-refused: it could name one model to the router and another to the engine.
+The scan looks for boundaries and reads the heads of parts, within limits; only the model's part is decoded. A form that
+engines might read differently is refused: it could name one model to the router and another to the engine.
 """
 
 import re
@@ -16,43 +15,43 @@ MAX_PADDING_BYTES = 64  # of blanks after a boundary (RFC 2046, 5.1.1)
 MAX_BOUNDARY_BYTES = 256  # RFC 2046 allows 70
 
 OPTION = re.compile(rb';[ \t]*([\w!#$&+.^`|~*-]+)[ \t]*=[ \t]*("(?:[^"\\\r\n]|\\[^\r\n])*"|[^";\s]*)[ \t]*')
-PADDING = b" \t"
+BLANKS = b" \t"
 CHARSETS = (b"utf-8", b"us-ascii", b"ascii")
 
 
 def find_field(body: bytes, content_type: bytes, name: bytes) -> slice | None:
-    """Return where the value of a form's field of this name stands in its body, None where it has none.
+    """Return the position of the value of a form's field in its body, None if there is no such field.
 
-    A part with a file name is a file, not a field. Raises BadRequest for what is no multipart form, and for one that
-    has two such fields, or one that engines read differently.
+    A part with a file name is a file, not a field. Raises BadRequest for a body that is not a multipart form, and for a
+    form that has two such fields, or one that engines read differently.
     """
     delimiter = b"--" + _boundary(content_type)
-    found: slice | None = None
+    value_slice: slice | None = None
     at = _next_delimiter(body, delimiter, 0)
     for _ in range(MAX_PARTS + 1):
         if body.startswith(b"--", at):
-            return found
+            return value_slice
         start = body.index(b"\r\n", at) + 2
         value = body.find(b"\r\n\r\n", start - 2, start + MAX_PART_HEAD_BYTES) + 4
         if value < 4:
             raise _broken(f"the head of the part at byte {start} is over {MAX_PART_HEAD_BYTES} bytes, or cut off")
         at = _next_delimiter(body, delimiter, value - 2)
         if _is_field(body[start : value - 4], name):
-            if found is not None:
+            if value_slice is not None:
                 raise _broken(f"it has the field {name.decode()} twice")
-            found = slice(value, at - len(delimiter) - 2)
+            value_slice = slice(value, at - len(delimiter) - 2)
     raise BadRequest(f"the form has over {MAX_PARTS} parts; send fewer")
 
 
 def _next_delimiter(body: bytes, delimiter: bytes, start: int) -> int:
-    """Return the byte behind the next delimiter: a boundary at the beginning of a line that has nothing else."""
+    """Return the position behind the next delimiter: a boundary that is alone on its line."""
     for _ in range(MAX_PARTS):
         at = 0 if start == 0 and body.startswith(delimiter) else body.find(b"\r\n" + delimiter, start) + 2
-        if at == 1:  # there is none
+        if at == 1:  # no delimiter
             break
         start = at + len(delimiter)
         line = body[start : start + MAX_PADDING_BYTES]
-        if line.startswith(b"--") or line.lstrip(PADDING).startswith(b"\r\n"):
+        if line.startswith(b"--") or line.lstrip(BLANKS).startswith(b"\r\n"):
             return start
     raise _broken(f"the next boundary is missing after byte {start}")
 
@@ -68,7 +67,7 @@ def _boundary(content_type: bytes) -> bytes:
 
 
 def _is_field(head: bytes, name: bytes) -> bool:
-    """Whether a part is the field of this name."""
+    """Return whether a part is the field of this name; raises BadRequest where engines may differ."""
     lines = [line.partition(b":")[2] for line in head.split(b"\r\n") if _is_disposition(line)]
     if len(lines) != 1:
         raise _broken(f"a part has {len(lines)} Content-Disposition headers")
@@ -85,7 +84,7 @@ def _is_disposition(line: bytes) -> bool:
 
 
 def _options(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return the kind and the options of a header's value, `form-data; name="model"`; raises BadRequest."""
+    """Return the type and the parameters of a header's value such as `form-data; name="model"`; raises BadRequest."""
     kind, semicolon, rest = value.strip().partition(b";")
     rest = semicolon + rest
     options: dict[bytes, bytes] = {}

@@ -1,7 +1,7 @@
-"""Reading HTTP/1.1 requests: llhttp's events become whole requests, within limits.
+"""Parses HTTP/1.1 requests: llhttp's events become whole requests, within limits.
 
-llhttp is strict, and its verdict is the only reading of a message: both
-lengths at once, two lengths, bare CR or LF, folded headers are all refused.
+llhttp is strict, and no other code interprets a message: Content-Length beside Transfer-Encoding, two lengths, bare CR
+or LF, and folded headers are all refused.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ import httptools
 
 from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
 from svc.router.http.credentials import CREDENTIAL_HEADERS
-from svc.router.http.head_cache import KEPT, LONGEST, HeadCache
+from svc.router.http.head_cache import MAX_CACHED_HEAD_BYTES, MAX_CACHED_HEADS, HeadCache
 from svc.router.http.request import (
     DEFAULT_RULES,
     HOP_HEADERS,
@@ -22,19 +22,21 @@ from svc.router.http.request import (
     origin_form,
 )
 
-HEAD_LIMIT = 64 << 10  # bytes of request line and headers
-HEADER_COUNT = 128
-NOT_KEPT = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not simply its body
-MAX_PIPELINED = 16  # requests that are read before the first of them is answered: each costs memory and time
+MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
+MAX_HEADERS = 128
+UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # more than the body follows such a head
+MAX_PIPELINED = 16  # requests that are read before the first is answered: each costs memory and time
 MAX_LENGTH_DIGITS = 20  # as many as 64 bits have; Python converts no more than 4,300
-PIECES = 4096  # of a body, before they are put together: many small ones weigh more than what is in them
+MAX_BODY_PIECES = 4096  # then they are joined: many small pieces take more memory than their content
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RequestHeadCache(HeadCache[RequestHead]):
-    """What all readers of one router share: the heads seen, the rules by which they are judged, and which headers do
-    not pass on (`keyed`: nor do keys)."""
+    """The request heads that all connections of a router share, and the rules for parsing them.
+
+    `keyed`: clients send API keys of the router, which are not passed on to instances.
+    """
 
     def __init__(self, keyed: bool = False, rules: HeadRules = DEFAULT_RULES) -> None:
         super().__init__()
@@ -51,9 +53,9 @@ class RequestHeadCache(HeadCache[RequestHead]):
         http10: bool,
         keep_alive: bool,
     ) -> RequestHead:
-        """Return what is made of a head, the same for the same content: to make one costs more than to find it.
+        """Return the RequestHead of this content, from the cache if it is there: creating one costs more.
 
-        For messages that do not come in one piece, which `find` does not know.
+        This is for messages that do not arrive in one piece, for which `find` cannot be used.
         """
         content = special.copy()
         has_length = content.pop(b"content-length", None) is not None
@@ -61,20 +63,21 @@ class RequestHeadCache(HeadCache[RequestHead]):
         head = self._by_content.get(key)
         if head is None:
             head = RequestHead(method, target, headers, special, http10, keep_alive, self.rules)
-            if not (head.id or head.traced or head.size > LONGEST):  # such a head hardly comes again
-                if len(self._by_content) >= KEPT:
+            if not (
+                head.id or head.traced or head.size > MAX_CACHED_HEAD_BYTES
+            ):  # such a head is not likely to come again
+                if len(self._by_content) >= MAX_CACHED_HEADS:
                     self._by_content.clear()
                 self._by_content[key] = head
         return head
 
 
 class RequestParser:
-    """Bytes in by `feed`, whole requests out of `ready`.
+    """`feed` takes bytes; `ready` has the whole requests.
 
-    What cannot be served is left in `error`, behind the requests that came
-    before it; nothing is fed any more then. After a request that asks to change the
-    protocol, `bytes_after_upgrade` has the bytes behind it, and nothing is fed either.
-    `arriving`: the head of a request is there, and its body is not yet whole.
+    `error` is set for a request that cannot be served; the requests before it are in `ready`, and `feed` is not called
+    any more. After a request that asks to change the protocol `bytes_after_upgrade` has the bytes behind it, and `feed`
+    is not called any more either. `arriving`: the head of a request is there, and its body is not whole yet.
     """
 
     __slots__ = (
@@ -85,7 +88,7 @@ class RequestParser:
         "_heads",
         "_http10",
         "_in_head",
-        "_no_body",
+        "_head_bytes_in_row",
         "_parser",
         "_special",
         "arriving",
@@ -103,7 +106,7 @@ class RequestParser:
     body_size: int
     _head: RequestHead | None
     _http10: bool
-    _no_body: int  # bytes in a row that were head or trailers
+    _head_bytes_in_row: int  # bytes in a row that were head or trailers
 
     def __init__(self, max_body: int, heads: RequestHeadCache | None = None) -> None:
         self.max_body = max_body
@@ -118,15 +121,16 @@ class RequestParser:
         self.begun = False  # whether part of a request has been read
 
     def feed(self, data: bytes) -> None:
+        """Parse more bytes of the connection."""
         if self.begun:
             self._parse(data)
-        elif (seen := self._heads.find(data)) and len(seen[1]) <= self.max_body:
-            self.ready.append(Request(*seen))
+        elif (cached := self._heads.find(data)) and len(cached[1]) <= self.max_body:
+            self.ready.append(Request(*cached))
         else:
             before = len(self.ready)
             self._parse(data)
             if len(self.ready) == before + 1 and not self.begun and self.error is None:
-                self._learn(data, self.ready[-1])
+                self._cache_head(data, self.ready[-1])
 
     def head(self) -> RequestHead:
         """Return the head of the request whose body is arriving."""
@@ -142,14 +146,18 @@ class RequestParser:
 
     @property
     def origin(self) -> bytes:
-        """The Origin of the request that is being read, as far as it has come."""
+        """The Origin header of the request that is being read, empty if it has not arrived."""
         return self._special.get(b"origin", b"")
 
-    def _learn(self, data: bytes, request: Request) -> None:
-        """A head like this comes again, unless it names its request."""
+    def _cache_head(self, data: bytes, request: Request) -> None:
+        """Cache the head of a request; one with an id of its request does not come again."""
         head = request.head
-        if head.keep_alive and not (head.http10 or head.id or head.traced) and head.special.keys().isdisjoint(NOT_KEPT):
-            self._heads.learn(data, head, len(request.body) if head.has_body else None)
+        if (
+            head.keep_alive
+            and not (head.http10 or head.id or head.traced)
+            and head.special.keys().isdisjoint(UNCACHEABLE_HEADERS)
+        ):
+            self._heads.add(data, head, len(request.body) if head.has_body else None)
 
     def _parse(self, data: bytes) -> None:
         before, size, rest = len(self.ready), self.body_size, data
@@ -162,7 +170,7 @@ class RequestParser:
                 if self.ready[-1].head.upgrade:
                     self.bytes_after_upgrade, self.upgrading = rest, True
                     return
-                rest = self._without_upgrade(rest)
+                rest = self._ignore_upgrade(rest)
             except httptools.HttpParserCallbackError as error:
                 if not isinstance(error.__context__, SvcError):
                     raise
@@ -173,37 +181,37 @@ class RequestParser:
                 return
         if self.begun:
             progress = len(self.ready) != before or self.body_size != size
-            self._no_body = 0 if progress else self._no_body + len(data)
-            if self._no_body > HEAD_LIMIT:
-                self.error = HeadTooLarge(f"the request's head, or its trailers, are over {HEAD_LIMIT} bytes")
+            self._head_bytes_in_row = 0 if progress else self._head_bytes_in_row + len(data)
+            if self._head_bytes_in_row > MAX_HEAD_BYTES:
+                self.error = HeadTooLarge(f"the request's head, or its trailers, are over {MAX_HEAD_BYTES} bytes")
 
     def discard_body(self) -> None:
-        """Forget what has come of a body that is refused: its connection may stay open for a while."""
+        """Free the part of a refused body that has arrived: its connection may stay open for a while."""
         self._body = []
 
     def close(self) -> None:
-        """Undoes the cycles: a large body would wait in one for the garbage collection."""
-        del self._parser  # it refers to us
+        """Break the reference cycles: a large body in one would wait for the garbage collection."""
+        del self._parser  # it refers to this object
         self.error = None  # so do the frames that raised it
 
-    def _without_upgrade(self, rest: bytes) -> bytes:
-        """An Upgrade that is ignored, as RFC 9110, 7.8 allows: the request, to be read without it."""
-        asked = self.ready.pop().head
-        if asked.method == b"CONNECT":
+    def _ignore_upgrade(self, rest: bytes) -> bytes:
+        """Return the bytes of a request whose Upgrade is ignored, to be read without it (allowed by RFC 9110, 7.8)."""
+        head = self.ready.pop().head
+        if head.method == b"CONNECT":
             self.error = NotAllowed("CONNECT is not supported")
             return b""
         self._parser = httptools.HttpRequestParser(self)
-        kept = [*asked.headers, *((k, v) for k, v in self._special.items() if k not in (b"upgrade", b"connection"))]
-        kept.append((b"connection", b"keep-alive" if asked.keep_alive else b"close"))
+        headers = [*head.headers, *((k, v) for k, v in self._special.items() if k not in (b"upgrade", b"connection"))]
+        headers.append((b"connection", b"keep-alive" if head.keep_alive else b"close"))
         return b"%b %b HTTP/1.%d\r\n%b\r\n%b" % (
-            asked.method,
-            asked.target,
-            0 if asked.http10 else 1,
-            b"".join(b"%b: %b\r\n" % h for h in kept),
+            head.method,
+            head.target,
+            0 if head.http10 else 1,
+            b"".join(b"%b: %b\r\n" % h for h in headers),
             rest,
         )
 
-    # What llhttp calls.
+    # Callbacks of llhttp.
 
     def on_message_begin(self) -> None:
         if len(self.ready) >= MAX_PIPELINED:
@@ -216,7 +224,7 @@ class RequestParser:
         self._special: dict[bytes, bytes] = {}
         self._body = []
         self._head = None
-        self.body_size = self._head_size = self._no_body = 0
+        self.body_size = self._head_size = self._head_bytes_in_row = 0
         self._in_head = self.begun = True
         self.arriving = False
 
@@ -228,8 +236,8 @@ class RequestParser:
         if not self._in_head:
             return  # trailers end here
         self._head_size += len(name) + len(value)
-        if self._head_size > HEAD_LIMIT or len(self._headers) >= HEADER_COUNT:
-            raise HeadTooLarge(f"the request's head is over {HEAD_LIMIT} bytes or {HEADER_COUNT} headers")
+        if self._head_size > MAX_HEAD_BYTES or len(self._headers) >= MAX_HEADERS:
+            raise HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers")
         key = name.lower()
         if key not in self._heads.not_passed:
             self._headers.append((name, value))
@@ -262,9 +270,9 @@ class RequestParser:
             raise TooLarge(f"the request's body is over {self.max_body} bytes")
         if special.get(b"expect", b"").strip().lower() == b"100-continue" and not self._http10:
             self.wants_continue = True
-        named = special.get(b"connection", b"").lower()
-        if named and named not in (b"keep-alive", b"close"):
-            self._headers = list(drop_hop_headers(self._headers, named))
+        connection = special.get(b"connection", b"").lower()
+        if connection and connection not in (b"keep-alive", b"close"):
+            self._headers = list(drop_hop_headers(self._headers, connection))
 
     def on_body(self, data: bytes) -> None:
         self.body_size += len(data)
@@ -272,7 +280,7 @@ class RequestParser:
             raise TooLarge(f"the request's body is over {self.max_body} bytes")
         body = self._body
         body.append(data)
-        if len(body) > PIECES:
+        if len(body) > MAX_BODY_PIECES:
             gathered = body[0] if isinstance(body[0], bytearray) else bytearray(body[0])
             gathered += b"".join(body[1:])
             self._body = [gathered]

@@ -1,4 +1,4 @@
-"""Reading HTTP/1.1 answers: llhttp's events become a head, and a body that is taken as it comes."""
+"""Parses HTTP/1.1 responses: llhttp's events become a head, and a body that is read as it arrives."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ from svc.router.http.request import drop_hop_headers
 from svc.router.http.security_headers import ORIGIN_WIDE, security_headers
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
-HEADER_LIMIT = 64 << 10
+MAX_RESPONSE_HEAD_BYTES = 64 << 10
 
-SWITCHING = 101  # to the protocol that the request has asked for
-BODILESS = (204, 304)  # statuses whose answers end with their head (RFC 9112, 6.3)
+STATUS_SWITCHING_PROTOCOLS = 101
+BODILESS_STATUSES = (204, 304)  # responses that end with their head (RFC 9112, 6.3)
 
-# Meant for us alone (RFC 9110, 7.6.1), written anew for the client, or not an instance's to say.
-NOT_PASSED = ORIGIN_WIDE | frozenset(
+# Headers for this hop alone (RFC 9110, 7.6.1), written anew for the client, or reserved to the router.
+DROPPED_HEADERS = ORIGIN_WIDE | frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authenticate "
     b"content-length x-request-id".split()
 )
 
 
 class ResponseHead:
-    """What stands before an answer's body; `start` is it as a client gets it, up to the id of its request.
+    """The head of a response. `start`: its bytes as a client gets them, up to the value of x-request-id.
 
-    `events`: a stream of events to which one could be added: its length is not told, and it is not compressed.
-    `bodiless`: it ends with its head, whatever lengths that names.
+    `events`: it is an event stream to which the router can add an event: of unknown length, and not compressed.
+    `bodiless`: the response ends with its head, whatever Content-Length says.
     """
 
     __slots__ = ("bodiless", "events", "headers", "reason", "start", "status")
@@ -33,118 +33,128 @@ class ResponseHead:
     def __init__(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], sized: bool) -> None:
         self.status = status
         self.reason = reason
-        self.bodiless = status in BODILESS
-        told = {name.lower(): value for name, value in headers}
-        content_type = told.get(b"content-type", b"")
-        if status not in (SWITCHING, 204):  # a 304 replaces headers of the answer that the browser has kept
-            headers = [*security_headers(headers, content_type, len(told) == len(headers)), *headers]
+        self.bodiless = status in BODILESS_STATUSES
+        by_name = {name.lower(): value for name, value in headers}
+        content_type = by_name.get(b"content-type", b"")
+        if status not in (
+            STATUS_SWITCHING_PROTOCOLS,
+            204,
+        ):  # a 304 updates the headers of the response in the browser's cache
+            headers = [*security_headers(headers, content_type, len(by_name) == len(headers)), *headers]
         self.headers = headers
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)
         events = content_type.lower().startswith(b"text/event-stream")
-        self.events = events and not sized and b"content-encoding" not in told
+        self.events = events and not sized and b"content-encoding" not in by_name
 
 
 class ResponseParser:
-    """Bytes of one answer in by `feed`; `body` has what came of its body and was not taken yet.
+    """`feed` takes the bytes of one response; `body` has the parts of its body that were not taken yet.
 
-    `head` is None until it is there, `length` where it is not told, `between`
-    whether the next byte is the first of a chunk. `persistent`: whether another
-    message may follow on the connection. The parser says so once it has read this
-    one to its end, but not of an answer to HEAD, since it cannot know that no body
-    follows, nor once bytes came that belong to no answer.
+    `head` is None until it has arrived, `length` is None if it is unknown. `at_chunk_boundary`: the next byte is the
+    first of a chunk. `persistent`: another message may follow on the connection. The parser decides that at the end of
+    the response. It is False after a response to HEAD, since the parser cannot know that no body follows, and after
+    bytes that belong to no response.
     """
 
     __slots__ = (
         "_chunked",
         "_head_only",
         "_headers",
-        "_interim",
-        "_named",
+        "_is_interim",
+        "_connection_header",
         "_parser",
-        "_protocol",
+        "_upgrade_header",
         "_reason",
-        "_seen",
+        "_head_cache",
         "_size",
         "_upgrade",
-        "between",
+        "at_chunk_boundary",
         "body",
         "done",
         "head",
         "length",
         "persistent",
         "until_close",
-        "untouched",
+        "nothing_received",
     )
 
-    def __init__(self, seen: HeadCache[ResponseHead]) -> None:
-        self._seen = seen
+    def __init__(self, head_cache: HeadCache[ResponseHead]) -> None:
+        self._head_cache = head_cache
         self._parser: Any = httptools.HttpResponseParser(self)
         self.body: list[bytes] = []
         self.begin(False)
 
     def begin(self, head_only: bool, upgrade: bool = False) -> None:
-        """Another answer is to come; `head_only`: to a HEAD request; `upgrade`: it may change the protocol."""
+        """Expect another response; `head_only`: to a HEAD request; `upgrade`: it may change the protocol."""
         self.head: ResponseHead | None = None
         self.length: int | None = None
-        self.done = self.persistent = self.between = self.until_close = self._interim = False
-        self.untouched = True  # not a byte of an answer has come
+        self.done = self.persistent = self.at_chunk_boundary = self.until_close = self._is_interim = False
+        self.nothing_received = True
         self._head_only = head_only
         self._upgrade = upgrade
         self._size = 0
 
     def feed(self, data: bytes) -> None:
-        """Raises UpstreamError for what is not HTTP."""
-        if not self.untouched:
+        """Parse more bytes of the connection; raises UpstreamError for what is not HTTP."""
+        if not self.nothing_received:
             self._parse(data)
             return
-        self.untouched = False
-        seen = None if self._head_only else self._seen.find(data)
-        if seen is None:
+        self.nothing_received = False
+        cached = None if self._head_only else self._head_cache.find(data)
+        if cached is None:
             self._parse(data)
-            self._learn(data)
+            self._cache_head(data)
             return
-        self.head, body = seen
+        self.head, body = cached
         self.length = len(body)
         if body:
             self.body.append(body)
-        self.done = self.persistent = True  # only such heads are remembered
+        self.done = self.persistent = True  # only heads of such responses are cached
 
-    def _learn(self, data: bytes) -> None:
-        """Remembers the head of a whole answer with a length: one like it may come again."""
+    def _cache_head(self, data: bytes) -> None:
+        """Cache the head of a whole response with a Content-Length: a similar one may come again."""
         head = self.head
         if self.persistent and self.length is not None and head is not None and not head.bodiless:
-            self._seen.learn(data, head, self.length)
+            self._head_cache.add(data, head, self.length)
 
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.persistent = False
-            if isinstance(error, httptools.HttpParserUpgrade) and self.head and self.head.status == SWITCHING:
+            if (
+                isinstance(error, httptools.HttpParserUpgrade)
+                and self.head
+                and self.head.status == STATUS_SWITCHING_PROTOCOLS
+            ):
                 self.body.append(data[error.args[0] :])  # the first bytes of the other protocol
                 return
             if not self.done:
                 raise UpstreamError(
                     f"its answer is not HTTP: {error.__context__ or error}", AttemptOutcome.BEGUN
                 ) from None
-        self.between = self.between and data[-1:] == b"\n"  # else the size of one has begun
+        self.at_chunk_boundary = (
+            self.at_chunk_boundary and data[-1:] == b"\n"
+        )  # otherwise the size of a chunk has begun
         if self.head is None:
             self._size += len(data)
-            if self._size > HEADER_LIMIT:
-                raise UpstreamError(f"the head of its answer is over {HEADER_LIMIT} bytes", AttemptOutcome.BEGUN)
+            if self._size > MAX_RESPONSE_HEAD_BYTES:
+                raise UpstreamError(
+                    f"the head of its answer is over {MAX_RESPONSE_HEAD_BYTES} bytes", AttemptOutcome.BEGUN
+                )
 
-    def forget(self) -> None:
-        """Undoes a cycle: the parser refers to us."""
+    def release_parser(self) -> None:
+        """Break a reference cycle: the parser refers to this object."""
         self._parser = None
 
-    # What llhttp calls.
+    # Callbacks of llhttp.
 
     def on_message_begin(self) -> None:
         if self.done:
             raise ValueError("more than one answer")
-        self._headers: list[tuple[bytes, bytes]] = []  # what an interim answer said is gone
-        self._reason = self._named = self._protocol = b""
+        self._headers: list[tuple[bytes, bytes]] = []  # those of an interim response are dropped
+        self._reason = self._connection_header = self._upgrade_header = b""
         self.length, self._chunked = None, False
 
     def on_status(self, reason: bytes) -> None:
@@ -154,57 +164,59 @@ class ResponseParser:
         if self.head is not None:
             return  # trailers end here
         key = name.lower()
-        if key not in NOT_PASSED:
+        if key not in DROPPED_HEADERS:
             self._headers.append((name, value))
         elif key == b"content-length":
             self.length = int(value)
         elif key == b"transfer-encoding":
             if value.strip().lower() != b"chunked":
-                raise ValueError("a transfer coding that nobody asked for")
+                raise ValueError("a transfer coding that was not requested")
             self._chunked = True
         elif key == b"connection":
-            self._named = value.lower()
+            self._connection_header = value.lower()
         elif key == b"upgrade":
-            self._protocol = value
+            self._upgrade_header = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 100:
             raise ValueError(f"{status} is no status")
-        if status == SWITCHING and not (self._upgrade and self._protocol and b"upgrade" in self._named):
+        if status == STATUS_SWITCHING_PROTOCOLS and not (
+            self._upgrade and self._upgrade_header and b"upgrade" in self._connection_header
+        ):
             raise ValueError("it switches protocols unasked, or to none")
-        if status < 200 and status != SWITCHING:
-            self._interim = True
+        if status < 200 and status != STATUS_SWITCHING_PROTOCOLS:
+            self._is_interim = True
             return
         headers = self._headers
-        if self._named and self._named not in (b"close", b"keep-alive"):
-            headers = list(drop_hop_headers(headers, self._named))
-        if status == SWITCHING:
-            headers = [*headers, (b"Upgrade", self._protocol)]
-        if status in (SWITCHING, 204):
+        if self._connection_header and self._connection_header not in (b"close", b"keep-alive"):
+            headers = list(drop_hop_headers(headers, self._connection_header))
+        if status == STATUS_SWITCHING_PROTOCOLS:
+            headers = [*headers, (b"Upgrade", self._upgrade_header)]
+        if status in (STATUS_SWITCHING_PROTOCOLS, 204):
             self.length = None  # a server must not send one (RFC 9110, 8.6)
         self.head = ResponseHead(status, self._reason, headers, self.length is not None)
-        self.between = self._chunked
+        self.at_chunk_boundary = self._chunked
         if self._head_only:
-            self.done = True  # and the parser waits for a body: this connection is not used again
-        elif self.length is None and not self._chunked and status not in BODILESS:
+            self.done = True  # the parser still waits for a body: the connection is not used again
+        elif self.length is None and not self._chunked and status not in BODILESS_STATUSES:
             self.until_close = True
 
     def on_body(self, data: bytes) -> None:
-        if self.done:  # the body of an answer to HEAD
+        if self.done:  # the body of a response to HEAD
             self.persistent = False
         else:
             self.body.append(data)
 
     def on_chunk_header(self) -> None:
-        self.between = False
+        self.at_chunk_boundary = False
 
     def on_chunk_complete(self) -> None:
-        self.between = True
+        self.at_chunk_boundary = True
 
     def on_message_complete(self) -> None:
-        if self._interim:
-            self._interim = False
+        if self._is_interim:
+            self._is_interim = False
             return
         self.done = True
         self.persistent = self._parser.should_keep_alive() and not self._head_only

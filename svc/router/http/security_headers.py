@@ -1,14 +1,13 @@
-"""Protect the router's own origin, where the page at /ui runs, from what instances answer. Pure.
+"""Headers that protect the router's own origin, where the page at /ui runs, from responses of instances. Pure.
 
-An instance is not trusted as the router is: it may be third-party code, and its model
-may generate HTML. A browser that opens its answer must not run that as a page of the
-router.
+An instance is less trusted than the router: it may be third-party code, and its model may generate HTML. A browser that
+opens its response must not run it as a page of the router.
 """
 
 import re
 from collections.abc import Sequence
 
-# Headers that apply to a whole origin, not to one answer. The router itself answers for CORS.
+# Headers that apply to a whole origin, not to one response. CORS headers are the router's own.
 ORIGIN_WIDE = frozenset(
     b"set-cookie set-cookie2 service-worker-allowed clear-site-data strict-transport-security public-key-pins alt-svc "
     b"nel report-to set-login accept-ch timing-allow-origin access-control-allow-origin "
@@ -18,10 +17,10 @@ ORIGIN_WIDE = frozenset(
 )
 NOSNIFF = (b"X-Content-Type-Options", b"nosniff")
 SANDBOX = (b"Content-Security-Policy", b"sandbox")
-USUAL = frozenset(
+COMMON_API_TYPES = frozenset(
     (b"application/json", b"text/event-stream", b"text/event-stream; charset=utf-8", b"application/x-ndjson")
 )
-MEDIA = re.compile(rb"([a-z]+)/([a-z0-9.+_-]+) *(?:;[^,]*)?")
+MEDIA_TYPE = re.compile(rb"([a-z]+)/([a-z0-9.+_-]+) *(?:;[^,]*)?")
 # Media types of APIs: no browser runs anything in them.
 API_TYPES = frozenset(
     b"application/json application/x-ndjson application/ndjson application/jsonl application/x-jsonlines "
@@ -35,14 +34,14 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 def security_headers(headers: Headers, content_type: bytes, unique: bool) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers to put before an answer's own; `content_type` is the last one that it has.
+    """Return the headers to put before a response's own; `content_type`: its last Content-Type header.
 
-    `unique`: no header comes twice; with two Content-Type headers, browsers and the router may pick different ones.
+    `unique`: no header name comes twice; with two Content-Type headers, a browser may use the other one.
     """
-    if unique and content_type in USUAL:
+    if unique and content_type in COMMON_API_TYPES:
         return ()
     types = [value for name, value in headers if name.lower() == b"content-type"]
-    match = MEDIA.fullmatch(types[0].strip().lower()) if len(types) == 1 else None
+    match = MEDIA_TYPE.fullmatch(types[0].strip().lower()) if len(types) == 1 else None
     if match is None:
         return (NOSNIFF, SANDBOX)
     family, subtype = match.groups()

@@ -1,8 +1,8 @@
-"""Sockets as the hot path uses them: gevent's, plain ones, and those under TLS.
+"""Reads and writes of sockets on the hot path: gevent's, plain ones, and those under TLS.
 
-gevent's `recv` tries first and waits only after the system call has failed, and
-its `send` and `recv` each cost a frame of Python. Under gevent we wait first,
-and then speak to the socket inside: a relayed request costs a fifth less.
+gevent's `recv` tries first and waits only after the system call has failed, and its `send` and `recv` each cost a
+frame of Python. Here the greenlet waits first and then calls the plain socket inside, which makes a relayed request a
+fifth cheaper.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from gevent import get_hub, getcurrent
 
-RECV = 65536
+RECEIVE_BYTES = 65536
 POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 
 
@@ -26,22 +26,22 @@ def unread_bytes(sock: socket.socket) -> int:
 
 
 def receiver(sock: socket.socket) -> Callable[[], bytes]:
-    """What to call for more bytes, where none are there yet; empty at the end, OSError when it is broken off."""
+    """Return a function that waits for more bytes and returns them: empty at the end, OSError if it broke."""
     raw = getattr(sock, "_sock", None)
-    if raw is None or isinstance(sock, ssl.SSLSocket):  # decrypted bytes may lie in it already
-        return lambda: sock.recv(RECV)
-    event, recv, rest = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]
+    if raw is None or isinstance(sock, ssl.SSLSocket):  # it may hold decrypted bytes already
+        return lambda: sock.recv(RECEIVE_BYTES)
+    event, recv, wait = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]
 
     def receive() -> bytes:
         event.start(getcurrent().switch)
         try:
-            rest()
+            wait()
         finally:
             event.stop()
         try:
-            return recv(RECV)
-        except BlockingIOError:  # it was not for us after all
-            return sock.recv(RECV)
+            return recv(RECEIVE_BYTES)
+        except BlockingIOError:  # a spurious wakeup
+            return sock.recv(RECEIVE_BYTES)
 
     return receive
 
@@ -49,33 +49,36 @@ def receiver(sock: socket.socket) -> Callable[[], bytes]:
 def pump(
     source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool], send: Callable[[bytes], None]
 ) -> Callable[[], bytes] | None:
-    """What to call for more bytes of `source`, after all those that `passes` let through have been sent to `sink`.
+    """Return a function that copies bytes from `source` to `sink` and returns the first ones that do not pass.
 
-    `send` is the sender of `sink`, for what it does not take at once.
-
-    Under gevent that happens in the hub: this greenlet is not woken for them, and
-    a streamed event costs a third less. Where that is not to be had, None. What is
-    returned has not passed; nothing is the end of `source`. Raises OSError when
-    `sink` is broken off.
+    Bytes for which `passes` is true are sent in gevent's hub, without waking this greenlet: a streamed event costs a
+    third less. `send` is the sender of `sink`, for bytes that it does not take at once. The function returns empty
+    bytes at the end of `source`, and raises OSError when `sink` is broken. None is returned where that is impossible:
+    without gevent, and under TLS.
     """
-    ours, theirs = getattr(source, "_sock", None), getattr(sink, "_sock", None)
-    if ours is None or theirs is None or isinstance(source, ssl.SSLSocket) or isinstance(sink, ssl.SSLSocket):
+    plain_source, plain_sink = getattr(source, "_sock", None), getattr(sink, "_sock", None)
+    if (
+        plain_source is None
+        or plain_sink is None
+        or isinstance(source, ssl.SSLSocket)
+        or isinstance(sink, ssl.SSLSocket)
+    ):
         return None
-    recv, push = ours.recv, theirs.send
+    recv, push = plain_source.recv, plain_sink.send
     readable, hub, wake = source._read_event, get_hub(), getcurrent().switch  # type: ignore[attr-defined]
 
     def relay() -> None:
         unsent = b""
         try:
-            data = recv(RECV)
-        except BlockingIOError:  # it was not for us after all
+            data = recv(RECEIVE_BYTES)
+        except BlockingIOError:  # a spurious wakeup
             return
         except OSError:
             data = b""
         if passes(data):
             try:
                 sent = push(data)
-            except OSError:  # whoever sends the rest learns what it is
+            except OSError:  # `send` raises it again
                 sent = 0
             if sent == len(data):
                 return
@@ -98,14 +101,14 @@ def pump(
 
 
 def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = None) -> Callable[[bytes], None]:
-    """What to call to send all of some bytes.
+    """Return a function that sends all of some bytes.
 
-    `note_blocked` is called with True whenever the peer takes no more, and with False when it has taken all.
+    `note_blocked` is called with True whenever the peer takes no more bytes, and with False when it has taken all.
     """
 
     def send_rest(data: bytes, sent: int = 0) -> None:
         rest = memoryview(data)
-        while sent < len(rest):  # not sendall: gevent's asks getsockopt each time
+        while sent < len(rest):  # gevent's sendall calls getsockopt each time
             if note_blocked is not None:
                 note_blocked(True)
             sent += sock.send(rest[sent:])
@@ -129,23 +132,23 @@ def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = No
 
 
 def shut(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
-    """Wakes whoever reads or writes it, from another greenlet; a connection under TLS is not unwrapped by it.
+    """Shut a socket down from another greenlet, which wakes its readers and writers; TLS is not unwrapped.
 
-    Raises OSError where it is not connected any more.
+    Raises OSError if it is not connected any more.
     """
     plain = getattr(sock, "_sock", None)  # gevent's sockets have one inside
     (plain if plain is not None else super(socket.socket, sock)).shutdown(how)  # type: ignore[union-attr]
 
 
-def farewell(sock: socket.socket) -> None:
-    """Under TLS, says that all was said: the end of the connection alone could be anybody's doing."""
+def send_close_notify(sock: socket.socket) -> None:
+    """Send TLS's close_notify: without it the client cannot tell the end from a truncation by an attacker."""
     if isinstance(sock, ssl.SSLSocket):
-        with suppress(OSError):  # it would wait for the peer's own
+        with suppress(OSError):  # raised instead of waiting for the peer's close_notify
             sock._sslobj.shutdown()  # type: ignore[attr-defined]
 
 
 def poller() -> "select.poll":
-    """The system's own poll(): gevent's never reports POLLRDHUP."""
+    """Return the system's own poll object: gevent's never reports POLLRDHUP."""
     try:
         from gevent import monkey
 
@@ -155,7 +158,7 @@ def poller() -> "select.poll":
 
 
 def readable(descriptors: Iterable[int]) -> set[int]:
-    """Those with something to read; for an idle connection that is its end."""
+    """Return the descriptors with something to read; an idle connection has then ended."""
     poll = poller()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

@@ -1,1 +1,1 @@
-"""The way of one request: connection, authorization, forwarding, retries, the response."""
+"""The path of one request: client connection, authorization, forwarding, retries, response."""

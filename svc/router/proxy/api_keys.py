@@ -1,7 +1,7 @@
-"""API keys: who a request is of, and whether that key may send one more.
+"""API keys of clients: which key a request has, and whether its limits allow one more request.
 
-The router never has a secret: it knows the SHA-256 of each. A secret that a
-client sends is digested, looked up and forgotten; no message and no log shows it.
+The router never stores a secret, only the SHA-256 of each. A secret that a client sends is hashed, looked up and
+dropped; no message and no log line shows it.
 """
 
 import hmac
@@ -13,31 +13,35 @@ from svc.base.secret_file import SecretFile
 from svc.config import keyfile
 from svc.router.http.credentials import key_digests
 
-CODE = "invalid_api_key"
-HOW = "in an Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or in an x-api-key header"
+INVALID_KEY_CODE = "invalid_api_key"
+KEY_HEADERS_HELP = (
+    "in an Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or in an x-api-key header"
+)
 NO_KEY = (
-    f"You didn't provide an API key. You need to provide your API key {HOW}. Ask the operator of this router for one."
+    f"You didn't provide an API key. You need to provide your API key {KEY_HEADERS_HELP}. "
+    "Ask the operator of this router for one."
 )
 WRONG_KEY = (
-    f"Incorrect API key provided. Send a key of this router {HOW}; "
+    f"Incorrect API key provided. Send a key of this router {KEY_HEADERS_HELP}; "
     "where yours was revoked or lost, ask its operator for another."
 )
-ENOUGH = 1 - 1e-9  # a token, but for what adding fractions loses
+ONE_TOKEN = 1 - 1e-9  # one token, minus the rounding error of adding fractions
 
 
-def draw(tokens: float, seconds: float, per_minute: int) -> tuple[float, float]:
-    """One token out of a bucket that was looked at `seconds` ago: what is left, and how long to wait for it (0: had).
+def take_token(tokens: float, seconds: float, per_minute: int) -> tuple[float, float]:
+    """Take one token from a bucket that was last used `seconds` ago; return its tokens, and the seconds to wait.
 
-    The bucket holds a minute's worth and fills continuously. Who is refused takes nothing.
+    The bucket holds the tokens of a minute and fills continuously. A wait of 0 means that the token was taken;
+    a refused request takes none.
     """
     tokens = min(float(per_minute), tokens + max(0.0, seconds) * per_minute / 60)
-    if tokens >= ENOUGH:
+    if tokens >= ONE_TOKEN:
         return tokens - 1, 0.0
     return tokens, (1 - tokens) * 60 / per_minute
 
 
 class ApiKey:
-    """One key and what it has in hand. Limits of None are no limits; an operator's may pass any path."""
+    """One key, its limits (None: unlimited) and its use of them; an operator's key may send requests to any path."""
 
     __slots__ = ("_since", "_tokens", "concurrency", "in_flight", "name", "operator", "requests_per_minute")
 
@@ -47,16 +51,16 @@ class ApiKey:
         self.requests_per_minute = requests_per_minute
         self.concurrency = concurrency
         self.in_flight = 0
-        self._tokens = math.inf  # a bucket is full at first, whatever its size
+        self._tokens = math.inf  # the bucket is full at first, whatever its size
         self._since = 0.0
 
     def __repr__(self) -> str:
         return f"<Key {self.name}>"
 
     def admit(self, now: float) -> None:
-        """Counts one more request, which must be released; raises RateLimited and counts nothing.
+        """Count one more request, which must be released; or raise RateLimited, and count nothing.
 
-        `now` in seconds, of a clock that does not go back.
+        `now`: seconds of a monotonic clock.
         """
         limit = self.concurrency
         if limit is not None and self.in_flight >= limit:
@@ -66,7 +70,7 @@ class ApiKey:
             )
         rate = self.requests_per_minute
         if rate is not None:
-            self._tokens, wait = draw(self._tokens, now - self._since, rate)
+            self._tokens, wait = take_token(self._tokens, now - self._since, rate)
             self._since = max(now, self._since)
             if wait:
                 raise RateLimited(
@@ -77,48 +81,48 @@ class ApiKey:
         self.in_flight += 1
 
     def release(self) -> None:
-        """Once for each request that was admitted, however it ended."""
+        """Count the end of a request; called once for each request that was admitted."""
         assert self.in_flight > 0, f"{self!r}: released more often than admitted"
         self.in_flight -= 1
 
 
 class ApiKeys:
-    """The keys of a file, read again when it changes. Before `load` nobody is let in."""
+    """The keys of a file, which is read again when it changes. Before `load` every request is refused."""
 
     def __init__(self, path: Path) -> None:
         self._file: SecretFile[dict[str, keyfile.KeyEntry]] = SecretFile(
             path, keyfile.parse, "keys_file", {}, missing_cure=keyfile.CREATE_HINT
         )
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
-        self._keys: dict[str, ApiKey] = {}  # also those that left with requests in flight: they may come back
+        self._keys: dict[str, ApiKey] = {}  # also removed ones with requests in flight: they may come back
 
     def __len__(self) -> int:
         return len(self._by_digest)
 
     def identify(self, authorization: bytes, x_api_key: bytes = b"") -> ApiKey:
-        """Whose request it is, by the values of the two headers (empty: not sent); raises Unauthorized.
+        """Return the key in the values of the two headers (empty: not sent); raises Unauthorized.
 
-        Where both hold a key, Authorization's counts; where only one does, that one, as the other may be meant
-        for somebody else.
+        If both hold a key of this router, Authorization's counts. If only one does, that one counts: the other may be
+        meant for another server.
         """
         return self.find(key_digests(authorization, x_api_key))
 
     def find(self, digests: tuple[bytes, ...]) -> ApiKey:
-        """Return the key that one of these is the SHA-256 of; raises Unauthorized."""
+        """Return the key whose SHA-256 is among the digests; raises Unauthorized."""
         for digest in digests:
-            known, key = self._by_digest.get(digest, NOBODY)
+            known, key = self._by_digest.get(digest, NO_ENTRY)
             if key is not None and hmac.compare_digest(known, digest):
                 return key
-        raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=CODE)
+        raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=INVALID_KEY_CODE)
 
     def load(self) -> None:
-        """Read the file; raises ConfigError with every problem of it."""
+        """Read the file; raises ConfigError with every problem in it."""
         self._take(self._file.load())
 
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether its new content is in use.
 
-        A file that is broken or gone leaves the keys as they were.
+        If the file is broken or missing, the keys stay unchanged.
         """
         if not self._file.refresh():
             return False
@@ -126,16 +130,16 @@ class ApiKeys:
         return True
 
     def _take(self, entries: dict[str, keyfile.KeyEntry]) -> None:
-        """The limits and digests are the file's, the counts stay with the name."""
+        """Use the limits and digests of the file; the counts of requests stay with the key's name."""
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
-        named = {name: self._keys.get(name) or ApiKey(name) for name in entries}
+        listed = {name: self._keys.get(name) or ApiKey(name) for name in entries}
         for name, entry in entries.items():
-            key = named[name]
+            key = listed[name]
             key.requests_per_minute, key.concurrency = entry.requests_per_minute, entry.concurrency
             key.operator = entry.operator
         digests = {name: bytes.fromhex(entry.sha256) for name, entry in entries.items()}
-        self._keys = busy | named
-        self._by_digest = {digests[name]: (digests[name], key) for name, key in named.items()}
+        self._keys = busy | listed
+        self._by_digest = {digests[name]: (digests[name], key) for name, key in listed.items()}
 
 
-NOBODY: tuple[bytes, None] = (b"", None)
+NO_ENTRY: tuple[bytes, None] = (b"", None)

@@ -12,7 +12,7 @@ MAX_SHOWN_PATH_CHARS = 200
 def authorize(exchange: Exchange, peer: bytes) -> None:
     """Check path, API key, origin and forwarding loop from the head, before the body is read.
 
-    Raises SvcError for a request that is refused; one that is not counts for its key from now on. `peer` is the
+    Raises SvcError for a request that is refused; one that is admitted counts for its key from now on. `peer` is the
     address that sent it. The key is checked before the path, so that a client without a key cannot probe for open
     paths.
     """
@@ -37,10 +37,10 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
 
 
 def _check_origin(exchange: Exchange, peer: bytes) -> None:
-    """Raise SvcError for a foreign Host, and for a write of a page whose origin is not allowed.
+    """Raise SvcError for a foreign Host, and for a write from a page whose origin is not allowed.
 
-    Where clients need keys, the key decides about writes: a page of another origin cannot send one without a
-    preflight, and a program that sends an Origin (a browser's extension, a desktop program) may send any.
+    Where clients need keys, the key decides about writes: a page of another origin cannot send a key without a
+    preflight, and a program that is not a page (a browser extension, a desktop program) may send any Origin.
     """
     head = exchange.request.head
     rules, decision = head.rules.browsers, head.origin_decision
@@ -52,7 +52,7 @@ def _check_origin(exchange: Exchange, peer: bytes) -> None:
 
 
 def _not_relayed(head: RequestHead, keyed: bool) -> NotFound:
-    """Return the error for a path that is closed; `keyed`: clients need keys, so that there may be operators."""
+    """Return the error for a path that is not relayed; `keyed`: clients need keys, so operators' keys may exist."""
     return NotFound(f"{_route(head.verb, head.target)} is not relayed{_cure(head, keyed)}", code="path_not_relayed")
 
 
@@ -69,7 +69,7 @@ def _cure(head: RequestHead, keyed: bool) -> str:
 
 
 def _similar_route(head: RequestHead, path: bytes) -> str:
-    """Return method and path that the client may have meant, empty if there are none."""
+    """Return a method and path that are relayed and resemble the request's, empty if there are none."""
     if head.rules.paths.allow(head.method, path) or is_own(head.method, path):
         return _route(head.verb, path)
     return _route("POST", path) if path in INFERENCE_PATHS else ""

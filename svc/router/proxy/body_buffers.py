@@ -1,4 +1,4 @@
-"""The memory for request bodies: one limit for all of them together, and a queue for those that exceed it.
+"""The memory for request bodies: one limit for all bodies together, and a queue for requests over it.
 
 A connection that waits in the queue is not read, so that its client waits too (backpressure). A body is counted as
 it arrives, not by its Content-Length: otherwise a few heads would reserve everything. So several bodies may be
@@ -63,8 +63,8 @@ class Allocation:
     def grow(self, size: int, deadline: float, on_wait: Callable[[Waiter], None]) -> None:
         """Allocate `size` bytes in all; wait in the queue while the limit does not allow it.
 
-        `on_wait` is called with the place in the queue before and after each wait, and may raise. Raises Overloaded at
-        the deadline, TooLarge for a size over the whole limit.
+        `on_wait` is called with the waiter before and after each wait, and may raise. Raises Overloaded at the
+        deadline, TooLarge for a size over the whole limit.
         """
         self._buffers.grow(self, size, deadline, on_wait)
 
@@ -75,7 +75,7 @@ class Allocation:
 
 
 class BodyBuffers:
-    """`limit`: bytes of all bodies together; `max_body`: bytes of one, before decoding and again after it."""
+    """Allocates memory. `limit`: bytes of all bodies; `max_body`: bytes of one, before and again after decoding."""
 
     def __init__(self, limit: int, max_body: int) -> None:
         self.limit = limit
@@ -107,7 +107,7 @@ class BodyBuffers:
         return bool(self._queue)
 
     def expire(self, now: float) -> None:
-        """Expire entries whose deadline has passed."""
+        """End the waits whose deadline has passed."""
         for place in list(self._queue):
             if place.deadline <= now:
                 place.expired = True

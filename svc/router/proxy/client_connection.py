@@ -10,7 +10,7 @@ from svc.base.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.router.http.cors import cors_headers
 from svc.router.http.request import Request
 from svc.router.http.request_parser import CONTINUE, RequestParser
-from svc.router.http.sockets import RECV, farewell, receiver, sender, shut
+from svc.router.http.sockets import RECEIVE_BYTES, receiver, send_close_notify, sender, shut
 from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, SMALL_BYTES, STALLED_SECONDS
@@ -90,7 +90,7 @@ class ClientConnection(SweptConnection):
     def _admit_body(self) -> None:
         """Authorize a request before its body is read, and allocate memory for what is read next; raises SvcError."""
         reader = self._reader
-        size = reader.body_size + RECV
+        size = reader.body_size + RECEIVE_BYTES
         if declared := reader.declared_size():
             size = min(size, declared)
         if reader.head().own:
@@ -178,7 +178,7 @@ class ClientConnection(SweptConnection):
                 for part in response.parts:
                     self.deadline = self._state.now + STREAM_SEND_TIMEOUT_SECONDS
                     self._send(part)
-                farewell(self.sock)
+                send_close_notify(self.sock)
         return False
 
     def _send_error(

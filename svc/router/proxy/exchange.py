@@ -122,7 +122,7 @@ class Exchange:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.persistent = upstream.persistent and not self.cut  # an interrupted one is shut down
-            state.upstream_pool.give(upstream, state.now)
+            state.upstream_pool.release(upstream, state.now)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.report(state, self.request.head, upstream, self.cut, state.clock() if now is None else now)

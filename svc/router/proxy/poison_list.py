@@ -1,29 +1,30 @@
-"""Requests that kill instances: refused for a while, so that a client's retry does not kill the next one."""
+"""Requests that kill instances; they are refused for a while, so that a client's retry kills no other. Pure."""
 
 from collections import OrderedDict
 from hashlib import blake2b
 
-MAX_ENTRIES = 1000  # then the oldest go
+MAX_POISONED_BODIES = 1000  # then the oldest are dropped
 
 
 class PoisonList:
-    """The digests of such requests' bodies, each for `seconds`; 0: none is kept."""
+    """The digests of the bodies of such requests, each kept for `seconds` (0: the list stays empty)."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.entries: OrderedDict[bytes, float] = OrderedDict()  # digests and when they expire, the oldest first
-        self._lengths: list[int] = []  # of their bodies, in the same order: others need no digest
+        self._lengths: list[int] = []  # of their bodies, in the same order: bodies of other lengths are not hashed
 
     def add(self, body: bytes, now: float) -> None:
+        """Refuse requests with this body from now on."""
         if not body or not self._seconds or self.contains(body, now):
             return
         self.entries[_digest(body)] = now + self._seconds
         self._lengths.append(len(body))
-        if len(self.entries) > MAX_ENTRIES:
+        if len(self.entries) > MAX_POISONED_BODIES:
             self._forget_oldest()
 
     def contains(self, body: bytes, now: float) -> bool:
-        """Whether a request with this body is refused."""
+        """Return whether a request with this body is refused."""
         while self.entries and next(iter(self.entries.values())) <= now:
             self._forget_oldest()
         return len(body) in self._lengths and _digest(body) in self.entries

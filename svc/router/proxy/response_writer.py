@@ -1,4 +1,4 @@
-"""Write an instance's answer to the client, each part as soon as it is there."""
+"""Writes an instance's response to the client, each part as soon as it arrives."""
 
 import socket
 import threading
@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from svc.router.http.request import RequestHead
 from svc.router.http.request_parser import RequestParser
-from svc.router.http.response_parser import SWITCHING
-from svc.router.http.sockets import RECV, farewell, pump, shut
+from svc.router.http.response_parser import STATUS_SWITCHING_PROTOCOLS
+from svc.router.http.sockets import RECEIVE_BYTES, pump, send_close_notify, shut
 from svc.router.proxy.exchange import Exchange
 
 Send = Callable[[bytes], None]
@@ -17,15 +17,15 @@ Send = Callable[[bytes], None]
 def write_response(
     exchange: Exchange, head: RequestHead, keep: bool, sock: socket.socket, send: Send, reader: RequestParser
 ) -> bool:
-    """Send the answer's head and body; return whether the client's connection can be used again.
+    """Send the response's head and body; return whether the client's connection can be kept.
 
-    `keep`: the client and the router want to use it again; `send` is the sender of `sock`.
+    `keep`: the client and the router allow to keep it; `send`: the sender of `sock`.
     """
     upstream, answer = exchange.upstream, exchange.head
     assert upstream is not None
     assert answer is not None
     length = upstream.length
-    switching = bool(head.upgrade) and answer.status == SWITCHING
+    switching = bool(head.upgrade) and answer.status == STATUS_SWITCHING_PROTOCOLS
     bodiless = answer.bodiless or switching or head.method == b"HEAD"
     chunked = not bodiless and length is None and not head.http10
     keep = keep and (bodiless or length is not None or chunked)
@@ -44,12 +44,12 @@ def write_response(
             if not exchange.finished():
                 _write_bytes(exchange, send)
             if length is None:
-                farewell(sock)
+                send_close_notify(sock)
     return keep
 
 
 def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: bool, switching: bool) -> bytes:
-    """Return the head of the answer as the client gets it; `head` is that of the request."""
+    """Return the response head that is sent to the client; `head`: the request's."""
     upstream, answer = exchange.upstream, exchange.head
     assert upstream is not None
     assert answer is not None
@@ -76,7 +76,7 @@ def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: b
 def _relay_tunnel(
     exchange: Exchange, response_head: bytes, sock: socket.socket, send: Send, bytes_after_upgrade: bytes
 ) -> None:
-    """Relay what both sides send, until one of them ends the connection."""
+    """Send the response head, then relay bytes in both directions until one side ends the connection."""
     upstream = exchange.upstream
     assert upstream is not None
     exchange.is_tunnel = True
@@ -89,9 +89,9 @@ def _relay_tunnel(
 
 
 def _tunnel(client: socket.socket, instance: socket.socket, passed: Callable[[int, bool], object]) -> None:
-    """Copies until either side ends, then ends both.
+    """Copy bytes in both directions until either side ends, then end both.
 
-    `passed` is called with the number of bytes, and whether they came from the instance, after each piece.
+    `passed` is called after each piece with its number of bytes, and whether it came from the instance.
     """
 
     def copy_to_instance() -> None:
@@ -107,7 +107,7 @@ def _tunnel(client: socket.socket, instance: socket.socket, passed: Callable[[in
 
 def _copy(source: socket.socket, sink: socket.socket, passed: Callable[[int], object]) -> None:
     with suppress(OSError):
-        while data := source.recv(RECV):
+        while data := source.recv(RECEIVE_BYTES):
             sink.sendall(data)
             passed(len(data))
 
@@ -127,7 +127,7 @@ def _write_bytes(exchange: Exchange, send: Send) -> None:
 
 
 def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: socket.socket, send: Send) -> None:
-    """Send a body of unknown length in chunks; `data`: the part of it that is there."""
+    """Send a body of unknown length in chunks; `data`: its first part."""
     upstream, finished = exchange.upstream, exchange.finished()
     assert upstream is not None
     send(response_head + _chunk(data, finished))

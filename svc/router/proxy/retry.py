@@ -1,11 +1,11 @@
-"""What is repeated after a failed attempt, and how often. Pure; why that is safe: docs/ROUTER.md, What is repeated.
+"""Decides which requests are retried after a failed attempt, and how often. Pure; for the reasons see docs/ROUTER.md.
 
-| outcome | the attempt | repeated |
+| outcome | the attempt | retried |
 |---|---|---|
-| UNSENT | refused, no connection in time, TLS failed, or closed before it took the whole request | up to the limit |
-| UNREADY | the instance's own 503, or a 401 to our key, of which nothing was passed on | up to the limit |
-| UNKNOWN | closed or reset after it had taken the whole request | once, and only what infers |
-| BEGUN | part of an answer came, or what is no HTTP | never |
+| UNSENT | refused, no connection in time, TLS failed, or closed before the whole request was taken | up to the limit |
+| UNREADY | the instance's own 503, or a 401 to the router's key, of which nothing was passed on | up to the limit |
+| UNKNOWN | closed or reset after the whole request was taken | once, and inference requests only |
+| BEGUN | part of a response arrived, or bytes that are not HTTP | never |
 """
 
 import msgspec
@@ -13,13 +13,14 @@ import msgspec
 from svc.router.balance.target import Target
 from svc.router.http.upstream_error import AttemptOutcome
 
-ATTEMPTS = 3  # the limit; on different instances, but for one that refused and may be back
+MAX_ATTEMPTS = 3  # of one request, at different instances; one that refused a connection may be tried again
 
 
 class FailedAttempt(msgspec.Struct, frozen=True):
     """A failed attempt at an instance.
 
-    `refused`: it took no connection; `died`: it had taken one, and takes no more.
+    `refused`: the instance refused the connection; `timeout`: the connection was not established in time; `died`: the
+    instance accepted the connection, and refuses new ones since.
     """
 
     target: Target
@@ -31,30 +32,30 @@ class FailedAttempt(msgspec.Struct, frozen=True):
 
 
 def is_retryable(failures: tuple[FailedAttempt, ...], infers: bool) -> bool:
-    """Whether a request may be sent to another instance after these failures, the last of which was just now."""
+    """Return whether a request may be sent again after these failures; `infers`: it changes nothing at the instance."""
     unknown = sum(failure.outcome is AttemptOutcome.UNKNOWN for failure in failures)
     match failures[-1].outcome:
         case AttemptOutcome.BEGUN:
             return False
         case AttemptOutcome.UNKNOWN if not infers or unknown > 1:
             return False
-    return len(failures) < ATTEMPTS
+    return len(failures) < MAX_ATTEMPTS
 
 
 def counts_for_budget(failures: tuple[FailedAttempt, ...]) -> bool:
-    """Whether the next attempt counts for the retry budget, which limits the extra load on instances that answer 503.
+    """Return whether the next attempt counts for the retry budget, which limits the load of retries on instances.
 
-    The first repetition after an instance's death does not: with two or three instances a death is a third to half of
-    the load, and each of its requests is sent once more, not more often.
+    The first retry after an instance's death does not count: with two or three instances a death concerns a third to
+    half of the load, and each of these requests is sent once more, not more often.
     """
     return len(failures) > 1 or failures[-1].outcome is AttemptOutcome.UNREADY
 
 
 def kills(failures: tuple[FailedAttempt, ...]) -> bool:
-    """Whether a request was in flight on two instances that died within it."""
+    """Return whether two instances died while they had the request."""
     return len({failure.target.name for failure in failures if failure.died}) > 1
 
 
 def explanation(failures: tuple[FailedAttempt, ...]) -> str:
-    """Return what happened to a request, in the order in which it did."""
+    """Return the reasons of all failures, in their order, for an error message."""
     return "; then ".join(f"{failure.target.name}: {failure.reason}" for failure in failures)

@@ -1,4 +1,4 @@
-"""Who asks: the client's address, believed from X-Forwarded-For only where a trusted proxy says so. Pure."""
+"""The address of a client; X-Forwarded-For is believed only from trusted proxies. Pure."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -12,7 +12,7 @@ def peer_address(address: str) -> str:
 
 
 def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
-    """The last address that no trusted proxy has."""
+    """Return the client's address: the last one in X-Forwarded-For that is not a trusted proxy's, or the peer's."""
     if not trusted or not forwarded or not is_among(peer, trusted):
         return peer
     hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]

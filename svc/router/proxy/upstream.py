@@ -1,4 +1,4 @@
-"""Connections to instances: HTTP/1.1 as the router speaks it to them."""
+"""Connections to instances over HTTP/1.1, and the pool of idle ones."""
 
 import errno
 import fcntl
@@ -18,12 +18,12 @@ from svc.router.http.response_parser import ResponseHead, ResponseParser
 from svc.router.http.sockets import poller, readable, receiver, sender
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
-CONNECT_TIMEOUT = 5.0  # seconds
+CONNECT_TIMEOUT_SECONDS = 5.0  # seconds
 SIOCOUTQNSD = 0x894B  # ioctl: bytes of a TCP socket that were not sent yet
 LIVENESS_TIMEOUT_SECONDS = 1.0  # in which an instance must take a connection or refuse it
-LIVENESS_INTERVAL_SECONDS = 0.1  # between two looks
-IDLE_SECONDS = 60.0
-OPTIONS = (  # the kernel asks whether a silent machine is still there, and gives it up after 10 s
+LIVENESS_INTERVAL_SECONDS = 0.1  # before the second attempt
+IDLE_TIMEOUT_SECONDS = 60.0
+SOCKET_OPTIONS = (  # the kernel probes a silent machine, and gives up after 10 s
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
@@ -33,26 +33,41 @@ OPTIONS = (  # the kernel asks whether a silent machine is still there, and give
 
 
 class UpstreamConnection(ResponseParser):
-    """One connection to an instance, and the answer on it; `relay` takes whole chunks past us (see `sock.pump`)."""
+    """One connection to an instance, and the response on it.
 
-    __slots__ = ("_recv", "_send", "_was_reset", "aborted", "relay", "sent", "since", "sock", "target", "unread")
+    `relay`, where it is set, receives bytes and passes whole chunks on to the client itself (see `sockets.pump`).
+    """
 
-    def __init__(self, target: Target, sock: socket.socket, seen: HeadCache[ResponseHead] | None = None) -> None:
-        super().__init__(seen or HeadCache())
+    __slots__ = (
+        "_recv",
+        "_send",
+        "_was_reset",
+        "aborted",
+        "relay",
+        "sent",
+        "idle_since",
+        "sock",
+        "target",
+        "poll_readable",
+    )
+
+    def __init__(self, target: Target, sock: socket.socket, head_cache: HeadCache[ResponseHead] | None = None) -> None:
+        super().__init__(head_cache or HeadCache())
         self.target = target
         self.sock = sock
-        self.since = 0.0
+        self.idle_since = 0.0
         self.relay: Callable[[], bytes] | None = None
-        self.aborted = False  # whether it was broken off, by either side: its end is no end of an answer then
-        self.sent = self._was_reset = False  # whether our kernel has the whole request; whether the instance reset it
-        self.unread = _unread(sock)
+        self.aborted = False  # whether either side broke it off: its end is not the end of a response then
+        self.sent = False  # whether the kernel has taken the whole request
+        self._was_reset = False  # by the instance
+        self.poll_readable = _readable_poll(sock)
         self._recv = receiver(sock)
         self._send = sender(sock)
 
     def send_request(self, message: bytes, head_only: bool, upgrade: bool = False, body: bytes = b"") -> None:
-        """Sends a whole request, of which `body` is a part that is not in `message`.
+        """Send a whole request; `body` is its body where that is not in `message`.
 
-        A failure to send is not raised: what the instance says about it comes first.
+        A failure to send is not raised: the instance may have sent a response before it closed the connection.
         """
         self.begin(head_only, upgrade)
         self.sent = False
@@ -65,14 +80,14 @@ class UpstreamConnection(ResponseParser):
             pass
 
     def read_head(self) -> ResponseHead:
-        """Waits until the answer's head is there; raises UpstreamError."""
+        """Wait for the response's head; raises UpstreamError."""
         while self.head is None:
             if not self._receive():
                 raise self._closed_error()
         return self.head
 
     def read(self) -> bytes:
-        """More of the body, or nothing when it is whole; raises UpstreamError when it was cut."""
+        """Return more of the body, empty when it is whole; raises UpstreamError for a truncated one."""
         body = self.body
         while not body:
             if self.done:
@@ -89,12 +104,12 @@ class UpstreamConnection(ResponseParser):
         return data
 
     def available(self) -> bool:
-        """Whether `read` would answer without waiting."""
+        """Return whether `read` would return without waiting."""
         return bool(self.body) or self.done
 
     def _closed_error(self) -> UpstreamError:
-        """Return what a connection that ended before the answer's head means for the request."""
-        if not self.untouched:
+        """Return the error for a connection that ended before the response's head."""
+        if not self.nothing_received:
             return UpstreamError("it closed the connection in the middle of its answer's head", AttemptOutcome.BEGUN)
         if not self.sent or self._is_unacknowledged():
             return UpstreamError("it closed the connection before it took the request", AttemptOutcome.UNSENT)
@@ -103,10 +118,10 @@ class UpstreamConnection(ResponseParser):
         )
 
     def _is_unacknowledged(self) -> bool:
-        """Whether the instance's kernel has not acknowledged the whole request.
+        """Return whether the instance's kernel has not acknowledged the whole request.
 
-        An instance that closes an idle connection in the moment in which the request comes never acknowledges it. A
-        reset overtakes acknowledgements: only what was not even sent counts then.
+        If the instance closes an idle connection just as the request arrives, its kernel never acknowledges it. A reset
+        may overtake acknowledgements: after one, only bytes that were not even sent count.
         """
         queue = SIOCOUTQNSD if self._was_reset else termios.TIOCOUTQ
         with suppress(OSError):
@@ -114,8 +129,8 @@ class UpstreamConnection(ResponseParser):
         return False
 
     def _receive(self) -> bool:
-        if self.between and self.relay is not None:
-            data = self.relay()  # an OSError here is its client's
+        if self.at_chunk_boundary and self.relay is not None:
+            data = self.relay()  # an OSError here is the client's
         else:
             try:
                 data = self._recv()
@@ -129,46 +144,49 @@ class UpstreamConnection(ResponseParser):
 
     def close(self) -> None:
         self.sock.close()
-        self.forget()
+        self.release_parser()
 
 
 class UpstreamPool:
-    """The idle connections to every instance, the one used last first. Nothing is capped: a cap would throttle.
+    """The idle connections to every instance; the one used last is taken first. Their number is unlimited.
 
-    Another request is sent on a connection only when
+    Another request is sent on a connection only if
 
-    1. the one before was sent whole: else the instance may still wait for the rest of it;
-    2. its answer is `persistent`: read to its end, of a kind that allows another message, and with no byte behind it;
-    3. nothing of the answer is left: the next request would read it;
-    4. nothing more is there to read: the connection's end, or bytes of no answer.
+    1. the previous request was sent whole: otherwise the instance may still wait for the rest of it;
+    2. its response is `persistent`: read to its end, of a kind that allows another message, with no byte behind it;
+    3. no part of the response is still unread: the next request would read it;
+    4. nothing more can be read: neither the connection's end nor bytes that belong to no response.
 
-    1 to 3 are settled when it is given back; 4 can change as long as it is idle, so it is looked at when it is taken.
+    1 to 3 are decided when the connection is released; 4 can change while it is idle: it is checked when it is taken.
     """
 
     def __init__(self, ca: str = "") -> None:
         self._idle: dict[tuple[str, int, bool], list[UpstreamConnection]] = {}
-        self._seen: HeadCache[ResponseHead] = HeadCache()
+        self._head_cache: HeadCache[ResponseHead] = HeadCache()
         self._networks = AllowedNetworks()
-        self._ca = ca or None  # the system's
-        self._tls: ssl.SSLContext | None = None  # made when first needed: it weighs 600 KB
+        self._ca = ca or None  # None: the system's
+        self._tls: ssl.SSLContext | None = None  # created when first needed: it takes 600 KB
 
     def take(self, target: Target) -> UpstreamConnection | None:
-        """Return an idle connection to which nothing has come meanwhile, None where there is none."""
+        """Return an idle connection that the instance has not closed, None if there is none."""
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if not upstream.unread(0):  # 4
+            if not upstream.poll_readable(0):  # 4
                 return upstream
             upstream.close()
         return None
 
     def connect(self, target: Target) -> UpstreamConnection:
-        """A new connection; raises UpstreamError when there is none to be had within CONNECT_TIMEOUT."""
+        """Return a new connection; raises UpstreamError if there is none within CONNECT_TIMEOUT_SECONDS."""
         try:
             sock = dial(
-                target.host, target.port, CONNECT_TIMEOUT, None if target.static else self._networks.rejection_reason
+                target.host,
+                target.port,
+                CONNECT_TIMEOUT_SECONDS,
+                None if target.static else self._networks.rejection_reason,
             )
-            for option in OPTIONS:
+            for option in SOCKET_OPTIONS:
                 sock.setsockopt(*option)
             if target.secure:
                 self._tls = self._tls or ssl.create_default_context(cafile=self._ca)
@@ -176,38 +194,38 @@ class UpstreamPool:
             sock.settimeout(None)
         except TimeoutError:
             raise UpstreamError(
-                f"no connection within {CONNECT_TIMEOUT:g} s", AttemptOutcome.UNSENT, timeout=True
+                f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s", AttemptOutcome.UNSENT, timeout=True
             ) from None
         except OSError as error:
-            if error.errno == errno.EMFILE and self._idle:  # clients are limited so that the rest is enough
+            if error.errno == errno.EMFILE and self._idle:  # the limit on clients leaves enough descriptors for this
                 self.close()
                 return self.connect(target)
             refused = isinstance(error, ConnectionRefusedError)
             raise UpstreamError(error.strerror or str(error), AttemptOutcome.UNSENT, refused=refused) from None
-        return UpstreamConnection(target, sock, self._seen)
+        return UpstreamConnection(target, sock, self._head_cache)
 
-    def give(self, upstream: UpstreamConnection, now: float) -> None:
-        """Keeps a connection for the next request, or closes it where there may be none."""
+    def release(self, upstream: UpstreamConnection, now: float) -> None:
+        """Keep a connection for the next request, or close it if it cannot take another one."""
         upstream.relay = None
         if not (upstream.sent and upstream.persistent) or upstream.body:  # 1, 2, 3
             upstream.close()
             return
-        upstream.since = now
+        upstream.idle_since = now
         idle = self._idle.get(upstream.target.address)
         if idle is None:
             idle = self._idle[upstream.target.address] = []
         idle.append(upstream)
 
     def prune(self, now: float) -> None:
-        """Closes what its peer has closed, and what was idle for long."""
+        """Close the idle connections that the instance has closed, and those that were idle for too long."""
         for key in list(self._idle):
-            idle = self._idle.pop(key)  # first of all: with real threads, nobody else takes one of these meanwhile
+            idle = self._idle.pop(key)  # first: with real threads, another could take one of these
             stale = readable(u.sock.fileno() for u in idle)
-            kept = [u for u in idle if u.sock.fileno() not in stale and now - u.since < IDLE_SECONDS]
-            for upstream in set(idle) - set(kept):
+            usable = [u for u in idle if u.sock.fileno() not in stale and now - u.idle_since < IDLE_TIMEOUT_SECONDS]
+            for upstream in set(idle) - set(usable):
                 upstream.close()
-            if kept:
-                self._idle.setdefault(key, [])[:0] = kept
+            if usable:
+                self._idle.setdefault(key, [])[:0] = usable
 
     def idle_count(self) -> int:
         return sum(map(len, self._idle.values()))
@@ -219,18 +237,18 @@ class UpstreamPool:
         self._idle.clear()
 
 
-def _unread(sock: socket.socket) -> Callable[[int], object]:
-    """Return what to call to learn whether there is something to read within so many milliseconds: 0.3 us for 0."""
+def _readable_poll(sock: socket.socket) -> Callable[[int], object]:
+    """Return a function that waits so many milliseconds for something to read; with 0 it takes 0.3 us."""
     poll = poller()
     poll.register(sock.fileno(), select.POLLIN)
     return (lambda wait: sock.pending() or poll.poll(wait)) if isinstance(sock, ssl.SSLSocket) else poll.poll
 
 
 def refuses_connections(target: Target) -> bool:
-    """Whether an instance that has just closed a connection refuses new ones, as one does that has died.
+    """Return whether an instance that has just closed a connection refuses new ones: it has died then.
 
-    A process that ends may close its connections a moment before its listening socket: hence a second look, which
-    delays the request by a tenth of a second where the instance lives.
+    A process that ends may close its connections a moment before its listening socket. So a second attempt follows,
+    which delays the request by a tenth of a second if the instance is alive.
     """
     for pause in (0.0, LIVENESS_INTERVAL_SECONDS):
         time.sleep(pause)

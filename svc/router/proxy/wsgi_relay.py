@@ -1,4 +1,4 @@
-"""Relaying under another WSGI server than the router's own: the same `forward`, with bodies read through WSGI."""
+"""Relays requests under another WSGI server than the router's own: the same `forward`, with bodies through WSGI."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,7 @@ class OpenExchanges:
 
 
 def relay(state: RouterState, open_exchanges: OpenExchanges) -> Response:
-    """Relay the request; return the answer, or the error that says why there is none."""
+    """Relay the request; return the response of an instance, or the error response."""
     head = head_of(request.environ, state.head_cache.not_passed, state.head_cache.rules)
     peer = peer_address(request.remote_addr or "")
     client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
@@ -104,7 +104,7 @@ def _response(exchange: Exchange) -> Response:
 
 
 class ResponseBody:
-    """An answer's body for a WSGI server, which closes it however it ends, begun or not."""
+    """A response's body for a WSGI server, which always closes it, even if it did not begin to read it."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from svc.base.errors import SvcError
 from svc.router.http.request import Request
 from svc.router.http.request_parser import RequestHeadCache, RequestParser
-from svc.router.http.response_parser import HEADER_LIMIT
+from svc.router.http.response_parser import MAX_RESPONSE_HEAD_BYTES
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.upstream import UpstreamConnection
 from tests.messages import CRLF, broken, broken_answers, framed_answers, sound_requests, split
@@ -225,7 +225,7 @@ def test_a_head_without_end_is_refused(endless: bytes):
         nonlocal given
         part = next(parts)
         given += len(part)
-        assert given < 3 * HEADER_LIMIT
+        assert given < 3 * MAX_RESPONSE_HEAD_BYTES
         return part
 
     with asked(False) as (upstream, _):

@@ -1,4 +1,4 @@
-from svc.router.http.head_cache import KEPT, LONGEST, HeadCache
+from svc.router.http.head_cache import MAX_CACHED_HEAD_BYTES, MAX_CACHED_HEADS, HeadCache
 from svc.router.http.request_parser import RequestHeadCache, RequestParser
 from svc.router.http.response_parser import ResponseParser
 
@@ -8,7 +8,7 @@ HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
 def test_a_head_is_known_again_whatever_its_length_says():
     seen: HeadCache[str] = HeadCache()
     assert seen.find(HEAD % 2 + b"hi") is None
-    seen.learn(HEAD % 2 + b"hi", "told", 2)
+    seen.add(HEAD % 2 + b"hi", "told", 2)
     assert seen.find(HEAD % 2 + b"ho") == ("told", b"ho")
     assert seen.find(HEAD % 12 + b"hello, world") == ("told", b"hello, world")
     assert seen.find(HEAD % 0) == ("told", b"")
@@ -16,7 +16,7 @@ def test_a_head_is_known_again_whatever_its_length_says():
 
 def test_only_exactly_one_message_is_known_again():
     seen: HeadCache[str] = HeadCache()
-    seen.learn(HEAD % 2 + b"hi", "told", 2)
+    seen.add(HEAD % 2 + b"hi", "told", 2)
     for other in (
         HEAD % 2 + b"h",
         HEAD % 2 + b"hi!",
@@ -35,7 +35,7 @@ def test_only_exactly_one_message_is_known_again():
 
 def test_one_without_a_body_is_known_by_all_its_bytes():
     seen: HeadCache[str] = HeadCache()
-    seen.learn(b"GET / HTTP/1.1\r\n\r\n", "told", None)
+    seen.add(b"GET / HTTP/1.1\r\n\r\n", "told", None)
     assert seen.find(b"GET / HTTP/1.1\r\n\r\n") == ("told", b"")
     assert seen.find(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n") is None
 
@@ -43,28 +43,28 @@ def test_one_without_a_body_is_known_by_all_its_bytes():
 def test_another_header_that_ends_like_the_length_is_none():
     seen: HeadCache[str] = HeadCache()
     strong = b"GET / HTTP/1.1\r\nX-Strength: 3\r\n\r\n"
-    seen.learn(strong, "told", None)
+    seen.add(strong, "told", None)
     assert seen.find(strong) is None
     both = b"POST / HTTP/1.1\r\nX-Strength: 3\r\nContent-Length: 1\r\n\r\n1"
-    seen.learn(both, "told", 1)
+    seen.add(both, "told", 1)
     assert seen.find(both) is None
 
 
 def test_what_was_not_whole_is_not_learnt():
     seen: HeadCache[str] = HeadCache()
-    seen.learn(HEAD % 2 + b"h", "told", 2)
-    seen.learn(HEAD % 2 + b"hi", "told", 3)
-    seen.learn(b"GET / HTTP/1.1\r\n\r\nmore", "told", None)
-    seen.learn(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * LONGEST), "told", None)
+    seen.add(HEAD % 2 + b"h", "told", 2)
+    seen.add(HEAD % 2 + b"hi", "told", 3)
+    seen.add(b"GET / HTTP/1.1\r\n\r\nmore", "told", None)
+    seen.add(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * MAX_CACHED_HEAD_BYTES), "told", None)
     assert not seen._heads  # noqa: SLF001 - nothing is kept of them
 
 
 def test_no_more_is_kept_than_a_few_hundred_heads():
     seen: HeadCache[int] = HeadCache()
-    for n in range(3 * KEPT):
-        seen.learn(b"GET /%d HTTP/1.1\r\n\r\n" % n, n, None)
+    for n in range(3 * MAX_CACHED_HEADS):
+        seen.add(b"GET /%d HTTP/1.1\r\n\r\n" % n, n, None)
         assert seen.find(b"GET /%d HTTP/1.1\r\n\r\n" % n) == (n, b"")
-        assert len(seen._heads) <= KEPT  # noqa: SLF001 - what a stranger can fill
+        assert len(seen._heads) <= MAX_CACHED_HEADS  # noqa: SLF001 - what a stranger can fill
 
 
 def test_a_reader_learns_only_heads_that_come_again():

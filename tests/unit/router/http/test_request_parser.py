@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, TooLarge
 from svc.router.http.request import Request, origin_form
-from svc.router.http.request_parser import HEAD_LIMIT, HEADER_COUNT, MAX_PIPELINED, PIECES, RequestParser
+from svc.router.http.request_parser import MAX_BODY_PIECES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, RequestParser
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\n"
 
@@ -97,8 +97,8 @@ def test_a_body_of_just_the_limit(told: bytes):
 
 
 def test_the_limits_of_the_head():
-    assert isinstance(read(HEAD + b"A: 1\r\n" * (HEADER_COUNT + 1) + b"\r\n").error, HeadTooLarge)
-    assert read(HEAD + b"A: 1\r\n" * HEADER_COUNT + b"\r\n").error is None
+    assert isinstance(read(HEAD + b"A: 1\r\n" * (MAX_HEADERS + 1) + b"\r\n").error, HeadTooLarge)
+    assert read(HEAD + b"A: 1\r\n" * MAX_HEADERS + b"\r\n").error is None
     assert isinstance(read(HEAD, *[b"A: %b\r\n" % (b"x" * 1000)] * 70).error, HeadTooLarge)
     assert isinstance(read(HEAD + b"A: ", *[b"x" * 1000] * 70).error, HeadTooLarge)
     assert isinstance(read(b"GET /", *[b"x" * 1000] * 70).error, HeadTooLarge)
@@ -112,17 +112,17 @@ def test_trailers_have_the_limit_of_a_head():
 
 def test_bodies_do_not_count_as_head():
     """Neither their own bytes, nor the sizes of their chunks, nor what was read of the request before."""
-    chunks = [b"1\r\n", b"x\r\n"] * (HEAD_LIMIT // 2)
+    chunks = [b"1\r\n", b"x\r\n"] * (MAX_HEAD_BYTES // 2)
     reader = read(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *chunks, b"0\r\n\r\n" + HEAD, max_body=10**6)
     assert reader.error is None
-    assert len(reader.ready.popleft().body) == HEAD_LIMIT // 2
+    assert len(reader.ready.popleft().body) == MAX_HEAD_BYTES // 2
     reader.feed(b"A: " + b"x" * 40_000)
     reader.feed(b"\r\n\r\n")
     assert only(reader).head.headers[0][0] == b"A"
 
 
 def test_many_small_pieces_make_one_body():
-    size = 3 * PIECES + 7
+    size = 3 * MAX_BODY_PIECES + 7
     told = HEAD + b"Content-Length: %d\r\n\r\n" % size
     body = bytes(n % 251 for n in range(size))
     assert only(read(told, *[body[n : n + 1] for n in range(size)], max_body=size)).body == body

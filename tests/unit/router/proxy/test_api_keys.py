@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from svc.base.errors import ConfigError, RateLimited, Unauthorized
 from svc.config import keyfile
-from svc.router.proxy.api_keys import ApiKey, ApiKeys, draw
+from svc.router.proxy.api_keys import ApiKey, ApiKeys, take_token
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
 
@@ -111,11 +111,11 @@ def test_a_steady_client_at_its_rate_is_never_refused(rate, requests):
 @given(st.floats(0, 1e5), st.floats(-1e5, 1e5), rates)
 def test_drawing_takes_one_or_nothing_and_then_tells_how_long_to_wait(tokens, seconds, rate):
     held = min(rate, tokens + max(seconds, 0) * rate / 60)
-    left, wait = draw(tokens, seconds, rate)
+    left, wait = take_token(tokens, seconds, rate)
     if wait:
         assert left == pytest.approx(held)
         assert 0 <= left < 1
-        assert draw(left, wait, rate) == (pytest.approx(0, abs=1e-6), 0)
+        assert take_token(left, wait, rate) == (pytest.approx(0, abs=1e-6), 0)
     else:
         assert left == pytest.approx(held - 1, abs=1e-6)
         assert held >= 1 - 1e-6

@@ -1,4 +1,4 @@
-from svc.router.proxy.poison_list import MAX_ENTRIES, PoisonList
+from svc.router.proxy.poison_list import MAX_POISONED_BODIES, PoisonList
 
 
 def test_a_body_is_refused_for_so_many_seconds():
@@ -24,8 +24,8 @@ def test_nothing_is_remembered_of_an_empty_body_nor_for_no_time():
 
 def test_the_oldest_are_forgotten_first():
     poison = PoisonList(600)
-    for n in range(MAX_ENTRIES + 1):
+    for n in range(MAX_POISONED_BODIES + 1):
         poison.add(b"%d" % n, n / 1000)
     assert not poison.contains(b"0", 2)
     assert poison.contains(b"1", 2)
-    assert poison.contains(b"%d" % MAX_ENTRIES, 2)
+    assert poison.contains(b"%d" % MAX_POISONED_BODIES, 2)

@@ -1,7 +1,7 @@
 import pytest
 
 from svc.router.http.upstream_error import AttemptOutcome
-from svc.router.proxy.retry import ATTEMPTS, FailedAttempt, counts_for_budget, explanation, is_retryable, kills
+from svc.router.proxy.retry import MAX_ATTEMPTS, FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from tests.unit.router.made import target
 
 U, R, K, B = AttemptOutcome.UNSENT, AttemptOutcome.UNREADY, AttemptOutcome.UNKNOWN, AttemptOutcome.BEGUN
@@ -26,8 +26,8 @@ def failures(*outcomes: AttemptOutcome, died: bool = False) -> tuple[FailedAttem
         ([K, K], False, False),
         ([B], False, False),
         ([U, B], False, False),
-        ([U] * ATTEMPTS, False, False),
-        ([R] * ATTEMPTS, False, False),
+        ([U] * MAX_ATTEMPTS, False, False),
+        ([R] * MAX_ATTEMPTS, False, False),
         ([K, U, U], False, False),
         ([U, U, K], False, False),
     ],

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.http.response_parser import BODILESS
+from svc.router.http.response_parser import BODILESS_STATUSES
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
-from svc.router.proxy.upstream import IDLE_SECONDS, UpstreamConnection, UpstreamPool, refuses_connections
+from svc.router.proxy.upstream import IDLE_TIMEOUT_SECONDS, UpstreamConnection, UpstreamPool, refuses_connections
 from tests.unit.router.made import target
 
 Pair = tuple[UpstreamConnection, socket.socket]
@@ -56,7 +56,7 @@ def test_whole_answers_and_whether_the_connection_can_be_used_again(pair: Pair, 
     upstream = pair[0]
     assert answer(pair, sent, closes=not keep) == b"ok"
     assert upstream.done
-    assert (upstream.persistent and not upstream.unread(0)) is keep
+    assert (upstream.persistent and not upstream.poll_readable(0)) is keep
     if keep:
         assert answer(pair, sent) == b"ok"
 
@@ -94,10 +94,10 @@ def test_a_connection_is_reused_only_when_nothing_of_its_answer_is_left(
         upstream.send_request(b"GET / HTTP/1.1\r\n\r\n", head_only=False)
         theirs.sendall(sent)
         head = upstream.read_head()
-        if taken and head.status not in BODILESS:
+        if taken and head.status not in BODILESS_STATUSES:
             upstream.read()
         theirs.sendall(later)
-        connections.give(upstream, 1.0)
+        connections.release(upstream, 1.0)
         assert (connections.take(target("a")) is upstream) is reusable
         if not reusable:
             break
@@ -124,7 +124,7 @@ def test_a_connection_is_not_reused_before_the_whole_request_was_sent(pair: Pair
     upstream.read_head()
     assert upstream.read() == b"ok"
     connections = UpstreamPool()
-    connections.give(upstream, 1.0)
+    connections.release(upstream, 1.0)
     assert connections.take(target("a")) is None
 
 
@@ -229,7 +229,7 @@ def used(connections: UpstreamPool, now: float) -> Pair:
     """A connection that answered, given back."""
     pair = _pair()
     answer(pair, OK)
-    connections.give(pair[0], now)
+    connections.release(pair[0], now)
     return pair
 
 
@@ -246,7 +246,7 @@ def test_the_connection_used_last_is_taken_first():
 def test_what_is_not_whole_is_closed():
     connections = UpstreamPool()
     upstream, theirs = _pair()
-    connections.give(upstream, 1.0)
+    connections.release(upstream, 1.0)
     assert connections.idle_count() == 0
     assert theirs.recv(1) == b""
 
@@ -266,12 +266,12 @@ def test_pruning_closes_what_is_old_or_closed():
     connections = UpstreamPool()
     old, closed, good = used(connections, 0.0), used(connections, 30.0), used(connections, 30.0)
     closed[1].close()
-    connections.prune(IDLE_SECONDS + 1)
+    connections.prune(IDLE_TIMEOUT_SECONDS + 1)
     assert connections.idle_count() == 1
     assert connections.take(target("a")) is good[0]
     assert old[1].recv(100)
     assert old[1].recv(1) == b""
-    connections.prune(IDLE_SECONDS + 1)
+    connections.prune(IDLE_TIMEOUT_SECONDS + 1)
     assert not connections._idle  # noqa: SLF001 - no key is left of an instance that went
 
 
