@@ -39,7 +39,7 @@ def context(loads: dict[str, int] | None = None, excluded: tuple[str, ...] = (),
 
 def picks(policy: str, pool: Pool, count: int, request: RoutingRequest | None = None) -> Counter[str]:
     now = context()
-    return Counter(m.name for _ in range(count) if (m := POLICIES[policies](pool, request or RoutingRequest(), now)))
+    return Counter(m.name for _ in range(count) if (m := POLICIES[policy](pool, request or RoutingRequest(), now)))
 
 
 def prompted(size: int, session: bytes = b"") -> RoutingRequest:
@@ -89,16 +89,16 @@ def test_each_instance_is_picked_once_by_a_request(
     draw = data.draw(st.floats(0, 1, exclude_max=True))
     in_flight = dict(zip("abcdef", in_flight, strict=True))
     for _ in weights:
-        chosen = POLICIES[policies](members, request, context(in_flight, picked, draw))
+        chosen = POLICIES[policy](members, request, context(in_flight, picked, draw))
         assert chosen is not None
         assert chosen.name not in picked
         picked = (*picked, chosen.name)
-    assert POLICIES[policies](members, request, context(in_flight, picked, draw)) is None
+    assert POLICIES[policy](members, request, context(in_flight, picked, draw)) is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_empty_pool_has_no_instance(policy: str):
-    assert POLICIES[policies](Pool(), RoutingRequest(session=b"s"), context()) is None
+    assert POLICIES[policy](Pool(), RoutingRequest(session=b"s"), context()) is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -108,10 +108,10 @@ def test_weight_0_gets_nothing_while_there_is_another(policy: str):
         for draw in (0.0, 0.5, 0.99):
             now = context(in_flight, draw=draw)
             assert all(
-                POLICIES[policies](members, request, now).name != "a"
+                POLICIES[policy](members, request, now).name != "a"
                 for request in (RoutingRequest(), RoutingRequest(session=b"s"), prompted(9))
             )
-    assert POLICIES[policies](members, RoutingRequest(), context(excluded=("b", "c"))).name == "a"
+    assert POLICIES[policy](members, RoutingRequest(), context(excluded=("b", "c"))).name == "a"
     assert (
         len(
             picks("session", pool(0, 0), 1, RoutingRequest(session=b"s"))
