@@ -28,7 +28,8 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
     with the configuration that supervisord runs by: a command word by word, the environment
     variable by variable. What looks like a secret is shown as ***. Where only the babysitter is
     concerned (its own program, or keys of the TOML that only it reads), the server runs on.
-    The registry is asked which models would have no healthy instance on any host meanwhile.
+    The registry and the router are asked which models would have no healthy instance on any host
+    meanwhile, by the rule that `svc apply` refuses by.
 
     Exits with 0 when there is nothing to do, with 2 when there are changes, with 1 on an error.
 

@@ -8,7 +8,7 @@ from svc.client.registry import RegistryClient
 from svc.config.site import Site
 from svc.rollout.availability import Loss, losses
 from svc.rollout.journal import Journal
-from svc.rollout.observation import routers_without
+from svc.rollout.observation import RolloutObservation, routers_without
 from svc.rollout.observer import Observer
 from svc.rollout.plan_report import PlanReport, file_rows, plan_report
 from svc.rollout.proposal import Proposal, propose
@@ -49,11 +49,20 @@ def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) 
         registry.services()
     steps = _steps(proposal, Journal.load(site))
     observation = Observer(proposal.supervisord, registry, tuple(router_urls)).observe()
+    predicted, warnings = predicted_losses(steps, observation, router_urls)
+    notes += warnings
+    return predicted
+
+
+def predicted_losses(
+    steps: Sequence[Step], observation: RolloutObservation, router_urls: Sequence[str]
+) -> tuple[list[Loss], list[str]]:
+    """Return the losses, and a note for each router that knows none of the instances: its view does not count."""
     names = [step.task.service_name for step in steps if step.task.operation.stops]
     wrong = routers_without(names, observation)
-    notes += [_wrong_router(router_urls[index]) for index in wrong]
     routers = [router for index, router in enumerate(observation.routers) if index not in wrong]
-    return losses(steps, dataclasses.replace(observation, routers=routers))
+    notes = [_wrong_router(router_urls[index]) for index in wrong]
+    return losses(steps, dataclasses.replace(observation, routers=routers)), notes
 
 
 def _steps(proposal: Proposal, journal: Journal) -> list[Step]:

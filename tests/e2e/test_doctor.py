@@ -281,7 +281,7 @@ def test_not_registering_because_the_name_is_taken(site):
     wait_until_healthy(site)
 
 
-# Model not finding.
+# Model not found.
 
 
 def test_a_misspelt_model_is_found_with_the_closest_name(ailing):
