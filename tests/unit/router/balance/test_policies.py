@@ -53,8 +53,8 @@ def test_round_robin_honours_weights_exactly_over_a_cycle(weights: list[int]):
     divisor = math.gcd(*shares)
     length = sum(shares) // divisor
     assert len(members.cycle) == length
-    for policies in ("round_robin", "auto"):
-        counts = picks(policies, members, 3 * length)
+    for policy in ("round_robin", "auto"):
+        counts = picks(policy, members, 3 * length)
         assert [counts[m.name] for m in members.members] == [3 * s // divisor for s in shares]
 
 
