@@ -1,4 +1,4 @@
-"""Between a parsed request and WSGI, both ways: the Flask app is called with what the worker has read already."""
+"""Conversion between parsed requests and WSGI, both ways: the worker calls the Flask app with what it has read."""
 
 import io
 import sys
@@ -17,13 +17,13 @@ from svc.router.http.request import (
     origin_form,
 )
 
-EVENTS = "text/event-stream; charset=utf-8"  # the one kind of answer that comes in parts
-DISCARD_BYTES = 64 << 10
-UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
+EVENT_STREAM = "text/event-stream; charset=utf-8"  # the only type of response that is sent in parts
+DISCARD_CHUNK_BYTES = 64 << 10
+UNPREFIXED_KEYS = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 
-class WsgiAnswer(NamedTuple):
-    """`parts`: of one that comes bit by bit, and has to be closed."""
+class WsgiResponse(NamedTuple):
+    """A response of the app. `parts`: of an event stream, which has to be closed."""
 
     status: str
     headers: list[tuple[str, str]]
@@ -31,30 +31,31 @@ class WsgiAnswer(NamedTuple):
     parts: Any = None
 
 
-def call(app: Callable[..., Any], request: Request, address: str) -> WsgiAnswer:
-    """What the app answers, without a length or connection headers: whole, unless it is a stream of events."""
-    told: list[Any] = []
+def call(app: Callable[..., Any], request: Request, address: str) -> WsgiResponse:
+    """Return the app's response without length and connection headers: whole, unless it is an event stream."""
+    status, all_headers = "", list[tuple[str, str]]()
 
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-        told[:] = [status, headers]
+    def start_response(new_status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        nonlocal status, all_headers
+        status, all_headers = new_status, headers
 
     parts = app(environ(request, address), start_response)
-    headers = [h for h in told[1] if h[0].lower() not in ("content-length", "connection")]
-    if ("Content-Type", EVENTS) in headers:
-        return WsgiAnswer(told[0], headers, parts=parts)
+    headers = [header for header in all_headers if header[0].lower() not in ("content-length", "connection")]
+    if ("Content-Type", EVENT_STREAM) in headers:
+        return WsgiResponse(status, headers, parts=parts)
     try:
         body = b"".join(parts)
     finally:
         if hasattr(parts, "close"):
             parts.close()
-    return WsgiAnswer(told[0], headers, body)
+    return WsgiResponse(status, headers, body)
 
 
 def environ(request: Request, address: str) -> dict[str, Any]:
-    """PEP 3333's dictionary. HEAD is asked as GET: who sends the answer tells the length and leaves the body out."""
+    """Return the dictionary of PEP 3333. HEAD becomes GET: the sender of the response leaves its body out."""
     head = request.head
     path, _, query = head.target.partition(b"?")
-    made: dict[str, Any] = {
+    variables: dict[str, Any] = {
         "REQUEST_METHOD": "GET" if head.verb == "HEAD" else head.verb,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
@@ -75,20 +76,20 @@ def environ(request: Request, address: str) -> dict[str, Any]:
     }
     for name, value in (*head.headers, *head.special.items()):
         key = name.decode("latin-1").upper().replace("-", "_")
-        if key not in ("CONTENT_LENGTH", "CONNECTION", "UPGRADE"):  # werkzeug would take it for a WebSocket
-            key = key if key in UNPREFIXED else f"HTTP_{key}"
+        if key not in ("CONTENT_LENGTH", "CONNECTION", "UPGRADE"):  # an Upgrade would make werkzeug expect a WebSocket
+            key = key if key in UNPREFIXED_KEYS else f"HTTP_{key}"
             text = value.decode("latin-1")
-            made[key] = f"{made[key]}, {text}" if key in made else text
-    return made
+            variables[key] = f"{variables[key]}, {text}" if key in variables else text
+    return variables
 
 
 def head_of(
     environ: Mapping[str, Any], not_passed: frozenset[bytes] = HOP_HEADERS, rules: HeadRules = DEFAULT_RULES
 ) -> RequestHead:
-    """The request's head as another WSGI server has read it."""
+    """Return the head of a request that another WSGI server has read."""
     headers, special = [], {}
     for key, value in environ.items():
-        if not key.startswith("HTTP_") and key not in UNPREFIXED or not value:
+        if not key.startswith("HTTP_") and key not in UNPREFIXED_KEYS or not value:
             continue
         name = key.removeprefix("HTTP_").replace("_", "-").title().encode("latin-1")
         if name.lower() in not_passed:
@@ -101,31 +102,31 @@ def head_of(
 
 
 def declared_size(environ: Mapping[str, Any]) -> int | None:
-    """The length of the request's body as its head says it, None where that does not say it."""
+    """Return the length of the request's body, None where its head does not state it."""
     if environ.get("CONTENT_LENGTH"):
         return int(environ["CONTENT_LENGTH"])
     return None if "HTTP_TRANSFER_ENCODING" in environ else 0
 
 
 def body_of(environ: Mapping[str, Any], max_body: int) -> bytes:
-    """The request's body; one over `max_body` bytes is read no further than that."""
+    """Return the request's body; at most one byte more than `max_body` of it."""
     size = declared_size(environ)
     return b"" if size == 0 else environ["wsgi.input"].read(max_body + 1 if size is None else min(size, max_body + 1))
 
 
 def discard_body(environ: Mapping[str, Any], limit: int) -> None:
-    """Reads what is left of a refused request's body, up to `limit` bytes, and keeps nothing of it.
+    """Read and discard the rest of a refused request's body, up to `limit` bytes.
 
-    A server that closes a connection with bytes unread resets it, and the error is lost on its way.
+    A server that closes a connection with unread bytes resets it, and the error does not reach the client.
     """
-    left = limit if "HTTP_TRANSFER_ENCODING" in environ else min(declared_size(environ) or 0, limit)
+    remaining = limit if "HTTP_TRANSFER_ENCODING" in environ else min(declared_size(environ) or 0, limit)
     with suppress(OSError):  # the client has gone
-        while left > 0 and (data := environ["wsgi.input"].read(min(left, DISCARD_BYTES))):
-            left -= len(data)
+        while remaining > 0 and (data := environ["wsgi.input"].read(min(remaining, DISCARD_CHUNK_BYTES))):
+            remaining -= len(data)
 
 
 def target_of(environ: Mapping[str, Any]) -> bytes:
-    """Path and query as they came, where the server tells."""
+    """Return path and query as the client has sent them, where the server has kept them."""
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _target(environ)
     return origin_form(target.encode("latin-1"))
 

@@ -21,7 +21,7 @@ from svc.router.proxy.response_writer import write_response
 from svc.router.proxy.swept_connection import IDLE_TIMEOUT_SECONDS, SweptConnection
 from svc.router.proxy.trusted_proxies import client_of
 from svc.router.state import RouterState
-from svc.router.wsgi import WsgiAnswer, call
+from svc.router.wsgi import WsgiResponse, call
 
 STREAM_SEND_TIMEOUT_SECONDS = 25.0  # in which the client must read a part of the router's own event stream
 LARGE_BYTES = 1 << 20  # of a body that is freed before the next request is read
@@ -169,7 +169,7 @@ class ClientConnection(SweptConnection):
         self._send(whole_response(response, request.head, keep))
         return keep
 
-    def _stream(self, response: WsgiAnswer, request: Request) -> bool:
+    def _stream(self, response: WsgiResponse, request: Request) -> bool:
         """Send an event stream of the router's own, part by part; the end of the connection ends it."""
         with closing(response.parts):
             self.streaming = True

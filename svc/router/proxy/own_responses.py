@@ -6,18 +6,18 @@ from http import HTTPStatus
 from svc.base.errors import SvcError
 from svc.router.http.error_dialect import error_body
 from svc.router.http.request import RequestHead
-from svc.router.wsgi import WsgiAnswer
+from svc.router.wsgi import WsgiResponse
 
 
-def error_response(error: SvcError, target: bytes, request_id: bytes, cors: Iterable[tuple[str, str]]) -> WsgiAnswer:
+def error_response(error: SvcError, target: bytes, request_id: bytes, cors: Iterable[tuple[str, str]]) -> WsgiResponse:
     """Return the response to a request that failed, in the error format of the API that its target belongs to."""
     headers = [("Content-Type", "application/json"), *error.headers().items(), *cors]
     if request_id:
         headers.append(("x-request-id", request_id.decode("latin-1")))
-    return WsgiAnswer(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, target))
+    return WsgiResponse(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, target))
 
 
-def whole_response(answer: WsgiAnswer, head: RequestHead | None, keep: bool) -> bytes:
+def whole_response(answer: WsgiResponse, head: RequestHead | None, keep: bool) -> bytes:
     """Return head and body of a response; `head`: the request's, None if it could not be read."""
     headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
     if not keep:
@@ -28,7 +28,7 @@ def whole_response(answer: WsgiAnswer, head: RequestHead | None, keep: bool) -> 
     return response_head(answer, headers) + (b"" if head_only else answer.body)
 
 
-def response_head(answer: WsgiAnswer, more: list[tuple[str, str]]) -> bytes:
+def response_head(answer: WsgiResponse, more: list[tuple[str, str]]) -> bytes:
     """Return the head of a response, with `more` headers."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in (*answer.headers, *more))
     return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1")

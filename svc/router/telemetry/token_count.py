@@ -1,8 +1,7 @@
-"""Tokens of a stream: which events carry one, and which event is the last. Pure.
+"""The tokens of an event stream: which events carry one, and which event is the last. Pure.
 
-OpenAI's chat and completions, Responses, Anthropic's messages, and what vLLM,
-SGLang, llama.cpp, TGI and Ollama make of them are known. Of an event in any other
-format nothing can be said, so it counts as a token.
+It knows OpenAI's chat and completions, Responses, Anthropic's messages, and their variants of vLLM, SGLang,
+llama.cpp, TGI and Ollama. An event in any other format counts as a token.
 """
 
 import re
@@ -10,10 +9,10 @@ from collections import deque
 
 from svc.router.http.sse import split
 
-MAX_EXAMINED_EVENTS = 1000  # without a token: then each counts as one, and no more are examined
+MAX_EXAMINED_EVENTS = 1000  # without a token; then each event counts as one and is not examined
 RECENT_EVENTS = 6  # Responses ends with four events that carry no token
 EXAMINED_BYTES = 4096  # of the beginning of an event
-KEPT_BYTES = 4096  # of the end of a long event: its usage
+KEPT_BYTES = 4096  # of the end of a long event, where its usage stands
 
 SPACE = rb"[ \t]{0,8}"
 OTHER_LINES = rb"(?:(?!event:|data:)[^\r\n]{0,256}[\r\n]{1,2}){0,8}"  # comments, an id, the size of a chunk
@@ -35,7 +34,7 @@ LAST_KINDS = frozenset(b"message_stop response.completed response.failed respons
 
 
 def carries_token(event: bytes) -> bool:
-    """Return whether an event carries a token, and not only a role, a ping, the usage or an end."""
+    """Return whether an event carries a token: not only a role, a ping, the usage or an end."""
     head = event[:EXAMINED_BYTES]
     if _tokenless(_kind(head)):
         return False
@@ -72,7 +71,7 @@ class TokenCounter:
     def __init__(self) -> None:
         self.count = self._examined = 0
         self.recent: deque[bytes] = deque(maxlen=RECENT_EVENTS)
-        self.unended = False  # whether more of the last event is to come: a long one is passed on in parts
+        self.unended = False  # whether more of the last event is to come: a long event is passed on in parts
 
     def add(self, data: bytes) -> None:
         """Count what is passed on: whole events, or a part of a long one."""
@@ -103,22 +102,22 @@ class TokenCounter:
         return count
 
     def complete(self) -> bool:
-        """Return whether the last event of the stream has come, whole."""
+        """Return whether the last event of the stream has come as a whole."""
         return bool(self.recent) and not self.unended and any(map(ends_stream, _events(self.recent[-1])))
 
 
 def _usual(data: bytes) -> bool:
-    """Whether these are short whole events, their lines ended by LF: they need no split to be counted, 1 us less."""
+    """Return whether these are short whole events with LF line ends: counting them without a split saves 1 us."""
     return data.endswith(b"\n\n") and len(data) <= EXAMINED_BYTES and b"\r" not in data
 
 
 def _events(chunk: bytes) -> list[bytes]:
-    """The events of what is kept as one: of a chunk that passed unread there may be several."""
+    """Return the events of a kept item: a chunk that was passed on unread may have several."""
     return split(chunk) if chunk.count(b"data:") > 1 else [chunk]
 
 
 def _kind(head: bytes) -> bytes:
-    """The type of an event, where it has one: in its `event:` line, or at the beginning of its data."""
+    """Return the type of an event, from its `event:` line or the beginning of its data; empty where it has none."""
     kind = KIND.match(head)
     return kind[1] if kind else b""
 
@@ -130,12 +129,12 @@ def _tokenless(kind: bytes) -> bool:
 
 
 def _from_first_token(events: list[bytes]) -> int:
-    """The number of events from the first with a token on."""
+    """Return the number of events from the first with a token on."""
     return next((len(events) - at for at, event in enumerate(events) if carries_token(event)), 0)
 
 
 def _excerpt(event: bytes) -> bytes:
-    """What is kept of an event: its beginning says what it is, its end what was used."""
+    """Return the part of an event that is kept: its beginning for its type, its end for its usage."""
     if len(event) <= EXAMINED_BYTES + KEPT_BYTES:
         return event
     return event[:EXAMINED_BYTES] + event[-KEPT_BYTES:]
