@@ -18,7 +18,7 @@ from tests.documents.checkout import checkout
 from tests.documents.fleet import ADDRESSES, DOCUMENT, INSTANCES, ROUTER, Fleet
 from tests.documents.machine import missing
 from tests.integration.registry.hosts import missing as no_network
-from tests.integration.registry.writers import Crew
+from tests.integration.registry.writers import Workers
 from tests.waiting import wait_until
 
 DETECTED = 30.0  # seconds until a host that is gone is known as such; the document's intervals make it some 10
@@ -60,7 +60,7 @@ def served(fleet) -> Iterator[list[tuple[float, str, float]]]:
         answers.append((time.monotonic(), answer.headers["x-mock-name"], time.monotonic() - begun))
 
     wait_until(fleet.both, BACK, "both hosts are there")
-    with Crew(pause=0.05).at_work([ask, ask]):
+    with Workers(pause=0.05).at_work([ask, ask]):
         yield answers
 
 

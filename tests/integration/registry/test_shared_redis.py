@@ -1,4 +1,4 @@
-"""Several registries on one Redis: whichever is asked, the answer is the same."""
+"""Several registries on one Redis: each of them gives the same answers."""
 
 import signal
 import threading
@@ -20,15 +20,15 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def pair(tmp_path, own_redis):
-    """Two registries as if on two hosts."""
-    made = [Registry(tmp_path / name, "--store", own_redis.url) for name in ("one", "two")]
-    for registry in made:
+    """Two registries on one Redis, as on two hosts."""
+    registries = [Registry(tmp_path / name, "--store", own_redis.url) for name in ("one", "two")]
+    for registry in registries:
         registry.place.mkdir()
         registry.launch()
-    for registry in made:
+    for registry in registries:
         wait_until(registry.answers, 20, "it answers")
-    yield made
-    for registry in made:
+    yield registries
+    for registry in registries:
         registry.end()
 
 
@@ -47,7 +47,7 @@ def health(registry):
     return requests.get(f"{registry.client.urls[0]}/health", timeout=5)
 
 
-def test_what_one_is_told_the_other_knows(pair):
+def test_both_registries_have_every_change(pair):
     one, two = pair
     one.client.register(registration("a"))
     two.client.register(registration("b"))
@@ -65,37 +65,40 @@ def test_what_one_is_told_the_other_knows(pair):
 def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
     one, two = pair
     one.client.register(registration())
-    took = []
+    took, plain_requests = [], []
     for n in range(10):
+        started = time.monotonic()
         index, _ = listing(two)
-        heard = {}
+        plain_requests.append(time.monotonic() - started)
+        answers = {}
 
-        def watch(registry, index=index, heard=heard):
+        def watch(registry, index=index, answers=answers):
             after, services = listing(registry, index, 10)
-            heard[registry.port] = (time.monotonic(), after, services[0]["weight"])
+            answers[registry.port] = (time.monotonic(), after, services[0]["weight"])
 
         watchers = [threading.Thread(target=watch, args=(registry,)) for registry in pair]
         for watcher in watchers:
             watcher.start()
-        wait_until(lambda: all(waits(registry) for registry in pair), interval=0.01)
+        wait_until(lambda: all(has_watcher(registry) for registry in pair), interval=0.01)
         began = time.monotonic()
         one.client.update("qwen", {"weight": n + 2})
         for watcher in watchers:
             watcher.join(15)
-        assert [seen[1:] for seen in heard.values()] == [(index + 1, n + 2)] * 2
-        took.append(max(at for at, _, _ in heard.values()) - began)
-    assert sorted(took)[8] < 0.1, took
+        assert [answer[1:] for answer in answers.values()] == [(index + 1, n + 2)] * 2
+        took.append(max(at for at, _, _ in answers.values()) - began)
+    limit = max(0.1, 5 * sorted(plain_requests)[5])  # a busy machine delays plain requests too
+    assert sorted(took)[8] < limit, (took, plain_requests)
 
 
-def waits(registry):
-    """Whether a watcher's request has reached it: each has its own connection."""
+def has_watcher(registry):
+    """Return whether a watcher is connected to the registry; each has its own connection."""
     worker = registry.worker()
     with open(f"/proc/{worker}/net/tcp") as table:
         local = f":{registry.port:04X}"
         return any(line.split()[1].endswith(local) and line.split()[3] == "01" for line in table)
 
 
-def test_a_lease_ends_once_and_a_heartbeat_at_the_other_keeps_it(pair):
+def test_a_lease_ends_once_and_a_heartbeat_at_either_keeps_it(pair):
     one, two = pair
     one.client.register(registration("brief", lease_seconds=1))
     one.client.register(registration("kept", lease_seconds=3))
@@ -115,26 +118,26 @@ def test_a_lease_ends_once_and_a_heartbeat_at_the_other_keeps_it(pair):
     assert not any("kept expired" in log for log in logs)
 
 
-def test_one_killed_and_everybody_goes_on_with_the_other(pair):
+def test_clients_continue_with_the_other_registry_after_a_kill(pair):
     one, two = pair
     instance = Instance()
-    here = f"http://127.0.0.1:{instance.port}"
-    about = {"type": "openai-api", "models": ["m"], "babysitter": here, "health_url": f"{here}/health"}
+    base_url = f"http://127.0.0.1:{instance.port}"
+    about = {"type": "openai-api", "models": ["m"], "babysitter": base_url, "health_url": f"{base_url}/health"}
     urls = [registry.client.urls[0] for registry in pair]
     babysitter = RegistryClient(urls)
-    babysitter.register(registration("m-server", host="127.0.0.1", port=instance.port, url=here, metadata=about))
+    babysitter.register(registration("m-server", host="127.0.0.1", port=instance.port, url=base_url, metadata=about))
     flags = ("--registry-url", ",".join(urls), "--registry-sync-interval", 0.2, "--health-interval", 0.5)
     try:
         with router(*flags) as own:
             wait_until(lambda: in_use(own), description="the router uses it")
             one.end(signal.SIGKILL)
             babysitter.heartbeat("m-server", "running")
-            assert asked(own) == 200
+            assert request_status(own) == 200
             babysitter.heartbeat("m-server", "draining")
-            wait_until(lambda: not in_use(own), 5, "the router hears of it from the other")
+            wait_until(lambda: not in_use(own), 5, "the router learns it from the other")
             babysitter.heartbeat("m-server", "running")
             wait_until(lambda: in_use(own), 5)
-            assert asked(own) == 200
+            assert request_status(own) == 200
     finally:
         instance.close()
 
@@ -143,18 +146,18 @@ def in_use(own):
     return [s["name"] for s in own.get("/services").json()["services"] if s["healthy"]]
 
 
-def asked(own):
+def request_status(own):
     with own.client() as client:
         return client.send(post({"model": "m"})).answer().status
 
 
-def test_redis_gone_and_back(pair, own_redis):
+def test_registries_serve_reads_without_redis_and_recover(pair, own_redis):
     one, two = pair
     one.client.register(registration("a", lease_seconds=30))
     index, before = listing(two)
     listing(one)
     woken = {}
-    watcher = threading.Thread(target=lambda: woken.update(at=watch_on(two, index)))
+    watcher = threading.Thread(target=lambda: woken.update(at=wait_for_change(two, index)))
     own_redis.end(signal.SIGKILL)
     watcher.start()
     for registry in pair:
@@ -165,10 +168,10 @@ def test_redis_gone_and_back(pair, own_redis):
         for _ in range(5):
             with pytest.raises(Unavailable):
                 registry.client.heartbeat("a", "running")
-        assert time.monotonic() - began < 2, "nobody waits for Redis"
+        assert time.monotonic() - began < 2, "no request waits for Redis"
         assert listing(registry) == (index, before)
     own_redis.start()
-    wait_until(lambda: beats(one), 5, "writes are taken again")
+    wait_until(lambda: heartbeat_is_accepted(one, "a"), 5, "writes are accepted again")
     two.client.register(registration("b"))
     watcher.join(20)
     assert woken["at"] == index + 1
@@ -177,35 +180,39 @@ def test_redis_gone_and_back(pair, own_redis):
         wait_until(lambda registry=registry: health(registry).json()["status"] == "healthy", 10)
         log = registry.log.read_text()
         assert "Traceback" not in log
-        assert log.count("cannot use its store") < 10, "once, not each time"
+        assert log.count("cannot use its store") < 10, "logged once, not for each request"
 
 
-def watch_on(registry, index):
-    """As a router does: asks again until there is something new."""
+def wait_for_change(registry, index):
+    """Watch as a router does, until the revision changes; return it."""
     return wait_until(lambda: (now := listing(registry, index, 5)[0]) != index and now, 30)
 
 
-def beats(registry):
+def heartbeat_is_accepted(registry, name):
     with suppress(SvcError):
-        registry.client.heartbeat("a", "running")
+        registry.client.heartbeat(name, "running")
         return True
     return False
 
 
 @pytest.mark.long
-def test_redis_gone_for_a_minute_and_no_lease_ends(pair, own_redis):
-    """Its heartbeats could not be taken, which is no fault of theirs."""
+def test_no_lease_ends_because_redis_was_gone_for_a_minute(pair, own_redis):
+    """The registries could not accept heartbeats in that time."""
     one, two = pair
     for n in range(2):
         one.client.register(registration(f"s{n}", lease_seconds=30))
     index, _ = listing(one)
     own_redis.end(signal.SIGKILL)
     gone = time.monotonic()
-    wait_until(lambda: not beats_of(one, "s0") and time.monotonic() - gone > 60, 90, interval=1)
+    wait_until(lambda: not heartbeat_is_accepted(one, "s0") and time.monotonic() - gone > 60, 90, interval=1)
     own_redis.start()
-    wait_until(lambda: beats_of(one, "s0") and beats_of(two, "s1"), 10)
+    wait_until(lambda: heartbeat_is_accepted(one, "s0") and heartbeat_is_accepted(two, "s1"), 10)
     back = time.monotonic()
-    wait_until(lambda: beats_of(one, "s0") and beats_of(two, "s1") and time.monotonic() - back > 10, 30, interval=1)
+    wait_until(
+        lambda: heartbeat_is_accepted(one, "s0") and heartbeat_is_accepted(two, "s1") and time.monotonic() - back > 10,
+        30,
+        interval=1,
+    )
     for registry in pair:
         assert all(s["is_healthy"] for s in listing(registry)[1])
         assert listing(registry)[0] == index
@@ -213,14 +220,7 @@ def test_redis_gone_for_a_minute_and_no_lease_ends(pair, own_redis):
         assert health(registry).json()["status"] == "healthy"
 
 
-def beats_of(registry, name):
-    with suppress(SvcError):
-        registry.client.heartbeat(name, "running")
-        return True
-    return False
-
-
-def test_the_password_is_in_no_log_and_a_worker_dies_alone(tmp_path, server_with_password):
+def test_the_password_is_in_no_log_and_a_worker_is_replaced(tmp_path, server_with_password):
     redis, file = server_with_password
     registry = Registry(tmp_path, "--store", redis.url, "--store-password-file", str(file)).start()
     try:
@@ -231,7 +231,7 @@ def test_the_password_is_in_no_log_and_a_worker_dies_alone(tmp_path, server_with
         assert names(registry) == ["qwen"]
         assert registry.end(signal.SIGTERM) == 0
         assert "hush" not in registry.log.read_text()
-        assert "Warning" not in registry.log.read_text(), "gevent patched too late, say"
+        assert "Warning" not in registry.log.read_text(), "such as that of gevent, if it patches too late"
     finally:
         registry.end()
 

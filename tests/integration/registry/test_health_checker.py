@@ -1,4 +1,4 @@
-"""What a running registry connects to: never itself, and what names have become is judged with each check."""
+"""Health checks of a running registry: it never connects to itself, nor checks in circles."""
 
 import http.server
 import threading
@@ -13,13 +13,13 @@ from tests.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    one = Registry(tmp_path_factory.mktemp("registry"), "--health-interval", "0.1", "--health-timeout", "2").start()
-    yield one
-    one.end()
+    running = Registry(tmp_path_factory.mktemp("registry"), "--health-interval", "0.1", "--health-timeout", "2").start()
+    yield running
+    running.end()
 
 
-class Counted(http.server.BaseHTTPRequestHandler):
-    """Counts the requests that come."""
+class CountingHandler(http.server.BaseHTTPRequestHandler):
+    """Counts the requests and answers 200."""
 
     def do_GET(self):
         self.server.count += 1
@@ -31,15 +31,15 @@ class Counted(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def counted():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counted) as server:
+def counting_server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), CountingHandler) as server:
         server.count = 0
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
 
 
-def test_a_registry_never_checks_itself_and_says_so_once(registry):
+def test_a_registry_does_not_check_itself_and_logs_that_once(registry):
     own = f"http://localhost:{registry.port}"
     check = {"health_url": f"http://127.0.0.1:{registry.port}/services/loop/health"}
     registry.client.register(registration("loop", url=own, host="localhost", metadata=check))
@@ -50,11 +50,11 @@ def test_a_registry_never_checks_itself_and_says_so_once(registry):
     assert "services/loop/health is not checked, which counts as a failed check: it is this server itself" in lines[0]
 
 
-def test_a_check_by_a_health_check_makes_no_further_one(registry, counted):
-    url = f"http://127.0.0.1:{counted.server_address[1]}"
+def test_a_health_check_of_the_health_endpoint_causes_no_other(registry, counting_server):
+    url = f"http://127.0.0.1:{counting_server.server_address[1]}"
     registry.client.register(registration("a", url=url, host="127.0.0.1", status="stopped"))
     check = f"http://127.0.0.1:{registry.port}/services/a/health"
     assert probe.status(check, 5) == 200
-    assert counted.count == 0
+    assert counting_server.count == 0
     assert probe.fetch("GET", check, 5).json()["health_status"] == "healthy"
-    assert counted.count == 1
+    assert counting_server.count == 1
