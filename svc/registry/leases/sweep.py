@@ -60,9 +60,16 @@ class LeaseSweep:
             return ended
 
     def _end(self, service: Service, now: float) -> bool:
-        after = self.store.change(service.name, lambda s: s and lease.expire_if_lapsed(s, now, self.since()))
-        if after is None or not after.expired:
-            return False  # a heartbeat came at the last moment
+        was_expired = False
+
+        def expire(current: Service | None) -> Service | None:
+            nonlocal was_expired
+            was_expired = current is not None and current.expired
+            return current and lease.expire_if_lapsed(current, now, self.since())
+
+        after = self.store.change(service.name, expire)
+        if after is None or not after.expired or was_expired:
+            return False  # a heartbeat came at the last moment, or another registry of this store has ended the lease
         self.observe()
         log.warning("%s expired: silent since %.0f s", service.name, now - service.last_heartbeat)
         return True

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from svc.base.errors import Unavailable
 from svc.registry.leases.sweep import LeaseSweep, ServiceCleanup
@@ -156,3 +157,27 @@ def test_a_heartbeat_just_before_the_removal_prevents_it(tmp_path):
     cleanup.run_round()
     assert store.get("late")
     store.close()
+
+
+class SharedStore:
+    """A store in which another registry ends the lease just before the change."""
+
+    def __init__(self, store):
+        self.store = store
+        self.check, self.degradation, self.past_incident = store.check, store.degradation, store.past_incident
+        self.snapshot = store.snapshot
+
+    def change(self, name, change):
+        self.store.change(name, lambda old: replace(old, expired=True))
+        return self.store.change(name, change)
+
+
+def test_a_lease_that_another_registry_has_ended_is_not_counted_again(store):
+    put(store, service("shared", lease_seconds=30))
+    now, ended = [NOW], []
+    sweep = LeaseSweep(SharedStore(store), lambda: now[0], lambda: ended.append(1))
+    for second in range(1, 32):
+        now[0] = NOW + second
+        sweep.run_round()
+    assert store.get("shared").expired
+    assert not ended
