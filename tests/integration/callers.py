@@ -1,4 +1,4 @@
-"""The callers that a server meets, and what each of them gets: the language of the tables in `test_callers`."""
+"""The callers and outcomes of the tables in `test_callers`."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""A Redis of one's own: in a directory, on a free port, with its journal on."""
+"""A Redis server for tests: in a directory, on a free port, with its append-only file on."""
 
 import os
 import shutil
@@ -12,17 +12,17 @@ import pytest
 
 from tests.waiting import free_port, wait_until
 
-MISSING = "redis-server is not installed (Debian: apt install redis-server)"
+MISSING_REDIS = "redis-server is not installed (Debian: apt install redis-server)"
 
 
 class RedisServer:
-    """Start, kill and stop it as often as you like; what it acknowledged it knows again."""
+    """A Redis that can be stopped or killed, and started again with everything that it acknowledged."""
 
     def __init__(
         self, place: Path, *flags: str, scheme: str = "redis", cert: Path | None = None, key: Path | None = None
     ) -> None:
         if not shutil.which("redis-server"):
-            pytest.fail(MISSING) if os.environ.get("CI") else pytest.skip(MISSING)
+            pytest.fail(MISSING_REDIS) if os.environ.get("CI") else pytest.skip(MISSING_REDIS)
         place.mkdir(parents=True, exist_ok=True)
         self.place = place
         self.port = free_port()
@@ -35,11 +35,11 @@ class RedisServer:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "RedisServer":
-        # Each write at once: by default, an acknowledged one may wait for the fsync of a busy disk.
-        journal = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        told = ["--bind", "127.0.0.1", "--dir", str(self.place), *journal]
+        # Sync each write: by default, a busy disk may delay the sync of a write that is acknowledged.
+        durability = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        options = ["--bind", "127.0.0.1", "--dir", str(self.place), *durability]
         with (self.place / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(["redis-server", *self.listen, *told, *self.flags], stdout=log)
+            self.process = subprocess.Popen(["redis-server", *self.listen, *options, *self.flags], stdout=log)
         wait_until(self._listens, description="redis-server listens")
         return self
 
@@ -53,9 +53,10 @@ class RedisServer:
                 self.process.send_signal(number)
             self.process.wait(15)
 
-    def cli(self, *words: str) -> str:
-        done = subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True, timeout=10)
-        return done.stdout.strip()
+    def cli(self, *arguments: str) -> str:
+        command = ["redis-cli", "-p", str(self.port), *arguments]
+        process = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        return process.stdout.strip()
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, (self.place / "redis.log").read_text()

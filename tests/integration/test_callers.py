@@ -1,4 +1,4 @@
-"""Who may use which endpoint of the three servers, asked over real HTTP: docs/SECURITY.md says the same in words.
+"""Which callers may use which endpoints of the three servers, over real HTTP; docs/SECURITY.md describes it.
 
 `yes`: the endpoint served the caller. `no`: the caller was refused. `blind`: the endpoint answered, and a browser hides
 the answer from the page. Each server is tried as it is by default, on loopback and without secrets, and as it is for
@@ -123,7 +123,7 @@ GET    /info                   yes     blind no
 GET    /metrics                yes     blind no
 POST   /models/refresh         yes     no    no
 """
-BABYSITTER_OF_A_NETWORK = """
+BABYSITTER_ON_A_NETWORK = """
                                program lan  page
 GET    /health                 yes     yes  blind
 GET    /models                 yes     yes  blind
@@ -139,7 +139,7 @@ Start = Callable[..., int]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """start(port, command, ...): run svc in a directory of its own until the test is over; returns when it listens."""
+    """start(port, command, ...) runs svc in a directory of its own until the test ends, and returns when it listens."""
     processes = []
 
     def run(port: int, *command: object) -> int:
@@ -161,7 +161,7 @@ def is_listening(port: int) -> bool:
 
 
 def bodies(host: str) -> dict[str, bytes]:
-    """Return what is sent to the endpoints that need more than an empty object; `host`: where the service is."""
+    """Return the bodies for the endpoints that need more than an empty object; `host` is the service's."""
     event = {"kind": "ejected", "service": "a", "source": "router-x", "message": "for the test"}
     return {
         "/services": json.dumps(registration("a", host=host)).encode(),
@@ -171,14 +171,14 @@ def bodies(host: str) -> dict[str, bytes]:
 
 
 def compare(port: int, table: str, callers: dict[str, Caller], host: str = "localhost") -> None:
-    """Ask every endpoint of the table as every caller."""
-    wrong = []
+    """Send a request to every endpoint of the table as every caller, and compare the outcomes."""
+    differences = []
     for row in rows(table):
         for name, expected in row.outcomes.items():
             result = outcome(callers[name], port, row.method, row.path, bodies(host).get(row.path, b"{}"))
             if result != expected:
-                wrong.append(f"{name}: {row.method} {row.path}: {result}, not {expected}")
-    assert wrong == []
+                differences.append(f"{name}: {row.method} {row.path}: {result}, not {expected}")
+    assert differences == []
 
 
 def network(**credentials: str) -> dict[str, Caller]:
@@ -233,7 +233,7 @@ def test_a_babysitter(start: Start, tmp_path: Path, host: str):
         '[backend]\ntype = "command"\ncommand = "true"\n'
     )
     start(port + 1, "babysitter", "--config-file", "a.toml")
-    compare(port + 1, *((BABYSITTER_BY_DEFAULT, BY_DEFAULT) if is_local else (BABYSITTER_OF_A_NETWORK, network())))
+    compare(port + 1, *((BABYSITTER_BY_DEFAULT, BY_DEFAULT) if is_local else (BABYSITTER_ON_A_NETWORK, network())))
 
 
 def paths(table: str) -> set[tuple[str, str]]:
@@ -247,14 +247,14 @@ def test_every_endpoint_of_the_registry_is_in_the_tables():
 
 def test_every_endpoint_of_the_router_is_in_the_tables():
     assert paths(ROUTER_BY_DEFAULT) == paths(ROUTER_WITH_KEYS)
-    assert endpoints(create_router_app(state()), ROUTER_BY_DEFAULT)
+    assert covers_every_endpoint(create_router_app(state()), ROUTER_BY_DEFAULT)
 
 
-def endpoints(app: Flask, table: str) -> bool:
-    """Return whether every endpoint of the application is asked by a row of the table."""
+def covers_every_endpoint(app: Flask, table: str) -> bool:
+    """Return whether the rows of the table cover every endpoint of the application."""
     urls = app.url_map.bind("localhost")
-    asked = set()
+    covered = set()
     for method, path in paths(table):
         with suppress(HTTPException):
-            asked.add(urls.match(path, method)[0])
-    return asked == {rule.endpoint for rule in app.url_map.iter_rules()}
+            covered.add(urls.match(path, method)[0])
+    return covered == {rule.endpoint for rule in app.url_map.iter_rules()}

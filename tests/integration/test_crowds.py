@@ -1,4 +1,4 @@
-"""Many slow or silent clients at each server: heartbeats, checks and other clients' requests go on."""
+"""Many slow or silent clients at each server delay no heartbeat, health check or request of another client."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from svc.client.registry import RegistryClient
-from tests.integration.crowd import Crowd, Kind, kinds
+from tests.integration.crowd import ClientKind, Crowd, kinds
 from tests.integration.fakes import mock
 from tests.integration.router.instance import OK, Instance
 from tests.integration.router.routers import service, static
@@ -23,21 +23,21 @@ from tests.processes import members
 from tests.unit.registry.services import registration
 from tests.waiting import free_port, free_port_pair, wait_until
 
-LIMITED = ["sh", "-c", 'ulimit -n "$0" && exec "$@"']
+LIMITED_COMMAND = ["sh", "-c", 'ulimit -n "$0" && exec "$@"']
 SVC = [sys.executable, "-m", "svc"]
-LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 9_000_000
-LASTING = kinds("/services", "/services/s1/heartbeat", 10)[1:5]  # a registry has closed the others within seconds
-HELLO = b"\x16\x03\x01\x02\x00\x01"  # TLS: the first bytes of a client's handshake
-FEW = 256  # descriptors
-ASK = {"model": "a", "messages": [{"role": "user", "content": "x"}]}
+LARGE_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 9_000_000
+LASTING_KINDS = kinds("/services", "/services/s1/heartbeat", 10)[1:5]  # a registry closes the others within seconds
+TLS_HELLO = b"\x16\x03\x01\x02\x00\x01"  # the first bytes of a handshake
+MAX_DESCRIPTORS = 256
+REQUEST_BODY = {"model": "a", "messages": [{"role": "user", "content": "x"}]}
 
 
 @contextmanager
-def server(place: Path, descriptors: int, *words: object) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs svc with so many descriptors at most, in a session of its own; its output is in `output`."""
+def server(place: Path, descriptors: int, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run svc with a limit of descriptors, in a session of its own; its output is in `output`."""
     with (place / "output").open("ab") as output:
         process = subprocess.Popen(
-            [*LIMITED, str(descriptors), *SVC, *map(str, words)],
+            [*LIMITED_COMMAND, str(descriptors), *SVC, *map(str, arguments)],
             cwd=place,
             stdout=output,
             stderr=output,
@@ -61,7 +61,7 @@ def open_descriptors(process: "subprocess.Popen[bytes]") -> int:
 
 
 def memory_mb(process: "subprocess.Popen[bytes]") -> int:
-    """Return the resident memory of the largest of its processes."""
+    """Return the resident memory of the largest process of the group."""
     return max(
         int(line.split()[1]) >> 10
         for pid in members(process.pid)
@@ -78,7 +78,7 @@ def answers(url: str, ca: Path | None = None) -> bool:
 
 
 def assert_served(crowd: Crowd, count: int, ask: Callable[[], object], times: int = 5) -> None:
-    """Every request is answered when so many connections have come, and some of them again."""
+    """Assert that every request is answered once more than `count` connections have been opened."""
     wait_until(lambda: crowd.opened > count, 30, "the crowd is there")
     for _ in range(times):
         ask()
@@ -88,10 +88,10 @@ def get(url: str, ca: Path | None = None) -> None:
     assert requests.get(url, timeout=5, verify=str(ca) if ca else True).status_code == 200
 
 
-def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
+def test_slow_clients_at_the_registry_delay_no_heartbeat(tmp_path):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with server(tmp_path, FEW, "registry", "--port", port) as process:
+    with server(tmp_path, MAX_DESCRIPTORS, "registry", "--port", port) as process:
         wait_until(lambda: answers(f"{url}/health"), description="the registry answers")
         client = RegistryClient(url, timeout=5)
         for n in range(4):
@@ -102,78 +102,78 @@ def test_a_crowd_at_the_registry_keeps_no_heartbeat_out(tmp_path):
             get(f"{url}/health")
             assert client.get("s0")["status"] == "running"
 
-        with Crowd(port, 300, LASTING) as crowd:
+        with Crowd(port, 300, LASTING_KINDS) as crowd:
             assert_served(crowd, 310, ask)
-            assert open_descriptors(process) <= FEW
-        wait_until(lambda: open_descriptors(process) < FEW // 4, 15, "the connections are gone")
+            assert open_descriptors(process) <= MAX_DESCRIPTORS
+        wait_until(lambda: open_descriptors(process) < MAX_DESCRIPTORS // 4, 15, "the connections are gone")
 
 
-def test_polls_in_every_spelling_keep_no_request_out_of_the_registry(tmp_path):
-    """And those whose clients have left hold no place."""
+def test_polls_of_any_form_delay_no_request_at_the_registry(tmp_path):
+    """Polls whose clients have left are closed."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with server(tmp_path, FEW, "registry", "--port", port) as process:
+    with server(tmp_path, MAX_DESCRIPTORS, "registry", "--port", port) as process:
         wait_until(lambda: answers(f"{url}/health"), description="the registry answers")
         for line, accept in (("HEAD /services?index=0&%77ait=60", "*/*"), ("GET /events", "text/event-stream")):
             polls = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(110)]
             for poll in polls:
-                with suppress(OSError):  # it was closed for a newer one
+                with suppress(OSError):  # the server closed it for a newer one
                     poll.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
             for _ in range(3):
                 get(f"{url}/health")
             for poll in polls:
                 poll.close()
-            wait_until(lambda: open_descriptors(process) < FEW // 4, 15, f"the clients of {line} are gone")
+            wait_until(lambda: open_descriptors(process) < MAX_DESCRIPTORS // 4, 15, f"the clients of {line} are gone")
 
 
-def test_a_crowd_at_the_router_keeps_no_request_out(tmp_path):
+def test_slow_clients_at_the_router_delay_no_request(tmp_path):
     port, instance = free_port(), Instance()
-    instance.play(lambda peer, heard: peer.send(LARGE if b"large" in heard.line else OK))
+    instance.play(lambda peer, heard: peer.send(LARGE_RESPONSE if b"large" in heard.line else OK))
     path = static(tmp_path / "static.json", [service("a", instance.port, "a")])
     url = f"http://127.0.0.1:{port}"
-    with server(tmp_path, FEW, "router", "--port", port, "--static-services", path) as process:
+    with server(tmp_path, MAX_DESCRIPTORS, "router", "--port", port, "--static-services", path) as process:
         wait_until(lambda: answers(f"{url}/readyz"), description="the router is ready")
 
         def ask() -> None:
-            assert requests.post(f"{url}/v1/chat/completions", json=ASK, timeout=5).status_code == 200
+            assert requests.post(f"{url}/v1/chat/completions", json=REQUEST_BODY, timeout=5).status_code == 200
             get(f"{url}/health")
 
         with Crowd(port, 300, kinds("/v1/large", "/v1/chat/completions")) as crowd:
             assert_served(crowd, 310, ask)
-            assert open_descriptors(process) <= FEW
+            assert open_descriptors(process) <= MAX_DESCRIPTORS
     instance.close()
 
 
-def test_tls_handshakes_that_never_end_keep_no_client_out(tmp_path):
+def test_endless_tls_handshakes_delay_no_client(tmp_path):
     port, pair = free_port(), made(tmp_path, "router")
     path = static(tmp_path / "static.json", [])
     url = f"https://127.0.0.1:{port}/health"
-    words = ["--port", port, "--static-services", path, "--certfile", pair.cert, "--keyfile", pair.key]
-    with server(tmp_path, FEW, "router", *words) as process:
+    flags = ["--port", port, "--static-services", path, "--certfile", pair.cert, "--keyfile", pair.key]
+    with server(tmp_path, MAX_DESCRIPTORS, "router", *flags) as process:
         wait_until(lambda: answers(url, pair.cert), description="the router answers")
-        with Crowd(port, 300, [Kind(b""), Kind(HELLO)]) as crowd:
+        with Crowd(port, 300, [ClientKind(b""), ClientKind(TLS_HELLO)]) as crowd:
             assert_served(crowd, 310, lambda: get(url, pair.cert))
-            assert open_descriptors(process) <= FEW
+            assert open_descriptors(process) <= MAX_DESCRIPTORS
 
 
-def test_a_crowd_at_a_babysitter_keeps_no_health_check_out(tmp_path):
+def test_slow_clients_at_a_babysitter_delay_no_health_check(tmp_path):
     port = free_port_pair()
     (tmp_path / "q.toml").write_text(
         f'name = "q"\nport = {port}\nregistry_url = "http://127.0.0.1:{free_port()}"\n'
         '[backend]\ntype = "mock"\nmodels = ["a"]\n'
     )
     url = f"http://127.0.0.1:{port + 1}"
-    with mock("q", ["a"], port), server(tmp_path, FEW, "babysitter", "--config-file", "q.toml") as process:
+    with mock("q", ["a"], port), server(tmp_path, MAX_DESCRIPTORS, "babysitter", "--config-file", "q.toml") as process:
         wait_until(lambda: answers(f"{url}/health"), description="the babysitter is healthy")
         with Crowd(port + 1, 300, kinds("/metrics", "/health", 8)) as crowd:
             assert_served(crowd, 310, lambda: get(f"{url}/health"))
-            assert open_descriptors(process) <= FEW
+            assert open_descriptors(process) <= MAX_DESCRIPTORS
 
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
-    """From the address that everything else has as well. Prints what each server takes for it."""
+    """All clients have the same address. Print the descriptors and the memory of each server."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     places = [tmp_path / name for name in ("registry", "router", "babysitter")]
@@ -193,7 +193,7 @@ def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
             (places[1], hard, "router", "--port", router, "--registry-url", url, *checked),
             (places[2], 1024, "babysitter", "--config-file", "q.toml"),
         ]
-        processes = [stack.enter_context(server(*words)) for words in start]
+        processes = [stack.enter_context(server(*arguments)) for arguments in start]
         client = RegistryClient(url, timeout=5)
         wait_until(lambda: answers(url + "/health") and "q-server" in healthy(client), 20, "the instance is healthy")
         wait_until(lambda: answers(f"http://127.0.0.1:{router}/v1/models/a"), 20, "the router has it")
@@ -215,7 +215,7 @@ def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
             get(f"http://127.0.0.1:{instance + 1}/health")
             slowest = max(slowest, time.monotonic() - started)
             assert healthy(client) == {"q", "q-server"}
-            answer = requests.post(f"http://127.0.0.1:{router}/v1/chat/completions", json=ASK, timeout=10)
+            answer = requests.post(f"http://127.0.0.1:{router}/v1/chat/completions", json=REQUEST_BODY, timeout=10)
             assert answer.status_code == 200
             time.sleep(0.5)
         for place, process in zip(places, processes, strict=True):
@@ -224,5 +224,5 @@ def test_two_thousand_slow_clients_at_each_server_for_two_minutes(tmp_path):
 
 
 def healthy(client: RegistryClient) -> set[str]:
-    """Return the names of what is healthy in the registry: heartbeats and checks arrive."""
+    """Return the names of the services that are healthy in the registry."""
     return {service["name"] for service in client.services() if service["is_healthy"]}

@@ -1,4 +1,4 @@
-"""Hosts of their own on this machine: network namespaces, joined by a bridge in one more. Needs root."""
+"""Several hosts on this machine: network namespaces, joined by a bridge in one more. Needs root."""
 
 import ctypes
 import os
@@ -18,32 +18,32 @@ import requests
 
 T = TypeVar("T")
 SVC = [sys.executable, "-m", "svc"]
-NEWNET = 0x40000000
-PATIENCE = 20.0  # seconds
+CLONE_NEWNET = 0x40000000
+HOST_TIMEOUT_SECONDS = 20.0
 
 
 def missing() -> str:
-    """Why there can be no hosts here; empty where there can."""
+    """Return why this machine cannot have network namespaces, else ""."""
     if not shutil.which("ip"):
         return "there is no `ip` (Debian: apt install iproute2)"
     if os.geteuid() != 0:
         return "network namespaces need root"
     probe = f"probe-{secrets.token_hex(3)}"
-    done = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
-    if done.returncode:
-        return f"this machine allows no network namespaces: {done.stderr.strip()}"
+    process = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
+    if process.returncode:
+        return f"this machine allows no network namespaces: {process.stderr.strip()}"
     ip("netns", "del", probe)
     return ""
 
 
-def ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True)
-    if done.returncode:
-        pytest.fail(f"ip {' '.join(words)}: {done.stderr.strip()}")
+def ip(*arguments: str) -> None:
+    process = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    if process.returncode:
+        pytest.fail(f"ip {' '.join(arguments)}: {process.stderr.strip()}")
 
 
 class Network:
-    """Hosts on one bridge: h1 at 10.77.0.1 and so on, or at the addresses that are told."""
+    """Hosts on one bridge: h1 at 10.77.0.1 and so on, or at the given addresses."""
 
     def __init__(self, count: int, place: Path, addresses: Sequence[str] = ()) -> None:
         self.key = secrets.token_hex(3)
@@ -65,7 +65,7 @@ class Network:
 
 
 class Host:
-    """One namespace; what it runs stays in it, and ends with it."""
+    """One network namespace, with the processes that run in it; `close` ends them."""
 
     def __init__(self, network: Network, number: int, directory: Path, address: str) -> None:
         self.number = number
@@ -88,16 +88,16 @@ class Host:
     def heal(self) -> None:
         ip("-n", self.hub, "link", "set", self.link, "up")
 
-    def svc(self, *words: object) -> None:
-        """Starts `svc ...` here."""
-        self.run(*SVC, *map(str, words))
+    def svc(self, *arguments: object) -> None:
+        """Start `svc ...` on this host."""
+        self.run(*SVC, *map(str, arguments))
 
-    def run(self, *words: str) -> None:
+    def run(self, *command: str) -> None:
         environ = {**os.environ, "HOME": str(self.directory), "XDG_RUNTIME_DIR": str(self.directory)}
         with (self.directory / "log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    ["ip", "netns", "exec", self.name, *words],
+                    ["ip", "netns", "exec", self.name, *command],
                     cwd=self.directory,
                     env=environ,
                     stdin=subprocess.DEVNULL,
@@ -107,13 +107,13 @@ class Host:
                 )
             )
 
-    def ask(self, method: str, url: str, timeout: float = PATIENCE, **told: Any) -> requests.Response:
-        """A request that comes from here."""
-        return self.inside(lambda: requests.request(method, url, timeout=timeout, **told))
+    def ask(self, method: str, url: str, timeout: float = HOST_TIMEOUT_SECONDS, **options: Any) -> requests.Response:
+        """Send a request from this host."""
+        return self.inside(lambda: requests.request(method, url, timeout=timeout, **options))
 
     def inside(self, work: Callable[[], T]) -> T:
-        """`work` in a thread whose sockets are this host's."""
-        return self._inside.submit(work).result(3 * PATIENCE)
+        """Call `work` in a thread whose sockets are those of this host."""
+        return self._inside.submit(work).result(3 * HOST_TIMEOUT_SECONDS)
 
     def log(self) -> str:
         return (self.directory / "log").read_text()
@@ -123,13 +123,13 @@ class Host:
         for process in self.processes:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(PATIENCE)
+            process.wait(HOST_TIMEOUT_SECONDS)
         ip("netns", "del", self.name)
 
 
 def enter(name: str) -> None:
-    """Moves the calling thread into a namespace (os.setns is there from Python 3.12 on)."""
+    """Move the calling thread into a namespace. Python has os.setns only from 3.12 on."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/run/netns/{name}") as namespace:
-        if libc.setns(namespace.fileno(), NEWNET):
+        if libc.setns(namespace.fileno(), CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), f"cannot enter {name}")

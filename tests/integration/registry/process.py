@@ -1,4 +1,4 @@
-"""A real registry to test: `svc registry`, as often as it is started."""
+"""A real registry for tests: the process `svc registry`."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ SVC = [sys.executable, "-m", "svc"]
 
 
 class Registry:
-    """One `svc registry` in a directory; start it as often as you like."""
+    """A `svc registry` in a directory; it can be started again after its end."""
 
     def __init__(self, place: Path, *flags: str) -> None:
         self.place = place
@@ -25,7 +25,7 @@ class Registry:
         self.client = RegistryClient(f"http://127.0.0.1:{self.port}")
 
     def start(self) -> "Registry":
-        """Returns when it answers."""
+        """Start it, and return when it answers."""
         self.launch()
         wait_until(self.answers, description=f"the registry answers: {self.log.read_text()}")
         return self
@@ -44,12 +44,12 @@ class Registry:
             return None
 
     def worker(self) -> int:
-        """The newest worker's pid."""
+        """Return the process id of the newest worker."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return max(map(int, children), default=0)
 
     def end(self, sig: signal.Signals = signal.SIGKILL) -> int:
-        with suppress(ProcessLookupError):  # the whole group, which may outlive its leader
+        with suppress(ProcessLookupError):  # the whole process group, because a worker may outlive its master
             os.killpg(self.process.pid, sig)
         return self.process.wait(15)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import requests
 
-from tests.integration.redis_server import MISSING
+from tests.integration.redis_server import MISSING_REDIS
 from tests.integration.registry.hosts import Host, Network, missing
 from tests.integration.registry.writers import Workers
 from tests.waiting import wait_until
@@ -34,7 +34,7 @@ models = ["own{number}", "shared"]
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory) -> Iterator[list[Host]]:
     """Three hosts: Redis on the third, registries on the first two; a router, an instance and a babysitter on each."""
-    reason = missing() or ("" if shutil.which("redis-server") else MISSING)
+    reason = missing() or ("" if shutil.which("redis-server") else MISSING_REDIS)
     if reason:
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     network = Network(3, tmp_path_factory.mktemp("hosts"))

@@ -1,4 +1,4 @@
-"""A running registry does what its /openapi.json says, whatever it is asked: schemathesis tries."""
+"""A running registry answers as its /openapi.json documents, tested with schemathesis."""
 
 import subprocess
 import sys
@@ -23,26 +23,27 @@ CHECKS = (
 
 @pytest.fixture
 def registry(tmp_path):
-    one = Registry(tmp_path, "--health-interval", "600", "--health-timeout", "0.2").start()
-    yield one
-    one.end()
+    running = Registry(tmp_path, "--health-interval", "600", "--health-timeout", "0.2").start()
+    yield running
+    running.end()
 
 
-def ask(registry: Registry, *flags: str) -> None:
-    """Fails with the requests that were answered otherwise than documented."""
+def run_schemathesis(registry: Registry, *flags: str) -> None:
+    """Run schemathesis; fail with the requests whose answers differ from the document."""
     registry.client.register(registration("qwen-server"))
     url = f"http://127.0.0.1:{registry.port}/openapi.json"
     command = [SCHEMATHESIS, "run", url, "--checks", ",".join(CHECKS), "--no-color", "--warnings", "off", *flags]
-    done = subprocess.run(command, cwd=registry.place, capture_output=True, text=True, timeout=170)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.run(command, cwd=registry.place, capture_output=True, text=True, timeout=170)
+    assert process.returncode == 0, process.stdout + process.stderr
     assert registry.client.health()["status"] == "healthy"
     assert "Traceback" not in registry.log.read_text()
 
 
-def test_it_answers_as_documented(registry):
-    ask(registry, "--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--generation-deterministic")
+def test_requests_are_answered_as_documented(registry):
+    phases = "examples,coverage,fuzzing"
+    run_schemathesis(registry, "--phases", phases, "--max-examples", "3", "--generation-deterministic")
 
 
 @pytest.mark.long
-def test_it_answers_as_documented_whatever_comes(registry):
-    ask(registry, "--max-examples", "200")
+def test_many_generated_requests_are_answered_as_documented(registry):
+    run_schemathesis(registry, "--max-examples", "200")

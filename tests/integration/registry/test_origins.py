@@ -1,4 +1,4 @@
-"""What the registry takes of web pages, of proxies on its own machine, and of heartbeats that are odd."""
+"""Requests of web pages and of proxies on the registry's machine, and bodies of another media type."""
 
 import json
 import socket
@@ -15,23 +15,23 @@ REBOUND = {"Host": "evil.example:18000"}
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    made = Registry(tmp_path_factory.mktemp("origins"), "--allowed-hosts", "registry.site").start()
-    yield made
-    made.end()
-    assert "Traceback" not in made.log.read_text()
+    running = Registry(tmp_path_factory.mktemp("origins"), "--allowed-hosts", "registry.site").start()
+    yield running
+    running.end()
+    assert "Traceback" not in running.log.read_text()
 
 
 @pytest.fixture
 def ask(registry):
-    """ask(method, path, headers, body): the status and the error's code."""
-    made = registry.client
-    if not any(service["name"] == "qwen" for service in made.services()):
-        made.register(registration())
+    """ask(method, path, headers, body) returns the status and the code of the error."""
+    client = registry.client
+    if not any(service["name"] == "qwen" for service in client.services()):
+        client.register(registration())
 
     def send(method, path, headers=None, body=None):
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {**({"Content-Type": "application/json"} if data else {}), **(headers or {})}
-        answer = requests.request(method, made.urls[0] + path, data=data, headers=sent, timeout=10)
+        all_headers = {**({"Content-Type": "application/json"} if data else {}), **(headers or {})}
+        answer = requests.request(method, client.urls[0] + path, data=data, headers=all_headers, timeout=10)
         return answer.status_code, (answer.json().get("error") or {}).get("code")
 
     return send
@@ -49,7 +49,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
-def test_a_page_writes_nothing(ask, registry, method, path, body):
+def test_a_page_of_another_site_cannot_write(ask, registry, method, path, body):
     for page in (EVIL, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
         assert ask(method, path, page, body) == (403, "cross_origin")
     assert ask(method, path, REBOUND, body) == (421, "misdirected_request")
@@ -58,16 +58,16 @@ def test_a_page_writes_nothing(ask, registry, method, path, body):
 
 
 @pytest.mark.parametrize("path", ["/health", "/services", "/services/qwen", "/events", "/metrics", "/openapi.json"])
-def test_a_page_on_a_rebound_name_reads_nothing(ask, path):
+def test_a_page_on_a_rebound_name_cannot_read(ask, path):
     assert ask("GET", path, REBOUND) == (421, "misdirected_request")
 
 
-def test_a_listed_host_and_the_machines_own_names_are_answered(ask):
+def test_allowed_hosts_and_the_machines_own_names_are_answered(ask):
     for host in ("registry.site:1", "localhost", socket.gethostname(), "127.0.0.1"):
         assert ask("GET", "/health", {"Host": host}) == (200, None)
 
 
-def test_a_body_that_says_it_is_not_json_is_refused(ask):
+def test_a_body_of_another_media_type_is_rejected(ask):
     assert ask("PUT", "/services/qwen", {"Content-Type": "text/plain"}, {"weight": 2}) == (
         415,
         "unsupported_media_type",
@@ -76,22 +76,22 @@ def test_a_body_that_says_it_is_not_json_is_refused(ask):
     assert ask("POST", "/services/qwen/heartbeat", {"Content-Type": ""}, {"status": "running"})[0] == 200
 
 
-def test_loopback_needs_a_token_where_a_proxy_hides_behind_it(tmp_path):
+def test_loopback_needs_token_applies_to_local_clients(tmp_path):
     (tmp_path / "token").write_text("word")
-    made = Registry(tmp_path, "--token-file", "token", "--loopback-needs-token").start()
+    registry = Registry(tmp_path, "--token-file", "token", "--loopback-needs-token").start()
     try:
-        refused = requests.post(f"{made.client.urls[0]}/services", json=registration(), timeout=10)
+        refused = requests.post(f"{registry.client.urls[0]}/services", json=registration(), timeout=10)
         assert refused.status_code == 401
         assert "token_file" in refused.json()["error"]["message"]
-        made.client.token_file = str(tmp_path / "token")
-        made.client.register(registration())
-        made.client.heartbeat("qwen", "running")
+        registry.client.token_file = str(tmp_path / "token")
+        registry.client.register(registration())
+        registry.client.heartbeat("qwen", "running")
     finally:
-        made.end()
+        registry.end()
 
 
-def test_a_token_on_loopback_needs_a_token_file(tmp_path):
-    made = Registry(tmp_path, "--loopback-needs-token")
-    made.launch()
-    assert made.process.wait(20) == 1
-    assert "loopback_needs_token" in made.log.read_text()
+def test_loopback_needs_token_requires_a_token_file(tmp_path):
+    registry = Registry(tmp_path, "--loopback-needs-token")
+    registry.launch()
+    assert registry.process.wait(20) == 1
+    assert "loopback_needs_token" in registry.log.read_text()
