@@ -51,12 +51,15 @@ class _StoreCollector(Collector):
         return []  # without this method, prometheus_client would collect, and so read the store, at registration
 
     def collect(self) -> Iterator[Metric]:
-        events = CounterMetricFamily("svc_registry_events", "What happened, as told by this registry", labels=["kind"])
+        events = CounterMetricFamily("svc_registry_events", "Events that this registry has written", labels=["kind"])
         for kind in EVENT_KINDS:
             events.add_metric([kind], self.store.event_counts[kind])
         yield events
         status, _ = self.store_health.status()
-        for state, meaning in ((DEGRADED, "leases are kept, or the store has news"), (FAILING, "the store fails")):
+        for state, meaning in (
+            (DEGRADED, "leases are kept, or the store has a problem"),
+            (FAILING, "the store fails"),
+        ):
             yield GaugeMetricFamily(f"svc_registry_{state}", f"1 while {meaning}: see /health", status == state)
         if status != FAILING:
             yield from self._services()

@@ -16,13 +16,13 @@ JSON_TYPE = "application/json"
 Route = tuple[str, str, str, str]  # method, path, access, handler
 
 ERROR_RESPONSES = {
-    400: ("wrong-request", "What was sent is wrong; `param` names the fields, the message all that is wrong"),
-    401: ("no-token", "From another machine: the token is missing or wrong"),
-    403: ("not-owner", "`not_owner`: the name is another babysitter's while its lease holds"),
-    404: ("unknown", "`unknown_service`: the registry knows no such name; a babysitter registers (again)"),
-    405: ("no-method", "The path has other methods"),
+    400: ("wrong-request", "The request is wrong; `param` names the fields, and the message every problem"),
+    401: ("no-token", "The token is missing or wrong; requests of this machine need none by default"),
+    403: ("not-owner", "`not_owner`: another babysitter owns the name while its lease holds"),
+    404: ("unknown", "`unknown_service`: no service of this name is registered; a babysitter registers it again"),
+    405: ("no-method", "The path does not have this method"),
     413: ("too-large", "The body is too large"),
-    429: ("too-many", "Too many of them: streams, checks, events, services; Retry-After says when to try again"),
+    429: ("too-many", "Too many streams, checks, events or services; Retry-After says when to try again"),
     503: ("unavailable", "The registry cannot use its store"),
 }
 NAME_PARAMETER = {
@@ -53,68 +53,71 @@ class Operation:
 
 
 LIST_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
-    "status": (STATUS, "only those that are in this state"),
-    "healthy": (FLAG, "only those that are healthy, or only those that are not"),
-    "type": (TEXT, "only those whose metadata say this type; openai-api: the instances"),
+    "status": (STATUS, "only services with this status"),
+    "healthy": (FLAG, "only services that are healthy (true) or unhealthy (false)"),
+    "type": (TEXT, "only services with this type in their metadata; instances have openai-api"),
     "index": (
         {"type": "integer", "minimum": 1 - 10**18, "maximum": 10**18 - 1},
-        "the X-Registry-Index of an earlier answer: answers as soon as the revision is another",
+        "the X-Registry-Index of an earlier answer: wait until the revision differs from it",
     ),
     "wait": (
         {"type": "number", "minimum": 0, "maximum": validation.MAX_WAIT_SECONDS},
-        "with index: answers after so many seconds in any case",
+        "with index: the longest wait, in seconds",
     ),
 }
 EVENT_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
-    "after": ({"type": "integer", "minimum": 0, "maximum": 10**18}, "only those after this id; else the newest"),
+    "after": (
+        {"type": "integer", "minimum": 0, "maximum": 10**18},
+        "only events after this id; else the newest",
+    ),
     "limit": (
         {"type": "integer", "minimum": 1, "maximum": MAX_OWN_EVENTS, "default": DEFAULT_EVENT_LIMIT},
-        "no more than so many",
+        "the largest number of events",
     ),
-    "service": (TEXT, "only those of this service"),
-    "kind": (TEXT, f"only those of these kinds, joined by commas: {' '.join(EVENT_KINDS)}"),
+    "service": (TEXT, "only events of this service"),
+    "kind": (TEXT, f"only events of these kinds, separated by commas: {' '.join(EVENT_KINDS)}"),
     "wait": (
         {"type": "number", "minimum": 0},
-        f"at most {validation.MAX_WAIT_SECONDS:g}; with after: seconds to wait for the first one",
+        f"with after: seconds to wait for the first event, at most {validation.MAX_WAIT_SECONDS:g}",
     ),
 }
 OPERATIONS = {
-    "health": Operation("How the registry is; `degraded` is at work and says why it needs a look", "Health"),
+    "health": Operation("The state of the registry; a `degraded` one works and names its problem", "Health"),
     "services": Operation(
-        "The services, by name; with `index` and `wait`, as soon as something changes",
+        "The services, sorted by name; with `index` and `wait`, as soon as something changes",
         "Services",
         errors=(400,),
         query=LIST_PARAMETERS,
-        headers={"X-Registry-Index": "The revision: it rises with every change that a reader would see"},
+        headers={"X-Registry-Index": "The revision: it rises with every change that a reader would notice"},
     ),
     "register": Operation(
         "Registers a service, or replaces its registration", "Changed", 201, request="Registration", errors=(403, 429)
     ),
     "service": Operation("One service", "Service"),
     "update": Operation("Changes some fields", "Changed", request="Change", errors=(403,)),
-    "remove": Operation("Takes a service away", "Done", errors=(403,)),
-    "heartbeat": Operation("Renews the lease; may bring a new status", "Done", request="Heartbeat", errors=(403,)),
-    "check": Operation("Checks its health now", "Check", errors=(429,)),
-    "drain": Operation("Operators: nothing new is sent to it; holds until undrain, whoever registers it", "Changed"),
-    "undrain": Operation("Operators: takes the mark away", "Changed"),
-    "expire": Operation("Operators: ends the leases that a degraded registry keeps", "Expired"),
+    "remove": Operation("Removes a service", "Done", errors=(403,)),
+    "heartbeat": Operation("Renews the lease, and may set a new status", "Done", request="Heartbeat", errors=(403,)),
+    "check": Operation("Checks the health of a service now", "Check", errors=(429,)),
+    "drain": Operation("For operators: routers send no new requests to the service, until undrain", "Changed"),
+    "undrain": Operation("For operators: ends the drain", "Changed"),
+    "expire": Operation("For operators: ends the leases that a degraded registry keeps", "Expired"),
     "events": Operation(
-        "What happened, oldest first; with `Accept: text/event-stream`, each event as it comes",
+        "Events, oldest first; with `Accept: text/event-stream`, a stream of events",
         "Events",
         errors=(400, 429),
         query=EVENT_PARAMETERS,
     ),
     "report_events": Operation(
-        "Routers and babysitters: what happened to an instance",
+        "For routers and babysitters: reports events of instances",
         "Told",
         201,
         request="Telling",
         errors=(403, 429),
         operation_id="tell",
     ),
-    "stats": Operation("Counts", "Stats"),
-    "metrics_text": Operation("Prometheus", ("text/plain", "application/openmetrics-text")),
-    "prometheus": Operation("What Prometheus is to scrape: its HTTP service discovery", "Targets", errors=(400,)),
+    "stats": Operation("Counts of services", "Stats"),
+    "metrics_text": Operation("Metrics for Prometheus", ("text/plain", "application/openmetrics-text")),
+    "prometheus": Operation("HTTP service discovery for Prometheus: the targets to scrape", "Targets", errors=(400,)),
     "openapi": Operation("This document", (JSON_TYPE,)),
 }
 

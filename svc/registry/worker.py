@@ -11,7 +11,7 @@ import gc
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
@@ -22,6 +22,9 @@ from svc.perimeter.connection_pool import ConnectionLimits
 from svc.perimeter.connections import ConnectionDeadlines
 from svc.registry import heartbeat_fast_path
 
+if TYPE_CHECKING:
+    from svc.registry.api import RegistryApi
+
 MAX_HEAD_BYTES = 64 << 10  # of a request to the application
 MAX_DRAIN_BYTES = 1 << 20  # of a body that the application has refused
 DESCRIPTORS_PER_CLIENT = 2  # its connection, and that of the health check that it may ask for
@@ -30,7 +33,7 @@ DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
 
 class RegistryWorker(GeventWorker):
     def run(self) -> None:
-        self._api = self.wsgi.extensions[heartbeat_fast_path.API_EXTENSION]
+        self._api: RegistryApi = self.wsgi.extensions[heartbeat_fast_path.API_EXTENSION]
         self._limits = ConnectionLimits(DEADLINES, self.worker_connections, DESCRIPTORS_PER_CLIENT)
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: collections need not visit it
@@ -87,10 +90,9 @@ class RegistryWorker(GeventWorker):
 
     def _handle_heartbeat(self, peer: str, heartbeat: heartbeat_fast_path.Heartbeat) -> bytes | None:
         try:
-            payload: bytes = self._api.handle_heartbeat(peer, heartbeat)
+            return self._api.handle_heartbeat(peer, heartbeat)
         except Exception:  # noqa: BLE001 - the application processes the request again, and reports what it raises
             return None
-        return payload
 
 
 def _receive(client: ClientSocket) -> bytes:

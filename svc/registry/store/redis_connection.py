@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.retry import Retry
 
 from svc.base.errors import ConfigError, Unavailable
@@ -39,7 +40,7 @@ class RedisConnection:
         self._redis = redis.Redis(connection_pool=_pool(address))
         self._keys = [f"{address.prefix}:{key}" for key in redis_scripts.KEYS]
         self._clock_offset: float | None = None  # of Redis's clock from this process's monotonic one
-        self._scripts: dict[str, Any] = {}
+        self._scripts: dict[str, Script] = {}
         self._closing = threading.Event()
         self._logged_advice: list[str] = []
         threading.Thread(target=self._listen, name="redis", daemon=True).start()
