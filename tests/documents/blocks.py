@@ -1,4 +1,4 @@
-"""The command blocks of a document, and what the comments above one say about running it."""
+"""The command blocks of a document, with the comments above each that say how it is run."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,8 +17,11 @@ SHOWN = re.compile(r"\n+ *```text\n(.*?)^ *```$", re.M | re.S)
 
 @dataclass(frozen=True)
 class Block:
-    """`notes` are the comments directly above it, and above the document's title for all of its blocks; see
-    tests/README.md for those there are. `shown` is the text block that follows: what the document says is printed."""
+    """One command block.
+
+    `notes` are the comments directly above it, and those above the document's title, which are for all its blocks;
+    tests/README.md lists them. `shown` is the text block that follows: the output that the document shows.
+    """
 
     document: Path
     line: int
@@ -33,7 +36,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        """In the copy of the example site; not by another test, and not nowhere."""
+        """Return whether test_documents.py runs it, rather than another test or none."""
         return not self.notes.keys() & {"not run", "run by"}
 
 
@@ -42,7 +45,7 @@ def blocks(document: Path) -> list[Block]:
 
 
 def read(text: str, document: Path) -> list[Block]:
-    found = []
+    command_blocks = []
     common = dict(NOTE.findall(text.partition("# ")[0]))
     for match in BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("indent")) + 1
@@ -50,5 +53,5 @@ def read(text: str, document: Path) -> list[Block]:
         section = ([""] + re.findall(r"^## (.*)$", text[: match.start()], re.M))[-1]
         notes = common | dict(NOTE.findall(match["notes"]))
         shown = SHOWN.match(text, match.end())
-        found.append(Block(document, line, "".join(lines), notes, section, shown[1] if shown else ""))
-    return found
+        command_blocks.append(Block(document, line, "".join(lines), notes, section, shown[1] if shown else ""))
+    return command_blocks

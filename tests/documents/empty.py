@@ -1,4 +1,4 @@
-"""An empty machine: a minimal Debian of its own, entered in namespaces; nothing of it is left when it is closed."""
+"""An empty machine: a new minimal Debian in its own namespaces, which is removed when it is closed."""
 
 import shutil
 import tempfile
@@ -9,26 +9,27 @@ from tests.documents.machine import UNSHARE, Session
 from tests.waiting import is_free
 
 SCRIPT = Path(__file__).with_name("empty.sh")
-PATIENCE = 900.0  # seconds for one block: it may be installing
+BLOCK_TIMEOUT_SECONDS = 900.0  # a block may install packages
 PORTS = (8000, 8200, 8201, 8210, 8211, 18000)
 
 
-def taken() -> list[int]:
-    """Its network is this machine's."""
+def ports_in_use() -> list[int]:
+    """Return the ports that the machine needs and that are in use: its network is that of this host."""
     return [port for port in PORTS if not is_free(port)]
 
 
-class Empty(Session):
-    """`checkout` is what git clones there from the documents' address."""
+class EmptyMachine(Session):
+    """A minimal Debian, in which the address of the documents' `git clone` is `checkout`."""
 
     def __init__(self, checkout: Path) -> None:
         program("debootstrap", "debootstrap")
-        self.place = Path(tempfile.mkdtemp(prefix="empty-", dir="/var/tmp"))
-        self.place.chmod(0o755)
+        self.directory = Path(tempfile.mkdtemp(prefix="empty-", dir="/var/tmp"))
+        self.directory.chmod(0o755)
         super().__init__(
-            [*UNSHARE, "bash", "--noprofile", "--norc", str(SCRIPT), str(self.place), str(checkout)], PATIENCE
+            [*UNSHARE, "bash", "--noprofile", "--norc", str(SCRIPT), str(self.directory), str(checkout)],
+            BLOCK_TIMEOUT_SECONDS,
         )
 
     def close(self) -> None:
-        super().close()  # the mounts go with the last process
-        shutil.rmtree(self.place)
+        super().close()  # the mounts end with the last process
+        shutil.rmtree(self.directory)

@@ -1,4 +1,4 @@
-"""The machines of docs/DISTRIBUTED_DEPLOYMENT_README.md on a network of their own; the document's blocks make them."""
+"""The machines of docs/DISTRIBUTED_DEPLOYMENT_README.md in their own network, installed by the document's blocks."""
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -34,18 +34,18 @@ class Fleet:
             inside = ("nsenter", f"--net=/run/netns/{self.hosts[role].name}")
             self.machines[role] = stack.enter_context(closing(Machine(checkout, site="", inside=inside)))
 
-    def walk(self, section: str, *roles: str) -> None:
-        """Runs the section's blocks, each on those of these machines that it is for, these side by side."""
+    def run_section(self, section: str, *roles: str) -> None:
+        """Run the blocks of a section, each on those of the machines that it is for, in parallel."""
         for block in blocks(DOCUMENT):
             if block.section == section:
-                with ThreadPoolExecutor(len(roles)) as side_by_side:
-                    list(side_by_side.map(lambda role, block=block: self._run(block, role), meant(block, roles)))
+                with ThreadPoolExecutor(len(roles)) as executor:
+                    list(executor.map(lambda role, block=block: self._run(block, role), roles_of(block, roles)))
 
     def _run(self, block: Block, role: str) -> None:
         machine = self.machines[role]
         if "run by" in block.notes:
             machine.run(block)
-        elif block.text.startswith("scp "):  # what cannot be run as it stands, but has to be done
+        elif block.text.startswith("scp "):  # cannot run here as it is, but the token must be copied
             self.copy_token(role)
         elif "/bin/pip install /usr/local/src/" in block.text and "venv" in block.text:
             machine.do("install_venv /opt/infinilm-svc /usr/local/src/infinilm-svc")
@@ -54,29 +54,29 @@ class Fleet:
         token = (self.machines["control"].root() / TOKEN).read_bytes()
         (self.machines[role].root() / TOKEN).write_bytes(token)
 
-    def ask(self, **more: Any) -> requests.Response:
-        """A client's chat."""
-        body = {"model": "qwen", "messages": [{"role": "user", "content": "Hello"}], **more}
-        streamed = bool(more.get("stream"))
+    def send_chat(self, **fields: Any) -> requests.Response:
+        """Send a chat from the client's machine, and return its answer."""
+        body = {"model": "qwen", "messages": [{"role": "user", "content": "Hello"}], **fields}
+        streamed = bool(fields.get("stream"))
         return self.hosts["client"].ask("POST", f"{ROUTER}/v1/chat/completions", 60, json=body, stream=streamed)
 
-    def routed(self) -> set[str]:
-        """The instances that the router sends requests to."""
+    def routed_instances(self) -> set[str]:
+        """Return the names of the instances to which the router sends requests."""
         listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 10).json()["services"]
         return {service["name"] for service in listed if service["healthy"]}
 
-    def registered(self) -> set[str]:
-        """The names that the registry says are healthy, of instances and babysitters."""
+    def healthy_services(self) -> set[str]:
+        """Return the names of the instances and babysitters that are healthy in the registry."""
         listed = self.hosts["control"].ask("GET", f"{REGISTRY}/services", 10).json()["services"]
         return {service["name"] for service in listed if service["is_healthy"]}
 
-    def both(self) -> bool:
-        """The first two hosts are there, for registry and router."""
+    def both_hosts_are_up(self) -> bool:
+        """Return whether registry and router know the instances of the first two hosts."""
         names = {"qwen-a", "qwen-b"}
-        return self.routed() >= {f"{n}-server" for n in names} and self.registered() >= names
+        return self.routed_instances() >= {f"{n}-server" for n in names} and self.healthy_services() >= names
 
 
-def meant(block: Block, roles: Collection[str]) -> list[str]:
-    """For which of these machines a block is."""
-    on = block.notes.get("on", "control instances").split()
-    return [role for role in roles if role in on or (role in INSTANCES and "instances" in on)]
+def roles_of(block: Block, roles: Collection[str]) -> list[str]:
+    """Return those of the machines that a block is for."""
+    targets = block.notes.get("on", "control instances").split()
+    return [role for role in roles if role in targets or (role in INSTANCES and "instances" in targets)]

@@ -1,7 +1,7 @@
-"""A machine for a document's commands: namespaces of its own (network, processes, files) and one shell session.
+"""A machine for a document's commands: its own namespaces (network, processes, files) and one shell session.
 
-Ports may be the usual ones, users may be made and files written anywhere: nothing of it is seen outside, and
-everything that still runs ends with the session. Needs root.
+The commands may use the usual ports, create users and write files anywhere: nothing is visible outside, and all
+processes end with the session. Needs root.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("machine.sh")
 SITE = "/root/infinilm-svc"
-PATIENCE = 90.0  # seconds for one block
+BLOCK_TIMEOUT_SECONDS = 90.0
 TOOLS = {"ip": "iproute2", "curl": "curl", "git": "git", "unshare": "util-linux"}
 UNSHARE = ("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,7 +32,7 @@ mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/up,workdir=/mnt/work /et
 
 @cache
 def missing() -> str:
-    """Why there can be no such machine here; empty where there can."""
+    """Return why this host cannot have such a machine; "" where it can."""
     for tool, package in TOOLS.items():
         if not shutil.which(tool):
             return f"there is no `{tool}` (Debian: apt install {package})"
@@ -43,13 +43,13 @@ def missing() -> str:
 
 
 class Session:
-    """One shell, in its working directory: `command` makes the machine around it and ends with listen.sh."""
+    """One shell: `command` creates the machine and runs listen.sh in it."""
 
-    def __init__(self, command: Sequence[str], patience: float = PATIENCE) -> None:
+    def __init__(self, command: Sequence[str], timeout: float = BLOCK_TIMEOUT_SECONDS) -> None:
         self._files = Path(tempfile.mkdtemp(prefix="machine-", dir="/tmp"))
         self._log = self._files / "log"
         self._number = 0
-        self._patience = patience
+        self._timeout = timeout
         with self._log.open("wb") as log:
             self._shell = subprocess.Popen(
                 command,
@@ -64,24 +64,24 @@ class Session:
             )
 
     def run(self, block: Block) -> str:
-        """What it printed. Fails where its exit code is not what the document says (0, mostly)."""
+        """Run a block and return its output; fail where its exit code is not that of the document, by default 0."""
         if before := block.notes.get("before"):
             self.do(before)
         if text := block.notes.get("until"):
             return self._interrupted(block, text)
         expected = int(block.notes.get("exits", 0))
-        status, said = self._do("fail" if expected else "run", block.text, block.place)
-        assert status == expected, f"{block.place}: exit code {status}\n{said}"
-        return said
+        status, output = self._do("fail" if expected else "run", block.text, block.place)
+        assert status == expected, f"{block.place}: exit code {status}\n{output}"
+        return output
 
     def do(self, text: str) -> str:
-        """Commands that stand in no document."""
-        status, said = self._do("run", text, text)
-        assert not status, f"{text}: exit code {status}\n{said}"
-        return said
+        """Run commands that are in no document, and return their output."""
+        status, output = self._do("run", text, text)
+        assert not status, f"{text}: exit code {status}\n{output}"
+        return output
 
     def root(self) -> Path:
-        """Its files, seen from here."""
+        """Return the directory of its files on this host."""
         first = Path(f"/proc/{self._shell.pid}/task/{self._shell.pid}/children").read_text().split()[0]
         return Path(f"/proc/{first}/root")
 
@@ -89,41 +89,43 @@ class Session:
         return self._log.read_text(errors="replace")
 
     def close(self) -> None:
-        """Ends the session, and with it every process of the machine."""
-        with suppress(BrokenPipeError):  # of a shell that ended with the first command that failed
+        """End the session, and with it every process of the machine."""
+        with suppress(BrokenPipeError):  # the shell ends at the first command that fails
             self._shell.stdin.close()
-        self._shell.send_signal(signal.SIGKILL)  # --kill-child: the first process goes with it, and so all
-        self._shell.wait(PATIENCE)
+        self._shell.send_signal(signal.SIGKILL)  # --kill-child ends the first process, and so all
+        self._shell.wait(BLOCK_TIMEOUT_SECONDS)
         self._shell.stdout.close()
         shutil.rmtree(self._files)
 
     def _interrupted(self, block: Block, text: str) -> str:
-        """Runs it until it has said `text`, then does what Ctrl-C does."""
-        begun = len(self.log())
+        """Run a block until it has printed `text`, then interrupt it as Ctrl-C does."""
+        start = len(self.log())
         self._do("start", block.text, block.place)
-        wait_until(lambda: text in self.log()[begun:], 30, f"{block.place}: no {text!r} in\n{self.log()[begun:]}")
+        wait_until(lambda: text in self.log()[start:], 30, f"{block.place}: no {text!r} in\n{self.log()[start:]}")
         status, _ = self._do("interrupt", "", block.place)
-        assert status in (0, 130), f"{block.place}: exit code {status} after Ctrl-C\n{self.log()[begun:]}"
-        return self.log()[begun:]
+        assert status in (0, 130), f"{block.place}: exit code {status} after Ctrl-C\n{self.log()[start:]}"
+        return self.log()[start:]
 
     def _do(self, verb: str, text: str, place: str) -> tuple[int, str]:
-        """The exit code, and what was printed."""
+        """Return the exit code and the output."""
         self._number += 1
         file = self._files / f"{self._number}.sh"
         file.write_text(text)
-        begun = len(self.log())
+        start = len(self.log())
         self._shell.stdin.write(f"{verb} {file}\n")
-        heard, _, _ = select.select([self._shell.stdout], [], [], self._patience)
-        assert heard, f"{place}: not done after {self._patience:g} s\n{self.log()[begun:]}"
+        ready, _, _ = select.select([self._shell.stdout], [], [], self._timeout)
+        assert ready, f"{place}: not done after {self._timeout:g} s\n{self.log()[start:]}"
         answer = self._shell.stdout.readline()
-        status = int(answer) if answer else self._shell.wait(PATIENCE)  # bash ends at the first command that fails
-        return status, self.log()[begun:]
+        status = (
+            int(answer) if answer else self._shell.wait(BLOCK_TIMEOUT_SECONDS)
+        )  # bash ends at the first command that fails
+        return status, self.log()[start:]
 
 
 class Machine(Session):
-    """`checkout` is what lies at SITE; `inside` enters a network namespace, without it there is loopback only."""
+    """A machine with a copy of `checkout` at SITE, in the network namespace that `inside` enters, else with loopback."""
 
     def __init__(self, checkout: Path, site: str = SITE, inside: tuple[str, ...] = ()) -> None:
-        own = () if inside else ("--net",)
+        new_network = () if inside else ("--net",)
         shell = ["bash", "--noprofile", "--norc", str(SCRIPT), sys.prefix, str(checkout), site]
-        super().__init__([*inside, *UNSHARE, *own, *shell])
+        super().__init__([*inside, *UNSHARE, *new_network, *shell])

@@ -1,18 +1,18 @@
-"""Is what a document shows what was printed? Numbers may differ, and spaces; `...` stands for anything."""
+"""Compare the output that a document shows with the real one. Numbers and spaces may differ; `...` matches any text."""
 
 import re
 
 
-def lacking(shown: str, said: str) -> str:
-    """The first line of `shown` that was not printed after those before it; empty where all were."""
-    left = [_plain(line) for line in said.splitlines()]
+def first_missing_line(shown: str, output: str) -> str:
+    """Return the first line of `shown` that the output lacks after the lines before it; "" where it has all."""
+    remaining = [_plain(line) for line in output.splitlines()]
     for line in shown.splitlines():
         pattern = re.compile(re.sub(r"(\\ )?\\\.\\\.\\\.(\\ )?", ".*", re.escape(_plain(line))))
-        while left and not pattern.fullmatch(left[0]):
-            left.pop(0)
-        if not left:
+        while remaining and not pattern.fullmatch(remaining[0]):
+            remaining.pop(0)
+        if not remaining:
             return line
-        left.pop(0)
+        remaining.pop(0)
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Every command block of the documents is run, in its order, in a copy of the example site; or says why it is not."""
+"""Every command block of the documents runs in order in a copy of the example site, or says why it does not."""
 
 import os
 import re
@@ -27,9 +27,9 @@ def copy(tmp_path_factory) -> Path:
 def machine(copy) -> Iterator[Machine]:
     if reason := missing():
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    made = Machine(copy)
-    yield made
-    made.close()
+    session = Machine(copy)
+    yield session
+    session.close()
 
 
 @pytest.mark.parametrize("document", RUN, ids=str)
@@ -39,16 +39,16 @@ def test_the_blocks_of_a_document_run(document, machine):
             machine.run(block)
 
 
-def test_what_is_not_run_says_why(capsys):
-    left = [block for block in ALL if not block.runs]
+def test_a_block_that_does_not_run_says_why(capsys):
+    not_run = [block for block in ALL if not block.runs]
     with capsys.disabled():
-        print(f"\n{len(ALL) - len(left)} command blocks of the documents are run; not run here:")
-        for block in left:
+        print(f"\n{len(ALL) - len(not_run)} command blocks of the documents are run; not run here:")
+        for block in not_run:
             print(f"  {block.place}: {block.notes.get('not run') or 'run by ' + block.notes['run by']}")
-    assert [block.place for block in left if not (block.notes.get("not run") or block.notes.get("run by"))] == []
+    assert [block.place for block in not_run if not (block.notes.get("not run") or block.notes.get("run by"))] == []
 
 
-def test_a_block_that_another_test_runs_is_taken_by_that_test():
+def test_a_block_of_another_test_is_read_by_that_test():
     for block in ALL:
         if by := block.notes.get("run by"):
             source = (ROOT / by).read_text()
@@ -63,8 +63,8 @@ def test_the_comments_above_a_block_are_known(block: Block):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-def test_commands_stand_in_bash_blocks(document):
-    """Each fence says what it holds, and a shell's commands are no other's."""
+def test_every_fence_has_a_known_language(document):
+    """Each fence names its language, and only `bash` fences hold commands."""
     opened = re.findall(r"^ *```(\S*)$", (ROOT / document).read_text(), re.M)[::2]
     assert set(opened) <= FENCES
     assert opened.count("bash") == len(blocks(document))

@@ -1,4 +1,4 @@
-"""docs/DISTRIBUTED_DEPLOYMENT_README.md, walked on machines made of namespaces; their links are cut and healed."""
+"""docs/DISTRIBUTED_DEPLOYMENT_README.md, run on machines made of namespaces, whose links are cut and restored."""
 
 import json
 import os
@@ -21,11 +21,17 @@ from tests.integration.registry.hosts import missing as no_network
 from tests.integration.registry.writers import Workers
 from tests.waiting import wait_until
 
-DETECTED = 30.0  # seconds until a host that is gone is known as such; the document's intervals make it some 10
-BACK = 15.0  # seconds after its link has healed
+DETECTION_TIMEOUT_SECONDS = 30.0  # of a lost host; the document's intervals detect it in about 10 s
+RECOVERY_TIMEOUT_SECONDS = 15.0  # after the link is restored
 PORTS = (22, 8000, 8001, 8100, 8101, 18000)
-MADE = ["On every machine", "The control host", "An instance host", "The first answer", "What has to be reachable"]
-LATER = [
+SETUP_SECTIONS = [
+    "On every machine",
+    "The control host",
+    "An instance host",
+    "The first answer",
+    "What has to be reachable",
+]
+OTHER_SECTIONS = [
     "The tokens",
     "A machine more",
     "A machine less",
@@ -37,36 +43,36 @@ LATER = [
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory) -> Iterator[Fleet]:
-    """A control host, two instance hosts and a third that is still empty, as the document makes them."""
+    """Yield a control host, two instance hosts and a third that is still empty, installed as in the document."""
     reason = missing() or no_network() or ("" if shutil.which("nft") else "no `nft` (Debian: apt install nftables)")
     if reason:
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     with ExitStack() as stack:
-        made = Fleet(tmp_path_factory.mktemp("hosts"), checkout(tmp_path_factory.mktemp("checkout")), stack)
-        for section in MADE:
-            made.walk(section, "control", "first", "second")
-        yield made
+        machines = Fleet(tmp_path_factory.mktemp("hosts"), checkout(tmp_path_factory.mktemp("checkout")), stack)
+        for section in SETUP_SECTIONS:
+            machines.run_section(section, "control", "first", "second")
+        yield machines
 
 
 @pytest.fixture
 def served(fleet) -> Iterator[list[tuple[float, str, float]]]:
-    """Clients ask all the time; when each was answered, by whom, after how long. A request that fails is an error."""
+    """Yield time, instance and duration of each answer, while clients send requests; a failed request is an error."""
     answers: list[tuple[float, str, float]] = []
 
-    def ask() -> None:
-        begun = time.monotonic()
-        answer = fleet.ask(max_tokens=1)
+    def send() -> None:
+        began = time.monotonic()
+        answer = fleet.send_chat(max_tokens=1)
         assert answer.status_code == 200, answer.text
-        answers.append((time.monotonic(), answer.headers["x-mock-name"], time.monotonic() - begun))
+        answers.append((time.monotonic(), answer.headers["x-mock-name"], time.monotonic() - began))
 
-    wait_until(fleet.both, BACK, "both hosts are there")
-    with Workers(pause=0.05).at_work([ask, ask]):
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "both hosts are there")
+    with Workers(pause=0.05).at_work([send, send]):
         yield answers
 
 
 @contextmanager
 def one_way(fleet: Fleet, role: str) -> Iterator[None]:
-    """What this machine sends to the control host is lost; what comes from there arrives."""
+    """Drop the packets from this machine to the control host; those from there arrive."""
     drop = "nft 'add table inet lost; add chain inet lost out { type filter hook output priority 0; };"
     fleet.machines[role].do(f"{drop} add rule inet lost out ip daddr 10.0.0.1 drop'")
     yield
@@ -80,40 +86,42 @@ def cut(fleet: Fleet, role: str) -> Iterator[None]:
     fleet.hosts[role].heal()
 
 
-def test_three_hosts_answer_and_one_that_loses_its_link_returns(fleet, served):
-    lost(fleet, served, cut)
+def test_a_host_that_loses_its_link_is_ejected_and_returns(fleet, served):
+    lose_a_host(fleet, served, cut)
 
 
 @pytest.mark.long
-def test_three_hosts_and_one_that_hears_but_is_not_heard(fleet, served):
-    lost(fleet, served, one_way)
+def test_a_host_that_receives_but_cannot_send_is_ejected_and_returns(fleet, served):
+    lose_a_host(fleet, served, one_way)
 
 
-def lost(fleet: Fleet, served: list, losing) -> None:
-    """Nothing fails but the streams that had begun there; it is known as gone; and back by itself."""
+def lose_a_host(fleet: Fleet, served: list, losing) -> None:
+    """Only the streams of the lost host fail; the host is ejected and marked, and returns by itself."""
     wait_until(lambda: {name for _, name, _ in served} == {"qwen-a", "qwen-b"}, description="both answer")
-    streams = begun(fleet, "qwen-a")
+    streams = start_stream(fleet, "qwen-a")
     with losing(fleet, "first"):
-        wait_until(lambda: fleet.routed() == {"qwen-b-server"}, DETECTED, "the router ejects it")
+        wait_until(
+            lambda: fleet.routed_instances() == {"qwen-b-server"}, DETECTION_TIMEOUT_SECONDS, "the router ejects it"
+        )
         ejected = time.monotonic()
         ends = [rest[-2:] for rest in streams.result(60)]
         assert all('"error"' in error and done == "data: [DONE]" for error, done in ends), ends
-        wait_until(lambda: fleet.registered() == {"qwen-b", "qwen-b-server"}, 60, "the registry marks it")
+        wait_until(lambda: fleet.healthy_services() == {"qwen-b", "qwen-b-server"}, 60, "the registry marks it")
         wait_until(lambda: len([1 for at, _, _ in served if at > ejected]) > 50, 20, "requests are served")
         late = [(name, took) for at, name, took in served if at - took > ejected]
         assert {name for name, _ in late} == {"qwen-b"}
-        assert statistics.median(took for _, took in late) < 1, "nobody waits for what is gone, but a trial request"
+        assert statistics.median(took for _, took in late) < 1, "only trial requests wait for the lost host"
     healed = time.monotonic()
-    wait_until(fleet.both, BACK, "it is back, without a hand")
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "it returns by itself")
     wait_until(lambda: any(name == "qwen-a" for at, name, _ in served if at > healed), description="it answers")
     print(f"back after {time.monotonic() - healed:.1f} s")
 
 
-def begun(fleet: Fleet, name: str):
-    """A stream that this instance has begun, and will be at for minutes; its lines, when it has ended."""
+def start_stream(fleet: Fleet, name: str):
+    """Start a stream of this instance that lasts for minutes; return the future of its lines."""
     host = fleet.hosts["control"]
     host.ask("POST", f"http://{ADDRESSES['first']}:8100/mock/behave", json={"token_delay": 0.5})
-    while (answer := fleet.ask(stream=True, max_tokens=500)).headers["x-mock-name"] != name:
+    while (answer := fleet.send_chat(stream=True, max_tokens=500)).headers["x-mock-name"] != name:
         answer.close()
     lines = answer.iter_lines(decode_unicode=True)
     assert json.loads(next(lines).removeprefix("data: "))
@@ -121,23 +129,23 @@ def begun(fleet: Fleet, name: str):
     return ThreadPoolExecutor(1).submit(lambda: [[line for line in lines if line]])
 
 
-def test_the_firewalls_let_through_what_the_table_says_and_nothing_else(fleet):
+def test_the_firewalls_accept_only_the_ports_of_the_table(fleet):
     table = {
         "client": {("control", 8000)},
         "first": {("control", 8000), ("control", 18000)},
         "second": {("control", 8000), ("control", 18000)},
         "control": {("first", 8100), ("first", 8101), ("second", 8100), ("second", 8101)},
     }
-    with ThreadPoolExecutor() as side_by_side:
-        found = dict(zip(table, side_by_side.map(lambda role: reached(fleet, role), table), strict=True))
-    assert found == table
+    with ThreadPoolExecutor() as executor:
+        reachable = dict(zip(table, executor.map(lambda role: reachable_ports(fleet, role), table), strict=True))
+    assert reachable == table
 
 
-def reached(fleet: Fleet, role: str) -> set[tuple[str, int]]:
-    """Where a connection from this host is accepted, on the others."""
+def reachable_ports(fleet: Fleet, role: str) -> set[tuple[str, int]]:
+    """Return the other hosts' ports that accept a connection from this host."""
     places = [(other, port) for other in ("control", "first", "second") if other != role for port in PORTS]
 
-    def look() -> set[tuple[str, int]]:
+    def connect() -> set[tuple[str, int]]:
         with ExitStack() as stack:
             waiting = {}
             for place in places:
@@ -145,66 +153,70 @@ def reached(fleet: Fleet, role: str) -> set[tuple[str, int]]:
                 sock.setblocking(False)
                 sock.connect_ex((ADDRESSES[place[0]], place[1]))
                 waiting[sock] = place
-            found, deadline = set(), time.monotonic() + 2
+            reachable, deadline = set(), time.monotonic() + 2
             while waiting and time.monotonic() < deadline:
                 for sock in select.select([], list(waiting), [], 0.2)[1]:
                     place = waiting.pop(sock)
                     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                        found.add(place)
-            return found
+                        reachable.add(place)
+            return reachable
 
-    return fleet.hosts[role].inside(look)
+    return fleet.hosts[role].inside(connect)
 
 
-def test_a_machine_more_and_a_machine_less(fleet):
-    fleet.walk("On every machine", "third")
-    fleet.walk("A machine more", "control", "third")
-    fleet.walk("An instance host", "third")
-    wait_until(lambda: "qwen-c-server" in fleet.routed(), BACK, "it gets requests")
-    fleet.walk("What has to be reachable", "third")
-    wait_until(lambda: fleet.ask(max_tokens=1).headers["x-mock-name"] == "qwen-c", description="it answers")
-    fleet.walk("A machine less", "control")
-    assert "qwen-c-server" not in fleet.routed()
-    fleet.walk("A machine less", "third")
-    assert not {"qwen-c", "qwen-c-server"} & fleet.registered()
+def test_a_machine_is_added_and_removed(fleet):
+    fleet.run_section("On every machine", "third")
+    fleet.run_section("A machine more", "control", "third")
+    fleet.run_section("An instance host", "third")
+    wait_until(lambda: "qwen-c-server" in fleet.routed_instances(), RECOVERY_TIMEOUT_SECONDS, "it gets requests")
+    fleet.run_section("What has to be reachable", "third")
+    wait_until(lambda: fleet.send_chat(max_tokens=1).headers["x-mock-name"] == "qwen-c", description="it answers")
+    fleet.run_section("A machine less", "control")
+    assert "qwen-c-server" not in fleet.routed_instances()
+    fleet.run_section("A machine less", "third")
+    assert not {"qwen-c", "qwen-c-server"} & fleet.healthy_services()
 
 
 def test_the_token_is_replaced_without_a_restart(fleet, served):
-    fleet.walk("The tokens", "control")
+    fleet.run_section("The tokens", "control")
     for role in ("first", "second"):
         fleet.copy_token(role)
     fleet.machines["first"].do("cd /var/lib/infinilm; runuser -u infinilm -- supervisorctl restart qwen-a:babysitter")
-    wait_until(fleet.both, BACK, "with the new token it is heard")
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "the registry accepts the new token")
 
 
 def test_instances_are_restarted_while_requests_are_served(fleet, served):
     for role in ("first", "second"):
-        fleet.walk("Restarting and changing instances", role)
-    wait_until(fleet.both, BACK, "all are there again")
+        fleet.run_section("Restarting and changing instances", role)
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
 
 
-def test_a_new_version_is_taken_up_while_requests_are_served(fleet, served):
-    fleet.walk("A new version", "control", "first", "second")
-    wait_until(fleet.both, BACK, "all are there again")
+def test_a_new_version_is_installed_while_requests_are_served(fleet, served):
+    fleet.run_section("A new version", "control", "first", "second")
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
 
 
-def test_a_backup_is_made_and_put_back(fleet, served):
+def test_a_backup_is_made_and_restored(fleet, served):
     control = fleet.machines["control"]
     control.do("cd /var/lib/infinilm; svc drain qwen-b")
     lines = blocks(DOCUMENT)
-    made, back = (block for block in lines if block.section == "Backup")
-    control.run(made)
+    backup, restore = (block for block in lines if block.section == "Backup")
+    control.run(backup)
     control.do("svc undrain qwen-b")
     (control.root() / "var/lib/infinilm/config/svc.toml").unlink()
-    control.run(back)
-    wait_until(lambda: "qwen-b-server" not in fleet.routed(), BACK, "the mark is back")
+    control.run(restore)
+    wait_until(lambda: "qwen-b-server" not in fleet.routed_instances(), RECOVERY_TIMEOUT_SECONDS, "the mark is back")
     control.do("svc check; svc undrain qwen-b")
-    wait_until(fleet.both, BACK, "all are there again")
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
 
 
-def test_every_section_of_the_document_is_walked():
-    mine = [block for block in blocks(DOCUMENT) if "run by" in block.notes]
-    assert {block.section for block in mine} == {*MADE, *LATER}
-    assert all(set(block.notes.get("on", "control").split()) <= {"control", "instances", *INSTANCES} for block in mine)
-    assert all("/hosts" in block.notes["run by"] or block.notes["run by"].endswith("test_hosts.py") for block in mine)
-    assert ROUTER in "".join(block.text for block in mine)
+def test_every_section_of_the_document_is_run():
+    own_blocks = [block for block in blocks(DOCUMENT) if "run by" in block.notes]
+    assert {block.section for block in own_blocks} == {*SETUP_SECTIONS, *OTHER_SECTIONS}
+    assert all(
+        set(block.notes.get("on", "control").split()) <= {"control", "instances", *INSTANCES} for block in own_blocks
+    )
+    assert all(
+        "/hosts" in block.notes["run by"] or block.notes["run by"].endswith("test_hosts.py") for block in own_blocks
+    )
+    assert ROUTER in "".join(block.text for block in own_blocks)

@@ -1,4 +1,4 @@
-"""What runs the documents' blocks notices what it is there to notice."""
+"""The machine that runs the documents' blocks detects every failure."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.documents.blocks import Block, read
 from tests.documents.machine import Machine, missing
 from tests.waiting import wait_until
 
-HERE = Path("docs/HERE.md")
+PLACE = Path("docs/HERE.md")
 DOCUMENT = """<!-- run by: another -->
 # Title
 ```toml
@@ -52,13 +52,13 @@ def machine(tmp_path, end) -> Machine:
 
 
 def block(text: str, **notes: str) -> Block:
-    return Block(HERE, 1, text, notes)
+    return Block(PLACE, 1, text, notes)
 
 
-def test_blocks_are_read_with_their_line_their_notes_what_follows_and_without_their_indent():
-    assert read(DOCUMENT, HERE) == [
-        Block(HERE, 11, "echo 1\n", {"run by": "another", "before": "one", "until": "it says so"}, shown="1\n"),
-        Block(HERE, 19, "cat <<EOF\n  2\nEOF\n", {"run by": "another"}),
+def test_blocks_are_read_with_line_notes_and_output():
+    assert read(DOCUMENT, PLACE) == [
+        Block(PLACE, 11, "echo 1\n", {"run by": "another", "before": "one", "until": "it says so"}, shown="1\n"),
+        Block(PLACE, 19, "cat <<EOF\n  2\nEOF\n", {"run by": "another"}),
     ]
 
 
@@ -73,18 +73,18 @@ def test_a_command_that_fails_fails_the_block(machine, text):
         machine.run(block(text))
 
 
-def test_a_failure_that_the_document_announces_is_none_and_another_is(machine):
+def test_an_announced_exit_code_is_no_failure_and_another_is(machine):
     machine.run(block("(exit 2)", exits="2"))
     with pytest.raises(AssertionError, match="exit code 3"):
         machine.run(block("(exit 3)", exits="2"))
 
 
-def test_what_runs_on_is_interrupted_once_it_has_said_its_text(machine):
-    said = machine.run(block("trap 'echo ended; exit 0' INT\necho begun\nwhile :; do sleep 0.1; done", until="begun"))
-    assert said.splitlines()[-1] == "ended"
+def test_a_block_is_interrupted_once_it_has_printed_its_text(machine):
+    output = machine.run(block("trap 'echo ended; exit 0' INT\necho begun\nwhile :; do sleep 0.1; done", until="begun"))
+    assert output.splitlines()[-1] == "ended"
 
 
-def test_nothing_is_left_of_it(machine, end):
+def test_nothing_remains_after_the_session(machine, end):
     machine.run(block("touch /etc/left-behind /tmp/left-behind\nsleep 1234567 &\nuseradd left-behind"))
     end.close()
     assert not Path("/etc/left-behind").exists()

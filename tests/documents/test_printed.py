@@ -1,10 +1,10 @@
-"""What a document shows is held against what was printed."""
+"""The comparison of a document's output with the real one."""
 
 import pytest
 
-from tests.documents.printed import lacking
+from tests.documents.printed import first_missing_line
 
-SAID = """svc status
+OUTPUT = """svc status
 NAME    PID  UP
 router  123  1.5s
 server       9m  fine
@@ -14,10 +14,10 @@ server       9m  fine
 @pytest.mark.parametrize(
     "shown", ["", "NAME PID UP", "router 7 20.25s", "router ...\nserver ... fine", "NAME ... UP\n...\nserver 1m fine"]
 )
-def test_what_was_printed_is_found_whatever_its_numbers_and_spaces(shown):
-    assert lacking(shown, SAID) == ""
+def test_numbers_and_spaces_may_differ(shown):
+    assert first_missing_line(shown, OUTPUT) == ""
 
 
 @pytest.mark.parametrize("shown", ["router", "server ... bad", "NAME ...\nNAME ...", "server ...\nrouter ..."])
-def test_what_was_not_or_in_another_order_is_named(shown):
-    assert lacking(shown, SAID) == shown.splitlines()[-1]
+def test_a_missing_line_or_another_order_is_found(shown):
+    assert first_missing_line(shown, OUTPUT) == shown.splitlines()[-1]

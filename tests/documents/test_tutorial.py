@@ -1,4 +1,4 @@
-"""docs/TUTORIAL.md, pasted block by block into one shell, with the real model; what it shows is what is printed."""
+"""docs/TUTORIAL.md, run block by block in one shell with the real model; its outputs are those that it shows."""
 
 import importlib.util
 import os
@@ -9,43 +9,45 @@ import pytest
 
 from tests.documents.blocks import Block, blocks
 from tests.documents.checkout import checkout
-from tests.documents.empty import Empty, taken
+from tests.documents.empty import EmptyMachine, ports_in_use
 from tests.documents.machine import Machine, missing
-from tests.documents.printed import lacking
+from tests.documents.printed import first_missing_line
 
 TUTORIAL = Path("docs/TUTORIAL.md")
 MODEL = importlib.util.find_spec("xllamacpp")
 CLONE = "/root/infinilm-svc"
 
 
-def paste(machine: Machine, block: Block) -> None:
-    said = machine.run(block)
-    assert not (line := lacking(block.shown, said)), f"{block.place}: {line!r} was not printed:\n{said}"
+def run_and_compare(machine: Machine, block: Block) -> None:
+    output = machine.run(block)
+    assert not (line := first_missing_line(block.shown, output)), f"{block.place}: {line!r} was not printed:\n{output}"
 
 
-def without(reason: str) -> None:
+def fail_or_skip(reason: str) -> None:
     if reason:
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 def test_its_blocks_run_on_this_machine(tmp_path):
-    """In an empty home. What apt and PyPI would give is here already; all else is done as it stands."""
-    without(missing() or ("" if MODEL else "the llama extra is not installed"))
+    """In an empty home directory, with the packages of apt and PyPI already installed."""
+    fail_or_skip(missing() or ("" if MODEL else "the llama extra is not installed"))
     with closing(Machine(checkout(tmp_path), site="")) as machine:
         for block in blocks(TUTORIAL):
             if "bin/venv.sh" in block.text:
                 machine.do(f"lend_venv {CLONE} llama")
             if not block.text.startswith("apt-get "):
-                paste(machine, block)
+                run_and_compare(machine, block)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_its_blocks_run_on_an_empty_machine(tmp_path):
-    """A minimal Debian, made for this, with Debian's mirror, PyPI and what a clone is made of; nothing else."""
-    without(missing() or (f"ports {taken()} are in use, and its network is this machine's" if taken() else ""))
-    with closing(Empty(checkout(tmp_path))) as machine:
+    """In a new minimal Debian, with access to Debian's mirror, PyPI and the repository only."""
+    fail_or_skip(
+        missing() or (f"ports {ports_in_use()} are in use, and its network is this machine's" if ports_in_use() else "")
+    )
+    with closing(EmptyMachine(checkout(tmp_path))) as machine:
         for block in blocks(TUTORIAL):
-            paste(machine, block)
-    assert not machine.place.exists()
-    assert str(machine.place) not in Path("/proc/self/mountinfo").read_text()
+            run_and_compare(machine, block)
+    assert not machine.directory.exists()
+    assert str(machine.directory) not in Path("/proc/self/mountinfo").read_text()

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.debian import program
 from tests.e2e.sites import Site, http
-from tests.integration.monitoring.queries import PROMETHEUS, RULES, asked, metrics
+from tests.integration.monitoring.queries import PROMETHEUS, RULES, dashboard_queries, metrics
 from tests.waiting import free_port, wait_until
 
 EVENTS = "svc_registry_events_total"
@@ -129,7 +129,7 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
         ask(site, key)
         return [
             (title, text)
-            for title, text in asked("20s")
+            for title, text in dashboard_queries("20s")
             if not prometheus.query(text) and not any(word in text for word in QUIET)
         ]
 
@@ -149,7 +149,7 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
         ("a-server", False),
         ("b-server", False),
     }
-    states = prometheus.query(next(text for title, text in asked() if title == "State of the instance"))
+    states = prometheus.query(next(text for title, text in dashboard_queries() if title == "State of the instance"))
     assert {one["metric"]["name"]: one["value"][1] for one in states} == {"a": "2", "b": "2"}
 
     rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
@@ -157,7 +157,7 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
     assert [rule["name"] for rule in rules if rule["state"] != "inactive"] == []
 
     site.run("supervisorctl", "stop", "a:server")
-    events = next(text for _, text in asked("20s") if EVENTS in text)
+    events = next(text for _, text in dashboard_queries("20s") if EVENTS in text)
     wait_until(lambda: prometheus.query(events), 60, description="the panel of events has something to show")
 
     def pending() -> set[str]:

@@ -18,7 +18,7 @@ SVC = Path(sys.executable).parent / "svc"
 
 
 class Mock:
-    """One `svc mock`, in a process group of its own. `start` brings one that died back, on the same port."""
+    """One `svc mock`, in its own process group. `start` restarts one that has ended, on the same port."""
 
     def __init__(self, name: str, models: Sequence[str], port: int, flags: dict[str, Any], output: IO[bytes]) -> None:
         self.name = name
@@ -32,7 +32,7 @@ class Mock:
         self._http.trust_env = False
 
     def start(self) -> None:
-        """Starts it and waits until it answers; what is left of an earlier one ends first."""
+        """Start it and wait until it answers; kill what remains of an earlier one first."""
         self.end()
         self.process = subprocess.Popen(
             self._command(), stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
@@ -43,22 +43,22 @@ class Mock:
         return self._http.get(f"{self.url}/mock/stats", timeout=10).json()
 
     def behave(self, **flags: Any) -> dict[str, Any]:
-        """Changes the flags (None takes one back) and returns all of them."""
+        """Change the flags (None resets one) and return all of them."""
         answer = self._http.post(f"{self.url}/mock/behave", json=flags, timeout=10)
         assert answer.ok, answer.text
         return answer.json()
 
     def kill(self, number: int = signal.SIGKILL) -> int:
-        """Sends the signal to the process alone, not to its child, and waits for its end; the exit status."""
+        """Send the signal to the process, not to its child; wait for its end and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(timeout=10)
 
     def output(self) -> str:
-        """What it wrote to stdout and stderr."""
+        """Return the text that it wrote to stdout and stderr."""
         return os.pread(self._output.fileno(), 1 << 20, 0).decode()
 
     def end(self) -> None:
-        """Leaves nothing running, whatever was forked and however it ended."""
+        """Kill the process and its child, however it ended."""
         self._http.close()
         if self.process is not None:
             with suppress(ProcessLookupError):
@@ -66,11 +66,11 @@ class Mock:
             self.process.wait(timeout=10)
 
     def _command(self) -> list[str]:
-        words = [str(SVC), "mock", "--name", self.name, "--port", str(self.port), "--models", ",".join(self.models)]
+        arguments = [str(SVC), "mock", "--name", self.name, "--port", str(self.port), "--models", ",".join(self.models)]
         for key, value in self._flags.items():
             flag = f"--{key.replace('_', '-')}"
-            words += [flag] if value is True else [] if value is None or value is False else [flag, str(value)]
-        return words
+            arguments += [flag] if value is True else [] if value is None or value is False else [flag, str(value)]
+        return arguments
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"mock {self.name} ended with {self.process.returncode}: {self.output()}"
@@ -83,7 +83,7 @@ class Mock:
 def mock(
     name: str = "m", models: Sequence[str] = ("model-a",), port: int | None = None, **flags: Any
 ) -> Iterator[Mock]:
-    """A mock that answers; `flags` are those of `svc mock` with underscores (True for a bare one)."""
+    """Yield a mock that answers; `flags` are those of `svc mock` with underscores (True for one without a value)."""
     with tempfile.TemporaryFile() as output:
         backend = Mock(name, models, port or free_port(), flags, output)
         try:

@@ -1,4 +1,4 @@
-"""The benchmark's own commands, each for a moment: they measure what is there, and say so when it fails."""
+"""The commands of the benchmark, each for a moment: their figures, and their messages when something fails."""
 
 import importlib.util
 import json
@@ -26,8 +26,8 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @bench
-def test_a_run_measures_every_scenario_and_draws_it(tmp_path):
-    drawn, told = tmp_path / "plots" / "bench.svg", tmp_path / "bench.json"
+def test_a_run_measures_and_plots_every_scenario(tmp_path):
+    plot_file, report = tmp_path / "plots" / "bench.svg", tmp_path / "bench.json"
     done = run(
         "run.py",
         "--routers",
@@ -39,16 +39,16 @@ def test_a_run_measures_every_scenario_and_draws_it(tmp_path):
         "--seconds",
         "0.3",
         "--json",
-        str(told),
+        str(report),
         "--plot",
-        str(drawn),
+        str(plot_file),
         "--cache",
         str(tmp_path / "cache"),
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(told.read_text())
-    assert set(found) == {"one", "large", "stream"}
-    for scenario, rounds in found.items():
+    results = json.loads(report.read_text())
+    assert set(results) == {"one", "large", "stream"}
+    for scenario, rounds in results.items():
         assert len(rounds["ours"]) == 2
         for figures in rounds["ours"]:
             assert figures["answered"] > 0
@@ -56,24 +56,24 @@ def test_a_run_measures_every_scenario_and_draws_it(tmp_path):
             assert 1 < figures["cpu_request"] < 100_000, "microseconds"
             assert 10 < figures["memory"] < 500, "MB"
             assert (figures["cpu_event"] is not None) == (scenario == "stream")
-    assert found["stream"]["ours"][0]["most_open"] == 128
+    assert results["stream"]["ours"][0]["most_open"] == 128
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ours")]
     assert len(rows) == 3
-    assert all(row.split("|")[4].strip() == "1.00" for row in rows), "ours beside itself"
-    assert drawn.read_text().lstrip().startswith("<?xml")
+    assert all(row.split("|")[4].strip() == "1.00" for row in rows), "ours divided by itself"
+    assert plot_file.read_text().lstrip().startswith("<?xml")
 
 
 @bench
-def test_a_router_that_fails_requests_is_told(tmp_path):
-    nobody = tmp_path / "nobody.py"
-    nobody.write_text(REFUSES_ALL_BUT_THE_FIRST)
-    told = tmp_path / "bench.json"
+def test_failed_requests_are_in_the_report_and_fail_the_run(tmp_path):
+    refusing = tmp_path / "refusing.py"
+    refusing.write_text(REFUSES_ALL_BUT_THE_FIRST)
+    report = tmp_path / "bench.json"
     done = run(
         "run.py",
         "--routers",
         "ours",
         "--peer",
-        f"ours={sys.executable} {nobody} {{port}}",
+        f"ours={sys.executable} {refusing} {{port}}",
         "--scenarios",
         "one",
         "--rounds",
@@ -83,19 +83,19 @@ def test_a_router_that_fails_requests_is_told(tmp_path):
         "--plot",
         "",
         "--json",
-        str(told),
+        str(report),
         "--cache",
         str(tmp_path),
     )
     assert done.returncode == 1
-    (figures,) = json.loads(told.read_text())["one"]["ours"]
+    (figures,) = json.loads(report.read_text())["one"]["ours"]
     assert figures["failures"]["status 503"] > 0
     assert figures["answered"] == 0
     assert "FAILED" in done.stderr
 
 
 @bench
-def test_a_router_that_is_not_there_is_told_and_the_others_are_measured(tmp_path):
+def test_a_missing_router_is_reported_and_the_others_are_measured(tmp_path):
     done = run(
         "run.py",
         "--routers",
@@ -120,7 +120,7 @@ def test_a_router_that_is_not_there_is_told_and_the_others_are_measured(tmp_path
 
 
 @bench
-def test_too_few_open_files_are_told_before_anything_starts(tmp_path):
+def test_a_low_limit_of_open_files_is_reported_before_the_run(tmp_path):
     argv = [sys.executable, str(BENCH / "run.py"), "--routers", "ours", "--scenarios", "flood", "--plot", ""]
     limited = ["sh", "-c", 'ulimit -n 2000 && exec "$@"', "sh", *unprivileged(), *argv, "--cache", str(tmp_path)]
     done = subprocess.run(limited, capture_output=True, text=True, timeout=60)
@@ -132,27 +132,27 @@ def test_too_few_open_files_are_told_before_anything_starts(tmp_path):
 
 
 @bench
-def test_unknown_names_are_told_with_those_that_there_are():
+def test_an_unknown_scenario_is_reported_with_the_known_ones():
     done = run("run.py", "--scenarios", "one,huge")
     assert done.returncode == 2
     assert "unknown scenario 'huge'; there are one, small, large, stream, crowd, flood" in done.stderr
 
 
 @needs("uvloop")
-def test_open_pages_are_measured_beside_none(tmp_path):
-    told = tmp_path / "pages.json"
-    done = run("pages.py", "--rounds", "2", "--seconds", "1.2", "--most", "1000", "--json", str(told))
+def test_open_pages_are_measured_against_none(tmp_path):
+    report = tmp_path / "pages.json"
+    done = run("pages.py", "--rounds", "2", "--seconds", "1.2", "--most", "1000", "--json", str(report))
     assert done.returncode == 0, done.stderr
-    found = json.loads(told.read_text())
-    assert found["ticks"] >= 2 * 5, "each of five pages, in each round"
-    assert len(found["costs"]["open"]) == len(found["costs"]["closed"]) == 2
-    assert 0.1 < found["ratio"] < 10
+    results = json.loads(report.read_text())
+    assert results["ticks"] >= 2 * 5, "each of five pages, in each round"
+    assert len(results["costs"]["open"]) == len(results["costs"]["closed"]) == 2
+    assert 0.1 < results["ratio"] < 10
     assert sum(line.startswith("| 5 ") for line in done.stdout.splitlines()) == 1
 
 
 @needs("uvloop")
 def test_a_registry_with_a_small_fleet_is_measured(tmp_path):
-    told = tmp_path / "registry.json"
+    report = tmp_path / "registry.json"
     done = run(
         "registry.py",
         "--instances",
@@ -168,10 +168,10 @@ def test_a_registry_with_a_small_fleet_is_measured(tmp_path):
         "--settle",
         "1",
         "--json",
-        str(told),
+        str(report),
     )
     assert done.returncode == 0, done.stderr
-    figures = json.loads(told.read_text())
+    figures = json.loads(report.read_text())
     assert 60 <= figures["beats"] <= 100, "40 names for 2 s"
     assert figures["lists"] == 3 * figures["changes"] > 0, "each change reached each watcher"
     assert 0 < figures["seen_p50"] <= figures["seen_max"] < 5000, "milliseconds"
@@ -180,7 +180,7 @@ def test_a_registry_with_a_small_fleet_is_measured(tmp_path):
 
 
 @needs("uvloop")
-def test_a_registry_that_does_not_start_is_told():
+def test_a_registry_that_does_not_start_is_reported():
     done = run("registry.py", "--command", f"{sys.executable} -c 'exit(\"no, {{port}}\")'")
     assert done.returncode == 1
     assert "registry.py: it does not answer; it says: no, " in done.stderr
@@ -189,8 +189,8 @@ def test_a_registry_that_does_not_start_is_told():
 
 @pytest.mark.long
 @bench
-def test_five_thousand_streams_are_open_at_once_and_all_complete(tmp_path):
-    told = tmp_path / "flood.json"
+def test_five_thousand_streams_are_open_at_once_and_complete(tmp_path):
+    report = tmp_path / "flood.json"
     done = run(
         "run.py",
         "--routers",
@@ -202,28 +202,28 @@ def test_five_thousand_streams_are_open_at_once_and_all_complete(tmp_path):
         "--plot",
         "",
         "--json",
-        str(told),
+        str(report),
         "--cache",
         str(tmp_path),
     )
     assert done.returncode == 0, done.stderr
-    (figures,) = json.loads(told.read_text())["flood"]["ours"]
+    (figures,) = json.loads(report.read_text())["flood"]["ours"]
     assert figures["most_open"] == figures["answered"] == 5000
 
 
 @pytest.mark.long
 @needs("xllamacpp")
-def test_a_conversation_that_stays_meets_its_cache(tmp_path):
-    told = tmp_path / "affinity.json"
-    done = run("affinity.py", "--conversations", "3", "--turns", "4", "--json", str(told))
+def test_session_and_prefix_policies_use_the_prompt_cache(tmp_path):
+    report = tmp_path / "affinity.json"
+    done = run("affinity.py", "--conversations", "3", "--turns", "4", "--json", str(report))
     assert done.returncode == 0, done.stderr
-    cached = {policy: sum(turn["cached"] for turn in turns) for policy, turns in json.loads(told.read_text()).items()}
+    cached = {policy: sum(turn["cached"] for turn in turns) for policy, turns in json.loads(report.read_text()).items()}
     assert cached["session"] > 1.1 * cached["round_robin"]
     assert cached["prefix"] > 1.1 * cached["round_robin"]
 
 
 def unprivileged() -> list[str]:
-    """Root may raise its own limit: without that right, it may not."""
+    """Return a command prefix that takes from root the right to raise its limits."""
     return ["setpriv", "--bounding-set", "-sys_resource", "--"] if os.geteuid() == 0 else []
 
 

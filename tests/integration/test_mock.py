@@ -1,4 +1,4 @@
-"""The mock as a process: the official client against it, and every way to misbehave on a real connection."""
+"""The mock as a process: OpenAI's own client, and every kind of misbehaviour on a real connection."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ STREAM = {"messages": HELLO, "stream": True}
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Mock]:
-    """A mock that behaves."""
+    """Return a mock that does not misbehave."""
     with mock("alpha", ("qwen", "org/llama")) as backend:
         yield backend
 
@@ -41,7 +41,7 @@ def post(backend: Mock, body: dict, path: str = CHAT) -> http.client.HTTPRespons
 
 
 def connect(backend: Mock, body: dict) -> socket.socket:
-    """A connection on which a chat was asked for."""
+    """Return a connection on which a chat request was sent."""
     sock = socket.create_connection(("127.0.0.1", backend.port), timeout=10)
     raw = json.dumps(body).encode()
     sock.sendall(b"POST %b HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n%b" % (CHAT.encode(), len(raw), raw))
@@ -55,7 +55,7 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-# --- the official client
+# OpenAI's client
 
 
 def test_the_client_lists_and_retrieves_models(client):
@@ -92,7 +92,7 @@ def test_the_client_streams_a_chat_with_its_usage(client):
     assert chunks[-1].usage.completion_tokens == 3
 
 
-def test_the_client_completes_in_one_piece_and_in_a_stream(client):
+def test_the_client_completes_with_and_without_a_stream(client):
     answer = client.completions.create(model="qwen", prompt=["one", "two"])
     assert [choice.text for choice in answer.choices] == ["alpha heard: one", "alpha heard: two"]
     stream = client.completions.create(model="qwen", prompt="one two", stop=" two", stream=True)
@@ -107,7 +107,7 @@ def test_the_client_embeds(client):
     assert math.hypot(*plain.data[0].embedding) == pytest.approx(1)
 
 
-def test_the_client_is_told_what_was_wrong(client):
+def test_the_client_gets_errors_with_their_reason(client):
     with pytest.raises(openai.NotFoundError, match="`nope` does not exist") as caught:
         client.chat.completions.create(model="nope", messages=HELLO)
     assert caught.value.code == "model_not_found"
@@ -115,10 +115,10 @@ def test_the_client_is_told_what_was_wrong(client):
         client.chat.completions.create(model="qwen", messages=[])
 
 
-# --- HTTP
+# HTTP
 
 
-def test_a_connection_is_kept_and_takes_requests_behind_one_another(shared):
+def test_a_connection_is_kept_and_serves_pipelined_requests(shared):
     with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as sock:
         get = b"GET /v1/models HTTP/1.1\r\nHost: m\r\n"
         sock.sendall(get + b"\r\nHEAD /health HTTP/1.1\r\nHost: m\r\n\r\n" + get + b"Connection: close\r\n\r\n")
@@ -128,25 +128,25 @@ def test_a_connection_is_kept_and_takes_requests_behind_one_another(shared):
     assert b"ok" not in answers
 
 
-def test_echo_tells_of_any_method_and_of_chunked_bodies(shared):
+def test_echo_accepts_any_method_and_chunked_bodies(shared):
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
     pieces = (b"x" * 100_000 for _ in range(30))
     connection.request("PURGE", "/echo/a%2Fb?q=1&q=2", pieces, {"X-One": "1"}, encode_chunked=True)
-    told = json.load(connection.getresponse())
-    assert (told["method"], told["target"], told["query"]) == ("PURGE", "/echo/a%2Fb?q=1&q=2", "q=1&q=2")
-    assert (told["body_length"], told["headers"]["x-one"]) == (3_000_000, "1")
+    echo = json.load(connection.getresponse())
+    assert (echo["method"], echo["target"], echo["query"]) == ("PURGE", "/echo/a%2Fb?q=1&q=2", "q=1&q=2")
+    assert (echo["body_length"], echo["headers"]["x-one"]) == (3_000_000, "1")
 
 
-def test_a_head_and_its_body_come_without_waiting_for_each_other(shared):
+def test_head_and_body_of_an_answer_wait_for_no_delayed_ack(shared):
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
-    begun = time.monotonic()
+    began = time.monotonic()
     for _ in range(50):
         connection.request("POST", CHAT, json.dumps({"messages": HELLO}))
         connection.getresponse().read()
-    assert time.monotonic() - begun < 50 * 0.030, "each waited for a delayed ACK"
+    assert time.monotonic() - began < 50 * 0.030, "each waited for a delayed ACK"
 
 
-def test_a_request_is_cheap(shared):
+def test_a_request_costs_less_than_a_millisecond_of_cpu(shared):
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
     body = json.dumps({"messages": [{"role": "user", "content": "x " * 2000}]})
 
@@ -161,129 +161,129 @@ def test_a_request_is_cheap(shared):
     assert (cpu() - before) / 500 < 0.001
 
 
-# --- misbehaviour
+# Misbehaviour
 
 
 @pytest.fixture(scope="module")
-def naughty_process() -> Iterator[Mock]:
+def misbehaving_process() -> Iterator[Mock]:
     with mock("beta") as backend:
         yield backend
 
 
 @pytest.fixture
-def naughty(naughty_process):
-    good = naughty_process.behave()
-    yield naughty_process
-    naughty_process.behave(**good)
+def misbehaving(misbehaving_process):
+    defaults = misbehaving_process.behave()
+    yield misbehaving_process
+    misbehaving_process.behave(**defaults)
 
 
-def test_the_first_token_and_the_next_ones_take_their_time(naughty):
-    naughty.behave(first_token_delay=0.3, token_delay=0.1, tokens=3)
-    begun = time.monotonic()
-    answer = post(naughty, STREAM)
-    first = time.monotonic() - begun
+def test_the_first_token_and_the_next_ones_are_delayed(misbehaving):
+    misbehaving.behave(first_token_delay=0.3, token_delay=0.1, tokens=3)
+    began = time.monotonic()
+    answer = post(misbehaving, STREAM)
+    first = time.monotonic() - began
     assert answer.read().endswith(b"data: [DONE]\n\n")
     assert first >= 0.3
-    assert time.monotonic() - begun >= 0.5
+    assert time.monotonic() - began >= 0.5
 
 
-def test_events_are_sent_one_by_one(naughty):
-    naughty.behave(hang_after=1)
-    answer = post(naughty, STREAM)
+def test_events_are_sent_one_by_one(misbehaving):
+    misbehaving.behave(hang_after=1)
+    answer = post(misbehaving, STREAM)
     assert answer.readline().startswith(b"data: {")
-    assert naughty.stats()["open_streams"] == 1
+    assert misbehaving.stats()["open_streams"] == 1
 
 
 @pytest.mark.parametrize("cut", [{"cut_after": 2}, {"cut_after": 2, "cut_bytes": 11}])
-def test_a_stream_is_cut(naughty, cut):
-    naughty.behave(**cut)
+def test_a_stream_is_cut_after_so_many_events(misbehaving, cut):
+    misbehaving.behave(**cut)
     with pytest.raises(http.client.IncompleteRead) as caught:
-        post(naughty, STREAM).read()
+        post(misbehaving, STREAM).read()
     whole, rest = caught.value.partial.rsplit(b"\n\n", 1)
     assert whole.count(b"data: ") == 2
     assert rest == (b'data: {"id"' if "cut_bytes" in cut else b"")
 
 
 @pytest.mark.parametrize("size", [0, 11])
-def test_a_body_is_cut(naughty, size):
-    naughty.behave(cut_bytes=size)
-    answer = post(naughty, {"messages": HELLO})
+def test_a_body_is_cut_after_so_many_bytes(misbehaving, size):
+    misbehaving.behave(cut_bytes=size)
+    answer = post(misbehaving, {"messages": HELLO})
     with pytest.raises(http.client.IncompleteRead) as caught:
         answer.read()
     assert len(caught.value.partial) == size
 
 
-def test_a_stream_can_be_cut_before_its_head_and_right_after_it(naughty):
-    naughty.behave(cut_after=0)
+def test_a_stream_can_be_cut_before_its_head_and_right_after_it(misbehaving):
+    misbehaving.behave(cut_after=0)
     with pytest.raises(http.client.RemoteDisconnected):
-        post(naughty, STREAM)
-    naughty.behave(cut_after=None, cut_bytes=0)
-    answer = post(naughty, STREAM)
+        post(misbehaving, STREAM)
+    misbehaving.behave(cut_after=None, cut_bytes=0)
+    answer = post(misbehaving, STREAM)
     with pytest.raises(http.client.IncompleteRead):
         answer.read()
 
 
-def test_a_cut_with_a_reset_is_one(naughty):
-    naughty.behave(cut_after=1, reset=True)
-    with connect(naughty, STREAM) as sock, pytest.raises(ConnectionResetError):
+def test_a_cut_with_reset_sends_a_tcp_reset(misbehaving):
+    misbehaving.behave(cut_after=1, reset=True)
+    with connect(misbehaving, STREAM) as sock, pytest.raises(ConnectionResetError):
         read_all(sock)
 
 
 @pytest.mark.parametrize(("reset", "error"), [(False, http.client.RemoteDisconnected), (True, ConnectionResetError)])
-def test_a_dropped_request_gets_no_byte(naughty, reset, error):
-    naughty.behave(drop=True, reset=reset)
+def test_a_dropped_request_gets_no_byte(misbehaving, reset, error):
+    misbehaving.behave(drop=True, reset=reset)
     with pytest.raises(error) as caught:
-        post(naughty, {"messages": HELLO})
+        post(misbehaving, {"messages": HELLO})
     assert type(caught.value) is error
 
 
-def test_every_third_fails(naughty):
-    naughty.behave(fail_status=503, fail_every=3)
-    statuses = [post(naughty, {"messages": HELLO}).status for _ in range(6)]
+def test_every_third_request_fails(misbehaving):
+    misbehaving.behave(fail_status=503, fail_every=3)
+    statuses = [post(misbehaving, {"messages": HELLO}).status for _ in range(6)]
     assert sorted(statuses) == [200] * 4 + [503] * 2
     assert statuses[:3] == statuses[3:]
 
 
 @pytest.mark.parametrize("flags", [{"hang": True}, {"hang_after": 2}, {"first_token_delay": 1000}])
-def test_a_client_that_leaves_is_noticed_at_once(naughty, flags):
-    naughty.behave(**flags)
-    before = naughty.stats()
-    sock = connect(naughty, STREAM)
-    wait_until(lambda: naughty.stats()["open_requests"] == 1, description="the request to arrive")
+def test_a_client_that_leaves_is_noticed_at_once(misbehaving, flags):
+    misbehaving.behave(**flags)
+    before = misbehaving.stats()
+    sock = connect(misbehaving, STREAM)
+    wait_until(lambda: misbehaving.stats()["open_requests"] == 1, description="the request to arrive")
     sock.close()
     wait_until(
-        lambda: naughty.stats()["cut_by_client"] == before["cut_by_client"] + 1,
+        lambda: misbehaving.stats()["cut_by_client"] == before["cut_by_client"] + 1,
         timeout=2,
         description="the client's end",
     )
-    after = naughty.stats()
+    after = misbehaving.stats()
     assert (after["open_requests"], after["open_streams"], after["finished"]) == (0, 0, before["finished"])
 
 
-def test_a_client_that_leaves_is_noticed_at_the_next_write(naughty):
-    naughty.behave(tokens=1_000_000)
-    before = naughty.stats()["cut_by_client"]
-    sock = connect(naughty, STREAM)
+def test_a_client_that_leaves_is_noticed_at_the_next_write(misbehaving):
+    misbehaving.behave(tokens=1_000_000)
+    before = misbehaving.stats()["cut_by_client"]
+    sock = connect(misbehaving, STREAM)
     sock.recv(100)
     sock.close()
-    wait_until(lambda: naughty.stats()["cut_by_client"] == before + 1, description="the client's end")
+    wait_until(lambda: misbehaving.stats()["cut_by_client"] == before + 1, description="the client's end")
 
 
-def test_a_client_that_leaves_within_its_own_body_is_noticed(naughty):
-    before = naughty.stats()["cut_by_client"]
-    with socket.create_connection(("127.0.0.1", naughty.port)) as sock:
+def test_a_client_that_leaves_while_it_sends_is_noticed(misbehaving):
+    before = misbehaving.stats()["cut_by_client"]
+    with socket.create_connection(("127.0.0.1", misbehaving.port)) as sock:
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: m\r\nContent-Length: 10\r\n\r\nabc")
-    wait_until(lambda: naughty.stats()["cut_by_client"] == before + 1, description="the client's end")
+    wait_until(lambda: misbehaving.stats()["cut_by_client"] == before + 1, description="the client's end")
 
 
-def test_nothing_of_this_was_worth_a_line(naughty):
-    assert naughty.output().splitlines()[1:] == []
+def test_misbehaviour_logs_nothing(misbehaving):
+    assert misbehaving.output().splitlines()[1:] == []
 
 
-# --- the process
+# The process
 
 
-def test_it_loads_first():
+def test_a_mock_that_loads_answers_503_first():
     with mock(loading=1.5) as backend:
         answer = post(backend, {"messages": HELLO})
         assert (answer.status, json.load(answer)["error"]["message"]) == (503, "Loading model")
@@ -292,16 +292,16 @@ def test_it_loads_first():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_at_once_and_quietly(number):
+def test_a_signal_ends_the_mock_at_once_without_output(number):
     with mock(hang_after=1) as backend, connect(backend, STREAM) as sock:
         sock.recv(100)
-        begun = time.monotonic()
+        began = time.monotonic()
         assert backend.kill(number) == 0
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - began < 1
         assert len(backend.output().splitlines()) == 1
 
 
-def test_it_dies_when_told_and_comes_back():
+def test_an_exit_that_is_set_at_run_time_has_its_exit_code():
     with mock(exit_code=7) as backend:
         backend.behave(exit_after=0.05)
         assert backend.process.wait(timeout=5) == 7
@@ -309,12 +309,12 @@ def test_it_dies_when_told_and_comes_back():
         assert post(backend, {"messages": HELLO}).status == 200
 
 
-def test_it_dies_after_its_time():
+def test_the_mock_exits_after_its_time():
     with mock(exit_after=0.5, exit_code=0) as backend:
         assert backend.process.wait(timeout=5) == 0
 
 
-def test_a_taken_port_is_one_line():
+def test_a_taken_port_is_one_line_of_error():
     with mock() as backend:
         done = subprocess.run([SVC, "mock", "--port", str(backend.port)], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (1, "")
@@ -322,13 +322,13 @@ def test_a_taken_port_is_one_line():
     assert f"cannot listen on 127.0.0.1:{backend.port}: the port is taken" in done.stderr
 
 
-def test_wrong_use_is_told():
+def test_an_empty_list_of_models_is_refused():
     done = subprocess.run([SVC, "mock", "--models", " , "], capture_output=True, text=True, timeout=20)
     assert done.returncode == 2
     assert "names no model" in done.stderr
 
 
-def holds(port: int) -> bool:
+def is_held(port: int) -> bool:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -338,16 +338,16 @@ def holds(port: int) -> bool:
         return False
 
 
-def test_its_child_holds_the_port_beyond_a_kill():
+def test_its_child_holds_the_port_after_the_mock_is_killed():
     with mock(child=True) as backend:
         child = backend.stats()["child"]
         backend.kill()
         os.kill(child, 0)
-        assert holds(backend.port)
-    wait_until(lambda: not holds(backend.port), description="the port to be free")
+        assert is_held(backend.port)
+    wait_until(lambda: not is_held(backend.port), description="the port to be free")
 
 
 def test_its_child_ends_with_it_when_it_is_asked_to_end():
     with mock(child=True) as backend:
         assert backend.kill(signal.SIGTERM) == 0
-        assert not holds(backend.port)
+        assert not is_held(backend.port)

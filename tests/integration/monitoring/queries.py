@@ -1,4 +1,4 @@
-"""The queries of ops/grafana and ops/prometheus, and the metrics that they are about."""
+"""The queries in ops/grafana and ops/prometheus, and the metrics that they use."""
 
 import json
 import re
@@ -23,8 +23,8 @@ def panels() -> list[dict[str, Any]]:
     return dashboard()["panels"]
 
 
-def asked(rate_interval: str = "1m") -> Iterator[tuple[str, str]]:
-    """Each query of the dashboard with its panel's title, as Grafana would ask when everything is chosen."""
+def dashboard_queries(rate_interval: str = "1m") -> Iterator[tuple[str, str]]:
+    """Yield each query with the title of its panel, as Grafana sends it when all models and instances are chosen."""
     for panel in panels():
         for target in panel.get("targets", []):
             text = target["expr"].replace("$__rate_interval", rate_interval)
@@ -36,6 +36,6 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def metrics() -> set[str]:
-    """Every name of ours in the dashboard, its variables, and the rules; a histogram's parts as the histogram."""
+    """Return our metrics in the dashboard, its variables and the rules; the parts of a histogram have its name."""
     text = "\n".join([DASHBOARD.read_text(), *(rule["expr"] for rule in alerts())])
     return {re.sub("_bucket$", "", name) for name in NAME.findall(text)}

@@ -1,5 +1,7 @@
-"""A JSON schema of Grafana's dashboards, made from the types that Grafana itself generates and publishes:
-the package grafana-foundation-sdk, whose version names the Grafana that it is of."""
+"""The JSON schema of Grafana's dashboards, from the types in the package grafana-foundation-sdk.
+
+Grafana generates and publishes that package; its version contains Grafana's.
+"""
 
 import ast
 import enum
@@ -13,7 +15,7 @@ from grafana_foundation_sdk.cog import variants
 from grafana_foundation_sdk.models import dashboard, prometheus, stat, statetimeline, table, timeseries
 
 Schema = dict[str, Any]
-PLAIN: dict[Any, Schema] = {
+SCALARS: dict[Any, Schema] = {
     str: {"type": "string"},
     bool: {"type": "boolean"},
     int: {"type": "integer"},
@@ -22,33 +24,33 @@ PLAIN: dict[Any, Schema] = {
     object: {},
     typing.Any: {},
 }
-OPTIONS = {"stat": stat, "timeseries": timeseries, "state-timeline": statetimeline, "table": table}
+PANEL_TYPES = {"stat": stat, "timeseries": timeseries, "state-timeline": statetimeline, "table": table}
 
 
 def dashboards() -> Schema:
-    """Of a dashboard whose panels are of the kinds above, and whose queries are Prometheus'."""
+    """Return the schema of a dashboard with panels of PANEL_TYPES and queries to Prometheus."""
     defs: dict[str, Schema] = {}
-    whole = _schema(dashboard.Dashboard, defs)
+    root = _schema(dashboard.Dashboard, defs)
     panel, row = _schema(dashboard.Panel, defs), _schema(dashboard.RowPanel, defs)
-    kinds = [_kind(name, module, defs) for name, module in OPTIONS.items()]
+    kinds = [_panel_schema(name, module, defs) for name, module in PANEL_TYPES.items()]
     is_row = {"properties": {"type": {"const": "row"}}, "required": ["type"]}
-    other = {"allOf": [panel, {"properties": {"type": {"enum": list(OPTIONS)}}}, *kinds]}
+    other = {"allOf": [panel, {"properties": {"type": {"enum": list(PANEL_TYPES)}}}, *kinds]}
     defs["Dashboard"]["properties"]["panels"] = {"type": "array", "items": {"if": is_row, "then": row, "else": other}}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": defs, **whole}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": defs, **root}
 
 
-def _kind(name: str, module: Any, defs: dict[str, Schema]) -> Schema:
-    """What a panel of one kind adds: its options, and its part of the fields' defaults."""
+def _panel_schema(name: str, module: Any, defs: dict[str, Schema]) -> Schema:
+    """Return the schema of the options and the field defaults of one type of panel."""
     custom = _schema(module.FieldConfig, defs) if hasattr(module, "FieldConfig") else {}
     defaults = {"properties": {"defaults": {"properties": {"custom": custom}}}}
     then = {"properties": {"options": _schema(module.Options, defs), "fieldConfig": defaults}}
     return {"if": {"properties": {"type": {"const": name}}}, "then": then}
 
 
-def _schema(told: Any, defs: dict[str, Schema]) -> Schema:
-    if told in PLAIN:
-        return PLAIN[told]
-    origin, parts = typing.get_origin(told), typing.get_args(told)
+def _schema(python_type: Any, defs: dict[str, Schema]) -> Schema:
+    if python_type in SCALARS:
+        return SCALARS[python_type]
+    origin, parts = typing.get_origin(python_type), typing.get_args(python_type)
     if origin is typing.Literal:
         return {"enum": list(parts)}
     if origin in (typing.Union, types.UnionType):
@@ -57,28 +59,30 @@ def _schema(told: Any, defs: dict[str, Schema]) -> Schema:
         return {"type": "array", "items": _schema(parts[0], defs)}
     if origin is dict:
         return {"type": "object", "additionalProperties": _schema(parts[1], defs)}
-    if told is variants.Dataquery:
-        told = prometheus.Dataquery
-    if isinstance(told, type) and issubclass(told, enum.Enum):
-        return {"enum": [one.value for one in told]}
-    return _object(told, defs)
+    if python_type is variants.Dataquery:
+        python_type = prometheus.Dataquery
+    if isinstance(python_type, type) and issubclass(python_type, enum.Enum):
+        return {"enum": [member.value for member in python_type]}
+    return _object(python_type, defs)
 
 
-def _object(told: type, defs: dict[str, Schema]) -> Schema:
+def _object(python_type: type, defs: dict[str, Schema]) -> Schema:
     name = (
-        told.__name__ if told.__module__ == dashboard.__name__ else f"{told.__module__.split('.')[-1]}.{told.__name__}"
+        python_type.__name__
+        if python_type.__module__ == dashboard.__name__
+        else f"{python_type.__module__.split('.')[-1]}.{python_type.__name__}"
     )
     if name not in defs:
-        defs[name] = {}  # it may hold itself
-        hints = typing.get_type_hints(told)
-        properties = {key: _schema(hints[attribute], defs) for key, attribute in _keys(told)}
+        defs[name] = {}  # a type may contain itself
+        hints = typing.get_type_hints(python_type)
+        properties = {key: _schema(hints[attribute], defs) for key, attribute in _json_keys(python_type)}
         defs[name] |= {"type": "object", "properties": properties, "additionalProperties": False}
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _keys(told: Any) -> typing.Iterator[tuple[str, str]]:
-    """The keys of its JSON with the attributes that they stand for, as its to_json has them."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(told.to_json)))
+def _json_keys(python_type: Any) -> typing.Iterator[tuple[str, str]]:
+    """Yield each key of the type's JSON with the attribute that it holds, read from the source of `to_json`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(python_type.to_json)))
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
