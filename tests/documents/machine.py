@@ -123,7 +123,7 @@ class Session:
 
 
 class Machine(Session):
-    """A machine with a copy of `checkout` at SITE, in the network namespace that `inside` enters, else with loopback."""
+    """A machine with a copy of `checkout` at SITE, in the network namespace that `inside` enters, if any."""
 
     def __init__(self, checkout: Path, site: str = SITE, inside: tuple[str, ...] = ()) -> None:
         new_network = () if inside else ("--net",)
