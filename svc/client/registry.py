@@ -79,6 +79,15 @@ class RegistryClient:
         """Return the registry's report on itself."""
         return self._call("GET", "/health")
 
+    def reported_problem(self) -> str:
+        """Return what a registry reports to be wrong with itself; empty where nothing is, or where none answers."""
+        for url in filter(None, self.urls):
+            try:
+                return str(fetch("GET", f"{url}/health", self.timeout).json().get("reason", ""))
+            except (requests.RequestException, ValueError, AttributeError):
+                continue
+        return ""
+
     def services(self) -> list[dict[str, Any]]:
         """Return the services at once."""
         return self.list_services().services

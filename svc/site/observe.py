@@ -4,11 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import requests
-
 from svc.base.errors import CommandError, SvcError, Unauthorized
-from svc.base.http import fetch
 from svc.client import probe
+from svc.client.babysitter import read_info
 from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
 from svc.config.site import Site
@@ -66,7 +64,7 @@ def snapshot(site: Site, token_file: str) -> SiteSnapshot:
         refused=_reasons(infos, "not_registered"),
         registry=registered,
         registry_url=url,
-        registry_trouble=_registry_trouble(url) or refusal,
+        registry_trouble=RegistryClient(url.split(","), timeout=HTTP_TIMEOUT_SECONDS).reported_problem() or refusal,
         router=None if routed is None else {service["name"]: service for service in routed},
         routing=router is not None and probe.is_healthy(router.health_url, HTTP_TIMEOUT_SECONDS, verify=False),
     )
@@ -94,15 +92,7 @@ def _answers_health_check(component: Component) -> bool:
 def _infos(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return the /info report of each babysitter whose two programs run, by the component's name."""
     running = [p for p in components if p.kind == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
-    return {component.name: _info(component) for component in running}
-
-
-def _info(component: Component) -> Mapping[str, Any]:
-    try:
-        info = fetch("GET", component.babysitter_url + "/info", HTTP_TIMEOUT_SECONDS).json()
-    except (requests.RequestException, ValueError):
-        return {}
-    return info if isinstance(info, dict) else {}
+    return {c.name: read_info(c.babysitter_url, HTTP_TIMEOUT_SECONDS) or {} for c in running}
 
 
 def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
@@ -125,16 +115,6 @@ def _registry_url(components: Sequence[Component]) -> str:
     """Return the URL of this site's registry, or of the one elsewhere that its components use."""
     own = [component.own_url for component in components if component.kind == "registry"]
     return next(iter([*own, *(component.registry_url for component in components if component.registry_url)]), "")
-
-
-def _registry_trouble(url: str) -> str:
-    """Return what the registry reports to be wrong with itself; empty when nothing is, or without an answer."""
-    for registry_url in filter(None, url.split(",")):
-        try:
-            return str(fetch("GET", registry_url + "/health", HTTP_TIMEOUT_SECONDS).json().get("reason", ""))
-        except (requests.RequestException, ValueError, AttributeError):
-            continue
-    return ""
 
 
 def _registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import requests
 from supervisor.options import ServerOptions
 
 from svc.base import procfs
 from svc.base.errors import CommandError, ConfigError
-from svc.base.http import fetch
+from svc.client.babysitter import read_info
 from svc.config.instance.digest import digest
 from svc.config.instance.load import load
 from svc.config.site import Site
@@ -134,11 +133,8 @@ def loaded_config(component: Component) -> str | None:
 
     Return an empty text for a babysitter of an older svc, None for one that does not answer.
     """
-    try:
-        answer = fetch("GET", f"{component.babysitter_url}/info", HTTP_TIMEOUT_SECONDS)
-        return str(answer.json().get("config", ""))
-    except (requests.RequestException, ValueError, AttributeError):
-        return None
+    info = read_info(component.babysitter_url, HTTP_TIMEOUT_SECONDS)
+    return None if info is None else str(info.get("config", ""))
 
 
 def config_of(source: Path, settings: Settings) -> str | None:

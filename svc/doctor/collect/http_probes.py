@@ -15,6 +15,7 @@ from svc.base.http import fetch
 from svc.base.parallel import run_parallel
 from svc.base.secret_file import read_token
 from svc.base.version import HEADER
+from svc.client.babysitter import INFO_PATH
 from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
 from svc.config.upstream_keys import UpstreamKeys
 from svc.doctor.collect.machine_facts import connect_error
@@ -136,7 +137,7 @@ def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
     inside = get(f"{component.own_url}/v1/models")
     outside = None if is_loopback(component.host) else get(f"{component.url}/v1/models")
     models = outside if inside.error and outside and not outside.error else inside
-    info = get(f"{component.babysitter_url}/info")
+    info = get(component.babysitter_url + INFO_PATH)
     probe = InstanceProbe(info, get(component.health_url), models, outside)
     if keys is None:
         return probe

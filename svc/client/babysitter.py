@@ -1,0 +1,18 @@
+"""Read what a babysitter reports about its instance."""
+
+from typing import Any
+
+import requests
+
+from svc.base.http import fetch
+
+INFO_PATH = "/info"
+
+
+def read_info(url: str, timeout: float) -> dict[str, Any] | None:
+    """Return the /info report of the babysitter at `url`; None where none answers."""
+    try:
+        info = fetch("GET", url + INFO_PATH, timeout).json()
+    except (requests.RequestException, ValueError):
+        return None
+    return info if isinstance(info, dict) else None
