@@ -3,7 +3,7 @@
 import configparser
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -99,6 +99,11 @@ def parse_components(texts: Mapping[Path, str]) -> list[Component]:
     components = [_part(path, text) for path, text in texts.items()]
     order = {"registry": 0, "router": 1}
     return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))
+
+
+def find_router(components: Iterable[Component]) -> Component | None:
+    """Return the router of a site; None where it has none."""
+    return next((component for component in components if component.kind == "router"), None)
 
 
 def shares_registry(router: Component, instance: Component) -> bool:

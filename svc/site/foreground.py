@@ -15,7 +15,7 @@ from svc.base.loop import Loop
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.site import supervisord_process
-from svc.site.components import Component, foreign_files
+from svc.site.components import Component, find_router, foreign_files
 from svc.site.log_file import LogFile
 from svc.site.log_files import log_files
 from svc.site.observe import observe
@@ -88,7 +88,7 @@ class ReadinessReporter:
 
     def __init__(self, components: Sequence[Component], timeout: float, progress: LineProgress) -> None:
         self.components = components
-        self.router = next((component for component in components if component.kind == "router"), None)
+        self.router = find_router(components)
         self.progress = progress
         self.ready: set[str] = set()
         self.reported: set[str] = set()  # as not ready

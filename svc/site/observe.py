@@ -11,7 +11,7 @@ from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
 from svc.config.site import Site
 from svc.site import supervisord_process
-from svc.site.components import Component, read_components
+from svc.site.components import Component, find_router, read_components
 from svc.site.readiness import NotReady, Observation
 from svc.site.status import SiteSnapshot
 from svc.supervision.client import SupervisordClient
@@ -49,7 +49,7 @@ def snapshot(site: Site, token_file: str) -> SiteSnapshot:
     """Return everything that `site_status` needs."""
     supervisord = supervisord_process.find(site)
     components = read_components(supervisord_process.conf_d(supervisord, site))
-    router = next((component for component in components if component.kind == "router"), None)
+    router = find_router(components)
     routed = RouterClient(router.own_url).services() if router else None
     url = _registry_url(components)
     processes = supervisord.processes() if supervisord else {}

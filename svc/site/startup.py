@@ -16,7 +16,7 @@ from svc.config.site import Site
 from svc.protocol.instance_names import babysitter_program
 from svc.settings import ENVIRONMENT_VARIABLES
 from svc.site import rollout_lock, supervisord_process
-from svc.site.components import Component, foreign_files, shares_registry
+from svc.site.components import Component, find_router, foreign_files, shares_registry
 from svc.site.log_file import tail
 from svc.site.observe import observe
 from svc.site.ports import refuse_taken
@@ -130,7 +130,7 @@ def wait(
     Raise CommandError when the time is over, or for a setting that has to be changed; raise ProgramFailed for the
     first program that failed.
     """
-    router = next((component for component in components if component.kind == "router"), None)
+    router = find_router(components)
     ready: set[str] = set()
     began = time.monotonic()
     while True:
@@ -169,7 +169,7 @@ def closing_lines(start_plan: StartPlan, components: Sequence[Component], second
     for path in foreign_files(start_plan.conf_d):
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {seconds:.1f} s. Try:"
-    router = next((component for component in components if component.kind == "router"), None)
+    router = find_router(components)
     routed = RouterClient(router.own_url).services() or [] if router else []
     model = next((model for service in routed if service["healthy"] for model in service["models"]), "")
     if router and model:
@@ -181,7 +181,7 @@ def closing_lines(start_plan: StartPlan, components: Sequence[Component], second
 
 
 def _other_registries(components: Sequence[Component]) -> Iterator[str]:
-    router = next((component for component in components if component.kind == "router"), None)
+    router = find_router(components)
     for component in components:
         if router and component.kind == "babysitter" and not shares_registry(router, component):
             yield (

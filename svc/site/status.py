@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from svc.protocol.health_state import BAD, level_of, state_of
-from svc.site.components import Component, shares_registry
+from svc.site.components import Component, find_router, shares_registry
 from svc.site.readiness import NotReady
 from svc.supervision.client import Process, Restarts
 
@@ -75,7 +75,7 @@ def site_status(snapshot: SiteSnapshot) -> SiteStatus:
 
 
 def _rendered_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
-    router = next((component for component in snapshot.components if component.kind == "router"), None)
+    router = find_router(snapshot.components)
     for component in snapshot.components:
         for name in component.programs:
             if component.kind == "registry":

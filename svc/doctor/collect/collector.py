@@ -38,7 +38,7 @@ from svc.doctor.facts import (
 )
 from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
-from svc.site.components import Component, parse_components, rendered_files
+from svc.site.components import Component, find_router, parse_components, rendered_files
 
 LOCAL_TIMEOUT_SECONDS = 8.0  # for all facts of this machine together
 REMOTE_TIMEOUT_SECONDS = 14.0  # for all responses together
@@ -191,7 +191,7 @@ def _remote(
     collection |= {
         f"babysitter {instance.name}": functools.partial(http_probes.instance, instance, keys) for instance in instances
     }
-    router = next((component for component in components if component.kind == "router"), None)
+    router = find_router(components)
     configured = settings.launch.router_url or next((config.router_url for config in configs.values()), "")
     url = router.own_url if router else configured
     if url:
