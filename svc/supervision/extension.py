@@ -36,7 +36,7 @@ from svc.supervision import restarts
 from svc.supervision.exits import ExitStatuses, ForcedRestarts, kill_group
 from svc.supervision.restarts import RestartCount, RestartLimits
 from svc.supervision.rpc import RpcInterface, full_name, loaded_group
-from svc.supervision.sockets import Sockets
+from svc.supervision.socket_holder import SocketHolder
 
 PRIVATE_UMASK = 0o027
 STOPPED_OR_GIVEN_UP = (ProcessStates.STOPPED, ProcessStates.FATAL)  # a start from these states was requested
@@ -49,7 +49,7 @@ class Extension:
         self.supervisord = supervisord
         self.logger = supervisord.options.logger
         self.counts: dict[str, RestartCount] = {}
-        self.sockets = Sockets()
+        self.sockets = SocketHolder()
         self.replaced: set[str] = set()  # names of the programs that were signalled so that they start anew
         self.forced_restarts = ForcedRestarts()
         self.exit_statuses = ExitStatuses(supervisord.options)

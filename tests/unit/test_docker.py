@@ -18,23 +18,23 @@ OPS = ROOT / "ops" / "docker"
 BIN = Path(sys.executable).parent
 
 
-def check(program: str, *words: str) -> None:
-    """One of the `test` extra's."""
+def check(program: str, *arguments: str) -> None:
+    """Run a checker of the `test` extra; it must find nothing."""
     if not (BIN / program).exists():
         pytest.skip(f"{program} is not installed (pip install -e '.[test]')")
-    done = subprocess.run([str(BIN / program), *words], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([str(BIN / program), *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_hadolint_has_nothing_to_say():
+def test_hadolint_finds_no_problem():
     check("hadolint", "ops/docker/Dockerfile")
 
 
-def test_the_compose_file_fits_its_schema():
+def test_the_compose_file_matches_its_schema():
     check("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "ops/docker/compose.yaml")
 
 
-def test_the_guides_names_lead_to_the_dockerfile():
+def test_the_guides_paths_lead_to_the_dockerfile():
     """By a link to the directory: BuildKit does not follow one that leaves the Dockerfile's own."""
     for name in ("Dockerfile", "Dockerfile.rust"):
         assert (ROOT / "docker" / name).resolve() == dockerfile.PATH
@@ -42,7 +42,7 @@ def test_the_guides_names_lead_to_the_dockerfile():
     assert (OPS / "Dockerfile.rust").readlink() == Path("Dockerfile")
 
 
-def test_what_is_copied_is_in_the_build_context():
+def test_copied_files_are_in_the_build_context():
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     kept = [line[1:] for line in lines if line.startswith("!")]
     assert lines[0] == "*", "nothing but what is named"
@@ -51,17 +51,17 @@ def test_what_is_copied_is_in_the_build_context():
         assert any(fnmatch.fnmatch(source, pattern) or source.startswith(f"{pattern}/") for pattern in kept), source
 
 
-def test_the_ports_are_the_defaults():
-    told = load_settings()
-    assert dockerfile.told("EXPOSE").split() == [str(told.router.port), str(told.registry.port)]
+def test_the_exposed_ports_are_the_defaults():
+    settings = load_settings()
+    assert dockerfile.told("EXPOSE").split() == [str(settings.router.port), str(settings.registry.port)]
 
 
-def test_it_does_not_run_as_root():
+def test_the_image_does_not_run_as_root():
     assert dockerfile.told("USER").split(":")[0].isdigit()
     assert int(dockerfile.told("USER").split(":")[0]) > 0
 
 
-def test_its_variables_are_those_of_svc():
+def test_every_variable_of_the_image_is_a_setting():
     assert {name for name in dockerfile.environ() if not name.startswith("PYTHON")} <= set(ENVIRONMENT_VARIABLES)
     text = (OPS / "compose.yaml").read_text()
     assert set(re.findall(r"^ +([A-Z_]+): ", text, re.M)) <= set(ENVIRONMENT_VARIABLES)
@@ -72,8 +72,8 @@ def test_every_variable_is_in_the_guide():
     assert set(ENVIRONMENT_VARIABLES) <= named, set(ENVIRONMENT_VARIABLES) - named
 
 
-def test_the_instances_of_the_compose_file_are_right():
-    told = load_settings(environ={"REGISTRY_URL": "http://control:18000", "BABYSITTER_HOST": "instance-a"})
-    found = [load_one(path, told) for path in sorted(OPS.glob("instance-*/*.toml"))]
-    assert [config.name for config in found] == ["mock-a", "mock-b"]
-    assert {config.token_file for config in found} == {"/run/secrets/registry-token"}
+def test_the_instances_of_the_compose_file_are_valid():
+    settings = load_settings(environ={"REGISTRY_URL": "http://control:18000", "BABYSITTER_HOST": "instance-a"})
+    configs = [load_one(path, settings) for path in sorted(OPS.glob("instance-*/*.toml"))]
+    assert [config.name for config in configs] == ["mock-a", "mock-b"]
+    assert {config.token_file for config in configs} == {"/run/secrets/registry-token"}

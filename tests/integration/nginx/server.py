@@ -49,14 +49,19 @@ class Nginx:
             f'certificate = "{self.cert}"\nkey = "{self.key}"\n{more}\n{tables}'
         )
 
-    def svc(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def svc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [BIN / "svc", *words], cwd=self.place, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+            [BIN / "svc", *arguments],
+            cwd=self.place,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
         )
 
-    def render(self, *words: str) -> str:
+    def render(self, *arguments: str) -> str:
         """What `svc render --nginx` says; nginx must be content with what it wrote."""
-        done = self.svc("render", "--nginx", *words)
+        done = self.svc("render", "--nginx", *arguments)
         assert done.returncode == 0, done.stderr
         self.tested()
         return done.stdout
@@ -96,9 +101,9 @@ class Nginx:
     def errors(self) -> str:
         return (self.place / "error.log").read_text()
 
-    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.command, "-c", str(self.place / "nginx.conf"), *words], capture_output=True, text=True, timeout=30
+            [self.command, "-c", str(self.place / "nginx.conf"), *arguments], capture_output=True, text=True, timeout=30
         )
 
     def _workers(self) -> set[int]:
@@ -109,11 +114,11 @@ class Nginx:
 
     def _titles(self) -> dict[int, str]:
         pid = self.process.pid
-        found = {}
+        commands = {}
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with suppress(OSError):
-                found[int(child)] = Path(f"/proc/{child}/cmdline").read_text()
-        return found
+                commands[int(child)] = Path(f"/proc/{child}/cmdline").read_text()
+        return commands
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, self.errors()

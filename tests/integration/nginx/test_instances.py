@@ -59,22 +59,22 @@ def answering(front: Nginx) -> set[str]:
         return {json.loads(client.send(post({"model": "m"})).answer().body) for _ in range(8)}
 
 
-def test_a_drained_instance_leaves_when_it_is_rendered_again(nginx: Nginx, registry: Registry, instances):
-    told = ("--from-registry", "--registry-url", registry.client.urls[0])
-    assert nginx.render(*told) == "nginx/server.conf: new\nnginx/upstream.conf: new\n"
+def test_rendering_again_removes_a_drained_instance(nginx: Nginx, registry: Registry, instances):
+    flags = ("--from-registry", "--registry-url", registry.client.urls[0])
+    assert nginx.render(*flags) == "nginx/server.conf: new\nnginx/upstream.conf: new\n"
     nginx.start()
     assert answering(nginx) == {"a-server", "b-server"}
-    assert nginx.render(*told) == "", "nothing has changed"
+    assert nginx.render(*flags) == "", "nothing has changed"
 
     registry.client.drain("a-server")
-    assert nginx.svc("render", "--nginx", *told, "--check").returncode == 1
-    assert nginx.render(*told) == "nginx/upstream.conf: changed\n"
+    assert nginx.svc("render", "--nginx", *flags, "--check").returncode == 1
+    assert nginx.render(*flags) == "nginx/upstream.conf: changed\n"
     nginx.reload()
     assert answering(nginx) == {"b-server"}
 
     registry.client.drain("b-server")
     before = (nginx.place / "nginx" / "upstream.conf").read_bytes()
-    done = nginx.svc("render", "--nginx", *told)
+    done = nginx.svc("render", "--nginx", *flags)
     assert (done.returncode, done.stderr) == (
         1,
         "svc: the registry has no healthy instance; what is there is left as it is\n",
@@ -82,18 +82,18 @@ def test_a_drained_instance_leaves_when_it_is_rendered_again(nginx: Nginx, regis
     assert (nginx.place / "nginx" / "upstream.conf").read_bytes() == before
 
     registry.client.drain("a-server", drained=False)
-    nginx.render(*told)
+    nginx.render(*flags)
     nginx.reload()
     assert answering(nginx) == {"a-server"}
 
     registry.end()
-    done = nginx.svc("render", "--nginx", *told)
+    done = nginx.svc("render", "--nginx", *flags)
     assert done.returncode == 1
     assert done.stderr.startswith("svc: cannot list the instances: cannot reach the registry: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_each_event_arrives_before_the_next_is_made(nginx: Nginx, registry: Registry, instances):
+def test_each_event_arrives_before_the_next_is_sent(nginx: Nginx, registry: Registry, instances):
     """Though the instance does not ask nginx to."""
     arrived = threading.Event()
     for instance in instances.values():
@@ -110,6 +110,6 @@ def test_each_event_arrives_before_the_next_is_made(nginx: Nginx, registry: Regi
 
 def test_a_token_is_never_in_the_files(nginx: Nginx, tmp_path, instances, registry: Registry):
     (tmp_path / "token").write_text("open-sesame")
-    told = ("--from-registry", "--registry-url", registry.client.urls[0], "--token-file", str(tmp_path / "token"))
-    nginx.render(*told)
+    flags = ("--from-registry", "--registry-url", registry.client.urls[0], "--token-file", str(tmp_path / "token"))
+    nginx.render(*flags)
     assert all("open-sesame" not in path.read_text() for path in (nginx.place / "nginx").iterdir())

@@ -44,8 +44,8 @@ def routers(
     services = [service("m", instance.port, "m"), service("real", backend.port, "real")]
     path = static(tmp_path_factory.mktemp("routers") / "static.json", services)
     flags = ("--static-services", path, "--max-body", MAX_BODY, "--max-errors", 1000)
-    with router(*flags) as one, router(*flags) as other:
-        yield one, other
+    with router(*flags) as first, router(*flags) as other:
+        yield first, other
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,12 @@ def test_a_chat_with_a_mock_over_tls(front: Nginx):
             assert json.loads(answer.body)["model"] == "real"
 
 
-def test_the_router_that_is_down_costs_no_request(front: Nginx):
+def test_a_router_that_is_down_costs_no_request(front: Nginx):
     with front.client() as client:
         assert [client.send(post({"model": "m"})).answer().status for _ in range(12)] == [200] * 12
 
 
-def test_each_event_arrives_before_the_next_is_made(front: Nginx, instance: Instance):
+def test_each_event_arrives_before_the_next_is_sent(front: Nginx, instance: Instance):
     arrived = threading.Event()
     instance.play(one_by_one(arrived, 5, patience=10))
     with front.client() as client:
@@ -106,7 +106,7 @@ def test_a_websocket_passes_both_ways(front: Nginx, instance: Instance):
 
 
 @pytest.mark.parametrize("leave", ["close", "half-close"])
-def test_a_client_that_leaves_cuts_the_request_upstream(front: Nginx, instance: Instance, leave: str):
+def test_a_client_that_disconnects_cancels_the_request_upstream(front: Nginx, instance: Instance, leave: str):
     began, cut = threading.Event(), threading.Event()
 
     def script(peer: Peer, heard: Heard) -> bool:
@@ -127,7 +127,7 @@ def test_a_client_that_leaves_cuts_the_request_upstream(front: Nginx, instance: 
         assert cut.wait(10)
 
 
-def test_a_large_body_passes_whole_and_never_touches_the_disk(front: Nginx, instance: Instance):
+def test_a_large_body_passes_without_touching_the_disk(front: Nginx, instance: Instance):
     text = "x" * (MAX_BODY - 100)
     with front.client() as client:
         assert client.send(post({"model": "m", "text": text})).answer().status == 200
@@ -137,14 +137,14 @@ def test_a_large_body_passes_whole_and_never_touches_the_disk(front: Nginx, inst
     assert "buffered to a temporary file" not in front.errors()
 
 
-def test_a_body_over_the_routers_limit_is_refused_in_its_words(front: Nginx):
+def test_a_body_over_the_routers_limit_gets_the_routers_error(front: Nginx):
     with front.client() as client:
         answer = client.send(b"POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1)).answer()
     assert answer.status == 413
     assert answer.error()["code"] == "request_too_large"
 
 
-def test_who_asks_and_the_name_of_the_request_are_passed_on(front: Nginx, instance: Instance):
+def test_client_address_and_request_id_are_passed_on(front: Nginx, instance: Instance):
     with front.client() as client:
         named = client.send(post({"model": "m"}, b"X-Request-Id: mine", b"X-Forwarded-For: 192.0.2.9")).answer()
         other = client.send(post({"model": "m"}, b"X-Correlation-Id: theirs")).answer()
@@ -158,7 +158,7 @@ def test_who_asks_and_the_name_of_the_request_are_passed_on(front: Nginx, instan
     assert third.one(b"x-forwarded-for") == b"127.0.0.1, 127.0.0.1"
 
 
-def test_what_is_inside_is_not_told(front: Nginx):
+def test_internal_paths_are_hidden(front: Nginx):
     with front.client() as client:
         for path in (b"/metrics", b"//metrics", b"/./metrics", b"/%6detrics"):
             answer = client.send(get(path)).answer()
@@ -183,9 +183,9 @@ def test_a_router_that_is_replaced_under_load_costs_no_request(front: Nginx, rou
     for client in clients:
         client.start()
     try:
-        for one in (*routers, *routers):
-            worker, before = one.worker(), len(statuses)
-            one.process.send_signal(signal.SIGHUP)
+        for first in (*routers, *routers):
+            worker, before = first.worker(), len(statuses)
+            first.process.send_signal(signal.SIGHUP)
             wait_until(lambda: not alive(worker), 60, description="the old worker is gone")  # noqa: B023 - called here
             wait_until(lambda: len(statuses) > before + 20, 60, description="requests go on")  # noqa: B023
     finally:
@@ -196,14 +196,14 @@ def test_a_router_that_is_replaced_under_load_costs_no_request(front: Nginx, rou
     assert len(statuses) == len(asked), "one was not answered at all"
 
 
-def test_the_routers_own_errors_pass_as_they_are(front: Nginx):
+def test_the_routers_own_errors_pass_unchanged(front: Nginx):
     with front.client() as client:
         answer = client.send(post({"model": "nobody"})).answer()
     assert answer.status == 503
     assert answer.error()["message"] == "No healthy services available for model 'nobody'"
 
 
-def test_without_a_router_nginx_says_so_as_the_router_would(pair, tmp_path):
+def test_without_a_router_nginx_answers_in_the_routers_format(pair, tmp_path):
     front = Nginx(tmp_path, pair.cert, pair.key, f'routers = "127.0.0.1:{free_port()}"')
     front.render()
     try:
@@ -214,7 +214,7 @@ def test_without_a_router_nginx_says_so_as_the_router_would(pair, tmp_path):
         front.end()
 
 
-def test_connections_to_the_router_are_kept(front: Nginx, instance: Instance, routers: tuple[Router, Router]):
+def test_connections_to_the_router_are_reused(front: Nginx, instance: Instance, routers: tuple[Router, Router]):
     """Else each request would cost another handshake."""
 
     def established() -> set[str]:
@@ -232,7 +232,7 @@ def test_connections_to_the_router_are_kept(front: Nginx, instance: Instance, ro
 
 
 @pytest.mark.parametrize("form", ["443", "192.0.2.1:443", "[::1]:8443", "127.0.0.1:1, 127.0.0.1:2", "*:443"])
-def test_nginx_takes_every_form_of_the_settings(pair, tmp_path, form: str):
+def test_nginx_accepts_every_form_of_the_settings(pair, tmp_path, form: str):
     """`nginx -t` binds nothing that is taken, but resolves and parses all."""
     front = Nginx(tmp_path, pair.cert, pair.key)
     toml = (tmp_path / "config" / "svc.toml").read_text()

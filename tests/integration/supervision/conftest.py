@@ -98,9 +98,9 @@ class Supervisord:
     def restarts(self, name: str) -> int:
         return self.client.restarts()[name].restarts
 
-    def ctl(self, *words: str) -> str:
+    def ctl(self, *arguments: str) -> str:
         done = subprocess.run(
-            [BIN / "supervisorctl", "-c", self.root / "supervisord.conf", *words],
+            [BIN / "supervisorctl", "-c", self.root / "supervisord.conf", *arguments],
             capture_output=True,
             text=True,
             timeout=30,

@@ -44,10 +44,10 @@ def babysit(group: str) -> None:
 
 def greet(word: str, pause: str) -> None:
     """Answers each connection on descriptor 0 with `word`; after SIGTERM none, and ends `pause` seconds later."""
-    told = []
-    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    signals = []
+    signal.signal(signal.SIGTERM, lambda *_: signals.append(True))
     server = socket.socket(fileno=0)
-    while not told:
+    while not signals:
         if select.select([server], [], [], 0.1)[0]:
             connection, _ = server.accept()
             connection.sendall(word.encode())

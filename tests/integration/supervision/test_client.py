@@ -8,7 +8,7 @@ from svc.supervision.client import GroupChanges, SupervisordClient
 from tests.waiting import wait_until
 
 
-def test_programs_are_told_as_supervisorctl_tells_them(supervisord):
+def test_programs_have_the_names_of_supervisorctl(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen")
     supervisord.program("router", "sh -c 'exit 4'", max_restarts=0)
     supervisord.start()
@@ -27,7 +27,7 @@ def test_programs_are_told_as_supervisorctl_tells_them(supervisord):
     assert supervisord.client.pid() == supervisord.process.pid
 
 
-def test_start_and_stop_say_whether_there_was_something_to_do(supervisord):
+def test_start_and_stop_return_whether_they_changed_anything(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen", autostart="false")
     client = supervisord.start().client
     for name in ("qwen:server", "qwen:*"):
@@ -43,14 +43,14 @@ def test_start_and_stop_say_whether_there_was_something_to_do(supervisord):
 
 
 @pytest.mark.parametrize("name", ["bad", "bad-group:*"])
-def test_a_start_that_fails_is_told(supervisord, name):
+def test_a_failed_start_is_reported(supervisord, name):
     supervisord.program("bad", "sh -c 'exit 4'", max_restarts=0, autostart="false")
     supervisord.program("x", "sh -c 'exit 4'", max_restarts=0, autostart="false", group="bad-group")
     with pytest.raises(CommandError, match="bad.*its log tells why"):
         supervisord.start().client.start(name)
 
 
-def test_an_unknown_name_and_a_missing_command_are_told(supervisord):
+def test_an_unknown_name_and_a_missing_command_are_reported(supervisord):
     supervisord.program("x", "no-such-command", autostart="false")
     client = supervisord.start().client
     with pytest.raises(CommandError, match="nobody: there is no such program"):
@@ -85,19 +85,19 @@ def test_a_bad_file_is_refused_and_changes_nothing(supervisord):
     assert set(client.processes()) == {"good"}
 
 
-def test_many_threads_may_share_one(supervisord):
+def test_threads_share_one_client(supervisord):
     supervisord.program("q", "sleep 1000")
     client = supervisord.start().client
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(client.process("q").name)) for _ in range(8)]
+    names = []
+    threads = [threading.Thread(target=lambda: names.append(client.process("q").name)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == ["q"] * 8
+    assert names == ["q"] * 8
 
 
-def test_shutdown_is_told_and_is_no_failure(supervisord):
+def test_a_shutdown_is_a_state_and_no_failure(supervisord):
     supervisord.program("slow", "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'", stopwaitsecs=3)
     supervisord.program("dies", "sh -c 'exit 1'", max_restarts=3, delay=60)
     client = supervisord.start().client
@@ -119,7 +119,7 @@ def test_no_supervisord_is_one_clear_line(tmp_path):
         SupervisordClient(f"unix://{tmp_path}/s.sock").state()
 
 
-def test_one_that_hangs_is_not_waited_for_for_ever(tmp_path):
+def test_a_supervisord_that_hangs_is_a_timeout(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s.sock"))
         server.listen()
@@ -127,7 +127,7 @@ def test_one_that_hangs_is_not_waited_for_for_ever(tmp_path):
             SupervisordClient(f"unix://{tmp_path}/s.sock", timeout_seconds=0.2).state()
 
 
-def test_one_without_the_extension_is_told(supervisord):
+def test_a_supervisord_without_the_extension_is_reported(supervisord):
     conf = supervisord.root / "supervisord.conf"
     text = conf.read_text()
     begin, end = text.index("[rpcinterface:svc]"), text.index("[supervisorctl]")

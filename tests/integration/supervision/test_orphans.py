@@ -39,7 +39,7 @@ def test_a_dead_server_takes_its_child_and_the_restart_finds_the_port_free(super
     wait_until(lambda: not taken(port), description="a stop takes the child too")
 
 
-def test_kill_9_of_supervisord_ends_what_it_started(supervisord):
+def test_kill_9_of_supervisord_ends_its_programs(supervisord):
     supervisord.program("q", f"{LAUNCH} -- sleep 1000", group="q")
     supervisord.program("b", f"{LAUNCH} --death-signal TERM -- sleep 1000")
     supervisord.start()
@@ -67,7 +67,7 @@ def start_with_child(supervisord, port, title=""):
     return supervisord.client.process("q:server").pid
 
 
-def test_kill_instance_cures_what_the_death_signal_does_not_reach(supervisord):
+def test_kill_instance_ends_what_the_death_signal_does_not_reach(supervisord):
     port = free_port()
     pid = start_with_child(supervisord, port)
     supervisord.process.kill()

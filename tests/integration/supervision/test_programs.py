@@ -39,7 +39,7 @@ command=sleep 1000
 """
 
 
-def test_what_runs_is_what_the_same_files_would_be(supervisord):
+def test_running_groups_equal_those_of_the_same_files(supervisord):
     conf, conf_d = supervisord.root / "supervisord.conf", supervisord.root / "conf.d"
     conf.write_text(HEAD.replace("*.conf.d", "conf.d/*.conf"))
     conf_d.mkdir()
@@ -59,18 +59,18 @@ def test_what_runs_is_what_the_same_files_would_be(supervisord):
     assert list(running.groups["qwen"].programs) == ["qwen:server"]
 
     there = SupervisordFiles(conf.read_bytes(), {path: path.read_bytes() for path in conf_d.iterdir()})
-    found = expected_groups(there, running.root, environ_of(supervisord.client))
-    assert difference(running.groups, found) == []
+    groups = expected_groups(there, running.root, environ_of(supervisord.client))
+    assert difference(running.groups, groups) == []
     (conf_d / "others.conf").write_text(OTHERS.replace("exitcodes=0,2", "exitcodes=0"))
-    found = expected_groups(
+    groups = expected_groups(
         SupervisordFiles(there.supervisord_conf, {p: p.read_bytes() for p in there.conf_d}), running.root, {"HOME": "/"}
     )
-    changed = {(e.key, e.old, e.new) for c in difference(running.groups, found) for p in c.programs for e in p.edits}
+    changed = {(e.key, e.old, e.new) for c in difference(running.groups, groups) for p in c.programs for e in p.edits}
     assert changed == {("exitcodes", "0,2", "0"), ("environment.HOME_WAS", os.environ["HOME"], "/")}
     assert supervisord.client.changes().changed == ("plain",)
 
 
-def test_files_that_changed_do_not_change_what_is_told_to_run(supervisord):
+def test_changed_files_do_not_change_the_running_configuration(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen")
     supervisord.start()
     before = supervisord.client.configuration()
@@ -102,7 +102,7 @@ def test_one_program_of_a_group_is_replaced_and_the_other_runs_on(supervisord):
     wait_until(lambda: b"2000" in Path(f"/proc/{new}/cmdline").read_bytes())
 
 
-def test_a_program_is_replaced_by_its_own_end(supervisord):
+def test_a_program_is_replaced_when_it_ends_by_the_signal(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen", delay=60)
     client = supervisord.start().client
     supervisord.await_state("qwen:server", "RUNNING")
@@ -125,7 +125,7 @@ def test_a_program_is_replaced_by_its_own_end(supervisord):
     supervisord.await_state("qwen:server", "RUNNING")
 
 
-def test_what_cannot_be_replaced_is_told_and_left_as_it_is(supervisord):
+def test_a_refused_replacement_is_reported_and_changes_nothing(supervisord):
     supervisord.program("q", "sleep 1000", group="qwen")
     supervisord.write("other", "[program:other]\ncommand=sleep 1000\n")
     client = supervisord.start().client

@@ -25,19 +25,19 @@ def test_fatal_after_exactly_max_restarts(supervisord):
     for name, restarts in {"early": 3, "late": 1, "content": 1, "never": 0}.items():
         supervisord.await_state(name, "FATAL")
         assert spawns(supervisord, name) == 1 + restarts
-        told = supervisord.client.restarts()[name]
-        assert (told.restarts, told.max_restarts, told.failed) == (restarts, restarts, True)
+        state = supervisord.client.restarts()[name]
+        assert (state.restarts, state.max_restarts, state.failed) == (restarts, restarts, True)
     assert f"gave up after {3} restarts" in supervisord.ctl("status", "early")
 
 
-def test_a_command_that_is_not_found_counts_likewise(supervisord):
+def test_a_command_that_is_not_found_counts_as_a_failure(supervisord):
     supervisord.program("missing", "no-such-command-at-all", max_restarts=2)
     supervisord.start().await_state("missing", "FATAL")
     assert supervisord.client.restarts()["missing"].failed
     assert (supervisord.root / "supervisord.log").read_text().count("spawnerr: can't find command") == 3
 
 
-def test_the_delay_is_kept_and_shown_as_backoff(supervisord):
+def test_the_delay_passes_in_backoff(supervisord):
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=1, delay=2.5)
     supervisord.start().await_state("dies", "BACKOFF")
     begun = supervisord.client.process("dies").stop
@@ -61,7 +61,7 @@ def test_kill_and_signal_kill_are_crashes(supervisord):
     assert supervisord.restarts("server") == 2  # running well takes nothing back
 
 
-def test_starts_and_restarts_by_hand_are_not_counted(supervisord):
+def test_requested_starts_and_restarts_are_not_counted(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=9)
     supervisord.start().await_state("server", "RUNNING")
     os.kill(supervisord.client.process("server").pid, signal.SIGKILL)
@@ -87,7 +87,7 @@ def test_stop_during_the_delay_and_start_begins_anew(supervisord):
     assert supervisord.restarts("dies") == 0
 
 
-def test_start_after_fatal_gives_all_restarts_again(supervisord):
+def test_a_start_after_fatal_resets_the_restarts(supervisord):
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=2)
     supervisord.start().await_state("dies", "FATAL")
     with suppress(CommandError):  # supervisord may see it end before it answers
@@ -97,7 +97,7 @@ def test_start_after_fatal_gives_all_restarts_again(supervisord):
     assert spawns(supervisord, "dies") == 6
 
 
-def test_a_reload_keeps_the_policy(supervisord):
+def test_a_reload_keeps_the_restart_limits(supervisord):
     supervisord.program("dies", "sh -c 'echo begun; exit 1'", max_restarts=2)
     supervisord.start().await_state("dies", "FATAL")
     os.kill(supervisord.process.pid, signal.SIGHUP)
@@ -115,7 +115,7 @@ def test_foreign_programs_are_left_alone(supervisord):
     os.kill(child, signal.SIGTERM)  # still there: nobody killed its group
 
 
-def test_a_limit_that_is_no_number_does_not_hurt_supervisord(supervisord):
+def test_an_invalid_limit_does_not_harm_supervisord(supervisord):
     supervisord.program("odd", "sleep 1000", max_restarts="many")
     supervisord.program("good", "sleep 1000")
     supervisord.start().await_state("odd", "RUNNING")
@@ -128,13 +128,13 @@ def test_the_programs_find_svc_and_know_their_supervisord(supervisord):
         "shows", "sh -c 'command -v supervisorctl; echo $SVC_SUPERVISOR_PID $PATH; echo $SVC_PATH; sleep 9'"
     )
     supervisord.start()
-    where, told, path = wait_until(lambda: len(t := supervisord.log("shows").splitlines()) >= 3 and t)[:3]
-    assert told.split()[0] == str(supervisord.process.pid)
-    assert os.path.dirname(where) == told.split(" ", 1)[1].split(":")[0]
+    where, state, path = wait_until(lambda: len(t := supervisord.log("shows").splitlines()) >= 3 and t)[:3]
+    assert state.split()[0] == str(supervisord.process.pid)
+    assert os.path.dirname(where) == state.split(" ", 1)[1].split(":")[0]
     assert path == os.environ["PATH"]
 
 
-def test_one_that_is_ended_counts_as_crashed_and_the_reason_is_told(supervisord):
+def test_a_forced_restart_counts_as_a_crash_with_its_reason(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=3, delay=2)
     supervisord.start().await_state("server", "RUNNING")
     pid = supervisord.client.process("server").pid
@@ -149,7 +149,7 @@ def test_one_that_is_ended_counts_as_crashed_and_the_reason_is_told(supervisord)
     assert supervisord.client.restarts()["server"] == Restarts(0, 3, failed=False)
 
 
-def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervisord):
+def test_a_process_that_ignores_its_stop_signal_is_killed(supervisord):
     supervisord.program("server", "sh -c 'trap : TERM; sleep 1000 & echo $!; while :; do wait; done'", stopwaitsecs=1)
     supervisord.start().await_state("server", "RUNNING")
     pid, child = supervisord.client.process("server").pid, int(supervisord.log("server"))
@@ -159,7 +159,7 @@ def test_one_that_does_not_heed_its_stop_signal_is_killed_with_its_group(supervi
     wait_until(lambda: not alive(child), description="its child is gone")
 
 
-def test_used_up_restarts_are_used_up_by_those_too(supervisord):
+def test_forced_restarts_use_up_the_restarts(supervisord):
     supervisord.program("server", "sleep 1000", max_restarts=0)
     supervisord.start().await_state("server", "RUNNING")
     supervisord.client.force_restart("server", supervisord.client.process("server").pid, "memory: 2 GiB")
@@ -167,7 +167,7 @@ def test_used_up_restarts_are_used_up_by_those_too(supervisord):
     assert "memory: 2 GiB; gave up after 0 restarts" in supervisord.ctl("status", "server")
 
 
-def test_only_what_there_is_can_be_ended(supervisord):
+def test_an_unknown_program_cannot_be_restarted_by_force(supervisord):
     supervisord.start()
     with pytest.raises(CommandError, match="nothing:here: there is no such program"):
         supervisord.client.force_restart("nothing:here", 7, "hung")
@@ -181,7 +181,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_logs_are_for_user_and_group_and_an_instance_keeps_the_operators_umask(supervisord):
+def test_logs_are_private_and_instances_get_the_operators_umask(supervisord):
     for name in ("old.log", "old.log.1"):
         (supervisord.root / name).write_text("0000\n")
         (supervisord.root / name).chmod(0o666)

@@ -75,7 +75,7 @@ def test_clients_that_connect_during_restarts_are_served(supervisord):
     assert clients.failures == []
 
 
-def test_a_client_that_comes_while_nobody_runs_waits_and_is_served(supervisord):
+def test_a_client_during_a_restart_waits_and_is_served(supervisord):
     port = free_port()
     router(supervisord, port, delay=2)
     supervisord.start().await_state("router", "RUNNING")
@@ -84,7 +84,7 @@ def test_a_client_that_comes_while_nobody_runs_waits_and_is_served(supervisord):
     assert ask(port) == "hello"
 
 
-def test_it_is_let_go_after_a_stop_and_opened_anew(supervisord):
+def test_the_socket_is_closed_after_a_stop_and_opened_at_a_start(supervisord):
     port = free_port()
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
@@ -95,7 +95,7 @@ def test_it_is_let_go_after_a_stop_and_opened_anew(supervisord):
     assert ask(port) == "hello"
 
 
-def test_update_moves_it_to_a_new_port_and_lets_the_old_one_go(supervisord):
+def test_update_moves_the_socket_to_a_new_port(supervisord):
     old, new = free_port(), free_port()
     router(supervisord, old)
     supervisord.start().await_state("router", "RUNNING")
@@ -107,7 +107,7 @@ def test_update_moves_it_to_a_new_port_and_lets_the_old_one_go(supervisord):
 
 
 @pytest.mark.parametrize("how", ["supervisorctl", "update", "replace"])
-def test_a_change_of_its_program_refuses_nobody(supervisord, how):
+def test_a_changed_program_refuses_no_client(supervisord, how):
     port = free_port()
     router(supervisord, port, pause=0.5)
     supervisord.start().await_state("router", "RUNNING")
@@ -131,7 +131,7 @@ def test_a_change_of_its_program_refuses_nobody(supervisord, how):
     wait_until(lambda: not taken(port), 15, "the port is free: nothing else holds it")
 
 
-def test_the_new_program_on_the_same_port_is_the_changed_one(supervisord):
+def test_the_changed_program_serves_the_same_port(supervisord):
     port = free_port()
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
@@ -141,7 +141,7 @@ def test_the_new_program_on_the_same_port_is_the_changed_one(supervisord):
     assert ask(port) == "changed"
 
 
-def test_a_router_that_is_gone_for_good_lets_its_port_go(supervisord):
+def test_a_removed_router_releases_its_port(supervisord):
     port = free_port()
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
@@ -150,7 +150,7 @@ def test_a_router_that_is_gone_for_good_lets_its_port_go(supervisord):
     assert not taken(port)
 
 
-def test_a_router_that_is_added_later_is_held_too(supervisord):
+def test_the_socket_of_a_router_added_later_is_held(supervisord):
     port = free_port()
     supervisord.start()
     router(supervisord, port, delay=1)
@@ -176,7 +176,7 @@ def served_by_another(supervisord, first):
         return supervisord.client.process("router").pid not in (0, first)
 
 
-def test_an_update_to_a_taken_port_is_told_and_leaves_supervisord_alive(supervisord):
+def test_an_update_to_a_taken_port_is_reported(supervisord):
     port = free_port()
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
@@ -190,7 +190,7 @@ def test_an_update_to_a_taken_port_is_told_and_leaves_supervisord_alive(supervis
     assert ask(port) == "hello"
 
 
-def test_a_socket_of_others_is_closed_as_supervisord_does(supervisord, monkeypatch):
+def test_the_socket_of_an_unmanaged_program_is_not_held(supervisord, monkeypatch):
     monkeypatch.setenv("SVC_SUPERVISOR_PID", "1")  # as in a shell that another supervisord started
     port = free_port()
     router(supervisord, port, environment="", startretries=1)

@@ -54,7 +54,7 @@ def table(name: str = "ci", **values: str) -> str:
 
 
 @given(st.dictionaries(st.from_regex(keyfile.NAME, fullmatch=True), entries, max_size=5))
-def test_what_is_written_is_read_again(made):
+def test_written_keys_are_read_back(made):
     assume(len({entry.sha256 for entry in made.values()}) == len(made))
     assert keyfile.parse(keyfile.render(made).encode(), Path("keys.toml")) == made
 
@@ -65,7 +65,7 @@ def test_times_of_any_offset_and_digests_in_capitals_are_read():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", "keys.toml: keys: missing or no section; write [keys]"),
         ("keys = 3", "keys.toml: keys: missing or no section; write [keys]"),
@@ -91,21 +91,21 @@ def test_times_of_any_offset_and_digests_in_capitals_are_read():
         (table("a") + table("b"), "keys.toml: keys.b.sha256: the same as that of a; remove one of the two"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_key_and_a_cure(text, told):
-    assert any(told in problem for problem in problems(text)), problems(text)
+def test_a_problem_is_reported_with_its_key_and_a_cure(text, expected):
+    assert any(expected in problem for problem in problems(text)), problems(text)
     assert all("\n" not in problem for problem in problems(text))
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_reported_at_once():
     assert len(problems("x = 1\n" + table(concurrency="0", note="1") + '[keys.".a"]\n')) == 6
 
 
-def test_no_error_shows_what_may_be_a_secret():
+def test_no_error_shows_a_value_that_may_be_a_secret():
     for text in ('[keys]\nci = "svc-hidden"', table(sha256='"svc-hidden"'), table(secret='"svc-hidden"')):
         assert "hidden" not in " ".join(problems(text))
 
 
-def test_a_file_that_cannot_be_read_is_told_with_a_cure(tmp_path):
+def test_a_file_that_cannot_be_read_is_reported_with_a_cure(tmp_path):
     with pytest.raises(ConfigError, match="No such file.*; make it with `svc keys add NAME`"):
         keyfile.read(tmp_path / "none")
     with pytest.raises(ConfigError, match="Is a directory; check the path"):
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_read_is_told_with_a_cure(tmp_path):
 # Changing it.
 
 
-def test_a_changed_file_is_for_its_owner_alone_and_nothing_else_is_left(tmp_path):
+def test_only_the_owner_may_read_a_changed_file(tmp_path):
     path = tmp_path / "keys.toml"
     path.write_text("[keys]\n")
     path.chmod(0o644)
@@ -135,7 +135,7 @@ def test_a_block_that_fails_changes_nothing(tmp_path):
     assert path.read_text() == table()
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "keys.toml"
     path.write_text(table())
 
@@ -149,7 +149,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, 
     assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
 
 
-def test_a_broken_file_is_not_written_over(tmp_path):
+def test_an_invalid_file_is_not_overwritten(tmp_path):
     path = tmp_path / "keys.toml"
     path.write_text("[keys")
     with pytest.raises(ConfigError), keyfile.editing(path):
@@ -157,7 +157,7 @@ def test_a_broken_file_is_not_written_over(tmp_path):
     assert path.read_text() == "[keys"
 
 
-def test_a_link_stays_one(tmp_path):
+def test_a_symbolic_link_stays_a_link(tmp_path):
     (tmp_path / "real.toml").write_text("[keys]\n")
     (tmp_path / "link.toml").symlink_to("real.toml")
     with keyfile.editing(tmp_path / "link.toml") as keys:
@@ -167,7 +167,7 @@ def test_a_link_stays_one(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_writes_stays_with_whom_it_was_of(tmp_path):
+def test_a_file_that_root_writes_keeps_its_owner(tmp_path):
     os.chown(tmp_path, 12345, 12346)
     path = tmp_path / "keys.toml"
     for _ in range(2):  # new, and there
@@ -177,7 +177,7 @@ def test_what_root_writes_stays_with_whom_it_was_of(tmp_path):
             assert (made.stat().st_uid, made.stat().st_gid) == (12345, 12346)
 
 
-def test_two_that_change_it_at_once_lose_nothing(tmp_path):
+def test_two_concurrent_changes_lose_nothing(tmp_path):
     path = tmp_path / "keys.toml"
     both = threading.Barrier(2)
 
@@ -202,14 +202,14 @@ def test_two_that_change_it_at_once_lose_nothing(tmp_path):
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ROUTER_KEYS_FILE", raising=False)
-    return lambda *words: CliRunner().invoke(svc, ["keys", *words])
+    return lambda *arguments: CliRunner().invoke(svc, ["keys", *arguments])
 
 
 def kept() -> dict[str, keyfile.KeyEntry]:
     return keyfile.read(Path("var/keys.toml"))
 
 
-def test_add_prints_the_secret_alone_and_keeps_its_digest_alone(run):
+def test_add_prints_the_secret_and_stores_only_its_digest(run):
     done = run("add", "ci", "--requests-per-minute", "60", "--concurrency", "4", "--note", "für die Nacht")
     secret = done.stdout.strip()
     assert done.exit_code == 0
@@ -222,15 +222,15 @@ def test_add_prints_the_secret_alone_and_keeps_its_digest_alone(run):
     assert secret not in Path("var/keys.toml").read_text()
 
 
-def test_every_secret_is_another(run):
+def test_secrets_are_different(run):
     assert len({run("add", f"key{number}").stdout for number in range(5)}) == 5
 
 
-def test_add_says_what_is_left_to_do_until_the_router_asks_for_keys(run):
+def test_add_says_how_to_make_the_router_require_keys(run):
     assert 'keys_file = "var/keys.toml" under [router]' in run("add", "ci").stderr
 
 
-def test_the_file_is_the_routers_where_it_is_told_of_one(run, monkeypatch):
+def test_the_file_is_that_of_the_routers_setting(run, monkeypatch):
     monkeypatch.setenv("ROUTER_KEYS_FILE", "mine.toml")
     done = run("add", "ci")
     assert set(keyfile.read(Path("mine.toml"))) == {"ci"}
@@ -238,7 +238,7 @@ def test_the_file_is_the_routers_where_it_is_told_of_one(run, monkeypatch):
     assert "keys_file" in run("add", "ci", "--file", "other.toml").stderr
 
 
-def test_an_existing_name_is_an_error_and_stays_as_it_is(run):
+def test_adding_an_existing_name_fails_and_changes_nothing(run):
     run("add", "ci")
     before = kept()
     done = run("add", "ci")
@@ -249,7 +249,7 @@ def test_an_existing_name_is_an_error_and_stays_as_it_is(run):
 
 
 @pytest.mark.parametrize("name", [".ci", "a b", "", "x" * 65, "ci\n", "é"])
-def test_a_wrong_name_is_wrong_use(run, name):
+def test_an_invalid_name_is_a_usage_error(run, name):
     done = run("add", "--", name)
     assert done.exit_code == 2
     assert "begin with a letter or digit" in done.stderr
@@ -257,14 +257,15 @@ def test_a_wrong_name_is_wrong_use(run, name):
 
 
 @pytest.mark.parametrize(
-    "words", [["--concurrency", "0"], ["--requests-per-minute", "-1"], ["--requests-per-minute", "x"], ["--note", "\t"]]
+    "arguments",
+    [["--concurrency", "0"], ["--requests-per-minute", "-1"], ["--requests-per-minute", "x"], ["--note", "\t"]],
 )
-def test_a_wrong_limit_or_note_is_wrong_use(run, words):
-    assert run("add", "ci", *words).exit_code == 2
+def test_an_invalid_limit_or_note_is_a_usage_error(run, arguments):
+    assert run("add", "ci", *arguments).exit_code == 2
     assert not Path("var").exists()
 
 
-def test_list_shows_all_but_secrets_and_whole_digests(run):
+def test_list_shows_no_secret_and_no_whole_digest(run):
     secret = run("add", "ci", "--note", "nightly", "--concurrency", "2").stdout.strip()
     run("add", "a.b", "--operator", "--concurrency", "1")
     entry = kept()["ci"]
@@ -295,14 +296,14 @@ def test_list_without_keys_says_how_to_make_one(run):
     assert json.loads(run("list", "--json").stdout) == {"keys": []}
 
 
-def test_list_of_a_broken_file_tells_every_problem(run):
+def test_list_of_an_invalid_file_reports_every_problem(run):
     Path("mine.toml").write_text(table(concurrency="0", note="1"))
     done = run("list", "--file", "mine.toml")
     assert done.exit_code == 1
     assert done.stderr.count("svc: mine.toml: keys.ci.") == 2
 
 
-def test_revoke_takes_one_key_away(run):
+def test_revoke_removes_one_key(run):
     run("add", "ci")
     run("add", "dev")
     assert run("revoke", "ci").exit_code == 0
@@ -310,7 +311,7 @@ def test_revoke_takes_one_key_away(run):
     assert run("add", "ci").exit_code == 0
 
 
-def test_revoke_of_an_unknown_key_says_what_there_is(run):
+def test_revoke_of_an_unknown_key_lists_the_keys(run):
     assert "no such file" in run("revoke", "ci").stderr
     run("add", "nightly")
     done = run("revoke", "nightli")
@@ -318,22 +319,22 @@ def test_revoke_of_an_unknown_key_says_what_there_is(run):
     assert "there is no key 'nightli'; did you mean nightly?" in done.stderr
 
 
-def test_the_file_is_the_one_that_is_given(run):
+def test_the_file_option_names_the_file(run):
     assert run("add", "ci", "--file", "mine.toml").exit_code == 0
     assert set(keyfile.read(Path("mine.toml"))) == {"ci"}
     assert not Path("var").exists()
 
 
-def test_a_directory_that_is_not_there_is_told_of(run):
+def test_a_missing_directory_is_reported(run):
     done = run("add", "ci", "--file", "none/mine.toml")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "none/mine.toml: cannot write the keys: No such file or directory" in done.stderr
 
 
-def test_two_real_commands_at_once_both_count(tmp_path):
-    words = [[str(SVC), "keys", "add", name, "--file", "keys.toml"] for name in ("ci", "dev")]
+def test_two_concurrent_commands_both_take_effect(tmp_path):
+    arguments = [[str(SVC), "keys", "add", name, "--file", "keys.toml"] for name in ("ci", "dev")]
     running = [
-        subprocess.Popen(w, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for w in words
+        subprocess.Popen(w, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for w in arguments
     ]
     told = [process.communicate(timeout=60) for process in running]
     assert [process.returncode for process in running] == [0, 0], told
@@ -345,7 +346,7 @@ def test_two_real_commands_at_once_both_count(tmp_path):
     )
 
 
-def test_a_secret_that_cannot_be_printed_is_not_kept(tmp_path):
+def test_a_key_is_not_stored_when_its_secret_cannot_be_printed(tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [str(SVC), "keys", "add", "ci"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
@@ -356,7 +357,7 @@ def test_a_secret_that_cannot_be_printed_is_not_kept(tmp_path):
     assert keyfile.read(tmp_path / "var" / "keys.toml") == {}
 
 
-def test_the_file_in_the_documentation_is_right():
+def test_the_file_in_the_documentation_is_valid():
     text = (ROOT / "docs" / "KEYS.md").read_text()
     example = re.findall(r"```toml\n(.*?)```", text, re.S)[0]
     assert set(keyfile.parse(example.encode(), Path("docs/KEYS.md"))) == {"ci"}

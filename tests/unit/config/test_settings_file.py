@@ -18,20 +18,20 @@ def wrong(*args, **kwargs):
 
 
 def test_defaults():
-    told = load_settings()
-    assert (told.registry.port, told.router.port, told.router.proxy_timeout) == (18000, 8000, 1800)
-    assert (told.registry.host, told.router.host) == ("127.0.0.1", "127.0.0.1")
-    assert told.router.cache_type_threshold == 51200
-    assert told.registry_url() == told.router_registry_url() == "http://localhost:18000"
+    settings = load_settings()
+    assert (settings.registry.port, settings.router.port, settings.router.proxy_timeout) == (18000, 8000, 1800)
+    assert (settings.registry.host, settings.router.host) == ("127.0.0.1", "127.0.0.1")
+    assert settings.router.cache_type_threshold == 51200
+    assert settings.registry_url() == settings.router_registry_url() == "http://localhost:18000"
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(toml):
     toml.write_text("[router]\nport = 1\nhost = 'file'\npolicy = 'session'\n")
-    told = load_settings(toml, {"ROUTER_PORT": "2", "ROUTER_HOST": "env"}, {"router": {"port": 3}})
-    assert (told.router.port, told.router.host, told.router.policy) == (3, "env", "session")
+    settings = load_settings(toml, {"ROUTER_PORT": "2", "ROUTER_HOST": "env"}, {"router": {"port": 3}})
+    assert (settings.router.port, settings.router.host, settings.router.policy) == (3, "env", "session")
 
 
-def test_without_an_environment_nothing_is_looked_up_there(monkeypatch):
+def test_without_an_environment_no_variable_is_read(monkeypatch):
     monkeypatch.setenv("ROUTER_PORT", "9999")
     assert load_settings().router.port == 8000
 
@@ -61,27 +61,27 @@ def test_without_an_environment_nothing_is_looked_up_there(monkeypatch):
         ("BABYSITTER_CONFIGS", "launch", "babysitter_configs", "a b", "a b"),
     ],
 )
-def test_every_variable_of_the_environment(variable, section, field, raw, value):
+def test_every_environment_variable_sets_its_setting(variable, section, field, raw, value):
     assert getattr(getattr(load_settings(environ={variable: raw}), section), field) == value
 
 
-def test_an_empty_variable_is_as_good_as_none():
+def test_an_empty_variable_is_ignored():
     assert load_settings(environ={"ROUTER_PORT": ""}).router.port == 8000
 
 
-def test_every_problem_is_told_at_once_with_where_it_is(toml):
+def test_every_problem_is_reported_at_once_with_its_source(toml):
     toml.write_text("[router]\nport = true\npotr = 1\n[registry]\nhealth_interval = 0\n[other]\n")
     problems = wrong(toml, {"REGISTRY_PORT": "x", "ROUTER_HEALTH_TIMEOUT": "-1"})
-    told = "\n".join(problems)
+    text = "\n".join(problems)
     assert len(problems) == 6
     assert f"{toml}: [router] port: must be a number, not True" in problems
     assert "REGISTRY_PORT: must be a whole number, not 'x'" in problems
     for part in ("unknown section [other]", "potr: unknown key", "health_interval: must be at least", "ROUTER_HEALTH"):
-        assert part in told
+        assert part in text
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "1.5", "nan", "inf", "1e3", ""])
-def test_a_port_is_a_port(toml, port):
+def test_a_value_that_is_no_port_is_refused(toml, port):
     toml.write_text(f"[router]\nport = {port or '[]'}\n")
     if port == "1e3":  # TOML's 1000.0 is a whole number
         assert load_settings(toml).router.port == 1000
@@ -90,11 +90,11 @@ def test_a_port_is_a_port(toml, port):
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "abc"])
-def test_an_interval_is_a_finite_number(seconds):
+def test_an_interval_that_is_not_finite_is_refused(seconds):
     assert "ROUTER_HEALTH_INTERVAL" in wrong(environ={"ROUTER_HEALTH_INTERVAL": seconds})[0]
 
 
-def test_what_is_not_toml_is_told_with_its_file(toml):
+def test_a_file_that_is_not_toml_is_reported(toml):
     toml.write_text("[router\n")
     assert str(toml) in wrong(toml)[0]
     toml.write_text("router = 1\n")
@@ -103,37 +103,37 @@ def test_what_is_not_toml_is_told_with_its_file(toml):
     assert str(toml) in wrong(toml)[0]
 
 
-def test_components():
+def test_components_are_all_or_some():
     assert load_settings().launch.runs("router")
-    told = load_settings(environ={"LAUNCH_COMPONENTS": "registry,router"})
-    assert told.launch.runs("registry")
-    assert not told.launch.runs("babysitter")
+    settings = load_settings(environ={"LAUNCH_COMPONENTS": "registry,router"})
+    assert settings.launch.runs("registry")
+    assert not settings.launch.runs("babysitter")
     assert "'routre'" in wrong(environ={"LAUNCH_COMPONENTS": "routre"})[0]
 
 
-def test_a_choice_that_there_is_not():
+def test_an_unknown_choice_is_refused():
     assert "must be one of auto," in wrong(flags={"router": {"policy": "best"}})[0]
 
 
-def test_the_registry_of_another_host():
-    told = load_settings(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
-    assert told.registry_url() == told.router_registry_url() == "http://r:1"
+def test_the_url_of_a_registry_on_another_host():
+    settings = load_settings(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
+    assert settings.registry_url() == settings.router_registry_url() == "http://r:1"
     assert load_settings(environ={"REGISTRY_PORT": "5"}).registry_url() == "http://localhost:5"
 
 
-def test_tables_of_names(toml):
+def test_tables_of_names_are_read(toml):
     toml.write_text("[router.aliases]\n'gpt-4o' = 'qwen'\nmini = 'a=b'\n[router.policies]\nqwen = 'session'\n")
-    told = load_settings(toml).router
-    assert told.aliases == (("gpt-4o", "qwen"), ("mini", "a=b"))
-    assert told.policies == (("qwen", "session"),)
-    assert told.fallbacks == ()
+    settings = load_settings(toml).router
+    assert settings.aliases == (("gpt-4o", "qwen"), ("mini", "a=b"))
+    assert settings.policies == (("qwen", "session"),)
+    assert settings.fallbacks == ()
 
 
 def test_flags_of_names_replace_the_files_table(toml):
     toml.write_text("[router]\naliases = { a = 'b' }\nfallbacks = { c = 'd' }\n")
-    told = load_settings(toml, flags={"router": {"aliases": ("x=y", "z=w=v"), "fallbacks": ()}}).router
-    assert told.aliases == (("x", "y"), ("z", "w=v"))
-    assert told.fallbacks == (("c", "d"),)  # a flag that was not given
+    settings = load_settings(toml, flags={"router": {"aliases": ("x=y", "z=w=v"), "fallbacks": ()}}).router
+    assert settings.aliases == (("x", "y"), ("z", "w=v"))
+    assert settings.fallbacks == (("c", "d"),)  # a flag that was not given
 
 
 @pytest.mark.parametrize(
@@ -145,16 +145,16 @@ def test_flags_of_names_replace_the_files_table(toml):
         ("policies = { a = 'best' }", "[router] policies: a: must be one of auto,"),
     ],
 )
-def test_tables_that_cannot_be(toml, table, problem):
+def test_invalid_tables_are_refused(toml, table, problem):
     toml.write_text(f"[router]\n{table}\n")
-    (told,) = wrong(toml)
-    assert told.startswith(f"{toml}: {problem}")
+    (problem_line,) = wrong(toml)
+    assert problem_line.startswith(f"{toml}: {problem}")
 
 
 @pytest.mark.parametrize("word", ["a", "=b", "a="])
-def test_a_flag_without_a_name_or_value(word):
-    (told,) = wrong(flags={"router": {"aliases": (word,)}})
-    assert told.startswith("--aliases: must be names and values, NAME=VALUE")
+def test_a_flag_without_a_name_or_value_is_refused(word):
+    (problem_line,) = wrong(flags={"router": {"aliases": (word,)}})
+    assert problem_line.startswith("--aliases: must be names and values, NAME=VALUE")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_flag_without_a_name_or_value(word):
         "/a%2",
     ],
 )
-def test_a_pattern_that_can_match_no_path_is_wrong(text):
+def test_a_pattern_that_can_match_no_path_is_refused(text):
     with pytest.raises(ConfigError, match="allow-paths: must be a path such as"):
         load_settings(flags={"router": {"allow_paths": text}})
 

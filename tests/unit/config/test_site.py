@@ -1,4 +1,4 @@
-"""Where a site's files lie, and which TOML files it has."""
+"""The directories of a site and its TOML files."""
 
 import os
 from pathlib import Path
@@ -18,16 +18,16 @@ def site(tmp_path, monkeypatch):
     return Site(Path())
 
 
-def test_every_toml_of_config_but_the_settings(site):
+def test_tomls_are_those_of_config_without_the_settings(site):
     assert [p.name for p in site.tomls()] == ["a.toml", "b.toml"]
 
 
-def test_given_files_come_before_those_of_the_variable(site):
+def test_given_files_win_over_those_of_the_variable(site):
     assert [p.name for p in site.tomls(("config/b.toml",), "a.toml")] == ["b.toml"]
     assert [p.name for p in site.tomls((), "b.toml  models/m.toml")] == ["b.toml", "m.toml"]
 
 
-def test_a_relative_path_is_looked_up_from_here_and_then_from_config(site):
+def test_a_relative_path_is_searched_here_and_then_in_config(site):
     Path("a.toml").touch()
     assert site.tomls(("a.toml", "b.toml")) == [Path("a.toml"), Path("config/b.toml")]
 
@@ -56,6 +56,6 @@ def test_an_unwritable_directory_is_named(site):
         site.make_dirs()
 
 
-def test_a_socket_path_that_bind_would_refuse(tmp_path):
+def test_a_socket_path_that_is_too_long_is_refused(tmp_path):
     with pytest.raises(CommandError, match="100 bytes; move the site"):
         Site(tmp_path / ("d" * 100)).make_dirs()

@@ -46,20 +46,20 @@ def test_an_instance_gets_its_own_key_before_its_models(instance, models, key):
         (b"[models]\n\xff", "line 2 is not UTF-8"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_with_its_place(text, problem):
+def test_a_key_that_cannot_be_sent_is_refused_with_its_name(text, problem):
     with pytest.raises(ConfigError) as caught:
         parse(text, PATH)
     assert f"upstream.toml: {problem}" in str(caught.value)
     assert "hid" not in str(caught.value)
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         parse(b'extra = 1\n[models]\nm = "a b"\nn = 1', PATH)
     assert len(caught.value.problems) == 3
 
 
-def test_a_file_that_is_not_there_is_named_with_its_setting(tmp_path):
+def test_a_missing_file_is_reported_with_its_setting(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: cannot read the file that upstream_keys_file names.*; make"):
         load(tmp_path / "none.toml")
 

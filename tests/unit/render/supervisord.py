@@ -1,4 +1,4 @@
-"""What supervisord makes of rendered files: its own parser, and its own way from a command to words."""
+"""Parses rendered files and splits commands as supervisord does."""
 
 import shlex
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from svc.base.shim_variables import decoded
 
 
 def programs(root: Path, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Writes the texts into `root` and returns supervisord's process configs by full name."""
+    """Write the texts into `root`; return supervisord's process configurations by full name."""
     for name in ("logs", "var", "conf.d"):
         (root / name).mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -23,13 +23,14 @@ def programs(root: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     return {f"{g.name}:{p.name}": p for g in section.process_group_configs for p in g.process_configs}
 
 
-def words(program: Any) -> list[str]:
+def arguments(program: Any) -> list[str]:
+    """Return the arguments of a program's command."""
     return shlex.split(program.command)
 
 
 def child(program: Any) -> tuple[list[str], dict[str, str]]:
-    """The instance's words and variables behind the shim."""
-    told = words(program)
-    end = told.index("--")
+    """Return the arguments and the variables that the instance gets from the shim."""
+    argv = arguments(program)
+    end = argv.index("--")
     environ = decoded(program.environment)
-    return told[end + 1 :], {key: value for key, value in environ.items() if not key.startswith("SVC_")}
+    return argv[end + 1 :], {key: value for key, value in environ.items() if not key.startswith("SVC_")}

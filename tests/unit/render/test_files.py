@@ -1,4 +1,4 @@
-"""Proven before they are written; written whole or not at all."""
+"""Generated files are validated before they are written, and written all together or not at all."""
 
 import os
 
@@ -30,28 +30,28 @@ def snapshot(root):
     return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
 
 
-def test_ours_are_known_by_their_first_line(root):
+def test_generated_files_are_known_by_their_first_line(root):
     (root / "later.conf").write_text("\n" + OURS)
     assert [path.name for path in files.generated(root)] == ["gone.conf", "old.conf", "same.conf"]
     assert set(files.generated(root).values()) == {"x.toml"}
 
 
-def test_what_is_to_be_done(root, change):
+def test_a_change_lists_added_changed_and_removed_files(root, change):
     assert change.stale
     assert (change.added, change.changed, change.removed) == (
         [root / "new.conf"],
         [root / "old.conf"],
         [root / "gone.conf"],
     )
-    told = change.diff()
-    assert f"--- {root}/old.conf\n+++ {root}/old.conf\n" in told
-    assert "-1\n+2\n" in told
-    assert f"--- /dev/null\n+++ {root}/new.conf\n" in told
-    assert f"--- {root}/gone.conf\n+++ /dev/null\n" in told
-    assert "same" not in told
+    diff = change.diff()
+    assert f"--- {root}/old.conf\n+++ {root}/old.conf\n" in diff
+    assert "-1\n+2\n" in diff
+    assert f"--- /dev/null\n+++ {root}/new.conf\n" in diff
+    assert f"--- {root}/gone.conf\n+++ /dev/null\n" in diff
+    assert "same" not in diff
 
 
-def test_writing_does_it_and_leaves_nothing_behind(root, change):
+def test_writing_leaves_no_temporary_file(root, change):
     change.write()
     assert snapshot(root) == {
         "new.conf": (OURS + "ü\n").encode(),
@@ -62,7 +62,7 @@ def test_writing_does_it_and_leaves_nothing_behind(root, change):
     assert not files.difference({root / "same.conf": OURS}, []).stale
 
 
-def test_directories_are_made(tmp_path):
+def test_missing_directories_are_made(tmp_path):
     files.difference({tmp_path / "a" / "b" / "x.conf": OURS}, []).write()
     assert (tmp_path / "a" / "b" / "x.conf").read_text() == OURS
 
@@ -97,7 +97,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
         files.difference({tmp_path / "conf.d" / "x.conf": OURS}, []).write()
 
 
-def test_a_file_in_the_way_that_is_not_ours_is_left_alone(root):
+def test_a_file_that_svc_did_not_generate_is_left_alone(root):
     with pytest.raises(ConfigError, match="foreign.conf: not made by svc render, so it is left alone; move it away"):
         files.difference({root / "foreign.conf": OURS}, [])
 
@@ -117,13 +117,13 @@ def texts(program):
         ("command=x\nenvironment=A", "Unexpected end of key/value pairs"),
     ],
 )
-def test_what_supervisord_would_refuse_is_found_before_it_is_written(tmp_path, program, complaint):
+def test_text_that_supervisord_refuses_fails_validation(tmp_path, program, complaint):
     with pytest.raises(ConfigError) as caught:
         files.validate(texts(program), RenderPaths.of(tmp_path))
     assert complaint in caught.value.message
     assert "\n" not in caught.value.message
 
 
-def test_what_supervisord_takes_passes(tmp_path):
+def test_text_that_supervisord_accepts_passes_validation(tmp_path):
     files.validate(texts("command=x\nstdout_logfile=%(here)s/../logs/x.log"), RenderPaths.of(tmp_path))
     assert list(tmp_path.iterdir()) == []

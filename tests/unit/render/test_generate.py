@@ -31,8 +31,8 @@ def site(tmp_path, monkeypatch):
 
 
 def plan(site, *tomls, flags=None, **how):
-    told = load_settings(flags=flags)
-    return plan_site(site, told, site.tomls(tomls), partial=bool(tomls), **how)
+    site_settings = load_settings(flags=flags)
+    return plan_site(site, site_settings, site.tomls(tomls), partial=bool(tomls), **how)
 
 
 def names(paths):
@@ -49,7 +49,7 @@ def wrong(site, *tomls, **how):
     return caught.value.problems
 
 
-def test_the_example_site_is_what_its_tomls_say(monkeypatch):
+def test_the_committed_example_site_is_up_to_date(monkeypatch):
     monkeypatch.chdir(EXAMPLE)
     site = Site(Path())
     change = plan_site(site, load_settings(site.svc_toml), site.tomls())
@@ -57,7 +57,7 @@ def test_the_example_site_is_what_its_tomls_say(monkeypatch):
     assert len(rendered(site, load_settings(), site.tomls())) == 6
 
 
-def test_a_fresh_site(site):
+def test_a_new_site_gets_every_file(site):
     change = plan(site)
     assert not site.conf_d.exists()
     change.write()
@@ -67,7 +67,7 @@ def test_a_fresh_site(site):
     assert not plan(site).stale
 
 
-def test_a_changed_file_is_stale_and_the_diff_says_how(site):
+def test_a_changed_file_is_stale_and_the_diff_shows_it(site):
     plan(site).write()
     (site.config / "a.toml").write_text(toml("a", 8130))
     change = plan(site)
@@ -75,21 +75,21 @@ def test_a_changed_file_is_stale_and_the_diff_says_how(site):
     assert "--port 8130" in change.diff()
 
 
-def test_what_comes_from_a_toml_that_is_gone_goes(site):
+def test_the_file_of_a_deleted_toml_is_removed(site):
     plan(site).write()
     (site.config / "a.toml").unlink()
     plan(site).write()
     assert there(site) == BASE | {"b.conf"}
 
 
-def test_an_instance_with_a_new_name_leaves_none_of_the_old(site):
+def test_a_renamed_instance_leaves_no_old_file(site):
     plan(site).write()
     (site.config / "a.toml").write_text(toml("z", 8100))
     plan(site, "config/a.toml").write()
     assert there(site) == BASE | {"z.conf", "b.conf"}
 
 
-def test_files_of_others_are_left_alone(site):
+def test_files_that_svc_did_not_generate_are_left_alone(site):
     site.conf_d.mkdir()
     (site.conf_d / "mine.conf").write_text("[program:mine]\ncommand=x\n")
     (site.conf_d / "notes.txt").write_text("notes")
@@ -99,21 +99,21 @@ def test_files_of_others_are_left_alone(site):
     assert there(site) == BASE | {"b.conf", "mine.conf", "notes.txt"}
 
 
-def test_a_file_of_others_in_the_way_is_an_error_and_nothing_is_written(site):
+def test_a_foreign_file_in_the_way_is_an_error(site):
     site.conf_d.mkdir()
     (site.conf_d / "a.conf").write_text("[program:mine]\ncommand=x\n")
     assert wrong(site)[0].startswith("conf.d/a.conf: not made by svc render")
     assert there(site) == {"a.conf"}
 
 
-def test_arguments_add_and_remove_nothing(site):
+def test_given_tomls_are_added_and_nothing_is_removed(site):
     plan(site).write()
     (site.config / "b.toml").unlink()
     plan(site, "config/more/c.toml").write()
     assert there(site) == BASE | {"a.conf", "b.conf", "c.conf"}
 
 
-def test_what_arguments_added_stays_and_is_refreshed(site):
+def test_files_of_tomls_given_earlier_stay_and_are_refreshed(site):
     plan(site, "config/more/c.toml").write()
     assert there(site) == BASE | {"c.conf"}
     assert earlier_sources(site) == [Path("config/more/c.toml")]
@@ -123,27 +123,27 @@ def test_what_arguments_added_stays_and_is_refreshed(site):
     assert names(plan(site).changed) == {"c.conf"}
 
 
-def test_arguments_collide_with_what_is_there(site):
+def test_a_given_toml_collides_with_an_existing_instance(site):
     plan(site).write()
     (site.config / "more" / "c.toml").write_text(toml("c", 8101))
     (problem,) = wrong(site, "config/more/c.toml")
     assert problem.startswith("config/more/c.toml: port: 8101 is also the babysitter's of config/a.toml")
 
 
-def test_an_error_in_another_file_does_not_stop_an_argument(site):
+def test_an_error_in_another_file_does_not_block_a_given_toml(site):
     plan(site).write()
     (site.config / "a.toml").write_text("broken")
     assert plan(site, "config/more/c.toml").added
     assert wrong(site)[0].startswith("config/a.toml: not TOML")
 
 
-def test_a_component_that_runs_elsewhere_goes(site):
+def test_the_file_of_a_component_that_runs_elsewhere_is_removed(site):
     plan(site).write()
     plan(site, flags={"launch": {"components": "router"}}).write()
     assert there(site) == {"router.conf"}
 
 
-def test_one_wrong_file_and_nothing_is_written(site):
+def test_nothing_is_written_when_one_file_is_invalid(site):
     (site.config / "b.toml").write_text("port = 1\n")
     assert wrong(site) == (
         "config/b.toml: backend: missing; give [backend] a type, one of command, vllm, mock, infinilm, infinilm-rust",
@@ -151,28 +151,28 @@ def test_one_wrong_file_and_nothing_is_written(site):
     assert not site.conf_d.exists()
 
 
-def test_what_supervisord_would_refuse_is_never_written(site, monkeypatch):
+def test_text_that_supervisord_refuses_is_not_written(site, monkeypatch):
     monkeypatch.setattr(generate, "render", lambda *_: {"supervisord.conf": "[supervisord]\nminfds=many\n"})
     assert wrong(site)[0].startswith("supervisord would refuse what was to be written: ")
 
 
-def test_a_file_whose_name_would_break_the_first_line(site):
+def test_a_line_break_in_a_toml_name_is_refused(site):
     (site.config / "x\ny.toml").write_text(toml("x", 8130))
     assert "rename it" in wrong(site)[0]
 
 
-def test_the_set_in_var_is_exactly_what_is_asked(site):
+def test_the_files_in_var_are_exactly_those_of_this_run(site):
     site.make_dirs()
     for tomls in (["config/a.toml", "config/b.toml"], ["config/b.toml"]):
-        told = load_settings(environ={"ROUTER_PORT": "8009"})
-        plan_site(site, told, site.tomls(tuple(tomls)), site.own_conf_d, exact=True).write()
+        site_settings = load_settings(environ={"ROUTER_PORT": "8009"})
+        plan_site(site, site_settings, site.tomls(tuple(tomls)), site.own_conf_d, exact=True).write()
     assert names(site.own_conf_d.iterdir()) == BASE | {"b.conf"}
     assert "config-file '%(here)s/../../config/b.toml'" in (site.own_conf_d / "b.conf").read_text()
     assert site.own_supervisord_conf.exists()
     assert not site.conf_d.exists()
 
 
-def test_another_directory_gets_the_programs_only(site, tmp_path_factory):
+def test_another_directory_gets_only_the_programs(site, tmp_path_factory):
     out = tmp_path_factory.mktemp("staging") / "conf.d"
     plan(site, out=out).write()
     assert names(out.iterdir()) == BASE | {"a.conf", "b.conf"}
@@ -184,26 +184,26 @@ def test_another_directory_gets_the_programs_only(site, tmp_path_factory):
 
 
 def test_a_moved_site_renders_the_same_bytes(site, tmp_path, tmp_path_factory, monkeypatch):
-    told = load_settings()
-    here = rendered(site, told, site.tomls())
+    site_settings = load_settings()
+    here = rendered(site, site_settings, site.tomls())
     moved = tmp_path_factory.mktemp("moved") / "a b"
     tmp_path.rename(moved)
     monkeypatch.chdir(moved)
-    assert rendered(site, told, site.tomls()) == here
-    assert rendered(Site(moved), told, Site(moved).tomls()) == here
+    assert rendered(site, site_settings, site.tomls()) == here
+    assert rendered(Site(moved), site_settings, Site(moved).tomls()) == here
 
 
 @pytest.mark.parametrize("name", ["100%", "it's", "a*", "[x]"])
-def test_a_directory_that_supervisord_cannot_work_in(site, tmp_path, name):
+def test_a_site_path_that_supervisord_expands_is_refused(site, tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(ConfigError, match="supervisord cannot work under a path with .* move the site"):
         plan_site(Site(tmp_path / name), load_settings(), [])
 
 
-def test_a_private_set(site, tmp_path_factory):
+def test_the_files_of_svc_run(site, tmp_path_factory):
     state = tmp_path_factory.mktemp("state")
-    told = load_settings(flags={"launch": {"components": "babysitter"}})
+    site_settings = load_settings(flags={"launch": {"components": "babysitter"}})
     paths = RenderPaths(Path.cwd(), state / "conf.d", state, console=True)
-    render_to(paths, load([Path("config/a.toml")], told), told)
+    render_to(paths, load([Path("config/a.toml")], site_settings), site_settings)
     assert {path.name for path in state.rglob("*.conf")} == {"supervisord.conf", "a.conf"}
     assert f"--config-file {site.config.absolute()}/a.toml" in (state / "conf.d" / "a.conf").read_text()

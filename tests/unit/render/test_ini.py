@@ -1,4 +1,4 @@
-"""Nasty values come back out of supervisord's own parser as they went in."""
+"""Odd values come out of supervisord's own parser unchanged."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from svc.render.paths import RenderPaths
 from svc.render.supervisord_conf import render
 from tests.unit.render import supervisord
 
-NASTY = [
+ODD_VALUES = [
     "",
     " ",
     "plain",
@@ -117,12 +117,12 @@ def config(args=(), env=(), work_dir="", command=("prog",)):
 
 
 def server(root, config):
-    told = load_settings()
-    placed = dataclasses.replace(config, source=root / "config" / config.source)
-    return supervisord.programs(root, render([placed], told, RenderPaths.of(root)))["x:server"]
+    site_settings = load_settings()
+    absolute_config = dataclasses.replace(config, source=root / "config" / config.source)
+    return supervisord.programs(root, render([absolute_config], site_settings, RenderPaths.of(root)))["x:server"]
 
 
-@pytest.mark.parametrize("value", NASTY)
+@pytest.mark.parametrize("value", ODD_VALUES)
 def test_the_child_gets_an_odd_value_exactly(tmp_path, value):
     root = tmp_path / "a site ;with #odd 模 name"
     program = server(root, config(args=[value, "last"], env={"ODD": value, "NEXT": "1"}, work_dir=f"w{value}w"))
@@ -130,17 +130,17 @@ def test_the_child_gets_an_odd_value_exactly(tmp_path, value):
     assert program.directory == f"{root}/conf.d/../w{value}w"
 
 
-@pytest.mark.parametrize("value", [v for v in NASTY if v])
-def test_an_absolute_work_dir_is_taken_exactly(tmp_path, value):
+@pytest.mark.parametrize("value", [v for v in ODD_VALUES if v])
+def test_an_absolute_work_dir_is_used_exactly(tmp_path, value):
     assert server(tmp_path, config(work_dir=f"/{value}")).directory == f"/{value}"
 
 
 def test_all_odd_values_at_once(tmp_path):
-    env = {f"V{n}": value for n, value in enumerate(NASTY)} | AWKWARD
-    assert supervisord.child(server(tmp_path, config(args=NASTY, env=env))) == (["prog", *NASTY], env)
+    env = {f"V{n}": value for n, value in enumerate(ODD_VALUES)} | AWKWARD
+    assert supervisord.child(server(tmp_path, config(args=ODD_VALUES, env=env))) == (["prog", *ODD_VALUES], env)
 
 
-def test_variables_that_the_shim_itself_would_obey_pass_it_by(tmp_path):
+def test_variables_that_would_affect_the_shim_are_encoded(tmp_path):
     program = server(tmp_path, config(env=AWKWARD))
     ours = {key for key in program.environment if not key.startswith("SVC_ENV_")}
     assert ours == {"A.B-C", "SVC_MAX_RESTARTS", "SVC_RESTART_DELAY"}
@@ -157,20 +157,20 @@ words = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(words, max_size=4), words)
-def test_any_text_comes_back(tmp_path, args, value):
+def test_any_text_reaches_the_child(tmp_path, args, value):
     program = server(tmp_path, config(args=args, env={"V": value, "W": value}))
     assert supervisord.child(program) == (["prog", *args], {"V": value, "W": value})
 
 
-def test_a_real_child_behind_the_real_shim_sees_the_same(tmp_path):
+def test_a_real_child_of_the_real_shim_gets_the_same(tmp_path):
     """What supervisord would exec, executed."""
-    values = [value for value in NASTY if value]
-    env = {f"V{n}": value for n, value in enumerate(NASTY)}
+    values = [value for value in ODD_VALUES if value]
+    env = {f"V{n}": value for n, value in enumerate(ODD_VALUES)}
     code = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]))"
     odd = tmp_path / 'it\'s a "dir" ; #100% ü\n.'
     odd.mkdir()
     program = server(tmp_path, config(values, env, str(odd), command=(sys.executable, "-c", code)))
-    shim = [sys.executable, "-m", "svc.supervision.launch", *supervisord.words(program)[2:]]
+    shim = [sys.executable, "-m", "svc.supervision.launch", *supervisord.arguments(program)[2:]]
     at = shim.index("--port")
     done = subprocess.run(
         shim[:at] + shim[at + 2 :],
@@ -181,14 +181,14 @@ def test_a_real_child_behind_the_real_shim_sees_the_same(tmp_path):
         check=True,
         timeout=60,
     )
-    argv, seen, cwd = json.loads(done.stdout)
+    argv, received, cwd = json.loads(done.stdout)
     assert argv == values
-    assert env.items() <= seen.items()
+    assert env.items() <= received.items()
     assert cwd == str(odd)
 
 
 @pytest.mark.parametrize(("char", "word"), [("\0", "NUL"), ("\r", "carriage return")])
-def test_what_cannot_be_carried_is_refused_with_a_reason(char, word):
+def test_unusable_text_is_refused_with_a_reason(char, word):
     assert word in why_unusable(f"a{char}b")
     with pytest.raises(ValueError, match=word):
         ini.escape(f"a{char}b")

@@ -1,4 +1,4 @@
-"""Settings and instances into nginx's files: what goes where, and that no value becomes syntax."""
+"""nginx's files: where settings and instances stand in them, and that no value becomes syntax."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from svc.render.generate import plan_output
 TLS = {"certificate": "/etc/ssl/llm.pem", "key": "/etc/ssl/private/llm key.pem"}
 
 
-def told(nginx=None, **flags):
+def nginx_settings(nginx=None, **flags):
     return load_settings(flags={"nginx": {**TLS, **(nginx or {})}, **flags})
 
 
 def files(nginx_flags=None, **flags):
-    return nginx.render([], told(nginx_flags, **flags), None)
+    return nginx.render([], nginx_settings(nginx_flags, **flags), None)
 
 
 def lines(text, word):
@@ -47,10 +47,10 @@ def listed(name, **more):
 
 
 def from_registry(*services, **flags):
-    return nginx.render_listed(services, told({"upstream": "instances", **flags}))
+    return nginx.render_listed(services, nginx_settings({"upstream": "instances", **flags}))
 
 
-def test_the_sites_own_router_is_behind_it():
+def test_the_default_upstream_is_the_sites_router():
     texts = files()
     assert set(texts) == {"server.conf", "upstream.conf"}
     assert servers(texts) == ["server 127.0.0.1:8000;"]
@@ -58,7 +58,7 @@ def test_the_sites_own_router_is_behind_it():
     assert lines(texts["server.conf"], "ssl_certificate_key") == ['ssl_certificate_key "/etc/ssl/private/llm key.pem";']
 
 
-def test_the_routers_limits_are_nginxs():
+def test_nginx_gets_the_limits_of_the_router():
     server = files(router={"max_body": 4096, "proxy_timeout": 99.5})["server.conf"]
     assert lines(server, "client_max_body_size") == ["client_max_body_size 4096;"]
     assert lines(server, "proxy_read_timeout") == ["proxy_read_timeout 110s;"], "the router is the first to say so"
@@ -77,16 +77,16 @@ def test_the_routers_limits_are_nginxs():
         ),
     ],
 )
-def test_where_the_routers_are(flags, expected):
+def test_the_addresses_of_the_routers(flags, expected):
     assert sorted(servers(files(**flags))) == sorted(f"server {address};" for address in expected)
 
 
-def test_a_router_that_serves_tls_itself_needs_none_in_front():
+def test_a_router_that_serves_tls_itself_is_refused():
     (problem,) = problems(router={"certfile": "/x"})
     assert problem.startswith("config/svc.toml: [router] certfile: the router serves TLS itself; ")
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         nginx.render([], load_settings(flags={"nginx": {"listen": "70000", "server_name": "a b;"}}), None)
     assert [p.partition(":")[2].split(":")[0].strip() for p in caught.value.problems] == [
@@ -137,9 +137,9 @@ def test_every_problem_is_told_at_once():
     ],
 )
 def test_no_value_becomes_syntax(key, value):
-    told_of = [p for p in problems({key: value}) if p.startswith(f"config/svc.toml: [nginx] {key}: ")]
-    assert told_of
-    assert all("\n" not in problem for problem in told_of)
+    matching = [p for p in problems({key: value}) if p.startswith(f"config/svc.toml: [nginx] {key}: ")]
+    assert matching
+    assert all("\n" not in problem for problem in matching)
 
 
 def test_only_healthy_instances_of_the_registry_are_in_the_upstream():
@@ -161,14 +161,14 @@ def test_only_healthy_instances_of_the_registry_are_in_the_upstream():
     assert texts["upstream.conf"].startswith('# made by "svc render" from the registry\n')
 
 
-def test_spare_ones_serve_where_nobody_else_is_left():
+def test_backups_serve_where_no_other_server_is_left():
     texts, _ = from_registry(listed("spare", weight=0))
     assert servers(texts) == ["server spare.example:8100;  # spare-server"]
 
 
 def test_the_order_of_the_list_does_not_matter():
-    one, other = listed("a"), listed("b")
-    assert from_registry(one, other) == from_registry(other, one)
+    first, other = listed("a"), listed("b")
+    assert from_registry(first, other) == from_registry(other, first)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_order_of_the_list_does_not_matter():
         {"name": "a;"},
     ],
 )
-def test_an_instance_that_nginx_cannot_use_is_left_out_and_told(more):
+def test_an_unusable_instance_is_left_out_with_a_note(more):
     texts, notes = from_registry(listed("fine"), {**listed("a"), **more})
     assert servers(texts) == ["server fine.example:8100;  # fine-server"]
     (note,) = notes
@@ -192,20 +192,20 @@ def test_an_instance_that_nginx_cannot_use_is_left_out_and_told(more):
     assert "\n" not in note
 
 
-def test_one_model_of_several():
+def test_only_instances_of_the_model_are_in_the_upstream():
     other = {"type": "openai-api", "models": ["other"]}
     texts, _ = from_registry(listed("a"), listed("b", metadata=other), model="other")
     assert servers(texts) == ["server b.example:8100;  # b-server"]
 
 
-def test_no_healthy_instance_leaves_what_is_there():
+def test_without_a_healthy_instance_the_files_stay():
     with pytest.raises(ConfigError, match="no healthy instance with model 'x'; what is there is left as it is"):
         from_registry(listed("a"), model="x")
 
 
-def test_the_registry_has_no_routers():
+def test_from_registry_needs_instances_as_the_upstream():
     with pytest.raises(ConfigError, match=r'\[nginx\] upstream: the registry lists instances; set it to "instances"'):
-        nginx.check_listed(told())
+        nginx.check_listed(nginx_settings())
 
 
 @pytest.fixture
@@ -221,10 +221,10 @@ def site(tmp_path, monkeypatch):
 
 
 def plan(site, out=None, **nginx_flags):
-    return plan_output(site, told(nginx_flags), "nginx", site.tomls(), out)
+    return plan_output(site, nginx_settings(nginx_flags), "nginx", site.tomls(), out)
 
 
-def test_the_instances_of_the_toml_files(site):
+def test_the_upstream_of_the_instances_in_the_toml_files(site):
     plan(site, upstream="instances").write()
     assert servers({"upstream.conf": (site.root / "nginx" / "upstream.conf").read_text()}) == [
         "server 10.0.0.7:8110;  # a",
@@ -233,18 +233,18 @@ def test_the_instances_of_the_toml_files(site):
     assert not plan(site, upstream="instances").stale
 
 
-def test_the_model_of_a_toml_file_is_not_known(site):
+def test_a_model_needs_from_registry(site):
     with pytest.raises(ConfigError, match=r"\[nginx\] model: .*render with --from-registry"):
         plan(site, upstream="instances", model="m")
 
 
-def test_a_site_without_instances_has_no_upstream_of_them(tmp_path, monkeypatch):
+def test_a_site_without_instances_is_refused_as_upstream(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="there is no instance; write its TOML file"):
         plan(Site(Path()), upstream="instances")
 
 
-def test_files_in_the_directory_that_are_not_ours_stay_and_our_old_ones_go(site):
+def test_foreign_files_stay_and_old_generated_files_are_removed(site):
     (site.root / "nginx").mkdir()
     (site.root / "nginx" / "mine.conf").write_text("# mine\n")
     (site.root / "nginx" / "old.conf").write_text('# made by "svc render" from an earlier version\n')
@@ -255,7 +255,7 @@ def test_files_in_the_directory_that_are_not_ours_stay_and_our_old_ones_go(site)
         plan(site)
 
 
-def test_another_directory(site, tmp_path):
+def test_files_can_be_written_to_another_directory(site, tmp_path):
     plan(site, tmp_path / "front").write()
     assert (tmp_path / "front" / "server.conf").is_file()
     assert not (site.root / "nginx").exists()

@@ -1,6 +1,6 @@
 """Pairs of files: each render/X.toml and the render/X.conf that is made of it.
 
-After a change that is meant: python -m tests.unit.render.test_supervisord_conf
+After an intended change: python -m tests.unit.render.test_supervisord_conf
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ TOMLS = sorted(PAIRS.glob("*.toml"))
 
 
 def rendered(toml, **environ):
-    told = load_settings(environ={"LAUNCH_COMPONENTS": "babysitter", **environ})
-    (config,) = load([toml], told)
-    return render([config], told, RenderPaths.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{config.name}.conf"]
+    settings = load_settings(environ={"LAUNCH_COMPONENTS": "babysitter", **environ})
+    (config,) = load([toml], settings)
+    return render([config], settings, RenderPaths.of(PAIRS, PAIRS / "conf.d"))[f"conf.d/{config.name}.conf"]
 
 
 def texts(root, configs=(), flags=None, **environ):
@@ -29,18 +29,18 @@ def texts(root, configs=(), flags=None, **environ):
 
 
 @pytest.mark.parametrize("toml", TOMLS, ids=lambda path: path.stem)
-def test_the_file_made_of(toml):
+def test_a_toml_renders_to_its_expected_file(toml):
     assert rendered(toml) == toml.with_suffix(".conf").read_text()
 
 
-def test_flags_of_the_babysitter_say_what_settings_override():
-    told = rendered(PAIRS / "command.toml", BABYSITTER_HOST="gpu7", REGISTRY_URL="http://r:1/", ROUTER_URL="http://r:2")
-    assert "--host gpu7 --registry-url http://r:1 --router-url http://r:2\n" in told
+def test_the_babysitters_flags_carry_what_settings_override():
+    text = rendered(PAIRS / "command.toml", BABYSITTER_HOST="gpu7", REGISTRY_URL="http://r:1/", ROUTER_URL="http://r:2")
+    assert "--host gpu7 --registry-url http://r:1 --router-url http://r:2\n" in text
 
 
-def test_registry_and_router_carry_every_setting_so_that_no_environment_counts(tmp_path):
+def test_registry_and_router_get_every_setting_as_a_flag(tmp_path):
     programs = supervisord.programs(tmp_path, texts(tmp_path, ROUTER_PORT="8001", REGISTRY_HEALTH_INTERVAL="2.5"))
-    assert supervisord.words(programs["registry:registry"]) == [
+    assert supervisord.arguments(programs["registry:registry"]) == [
         "svc",
         "launch",
         "--own",
@@ -66,57 +66,63 @@ def test_registry_and_router_carry_every_setting_so_that_no_environment_counts(t
         "--store",
         f"sqlite:{tmp_path}/conf.d/../var/registry.db",
     ]
-    router = supervisord.words(programs["router:router"])
+    router = supervisord.arguments(programs["router:router"])
     assert router[:10] == ["svc", "launch", "--own", "--", "svc", "router", "--fd", "0", "--host", "127.0.0.1"]
     flags = {"--port": "8001", "--registry-url": "http://localhost:18000", "--proxy-timeout": "1800"}
     assert flags.items() <= dict(zip(router[8::2], router[9::2], strict=True)).items()
 
 
-def test_nobody_else_may_use_the_socket_unless_a_group_is_named(tmp_path):
+def test_only_a_configured_group_may_use_the_socket(tmp_path):
     assert "\nchmod=0700\n" in texts(tmp_path)["supervisord.conf"]
     assert "\nchmod=0770\n" in texts(tmp_path, flags={"systemd": {"group": "llm"}})["supervisord.conf"]
 
 
-def test_settings_that_are_texts_and_switches_are_flags_too(tmp_path):
+def test_text_and_boolean_settings_become_flags(tmp_path):
     flags = {"registry": {"insecure": True, "store": "sqlite:my db", "token_file": "/etc/a token"}}
     programs = supervisord.programs(tmp_path, texts(tmp_path, flags=flags))
-    words = supervisord.words(programs["registry:registry"])
-    assert "--insecure" in words
-    assert words[words.index("--store") + 1] == "sqlite:my db"
-    assert words[words.index("--token-file") + 1] == "/etc/a token"
+    arguments = supervisord.arguments(programs["registry:registry"])
+    assert "--insecure" in arguments
+    assert arguments[arguments.index("--store") + 1] == "sqlite:my db"
+    assert arguments[arguments.index("--token-file") + 1] == "/etc/a token"
 
 
-def test_a_password_gets_into_no_file(tmp_path):
+def test_no_file_holds_a_password(tmp_path):
     file = {"store": "redis://ann@here:6379/0?prefix=a", "store_password_file": "/etc/redis password"}
-    words = supervisord.words(
+    arguments = supervisord.arguments(
         supervisord.programs(tmp_path, texts(tmp_path, flags={"registry": file}))["registry:registry"]
     )
-    assert words[words.index("--store-password-file") + 1] == "/etc/redis password"
+    assert arguments[arguments.index("--store-password-file") + 1] == "/etc/redis password"
     for scheme in ("redis", "rediss", "unix"):
         with pytest.raises(ConfigError, match="store_password_file"):
             texts(tmp_path, flags={"registry": {"store": f"{scheme}://ann:secret@here"}})
 
 
-def test_tables_of_names_are_repeated_flags_that_come_back_as_they_were(tmp_path):
+def test_tables_of_names_become_repeated_flags(tmp_path):
     flags = {"router": {"aliases": ("gpt-4o=my model", "50%=a=b"), "policies": ("m=session",), "keys_file": "var/k"}}
-    words = supervisord.words(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
-    told = {name: [words[n + 1] for n, word in enumerate(words) if word == name] for name in words if name[:2] == "--"}
-    assert told["--aliases"] == ["50%=a=b", "gpt-4o=my model"]
-    assert (told["--policies"], told["--keys-file"]) == (["m=session"], ["var/k"])
-    assert "--fallbacks" not in told
-    again = load_settings(flags={"router": {"aliases": tuple(told["--aliases"])}})
+    arguments = supervisord.arguments(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
+    flag_values = {
+        name: [arguments[n + 1] for n, word in enumerate(arguments) if word == name]
+        for name in arguments
+        if name[:2] == "--"
+    }
+    assert flag_values["--aliases"] == ["50%=a=b", "gpt-4o=my model"]
+    assert (flag_values["--policies"], flag_values["--keys-file"]) == (["m=session"], ["var/k"])
+    assert "--fallbacks" not in flag_values
+    again = load_settings(flags={"router": {"aliases": tuple(flag_values["--aliases"])}})
     assert again.router.aliases == load_settings(flags=flags).router.aliases
 
 
-def test_a_list_of_texts_is_one_flag_that_comes_back_as_it_was(tmp_path):
+def test_a_list_of_texts_becomes_one_flag(tmp_path):
     flags = {"router": {"allow_paths": ["/v1/files*", "GET /a%20b"]}}
-    words = supervisord.words(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
-    told = words[words.index("--allow-paths") + 1]
-    assert load_settings(flags={"router": {"allow_paths": told}}).router.allow_paths == ("/v1/files*", "GET /a%20b")
-    assert "--allow-paths" not in supervisord.words(supervisord.programs(tmp_path, texts(tmp_path))["router:router"])
+    arguments = supervisord.arguments(supervisord.programs(tmp_path, texts(tmp_path, flags=flags))["router:router"])
+    paths = arguments[arguments.index("--allow-paths") + 1]
+    assert load_settings(flags={"router": {"allow_paths": paths}}).router.allow_paths == ("/v1/files*", "GET /a%20b")
+    assert "--allow-paths" not in supervisord.arguments(
+        supervisord.programs(tmp_path, texts(tmp_path))["router:router"]
+    )
 
 
-def test_what_supervisord_reads(tmp_path):
+def test_supervisord_reads_the_rendered_values(tmp_path):
     config = load([PAIRS / "mock.toml"], load_settings())[0]
     programs = supervisord.programs(tmp_path, texts(tmp_path, [config]))
     assert sorted(programs) == ["mock-8100:babysitter", "mock-8100:server", "registry:registry", "router:router"]
@@ -131,7 +137,7 @@ def test_what_supervisord_reads(tmp_path):
 
 
 @pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("lan", "lan")])
-def test_the_routers_socket(tmp_path, host, address):
+def test_the_address_of_the_routers_socket(tmp_path, host, address):
     assert f"socket=tcp://{address}:8000\n" in texts(tmp_path, ROUTER_HOST=host)["conf.d/router.conf"]
 
 
@@ -141,32 +147,32 @@ def test_the_routers_socket_is_ipv4_or_a_name(tmp_path, host):
         texts(tmp_path, ROUTER_HOST=host)
 
 
-def test_a_setting_that_cannot_be_carried_is_refused(tmp_path):
+def test_a_setting_that_a_flag_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="--token-file: has a carriage return"):
         texts(tmp_path, REGISTRY_TOKEN_FILE="a\rb")
 
 
-def test_only_what_runs_here(tmp_path):
+def test_only_the_components_of_this_site_are_rendered(tmp_path):
     assert sorted(texts(tmp_path, LAUNCH_COMPONENTS="router")) == ["conf.d/router.conf", "supervisord.conf"]
 
 
-def test_nothing_names_the_machine_that_rendered(tmp_path):
+def test_no_file_names_the_machine_that_rendered_it(tmp_path):
     root = tmp_path / "made here"
     config = load([PAIRS / "mock.toml"], load_settings())[0]
     assert not [text for text in texts(PAIRS.parent, [config]).values() if str(PAIRS.parent) in text]
     assert texts(root) == texts(tmp_path / "elsewhere")
 
 
-def test_the_set_in_var_names_the_same_files(tmp_path):
-    told = load_settings()
-    own = render([], told, RenderPaths.of(tmp_path, tmp_path / "var" / "conf.d"))
+def test_the_files_in_var_name_the_same_paths(tmp_path):
+    settings = load_settings()
+    own = render([], settings, RenderPaths.of(tmp_path, tmp_path / "var" / "conf.d"))
     assert "logfile=%(here)s/../logs/supervisord.log" in own["supervisord.conf"]
     assert "file=%(here)s/supervisor.sock" in own["supervisord.conf"]
     assert "directory=%(here)s/../..\n" in own["conf.d/registry.conf"]
     assert "sqlite:%(here)s/../registry.db" in own["conf.d/registry.conf"]
 
 
-def test_a_private_set_runs_in_the_site_and_keeps_its_state_elsewhere(tmp_path):
+def test_files_of_svc_run_use_the_site_and_keep_state_elsewhere(tmp_path):
     config = load([PAIRS / "mock.toml"], load_settings())[0]
     state = tmp_path / "private"
     paths = RenderPaths(PAIRS.parent, state / "conf.d", state, console=True)
@@ -177,8 +183,8 @@ def test_a_private_set_runs_in_the_site_and_keeps_its_state_elsewhere(tmp_path):
         "/dev/fd/1",
         0,
     )
-    assert str(PAIRS / "mock.toml") in supervisord.words(programs["mock-8100:babysitter"])
-    assert f"sqlite:{state}/conf.d/../var/registry.db" in supervisord.words(programs["registry:registry"])
+    assert str(PAIRS / "mock.toml") in supervisord.arguments(programs["mock-8100:babysitter"])
+    assert f"sqlite:{state}/conf.d/../var/registry.db" in supervisord.arguments(programs["registry:registry"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The files for systemd and logrotate: what settings and conf.d make of them."""
+"""The systemd unit and the logrotate rule of a site."""
 
 from pathlib import Path
 
@@ -29,11 +29,11 @@ def made(site, kind, toml=""):
 
 
 def values(text):
-    """Of a unit, each key's last."""
+    """Return the last value of each key of a unit."""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
 
 
-def test_a_unit_by_default(site):
+def test_the_default_unit(site):
     path, text = made(site, "systemd")
     unit = values(text)
     assert path == "systemd/infinilm-svc.service"
@@ -47,7 +47,7 @@ def test_a_unit_by_default(site):
     assert not {"PrivateDevices", "DeviceAllow", "DevicePolicy", "ProtectClock", "MemoryDenyWriteExecute"} & set(unit)
 
 
-def test_a_unit_for_another_place_and_user(site):
+def test_a_unit_for_another_directory_and_user(site):
     _, text = made(site, "systemd", '[systemd]\nuser = "llm"\ngroup = "gpu"\nsite = "/srv/llm"\nprefix = "/srv/venv"')
     unit = values(text)
     assert (unit["User"], unit["Group"], unit["WorkingDirectory"]) == ("llm", "gpu", "/srv/llm")
@@ -56,21 +56,21 @@ def test_a_unit_for_another_place_and_user(site):
     assert unit["ExecStop"] == "/srv/venv/bin/svc down"
 
 
-def test_descriptors_are_enough_for_supervisord_and_for_the_router(site):
+def test_the_file_limit_suffices_for_supervisord_and_the_router(site):
     limit = int(values(made(site, "systemd")[1])["LimitNOFILE"])
     plan_site(site, load_settings(), site.tomls()).write()
-    (asked,) = [line for line in site.supervisord_conf.read_text().splitlines() if line.startswith("minfds=")]
-    assert int(asked.removeprefix("minfds=")) <= limit, "or supervisord would not start"
+    (line,) = [line for line in site.supervisord_conf.read_text().splitlines() if line.startswith("minfds=")]
+    assert int(line.removeprefix("minfds=")) <= limit, "or supervisord would not start"
     assert limit >= 2 * WORKER_CONNECTIONS
 
 
-def test_the_time_to_stop_is_that_of_the_phases_of_svc_down(site):
+def test_the_stop_timeout_is_that_of_the_phases_of_svc_down(site):
     """The router's 300 + 5 s, a babysitter's 15, then an instance's 30."""
     unit = values(made(site, "systemd", "[router]\ngraceful_timeout = 300\n")[1])
     assert int(unit["TimeoutStopSec"]) == 305 + 15 + 30 + STOP_MARGIN_SECONDS
 
 
-def test_programs_of_others_count_for_the_time_to_stop_too(site):
+def test_programs_that_svc_did_not_render_count_for_the_timeout(site):
     site.conf_d.mkdir()
     (site.conf_d / "mine.conf").write_text("[program:mine]\ncommand=x\nstopwaitsecs=600 ; long\n")
     assert int(values(made(site, "systemd")[1])["TimeoutStopSec"]) == 35 + 15 + 600 + STOP_MARGIN_SECONDS
@@ -84,7 +84,7 @@ def test_a_rule_for_logrotate(site):
         assert line in text.splitlines()
 
 
-def test_a_rule_for_logrotate_beside_supervisords_own_rotation_is_refused(site):
+def test_a_rule_is_refused_where_supervisord_rotates_itself(site):
     with pytest.raises(ConfigError, match=r"svc.toml: \[logs\] rotate: supervisord rotates"):
         made(site, "logrotate")
 
@@ -98,7 +98,7 @@ def test_with_logrotate_supervisord_rotates_nothing(site):
     assert all(line.endswith("=0") for line in sizes)
 
 
-def test_the_size_and_number_of_logs_are_supervisords_otherwise(site):
+def test_without_logrotate_supervisord_gets_the_limits_of_logs(site):
     site.svc_toml.write_text('[logs]\nmax_size = "3KB"\nbackups = 0\nformat = "json"\n')
     plan_site(site, load_settings(site.svc_toml), site.tomls()).write()
     text = (site.conf_d / "a.conf").read_text()
@@ -108,7 +108,7 @@ def test_the_size_and_number_of_logs_are_supervisords_otherwise(site):
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "expected"),
     [
         ('systemd]\nuser = "Me"', "[systemd] user: must be the name of a user or a group"),
         ('systemd]\nuser = "root\\nExecStart=x"', "[systemd] user: must be the name of a user or a group"),
@@ -126,36 +126,36 @@ def test_the_size_and_number_of_logs_are_supervisords_otherwise(site):
         ('logs]\nformat = "xml"', "[logs] format: must be one of text, json, not 'xml'"),
     ],
 )
-def test_wrong_values_are_told(site, section, told):
+def test_invalid_values_are_reported(site, section, expected):
     site.svc_toml.write_text(f"[{section}\n")
     with pytest.raises(ConfigError) as caught:
         load_settings(site.svc_toml)
     (problem,) = caught.value.problems
-    assert problem.startswith(f"config/svc.toml: {told}")
+    assert problem.startswith(f"config/svc.toml: {expected}")
 
 
-def test_a_user_is_needed_and_a_site_short_enough_for_its_socket(site):
+def test_a_unit_needs_a_user_and_a_short_site_path(site):
     with pytest.raises(ConfigError, match=r"\[systemd\] site: too long"):
         made(site, "systemd", f'[systemd]\nsite = "/{"x" * 90}"\n')
     with pytest.raises(ConfigError, match=r"\[systemd\] user: must be"):
         made(site, "systemd", '[systemd]\nuser = ""\n')
 
 
-def test_a_file_that_is_not_ours_is_left_alone(site):
+def test_a_file_that_svc_did_not_generate_is_left_alone(site):
     (site.root / "systemd").mkdir()
     (site.root / "systemd" / "infinilm-svc.service").write_text("[Unit]\n")
     with pytest.raises(ConfigError, match="not made by svc render"):
         made(site, "systemd")
 
 
-def test_what_is_there_already_is_not_stale(site):
-    told = load_settings()
-    plan_output(site, told, "systemd", site.tomls()).write()
-    assert not plan_output(site, told, "systemd", site.tomls()).stale
+def test_an_unchanged_file_is_not_stale(site):
+    settings = load_settings()
+    plan_output(site, settings, "systemd", site.tomls()).write()
+    assert not plan_output(site, settings, "systemd", site.tomls()).stale
 
 
-def test_another_directory_keeps_whatever_else_is_in_it(site):
-    told = load_settings()
-    plan_site(site, told, site.tomls()).write()
-    change = plan_output(site, told, "systemd", site.tomls(), Path())
+def test_another_directory_keeps_its_other_files(site):
+    settings = load_settings()
+    plan_site(site, settings, site.tomls()).write()
+    change = plan_output(site, settings, "systemd", site.tomls(), Path())
     assert (change.added, change.removed) == ([Path("infinilm-svc.service")], [])

@@ -9,10 +9,10 @@ from supervisor.states import ProcessStates, SupervisorStates
 from svc.supervision.exits import describe_status
 from svc.supervision.extension import Extension, RpcInterface, make, search_paths
 
-NOBODY = 1 << 22  # a pid that no process has
+UNUSED_PID = 1 << 22  # no process has it
 
 
-def test_svc_comes_first_and_the_operators_path_is_kept():
+def test_svc_is_first_in_path_and_the_operators_path_is_kept():
     assert search_paths({"PATH": "/usr/bin:/bin"}, "/opt/svc/bin") == {
         "PATH": "/opt/svc/bin:/usr/bin:/bin",
         "SVC_PATH": "/usr/bin:/bin",
@@ -25,8 +25,8 @@ def test_a_reload_leaves_the_paths_as_they_are():
 
 
 def test_an_activated_environment_is_the_operators_own_path():
-    told = search_paths({"PATH": "/opt/svc/bin:/bin"}, "/opt/svc/bin")
-    assert told["SVC_PATH"] == "/opt/svc/bin:/bin"
+    variables = search_paths({"PATH": "/opt/svc/bin:/bin"}, "/opt/svc/bin")
+    assert variables["SVC_PATH"] == "/opt/svc/bin:/bin"
 
 
 def test_unknown_keys_of_the_section_are_an_error():
@@ -36,14 +36,14 @@ def test_unknown_keys_of_the_section_are_an_error():
 
 @pytest.fixture
 def process():
-    """What the policy sees of a process of ours, router:router with a socket."""
+    """A managed process of supervisord: router:router, with a socket."""
     socket_manager = SimpleNamespace(get_socket=lambda: "the reference", config=lambda: "the address")
     return SimpleNamespace(
         config=SimpleNamespace(
             name="router", environment={"SVC_MAX_RESTARTS": "1", "SVC_RESTART_DELAY": "5"}, startretries=99
         ),
         group=SimpleNamespace(config=SimpleNamespace(name="router"), socket_manager=socket_manager),
-        pid=NOBODY,
+        pid=UNUSED_PID,
         backoff=0,
         spawnerr=None,
         status=0,
@@ -71,39 +71,39 @@ def dies(extension, process, status=0):
     events.notify(events.ProcessStateBackoffEvent(process, ProcessStates.STARTING))
 
 
-def told(extension):
+def reported(extension):
     return RpcInterface(extension).getRestarts()["router"]
 
 
-def test_failed_is_told_until_somebody_starts_or_stops_it(extension, process):
+def test_failed_is_reported_until_a_requested_start_or_stop(extension, process):
     starts(process)
     dies(extension, process)
     starts(process, ProcessStates.BACKOFF)
-    assert told(extension) == {"restarts": 1, "max_restarts": 1, "failed": False, "reason": "Exited with code 0"}
+    assert reported(extension) == {"restarts": 1, "max_restarts": 1, "failed": False, "reason": "Exited with code 0"}
     dies(extension, process, status=3 << 8)
-    assert told(extension) == {"restarts": 1, "max_restarts": 1, "failed": True, "reason": "Exited with code 3"}
+    assert reported(extension) == {"restarts": 1, "max_restarts": 1, "failed": True, "reason": "Exited with code 3"}
     assert process.backoff > process.config.startretries
     events.notify(events.ProcessStateStoppedEvent(process, ProcessStates.BACKOFF))
-    assert not told(extension)["failed"]
+    assert not reported(extension)["failed"]
     starts(process)
-    assert told(extension) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
+    assert reported(extension) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
 
 
-def test_who_was_killed_is_said_to_be_and_by_which_signal(extension, process):
+def test_the_reason_names_the_signal_that_killed_a_process(extension, process):
     starts(process)
     dies(extension, process, status=signal.SIGKILL)
-    assert told(extension)["reason"] == "Killed by SIGKILL"
+    assert reported(extension)["reason"] == "Killed by SIGKILL"
 
 
-def test_what_did_not_even_start_has_supervisords_reason(extension, process):
+def test_a_failed_start_has_supervisords_reason(extension, process):
     starts(process)
     process.pid, process.spawnerr = 0, "can't find command 'no'"
     dies(extension, process)
-    assert told(extension)["reason"] == "can't find command 'no'"
+    assert reported(extension)["reason"] == "can't find command 'no'"
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "expected"),
     [
         (0, "Exited with code 0"),
         (1 << 8, "Exited with code 1"),
@@ -111,11 +111,11 @@ def test_what_did_not_even_start_has_supervisords_reason(extension, process):
         (40, "Killed by signal 40"),
     ],
 )
-def test_the_words_for_an_end(status, said):
-    assert describe_status(status) == said
+def test_a_wait_status_is_described(status, expected):
+    assert describe_status(status) == expected
 
 
-def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(extension, process):
+def test_a_shutdown_gives_nothing_up_and_releases_the_sockets(extension, process):
     starts(process)
     starts(process, ProcessStates.BACKOFF)
     extension.supervisord.options.mood = SupervisorStates.SHUTDOWN
@@ -125,13 +125,13 @@ def test_a_shutdown_fails_nothing_and_lets_the_sockets_go(extension, process):
     assert not extension.sockets._references
 
 
-def test_a_socket_is_held_before_its_program_starts_but_not_for_ever(extension, process):
+def test_a_socket_is_held_before_its_program_starts(extension, process):
     assert extension.sockets._references == {"router": "the reference"}
     extension.sockets.release_idle(now=9e9)
     assert not extension.sockets._references
 
 
-def test_supervisord_can_be_asked_for_nothing_else(extension):
+def test_the_rpc_interface_has_only_these_methods(extension):
     assert [name for name in dir(RpcInterface(extension)) if not name.startswith("_")] == [
         "endProcess",
         "getPrograms",
@@ -141,7 +141,7 @@ def test_supervisord_can_be_asked_for_nothing_else(extension):
     ]
 
 
-def test_too_few_startretries_shorten_the_delay_but_never_give_up(extension, process, caplog):
+def test_too_few_startretries_only_shorten_the_delay(extension, process, caplog):
     process.config.startretries = 3
     starts(process)
     dies(extension, process)
@@ -149,7 +149,7 @@ def test_too_few_startretries_shorten_the_delay_but_never_give_up(extension, pro
     assert "startretries must be at least the restart delay" in caplog.text
 
 
-def test_an_error_of_ours_is_logged_and_goes_no_further(extension, process, caplog):
+def test_an_error_in_a_handler_is_logged_and_contained(extension, process, caplog):
     process.config.environment["SVC_RESTART_DELAY"] = "soon"
     starts(process)
     assert "SVC_RESTART_DELAY='soon'" in caplog.text

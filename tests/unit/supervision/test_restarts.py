@@ -16,11 +16,11 @@ def lifetime(limits: RestartLimits) -> list[float]:
 
 
 @pytest.mark.parametrize("max_restarts", [0, 1, 2, 50])
-def test_it_gives_up_after_exactly_so_many_restarts(max_restarts):
+def test_a_program_is_given_up_after_exactly_max_restarts(max_restarts):
     assert lifetime(RestartLimits(max_restarts, 1.5)) == [1.5] * max_restarts
 
 
-def test_a_start_by_hand_begins_anew():
+def test_a_requested_start_resets_the_count():
     assert after_start(RestartCount(9, failed=True), requested=True) == RestartCount(0, failed=False)
 
 
@@ -30,13 +30,13 @@ def test_an_exit_is_not_yet_a_restart():
     assert after_start(count, requested=False) == RestartCount(4)
 
 
-def test_why_it_exited_is_told_until_somebody_starts_it():
+def test_the_reason_of_an_exit_is_kept_until_a_requested_start():
     count, _ = after_exit(RestartCount(), RestartLimits(10, 5), reason="hung")
     assert after_start(count, requested=False) == RestartCount(1, reason="hung")
     assert after_start(count, requested=True) == RestartCount()
 
 
-def test_nothing_is_given_up_while_supervisord_leaves():
+def test_no_program_is_given_up_while_supervisord_shuts_down():
     count, delay = after_exit(RestartCount(2), RestartLimits(2, 5), shutting_down=True)
     assert not count.failed
     assert delay is not None
@@ -48,7 +48,7 @@ def test_limits_are_read_from_the_environment():
 
 
 @pytest.mark.parametrize("environment", [None, {}, {"PATH": "/bin"}, {"SVC_RESTART_DELAY": "5"}])
-def test_programs_without_a_limit_are_not_ours(environment):
+def test_programs_without_a_limit_are_not_managed(environment):
     assert read_limits(environment) is None
 
 
@@ -63,6 +63,6 @@ def test_programs_without_a_limit_are_not_ours(environment):
         ("1", "", "SVC_RESTART_DELAY=''"),
     ],
 )
-def test_a_value_that_is_no_limit_is_named(max_restarts, delay, named):
+def test_an_invalid_limit_is_named(max_restarts, delay, named):
     with pytest.raises(ValueError, match=named):
         read_limits({"SVC_MAX_RESTARTS": max_restarts, "SVC_RESTART_DELAY": delay})

@@ -20,7 +20,7 @@ from tests.unit.instance_configs import instance_config
         {"backend": MockBackend(models=("a",), api_key_file="var/q.key")},
     ],
 )
-def test_what_a_babysitter_reads_in_its_file_changes_it(changed):
+def test_a_value_that_the_babysitter_reads_changes_the_digest(changed):
     assert digest(instance_config(**changed)) != digest(instance_config())
 
 
@@ -35,7 +35,7 @@ def test_what_a_babysitter_reads_in_its_file_changes_it(changed):
         {"backend": MockBackend(models=("a", "b"), env={"X": "1"})},
     ],
 )
-def test_what_stands_in_the_programs_does_not(changed):
+def test_a_value_in_the_commands_does_not_change_the_digest(changed):
     assert digest(instance_config(**changed)) == digest(instance_config())
 
 

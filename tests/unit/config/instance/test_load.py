@@ -28,8 +28,8 @@ def write(tmp_path):
     return write
 
 
-def told(*paths, **environ):
-    """The problems of the files."""
+def problems_of(*paths, **environ):
+    """Return the problems of the files."""
     with pytest.raises(ConfigError) as caught:
         load(paths, load_settings(environ=environ))
     return list(caught.value.problems)
@@ -39,7 +39,7 @@ def backend(lines, kind="command"):
     return f'port = 8100\n[backend]\ntype = "{kind}"\n{lines}\n'
 
 
-def test_the_least_that_is_needed_and_the_defaults(write):
+def test_a_minimal_file_gets_the_defaults(write):
     config = load_one(write('port = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]'), load_settings())
     assert (config.name, config.host, config.url) == ("mock-8100", "localhost", "http://localhost:8100")
     assert (config.babysitter_port, config.bind_host) == (8101, "127.0.0.1")
@@ -64,8 +64,8 @@ def test_the_least_that_is_needed_and_the_defaults(write):
         ),
     ],
 )
-def test_settings_of_an_engines_key_fit_together(write, lines, problem):
-    (line,) = told(write(backend(f'model = "m"\n{lines}', "vllm")))
+def test_settings_of_an_api_key_must_fit_together(write, lines, problem):
+    (line,) = problems_of(write(backend(f'model = "m"\n{lines}', "vllm")))
     assert line.startswith(f"a.toml: {problem}")
 
 
@@ -78,11 +78,11 @@ def test_settings_of_an_engines_key_fit_together(write, lines, problem):
         ("command", 'command = "c"\napi_key_file = "f"\napi_key_variable = "LLAMA_API_KEY"', "LLAMA_API_KEY"),
     ],
 )
-def test_the_variable_in_which_an_engine_gets_its_key(write, kind, lines, variable):
+def test_the_variable_in_which_an_engine_gets_its_api_key(write, kind, lines, variable):
     assert load_one(write(backend(lines, kind)), load_settings()).api_key_variable == variable
 
 
-def test_everything_that_there_is(write):
+def test_a_file_with_every_key(write):
     config = load_one(
         write("""
 name = "qwen"
@@ -129,13 +129,13 @@ deep = { list = [1, 2.5, true, "x"] }
     )
 
 
-def test_settings_stand_above_the_file(write):
+def test_settings_win_over_the_file(write):
     environ = {"BABYSITTER_HOST": "gpu7", "REGISTRY_URL": "http://r9:1", "ROUTER_URL": "http://r9:2"}
     config = load_one(write('host = "0.0.0.0"\n' + GOOD), load_settings(environ=environ))
     assert (config.host, config.registry_urls, config.router_url) == ("gpu7", ("http://r9:1",), "http://r9:2")
 
 
-def test_a_file_without_a_registry_uses_the_sites(write):
+def test_a_file_without_a_registry_uses_the_registry_of_the_site(write):
     config = load_one(write(GOOD), load_settings(environ={"REGISTRY_PORT": "19000"}))
     assert config.registry_urls == ("http://localhost:19000",)
 
@@ -190,8 +190,8 @@ def test_a_file_without_a_registry_uses_the_sites(write):
         ("port = 1\nzzz = 1", "zzz: unknown key; there are name, host, port"),
     ],
 )
-def test_what_is_wrong_at_the_top(write, lines, line):
-    (problem,) = told(write(f'{lines}\n[backend]\ntype = "mock"\nmodels = ["m"]\n'))
+def test_errors_at_the_top(write, lines, line):
+    (problem,) = problems_of(write(f'{lines}\n[backend]\ntype = "mock"\nmodels = ["m"]\n'))
     assert re.match(f"a.toml: {line}" if ": " in line else f"a.toml: .*{line}", problem), problem
 
 
@@ -223,8 +223,8 @@ def test_what_is_wrong_at_the_top(write, lines, line):
         ("max_memory = 24", 'max_memory: 24 is less than any server needs; write it like "24GiB", or 0 for no limit'),
     ],
 )
-def test_what_is_wrong_with_the_babysitter(write, lines, line):
-    (problem,) = told(write(f"{GOOD}[babysitter]\n{lines}\n"))
+def test_errors_in_the_babysitter_section(write, lines, line):
+    (problem,) = problems_of(write(f"{GOOD}[babysitter]\n{lines}\n"))
     assert problem.startswith(f"a.toml: babysitter.{line}"), problem
 
 
@@ -279,8 +279,8 @@ def test_what_is_wrong_with_the_babysitter(write, lines, line):
         (backend('model = "<fill in: the model>"', "vllm"), ["backend.model: not filled in yet; fill in the model"]),
     ],
 )
-def test_what_is_wrong_with_the_backend(write, text, lines):
-    problems = told(write(text))
+def test_errors_in_the_backend_section(write, text, lines):
+    problems = problems_of(write(text))
     assert len(problems) == len(lines), problems
     for problem, line in zip(problems, lines, strict=True):
         assert problem.startswith(f"a.toml: {line}")
@@ -303,18 +303,18 @@ def test_what_is_wrong_with_the_backend(write, text, lines):
         ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
     ],
 )
-def test_what_is_wrong_with_metadata(write, lines, line):
-    (problem,) = told(write(f"{GOOD}[metadata]\n{lines}\n"))
+def test_errors_in_the_metadata(write, lines, line):
+    (problem,) = problems_of(write(f"{GOOD}[metadata]\n{lines}\n"))
     assert problem.startswith(f"a.toml: metadata.{line}")
 
 
 @pytest.mark.parametrize(
-    ("line", "path", "asked"),
+    ("line", "path", "endpoint"),
     [("", None, "/health"), ('health_path = ""', "", ""), ('health_path = "/ping?a=1"', "/ping?a=1", "/ping?a=1")],
 )
-def test_where_an_engine_is_asked_for_its_health(write, line, path, asked):
+def test_the_path_of_an_engines_health_check(write, line, path, endpoint):
     config = load_one(write(f"{GOOD}[babysitter]\n{line}\n"), load_settings())
-    assert (config.health_path, config.health_endpoint) == (path, asked)
+    assert (config.health_path, config.health_endpoint) == (path, endpoint)
 
 
 @pytest.mark.parametrize(
@@ -332,23 +332,23 @@ def test_an_ipv6_host_is_in_brackets_only_in_the_url(write, host, address, url, 
 
 
 @pytest.mark.parametrize("path", ['"health"', '"http://h/health"', '"/a b"', '"/a#b"', "true"])
-def test_a_health_path_is_a_path(write, path):
-    (problem,) = told(write(f"{GOOD}[babysitter]\nhealth_path = {path}\n"))
+def test_a_health_path_that_is_no_path_is_refused(write, path):
+    (problem,) = problems_of(write(f"{GOOD}[babysitter]\nhealth_path = {path}\n"))
     assert problem.startswith("a.toml: babysitter.health_path: ")
 
 
-def test_models_of_a_server_that_lists_none_are_in_its_metadata(write):
+def test_models_in_the_metadata_are_the_instances_models(write):
     config = load_one(write(f'{GOOD}[metadata]\nmodels = ["whisper-1", "large"]\n'), load_settings())
     assert config.models == ("whisper-1", "large")
 
 
-def test_metadata_is_small(write):
-    (problem,) = told(write(f'{GOOD}[metadata]\nx = "{"x" * 17000}"\n'))
+def test_large_metadata_is_refused(write):
+    (problem,) = problems_of(write(f'{GOOD}[metadata]\nx = "{"x" * 17000}"\n'))
     assert problem == "a.toml: metadata: is 17009 bytes as JSON; keep it under 16384"
 
 
-def test_every_problem_of_every_file_at_once(write):
-    problems = told(
+def test_every_problem_of_every_file_is_reported_at_once(write):
+    problems = problems_of(
         write("port = true\nname = 1\nhots = 'x'\n[babysitter]\nmax_restarts = -1\n[backend]\ntype = 'mock'\n"),
         write("port = [", "b.toml"),
         write("name = 'c'\n", "c.toml"),
@@ -367,16 +367,16 @@ def test_every_problem_of_every_file_at_once(write):
     ]
 
 
-def test_files_that_cannot_be_read(write, tmp_path):
-    assert re.match(r"a.toml: not TOML: .*line 2", told(write('port = 1\nname = "\n'))[0])
-    assert told(write(b"port = 1\n# caf\xe9\n"))[0] == "a.toml: line 2 is not UTF-8; save the file as UTF-8"
+def test_files_that_cannot_be_read_are_reported(write, tmp_path):
+    assert re.match(r"a.toml: not TOML: .*line 2", problems_of(write('port = 1\nname = "\n'))[0])
+    assert problems_of(write(b"port = 1\n# caf\xe9\n"))[0] == "a.toml: line 2 is not UTF-8; save the file as UTF-8"
     (tmp_path / "d.toml").mkdir()
-    assert told(tmp_path / "d.toml")[0].endswith(
+    assert problems_of(tmp_path / "d.toml")[0].endswith(
         "d.toml: cannot read it: Is a directory; check the path and its permissions"
     )
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(write):
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(write):
     assert load_one(write(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()), load_settings()).name == "a"
 
 
@@ -385,9 +385,9 @@ def test_a_file_given_twice_is_one_file(write):
     assert len(load([path, path.absolute()], load_settings())) == 1
 
 
-def test_infinilms_launch_script_is_looked_up_from_work_dir(write, tmp_path):
+def test_the_launch_script_is_searched_from_work_dir(write, tmp_path):
     text = backend('model_path = "/m"\nwork_dir = "lm"', "infinilm")
-    (problem,) = told(write(text))
+    (problem,) = problems_of(write(text))
     assert problem.startswith("a.toml: backend.launch_script: missing, and lm has no launch_server.py or scripts/")
     (tmp_path / "lm" / "scripts").mkdir(parents=True)
     (tmp_path / "lm" / "scripts" / "launch_server.py").touch()
@@ -396,8 +396,8 @@ def test_infinilms_launch_script_is_looked_up_from_work_dir(write, tmp_path):
     assert config.argv[:2] == ["python3", "scripts/launch_server.py"]
 
 
-def test_a_registry_on_another_machine_by_setting(write):
-    (problem,) = told(write(GOOD), REGISTRY_URL="http://far:1")
+def test_localhost_is_refused_for_a_registry_on_another_machine(write):
+    (problem,) = problems_of(write(GOOD), REGISTRY_URL="http://far:1")
     assert "a.toml: host: 'localhost' means this machine only, but the registry http://far:1" in problem
 
 
@@ -410,7 +410,7 @@ def test_sizes_have_units_or_are_bytes(write, size, expected):
     assert load_one(write(f"{GOOD}[babysitter]\nmax_memory = {shown}\n"), load_settings()).max_memory == expected
 
 
-def test_a_registry_that_needs_tokens_of_loopback_needs_one_of_its_babysitter(write):
+def test_a_registry_that_needs_loopback_tokens_needs_a_token_file(write):
     flags = {"registry": {"loopback_needs_token": True}}
     with pytest.raises(ConfigError, match=r"^a\.toml: token_file: missing; .*loopback_needs_token"):
         load([write(GOOD)], load_settings(flags=flags))
@@ -426,11 +426,11 @@ def test_a_registry_that_needs_tokens_of_loopback_needs_one_of_its_babysitter(wr
 
 @pytest.mark.parametrize("host", ["http://gpu7", "gpu7:8101", "", 7])
 def test_an_allowed_host_is_a_name_or_an_address(write, host):
-    (problem,) = told(write(f"{GOOD}[babysitter]\nallowed_hosts = [{host!r}]\n"))
+    (problem,) = problems_of(write(f"{GOOD}[babysitter]\nallowed_hosts = [{host!r}]\n"))
     assert problem.startswith("a.toml: babysitter.allowed_hosts[0]: ")
 
 
-def test_a_store_with_a_password_is_refused_with_the_setting_and_not_shown():
+def test_a_store_with_a_password_is_refused_without_showing_it():
     refused = load_settings(flags={"registry": {"store": "redis://ann:hunter2@here"}})
     with pytest.raises(ConfigError, match=r"\[registry\] store .*: has a password.*store_password_file") as caught:
         load([], refused)

@@ -12,7 +12,7 @@ from typing import Any
 STOPPED_GRACE_SECONDS = 3.0  # a stopped program keeps its socket so long; `supervisorctl restart` needs far less
 
 
-class Sockets:
+class SocketHolder:
     """One reference to the socket of each group. Times come from the caller."""
 
     def __init__(self, grace_seconds: float = STOPPED_GRACE_SECONDS) -> None:
