@@ -20,17 +20,9 @@ SECRET_PARTS = {
     "dsn",
 }
 SECRET_ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
-NOT_SECRET = {
-    "file",
-    "path",
-    "dir",
-    "delay",
-    "timeout",
-    "limit",
-    "count",
-    "length",
-}  # last part of a name: a place or a number
-# Lengths are bounded: a long word without a value must not cost quadratic time.
+# Last parts of names that hold the place or the size of a secret.
+NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}
+# Lengths are bounded, so that a long word without a value does not cost quadratic time.
 NAMED_VALUE = re.compile(
     r"""--?(?P<flag>[A-Za-z][\w.-]{0,99})[ \t]+(?!-)"""  # --api-key VALUE
     r"""|(?<!\w)(?P<name>\w[\w.-]{0,99})["']?\s*[=:]\s*"""  # NAME=VALUE, and "name": VALUE in JSON
