@@ -80,7 +80,7 @@ def lines(report: PlanReport) -> Iterator[tuple[str, str]]:
     yield from ((f"{MARKS.get(file.change, '~')} {file.path}: {file.change}", "dim") for file in report.files)
     for loss in report.without_instance or ():
         when = f"once {loss.instance} is gone" if loss.forever else f"while {loss.instance} restarts"
-        yield f"! {loss.model}: no instance {when}, its last healthy one; that takes --allow-downtime", "red"
+        yield f"! {loss.model}: no instance {when}, its last healthy one; svc apply needs --allow-downtime", "red"
     yield from ((f"! {note}", "") for note in report.notes)
     yield from ((f"  {path}: not made by svc render; supervisord runs it as well", "dim") for path in report.foreign)
     yield _summary(report), "bold"
@@ -147,7 +147,7 @@ def _registry_effect(change: GroupChange) -> str:
         return "routers keep the instances that they know"
     edits = [edit for program in change.programs for edit in masked_edits(program.edits)]
     if any(edit.key == "command" and (edit.new or "").startswith("--store ") for edit in edits):
-        return "its store is another: what is drained, and who has not registered there, it does not know"
+        return "it has another store: drain marks and registrations that are not in that store are gone"
     return "routers go on with the instances that they know, babysitters with their heartbeats"
 
 

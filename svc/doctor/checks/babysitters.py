@@ -59,7 +59,7 @@ def _elsewhere(component: Component, router: Component) -> Finding:
         f"elsewhere.{component.name}",
         PROBLEM,
         f"{component.name}: registers at {component.registry_url}, and the router asks {router.registry_url}",
-        "the router never hears of it",
+        "the router never learns of it",
         first_step=f"correct registry_url in {component.source.removeprefix('../')}, "
         "or of the router in config/svc.toml",
         fix="svc up",
@@ -95,7 +95,7 @@ def _babysitter(facts: Facts, component: Component, probe: InstanceProbe) -> Ite
     if probe.info.get("registered") is False:
         yield _unregistered(facts, component, "is not registered")
     elif isinstance(last_heartbeat, (int, float)) and facts.now - last_heartbeat > timeout:
-        yield _unregistered(facts, component, f"was last heard by the registry {facts.now - last_heartbeat:.0f} s ago")
+        yield _unregistered(facts, component, f"last reached the registry {facts.now - last_heartbeat:.0f} s ago")
 
 
 def _unregistered(facts: Facts, component: Component, how: str) -> Finding:

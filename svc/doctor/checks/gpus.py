@@ -78,6 +78,6 @@ def _shared(given: list[tuple[InstanceConfig, str, list[str]]]) -> Iterator[Find
                 WARNING,
                 f"{names} share GPU {device}",
                 f"{variable}: {settings}",
-                first_step=f"unless that is meant, give each its own {variable} in [backend] env",
+                first_step=f"unless that is intended, give each its own {variable} in [backend] env",
                 fix="svc up",
             )

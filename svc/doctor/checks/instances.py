@@ -85,7 +85,7 @@ def _foreign_entry(component: Component, service: ServiceEntry) -> Finding:
         f"owner.{component.name}",
         PROBLEM,
         f"{service['name']}: the registry has another one: {registered_address} on {service.get('hostname')}",
-        f"the one here is {own_address}: two of one name, or a changed file whose babysitter did not restart",
+        f"the one here is {own_address}: two have one name, or a changed file whose babysitter did not restart",
         first_step=f"give it another name in {component.source.removeprefix('../')}; or, if that one is gone for good,",
         fix=f"svc remove {component.name} {service['name']}",
         causes=(
@@ -108,7 +108,7 @@ def _unhealthy(
             key,
             severity,
             f"{name}: is {state}",
-            f"it is on {service.get('hostname')} ({service['host']}), last heard {silence_seconds} s ago",
+            f"it is on {service.get('hostname')} ({service['host']}), last heartbeat {silence_seconds} s ago",
             first_step=f"on {service.get('hostname')}: svc doctor; if it is gone for good,",
             fix=f"svc remove {service.get('metadata', {}).get('parent_service', name)} {name}",
             causes=(f"registry.condition.{registry.url}",),
@@ -133,7 +133,7 @@ def _unhealthy(
         key,
         WARNING if just_started else PROBLEM,
         f"{name}: is {state} in the registry",
-        f"last heard {silence_seconds} s ago",
+        f"last heartbeat {silence_seconds} s ago",
         fix=f"supervisorctl restart {component.name}:*",
         causes=causes,
     )
@@ -160,7 +160,7 @@ def _unreachable(
         f"instance.{name}",
         PROBLEM,
         f"{name}: the registry cannot reach it at {url}",
-        "its babysitter is well when asked from here: a firewall, or the wrong address in host",
+        "its babysitter answers from here: a firewall is in the way, or host is the wrong address",
         causes=causes,
         first_step=f"open port {component.ports[1]} here to {urlsplit(registry.url).hostname}, or correct host in "
         f"{component.source.removeprefix('../')}; then",

@@ -51,7 +51,7 @@ def _taken(facts: Facts, program: str, port: int, holder: PortHolder) -> Finding
             f"port.{port}",
             PROBLEM,
             summary,
-            "it listens there, and /proc does not tell us whose it is",
+            "it listens there, and /proc does not show which process it is",
             first_step=first_step,
             fix=f"sudo ss -ltnp 'sport = :{port}'",
         )

@@ -35,7 +35,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 f"alias.{alias}",
                 PROBLEM,
-                f"the alias {alias!r} stands for {model!r}, which nobody serves",
+                f"the alias {alias!r} stands for {model!r}, which no instance serves",
                 f"there are {_listed(served)}",
                 causes=(f"model.{model}",),
                 first_step=f"correct [router.aliases] in config/svc.toml{_near(model, list(served))}",
@@ -139,7 +139,7 @@ def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
     return Finding(
         f"model.{model}",
         PROBLEM,
-        f"model {model!r}: nobody serves it",
+        f"model {model!r}: no instance serves it",
         f"there are {_listed(names)}",
         first_step=f"ask for one of those{_near(model, names)}; to give it that name too, in config/svc.toml: "
         f'[router.aliases] "{model}" = "MODEL"; the list is at',

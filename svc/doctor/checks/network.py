@@ -15,7 +15,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 f"dns.{host}",
                 PROBLEM,
-                f"{host}: this machine does not know that name",
+                f"{host}: this machine cannot resolve that name",
                 f"{registry.url} is the registry: {name.problem}",
                 first_step="correct registry_url, or the name service (/etc/hosts)",
                 fix=f"getent hosts {host}",
@@ -28,7 +28,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 f"host.{component.name}",
                 WARNING,
-                f"{setting} is a name that this machine does not know",
+                f"{setting} is a name that this machine cannot resolve",
                 name.problem,
                 first_step="give this machine's address",
                 fix="hostname -I",

@@ -28,7 +28,7 @@ def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]
             key,
             PROBLEM,
             f"{name}: supervisord does not have it",
-            "its file in conf.d/ came after supervisord was told",
+            "supervisord has not read its file in conf.d/ yet",
             fix="svc up",
             causes=("files.wrong.*",),
         )
@@ -102,7 +102,7 @@ def _restarts(facts: Facts, name: str) -> Iterator[Finding]:
         diagnosis = diagnose(facts.logs.get(name, ()))
         last_exit = facts.last_exits.get(name, "")
         times = "once" if count.restarts == 1 else f"{count.restarts} times"
-        evidence = f"it was {last_exit}" if last_exit else "its log tells why"
+        evidence = f"it was {last_exit}" if last_exit else "see its log"
         if diagnosis:
             evidence = f"its log: {diagnosis.line[:MAX_LINE_WIDTH]}"
         yield Finding(

@@ -68,7 +68,9 @@ def _condition(registry: RegistryFacts) -> Iterator[Finding]:
         PROBLEM if status == "failing" else WARNING,
         f"the registry at {registry.url} is {status}",
         reason,
-        first_step="if they are gone for good" if release else "follow what it says; it goes on by itself then",
+        first_step="if they are gone for good"
+        if release
+        else "remove the cause that it reports; it recovers by itself",
         fix="svc services expire" if release else f"curl -sS {registry.url}/health",
         causes=("disk.*",) if registry.is_local else (),
     )
@@ -79,7 +81,7 @@ def _refusals(facts: Facts, registry: RegistryFacts) -> Iterator[Finding]:
         yield Finding(
             "registry.read",
             PROBLEM,
-            f"the registry at {registry.url} does not let us read",
+            f"the registry at {registry.url} refuses to list its services",
             registry.listing.problem,
             causes=("token.*",),
             first_step=f"name the file with its token in config/svc.toml: {_read_setting(facts)}; then",

@@ -89,7 +89,7 @@ def _table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
         "router.table",
         WARNING,
         summary,
-        f"it does not hear its registry, {router.health.get('registry_url')}",
+        f"it gets no answer from its registry, {router.health.get('registry_url')}",
         fix="supervisorctl restart router" if router.is_local else f"curl -sS {router.url}/health",
         causes=("registry.silent", "registry.read", "registry.*"),
     )
@@ -136,7 +136,7 @@ def _unused(name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding
             WARNING,
             f"{name}: the router has ejected it for a while",
             f"requests to it failed, {errors} of {requests} in all: it comes back by itself with a trial request",
-            first_step="its log tells why",
+            first_step="see its log",
             fix=f"tail -n 50 logs/server_{instance_name(name)}.log",
             causes=causes,
         )

@@ -18,7 +18,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "supervisord.denied",
             PROBLEM,
-            "this user may not speak to supervisord",
+            "this user may not use supervisord's socket",
             supervisord.problem,
             fix=f"sudo -u {supervisord.socket_owner} svc doctor",
         )
@@ -32,7 +32,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "supervisord.lost",
             PROBLEM,
             f"supervisord runs (pid {stray}), but its socket is gone",
-            "var/supervisor.sock is not there: neither svc nor supervisorctl can speak to it",
+            "var/supervisor.sock is missing: neither svc nor supervisorctl can reach it",
             fix=f"kill {stray} && sleep 5 && svc down && svc up",
         )
     elif supervisord.pid is None and facts.files.present:

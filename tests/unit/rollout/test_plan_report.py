@@ -37,7 +37,7 @@ def test_a_changed_server_shows_its_command_and_the_lost_model():
         "~ a: changed: a:server restarts, a:babysitter restarts, drained first: what it has begun, it finishes",
         "    a:server",
         "      command: --models x -> --models x,y",
-        "! x: no instance while a restarts, its last healthy one; that takes --allow-downtime",
+        "! x: no instance while a restarts, its last healthy one; svc apply needs --allow-downtime",
         "0 added, 1 changed, 0 removed; 1 instance to restart. `svc apply` does it.",
     ]
 
@@ -77,7 +77,7 @@ def test_a_program_that_was_stopped_by_hand_starts():
         (
             [group("registry", program("registry", "r --store a"))],
             [group("registry", program("registry", "r --store b"))],
-            "its store is another",
+            "it has another store",
         ),
     ],
 )

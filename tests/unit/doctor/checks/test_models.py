@@ -68,7 +68,7 @@ def test_a_model_of_a_file_that_no_instance_serves_yet():
 def test_an_alias_of_a_model_that_no_instance_serves():
     settings = load_settings(flags={"router": {"aliases": ("gpt=mm",)}})
     entry = findings(settings=settings)["alias.gpt"]
-    assert "'mm', which nobody serves" in entry.summary
+    assert "'mm', which no instance serves" in entry.summary
     assert "did you mean m?" in entry.first_step
     assert findings(settings=load_settings(flags={"router": {"aliases": ("gpt=m",)}}), model="gpt") == {}
 
