@@ -1,4 +1,4 @@
-"""The page alone, before a router that tells what the test wants: opening it, and waiting for what it shows."""
+"""The page with a fake router: opening it, and waiting for what it shows."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def connection(page):
 
 
 def verdict(page):
-    """Its lines, the worst first."""
+    """Return its lines, the worst first."""
     return page.locator("#verdict p")
 
 

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, and nothing from the network."""
+"""Debian's Chromium, driven by Playwright, without the network."""
 
 import os
 from collections.abc import Iterator

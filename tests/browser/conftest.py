@@ -1,4 +1,4 @@
-"""A browser for each file of tests, closed at its end: Playwright's loop must not run beside other tests' own."""
+"""A browser for each test file, closed at its end: Playwright's event loop must not run beside those of other tests."""
 
 import importlib.util
 import os
@@ -39,7 +39,7 @@ def fake() -> Iterator[FakeRouter]:
 
 @pytest.fixture
 def page(browser) -> Iterator[Any]:
-    """What it complains of in its console fails the test."""
+    """Yield a page; an error in its console fails the test."""
     from tests.browser.alone import DEADLINE, expect
 
     context = browser.new_context()
@@ -55,7 +55,7 @@ def page(browser) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def whole(browser) -> Iterator[Fleet]:
-    """Two mocks and a real model."""
+    """Yield a site with two mocks and a real model."""
     if importlib.util.find_spec("xllamacpp") is None and not os.environ.get("CI"):
         pytest.skip("the llama extra is not installed")
     with fleet(real=True) as site:
@@ -64,7 +64,7 @@ def whole(browser) -> Iterator[Fleet]:
 
 @pytest.fixture
 def look(browser) -> Iterator[Callable[..., Screen]]:
-    """look(router, **context): a page of it, closed at the end; it must not have had a problem."""
+    """Yield look(router, **context), which returns its page; the page is closed at the end and must have no problem."""
     opened: list[Screen] = []
 
     def at(router: str, **context: Any) -> Screen:

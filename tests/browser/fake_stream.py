@@ -1,4 +1,4 @@
-"""The page with a router behind it that tells what the test wants: any site, any numbers, a link that can be cut.
+"""The page with a fake router behind it: any site, any numbers, and a link that can be cut.
 
 `python -m tests.browser.fake_stream 200` serves such a page to look at.
 """
@@ -23,14 +23,14 @@ CSP = (
 
 
 class FakeRouter(ThreadingHTTPServer):
-    """`words` are the states by the instance's name; `key` and `token`, where set, are wanted."""
+    """`states` are those of the instances by name; `key` and `token`, where set, are required."""
 
     daemon_threads = True
 
     def __init__(self, size: int = 3, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.names = [f"node{i}-server" for i in range(1, size + 1)]
-        self.words = dict.fromkeys(self.names, "healthy")
+        self.states = dict.fromkeys(self.names, "healthy")
         self.host_of = {name: f"gpu{1 + i // 8}" for i, name in enumerate(self.names)}
         self.models = {"qwen": self.names[::2], "llama-3": self.names[1::2]}
         self.events = [self.happened(1, "registered", name) for name in self.names[:3]]
@@ -59,7 +59,7 @@ class FakeRouter(ThreadingHTTPServer):
         pass  # a page that has left
 
     def become(self, name: str, word: str) -> None:
-        self.words[name] = word
+        self.states[name] = word
         self.version += 1
 
     def happened(self, number: int, kind: str, service: str, message: str = "") -> dict[str, Any]:
@@ -89,7 +89,7 @@ class FakeRouter(ThreadingHTTPServer):
         }
 
     def instance(self, at: int, name: str) -> dict[str, Any]:
-        word, host, port = self.words[name], self.host_of[name], 8100 + at
+        word, host, port = self.states[name], self.host_of[name], 8100 + at
         return {
             "name": name,
             "host": host,
@@ -245,6 +245,6 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     served = FakeRouter(int(sys.argv[1]) if sys.argv[1:] else 12, 8123)
-    served.words |= {served.names[0]: "ejected", served.names[-1]: "drained"}
+    served.states |= {served.names[0]: "ejected", served.names[-1]: "drained"}
     print(served.url + "/ui")
     Event().wait()

@@ -1,4 +1,4 @@
-"""A whole site to look at: registry, router, two mocks of one model and, where wanted, a real one."""
+"""A whole site for the browser: registry, router, two mocks of one model and optionally a real one."""
 
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Fleet(Site):
         assert answer.ok, answer.text
 
     def look(self, name: str) -> dict:
-        """What the router itself has of an instance."""
+        """Return an instance as the router reports it."""
         services = http.get(f"{self.router}/services", timeout=5).json()["services"]
         return next((service for service in services if service["name"] == name), {})
 

@@ -1,4 +1,4 @@
-"""The router's page as somebody looks at it, by the names that a screen reader tells."""
+"""The router's page as a user sees it, by the names that a screen reader reads."""
 
 import re
 from collections.abc import Callable
@@ -30,7 +30,7 @@ NOTES = """
 
 
 class Screen:
-    """One page. `problems` is what a developer would see in red: errors, and whatever it asks of other machines."""
+    """One page. `problems` are its console errors and its requests to other machines."""
 
     def __init__(self, browser: Any, router: str, **context: Any) -> None:
         self.context = browser.new_context(**{"viewport": DESK, "reduced_motion": "reduce", **context})
@@ -53,7 +53,7 @@ class Screen:
         assert self.problems == []
 
     def live(self) -> None:
-        """Waits until the link is there."""
+        """Wait until the link is up."""
         wait_until(lambda: "live" in self.link(), description=f"the link to be live: {self.link()}")
 
     def link(self) -> str:
@@ -73,7 +73,7 @@ class Screen:
         return states[-1] if states else ""
 
     def showed(self, name: str, fits: Callable[[str], bool], since: float, timeout: float = 20) -> float:
-        """The Unix seconds when a state that fits first showed."""
+        """Return when a matching state was first shown, in Unix seconds."""
 
         def found() -> list[float]:
             noted = self.page.evaluate("shown.states")
@@ -82,7 +82,7 @@ class Screen:
         return wait_until(found, timeout, description=f"{name} to show it; {self.state(name)!r} is what shows")[0]
 
     def told(self, *words: str, since: float, timeout: float = 20) -> float:
-        """The Unix seconds when an event with all these words first showed."""
+        """Return when an event with all these words was first shown, in Unix seconds."""
 
         def found() -> list[float]:
             noted = self.page.evaluate("shown.events")
@@ -91,7 +91,7 @@ class Screen:
         return wait_until(found, timeout, description=f"the event {words}")[0]
 
     def give(self, operator: str = "", key: str = "", refused: bool = False) -> None:
-        """The operator's token, the key of a client; the dialog may be open already, because a key is missing."""
+        """Enter the operator's token and a client's key; the dialog may be open already, because a key is missing."""
         dialog = self.page.get_by_role("dialog", name="Keys")
         if not dialog.is_visible():
             self.button("Keys").click()

@@ -1,4 +1,4 @@
-"""Try it: whatever a model says is shown as what it is."""
+"""The form to try a model: every part of an answer is shown as what it is."""
 
 import re
 
@@ -50,7 +50,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("script", "shown"), ENDS, ids=["broken off", "length", "tools", "no choices", "error"])
-def test_how_an_answer_ended_is_told(page, fake, script, shown):
+def test_the_end_of_an_answer_is_shown(page, fake, script, shown):
     fake.script = script
     open_page(page, fake)
     form = page.get_by_role("form", name="Try it")
@@ -59,7 +59,7 @@ def test_how_an_answer_ended_is_told(page, fake, script, shown):
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_what_a_model_thinks_stands_apart_from_what_it_says(page, fake, field):
+def test_reasoning_is_shown_apart_from_the_answer(page, fake, field):
     fake.script = [said({field: "Let me "}), said({field: "think."}), said({"content": "Hello!"}, finish_reason="stop")]
     open_page(page, fake)
     form = page.get_by_role("form", name="Try it")
@@ -68,8 +68,8 @@ def test_what_a_model_thinks_stands_apart_from_what_it_says(page, fake, field):
     expect(form.locator(".said")).to_have_text("Hello!")
 
 
-def test_a_long_answer_leaves_the_page_free(page, fake):
-    """Every layout of a long text is dear: there are few of them, however many words come."""
+def test_a_long_answer_does_not_block_the_page(page, fake):
+    """Each layout of a long text is expensive, so there are few of them, however many words arrive."""
     words = 5000
     fake.script = [said({"content": f"word{at} " + "\n" * (at % 50 == 49)}) for at in range(words)]
     fake.script.append(said({}, finish_reason="stop"))

@@ -56,7 +56,7 @@ FILTER = """
 
 
 class Crowd:
-    """200 registrations of one mock, which does not mind: four models on 25 addresses."""
+    """200 registrations of one mock: four models on 25 addresses."""
 
     def __init__(self, own: Router, registry: RegistryClient, backend: Mock) -> None:
         self.url = own.url
@@ -84,7 +84,7 @@ class Crowd:
             )
 
     def busy(self) -> None:
-        """Asks all models in turn, until the test is over."""
+        """Send requests to all models in turn, until the test is over."""
         session, at = requests.Session(), 0
         while not self._over.is_set():
             at += 1
@@ -93,7 +93,7 @@ class Crowd:
             self._over.wait(0.002)
 
     def restless(self) -> None:
-        """Instances are drained and taken back, one after the other."""
+        """Drain and undrain instances, one after the other."""
         for at in range(1_000_000):
             for drained in (True, False):
                 self._registry.drain(self.names[at * 7 % COUNT], drained)
@@ -166,7 +166,7 @@ def test_two_hundred_busy_instances_stay_smooth(crowd, look, viewport):
 
 
 def _cpu_seconds(session) -> float:
-    """The CPU time that the page's main thread has used."""
+    """Return the CPU time that the page's main thread has used."""
     metrics = session.send("Performance.getMetrics")["metrics"]
     return next(entry["value"] for entry in metrics if entry["name"] == "ThreadTime")
 

@@ -1,4 +1,4 @@
-"""The page before a whole site, as an operator watches it: what happens shows within two seconds, without a reload.
+"""The page with a whole site: what happens is shown within two seconds, without a reload.
 
 Two seconds count from what happened, or, where the router learns of it later by its own rules (checks, trials), from
 the moment when the router's own list has it.
@@ -27,7 +27,7 @@ new MutationObserver(() => { if (document.querySelector('[aria-label=Connection]
 
 @pytest.fixture
 def screen(whole, look):
-    """The page, live and with every instance healthy, as each test leaves it."""
+    """Yield the page, live and with every instance healthy, as each test leaves it."""
     shown = look(whole.router)
     shown.live()
     wait_until(
@@ -36,7 +36,7 @@ def screen(whole, look):
     return shown
 
 
-def test_an_instance_that_is_killed_is_seen_to_die_to_be_started_again_and_to_rejoin(whole, screen):
+def test_a_killed_instance_shows_its_restart_and_its_return(whole, screen):
     first = whole.pid("alpha:server")
     with Traffic(whole.router, DEMO, max_tokens=2):
         wait_until(lambda: float(screen.cell(ALPHA, "requests") or 0) > 0, description="its requests to be counted")
@@ -60,7 +60,7 @@ def test_an_instance_that_is_killed_is_seen_to_die_to_be_started_again_and_to_re
     assert screen.loads == 1, "no reload"
 
 
-def test_an_instance_whose_requests_fail_is_seen_ejected_and_readmitted(whole, screen):
+def test_an_ejection_and_its_end_are_shown(whole, screen):
     begun = time.time()
     whole.behave(ALPHA, fail_status=502)
     with Traffic(whole.router, DEMO, max_tokens=2):
@@ -83,7 +83,7 @@ def test_without_the_operators_token_nothing_can_be_drained(screen):
     assert screen.page.get_by_role("button", name=re.compile("^(Drain|Undrain)")).count() == 0
 
 
-def test_a_wrong_token_is_refused_in_words(whole, screen):
+def test_a_wrong_token_is_refused_with_a_message(whole, screen):
     screen.give(operator="a-guess")
     screen.button(f"Drain {ALPHA}").click()
     asked = screen.page.get_by_role("dialog", name=f"Drain {ALPHA}?")
@@ -93,7 +93,7 @@ def test_a_wrong_token_is_refused_in_words(whole, screen):
     assert not whole.service(ALPHA)["drained"]
 
 
-def test_an_instance_is_drained_once_that_was_confirmed_and_taken_back(whole, screen):
+def test_an_instance_is_drained_after_a_confirmation_and_undrained(whole, screen):
     screen.give(operator=TOKEN)
     screen.button(f"Drain {ALPHA}").click()
     asked = screen.page.get_by_role("dialog", name=f"Drain {ALPHA}?")
@@ -115,7 +115,7 @@ def test_an_instance_is_drained_once_that_was_confirmed_and_taken_back(whole, sc
     assert whole.routed() >= MOCKS
 
 
-def test_the_keyboard_alone_drains(whole, screen):
+def test_an_instance_is_drained_by_keyboard_alone(whole, screen):
     screen.give(operator=TOKEN)
     keyboard = screen.page.keyboard
     _tab_to(screen, f"Drain {BETA}")
@@ -132,7 +132,7 @@ def test_the_keyboard_alone_drains(whole, screen):
     wait_until(lambda: screen.state(BETA) == "healthy", description="it to be back")
 
 
-def test_a_prompt_to_the_real_model_is_seen_to_stream(screen):
+def test_an_answer_of_a_real_model_streams_on_the_page(screen):
     form = screen.page.get_by_role("form", name="Try it")
     form.get_by_label("Model").select_option(REAL)
     form.get_by_label("Prompt").fill("Explain in great detail how a computer works.")  # hundreds of tokens on any CPU
@@ -157,7 +157,7 @@ def test_a_prompt_to_the_real_model_is_seen_to_stream(screen):
     assert REAL in form.get_by_label("Equal curl").inner_text()
 
 
-def test_the_equal_curl_is_answered_as_the_page_is(whole, screen):
+def test_the_equivalent_curl_gets_the_same_answer(whole, screen):
     form = screen.page.get_by_role("form", name="Try it")
     form.get_by_label("Model").select_option(DEMO)
     form.get_by_label("Prompt").fill('It\'s "quoted", $HOME & `so on`\n2nd line')
@@ -168,7 +168,7 @@ def test_the_equal_curl_is_answered_as_the_page_is(whole, screen):
     assert 'It\'s \\"quoted\\", $HOME & `so on`\\n2nd line' in out
 
 
-def test_a_lost_link_is_told_and_found_again(whole, screen):
+def test_a_lost_link_is_shown_and_restored(whole, screen):
     workers = _workers(whole)
     lost = time.time()
     for pid in workers:
@@ -186,7 +186,7 @@ def test_a_lost_link_is_told_and_found_again(whole, screen):
     assert screen.loads == 1, "no reload"
 
 
-def test_a_page_that_comes_back_knows_what_happened_meanwhile(whole, screen):
+def test_a_page_that_returns_shows_what_happened_meanwhile(whole, screen):
     screen.context.set_offline(True)
     wait_until(lambda: "link lost" in screen.link(), timeout=15, description="the link to be lost")
     since = time.time()
@@ -199,7 +199,7 @@ def test_a_page_that_comes_back_knows_what_happened_meanwhile(whole, screen):
     wait_until(lambda: screen.state(ALPHA) == "healthy", description="it to be back")
 
 
-def test_a_router_that_is_replaced_is_met_again(whole, screen):
+def test_the_page_reconnects_to_a_replaced_router(whole, screen):
     before = _workers(whole)
     screen.page.evaluate(NOTE_LOSS)
     whole.run("supervisorctl", "signal", "HUP", "router")
@@ -222,6 +222,6 @@ def _tab_to(screen, name: str, most: int = 60) -> None:
 
 
 def _workers(whole) -> set[int]:
-    """The processes that relay."""
+    """Return the router's worker processes."""
     router = whole.pid("router")
     return set(map(int, Path(f"/proc/{router}/task/{router}/children").read_text().split()))

@@ -1,4 +1,4 @@
-"""Where clients need keys, the page needs one too, and asks for it."""
+"""A router that requires API keys: the page asks for one."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ from tests.waiting import free_port, wait_until
 
 @pytest.fixture
 def keyed(tmp_path):
-    """A router that wants keys, and one."""
+    """Yield a router that requires keys, and a valid key."""
     file = tmp_path / "keys.toml"
     made = [BIN / "svc", "keys", "add", "viewer", "--file", str(file)]
     secret = subprocess.run(made, check=True, capture_output=True, text=True, timeout=20).stdout.strip()

@@ -1,4 +1,4 @@
-"""How the page looks, light and dark, on a phone and a desk: axe finds nothing; and the pictures of the documents.
+"""The look of the page, light and dark, on a phone and a desktop: accessibility by axe, and the documents' screenshots.
 
 With SVC_SCREENSHOTS=1 the pictures are written to docs/images.
 """
@@ -37,7 +37,7 @@ def screen(whole, look, request):
 
 
 @pytest.mark.parametrize("screen", LOOKS, indirect=True, ids="-".join)
-def test_axe_finds_nothing_whatever_is_open(whole, screen):
+def test_axe_finds_nothing_in_any_open_dialog(whole, screen):
     page = screen.page
     with Traffic(whole.router, DEMO, max_tokens=2):
         wait_until(lambda: screen.cell("alpha-server", "requests") not in ("0", "–"), description="numbers")
@@ -63,7 +63,7 @@ def test_axe_finds_nothing_whatever_is_open(whole, screen):
 
 @pytest.mark.skipif("SVC_SCREENSHOTS" not in os.environ, reason="SVC_SCREENSHOTS=1 writes docs/images")
 @pytest.mark.timeout(600)
-def test_the_pictures_of_the_documents(whole, look):
+def test_screenshots_for_the_documents_are_taken(whole, look):
     IMAGES.mkdir(exist_ok=True)
     stir(whole)
     with Traffic(whole.router, DEMO, max_tokens=20, stream=True):
@@ -87,7 +87,7 @@ def test_the_pictures_of_the_documents(whole, look):
 
 
 def stir(whole: Fleet) -> None:
-    """An instance dies and is started again, then its requests fail for a while: there is something to tell."""
+    """Kill an instance, which is started again, then let its requests fail for a while: that makes events."""
     killed = whole.pid("alpha:server")
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: whole.pid("alpha:server") not in (0, killed), timeout=30, description="it to be started")
@@ -110,7 +110,7 @@ def try_it(screen) -> None:
 
 
 def violations(page) -> str:
-    """What axe finds, in its words."""
+    """Return the violations that axe reports."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page, options=RULES)

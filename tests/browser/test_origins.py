@@ -1,4 +1,4 @@
-"""A hostile page in a real browser: of another origin, and on a name that was rebound to this machine.
+"""A hostile page in a real browser: of another origin, and on a host name that was rebound to this machine.
 
 Both try all that HTML and JavaScript can send at registry, router and babysitter. The
 router's own origin tries the same, so that it is known that the page works.
@@ -49,7 +49,7 @@ BABYSITTER = {"reads": ["/health", "/info", "/models", "/metrics"], "writes": []
 
 
 class Site:
-    """A registry, a router and a babysitter on loopback, and an instance that remembers what reached it."""
+    """A registry, a router and a babysitter on loopback, and an instance that records its requests."""
 
     def __init__(self, registry: Registry, instance: Instance, bases: dict[str, str]) -> None:
         self.registry = registry
@@ -57,7 +57,7 @@ class Site:
         self.bases = bases
 
     def written(self) -> list[str]:
-        """What has changed, and what was sent to the instance."""
+        """Return what has changed, and what was sent to the instance."""
         listed = [(s["name"], s["weight"], s["status"], s["drained"]) for s in self.registry.client.services()]
         changes = [str(service) for service in listed if service != ("qwen", 1, "running", False)]
         events = [e["kind"] for e in self.registry.client.events()[0] if e["kind"] not in ("started", "registered")]
@@ -99,7 +99,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def attack(browser: Any, site: Site) -> Iterator[Any]:
-    """attack(origin, target, base): what a page of this origin could read at a server."""
+    """Yield attack(origin, target, base), which returns what a page of this origin could read from a server."""
     site.instance.heard.clear()
     context = browser.new_context()
 
@@ -137,7 +137,7 @@ def test_a_page_of_another_port_of_this_machine_writes_nothing(attack: Any, site
 
 
 def test_the_routers_own_origin_reads_and_writes(attack: Any, site: Site):
-    """The same page: what the others cannot do is not the page's fault."""
+    """The same page succeeds here, so that the failures of the others are not its own."""
     target = {"reads": ["/v1/models"], "writes": [["/v1/chat/completions", CHAT]]}
     texts = attack(f"http://localhost:{site.bases['router']}", target, "")
     assert any('"object":"list"' in text for text in texts)

@@ -1,4 +1,4 @@
-"""The page alone, with a router that tells what the test wants. What a real site does: the other files here."""
+"""The page with a fake router; the other files here have real sites."""
 
 from threading import Event
 
@@ -9,7 +9,7 @@ from tests.browser.fake_stream import FakeRouter
 from tests.waiting import wait_until
 
 
-def test_a_link_that_ends_is_told_and_taken_up_again(page, fake):
+def test_a_link_that_ends_is_shown_and_restored(page, fake):
     open_page(page, fake)
     fake.cut.set()
     expect(connection(page)).to_have_text("link lost, trying again")
@@ -19,7 +19,7 @@ def test_a_link_that_ends_is_told_and_taken_up_again(page, fake):
     expect(page.locator("#verdict")).to_contain_text("node1-server failed")
 
 
-def test_a_link_that_falls_silent_is_told(page, fake):
+def test_a_silent_link_is_shown(page, fake):
     open_page(page, fake)
     fake.silent.set()
     expect(connection(page)).to_have_text("link lost, trying again")
@@ -27,7 +27,7 @@ def test_a_link_that_falls_silent_is_told(page, fake):
     expect(connection(page)).to_have_text("live")
 
 
-def test_a_key_is_asked_for_kept_in_the_tab_and_forgotten(page, fake):
+def test_a_key_is_kept_in_the_tab_until_it_is_forgotten(page, fake):
     fake.key = "sk-right"
     page.goto(f"{fake.url}/ui")
     dialog = page.get_by_role("dialog", name="Keys")
@@ -43,7 +43,7 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_forgotten(page, fake):
     assert page.evaluate("sessionStorage.length + localStorage.length") == 0
 
 
-def test_a_key_that_no_header_can_carry_is_refused_in_words(page, fake):
+def test_a_key_that_no_header_can_carry_is_refused_with_a_message(page, fake):
     open_page(page, fake)
     page.get_by_role("button", name="Keys").click()
     dialog = page.get_by_role("dialog", name="Keys")
@@ -53,7 +53,7 @@ def test_a_key_that_no_header_can_carry_is_refused_in_words(page, fake):
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_what_a_drain_takes_away_stays_true_while_it_is_asked(page, fake):
+def test_the_effect_of_a_drain_is_updated_while_the_dialog_is_open(page, fake):
     fake.models = {"qwen": fake.names, "solo": ["node1-server", "node2-server"]}
     open_page(page, fake, operator_token="t")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
@@ -69,14 +69,14 @@ def test_what_a_drain_takes_away_stays_true_while_it_is_asked(page, fake):
     expect(page.get_by_role("table", name="Instances")).to_be_focused()
 
 
-def test_a_fallback_is_told_before_its_model_is_drained(page, fake):
+def test_a_fallback_is_shown_before_its_model_is_drained(page, fake):
     fake.models = {"qwen": fake.names[1:], "llama-3": ["node1-server"]}
     open_page(page, fake, operator_token="t")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
     expect(page.locator("#drain-what")).to_contain_text("qwen will answer for llama-3.")
 
 
-def test_an_error_of_a_drain_is_told_though_its_dialog_was_closed(page, fake):
+def test_an_error_of_a_drain_is_shown_after_its_dialog_was_closed(page, fake):
     fake.token, fake.slow = "right", Event()
     open_page(page, fake, operator_token="wrong")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
@@ -89,8 +89,8 @@ def test_an_error_of_a_drain_is_told_though_its_dialog_was_closed(page, fake):
     expect(page.get_by_role("alert")).to_have_text("Drain node1-server: This token may not drain")
 
 
-def test_a_name_leads_to_its_row_wherever_that_is(browser):
-    """On a phone and below two hundred others, whose height the browser has only guessed."""
+def test_a_name_links_to_its_row(browser):
+    """The row is below two hundred others on a phone, whose height the browser has only estimated."""
     crowd = FakeRouter(200)
     crowd.events.append(crowd.happened(9, "ejected", "node150-server"))
     crowd.events.append(crowd.happened(10, "unhealthy", "stranger"))
@@ -116,7 +116,7 @@ def test_a_name_leads_to_its_row_wherever_that_is(browser):
     crowd.server_close()
 
 
-def test_a_model_that_left_leaves_nothing_behind(page, fake):
+def test_a_removed_model_leaves_nothing_on_the_page(page, fake):
     open_page(page, fake)
     fake.models["guest"] = fake.names[:1]
     measured = page.context.new_cdp_session(page)
@@ -137,7 +137,7 @@ def test_a_model_that_left_leaves_nothing_behind(page, fake):
     assert comes_and_goes(12) <= comes_and_goes(2) + 10
 
 
-def test_plots_go_on_when_the_routers_clock_is_set_back(page, fake):
+def test_plots_continue_when_the_routers_clock_is_set_back(page, fake):
     open_page(page, fake)
     times = page.evaluate("""async () => {
         const { Site } = await import("/ui/site.js");
@@ -149,7 +149,7 @@ def test_plots_go_on_when_the_routers_clock_is_set_back(page, fake):
     assert times == [400, 401]
 
 
-def test_draining_asks_first_and_says_what_the_registry_said(page, fake):
+def test_a_drain_asks_for_confirmation_and_shows_the_registrys_error(page, fake):
     fake.token = "right"
     open_page(page, fake, operator_token="wrong")
     button = page.get_by_role("button", name="Drain node3-server", exact=True)
@@ -170,11 +170,11 @@ def test_draining_asks_first_and_says_what_the_registry_said(page, fake):
     assert fake.operated == ["drain node3-server"]
 
 
-def test_what_others_wrote_is_text(page, fake):
+def test_text_of_others_is_never_html(page, fake):
     evil = "<img src=x onerror=alert(1)>"
     fake.events.append(fake.happened(9, "ejected", evil, evil))
     fake.names.append(evil)
-    fake.words[evil], fake.host_of[evil] = "failed", evil
+    fake.states[evil], fake.host_of[evil] = "failed", evil
     fake.models[evil] = [evil]
     open_page(page, fake)
     expect(page.locator("tr[data-instance]")).to_have_count(13)
@@ -183,8 +183,8 @@ def test_what_others_wrote_is_text(page, fake):
     assert page.locator("img").count() == 0
 
 
-def test_a_tick_touches_only_what_is_another(page, fake):
-    """Of twelve instances one does anything."""
+def test_a_tick_touches_only_changed_cells(page, fake):
+    """One of twelve instances is busy."""
     fake.every = 0.2
     open_page(page, fake)
     page.evaluate("""() => {
@@ -204,7 +204,7 @@ def test_a_tick_touches_only_what_is_another(page, fake):
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_overflows_and_axe_finds_nothing(browser, fake, scheme, width):
     fake.token = "t"
-    fake.words |= {"node1-server": "ejected", "node2-server": "starting", "node3-server": "drained"}
+    fake.states |= {"node1-server": "ejected", "node2-server": "starting", "node3-server": "drained"}
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""What the top of the page says, and the tab: the truth, the worst first, also where nobody looks."""
+"""The verdict at the top of the page and in the tab: the worst problem first, also in a hidden tab."""
 
 import re
 import time
@@ -6,7 +6,7 @@ import time
 from tests.browser.alone import connection, expect, open_page, verdict
 
 
-def test_the_first_sentence_says_what_is_wrong_and_leads_there(page, fake):
+def test_the_verdict_names_the_problem_and_links_to_it(page, fake):
     open_page(page, fake)
     expect(page.locator("#verdict")).to_have_text("All 12 instances healthy")
     fake.become("node7-server", "ejected")
@@ -18,7 +18,7 @@ def test_the_first_sentence_says_what_is_wrong_and_leads_there(page, fake):
     expect(row).to_be_focused()
 
 
-def test_a_registry_that_is_away_is_told_with_the_hour_of_what_is_known(page, fake):
+def test_a_registry_that_is_away_is_shown_with_the_age_of_the_table(page, fake):
     fake.registry |= {"answers": False, "age": 3600.0}
     open_page(page, fake)
     expect(verdict(page)).to_contain_text(re.compile(r"does not answer; .* what it knew at .*\d\d:\d\d:\d\d$"))
@@ -28,7 +28,7 @@ def test_a_registry_that_is_away_is_told_with_the_hour_of_what_is_known(page, fa
     expect(page).to_have_title(re.compile("^The registry does not answer"))
 
 
-def test_errors_are_told_by_kind_those_of_now_apart_from_those_of_once(page, fake):
+def test_recent_errors_are_shown_apart_from_older_ones(page, fake):
     fake.every = 0.1
     open_page(page, fake)
     model = page.get_by_role("region", name="llama-3")
@@ -41,8 +41,8 @@ def test_errors_are_told_by_kind_those_of_now_apart_from_those_of_once(page, fak
     expect(page.get_by_role("region", name="qwen").locator(".ever")).to_be_empty()
 
 
-def test_the_worst_comes_first_whoever_it_is_about(page, fake):
-    fake.words["node1-server"] = "drained"
+def test_the_worst_problem_comes_first(page, fake):
+    fake.states["node1-server"] = "drained"
     fake.fates = {"qwen": {"fate": "refused"}}
     open_page(page, fake)
     expect(verdict(page)).to_have_text(
@@ -51,7 +51,7 @@ def test_the_worst_comes_first_whoever_it_is_about(page, fake):
     expect(page).to_have_title("Nobody answers for qwen · svc")
 
 
-def test_what_becomes_of_requests_is_told_as_the_router_does_it(page, fake):
+def test_the_verdict_shows_the_availability_of_models(page, fake):
     fake.fates = {"qwen": {"fate": "tried"}, "llama-3": {"fate": "replaced", "by": "qwen"}}
     open_page(page, fake)
     expect(verdict(page)).to_have_text(
@@ -62,7 +62,7 @@ def test_what_becomes_of_requests_is_told_as_the_router_does_it(page, fake):
     expect(verdict(page)).to_have_text(["Requests for qwen wait for an instance that starts"])
 
 
-def test_requests_that_fail_are_a_verdict_however_well_the_instances_look(page, fake):
+def test_failed_requests_are_a_verdict_although_instances_are_healthy(page, fake):
     fake.every = 0.1
     open_page(page, fake)
     expect(verdict(page)).to_have_text(["All 12 instances healthy"])
@@ -73,7 +73,7 @@ def test_requests_that_fail_are_a_verdict_however_well_the_instances_look(page, 
     expect(verdict(page)).to_have_text(["All 12 instances healthy"])
 
 
-def test_errors_of_requests_for_no_model_that_is_here_are_explained(page, fake):
+def test_errors_of_requests_for_unknown_models_are_explained(page, fake):
     fake.every = 0.1
     open_page(page, fake)
     expect(page.locator("#others")).to_be_hidden()
@@ -81,8 +81,8 @@ def test_errors_of_requests_for_no_model_that_is_here_are_explained(page, fake):
     expect(page.locator("#others")).to_have_text("errors in 5 minutes, of requests for no model that is here: 503 ×114")
 
 
-def test_a_tab_that_is_given_no_frames_says_in_its_title_what_is_wrong(page, fake):
-    """As one that is not in front, which Playwright cannot make."""
+def test_a_hidden_tab_shows_the_problem_in_its_title(page, fake):
+    """This simulates a tab in the background, which Playwright cannot make."""
     page.add_init_script("window.requestAnimationFrame = () => 0")
     open_page(page, fake)
     expect(page).to_have_title("All 12 instances healthy · svc")
@@ -94,7 +94,7 @@ def test_a_tab_that_is_given_no_frames_says_in_its_title_what_is_wrong(page, fak
     expect(page).to_have_title("1 of 12 instances needs a look · svc")
 
 
-def test_why_the_link_is_refused_is_there_to_read_and_when_something_was_heard(page, fake):
+def test_a_refused_link_shows_its_reason_and_its_last_message(page, fake):
     fake.cut.set()
     page.goto(f"{fake.url}/ui")
     expect(page.locator("#why")).to_have_text("The router is draining; nothing was heard yet")
@@ -107,7 +107,7 @@ def test_why_the_link_is_refused_is_there_to_read_and_when_something_was_heard(p
 
 
 def test_the_focus_stays_on_a_name_while_the_sentence_changes(page, fake):
-    fake.words["node7-server"] = "ejected"
+    fake.states["node7-server"] = "ejected"
     open_page(page, fake)
     link = page.locator("[data-leads='node7-server']")
     link.focus()
@@ -116,7 +116,7 @@ def test_the_focus_stays_on_a_name_while_the_sentence_changes(page, fake):
     expect(link).to_be_focused()
 
 
-def test_another_version_of_the_router_asks_for_a_reload(page, fake):
+def test_another_version_of_the_router_shows_a_reload_link(page, fake):
     open_page(page, fake)
     fake.name = "9.9.9"
     fake.version += 1

@@ -1,4 +1,4 @@
-"""A router whose registry lists what a test says, and nothing of the test before."""
+"""A router with a fake registry that lists the instances of a test."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ class Listed:
         self.registry = told
 
     def tell(self, *services: dict[str, Any]) -> None:
-        """The registry lists these from now on; returns when the router has heard."""
+        """Let the registry list these services, and wait until the router has them."""
         self.registry.index += 1
         self.registry.services = list(services)
         wanted = [(s["name"], s["status"], s["port"]) for s in sorted(services, key=lambda s: s["name"])]
@@ -31,7 +31,7 @@ class Listed:
         return self.router.get("/stats").json()["waiting"]
 
     def ask(self, model: str, **more: Any) -> Client:
-        """A client that has asked, and not yet read the answer."""
+        """Return a client that has sent a request and not yet read the answer."""
         return self.router.client().send(post({"model": model, **more}))
 
     def answer(self, model: str, **more: Any) -> Answer:
@@ -49,13 +49,13 @@ def listed(*flags: object) -> Iterator[Listed]:
 
 
 def at(made: Instance, name: str, *models: str, **more: Any) -> dict[str, Any]:
-    """As the registry lists it; it is its own babysitter."""
+    """Return an instance as the registry lists it; it is its own babysitter."""
     metadata = {"babysitter": f"http://127.0.0.1:{made.port}", **more.pop("metadata", {})}
     return instance(name, made.port, *models, metadata=metadata, **more)
 
 
 class Gate:
-    """A script that answers each request when it is let through; `heard` are the bodies, `most` how many at once."""
+    """A script that answers each request when it is let through; `most` is the highest number at once."""
 
     def __init__(self, answer: Callable[[Peer, Heard], object] = ok, pause: float = 0) -> None:
         self.heard: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A fake registry: lists what it is told to."""
+"""A fake registry that lists the services of a test."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ class Registry:
         self.status = 200
         self.body: bytes | None = None  # in place of the listing
         self.events: list[dict[str, Any]] = []  # that were posted
-        self.asked = 0
+        self.requests = 0
         self.url = ""
 
     def listing(self) -> bytes:
@@ -45,12 +45,12 @@ def instance(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
 
 @contextmanager
 def registry(port: int = 0) -> Iterator[Registry]:
-    """Serves as long as the context is open."""
+    """Run a registry as long as the context is open."""
     told = Registry()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            told.asked += 1
+            told.requests += 1
             body = told.listing()
             self.send_response(told.status)
             self.send_header("X-Registry-Index", str(told.index))

@@ -1,4 +1,4 @@
-"""Real routers to test: `svc router` processes, and the files they start from."""
+"""Real routers to test: `svc router` processes, and the files that they read."""
 
 import json
 import os
@@ -51,7 +51,7 @@ class Router:
                 assert position < 0, part[max(position - 1000, 0) : position + 5000].decode(errors="replace")
 
     def worker(self) -> int:
-        """The process that relays, the youngest where one replaces another."""
+        """Return the process that relays, the newest while one replaces another."""
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[-1])
 
     def ready(self) -> bool:

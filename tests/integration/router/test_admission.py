@@ -1,4 +1,4 @@
-"""More requests than the instances may have: who waits, for how long, and what they hear."""
+"""More requests than the instances may have: the request queue, its limits and its errors."""
 
 import json
 import threading
@@ -58,7 +58,7 @@ def test_no_instance_ever_has_more_than_its_max_concurrency(site: Listed, a: Ins
     assert [gate.most for gate in gates] == [2, 3]
 
 
-def test_first_come_first_served_whatever_the_model(site: Listed, a: Instance):
+def test_requests_are_served_in_the_order_of_arrival_over_all_models(site: Listed, a: Instance):
     gate = Gate()
     a.play(gate)
     site.tell(one(a, "m", "x"))
@@ -92,9 +92,7 @@ def test_a_full_queue_is_429_with_whole_seconds(site: Listed, a: Instance):
     assert sorted(numbers(gate)) == [*range(1 + QUEUE), 100]
 
 
-def test_who_waits_too_long_hears_429_if_all_are_busy_and_503_if_nobody_is_there(
-    site: Listed, a: Instance, b: Instance
-):
+def test_a_wait_ends_with_429_when_all_are_busy_and_503_when_none_is_there(site: Listed, a: Instance, b: Instance):
     gate = Gate()
     a.play(gate)
     site.tell(one(a), at(b, "b", "early", status="starting"), at(b, "c", "late", status="draining"))
@@ -117,7 +115,7 @@ def test_who_waits_too_long_hears_429_if_all_are_busy_and_503_if_nobody_is_there
 
 
 @pytest.mark.parametrize("leaves", LEAVES)
-def test_a_client_that_leaves_gives_its_place_up(site: Listed, a: Instance, leaves):
+def test_a_client_that_leaves_gives_up_its_place_in_the_queue(site: Listed, a: Instance, leaves):
     gate = Gate()
     a.play(gate)
     site.tell(one(a))
@@ -139,7 +137,7 @@ def test_a_client_that_leaves_gives_its_place_up(site: Listed, a: Instance, leav
     assert numbers(gate) == [0, 2]
 
 
-def test_a_stream_has_its_place_until_it_ends_or_its_client_leaves(site: Listed, a: Instance):
+def test_a_stream_counts_for_the_limit_until_its_client_leaves(site: Listed, a: Instance):
     def stream(peer: Peer, heard: Heard) -> None:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
 
@@ -169,7 +167,7 @@ def test_a_model_that_restarts_holds_its_requests(site: Listed, a: Instance, b: 
     assert len(a.heard) == 5
 
 
-def test_a_model_that_is_stopped_meanwhile_is_503_at_once(site: Listed, a: Instance):
+def test_a_model_that_stops_while_requests_wait_is_503_at_once(site: Listed, a: Instance):
     site.tell(at(a, "a", "m", status="starting"))
     with site.ask("m") as client:
         wait_until(lambda: site.waiting() == 1, interval=0.01)
@@ -187,7 +185,7 @@ def test_an_unknown_model_is_503_at_once(site: Listed, a: Instance):
     assert (answer.status, answer.error()["message"]) == (503, "No healthy services available for model 'unknown'")
 
 
-def test_a_second_attempt_exceeds_no_limit(site: Listed, a: Instance, b: Instance):
+def test_a_second_attempt_respects_the_limit_of_an_instance(site: Listed, a: Instance, b: Instance):
     gate = Gate()
     a.play(lambda peer, heard: False)
     b.play(gate)

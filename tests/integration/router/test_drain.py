@@ -1,4 +1,4 @@
-"""Stopping and replacing a router while it works."""
+"""Stopping and replacing a router while it serves requests."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def refused(own: Router) -> bool:
     return False
 
 
-def test_sigterm_lets_a_stream_finish_and_takes_nothing_new(streams: Streams, services: Path):
+def test_sigterm_lets_a_stream_finish_and_accepts_no_connections(streams: Streams, services: Path):
     streams.instance.play(streams)
     with router("--static-services", services) as own, own.client() as stream, own.client() as kept:
         assert kept.send(get(b"/readyz")).answer().status == 200
@@ -85,7 +85,7 @@ def test_a_request_on_a_kept_connection_is_served_while_draining(streams: Stream
         assert kept.ended()
 
 
-def test_idle_connections_are_closed_and_hold_up_nothing(streams: Streams, services: Path):
+def test_idle_connections_are_closed_and_do_not_delay_the_stop(streams: Streams, services: Path):
     with router("--static-services", services) as own:
         clients = [own.client() for _ in range(5)]
         for client in clients[1:]:
@@ -96,7 +96,7 @@ def test_idle_connections_are_closed_and_hold_up_nothing(streams: Streams, servi
         assert own.process.wait(4) == 0
 
 
-def test_after_its_time_a_stream_ends_with_the_error_event(streams: Streams, services: Path):
+def test_a_stream_ends_with_an_error_event_after_the_grace_period(streams: Streams, services: Path):
     streams.instance.play(streams)
     with router("--static-services", services, "--graceful-timeout", 0.5) as own, own.client() as stream:
         with own.client() as unsized, own.client() as half:
@@ -112,7 +112,7 @@ def test_after_its_time_a_stream_ends_with_the_error_event(streams: Streams, ser
         assert own.process.wait(5) == 0
 
 
-def test_a_request_without_an_answer_yet_hears_that_the_router_stops(streams: Streams, services: Path):
+def test_a_request_without_an_answer_is_503_when_the_router_stops(streams: Streams, services: Path):
     streams.instance.play(lambda peer, heard: None)
     with router("--static-services", services, "--graceful-timeout", 0.3) as own, own.client() as client:
         client.send(ASK)
@@ -122,7 +122,7 @@ def test_a_request_without_an_answer_yet_hears_that_the_router_stops(streams: St
         assert (answer.status, answer.error()["message"]) == (503, "the router is stopping; send the request again")
 
 
-def test_ctrl_c_ends_it_quietly(services: Path):
+def test_ctrl_c_stops_the_router_without_a_traceback(services: Path):
     with router("--static-services", services) as own:
         os.killpg(own.process.pid, signal.SIGINT)
         assert own.process.wait(5) == 0
@@ -137,7 +137,7 @@ def test_a_worker_does_not_outlive_its_master(services: Path):
 
 
 def test_hup_under_load_fails_no_request(streams: Streams, services: Path):
-    """With kept connections, with a connection a request, and with a stream open throughout."""
+    """Clients have kept connections, a connection for each request, and a stream that is open throughout."""
     with router("--static-services", services) as own, own.client() as stream:
         streams.instance.play(streams)
         stream.send(ASK).head()
@@ -151,7 +151,7 @@ def test_hup_under_load_fails_no_request(streams: Streams, services: Path):
 
 
 def replace(own: Router, done: list[int]) -> None:
-    """By another worker, which every client has been served by when this returns."""
+    """Replace the worker by another one, and wait until it has served every client."""
     before = own.worker()
     own.process.send_signal(signal.SIGHUP)
     wait_until(lambda: own.worker() != before, description="another worker")
@@ -161,7 +161,7 @@ def replace(own: Router, done: list[int]) -> None:
 
 @contextmanager
 def load(url: str) -> Iterator[list[int]]:
-    """Two clients with kept connections and two with one a request, and how often each was served."""
+    """Run two clients with kept connections and two with a connection for each request; yield their counts."""
     stop, done, failures = threading.Event(), [0] * 4, []
 
     def work(n: int) -> None:

@@ -1,4 +1,4 @@
-"""Instances that fail: when one is passed over, how it returns, and how much is tried on others meanwhile."""
+"""Instances that fail: ejection, the return by a trial request, and retries on other instances."""
 
 import threading
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def site() -> Iterator[Listed]:
 
 @pytest.fixture(autouse=True)
 def as_new(site: Listed) -> None:
-    """Who was ejected by the test before is forgotten: the router has not known any of these names."""
+    """Forget ejections of the test before: the router does not know any of these names then."""
     site.tell()
 
 
@@ -61,7 +61,7 @@ def ejected(site: Listed, name: str = "a") -> bool:
 
 
 @pytest.mark.parametrize("fails", [closes, resets, *map(status, (502, 503, 504)), breaks_off, pauses, says_nothing])
-def test_so_many_failures_in_a_row_eject(site: Listed, a: Instance, b: Instance, fails: Script):
+def test_failures_in_a_row_eject_an_instance(site: Listed, a: Instance, b: Instance, fails: Script):
     a.play(fails)
     site.tell(at(a, "a", "m", "only a"), at(b, "b", "m"))
     for _ in range(MAX_ERRORS):
@@ -74,7 +74,7 @@ def test_so_many_failures_in_a_row_eject(site: Listed, a: Instance, b: Instance,
     assert (len(a.heard), len(b.heard)) == (heard, 10)
 
 
-def test_who_cannot_be_reached_is_ejected(site: Listed, b: Instance):
+def test_an_instance_that_cannot_be_reached_is_ejected(site: Listed, b: Instance):
     dead = Instance()
     dead.close()
     site.tell(at(dead, "a", "m"), at(b, "b", "m"))
@@ -86,7 +86,7 @@ def test_who_cannot_be_reached_is_ejected(site: Listed, b: Instance):
 
 
 @pytest.mark.parametrize("number", [400, 401, 404, 408, 413, 422, 429, 499, 500, 501, 505])
-def test_what_a_client_can_cause_ejects_nobody(site: Listed, a: Instance, b: Instance, number: int):
+def test_errors_that_clients_can_cause_eject_no_instance(site: Listed, a: Instance, b: Instance, number: int):
     a.play(status(number))
     site.tell(at(a, "a", "m"), at(b, "b", "m"))
     told = [site.answer("m").status for _ in range(4 * MAX_ERRORS)]
@@ -95,7 +95,7 @@ def test_what_a_client_can_cause_ejects_nobody(site: Listed, a: Instance, b: Ins
 
 
 def test_a_path_that_does_not_infer_ejects_no_instance(site: Listed, a: Instance, b: Instance):
-    """A client may wish for the 503 there, as at llama.cpp; and a 200 there says nothing of an instance that fails."""
+    """A client can cause the 503 there, as with llama.cpp; and a 200 there does not prove that the engine works."""
     slots = get(b"/slots?fail_on_no_slot=1")
     a.play(lambda peer, heard: status(200 if heard.line.endswith(b"/ok HTTP/1.1") else 503)(peer, heard))
     site.tell(at(a, "a", "m"), at(b, "b", "other", weight=0))
@@ -109,7 +109,7 @@ def test_a_path_that_does_not_infer_ejects_no_instance(site: Listed, a: Instance
     assert ejected(site)
 
 
-def test_an_answer_ends_the_row(site: Listed, a: Instance, b: Instance):
+def test_an_answer_ends_a_row_of_failures(site: Listed, a: Instance, b: Instance):
     turns = iter([502, 502, 200, 502, 504, 500, 503, 503, 400])
     a.play(lambda peer, heard: status(next(turns))(peer, heard))
     site.tell(at(a, "a", "m"), at(b, "b", "other"))
@@ -128,7 +128,7 @@ def test_clients_that_leave_are_no_failures(site: Listed, a: Instance, b: Instan
 
 
 def test_clients_that_do_not_read_are_no_failures(site: Listed, a: Instance, b: Instance):
-    """The router hangs in sending to them, until the answer has paused for too long."""
+    """The router blocks in sending to them, until the answer has paused for too long."""
 
     def floods(peer: Peer, heard: Heard) -> None:
         peer.send(CHUNKED)
@@ -146,8 +146,8 @@ def test_clients_that_do_not_read_are_no_failures(site: Listed, a: Instance, b: 
         client.sock.close()
 
 
-def test_it_returns_through_one_request(site: Listed, a: Instance, b: Instance):
-    """Whose answer need not be whole for that: a stream may take minutes."""
+def test_an_ejected_instance_returns_by_one_trial_request(site: Listed, a: Instance, b: Instance):
+    """The answer need not be complete for that: a stream may take minutes."""
     go = threading.Event()
 
     def streams(peer: Peer, heard: Heard) -> None:
@@ -183,13 +183,13 @@ def test_it_returns_through_one_request(site: Listed, a: Instance, b: Instance):
 
 
 def _lands(site: Listed, gate: Gate) -> bool:
-    """Sends a request that nobody waits for, until one is at the gate."""
+    """Send a request without reading its answer, and return whether one is at the gate."""
     threading.Thread(target=site.answer, args=("m",), daemon=True).start()
     threading.Event().wait(0.05)
     return bool(gate.heard)
 
 
-def test_half_of_them_can_be_out_at_once(site: Listed, instances: list[Instance]):
+def test_at_most_half_of_the_instances_are_ejected_at_once(site: Listed, instances: list[Instance]):
     for instance in instances:
         instance.play(status(504))
     fourth = Instance()
@@ -203,7 +203,7 @@ def test_half_of_them_can_be_out_at_once(site: Listed, instances: list[Instance]
     fourth.close()
 
 
-def test_when_all_are_out_one_is_tried(site: Listed, a: Instance):
+def test_the_only_instance_is_tried_although_it_is_ejected(site: Listed, a: Instance):
     a.play(status(502))
     site.tell(at(a, "a", "m"))
     for _ in range(MAX_ERRORS):
@@ -214,10 +214,8 @@ def test_when_all_are_out_one_is_tried(site: Listed, a: Instance):
 
 
 @pytest.mark.parametrize(("load", "retried"), [(25, 5), (5, 3)])
-def test_second_attempts_are_a_fifth_of_the_load_or_three(
-    site: Listed, a: Instance, b: Instance, load: int, retried: int
-):
-    """All first attempts go to a, which fails them all at once; b holds what is tried again."""
+def test_retries_are_a_fifth_of_the_load_or_three(site: Listed, a: Instance, b: Instance, load: int, retried: int):
+    """All first attempts go to a, which fails them at the same time; b holds the repeated ones."""
     failing, holding = Gate(status(503)), Gate()
     a.play(failing)
     b.play(holding)

@@ -1,4 +1,4 @@
-"""The router behind real registries: what changes there, goes away there, and was there before."""
+"""The router with real registries: changes, restarts, failover and the saved table."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ AT_ONCE = 1.0  # seconds; the sync interval is 10
 
 @pytest.fixture
 def registries(tmp_path: Path) -> Iterator[tuple[Registry, Registry]]:
-    """Two that know nothing of each other, the first started."""
+    """Yield two separate registries, the first of them started."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     one, two = (Registry(tmp_path / name, "--store", "sqlite:registry.db") for name in ("one", "two"))
@@ -53,13 +53,13 @@ def known(own: Router) -> dict[str, str]:
 
 
 def soon(own: Router, wanted: dict[str, str]) -> float:
-    """Seconds until the router knows exactly these."""
+    """Return the seconds until the router has exactly these instances."""
     began = time.monotonic()
     wait_until(lambda: known(own) == wanted, timeout=AT_ONCE, interval=0.002, description=f"{wanted}, not {known(own)}")
     return time.monotonic() - began
 
 
-def test_a_change_is_in_the_table_at_once(registries, backend):
+def test_a_change_in_the_registry_is_in_the_table_at_once(registries, backend):
     one, _ = registries
     with router("--registry-url", urls(one)) as own:
         took = []
@@ -77,7 +77,7 @@ def test_a_change_is_in_the_table_at_once(registries, backend):
         assert statistics.median(took) < 0.1, took
 
 
-def test_a_registry_that_is_killed_and_back_is_followed_again(registries, backend):
+def test_a_registry_that_was_killed_is_followed_again(registries, backend):
     one, _ = registries
     one.client.register(listed(backend, "a", "m"))
     with router("--registry-url", urls(one)) as own:
@@ -91,9 +91,7 @@ def test_a_registry_that_is_killed_and_back_is_followed_again(registries, backen
         soon(own, {"a": "drained"})
 
 
-def test_where_one_registry_goes_the_next_is_followed_and_what_it_does_not_know_is_kept_for_the_grace(
-    registries, backend
-):
+def test_the_next_registry_is_followed_and_missing_instances_are_kept(registries, backend):
     one, two = registries
     two.start()
     for made, names in ((one, "abc"), (two, "x")):
@@ -110,7 +108,7 @@ def test_where_one_registry_goes_the_next_is_followed_and_what_it_does_not_know_
         wait_until(lambda: set(known(own)) == {"a"}, timeout=grace + 1)
 
 
-def test_without_a_registry_a_router_starts_with_the_table_that_one_before_it_saved(tmp_path, registries, backend):
+def test_a_router_without_a_registry_starts_with_the_saved_table(tmp_path, registries, backend):
     one, _ = registries
     one.client.register(listed(backend, "a", "m"))
     one.client.register(listed(backend, "gone", "m"))
@@ -133,7 +131,7 @@ def test_without_a_registry_a_router_starts_with_the_table_that_one_before_it_sa
         wait_until(lambda: [t["name"] for t in json.loads(path.read_bytes())["targets"]] == ["a"], timeout=3)
 
 
-def test_a_damaged_table_is_one_line_and_the_router_waits_for_the_registry(tmp_path):
+def test_a_damaged_saved_table_is_logged_in_one_line(tmp_path):
     path = tmp_path / "table.json"
     path.write_bytes(b'{"format":"svc router table 1","regis')
     with router("--registry-url", f"http://127.0.0.1:{free_port()}", "--state-file", path, ready=False) as own:
@@ -155,7 +153,7 @@ def test_a_router_that_waits_for_the_registry_stops_at_once(registries, backend)
         assert "Traceback" not in own.output()
 
 
-def test_an_instance_that_was_out_and_registers_anew_at_the_same_address_gets_requests_at_once(registries, backend):
+def test_an_ejected_instance_that_registers_again_gets_requests(registries, backend):
     one, _ = registries
     port = backend.port
     one.client.register(listed(backend, "a", "m"))
@@ -169,8 +167,8 @@ def test_an_instance_that_was_out_and_registers_anew_at_the_same_address_gets_re
         again.close()
 
 
-def test_a_registry_that_wants_a_token_of_readers_is_shown_the_one_in_the_file(tmp_path, backend):
-    """Loopback needs none, so that the router asks this machine's other address."""
+def test_the_router_sends_the_token_of_its_file_to_the_registry(tmp_path, backend):
+    """Loopback needs no token, so the router uses this machine's other address."""
     (tmp_path / "token").write_text("read-word\n")
     flags = ("--host", "0.0.0.0", "--read-token-file", "token", "--store", "sqlite:registry.db")
     made = Registry(tmp_path, *flags).start()

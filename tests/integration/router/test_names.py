@@ -1,4 +1,4 @@
-"""Aliases, fallbacks, policies per model, and what passes through unchanged."""
+"""Aliases, fallbacks, policies of models, and what passes unchanged."""
 
 import json
 from collections.abc import Iterator
@@ -49,13 +49,13 @@ def heard(instances: dict[str, Instance]) -> Heard:
     return only
 
 
-def test_without_an_alias_the_body_passes_byte_for_byte(own: Router, instances: dict[str, Instance]):
+def test_the_body_passes_byte_for_byte_without_an_alias(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         assert client.send(post(ODD % b"small")).answer().status == 200
     assert heard(instances).body == ODD % b"small"
 
 
-def test_an_alias_is_rewritten_and_the_values_beside_it_are_not(own: Router, instances: dict[str, Instance]):
+def test_an_alias_is_rewritten_and_nothing_else_of_the_body(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         assert client.send(post(ODD % b"mini")).answer().status == 200
     body = heard(instances).body
@@ -64,7 +64,7 @@ def test_an_alias_is_rewritten_and_the_values_beside_it_are_not(own: Router, ins
         assert value in body
 
 
-def test_bytes_that_are_no_utf8_stay_beside_a_model_that_is_rewritten(own: Router, instances: dict[str, Instance]):
+def test_invalid_utf8_passes_beside_a_rewritten_model(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         assert client.send(post(b'{"model": "mini", "\xff": 1}')).answer().status == 200
     assert heard(instances).body == b'{"model": "small", "\xff": 1}'
@@ -78,7 +78,7 @@ def test_bytes_that_are_no_utf8_stay_beside_a_model_that_is_rewritten(own: Route
         ("small", "small"),  # served: no fallback
     ],
 )
-def test_a_fallback_answers_for_a_model_that_nobody_has(
+def test_a_fallback_answers_for_a_model_that_no_instance_has(
     own: Router, instances: dict[str, Instance], asked: str, got: str
 ):
     assert requests.post(own.url + "/v1/chat/completions", json={"model": asked}, timeout=10).text == "ok"
@@ -86,14 +86,14 @@ def test_a_fallback_answers_for_a_model_that_nobody_has(
 
 
 @pytest.mark.parametrize("asked", ["round", "unheard of"])
-def test_where_no_fallback_is_served_the_model_itself_is_named(own: Router, asked: str):
+def test_the_error_names_the_model_where_no_fallback_is_served(own: Router, asked: str):
     told = requests.post(own.url + "/v1/chat/completions", json={"model": asked}, timeout=10)
     assert told.status_code == 503
     assert told.json()["error"]["message"] == f"No healthy services available for model '{asked}'"
 
 
 def form(model: bytes, audio: bytes = b"RIFF\r\n--not the end\x00\xff") -> tuple[bytes, bytes]:
-    """A multipart body, and its Content-Type header."""
+    """Return a multipart body, and its Content-Type header."""
     body = (
         b'--b0\r\nContent-Disposition: form-data; name="file"; filename="model"\r\nContent-Type: a/b\r\n\r\n%b\r\n'
         b'--b0\r\nContent-Disposition: form-data; name="model_hint"\r\n\r\nmini\r\n'
@@ -103,7 +103,7 @@ def form(model: bytes, audio: bytes = b"RIFF\r\n--not the end\x00\xff") -> tuple
     return body, b"Content-Type: multipart/form-data; boundary=b0"
 
 
-def test_a_forms_model_is_found_and_renamed_alone(own: Router, instances: dict[str, Instance]):
+def test_the_model_of_a_form_is_rewritten_and_nothing_else(own: Router, instances: dict[str, Instance]):
     path = b"/v1/audio/transcriptions"
     with own.client() as client:
         for model, passed in ((b"small", b"small"), (b"mini", b"small")):
@@ -116,22 +116,22 @@ def test_a_forms_model_is_found_and_renamed_alone(own: Router, instances: dict[s
         assert client.send(post(body, kind, path=path)).answer().status == 503
 
 
-def test_a_forms_file_that_looks_like_a_model_stays_as_it_is(own: Router, instances: dict[str, Instance]):
+def test_a_file_in_a_form_that_looks_like_a_model_is_unchanged(own: Router, instances: dict[str, Instance]):
     body, kind = form(b"mini", audio=b"mini")
     with own.client() as client:
         assert client.send(post(body, kind, path=b"/v1/audio/transcriptions")).answer().status == 200
     assert heard(instances).body == form(b"small", audio=b"mini")[0]
 
 
-def test_aliases_are_listed_where_what_they_stand_for_is_served(own: Router):
+def test_aliases_of_served_models_are_listed(own: Router):
     listed = [model["id"] for model in own.get("/v1/models").json()["data"]]
     assert sorted(listed) == ["big", "gpt-4o", "mini", "pair", "small"]
     assert own.get("/v1/models/gpt-4o").json()["id"] == "gpt-4o"
     assert own.get("/v1/models/gone").status_code == 404
 
 
-def test_a_model_may_have_a_policy_of_its_own(own: Router, instances: dict[str, Instance]):
-    """`pair` goes by session, all else round robin."""
+def test_a_model_may_have_its_own_policy(own: Router, instances: dict[str, Instance]):
+    """`pair` is balanced by session, all other models in turn."""
     with own.client() as client:
         for model, spread in ((b"big", [4, 4]), (b"gpt-4o", [4, 4]), (b"pair", [0, 8])):
             for instance in instances.values():
@@ -144,7 +144,7 @@ def test_a_model_may_have_a_policy_of_its_own(own: Router, instances: dict[str, 
 # What passes through, and what is told on request.
 
 
-def test_who_served_is_told_on_request(own: Router, instances: dict[str, Instance]):
+def test_the_instance_is_named_in_a_header_on_request(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         answer = client.send(post({"model": "small"}, b"X-Served-By: ?")).answer()
         assert answer.one(b"x-served-by") == b"one"
@@ -168,7 +168,7 @@ def test_the_ids_of_a_request_pass_both_ways(own: Router, instances: dict[str, I
         assert (answer.status, answer.one(b"x-request-id")) == (503, b"lost")
 
 
-def test_paths_and_queries_pass_as_they_came(own: Router, instances: dict[str, Instance]):
+def test_paths_and_queries_pass_unchanged(own: Router, instances: dict[str, Instance]):
     def echo(peer: Peer, heard: Heard) -> None:
         line = heard.line
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(line), line))

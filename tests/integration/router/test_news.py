@@ -1,4 +1,4 @@
-"""What a router tells a real registry of the instances that it judges."""
+"""The events that a router reports to a real registry."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def following(registry: Registry) -> list[object]:
     return ["--registry-url", registry.client.urls[0], "--max-errors", 1, *quick]
 
 
-def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
+def test_an_ejection_is_an_event_with_the_router_as_its_source(registry: Registry, a: Instance):
     registry.client.register(at(a, "one", "m"))
     with router(*following(registry)) as own:
         wait_until(lambda: own.service("one")["healthy"])
@@ -50,7 +50,7 @@ def test_an_ejection_is_told_with_who_found_it(registry: Registry, a: Instance):
         assert event["source"].endswith(f"-{own.port}")
 
 
-def test_a_router_tells_that_it_was_started(registry: Registry):
+def test_the_start_of_a_router_is_an_event(registry: Registry):
     for number in (1, 2):
         with router(*following(registry)) as own:
             events = wait_until(lambda n=number: len(told(registry, "started")) == n and told(registry, "started"))
@@ -58,7 +58,7 @@ def test_a_router_tells_that_it_was_started(registry: Registry):
             assert events[-1]["source"].endswith(f"-{own.port}")
 
 
-def test_what_happens_while_the_registry_is_away_is_told_when_it_is_back(registry: Registry, a: Instance):
+def test_events_are_sent_once_the_registry_is_back(registry: Registry, a: Instance):
     registry.client.register(at(a, "one", "m"))
     with router(*following(registry)) as own:
         wait_until(lambda: own.service("one")["healthy"])

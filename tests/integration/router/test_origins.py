@@ -1,4 +1,4 @@
-"""What web pages may do at a router on loopback, as their browsers say it: relayed and at its own endpoints."""
+"""What web pages may do at a router on loopback, on relayed paths and at its own endpoints."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ ALLOWED = b"access-control-allow-origin"
 
 
 def careless(peer: Peer, heard: Heard) -> None:
-    """An instance that answers as if the router's origin were its own."""
+    """Yield an instance that sends headers for a whole origin."""
     peer.send(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nSet-Cookie: a=1\r\nService-Worker-Allowed: /\r\n"
         b"Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\nContent-Length: 2\r\n\r\nok"
@@ -91,7 +91,7 @@ def test_a_page_of_another_origin_may_not_read_an_answer(own: Router, line: str)
     assert asked(own, line, Origin=EVIL).one(ALLOWED) is None
 
 
-def test_an_instance_hears_nothing_of_an_allowed_page_and_its_answer_is_isolated(own: Router, instance: Instance):
+def test_no_origin_reaches_an_instance_and_its_answer_is_isolated(own: Router, instance: Instance):
     for _ in range(2):  # the second head is recognized
         answer = chat(own, Origin=PAGE)
         assert answer.one(ALLOWED) == PAGE.encode()
@@ -112,19 +112,19 @@ def test_an_instance_hears_nothing_of_an_allowed_page_and_its_answer_is_isolated
         (CHAT, b"{", 400),
     ],
 )
-def test_own_answers_and_errors_can_be_read_by_an_allowed_page(own: Router, line: str, body: bytes, status: int):
+def test_an_allowed_page_can_read_own_answers_and_errors(own: Router, line: str, body: bytes, status: int):
     answer = asked(own, line, body, Origin=PAGE)
     assert (answer.status, answer.one(ALLOWED)) == (status, PAGE.encode())
     assert b"x-request-id" in (answer.one(b"access-control-expose-headers") or b"")
 
 
-def test_a_request_that_is_refused_at_its_head_can_be_read_by_an_allowed_page(own: Router):
+def test_an_allowed_page_can_read_the_error_of_a_refused_head(own: Router):
     answer = asked(own, CHAT, Origin=PAGE, Transfer_Encoding="gzip")
     assert (answer.status, answer.one(ALLOWED)) == (400, PAGE.encode())
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/ui/drain/a"])
-def test_preflights_are_answered_here(own: Router, instance: Instance, path: str):
+def test_preflights_are_answered_by_the_router(own: Router, instance: Instance, path: str):
     asks = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization,content-type"}
     answer = asked(own, f"OPTIONS {path}", Origin=PAGE, **asks, Access_Control_Request_Private_Network="true")
     assert (answer.status, answer.one(ALLOWED)) == (204, PAGE.encode())
@@ -148,7 +148,7 @@ def test_programs_and_the_routers_own_page_may_write(own: Router, page: dict[str
     assert chat(own, **{name: value.format(own.port) for name, value in page.items()}).status == 200
 
 
-def test_where_keys_are_needed_the_key_decides_and_a_trusted_proxy_may_name_any_host(tmp_path, instance: Instance):
+def test_the_key_decides_and_a_trusted_proxy_may_name_any_host(tmp_path, instance: Instance):
     digest = hashlib.sha256(b"a-key").hexdigest()
     (tmp_path / "keys.toml").write_text(f'[keys.me]\nsha256 = "{digest}"\ncreated = 2026-01-01T00:00:00Z\n')
     path = static(tmp_path / "static.json", [service("a", instance.port, "a")])

@@ -1,4 +1,4 @@
-"""Crowds: clients that vanish by the thousand leave nothing behind, and 5,000 streams are open at once."""
+"""Load: thousands of clients that vanish leave nothing behind, and 5,000 streams are open at once."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ SHORT = post({"model": "m"})
 
 
 class Crowded:
-    """An instance for many connections, in a loop of its own. It knows which of them it has yet to answer."""
+    """An instance for many connections, in its own event loop. It counts the requests that it has not answered yet."""
 
     def __init__(self) -> None:
         self.open: set[asyncio.StreamWriter] = set()
@@ -47,7 +47,7 @@ class Crowded:
         assert started.wait(10)
 
     def release(self) -> None:
-        """Held streams go on, to their end."""
+        """Let held streams continue to their end."""
         self._loop.call_soon_threadsafe(self._released.set)
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ def crowded() -> Iterator[Crowded]:
 
 @pytest.fixture
 def own(crowded: Crowded, tmp_path: Path) -> Iterator[Router]:
-    """A router as people run it: all that it writes is on."""
+    """A router as in production, with all its logs on."""
     path = static(tmp_path / "static.json", [service("m", crowded.port, "m")])
     with router("--static-services", path, "--access-log", tmp_path / "access.log") as running:
         yield running
@@ -114,7 +114,7 @@ def own(crowded: Crowded, tmp_path: Path) -> Iterator[Router]:
 
 
 def allow_files(count: int) -> None:
-    """As many open files, here and in what is started from here."""
+    """Allow so many open files, in this process and those that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < count:
         try:
@@ -127,7 +127,7 @@ def allow_files(count: int) -> None:
 
 
 class Vanishing:
-    """One client that leaves at a moment, and in a way, that `dice` choose."""
+    """One client that leaves at a random time and in a random way, as `dice` choose."""
 
     def __init__(self, port: int, dice: random.Random) -> None:
         self.port = port
@@ -177,7 +177,7 @@ class Vanishing:
 
 
 async def vanish(port: int, count: int) -> None:
-    """So many clients, a hundred side by side; the seed makes a failure come again."""
+    """Run so many clients, a hundred at once; the seed makes a failure repeatable."""
     turn = asyncio.Semaphore(100)
 
     async def one(n: int) -> None:
@@ -188,9 +188,7 @@ async def vanish(port: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.long)])
-def test_clients_that_vanish_leave_nothing_in_flight_and_no_connection_but_idle_ones(
-    own: Router, crowded: Crowded, count: int
-):
+def test_clients_that_vanish_leave_nothing_but_idle_connections(own: Router, crowded: Crowded, count: int):
     asyncio.run(vanish(own.port, count))
     wait_until(lambda: own.in_flight() == 0, description="the counts to be released")
     wait_until(lambda: not crowded.working, description="every request upstream to be cut")
@@ -214,7 +212,7 @@ async def ask_at_once(port: int, count: int) -> None:
 
 
 def connections(own: Router, port: int) -> int:
-    """Those that the router's worker has open and that have `port` at one end, as the kernel tells."""
+    """Return how many connections of the router's worker have `port` at one end, from /proc."""
     inodes = set()
     for entry in Path(f"/proc/{own.worker()}/fd").iterdir():
         with suppress(OSError):
@@ -231,14 +229,14 @@ def connections(own: Router, port: int) -> int:
 
 
 def memory(own: Router) -> int:
-    """Kilobytes of all its processes, what they share counted once (PSS)."""
+    """Return the kilobytes of all its processes, with shared memory counted once (PSS)."""
     pids = [own.process.pid, own.worker()]
     rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() for pid in pids]
     return sum(int(line.split()[1]) for lines in rollups for line in lines if line.startswith("Pss:"))
 
 
 async def stream_at_once(own: Router, crowded: Crowded, count: int) -> int:
-    """Opens so many streams, and reads each to its end once all are open; the router's memory at that moment."""
+    """Open so many streams, read each to its end once all are open, and return the router's memory at that time."""
     turn = asyncio.Semaphore(AT_ONCE)
 
     async def begin() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -263,7 +261,7 @@ async def stream_at_once(own: Router, crowded: Crowded, count: int) -> int:
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(STREAMS, marks=pytest.mark.long)])
-def test_streams_open_at_once_all_complete_in_little_memory(own: Router, crowded: Crowded, count: int, record_property):
+def test_concurrent_streams_all_complete_in_little_memory(own: Router, crowded: Crowded, count: int, record_property):
     idle = memory(own)
     used = asyncio.run(stream_at_once(own, crowded, count))
     each = (used - idle) / count

@@ -1,4 +1,4 @@
-"""Where the router's table comes from, as a client sees it: a registry, static services, and its own checks."""
+"""The sources of the router's table, as a client sees them: a registry, static services, and health checks."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def synced(told: Registry) -> Iterator[Router]:
 
 @pytest.fixture
 def own(synced: Router, told: Registry) -> Router:
-    """The router with an empty table."""
+    """Return the router with an empty table."""
     told.services, told.index = [], told.index + 10
     wait_until(lambda: synced.get("/services").json()["total"] == 0, timeout=3)
     return synced
@@ -42,7 +42,7 @@ def own(synced: Router, told: Registry) -> Router:
 
 @pytest.fixture
 def backends() -> Iterator[list[tuple[Instance, Instance]]]:
-    """Two instances, each with its babysitter on the next port."""
+    """Yield two instances, each with its babysitter on the next port."""
     pairs = []
     for _ in range(2):
         port = free_port_pair()
@@ -57,7 +57,7 @@ def listed(own: Router) -> list[str]:
     return [m["id"] for m in own.get("/v1/models").json()["data"]]
 
 
-def test_changes_in_the_registry_hold_at_the_next_look(own: Router, told: Registry, backends):
+def test_changes_in_the_registry_apply_at_the_next_sync(own: Router, told: Registry, backends):
     (x, _), (y, _) = backends
     told.services = [instance("x", x.port, "mx"), instance("y", y.port, "my"), {**instance("bs", 1), "metadata": {}}]
     told.index += 1
@@ -80,33 +80,33 @@ def test_changes_in_the_registry_hold_at_the_next_look(own: Router, told: Regist
     )
 
 
-def test_names_that_vanish_with_the_registrys_data_are_kept_for_the_grace(own: Router, told: Registry, backends):
+def test_instances_are_kept_when_the_registry_loses_its_data(own: Router, told: Registry, backends):
     (x, _), (y, _) = backends
     told.services, told.index = [instance("x", x.port, "mx"), instance("y", y.port, "my")], told.index + 10
     wait_until(lambda: listed(own) == ["mx", "my"])
-    asked = told.asked
+    requests = told.requests
     told.services, told.index = [instance("y", y.port, "my")], 1
-    wait_until(lambda: told.asked > asked + 2)
+    wait_until(lambda: told.requests > requests + 2)
     assert listed(own) == ["mx", "my"]
     with own.client() as client:
         assert client.send(post({"model": "mx"})).answer().body == b"ok"
     wait_until(lambda: listed(own) == ["my"], timeout=3)
 
 
-def test_while_the_registry_is_away_the_table_stays(own: Router, told: Registry, backends):
+def test_the_table_stays_while_the_registry_is_away(own: Router, told: Registry, backends):
     (x, _), _ = backends
     told.services, told.index = [instance("x", x.port, "mx")], told.index + 10
     wait_until(lambda: listed(own) == ["mx"])
     for status, body in ((500, None), (200, b"<html>"), (200, b"[]"), (200, b'{"a": 1}'), (401, b'{"error": "no"}')):
-        told.status, told.body, asked = status, body, told.asked
-        wait_until(lambda asked=asked: told.asked > asked + 1)
+        told.status, told.body, requests = status, body, told.requests
+        wait_until(lambda requests=requests: told.requests > requests + 1)
         assert listed(own) == ["mx"]
     told.status, told.body = 200, None
     wait_until(lambda: "the registry is back" in own.output())
     assert listed(own) == ["mx"]
 
 
-def test_entries_that_cannot_be_used_are_told_once_and_left_out(own: Router, told: Registry, backends):
+def test_entries_that_cannot_be_used_are_left_out_and_logged_once(own: Router, told: Registry, backends):
     (x, _), _ = backends
     bad: list[Any] = [
         {"name": "no-port"},
@@ -119,14 +119,14 @@ def test_entries_that_cannot_be_used_are_told_once_and_left_out(own: Router, tol
     ]
     told.services, told.index = [*bad, instance("x", x.port, "mx")], told.index + 1
     wait_until(lambda: listed(own) == ["mx"])
-    asked = told.asked
-    wait_until(lambda: told.asked > asked + 3)
+    requests = told.requests
+    wait_until(lambda: told.requests > requests + 3)
     said = [line for line in own.output().splitlines() if "cannot be used" in line]
     for name in ("'no-port'", "'text-port'", "'odd-url'", "'worse-url'", "'text'", "None"):
         assert len([line for line in said if f"lists {name}," in line]) == 1
 
 
-def test_an_instance_whose_babysitter_says_no_is_out_until_it_says_yes(own: Router, told: Registry, backends):
+def test_an_instance_is_out_while_its_babysitter_reports_unhealthy(own: Router, told: Registry, backends):
     (x, sitter), (y, _) = backends
     told.services = [instance("x", x.port, "both", health_status="unhealthy"), instance("y", y.port, "both")]
     told.index += 1
@@ -144,7 +144,7 @@ def test_an_instance_whose_babysitter_says_no_is_out_until_it_says_yes(own: Rout
     wait_until(lambda: own.service("x")["healthy"], timeout=4)
 
 
-def test_an_instance_that_refuses_fails_nobody(own: Router, told: Registry, backends):
+def test_an_instance_that_refuses_connections_fails_no_request(own: Router, told: Registry, backends):
     (_, sitter), (y, _) = backends
     gone = Instance(free_port())
     gone.close()
@@ -169,7 +169,7 @@ def test_weights_are_kept_exactly_over_a_cycle(own: Router, told: Registry, back
     assert (len(x.heard), len(y.heard)) == (30, 10)
 
 
-def test_without_a_first_list_the_router_is_not_ready(tmp_path: Path):
+def test_the_router_is_not_ready_before_the_first_list(tmp_path: Path):
     port = free_port()
     with router("--registry-url", f"http://127.0.0.1:{port}", *QUICK[2:], ready=False) as own:
         wait_until(lambda: _answers(own))
@@ -181,7 +181,7 @@ def test_without_a_first_list_the_router_is_not_ready(tmp_path: Path):
             wait_until(own.ready, timeout=3, description="the registry to be noticed long before the next sync")
 
 
-def test_with_static_services_it_is_ready_without_the_registry(tmp_path: Path):
+def test_the_router_is_ready_with_static_services_alone(tmp_path: Path):
     made = Instance()
     path = static(tmp_path / "static.json", [service("m", made.port, "m")])
     flags = ("--registry-url", f"http://127.0.0.1:{free_port()}", "--static-services", path)
@@ -190,8 +190,8 @@ def test_with_static_services_it_is_ready_without_the_registry(tmp_path: Path):
     made.close()
 
 
-def test_static_services_are_checked_at_their_babysitter_or_themselves(tmp_path: Path, backends):
-    """`side` and `next` are neighbours: the port after the first is no babysitter but the second."""
+def test_static_services_are_checked_at_their_babysitter_or_directly(tmp_path: Path, backends):
+    """`side` and `next` have successive ports, so that no babysitter is on the port after that of `side`."""
     (x, sitter), (side, beside) = backends
     bare = Instance()
     sitter.babysitter = True
@@ -215,7 +215,7 @@ def test_static_services_are_checked_at_their_babysitter_or_themselves(tmp_path:
     bare.close()
 
 
-def test_a_static_service_without_health_gets_requests_though_a_stranger_is_beside_it(tmp_path: Path, backends):
+def test_a_static_service_without_health_endpoint_gets_requests(tmp_path: Path, backends):
     """Ollama, koboldcpp and LM Studio have no /health."""
     (made, stranger), _ = backends
     made.no_health = stranger.no_health = True
@@ -240,7 +240,7 @@ def test_a_static_service_on_ipv6_gets_requests(tmp_path: Path, host: str):
     made.close()
 
 
-def test_a_static_service_whose_file_names_no_models_serves_what_it_lists(tmp_path: Path):
+def test_a_static_service_without_models_in_its_file_serves_its_list(tmp_path: Path):
     with mock("a", ["one"]) as served:
         path = tmp_path / "s.json"
         path.write_text(json.dumps([{"name": "a", "host": "127.0.0.1", "port": served.port}]))
@@ -255,7 +255,7 @@ def test_a_static_service_whose_file_names_no_models_serves_what_it_lists(tmp_pa
 @pytest.mark.parametrize(
     "shape", [lambda s: s, lambda s: {"services": s}, lambda s: {"static_services": {"services": s}}]
 )
-def test_static_services_in_three_shapes(tmp_path: Path, shape):
+def test_the_file_of_static_services_has_three_formats(tmp_path: Path, shape):
     made = Instance()
     path = tmp_path / "static.json"
     path.write_text(json.dumps(shape([service("m", made.port, "m")])))
@@ -264,7 +264,7 @@ def test_static_services_in_three_shapes(tmp_path: Path, shape):
     made.close()
 
 
-def test_wrong_settings_end_in_one_line_each(tmp_path: Path):
+def test_each_wrong_setting_is_one_line_of_error(tmp_path: Path):
     path = tmp_path / "static.json"
     path.write_text(json.dumps([{"name": "a", "host": "h"}, {"name": "b", "host": "h", "port": 0}]))
     for words, said in (
@@ -282,7 +282,7 @@ def test_wrong_settings_end_in_one_line_each(tmp_path: Path):
             assert all(line.startswith(start) for line, start in zip(lines, said, strict=True)), lines
 
 
-def test_a_taken_port_is_told_in_one_line(tmp_path: Path):
+def test_a_taken_port_is_one_line_of_error(tmp_path: Path):
     made = Instance()
     path = static(tmp_path / "static.json", [service("m", made.port, "m")])
     words = [str(BIN / "svc"), "router", "--port", str(made.port), "--static-services", str(path)]
@@ -293,7 +293,7 @@ def test_a_taken_port_is_told_in_one_line(tmp_path: Path):
     made.close()
 
 
-def test_two_instances_that_share_a_model_and_a_third_behind_the_real_registry(tmp_path: Path):
+def test_three_instances_of_a_real_registry_get_their_requests(tmp_path: Path):
     port = free_port()
     words = [str(BIN / "svc"), "registry", "--port", str(port), "--store", f"sqlite:{tmp_path}/registry.db"]
     with running(words, port) as real, mock("a", ["one"]) as a, mock("b", ["one"]) as b, mock("c", ["two"]) as c:

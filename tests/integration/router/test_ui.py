@@ -23,14 +23,14 @@ TOKEN = "the-operators-word"
 
 
 class Page:
-    """What a page reads."""
+    """A client of the page's stream."""
 
     def __init__(self, client: Client, *headers: bytes) -> None:
         self.client = client.send(get(b"/ui/stream", *headers))
         self.status, _, self.headers = client.head()
 
     def next(self, name: str) -> Any:
-        """The data of the next event of that name."""
+        """Return the data of the next event of that name."""
         while True:
             block = self.client.until(b"\n\n").decode()
             if block.startswith(f"event: {name}\n"):
@@ -47,7 +47,7 @@ def services(a: Instance, tmp_path: Path) -> Path:
     return static(tmp_path / "static.json", [service("a", a.port, "m")])
 
 
-def test_the_page_and_its_files(relay: Router):
+def test_the_page_and_its_files_are_served(relay: Router):
     shell = relay.get("/ui")
     assert shell.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in shell.headers["Content-Security-Policy"]
@@ -58,13 +58,13 @@ def test_the_page_and_its_files(relay: Router):
 
 
 @pytest.mark.parametrize("path", ["/ui/..%2fapp.py", "/ui/nothing.js", "/ui/vendor", "/ui/drain/a"])
-def test_nothing_else_can_be_had(relay: Router, path: str):
+def test_no_other_file_is_served(relay: Router, path: str):
     answer = relay.get(path)
     assert answer.status_code in (404, 405)
     assert answer.json()["error"]["message"]
 
 
-def test_a_page_sees_what_happens(relay: Router, a: Instance):
+def test_a_page_receives_what_happens(relay: Router, a: Instance):
     with relay.client() as client, relay.client() as other:
         page = Page(client)
         assert page.status == 200
@@ -77,7 +77,7 @@ def test_a_page_sees_what_happens(relay: Router, a: Instance):
         page.until("tick", lambda tick: tick["models"]["a"]["requests"] > 0)
 
 
-def test_a_stream_that_goes_on_shows_its_tokens_and_its_first(relay: Router, a: Instance):
+def test_an_unfinished_stream_shows_its_tokens_and_time_to_first_token(relay: Router, a: Instance):
     read, events = threading.Event(), 20
 
     def script(peer: Peer, heard: Heard) -> None:
@@ -125,7 +125,7 @@ def test_streams_end_at_once_when_the_router_stops(services: Path):
         assert "Traceback" not in own.output()
 
 
-def test_sixty_four_pages_and_no_more_until_one_closes(services: Path):
+def test_at_most_sixty_four_pages_are_open(services: Path):
     with router("--static-services", services) as own:
         clients = [own.client() for _ in range(64)]
         pages = [Page(client) for client in clients]
@@ -144,7 +144,7 @@ def test_sixty_four_pages_and_no_more_until_one_closes(services: Path):
             client.sock.close()
 
 
-def test_where_keys_are_on_the_stream_needs_one_and_ends_with_it(services: Path, tmp_path: Path):
+def test_the_stream_needs_a_key_and_ends_when_it_is_revoked(services: Path, tmp_path: Path):
     keys = tmp_path / "keys.toml"
     secret = _keys("add", "ops", keys)
     with router("--static-services", services, "--keys-file", keys) as own, own.client() as client:
@@ -170,7 +170,7 @@ def _keys(verb: str, name: str, file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, str]]:
-    """A router that follows a registry which wants a token, with one instance."""
+    """Yield a router with one instance, and the token of its registry."""
     token = tmp_path_factory.mktemp("ui") / "token"
     token.write_text(TOKEN)
     port = free_port()
@@ -205,7 +205,7 @@ def _ask(own: Router, verb: str, name: str, **headers: str) -> requests.Response
     return requests.post(f"{own.url}/ui/{verb}/{name}", headers=headers, timeout=10)
 
 
-def test_an_operator_drains_and_takes_back(site: tuple[Router, str]):
+def test_an_operator_drains_and_undrains_an_instance(site: tuple[Router, str]):
     own, url = site
     with own.client() as client:
         page = Page(client)
@@ -218,8 +218,8 @@ def test_an_operator_drains_and_takes_back(site: tuple[Router, str]):
     assert TOKEN not in own.output()
 
 
-def test_nobody_else_does(site: tuple[Router, str]):
-    """Not even from the registry's own machine, from where the registry itself would let anybody."""
+def test_no_one_without_the_token_drains(site: tuple[Router, str]):
+    """This holds for the registry's own machine too, from which the registry needs no token."""
     own, url = site
     for headers, status in (({}, 401), ({"X-Operator-Token": "a guess"}, 401), ({"Authorization": TOKEN}, 401)):
         answer = _ask(own, "drain", "a", **headers)

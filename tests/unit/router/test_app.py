@@ -35,7 +35,7 @@ def json(client: FlaskClient, path: str, status: int = 200) -> Any:
 
 
 @pytest.mark.parametrize("path", ["/health", "/status"])
-def test_health(client: FlaskClient, made: RouterState, path: str):
+def test_health_reports_the_router_and_its_table(client: FlaskClient, made: RouterState, path: str):
     made.origin = Origin("registry", made.clock() - 2.5)
     told = json(client, path)
     assert told.pop("timestamp").endswith("Z")
@@ -55,7 +55,7 @@ def test_health(client: FlaskClient, made: RouterState, path: str):
 
 
 @pytest.mark.parametrize("path", ["/models", "/v1/models"])
-def test_models_each_once(client: FlaskClient, path: str):
+def test_each_model_is_listed_once(client: FlaskClient, path: str):
     told = json(client, path)
     assert told["object"] == "list"
     assert [m["id"] for m in told["data"]] == ["m", "n", "org/other"]
@@ -63,14 +63,14 @@ def test_models_each_once(client: FlaskClient, path: str):
     assert told["data"][1] == {"id": "n", "object": "model", "created": 0, "owned_by": "a"}
 
 
-def test_one_model(client: FlaskClient):
+def test_a_model_is_returned_by_its_id(client: FlaskClient):
     assert json(client, "/v1/models/m")["id"] == "m"
     assert json(client, "/v1/models/org/other")["id"] == "org/other"
     assert json(client, "/v1/models/gone", 404)["error"]["code"] == "model_not_found"
     json(client, "/v1/models//m", 404)  # and no redirect
 
 
-def test_every_model_that_is_listed_is_found_by_its_id():
+def test_every_listed_model_is_returned_by_its_id():
     ids = ["/data/models/qwen", "//x", "a/b c", "é%2F", "m?x=1#y", "trailing/"]
     made = state(target("a", *ids))
     made.ready = True
@@ -81,8 +81,8 @@ def test_every_model_that_is_listed_is_found_by_its_id():
         assert json(client, "/v1/models/" + quote(name, safe=""))["id"] == name
 
 
-def test_what_is_listed_is_what_requests_find():
-    """A model whose only instance fails its checks is tried all the same, and so it is listed."""
+def test_the_listed_models_are_those_that_requests_get():
+    """A model whose only instance fails its checks is tried all the same, so it is listed."""
     made = state(target("a", "m", "both"), target("b", "both"))
     for _ in range(made.settings.max_errors):
         made.balancer.record_check("a", passed=False)
@@ -93,7 +93,7 @@ def test_what_is_listed_is_what_requests_find():
         assert made.balancer.pick(RoutingRequest(name))
 
 
-def test_services(client: FlaskClient, made: RouterState):
+def test_services_have_their_counts(client: FlaskClient, made: RouterState):
     made.balancer.begin(target("a"))
     made.balancer.observe(target("a"), 0.5, failed=True)
     made.balancer.begin(target("a"))
@@ -121,7 +121,7 @@ def test_services(client: FlaskClient, made: RouterState):
     assert not told["services"][3]["healthy"]
 
 
-def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: RouterState):
+def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, made: RouterState):
     for _ in range(3):
         made.balancer.begin(target("b"))
         made.balancer.observe(target("b"), 0.5, failed=False)
@@ -134,7 +134,7 @@ def test_stats_and_metrics_tell_the_same_counts(client: FlaskClient, made: Route
     assert 'svc_router_instance_up{instance="d"} 0.0' in lines
 
 
-def test_live_and_ready(client: FlaskClient, made: RouterState):
+def test_liveness_and_readiness(client: FlaskClient, made: RouterState):
     assert json(client, "/livez") == {"status": "alive"}
     json(client, "/readyz", 503)
     made.ready = True
@@ -143,17 +143,17 @@ def test_live_and_ready(client: FlaskClient, made: RouterState):
     assert json(client, "/readyz", 503) == {"status": "draining"}
 
 
-def test_head(client: FlaskClient):
+def test_head_is_answered(client: FlaskClient):
     assert client.head("/health").status_code == 200
 
 
-def test_what_is_relayed_to_nobody_hears_so_with_its_id(client: FlaskClient):
+def test_the_error_of_a_request_has_its_id(client: FlaskClient):
     answer = client.post("/v1/chat/completions", json={"model": "x"}, headers={"x-request-id": "mine"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (503, "mine")
     assert answer.get_json()["error"]["message"] == "No healthy services available for model 'x'"
 
 
-def test_a_body_over_the_limit():
+def test_a_body_over_the_limit_is_413():
     app = create_app(state(target("a", "m"), max_body=1024))
     assert app.test_client().post("/v1/chat/completions", data=b"x" * 1025).status_code == 413
 
@@ -169,7 +169,7 @@ def test_a_body_over_the_limit():
         ("10.0.0.0/8", "192.0.2.1", "10.1.2.3", 403),
     ],
 )
-def test_metrics_are_for_the_networks_that_are_named(networks: str, address: str, forwarded: str, status: int):
+def test_only_the_named_networks_may_read_the_metrics(networks: str, address: str, forwarded: str, status: int):
     client = create_app(state(metrics_networks=networks)).test_client()
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     answer = client.get("/metrics", environ_base={"REMOTE_ADDR": address}, headers=headers)

@@ -1,4 +1,4 @@
-"""What the page is told: rates, the past, states, and pages that do not read."""
+"""The page's feed: rates, history, states, and subscribers that do not read."""
 
 import json
 
@@ -39,12 +39,12 @@ def told(data: bytes) -> dict[str, list]:
         ({"healthy": False, "lease_valid": False}, "expired"),
     ],
 )
-def test_the_registrys_word(more: dict, word: str):
+def test_the_state_is_that_of_the_registry(more: dict, word: str):
     of = target("a", "m", **more)
     assert view.instance_state(state(of), of) == word
 
 
-def test_the_routers_own_word():
+def test_the_router_adds_what_it_has_observed_itself():
     of = target("a", "m")
     made = state(of, max_errors=1)
     made.balancer.begin(of, False)
@@ -56,13 +56,13 @@ def test_the_routers_own_word():
 
 
 @pytest.mark.parametrize("told", [True, "3", None, 1.5])
-def test_what_an_instance_says_of_itself_is_not_believed(told):
+def test_invalid_metadata_of_an_instance_is_not_shown(told):
     of = target("a", "m", metadata={"restarts": told, "restart_reason": ["x"]})
     seen = view.site(state(of))["instances"][0]
     assert (seen["restarts"], seen["restart_reason"]) == (None, "")
 
 
-def test_restarts_and_aliases():
+def test_restarts_and_aliases_are_shown():
     told = {"restarts": 2, "restart_reason": "exit code 1" + "!" * 999}
     seen = view.site(state(target("a", "m", metadata=told), aliases=(("gpt", "m"),)))
     model = {"name": "m", "aliases": ["gpt"], "fallback": "", "instances": ["a"], "fate": "served"}
@@ -75,7 +75,7 @@ def fates(made) -> dict[str, tuple]:
     return {model["name"]: (model["fate"], model.get("by")) for model in view.site(made)["models"]}
 
 
-def test_what_becomes_of_requests_for_a_model():
+def test_the_availability_of_each_model_is_shown():
     out = target("out", "tried")
     made = state(
         target("well", "served"),
@@ -98,7 +98,7 @@ def test_what_becomes_of_requests_for_a_model():
     }
 
 
-def test_errors_for_no_model_that_is_here_are_told_together():
+def test_errors_for_unknown_models_are_shown_together():
     made, lately = state(target("a", "m")), RecentCounts()
     made.statistics.models["m"].statuses[503] = 9
     for label in ("", "unknown", "left"):
@@ -106,7 +106,7 @@ def test_errors_for_no_model_that_is_here_are_told_together():
     assert view.unserved(made, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
 
 
-def test_only_what_no_client_is_to_blame_for_has_failed():
+def test_errors_of_clients_are_no_failed_requests():
     made = state(target("a", "m"))
     meter = made.statistics.models["m"]
     meter.statuses.update({200: 5, 400: 3, 429: 1, 499: 2, 503: 4})
@@ -115,7 +115,7 @@ def test_only_what_no_client_is_to_blame_for_has_failed():
     assert dict(meter.broken) == {"cut": 1, "timeout": 1, "stopping": 1}, "looking leaves no trace"
 
 
-def test_errors_by_kind_count_each_once():
+def test_each_error_is_counted_under_one_kind():
     meter = ModelStatistics()
     meter.statuses.update({200: 9, 404: 2, 499: 5, 503: 1})
     meter.broken["cut"] = 3
@@ -125,7 +125,7 @@ def test_errors_by_kind_count_each_once():
 # Pages.
 
 
-def test_a_page_that_does_not_read_is_ended_and_grows_no_more():
+def test_a_subscriber_that_does_not_read_is_ended():
     made = Subscribers()
     page = made.add([b"first"])
     for _ in range(MAX_UNREAD_MESSAGES - 1):
@@ -136,7 +136,7 @@ def test_a_page_that_does_not_read_is_ended_and_grows_no_more():
     assert len(made) == 0
 
 
-def test_a_page_gets_at_once_what_has_gathered_and_a_comment_where_nothing_has(monkeypatch):
+def test_a_subscriber_gets_all_its_messages_or_a_keepalive_comment(monkeypatch):
     monkeypatch.setattr(subscribers, "KEEPALIVE_INTERVAL_SECONDS", 0.01)
     made = Subscribers()
     page = made.add([b"a", b"b"])
@@ -145,7 +145,7 @@ def test_a_page_gets_at_once_what_has_gathered_and_a_comment_where_nothing_has(m
     assert list(page) == []
 
 
-def test_no_more_pages_than_so_many():
+def test_the_number_of_subscribers_is_limited():
     made = Subscribers()
     opened = [made.add([]) for _ in range(MAX_SUBSCRIBERS)]
     with pytest.raises(RateLimited):
@@ -190,7 +190,7 @@ def test_a_page_begins_with_everything(site: Site):
     assert sorted(first["tick"][0]["models"]) == ["m", "n"]
 
 
-def test_then_ticks_with_what_changed_and_the_site_only_when_it_did(site: Site):
+def test_ticks_have_changed_instances_and_the_site_only_its_changes(site: Site):
     page = site.feed.open()
     next(page)
     site.served("a")
@@ -207,7 +207,7 @@ def test_then_ticks_with_what_changed_and_the_site_only_when_it_did(site: Site):
     assert list(told(next(page))) == ["tick"]
 
 
-def test_a_page_that_opens_takes_nothing_from_the_others(site: Site):
+def test_a_page_that_opens_takes_no_changes_from_other_pages(site: Site):
     first = site.feed.open()
     site.beats(2)
     next(first)
@@ -223,7 +223,7 @@ def test_nothing_is_composed_while_no_page_is_open(site: Site, monkeypatch: pyte
     site.beats(20)
 
 
-def test_a_registry_that_lost_its_events_makes_pages_begin_anew(site: Site):
+def test_pages_connect_again_when_the_registry_has_lost_its_events(site: Site):
     site.feed.add_events([{"id": 5}])
     page = site.feed.open()
     site.feed.clear_events()
@@ -234,7 +234,7 @@ def test_a_registry_that_lost_its_events_makes_pages_begin_anew(site: Site):
 # Files.
 
 
-def test_whatever_the_shell_asks_for_is_there():
+def test_all_files_that_the_page_loads_exist():
     shell = page_files()[INDEX].content.decode()
     for word in shell.split('"'):
         if word.startswith("/ui/"):

@@ -26,7 +26,7 @@ def test_a_request_becomes_an_environ():
     assert made["wsgi.input"].read() == b"hi"
 
 
-def test_an_app_is_called_and_closed():
+def test_the_app_is_called_and_its_response_closed():
     class ResponseBody(list):
         closed = False
 
@@ -42,7 +42,7 @@ def test_an_app_is_called_and_closed():
     assert ResponseBody.closed
 
 
-def test_a_stream_of_events_is_not_waited_for():
+def test_an_event_stream_is_returned_before_its_end():
     def app(told, start_response):
         start_response("200 OK", [("Content-Type", "text/event-stream; charset=utf-8")])
         return iter([b"a", b"b"])
@@ -72,11 +72,11 @@ def test_an_environ_becomes_a_request():
 
 
 @pytest.mark.parametrize("told", [{"CONTENT_LENGTH": "1000"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
-def test_no_more_of_a_body_is_read_than_is_needed_to_refuse_it(told: dict[str, str]):
+def test_a_too_large_body_is_read_only_as_far_as_needed(told: dict[str, str]):
     assert len(body_of({"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"x" * 1000), **told}, 10)) == 11
 
 
-def test_the_target_as_it_came_where_the_server_tells():
+def test_the_target_is_unchanged_where_the_server_has_kept_it():
     assert target_of({"RAW_URI": "/%41?b", "PATH_INFO": "/A"}) == b"/%41?b"
     assert target_of({"REQUEST_URI": "http://h/x"}) == b"/x"
     assert target_of({"PATH_INFO": "/\u00c3\u00a4"}) == b"/%C3%A4"

@@ -13,7 +13,7 @@ from tests.waiting import free_port_pair
 
 
 class World:
-    """Checks that are started when they are due, and run when the test says so."""
+    """Checks that are started when they are due, and run by `finish`."""
 
     def __init__(self, *names: str) -> None:
         self.clock = Clock()
@@ -23,7 +23,7 @@ class World:
         self.well = dict.fromkeys(names, True)
 
     def due(self, after: float = 0) -> list[str]:
-        """Who is checked now."""
+        """Return the instances whose check starts now."""
         self.clock.now += after
         self.checks.once()
         return [t.name for _, t in self.started]
@@ -35,7 +35,7 @@ class World:
         self.started.clear()
 
 
-def test_the_fit_are_checked_each_interval_and_the_others_sooner(monkeypatch: pytest.MonkeyPatch):
+def test_unhealthy_instances_are_checked_more_often(monkeypatch: pytest.MonkeyPatch):
     world = World("a", "b")
     world.well["b"] = False
     assert world.due() == ["a", "b"]
@@ -52,7 +52,7 @@ def test_the_fit_are_checked_each_interval_and_the_others_sooner(monkeypatch: py
     assert world.due(2) == ["a"]
 
 
-def test_a_check_that_takes_long_holds_up_nobody(monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_check_delays_no_other(monkeypatch: pytest.MonkeyPatch):
     world = World("slow", "b")
     assert world.due() == ["b", "slow"]
     slow = world.started.pop()
@@ -63,7 +63,7 @@ def test_a_check_that_takes_long_holds_up_nobody(monkeypatch: pytest.MonkeyPatch
     assert world.due(31) == ["b", "slow"]
 
 
-def test_a_check_that_fails_for_reasons_of_ours_is_made_again(monkeypatch: pytest.MonkeyPatch):
+def test_a_check_that_raises_is_repeated(monkeypatch: pytest.MonkeyPatch):
     world = World("a")
     world.due()
     monkeypatch.setattr("svc.client.probe.status", lambda *_: 1 / 0)
@@ -73,7 +73,7 @@ def test_a_check_that_fails_for_reasons_of_ours_is_made_again(monkeypatch: pytes
     assert world.due(31) == ["a"]
 
 
-def test_an_address_of_no_instance_is_not_checked_which_is_logged_once(caplog: pytest.LogCaptureFixture):
+def test_a_forbidden_address_is_not_checked_and_logged_once(caplog: pytest.LogCaptureFixture):
     world = World()
     world.state.replace_targets([target("a", metadata={"health_url": "http://169.254.169.254/latest"})])
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_an_address_of_no_instance_is_not_checked_which_is_logged_once(caplog: p
     assert line.startswith("a is not checked, which counts as failed: http://169.254.169.254/latest: ")
 
 
-def test_only_those_that_may_have_requests_are_checked():
+def test_only_running_instances_that_are_not_drained_are_checked():
     world = World()
     world.state.replace_targets([target("a", status="starting"), target("b", drained=True), target("c")])
     assert world.due() == ["c"]
@@ -93,7 +93,7 @@ def test_only_those_that_may_have_requests_are_checked():
     assert world.due() == ["c", "a"]
 
 
-def test_a_request_for_a_model_that_none_lists_asks_the_static_services(monkeypatch: pytest.MonkeyPatch):
+def test_a_request_for_an_unlisted_model_triggers_discovery(monkeypatch: pytest.MonkeyPatch):
     world, lists = World(), ["m"]
     world.state.replace_targets([target("a", static=True, discovers_models=True), target("b", "n", static=True)])
     monkeypatch.setattr("svc.client.probe.answer", lambda *_: (0, b""))
@@ -183,8 +183,10 @@ def serve() -> Iterator:
         (False, Sick, Health, True, True),
     ],
 )
-def test_where_an_instance_is_checked(serve, static: bool, own, sitter, neighbour: bool, well: bool):
-    """By its babysitter; a static one that has none on the next port, but a stranger or nothing, by itself."""
+def test_an_instance_is_checked_at_its_babysitter_or_directly(
+    serve, static: bool, own, sitter, neighbour: bool, well: bool
+):
+    """A static service without a babysitter on the next port is checked directly."""
     port = free_port_pair()
     serve(port, own)
     if sitter:
@@ -200,7 +202,7 @@ def test_where_an_instance_is_checked(serve, static: bool, own, sitter, neighbou
 @pytest.mark.parametrize(
     ("static", "handler", "well"), [(True, Health, True), (True, Bare, False), (False, Health, True)]
 )
-def test_a_health_url_is_asked_and_must_be_there(serve, static: bool, handler, well: bool):
+def test_a_health_url_is_checked_and_must_exist(serve, static: bool, handler, well: bool):
     port = free_port_pair()
     serve(port, handler)
     url = f"http://127.0.0.1:{port}/health"
@@ -211,7 +213,7 @@ def test_a_health_url_is_asked_and_must_be_there(serve, static: bool, handler, w
     assert ("a" in made.balancer.table.candidates) is well
 
 
-def test_a_told_babysitter_is_asked_where_it_is(serve):
+def test_a_babysitter_in_the_metadata_is_checked(serve):
     port = free_port_pair()
     serve(port + 1)
     made = state(

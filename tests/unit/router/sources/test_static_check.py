@@ -1,5 +1,3 @@
-"""What the check of a static service finds beside its health: a babysitter, and models."""
-
 import json
 import threading
 from collections.abc import Iterator
@@ -17,12 +15,12 @@ BABYSITTER = {"status": "healthy", "service": "q", "babysitter": "running"}
 
 
 class Server(ThreadingHTTPServer):
-    """Answers 200 with the JSON of `answers` for a path, else 404; `asked` holds the paths."""
+    """A server that answers 200 with the JSON of `answers` for a path, otherwise 404; `paths` are those requested."""
 
     def __init__(self, port: int) -> None:
         self.answers: dict[str, object] = {}
         self.statuses: dict[str, int] = {}  # in place of those
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.keys: set[str | None] = set()
         super().__init__(("127.0.0.1", port), Handler)
 
@@ -31,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.paths.append(self.path)
         self.server.keys.add(self.headers["Authorization"])
         answer = self.server.answers.get(self.path)
         self.send_response(self.server.statuses.get(self.path, 404 if answer is None else 200))
@@ -43,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class World:
-    """A static service and what listens on the port after its own."""
+    """A static service, and the server on the port after its own."""
 
     def __init__(self, discovers_models: bool) -> None:
         port = free_port_pair()
@@ -93,22 +91,22 @@ def test_a_babysitter_on_the_next_port_is_recognized_by_its_answer(make):
     world.own.answers["/health"] = None
     assert world.turn()
     assert world.target.babysitter_url == f"http://127.0.0.1:{world.target.port + 1}"
-    assert "/health" not in world.own.asked
+    assert "/health" not in world.own.paths
 
 
-def test_a_stranger_on_the_next_port_is_asked_once_a_minute_and_never_shown(make):
+def test_another_program_on_the_next_port_is_asked_once_a_minute(make):
     world = make()
     for _ in range(5):
         assert world.turn()
     assert world.target.babysitter_url is None
-    assert world.beside.asked == ["/health"]
+    assert world.beside.paths == ["/health"]
     world.beside.answers["/health"] = BABYSITTER
     world.clock.now += BABYSITTER_RETRY_SECONDS
     world.turn()
     assert world.target.babysitter_url is not None
 
 
-def test_models_that_the_file_leaves_out_are_taken_from_the_service_and_kept_fresh(make):
+def test_models_missing_in_the_file_are_taken_from_the_service(make):
     world = make()
     world.turn()
     assert world.target.models == ()
@@ -122,7 +120,7 @@ def test_models_that_the_file_leaves_out_are_taken_from_the_service_and_kept_fre
     assert not world.state.balancer.table.serves("m")
 
 
-def test_a_service_is_asked_with_its_key_and_what_is_beside_it_without(make):
+def test_only_the_service_itself_is_sent_its_key(make):
     world = make()
     world.state.set_upstream_keys(UpstreamKeys({"a": "secret"}))
     world.own.answers["/v1/models"] = models("m")
@@ -132,7 +130,7 @@ def test_a_service_is_asked_with_its_key_and_what_is_beside_it_without(make):
 
 
 @pytest.mark.parametrize(("key", "said"), [("", "wants an API key"), ("old", "refuses the API key")])
-def test_a_service_that_wants_another_key_is_one_line_in_the_log(make, caplog, key: str, said: str):
+def test_a_refused_key_is_logged_once(make, caplog, key: str, said: str):
     world = make()
     world.own.statuses["/v1/models"] = 401
     world.state.set_upstream_keys(UpstreamKeys({"a": key} if key else {}))
@@ -144,7 +142,7 @@ def test_a_service_that_wants_another_key_is_one_line_in_the_log(make, caplog, k
     assert "old" not in line
 
 
-def test_the_last_list_holds_while_a_service_answers_with_none(make):
+def test_the_last_model_list_is_kept_while_there_is_no_new_one(make):
     world = make()
     world.own.answers["/models"] = models("m")
     world.turn()
@@ -153,7 +151,7 @@ def test_the_last_list_holds_while_a_service_answers_with_none(make):
     assert world.target.models == ("m",)
 
 
-def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make):
+def test_a_discovery_is_kept_until_its_service_is_removed(make):
     world = make()
     world.own.answers["/v1/models"] = models("m")
     world.turn()
@@ -164,7 +162,7 @@ def test_what_was_discovered_outlives_a_new_table_and_goes_with_the_service(make
     assert world.state.discoveries == {}
 
 
-def test_of_a_long_list_the_first_models_are_used_which_is_logged(make, caplog):
+def test_only_the_first_models_of_a_long_list_are_used(make, caplog):
     world = make()
     world.own.answers["/v1/models"] = models(*map(str, range(300)))
     world.turn()
@@ -187,9 +185,9 @@ def test_a_service_whose_file_names_models_is_not_asked_for_them(make):
     world = make(discovers_models=False)
     world.own.answers["/v1/models"] = models("m")
     world.turn()
-    assert world.own.asked == ["/health"]
+    assert world.own.paths == ["/health"]
 
 
 @pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"status": "ok"}', b'{"service": "x"}', b"\xff"])
-def test_any_other_answer_is_no_babysitter_s(body):
+def test_other_answers_are_not_those_of_a_babysitter(body):
     assert not is_babysitter(body)

@@ -18,13 +18,13 @@ def read(tmp_path: Path, told: object) -> list:
 @pytest.mark.parametrize(
     "told", [[ONE], {"services": [ONE]}, {"static_services": {"services": [ONE]}}, {"static_services": [ONE]}]
 )
-def test_the_shapes_of_the_file(tmp_path: Path, told: object):
+def test_the_file_has_three_formats(tmp_path: Path, told: object):
     (found,) = read(tmp_path, told)
     assert (found.name, found.url, found.weight, found.static) == ("a", "http://10.0.0.7:8100", 1, True)
     assert found.admitted()
 
 
-def test_all_that_can_be_told(tmp_path: Path):
+def test_all_fields_of_a_service_are_read(tmp_path: Path):
     told = {**ONE, "host": "::1", "weight": 3, "metadata": {"type": "openai-api", "models": ["m"]}, "comment": 1}
     (found,) = read(tmp_path, [told])
     assert (found.host, found.url, found.weight, found.models) == ("::1", "http://[::1]:8100", 3, ("m",))
@@ -33,28 +33,28 @@ def test_all_that_can_be_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_an_ipv6_host_may_have_its_brackets_or_not(tmp_path: Path, host: str):
+def test_an_ipv6_host_may_have_brackets(tmp_path: Path, host: str):
     (found,) = read(tmp_path, [{**ONE, "host": host}])
     assert (found.host, found.url, found.authority) == ("::1", "http://[::1]:8100", b"[::1]:8100")
 
 
-def test_models_that_are_left_out_are_to_be_discovered_and_an_empty_list_means_none(tmp_path: Path):
+def test_missing_models_are_discovered_and_an_empty_list_means_none(tmp_path: Path):
     empty, named = ({**ONE, "name": name, "metadata": {"models": models}} for name, models in (("b", []), ("c", ["m"])))
     assert [found.discovers_models for found in read(tmp_path, [ONE, empty, named])] == [True, False, False]
 
 
 @pytest.mark.parametrize("entry", [{"health_url": "http://h/up"}, {"metadata": {"health_url": "http://h/up"}}])
-def test_a_health_url_stands_in_the_entry_or_in_its_metadata(tmp_path: Path, entry: dict):
+def test_a_health_url_may_be_in_the_entry_or_its_metadata(tmp_path: Path, entry: dict):
     (found,) = read(tmp_path, [{**ONE, **entry}])
     assert found.health_url == "http://h/up"
     assert found.babysitter_url is None
 
 
-def test_no_services_are_no_error(tmp_path: Path):
+def test_an_empty_file_is_no_error(tmp_path: Path):
     assert read(tmp_path, []) == []
 
 
-def test_every_error_is_told_at_once(tmp_path: Path):
+def test_all_problems_are_reported_at_once(tmp_path: Path):
     path = tmp_path / "static.json"
     told = [
         7,
@@ -106,13 +106,13 @@ def test_every_error_is_told_at_once(tmp_path: Path):
 
 
 @pytest.mark.parametrize("told", ["{", "", '{"services": 7}', '"x"', "7", "null", '{"other": []}', "\ud800"])
-def test_what_is_no_list_of_services(tmp_path: Path, told: str):
+def test_anything_but_a_list_of_services_is_refused(tmp_path: Path, told: str):
     path = tmp_path / "static.json"
     path.write_bytes(told.encode("utf-8", "surrogatepass"))
     with pytest.raises(ConfigError, match=r"static.json: (not JSON|must be a list of services)"):
         read_static(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path):
+def test_a_missing_file_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"none.json: cannot read it: No such file or directory"):
         read_static(tmp_path / "none.json")

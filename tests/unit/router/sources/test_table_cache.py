@@ -1,5 +1,3 @@
-"""The table on disk: what is written is read back, and nothing else is."""
-
 import logging
 import os
 from pathlib import Path
@@ -21,7 +19,7 @@ def file(tmp_path: Path) -> TableFile:
     return TableFile(tmp_path / "var" / "table.json", Clock())
 
 
-def test_a_table_comes_back_as_it_was_with_its_age(file: TableFile):
+def test_a_table_is_read_back_with_its_age(file: TableFile):
     file.store(TABLE)
     file.touch(age=0)
     file._clock.now += 5  # noqa: SLF001 - the test's own
@@ -37,7 +35,7 @@ def test_keys_of_instances_are_not_written(file: TableFile):
     assert (saved.targets[0].key, saved.targets[0].authorization) == ("", None)
 
 
-def test_where_there_is_none_nothing_is_said(file: TableFile, caplog: pytest.LogCaptureFixture):
+def test_a_missing_file_is_not_logged(file: TableFile, caplog: pytest.LogCaptureFixture):
     assert file.load(HERE) is None
     assert not caplog.records
 
@@ -52,7 +50,7 @@ def test_where_there_is_none_nothing_is_said(file: TableFile, caplog: pytest.Log
         b'{"format":"svc router table 1","registry":"http://other","index":7,"targets":[]}',
     ],
 )
-def test_one_that_cannot_be_used_is_one_warning_and_is_written_anew(file: TableFile, caplog, data: bytes):
+def test_an_unusable_table_is_one_warning_and_is_overwritten(file: TableFile, caplog, data: bytes):
     file.path.parent.mkdir()
     file.path.write_bytes(data)
     assert file.load(HERE) is None
@@ -63,7 +61,7 @@ def test_one_that_cannot_be_used_is_one_warning_and_is_written_anew(file: TableF
 
 
 @pytest.mark.parametrize("data", [b"[router]\nport = 1\n", b'{"services": []}', b"\0\xff"])
-def test_a_file_that_is_not_ours_is_one_warning_and_never_written(file: TableFile, caplog, data: bytes):
+def test_a_file_that_is_no_table_is_never_overwritten(file: TableFile, caplog, data: bytes):
     file.path.parent.mkdir()
     file.path.write_bytes(data)
     os.utime(file.path, (1, 1))
@@ -74,7 +72,7 @@ def test_a_file_that_is_not_ours_is_one_warning_and_never_written(file: TableFil
     assert len(caplog.records) == 1
 
 
-def test_what_cannot_be_written_is_told_once_until_it_can(file: TableFile, caplog: pytest.LogCaptureFixture):
+def test_a_failed_write_is_logged_once(file: TableFile, caplog: pytest.LogCaptureFixture):
     file.path.mkdir(parents=True)
     for _ in range(3):
         file.store(TABLE)
@@ -93,7 +91,7 @@ class Disk:
         self.did.append(age)
 
 
-def test_the_keeper_writes_what_changed_and_no_more():
+def test_only_a_changed_table_is_written():
     disk, clock = Disk(), Clock()
     made = state(target("a", "m"), target("s", "m", static=True), clock=clock)
     keeper = TableCache(made, disk)

@@ -12,7 +12,7 @@ from tests.unit.router.made import Clock, service, state, target
 
 
 class Client:
-    """A registry's client that lists what it is told to; None: no registry answers."""
+    """A client of a fake registry that lists `services`; None: no registry answers."""
 
     def __init__(self, *services: object) -> None:
         self.services: list[object] | None = list(services)
@@ -50,13 +50,13 @@ class World:
 A, B = service("a", "m"), service("b", "m")
 
 
-def test_a_deletion_holds_at_once():
+def test_a_deletion_applies_at_once():
     world = World(listing=Client(A, B))
     assert world.look() == ["a", "b"]
     assert world.look(A, index=6) == ["a"]
 
 
-def test_what_vanishes_when_the_index_goes_back_is_kept_for_the_grace():
+def test_instances_are_kept_for_the_grace_period_when_the_index_goes_back():
     world = World(listing=Client(A, B))
     world.look(index=5)
     assert world.look(A, index=1) == ["a", "b"]
@@ -64,7 +64,7 @@ def test_what_vanishes_when_the_index_goes_back_is_kept_for_the_grace():
     assert world.look(A, index=2, after=10) == ["a"]
 
 
-def test_what_comes_back_within_the_grace_is_as_others_again():
+def test_an_instance_that_returns_within_the_grace_period_is_deleted_again():
     world = World(listing=Client(A, B))
     world.look(index=5)
     world.look(A, index=1)
@@ -72,7 +72,7 @@ def test_what_comes_back_within_the_grace_is_as_others_again():
     assert world.look(A, index=3) == ["a"]
 
 
-def test_the_states_of_those_listed_hold_at_once():
+def test_the_status_of_a_listed_instance_applies_at_once():
     world = World(listing=Client(A, B))
     world.look()
     for status in ("draining", "failed", "stopped"):
@@ -82,7 +82,7 @@ def test_the_states_of_those_listed_hold_at_once():
     assert world.state.balancer.table.candidates == {"a"}
 
 
-def test_the_table_stays_while_no_registry_answers(caplog: pytest.LogCaptureFixture):
+def test_the_table_is_kept_while_no_registry_answers(caplog: pytest.LogCaptureFixture):
     world = World(listing=Client(A))
     world.look()
     world.client.services = None
@@ -97,7 +97,7 @@ def test_the_table_stays_while_no_registry_answers(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_it_follows_the_registry_and_tries_often_while_it_is_away():
+def test_the_registry_is_tried_often_while_it_is_away():
     world = World(listing=Client(A))
     world.look()
     assert world.pause < 0.1
@@ -109,7 +109,7 @@ def test_it_follows_the_registry_and_tries_often_while_it_is_away():
     assert World(target("s", "m", static=True)).sync.once() == 10
 
 
-def test_a_look_ends_with_the_first_grace():
+def test_a_wait_ends_with_the_first_grace_period():
     world = World(listing=Client(A, B))
     world.look(index=5)
     world.look(A, index=1)
@@ -120,7 +120,7 @@ def test_a_look_ends_with_the_first_grace():
     assert world.client.waits[-1] == 30
 
 
-def test_another_registry_may_not_know_all_and_that_is_no_deletion():
+def test_instances_missing_in_another_registry_are_kept():
     world = World(listing=Client(A, B))
     world.look(index=5)
     world.client.url = "http://other"
@@ -131,7 +131,7 @@ def test_another_registry_may_not_know_all_and_that_is_no_deletion():
 SAVED = CachedTable("http://r", 5, [target("a", "m"), target("b", "m")], age=100)
 
 
-def test_while_no_registry_answers_a_start_takes_the_saved_table_and_knows_its_age():
+def test_a_start_without_a_registry_takes_the_saved_table():
     world = World(target("s", "m", static=True), listing=Client(), saved=SAVED)
     world.client.services = None
     assert world.look() == ["a", "b", "s"]
@@ -142,7 +142,7 @@ def test_while_no_registry_answers_a_start_takes_the_saved_table_and_knows_its_a
     assert world.state.origin == Origin("registry", world.clock.now, "http://r", 5)
 
 
-def test_where_the_registry_has_lost_its_data_meanwhile_the_saved_ones_have_the_grace():
+def test_saved_instances_have_the_grace_period_after_a_loss_of_data():
     world = World(listing=Client(), saved=SAVED)
     world.client.services = None
     world.look()
@@ -151,7 +151,7 @@ def test_where_the_registry_has_lost_its_data_meanwhile_the_saved_ones_have_the_
     assert world.look(index=4, after=60) == ["a"]
 
 
-def test_a_registry_that_answers_makes_the_saved_table_worthless():
+def test_the_saved_table_is_not_used_once_a_registry_has_answered():
     world = World(listing=Client(A), saved=SAVED)
     assert world.look(index=1) == ["a"]
     world.client.services = None
@@ -159,7 +159,7 @@ def test_a_registry_that_answers_makes_the_saved_table_worthless():
     assert world.state.origin.source == "registry"
 
 
-def test_it_is_ready_with_the_first_list():
+def test_the_router_is_ready_with_the_first_list():
     world = World(listing=Client())
     world.client.services = None
     world.look()
@@ -187,7 +187,7 @@ def test_static_services_need_no_registry_and_keep_their_names(caplog):
     assert set(world.state.balancer.table.by_model) == {"other", "m"}
 
 
-def test_entries_that_cannot_be_used_are_told_once(caplog: pytest.LogCaptureFixture):
+def test_entries_that_cannot_be_used_are_logged_once(caplog: pytest.LogCaptureFixture):
     bad = ({"name": "x"}, {**A, "name": "y", "port": "1"}, {**A, "name": "z", "url": "ftp://h"}, "text", None, 7)
     world = World(listing=Client(A, *bad))
     for _ in range(3):
@@ -200,6 +200,6 @@ def test_entries_that_cannot_be_used_are_told_once(caplog: pytest.LogCaptureFixt
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 2 * len(bad)
 
 
-def test_babysitters_are_left_out_in_silence(caplog: pytest.LogCaptureFixture):
+def test_babysitters_are_left_out_without_a_warning(caplog: pytest.LogCaptureFixture):
     assert World(listing=Client({**A, "metadata": {"type": "babysitter"}})).look() == []
     assert not [r for r in caplog.records if r.levelno == logging.WARNING]

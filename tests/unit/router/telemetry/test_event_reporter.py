@@ -1,5 +1,3 @@
-"""What the router tells of instances, and what becomes of it while nobody hears it."""
-
 import re
 
 import pytest
@@ -26,7 +24,7 @@ def registry():
     return Registry()
 
 
-def test_what_happens_is_told_once_and_in_order(registry):
+def test_events_are_sent_once_and_in_order(registry):
     made = EventReporter(8000)
     teller = EventForwarder(made, registry)
     made.add("ejected", "a", "3 failures")
@@ -36,7 +34,7 @@ def test_what_happens_is_told_once_and_in_order(registry):
     assert registry.told == [("ejected", "a"), ("readmitted", "a")]
 
 
-def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypatch):
+def test_events_are_kept_up_to_a_limit_while_the_registry_is_away(registry, monkeypatch):
     monkeypatch.setattr(event_reporter, "MAX_KEPT_EVENTS", 3)
     made = EventReporter(8000)
     registry.trouble = Unavailable("away")
@@ -49,7 +47,7 @@ def test_while_the_registry_is_away_it_is_kept_up_to_a_limit(registry, monkeypat
     assert made.dropped == 2
 
 
-def test_what_is_refused_is_lost_and_said_once(registry, caplog):
+def test_refused_events_are_dropped_and_logged_once(registry, caplog):
     made = EventReporter(8000)
     teller = EventForwarder(made, registry)
     registry.trouble = BadRequest("no such path")
@@ -60,7 +58,7 @@ def test_what_is_refused_is_lost_and_said_once(registry, caplog):
     assert len([r for r in caplog.records if "takes no events" in r.message]) == 1
 
 
-def test_a_registry_that_has_had_enough_is_left_alone_for_so_long_and_nothing_is_lost(registry):
+def test_a_rate_limit_of_the_registry_is_respected(registry):
     made, clock = EventReporter(8000), Clock()
     teller = EventForwarder(made, registry, clock)
     registry.trouble = RateLimited("too many", retry_after=30)
@@ -76,7 +74,7 @@ def test_a_registry_that_has_had_enough_is_left_alone_for_so_long_and_nothing_is
     assert (registry.told, made.dropped) == ([("ejected", "a"), ("readmitted", "a")], 0)
 
 
-def test_the_router_tells_of_its_checks_and_ejections():
+def test_checks_and_ejections_are_events():
     clock = Clock()
     one = target("a", "m")
     made = state(one, clock=clock, max_errors=1)
@@ -113,7 +111,7 @@ def later(made, clock, seconds):
     made.sweep()
 
 
-def test_an_ejection_says_what_failed():
+def test_an_ejection_event_has_the_cause():
     clock = Clock()
     one = target("a", "m")
     made = state(one, clock=clock, max_errors=3)
@@ -128,14 +126,14 @@ def test_an_ejection_says_what_failed():
 
 
 def recovers(made, one) -> None:
-    """Two checks in a row go well, and a request."""
+    """Let two checks and a request succeed."""
     made.balancer.record_check("a", True)
     made.balancer.record_check("a", True)
     made.balancer.begin(one, False)
     made.balancer.observe(one, 0.1, failed=False)
 
 
-def test_what_fails_its_checks_anyway_is_no_news_by_its_requests():
+def test_an_instance_that_fails_its_checks_causes_no_ejection_events():
     clock = Clock()
     one = target("a", "m")
     made = state(one, clock=clock, max_errors=1)
@@ -148,7 +146,7 @@ def test_what_fails_its_checks_anyway_is_no_news_by_its_requests():
     assert kinds(made) == ["failing", "passing"]
 
 
-def test_what_was_ejected_before_its_checks_failed_is_told_as_back():
+def test_the_return_of_an_ejected_instance_is_an_event():
     clock = Clock()
     one = target("a", "m")
     made = state(one, clock=clock, max_errors=1)
@@ -161,7 +159,7 @@ def test_what_was_ejected_before_its_checks_failed_is_told_as_back():
 
 
 @pytest.mark.parametrize(("well", "told"), [(False, ["passing"]), (None, ["failing", "passing"])])
-def test_a_router_that_begins_does_not_repeat_what_the_registry_says(well, told):
+def test_a_new_router_does_not_repeat_the_registrys_state(well, told):
     made = state(target("a", "m", healthy=well), max_errors=1)
     for answer in (False, True, True):
         made.balancer.record_check("a", answer)

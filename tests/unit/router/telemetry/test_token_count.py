@@ -1,5 +1,3 @@
-"""Which events carry a token, in the formats of the servers that are known."""
-
 import time
 
 import pytest
@@ -17,7 +15,7 @@ CHAT = b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model"
 
 
 def chat(delta: bytes, finish: bytes = b"null", more: bytes = b"") -> bytes:
-    """A chunk as vLLM writes it."""
+    """Return a chunk as vLLM writes it."""
     choice = b'{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}' % (delta, finish)
     return b"data: " + CHAT % (choice, more)
 
@@ -117,18 +115,18 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("event", TOKENS.values(), ids=TOKENS)
-def test_an_event_with_text_or_a_call_carries_a_token(event: bytes):
+def test_events_with_text_or_a_call_carry_a_token(event: bytes):
     assert carries_token(event)
 
 
 @pytest.mark.parametrize("event", OTHERS.values(), ids=OTHERS)
-def test_roles_pings_usage_and_ends_carry_none(event: bytes):
+def test_roles_pings_usage_and_ends_carry_no_token(event: bytes):
     assert not carries_token(event)
 
 
 @pytest.mark.parametrize("table", [TOKENS, OTHERS], ids=["tokens", "others"])
 @pytest.mark.parametrize("end", [b"\r", b"\r\n"])
-def test_the_lines_may_end_in_any_way(table: dict[str, bytes], end: bytes):
+def test_lines_may_end_with_lf_or_crlf(table: dict[str, bytes], end: bytes):
     for event in table.values():
         assert carries_token(event.replace(b"\n", end)) == (table is TOKENS), event
 
@@ -142,11 +140,11 @@ def test_each_protocol_has_its_last_event(name: str):
 
 
 @pytest.mark.parametrize("kind", [b"failed", b"incomplete"])
-def test_a_response_that_failed_is_at_its_end_too(kind: bytes):
+def test_a_failed_response_is_at_its_end(kind: bytes):
     assert ends_stream(responses(kind, b',"response":{"status":"%b"}' % kind))
 
 
-def test_done_needs_no_empty_line_but_all_its_letters():
+def test_done_needs_all_its_letters_but_no_empty_line():
     assert is_done(bytearray(b"data: [DONE]"))
     assert not is_done(b"data: [DON")
 
@@ -171,7 +169,7 @@ def test_a_long_event_costs_no_more_than_a_short_one(event: bytes):
     assert time.process_time() - before < 0.1
 
 
-def test_a_token_beyond_what_is_examined_is_no_token():
+def test_a_token_beyond_the_examined_bytes_is_not_counted():
     assert not carries_token(b'data: {"choices":[{"logprobs":"%b","text":"Hi"}]}' % (b"x" * EXAMINED_BYTES))
 
 
@@ -200,7 +198,7 @@ WORDS = {
 @pytest.mark.parametrize("together", [1, 2, 3, 99])
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
 @pytest.mark.parametrize("protocol", ENDS)
-def test_tokens_are_counted_and_nothing_else(protocol: str, end: bytes, together: int):
+def test_only_tokens_are_counted(protocol: str, end: bytes, together: int):
     events = [*STARTS[protocol], *[WORDS[protocol]] * 10, *ENDS[protocol]]
     counter = TokenCounter()
     for at in range(0, len(events), together):
@@ -216,13 +214,13 @@ def test_nothing_is_counted_before_the_first_token():
     assert (counter.count, counter.total()) == (0, 0)
 
 
-def test_a_stream_of_nothing_but_its_end_has_no_token():
+def test_a_stream_with_only_an_end_has_no_token():
     counter = TokenCounter()
     counter.add(b"data: [DONE]\n\n")
     assert (counter.total(), counter.complete()) == (0, True)
 
 
-def test_unread_chunks_are_judged_at_the_end_by_what_is_in_them():
+def test_chunks_that_passed_unread_are_examined_at_the_end():
     """`Exchange.passes` keeps a chunk as it came, with its size, and counts it as one event."""
     counter = TokenCounter()
     counter.add(WORD + b"\n\n")
@@ -251,7 +249,7 @@ def test_a_long_event_whose_end_comes_with_others_is_one():
     assert counter.total() == 3
 
 
-def test_what_is_kept_does_not_grow():
+def test_the_kept_events_do_not_grow():
     counter = TokenCounter()
     for _ in range(100):
         counter.add(b"data: " + b"A" * 100_000 + b"\n\n")
