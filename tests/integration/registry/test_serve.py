@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import requests
 
 from svc.base.errors import ConfigError, SvcError
 from svc.client.registry import RegistryClient
-from svc.registry.serve import GRACEFUL_TIMEOUT_SECONDS, check_store
+from svc.registry.serve import check_store
 from svc.settings import RegistrySettings
 from tests.integration.registry.process import SVC, Registry, alive
 from tests.unit.registry.services import registration
@@ -47,16 +47,42 @@ def test_a_signal_ends_the_registry_and_its_worker(start, sig):
 
 
 def test_a_signal_during_the_start_of_the_worker_is_not_lost(tmp_path):
-    """A worker that misses the signal is killed after the graceful timeout."""
-    registry = Registry(tmp_path)
+    """A worker that loses the signal runs on until gunicorn kills it, after the graceful timeout.
+
+    On a busy machine gunicorn may also kill a worker that still starts and blocks the signal: that attempt is repeated.
+    """
+    for attempt in range(10):
+        place = tmp_path / str(attempt)
+        place.mkdir()
+        if ends_by_itself(Registry(place)):
+            return
+    pytest.fail("the worker was always killed while it started")
+
+
+def ends_by_itself(registry):
+    """Send SIGTERM while the worker starts; return False if it was killed before it took signals."""
     registry.launch()
     try:
         wait_until(lambda: "Listening" in registry.log.read_text() and registry.worker() > 0, interval=0.001)
-        signalled = time.monotonic()
-        assert registry.end(signal.SIGTERM) == 0
-        assert time.monotonic() - signalled < GRACEFUL_TIMEOUT_SECONDS - 1
+        worker = registry.worker()
+        os.killpg(registry.process.pid, signal.SIGTERM)
+        signals_taken = []
+        wait_until(lambda: signals_taken.append(not blocks(worker, signal.SIGTERM)) or not alive(worker), interval=0.01)
+        assert registry.process.wait(15) == 0
+        ended_by_itself = "Worker exiting" in registry.log.read_text()
+        assert ended_by_itself or not any(signals_taken), "the worker took signals, and was killed nevertheless"
+        return ended_by_itself
     finally:
         registry.end()
+
+
+def blocks(pid, number):
+    """Return whether a process blocks a signal."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        mask = next(line.split()[1] for line in lines if line.startswith("SigBlk"))
+        return bool(int(mask, 16) >> (number - 1) & 1)
+    return True
 
 
 def test_it_creates_only_its_log_and_its_store(start, tmp_path):
