@@ -14,7 +14,7 @@ import pytest
 
 from tests.browser.chromium import chromium
 from tests.integration.registry.process import Registry
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import BIN, router, service, static
 from tests.unit.registry.services import registration
 from tests.waiting import free_port_pair, wait_until
@@ -61,10 +61,10 @@ class Site:
         listed = [(s["name"], s["weight"], s["status"], s["drained"]) for s in self.registry.client.services()]
         changes = [str(service) for service in listed if service != ("qwen", 1, "running", False)]
         events = [e["kind"] for e in self.registry.client.events()[0] if e["kind"] not in ("started", "registered")]
-        return [*changes, *events, *(heard.line.decode() for heard in self.instance.heard)]
+        return [*changes, *events, *(received.line.decode() for received in self.instance.received)]
 
 
-def answers(peer: Peer, heard: Heard) -> None:
+def answers(peer: Peer, received: ReceivedRequest) -> None:
     peer.send(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"a": 1}')
 
 
@@ -100,7 +100,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def attack(browser: Any, site: Site) -> Iterator[Any]:
     """Yield attack(origin, target, base), which returns what a page of this origin could read from a server."""
-    site.instance.heard.clear()
+    site.instance.received.clear()
     context = browser.new_context()
 
     def run(origin: str, target: dict[str, Any], base: str) -> list[str]:

@@ -128,7 +128,7 @@ def test_polls_of_any_form_delay_no_request_at_the_registry(tmp_path):
 
 def test_slow_clients_at_the_router_delay_no_request(tmp_path):
     port, instance = free_port(), Instance()
-    instance.play(lambda peer, heard: peer.send(LARGE_RESPONSE if b"large" in heard.line else OK))
+    instance.play(lambda peer, received: peer.send(LARGE_RESPONSE if b"large" in received.line else OK))
     path = static(tmp_path / "static.json", [service("a", instance.port, "a")])
     url = f"http://127.0.0.1:{port}"
     with server(tmp_path, MAX_DESCRIPTORS, "router", "--port", port, "--static-services", path) as process:

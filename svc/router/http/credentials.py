@@ -35,8 +35,8 @@ def drop_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[b
 def drop_query_credentials(target: bytes) -> bytes:
     """Return a target without the query's parameters that may be a client's credentials, such as Google's `key`."""
     path, mark, query = target.partition(b"?")
-    kept = [field for field in query.split(b"&") if not _is_credential_field(field)]
-    return path + mark + b"&".join(kept) if kept else path
+    passed_on = [field for field in query.split(b"&") if not _is_credential_field(field)]
+    return path + mark + b"&".join(passed_on) if passed_on else path
 
 
 def _is_credential_field(field: bytes) -> bool:

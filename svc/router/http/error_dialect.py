@@ -24,17 +24,17 @@ ANTHROPIC_TYPES = {
 
 def error_body(error: SvcError, target: bytes = b"") -> bytes:
     """Return the JSON body of an error response; `target`: the request's, empty if it is unknown."""
-    return msgspec.json.encode(_object(error, target.startswith(ANTHROPIC_PATH_PREFIX)))
+    return msgspec.json.encode(_error_fields(error, target.startswith(ANTHROPIC_PATH_PREFIX)))
 
 
 def error_event(error: SvcError, target: bytes) -> bytes:
     """Return the event that ends an event stream which broke off, so that the client sees the error."""
     if target.startswith(ANTHROPIC_PATH_PREFIX):
-        return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_object(error, True))
+        return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_error_fields(error, True))
     return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(error_object(error))
 
 
-def _object(error: SvcError, anthropic: bool) -> dict[str, Any]:
+def _error_fields(error: SvcError, anthropic: bool) -> dict[str, Any]:
     if not anthropic:
         return error_object(error)
     return {

@@ -230,10 +230,10 @@ def requested_protocol(method: bytes, special: dict[bytes, bytes]) -> bytes:
     clients that offer h2c get along without it.
     """
     protocol = special[b"upgrade"]
-    named = {token.strip() for token in special.get(b"connection", b"").lower().split(b",")}
+    connection = {token.strip() for token in special.get(b"connection", b"").lower().split(b",")}
     sized = special.get(b"content-length", b"0").strip(b"0") or b"transfer-encoding" in special
-    wanted = method == b"GET" and b"upgrade" in named and not sized and b"h2c" not in protocol.lower()
-    return protocol if wanted else b""
+    is_allowed = method == b"GET" and b"upgrade" in connection and not sized and b"h2c" not in protocol.lower()
+    return protocol if is_allowed else b""
 
 
 def media_of(content_type: bytes) -> Media:

@@ -5,7 +5,6 @@ or LF, and folded headers are all refused.
 """
 
 from collections import deque
-from typing import Any
 
 import httptools
 
@@ -42,7 +41,7 @@ class RequestHeadCache(HeadCache[RequestHead]):
         super().__init__()
         self.rules = rules
         self.not_passed = HOP_HEADERS | CREDENTIAL_HEADERS if keyed else HOP_HEADERS
-        self._by_content: dict[tuple[Any, ...], RequestHead] = {}
+        self._by_content: dict[tuple[object, ...], RequestHead] = {}
 
     def make(
         self,

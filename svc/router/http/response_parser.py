@@ -81,7 +81,7 @@ class ResponseParser:
 
     def __init__(self, head_cache: HeadCache[ResponseHead]) -> None:
         self._head_cache = head_cache
-        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)  # httptools has no types
         self.body: list[bytes] = []
         self.begin(False)
 

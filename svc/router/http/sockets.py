@@ -30,7 +30,7 @@ def receiver(sock: socket.socket) -> Callable[[], bytes]:
     raw = getattr(sock, "_sock", None)
     if raw is None or isinstance(sock, ssl.SSLSocket):  # it may hold decrypted bytes already
         return lambda: sock.recv(RECEIVE_BYTES)
-    event, recv, wait = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]
+    event, recv, wait = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]  # gevent's own
 
     def receive() -> bytes:
         event.start(getcurrent().switch)
@@ -65,7 +65,7 @@ def pump(
     ):
         return None
     recv, push = plain_source.recv, plain_sink.send
-    readable, hub, wake = source._read_event, get_hub(), getcurrent().switch  # type: ignore[attr-defined]
+    readable, hub, wake = source._read_event, get_hub(), getcurrent().switch  # type: ignore[attr-defined]  # gevent's own
 
     def relay() -> None:
         unsent = b""
@@ -137,14 +137,14 @@ def shut(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     Raises OSError if it is not connected any more.
     """
     plain = getattr(sock, "_sock", None)  # gevent's sockets have one inside
-    (plain if plain is not None else super(socket.socket, sock)).shutdown(how)  # type: ignore[union-attr]
+    (plain if plain is not None else super(socket.socket, sock)).shutdown(how)  # type: ignore[union-attr]  # gevent's socket has no such super
 
 
 def send_close_notify(sock: socket.socket) -> None:
     """Send TLS's close_notify: without it the client cannot tell the end from a truncation by an attacker."""
     if isinstance(sock, ssl.SSLSocket):
         with suppress(OSError):  # raised instead of waiting for the peer's close_notify
-            sock._sslobj.shutdown()  # type: ignore[attr-defined]
+            sock._sslobj.shutdown()  # type: ignore[attr-defined]  # no public method sends close_notify
 
 
 def poller() -> "select.poll":

@@ -9,12 +9,12 @@ import pytest
 from tests.integration.nginx.server import Nginx
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.test_streams import one_by_one
 
 
 def named(name: str):
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         body = json.dumps(name).encode()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 

@@ -14,7 +14,7 @@ from tests.integration.fakes import Mock, mock
 from tests.integration.nginx.server import Nginx
 from tests.integration.registry.process import alive
 from tests.integration.router.client import get, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, one_by_one
 from tests.waiting import free_port, wait_until
@@ -90,7 +90,7 @@ def test_each_event_arrives_before_the_next_is_sent(front: Nginx, instance: Inst
 
 
 def test_a_websocket_passes_both_ways(front: Nginx, instance: Instance):
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(SWITCHED)
         while data := peer.sock.recv(65536):
             peer.send(data)
@@ -109,7 +109,7 @@ def test_a_websocket_passes_both_ways(front: Nginx, instance: Instance):
 def test_a_client_that_disconnects_cancels_the_request_upstream(front: Nginx, instance: Instance, leave: str):
     began, cut = threading.Event(), threading.Event()
 
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED)
         began.set()
         if peer.sock.recv(1) == b"":
@@ -131,8 +131,8 @@ def test_a_large_body_passes_without_touching_the_disk(front: Nginx, instance: I
     text = "x" * (MAX_BODY - 100)
     with front.client() as client:
         assert client.send(post({"model": "m", "text": text})).answer().status == 200
-    (heard,) = instance.heard
-    assert json.loads(heard.body)["text"] == text
+    (received,) = instance.received
+    assert json.loads(received.body)["text"] == text
     assert not [path for path in (front.place / "body").rglob("*") if path.is_file()]
     assert "buffered to a temporary file" not in front.errors()
 
@@ -149,13 +149,13 @@ def test_client_address_and_request_id_are_passed_on(front: Nginx, instance: Ins
         named = client.send(post({"model": "m"}, b"X-Request-Id: mine", b"X-Forwarded-For: 192.0.2.9")).answer()
         other = client.send(post({"model": "m"}, b"X-Correlation-Id: theirs")).answer()
         made = client.send(post({"model": "m"})).answer()
-    first, second, third = instance.heard
-    assert [named.one(b"x-request-id"), first.one(b"x-request-id")] == [b"mine", b"mine"]
-    assert [other.one(b"x-request-id"), second.one(b"x-request-id")] == [b"theirs", b"theirs"]
-    assert re.fullmatch(rb"[0-9a-f]{32}", made.one(b"x-request-id"))
-    assert made.one(b"x-request-id") == third.one(b"x-request-id")
-    assert first.one(b"x-forwarded-for") == b"192.0.2.9, 127.0.0.1, 127.0.0.1"
-    assert third.one(b"x-forwarded-for") == b"127.0.0.1, 127.0.0.1"
+    first, second, third = instance.received
+    assert [named.header(b"x-request-id"), first.header(b"x-request-id")] == [b"mine", b"mine"]
+    assert [other.header(b"x-request-id"), second.header(b"x-request-id")] == [b"theirs", b"theirs"]
+    assert re.fullmatch(rb"[0-9a-f]{32}", made.header(b"x-request-id"))
+    assert made.header(b"x-request-id") == third.header(b"x-request-id")
+    assert first.header(b"x-forwarded-for") == b"192.0.2.9, 127.0.0.1, 127.0.0.1"
+    assert third.header(b"x-forwarded-for") == b"127.0.0.1, 127.0.0.1"
 
 
 def test_internal_paths_are_hidden(front: Nginx):

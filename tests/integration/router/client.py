@@ -1,10 +1,10 @@
-"""A client that sends exact bytes, and reads answers strictly."""
+"""A client that sends exact bytes, and reads responses strictly."""
 
 import json
 import socket
 from typing import Any, NamedTuple
 
-PATIENCE = 10  # seconds until a test fails that waits for bytes
+TIMEOUT_SECONDS = 10  # seconds until a test fails that waits for bytes
 
 
 class Answer(NamedTuple):
@@ -13,19 +13,19 @@ class Answer(NamedTuple):
     headers: list[tuple[bytes, bytes]]
     body: bytes
 
-    def one(self, name: bytes) -> bytes | None:
-        found = [value for key, value in self.headers if key.lower() == name]
-        assert len(found) < 2, found
-        return found[0] if found else None
+    def header(self, name: bytes) -> bytes | None:
+        values = [value for key, value in self.headers if key.lower() == name]
+        assert len(values) < 2, values
+        return values[0] if values else None
 
     def error(self) -> dict[str, Any]:
-        assert self.one(b"content-type") == b"application/json"
+        assert self.header(b"content-type") == b"application/json"
         return json.loads(self.body)["error"]
 
 
 class Client:
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
 
@@ -40,12 +40,12 @@ class Client:
         return self
 
     def answer(self, head_only: bool = False) -> Answer:
-        """The next whole answer; chunks are put together."""
+        """Return the next whole response, its chunks put together."""
         status, reason, headers = self.head()
         answer = Answer(status, reason, headers, b"")
         if head_only or status in (204, 304) or status < 200:
             return answer
-        length, coding = answer.one(b"content-length"), answer.one(b"transfer-encoding")
+        length, coding = answer.header(b"content-length"), answer.header(b"transfer-encoding")
         assert length is None or coding is None
         if length is not None:
             body = self.take(int(length))
@@ -53,7 +53,7 @@ class Client:
             assert coding == b"chunked"
             body = b"".join(iter(self.chunk, b""))
         else:
-            assert answer.one(b"connection") == b"close"
+            assert answer.header(b"connection") == b"close"
             body = self.all()
         return answer._replace(body=body)
 
@@ -64,7 +64,7 @@ class Client:
         return int(status), reason, [tuple(line.split(b": ", 1)) for line in lines]  # type: ignore[misc]
 
     def chunk(self) -> bytes:
-        """The next chunk; nothing after the last."""
+        """Return the next chunk, empty after the last one."""
         size = int(self.until(b"\r\n"), 16)
         data = self.take(size)
         assert self.take(2) == b"\r\n"
@@ -87,13 +87,13 @@ class Client:
         return b"".join(parts)
 
     def all(self) -> bytes:
-        """Everything until the end."""
+        """Return everything until the end of the connection."""
         while data := self.sock.recv(65536):
             self.rest += data
         return self._cut(len(self.rest))
 
     def ended(self) -> bool:
-        """Whether the router closed in order, with nothing more said."""
+        """Return whether the router closed the connection in order, without sending more."""
         return not self.rest and self.sock.recv(1) == b""
 
     def _more(self) -> None:
@@ -107,7 +107,7 @@ class Client:
 
 
 def post(body: bytes | dict[str, Any], *headers: bytes, path: bytes = b"/v1/chat/completions") -> bytes:
-    """A whole request."""
+    """Return a whole POST request."""
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = b"".join(h + b"\r\n" for h in (b"Host: router", b"Content-Length: %d" % len(body), *headers))
     return b"POST %b HTTP/1.1\r\n%b\r\n%b" % (path, lines, body)

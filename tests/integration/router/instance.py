@@ -1,4 +1,4 @@
-"""A fake instance that speaks exact bytes: what it does with a connection is a function of the test."""
+"""A fake instance that sends exact bytes: each test has a script for its connections."""
 
 import socket
 import threading
@@ -10,8 +10,8 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 BABYSITTER = b'{"service": "q", "babysitter": "running"}'
 
 
-class Heard:
-    """One request as it came."""
+class ReceivedRequest:
+    """One request as the instance received it."""
 
     def __init__(self, head: bytes, body: bytes) -> None:
         self.head = head
@@ -22,10 +22,10 @@ class Heard:
     def all(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key.lower() == name]
 
-    def one(self, name: bytes) -> bytes | None:
-        found = self.all(name)
-        assert len(found) < 2, found
-        return found[0] if found else None
+    def header(self, name: bytes) -> bytes | None:
+        values = self.all(name)
+        assert len(values) < 2, values
+        return values[0] if values else None
 
 
 class Peer:
@@ -37,22 +37,22 @@ class Peer:
         self._sending = threading.Lock()
         self._reads_at_most = reads_at_most
 
-    def request(self) -> Heard | None:
-        """The next request, None when there is no more."""
+    def request(self) -> ReceivedRequest | None:
+        """Return the next request, None at the end of the connection."""
         while b"\r\n\r\n" not in self.rest:
             if not self._more():
                 return None
         head, _, self.rest = self.rest.partition(b"\r\n\r\n")
-        heard = Heard(head, b"")
-        length = int(heard.one(b"content-length") or 0)
-        assert not heard.all(b"transfer-encoding")
+        received = ReceivedRequest(head, b"")
+        length = int(received.header(b"content-length") or 0)
+        assert not received.all(b"transfer-encoding")
         if self._reads_at_most is not None and length > self._reads_at_most:
             return None
         while len(self.rest) < length:
             if not self._more():
                 return None
         body, self.rest = self.rest[:length], self.rest[length:]
-        return Heard(head, body)
+        return ReceivedRequest(head, body)
 
     def send(self, data: bytes) -> None:
         """Send from the instance's own thread or from a test's: two must not write to one TLS connection at once."""
@@ -68,10 +68,10 @@ class Peer:
         return False
 
 
-Script = Callable[[Peer, Heard], object]
+Script = Callable[[Peer, ReceivedRequest], object]
 
 
-def ok(peer: Peer, heard: Heard) -> None:
+def ok(peer: Peer, received: ReceivedRequest) -> None:
     peer.send(OK)
 
 
@@ -87,7 +87,7 @@ class Instance:
         self.reads_at_most: int | None = None  # bytes of a body; it hangs up on a larger one
         self.babysitter = False
         self.no_health = False
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedRequest] = []
         self.peers: list[Peer] = []
         self.connections = 0
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -96,10 +96,10 @@ class Instance:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def play(self, script: Script = ok) -> None:
-        """Another script, on new connections, with nothing heard yet."""
+        """Use another script, with new connections and no requests received."""
         self.script = script
         self.hang_up()
-        self.heard = []
+        self.received = []
         self.connections = 0
 
     def hang_up(self) -> None:
@@ -129,14 +129,14 @@ class Instance:
     def _serve(self, peer: Peer) -> None:
         counted = False
         with suppress(OSError), peer.sock:
-            while (heard := peer.request()) is not None:
-                if heard.line.startswith(b"GET /health "):
+            while (received := peer.request()) is not None:
+                if received.line.startswith(b"GET /health "):
                     peer.send(self._health())
                     continue
                 self.connections += not counted
                 counted = True
-                self.heard.append(heard)
-                if self.script(peer, heard) is False:
+                self.received.append(received)
+                if self.script(peer, received) is False:
                     return
 
     def _health(self) -> bytes:

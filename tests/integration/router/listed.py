@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.integration.router.client import Answer, Client, post
-from tests.integration.router.instance import Heard, Instance, Peer, ok
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest, ok
 from tests.integration.router.registry import Registry, instance, registry
 from tests.integration.router.routers import Router, router
 from tests.waiting import wait_until
@@ -22,9 +22,9 @@ class Listed:
         self.registry.index += 1
         self.registry.services = list(services)
         wanted = [(s["name"], s["status"], s["port"]) for s in sorted(services, key=lambda s: s["name"])]
-        wait_until(lambda: self._heard() == wanted, description="the router to hear of it", interval=0.01)
+        wait_until(lambda: self._received() == wanted, description="the router to hear of it", interval=0.01)
 
-    def _heard(self) -> list[tuple[str, str, int]]:
+    def _received(self) -> list[tuple[str, str, int]]:
         return [(s["name"], s["status"], s["port"]) for s in self.router.get("/services").json()["services"]]
 
     def waiting(self) -> int:
@@ -57,24 +57,24 @@ def at(made: Instance, name: str, *models: str, **more: Any) -> dict[str, Any]:
 class Gate:
     """A script that answers each request when it is let through; `most` is the highest number at once."""
 
-    def __init__(self, answer: Callable[[Peer, Heard], object] = ok, pause: float = 0) -> None:
-        self.heard: list[bytes] = []
+    def __init__(self, answer: Callable[[Peer, ReceivedRequest], object] = ok, pause: float = 0) -> None:
+        self.received: list[bytes] = []
         self.now = self.most = 0
         self._answer = answer
         self._pause = pause
         self._free = threading.Semaphore(0)
         self._lock = threading.Lock()
 
-    def __call__(self, peer: Peer, heard: Heard) -> object:
+    def __call__(self, peer: Peer, received: ReceivedRequest) -> object:
         with self._lock:
-            self.heard.append(heard.body)
+            self.received.append(received.body)
             self.now += 1
             self.most = max(self.most, self.now)
         assert self._free.acquire(timeout=20)
         threading.Event().wait(self._pause)
         with self._lock:
             self.now -= 1
-        return self._answer(peer, heard)
+        return self._answer(peer, received)
 
     def let(self, count: int = 1) -> None:
         self._free.release(count)

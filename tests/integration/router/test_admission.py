@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.router.client import post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.test_gone import LEAVES, NOTICED
 from tests.integration.router.test_streams import CHUNKED, chunk
@@ -28,7 +28,7 @@ def one(a: Instance, *models: str, most: int = 1, **more: object) -> dict[str, o
 
 
 def numbers(gate: Gate) -> list[int]:
-    return [json.loads(body)["n"] for body in gate.heard]
+    return [json.loads(body)["n"] for body in gate.received]
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_requests_are_served_in_the_order_of_arrival_over_all_models(site: Liste
     clients = []
     for n in range(7):
         clients.append(site.ask("mx"[n % 2], n=n))
-        wait_until(lambda n=n: site.waiting() == n and gate.heard, interval=0.01)
+        wait_until(lambda n=n: site.waiting() == n and gate.received, interval=0.01)
     for client in clients:
         gate.let()
         with client:
@@ -83,7 +83,7 @@ def test_a_full_queue_is_429_with_whole_seconds(site: Listed, a: Instance):
         answer = client.answer()
         assert (answer.status, answer.error()["type"]) == (429, "rate_limit_error")
         assert "queue is full" in answer.error()["message"]
-        assert int(answer.one(b"retry-after")) >= 1  # type: ignore[arg-type]
+        assert int(answer.header(b"retry-after")) >= 1  # type: ignore[arg-type]
         gate.let(100)
         for other in clients:
             with other:
@@ -97,7 +97,7 @@ def test_a_wait_ends_with_429_when_all_are_busy_and_503_when_none_is_there(site:
     a.play(gate)
     site.tell(one(a), at(b, "b", "early", status="starting"), at(b, "c", "late", status="draining"))
     first = site.ask("m", n=0)
-    wait_until(lambda: gate.heard)
+    wait_until(lambda: gate.received)
     began = time.monotonic()
     waiting = [site.ask(model, n=1) for model in ("m", "early", "late")]
     answers = []
@@ -106,7 +106,7 @@ def test_a_wait_ends_with_429_when_all_are_busy_and_503_when_none_is_there(site:
             answers.append(client.answer())
     assert TIMEOUT - 0.2 < time.monotonic() - began < TIMEOUT + 2
     assert [x.status for x in answers] == [429, 503, 503]
-    assert int(answers[0].one(b"retry-after")) >= 1  # type: ignore[arg-type]
+    assert int(answers[0].header(b"retry-after")) >= 1  # type: ignore[arg-type]
     assert answers[1].error()["message"] == "No healthy services available for model 'early'"
     gate.let()
     with first:
@@ -120,7 +120,7 @@ def test_a_client_that_leaves_gives_up_its_place_in_the_queue(site: Listed, a: I
     a.play(gate)
     site.tell(one(a))
     first = site.ask("m", n=0)
-    wait_until(lambda: gate.heard)
+    wait_until(lambda: gate.received)
     gone = site.ask("m", n=1)
     wait_until(lambda: site.waiting() == 1, interval=0.01)
     last = site.ask("m", n=2)
@@ -138,7 +138,7 @@ def test_a_client_that_leaves_gives_up_its_place_in_the_queue(site: Listed, a: I
 
 
 def test_a_stream_counts_for_the_limit_until_its_client_leaves(site: Listed, a: Instance):
-    def stream(peer: Peer, heard: Heard) -> None:
+    def stream(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
 
     a.play(stream)
@@ -147,7 +147,7 @@ def test_a_stream_counts_for_the_limit_until_its_client_leaves(site: Listed, a: 
     first.head()
     second = site.ask("m")
     wait_until(lambda: site.waiting() == 1, interval=0.01)
-    assert len(a.heard) == 1
+    assert len(a.received) == 1
     first.sock.close()
     with second:
         assert second.head()[0] == 200
@@ -164,7 +164,7 @@ def test_a_model_that_restarts_holds_its_requests(site: Listed, a: Instance, b: 
     for client in clients:
         with client:
             assert client.answer().status == 200
-    assert len(a.heard) == 5
+    assert len(a.received) == 5
 
 
 def test_a_model_that_stops_while_requests_wait_is_503_at_once(site: Listed, a: Instance):
@@ -187,11 +187,11 @@ def test_an_unknown_model_is_503_at_once(site: Listed, a: Instance):
 
 def test_a_second_attempt_respects_the_limit_of_an_instance(site: Listed, a: Instance, b: Instance):
     gate = Gate()
-    a.play(lambda peer, heard: False)
+    a.play(lambda peer, received: False)
     b.play(gate)
     site.tell(at(a, "a", "m"), at(b, "b", "m", "only b", weight=0, metadata={"max_concurrency": 1}))
     with site.ask("only b") as client:
-        wait_until(lambda: gate.heard)
+        wait_until(lambda: gate.received)
         assert site.answer("m").status == 502
         gate.let()
         assert client.answer().status == 200

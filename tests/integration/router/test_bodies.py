@@ -25,11 +25,11 @@ def test_a_compressed_body_reaches_an_instance_of_its_model_plain(
         for _ in range(3):
             client.send(post(ENCODERS[coding](BODY), JSON, b"Content-Encoding: " + coding))
             assert client.answer().body == b"ok"
-    assert [heard.body for heard in b.heard] == [BODY] * 3
-    assert all(heard.one(b"content-encoding") is None for heard in b.heard)
-    assert b.heard[0].one(b"content-length") == b"%d" % len(BODY)
-    assert not a.heard
-    assert not c.heard
+    assert [received.body for received in b.received] == [BODY] * 3
+    assert all(received.header(b"content-encoding") is None for received in b.received)
+    assert b.received[0].header(b"content-length") == b"%d" % len(BODY)
+    assert not a.received
+    assert not c.received
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_body_that_engines_read_reaches_an_instance_of_its_model(relay: Router
     with relay.client() as client:
         for _ in range(3):
             assert client.send(post(body, JSON)).answer().body == b"ok"
-    assert [heard.body for heard in b.heard] == [body] * 3
+    assert [received.body for received in b.received] == [body] * 3
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_body_that_cannot_be_read_reaches_no_instance(
     with relay.client() as client:
         answer = client.send(post(body, *headers)).answer()
         assert (answer.status, answer.error()["type"]) == (status, "invalid_request_error")
-        assert answer.one(b"x-request-id")
+        assert answer.header(b"x-request-id")
         answer = client.send(post(body, *headers, path=b"/v1/messages")).answer()
         assert (answer.status, json.loads(answer.body)["type"]) == (status, "error")
-        assert not any(instance.heard for instance in (a, b, c))
+        assert not any(instance.received for instance in (a, b, c))
         assert client.send(post({"model": "a"})).answer().body == b"ok"
 
 
@@ -82,11 +82,11 @@ def test_a_compressed_body_of_a_model_that_no_instance_has_is_503(relay: Router,
     body = gzip.compress(b'{"model": "no one\'s"}')
     with relay.client() as client:
         assert client.send(post(body, JSON, b"Content-Encoding: gzip")).answer().status == 503
-    assert not a.heard
+    assert not a.received
 
 
 def test_the_query_names_the_model_of_a_body_that_is_not_read(relay: Router, b: Instance):
     with relay.client() as client:
         client.send(post(b"v=0", b"Content-Type: application/sdp", path=b"/v1/realtime/calls?model=b"))
         assert client.answer().body == b"ok"
-    assert b.heard[0].body == b"v=0"
+    assert b.received[0].body == b"v=0"

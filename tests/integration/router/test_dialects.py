@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.integration.router.client import post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router
 from tests.integration.router.test_streams import CHUNKED, chunk
 
@@ -32,8 +32,8 @@ FORMS = ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits
 def test_a_path_is_relayed_by_the_model_of_its_json(relay: Router, a: Instance, b: Instance, c: Instance, path: str):
     for model in ("a", "b", "c", "b"):
         assert requests.post(relay.url + path, json={"model": model}, timeout=10).text == "ok"
-    assert [len(instance.heard) for instance in (a, b, c)] == [1, 2, 1]
-    assert b.heard[0].line == b"POST %b HTTP/1.1" % path.encode()
+    assert [len(instance.received) for instance in (a, b, c)] == [1, 2, 1]
+    assert b.received[0].line == b"POST %b HTTP/1.1" % path.encode()
 
 
 @pytest.mark.parametrize("path", FORMS)
@@ -41,15 +41,15 @@ def test_a_form_is_relayed_by_its_field(relay: Router, a: Instance, b: Instance,
     files = {"file": ("speech.wav", b"RIFF\x00\r\n--\xff" * 1000, "audio/wav")}
     for model in ("b", "b", "a"):
         assert requests.post(relay.url + path, data={"model": model}, files=files, timeout=10).text == "ok"
-    assert [len(instance.heard) for instance in (a, b)] == [1, 2]
-    assert files["file"][1] in b.heard[0].body
+    assert [len(instance.received) for instance in (a, b)] == [1, 2]
+    assert files["file"][1] in b.received[0].body
     assert requests.post(relay.url + path, data={"model": "nobody"}, files=files, timeout=10).status_code == 503
 
 
 def told(relay: Router, path: bytes, body: dict[str, Any], *headers: bytes) -> tuple[int, Any]:
     with relay.client() as client:
         answer = client.send(post(body, *headers, path=path)).answer()
-        assert answer.one(b"content-type") == b"application/json"
+        assert answer.header(b"content-type") == b"application/json"
         return answer.status, json.loads(answer.body)
 
 
@@ -77,12 +77,12 @@ def test_a_body_that_is_too_large_is_told_before_it_was_read(relay: Router):
 
 def test_an_instances_own_errors_pass_as_they_are(relay: Router, a: Instance):
     body = b'{"detail": "model is on fire"}'
-    a.play(lambda peer, heard: peer.send(b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)))
+    a.play(lambda peer, received: peer.send(b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)))
     answer = requests.post(relay.url + "/v1/messages", json={"model": "a"}, timeout=10)
     assert (answer.status_code, answer.content) == (422, body)
 
 
-def breaks(peer: Peer, heard: Heard) -> bool:
+def breaks(peer: Peer, received: ReceivedRequest) -> bool:
     peer.send(CHUNKED + chunk(b'event: ping\ndata: {"type": "ping"}\n\n'))
     return False
 

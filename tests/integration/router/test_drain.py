@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.integration.router.client import Client, get, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import wait_until
@@ -26,7 +26,7 @@ class Streams:
         self.instance = instance
         self.end = threading.Event()
 
-    def __call__(self, peer: Peer, heard: Heard) -> None:
+    def __call__(self, peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         self.end.wait(20)
         with suppress(OSError):
@@ -64,7 +64,7 @@ def test_sigterm_lets_a_stream_finish_and_accepts_no_connections(streams: Stream
         own.process.send_signal(signal.SIGTERM)
         wait_until(lambda: refused(own))
         answer = kept.send(get(b"/readyz")).answer()
-        assert (answer.status, answer.one(b"connection")) == (503, b"close")
+        assert (answer.status, answer.header(b"connection")) == (503, b"close")
         assert own.process.poll() is None
         streams.end.set()
         assert [stream.chunk(), stream.chunk()] == [b"data: [DONE]\n\n", b""]
@@ -74,14 +74,14 @@ def test_sigterm_lets_a_stream_finish_and_accepts_no_connections(streams: Stream
 
 def test_a_request_on_a_kept_connection_is_served_while_draining(streams: Streams, services: Path):
     with router("--static-services", services) as own, own.client() as stream, own.client() as kept:
-        assert kept.send(ASK).answer().one(b"connection") is None
+        assert kept.send(ASK).answer().header(b"connection") is None
         streams.instance.play(streams)
         stream.send(ASK).head()
         own.process.send_signal(signal.SIGTERM)
-        streams.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        streams.instance.script = lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         wait_until(lambda: refused(own))
         answer = kept.send(ASK).answer()
-        assert (answer.body, answer.one(b"connection")) == (b"ok", b"close")
+        assert (answer.body, answer.header(b"connection")) == (b"ok", b"close")
         assert kept.ended()
 
 
@@ -102,7 +102,9 @@ def test_a_stream_ends_with_an_error_event_after_the_grace_period(streams: Strea
         with own.client() as unsized, own.client() as half:
             stream.send(ASK).head()
             half.send(ASK[:-3])
-            streams.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+            streams.instance.script = lambda peer, received: peer.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
+            )
             unsized.send(ASK).head()
             own.process.send_signal(signal.SIGTERM)
             *_, told = iter(stream.chunk, b"")
@@ -113,10 +115,10 @@ def test_a_stream_ends_with_an_error_event_after_the_grace_period(streams: Strea
 
 
 def test_a_request_without_an_answer_is_503_when_the_router_stops(streams: Streams, services: Path):
-    streams.instance.play(lambda peer, heard: None)
+    streams.instance.play(lambda peer, received: None)
     with router("--static-services", services, "--graceful-timeout", 0.3) as own, own.client() as client:
         client.send(ASK)
-        wait_until(lambda: streams.instance.heard)
+        wait_until(lambda: streams.instance.received)
         own.process.send_signal(signal.SIGTERM)
         answer = client.answer()
         assert (answer.status, answer.error()["message"]) == (503, "the router is stopping; send the request again")
@@ -141,7 +143,7 @@ def test_hup_under_load_fails_no_request(streams: Streams, services: Path):
     with router("--static-services", services) as own, own.client() as stream:
         streams.instance.play(streams)
         stream.send(ASK).head()
-        streams.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        streams.instance.script = lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         with load(own.url) as done:
             replace(own, done)
             streams.end.set()

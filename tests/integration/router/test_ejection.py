@@ -7,7 +7,7 @@ import pytest
 
 from svc.router.balance.ejection import BASE_EJECTION_SECONDS, EJECTION_JITTER_RATIO
 from tests.integration.router.client import get
-from tests.integration.router.instance import Heard, Instance, Peer, Script, ok
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest, Script, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.test_retries import closes, resets
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
@@ -40,19 +40,19 @@ def as_new(site: Listed) -> None:
 
 
 def status(number: int) -> Script:
-    return lambda peer, heard: peer.send(b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno" % number)
+    return lambda peer, received: peer.send(b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno" % number)
 
 
-def breaks_off(peer: Peer, heard: Heard) -> bool:
+def breaks_off(peer: Peer, received: ReceivedRequest) -> bool:
     peer.send(CHUNKED + chunk(b"data: 1\n\n"))
     return False
 
 
-def pauses(peer: Peer, heard: Heard) -> None:
+def pauses(peer: Peer, received: ReceivedRequest) -> None:
     peer.send(CHUNKED + chunk(b"data: 1\n\n"))
 
 
-def says_nothing(peer: Peer, heard: Heard) -> None:
+def says_nothing(peer: Peer, received: ReceivedRequest) -> None:
     pass
 
 
@@ -69,9 +69,9 @@ def test_failures_in_a_row_eject_an_instance(site: Listed, a: Instance, b: Insta
         site.answer("only a")
     assert ejected(site)
     assert site.router.get("/v1/models").json()["data"][0]["id"] == "m", "b has it"
-    heard = len(a.heard)
+    received = len(a.received)
     assert [site.answer("m").status for _ in range(10)] == [200] * 10
-    assert (len(a.heard), len(b.heard)) == (heard, 10)
+    assert (len(a.received), len(b.received)) == (received, 10)
 
 
 def test_an_instance_that_cannot_be_reached_is_ejected(site: Listed, b: Instance):
@@ -97,7 +97,7 @@ def test_errors_that_clients_can_cause_eject_no_instance(site: Listed, a: Instan
 def test_a_path_that_does_not_infer_ejects_no_instance(site: Listed, a: Instance, b: Instance):
     """A client can cause the 503 there, as with llama.cpp; and a 200 there does not prove that the engine works."""
     slots = get(b"/slots?fail_on_no_slot=1")
-    a.play(lambda peer, heard: status(200 if heard.line.endswith(b"/ok HTTP/1.1") else 503)(peer, heard))
+    a.play(lambda peer, received: status(200 if received.line.endswith(b"/ok HTTP/1.1") else 503)(peer, received))
     site.tell(at(a, "a", "m"), at(b, "b", "other", weight=0))
     with site.router.client() as client:
         for _ in range(4 * MAX_ERRORS):
@@ -111,7 +111,7 @@ def test_a_path_that_does_not_infer_ejects_no_instance(site: Listed, a: Instance
 
 def test_an_answer_ends_a_row_of_failures(site: Listed, a: Instance, b: Instance):
     turns = iter([502, 502, 200, 502, 504, 500, 503, 503, 400])
-    a.play(lambda peer, heard: status(next(turns))(peer, heard))
+    a.play(lambda peer, received: status(next(turns))(peer, received))
     site.tell(at(a, "a", "m"), at(b, "b", "other"))
     assert [site.answer("m").status for _ in range(9)] == [502, 502, 200, 502, 504, 500, 503, 503, 400]
     assert not ejected(site)
@@ -130,7 +130,7 @@ def test_clients_that_leave_are_no_failures(site: Listed, a: Instance, b: Instan
 def test_clients_that_do_not_read_are_no_failures(site: Listed, a: Instance, b: Instance):
     """The router blocks in sending to them, until the answer has paused for too long."""
 
-    def floods(peer: Peer, heard: Heard) -> None:
+    def floods(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED)
         while True:  # until the router closes
             peer.send(chunk(b"data: %b\n\n" % (b"x" * 100_000)))
@@ -150,7 +150,7 @@ def test_an_ejected_instance_returns_by_one_trial_request(site: Listed, a: Insta
     """The answer need not be complete for that: a stream may take minutes."""
     go = threading.Event()
 
-    def streams(peer: Peer, heard: Heard) -> None:
+    def streams(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         assert go.wait(20)
         peer.send(b"0\r\n\r\n")
@@ -162,7 +162,7 @@ def test_an_ejected_instance_returns_by_one_trial_request(site: Listed, a: Insta
     assert ejected(site)
     a.play(gate := Gate(streams))
     assert site.answer("m").body == b"ok"
-    assert not gate.heard
+    assert not gate.received
     wait_until(
         lambda: not ejected(site),
         timeout=BASE_EJECTION_SECONDS * (1 + EJECTION_JITTER_RATIO) + 2,
@@ -170,23 +170,23 @@ def test_an_ejected_instance_returns_by_one_trial_request(site: Listed, a: Insta
     )
     wait_until(lambda: _lands(site, gate), description="a request to be the trial")
     assert [site.answer("m").status for _ in range(10)] == [200] * 10
-    assert len(gate.heard) == 1, "nobody knows yet how the one trial ends"
+    assert len(gate.received) == 1, "nobody knows yet how the one trial ends"
     assert ejected(site)
     gate.let()
     wait_until(lambda: not ejected(site), description="the answer to begin")
     assert site.router.in_flight() == 1
     go.set()
     a.script = ok
-    before = len(a.heard)
+    before = len(a.received)
     assert [site.answer("m").status for _ in range(10)] == [200] * 10
-    assert len(a.heard) == before + 5, "it has its share again"
+    assert len(a.received) == before + 5, "it has its share again"
 
 
 def _lands(site: Listed, gate: Gate) -> bool:
     """Send a request without reading its answer, and return whether one is at the gate."""
     threading.Thread(target=site.answer, args=("m",), daemon=True).start()
     threading.Event().wait(0.05)
-    return bool(gate.heard)
+    return bool(gate.received)
 
 
 def test_at_most_half_of_the_instances_are_ejected_at_once(site: Listed, instances: list[Instance]):
@@ -252,7 +252,7 @@ def test_a_stream_that_pauses_too_long_ends_with_the_error_event(site: Listed, a
 
 
 def test_a_stream_may_take_longer_than_its_pauses(site: Listed, a: Instance):
-    def slow(peer: Peer, heard: Heard) -> None:
+    def slow(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED)
         for _ in range(8):
             threading.Event().wait(0.1)

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from tests.integration.router.client import post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_gone import closes, half_closes
@@ -67,7 +67,7 @@ class Endless:
         self.ended = threading.Semaphore(0)
         self.last = 0.0
 
-    def __call__(self, peer: Peer, heard: Heard) -> bool:
+    def __call__(self, peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         self.begun.release()
         assert peer.sock.recv(1) == b""
@@ -102,7 +102,7 @@ def vanish(site: Listed, n: int) -> None:
             select.select([client.sock], [], [], n % 50 / 1000)
 
 
-def streams(peer: Peer, heard: Heard) -> None:
+def streams(peer: Peer, received: ReceivedRequest) -> None:
     peer.send(CHUNKED)
     for n in range(10):
         peer.send(chunk(b"data: %d\n\n" % n))
@@ -130,7 +130,7 @@ def test_fault_1_aborted_streams_leak_connections(site: Listed, a: Instance, cou
 def test_fault_2_streams_are_buffered(site: Listed, a: Instance):
     go = threading.Event()
 
-    def waits(peer: Peer, heard: Heard) -> None:
+    def waits(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         assert go.wait(10)
         peer.send(chunk(b"data: 2\n\n") + b"0\r\n\r\n")
@@ -146,7 +146,7 @@ def test_fault_2_streams_are_buffered(site: Listed, a: Instance):
 
 def test_fault_2_an_error_inside_a_stream_reads_as_an_empty_success(site: Listed, a: Instance):
     told = b'data: {"error": {"message": "out of memory", "type": "server_error", "code": 500}}\n\n'
-    a.play(lambda peer, heard: peer.send(CHUNKED + chunk(told) + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"))
+    a.play(lambda peer, received: peer.send(CHUNKED + chunk(told) + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"))
     site.tell(at(a, "a", "m"))
     assert site.answer("m").body == told + b"data: [DONE]\n\n", "byte for byte"
     client = openai.OpenAI(base_url=f"{site.router.url}/v1", api_key="none", max_retries=0)
@@ -155,7 +155,7 @@ def test_fault_2_an_error_inside_a_stream_reads_as_an_empty_success(site: Listed
 
 
 def test_fault_2_a_cut_stream_reads_as_a_success(site: Listed, a: Instance):
-    def cut(peer: Peer, heard: Heard) -> bool:
+    def cut(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         return False
 
@@ -181,12 +181,12 @@ def test_fault_3_counts_leak_on_abort(site: Listed, a: Instance, b: Instance):
     b.play()
     for _ in range(20):
         site.answer("m")
-    assert (len(a.heard), len(b.heard)) == (10, 10)
+    assert (len(a.received), len(b.received)) == (10, 10)
 
 
 @pytest.mark.parametrize("status", [200, 400, 500, 502, 503])
 def test_fault_3_counts_fall_on_success_only(site: Listed, a: Instance, status: int):
-    a.play(lambda peer, heard: peer.send(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
+    a.play(lambda peer, received: peer.send(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
     site.tell(at(a, "a", "m"))
     for _ in range(5):
         assert site.answer("m").status == status
@@ -235,7 +235,7 @@ def test_fault_3_health_checks_reset_counts(site: Listed, a: Instance):
 
 def test_fault_3_maps_grow_for_ever(site: Listed, a: Instance):
     """Names that clients invent leave nothing behind: models, sessions, ids, paths."""
-    a.play(lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+    a.play(lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
     site.tell(at(a, "a", "m"))
 
     def invent(start: int) -> None:
@@ -247,7 +247,7 @@ def test_fault_3_maps_grow_for_ever(site: Listed, a: Instance):
                 assert client.answer().status == 200
                 client.send(post({"model": name.decode()}, *sent))
                 assert client.answer().status == 503
-        a.heard = []
+        a.received = []
 
     invent(0)
     lines, before = len(site.router.get("/metrics").text), memory(site.router)
@@ -261,8 +261,8 @@ def test_fault_3_maps_grow_for_ever(site: Listed, a: Instance):
 
 @pytest.mark.parametrize("status", [400, 404, 422, 429, 500])
 def test_fault_4_a_bad_client_takes_the_service_down(site: Listed, a: Instance, b: Instance, status: int):
-    def script(peer: Peer, heard: Heard) -> None:
-        bad = b"bad" in heard.body
+    def script(peer: Peer, received: ReceivedRequest) -> None:
+        bad = b"bad" in received.body
         peer.send(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % (status if bad else 200))
 
     a.play(script)
@@ -288,12 +288,12 @@ def test_fault_5_a_missed_delete_is_never_noticed(site: Listed, a: Instance, b: 
     site.registry.status = 200
     wait_until(lambda: stats(site) == {"b": 0}, timeout=5, description="the next list to be taken")
     assert [site.answer("m").status for _ in range(4)] == [200] * 4
-    assert (len(a.heard), len(b.heard)) == (0, 4)
+    assert (len(a.received), len(b.received)) == (0, 4)
 
 
 def test_fault_5_health_is_green_while_the_engine_hangs(a: Instance, b: Instance):
     """Its checks pass, and no request is answered: the requests decide."""
-    a.play(lambda peer, heard: None)
+    a.play(lambda peer, received: None)
     with listed("--first-byte-timeout", 0.3, "--health-interval", 0.1) as own:
         own.tell(at(a, "a", "m", "only a"), at(b, "b", "m"))
         assert [own.answer("only a").status for _ in range(3)] == [504] * 3
@@ -331,7 +331,7 @@ def test_fault_5_a_worker_back_on_the_same_address_never_rejoins(site: Listed, b
     assert site.router.service("a")["healthy"], "at once, whatever it was before"
     for _ in range(10):
         assert site.answer("m").status == 200
-    assert len(again.heard) == 5
+    assert len(again.received) == 5
     again.close()
 
 
@@ -398,9 +398,9 @@ def takers(own: Router, instances: list[Instance], turn: int, count: int = 90) -
     with own.client() as client:
         for n in range(count):
             assert client.send(conversation(n, turn)).answer().status == 200
-            (found[n],) = [i for i, instance in enumerate(instances) if len(instance.heard) > 0]
+            (found[n],) = [i for i, instance in enumerate(instances) if len(instance.received) > 0]
             for instance in instances:
-                instance.heard = []
+                instance.received = []
     return list(found.values())
 
 
@@ -442,7 +442,7 @@ def test_fault_7_a_tree_of_prefixes_grows(pair: tuple[Router, Router], instances
                 assert client.send(conversation(n)).answer().status == 200
                 if n % 100 == 0:
                     for instance in instances:
-                        instance.heard = []
+                        instance.received = []
 
     new(1000)
     before = memory(pair[0])

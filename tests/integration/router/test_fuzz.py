@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.router.client import Client, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.messages import broken, broken_answers, framed_answers, sound_answers, sound_requests, split
 from tests.waiting import wait_until
 
 few = settings(max_examples=120, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 many = settings(few, max_examples=3000)
-PATIENCE = 15  # seconds after which a connection hangs
+TIMEOUT_SECONDS = 15  # seconds after which a connection hangs
 ASK = post({"model": "m"})
 
 leaving = st.sampled_from(["waits", "waits", "half-closes", "closes", "resets"])
@@ -74,7 +74,7 @@ def pour(sock: socket.socket, parts: list[bytes]) -> None:
 def speak(own: Router, parts: list[bytes], leaves: str) -> bytes:
     """All that the router says to a client that sends this and then leaves, or ends its side and listens."""
     with Client(own.port) as client:
-        client.sock.settimeout(PATIENCE)
+        client.sock.settimeout(TIMEOUT_SECONDS)
         pour(client.sock, parts)
         if leaves == "resets":
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -85,18 +85,18 @@ def speak(own: Router, parts: list[bytes], leaves: str) -> bytes:
                 client.sock.shutdown(socket.SHUT_WR)
         else:
             pour(client.sock, [b"\r\n\r\n" + b"x" * 9000])  # it ends whatever was begun, and is a request to nobody
-        heard = b""
+        received = b""
         with suppress(ConnectionError):  # a timeout is none: it fails the test
             while data := client.sock.recv(65536):
-                heard += data
-        return heard
+                received += data
+        return received
 
 
 def assert_clients_may_do_what_they_like(own: Router, drawn: list[tuple[tuple[bytes, list[bytes]], str]]) -> None:
     for (_, parts), leaves in drawn:
-        heard = speak(own, parts, leaves)
-        assert not heard or heard.startswith(b"HTTP/1.1 ")
-        assert b" 500 " not in heard.partition(b"\r\n")[0]
+        received = speak(own, parts, leaves)
+        assert not received or received.startswith(b"HTTP/1.1 ")
+        assert b" 500 " not in received.partition(b"\r\n")[0]
 
 
 def assert_instances_may_do_what_they_like(
@@ -105,7 +105,7 @@ def assert_instances_may_do_what_they_like(
     """What a client gets is one whole answer, or one that is seen to be cut: never a hang, never two."""
     told = iter(drawn)
 
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         for part in next(told, (b"", []))[1]:
             peer.send(part)
         return False
@@ -113,7 +113,7 @@ def assert_instances_may_do_what_they_like(
     instance.play(script)
     for _ in drawn:
         with Client(own.port) as client:
-            client.sock.settimeout(PATIENCE)
+            client.sock.settimeout(TIMEOUT_SECONDS)
             client.send(ASK.replace(b"Host:", b"Connection: close\r\nHost:"))
             read_whole_or_cut(client)
 
@@ -123,8 +123,8 @@ def assert_each_gets_its_own_answer(
 ) -> None:
     """On connections that are used again where they can be: nothing of one answer is read as another."""
 
-    def script(peer: Peer, heard: Heard) -> bool:
-        (data, _), ending = drawn[int(heard.one(b"x-turn") or 0)]
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
+        (data, _), ending = drawn[int(received.header(b"x-turn") or 0)]
         peer.send(data[: ending % len(data)] if isinstance(ending, int) else data + (ending or b""))
         return not isinstance(ending, int)
 

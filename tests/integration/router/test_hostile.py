@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.integration.router import stalls
 from tests.integration.router.client import get, post
 from tests.integration.router.framing import Answer, read_answer
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.nonces import ROUTER_ERRORS, new_nonce
 from tests.integration.router.recorded import INTERIM, KINDS, NONCE, SOUND, Case, Recorded
 from tests.integration.router.routers import Router, running, service, static
@@ -93,7 +93,7 @@ class Answers:
         self._messages = messages
         self._draw = random.Random()
 
-    def script(self, peer: Peer, request: Heard) -> bool:
+    def script(self, peer: Peer, request: ReceivedRequest) -> bool:
         """Answer one request; False ends the connection."""
         nonce = NONCE.search(request.head) or NONCE.search(request.body)
         if nonce is None:
@@ -162,8 +162,8 @@ class HostileInstance(Instance):
         self._answers = answers
         self.script = self._play
 
-    def _play(self, peer: Peer, request: Heard) -> bool:
-        self.heard.clear()
+    def _play(self, peer: Peer, request: ReceivedRequest) -> bool:
+        self.received.clear()
         if len(self.peers) > 500:
             self.peers = [peer for peer in self.peers if peer.sock.fileno() >= 0]
         return self._answers.script(peer, request)

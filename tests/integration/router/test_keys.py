@@ -89,10 +89,10 @@ def secret(running: tuple[Site, str]) -> str:
 def test_a_key_in_either_header_lets_in_and_goes_no_further(site: Site, secret: str):
     assert site.post(secret).text == "ok"
     assert site.post(path="/v1/messages", **{"x-api-key": secret}).text == "ok"
-    for heard in site.instance.heard:
-        assert secret.encode() not in heard.head
-        assert heard.one(b"authorization") is heard.one(b"x-api-key") is None
-    assert len(site.instance.heard) == 2
+    for received in site.instance.received:
+        assert secret.encode() not in received.head
+        assert received.header(b"authorization") is received.header(b"x-api-key") is None
+    assert len(site.instance.received) == 2
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer svc-wrong"}, {"x-api-key": "svc-wrong"}])
@@ -105,7 +105,7 @@ def test_without_a_known_key_nothing_is_relayed(site: Site, headers: dict[str, s
     assert error.keys() == {"message", "type", "param", "code"}
     assert (error["type"], error["code"]) == ("authentication_error", "invalid_api_key")
     assert "svc-wrong" not in told.text
-    assert not site.instance.heard
+    assert not site.instance.received
 
 
 def test_anthropics_clients_hear_it_in_their_own_words(site: Site):
@@ -118,7 +118,7 @@ def test_anthropics_clients_hear_it_in_their_own_words(site: Site):
 def test_an_instance_that_wants_a_key_of_its_own_is_not_the_clients_fault(site: Site, secret: str):
     """The client's key was the router's, and was not passed on."""
     body = b"HTTP/1.1 401 X\r\nWWW-Authenticate: Bearer\r\nContent-Length: 2\r\n\r\n{}"
-    site.instance.play(lambda peer, heard: peer.send(body))
+    site.instance.play(lambda peer, received: peer.send(body))
     answer = site.post(secret)
     assert answer.status_code == 502
     assert "WWW-Authenticate" not in answer.headers
@@ -178,7 +178,7 @@ def test_a_broken_file_changes_nothing_and_is_told_once(site: Site, secret: str)
 def test_a_revoked_keys_stream_finishes(site: Site):
     fleeting = site.add("fleeting")
     wait_until(lambda: site.post(fleeting).status_code == 200, 3)
-    site.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    site.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with Client(site.router.port) as stream:
         stream.send(post(ASK, b"x-api-key: " + fleeting.encode())).head()
         assert stream.chunk() == b"data: 1\n\n"
@@ -210,7 +210,7 @@ def test_requests_per_minute(site: Site):
 def test_concurrency_counts_streams_until_their_end(site: Site):
     one = site.add("one", "--concurrency", 1)
     wait_until(lambda: site.post(one).status_code == 200, 3)
-    site.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    site.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with Client(site.router.port) as stream:
         stream.send(post(ASK, b"x-api-key: " + one.encode())).head()
         stream.chunk()
@@ -268,7 +268,7 @@ def test_the_client_behind_trusted_proxies(site: Site, secret: str, forwarded: s
     headers = {"x-request-id": name, **({"X-Forwarded-For": forwarded} if forwarded else {})}
     site.post(secret, **headers)
     assert site.line(name)["client"] == client
-    passed = site.instance.heard[-1].one(b"x-forwarded-for")
+    passed = site.instance.received[-1].header(b"x-forwarded-for")
     assert passed == (f"{forwarded}, 127.0.0.1" if forwarded else "127.0.0.1").encode()
 
 
@@ -281,7 +281,9 @@ def test_nobody_is_believed_by_default_and_what_cannot_be_networks_is_refused(tm
         )
         wait_until(lambda: log.exists() and log.read_text())
         assert json.loads(log.read_text())["client"] == "127.0.0.1"
-        assert instance.heard[0].one(b"authorization") == b"Bearer x"  # where the router has no keys, it is not for it
+        assert (
+            instance.received[0].header(b"authorization") == b"Bearer x"
+        )  # where the router has no keys, it is not for it
     instance.close()
     with router("--static-services", services, "--trusted-proxies", "ten", ready=False) as own:
         assert own.process.wait(20) == 1

@@ -48,8 +48,8 @@ def _descriptors(relay: Router) -> int:
 
 
 def test_requests_leave_no_count_no_connection_and_no_memory(relay: Router, a: Instance):
-    def script(peer, heard) -> bool | None:
-        if b"stream" not in heard.body:
+    def script(peer, received) -> bool | None:
+        if b"stream" not in received.body:
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             return None
         peer.send(CHUNKED + chunk(b"data: 1\n\nda"))
@@ -67,7 +67,7 @@ def test_requests_leave_no_count_no_connection_and_no_memory(relay: Router, a: I
 
 def test_bodies_of_requests_that_fail_are_gone_with_them(relay: Router, a: Instance):
     """And do not wait for a garbage collection, which may be far."""
-    a.play(lambda peer, heard: False)
+    a.play(lambda peer, received: False)
     filler = b"y" * 2_000_000
     memory = _memory(relay)
     for _ in range(20):

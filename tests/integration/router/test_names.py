@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from tests.integration.router.client import get, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 
 ODD = b'{ "n" : 1.0,\n"model":"%b" ,"text":"\\u00e9\xc3\xa9", "big":12345678901234567890, "n":[1 , 2]}'
@@ -44,21 +44,21 @@ def instances(pool: tuple[Router, dict[str, Instance]]) -> dict[str, Instance]:
     return pool[1]
 
 
-def heard(instances: dict[str, Instance]) -> Heard:
-    (only,) = [heard for instance in instances.values() for heard in instance.heard]
+def received(instances: dict[str, Instance]) -> ReceivedRequest:
+    (only,) = [received for instance in instances.values() for received in instance.received]
     return only
 
 
 def test_the_body_passes_byte_for_byte_without_an_alias(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         assert client.send(post(ODD % b"small")).answer().status == 200
-    assert heard(instances).body == ODD % b"small"
+    assert received(instances).body == ODD % b"small"
 
 
 def test_an_alias_is_rewritten_and_nothing_else_of_the_body(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         assert client.send(post(ODD % b"mini")).answer().status == 200
-    body = heard(instances).body
+    body = received(instances).body
     assert json.loads(body) == json.loads(ODD % b"small")
     for value in (b'"\\u00e9\xc3\xa9"', b"12345678901234567890", b"[1 , 2]"):
         assert value in body
@@ -67,7 +67,7 @@ def test_an_alias_is_rewritten_and_nothing_else_of_the_body(own: Router, instanc
 def test_invalid_utf8_passes_beside_a_rewritten_model(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         assert client.send(post(b'{"model": "mini", "\xff": 1}')).answer().status == 200
-    assert heard(instances).body == b'{"model": "small", "\xff": 1}'
+    assert received(instances).body == b'{"model": "small", "\xff": 1}'
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_fallback_answers_for_a_model_that_no_instance_has(
     own: Router, instances: dict[str, Instance], asked: str, got: str
 ):
     assert requests.post(own.url + "/v1/chat/completions", json={"model": asked}, timeout=10).text == "ok"
-    assert json.loads(heard(instances).body) == {"model": got}
+    assert json.loads(received(instances).body) == {"model": got}
 
 
 @pytest.mark.parametrize("asked", ["round", "unheard of"])
@@ -111,7 +111,7 @@ def test_the_model_of_a_form_is_rewritten_and_nothing_else(own: Router, instance
                 instance.play()
             body, kind = form(model)
             assert client.send(post(body, kind, path=path)).answer().status == 200
-            assert heard(instances).body == form(passed)[0]
+            assert received(instances).body == form(passed)[0]
         body, kind = form(b"nobody")
         assert client.send(post(body, kind, path=path)).answer().status == 503
 
@@ -120,7 +120,7 @@ def test_a_file_in_a_form_that_looks_like_a_model_is_unchanged(own: Router, inst
     body, kind = form(b"mini", audio=b"mini")
     with own.client() as client:
         assert client.send(post(body, kind, path=b"/v1/audio/transcriptions")).answer().status == 200
-    assert heard(instances).body == form(b"small", audio=b"mini")[0]
+    assert received(instances).body == form(b"small", audio=b"mini")[0]
 
 
 def test_aliases_of_served_models_are_listed(own: Router):
@@ -138,7 +138,7 @@ def test_a_model_may_have_its_own_policy(own: Router, instances: dict[str, Insta
                 instance.play()
             for _ in range(8):
                 client.send(post({"model": model.decode()}, b"X-Session-ID: me")).answer()
-            assert sorted(len(instance.heard) for instance in instances.values()) == spread, model
+            assert sorted(len(instance.received) for instance in instances.values()) == spread, model
 
 
 # What passes through, and what is told on request.
@@ -147,9 +147,9 @@ def test_a_model_may_have_its_own_policy(own: Router, instances: dict[str, Insta
 def test_the_instance_is_named_in_a_header_on_request(own: Router, instances: dict[str, Instance]):
     with own.client() as client:
         answer = client.send(post({"model": "small"}, b"X-Served-By: ?")).answer()
-        assert answer.one(b"x-served-by") == b"one"
-        assert client.send(post({"model": "small"})).answer().one(b"x-served-by") is None
-    assert all(h.one(b"x-served-by") is None for h in instances["one"].heard)  # the question is the router's
+        assert answer.header(b"x-served-by") == b"one"
+        assert client.send(post({"model": "small"})).answer().header(b"x-served-by") is None
+    assert all(h.header(b"x-served-by") is None for h in instances["one"].received)  # the question is the router's
 
 
 def test_the_ids_of_a_request_pass_both_ways(own: Router, instances: dict[str, Instance]):
@@ -157,20 +157,20 @@ def test_the_ids_of_a_request_pass_both_ways(own: Router, instances: dict[str, I
     with own.client() as client:
         told = (b"x-request-id: mine", b"traceparent: " + trace, b"tracestate: a=1")
         answer = client.send(post({"model": "small"}, *told)).answer()
-        assert answer.one(b"x-request-id") == b"mine"
-        first = heard(instances)
-        assert (first.one(b"x-request-id"), first.one(b"traceparent")) == (b"mine", trace)
-        assert first.one(b"tracestate") == b"a=1"
-        made = client.send(post({"model": "small"})).answer().one(b"x-request-id")
+        assert answer.header(b"x-request-id") == b"mine"
+        first = received(instances)
+        assert (first.header(b"x-request-id"), first.header(b"traceparent")) == (b"mine", trace)
+        assert first.header(b"tracestate") == b"a=1"
+        made = client.send(post({"model": "small"})).answer().header(b"x-request-id")
         assert made
-        assert instances["one"].heard[-1].one(b"x-request-id") == made
+        assert instances["one"].received[-1].header(b"x-request-id") == made
         answer = client.send(post({"model": "nobody"}, b"x-request-id: lost")).answer()
-        assert (answer.status, answer.one(b"x-request-id")) == (503, b"lost")
+        assert (answer.status, answer.header(b"x-request-id")) == (503, b"lost")
 
 
 def test_paths_and_queries_pass_unchanged(own: Router, instances: dict[str, Instance]):
-    def echo(peer: Peer, heard: Heard) -> None:
-        line = heard.line
+    def echo(peer: Peer, received: ReceivedRequest) -> None:
+        line = received.line
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(line), line))
 
     for instance in instances.values():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.router.client import Answer, Client
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 
 PAGE, EVIL = "https://chat.example", "https://evil.example"
@@ -15,7 +15,7 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key":
 ALLOWED = b"access-control-allow-origin"
 
 
-def careless(peer: Peer, heard: Heard) -> None:
+def careless(peer: Peer, received: ReceivedRequest) -> None:
     """Yield an instance that sends headers for a whole origin."""
     peer.send(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nSet-Cookie: a=1\r\nService-Worker-Allowed: /\r\n"
@@ -42,7 +42,7 @@ def started(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def own(started: Router, instance: Instance) -> Router:
-    instance.heard.clear()
+    instance.received.clear()
     return started
 
 
@@ -66,7 +66,7 @@ def test_a_page_on_a_rebound_name_reads_and_writes_nothing(own: Router, instance
     answer = asked(own, line, b'{"model": "a"}', Host=f"evil.example:{own.port}", **forged)
     assert (answer.status, answer.error()["code"]) == (421, "misdirected_request")
     assert "allowed_hosts" in answer.error()["message"]
-    assert not instance.heard
+    assert not instance.received
 
 
 @pytest.mark.parametrize("page", [{"Origin": EVIL}, {"Origin": "null"}, {"Sec_Fetch_Site": "same-site"}])
@@ -75,14 +75,14 @@ def test_a_page_of_another_origin_writes_nothing(own: Router, instance: Instance
     answer = asked(own, line, b'{"model": "a"}', Content_Type="text/plain", **page)
     assert (answer.status, answer.error()["code"]) == (403, "cross_origin")
     assert "cors_origins" in answer.error()["message"]
-    assert answer.one(ALLOWED) is None
-    assert not instance.heard
+    assert answer.header(ALLOWED) is None
+    assert not instance.received
 
 
 def test_a_page_of_another_origin_opens_no_websocket(own: Router, instance: Instance):
     line = "GET /v1/realtime?model=a"
     assert asked(own, line, Origin=EVIL, **UPGRADE).status == 403
-    assert not instance.heard
+    assert not instance.received
     assert asked(own, line, Origin=PAGE, **UPGRADE).status == 200, "the instance does not upgrade; it was asked"
 
 
@@ -94,13 +94,13 @@ def test_a_page_of_another_origin_may_not_read_an_answer(own: Router, line: str)
 def test_no_origin_reaches_an_instance_and_its_answer_is_isolated(own: Router, instance: Instance):
     for _ in range(2):  # the second head is recognized
         answer = chat(own, Origin=PAGE)
-        assert answer.one(ALLOWED) == PAGE.encode()
-        assert answer.one(b"vary") == b"Origin"
-        assert answer.one(b"content-security-policy") == b"sandbox"
-        assert answer.one(b"x-content-type-options") == b"nosniff"
+        assert answer.header(ALLOWED) == PAGE.encode()
+        assert answer.header(b"vary") == b"Origin"
+        assert answer.header(b"content-security-policy") == b"sandbox"
+        assert answer.header(b"x-content-type-options") == b"nosniff"
         for name in (b"set-cookie", b"service-worker-allowed", b"access-control-allow-credentials"):
-            assert answer.one(name) is None
-    assert [heard.one(b"origin") for heard in instance.heard] == [None, None]
+            assert answer.header(name) is None
+    assert [received.header(b"origin") for received in instance.received] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -114,25 +114,25 @@ def test_no_origin_reaches_an_instance_and_its_answer_is_isolated(own: Router, i
 )
 def test_an_allowed_page_can_read_own_answers_and_errors(own: Router, line: str, body: bytes, status: int):
     answer = asked(own, line, body, Origin=PAGE)
-    assert (answer.status, answer.one(ALLOWED)) == (status, PAGE.encode())
-    assert b"x-request-id" in (answer.one(b"access-control-expose-headers") or b"")
+    assert (answer.status, answer.header(ALLOWED)) == (status, PAGE.encode())
+    assert b"x-request-id" in (answer.header(b"access-control-expose-headers") or b"")
 
 
 def test_an_allowed_page_can_read_the_error_of_a_refused_head(own: Router):
     answer = asked(own, CHAT, Origin=PAGE, Transfer_Encoding="gzip")
-    assert (answer.status, answer.one(ALLOWED)) == (400, PAGE.encode())
+    assert (answer.status, answer.header(ALLOWED)) == (400, PAGE.encode())
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/ui/drain/a"])
 def test_preflights_are_answered_by_the_router(own: Router, instance: Instance, path: str):
     asks = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization,content-type"}
     answer = asked(own, f"OPTIONS {path}", Origin=PAGE, **asks, Access_Control_Request_Private_Network="true")
-    assert (answer.status, answer.one(ALLOWED)) == (204, PAGE.encode())
-    assert answer.one(b"access-control-allow-headers") == b"authorization,content-type"
-    assert answer.one(b"access-control-allow-private-network") == b"true"
+    assert (answer.status, answer.header(ALLOWED)) == (204, PAGE.encode())
+    assert answer.header(b"access-control-allow-headers") == b"authorization,content-type"
+    assert answer.header(b"access-control-allow-private-network") == b"true"
     refused = asked(own, f"OPTIONS {path}", Origin=EVIL, **asks)
     assert (refused.status, refused.one(ALLOWED)) == (403, None)
-    assert not instance.heard
+    assert not instance.received
 
 
 @pytest.mark.parametrize(

@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 
 from tests.integration.router.client import post
-from tests.integration.router.instance import Heard, Instance, Peer, Script
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest, Script
 from tests.integration.router.routers import Router
 
 LOADING = b'HTTP/1.1 503 Loading\r\nContent-Length: 26\r\n\r\n{"error": "Loading model"}'
 
 
-def closes(peer: Peer, heard: Heard) -> bool:
+def closes(peer: Peer, received: ReceivedRequest) -> bool:
     return False
 
 
-def resets(peer: Peer, heard: Heard) -> bool:
+def resets(peer: Peer, received: ReceivedRequest) -> bool:
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False
 
 
-def loads(peer: Peer, heard: Heard) -> None:
+def loads(peer: Peer, received: ReceivedRequest) -> None:
     peer.send(LOADING)
 
 
@@ -31,7 +31,7 @@ def test_refused_tries_another(relay: Router, a: Instance):
     with relay.client() as client:
         for _ in range(6):
             assert client.send(post({"model": "dead-a"})).answer().body == b"ok"
-    assert len(a.heard) == 6
+    assert len(a.received) == 6
     assert relay.get("/stats").json()["retries"] == retries + 3
 
 
@@ -42,7 +42,7 @@ def test_an_instance_that_did_not_answer_is_passed_over(relay: Router, a: Instan
     with relay.client() as client:
         for _ in range(6):
             assert client.send(post({"model": "ab"})).answer().body == b"ok"
-    assert (len(a.heard), len(b.heard)) == (3, 6)
+    assert (len(a.received), len(b.received)) == (3, 6)
     assert (relay.service("a")["error_count"], relay.service("b")["error_count"]) == (before[0] + 3, before[1])
 
 
@@ -52,7 +52,7 @@ def test_a_kept_connection_that_fails_is_first_replaced_and_then_passed_over(rel
         a.script = closes
         assert client.send(post({"model": "ab"})).answer().body == b"ok"
         assert client.send(post({"model": "ab"})).answer().body == b"ok"
-    assert len(b.heard) == 2
+    assert len(b.received) == 2
 
 
 def test_three_attempts_and_no_more(relay: Router, a: Instance, b: Instance, c: Instance):
@@ -60,7 +60,7 @@ def test_three_attempts_and_no_more(relay: Router, a: Instance, b: Instance, c: 
         instance.play(loads)
     with relay.client() as client:
         assert client.send(post({"model": "abc"})).answer().status == 503
-    assert [len(i.heard) for i in (a, b, c)] == [1, 1, 1]
+    assert [len(i.received) for i in (a, b, c)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("fails", [closes, resets])
@@ -73,7 +73,7 @@ def test_what_an_instance_may_have_processed_is_sent_to_one_other(
         answer = client.send(post({"model": "abc"})).answer()
     assert (answer.status, answer.error()["code"]) == (502, "bad_gateway")
     assert answer.error()["message"].count("it closed the connection without an answer") == 2
-    assert len(a.heard) + len(b.heard) + len(c.heard) == 2
+    assert len(a.received) + len(b.received) + len(c.received) == 2
 
 
 CREATING = [("/v1/files", {}), ("/v1/batches", {}), ("/v1/responses", {"store": True}), ("/v1/load_lora_adapter", {})]
@@ -87,7 +87,7 @@ def test_what_creates_something_is_sent_to_no_other_once_it_was_taken(
         instance.play(closes)
     with relay.client() as client:
         assert client.send(post({"model": "ab", **fields}, path=path.encode())).answer().status == 502
-    assert len(a.heard) + len(b.heard) == 1
+    assert len(a.received) + len(b.received) == 1
 
 
 @pytest.mark.parametrize(("path", "fields"), CREATING)
@@ -98,7 +98,7 @@ def test_what_creates_something_is_sent_to_another_if_it_was_not_taken(
     with relay.client() as client:
         for _ in range(4):
             assert client.send(post({"model": "dead-ab", **fields}, path=path.encode())).answer().body == b"ok"
-    assert len(b.heard) == 4
+    assert len(b.received) == 4
 
 
 def test_a_stored_response_that_is_not_to_be_stored_is_sent_to_another(relay: Router, a: Instance, b: Instance):
@@ -114,7 +114,7 @@ def test_none_is_tried_twice(relay: Router, a: Instance):
     with relay.client() as client:
         assert client.send(post({"model": "a"})).answer().status == 502
         assert client.send(post({"model": "dead-a"})).answer().status == 502
-    assert len(a.heard) == 2
+    assert len(a.received) == 2
 
 
 def test_the_503_of_the_last_instance_is_passed_on(relay: Router, a: Instance, b: Instance):
@@ -124,11 +124,11 @@ def test_the_503_of_the_last_instance_is_passed_on(relay: Router, a: Instance, b
         for model in ("a", "ab"):
             answer = client.send(post({"model": model})).answer()
             assert (answer.status, answer.reason, answer.body) == (503, b"Loading", b'{"error": "Loading model"}')
-            assert answer.one(b"x-request-id")
+            assert answer.header(b"x-request-id")
 
 
 def test_after_the_first_byte_there_is_no_other_try(relay: Router, a: Instance, b: Instance):
-    def half(peer: Peer, heard: Heard) -> bool:
+    def half(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(b"H")
         return False
 
@@ -136,7 +136,7 @@ def test_after_the_first_byte_there_is_no_other_try(relay: Router, a: Instance, 
         instance.play(half)
     with relay.client() as client:
         assert client.send(post({"model": "ab"})).answer().status == 502
-    assert len(a.heard) + len(b.heard) == 1
+    assert len(a.received) + len(b.received) == 1
 
 
 def test_the_whole_body_is_sent_again(relay: Router, a: Instance, b: Instance):
@@ -145,4 +145,4 @@ def test_the_whole_body_is_sent_again(relay: Router, a: Instance, b: Instance):
     with relay.client() as client:
         for _ in range(2):
             assert client.send(post(body)).answer().body == b"ok"
-    assert [h.body == body for h in b.heard] == [True, True]
+    assert [h.body == body for h in b.received] == [True, True]

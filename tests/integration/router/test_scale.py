@@ -22,7 +22,7 @@ EVENT = b'1a\r\ndata: {"token": "hello"}\n\n\r\n'
 END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TICK = 0.02  # seconds between two events of a stream without end
-PATIENCE = 60  # seconds until a client fails that waits
+TIMEOUT_SECONDS = 60  # seconds until a client fails that waits
 STREAMS = 5000
 AT_ONCE = 200  # connections being opened, so that the backlog is not what is tested
 
@@ -160,7 +160,7 @@ class Vanishing:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(sent)
         for mark in [marks] if marks else [b"hello"] * events:
-            await asyncio.wait_for(reader.readuntil(mark), PATIENCE)
+            await asyncio.wait_for(reader.readuntil(mark), TIMEOUT_SECONDS)
         await self.pause()
         way = self.dice.choice(("close", "reset", "half-close"))
         if way == "reset":
@@ -169,7 +169,7 @@ class Vanishing:
         elif way == "half-close":  # the router ends it then
             writer.write_eof()
             with suppress(ConnectionError):
-                await asyncio.wait_for(reader.read(), PATIENCE)
+                await asyncio.wait_for(reader.read(), TIMEOUT_SECONDS)
         writer.transport.abort()
 
     async def pause(self) -> None:
@@ -205,7 +205,7 @@ async def ask_at_once(port: int, count: int) -> None:
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(SHORT)
-        await asyncio.wait_for(reader.readuntil(b"ok"), PATIENCE)
+        await asyncio.wait_for(reader.readuntil(b"ok"), TIMEOUT_SECONDS)
         writer.close()
 
     await asyncio.gather(*(one() for _ in range(count)))
@@ -243,11 +243,11 @@ async def stream_at_once(own: Router, crowded: Crowded, count: int) -> int:
         async with turn:
             reader, writer = await asyncio.open_connection("127.0.0.1", own.port)
             writer.write(HELD)
-            await asyncio.wait_for(reader.readuntil(b"\n\n\r\n"), PATIENCE)
+            await asyncio.wait_for(reader.readuntil(b"\n\n\r\n"), TIMEOUT_SECONDS)
         return reader, writer
 
     async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), PATIENCE)
+        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), TIMEOUT_SECONDS)
         assert rest.count(b"hello") == 1
         assert rest.count(b"data: [DONE]") == 1
         writer.close()

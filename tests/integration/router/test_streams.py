@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.fakes import mock
 from tests.integration.router.client import Client, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 
 ASK = post({"model": "a", "stream": True})
@@ -23,10 +23,10 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def one_by_one(arrived: threading.Event, count: int, patience: float) -> Callable[[Peer, Heard], None]:
+def one_by_one(arrived: threading.Event, count: int, patience: float) -> Callable[[Peer, ReceivedRequest], None]:
     """Sends each event when the one before it has `arrived`, within `patience` seconds."""
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED)
         for n in range(count):
             peer.send(chunk(b"data: %d\n\n" % n))
@@ -64,7 +64,7 @@ def test_each_event_arrives_before_the_next_is_made(relay: Router, a: Instance):
 def test_the_head_arrives_before_the_first_event(relay: Router, a: Instance):
     arrived = threading.Event()
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED)
         assert arrived.wait(5)
         peer.send(chunk(b"data: 1\n\n") + b"0\r\n\r\n")
@@ -80,7 +80,7 @@ def test_the_head_arrives_before_the_first_event(relay: Router, a: Instance):
 def test_an_event_in_many_packets_arrives_in_one_piece(relay: Router, a: Instance, end: bytes):
     event = b"data: " + b"x" * 100 + end
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED)
         for part in (event[:7], event[7:90], event[90:-2], event[-2:-1], event[-1:] + event[:9], event[9:]):
             peer.send(chunk(part))
@@ -94,21 +94,21 @@ def test_an_event_in_many_packets_arrives_in_one_piece(relay: Router, a: Instanc
 
 
 def test_what_follows_the_last_event_is_passed_on(relay: Router, a: Instance):
-    a.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\ndata: un") + chunk(b"ended") + b"0\r\n\r\n"))
+    a.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\ndata: un") + chunk(b"ended") + b"0\r\n\r\n"))
     with relay.client() as client:
         assert client.send(ASK).answer().body == b"data: 1\n\ndata: unended"
 
 
 def test_an_event_over_a_megabyte_is_passed_on_in_parts(relay: Router, a: Instance):
     event = b"data: " + b"x" * 3_000_000 + b"\n\n"
-    a.play(lambda peer, heard: peer.send(CHUNKED + chunk(event) + b"0\r\n\r\n"))
+    a.play(lambda peer, received: peer.send(CHUNKED + chunk(event) + b"0\r\n\r\n"))
     with relay.client() as client:
         assert client.send(ASK).answer().body == event
 
 
 @pytest.mark.parametrize("framing", ["chunked", "until close"])
 def test_a_stream_until_the_connection_ends_is_whole(relay: Router, a: Instance, framing: str):
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED if framing == "chunked" else HEAD + b"\r\n")
         for event in (b"data: 1\n\n", b"data: [DONE]\n\n"):
             peer.send(chunk(event) if framing == "chunked" else event)
@@ -124,7 +124,7 @@ def test_a_stream_until_the_connection_ends_is_whole(relay: Router, a: Instance,
 @pytest.mark.parametrize("part", [b"", b'data: {"half', b"data: 2\n"])
 @pytest.mark.parametrize("told", [b"", b"Connection: close\r\n"])
 def test_a_stream_that_is_cut_ends_with_an_error_event(relay: Router, a: Instance, part: bytes, told: bytes):
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(HEAD + told + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b"data: 1\n\n"))
         if part:
             peer.send(chunk(part))
@@ -150,7 +150,7 @@ RESPONSES = b'event: response.completed\ndata: {"type":"response.completed","res
 def test_a_close_after_the_last_event_is_no_failure(relay: Router, a: Instance, last: bytes, reset: bool):
     arrived = threading.Event()
 
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n") + chunk(last))
         assert arrived.wait(5)
         if reset:
@@ -174,7 +174,7 @@ def test_a_close_after_the_last_event_is_no_failure(relay: Router, a: Instance, 
 
 
 def test_an_old_client_sees_the_end_after_the_last_event(relay: Router, a: Instance):
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n") + chunk(CHAT))
         return False
 
@@ -185,7 +185,7 @@ def test_an_old_client_sees_the_end_after_the_last_event(relay: Router, a: Insta
 
 
 def test_a_stream_that_is_cut_before_its_first_event_says_so(relay: Router, a: Instance):
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED)
         return False
 
@@ -195,7 +195,7 @@ def test_a_stream_that_is_cut_before_its_first_event_says_so(relay: Router, a: I
 
 
 def test_an_old_client_gets_the_error_event_too(relay: Router, a: Instance):
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\nda"))
         return False
 
@@ -209,7 +209,7 @@ def test_an_old_client_gets_the_error_event_too(relay: Router, a: Instance):
     "told", [b"Content-Length: 30\r\n", b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
 )
 def test_where_no_event_can_be_added_a_cut_is_seen_by_the_framing(relay: Router, a: Instance, told: bytes):
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(HEAD + told + b"\r\n" + (chunk(b"data: 1\n\n") if b"chunked" in told else b"data: 1\n\n"))
         return False
 
@@ -234,8 +234,8 @@ def test_the_official_client_reads_streams_and_their_errors(relay: Router, tmp_p
 def test_a_hundred_streams_at_once_are_not_mixed(relay: Router, a: Instance):
     together = threading.Barrier(100)  # no stream is an event ahead of another
 
-    def script(peer: Peer, heard: Heard) -> None:
-        name = json.loads(heard.body)["n"]
+    def script(peer: Peer, received: ReceivedRequest) -> None:
+        name = json.loads(received.body)["n"]
         peer.send(CHUNKED)
         for n in range(10):
             together.wait(timeout=20)

@@ -139,7 +139,7 @@ def test_an_instance_is_out_while_its_babysitter_reports_unhealthy(own: Router, 
     with own.client() as client:
         for _ in range(4):
             assert client.send(post({"model": "both"})).answer().status == 200
-    assert (len(x.heard), len(y.heard)) == (0, 4)
+    assert (len(x.received), len(y.received)) == (0, 4)
     sitter.sick = False
     wait_until(lambda: own.service("x")["healthy"], timeout=4)
 
@@ -166,7 +166,7 @@ def test_weights_are_kept_exactly_over_a_cycle(own: Router, told: Registry, back
     with own.client() as client:
         for _ in range(40):
             assert client.send(post({"model": "both"})).answer().status == 200
-    assert (len(x.heard), len(y.heard)) == (30, 10)
+    assert (len(x.received), len(y.received)) == (30, 10)
 
 
 def test_the_router_is_not_ready_before_the_first_list(tmp_path: Path):
@@ -235,7 +235,7 @@ def test_a_static_service_on_ipv6_gets_requests(tmp_path: Path, host: str):
     with router("--static-services", path, *QUICK[2:]) as own, own.client() as client:
         wait_until(lambda: own.get("/health").json()["healthy_services"] == "1/1")
         assert client.send(post({"model": "x"})).answer().status == 200
-        assert made.heard[0].one(b"host") == f"[::1]:{made.port}".encode()
+        assert made.received[0].header(b"host") == f"[::1]:{made.port}".encode()
         assert own.service("x")["url"] == f"http://[::1]:{made.port}"
     made.close()
 
@@ -320,7 +320,7 @@ def _answers(own: Router) -> bool:
 
 def _ask(client: Any, model: str) -> str:
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
-    return client.send(post(body)).answer().one(b"x-mock-name").decode()
+    return client.send(post(body)).answer().header(b"x-mock-name").decode()
 
 
 def _register(real: Router, name: str, port: int, model: str) -> None:

@@ -17,7 +17,7 @@ import requests
 
 from tests.e2e.sites import Site
 from tests.integration.router.client import Client, get, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import wait_until
@@ -160,12 +160,12 @@ def test_many_requests_on_one_connection(own: Router, pair: Pair, plain: Instanc
         for n in range(5):
             assert client.send(post({"model": "m", "n": n})).answer().body == b"ok"
         assert client.send(get(b"/v1/models")).answer().status == 200
-    assert [heard.body for heard in plain.heard] == [b'{"model": "m", "n": %d}' % n for n in range(5)]
+    assert [received.body for received in plain.received] == [b'{"model": "m", "n": %d}' % n for n in range(5)]
 
 
 def test_pipelined_requests_and_large_bodies_both_ways(own: Router, pair: Pair, plain: Instance):
-    def echo(peer: Peer, heard: Heard) -> None:
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(heard.body), heard.body))
+    def echo(peer: Peer, received: ReceivedRequest) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(received.body), received.body))
 
     plain.play(echo)
     large = b'{"model": "m", "text": "%b"}' % (b"x" * 3_000_000)
@@ -176,7 +176,7 @@ def test_pipelined_requests_and_large_bodies_both_ways(own: Router, pair: Pair, 
 
 
 def test_a_stream_passes_event_by_event(own: Router, pair: Pair, plain: Instance):
-    plain.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    plain.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with secure(own, pair) as client:
         client.send(ASK).head()
         assert client.chunk() == b"data: 1\n\n"
@@ -184,7 +184,7 @@ def test_a_stream_passes_event_by_event(own: Router, pair: Pair, plain: Instance
         assert client.chunk() == b"data: 2\n\n"
         plain.peers[-1].send(b"0\r\n\r\n")
         assert client.chunk() == b""
-        plain.script = lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain")
+        plain.script = lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain")
         assert client.send(ASK).answer().body == b"again"
 
 
@@ -195,7 +195,7 @@ def test_an_answer_that_ends_with_its_connection_says_farewell(own: Router, pair
 
 
 def test_an_unsized_answer_that_ends_with_its_connection_is_whole(own: Router, pair: Pair, plain: Instance):
-    def unsized(peer: Peer, heard: Heard) -> bool:
+    def unsized(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(b"HTTP/1.1 200 OK\r\n\r\nto the end")
         return False
 
@@ -207,7 +207,7 @@ def test_an_unsized_answer_that_ends_with_its_connection_is_whole(own: Router, p
 
 
 def test_an_unsized_answer_that_was_cut_does_not_look_whole(own: Router, pair: Pair, plain: Instance):
-    def broken(peer: Peer, heard: Heard) -> bool:
+    def broken(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED.replace(b"text/event-stream", b"text/plain") + chunk(b"half of"))
         return False
 
@@ -228,7 +228,7 @@ def test_errors_are_told(own: Router, pair: Pair):
 
 
 def test_a_client_that_leaves_is_noticed(own: Router, pair: Pair, plain: Instance):
-    plain.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    plain.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with secure(own, pair) as client:
         client.send(ASK).head()
         peer = plain.peers[-1]
@@ -252,7 +252,7 @@ def test_plain_http_and_half_a_handshake_hurt_nobody(own: Router, pair: Pair):
 def test_sigterm_drains(pair: Pair, plain: Instance, tmp_path: Path):
     """A stream ends with the error event, an idle connection and half a handshake hold up nothing."""
     services = static(tmp_path / "static.json", [service("m", plain.port, "m")])
-    plain.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    plain.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with serving(pair, services, "--graceful-timeout", 0.5) as own:
         with secure(own, pair) as stream, secure(own, pair) as idle, Client(own.port) as silent:
             stream.send(ASK).head()
@@ -331,7 +331,7 @@ def test_an_https_instance(pair: Pair, tmp_path: Path):
             for _ in range(5):
                 assert client.send(ASK).answer().body == b"ok"
             assert instance.connections == 1
-            instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+            instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
             client.send(ASK).head()
             assert client.chunk() == b"data: 1\n\n"
             instance.peers[-1].send(chunk(b"data: 2\n\n") + b"0\r\n\r\n")
@@ -354,7 +354,7 @@ def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Pair, othe
                 told = client.send(ASK).answer()
                 assert told.status == 502
                 assert "certificate verify failed" in told.error()["message"]
-        assert not instance.heard
+        assert not instance.received
     finally:
         instance.close()
 

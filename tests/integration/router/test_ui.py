@@ -14,7 +14,7 @@ import requests
 
 from svc.client.registry import RegistryClient
 from tests.integration.router.client import Client, get, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import BIN, Router, router, running, service, static
 from tests.waiting import free_port, wait_until
 
@@ -80,7 +80,7 @@ def test_a_page_receives_what_happens(relay: Router, a: Instance):
 def test_an_unfinished_stream_shows_its_tokens_and_time_to_first_token(relay: Router, a: Instance):
     read, events = threading.Event(), 20
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(events):
             peer.send(b"9\r\ndata: x\n\n\r\n")

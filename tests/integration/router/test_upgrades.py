@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.router.client import Client, get, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
 
@@ -17,7 +17,7 @@ SWITCHED = (
 )
 
 
-def echoes(peer: Peer, heard: Heard) -> bool:
+def echoes(peer: Peer, received: ReceivedRequest) -> bool:
     """Switches, greets, and sends back what comes, until it is told to stop."""
     peer.send(SWITCHED + b"welcome")
     while (data := peer.sock.recv(65536)) and data != b"stop":
@@ -75,9 +75,9 @@ def test_bytes_pass_both_ways_to_an_instance_of_the_model(own: Router, instances
         assert own.service("b")["in_flight"] == 1
         client.send(b"stop")
         assert client.ended()
-    (heard,) = instances[1].heard
-    assert (heard.one(b"connection"), heard.one(b"upgrade")) == (b"Upgrade", b"websocket")
-    assert heard.one(b"sec-websocket-key") == b"a2V5"
+    (received,) = instances[1].received
+    assert (received.header(b"connection"), received.header(b"upgrade")) == (b"Upgrade", b"websocket")
+    assert received.header(b"sec-websocket-key") == b"a2V5"
     wait_until(lambda: own.in_flight() == 0, description="the count to be released")
 
 
@@ -105,33 +105,33 @@ def test_an_alias_stands_for_its_model(own: Router, instances: list[Instance]):
     with own.client() as client:
         client.send(upgrade(b"voice"))
         switched(client)
-    assert instances[1].heard[0].line == b"GET /v1/realtime?model=b HTTP/1.1"
+    assert instances[1].received[0].line == b"GET /v1/realtime?model=b HTTP/1.1"
 
 
 def test_an_instance_that_refuses_is_heard(own: Router, instances: list[Instance]):
-    instances[0].play(lambda peer, heard: peer.send(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"))
+    instances[0].play(lambda peer, received: peer.send(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"))
     with own.client() as client:
         answer = client.send(upgrade(b"a")).answer()
-        assert (answer.status, answer.body, answer.one(b"connection")) == (403, b"no", b"close")
+        assert (answer.status, answer.body, answer.header(b"connection")) == (403, b"no", b"close")
         assert client.ended()
 
 
 @pytest.mark.parametrize("rest", [b"\r\n", b"Content-Length: 2\r\n\r\nhi", b"\r\nwelcome", b"Upgrade: x\r\n\r\n"])
 def test_a_101_that_switches_to_nothing_is_502(own: Router, instances: list[Instance], rest: bytes):
-    instances[0].play(lambda peer, heard: peer.send(b"HTTP/1.1 101 Switching Protocols\r\n" + rest))
+    instances[0].play(lambda peer, received: peer.send(b"HTTP/1.1 101 Switching Protocols\r\n" + rest))
     with own.client() as client:
         assert client.send(upgrade(b"a")).answer().status == 502
 
 
 def test_the_protocol_is_the_one_that_the_instance_chose(own: Router, instances: list[Instance]):
-    instances[0].play(lambda peer, heard: peer.send(SWITCHED.replace(b"websocket", b"other/2")))
+    instances[0].play(lambda peer, received: peer.send(SWITCHED.replace(b"websocket", b"other/2")))
     with own.client() as client:
         status, _, headers = client.send(upgrade(b"a")).head()
         assert (status, dict(headers)[b"Upgrade"]) == (101, b"other/2")
 
 
 def test_a_tunnel_that_is_silent_from_its_start_ends_after_the_idle_timeout(own: Router, instances: list[Instance]):
-    instances[0].play(lambda peer, heard: peer.send(SWITCHED))
+    instances[0].play(lambda peer, received: peer.send(SWITCHED))
     with own.client() as client:
         assert client.send(upgrade(b"a")).head()[0] == 101
         assert client.ended()
@@ -145,9 +145,9 @@ def test_an_own_endpoint_ignores_an_upgrade(own: Router):
 def test_without_a_model_it_is_426(own: Router, instances: list[Instance]):
     with own.client() as client:
         answer = client.send(get(b"/v1/responses", *UPGRADE)).answer()
-        assert (answer.status, answer.one(b"upgrade")) == (426, b"websocket")
+        assert (answer.status, answer.header(b"upgrade")) == (426, b"websocket")
         assert "?model=" in answer.error()["message"]
-    assert not any(instance.heard for instance in instances)
+    assert not any(instance.received for instance in instances)
 
 
 def test_a_model_that_no_instance_has_is_503(own: Router):
@@ -169,4 +169,4 @@ def test_an_upgrade_that_is_none_is_ignored(own: Router, instances: list[Instanc
     with own.client() as client:
         for _ in range(2):
             assert client.send(request_).answer().body == b"ok"
-    assert all(h.one(b"upgrade") is None for instance in instances for h in instance.heard)
+    assert all(h.header(b"upgrade") is None for instance in instances for h in instance.received)

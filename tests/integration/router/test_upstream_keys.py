@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.integration.router.client import Answer, get, post
-from tests.integration.router.instance import OK, Heard, Instance, Peer
+from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_upgrades import UPGRADE, echoes
 from tests.waiting import wait_until
@@ -28,20 +28,20 @@ class Pool(NamedTuple):
             return client.send(post({"model": model}, *headers)).answer()
 
 
-def lists(peer: Peer, heard: Heard) -> None:
+def lists(peer: Peer, received: ReceivedRequest) -> None:
     """Lists a model for those that show the key."""
-    shown = heard.one(b"authorization") == b"Bearer key-of-listed"
+    shown = received.header(b"authorization") == b"Bearer key-of-listed"
     body = b'{"data": [{"id": "by-list"}]}'
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) if shown else UNAUTHORIZED)
 
 
-def refuses(peer: Peer, heard: Heard) -> None:
+def refuses(peer: Peer, received: ReceivedRequest) -> None:
     peer.send(UNAUTHORIZED)
 
 
 def wants(key: bytes):
-    def script(peer: Peer, heard: Heard) -> None:
-        peer.send(OK if heard.one(b"authorization") == b"Bearer " + key else UNAUTHORIZED)
+    def script(peer: Peer, received: ReceivedRequest) -> None:
+        peer.send(OK if received.header(b"authorization") == b"Bearer " + key else UNAUTHORIZED)
 
     return script
 
@@ -74,9 +74,9 @@ def pool(running: Pool) -> Pool:
     return running
 
 
-def credentials(heard: Heard) -> dict[bytes, list[bytes]]:
+def credentials(received: ReceivedRequest) -> dict[bytes, list[bytes]]:
     names = (b"authorization", b"x-api-key", b"api-key", b"cookie")
-    return {name: values for name in names if (values := heard.all(name))}
+    return {name: values for name in names if (values := received.all(name))}
 
 
 @pytest.mark.parametrize(("model", "name", "key"), [("a", "a", b"key-of-a"), ("short", "b", b"key-of-m2")])
@@ -84,14 +84,14 @@ def credentials(heard: Heard) -> dict[bytes, list[bytes]]:
 def test_an_instance_gets_its_key_and_nothing_of_the_client(pool: Pool, model, name, key, headers):
     for _ in range(2):  # the second time the head is recognized
         assert pool.ask(model, *headers).status == 200
-    for heard in pool.instances[name].heard:
-        assert credentials(heard) == {b"authorization": [b"Bearer " + key]}
+    for received in pool.instances[name].received:
+        assert credentials(received) == {b"authorization": [b"Bearer " + key]}
 
 
 def test_an_instance_without_a_key_gets_what_the_client_sent(pool: Pool):
     assert pool.ask("open", *CREDENTIALS).status == 200
-    (heard,) = pool.instances["open"].heard
-    assert len(credentials(heard)) == 4
+    (received,) = pool.instances["open"].received
+    assert len(credentials(received)) == 4
 
 
 def test_a_tunnel_is_opened_with_the_key_of_the_instance(pool: Pool):
@@ -99,30 +99,30 @@ def test_a_tunnel_is_opened_with_the_key_of_the_instance(pool: Pool):
     protocols = b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.client"
     with pool.router.client() as client:
         assert client.send(get(b"/v1/realtime?model=a", *UPGRADE, CREDENTIALS[0], protocols)).head()[0] == 101
-    (heard,) = pool.instances["a"].heard
-    assert credentials(heard) == {b"authorization": [b"Bearer key-of-a"]}
-    assert heard.one(b"sec-websocket-protocol") == b"realtime"
+    (received,) = pool.instances["a"].received
+    assert credentials(received) == {b"authorization": [b"Bearer key-of-a"]}
+    assert received.header(b"sec-websocket-protocol") == b"realtime"
 
 
 def test_another_instance_gets_its_own_key_after_the_first_refused(pool: Pool):
     pool.instances["a"].play(refuses)
     answers = [pool.ask("ab", CREDENTIALS[0]) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 200]
-    assert {h.one(b"authorization") for h in pool.instances["a"].heard} == {b"Bearer key-of-a"}
-    assert {h.one(b"authorization") for h in pool.instances["b"].heard} == {b"Bearer key-of-m2"}
+    assert {h.header(b"authorization") for h in pool.instances["a"].received} == {b"Bearer key-of-a"}
+    assert {h.header(b"authorization") for h in pool.instances["b"].received} == {b"Bearer key-of-m2"}
 
 
 def test_an_instance_without_a_key_gets_none_of_the_one_that_refused(pool: Pool):
     pool.instances["a"].play(refuses)
     assert [pool.ask("a-open").status for _ in range(2)] == [200, 200]
-    assert [credentials(heard) for heard in pool.instances["open"].heard] == [{}, {}]
+    assert [credentials(received) for received in pool.instances["open"].received] == [{}, {}]
 
 
 def test_a_wrong_key_is_a_fault_of_the_router_and_not_of_the_client(pool: Pool):
     pool.instances["a"].play(refuses)
     answer = pool.ask("a", CREDENTIALS[0])
     assert answer.status == 502
-    assert answer.one(b"www-authenticate") is None
+    assert answer.header(b"www-authenticate") is None
     assert "upstream_keys_file" in answer.error()["message"]
     assert "a: it refuses the API key" in pool.router.output()
 
@@ -130,7 +130,7 @@ def test_a_wrong_key_is_a_fault_of_the_router_and_not_of_the_client(pool: Pool):
 def test_a_401_to_the_clients_own_credentials_is_the_clients(pool: Pool):
     pool.instances["open"].play(refuses)
     answer = pool.ask("open", CREDENTIALS[0])
-    assert (answer.status, answer.one(b"www-authenticate")) == (401, b"Bearer")
+    assert (answer.status, answer.header(b"www-authenticate")) == (401, b"Bearer")
 
 
 def test_models_are_discovered_with_the_key(pool: Pool):

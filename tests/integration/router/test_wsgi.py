@@ -66,12 +66,12 @@ def test_requests_are_relayed_and_own_endpoints_answered(own: Router, instance: 
                 {"model": "m"}, b"X-Request-Id: mine", b"Connection: keep-alive, X-Mine", b"X-Mine: 1", b"TE: trailers"
             )
         ).answer()
-        assert (answer.status, answer.body, answer.one(b"x-request-id")) == (200, b"ok", b"mine")
+        assert (answer.status, answer.body, answer.header(b"x-request-id")) == (200, b"ok", b"mine")
         assert client.send(get(b"/v1/models")).answer().status == 200
         assert client.send(get(b"/readyz")).answer().status == 200
         assert client.send(post({"model": "m"}, path=b"/health?x=%41")).answer().body == b"ok"
-    assert instance.heard[-1].line == b"POST /health?x=%41 HTTP/1.1"
-    names = {name.lower() for name, _ in instance.heard[0].headers}
+    assert instance.received[-1].line == b"POST /health?x=%41 HTTP/1.1"
+    names = {name.lower() for name, _ in instance.received[0].headers}
     assert names == {b"host", b"x-forwarded-for", b"x-request-id", b"content-length", b"via"}
     assert instance.connections == 1
 
@@ -81,13 +81,15 @@ def test_any_method_and_path_is_relayed(own: Router, instance: Instance):
         for line in (b"PROPFIND //a//b/%2e%2e/c/?q HTTP/1.1", b"OPTIONS /v1/x HTTP/1.1"):
             client.send(line + b"\r\nHost: r\r\nContent-Length: 14\r\n\r\n" + b'{"model": "m"}')
             assert client.answer().body == b"ok"
-            assert instance.heard[-1].line == line
+            assert instance.received[-1].line == line
 
 
 def test_big_bodies_pass_both_ways(own: Router, instance: Instance):
     body = b'{"model": "m", "x": "%b"}' % os.urandom(5_000_000).hex().encode()
     instance.play(
-        lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(heard.body) + heard.body)
+        lambda peer, received: peer.send(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(received.body) + received.body
+        )
     )
     with own.client() as client:
         assert hashlib.sha256(client.send(post(body)).answer().body).digest() == hashlib.sha256(body).digest()
@@ -96,7 +98,7 @@ def test_big_bodies_pass_both_ways(own: Router, instance: Instance):
 def test_streams_pass_event_by_event_and_end_with_the_error_event(own: Router, instance: Instance):
     arrived = threading.Event()
 
-    def script(peer, heard) -> bool:
+    def script(peer, received) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         assert arrived.wait(5)
         peer.send(chunk(b"data: 2\n\nda"))
@@ -114,7 +116,7 @@ def test_streams_pass_event_by_event_and_end_with_the_error_event(own: Router, i
 
 
 def test_a_broken_answer_is_seen_to_be_short(own: Router, instance: Instance):
-    def script(peer, heard) -> bool:
+    def script(peer, received) -> bool:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
         return False
 
@@ -130,23 +132,23 @@ def test_retries_and_errors_are_the_same(own: Router, instance: Instance):
         for _ in range(2):
             assert client.send(post({"model": "dead-m"})).answer().body == b"ok"
         answer = client.send(post({"model": "no"}, b"X-Request-Id: mine")).answer()
-        assert (answer.status, answer.one(b"x-request-id")) == (503, b"mine")
+        assert (answer.status, answer.header(b"x-request-id")) == (503, b"mine")
         assert answer.error()["message"] == "No healthy services available for model 'no'"
         assert client.send(post(b'{"model": "m", "x": "%b"}' % (b"y" * 25_000_000))).answer().status == 413
 
 
 def test_head_and_answers_without_a_body(own: Router, instance: Instance):
-    instance.play(lambda peer, heard: peer.send(b"HTTP/1.1 204 \r\n\r\n"))
+    instance.play(lambda peer, received: peer.send(b"HTTP/1.1 204 \r\n\r\n"))
     with own.client() as client:
         assert client.send(ASK).answer().status == 204
-        instance.play(lambda peer, heard: peer.send(b"HTTP/1.1 200\r\nContent-Length: 99\r\n\r\n"))
+        instance.play(lambda peer, received: peer.send(b"HTTP/1.1 200\r\nContent-Length: 99\r\n\r\n"))
         client.send(b'HEAD /x HTTP/1.1\r\nHost: r\r\nContent-Length: 14\r\n\r\n{"model": "m"}')
-        assert client.answer(head_only=True).one(b"content-length") == b"99"
+        assert client.answer(head_only=True).header(b"content-length") == b"99"
     wait_until(lambda: own.in_flight() == 0)
 
 
 def test_the_time_in_all_is_kept(own: Router, instance: Instance):
-    instance.play(lambda peer, heard: None)
+    instance.play(lambda peer, received: None)
     with own.client() as client:
         assert client.send(ASK).answer().status == 504
     wait_until(lambda: own.in_flight() == 0)
@@ -165,7 +167,9 @@ def test_a_client_that_leaves_a_stream_releases_it(own: Router, backend: Mock):
 
 def test_many_at_once_are_not_mixed(own: Router, instance: Instance):
     instance.play(
-        lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(heard.body) + heard.body)
+        lambda peer, received: peer.send(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(received.body) + received.body
+        )
     )
     wrong = []
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.client import Client, post
-from tests.integration.router.instance import OK, Heard, Instance, Peer
+from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
 
@@ -69,7 +69,7 @@ def test_a_client_that_leaves_while_nothing_flows_ends_the_work(own: Router, bac
 def test_an_instance_that_answers_after_the_client_left_is_not_blamed(relay: Router, a: Instance):
     go = threading.Event()
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         go.wait(5)
         peer.send(OK)
 
@@ -77,7 +77,7 @@ def test_an_instance_that_answers_after_the_client_left_is_not_blamed(relay: Rou
     before = relay.service("a")["error_count"]
     with relay.client() as client:
         client.send(post({"model": "a"}))
-        wait_until(lambda: a.heard)
+        wait_until(lambda: a.received)
     wait_until(
         lambda: relay.in_flight() == 0,
         timeout=2,
@@ -93,7 +93,7 @@ def test_an_instance_that_answers_after_the_client_left_is_not_blamed(relay: Rou
 def test_a_reader_that_stops_and_leaves_ends_the_work(relay: Router, a: Instance):
     """The router hangs in sending to it."""
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:  # until the router closes
             peer.send(b"%x\r\n%b\r\n" % (100_000, b"x" * 100_000))
@@ -110,7 +110,7 @@ def test_a_reader_that_stops_and_leaves_ends_the_work(relay: Router, a: Instance
 def test_a_client_that_leaves_between_attempts_gets_no_other(relay: Router, a: Instance, b: Instance):
     client = relay.client()
 
-    def script(peer: Peer, heard: Heard) -> bool:
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
         client.sock.close()
         threading.Event().wait(2 * NOTICED)
         return False
@@ -118,10 +118,10 @@ def test_a_client_that_leaves_between_attempts_gets_no_other(relay: Router, a: I
     for instance in (a, b):
         instance.play(script)
     client.send(post({"model": "ab"}))
-    wait_until(lambda: a.heard or b.heard)
+    wait_until(lambda: a.received or b.received)
     wait_until(lambda: relay.in_flight() == 0)
     threading.Event().wait(0.5)
-    assert len(a.heard) + len(b.heard) == 1
+    assert len(a.received) + len(b.received) == 1
 
 
 def test_a_request_and_a_close_at_once_may_be_answered(relay: Router, a: Instance):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.integration.router.client import post
-from tests.integration.router.instance import OK, Heard, Instance, Peer
+from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router
 from tests.waiting import wait_until
 
@@ -15,7 +15,7 @@ ASK = post({"model": "a"})
 
 
 def says(*parts: bytes, then: object = None):
-    def script(peer: Peer, heard: Heard) -> object:
+    def script(peer: Peer, received: ReceivedRequest) -> object:
         for part in parts:
             peer.send(part)
         return then
@@ -72,7 +72,7 @@ def test_chunks_arrive_without_their_extensions_and_trailers(relay: Router, a: I
         for _ in range(3):
             answer = client.send(ASK).answer()
             assert answer.body == b"abcdefg"
-            assert answer.one(b"x-sum") is None
+            assert answer.header(b"x-sum") is None
     assert a.connections == 1
 
 
@@ -103,8 +103,8 @@ def test_the_answer_to_head_has_no_body(
     with relay.client() as client:
         for _ in range(2):
             answer = client.send(b"HEAD /v1/files HTTP/1.1\r\nHost: r\r\n\r\n").answer(head_only=True)
-            assert (answer.status, answer.one(b"content-length"), answer.one(b"x-kept")) == (200, length, b"1")
-            assert answer.one(b"transfer-encoding") is None
+            assert (answer.status, answer.header(b"content-length"), answer.header(b"x-kept")) == (200, length, b"1")
+            assert answer.header(b"transfer-encoding") is None
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_answers_without_a_body_end_at_their_head(relay: Router, a: Instance, he
         for _ in range(2):
             answer = client.send(ASK).answer()
             assert answer.status == int(head[:3])
-            assert answer.one(b"content-length") == length
-            assert answer.one(b"transfer-encoding") is None
+            assert answer.header(b"content-length") == length
+            assert answer.header(b"transfer-encoding") is None
     assert a.connections == 1
 
 
@@ -138,8 +138,8 @@ def test_interim_answers_are_swallowed_with_all_they_said(relay: Router, a: Inst
         for _ in range(2):
             answer = client.send(ASK).answer()
             assert (answer.status, answer.reason, answer.body) == (201, b"Made", b"ok")
-            assert answer.one(b"x-kept") == b"1"
-            assert answer.one(b"link") is None
+            assert answer.header(b"x-kept") == b"1"
+            assert answer.header(b"link") is None
     assert a.connections == 1
 
 
@@ -152,9 +152,9 @@ def test_the_instances_own_errors_pass_as_they_are(relay: Router, a: Instance, b
         )
     with relay.client() as client:
         answer = client.send(post({"model": "ab"})).answer()
-    assert (answer.status, answer.reason, answer.one(b"retry-after")) == (status, b"Mine", b"7")
+    assert (answer.status, answer.reason, answer.header(b"retry-after")) == (status, b"Mine", b"7")
     assert answer.body == error
-    assert len(a.heard) + len(b.heard) == 1
+    assert len(a.received) + len(b.received) == 1
 
 
 @pytest.mark.parametrize("framing", ["sized", "chunked", "until close"])
@@ -187,7 +187,7 @@ def test_an_instance_that_says_close_gets_a_new_connection(relay: Router, a: Ins
     with relay.client() as client:
         for _ in range(3):
             answer = client.send(ASK).answer()
-            assert (answer.status, answer.one(b"connection")) == (200, None)
+            assert (answer.status, answer.header(b"connection")) == (200, None)
     assert a.connections == 3
 
 
@@ -200,13 +200,13 @@ def test_a_connection_that_was_closed_while_idle_is_replaced_without_a_failure(r
     after = relay.service("a")
     assert after["request_count"] - before["request_count"] == 20
     assert after["error_count"] == before["error_count"]
-    assert len(a.heard) == 20
+    assert len(a.received) == 20
 
 
 def test_an_answer_that_nobody_asked_for_is_nobodys(relay: Router, a: Instance):
     """As servers that say 408 on an idle connection before they close it."""
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(OK)
         threading.Event().wait(0.2)
         peer.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 5\r\n\r\nstale")
@@ -247,7 +247,7 @@ def test_what_is_no_answer_is_502_and_not_tried_again(relay: Router, a: Instance
         answer = client.send(post({"model": "ab"})).answer()
         assert (answer.status, answer.error()["code"]) == (502, "bad_gateway")
         assert client.send(b"GET /livez HTTP/1.1\r\nHost: r\r\n\r\n").answer().status == 200
-    assert len(a.heard) + len(b.heard) == 1
+    assert len(a.received) + len(b.received) == 1
 
 
 @pytest.mark.parametrize("sent", [b"Content-Length: 9\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"])
@@ -272,7 +272,7 @@ def test_the_body_of_a_503_that_another_instance_made_good_reaches_no_other_clie
 ):
     head = b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n" % len(LEFT)
     refusing = says(head + LEFT) if together else says(head, LEFT)
-    a.play(lambda peer, heard: (refusing if heard.body == b'{"model": "ab"}' else says(OK))(peer, heard))
+    a.play(lambda peer, received: (refusing if received.body == b'{"model": "ab"}' else says(OK))(peer, received))
     with relay.client() as client:
         for _ in range(2):
             assert client.send(post({"model": "ab"})).answer().body == b"ok"
@@ -284,10 +284,10 @@ def test_a_body_where_none_may_be_reaches_no_other_client(relay: Router, a: Inst
     """Twice: a head that was read once is recognized, except of these."""
     method = b"HEAD" if status.startswith(b"200") else b"GET"
 
-    def script(peer: Peer, heard: Heard) -> None:
-        length = 0 if len(a.heard) == 1 and method != b"HEAD" else len(LEFT)
+    def script(peer: Peer, received: ReceivedRequest) -> None:
+        length = 0 if len(a.received) == 1 and method != b"HEAD" else len(LEFT)
         bodiless = b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, length, LEFT[:length])
-        peer.send(OK if heard.line.startswith(b"POST") else bodiless)
+        peer.send(OK if received.line.startswith(b"POST") else bodiless)
 
     a.play(script)
     with relay.client() as client:

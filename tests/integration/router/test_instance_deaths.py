@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.router.client import Client, post
-from tests.integration.router.instance import Heard, Instance, Peer, ok
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.integration.router.test_retries import resets
 from tests.waiting import wait_until
@@ -31,8 +31,8 @@ def mortals() -> Iterator[list[Instance]]:
 
 
 def _dies_of_poison(instance: Instance) -> Any:
-    def script(peer: Peer, heard: Heard) -> bool:
-        poisonous = b"POISON" in heard.body
+    def script(peer: Peer, received: ReceivedRequest) -> bool:
+        poisonous = b"POISON" in received.body
         if poisonous:
             instance.close()
         else:
@@ -43,7 +43,7 @@ def _dies_of_poison(instance: Instance) -> Any:
 
 
 def poisoned(instances: list[Instance]) -> int:
-    return sum(b"POISON" in heard.body for instance in instances for heard in instance.heard)
+    return sum(b"POISON" in received.body for instance in instances for received in instance.received)
 
 
 def test_a_request_kills_two_instances_and_its_repetition_none(site: Listed, mortals: list[Instance]):
@@ -52,7 +52,7 @@ def test_a_request_kills_two_instances_and_its_repetition_none(site: Listed, mor
     for _ in range(3):
         answer = site.answer("m", messages="POISON")
         assert (answer.status, answer.error()["code"]) == (502, "request_kills_instances")
-        assert answer.one(b"x-should-retry") == b"false"
+        assert answer.header(b"x-should-retry") == b"false"
     assert poisoned(mortals) == 2
     assert [site.answer("m").status for _ in range(8)] == [200] * 8
     assert 'svc_router_poisoned_requests_total{key=""} 1.0' in site.router.get("/metrics").text
@@ -167,17 +167,19 @@ def test_the_error_says_what_became_of_the_request(site: Listed, mortals: list[I
 def test_a_kept_connection_that_is_reset_is_replaced_once(site: Listed, mortals: list[Instance]):
     """What may have been executed on it is sent at most to this instance again and to one other."""
     for instance in mortals[:3]:
-        instance.play(lambda peer, heard: resets(peer, heard) if b"RESET" in heard.body else ok(peer, heard))
+        instance.play(
+            lambda peer, received: resets(peer, received) if b"RESET" in received.body else ok(peer, received)
+        )
     site.tell(*(at(instance, f"v{n}", "m") for n, instance in enumerate(mortals[:3])))
     assert [site.answer("m").status for _ in range(3)] == [200] * 3  # each has a kept connection
     assert site.answer("m", messages="RESET").status == 502
-    executed = [sum(b"RESET" in heard.body for heard in instance.heard) for instance in mortals[:3]]
+    executed = [sum(b"RESET" in received.body for received in instance.received) for instance in mortals[:3]]
     assert sorted(executed) == [0, 1, 2]
 
 
 def test_instances_that_reset_and_die_are_counted_as_killed(site: Listed, mortals: list[Instance]):
     for instance in mortals:
-        instance.play(lambda peer, heard, instance=instance: _dies_by_reset(instance, peer, heard))
+        instance.play(lambda peer, received, instance=instance: _dies_by_reset(instance, peer, received))
     site.tell(*(at(instance, f"w{n}", "m") for n, instance in enumerate(mortals)))
     assert [site.answer("m").status for _ in range(4)] == [200] * 4
     answer = site.answer("m", messages="POISON by reset")
@@ -185,9 +187,9 @@ def test_instances_that_reset_and_die_are_counted_as_killed(site: Listed, mortal
     assert poisoned(mortals) == 2
 
 
-def _dies_by_reset(instance: Instance, peer: Peer, heard: Heard) -> object:
-    if b"POISON" not in heard.body:
-        return ok(peer, heard)
-    resets(peer, heard)
+def _dies_by_reset(instance: Instance, peer: Peer, received: ReceivedRequest) -> object:
+    if b"POISON" not in received.body:
+        return ok(peer, received)
+    resets(peer, received)
     instance.stop_listening()
     return False

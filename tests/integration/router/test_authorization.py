@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.integration.router.client import post
-from tests.integration.router.instance import Heard, Instance, Peer, ok
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest, ok
 from tests.integration.router.routers import BIN, Router, router, running, service, static
 from tests.waiting import free_port, wait_until
 
@@ -81,9 +81,9 @@ def test_management_reaches_no_instance_but_with_an_operators_key(site: Site, li
     refused = site.send(method, path, "client")
     assert refused.status_code == 404
     assert refused.json()["error"]["message"].startswith(f"{line} is not relayed")
-    assert not site.instance.heard
+    assert not site.instance.received
     assert site.send(method, path, "operator").text == "ok"
-    assert len(site.instance.heard) == 1
+    assert len(site.instance.received) == 1
 
 
 @pytest.mark.parametrize("line", ["POST /v1/chat/completions", "POST /v1/messages", "GET /v1/files/x", "GET /docs"])
@@ -108,7 +108,7 @@ def announced(size: int, *headers: bytes, path: bytes = b"/v1/chat/completions")
 def test_no_body_is_asked_for_without_a_key(site: Site):
     with site.router.client() as client:
         answer = client.send(announced(LARGE, b"Expect: 100-continue")).answer()
-        assert (answer.status, answer.one(b"connection")) == (401, b"close")
+        assert (answer.status, answer.header(b"connection")) == (401, b"close")
     with site.router.client() as client:
         assert client.send(announced(14, b"Expect: 100-continue", site.key("client"))).answer().status == 100
         assert client.send(b'{"model": "m"}').answer().body == b"ok"
@@ -152,17 +152,17 @@ def buffered(own: Router) -> float:
 
 
 def test_a_large_body_waits_until_there_is_room(small: Router, instance: Instance):
-    def hold(peer: Peer, heard: Heard) -> None:
+    def hold(peer: Peer, received: ReceivedRequest) -> None:
         """Answers nothing yet."""
 
     body = b'{"model": "m", "x": "%b"}' % (b"x" * 400_000)
     instance.play(hold)
     clients = [small.client() for _ in range(3)]
     clients[0].send(post(body))
-    wait_until(lambda: instance.heard, description="the first one to be at the instance")
+    wait_until(lambda: instance.received, description="the first one to be at the instance")
     for client in clients[1:]:
         client.send(post(body))
-    assert len(instance.heard) == 1
+    assert len(instance.received) == 1
     assert buffered(small) == len(body)
     with small.client() as other:
         instance.script = ok
@@ -182,7 +182,7 @@ def test_a_body_that_stalls_gives_way_to_those_that_wait(small: Router):
         wait_until(lambda: buffered(small) > 300_000, description="the body to be counted")
         assert other.send(post(body)).answer().body == b"ok"
         answer = stalled.answer()
-        assert (answer.status, answer.one(b"retry-after")) == (503, b"1")
+        assert (answer.status, answer.header(b"retry-after")) == (503, b"1")
 
 
 # Loops.
@@ -198,7 +198,7 @@ def test_a_router_behind_itself_answers_508_and_a_chain_works(instance: Instance
         second = static(tmp_path / "second.json", [service("first", port, "m")])
         with router("--static-services", second) as front, front.client() as client, own.client() as other:
             assert client.send(post({"model": "m"}, b"Via: 1.1 nginx")).answer().body == b"ok"
-            hops = instance.heard[-1].one(b"via").split(b", ")
+            hops = instance.received[-1].header(b"via").split(b", ")
             assert (len(set(hops)), hops[0]) == (3, b"1.1 nginx")
             answer = other.send(post({"model": "loop"})).answer()
             assert (answer.status, answer.error()["code"]) == (508, "loop_detected")

@@ -15,7 +15,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.router.client import get, post
-from tests.integration.router.instance import Heard, Instance, Peer
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.test_streams import CHUNKED, chunk
 from tests.waiting import free_port, wait_until
@@ -100,11 +100,11 @@ def own(one: Watched) -> Watched:
 
 
 def answering(body: bytes) -> Any:
-    return lambda peer, heard: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    return lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
 
 def streaming(*events: bytes) -> Any:
-    return lambda peer, heard: peer.send(CHUNKED + b"".join(map(chunk, events)) + b"0\r\n\r\n")
+    return lambda peer, received: peer.send(CHUNKED + b"".join(map(chunk, events)) + b"0\r\n\r\n")
 
 
 # One line a request, with the reason of its end.
@@ -136,7 +136,7 @@ def test_failed_no_instance_could_be_reached(own: Watched):
 
 
 def test_cut_the_answer_broke_off(own: Watched):
-    def breaks(peer: Peer, heard: Heard) -> bool:
+    def breaks(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         return False
 
@@ -146,10 +146,10 @@ def test_cut_the_answer_broke_off(own: Watched):
 
 
 def test_timeout_no_answer_in_time_and_one_that_pauses(own: Watched):
-    own.instance.play(lambda peer, heard: None)
+    own.instance.play(lambda peer, received: None)
     assert own.ask("silent").status_code == 504
     assert {"status": 504, "end": "timeout"}.items() <= own.line("silent").items()
-    own.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    own.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     assert b"paused" in own.ask("paused").content
     assert {"status": 200, "end": "timeout"}.items() <= own.line("paused").items()
 
@@ -157,7 +157,7 @@ def test_timeout_no_answer_in_time_and_one_that_pauses(own: Watched):
 def test_an_event_that_arrives_slowly_is_no_pause(own: Watched):
     """Twice the idle timeout in all, of which no byte is passed on before the end."""
 
-    def slowly(peer: Peer, heard: Heard) -> None:
+    def slowly(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED)
         for part in (b"data: ", *[b"A" * 1000] * 10, b"\n\n"):
             peer.send(chunk(part))
@@ -170,7 +170,7 @@ def test_an_event_that_arrives_slowly_is_no_pause(own: Watched):
 
 
 def test_done_the_connection_ended_after_the_last_event(own: Watched):
-    def closes(peer: Peer, heard: Heard) -> bool:
+    def closes(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n") + chunk(b"data: [DONE]\n\n"))
         return False
 
@@ -183,12 +183,12 @@ def test_done_the_connection_ended_after_the_last_event(own: Watched):
 
 
 def test_client_left_before_an_answer_or_in_its_middle(own: Watched):
-    own.instance.play(lambda peer, heard: None)
+    own.instance.play(lambda peer, received: None)
     with own.router.client() as client:
         client.send(post({"model": "m"}, b"x-request-id: early"))
-        wait_until(lambda: own.instance.heard)
+        wait_until(lambda: own.instance.received)
     assert {"status": 499, "end": "client", "first_byte": None}.items() <= own.line("early").items()
-    own.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    own.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with own.router.client() as client:
         client.send(post({"model": "m"}, b"x-request-id: late")).head()
         client.chunk()
@@ -196,7 +196,7 @@ def test_client_left_before_an_answer_or_in_its_middle(own: Watched):
 
 
 def test_an_error_of_the_instances_own_is_done(own: Watched):
-    own.instance.play(lambda peer, heard: peer.send(b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n"))
+    own.instance.play(lambda peer, received: peer.send(b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n"))
     assert own.ask("teapot").status_code == 418
     assert {"status": 418, "end": "done"}.items() <= own.line("teapot").items()
 
@@ -211,7 +211,7 @@ def test_what_is_the_routers_own_is_not_logged(own: Watched):
 
 def test_stopping_what_was_cut_by_the_end_is_written_too(tmp_path: Path):
     with watching(tmp_path, "--graceful-timeout", 0.2) as own:
-        own.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+        own.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
         with own.router.client() as client:
             client.send(post({"model": "m"}, b"x-request-id: last")).head()
             own.router.process.send_signal(signal.SIGTERM)
@@ -273,7 +273,7 @@ def test_counts_agree_with_the_traffic_and_with_one_another(tmp_path: Path):
     with watching(tmp_path) as own:
         for n in range(5):
             assert own.ask(f"good-{n}").status_code == 200
-        own.instance.script = lambda peer, heard: peer.send(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+        own.instance.script = lambda peer, received: peer.send(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
         assert own.ask("bad").status_code == 500
         assert own.ask("dead", "dead-m").status_code == 502
         told = own.metrics()
@@ -295,7 +295,7 @@ def test_counts_agree_with_the_traffic_and_with_one_another(tmp_path: Path):
 
 
 def test_in_flight_is_told_everywhere_at_once(own: Watched):
-    own.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+    own.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with own.router.client() as client:
         client.send(post({"model": "m"})).head()
         assert own.metrics()["svc_router_requests_in_flight", "one"] == 1
@@ -379,7 +379,7 @@ def test_the_first_token_is_the_first_one_and_tokens_are_counted(own: Watched, p
     first, word, last = PROTOCOLS[protocol]
     arrived = threading.Event()
 
-    def script(peer: Peer, heard: Heard) -> None:
+    def script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(CHUNKED)
         for event in first:
             peer.send(chunk(event))
@@ -434,7 +434,7 @@ def test_models_that_clients_invent_make_no_labels(own: Watched):
 
 def test_draining_is_told_on_connections_that_are_kept(tmp_path: Path):
     with watching(tmp_path) as own:
-        own.instance.play(lambda peer, heard: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
+        own.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
         clients = [own.router.client() for _ in range(4)]
         for client in clients[1:]:
             assert client.send(get(b"/readyz")).answer().status == 200
