@@ -16,9 +16,9 @@ import requests
 from svc.client.registry import RegistryClient
 from tests.integration.crowd import ClientKind, Crowd, kinds
 from tests.integration.fakes import mock
+from tests.integration.router.certificates import make_certificate
 from tests.integration.router.instance import OK, Instance
 from tests.integration.router.routers import service, static
-from tests.integration.router.test_tls import made
 from tests.processes import members
 from tests.unit.registry.services import registration
 from tests.waiting import free_port, free_port_pair, wait_until
@@ -145,7 +145,7 @@ def test_slow_clients_at_the_router_delay_no_request(tmp_path):
 
 
 def test_endless_tls_handshakes_delay_no_client(tmp_path):
-    port, pair = free_port(), made(tmp_path, "router")
+    port, pair = free_port(), make_certificate(tmp_path, "router")
     path = static(tmp_path / "static.json", [])
     url = f"https://127.0.0.1:{port}/health"
     flags = ["--port", port, "--static-services", path, "--certfile", pair.cert, "--keyfile", pair.key]

@@ -9,8 +9,8 @@ import pytest
 from tests.integration.nginx.server import Nginx
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post
+from tests.integration.router.event_streams import one_by_one
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
-from tests.integration.router.test_streams import one_by_one
 
 
 def named(name: str):

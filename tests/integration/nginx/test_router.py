@@ -14,9 +14,9 @@ from tests.integration.fakes import Mock, mock
 from tests.integration.nginx.server import Nginx
 from tests.integration.registry.process import alive
 from tests.integration.router.client import get, post
+from tests.integration.router.event_streams import CHUNKED, one_by_one
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_streams import CHUNKED, one_by_one
 from tests.waiting import free_port, wait_until
 
 MAX_BODY = 4 << 20

@@ -15,9 +15,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.router.client import get, post
+from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_streams import CHUNKED, chunk
 from tests.waiting import free_port, wait_until
 
 FIELDS = [

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.router.client import post
+from tests.integration.router.disconnects import LEAVES, NOTICED
+from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.listed import Gate, Listed, at, listed
-from tests.integration.router.test_gone import LEAVES, NOTICED
-from tests.integration.router.test_streams import CHUNKED, chunk
 from tests.waiting import wait_until
 
 QUEUE, TIMEOUT = 12, 3.0

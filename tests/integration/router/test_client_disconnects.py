@@ -1,7 +1,5 @@
 """Clients that leave: noticed while nothing flows, the instance told at once, every count released."""
 
-import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -9,29 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.fakes import Mock, mock
-from tests.integration.router.client import Client, post
+from tests.integration.router.client import post
+from tests.integration.router.disconnects import LEAVES, NOTICED, half_closes
 from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
 
-NOTICED = 0.3  # seconds, and as many again for a busy machine
-
-
-def closes(client: Client) -> None:
-    client.sock.close()
-
-
-def half_closes(client: Client) -> None:
-    client.sock.shutdown(socket.SHUT_WR)
-
-
-def resets(client: Client) -> None:
-    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.sock.close()
-
-
 ASK = post({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hello"}]})
-LEAVES = [closes, half_closes, resets]
 
 
 @pytest.fixture(scope="module")

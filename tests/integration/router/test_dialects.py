@@ -9,9 +9,9 @@ import pytest
 import requests
 
 from tests.integration.router.client import post
+from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router
-from tests.integration.router.test_streams import CHUNKED, chunk
 
 PATHS = [
     "/v1/chat/completions",

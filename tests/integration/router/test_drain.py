@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from tests.integration.router.client import Client, get, post
+from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import wait_until
 
 ASK = post({"model": "m"})
@@ -108,7 +108,7 @@ def test_a_stream_ends_with_an_error_event_after_the_grace_period(streams: Strea
             unsized.send(ASK).head()
             own.process.send_signal(signal.SIGTERM)
             *_, told = iter(stream.chunk, b"")
-            assert last_words(told)["message"].startswith("the router is stopping")
+            assert last_error(told)["message"].startswith("the router is stopping")
             assert unsized.all() == b"abc"
             assert half.all() == b""
         assert own.process.wait(5) == 0

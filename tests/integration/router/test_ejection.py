@@ -7,10 +7,10 @@ import pytest
 
 from svc.router.balance.ejection import BASE_EJECTION_SECONDS, EJECTION_JITTER_RATIO
 from tests.integration.router.client import get
+from tests.integration.router.event_streams import CHUNKED, chunk, last_error
+from tests.integration.router.failing_scripts import closes, resets
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest, Script, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
-from tests.integration.router.test_retries import closes, resets
-from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import wait_until
 
 MAX_ERRORS = 3
@@ -248,7 +248,7 @@ def test_a_stream_that_pauses_too_long_ends_with_the_error_event(site: Listed, a
     site.tell(at(a, "a", "m"))
     told = site.answer("m").body
     assert told.startswith(b"data: 1\n\n")
-    assert last_words(told)["message"] == "the answer paused for 0.3 s"
+    assert last_error(told)["message"] == "the answer paused for 0.3 s"
 
 
 def test_a_stream_may_take_longer_than_its_pauses(site: Listed, a: Instance):

@@ -13,13 +13,12 @@ import openai
 import pytest
 
 from tests.integration.router.client import post
+from tests.integration.router.disconnects import closes, half_closes
+from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.listed import Gate, Listed, at, listed
+from tests.integration.router.process_usage import descriptor_count, private_memory_kb
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_gone import closes, half_closes
-from tests.integration.router.test_leaks import _descriptors as descriptors
-from tests.integration.router.test_leaks import _memory as memory
-from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import wait_until
 
 NOTICED = 0.3  # seconds in which the instance is to hear that its client left
@@ -114,11 +113,11 @@ def streams(peer: Peer, received: ReceivedRequest) -> None:
 def test_fault_1_aborted_streams_leak_connections(site: Listed, a: Instance, count: int):
     a.play(streams)
     site.tell(at(a, "a", "m"))
-    before = descriptors(site.router)
+    before = descriptor_count(site.router)
     side_by_side(count, lambda n: vanish(site, n))
     wait_until(lambda: site.router.in_flight() == 0)
     wait_until(
-        lambda: descriptors(site.router) <= before + 16, description="connections to be closed: eight may be kept"
+        lambda: descriptor_count(site.router) <= before + 16, description="connections to be closed: eight may be kept"
     )
     assert stats(site) == {"a": 0}
     assert site.answer("m").status == 200
@@ -161,7 +160,7 @@ def test_fault_2_a_cut_stream_reads_as_a_success(site: Listed, a: Instance):
 
     a.play(cut)
     site.tell(at(a, "a", "m"))
-    assert last_words(site.answer("m").body)["code"] == "bad_gateway"
+    assert last_error(site.answer("m").body)["code"] == "bad_gateway"
 
 
 # 3. Counts.
@@ -250,10 +249,10 @@ def test_fault_3_maps_grow_for_ever(site: Listed, a: Instance):
         a.received = []
 
     invent(0)
-    lines, before = len(site.router.get("/metrics").text), memory(site.router)
+    lines, before = len(site.router.get("/metrics").text), private_memory_kb(site.router)
     invent(2000)
     assert len(site.router.get("/metrics").text) < lines + 500
-    assert memory(site.router) - before < 300, "kilobytes; the names alone are 800"
+    assert private_memory_kb(site.router) - before < 300, "kilobytes; the names alone are 800"
 
 
 # 4. Who is blamed.
@@ -445,6 +444,6 @@ def test_fault_7_a_tree_of_prefixes_grows(pair: tuple[Router, Router], instances
                         instance.received = []
 
     new(1000)
-    before = memory(pair[0])
+    before = private_memory_kb(pair[0])
     new(5000)
-    assert memory(pair[0]) - before < 500, "kilobytes; the prompts alone are 1500"
+    assert private_memory_kb(pair[0]) - before < 500, "kilobytes; the prompts alone are 1500"

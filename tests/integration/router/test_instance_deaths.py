@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.integration.router.client import Client, post
+from tests.integration.router.failing_scripts import resets
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
-from tests.integration.router.test_retries import resets
 from tests.waiting import wait_until
 
 

@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from tests.integration.router.client import Client, post
+from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, ok
 from tests.integration.router.routers import BIN, Router, router, service, static
-from tests.integration.router.test_streams import CHUNKED, chunk
 from tests.waiting import wait_until
 
 ASK = {"model": "m"}

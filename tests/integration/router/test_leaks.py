@@ -1,12 +1,12 @@
 """What is left after many requests: nothing."""
 
 import threading
-from pathlib import Path
 
 from tests.integration.router.client import post
+from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance
+from tests.integration.router.process_usage import descriptor_count, private_memory_kb
 from tests.integration.router.routers import Router
-from tests.integration.router.test_streams import CHUNKED, chunk
 from tests.waiting import wait_until
 
 KINDS = (
@@ -37,16 +37,6 @@ def _requests(relay: Router, count: int) -> None:
         thread.join()
 
 
-def _memory(relay: Router) -> int:
-    """Kilobytes that belong to the worker alone."""
-    lines = Path(f"/proc/{relay.worker()}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-
-
-def _descriptors(relay: Router) -> int:
-    return len(list(Path(f"/proc/{relay.worker()}/fd").iterdir()))
-
-
 def test_requests_leave_no_count_no_connection_and_no_memory(relay: Router, a: Instance):
     def script(peer, received) -> bool | None:
         if b"stream" not in received.body:
@@ -57,11 +47,11 @@ def test_requests_leave_no_count_no_connection_and_no_memory(relay: Router, a: I
 
     a.play(script)
     _requests(relay, 600)  # everything is loaded, and every pool as large as it gets
-    memory, descriptors = _memory(relay), _descriptors(relay)
+    memory, descriptors = private_memory_kb(relay), descriptor_count(relay)
     _requests(relay, 1200)
     wait_until(lambda: relay.in_flight() == 0)
-    assert _memory(relay) - memory < 1500
-    wait_until(lambda: _descriptors(relay) <= descriptors + 4, description="connections to be closed")
+    assert private_memory_kb(relay) - memory < 1500
+    wait_until(lambda: descriptor_count(relay) <= descriptors + 4, description="connections to be closed")
     assert a.connections <= 4 + 300  # a broken stream costs one; the others are used again
 
 
@@ -69,7 +59,7 @@ def test_bodies_of_requests_that_fail_are_gone_with_them(relay: Router, a: Insta
     """And do not wait for a garbage collection, which may be far."""
     a.play(lambda peer, received: False)
     filler = b"y" * 2_000_000
-    memory = _memory(relay)
+    memory = private_memory_kb(relay)
     for _ in range(20):
         for asked in (
             *(post(b'{"model": "%b", "x": "%b"}' % (m, filler)) for m in (b"a", b"dead", b"nobody")),
@@ -77,4 +67,4 @@ def test_bodies_of_requests_that_fail_are_gone_with_them(relay: Router, a: Insta
         ):
             with relay.client() as client:
                 assert client.send(asked).answer().status >= 400
-    assert _memory(relay) - memory < 20_000
+    assert private_memory_kb(relay) - memory < 20_000

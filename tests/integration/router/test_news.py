@@ -7,10 +7,10 @@ import pytest
 
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post
+from tests.integration.router.failing_scripts import closes
 from tests.integration.router.instance import Instance
 from tests.integration.router.listed import at
 from tests.integration.router.routers import Router, router
-from tests.integration.router.test_retries import closes
 from tests.waiting import wait_until
 
 

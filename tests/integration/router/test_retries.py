@@ -1,25 +1,15 @@
 """Which failures send a request to another instance, and what the client hears when all are used up."""
 
-import socket
-import struct
 from typing import Any
 
 import pytest
 
 from tests.integration.router.client import post
+from tests.integration.router.failing_scripts import closes, resets
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest, Script
 from tests.integration.router.routers import Router
 
 LOADING = b'HTTP/1.1 503 Loading\r\nContent-Length: 26\r\n\r\n{"error": "Loading model"}'
-
-
-def closes(peer: Peer, received: ReceivedRequest) -> bool:
-    return False
-
-
-def resets(peer: Peer, received: ReceivedRequest) -> bool:
-    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    return False
 
 
 def loads(peer: Peer, received: ReceivedRequest) -> None:

@@ -4,46 +4,17 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable
 
 import openai
 import pytest
 
 from tests.integration.fakes import mock
 from tests.integration.router.client import Client, post
+from tests.integration.router.event_streams import CHUNKED, HEAD, chunk, last_error, one_by_one
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 
 ASK = post({"model": "a", "stream": True})
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def one_by_one(arrived: threading.Event, count: int, patience: float) -> Callable[[Peer, ReceivedRequest], None]:
-    """Sends each event when the one before it has `arrived`, within `patience` seconds."""
-
-    def script(peer: Peer, received: ReceivedRequest) -> None:
-        peer.send(CHUNKED)
-        for n in range(count):
-            peer.send(chunk(b"data: %d\n\n" % n))
-            assert arrived.wait(patience)
-            arrived.clear()
-        peer.send(b"0\r\n\r\n")
-
-    return script
-
-
-def last_words(body: bytes) -> dict[str, str]:
-    """The error event with which a stream ends."""
-    *_, told, done, rest = body.split(b"\n\n")
-    assert done == b"data: [DONE]"
-    assert rest == b""
-    assert told.startswith(b"data: ")
-    return json.loads(told[6:])["error"]
 
 
 def test_each_event_arrives_before_the_next_is_made(relay: Router, a: Instance):
@@ -135,7 +106,7 @@ def test_a_stream_that_is_cut_ends_with_an_error_event(relay: Router, a: Instanc
     with relay.client() as client:
         body = client.send(ASK).answer().body
         assert body.startswith(b"data: 1\n\ndata: {")
-        assert last_words(body)["code"] == "bad_gateway"
+        assert last_error(body)["code"] == "bad_gateway"
         assert client.send(post({"model": "b"})).answer().status == 200  # the connection goes on
     assert relay.service("a")["error_count"] == before + 1
 
@@ -191,7 +162,7 @@ def test_a_stream_that_is_cut_before_its_first_event_says_so(relay: Router, a: I
 
     a.play(script)
     with relay.client() as client:
-        assert last_words(client.send(ASK).answer().body)["type"] == "api_error"
+        assert last_error(client.send(ASK).answer().body)["type"] == "api_error"
 
 
 def test_an_old_client_gets_the_error_event_too(relay: Router, a: Instance):
@@ -202,7 +173,7 @@ def test_an_old_client_gets_the_error_event_too(relay: Router, a: Instance):
     a.play(script)
     with relay.client() as client:
         client.send(b'POST /x HTTP/1.0\r\nContent-Length: 14\r\n\r\n{"model": "a"}')
-        assert last_words(client.answer().body)["code"] == "bad_gateway"
+        assert last_error(client.answer().body)["code"] == "bad_gateway"
 
 
 @pytest.mark.parametrize(

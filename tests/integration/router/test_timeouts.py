@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.router.client import post
+from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import wait_until
 
 ASK = post({"model": "m"})
@@ -43,7 +43,7 @@ def test_a_stream_that_takes_too_long_ends_with_the_error_event(own: Router, sil
     with own.client() as client:
         body = client.send(ASK).answer().body
         assert body.startswith(b"data: 1\n\n")
-        assert last_words(body)["code"] == "gateway_timeout"
+        assert last_error(body)["code"] == "gateway_timeout"
         silent.play()
         assert client.send(ASK).answer().status == 200
 

@@ -10,35 +10,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import requests
 
 from tests.e2e.sites import Site
+from tests.integration.router.certificates import Certificate, make_certificate
 from tests.integration.router.client import Client, get, post
+from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import wait_until
 
 ASK = post({"model": "m"})
 
 
-class Pair(NamedTuple):
-    cert: Path
-    key: Path
-
-    def server(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.cert, self.key)
-        return context
-
-
 class Secure(Instance):
     """An instance that speaks TLS."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Certificate) -> None:
         self._context = pair.server()
         super().__init__()
 
@@ -48,47 +38,14 @@ class Secure(Instance):
             super()._serve(peer)
 
 
-def made(directory: Path, name: str) -> Pair:
-    """A certificate that is its own CA, for localhost and 127.0.0.1."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificates; apt install openssl")
-    pair = Pair(directory / f"{name}.pem", directory / f"{name}.key")
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            f"/CN={name}",
-            "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            "-keyout",
-            pair.key,
-            "-out",
-            pair.cert,
-        ],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-    return pair
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"), "router")
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return made(tmp_path_factory.mktemp("tls"), "router")
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return made(tmp_path_factory.mktemp("tls"), "other")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"), "other")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +56,7 @@ def plain() -> Iterator[Instance]:
 
 
 @pytest.fixture(scope="module")
-def secured(pair: Pair, plain: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+def secured(pair: Certificate, plain: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     services = static(tmp_path_factory.mktemp("tls") / "static.json", [service("m", plain.port, "m")])
     with serving(pair, services) as running:
         yield running
@@ -116,7 +73,7 @@ def own(secured: Router, plain: Instance) -> Router:
 class serving:
     """A router with TLS; `router` itself would ask for its readiness in plain HTTP."""
 
-    def __init__(self, pair: Pair, services: Path, *flags: object) -> None:
+    def __init__(self, pair: Certificate, services: Path, *flags: object) -> None:
         tls = ("--certfile", pair.cert, "--keyfile", pair.key)
         self._pair = pair
         self._context = router("--static-services", services, *tls, *flags, ready=False)
@@ -136,7 +93,7 @@ class serving:
         return False
 
 
-def secure(running: Router, pair: Pair, strict: bool = False) -> Client:
+def secure(running: Router, pair: Certificate, strict: bool = False) -> Client:
     """`strict`: an end without TLS's goodbye is an error, whatever OpenSSL thinks of it."""
     client = Client(running.port)
     context = ssl.create_default_context(cafile=str(pair.cert))
@@ -147,7 +104,7 @@ def secure(running: Router, pair: Pair, strict: bool = False) -> Client:
     return client
 
 
-def in_flight(running: Router, pair: Pair) -> int:
+def in_flight(running: Router, pair: Certificate) -> int:
     with secure(running, pair) as client:
         return int(client.send(get(b"/stats")).answer().body.partition(b'"in_flight":')[2].partition(b",")[0])
 
@@ -155,7 +112,7 @@ def in_flight(running: Router, pair: Pair) -> int:
 # Clients.
 
 
-def test_many_requests_on_one_connection(own: Router, pair: Pair, plain: Instance):
+def test_many_requests_on_one_connection(own: Router, pair: Certificate, plain: Instance):
     with secure(own, pair) as client:
         for n in range(5):
             assert client.send(post({"model": "m", "n": n})).answer().body == b"ok"
@@ -163,7 +120,7 @@ def test_many_requests_on_one_connection(own: Router, pair: Pair, plain: Instanc
     assert [received.body for received in plain.received] == [b'{"model": "m", "n": %d}' % n for n in range(5)]
 
 
-def test_pipelined_requests_and_large_bodies_both_ways(own: Router, pair: Pair, plain: Instance):
+def test_pipelined_requests_and_large_bodies_both_ways(own: Router, pair: Certificate, plain: Instance):
     def echo(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(received.body), received.body))
 
@@ -175,7 +132,7 @@ def test_pipelined_requests_and_large_bodies_both_ways(own: Router, pair: Pair, 
         assert [client.answer().body for _ in range(3)] == [b'{"model": "m"}'] * 3
 
 
-def test_a_stream_passes_event_by_event(own: Router, pair: Pair, plain: Instance):
+def test_a_stream_passes_event_by_event(own: Router, pair: Certificate, plain: Instance):
     plain.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with secure(own, pair) as client:
         client.send(ASK).head()
@@ -188,13 +145,13 @@ def test_a_stream_passes_event_by_event(own: Router, pair: Pair, plain: Instance
         assert client.send(ASK).answer().body == b"again"
 
 
-def test_an_answer_that_ends_with_its_connection_says_farewell(own: Router, pair: Pair):
+def test_an_answer_that_ends_with_its_connection_says_farewell(own: Router, pair: Certificate):
     with secure(own, pair) as client:
         client.send(ASK.replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert client.answer().body == b"ok"
 
 
-def test_an_unsized_answer_that_ends_with_its_connection_is_whole(own: Router, pair: Pair, plain: Instance):
+def test_an_unsized_answer_that_ends_with_its_connection_is_whole(own: Router, pair: Certificate, plain: Instance):
     def unsized(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(b"HTTP/1.1 200 OK\r\n\r\nto the end")
         return False
@@ -206,7 +163,7 @@ def test_an_unsized_answer_that_ends_with_its_connection_is_whole(own: Router, p
         assert client.all() == b"to the end"  # without a farewell of the router's this raises
 
 
-def test_an_unsized_answer_that_was_cut_does_not_look_whole(own: Router, pair: Pair, plain: Instance):
+def test_an_unsized_answer_that_was_cut_does_not_look_whole(own: Router, pair: Certificate, plain: Instance):
     def broken(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED.replace(b"text/event-stream", b"text/plain") + chunk(b"half of"))
         return False
@@ -218,7 +175,7 @@ def test_an_unsized_answer_that_was_cut_does_not_look_whole(own: Router, pair: P
             client.all()
 
 
-def test_errors_are_told(own: Router, pair: Pair):
+def test_errors_are_told(own: Router, pair: Certificate):
     with secure(own, pair) as client:
         told = client.send(post({"model": "nobody's"})).answer()
         assert (told.status, told.error()["code"]) == (503, "service_unavailable")
@@ -227,7 +184,7 @@ def test_errors_are_told(own: Router, pair: Pair):
         assert client.answer().status == 400
 
 
-def test_a_client_that_leaves_is_noticed(own: Router, pair: Pair, plain: Instance):
+def test_a_client_that_leaves_is_noticed(own: Router, pair: Certificate, plain: Instance):
     plain.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with secure(own, pair) as client:
         client.send(ASK).head()
@@ -237,7 +194,7 @@ def test_a_client_that_leaves_is_noticed(own: Router, pair: Pair, plain: Instanc
     wait_until(lambda: in_flight(own, pair) == 0, 2)
 
 
-def test_plain_http_and_half_a_handshake_hurt_nobody(own: Router, pair: Pair):
+def test_plain_http_and_half_a_handshake_hurt_nobody(own: Router, pair: Certificate):
     with socket.create_connection(("127.0.0.1", own.port), 10) as sock:
         sock.sendall(get(b"/readyz"))
         told = b""
@@ -249,7 +206,7 @@ def test_plain_http_and_half_a_handshake_hurt_nobody(own: Router, pair: Pair):
         assert client.send(ASK).answer().body == b"ok"
 
 
-def test_sigterm_drains(pair: Pair, plain: Instance, tmp_path: Path):
+def test_sigterm_drains(pair: Certificate, plain: Instance, tmp_path: Path):
     """A stream ends with the error event, an idle connection and half a handshake hold up nothing."""
     services = static(tmp_path / "static.json", [service("m", plain.port, "m")])
     plain.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
@@ -258,7 +215,7 @@ def test_sigterm_drains(pair: Pair, plain: Instance, tmp_path: Path):
             stream.send(ASK).head()
             own.process.send_signal(signal.SIGTERM)
             *_, told = iter(stream.chunk, b"")
-            assert last_words(told)["message"].startswith("the router is stopping")
+            assert last_error(told)["message"].startswith("the router is stopping")
             with suppress(ssl.SSLEOFError):
                 assert idle.ended()
             assert silent.ended()
@@ -266,9 +223,9 @@ def test_sigterm_drains(pair: Pair, plain: Instance, tmp_path: Path):
         assert "Traceback" not in own.output()
 
 
-def test_hup_takes_up_a_renewed_certificate(pair: Pair, other: Pair, plain: Instance, tmp_path: Path):
+def test_hup_takes_up_a_renewed_certificate(pair: Certificate, other: Certificate, plain: Instance, tmp_path: Path):
     services = static(tmp_path / "static.json", [service("m", plain.port, "m")])
-    used = Pair(tmp_path / "cert.pem", tmp_path / "key.pem")
+    used = Certificate(tmp_path / "cert.pem", tmp_path / "key.pem")
     for old, new in zip(pair, used, strict=True):
         shutil.copy(old, new)
     with serving(used, services) as own:
@@ -295,7 +252,7 @@ def refused(*flags: object) -> str:
     return line
 
 
-def test_files_that_cannot_serve(pair: Pair, other: Pair, tmp_path: Path):
+def test_files_that_cannot_serve(pair: Certificate, other: Certificate, tmp_path: Path):
     gone = tmp_path / "gone.pem"
     assert (
         refused("--certfile", pair.cert, "--keyfile", gone) == f"svc: {gone}: cannot read it: No such file or directory"
@@ -307,7 +264,7 @@ def test_files_that_cannot_serve(pair: Pair, other: Pair, tmp_path: Path):
     assert refused("--upstream-ca", pair.key) == f"svc: upstream_ca: {pair.key}: no certificate (PEM) in it"
 
 
-def test_an_encrypted_key_is_refused_without_a_question(pair: Pair, tmp_path: Path):
+def test_an_encrypted_key_is_refused_without_a_question(pair: Certificate, tmp_path: Path):
     locked = tmp_path / "locked.key"
     subprocess.run(
         ["openssl", "ec", "-aes128", "-in", pair.key, "-out", locked, "-passout", "pass:secret"],
@@ -321,7 +278,7 @@ def test_an_encrypted_key_is_refused_without_a_question(pair: Pair, tmp_path: Pa
 # Instances.
 
 
-def test_an_https_instance(pair: Pair, tmp_path: Path):
+def test_an_https_instance(pair: Certificate, tmp_path: Path):
     """Verified with --upstream-ca; its connections are kept, its streams flow, its health is asked with TLS."""
     instance = Secure(pair)
     services = [service("m", instance.port, "m", url=f"https://127.0.0.1:{instance.port}")]
@@ -344,7 +301,7 @@ def test_an_https_instance(pair: Pair, tmp_path: Path):
         instance.close()
 
 
-def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Pair, other: Pair, tmp_path: Path):
+def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Certificate, other: Certificate, tmp_path: Path):
     instance = Secure(pair)
     services = [service("m", instance.port, "m", url=f"https://127.0.0.1:{instance.port}")]
     path = static(tmp_path / "static.json", services)
@@ -362,7 +319,7 @@ def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Pair, othe
 # A whole site.
 
 
-def test_a_site_whose_router_wants_keys_and_speaks_tls_comes_up_and_is_seen(pair: Pair):
+def test_a_site_whose_router_wants_keys_and_speaks_tls_comes_up_and_is_seen(pair: Certificate):
     root = Path(tempfile.mkdtemp(prefix="svc"))  # short: the path of a socket is
     site = Site(root, f'keys_file = "var/keys.toml"\ncertfile = "{pair.cert}"\nkeyfile = "{pair.key}"\n')
     try:

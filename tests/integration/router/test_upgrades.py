@@ -7,22 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.router.client import Client, get, post
-from tests.integration.router.instance import Instance, Peer, ReceivedRequest
+from tests.integration.router.instance import Instance
 from tests.integration.router.routers import Router, router, service, static
+from tests.integration.router.tunnels import SWITCHED, UPGRADE, echoes
 from tests.waiting import wait_until
-
-UPGRADE = (b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a2V5")
-SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
-)
-
-
-def echoes(peer: Peer, received: ReceivedRequest) -> bool:
-    """Switches, greets, and sends back what comes, until it is told to stop."""
-    peer.send(SWITCHED + b"welcome")
-    while (data := peer.sock.recv(65536)) and data != b"stop":
-        peer.send(data)
-    return False
 
 
 def upgrade(model: bytes, *headers: bytes) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.router.client import Answer, get, post
 from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.test_upgrades import UPGRADE, echoes
+from tests.integration.router.tunnels import UPGRADE, echoes
 from tests.waiting import wait_until
 
 KEYS = '[instances]\na = "key-of-a"\nlisted = "key-of-listed"\n[models]\n"org/m2" = "key-of-m2"\n'

@@ -9,9 +9,9 @@ import pytest
 
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.client import get, post
+from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.instance import Instance
 from tests.integration.router.routers import BIN, Router, running, service, static
-from tests.integration.router.test_streams import CHUNKED, chunk, last_words
 from tests.waiting import free_port, wait_until
 
 ASK = post({"model": "m"})
@@ -111,7 +111,7 @@ def test_streams_pass_event_by_event_and_end_with_the_error_event(own: Router, i
         assert client.chunk() == b"data: 1\n\n"
         arrived.set()
         assert client.chunk() == b"data: 2\n\n"
-        assert last_words(b"".join(iter(client.chunk, b"")))["code"] == "bad_gateway"
+        assert last_error(b"".join(iter(client.chunk, b"")))["code"] == "bad_gateway"
     wait_until(lambda: own.service("m")["in_flight"] == 0, description="its end to be counted")
 
 
