@@ -38,17 +38,17 @@ class Site:
         self.router = router
         self.engines = engines
 
-    def engine(self, *words: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
-        """What `svc engine` prints on stdout and stderr."""
-        return engine(*words, "--registry-url", self.registry.client.urls[0], status=status, stdin=stdin)
+    def engine(self, *arguments: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
+        """Run `svc engine`; return its stdout and stderr."""
+        return engine(*arguments, "--registry-url", self.registry.client.urls[0], status=status, stdin=stdin)
 
     def chat(self, model: str) -> tuple[int, str]:
-        """The status of a chat through the router, and the name of the instance that answered."""
+        """Return the status of a chat through the router, and the name of the instance that answered."""
         return chat(self.router, model)
 
 
-def engine(*words: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
-    done = CliRunner().invoke(svc, ["engine", *words], input=stdin)
+def engine(*arguments: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
+    done = CliRunner().invoke(svc, ["engine", *arguments], input=stdin)
     assert done.exit_code == status, done.output
     return done.stdout, done.stderr
 
@@ -89,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(root, registry, own, engines)
 
 
-def test_an_adapter_loaded_at_all_replicas_answers_the_next_request_and_no_503(site: Site):
+def test_an_adapter_loaded_at_all_replicas_answers_the_next_request(site: Site):
     out, err = site.engine("POST", LOAD, "--model", "base", "--json", adapter("sql"))
     answers = [site.chat("sql") for _ in range(20)]
     assert {status for status, _ in answers} == {200}
@@ -104,7 +104,7 @@ def test_an_adapter_loaded_at_all_replicas_answers_the_next_request_and_no_503(s
     assert site.chat("sql")[0] == 503
 
 
-def test_an_adapter_that_one_replica_lacks_is_an_error_with_the_way_to_finish(site: Site):
+def test_an_adapter_that_one_replica_lacks_is_an_error_with_its_cure(site: Site):
     site.engine("POST", LOAD, "--instance", "a", "--json", adapter("half"))
     assert {site.chat("half") for _ in range(6)} == {(200, "a")}
     out, err = site.engine("POST", LOAD, "--model", "base", "--json", adapter("half"), status=1)
@@ -116,7 +116,7 @@ def test_an_adapter_that_one_replica_lacks_is_an_error_with_the_way_to_finish(si
     site.engine("POST", UNLOAD, "--all", "--json", '{"lora_name": "half"}')
 
 
-def test_an_engine_that_hangs_holds_up_nobody_and_its_outcome_is_open(site: Site):
+def test_an_engine_that_hangs_delays_no_other_and_is_reported(site: Site):
     site.engines[1].behave(hang=True)
     try:
         out, err = site.engine("POST", "/sleep", "--all", "--timeout", "0.5", status=1)
@@ -152,7 +152,7 @@ def test_without_a_selection_the_models_are_named(site: Site):
     assert err == "svc: no instance lists the model 'bass'; there are base; did you mean base?\n"
 
 
-def test_a_static_service_is_managed_and_its_new_model_found_by_the_request_for_it(
+def test_a_static_service_is_managed_and_its_new_model_is_routed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)

@@ -10,18 +10,18 @@ CHILD = Finding("c", WARNING, "this too", "seen", fix="svc status", causes=("p",
 
 
 def test_commands_are_written_as_they_are_called_here():
-    for told, here in {
+    for fix, expected in {
         "svc down && svc up": "./svc down && ./svc up",
         "kill 7 && sleep 2 && supervisorctl start a:server": "kill 7 && sleep 2 && ctl start a:server",
         "sudo -u bob svc doctor": "sudo -u bob ./svc doctor",
         "curl http://svc /svc": "curl http://svc /svc",
     }.items():
-        assert command_text(told, "./svc", "ctl") == here
+        assert command_text(fix, "./svc", "ctl") == expected
 
 
 def test_a_cause_is_shown_with_its_cure_and_consequences():
-    told = [line.plain for line in lines(ordered([ROOT, CHILD]), ["disks"])]
-    assert told == [
+    texts = [line.plain for line in lines(ordered([ROOT, CHILD]), ["disks"])]
+    assert texts == [
         "problem  it broke",
         "         why  it said so",
         "         fix  correct it: svc up",
@@ -44,9 +44,9 @@ def test_the_summary_counts_problems_and_warnings():
 
 
 def test_the_json_has_every_field():
-    told = json.loads(json.dumps(as_json(ordered([ROOT, CHILD]), ["disks"], "./svc")))
-    assert (told["ok"], told["problems"], told["warnings"], told["well"]) == (False, 1, 1, ["disks"])
-    [cause] = told["findings"]
+    document = json.loads(json.dumps(as_json(ordered([ROOT, CHILD]), ["disks"], "./svc")))
+    assert (document["ok"], document["problems"], document["warnings"], document["well"]) == (False, 1, 1, ["disks"])
+    [cause] = document["findings"]
     assert cause["fix"] == "./svc up"
     assert [one["key"] for one in cause["consequences"]] == ["c"]
     assert as_json(ordered([CHILD]), [])["ok"]

@@ -1,4 +1,4 @@
-"""Causes before consequences, whoever was found first."""
+"""Causes come before their consequences, in whatever order they were findings."""
 
 from svc.doctor.findings import PROBLEM, WARNING, Finding, ordered
 
@@ -12,31 +12,31 @@ def shape(nodes) -> list:
 
 
 def test_a_consequence_is_below_its_cause_only():
-    found = [finding("model.m", PROBLEM, "program.a"), finding("program.a"), finding("x")]
-    assert shape(ordered(found)) == [("program.a", ["model.m"]), "x"]
+    findings = [finding("model.m", PROBLEM, "program.a"), finding("program.a"), finding("x")]
+    assert shape(ordered(findings)) == [("program.a", ["model.m"]), "x"]
 
 
 def test_the_likeliest_cause_among_the_findings_is_chosen():
-    found = [finding("a"), finding("b"), finding("c", PROBLEM, "none", "b", "a")]
-    assert shape(ordered(found)) == ["a", ("b", ["c"])]
+    findings = [finding("a"), finding("b"), finding("c", PROBLEM, "none", "b", "a")]
+    assert shape(ordered(findings)) == ["a", ("b", ["c"])]
 
 
 def test_a_star_matches_every_key_with_that_beginning():
-    found = [finding("registry.silent"), finding("r", PROBLEM, "registry.*")]
-    assert shape(ordered(found)) == [("registry.silent", ["r"])]
+    findings = [finding("registry.silent"), finding("r", PROBLEM, "registry.*")]
+    assert shape(ordered(findings)) == [("registry.silent", ["r"])]
 
 
 def test_chains_of_causes_are_kept_and_cycles_are_cut():
-    found = [finding("a", PROBLEM, "c"), finding("b", PROBLEM, "a"), finding("c", PROBLEM, "b")]
-    assert shape(ordered(found)) == [("c", [("a", ["b"])])] or len(ordered(found)) == 1
-    assert sum(1 for node in ordered(found) for _ in node.all()) == 3
+    findings = [finding("a", PROBLEM, "c"), finding("b", PROBLEM, "a"), finding("c", PROBLEM, "b")]
+    assert shape(ordered(findings)) == [("c", [("a", ["b"])])] or len(ordered(findings)) == 1
+    assert sum(1 for node in ordered(findings) for _ in node.all()) == 3
     assert shape(ordered([finding("self", PROBLEM, "self", "s*")])) == ["self"]
 
 
 def test_problems_come_before_warnings_in_the_given_order():
-    found = [finding("w1", WARNING), finding("p1"), finding("w2", WARNING), finding("p2", PROBLEM, "w2")]
-    assert shape(ordered(found)) == ["p1", ("w2", ["p2"]), "w1"]
-    assert [node.severity for node in ordered(found)] == [PROBLEM, PROBLEM, WARNING]
+    findings = [finding("w1", WARNING), finding("p1"), finding("w2", WARNING), finding("p2", PROBLEM, "w2")]
+    assert shape(ordered(findings)) == ["p1", ("w2", ["p2"]), "w1"]
+    assert [node.severity for node in ordered(findings)] == [PROBLEM, PROBLEM, WARNING]
 
 
 def test_a_finding_is_reported_once():

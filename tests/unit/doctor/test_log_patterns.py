@@ -68,11 +68,11 @@ KNOWN = [
 
 @pytest.mark.parametrize(("line", "meaning"), KNOWN)
 def test_a_known_end_of_a_log_has_a_meaning_a_cure_and_its_line(line, meaning):
-    told = diagnose(["loading", line])
-    assert told is not None
-    assert meaning in told.meaning
-    assert told.cure
-    assert told.line == line
+    diagnosis = diagnose(["loading", line])
+    assert diagnosis is not None
+    assert meaning in diagnosis.meaning
+    assert diagnosis.cure
+    assert diagnosis.line == line
 
 
 def test_the_cause_is_chosen_before_later_lines_about_the_failure():

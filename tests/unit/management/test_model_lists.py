@@ -73,6 +73,6 @@ def test_the_wait_ends_with_the_look_that_lists_the_models():
     assert registry.now < 60
 
 
-def test_what_the_registry_does_not_list_in_time_is_told():
+def test_models_that_the_registry_does_not_list_in_time_are_reported():
     assert "not yet in the registry" in Registry(["base"]).await_models("base", "sql")["a-server"]
     assert "does not answer" in Registry(None).await_models("base")["a-server"]

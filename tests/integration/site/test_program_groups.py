@@ -1,4 +1,4 @@
-"""What files would make of supervisord, read by its own parser: complaints name the file."""
+"""The groups that files define, read by supervisord's own parser; its errors name the file."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ def read(text: bytes, **environ: str):
     return expected_groups(SupervisordFiles(MAIN, {Path("conf.d/x.conf"): text}), "/site", environ)
 
 
-def test_paths_are_those_of_the_site_and_variables_those_of_supervisord():
-    found = read(b"[program:x]\ncommand=run %(here)s %(ENV_WHO)s\ndirectory=%(here)s/..\n", WHO="me")
-    assert found["x"].programs["x"].keys["command"] == "run /site/conf.d me"
-    assert found["x"].programs["x"].keys["directory"] == "/site/conf.d/.."
+def test_paths_are_of_the_site_and_variables_of_supervisord():
+    groups = read(b"[program:x]\ncommand=run %(here)s %(ENV_WHO)s\ndirectory=%(here)s/..\n", WHO="me")
+    assert groups["x"].programs["x"].keys["command"] == "run /site/conf.d me"
+    assert groups["x"].programs["x"].keys["directory"] == "/site/conf.d/.."
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ def test_paths_are_those_of_the_site_and_variables_those_of_supervisord():
         (b"[program:x]\n", "does not specify a command"),
     ],
 )
-def test_what_supervisord_would_refuse_is_told_in_one_line_with_the_file(text, complaint):
-    with pytest.raises(ConfigError) as told:
+def test_an_error_of_supervisord_is_one_line_that_names_the_file(text, complaint):
+    with pytest.raises(ConfigError) as error:
         read(text, HF_TOKEN="x")
-    [line] = told.value.problems
+    [line] = error.value.problems
     assert complaint in line
     assert "conf.d/x.conf" in line
     assert "\n" not in line
