@@ -146,8 +146,12 @@ def test_503_because_the_instance_cannot_start(ailing, backend, text):
     toml.write_text(before.partition("[backend]")[0] + f'[backend]\ntype = "command"\n{backend}\n')
     ailing.svc("up", status=1)
     wait_until(lambda: ailing.chat().status_code == 503, description="the router to hear of it")
-    causes = doctor(ailing)
-    assert causes[0]["key"] == "program.one:server", causes
+    # On a busy machine supervisord calls the command RUNNING for a moment before it ends.
+    causes = wait_until(
+        lambda: (findings := doctor(ailing)) and findings[0]["key"] == "program.one:server" and findings,
+        timeout=30,
+        description="the cause first",
+    )
     assert text in causes[0]["what"]
     assert "[backend]" in causes[0]["first"]
     assert "config/one.toml" in causes[0]["first"]
@@ -276,8 +280,13 @@ def test_not_registering_because_the_name_is_taken(site):
         timeout=5,
     ).raise_for_status()
     site.run("supervisorctl", "start", "one:*")
-    finding = wait_until(lambda: everything(doctor(site, status=None)).get("babysitter.one"), description="the refusal")
-    assert "http://127.0.0.1:9 on elsewhere" in finding["what"]
+
+    def refusal() -> dict | None:  # until its babysitter answers, that is the finding
+        finding = everything(doctor(site, status=None)).get("babysitter.one")
+        return finding if finding and "http://127.0.0.1:9 on elsewhere" in finding["what"] else None
+
+    finding = wait_until(refusal, timeout=30, description="the refusal")
+    assert finding
     assert "config/one.toml" in finding["first"]
     fix(site, finding, status=None)  # of the two names, it may have one only
     wait_until_healthy(site)
