@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import svc
-
-ROOT = Path(svc.__file__).parent
+from tests.unit.source_files import ROOT, modules
 
 # Each folder (or loose module) of svc, and what it may import besides itself. One that is missing here fails its test.
 _FOUNDATION = {"base", "protocol", "perimeter", "client", "settings", "config"}
@@ -60,10 +58,6 @@ ACTING = {
     "shutil",
     "signal",
 }
-
-
-def modules() -> list[str]:
-    return sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
 
 
 def is_pure(module: str) -> bool:

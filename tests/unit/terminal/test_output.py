@@ -11,7 +11,7 @@ from svc.base.errors import CommandError
 from svc.terminal import output
 from svc.terminal.console import Console
 from svc.terminal.output import LogOutput, LogPrinter, LogStream
-from tests.unit.test_imports import ROOT, modules
+from tests.unit.source_files import ROOT, modules
 
 EVIL = "\x1b]0;PWNED\x07\x1b[31mRED\x9bC1\u202eebed"
 # Modules that may use stdout and stderr themselves, and why.
