@@ -152,9 +152,7 @@ def test_without_a_selection_the_models_are_named(site: Site):
     assert err == "svc: no instance lists the model 'bass'; there are base; did you mean base?\n"
 
 
-def test_a_static_service_is_managed_and_its_new_model_is_routed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_static_service_is_managed_and_its_new_model_is_routed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     """It wants an API key of its own, too, which the command and the router read from the same file."""
     with mock("solo", ["base"], api_key="the-engines-own") as solo:
