@@ -1,4 +1,4 @@
-"""The image's own command without an image: as pid 1 of a bare environment, where tini and root are there."""
+"""The command of the image without the image: as pid 1 of a minimal environment; it needs tini and root."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 
 
 class Container:
-    """`site` stands for /app. Its output is in `out`, of which nothing else reads."""
+    """A container whose /app is `site`, with its output in the file `out`."""
 
     def __init__(self, site: Site, **environ: str) -> None:
         self.site = site
@@ -41,14 +41,14 @@ class Container:
         return self.log.read_text()
 
     def pid(self) -> int:
-        """The one that Docker would signal."""
+        """Return the pid that Docker would signal."""
         if not self.apart:
             return self.process.pid
         of = self.process.pid
         return int(wait_until(Path(f"/proc/{of}/task/{of}/children").read_text, description="pid 1").split()[0])
 
     def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """As `docker exec` does it."""
+        """Run a command inside, as `docker exec` does."""
         inside = (
             ["nsenter", "--target", str(self.pid()), "--pid", "--mount", f"--wd={self.site.root}"] if self.apart else []
         )
@@ -64,7 +64,7 @@ class Container:
         wait_until(look, timeout=60, description="all is ready")
 
     def stop(self) -> int:
-        """Its exit code after SIGTERM."""
+        """Send SIGTERM and return the exit code."""
         os.kill(self.pid(), signal.SIGTERM)
         return self.wait()
 

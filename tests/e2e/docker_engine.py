@@ -1,4 +1,4 @@
-"""A Docker engine of the tests' own: Debian's, with its data in a directory and a network of its own.
+"""A Docker engine for the tests: Debian's, with its data in a directory and its own network.
 
 Images are built in the machine's network, which reaches the package registries, and run in the
 other, so that neither bridges nor firewall rules of this machine's change. No image can be pulled:
@@ -24,7 +24,7 @@ CA = Path("/etc/ssl/certs/ca-certificates.crt")  # also where a proxy in between
 
 
 class Engine:
-    """Needs root, and packages that the test environment may not have: skips then, with the reason."""
+    """The engine; it needs root, and packages without which the test is skipped with the reason."""
 
     def __init__(self, place: Path) -> None:
         if os.geteuid() != 0:
@@ -63,8 +63,8 @@ class Engine:
 
     def make_base(self) -> None:
         with tempfile.TemporaryDirectory(prefix="svc-base-") as root:
-            words = [self.debootstrap, "--variant=minbase", "bookworm", root]
-            done = subprocess.run(words, capture_output=True, text=True)
+            command = [self.debootstrap, "--variant=minbase", "bookworm", root]
+            done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout[-2000:]
             (Path(root) / "etc" / "pip-ca.crt").write_bytes(CA.read_bytes())
             (Path(root) / "etc" / "pip.conf").write_text("[global]\ncert = /etc/pip-ca.crt\n")
@@ -78,7 +78,7 @@ class Engine:
         assert done.returncode == 0, done.stderr[-3000:]
 
     def apart(self) -> None:
-        """From here on in a network of its own."""
+        """Restart the engine in its own network."""
         self.stop()
         subprocess.run(["ip", "netns", "add", self.network], check=True)
         subprocess.run([*self._inside(True), "ip", "link", "set", "lo", "up"], check=True)
@@ -93,19 +93,19 @@ class Engine:
             self.stop()
             subprocess.run(["ip", "netns", "delete", self.network], capture_output=True)
 
-    def docker(self, *words: str, status: int = 0, timeout: float = 120) -> str:
-        """Its stdout; of `logs`, stderr too."""
-        done = self._run(*words, timeout=timeout)
-        assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return (done.stdout + done.stderr if words[0] in ("logs", "run") else done.stdout).strip()
+    def docker(self, *arguments: str, status: int = 0, timeout: float = 120) -> str:
+        """Run a docker command and return its stdout; of `logs` and `run`, stderr too."""
+        done = self._run(*arguments, timeout=timeout)
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return (done.stdout + done.stderr if arguments[0] in ("logs", "run") else done.stdout).strip()
 
-    def ask(self, *words: str) -> str:
-        """curl, from the host that the containers run on."""
-        command = [*self._inside(True), "curl", "-sS", "--max-time", "20", *words]
+    def ask(self, *arguments: str) -> str:
+        """Run curl on the host of the containers, and return its output."""
+        command = [*self._inside(True), "curl", "-sS", "--max-time", "20", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
 
     def shell(self, text: str, directory: Path) -> None:
-        """Commands as a reader types them, on that host."""
+        """Run commands of a document on the host of the containers."""
         environ = self.environ | {"PATH": f"{Path(self.client).parent}:{os.environ['PATH']}"}
         done = subprocess.run(
             [*self._inside(True), "bash", "-euo", "pipefail", "-c", text],
@@ -126,15 +126,15 @@ class Engine:
 
         wait_until(look, timeout=timeout, description=f"{name} to be healthy", interval=0.5)
 
-    def compose(self, *words: str, timeout: float = 300) -> str:
-        command = [*self._inside(True), program("docker-compose", "docker-compose"), *words]
+    def compose(self, *arguments: str, timeout: float = 300) -> str:
+        command = [*self._inside(True), program("docker-compose", "docker-compose"), *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=timeout)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def _run(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.client, *words],
+            [self.client, *arguments],
             cwd=ROOT,
             env=self.environ,
             timeout=timeout,

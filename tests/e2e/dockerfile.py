@@ -1,4 +1,4 @@
-"""The Dockerfile as a test reads it: what its last stage leaves in the image's configuration."""
+"""The configuration of the image, as the last stage of the Dockerfile sets it."""
 
 import json
 import re
@@ -11,7 +11,7 @@ PATH = ROOT / "ops" / "docker" / "Dockerfile"
 
 
 def instructions() -> Iterator[tuple[str, str]]:
-    """Each with its arguments on one line, comments left out."""
+    """Return the instructions of the last stage, each with its arguments on one line, without comments."""
     text = re.sub(r"^\s*#.*\n", "", PATH.read_text(), flags=re.M).replace("\\\n", " ")
     for line in filter(None, map(str.strip, text.splitlines())):
         name, _, rest = line.partition(" ")
@@ -19,24 +19,24 @@ def instructions() -> Iterator[tuple[str, str]]:
 
 
 def last_stage() -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    stage: list[tuple[str, str]] = []
     for name, rest in instructions():
-        found = [] if name == "FROM" else [*found, (name, rest)]
-    return found
+        stage = [] if name == "FROM" else [*stage, (name, rest)]
+    return stage
 
 
-def told(instruction: str) -> str:
-    """The last one of its name."""
+def last_value(instruction: str) -> str:
+    """Return the arguments of the last instruction of this name."""
     return [rest for name, rest in last_stage() if name == instruction][-1]
 
 
 def command() -> list[str]:
-    """What a container runs that is told nothing."""
-    return [*json.loads(told("ENTRYPOINT")), *json.loads(told("CMD"))]
+    """Return the command of a container that is started without one."""
+    return [*json.loads(last_value("ENTRYPOINT")), *json.loads(last_value("CMD"))]
 
 
 def health() -> list[str]:
-    return json.loads(told("HEALTHCHECK").partition("CMD ")[2])
+    return json.loads(last_value("HEALTHCHECK").partition("CMD ")[2])
 
 
 def environ() -> dict[str, str]:
@@ -45,6 +45,6 @@ def environ() -> dict[str, str]:
 
 
 def copied() -> list[str]:
-    """What comes from the build context."""
-    found = [rest.split() for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
-    return [source for words in found for source in words[:-1]]
+    """Return the paths that are copied from the build context."""
+    copies = [rest.split() for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
+    return [source for arguments in copies for source in arguments[:-1]]

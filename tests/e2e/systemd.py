@@ -8,37 +8,37 @@ import signal
 import subprocess
 from pathlib import Path
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"  # a service's, where none is told
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"  # of a service without a PATH of its own
 
 
 class Unit:
     def __init__(self, path: Path) -> None:
         lines = re.findall(r"^(\w+)=(.*)$", path.read_text(), re.M)
-        self.told: dict[str, list[str]] = {}
+        self.settings: dict[str, list[str]] = {}
         for key, value in lines:
-            self.told.setdefault(key, []).append(value)
+            self.settings.setdefault(key, []).append(value)
         self.process: subprocess.Popen[str] | None = None
 
-    def one(self, key: str) -> str:
-        (value,) = self.told[key]
+    def setting(self, key: str) -> str:
+        (value,) = self.settings[key]
         return value
 
     def start(self) -> None:
-        for line in self.told.get("ExecStartPre", []):
+        for line in self.settings.get("ExecStartPre", []):
             self.run(line)
-        self.process = self._begin(self.one("ExecStart"))
+        self.process = self._begin(self.setting("ExecStart"))
 
     def reload(self) -> str:
-        return self.run(self.one("ExecReload"))
+        return self.run(self.setting("ExecReload"))
 
     def stop(self) -> str:
         """ExecStop, then SIGTERM to the main process and SIGKILL to the rest; each has TimeoutStopSec."""
         assert self.process
-        told = self.run(self.one("ExecStop"), float(self.one("TimeoutStopSec")))
+        output = self.run(self.setting("ExecStop"), float(self.setting("TimeoutStopSec")))
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(float(self.one("TimeoutStopSec")))
-        return told
+        self.process.wait(float(self.setting("TimeoutStopSec")))
+        return output
 
     def end(self) -> None:
         if self.process and self.process.poll() is None:
@@ -52,16 +52,18 @@ class Unit:
         return out
 
     def _begin(self, line: str) -> subprocess.Popen[str]:
-        words = shlex.split(line)
-        assert words[0].startswith("/"), "systemd takes a program by its full path"
+        arguments = shlex.split(line)
+        assert arguments[0].startswith("/"), "systemd takes a program by its full path"
         assert "$" not in line, "nothing is expanded here"
         assert "%" not in line, "nor here"
-        environ = dict(pair.split("=", 1) for value in self.told.get("Environment", []) for pair in shlex.split(value))
+        environ = dict(
+            pair.split("=", 1) for value in self.settings.get("Environment", []) for pair in shlex.split(value)
+        )
         own = {key: os.environ[key] for key in ("HOME", "PYTHONPATH") if key in os.environ}
-        output = subprocess.DEVNULL if self.process is None and line == self.one("ExecStart") else subprocess.PIPE
+        output = subprocess.DEVNULL if self.process is None and line == self.setting("ExecStart") else subprocess.PIPE
         return subprocess.Popen(
-            words,
-            cwd=self.one("WorkingDirectory"),
+            arguments,
+            cwd=self.setting("WorkingDirectory"),
             env={"PATH": PATH, **own, **environ},
             text=True,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The official clients through a router: what they ask for they get, and what fails is what they say it is.
+"""The official clients of OpenAI and Anthropic through a router: answers, streams and errors as they expect them.
 
 The npm client's tests stand in clients/openai.mjs, which is run here.
 """
@@ -35,7 +35,7 @@ MESSAGE: Any = {**CHAT, "max_tokens": 99}
 
 
 class Site(NamedTuple):
-    """`alpha` has the models qwen and both, `beta` has org/llama and both; `keyed` wants a key.
+    """`alpha` has the models qwen and both, `beta` has org/llama and both; `keyed` requires a key.
 
     `narrow` is the secret of a key that may have one request open at a time.
     """
@@ -66,13 +66,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def new_key(file: Path, name: str, *limits: str) -> str:
-    words = [str(SVC), "keys", "add", name, "--file", str(file), *limits]
-    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    command = [str(SVC), "keys", "add", name, "--file", str(file), *limits]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
 
 
 @pytest.fixture
 def site(served: Site) -> Iterator[Site]:
-    """Mocks that behave, at first and at last."""
+    """Reset the mocks before and after the test."""
     yield served
     for backend in (served.alpha, served.beta):
         backend.behave(
@@ -100,7 +100,7 @@ def claude(site: Site) -> Iterator[anthropic.Anthropic]:
         yield client
 
 
-# What is asked for: openai.
+# Requests of the openai client.
 
 
 def test_openai_lists_each_model_once_and_retrieves_one(client):
@@ -118,7 +118,7 @@ def test_openai_chats_with_the_instance_that_has_the_model(client):
         assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 4
 
 
-def test_openai_is_told_the_request_s_id(client):
+def test_openai_gets_the_request_id(client):
     raw = client.chat.completions.with_raw_response.create(**CHAT, extra_headers={"x-request-id": "mine"})
     assert raw.request_id == raw.parse()._request_id == "mine"
 
@@ -131,19 +131,19 @@ def test_openai_streams_a_chat_with_its_usage(client):
     assert chunks[-1].usage.completion_tokens == 4
 
 
-def test_openai_s_own_helper_puts_a_streamed_chat_together(client):
+def test_openai_s_stream_helper_assembles_a_chat(client):
     with client.chat.completions.stream(**CHAT) as stream:
         assert stream.get_final_completion().choices[0].message.content == "alpha heard: Hello there"
 
 
-def test_openai_has_a_tool_called(client):
+def test_openai_gets_a_tool_call(client):
     answer = client.chat.completions.create(**CHAT, tools=TOOLS, tool_choice=WEATHER)
     (call,) = answer.choices[0].message.tool_calls
     assert answer.choices[0].finish_reason == "tool_calls"
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Hello there"})
 
 
-def test_openai_puts_a_streamed_tool_call_together(client):
+def test_openai_assembles_a_streamed_tool_call(client):
     with client.chat.completions.stream(**CHAT, tools=TOOLS, tool_choice=WEATHER) as stream:
         deltas = [event for event in stream if event.type == "tool_calls.function.arguments.delta"]
         (call,) = stream.get_final_completion().choices[0].message.tool_calls
@@ -151,7 +151,7 @@ def test_openai_puts_a_streamed_tool_call_together(client):
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Hello there"})
 
 
-def test_openai_completes_in_one_piece_and_in_a_stream(client):
+def test_openai_completes_with_and_without_a_stream(client):
     answer = client.completions.create(model="qwen", prompt=["one", "two"])
     assert [choice.text for choice in answer.choices] == ["alpha heard: one", "alpha heard: two"]
     stream = client.completions.create(model="qwen", prompt="one two", stop=" two", stream=True)
@@ -180,30 +180,30 @@ def test_openai_streams_a_response(client):
         assert stream.get_final_response().output_text == "alpha heard: Hello there"
 
 
-def test_openai_hears_speech_and_has_it_transcribed(client, tmp_path):
+def test_openai_gets_speech_and_transcribes_it(client, tmp_path):
     client.audio.speech.create(model="qwen", input="Hello", voice="alloy").write_to_file(tmp_path / "hello.wav")
     sound = (tmp_path / "hello.wav").read_bytes()
     assert sound[:4] == b"RIFF"
     # The model stands in a form, into which the router looks; each twice, as once can be luck.
     for model, name in (("qwen", "alpha"), ("qwen", "alpha"), ("org/llama", "beta"), ("org/llama", "beta")):
         with (tmp_path / "hello.wav").open("rb") as file:
-            told = client.audio.transcriptions.create(model=model, file=file)
-        assert told.text == f"{name} heard: hello.wav, {len(sound)} bytes"
+            transcription = client.audio.transcriptions.create(model=model, file=file)
+        assert transcription.text == f"{name} heard: hello.wav, {len(sound)} bytes"
 
 
-def test_openai_has_images_made(client):
-    made = client.images.generate(model="org/llama", prompt="a cat", n=2)
-    assert [base64.b64decode(image.b64_json)[1:4] for image in made.data] == [b"PNG"] * 2
+def test_openai_generates_images(client):
+    images = client.images.generate(model="org/llama", prompt="a cat", n=2)
+    assert [base64.b64decode(image.b64_json)[1:4] for image in images.data] == [b"PNG"] * 2
 
 
-def test_documents_are_reranked_for_who_asks_with_plain_http(site):
-    asked = {"model": "org/llama", "query": "red apples", "documents": ["pears", "red apples", "red"], "top_n": 2}
-    answer = requests.post(f"{site.open.url}/v1/rerank", json=asked, timeout=10).json()
+def test_documents_are_reranked_over_plain_http(site):
+    payload = {"model": "org/llama", "query": "red apples", "documents": ["pears", "red apples", "red"], "top_n": 2}
+    answer = requests.post(f"{site.open.url}/v1/rerank", json=payload, timeout=10).json()
     assert [result["index"] for result in answer["results"]] == [1, 2]
     assert answer["id"].startswith("rerank-beta")
 
 
-# What is asked for: anthropic.
+# Requests of the anthropic client.
 
 
 def test_anthropic_gets_a_message(claude):
@@ -233,21 +233,21 @@ def test_anthropic_streams_a_message(claude):
 # What fails.
 
 
-def test_a_model_that_nobody_has_is_the_server_s_error_in_each_dialect(client, claude):
-    told = "No healthy services available for model 'nope'"
+def test_an_unknown_model_is_a_server_error_in_each_api(client, claude):
+    message = "No healthy services available for model 'nope'"
     for call in (client.chat.completions.create, client.completions.create):
-        asked = {"messages": HELLO} if call == client.chat.completions.create else {"prompt": "x"}
+        arguments = {"messages": HELLO} if call == client.chat.completions.create else {"prompt": "x"}
         with pytest.raises(openai.InternalServerError) as caught:
-            call(model="nope", **asked)
+            call(model="nope", **arguments)
         assert (caught.value.status_code, caught.value.code) == (503, "service_unavailable")
-        assert caught.value.body["message"] == told
+        assert caught.value.body["message"] == message
     with pytest.raises(anthropic.InternalServerError) as refused:
         claude.messages.create(model="nope", messages=HELLO, max_tokens=9)
     assert refused.value.status_code == 503
-    assert refused.value.body == {"type": "error", "error": {"type": "overloaded_error", "message": told}}
+    assert refused.value.body == {"type": "error", "error": {"type": "overloaded_error", "message": message}}
 
 
-def test_what_an_instance_refuses_passes_as_it_is(site, client, claude):
+def test_an_instance_s_error_reaches_the_client_unchanged(site, client, claude):
     with pytest.raises(openai.BadRequestError, match="messages"):
         client.chat.completions.create(model="qwen", messages=[])
     with pytest.raises(anthropic.BadRequestError, match="messages"):
@@ -267,24 +267,24 @@ def test_a_cut_stream_is_an_error_to_openai(site, client):
         "responses": client.responses.create(model="qwen", input="x y", stream=True),
     }
     for path, stream in streams.items():
-        heard = []
+        events = []
         with pytest.raises(openai.APIError, match="broke off") as caught:
-            heard.extend(stream)
+            events.extend(stream)
         assert not isinstance(caught.value, openai.APIConnectionError), path
         assert caught.value.code == "bad_gateway", path
-        assert len(heard) == 2, path
+        assert len(events) == 2, path
 
 
 def test_a_cut_stream_is_an_error_to_anthropic(site, claude):
     site.alpha.behave(cut_after=5)
-    heard = []
+    events = []
     with pytest.raises(anthropic.APIStatusError, match="broke off") as caught:
-        heard.extend(event.type for event in claude.messages.create(**MESSAGE, stream=True))
-    assert heard.count("content_block_delta") == 2
+        events.extend(event.type for event in claude.messages.create(**MESSAGE, stream=True))
+    assert events.count("content_block_delta") == 2
     assert caught.value.body["error"]["type"] == "api_error"
 
 
-def test_a_body_that_breaks_off_is_a_failed_connection(site, client, claude):
+def test_a_cut_body_is_a_connection_error(site, client, claude):
     site.alpha.behave(cut_bytes=9)
     with pytest.raises(openai.APIConnectionError):
         client.chat.completions.create(**CHAT)
@@ -292,7 +292,7 @@ def test_a_body_that_breaks_off_is_a_failed_connection(site, client, claude):
         claude.messages.create(**MESSAGE)
 
 
-def test_without_a_key_nobody_is_let_in(site):
+def test_a_client_without_a_key_is_refused(site):
     with openai_at(site.keyed, "sk-wrong") as client, anthropic_at(site.keyed, "sk-wrong") as claude:
         with pytest.raises(openai.AuthenticationError) as caught:
             client.chat.completions.create(**CHAT)
@@ -304,7 +304,7 @@ def test_without_a_key_nobody_is_let_in(site):
         assert refused.value.body["error"]["type"] == "authentication_error"
 
 
-def test_with_a_key_each_client_is_let_in_its_own_way(site):
+def test_each_client_sends_its_key_in_its_own_header(site):
     secret = site.wide
     with openai_at(site.keyed, secret) as client, anthropic_at(site.keyed, secret) as claude:
         assert len(list(client.models.list())) == 3
@@ -317,7 +317,7 @@ def test_with_a_key_each_client_is_let_in_its_own_way(site):
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
-def test_a_client_that_is_over_its_limit_waits_as_long_as_it_is_told(site, kind):
+def test_a_client_over_its_limit_waits_for_retry_after(site, kind):
     """The clients' own pause before the first retry is half a second at most; Retry-After is a second at least."""
     library, connect = {"openai": (openai, openai_at), "anthropic": (anthropic, anthropic_at)}[kind]
 
@@ -326,13 +326,13 @@ def test_a_client_that_is_over_its_limit_waits_as_long_as_it_is_told(site, kind)
 
     refused: list[tuple[float, int]] = []
 
-    def seen(response: Any) -> None:
+    def record(response: Any) -> None:
         if response.status_code == 429:
             refused.append((time.monotonic(), int(response.headers["retry-after"])))
             held.close()
 
     secret = site.narrow
-    http = library.DefaultHttpxClient(event_hooks={"response": [seen]})
+    http = library.DefaultHttpxClient(event_hooks={"response": [record]})
     site.alpha.behave(hang_after=1)
     with openai_at(site.keyed, secret) as first, connect(site.keyed, secret) as hasty:
         held = first.chat.completions.create(**CHAT, stream=True)
@@ -368,19 +368,19 @@ def test_a_stream_that_the_client_closes_ends_at_the_instance(site, client, clau
 
 
 def test_the_npm_client(site, tmp_path):
-    """Everything in openai.mjs, with the client of package-lock.json."""
+    """Run openai.mjs with the client of package-lock.json."""
     if not shutil.which("npm") or not shutil.which("node"):
-        told = "node and npm are not installed (Debian: apt install nodejs npm)"
-        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+        reason = "node and npm are not installed (Debian: apt install nodejs npm)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     place = shutil.copytree(CLIENTS, tmp_path / "clients", ignore=shutil.ignore_patterns("node_modules"))
     run(["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline", "--ignore-scripts"], place)
     urls = {"OPEN_URL": site.open.url, "KEYED_URL": site.keyed.url, "ALPHA_URL": site.alpha.url}
     run(["node", "openai.mjs"], place, **urls, WIDE_KEY=site.wide, NARROW_KEY=site.narrow)
 
 
-def run(words: list[str], place: Path, **environ: str) -> None:
+def run(command: list[str], place: Path, **environ: str) -> None:
     done = subprocess.run(
-        words,
+        command,
         cwd=place,
         env=os.environ | environ,
         text=True,

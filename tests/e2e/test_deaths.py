@@ -1,4 +1,4 @@
-"""Things die, and nothing is left behind or left undone."""
+"""Processes are killed, and no process or registration remains."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import signal
 from tests.waiting import free_port_pair, is_free, wait_until
 
 
-def test_nothing_survives_a_supervisord_that_is_killed(site):
+def test_no_process_survives_a_supervisord_that_is_killed(site):
     port = site.mock("family", "m", "--child")
     site.svc("up")
     assert len([command for command in site.processes().values() if "--child" in command]) == 2
@@ -18,7 +18,7 @@ def test_nothing_survives_a_supervisord_that_is_killed(site):
     assert site.chat().ok
 
 
-def test_an_instance_that_is_killed_takes_its_child_along_and_comes_back(site):
+def test_a_killed_instance_is_restarted_and_its_child_ends(site):
     site.mock("family", "m", "--child", restart_delay=1)
     site.svc("up")
     first = {pid for pid, command in site.processes().items() if "--child" in command}
@@ -36,7 +36,7 @@ def test_an_instance_that_is_killed_takes_its_child_along_and_comes_back(site):
     assert row["restarts"] == 1
 
 
-def test_an_instance_that_keeps_dying_is_given_up_after_exactly_max_restarts(site):
+def test_an_instance_that_keeps_dying_fails_after_max_restarts(site):
     site.mock("steady", "m")
     starts = site.root / "starts"
     site.mock("mortal", "m", "--exit-after", "1.5", max_restarts=2, restart_delay=1)
@@ -53,10 +53,10 @@ def test_an_instance_that_keeps_dying_is_given_up_after_exactly_max_restarts(sit
         lambda: site.service("mortal-server").get("status") == "failed", description="the registry to say failed"
     )
     wait_until(lambda: site.routed() == {"steady-server"}, description="the router to have dropped it")
-    told = json.loads(site.svc("status", "--json", status=1)[0])
-    row = next(row for row in told["programs"] if row["name"] == "mortal:server")
+    status = json.loads(site.svc("status", "--json", status=1)[0])
+    row = next(row for row in status["programs"] if row["name"] == "mortal:server")
     assert (row["state"], row["restarts"], row["max_restarts"], row["health"]) == ("FATAL", 2, 2, "failed")
-    assert any(problem.startswith("mortal:server: FATAL: ") for problem in told["problems"])
+    assert any(problem.startswith("mortal:server: FATAL: ") for problem in status["problems"])
     assert site.chat().ok
 
 
@@ -67,7 +67,7 @@ def test_sigterm_to_supervisord_ends_everything(site):
     wait_until(lambda: not site.processes(), timeout=40, description="every process to be gone")
 
 
-def test_down_ends_a_supervisord_that_was_started_by_hand_and_an_instance_that_ignores_sigterm(site):
+def test_down_ends_a_manual_supervisord_and_a_stubborn_instance(site):
     code = "import signal; signal.signal(15, signal.SIG_IGN); signal.pause()"
     site.toml("deaf", free_port_pair(), f'command = "python3"\nargs = ["-c", "{code}"]')
     site.svc("render")

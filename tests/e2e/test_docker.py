@@ -1,4 +1,4 @@
-"""The image, built and run by a real Docker engine, with the guide's own commands."""
+"""The image, built and run by a real Docker engine, with the commands of the guide."""
 
 import json
 import re
@@ -27,27 +27,27 @@ CHAT = [
 @pytest.fixture(scope="module")
 def engine():
     place = Path(tempfile.mkdtemp(prefix="svc-docker-", dir="/tmp"))
-    made = Engine(place)
+    docker_engine = Engine(place)
     try:
-        made.start(apart=False)
-        made.make_base()
-        made.build("infinilm-svc", "docker/Dockerfile")
-        made.build("infinilm-svc-rust", "docker/Dockerfile.rust")
-        made.apart()
-        yield made
+        docker_engine.start(apart=False)
+        docker_engine.make_base()
+        docker_engine.build("infinilm-svc", "docker/Dockerfile")
+        docker_engine.build("infinilm-svc-rust", "docker/Dockerfile.rust")
+        docker_engine.apart()
+        yield docker_engine
     finally:
-        made.end()
+        docker_engine.end()
         shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture
 def run(engine):
-    """`docker run -d` under a name; the containers go with the test."""
+    """Return a function that runs `docker run -d` under a name; the containers are removed after the test."""
     names = []
 
-    def start(*words, image="infinilm-svc"):
+    def start(*options, image="infinilm-svc"):
         names.append(f"c{len(names)}")
-        engine.docker("run", "-d", "--name", names[-1], *words, image)
+        engine.docker("run", "-d", "--name", names[-1], *options, image)
         return names[-1]
 
     yield start
@@ -59,7 +59,7 @@ def exit_code(engine, name):
     return engine.docker("inspect", "-f", "{{.State.ExitCode}}", name)
 
 
-def test_it_is_small_and_nobodys_root(engine):
+def test_the_image_is_small_and_runs_without_root(engine):
     assert int(engine.docker("image", "inspect", "-f", "{{.Size}}", "infinilm-svc")) < 200_000_000
     assert engine.docker("run", "--rm", "infinilm-svc", "id", "-u") == "10001"
     assert engine.docker("run", "--rm", "infinilm-svc", "sh", "-c", "command -v python3 pip gcc") == "/usr/bin/python3"
@@ -83,17 +83,17 @@ def test_the_guides_python_command(engine, run):
 
     engine.docker("stop", "-t", "90", name)
     assert exit_code(engine, name) == "0"
-    told = engine.docker("logs", name)
-    stopped = re.findall(r"^(\S+) +stopped \(", told, re.M)
+    output = engine.docker("logs", name)
+    stopped = re.findall(r"^(\S+) +stopped \(", output, re.M)
     assert stopped[0] == "router"
     assert sorted(stopped[1:4]) == [f"demo{n}:babysitter" for n in (1, 2, 3)]
-    assert "deregistered demo1-server" in told
+    assert "deregistered demo1-server" in output
 
     engine.docker("start", name)  # state is still there
     engine.healthy(name)
 
 
-def test_the_guides_rust_command_with_directories_that_docker_makes(engine, run, tmp_path):
+def test_the_guides_rust_command_with_directories_that_docker_creates(engine, run, tmp_path):
     config, logs = tmp_path / "config", tmp_path / "logs"  # logs: Docker makes it, root's
     shutil.copytree(ROOT / "config", config)
     tmp_path.chmod(0o755)
@@ -115,9 +115,9 @@ def test_the_guides_rust_command_with_directories_that_docker_makes(engine, run,
     engine.healthy(name)
     assert "demo-small" in engine.ask("http://localhost:8000/models")
     assert "demo-large" not in engine.ask("http://localhost:8000/models")
-    told = engine.docker("logs", name)
-    assert "svc: logs: user 10001 cannot write here" in told
-    assert "mock demo1 serves demo-small" in told
+    output = engine.docker("logs", name)
+    assert "svc: logs: user 10001 cannot write here" in output
+    assert "mock demo1 serves demo-small" in output
     assert list(logs.iterdir()) == []
     engine.docker("rm", "-fv", name)
 
@@ -129,7 +129,7 @@ def test_the_guides_rust_command_with_directories_that_docker_makes(engine, run,
 
 
 @pytest.mark.parametrize(
-    "words",
+    "options",
     [
         ("--user", "12345"),
         ("--user", "12345:54321"),
@@ -138,15 +138,17 @@ def test_the_guides_rust_command_with_directories_that_docker_makes(engine, run,
         ("-u", "0"),
     ],
 )
-def test_any_user_and_a_read_only_root(engine, run, words):
-    name = run(*words, "--cap-drop=ALL", "--security-opt=no-new-privileges", "-e", "LAUNCH_COMPONENTS=registry,router")
+def test_any_user_and_a_read_only_root(engine, run, options):
+    name = run(
+        *options, "--cap-drop=ALL", "--security-opt=no-new-privileges", "-e", "LAUNCH_COMPONENTS=registry,router"
+    )
     engine.healthy(name)
     engine.docker("stop", "-t", "60", name)
     assert exit_code(engine, name) == "0", engine.docker("logs", name)
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("options", "line"),
     [
         (("-e", "ROUTER_PORT=many"), "svc: ROUTER_PORT: must be a whole number, not 'many'"),
         (("-v", "{bad}:/app/config"), "svc: config/bad.toml: backend: missing"),
@@ -154,24 +156,24 @@ def test_any_user_and_a_read_only_root(engine, run, words):
         (("--read-only", "-v", "{root}:/app/var:ro"), "svc: var: cannot write here: Read-only file system"),
     ],
 )
-def test_what_cannot_start_is_one_line_and_exit_1(engine, tmp_path, words, line):
+def test_a_failed_start_is_one_line_and_exit_status_1(engine, tmp_path, options, line):
     tmp_path.chmod(0o755)
     for name in ("root", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "bad" / "bad.toml").write_text("port = 8100")
-    told = engine.docker(
+    output = engine.docker(
         "run",
         "--rm",
-        *(w.format(bad=tmp_path / "bad", root=tmp_path / "root") for w in words),
+        *(w.format(bad=tmp_path / "bad", root=tmp_path / "root") for w in options),
         "infinilm-svc",
         status=1,
     )
-    assert len(told.splitlines()) == 1, told
-    assert told.startswith(line)
+    assert len(output.splitlines()) == 1, output
+    assert output.startswith(line)
 
 
 def test_the_commands_of_the_document(engine, tmp_path):
-    """DOCKER.md's, in a copy of the checkout; built before, so that nothing is fetched now."""
+    """The commands of DOCKER.md, in a copy of the checkout; the image is built before, so that nothing is fetched."""
     tmp_path.chmod(0o755)
     names = ["config", "docker", "ops", "svc", "templates", ".dockerignore", "setup.cfg", "pyproject.toml", "README.md"]
     subprocess.run(["cp", "-a", *names, str(tmp_path)], cwd=ROOT, check=True)
@@ -185,7 +187,7 @@ def test_the_commands_of_the_document(engine, tmp_path):
         engine.docker("rm", "-fv", "svc")
 
 
-def test_health_tells_the_truth(engine, run):
+def test_svc_health_follows_the_state_of_the_site(engine, run):
     name = run("-e", "LAUNCH_COMPONENTS=registry,router")
     engine.healthy(name)
     assert engine.docker("exec", name, "svc", "health") == "well: registry, router"
@@ -194,13 +196,13 @@ def test_health_tells_the_truth(engine, run):
 
 
 def served(engine):
-    """The instances that the router sends requests to."""
-    told = json.loads(engine.ask(f"{ROUTER}/services") or '{"services": []}')
-    return {service["name"] for service in told["services"] if service["healthy"]}
+    """Return the names of the instances to which the router sends requests."""
+    table = json.loads(engine.ask(f"{ROUTER}/services") or '{"services": []}')
+    return {service["name"] for service in table["services"] if service["healthy"]}
 
 
 def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_path):
-    """With Debian's docker-compose, which is older than the `name` key."""
+    """Debian's docker-compose is older than the `name` key."""
     ops = tmp_path / "ops" / "docker"
     shutil.copytree(ROOT / "ops" / "docker", ops, symlinks=True)
     tmp_path.chmod(0o755)
@@ -220,11 +222,11 @@ def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_pa
         wait_until(
             lambda: served(engine) == {"mock-b-server"},
             timeout=30,
-            description="the one that left to be gone",
+            description="the removed instance to be gone",
             interval=0.5,
         )
-        told = engine.compose(*compose, "logs", "--no-color", "instance-a")
-        assert "deregistered mock-a-server" in told
+        output = engine.compose(*compose, "logs", "--no-color", "instance-a")
+        assert "deregistered mock-a-server" in output
         assert "secret word" not in engine.compose(*compose, "logs", "--no-color")
         assert json.loads(engine.ask(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
     finally:

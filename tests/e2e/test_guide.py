@@ -1,4 +1,4 @@
-"""The scripts and URLs of the maintenance guide, in a fresh clone, as its readers type them."""
+"""The scripts and URLs of the maintenance guide, in a new clone."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from tests.waiting import free_port_pair, wait_until
 ENVIRON = {"SVC_VENV": str(BIN.parent)}  # the scripts make an environment of their own otherwise: minutes
 
 
-def run(site: Site, script: str, *words: str, status: int = 0, **environ: str) -> tuple[str, str]:
-    return site.run(f"bin/{script}", *words, status=status, **ENVIRON, **environ)
+def run(site: Site, script: str, *arguments: str, status: int = 0, **environ: str) -> tuple[str, str]:
+    return site.run(f"bin/{script}", *arguments, status=status, **ENVIRON, **environ)
 
 
 def get(url: str) -> dict:
@@ -31,7 +31,7 @@ def get(url: str) -> dict:
 
 @pytest.fixture(scope="module")
 def clone() -> Iterator[Site]:
-    """A clone with the example site at ports of its own."""
+    """Yield a clone with the example site at free ports."""
     root = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(root)], check=True)
     site = Site(root)
@@ -46,7 +46,7 @@ def clone() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def launched(clone) -> Iterator[tuple[Site, str]]:
-    """The clone, brought up by its script; and what that said."""
+    """Yield the clone after its launch script, and the output of the script."""
     out, _ = run(clone, "launch_all.sh")
     yield clone, out
     run(clone, "stop_all.sh")
@@ -61,7 +61,7 @@ def test_the_committed_files_are_what_the_example_site_renders_to():
     subprocess.run([str(BIN / "svc"), "render", "--check"], cwd=ROOT, env=clean_environ(), check=True)
 
 
-def test_launch_all_tells_what_to_try_and_that_works(launched):
+def test_launch_all_prints_a_command_to_try_that_works(launched):
     site, out = launched
     curl = next(line.strip() for line in out.splitlines() if line.strip().startswith("curl "))
     assert all(name in out for name in ("registry", "router", "demo1", "demo2", "demo3", " status", " down", "logs/"))
@@ -138,7 +138,7 @@ def test_the_babysitters_urls(launched):
         assert info["restart_count"] == 0
 
 
-def test_chat_and_stream_and_a_model_that_nobody_has(launched):
+def test_chat_stream_and_an_unknown_model(launched):
     site, _ = launched
     assert site.chat("demo-large").json()["model"] == "demo-large"
     assert read_stream(site.chat("demo-small", stream=True))[-1] == "[DONE]"
@@ -159,7 +159,7 @@ def test_logs_have_the_names_of_the_guide(launched):
         assert len(list((site.root / "logs").glob(f"{pattern}.log"))) == count
 
 
-def test_a_model_that_is_not_filled_in_is_one_clear_line(launched):
+def test_an_incomplete_model_file_is_refused_with_one_line(launched):
     site, _ = launched
     before = site.processes()
     for script, toml in (("launch_babysitter_9g8b.sh", "9g8b.toml"), ("launch_babysitter_qwen.sh", "qwen.toml")):
@@ -179,7 +179,7 @@ def test_the_scripts_work_from_another_directory_and_through_a_link(launched, tm
     assert done.returncode == 0, done.stderr
 
 
-def test_single_scripts_make_the_whole_and_stop_it_one_by_one(clone):
+def test_single_scripts_start_and_stop_each_part(clone):
     run(clone, "stop_all.sh")
     run(clone, "launch_registry.sh")
     run(clone, "launch_router.sh")

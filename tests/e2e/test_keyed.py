@@ -1,4 +1,4 @@
-"""A site whose engine wants an API key: what `svc up` says without it, and where the key stands with it."""
+"""A site whose engine requires an API key: the message of `svc up` without it, and where the key appears with it."""
 
 import pytest
 
@@ -10,7 +10,7 @@ MOCK = 'command = "svc mock"\nargs = ["--name", "one", "--port", "{}", "--models
 
 
 @pytest.mark.long
-def test_an_engine_with_a_key_is_refused_with_its_cure_and_then_served_without_showing_the_key(site):
+def test_an_engine_s_key_is_required_and_never_shown(site):
     port = free_port_pair()
     site.toml("one", port, MOCK.format(port, f'env = {{ SVC_MOCK_API_KEY = "{KEY}" }}'))
     line = site.refused("up")

@@ -1,4 +1,4 @@
-"""Alerts and dashboard are about what a running site tells: scraped by hand, and by a real Prometheus."""
+"""Alerts and dashboard use the metrics of a running site, as requested here and as scraped by a real Prometheus."""
 
 import re
 import subprocess
@@ -16,12 +16,12 @@ from tests.integration.monitoring.queries import PROMETHEUS, RULES, dashboard_qu
 from tests.waiting import free_port, wait_until
 
 EVENTS = "svc_registry_events_total"
-QUIET = ("ALERTS{", "max_restarts > 0.5", EVENTS)  # what has nothing to show while all is well
+QUIET = ("ALERTS{", "max_restarts > 0.5", EVENTS)  # queries without a result on a healthy site
 
 
 @pytest.fixture
 def stack(site: Site) -> tuple[Site, str]:
-    """A site with two mocks, and a key; every kind of request has been made once."""
+    """Yield a site with two mocks, and a key, after one request of every kind."""
     key = site.svc("keys", "add", "team")[0].strip()
     with (site.root / "config" / "svc.toml").open("a") as file:
         file.write('keys_file = "var/keys.toml"\n')
@@ -44,7 +44,7 @@ def ask(site: Site, key: str) -> None:
 
 
 def exported(url: str) -> set[str]:
-    """The names of the samples that are really there."""
+    """Return the names of the samples of a server."""
     families = text_string_to_metric_families(http.get(f"{url}/metrics", timeout=10).text)
     return {re.sub("_bucket$", "", sample.name) for family in families for sample in family.samples}
 
@@ -52,12 +52,12 @@ def exported(url: str) -> set[str]:
 def test_every_metric_of_alerts_and_dashboard_is_exported(stack: tuple[Site, str]):
     site, _ = stack
     babysitters = [s for s in http.get(f"{site.registry}/services", timeout=5).json()["services"] if s["name"] == "a"]
-    told = exported(site.registry) | exported(site.router) | exported(babysitters[0]["url"])
-    assert metrics() - told == set()
+    names = exported(site.registry) | exported(site.router) | exported(babysitters[0]["url"])
+    assert metrics() - names == set()
 
 
 class Prometheus:
-    """The configuration of ops/ at the site's addresses, and looking every second."""
+    """A Prometheus with the configuration of ops/ at the site's addresses, which scrapes every second."""
 
     def __init__(self, place: Path, site: Site) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -68,10 +68,10 @@ class Prometheus:
         )
         (place / "prometheus.yml").write_text(re.sub("(interval: )15s", r"\g<1>1s", text))
         (place / RULES.name).write_text(RULES.read_text())
-        words = ["--config.file", place / "prometheus.yml", "--storage.tsdb.path", place / "data"]
+        options = ["--config.file", place / "prometheus.yml", "--storage.tsdb.path", place / "data"]
         self.log = (place / "log").open("wb")
         self.process = subprocess.Popen(
-            [program("prometheus", "prometheus"), *map(str, words), "--web.listen-address", self.url[7:]],
+            [program("prometheus", "prometheus"), *map(str, options), "--web.listen-address", self.url[7:]],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
@@ -93,12 +93,12 @@ class Prometheus:
             return False
 
     def targets(self) -> dict[str, dict[str, str]]:
-        """Job and name of each with its health."""
-        found: dict[str, dict[str, str]] = {}
+        """Return the health of each target by job and name."""
+        targets: dict[str, dict[str, str]] = {}
         for target in self.get("targets")["activeTargets"]:
             labels = target["labels"]
-            found.setdefault(labels["job"], {})[labels.get("name", "")] = target["health"]
-        return found
+            targets.setdefault(labels["job"], {})[labels.get("name", "")] = target["health"]
+        return targets
 
     def end(self) -> None:
         self.process.terminate()
@@ -108,13 +108,13 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(stack: tuple[Site, str], tmp_path: Path) -> Iterator[Prometheus]:
-    made = Prometheus(tmp_path, stack[0])
-    yield made
-    made.end()
+    server = Prometheus(tmp_path, stack[0])
+    yield server
+    server.end()
 
 
 @pytest.mark.long
-def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple[Site, str], prometheus: Prometheus):
+def test_a_real_prometheus_scrapes_all_targets_and_answers_all_queries(stack: tuple[Site, str], prometheus: Prometheus):
     site, key = stack
     wait_until(prometheus.ready, 60, description="Prometheus is ready")
     expected = {
@@ -133,24 +133,24 @@ def test_a_real_prometheus_finds_everything_and_answers_every_query(stack: tuple
             if not prometheus.query(text) and not any(word in text for word in QUIET)
         ]
 
-    left: list[tuple[str, str]] = []
+    missing: list[tuple[str, str]] = []
 
     def answered() -> bool:
-        left[:] = unanswered()
-        return not left
+        missing[:] = unanswered()
+        return not missing
 
     try:
         wait_until(answered, 60, description="every panel has something to show", interval=1)
     except AssertionError:
-        assert left == []
+        assert missing == []
         raise
     values = prometheus.query('svc_router_instance_up{job="svc-router"}')
-    assert {(one["metric"]["name"], "exported_instance" in one["metric"]) for one in values} == {
+    assert {(sample["metric"]["name"], "exported_instance" in sample["metric"]) for sample in values} == {
         ("a-server", False),
         ("b-server", False),
     }
     states = prometheus.query(next(text for title, text in dashboard_queries() if title == "State of the instance"))
-    assert {one["metric"]["name"]: one["value"][1] for one in states} == {"a": "2", "b": "2"}
+    assert {sample["metric"]["name"]: sample["value"][1] for sample in states} == {"a": "2", "b": "2"}
 
     rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert {rule["health"] for rule in rules} == {"ok"}

@@ -1,4 +1,4 @@
-"""A real model behind the whole: llama.cpp's server with Gemma 3 270M, and the official client in front."""
+"""A site with a real model: llama.cpp's server with Gemma 3 270M, and OpenAI's client."""
 
 import importlib.util
 import json
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(missing and not os.environ.get("CI"), reason="th
 
 @pytest.fixture
 def llamas(site) -> Iterator[Site]:
-    """The two instances of config/llama, at free ports."""
+    """Yield the two instances of config/llama, at free ports."""
     for toml in sorted((ROOT / "config" / "llama").glob("*.toml")):
         text = toml.read_text()
         fixed = re.search(r"^port = (\d+)$", text, re.M)[1]
@@ -51,7 +51,7 @@ def test_the_official_client_lists_models_chats_and_streams(llamas):
 
 
 @pytest.mark.timeout(300)
-def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
+def test_a_killed_server_ends_only_its_own_answers(llamas):
     streams = [Stream(llamas), Stream(llamas)]
     wait_until(lambda: all(stream.events for stream in streams), timeout=60, description="a stream on each server")
     assert _in_flight(llamas) == {"llama1-server": 1, "llama2-server": 1}
@@ -89,7 +89,7 @@ def test_a_server_that_is_killed_costs_only_the_answers_that_had_begun(llamas):
 
 
 @pytest.mark.timeout(120)
-def test_the_model_alone_begins_ends_and_says_why_it_cannot(tmp_path):
+def test_svc_llama_starts_ends_and_reports_why_it_cannot_start(tmp_path):
     port = free_port()
     command = [str(BIN / "svc"), "llama", "--port", str(port), "--alias", "gemma", "--threads", "1"]
     url = f"http://127.0.0.1:{port}"
@@ -113,13 +113,13 @@ def test_the_model_alone_begins_ends_and_says_why_it_cannot(tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_a_server_that_stops_in_its_tracks_is_found_and_the_probe_costs_a_token(site):
+def test_a_suspended_server_is_detected_by_a_probe_of_one_token(site):
     port = free_port_pair()
-    words = ["--host", "127.0.0.1", "--port", str(port), "--alias", MODEL, "--threads", "1", "--ctx-size", "1024"]
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--alias", MODEL, "--threads", "1", "--ctx-size", "1024"]
     site.toml(
         "q",
         port,
-        f'command = "svc llama"\nargs = {words!r}',
+        f'command = "svc llama"\nargs = {arguments!r}',
         probe='"generate"',
         probe_interval=1,
         probe_timeout=5,
@@ -146,7 +146,9 @@ def test_a_server_that_stops_in_its_tracks_is_found_and_the_probe_costs_a_token(
     killed = site.pid("q:server")
     os.kill(killed, signal.SIGSTOP)
     wait_until(
-        lambda: site.service("q-server").get("status") == "draining", timeout=60, description="the registry to be told"
+        lambda: site.service("q-server").get("status") == "draining",
+        timeout=60,
+        description="the registry has the new state",
     )
     wait_until(lambda: not site.routed(), description="the router to leave it out")
     os.kill(killed, signal.SIGCONT)  # it may hear its SIGTERM, which saves half a minute
@@ -158,7 +160,7 @@ def test_a_server_that_stops_in_its_tracks_is_found_and_the_probe_costs_a_token(
 
 
 class Stream:
-    """A long answer, read as it comes."""
+    """A long answer, read while it arrives."""
 
     def __init__(self, site: Site) -> None:
         self.events: list[str] = []

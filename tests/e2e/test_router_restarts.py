@@ -1,4 +1,4 @@
-"""The router restarts under load, and no client notices."""
+"""The router restarts under load without a failed request."""
 
 import threading
 
@@ -52,7 +52,7 @@ def test_no_request_fails_and_an_open_stream_completes(busy, command):
 
 
 def router_workers(site) -> set[int]:
-    """The processes that the router's program started: they serve."""
+    """Return the pids of the router's worker processes."""
     master = site.pid("router")
     return {pid for pid in site.processes() if pid != master and _parent(pid) == master}
 

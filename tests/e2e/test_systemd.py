@@ -1,4 +1,4 @@
-"""The unit that `svc render --systemd` writes: accepted by systemd's own tools, and its Exec lines do what they say."""
+"""The unit that `svc render --systemd` writes: valid for systemd's own tools, and its Exec lines work."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ MOST_EXPOSED = 40  # tenths
 
 
 def systemd_section(site, user="infinilm"):
-    """The settings of a host whose svc is the one under test, by a path of plain letters."""
+    """Return the settings of a host with the svc under test, at a path without special characters."""
     (site.root / "prefix").symlink_to(BIN.parent)
     toml = site.root / "config" / "svc.toml"
     toml.write_text(
@@ -32,15 +32,15 @@ def unit_file(site):
     return site.root / "systemd" / "infinilm-svc.service"
 
 
-def analyze(*words):
+def analyze(*arguments):
     done = subprocess.run(
-        [program("systemd-analyze", "systemd"), *words], capture_output=True, text=True, timeout=60, check=False
+        [program("systemd-analyze", "systemd"), *arguments], capture_output=True, text=True, timeout=60, check=False
     )
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
-def test_systemd_has_nothing_to_say_against_it(site, full):
+def test_systemd_accepts_the_unit(site, full):
     if full:  # of instances, and with a file of somebody else's
         for n in range(20):
             site.mock(f"m{n}", "a,b", "--token-delay", "0.01")
@@ -49,16 +49,16 @@ def test_systemd_has_nothing_to_say_against_it(site, full):
     systemd_section(site)
     path = unit_file(site)
     assert analyze("verify", str(path)) == (0, "")
-    status, told = analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(path))
-    assert status == 0, told
-    exposure = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", told)[1])
+    status, output = analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(path))
+    assert status == 0, output
+    exposure = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", output)[1])
     assert exposure <= MOST_EXPOSED / 10
     for open_on_purpose in ("PrivateDevices", "DeviceAllow", "ProtectClock", "MemoryDenyWriteExecute"):
-        assert re.search(rf"✗ {open_on_purpose}=", told), "a GPU and code that is compiled as it runs need it"
+        assert re.search(rf"✗ {open_on_purpose}=", output), "a GPU and code that is compiled as it runs need it"
 
 
-def test_a_site_in_its_usual_place_is_accepted_too(site):
-    """There systemd makes logs/ and var/."""
+def test_systemd_accepts_the_unit_of_a_site_in_its_usual_place(site):
+    """At this place, systemd creates logs/ and var/."""
     (site.root / "prefix").symlink_to(BIN.parent)
     toml = site.root / "config" / "svc.toml"
     toml.write_text(f'{toml.read_text()}[systemd]\nprefix = "{site.root}/prefix"\n')
@@ -72,9 +72,9 @@ def unit(site) -> Iterator[Unit]:
     systemd_section(site)
     site.mock("one", "m", "--token-delay", "0.1")
     site.svc("render")
-    made = Unit(unit_file(site))
-    yield made
-    made.end()
+    unit = Unit(unit_file(site))
+    yield unit
+    unit.end()
 
 
 def test_its_exec_lines_start_update_and_stop_in_order(site, unit):
@@ -98,11 +98,11 @@ def test_its_exec_lines_start_update_and_stop_in_order(site, unit):
     wait_until(
         lambda: http.get(f"{site.router}/services", timeout=5).json()["services"], description="the router answers"
     )
-    told = unit.stop()
+    output = unit.stop()
     reading.join(30)
     assert events[-1] == "[DONE]"
-    assert not [event for event in events if '"error"' in event], "what had begun is finished"
-    stopped = [line.split()[0] for line in told.splitlines() if "stopped" in line]
+    assert not [event for event in events if '"error"' in event], "requests in progress are finished"
+    stopped = [line.split()[0] for line in output.splitlines() if "stopped" in line]
     assert stopped[0] == "router"
     assert set(stopped[1:3]) == {"one:babysitter", "two:babysitter"}
     assert set(stopped[3:]) == {"registry", "one:server", "two:server"}
@@ -110,7 +110,7 @@ def test_its_exec_lines_start_update_and_stop_in_order(site, unit):
     assert site.processes() == {}
 
 
-def test_a_reload_of_a_wrong_file_changes_nothing_and_says_so(site, unit):
+def test_a_reload_of_an_invalid_file_fails_and_changes_nothing(site, unit):
     unit.start()
     wait_until(lambda: site.control_answers() and site.answers(), 60, "the site answers")
     running = site.run("supervisorctl", "pid", "all")
@@ -120,17 +120,17 @@ def test_a_reload_of_a_wrong_file_changes_nothing_and_says_so(site, unit):
     assert site.run("supervisorctl", "pid", "all") == running
 
 
-def test_a_site_from_git_starts_by_hand(site):
+def test_a_site_from_git_starts_with_supervisord_alone(site):
     """`supervisord -c supervisord.conf` in a fresh clone: logs/ and var/ are in it."""
     site.svc("render")
     clone = site.root / "clone"
-    for words in (
+    for arguments in (
         ["init", "-q", "."],
         ["add", "-A"],
         ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
         ["clone", "-q", ".", str(clone)],
     ):
-        subprocess.run([program("git", "git"), *words], cwd=site.root, check=True, capture_output=True)
+        subprocess.run([program("git", "git"), *arguments], cwd=site.root, check=True, capture_output=True)
     assert {"logs", "var"} <= {path.name for path in clone.iterdir()}
     supervisord = site.supervisord
     site.run("supervisord", "-c", str(clone / "supervisord.conf"))
@@ -139,8 +139,8 @@ def test_a_site_from_git_starts_by_hand(site):
     subprocess.run([str(BIN / "svc"), "down"], cwd=clone, check=True, capture_output=True, timeout=60)
 
 
-def test_a_supervisord_without_svc_says_so_in_one_line(site, tmp_path):
-    """Debian's: another Python's, which cannot import our extension."""
+def test_a_supervisord_without_svc_fails_with_one_line(site, tmp_path):
+    """Debian's supervisord runs in another Python, which cannot import our extension."""
     import supervisor
 
     site.svc("render")
@@ -174,7 +174,7 @@ command=sleep 1000
 """
 
 
-def test_a_supervisord_that_is_not_svcs_is_refused_in_one_line_and_left_alone(site):
+def test_a_supervisord_of_another_program_is_refused_and_not_changed(site):
     site.mock("one")
     site.svc("render")
     before = site.files()
@@ -183,13 +183,13 @@ def test_a_supervisord_that_is_not_svcs_is_refused_in_one_line_and_left_alone(si
     process = site.start("supervisord", "-n", "-c", str(plain))
     try:
         wait_until(site.control_answers, description="it answers")
-        for words in ("up", "status", "status --json", "down", "down --only router", "logs", "plan", "apply"):
-            line = site.refused(*words.split())
+        for arguments in ("up", "status", "status --json", "down", "down --only router", "logs", "plan", "apply"):
+            line = site.refused(*arguments.split())
             assert line.startswith("svc: var/supervisor.sock: what answers here is not svc's supervisord"), line
-        told = site.svc("doctor", status=1)[0]
-        assert "the supervisord that runs here is not svc's: it lacks [rpcinterface:svc]" in told
-        assert 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown' in told
-        assert "svc down" not in told, "which would refuse"
+        report = site.svc("doctor", status=1)[0]
+        assert "the supervisord that runs here is not svc's: it lacks [rpcinterface:svc]" in report
+        assert 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown' in report
+        assert "svc down" not in report, "which would refuse"
         assert site.supervisord.process("theirs").state == "RUNNING"
         assert {**before, "plain.conf": PLAIN.encode()} == site.files()
     finally:

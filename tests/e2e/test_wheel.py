@@ -1,4 +1,4 @@
-"""The wheel, installed where there is no checkout: it renders and runs a site."""
+"""The wheel, installed without a checkout, renders and runs a site."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from tests.e2e.sites import ROOT
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from a copy of what is in the checkout, so that nothing is left there."""
+    """Return a wheel, built from a copy of the checkout so that the build leaves no files in it."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("setup.cfg", "pyproject.toml", "README.md", "svc", "templates"):
         subprocess.run(["cp", "-a", str(ROOT / name), str(source)], check=True)
@@ -22,7 +22,7 @@ def wheel(tmp_path_factory) -> Path:
     return next(out.glob("*.whl"))
 
 
-def test_the_wheel_has_the_templates_and_nothing_that_is_not_svc(wheel):
+def test_the_wheel_has_only_svc_and_its_templates(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     templates = sorted(path.name for path in (ROOT / "templates").rglob("*.j2"))
     assert sorted(Path(name).name for name in names if name.startswith("svc/templates/")) == templates
@@ -30,14 +30,14 @@ def test_the_wheel_has_the_templates_and_nothing_that_is_not_svc(wheel):
 
 
 @pytest.mark.timeout(600)
-def test_in_an_empty_environment_it_runs_a_site(wheel, tmp_path, site, monkeypatch):
+def test_the_wheel_runs_a_site_in_an_empty_environment(wheel, tmp_path, site, monkeypatch):
     directory = tmp_path / "venv" / "bin"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     subprocess.run([str(directory / "pip"), "install", "--quiet", str(wheel)], check=True)
     monkeypatch.setattr("tests.e2e.sites.BIN", directory)
     where = [str(directory / "python"), "-c", "import svc; print(svc.__file__)"]
-    found = subprocess.run(where, cwd=site.root, capture_output=True, text=True, check=True).stdout
-    assert found.startswith(str(tmp_path)), "not the checkout's"
+    path = subprocess.run(where, cwd=site.root, capture_output=True, text=True, check=True).stdout
+    assert path.startswith(str(tmp_path)), "not the checkout's"
     site.mock("one")
     site.svc("render")
     site.svc("up")

@@ -1,4 +1,4 @@
-"""Steady requests while something happens to the site."""
+"""A steady load of requests while a test changes the site."""
 
 import threading
 from types import TracebackType
@@ -10,7 +10,7 @@ CLIENTS = 4
 
 
 class Traffic:
-    """Chats of a few clients, each on a connection that is kept or with a new one a request, until the block ends."""
+    """Send chats of a few clients until the block ends, each on a kept connection or on a new one for each request."""
 
     def __init__(self, router: str, model: str = "m", kept: bool = True, **body: object) -> None:
         self.url = f"{router}/v1/chat/completions"
@@ -55,5 +55,5 @@ class Traffic:
 
 
 def read_stream(answer: requests.Response) -> list[str]:
-    """The data of every event of a stream."""
+    """Return the data of every event of a stream."""
     return [line[len("data: ") :] for line in answer.iter_lines(decode_unicode=True) if line.startswith("data: ")]

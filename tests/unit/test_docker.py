@@ -53,12 +53,12 @@ def test_copied_files_are_in_the_build_context():
 
 def test_the_exposed_ports_are_the_defaults():
     settings = load_settings()
-    assert dockerfile.told("EXPOSE").split() == [str(settings.router.port), str(settings.registry.port)]
+    assert dockerfile.last_value("EXPOSE").split() == [str(settings.router.port), str(settings.registry.port)]
 
 
 def test_the_image_does_not_run_as_root():
-    assert dockerfile.told("USER").split(":")[0].isdigit()
-    assert int(dockerfile.told("USER").split(":")[0]) > 0
+    assert dockerfile.last_value("USER").split(":")[0].isdigit()
+    assert int(dockerfile.last_value("USER").split(":")[0]) > 0
 
 
 def test_every_variable_of_the_image_is_a_setting():
