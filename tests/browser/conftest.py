@@ -47,7 +47,9 @@ def page(browser) -> Iterator[Any]:
     expect.set_options(timeout=DEADLINE)
     opened, complaints = context.new_page(), []
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+    opened.on(
+        "console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None
+    )
     yield opened
     context.close()
     assert complaints == []

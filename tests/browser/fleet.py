@@ -51,6 +51,6 @@ def _write(site: Fleet, real: bool) -> None:
     site.mocks = {f"{name}-server": site.mock(name, DEMO, *pace, **TIMES) for name in ("alpha", "beta")}
     if real:
         port = free_port_pair()
-        words = ["--host", "127.0.0.1", "--port", str(port), "--alias", REAL, "--threads", "1"]
-        words += ["--ctx-size", "2048", "--parallel", "1", "--temp", "0"]
-        site.toml("gemma", port, f'command = "svc llama"\nargs = {words!r}', heartbeat_interval=1)
+        command = ["--host", "127.0.0.1", "--port", str(port), "--alias", REAL, "--threads", "1"]
+        command += ["--ctx-size", "2048", "--parallel", "1", "--temp", "0"]
+        site.toml("gemma", port, f'command = "svc llama"\nargs = {command!r}', heartbeat_interval=1)

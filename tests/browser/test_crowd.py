@@ -115,11 +115,11 @@ class Crowd:
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory) -> Iterator[Crowd]:
     port = free_port()
-    words = ["registry", "--port", str(port), "--store", f"sqlite:{tmp_path_factory.mktemp('crowd')}/registry.db"]
+    command = ["registry", "--port", str(port), "--store", f"sqlite:{tmp_path_factory.mktemp('crowd')}/registry.db"]
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
         backend = stack.enter_context(mock("all", MODELS, host="0.0.0.0"))
-        stack.enter_context(running([str(BIN / "svc"), *words, "--health-interval", "3600"], port))
+        stack.enter_context(running([str(BIN / "svc"), *command, "--health-interval", "3600"], port))
         registry = RegistryClient(url)
         wait_until(lambda: _answers(url), description="the registry")
         flags = ("--registry-url", url, "--registry-sync-interval", 0.5, "--policy", "round_robin")

@@ -13,9 +13,9 @@ from tests.waiting import wait_until
 
 
 class Listed:
-    def __init__(self, own: Router, told: Registry) -> None:
+    def __init__(self, own: Router, fake: Registry) -> None:
         self.router = own
-        self.registry = told
+        self.registry = fake
 
     def tell(self, *services: dict[str, Any]) -> None:
         """Let the registry list these services, and wait until the router has them."""
@@ -41,10 +41,10 @@ class Listed:
 
 @contextmanager
 def listed(*flags: object) -> Iterator[Listed]:
-    with registry() as told:
-        quick = ("--registry-url", told.url, "--registry-sync-interval", 0.1, "--service-removal-grace-period", 0)
+    with registry() as fake:
+        quick = ("--registry-url", fake.url, "--registry-sync-interval", 0.1, "--service-removal-grace-period", 0)
         with router(*quick, *flags) as own:
-            yield Listed(own, told)
+            yield Listed(own, fake)
             assert "Traceback" not in own.output()
 
 

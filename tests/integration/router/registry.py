@@ -46,21 +46,21 @@ def instance(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
 @contextmanager
 def registry(port: int = 0) -> Iterator[Registry]:
     """Run a registry as long as the context is open."""
-    told = Registry()
+    fake = Registry()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            told.requests += 1
-            body = told.listing()
-            self.send_response(told.status)
-            self.send_header("X-Registry-Index", str(told.index))
+            fake.requests += 1
+            body = fake.listing()
+            self.send_response(fake.status)
+            self.send_header("X-Registry-Index", str(fake.index))
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def do_POST(self) -> None:
             posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            told.events += posted["events"]
+            fake.events += posted["events"]
             self.send_response(200)
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -70,10 +70,10 @@ def registry(port: int = 0) -> Iterator[Registry]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}"
+    fake.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
-        yield told
+        yield fake
     finally:
         server.shutdown()
         server.server_close()

@@ -74,18 +74,18 @@ def service(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
 @contextmanager
 def router(*flags: object, ready: bool = True, **environ: str) -> Iterator[Router]:
     port = free_port()
-    words = [str(BIN / "svc"), "router", "--host", "127.0.0.1", "--port", str(port), *map(str, flags)]
-    with running(words, port, **environ) as r:
+    command = [str(BIN / "svc"), "router", "--host", "127.0.0.1", "--port", str(port), *map(str, flags)]
+    with running(command, port, **environ) as r:
         if ready:
             wait_until(r.ready, description="the router to be ready")
         yield r
 
 
 @contextmanager
-def running(words: Sequence[str], port: int, **environ: str) -> Iterator[Router]:
+def running(command: Sequence[str], port: int, **environ: str) -> Iterator[Router]:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            words,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

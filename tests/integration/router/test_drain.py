@@ -107,8 +107,8 @@ def test_a_stream_ends_with_an_error_event_after_the_grace_period(streams: Strea
             )
             unsized.send(ASK).head()
             own.process.send_signal(signal.SIGTERM)
-            *_, told = iter(stream.chunk, b"")
-            assert last_error(told)["message"].startswith("the router is stopping")
+            *_, last_event = iter(stream.chunk, b"")
+            assert last_error(last_event)["message"].startswith("the router is stopping")
             assert unsized.all() == b"abc"
             assert half.all() == b""
         assert own.process.wait(5) == 0

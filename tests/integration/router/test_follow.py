@@ -24,10 +24,10 @@ def registries(tmp_path: Path) -> Iterator[tuple[Registry, Registry]]:
     """Yield two separate registries, the first of them started."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, two = (Registry(tmp_path / name, "--store", "sqlite:registry.db") for name in ("one", "two"))
-    one.start()
-    yield one, two
-    for made in (one, two):
+    first, second = (Registry(tmp_path / name, "--store", "sqlite:registry.db") for name in ("one", "two"))
+    first.start()
+    yield first, second
+    for made in (first, second):
         if hasattr(made, "process"):
             made.end()
 
@@ -60,73 +60,73 @@ def soon(own: Router, wanted: dict[str, str]) -> float:
 
 
 def test_a_change_in_the_registry_is_in_the_table_at_once(registries, backend):
-    one, _ = registries
-    with router("--registry-url", urls(one)) as own:
+    first, _ = registries
+    with router("--registry-url", urls(first)) as own:
         took = []
-        one.client.register(listed(backend, "a", "m"))
+        first.client.register(listed(backend, "a", "m"))
         took.append(soon(own, {"a": "running"}))
         for status in ("draining", "running", "failed", "running"):
-            one.client.heartbeat("a", status)
+            first.client.heartbeat("a", status)
             took.append(soon(own, {"a": status}))
-        one.client.drain("a")
+        first.client.drain("a")
         took.append(soon(own, {"a": "drained"}))
-        one.client.drain("a", drained=False)
+        first.client.drain("a", drained=False)
         took.append(soon(own, {"a": "running"}))
-        one.client.deregister("a")
+        first.client.deregister("a")
         took.append(soon(own, {}))
         assert statistics.median(took) < 0.1, took
 
 
 def test_a_registry_that_was_killed_is_followed_again(registries, backend):
-    one, _ = registries
-    one.client.register(listed(backend, "a", "m"))
-    with router("--registry-url", urls(one)) as own:
+    first, _ = registries
+    first.client.register(listed(backend, "a", "m"))
+    with router("--registry-url", urls(first)) as own:
         soon(own, {"a": "running"})
-        one.end()
+        first.end()
         wait_until(lambda: "keeping the 1 instances last known" in own.output(), timeout=3)
         assert own.get("/health").json()["table_source"] == "registry"
-        one.start()
+        first.start()
         wait_until(lambda: "the registry is back" in own.output(), timeout=5)
-        one.client.drain("a")
+        first.client.drain("a")
         soon(own, {"a": "drained"})
 
 
 def test_the_next_registry_is_followed_and_missing_instances_are_kept(registries, backend):
-    one, two = registries
-    two.start()
-    for made, names in ((one, "abc"), (two, "x")):
+    first, second = registries
+    second.start()
+    for made, names in ((first, "abc"), (second, "x")):
         for name in names:
             made.client.register(listed(backend, name, "m"))
     grace = 2
-    with router("--registry-url", urls(one, two), "--service-removal-grace-period", grace) as own:
+    with router("--registry-url", urls(first, second), "--service-removal-grace-period", grace) as own:
         soon(own, {"a": "running", "b": "running", "c": "running"})
-        one.end()
+        first.end()
         wait_until(lambda: set(known(own)) == {"a", "b", "c", "x"}, timeout=3)
-        two.client.register(listed(backend, "a", "m"))
-        two.client.deregister("x")
+        second.client.register(listed(backend, "a", "m"))
+        second.client.deregister("x")
         soon(own, {"a": "running", "b": "running", "c": "running"})
         wait_until(lambda: set(known(own)) == {"a"}, timeout=grace + 1)
 
 
 def test_a_router_without_a_registry_starts_with_the_saved_table(tmp_path, registries, backend):
-    one, _ = registries
-    one.client.register(listed(backend, "a", "m"))
-    one.client.register(listed(backend, "gone", "m"))
+    first, _ = registries
+    first.client.register(listed(backend, "a", "m"))
+    first.client.register(listed(backend, "gone", "m"))
     path = tmp_path / "var" / "table.json"
-    flags = ("--registry-url", urls(one), "--state-file", path)
+    flags = ("--registry-url", urls(first), "--state-file", path)
     with router(*flags) as own:
         wait_until(lambda: path.exists() and b'"a"' in path.read_bytes())
-    one.end()
+    first.end()
     with router(*flags) as own:
-        told = own.get("/health").json()
-        assert told["table_source"] == "saved"
-        assert 0 <= told["table_age_seconds"] < 60
+        health = own.get("/health").json()
+        assert health["table_source"] == "saved"
+        assert 0 <= health["table_age_seconds"] < 60
         assert "starting with the 2 instances that http://127.0.0.1" in own.output()
         with own.client() as client:
             assert client.send(post({"model": "m"})).answer().body == b"ok"
-        one.start()
+        first.start()
         wait_until(lambda: own.get("/health").json()["table_source"] == "registry", timeout=5)
-        one.client.deregister("gone")
+        first.client.deregister("gone")
         soon(own, {"a": "running"})
         wait_until(lambda: [t["name"] for t in json.loads(path.read_bytes())["targets"]] == ["a"], timeout=3)
 
@@ -143,8 +143,8 @@ def test_a_damaged_saved_table_is_logged_in_one_line(tmp_path):
 
 
 def test_a_router_that_waits_for_the_registry_stops_at_once(registries, backend):
-    one, _ = registries
-    with router("--registry-url", urls(one)) as own:
+    first, _ = registries
+    with router("--registry-url", urls(first)) as own:
         wait_until(lambda: own.get("/health").json()["table_age_seconds"] > 0.2)
         began = time.monotonic()
         own.process.send_signal(signal.SIGTERM)
@@ -154,15 +154,15 @@ def test_a_router_that_waits_for_the_registry_stops_at_once(registries, backend)
 
 
 def test_an_ejected_instance_that_registers_again_gets_requests(registries, backend):
-    one, _ = registries
+    first, _ = registries
     port = backend.port
-    one.client.register(listed(backend, "a", "m"))
-    with router("--registry-url", urls(one), "--health-interval", 0.2, "--max-errors", 1) as own:
+    first.client.register(listed(backend, "a", "m"))
+    with router("--registry-url", urls(first), "--health-interval", 0.2, "--max-errors", 1) as own:
         soon(own, {"a": "running"})
         backend.close()
         wait_until(lambda: not own.service("a")["healthy"])
         again = Instance(port)
-        one.client.register(listed(again, "a", "m", timestamp="2030-01-01T00:00:00.000Z"))
+        first.client.register(listed(again, "a", "m", timestamp="2030-01-01T00:00:00.000Z"))
         wait_until(lambda: own.service("a")["healthy"], timeout=AT_ONCE, interval=0.01)
         again.close()
 

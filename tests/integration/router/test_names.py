@@ -71,7 +71,7 @@ def test_invalid_utf8_passes_beside_a_rewritten_model(own: Router, instances: di
 
 
 @pytest.mark.parametrize(
-    ("asked", "got"),
+    ("requested", "got"),
     [
         ("away", "small"),  # by way of `further`
         ("gone", "big"),  # an alias of what nobody has, which has a fallback
@@ -79,17 +79,17 @@ def test_invalid_utf8_passes_beside_a_rewritten_model(own: Router, instances: di
     ],
 )
 def test_a_fallback_answers_for_a_model_that_no_instance_has(
-    own: Router, instances: dict[str, Instance], asked: str, got: str
+    own: Router, instances: dict[str, Instance], requested: str, got: str
 ):
-    assert requests.post(own.url + "/v1/chat/completions", json={"model": asked}, timeout=10).text == "ok"
+    assert requests.post(own.url + "/v1/chat/completions", json={"model": requested}, timeout=10).text == "ok"
     assert json.loads(received(instances).body) == {"model": got}
 
 
-@pytest.mark.parametrize("asked", ["round", "unheard of"])
-def test_the_error_names_the_model_where_no_fallback_is_served(own: Router, asked: str):
-    told = requests.post(own.url + "/v1/chat/completions", json={"model": asked}, timeout=10)
-    assert told.status_code == 503
-    assert told.json()["error"]["message"] == f"No healthy services available for model '{asked}'"
+@pytest.mark.parametrize("requested", ["round", "unheard of"])
+def test_the_error_names_the_model_where_no_fallback_is_served(own: Router, requested: str):
+    response = requests.post(own.url + "/v1/chat/completions", json={"model": requested}, timeout=10)
+    assert response.status_code == 503
+    assert response.json()["error"]["message"] == f"No healthy services available for model '{requested}'"
 
 
 def form(model: bytes, audio: bytes = b"RIFF\r\n--not the end\x00\xff") -> tuple[bytes, bytes]:

@@ -21,7 +21,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     made.end()
 
 
-def told(registry: Registry, kind: str) -> list[dict[str, str]]:
+def events_of(registry: Registry, kind: str) -> list[dict[str, str]]:
     return registry.client.events(only={"kind": kind})[0]
 
 
@@ -41,7 +41,7 @@ def test_an_ejection_is_an_event_with_the_router_as_its_source(registry: Registr
         wait_until(lambda: own.service("one")["healthy"])
         a.script = closes  # `play` would cut a health check: the ejection of a sick instance is no news
         ask(own)
-        (event,) = wait_until(lambda: told(registry, "ejected"), description="the ejection to be told")
+        (event,) = wait_until(lambda: events_of(registry, "ejected"), description="the ejection to be told")
         assert (event["service"], event["level"]) == ("one", "bad")
         assert event["message"].startswith(
             "a request failed: it closed the connection without an answer; nothing new for "
@@ -53,7 +53,9 @@ def test_an_ejection_is_an_event_with_the_router_as_its_source(registry: Registr
 def test_the_start_of_a_router_is_an_event(registry: Registry):
     for number in (1, 2):
         with router(*following(registry)) as own:
-            events = wait_until(lambda n=number: len(told(registry, "started")) == n and told(registry, "started"))
+            events = wait_until(
+                lambda n=number: len(events_of(registry, "started")) == n and events_of(registry, "started")
+            )
             assert (events[-1]["service"], events[-1]["level"]) == ("router", "info")
             assert events[-1]["source"].endswith(f"-{own.port}")
 
@@ -69,7 +71,7 @@ def test_events_are_sent_once_the_registry_is_back(registry: Registry, a: Instan
         wait_until(lambda: own.service("one")["healthy"], description="the router to find it well")
         assert ask(own) == 200
         registry.start()
-        wait_until(lambda: told(registry, "passing"), timeout=20, description="the registry to hear of it")
-        assert [event["kind"] for event in told(registry, "failing,passing")] == ["failing", "passing"]
+        wait_until(lambda: events_of(registry, "passing"), timeout=20, description="the registry to hear of it")
+        assert [event["kind"] for event in events_of(registry, "failing,passing")] == ["failing", "passing"]
         assert "svc_router_events_dropped_total 0.0" in own.get("/metrics").text
         assert "Traceback" not in own.output()

@@ -46,7 +46,7 @@ def own(started: Router, instance: Instance) -> Router:
     return started
 
 
-def asked(router: Router, line: str, body: bytes = b"", **headers: str) -> Answer:
+def send(router: Router, line: str, body: bytes = b"", **headers: str) -> Answer:
     named = {"Host": f"localhost:{router.port}", "Content-Length": str(len(body)), **headers}
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items())
     with Client(router.port) as client:
@@ -54,7 +54,7 @@ def asked(router: Router, line: str, body: bytes = b"", **headers: str) -> Answe
 
 
 def chat(router: Router, **headers: str) -> Answer:
-    return asked(router, CHAT, b'{"model": "a"}', **headers)
+    return send(router, CHAT, b'{"model": "a"}', **headers)
 
 
 READS = ("GET /health", "GET /v1/models", "GET /services", "GET /stats", "GET /metrics", "GET /ui", "GET /v1/files/7")
@@ -63,7 +63,7 @@ READS = ("GET /health", "GET /v1/models", "GET /services", "GET /stats", "GET /m
 @pytest.mark.parametrize("line", [*READS, CHAT, "POST /ui/drain/a", "OPTIONS /v1/models", "DELETE /v1/files/7"])
 def test_a_page_on_a_rebound_name_reads_and_writes_nothing(own: Router, instance: Instance, line: str):
     forged = {"X_Forwarded_For": "127.0.0.1", "X_Forwarded_Host": "localhost"}
-    answer = asked(own, line, b'{"model": "a"}', Host=f"evil.example:{own.port}", **forged)
+    answer = send(own, line, b'{"model": "a"}', Host=f"evil.example:{own.port}", **forged)
     assert (answer.status, answer.error()["code"]) == (421, "misdirected_request")
     assert "allowed_hosts" in answer.error()["message"]
     assert not instance.received
@@ -72,7 +72,7 @@ def test_a_page_on_a_rebound_name_reads_and_writes_nothing(own: Router, instance
 @pytest.mark.parametrize("page", [{"Origin": EVIL}, {"Origin": "null"}, {"Sec_Fetch_Site": "same-site"}])
 @pytest.mark.parametrize("line", [CHAT, "POST /ui/drain/a", "DELETE /v1/files/7"])
 def test_a_page_of_another_origin_writes_nothing(own: Router, instance: Instance, line: str, page: dict[str, str]):
-    answer = asked(own, line, b'{"model": "a"}', Content_Type="text/plain", **page)
+    answer = send(own, line, b'{"model": "a"}', Content_Type="text/plain", **page)
     assert (answer.status, answer.error()["code"]) == (403, "cross_origin")
     assert "cors_origins" in answer.error()["message"]
     assert answer.header(ALLOWED) is None
@@ -81,14 +81,14 @@ def test_a_page_of_another_origin_writes_nothing(own: Router, instance: Instance
 
 def test_a_page_of_another_origin_opens_no_websocket(own: Router, instance: Instance):
     line = "GET /v1/realtime?model=a"
-    assert asked(own, line, Origin=EVIL, **UPGRADE).status == 403
+    assert send(own, line, Origin=EVIL, **UPGRADE).status == 403
     assert not instance.received
-    assert asked(own, line, Origin=PAGE, **UPGRADE).status == 200, "the instance does not upgrade; it was asked"
+    assert send(own, line, Origin=PAGE, **UPGRADE).status == 200, "the instance does not upgrade; it was asked"
 
 
 @pytest.mark.parametrize("line", ["GET /v1/models", "GET /health", "GET /v1/files/7"])
 def test_a_page_of_another_origin_may_not_read_an_answer(own: Router, line: str):
-    assert asked(own, line, Origin=EVIL).header(ALLOWED) is None
+    assert send(own, line, Origin=EVIL).header(ALLOWED) is None
 
 
 def test_no_origin_reaches_an_instance_and_its_answer_is_isolated(own: Router, instance: Instance):
@@ -113,24 +113,24 @@ def test_no_origin_reaches_an_instance_and_its_answer_is_isolated(own: Router, i
     ],
 )
 def test_an_allowed_page_can_read_own_answers_and_errors(own: Router, line: str, body: bytes, status: int):
-    answer = asked(own, line, body, Origin=PAGE)
+    answer = send(own, line, body, Origin=PAGE)
     assert (answer.status, answer.header(ALLOWED)) == (status, PAGE.encode())
     assert b"x-request-id" in (answer.header(b"access-control-expose-headers") or b"")
 
 
 def test_an_allowed_page_can_read_the_error_of_a_refused_head(own: Router):
-    answer = asked(own, CHAT, Origin=PAGE, Transfer_Encoding="gzip")
+    answer = send(own, CHAT, Origin=PAGE, Transfer_Encoding="gzip")
     assert (answer.status, answer.header(ALLOWED)) == (400, PAGE.encode())
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/ui/drain/a"])
 def test_preflights_are_answered_by_the_router(own: Router, instance: Instance, path: str):
     asks = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization,content-type"}
-    answer = asked(own, f"OPTIONS {path}", Origin=PAGE, **asks, Access_Control_Request_Private_Network="true")
+    answer = send(own, f"OPTIONS {path}", Origin=PAGE, **asks, Access_Control_Request_Private_Network="true")
     assert (answer.status, answer.header(ALLOWED)) == (204, PAGE.encode())
     assert answer.header(b"access-control-allow-headers") == b"authorization,content-type"
     assert answer.header(b"access-control-allow-private-network") == b"true"
-    refused = asked(own, f"OPTIONS {path}", Origin=EVIL, **asks)
+    refused = send(own, f"OPTIONS {path}", Origin=EVIL, **asks)
     assert (refused.status, refused.header(ALLOWED)) == (403, None)
     assert not instance.received
 
@@ -157,5 +157,5 @@ def test_the_key_decides_and_a_trusted_proxy_may_name_any_host(tmp_path, instanc
         page = {"Origin": "chrome-extension://abc", "Host": "llm.example"}
         assert chat(keyed, **page).status == 401
         assert chat(keyed, **page, Authorization="Bearer a-key").status == 200
-        preflight = asked(keyed, "OPTIONS /v1/models", Access_Control_Request_Method="GET", **page)
+        preflight = send(keyed, "OPTIONS /v1/models", Access_Control_Request_Method="GET", **page)
         assert preflight.status == 403, "no key is asked for"

@@ -19,23 +19,23 @@ QUICK = ("--registry-sync-interval", 0.1, "--health-interval", 0.2, "--health-ti
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Registry]:
+def fake_registry() -> Iterator[Registry]:
     with registry() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def synced(told: Registry) -> Iterator[Router]:
-    flags = ("--registry-url", told.url, *QUICK, "--service-removal-grace-period", 1)
+def synced(fake_registry: Registry) -> Iterator[Router]:
+    flags = ("--registry-url", fake_registry.url, *QUICK, "--service-removal-grace-period", 1)
     with router(*flags) as made:
         yield made
         assert "Traceback" not in made.output()
 
 
 @pytest.fixture
-def own(synced: Router, told: Registry) -> Router:
+def own(synced: Router, fake_registry: Registry) -> Router:
     """Return the router with an empty table."""
-    told.services, told.index = [], told.index + 10
+    fake_registry.services, fake_registry.index = [], fake_registry.index + 10
     wait_until(lambda: synced.get("/services").json()["total"] == 0, timeout=3)
     return synced
 
@@ -57,56 +57,63 @@ def listed(own: Router) -> list[str]:
     return [m["id"] for m in own.get("/v1/models").json()["data"]]
 
 
-def test_changes_in_the_registry_apply_at_the_next_sync(own: Router, told: Registry, backends):
+def test_changes_in_the_registry_apply_at_the_next_sync(own: Router, fake_registry: Registry, backends):
     (x, _), (y, _) = backends
-    told.services = [instance("x", x.port, "mx"), instance("y", y.port, "my"), {**instance("bs", 1), "metadata": {}}]
-    told.index += 1
+    fake_registry.services = [
+        instance("x", x.port, "mx"),
+        instance("y", y.port, "my"),
+        {**instance("bs", 1), "metadata": {}},
+    ]
+    fake_registry.index += 1
     wait_until(lambda: listed(own) == ["mx", "my"])
     assert own.get("/health").json()["healthy_services"] == "2/2"
     for status in ("draining", "failed", "stopped", "stopping", "starting"):
-        told.services[0]["status"] = status
-        told.index += 1
+        fake_registry.services[0]["status"] = status
+        fake_registry.index += 1
         wait_until(lambda: listed(own) == ["my"], description=status)
-        told.services[0]["status"] = "running"
-        told.index += 1
+        fake_registry.services[0]["status"] = "running"
+        fake_registry.index += 1
         wait_until(lambda: listed(own) == ["mx", "my"], description=f"back from {status}")
-    told.services[0]["drained"] = True
-    told.index += 1
+    fake_registry.services[0]["drained"] = True
+    fake_registry.index += 1
     wait_until(lambda: listed(own) == ["my"])
-    del told.services[0]
-    told.index += 1
+    del fake_registry.services[0]
+    fake_registry.index += 1
     wait_until(
         lambda: own.get("/services").json()["total"] == 1, timeout=0.9, description="the deletion, without the grace"
     )
 
 
-def test_instances_are_kept_when_the_registry_loses_its_data(own: Router, told: Registry, backends):
+def test_instances_are_kept_when_the_registry_loses_its_data(own: Router, fake_registry: Registry, backends):
     (x, _), (y, _) = backends
-    told.services, told.index = [instance("x", x.port, "mx"), instance("y", y.port, "my")], told.index + 10
+    fake_registry.services, fake_registry.index = (
+        [instance("x", x.port, "mx"), instance("y", y.port, "my")],
+        fake_registry.index + 10,
+    )
     wait_until(lambda: listed(own) == ["mx", "my"])
-    requests = told.requests
-    told.services, told.index = [instance("y", y.port, "my")], 1
-    wait_until(lambda: told.requests > requests + 2)
+    requests = fake_registry.requests
+    fake_registry.services, fake_registry.index = [instance("y", y.port, "my")], 1
+    wait_until(lambda: fake_registry.requests > requests + 2)
     assert listed(own) == ["mx", "my"]
     with own.client() as client:
         assert client.send(post({"model": "mx"})).answer().body == b"ok"
     wait_until(lambda: listed(own) == ["my"], timeout=3)
 
 
-def test_the_table_stays_while_the_registry_is_away(own: Router, told: Registry, backends):
+def test_the_table_stays_while_the_registry_is_away(own: Router, fake_registry: Registry, backends):
     (x, _), _ = backends
-    told.services, told.index = [instance("x", x.port, "mx")], told.index + 10
+    fake_registry.services, fake_registry.index = [instance("x", x.port, "mx")], fake_registry.index + 10
     wait_until(lambda: listed(own) == ["mx"])
     for status, body in ((500, None), (200, b"<html>"), (200, b"[]"), (200, b'{"a": 1}'), (401, b'{"error": "no"}')):
-        told.status, told.body, requests = status, body, told.requests
-        wait_until(lambda requests=requests: told.requests > requests + 1)
+        fake_registry.status, fake_registry.body, requests = status, body, fake_registry.requests
+        wait_until(lambda requests=requests: fake_registry.requests > requests + 1)
         assert listed(own) == ["mx"]
-    told.status, told.body = 200, None
+    fake_registry.status, fake_registry.body = 200, None
     wait_until(lambda: "the registry is back" in own.output())
     assert listed(own) == ["mx"]
 
 
-def test_entries_that_cannot_be_used_are_left_out_and_logged_once(own: Router, told: Registry, backends):
+def test_entries_that_cannot_be_used_are_left_out_and_logged_once(own: Router, fake_registry: Registry, backends):
     (x, _), _ = backends
     bad: list[Any] = [
         {"name": "no-port"},
@@ -117,19 +124,19 @@ def test_entries_that_cannot_be_used_are_left_out_and_logged_once(own: Router, t
         None,
         instance("odd-models", x.port) | {"metadata": {"type": "openai-api", "models": 7, "models_list": "x"}},
     ]
-    told.services, told.index = [*bad, instance("x", x.port, "mx")], told.index + 1
+    fake_registry.services, fake_registry.index = [*bad, instance("x", x.port, "mx")], fake_registry.index + 1
     wait_until(lambda: listed(own) == ["mx"])
-    requests = told.requests
-    wait_until(lambda: told.requests > requests + 3)
-    said = [line for line in own.output().splitlines() if "cannot be used" in line]
+    requests = fake_registry.requests
+    wait_until(lambda: fake_registry.requests > requests + 3)
+    warnings = [line for line in own.output().splitlines() if "cannot be used" in line]
     for name in ("'no-port'", "'text-port'", "'odd-url'", "'worse-url'", "'text'", "None"):
-        assert len([line for line in said if f"lists {name}," in line]) == 1
+        assert len([line for line in warnings if f"lists {name}," in line]) == 1
 
 
-def test_an_instance_is_out_while_its_babysitter_reports_unhealthy(own: Router, told: Registry, backends):
+def test_an_instance_is_out_while_its_babysitter_reports_unhealthy(own: Router, fake_registry: Registry, backends):
     (x, sitter), (y, _) = backends
-    told.services = [instance("x", x.port, "both", health_status="unhealthy"), instance("y", y.port, "both")]
-    told.index += 1
+    fake_registry.services = [instance("x", x.port, "both", health_status="unhealthy"), instance("y", y.port, "both")]
+    fake_registry.index += 1
     wait_until(
         lambda: own.get("/health").json()["healthy_services"] == "2/2",
         description="our own check to outweigh the registry's",
@@ -144,13 +151,13 @@ def test_an_instance_is_out_while_its_babysitter_reports_unhealthy(own: Router, 
     wait_until(lambda: own.service("x")["healthy"], timeout=4)
 
 
-def test_an_instance_that_refuses_connections_fails_no_request(own: Router, told: Registry, backends):
+def test_an_instance_that_refuses_connections_fails_no_request(own: Router, fake_registry: Registry, backends):
     (_, sitter), (y, _) = backends
     gone = Instance(free_port())
     gone.close()
     dead = instance("x", gone.port, "both") | {"metadata": {"type": "openai-api", "models": ["both"]}}
     dead["metadata"]["babysitter"] = f"http://127.0.0.1:{sitter.port}"
-    told.services, told.index = [dead, instance("y", y.port, "both")], told.index + 1
+    fake_registry.services, fake_registry.index = [dead, instance("y", y.port, "both")], fake_registry.index + 1
     wait_until(lambda: own.get("/health").json()["healthy_services"] == "2/2")
     with own.client() as client:
         for _ in range(12):
@@ -158,10 +165,10 @@ def test_an_instance_that_refuses_connections_fails_no_request(own: Router, told
     assert own.service("x")["error_count"] >= 3
 
 
-def test_weights_are_kept_exactly_over_a_cycle(own: Router, told: Registry, backends):
+def test_weights_are_kept_exactly_over_a_cycle(own: Router, fake_registry: Registry, backends):
     (x, _), (y, _) = backends
-    told.services = [instance("x", x.port, "both", weight=3), instance("y", y.port, "both", weight=1)]
-    told.index += 1
+    fake_registry.services = [instance("x", x.port, "both", weight=3), instance("y", y.port, "both", weight=1)]
+    fake_registry.index += 1
     wait_until(lambda: listed(own) == ["both"] and own.service("x")["weight"] == 3)
     with own.client() as client:
         for _ in range(40):
@@ -267,7 +274,7 @@ def test_the_file_of_static_services_has_three_formats(tmp_path: Path, shape):
 def test_each_wrong_setting_is_one_line_of_error(tmp_path: Path):
     path = tmp_path / "static.json"
     path.write_text(json.dumps([{"name": "a", "host": "h"}, {"name": "b", "host": "h", "port": 0}]))
-    for words, said in (
+    for command, warnings in (
         (
             ["--static-services", str(path)],
             [f"svc: {path}: services[0]: port is missing", f"svc: {path}: services[1]: "],
@@ -275,18 +282,18 @@ def test_each_wrong_setting_is_one_line_of_error(tmp_path: Path):
         (["--static-services", "none.json"], ["svc: none.json: cannot read it: No such file or directory"]),
         ([], ["svc: the router needs --registry-url, or --static-services, or both"]),
     ):
-        with running([str(BIN / "svc"), "router", "--port", str(free_port()), *words], 0) as own:
+        with running([str(BIN / "svc"), "router", "--port", str(free_port()), *command], 0) as own:
             assert own.process.wait(10) == 1
             lines = own.output().splitlines()
-            assert len(lines) == len(said)
-            assert all(line.startswith(start) for line, start in zip(lines, said, strict=True)), lines
+            assert len(lines) == len(warnings)
+            assert all(line.startswith(start) for line, start in zip(lines, warnings, strict=True)), lines
 
 
 def test_a_taken_port_is_one_line_of_error(tmp_path: Path):
     made = Instance()
     path = static(tmp_path / "static.json", [service("m", made.port, "m")])
-    words = [str(BIN / "svc"), "router", "--port", str(made.port), "--static-services", str(path)]
-    with running(words, 0) as own:
+    command = [str(BIN / "svc"), "router", "--port", str(made.port), "--static-services", str(path)]
+    with running(command, 0) as own:
         assert own.process.wait(10) == 1
         assert own.output().startswith(f"svc: router: cannot listen on 127.0.0.1:{made.port}: address already in use")
         assert own.output().count("\n") == 1
@@ -295,8 +302,8 @@ def test_a_taken_port_is_one_line_of_error(tmp_path: Path):
 
 def test_three_instances_of_a_real_registry_get_their_requests(tmp_path: Path):
     port = free_port()
-    words = [str(BIN / "svc"), "registry", "--port", str(port), "--store", f"sqlite:{tmp_path}/registry.db"]
-    with running(words, port) as real, mock("a", ["one"]) as a, mock("b", ["one"]) as b, mock("c", ["two"]) as c:
+    command = [str(BIN / "svc"), "registry", "--port", str(port), "--store", f"sqlite:{tmp_path}/registry.db"]
+    with running(command, port) as real, mock("a", ["one"]) as a, mock("b", ["one"]) as b, mock("c", ["two"]) as c:
         wait_until(lambda: _answers(real))
         with router("--registry-url", real.url, *QUICK[:2]) as own:
             for made, model in ((a, "one"), (b, "one"), (c, "two")):

@@ -175,8 +175,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, str
     token.write_text(TOKEN)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    words = [str(BIN / "svc"), "registry", "--port", str(port), "--token-file", str(token), "--health-interval", "3600"]
-    with running(words, port):
+    command = [
+        str(BIN / "svc"),
+        "registry",
+        "--port",
+        str(port),
+        "--token-file",
+        str(token),
+        "--health-interval",
+        "3600",
+    ]
+    with running(command, port):
         wait_until(lambda: _ok(f"{url}/health"), description="the registry")
         RegistryClient(url, str(token)).register(
             {

@@ -248,14 +248,14 @@ class Traffic:
             self._await(client, lambda: self._live_attempt(client.request), "an instance to receive a request")
         self.check()
 
-    def _reacted(self, client: Client, attempt: Attempt, what: str) -> None:
+    def _reacted(self, client: Client, attempt: Attempt, description: str) -> None:
         """Wait until the client has its answer, or another instance has its request."""
-        self._await(client, lambda: self._live_attempt(client.request) not in (None, attempt), what)
+        self._await(client, lambda: self._live_attempt(client.request) not in (None, attempt), description)
 
-    def _await(self, client: Client, condition: Any, what: str) -> None:
+    def _await(self, client: Client, condition: Any, description: str) -> None:
         if client in self.clients:
-            what = f"{what}: {_nonce(client)}\n{self.story()}"
-            self._network.wait(lambda: client.done or condition(), what)
+            description = f"{description}: {_nonce(client)}\n{self.story()}"
+            self._network.wait(lambda: client.done or condition(), description)
 
     def await_counts(self) -> None:
         """Wait until the router counts just those requests that are open."""

@@ -37,9 +37,9 @@ def json(client: FlaskClient, path: str, status: int = 200) -> Any:
 @pytest.mark.parametrize("path", ["/health", "/status"])
 def test_health_reports_the_router_and_its_table(client: FlaskClient, made: RouterState, path: str):
     made.origin = Origin("registry", made.clock() - 2.5)
-    told = json(client, path)
-    assert told.pop("timestamp").endswith("Z")
-    assert told == {
+    payload = json(client, path)
+    assert payload.pop("timestamp").endswith("Z")
+    assert payload == {
         "status": "healthy",
         "router": "running",
         "healthy_services": "3/4",
@@ -50,17 +50,17 @@ def test_health_reports_the_router_and_its_table(client: FlaskClient, made: Rout
     }
     made.replace_targets([])
     made.origin = None
-    told = json(client, path)
-    assert (told["status"], told["table_source"], told["table_age_seconds"]) == ("degraded", None, None)
+    payload = json(client, path)
+    assert (payload["status"], payload["table_source"], payload["table_age_seconds"]) == ("degraded", None, None)
 
 
 @pytest.mark.parametrize("path", ["/models", "/v1/models"])
 def test_each_model_is_listed_once(client: FlaskClient, path: str):
-    told = json(client, path)
-    assert told["object"] == "list"
-    assert [m["id"] for m in told["data"]] == ["m", "n", "org/other"]
-    assert told["data"][0] == {"id": "m", "object": "model", "created": 5, "owned_by": "vllm", "max_model_len": 9}
-    assert told["data"][1] == {"id": "n", "object": "model", "created": 0, "owned_by": "a"}
+    payload = json(client, path)
+    assert payload["object"] == "list"
+    assert [m["id"] for m in payload["data"]] == ["m", "n", "org/other"]
+    assert payload["data"][0] == {"id": "m", "object": "model", "created": 5, "owned_by": "vllm", "max_model_len": 9}
+    assert payload["data"][1] == {"id": "n", "object": "model", "created": 0, "owned_by": "a"}
 
 
 def test_a_model_is_returned_by_its_id(client: FlaskClient):
@@ -97,9 +97,9 @@ def test_services_have_their_counts(client: FlaskClient, made: RouterState):
     made.balancer.begin(target("a"))
     made.balancer.observe(target("a"), 0.5, failed=True)
     made.balancer.begin(target("a"))
-    told = json(client, "/services")
-    assert (told["total"], told["registry_url"]) == (4, "http://r:1")
-    first = told["services"][0]
+    payload = json(client, "/services")
+    assert (payload["total"], payload["registry_url"]) == (4, "http://r:1")
+    first = payload["services"][0]
     del first["metadata"]
     assert first == {
         "name": "a",
@@ -118,7 +118,7 @@ def test_services_have_their_counts(client: FlaskClient, made: RouterState):
         "weight": 2,
         "models": ["m", "n"],
     }
-    assert not told["services"][3]["healthy"]
+    assert not payload["services"][3]["healthy"]
 
 
 def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, made: RouterState):
@@ -126,8 +126,13 @@ def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, made: Route
         made.balancer.begin(target("b"))
         made.balancer.observe(target("b"), 0.5, failed=False)
     made.balancer.begin(target("b"))
-    told = json(client, "/stats")
-    assert (told["total_services"], told["healthy_services"], told["total_requests"], told["in_flight"]) == (4, 3, 3, 1)
+    payload = json(client, "/stats")
+    assert (
+        payload["total_services"],
+        payload["healthy_services"],
+        payload["total_requests"],
+        payload["in_flight"],
+    ) == (4, 3, 3, 1)
     lines = client.get("/metrics").text.splitlines()
     assert 'svc_router_attempts_total{instance="b"} 3.0' in lines
     assert 'svc_router_requests_in_flight{instance="b"} 1.0' in lines

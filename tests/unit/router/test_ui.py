@@ -16,13 +16,13 @@ from svc.router.ui.subscribers import KEEPALIVE_COMMENT, MAX_SUBSCRIBERS, MAX_UN
 from tests.unit.router.made import Clock, state, target
 
 
-def told(data: bytes) -> dict[str, list]:
+def events_by_name(data: bytes) -> dict[str, list]:
     """Events by name."""
-    found: dict[str, list] = {}
+    events: dict[str, list] = {}
     for block in data.decode().split("\n\n")[:-1]:
         name, body = block.split("\n")
-        found.setdefault(name.removeprefix("event: "), []).append(json.loads(body.removeprefix("data: ")))
-    return found
+        events.setdefault(name.removeprefix("event: "), []).append(json.loads(body.removeprefix("data: ")))
+    return events
 
 
 # States.
@@ -55,20 +55,24 @@ def test_the_router_adds_what_it_has_observed_itself():
     assert view.instance_state(other, of) == "unhealthy"
 
 
-@pytest.mark.parametrize("told", [True, "3", None, 1.5])
-def test_invalid_metadata_of_an_instance_is_not_shown(told):
-    of = target("a", "m", metadata={"restarts": told, "restart_reason": ["x"]})
-    seen = view.site(state(of))["instances"][0]
-    assert (seen["restarts"], seen["restart_reason"]) == (None, "")
+@pytest.mark.parametrize("value", [True, "3", None, 1.5])
+def test_invalid_metadata_of_an_instance_is_not_shown(value):
+    of = target("a", "m", metadata={"restarts": value, "restart_reason": ["x"]})
+    shown = view.site(state(of))["instances"][0]
+    assert (shown["restarts"], shown["restart_reason"]) == (None, "")
 
 
 def test_restarts_and_aliases_are_shown():
-    told = {"restarts": 2, "restart_reason": "exit code 1" + "!" * 999}
-    seen = view.site(state(target("a", "m", metadata=told), aliases=(("gpt", "m"),)))
+    metadata = {"restarts": 2, "restart_reason": "exit code 1" + "!" * 999}
+    shown = view.site(state(target("a", "m", metadata=metadata), aliases=(("gpt", "m"),)))
     model = {"name": "m", "aliases": ["gpt"], "fallback": "", "instances": ["a"], "fate": "served"}
-    assert seen["models"] == [model]
-    one = seen["instances"][0]
-    assert (one["restarts"], one["restart_reason"][:11], len(one["restart_reason"])) == (2, "exit code 1", 200)
+    assert shown["models"] == [model]
+    instance = shown["instances"][0]
+    assert (instance["restarts"], instance["restart_reason"][:11], len(instance["restart_reason"])) == (
+        2,
+        "exit code 1",
+        200,
+    )
 
 
 def fates(made) -> dict[str, tuple]:
@@ -182,7 +186,7 @@ def site() -> Site:
 def test_a_page_begins_with_everything(site: Site):
     site.beats(9)
     site.feed.add_events([{"id": 1}])
-    first = told(next(site.feed.open()))
+    first = events_by_name(next(site.feed.open()))
     assert list(first) == ["site", "history", "events", "tick"]
     assert len(first["history"][0]["models"]["m"]["requests"]) == 2
     assert first["events"] == [{"events": [{"id": 1}]}]
@@ -195,16 +199,16 @@ def test_ticks_have_changed_instances_and_the_site_only_its_changes(site: Site):
     next(page)
     site.served("a")
     site.beats(2)
-    second = told(next(page))
+    second = events_by_name(next(page))
     assert list(second) == ["tick"]
     assert list(second["tick"][0]["instances"]) == ["a"]
     site.state.replace_targets([target("a", "m", drained=True)])
     site.beats(1)
-    third = told(next(page))
+    third = events_by_name(next(page))
     assert [i["state"] for i in third["site"][0]["instances"]] == ["drained"]
     site.state.replace_targets([target("a", "m", drained=True)])
     site.beats(2)
-    assert list(told(next(page))) == ["tick"]
+    assert list(events_by_name(next(page))) == ["tick"]
 
 
 def test_a_page_that_opens_takes_no_changes_from_other_pages(site: Site):
@@ -214,7 +218,7 @@ def test_a_page_that_opens_takes_no_changes_from_other_pages(site: Site):
     site.state.balancer.loads["b"] = 3
     site.feed.open()
     site.beats(2)
-    assert list(told(next(first))["tick"][0]["instances"]) == ["b"]
+    assert list(events_by_name(next(first))["tick"][0]["instances"]) == ["b"]
 
 
 def test_nothing_is_composed_while_no_page_is_open(site: Site, monkeypatch: pytest.MonkeyPatch):
@@ -228,7 +232,7 @@ def test_pages_connect_again_when_the_registry_has_lost_its_events(site: Site):
     page = site.feed.open()
     site.feed.clear_events()
     assert list(page) == []
-    assert told(next(site.feed.open()))["events"] == [{"events": []}]
+    assert events_by_name(next(site.feed.open()))["events"] == [{"events": []}]
 
 
 # Files.

@@ -33,8 +33,8 @@ def test_the_app_is_called_and_its_response_closed():
         def close(self) -> None:
             ResponseBody.closed = True
 
-    def app(told, start_response):
-        start_response("200 OK", [("Content-Length", "9"), ("Connection", "x"), ("X-A", told["REQUEST_METHOD"])])
+    def app(environment, start_response):
+        start_response("200 OK", [("Content-Length", "9"), ("Connection", "x"), ("X-A", environment["REQUEST_METHOD"])])
         return ResponseBody([b"a", b"b"])
 
     answer = call(app, request(method=b"HEAD"), "")
@@ -43,7 +43,7 @@ def test_the_app_is_called_and_its_response_closed():
 
 
 def test_an_event_stream_is_returned_before_its_end():
-    def app(told, start_response):
+    def app(environment, start_response):
         start_response("200 OK", [("Content-Type", "text/event-stream; charset=utf-8")])
         return iter([b"a", b"b"])
 
@@ -52,7 +52,7 @@ def test_an_event_stream_is_returned_before_its_end():
 
 
 def test_an_environ_becomes_a_request():
-    told = {
+    environment = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/a b",
         "QUERY_STRING": "x=1",
@@ -65,15 +65,15 @@ def test_an_environ_becomes_a_request():
         "HTTP_X_MINE": "1",
         "wsgi.input": io.BytesIO(b"body and more"),
     }
-    head = head_of(told)
-    assert (head.method, head.target, body_of(told, 100)) == (b"POST", b"/a%20b?x=1", b"body")
+    head = head_of(environment)
+    assert (head.method, head.target, body_of(environment, 100)) == (b"POST", b"/a%20b?x=1", b"body")
     assert sorted(head.headers) == [(b"Content-Type", b"t"), (b"X-A", b"1")]
     assert head.has_body
 
 
-@pytest.mark.parametrize("told", [{"CONTENT_LENGTH": "1000"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
-def test_a_too_large_body_is_read_only_as_far_as_needed(told: dict[str, str]):
-    assert len(body_of({"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"x" * 1000), **told}, 10)) == 11
+@pytest.mark.parametrize("environment", [{"CONTENT_LENGTH": "1000"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
+def test_a_too_large_body_is_read_only_as_far_as_needed(environment: dict[str, str]):
+    assert len(body_of({"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"x" * 1000), **environment}, 10)) == 11
 
 
 def test_the_target_is_unchanged_where_the_server_has_kept_it():
@@ -83,7 +83,7 @@ def test_the_target_is_unchanged_where_the_server_has_kept_it():
 
 
 def test_another_server_ignores_an_upgrade():
-    told = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/realtime", "QUERY_STRING": "model=m"}
-    head = head_of({**told, "HTTP_CONNECTION": "Upgrade", "HTTP_UPGRADE": "websocket"})
+    environment = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/realtime", "QUERY_STRING": "model=m"}
+    head = head_of({**environment, "HTTP_CONNECTION": "Upgrade", "HTTP_UPGRADE": "websocket"})
     assert not head.upgrade
     assert b"Upgrade" not in Request(head, b"").outgoing(b"h", b"c", b"id")

@@ -9,7 +9,7 @@ FALLBACKS = {"gone": "qwen", "lost": "gone", "x": "y", "y": "x"}
 
 
 @pytest.mark.parametrize(
-    ("asked", "model"),
+    ("requested", "model"),
     [
         (None, None),
         ("qwen", "qwen"),
@@ -21,8 +21,8 @@ FALLBACKS = {"gone": "qwen", "lost": "gone", "x": "y", "y": "x"}
         ("nobody", "nobody"),
     ],
 )
-def test_what_is_meant(asked: str | None, model: str | None):
-    assert resolve(asked, ALIASES, FALLBACKS, lambda m: m == "qwen") == model
+def test_aliases_and_fallbacks_are_resolved(requested: str | None, model: str | None):
+    assert resolve(requested, ALIASES, FALLBACKS, lambda m: m == "qwen") == model
 
 
 def test_a_fallback_is_for_when_nobody_has_it():

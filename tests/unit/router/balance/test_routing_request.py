@@ -79,10 +79,10 @@ def test_a_form_without_a_boundary_is_refused():
 
 
 def test_the_session_is_the_key_in_the_body_else_the_header_else_address_and_agent():
-    agent, told = (b"User-Agent", b"ua"), (b"X-Session-ID", b"s")
+    agent, session_header = (b"User-Agent", b"ua"), (b"X-Session-ID", b"s")
     body = b'{"prompt_cache_key": "k"}'
-    assert parse(request(body, agent, told, x_forwarded_for=b"1")).session == b"k"
-    assert parse(request(b"{}", agent, told, x_forwarded_for=b"1")).session == b"s"
+    assert parse(request(body, agent, session_header, x_forwarded_for=b"1")).session == b"k"
+    assert parse(request(b"{}", agent, session_header, x_forwarded_for=b"1")).session == b"s"
     first = parse(request(b"{}", agent, x_forwarded_for=b"1")).session
     assert first
     assert first != parse(request(b"{}", agent, x_forwarded_for=b"2")).session

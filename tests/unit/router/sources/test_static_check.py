@@ -129,15 +129,15 @@ def test_only_the_service_itself_is_sent_its_key(make):
     assert world.beside.keys == {None}
 
 
-@pytest.mark.parametrize(("key", "said"), [("", "wants an API key"), ("old", "refuses the API key")])
-def test_a_refused_key_is_logged_once(make, caplog, key: str, said: str):
+@pytest.mark.parametrize(("key", "message"), [("", "wants an API key"), ("old", "refuses the API key")])
+def test_a_refused_key_is_logged_once(make, caplog, key: str, message: str):
     world = make()
     world.own.statuses["/v1/models"] = 401
     world.state.set_upstream_keys(UpstreamKeys({"a": key} if key else {}))
     for _ in range(3):
         world.turn()
     (line,) = caplog.messages
-    assert f"a {said}" in line
+    assert f"a {message}" in line
     assert "upstream_keys_file" in line
     assert "old" not in line
 

@@ -9,24 +9,24 @@ from svc.router.sources.static_services import read_static
 ONE = {"name": "a", "host": "10.0.0.7", "port": 8100}
 
 
-def read(tmp_path: Path, told: object) -> list:
+def read(tmp_path: Path, content: object) -> list:
     path = tmp_path / "static.json"
-    path.write_text(told if isinstance(told, str) else json.dumps(told))
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
     return read_static(path)
 
 
 @pytest.mark.parametrize(
-    "told", [[ONE], {"services": [ONE]}, {"static_services": {"services": [ONE]}}, {"static_services": [ONE]}]
+    "content", [[ONE], {"services": [ONE]}, {"static_services": {"services": [ONE]}}, {"static_services": [ONE]}]
 )
-def test_the_file_has_three_formats(tmp_path: Path, told: object):
-    (found,) = read(tmp_path, told)
+def test_the_file_has_three_formats(tmp_path: Path, content: object):
+    (found,) = read(tmp_path, content)
     assert (found.name, found.url, found.weight, found.static) == ("a", "http://10.0.0.7:8100", 1, True)
     assert found.admitted()
 
 
 def test_all_fields_of_a_service_are_read(tmp_path: Path):
-    told = {**ONE, "host": "::1", "weight": 3, "metadata": {"type": "openai-api", "models": ["m"]}, "comment": 1}
-    (found,) = read(tmp_path, [told])
+    content = {**ONE, "host": "::1", "weight": 3, "metadata": {"type": "openai-api", "models": ["m"]}, "comment": 1}
+    (found,) = read(tmp_path, [content])
     assert (found.host, found.url, found.weight, found.models) == ("::1", "http://[::1]:8100", 3, ("m",))
     (secure,) = read(tmp_path, [{**ONE, "url": "https://api:8443/"}])
     assert (secure.host, secure.port, secure.secure) == ("api", 8443, True)
@@ -56,7 +56,7 @@ def test_an_empty_file_is_no_error(tmp_path: Path):
 
 def test_all_problems_are_reported_at_once(tmp_path: Path):
     path = tmp_path / "static.json"
-    told = [
+    content = [
         7,
         {},
         {**ONE, "port": "8100"},
@@ -79,7 +79,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
         {**ONE, "name": "o", "models": ["m"]},
     ]
     with pytest.raises(ConfigError) as caught:
-        read(tmp_path, told)
+        read(tmp_path, content)
     assert list(caught.value.problems) == [
         f"{path}: services[0]: must be an object with name, host and port",
         f"{path}: services[1]: name is missing",
@@ -105,10 +105,10 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize("told", ["{", "", '{"services": 7}', '"x"', "7", "null", '{"other": []}', "\ud800"])
-def test_anything_but_a_list_of_services_is_refused(tmp_path: Path, told: str):
+@pytest.mark.parametrize("content", ["{", "", '{"services": 7}', '"x"', "7", "null", '{"other": []}', "\ud800"])
+def test_anything_but_a_list_of_services_is_refused(tmp_path: Path, content: str):
     path = tmp_path / "static.json"
-    path.write_bytes(told.encode("utf-8", "surrogatepass"))
+    path.write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(ConfigError, match=r"static.json: (not JSON|must be a list of services)"):
         read_static(path)
 

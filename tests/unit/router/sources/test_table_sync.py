@@ -192,9 +192,9 @@ def test_entries_that_cannot_be_used_are_logged_once(caplog: pytest.LogCaptureFi
     world = World(listing=Client(A, *bad))
     for _ in range(3):
         assert world.look() == ["a"]
-    said = [r.message for r in caplog.records if r.levelno == logging.WARNING]
-    assert len(said) == len(bad)
-    assert all("cannot be used" in line for line in said)
+    warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == len(bad)
+    assert all("cannot be used" in line for line in warnings)
     world.look(A)
     world.look(A, *bad)
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 2 * len(bad)

@@ -10,13 +10,13 @@ from tests.unit.router.made import Clock, state, target
 
 class Registry:
     def __init__(self):
-        self.told = []
+        self.received = []
         self.trouble = None
 
     def report_events(self, events):
         if self.trouble:
             raise self.trouble
-        self.told += [(event["kind"], event["service"]) for event in events]
+        self.received += [(event["kind"], event["service"]) for event in events]
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def registry():
 
 def test_events_are_sent_once_and_in_order(registry):
     made = EventReporter(8000)
-    teller = EventForwarder(made, registry)
+    forwarder = EventForwarder(made, registry)
     made.add("ejected", "a", "3 failures")
     made.add("readmitted", "a")
-    teller.once()
-    teller.once()
-    assert registry.told == [("ejected", "a"), ("readmitted", "a")]
+    forwarder.once()
+    forwarder.once()
+    assert registry.received == [("ejected", "a"), ("readmitted", "a")]
 
 
 def test_events_are_kept_up_to_a_limit_while_the_registry_is_away(registry, monkeypatch):
@@ -43,57 +43,57 @@ def test_events_are_kept_up_to_a_limit_while_the_registry_is_away(registry, monk
         EventForwarder(made, registry).once()
     registry.trouble = None
     EventForwarder(made, registry).once()
-    assert [name for _, name in registry.told] == ["n2", "n3", "n4"]
+    assert [name for _, name in registry.received] == ["n2", "n3", "n4"]
     assert made.dropped == 2
 
 
 def test_refused_events_are_dropped_and_logged_once(registry, caplog):
     made = EventReporter(8000)
-    teller = EventForwarder(made, registry)
+    forwarder = EventForwarder(made, registry)
     registry.trouble = BadRequest("no such path")
     for _ in range(3):
         made.add("ejected", "a")
-        teller.once()
+        forwarder.once()
     assert (made.dropped, made.next_batch()) == (3, [])
     assert len([r for r in caplog.records if "takes no events" in r.message]) == 1
 
 
 def test_a_rate_limit_of_the_registry_is_respected(registry):
     made, clock = EventReporter(8000), Clock()
-    teller = EventForwarder(made, registry, clock)
+    forwarder = EventForwarder(made, registry, clock)
     registry.trouble = RateLimited("too many", retry_after=30)
     made.add("ejected", "a")
-    teller.once()
+    forwarder.once()
     registry.trouble = None
     made.add("readmitted", "a")
     clock.now += 29
-    teller.once()
-    assert registry.told == []
+    forwarder.once()
+    assert registry.received == []
     clock.now += 1
-    teller.once()
-    assert (registry.told, made.dropped) == ([("ejected", "a"), ("readmitted", "a")], 0)
+    forwarder.once()
+    assert (registry.received, made.dropped) == ([("ejected", "a"), ("readmitted", "a")], 0)
 
 
 def test_checks_and_ejections_are_events():
     clock = Clock()
-    one = target("a", "m")
-    made = state(one, clock=clock, max_errors=1)
+    instance = target("a", "m")
+    made = state(instance, clock=clock, max_errors=1)
     woken = []
     made.event_reporter.on_added = lambda: woken.append(1)
-    made.balancer.begin(one, False)
-    made.balancer.observe(one, 0.1, failed=True, ejection_reason="Connection refused")
+    made.balancer.begin(instance, False)
+    made.balancer.observe(instance, 0.1, failed=True, ejection_reason="Connection refused")
     clock.now = made.now = clock.now + 20
     made.sweep()
-    made.balancer.begin(one, False)
-    made.balancer.observe(one, 0.1, failed=False)
+    made.balancer.begin(instance, False)
+    made.balancer.observe(instance, 0.1, failed=False)
     made.balancer.record_check("a", False)
     made.balancer.record_check("a", True)
     made.balancer.record_check("a", True)
-    told = made.event_reporter.next_batch()
-    assert [event["kind"] for event in told] == ["ejected", "readmitted", "failing", "passing"]
-    assert re.fullmatch(r"a request failed: Connection refused; nothing new for [456] s", told[0]["message"])
-    assert [event["message"] for event in told[2:]] == ["one check failed", "2 checks in a row went well"]
-    assert {event["service"] for event in told} == {"a"}
+    events = made.event_reporter.next_batch()
+    assert [event["kind"] for event in events] == ["ejected", "readmitted", "failing", "passing"]
+    assert re.fullmatch(r"a request failed: Connection refused; nothing new for [456] s", events[0]["message"])
+    assert [event["message"] for event in events[2:]] == ["one check failed", "2 checks in a row went well"]
+    assert {event["service"] for event in events} == {"a"}
     assert len(woken) == 4
 
 
@@ -101,9 +101,9 @@ def kinds(made):
     return [event["kind"] for event in made.event_reporter.next_batch()]
 
 
-def fail(made, one, why="it answered 502"):
-    made.balancer.begin(one, False)
-    made.balancer.observe(one, 0.1, failed=True, ejection_reason=why)
+def fail(made, instance, why="it answered 502"):
+    made.balancer.begin(instance, False)
+    made.balancer.observe(instance, 0.1, failed=True, ejection_reason=why)
 
 
 def later(made, clock, seconds):
@@ -113,54 +113,54 @@ def later(made, clock, seconds):
 
 def test_an_ejection_event_has_the_cause():
     clock = Clock()
-    one = target("a", "m")
-    made = state(one, clock=clock, max_errors=3)
+    instance = target("a", "m")
+    made = state(instance, clock=clock, max_errors=3)
     for why in ("Connection refused", "Connection refused", "it answered 502"):
-        fail(made, one, why)
+        fail(made, instance, why)
     later(made, clock, 20)
-    fail(made, one, "no answer within 60 s")
+    fail(made, instance, "no answer within 60 s")
     first, second = (event["message"] for event in made.event_reporter.next_batch())
     assert re.fullmatch(r"3 requests in a row failed, the last one: it answered 502; nothing new for \d s", first)
     trial = r"the trial request failed: no answer within 60 s; nothing new for \d+ s, 2 times in a row"
     assert re.fullmatch(trial, second)
 
 
-def recovers(made, one) -> None:
+def recovers(made, instance) -> None:
     """Let two checks and a request succeed."""
     made.balancer.record_check("a", True)
     made.balancer.record_check("a", True)
-    made.balancer.begin(one, False)
-    made.balancer.observe(one, 0.1, failed=False)
+    made.balancer.begin(instance, False)
+    made.balancer.observe(instance, 0.1, failed=False)
 
 
 def test_an_instance_that_fails_its_checks_causes_no_ejection_events():
     clock = Clock()
-    one = target("a", "m")
-    made = state(one, clock=clock, max_errors=1)
+    instance = target("a", "m")
+    made = state(instance, clock=clock, max_errors=1)
     made.balancer.record_check("a", False)
-    fail(made, one)
+    fail(made, instance)
     later(made, clock, 20)
-    fail(made, one)
-    recovers(made, one)
-    assert made.health.is_usable(one)
+    fail(made, instance)
+    recovers(made, instance)
+    assert made.health.is_usable(instance)
     assert kinds(made) == ["failing", "passing"]
 
 
 def test_the_return_of_an_ejected_instance_is_an_event():
     clock = Clock()
-    one = target("a", "m")
-    made = state(one, clock=clock, max_errors=1)
-    fail(made, one)
+    instance = target("a", "m")
+    made = state(instance, clock=clock, max_errors=1)
+    fail(made, instance)
     made.balancer.record_check("a", False)
     later(made, clock, 20)
-    fail(made, one)
-    recovers(made, one)
+    fail(made, instance)
+    recovers(made, instance)
     assert kinds(made) == ["ejected", "failing", "passing", "readmitted"]
 
 
-@pytest.mark.parametrize(("well", "told"), [(False, ["passing"]), (None, ["failing", "passing"])])
-def test_a_new_router_does_not_repeat_the_registrys_state(well, told):
+@pytest.mark.parametrize(("well", "expected"), [(False, ["passing"]), (None, ["failing", "passing"])])
+def test_a_new_router_does_not_repeat_the_registrys_state(well, expected):
     made = state(target("a", "m", healthy=well), max_errors=1)
     for answer in (False, True, True):
         made.balancer.record_check("a", answer)
-    assert kinds(made) == told
+    assert kinds(made) == expected
