@@ -123,7 +123,7 @@ def test_a_line_has_every_field(own: Watched):
     assert line["time"].endswith("Z")
 
 
-def test_refused_nobody_has_the_model(own: Watched):
+def test_a_request_for_an_unknown_model_is_refused(own: Watched):
     assert own.ask("refused", "nobody's").status_code == 503
     line = own.line("refused")
     told = {"status": 503, "end": "refused", "attempts": 0, "instance": "", "model": "nobody's", "first_byte": None}
@@ -135,7 +135,7 @@ def test_failed_no_instance_could_be_reached(own: Watched):
     assert {"status": 502, "end": "failed", "attempts": 1, "instance": "dead"}.items() <= own.line("failed").items()
 
 
-def test_cut_the_answer_broke_off(own: Watched):
+def test_a_response_that_broke_off_is_recorded_as_cut(own: Watched):
     def breaks(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED + chunk(b"data: 1\n\n"))
         return False
@@ -234,7 +234,7 @@ def test_a_file_that_was_moved_away_is_opened_anew(own: Watched):
     own.log.write_bytes(moved.read_bytes() + own.log.read_bytes())
 
 
-def test_a_path_that_cannot_be_written_is_told_once_and_costs_no_request(tmp_path: Path):
+def test_an_unwritable_access_log_is_logged_once_and_fails_no_request(tmp_path: Path):
     log = tmp_path / "not yet" / "access.log"
     with watching(tmp_path, log=log) as own:
         for n in range(3):
@@ -294,7 +294,7 @@ def test_counts_agree_with_the_traffic_and_with_one_another(tmp_path: Path):
         assert next(s for s in stats["services"] if s["name"] == "one") == row
 
 
-def test_in_flight_is_told_everywhere_at_once(own: Watched):
+def test_every_endpoint_shows_requests_in_flight(own: Watched):
     own.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
     with own.router.client() as client:
         client.send(post({"model": "m"})).head()
@@ -339,7 +339,7 @@ WORD = b"data: %b\n\n" % (b"x" * 900)
     ],
     ids=["openai", "anthropic", "embeddings", "openai-stream", "anthropic-stream", "said", "none"],
 )
-def test_tokens_are_those_that_the_answer_says(
+def test_tokens_are_those_in_the_usage_of_the_response(
     own: Watched, script: Any, prompt: int | None, completion: int | None, request: pytest.FixtureRequest
 ):
     own.instance.play(script)
@@ -432,7 +432,7 @@ def test_models_that_clients_invent_make_no_labels(own: Watched):
 # Health while draining.
 
 
-def test_draining_is_told_on_connections_that_are_kept(tmp_path: Path):
+def test_a_draining_router_closes_kept_connections(tmp_path: Path):
     with watching(tmp_path) as own:
         own.instance.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: 1\n\n")))
         clients = [own.router.client() for _ in range(4)]

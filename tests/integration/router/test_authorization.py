@@ -105,7 +105,7 @@ def announced(size: int, *headers: bytes, path: bytes = b"/v1/chat/completions")
     return b"POST %b HTTP/1.1\r\n%b\r\n" % (path, lines)
 
 
-def test_no_body_is_asked_for_without_a_key(site: Site):
+def test_no_continue_is_sent_without_a_key(site: Site):
     with site.router.client() as client:
         answer = client.send(announced(LARGE, b"Expect: 100-continue")).answer()
         assert (answer.status, answer.header(b"connection")) == (401, b"close")

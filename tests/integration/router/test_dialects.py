@@ -67,7 +67,7 @@ def test_errors_of_the_routers_own(relay: Router, model: str, status: int, opena
     assert error["error"]["type"] == anthropics
 
 
-def test_a_body_that_is_too_large_is_told_before_it_was_read(relay: Router):
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(relay: Router):
     for path, kind in ((b"/v1/messages", "request_too_large"), (b"/v1/responses", "invalid_request_error")):
         with relay.client() as client:
             client.send(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" % path)
@@ -87,7 +87,7 @@ def breaks(peer: Peer, received: ReceivedRequest) -> bool:
     return False
 
 
-def test_a_stream_that_breaks_off_ends_in_the_callers_words(relay: Router, a: Instance):
+def test_a_broken_stream_ends_with_an_error_in_the_clients_format(relay: Router, a: Instance):
     a.play(breaks)
     with relay.client() as client:
         client.send(post({"model": "a"}, path=b"/v1/messages")).head()

@@ -88,9 +88,7 @@ def _answered(client: Client) -> int:
 
 
 @pytest.mark.parametrize("model", ["m", "other"])
-def test_requests_wait_until_the_registry_notices_the_death_of_the_only_instance(
-    site: Listed, mortals: list[Instance], model: str
-):
+def test_requests_wait_until_the_only_instance_restarts(site: Listed, mortals: list[Instance], model: str):
     """And then until another life of it runs: here at another port, so that it cannot be met too early."""
     dead, reborn = mortals[:2]
     name = f"only-{model}"
@@ -107,7 +105,7 @@ def test_requests_wait_until_the_registry_notices_the_death_of_the_only_instance
     assert [_answered(client) for client in [*clients, late]] == [200] * 4
 
 
-def test_a_request_that_waits_for_the_registry_stands_in_the_way_of_no_other(site: Listed, mortals: list[Instance]):
+def test_a_request_that_waits_for_the_registry_delays_no_other(site: Listed, mortals: list[Instance]):
     """Its instance refused it once, and takes the next ones."""
     dead = mortals[0]
     dead.close()
@@ -122,7 +120,7 @@ def test_a_request_that_waits_for_the_registry_stands_in_the_way_of_no_other(sit
         back.close()
 
 
-def test_an_instance_that_hangs_up_on_large_bodies_holds_up_no_other_request(site: Listed, mortals: list[Instance]):
+def test_an_instance_that_closes_on_large_bodies_delays_no_other(site: Listed, mortals: list[Instance]):
     picky = mortals[0]
     picky.reads_at_most = 100_000
     site.tell(at(picky, "picky", "m"))
@@ -152,7 +150,7 @@ def test_what_is_given_up_is_503(site: Listed, mortals: list[Instance]):
         assert client.answer().error()["message"] == "No healthy services available for model 'm'"
 
 
-def test_the_error_says_what_became_of_the_request(site: Listed, mortals: list[Instance]):
+def test_the_error_lists_the_failure_of_each_attempt(site: Listed, mortals: list[Instance]):
     """Not only that the last instance refused it."""
     dying, dead = mortals[:2]
     dead.close()

@@ -108,7 +108,7 @@ def test_without_a_known_key_nothing_is_relayed(site: Site, headers: dict[str, s
     assert not site.instance.received
 
 
-def test_anthropics_clients_hear_it_in_their_own_words(site: Site):
+def test_anthropics_clients_get_errors_in_anthropics_format(site: Site):
     told = site.post(path="/v1/messages", **{"x-api-key": "wrong"})
     assert told.status_code == 401
     assert told.json()["type"] == "error"
@@ -131,7 +131,7 @@ def test_a_refused_request_leaves_the_connection_usable(site: Site, secret: str)
         assert client.send(post(ASK, b"Authorization: Bearer " + secret.encode())).answer().body == b"ok"
 
 
-def test_what_probes_ask_is_open_and_what_tells_of_instances_is_not(site: Site, secret: str):
+def test_probes_need_no_key_and_lists_of_instances_do(site: Site, secret: str):
     for path in OPEN:
         assert site.router.get(path).status_code == 200, path
     for path in PROTECTED:
@@ -164,7 +164,7 @@ def test_changes_of_the_file_hold_within_a_moment(site: Site, secret: str):
     assert site.post(secret).status_code == 200
 
 
-def test_a_broken_file_changes_nothing_and_is_told_once(site: Site, secret: str):
+def test_a_broken_file_changes_nothing_and_is_logged_once(site: Site, secret: str):
     good = site.file.read_bytes()
     site.file.write_text("[keys")
     wait_until(lambda: "its last good content stays in use" in site.router.output())
@@ -272,7 +272,7 @@ def test_the_client_behind_trusted_proxies(site: Site, secret: str, forwarded: s
     assert passed == (f"{forwarded}, 127.0.0.1" if forwarded else "127.0.0.1").encode()
 
 
-def test_nobody_is_believed_by_default_and_what_cannot_be_networks_is_refused(tmp_path: Path):
+def test_no_proxy_is_trusted_by_default_and_bad_networks_are_refused(tmp_path: Path):
     instance, log = Instance(), tmp_path / "access.log"
     services = static(tmp_path / "static.json", [service("m", instance.port, "m")])
     with router("--static-services", services, "--access-log", log) as own, own.client() as client:

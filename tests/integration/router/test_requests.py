@@ -35,7 +35,7 @@ def test_method_target_headers_and_body_pass_as_they_came(relay: Router, a: Inst
     assert received.header(b"content-length") == b"%d" % len(body)
 
 
-def test_hop_by_hop_headers_stay_here(relay: Router, a: Instance):
+def test_hop_by_hop_headers_are_not_passed_on(relay: Router, a: Instance):
     with relay.client() as client:
         client.send(
             post(
@@ -116,7 +116,7 @@ def test_100_continue_of_a_second_request_comes_after_the_first_answer(relay: Ro
         assert client.answer().body == b"ok"
 
 
-def test_too_large_is_told_instead_of_100_continue(relay: Router):
+def test_too_large_is_sent_instead_of_100_continue(relay: Router):
     with relay.client() as client:
         client.send(
             b"POST /x HTTP/1.1\r\nHost: r\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1)

@@ -45,7 +45,7 @@ def test_status_reason_headers_and_body_pass_as_they_came(relay: Router, a: Inst
     ]
 
 
-def test_hop_by_hop_headers_stay_here(relay: Router, a: Instance):
+def test_hop_by_hop_headers_are_not_passed_on(relay: Router, a: Instance):
     a.play(
         says(
             b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\n"
@@ -126,7 +126,7 @@ def test_answers_without_a_body_end_at_their_head(relay: Router, a: Instance, he
     assert a.connections == 1
 
 
-def test_interim_answers_are_swallowed_with_all_they_said(relay: Router, a: Instance):
+def test_interim_responses_are_dropped_with_their_headers(relay: Router, a: Instance):
     a.play(
         says(
             b"HTTP/1.1 100 Continue\r\n\r\n",
@@ -182,7 +182,7 @@ def test_connections_to_an_instance_are_used_again(relay: Router, a: Instance):
     assert a.connections == 1
 
 
-def test_an_instance_that_says_close_gets_a_new_connection(relay: Router, a: Instance):
+def test_a_connection_with_connection_close_is_not_used_again(relay: Router, a: Instance):
     a.play(says(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", then=False))
     with relay.client() as client:
         for _ in range(3):
@@ -191,7 +191,7 @@ def test_an_instance_that_says_close_gets_a_new_connection(relay: Router, a: Ins
     assert a.connections == 3
 
 
-def test_a_connection_that_was_closed_while_idle_is_replaced_without_a_failure(relay: Router, a: Instance):
+def test_a_connection_closed_while_idle_is_replaced_without_a_failure(relay: Router, a: Instance):
     a.play(says(OK, then=False))  # keeps it open as far as it says, and closes
     before = relay.service("a")
     with relay.client() as client:
@@ -203,7 +203,7 @@ def test_a_connection_that_was_closed_while_idle_is_replaced_without_a_failure(r
     assert len(a.received) == 20
 
 
-def test_an_answer_that_nobody_asked_for_is_nobodys(relay: Router, a: Instance):
+def test_an_unrequested_response_reaches_no_client(relay: Router, a: Instance):
     """As servers that say 408 on an idle connection before they close it."""
 
     def script(peer: Peer, received: ReceivedRequest) -> None:
@@ -251,7 +251,7 @@ def test_what_is_no_answer_is_502_and_not_tried_again(relay: Router, a: Instance
 
 
 @pytest.mark.parametrize("sent", [b"Content-Length: 9\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"])
-def test_an_answer_that_breaks_off_is_seen_to_be_short(relay: Router, a: Instance, sent: bytes):
+def test_a_response_that_breaks_off_is_truncated_for_the_client_too(relay: Router, a: Instance, sent: bytes):
     a.play(says(b"HTTP/1.1 200 OK\r\n%b" % sent, then=False))
     before = relay.service("a")["error_count"]
     with relay.client() as client:
@@ -267,9 +267,7 @@ LEFT = b"of another answer"
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_the_body_of_a_503_that_another_instance_made_good_reaches_no_other_client(
-    relay: Router, a: Instance, b: Instance, together: bool
-):
+def test_the_body_of_a_retried_503_reaches_no_other_client(relay: Router, a: Instance, b: Instance, together: bool):
     head = b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n" % len(LEFT)
     refusing = says(head + LEFT) if together else says(head, LEFT)
     a.play(lambda peer, received: (refusing if received.body == b'{"model": "ab"}' else says(OK))(peer, received))

@@ -36,7 +36,7 @@ def test_an_instance_that_did_not_answer_is_passed_over(relay: Router, a: Instan
     assert (relay.service("a")["error_count"], relay.service("b")["error_count"]) == (before[0] + 3, before[1])
 
 
-def test_a_kept_connection_that_fails_is_first_replaced_and_then_passed_over(relay: Router, a: Instance, b: Instance):
+def test_a_failed_kept_connection_is_replaced_before_another_instance(relay: Router, a: Instance, b: Instance):
     with relay.client() as client:
         assert client.send(post({"model": "a"})).answer().body == b"ok"
         a.script = closes

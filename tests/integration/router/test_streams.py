@@ -155,7 +155,7 @@ def test_an_old_client_sees_the_end_after_the_last_event(relay: Router, a: Insta
         assert client.answer().body == b"data: 1\n\n" + CHAT
 
 
-def test_a_stream_that_is_cut_before_its_first_event_says_so(relay: Router, a: Instance):
+def test_a_stream_broken_before_its_first_event_ends_with_an_error(relay: Router, a: Instance):
     def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(CHUNKED)
         return False
@@ -179,7 +179,7 @@ def test_an_old_client_gets_the_error_event_too(relay: Router, a: Instance):
 @pytest.mark.parametrize(
     "told", [b"Content-Length: 30\r\n", b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
 )
-def test_where_no_event_can_be_added_a_cut_is_seen_by_the_framing(relay: Router, a: Instance, told: bytes):
+def test_where_no_event_can_be_added_the_framing_shows_the_truncation(relay: Router, a: Instance, told: bytes):
     def script(peer: Peer, received: ReceivedRequest) -> bool:
         peer.send(HEAD + told + b"\r\n" + (chunk(b"data: 1\n\n") if b"chunked" in told else b"data: 1\n\n"))
         return False

@@ -145,7 +145,7 @@ def test_a_stream_passes_event_by_event(own: Router, pair: Certificate, plain: I
         assert client.send(ASK).answer().body == b"again"
 
 
-def test_an_answer_that_ends_with_its_connection_says_farewell(own: Router, pair: Certificate):
+def test_a_response_that_ends_with_its_connection_sends_close_notify(own: Router, pair: Certificate):
     with secure(own, pair) as client:
         client.send(ASK.replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert client.answer().body == b"ok"
@@ -175,7 +175,7 @@ def test_an_unsized_answer_that_was_cut_does_not_look_whole(own: Router, pair: C
             client.all()
 
 
-def test_errors_are_told(own: Router, pair: Certificate):
+def test_errors_are_sent_over_tls(own: Router, pair: Certificate):
     with secure(own, pair) as client:
         told = client.send(post({"model": "nobody's"})).answer()
         assert (told.status, told.error()["code"]) == (503, "service_unavailable")
@@ -194,7 +194,7 @@ def test_a_client_that_leaves_is_noticed(own: Router, pair: Certificate, plain: 
     wait_until(lambda: in_flight(own, pair) == 0, 2)
 
 
-def test_plain_http_and_half_a_handshake_hurt_nobody(own: Router, pair: Certificate):
+def test_plain_http_and_half_a_handshake_disturb_no_other_client(own: Router, pair: Certificate):
     with socket.create_connection(("127.0.0.1", own.port), 10) as sock:
         sock.sendall(get(b"/readyz"))
         told = b""
@@ -301,7 +301,9 @@ def test_an_https_instance(pair: Certificate, tmp_path: Path):
         instance.close()
 
 
-def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Certificate, other: Certificate, tmp_path: Path):
+def test_an_https_instance_without_a_trusted_certificate_gets_nothing(
+    pair: Certificate, other: Certificate, tmp_path: Path
+):
     instance = Secure(pair)
     services = [service("m", instance.port, "m", url=f"https://127.0.0.1:{instance.port}")]
     path = static(tmp_path / "static.json", services)
@@ -319,7 +321,7 @@ def test_an_https_instance_that_nobody_vouches_for_gets_nothing(pair: Certificat
 # A whole site.
 
 
-def test_a_site_whose_router_wants_keys_and_speaks_tls_comes_up_and_is_seen(pair: Certificate):
+def test_a_site_with_keys_and_tls_starts_and_shows_its_status(pair: Certificate):
     root = Path(tempfile.mkdtemp(prefix="svc"))  # short: the path of a socket is
     site = Site(root, f'keys_file = "var/keys.toml"\ncertfile = "{pair.cert}"\nkeyfile = "{pair.key}"\n')
     try:

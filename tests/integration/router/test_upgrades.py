@@ -96,7 +96,7 @@ def test_an_alias_stands_for_its_model(own: Router, instances: list[Instance]):
     assert instances[1].received[0].line == b"GET /v1/realtime?model=b HTTP/1.1"
 
 
-def test_an_instance_that_refuses_is_heard(own: Router, instances: list[Instance]):
+def test_the_refusal_of_an_upgrade_is_passed_on(own: Router, instances: list[Instance]):
     instances[0].play(lambda peer, received: peer.send(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"))
     with own.client() as client:
         answer = client.send(upgrade(b"a")).answer()
@@ -118,7 +118,7 @@ def test_the_protocol_is_the_one_that_the_instance_chose(own: Router, instances:
         assert (status, dict(headers)[b"Upgrade"]) == (101, b"other/2")
 
 
-def test_a_tunnel_that_is_silent_from_its_start_ends_after_the_idle_timeout(own: Router, instances: list[Instance]):
+def test_a_tunnel_without_a_byte_ends_after_the_idle_timeout(own: Router, instances: list[Instance]):
     instances[0].play(lambda peer, received: peer.send(SWITCHED))
     with own.client() as client:
         assert client.send(upgrade(b"a")).head()[0] == 101

@@ -115,7 +115,7 @@ def test_streams_pass_event_by_event_and_end_with_the_error_event(own: Router, i
     wait_until(lambda: own.service("m")["in_flight"] == 0, description="its end to be counted")
 
 
-def test_a_broken_answer_is_seen_to_be_short(own: Router, instance: Instance):
+def test_a_broken_response_is_truncated_for_the_client_too(own: Router, instance: Instance):
     def script(peer, received) -> bool:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
         return False

@@ -199,7 +199,7 @@ def test_broken_answers_are_read_alike_or_not_at_all(case: tuple[bytes, list[byt
 
 @few
 @given(framed_answers(), st.integers(0, 5000))
-def test_whole_answers_are_read_and_cut_ones_are_not(drawn: tuple[bytes, bytes], cut: int):
+def test_whole_responses_are_read_and_truncated_ones_raise(drawn: tuple[bytes, bytes], cut: int):
     data, body = drawn
     assert heard(data, [data], head_only=False)[2:] == (body, "")
     part = data[: cut % len(data)]

@@ -5,7 +5,7 @@ from svc.router.http.response_parser import ResponseParser
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
 
 
-def test_a_head_is_known_again_whatever_its_length_says():
+def test_a_cached_head_is_found_with_any_content_length():
     seen: HeadCache[str] = HeadCache()
     assert seen.find(HEAD % 2 + b"hi") is None
     seen.add(HEAD % 2 + b"hi", "told", 2)
@@ -14,7 +14,7 @@ def test_a_head_is_known_again_whatever_its_length_says():
     assert seen.find(HEAD % 0) == ("told", b"")
 
 
-def test_only_exactly_one_message_is_known_again():
+def test_only_exactly_one_message_is_found():
     seen: HeadCache[str] = HeadCache()
     seen.add(HEAD % 2 + b"hi", "told", 2)
     for other in (
@@ -50,7 +50,7 @@ def test_another_header_that_ends_like_the_length_is_none():
     assert seen.find(both) is None
 
 
-def test_what_was_not_whole_is_not_learnt():
+def test_an_incomplete_message_is_not_cached():
     seen: HeadCache[str] = HeadCache()
     seen.add(HEAD % 2 + b"h", "told", 2)
     seen.add(HEAD % 2 + b"hi", "told", 3)
@@ -91,7 +91,7 @@ def test_what_is_known_is_bound_by_the_reader_s_own_limit():
     assert reader.error.status == 413
 
 
-def test_answers_are_known_again_one_after_the_other_and_between_others():
+def test_responses_are_found_in_the_cache_in_any_order():
     seen: HeadCache = HeadCache()
     reader = ResponseParser(seen)
     plain = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"

@@ -67,7 +67,7 @@ def test_a_bucket_starts_with_exactly_a_minutes_worth(rate):
 
 
 @given(rates, st.floats(0, 1e6), pauses)
-def test_no_stretch_of_time_lets_through_more_than_a_minutes_worth_and_what_flows_in(rate, start, gaps):
+def test_no_period_admits_more_than_the_bucket_and_its_refill(rate, start, gaps):
     key, now, times = ApiKey("ci", requests_per_minute=rate), start, []
     for gap in gaps:
         now += gap / rate
@@ -80,7 +80,7 @@ def test_no_stretch_of_time_lets_through_more_than_a_minutes_worth_and_what_flow
 
 
 @given(rates, pauses)
-def test_who_is_refused_and_waits_as_told_is_admitted(rate, gaps):
+def test_a_refused_request_is_admitted_after_its_retry_after(rate, gaps):
     key, now = ApiKey("ci", requests_per_minute=rate), 1000.0
     for _ in range(rate):
         key.admit(now)
@@ -109,7 +109,7 @@ def test_a_steady_client_at_its_rate_is_never_refused(rate, requests):
 
 
 @given(st.floats(0, 1e5), st.floats(-1e5, 1e5), rates)
-def test_drawing_takes_one_or_nothing_and_then_tells_how_long_to_wait(tokens, seconds, rate):
+def test_a_token_is_taken_or_the_wait_for_it_is_returned(tokens, seconds, rate):
     held = min(rate, tokens + max(seconds, 0) * rate / 60)
     left, wait = take_token(tokens, seconds, rate)
     if wait:
@@ -216,7 +216,7 @@ def test_a_key_is_known_in_either_header(keys, authorization, x_api_key, name):
 
 
 @pytest.mark.parametrize("authorization", [b"", b"Bearer", b"Bearer  ", b"svc-ci", b"Basic svc-ci"])
-def test_who_sends_no_key_is_told_how(keys, authorization):
+def test_a_request_without_a_key_gets_instructions(keys, authorization):
     error = refused(keys, authorization)
     assert (error.status, error.code) == (401, "invalid_api_key")
     assert error.message.startswith("You didn't provide an API key.")
@@ -232,7 +232,7 @@ def test_a_wrong_key_is_refused_and_not_shown(keys, secret):
         assert secret.decode("latin-1") not in error.message
 
 
-def test_before_the_file_is_read_nobody_is_let_in(path):
+def test_before_the_file_is_read_every_request_is_refused(path):
     write(path, ci=entry("svc-ci"))
     refused(ApiKeys(path), b"Bearer svc-ci")
 
@@ -250,7 +250,7 @@ def test_nothing_printed_or_logged_shows_a_secret_or_a_digest(keys, path, caplog
 # The file changes.
 
 
-def test_load_of_a_broken_or_missing_file_tells_the_problem(path):
+def test_loading_a_broken_or_missing_file_raises_with_the_problem(path):
     with pytest.raises(ConfigError, match="svc keys add"):
         ApiKeys(path).load()
     path.write_text("[keys")
@@ -280,7 +280,7 @@ def test_a_change_shows_in_time_size_or_inode(keys, path, changed):
 
 
 @pytest.mark.parametrize("text", ["", "[keys", "[keys.ci]\nsha256 = 1\n"])
-def test_a_broken_file_keeps_the_last_good_keys_and_is_told_of_once(keys, path, caplog, text):
+def test_a_broken_file_keeps_the_last_good_keys_and_is_logged_once(keys, path, caplog, text):
     path.write_text(text)
     for _ in range(3):
         assert not keys.refresh()
@@ -297,7 +297,7 @@ def write_after_all(path: Path) -> None:
     write(path, new=entry("svc-new"))
 
 
-def test_a_file_that_vanished_keeps_the_last_good_keys_and_is_told_of_each_time_it_goes(keys, path, caplog):
+def test_a_missing_file_keeps_the_last_good_keys_and_is_logged_each_time(keys, path, caplog):
     aside = path.with_name("aside")
     for times in (1, 2):
         path.rename(aside)
@@ -309,7 +309,7 @@ def test_a_file_that_vanished_keeps_the_last_good_keys_and_is_told_of_each_time_
         assert keys.refresh()
 
 
-def test_a_file_without_any_key_lets_nobody_in(keys, path):
+def test_with_a_file_without_keys_every_request_is_refused(keys, path):
     write(path)
     assert keys.refresh()
     assert len(keys) == 0

@@ -47,7 +47,7 @@ def refusal(made: Exchange) -> SvcError:
     return raised.value
 
 
-def test_a_path_that_is_closed_is_404_and_says_what_opens_it():
+def test_a_closed_path_is_404_with_the_setting_that_opens_it():
     error = refusal(exchange(state(), line="POST /sleep?level=2"))
     assert isinstance(error, NotFound)
     assert error.message.startswith("POST /sleep ")
@@ -86,7 +86,7 @@ def test_no_setting_is_advised_for_a_path_that_none_can_open():
         assert "dot segment" in message
 
 
-def test_without_a_key_no_path_is_told_from_another(keyed: RouterState):
+def test_without_a_key_open_and_closed_paths_look_alike(keyed: RouterState):
     for line in ("POST /v1/messages", "POST /sleep"):
         assert isinstance(refusal(exchange(keyed, "wrong", line)), Unauthorized)
 

@@ -70,7 +70,7 @@ def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: BodyBuffers):
     assert buffers.used == 31
 
 
-def test_those_who_wait_are_served_in_their_order(buffers: BodyBuffers):
+def test_waiting_requests_are_served_in_order(buffers: BodyBuffers):
     first, held = taken(buffers, 60), taken(buffers, 1)
     large = WaitingRequest(buffers, Allocation(buffers), 40)
     assert large.waits.wait(5)
@@ -98,7 +98,7 @@ def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: BodyBuffers)
     assert buffers.used == 61
 
 
-def test_a_client_that_leaves_gives_up_its_place(buffers: BodyBuffers):
+def test_a_client_that_leaves_leaves_the_queue(buffers: BodyBuffers):
     def leave(place: Waiter) -> None:
         raise ConnectionResetError
 

@@ -126,7 +126,7 @@ def test_events_that_arrive_together_are_counted_one_by_one(stream: Exchange):
     assert counted(stream) == (8, 1)
 
 
-def test_a_stream_without_usage_is_counted_whatever_its_first_event_says(stream: Exchange):
+def test_a_stream_without_usage_is_counted_by_its_events(stream: Exchange):
     """Anthropic's message_start says 1, and only message_delta says how many there were."""
     give(stream, START, *[WORD] * 5)
     stream.close()
@@ -237,7 +237,7 @@ def test_the_error_event_does_not_become_part_of_a_long_event(stream: Exchange):
 
 
 @pytest.mark.parametrize("parts", [[b"four"], [b"si", b"x by", b"tes"], [b"fo", b"ur"]])
-def test_an_answer_that_is_not_as_long_as_its_head_says_is_cut(parts: list[bytes], stream: Exchange):
+def test_a_response_of_the_wrong_length_is_truncated(parts: list[bytes], stream: Exchange):
     body = Body(parts)
     body.length = 5
     stream.stream, stream.upstream = None, body  # type: ignore[assignment]

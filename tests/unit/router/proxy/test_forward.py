@@ -179,7 +179,7 @@ def test_the_report_is_made_once():
     assert made.statistics.instances["a"].requests == 1
 
 
-def test_an_exception_that_was_not_foreseen_is_an_answer(caplog: pytest.LogCaptureFixture):
+def test_an_unexpected_exception_is_answered_with_500(caplog: pytest.LogCaptureFixture):
     made = state(target("a", "m"))
 
     def breaks(*_: object) -> None:

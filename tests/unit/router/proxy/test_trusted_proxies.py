@@ -25,11 +25,11 @@ TRUSTED = parse_networks("10.0.0.0/8, 127.0.0.1,fd00::/8,", "trusted_proxies")
         ("::ffff:10.0.0.1", b"203.0.113.9, ::ffff:10.0.0.7", "203.0.113.9"),  # a listener on ::
     ],
 )
-def test_who_asks(peer: str, forwarded: bytes, client: str):
+def test_the_clients_address_behind_trusted_proxies(peer: str, forwarded: bytes, client: str):
     assert client_of(peer, forwarded, TRUSTED) == client
 
 
-def test_nobody_is_trusted_unless_told():
+def test_no_proxy_is_trusted_by_default():
     assert parse_networks("", "trusted_proxies") == ()
     assert client_of("127.0.0.1", b"1.1.1.1", ()) == "127.0.0.1"
 
@@ -41,7 +41,7 @@ def test_what_a_client_writes_is_never_believed(written: bytes, more: bytes):
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/99", "proxy.example.org", "1.2.3"])
-def test_what_is_no_network_is_told(text: str):
+def test_a_text_that_is_no_network_is_refused(text: str):
     with pytest.raises(ConfigError, match=r"^trusted_proxies: .*such as 10\.0\.0\.0/8"):
         parse_networks(f"127.0.0.1,{text}", "trusted_proxies")
 

@@ -163,7 +163,7 @@ def outcome(upstream: UpstreamConnection) -> AttemptOutcome:
 
 
 @pytest.mark.parametrize("requests", [0, 1])
-def test_a_request_that_was_read_before_the_connection_closed_may_have_been_processed(requests: int):
+def test_a_request_read_before_the_close_may_have_been_processed(requests: int):
     upstream, theirs = connected(requests)
     upstream.send_request(ASK, head_only=False)
     theirs.recv(1000)
@@ -214,7 +214,7 @@ def test_half_an_answer(pair: Pair, told: bytes):
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_nothing_that_an_instance_says_is_more_than_an_upstream_error(data: bytes, begun: bool):
+def test_any_bytes_of_an_instance_raise_at_most_upstream_error(data: bytes, begun: bool):
     pair = _pair()
     try:
         answer(pair, (b"HTTP/1.1 200 OK\r\n" if begun else b"") + data, closes=True)
@@ -275,7 +275,7 @@ def test_pruning_closes_what_is_old_or_closed():
     assert not connections._idle  # noqa: SLF001 - no key is left of an instance that went
 
 
-def test_connecting_where_nobody_listens():
+def test_connecting_to_a_closed_port_is_refused():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nobody = target("a", port=taken.getsockname()[1])
