@@ -95,7 +95,7 @@ class RegistrySettings:
     max_services: int = setting(MAX_SERVICES, minimum=1, help="services that may be registered")
     insecure: bool = setting(False, help="let other machines write without a token")
     loopback_needs_token: bool = setting(
-        False, help="ask this machine for a token too: for a local proxy that does not send X-Forwarded-For"
+        False, help="require a token from this machine too: for a local proxy that does not send X-Forwarded-For"
     )
 
 
@@ -109,36 +109,38 @@ class RouterSettings:
         "", "ROUTER_REGISTRY_URL", token_setting="registry_token_file", help="where the registry is"
     )
     registry_token_file: str = setting(
-        "", "REGISTRY_READ_TOKEN_FILE", help="file with the token that the registry wants of readers elsewhere"
+        "",
+        "REGISTRY_READ_TOKEN_FILE",
+        help="file with the token that the registry requires of readers on other machines",
     )
     static_services: str = setting("", help="JSON file of services that no registry knows")
     health_interval: float = setting(30.0, "ROUTER_HEALTH_INTERVAL", minimum=0.1, help="seconds between health checks")
     health_timeout: float = setting(5.0, "ROUTER_HEALTH_TIMEOUT", minimum=0.1, help="seconds a check may take")
     max_errors: int = setting(3, minimum=1, help="failures in a row that take an instance out")
     registry_sync_interval: float = setting(
-        10.0, "ROUTER_REGISTRY_SYNC_INTERVAL", minimum=0.1, help="seconds between looks at the registry"
+        10.0, "ROUTER_REGISTRY_SYNC_INTERVAL", minimum=0.1, help="seconds between requests to the registry"
     )
     service_removal_grace_period: float = setting(
         60.0, minimum=0, help="seconds that a name which vanished without a deletion is kept"
     )
     state_file: str = setting("", help="file that keeps the last table, for a start while no registry answers")
     policy: str = setting("auto", choices=POLICIES, help="how an instance is chosen")
-    policies: NameTable = setting((), choices=POLICIES, help="how for one model: MODEL=POLICY")
+    policies: NameTable = setting((), choices=POLICIES, help="how an instance of one model is chosen: MODEL=POLICY")
     aliases: NameTable = setting((), help="another name for a model: NAME=MODEL")
-    fallbacks: NameTable = setting((), help="the model to take when nobody has one: MODEL=OTHER")
+    fallbacks: NameTable = setting((), help="the model to use when no instance has the requested one: MODEL=OTHER")
     proxy_timeout: float = setting(
         1800.0, "PROXY_TIMEOUT_SECONDS", minimum=0.1, help="seconds a request may take in all"
     )
     first_byte_timeout: float = setting(600.0, minimum=0.1, help="seconds until an instance's answer begins")
     idle_timeout: float = setting(300.0, minimum=0.1, help="seconds that an answer may pause")
     queue_size: int = setting(100, minimum=0, help="requests that may wait for an instance")
-    queue_timeout: float = setting(60.0, minimum=0, help="seconds that one may wait")
+    queue_timeout: float = setting(60.0, minimum=0, help="seconds that a request may wait for an instance")
     max_ejected: float = setting(0.5, minimum=0, maximum=1, help="share of the instances that may be ejected at once")
     retry_budget: float = setting(
         0.2, minimum=0, help="attempts after a 503, and third ones, as a share of the requests in flight"
     )
     poison_timeout: float = setting(
-        600.0, minimum=0, help="seconds for which a request that killed two instances is refused; 0: none is"
+        600.0, minimum=0, help="seconds for which a request that killed two instances is refused; 0: never"
     )
     cache_type_threshold: int = setting(
         51200, "CACHE_TYPE_ROUTING_THRESHOLD", minimum=1, help="bytes of prompt over which static caches are preferred"
@@ -164,8 +166,8 @@ class RouterSettings:
     metrics_networks: str = setting(
         "", help="networks that may read /metrics without a key, separated by commas; none: any, where it listens"
     )
-    access_log: str = setting("", help="file for one line a request; - is stdout")
-    access_log_format: str = setting("json", choices=("json", "text"), help="how those lines look")
+    access_log: str = setting("", help="file that gets one line for each request; -: stdout")
+    access_log_format: str = setting("json", choices=("json", "text"), help="format of those lines")
     certfile: str = setting("", help="certificate (PEM) to serve TLS with")
     keyfile: str = setting("", help="the certificate's key (PEM)")
     upstream_ca: str = setting("", help="CA certificates (PEM) for https instances, instead of the system's")

@@ -40,7 +40,8 @@ TOP: dict[str, Field] = {
         help="the instance's port; its babysitter listens on the next one",
     ),
     "registry_url": Field(
-        urls, help="the registry, or a list of them: the first that answers is told; left out: the site's"
+        urls,
+        help="the registry, or a list of registries: it registers with the first that answers; left out: the site's",
     ),
     "router_url": Field(
         url, "", help="the router, whose counts tell whether the instance is idle; left out: the site's"
@@ -58,14 +59,16 @@ TOP: dict[str, Field] = {
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(InstanceConfig)}
 BABYSITTER: dict[str, Field] = {
     "max_restarts": Field(
-        whole_number(0, 10**9), 10000, help="restarts in all, until somebody starts it by hand; then it is given up"
+        whole_number(0, 10**9),
+        10000,
+        help="restarts in all since it was last started by hand; after them it is given up",
     ),
     "restart_delay": Field(number(0, 86400), 5, help="seconds until it is started again"),
-    "heartbeat_interval": Field(number(0.1, 3600), 30, help="seconds between two words to the registry"),
+    "heartbeat_interval": Field(number(0.1, 3600), 30, help="seconds between two heartbeats to the registry"),
     "probe": Field(
         choice("models", "generate"),
         DEFAULTS["probe"],
-        help="what it must do to count as alive: list its models, or generate a token when it was quiet",
+        help="what proves that it is alive: it lists its models, or it generates a token after a quiet time",
     ),
     "probe_interval": Field(number(0.1, 86400), DEFAULTS["probe_interval"], help="seconds between two probes"),
     "probe_timeout": Field(number(0.1, 3600), DEFAULTS["probe_timeout"], help="seconds that one may take"),
@@ -98,13 +101,13 @@ PROCESS: dict[str, Field] = {
     "work_dir": Field(work_dir, "", help="where it runs; left out: the site's directory"),
     "env": Field(env, {}, help="its environment's variables, beside supervisord's"),
     "api_key_file": Field(
-        nonempty_text, "", help="file with the API key that it wants; relative to the site's directory"
+        nonempty_text, "", help="file with the API key that it requires; relative to the site's directory"
     ),
     "api_key_variable": Field(
         variable, "", help="the variable in which it gets that key at its start; vllm: VLLM_API_KEY; else it gets none"
     ),
 }
-COMMON: dict[str, Field] = {"args": Field(list_of(text), (), help="more arguments, each as it stands"), **PROCESS}
+COMMON: dict[str, Field] = {"args": Field(list_of(text), (), help="more arguments, each unchanged"), **PROCESS}
 BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
     "command": (
         CommandBackend,

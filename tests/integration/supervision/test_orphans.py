@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from svc.supervision.launch import taken
+from svc.supervision.launch import is_taken
 from svc.supervision.orphans import kill_instance
 from tests.integration.supervision import programs
 from tests.integration.supervision.conftest import LAUNCH
@@ -27,16 +27,16 @@ def test_a_dead_server_takes_its_child_and_the_restart_finds_the_port_free(super
     port = free_port()
     supervisord.program("q", f"{LAUNCH} --port {port} -- {PYTHON} parent {port}", group="q", max_restarts=5)
     supervisord.start()
-    wait_until(lambda: taken(port), description="the child holds the port")
+    wait_until(lambda: is_taken(port), description="the child holds the port")
     supervisord.await_state("q:server", "RUNNING")
     first = supervisord.client.process("q:server").pid
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: supervisord.client.process("q:server").pid not in (0, first))
     supervisord.await_state("q:server", "RUNNING")
-    wait_until(lambda: taken(port), description="the new child holds the port")
+    wait_until(lambda: is_taken(port), description="the new child holds the port")
     assert supervisord.restarts("q:server") == 1
     supervisord.client.stop("q:server")
-    wait_until(lambda: not taken(port), description="a stop takes the child too")
+    wait_until(lambda: not is_taken(port), description="a stop takes the child too")
 
 
 def test_kill_9_of_supervisord_ends_its_programs(supervisord):
@@ -56,14 +56,14 @@ def test_sigterm_ends_everything(supervisord):
     supervisord.process.terminate()
     assert supervisord.process.wait(10) == 0
     assert members(supervisord.process.pid) == []
-    assert not taken(port)
+    assert not is_taken(port)
 
 
 def start_with_child(supervisord, port, title=""):
     """q:server, whose child holds the port; its pid."""
     supervisord.program("q", f"{LAUNCH} --port {port} -- {PYTHON} parent {port} {title}", group="q")
     supervisord.start()
-    wait_until(lambda: taken(port), description="the child holds the port")
+    wait_until(lambda: is_taken(port), description="the child holds the port")
     return supervisord.client.process("q:server").pid
 
 
@@ -73,11 +73,11 @@ def test_kill_instance_ends_what_the_death_signal_does_not_reach(supervisord):
     supervisord.process.kill()
     supervisord.process.wait()
     wait_until(lambda: gone(pid), description="the server is gone")
-    assert taken(port), "its child is not: this is what there is to cure"
+    assert is_taken(port), "its child is not: this is what there is to cure"
     assert kill_instance("other", supervisord.url, None) == []
     assert kill_instance("q", "unix:///other.sock", None) == []
     assert len(kill_instance("q", supervisord.url, None)) == 1
-    wait_until(lambda: not taken(port), description="the port is free")
+    wait_until(lambda: not is_taken(port), description="the port is free")
 
 
 @pytest.mark.parametrize("title", ["", "overwritten"])
@@ -90,7 +90,7 @@ def test_a_babysitter_ends_its_instance_when_supervisord_is_killed(supervisord, 
     supervisord.process.kill()
     supervisord.process.wait()
     wait_until(lambda: not members(supervisord.process.pid), description="nothing is left")
-    assert not taken(port)
+    assert not is_taken(port)
 
 
 def test_a_taken_port_and_a_missing_command_are_one_line_in_the_log(supervisord):

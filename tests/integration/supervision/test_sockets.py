@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from svc.base.errors import CommandError
-from svc.supervision.launch import taken
+from svc.supervision.launch import is_taken
 from tests.integration.supervision import programs
 from tests.integration.supervision.conftest import LAUNCH
 from tests.waiting import free_port, wait_until
@@ -89,8 +89,8 @@ def test_the_socket_is_closed_after_a_stop_and_opened_at_a_start(supervisord):
     router(supervisord, port)
     supervisord.start().await_state("router", "RUNNING")
     supervisord.client.stop("router")
-    assert taken(port), "a restart by hand would still find it"
-    wait_until(lambda: not taken(port), 10, "the port is free")
+    assert is_taken(port), "a restart by hand would still find it"
+    wait_until(lambda: not is_taken(port), 10, "the port is free")
     supervisord.client.start("router")
     assert ask(port) == "hello"
 
@@ -103,7 +103,7 @@ def test_update_moves_the_socket_to_a_new_port(supervisord):
     assert supervisord.client.update().changed == ("router",)
     supervisord.await_state("router", "RUNNING")
     assert ask(new) == "hello"
-    assert not taken(old)
+    assert not is_taken(old)
 
 
 @pytest.mark.parametrize("how", ["supervisorctl", "update", "replace"])
@@ -128,7 +128,7 @@ def test_a_changed_program_refuses_no_client(supervisord, how):
             wait_until(lambda before=before: clients.served > before + 5)
     assert clients.failures == []
     supervisord.client.stop("router")
-    wait_until(lambda: not taken(port), 15, "the port is free: nothing else holds it")
+    wait_until(lambda: not is_taken(port), 15, "the port is free: nothing else holds it")
 
 
 def test_the_changed_program_serves_the_same_port(supervisord):
@@ -147,7 +147,7 @@ def test_a_removed_router_releases_its_port(supervisord):
     supervisord.start().await_state("router", "RUNNING")
     supervisord.remove("router")
     supervisord.client.update()
-    assert not taken(port)
+    assert not is_taken(port)
 
 
 def test_the_socket_of_a_router_added_later_is_held(supervisord):
@@ -196,4 +196,4 @@ def test_the_socket_of_an_unmanaged_program_is_not_held(supervisord, monkeypatch
     router(supervisord, port, environment="", startretries=1)
     supervisord.start().await_state("router", "RUNNING")
     supervisord.client.stop("router")
-    assert not taken(port)
+    assert not is_taken(port)
