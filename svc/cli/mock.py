@@ -94,7 +94,7 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
         curl localhost:8100/mock/behave -d '{"cut_after": null}'
         curl localhost:8100/mock/stats
 
-    /metrics tells how many tokens it has made and how many requests it serves.
+    /metrics counts the tokens that it has made and the requests that it serves.
     /echo answers with the request that reached it: method, headers, length and digest of the body.
     """
     from svc.mock.server import serve  # here, so that --help does not load gevent

@@ -150,4 +150,4 @@ def _open(path: Path) -> IO[bytes] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CommandError(f"{path}: cannot read it: {error.strerror}; ask as a user who may") from None
+        raise CommandError(f"{path}: cannot read it: {error.strerror}; run svc as a user who may read it") from None

@@ -83,7 +83,7 @@ def phases(processes: Mapping[str, Process]) -> list[list[str]]:
     """Return the programs to stop, one list for each phase.
 
     1. The router, which finishes the requests that have begun.
-    2. The babysitters, which tell the registry that their instances leave.
+    2. The babysitters, which report to the registry that their instances leave.
     3. Everything else.
     """
     names_by_phase: list[list[str]] = [[], [], []]

@@ -152,7 +152,7 @@ def wait(
         if not late:
             return
         if time.monotonic() > began + timeout:
-            raise CommandError(f"{late}; `svc status` and logs/ tell more")
+            raise CommandError(f"{late}; see `svc status` and logs/")
         time.sleep(POLL_INTERVAL_SECONDS)
 
 
