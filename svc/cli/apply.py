@@ -22,16 +22,16 @@ def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
 
     \b
     - new instances are started and waited for;
-    - changed ones are drained in the registry, given up by the router when nothing is in
-      flight, restarted by their new configuration, waited for until the router uses them;
-    - removed ones are drained in the same way, then stopped;
+    - changed instances are drained in the registry, restarted with their new configuration when no
+      router has a request in flight for them, and waited for until the router uses them;
+    - removed instances are drained in the same way, then stopped;
     - where only the babysitter reads what differs, another takes over and the server runs on;
     - the router keeps its socket: connections wait while it restarts.
 
-    What an operator has drained stays drained. At the first that does not come back it stops with exit
-    code 1: that one stays drained, the others are as they were, and `svc plan` shows what is left.
-    However it ended, with Ctrl-C or killed, running it again finishes it. With nothing to do it says
-    so and exits with 0.
+    An instance that the operator has drained stays drained. At the first instance that does not come
+    back, the command stops with exit code 1: that one stays drained, the others are not touched, and
+    `svc plan` shows what is left. However the command ended, by Ctrl-C or killed, running it again
+    finishes it. With nothing to do it prints that and exits with 0.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends it as Ctrl-C does
     apply(HERE, settings(environ=False), tomls, options, console())

@@ -21,23 +21,23 @@ def command() -> None:
 def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
     """Restart instances one after the other, without failing a request.
 
-    NAME is an instance's, MODEL all of this host that have it, `all` all of this host; what was
-    stopped by hand is left alone unless it is named. Each is drained in the registry; when the router
-    has nothing in flight for it, supervisord restarts it and its babysitter; when it answers with its
-    models it is undrained, and when the router uses it the next one goes. What an operator has drained
-    stays drained.
+    NAME selects an instance, MODEL all instances of this host that list it, `all` all instances of
+    this host. An instance that was stopped by hand is restarted only if it is named. Each instance is
+    drained in the registry. When no router has a request in flight for it, supervisord restarts it and
+    its babysitter. When it lists its models again it is undrained, and when the router uses it the
+    next one follows. An instance that the operator has drained stays drained.
 
     \b
     - The last healthy instance of a model, on all hosts, is refused unless --allow-downtime.
-    - After --drain-timeout what is still in flight is cut. By default that is as long as the
-      router lets a request take.
-    - At the first that does not come back it stops with exit code 1; that one stays drained,
-      the others are as they were. The same command goes on from there within an hour.
-    - Ctrl-C: what is only drained serves again, and what is left is said. Killed half-way, it
-      is finished by running it again.
+    - After --drain-timeout, requests in flight are cut. The default is as long as the router lets
+      a request take.
+    - At the first instance that does not come back, the command stops with exit code 1: that one
+      stays drained, the others are not touched. Repeated within an hour, it goes on from there.
+    - On Ctrl-C, instances that are only drained serve again, and the others are listed. A killed
+      command is finished by running it again.
 
-    `registry` and `router` are names, too: the router is replaced without a pause (SIGHUP), the
-    registry is restarted while routers go on with the table they have.
+    `registry` and `router` are names as well: the router is replaced without a pause (SIGHUP), and
+    routers keep their table while the registry restarts.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends it as Ctrl-C does
     rolling_restart.restart(HERE, names, options, console())

@@ -16,29 +16,29 @@ OPTIONS = (
         metavar="URL",
         help="the router, or several separated by commas  [ROUTER_URL; default: the site's]",
     ),
-    click.option("--allow-downtime", is_flag=True, help="the last healthy instance of a model may go, too"),
+    click.option("--allow-downtime", is_flag=True, help="also stop the last healthy instance of a model"),
     click.option(
         "--timeout",
         type=click.FloatRange(min=0),
         default=DEFAULTS.timeout,
         show_default=True,
-        help="seconds until each must be back",
+        help="seconds until each instance must be back",
     ),
     click.option(
         "--drain-timeout",
         type=click.FloatRange(min=0),
         default=DEFAULTS.drain_timeout,
         show_default=True,
-        help="seconds that begun requests have; then they are cut",
+        help="seconds for requests in flight; then they are cut",
     ),
     click.option(
         "--parallel",
         type=click.IntRange(min=1),
         default=DEFAULTS.parallel,
         show_default=True,
-        help="so many at once, never all of a model",
+        help="instances out of service at once, never all of a model",
     ),
-    click.option("--dry-run", is_flag=True, help="check everything, say what would be done, and do nothing"),
+    click.option("--dry-run", is_flag=True, help="check everything and print what would be done; do nothing"),
 )
 
 

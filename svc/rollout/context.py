@@ -80,7 +80,7 @@ class RolloutContext:
         ]
 
     def require_availability(self, tasks: Iterable[Task], journal: Journal) -> None:
-        """Raise ConfigError, a line for each instance whose models nobody would serve, or CommandError.
+        """Raise ConfigError, a line for each instance whose models would be lost, or CommandError.
 
         A router that knows none of the instances is the wrong one: it could not tell what is in flight.
         """
