@@ -1,4 +1,4 @@
-"""The version of svc, with a digest of its code: two builds with the same number can be told apart."""
+"""The version of svc, with a digest of its code: it differs between two builds with the same number."""
 
 import hashlib
 from functools import cache

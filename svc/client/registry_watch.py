@@ -16,8 +16,8 @@ class RegistryWatch:
     """Call `next_list` again and again, `pause` seconds after each call: it returns as soon as something has changed.
 
     A registry that sends no revision is asked every `interval` seconds. A registry that answers at once although
-    nothing has changed is asked less and less often, down to that. An unreachable one is tried again after
-    RETRY_INTERVAL_SECONDS. After a failure, and at another registry, the list comes at once.
+    nothing has changed is asked less and less often, at least every `interval` seconds. An unreachable registry is
+    tried again after RETRY_INTERVAL_SECONDS. After a failure, and at another registry, the list comes at once.
     """
 
     def __init__(
