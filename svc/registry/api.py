@@ -16,7 +16,7 @@ from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
 from svc.protocol.event import BY_OPERATOR
 from svc.protocol.service import Service, iso
-from svc.registry import discovery, event_stream, validation
+from svc.registry import discovery, event_query, validation
 from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import WRITE, Guard
 from svc.registry.access.identity import Client, identify
@@ -56,7 +56,7 @@ class RegistryApi:
         self.browsers = BrowserRules(self.hosts, SETTING_NAMES)
         self.list_cache = ListCache(self.store)
         self.shared_probe = SharedProbe(self.probe)
-        self.streams = event_stream.EventStreams(self.store)
+        self.streams = event_query.EventStreams(self.store)
         self.event_receiver = EventReceiver(self.store, self.clock)
         self.started = self.clock()
 
@@ -186,13 +186,13 @@ class RegistryApi:
 
     def events(self, client: Client, now: float) -> Response:
         """Answer with a list; to a client that accepts it, with a stream that lasts until the client closes it."""
-        query = event_stream.parse_event_query(request.args, request.headers)
+        query = event_query.parse_event_query(request.args, request.headers)
         if "text/event-stream" in request.headers.get("Accept", ""):
             stream = self.streams.open(query, partial(polling, request.environ))
             headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             return Response(stream, mimetype="text/event-stream", headers=headers)
         with polling(request.environ):
-            events, last = event_stream.read_events(self.store, query)
+            events, last = event_query.read_events(self.store, query)
         return _json({"events": [event.to_json() for event in events], "last": last, "timestamp": iso(self.clock())})
 
     def report_events(self, client: Client, now: float) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 from svc.protocol.event import EVENT_KINDS
 from svc.registry import validation
 from svc.registry.access.guard import OPEN, WRITE
-from svc.registry.event_stream import DEFAULT_EVENT_LIMIT
+from svc.registry.event_query import DEFAULT_EVENT_LIMIT
 from svc.registry.schemas import EXAMPLE, FLAG, NAME, SCHEMAS, STATUS, TEXT, Schema, ref
 from svc.registry.store.contract import MAX_OWN_EVENTS
 

@@ -167,11 +167,11 @@ class RegistryServer(GunicornApplication):
 
     def post_worker_init(self, worker: Any) -> None:
         from svc.base.loop import Loop
-        from svc.registry import event_stream
+        from svc.registry import event_query
 
         super().post_worker_init(worker)
         if self.store is not None:  # in a thread of its own: a Redis may answer late
-            threading.Thread(target=event_stream.report_start, args=(self.store,), daemon=True).start()
+            threading.Thread(target=event_query.report_start, args=(self.store,), daemon=True).start()
         self.loops.append(Loop("shutdown", lambda: self._end_watches(worker), SHUTDOWN_POLL_INTERVAL_SECONDS))
         for loop in self.loops:
             loop.start()

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from svc.protocol.event import Event
-from svc.registry import event_stream
+from svc.registry import event_query
 from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
 from svc.registry.store import sqlite_file
@@ -422,8 +422,8 @@ def test_a_client_that_invents_names_displaces_only_its_own_events(guarded):
         guarded.application.extensions["svc.registry.api"].event_receiver._limiter._buckets.clear()
         assert send(guarded, *ghosts).status_code == 201, minute
     read = {"Authorization": "Bearer read-token"}
-    event_stream = guarded.get("/events?limit=1000", headers=read).get_json()["events"]
-    sources = [event["source"] for event in event_stream]
+    event_query = guarded.get("/events?limit=1000", headers=read).get_json()["events"]
+    sources = [event["source"] for event in event_query]
     assert (sources.count("router"), sources.count("babysitter@10.0.0.1")) == (50, MAX_EVENTS_PER_REPORTER)
 
 
@@ -438,7 +438,7 @@ def test_the_rate_of_one_reporter_is_limited_with_retry_after(guarded):
 
 
 def test_the_number_of_streams_is_limited(client, monkeypatch):
-    monkeypatch.setattr(event_stream, "MAX_EVENT_STREAMS", 1)
+    monkeypatch.setattr(event_query, "MAX_EVENT_STREAMS", 1)
     ask = {"headers": {"Accept": "text/event-stream"}, "buffered": False}
     first = client.get("/events", **ask)
     next(iter(first.response))

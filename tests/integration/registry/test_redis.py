@@ -263,11 +263,11 @@ def test_lost_data_is_noticed_by_the_revision(own_redis, open_store, caplog):
 
 
 def test_prefixes_separate_sites(shared_redis, open_store, tmp_path):
-    one = open_store(shared_redis, prefix=f"{tmp_path.name}-a")
-    two = open_store(shared_redis, prefix=f"{tmp_path.name}-b")
-    put(one, service())
-    assert two.snapshot() == (0, [])
-    assert one.snapshot() == (1, [service()])
+    first = open_store(shared_redis, prefix=f"{tmp_path.name}-a")
+    second = open_store(shared_redis, prefix=f"{tmp_path.name}-b")
+    put(first, service())
+    assert second.snapshot() == (0, [])
+    assert first.snapshot() == (1, [service()])
 
 
 def test_a_lease_that_many_registries_end_ends_once(shared_redis, open_store, tmp_path):
@@ -378,9 +378,9 @@ def test_all_stores_use_the_clock_of_redis(own_redis, open_store, monkeypatch):
         wait_until(lambda store=store: works(store))
     monkeypatch.setattr(time, "time", lambda: NOW)  # the clock of this host is wrong
     wait_until(lambda: all(store._connection._clock_offset for store in stores))
-    one, two = (store.now() for store in stores)
-    assert abs(one - two) < 0.1
-    assert one > NOW + 1000
+    first, second = (store.now() for store in stores)
+    assert abs(first - second) < 0.1
+    assert first > NOW + 1000
 
 
 def test_a_late_snapshot_does_not_replace_a_newer_one(own_redis, open_store, monkeypatch):

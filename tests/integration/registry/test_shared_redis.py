@@ -48,27 +48,27 @@ def health(registry):
 
 
 def test_both_registries_have_every_change(pair):
-    one, two = pair
-    one.client.register(registration("a"))
-    two.client.register(registration("b"))
-    two.client.drain("a")
-    one.client.heartbeat("b", "draining")
-    assert listing(one) == listing(two)
-    assert {s["name"]: (s["drained"], s["status"]) for s in listing(one)[1]} == {
+    first, second = pair
+    first.client.register(registration("a"))
+    second.client.register(registration("b"))
+    second.client.drain("a")
+    first.client.heartbeat("b", "draining")
+    assert listing(first) == listing(second)
+    assert {s["name"]: (s["drained"], s["status"]) for s in listing(first)[1]} == {
         "a": (True, "running"),
         "b": (False, "draining"),
     }
-    two.client.deregister("a")
-    assert names(one) == names(two) == ["b"]
+    second.client.deregister("a")
+    assert names(first) == names(second) == ["b"]
 
 
 def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
-    one, two = pair
-    one.client.register(registration())
+    first, second = pair
+    first.client.register(registration())
     took, plain_requests = [], []
     for n in range(10):
         started = time.monotonic()
-        index, _ = listing(two)
+        index, _ = listing(second)
         plain_requests.append(time.monotonic() - started)
         answers = {}
 
@@ -81,7 +81,7 @@ def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
             watcher.start()
         wait_until(lambda: all(has_watcher(registry) for registry in pair), interval=0.01)
         began = time.monotonic()
-        one.client.update("qwen", {"weight": n + 2})
+        first.client.update("qwen", {"weight": n + 2})
         for watcher in watchers:
             watcher.join(15)
         assert [answer[1:] for answer in answers.values()] == [(index + 1, n + 2)] * 2
@@ -99,27 +99,28 @@ def has_watcher(registry):
 
 
 def test_a_lease_ends_once_and_a_heartbeat_at_either_keeps_it(pair):
-    one, two = pair
-    one.client.register(registration("brief", lease_seconds=1))
-    one.client.register(registration("kept", lease_seconds=3))
-    index, _ = listing(one)
+    first, second = pair
+    first.client.register(registration("brief", lease_seconds=1))
+    first.client.register(registration("kept", lease_seconds=3))
+    index, _ = listing(first)
 
     def healthy():
-        two.client.heartbeat("kept", "running")
-        return {s["name"] for s in one.client.services() if s["is_healthy"]}
+        second.client.heartbeat("kept", "running")
+        return {s["name"] for s in first.client.services() if s["is_healthy"]}
 
     wait_until(lambda: healthy() == {"kept"}, description="brief expires")
     wait_until(
-        lambda: healthy() and time.time() > one.client.get("brief")["last_heartbeat"] + 5, description="both have swept"
+        lambda: healthy() and time.time() > first.client.get("brief")["last_heartbeat"] + 5,
+        description="both have swept",
     )
-    assert listing(one)[0] == listing(two)[0] == index + 1
+    assert listing(first)[0] == listing(second)[0] == index + 1
     logs = [registry.log.read_text() for registry in pair]
     assert sum(log.count("brief expired") for log in logs) == 1
     assert not any("kept expired" in log for log in logs)
 
 
 def test_clients_continue_with_the_other_registry_after_a_kill(pair):
-    one, two = pair
+    first, second = pair
     instance = Instance()
     base_url = f"http://127.0.0.1:{instance.port}"
     about = {"type": "openai-api", "models": ["m"], "babysitter": base_url, "health_url": f"{base_url}/health"}
@@ -130,7 +131,7 @@ def test_clients_continue_with_the_other_registry_after_a_kill(pair):
     try:
         with router(*flags) as own:
             wait_until(lambda: in_use(own), description="the router uses it")
-            one.end(signal.SIGKILL)
+            first.end(signal.SIGKILL)
             babysitter.heartbeat("m-server", "running")
             assert request_status(own) == 200
             babysitter.heartbeat("m-server", "draining")
@@ -152,12 +153,12 @@ def request_status(own):
 
 
 def test_registries_serve_reads_without_redis_and_recover(pair, own_redis):
-    one, two = pair
-    one.client.register(registration("a", lease_seconds=30))
-    index, before = listing(two)
-    listing(one)
+    first, second = pair
+    first.client.register(registration("a", lease_seconds=30))
+    index, before = listing(second)
+    listing(first)
     woken = {}
-    watcher = threading.Thread(target=lambda: woken.update(at=wait_for_change(two, index)))
+    watcher = threading.Thread(target=lambda: woken.update(at=wait_for_change(second, index)))
     own_redis.end(signal.SIGKILL)
     watcher.start()
     for registry in pair:
@@ -171,11 +172,11 @@ def test_registries_serve_reads_without_redis_and_recover(pair, own_redis):
         assert time.monotonic() - began < 2, "no request waits for Redis"
         assert listing(registry) == (index, before)
     own_redis.start()
-    wait_until(lambda: heartbeat_is_accepted(one, "a"), 5, "writes are accepted again")
-    two.client.register(registration("b"))
+    wait_until(lambda: heartbeat_is_accepted(first, "a"), 5, "writes are accepted again")
+    second.client.register(registration("b"))
     watcher.join(20)
     assert woken["at"] == index + 1
-    assert names(one) == names(two) == ["a", "b"]
+    assert names(first) == names(second) == ["a", "b"]
     for registry in pair:
         wait_until(lambda registry=registry: health(registry).json()["status"] == "healthy", 10)
         log = registry.log.read_text()
@@ -198,18 +199,20 @@ def heartbeat_is_accepted(registry, name):
 @pytest.mark.long
 def test_no_lease_ends_because_redis_was_gone_for_a_minute(pair, own_redis):
     """The registries could not accept heartbeats in that time."""
-    one, two = pair
+    first, second = pair
     for n in range(2):
-        one.client.register(registration(f"s{n}", lease_seconds=30))
-    index, _ = listing(one)
+        first.client.register(registration(f"s{n}", lease_seconds=30))
+    index, _ = listing(first)
     own_redis.end(signal.SIGKILL)
     gone = time.monotonic()
-    wait_until(lambda: not heartbeat_is_accepted(one, "s0") and time.monotonic() - gone > 60, 90, interval=1)
+    wait_until(lambda: not heartbeat_is_accepted(first, "s0") and time.monotonic() - gone > 60, 90, interval=1)
     own_redis.start()
-    wait_until(lambda: heartbeat_is_accepted(one, "s0") and heartbeat_is_accepted(two, "s1"), 10)
+    wait_until(lambda: heartbeat_is_accepted(first, "s0") and heartbeat_is_accepted(second, "s1"), 10)
     back = time.monotonic()
     wait_until(
-        lambda: heartbeat_is_accepted(one, "s0") and heartbeat_is_accepted(two, "s1") and time.monotonic() - back > 10,
+        lambda: (
+            heartbeat_is_accepted(first, "s0") and heartbeat_is_accepted(second, "s1") and time.monotonic() - back > 10
+        ),
         30,
         interval=1,
     )
