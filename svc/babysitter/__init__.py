@@ -1,1 +1,1 @@
-"""The sidecar that looks after one instance and tells the truth about it."""
+"""The babysitter: the sidecar process that monitors one instance and registers it."""

@@ -10,11 +10,11 @@ MAX_WAITING_CALLERS = 16
 REFRESH_INTERVAL_SECONDS = 1.0  # minimum between two refreshes: any client of the babysitter may request one
 
 
-class Refresh:
+class ModelRefresh:
     """Call it to refresh: it returns when a refresh that began after the call has ended.
 
     Callers that wait at the same time share one refresh. Two refreshes begin at least `interval` seconds apart.
-    Raises RateLimited when MAX_WAITING_CALLERS wait already: each has a place among the server's connections.
+    Raises RateLimited when MAX_WAITING_CALLERS wait already: each one keeps a connection of the server open.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import Any
 from svc.babysitter.engine_status import NO_ANSWER, EngineStatus, Models
 from svc.babysitter.instance_watch import InstanceWatch, ProcessSnapshot, event_between
 from svc.babysitter.lifecycle import SAME_PROCESS_EVENTS, Action, LifecycleEvent, LifecycleState, step
-from svc.babysitter.model_refresh import Refresh
+from svc.babysitter.model_refresh import ModelRefresh
 from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Monitor:
         self._reason = NO_ANSWER  # why the engine was not ready, as last logged
         self._lock = threading.Lock()
         self._models_lock = threading.Lock()  # one read at a time: an older list never replaces a newer one
-        self.refresh_models = Refresh(self._read_models)  # on demand, whenever the last read was
+        self.refresh_models = ModelRefresh(self._read_models)  # on demand, whenever the last read was
 
     def poll_process(self) -> None:
         """Poll the process once, and apply the event when it has changed."""
