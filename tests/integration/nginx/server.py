@@ -60,7 +60,7 @@ class Nginx:
         )
 
     def render(self, *arguments: str) -> str:
-        """What `svc render --nginx` says; nginx must be content with what it wrote."""
+        """Return the output of `svc render --nginx`; nginx must accept the files."""
         done = self.svc("render", "--nginx", *arguments)
         assert done.returncode == 0, done.stderr
         self.tested()
@@ -79,7 +79,7 @@ class Nginx:
         return self
 
     def reload(self) -> None:
-        """Returns when new workers serve, and the old ones take nothing new."""
+        """Return when new workers serve and the old workers accept no connection."""
         before = self._workers()
         assert self._run("-s", "reload").returncode == 0
         wait_until(

@@ -1,4 +1,4 @@
-"""nginx straight in front of instances: what the registry has as healthy is in its upstream."""
+"""nginx directly in front of instances: its upstream has those that are healthy in the registry."""
 
 import json
 import threading
@@ -94,7 +94,7 @@ def test_rendering_again_removes_a_drained_instance(nginx: Nginx, registry: Regi
 
 
 def test_each_event_arrives_before_the_next_is_sent(nginx: Nginx, registry: Registry, instances):
-    """Though the instance does not ask nginx to."""
+    """nginx does so although the instance does not request it."""
     arrived = threading.Event()
     for instance in instances.values():
         instance.play(one_by_one(arrived, 3, patience=10))

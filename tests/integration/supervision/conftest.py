@@ -35,7 +35,7 @@ LAUNCH = f"{sys.executable} -m svc.supervision.launch"
 
 
 class Supervisord:
-    """A real one, in a directory with a short path, with the files that a test writes."""
+    """A real supervisord in a directory with a short path, with the files that a test writes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -51,7 +51,7 @@ class Supervisord:
         (self.root / f"{name}.conf.d").unlink()
 
     def program(self, name, command, *, max_restarts=2, delay=0, kind="program", group="", **options) -> None:
-        """A program of ours: managed, in a file of its own; `group` makes it NAME:server."""
+        """Add a managed program in a file of its own; `group` makes it NAME:server."""
         lines = {
             "command": command,
             "environment": f'SVC_MAX_RESTARTS="{max_restarts}",SVC_RESTART_DELAY="{delay}"',
@@ -112,7 +112,7 @@ class Supervisord:
         return path.read_text() if path.exists() else ""
 
     def end(self) -> None:
-        """All of its session, the hard way: quicker than asking, and sure."""
+        """Kill every process of its session: faster and safer than a shutdown."""
         if self.process is None:
             return
         self.process.kill()

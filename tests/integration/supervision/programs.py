@@ -18,20 +18,20 @@ def listen(port: int) -> socket.socket:
 
 
 def holder(port: str) -> None:
-    """Holds a port for ever."""
+    """Hold a port for ever."""
     _sock = listen(int(port))
     signal.pause()
 
 
 def parent(port: str, title: str = "") -> None:
-    """A server whose child holds its port; `title`: forget the environment, as a process title overwrites it."""
+    """Run a server whose child holds its port; `title`: overwrite the environment, as a process title does."""
     environ = {} if title else dict(os.environ)
     with subprocess.Popen([sys.executable, __file__, "holder", port], env=environ):
         signal.pause()
 
 
 def babysit(group: str) -> None:
-    """Knows the pid of `group`:server; ends what is left of it when supervisord dies."""
+    """Watch `group`:server, and kill its processes when supervisord dies."""
     from svc.supervision.client import SupervisordClient
     from svc.supervision.orphans import kill_instance
 
@@ -43,7 +43,7 @@ def babysit(group: str) -> None:
 
 
 def greet(word: str, pause: str) -> None:
-    """Answers each connection on descriptor 0 with `word`; after SIGTERM none, and ends `pause` seconds later."""
+    """Answer each connection on descriptor 0 with `word`; after SIGTERM answer none, and end `pause` seconds later."""
     signals = []
     signal.signal(signal.SIGTERM, lambda *_: signals.append(True))
     server = socket.socket(fileno=0)

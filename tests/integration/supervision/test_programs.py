@@ -1,4 +1,4 @@
-"""What a real supervisord tells of the configuration that it runs, and one program of a group that is replaced."""
+"""The configuration that a real supervisord reports, and the replacement of one program of a group."""
 
 import os
 from pathlib import Path

@@ -12,7 +12,7 @@ from tests.waiting import wait_until
 
 
 def spawns(supervisord, name):
-    """How often it was started, by its own account."""
+    """Return how often a program was started, by its own log."""
     return supervisord.log(name).count("begun")
 
 

@@ -1,4 +1,4 @@
-"""The listening socket of an [fcgi-program] of ours: held through restarts, gone after a stop."""
+"""The listening socket of a managed [fcgi-program]: held through restarts, closed after a stop."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ def ask(port, timeout=10):
 
 
 class Clients:
-    """Connects again and again, a new connection each time; keeps what went wrong."""
+    """Opens one connection after the other, and records the failures."""
 
     def __init__(self, port):
         self.port, self.served, self.failures = port, 0, []

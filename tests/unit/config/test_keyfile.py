@@ -1,4 +1,4 @@
-"""The file of keys, read, written and changed by several at once; and `svc keys` before it."""
+"""The file of keys: read, written and changed by several processes at once; and `svc keys`."""
 
 import contextlib
 import datetime

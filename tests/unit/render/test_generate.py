@@ -1,4 +1,4 @@
-"""A site's files from its TOML files: what appears, what is refreshed, what goes, what is left alone."""
+"""The generated files of a site: which are added, refreshed, removed or left alone."""
 
 from pathlib import Path
 

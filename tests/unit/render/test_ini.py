@@ -163,7 +163,7 @@ def test_any_text_reaches_the_child(tmp_path, args, value):
 
 
 def test_a_real_child_of_the_real_shim_gets_the_same(tmp_path):
-    """What supervisord would exec, executed."""
+    """Run the command that supervisord would run."""
     values = [value for value in ODD_VALUES if value]
     env = {f"V{n}": value for n, value in enumerate(ODD_VALUES)}
     code = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]))"

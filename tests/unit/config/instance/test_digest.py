@@ -1,4 +1,4 @@
-"""The word by which a babysitter tells which TOML it has read."""
+"""The digest that shows which TOML a babysitter has read."""
 
 import pytest
 
