@@ -15,8 +15,8 @@ from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS
 from svc.router.http.upstream_error import UpstreamError
 from svc.router.proxy.attempt import Attempt
 from svc.router.proxy.body_buffers import SMALL_BYTES, Allocation
-from svc.router.proxy.event_stream import EventStream
 from svc.router.proxy.exchange_report import report_end
+from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
@@ -44,7 +44,7 @@ class Exchange:
 
     upstream: UpstreamConnection | None = None  # of the attempt in progress
     attempt: Attempt | None = None  # in progress
-    stream: EventStream | None = None  # where the response is an event stream
+    stream: ResponseStream | None = None  # where the response is an event stream
     head: ResponseHead | None = None  # of the response that is passed on
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt

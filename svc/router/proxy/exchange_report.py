@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
-    from svc.router.proxy.event_stream import EventStream
     from svc.router.proxy.exchange import Exchange
+    from svc.router.proxy.response_stream import ResponseStream
 
 STATUS_CLIENT_CLOSED_REQUEST = 499  # in the access log only, as in nginx
 
@@ -33,7 +33,7 @@ def count_running_stream(exchange: "Exchange") -> None:
         _count_tokens(exchange, stream, attempt.target.name, label, stream.settled_tokens())
 
 
-def _count_tokens(exchange: "Exchange", stream: "EventStream", instance: str, label: str, total: int) -> None:
+def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:
     """Add to the metrics what is new: tokens, of so many in all, and the wait for the first one."""
     first_token_at, tokens = stream.new_first_token_at(), stream.new_tokens(total)
     if tokens or first_token_at:

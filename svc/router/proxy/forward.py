@@ -18,8 +18,8 @@ from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.attempt import FAULTY_STATUSES
 from svc.router.proxy.authorization import authorize
-from svc.router.proxy.event_stream import EventStream
 from svc.router.proxy.exchange import ClientGone, Exchange
+from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from svc.router.proxy.upstream import refuses_connections
 
@@ -72,7 +72,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
         result = _retry(exchange, routing, target, result, client_address)
     exchange.head, exchange.status = result, result.status
     if result.events:
-        exchange.stream = EventStream()
+        exchange.stream = ResponseStream()
     if result.status not in FAULTY_STATUSES and exchange.request.head.infers and exchange.attempt is not None:
         state.balancer.answer_begun(exchange.attempt.target)
 

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
-from svc.router.proxy.event_stream import MAX_HELD_BYTES, EventStream
 from svc.router.proxy.exchange import Exchange, TruncatedResponse
 from svc.router.proxy.exchange_report import count_running_stream
+from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
 from svc.router.state import RouterState
 from svc.router.telemetry.statistics import UNKNOWN_MODEL
 from svc.router.telemetry.token_count import RECENT_EVENTS
@@ -60,7 +60,7 @@ def stream(clock: Clock) -> Exchange:
     """A stream from `a`, of the model m, that has been asked for and says nothing yet."""
     a = target("a", "m")
     made = Exchange(state(a, clock=clock), request(b"{}"), "127.0.0.1")
-    made.model, made.stream, made.status = "m", EventStream(), 200
+    made.model, made.stream, made.status = "m", ResponseStream(), 200
     made.begin_attempt(a)
     return made
 

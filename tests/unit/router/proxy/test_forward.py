@@ -8,9 +8,9 @@ from svc.base.errors import BadGateway, SvcError
 from svc.router.http.head_cache import HeadCache
 from svc.router.http.response_parser import ResponseParser
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
-from svc.router.proxy.event_stream import MAX_HELD_BYTES, EventStream
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import forward
+from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
 from tests.unit.router.made import request, state, target
 
@@ -42,7 +42,7 @@ class ResponseBody:
 
 def exchange(parts: list[bytes], breaks: bool = False) -> Exchange:
     made = Exchange(STATE, request(), "")
-    made.stream = EventStream()
+    made.stream = ResponseStream()
     made.upstream = ResponseBody(parts, breaks)  # type: ignore[assignment]
     return made
 
@@ -134,7 +134,7 @@ def test_whole_chunks_pass_unread_and_nothing_is_lost_or_mixed(chunks: list[byte
     upstream._recv = lambda: next(arriving)  # noqa: SLF001 - each part as one read
     one = Exchange(STATE, request(), "")
     assert upstream.read_head().events
-    one.upstream, one.stream = upstream, EventStream()
+    one.upstream, one.stream = upstream, ResponseStream()
     sent = [head]
 
     def relay() -> bytes:

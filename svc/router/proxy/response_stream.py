@@ -10,7 +10,7 @@ from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_don
 MAX_HELD_BYTES = 1 << 20  # of an event that is not whole yet; a longer one is passed on in parts
 
 
-class EventStream:
+class ResponseStream:
     """The part of an event that is held until it is whole, the tokens so far, and what the metrics have of them."""
 
     __slots__ = ("_counted_tokens", "_first_token_counted", "_opening", "first_token_at", "held", "tokens")
