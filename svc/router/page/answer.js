@@ -1,4 +1,4 @@
-// One answer as it comes: its text, what the model thought before, who gave it and how fast.
+// One answer as it streams: its text, its reasoning, the instance that gave it and its speed.
 
 import { make, put } from "./dom.js";
 import { NONE, rate, seconds, whole } from "./figures.js";
@@ -18,7 +18,7 @@ export class Answer {
   #timer = 0;
   #began = performance.now();
   #first = 0; // ms, of the first token
-  #tokens = 0; // chunks with text, until the usage is told
+  #tokens = 0; // chunks with text, until the usage arrives
   #streamed = false;
   #end = ""; // why the model ended, in its words
   #tools = false;
@@ -27,7 +27,7 @@ export class Answer {
     this.#node = node;
     this.#facts = facts;
     node.replaceChildren();
-    node.setAttribute("aria-busy", "true"); // told as a whole once it is there
+    node.setAttribute("aria-busy", "true"); // a screen reader reads it as a whole once it is complete
   }
 
   async ask(request, signal) {

@@ -1,4 +1,4 @@
-// The equal command. Never with the key itself. Pure.
+// The equivalent curl command, without the key itself. Pure.
 
 const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 

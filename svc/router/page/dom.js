@@ -1,4 +1,4 @@
-// Elements and their texts. What others wrote is only ever text, never HTML.
+// Elements and their texts. Text of others is always set as text, never as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -9,7 +9,7 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-// The text of an element that holds nothing else; an equal one is left alone, so that nothing is laid out again.
+// Sets the text of an element that holds nothing else. An equal text is not set again, to avoid a layout.
 export function put(node, text) {
   const held = node.firstChild;
   if (held === null) {
@@ -21,8 +21,8 @@ export function set(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-// Puts `nodes` into `parent` in their order; moves only those that are elsewhere, and keeps the focus: where what had it
-// is gone, on what is around.
+// Puts `nodes` into `parent` in their order, and moves only those that are elsewhere. It keeps the focus; where the
+// focused element is gone, its surroundings get the focus.
 export function arrange(parent, nodes) {
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   let at = parent.firstElementChild;
@@ -40,8 +40,8 @@ export function arrange(parent, nodes) {
 
 export const mark = (level) => make("span", { class: "mark", "data-level": level, "aria-hidden": "true" });
 
-// A place to look at: there, and with the focus. Rows out of sight have a guessed height until they come near, so that
-// a second look is needed.
+// Scrolls to an element and focuses it. Rows out of sight have an estimated height until they come near, so it scrolls
+// twice.
 export function go(node) {
   const look = () => node.scrollIntoView({ block: "center" });
   look();

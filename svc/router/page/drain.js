@@ -1,4 +1,4 @@
-// Drain and undrain, asked for once more and done with the operator's token.
+// Drain and undrain, after a confirmation and with the operator's token.
 
 import { byId, put } from "./dom.js";
 import { count } from "./figures.js";
@@ -11,7 +11,7 @@ const FALLBACKS = 8; // of fallbacks
 export class Drain {
   #dialog = byId("drain");
   #button = byId("drain-do");
-  #asked = null; // {name, verb}
+  #request = null; // {name, verb}
   #site;
 
   constructor(site) {
@@ -23,36 +23,36 @@ export class Drain {
     });
     this.#dialog.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#send(this.#asked);
+      this.#send(this.#request);
     });
   }
 
   ask = ({ name, drained }) => this.#open({ name, verb: drained ? "Undrain" : "Drain" }, "");
 
-  // What is asked stays true while it is asked.
+  // Updates the question while the dialog is open.
   refresh() {
     if (!this.#dialog.open) return;
-    const { name, verb } = this.#asked;
+    const { name, verb } = this.#request;
     const there = this.#site.byName(name);
     put(byId("drain-what"), !there ? "It is not there any more." : verb === "Drain" ? this.#loss(name) : "It gets requests again as soon as it is healthy.");
-    this.#button.disabled = !there || this.#asked.sent === true;
+    this.#button.disabled = !there || this.#request.sent === true;
   }
 
-  #open(asked, problem) {
-    this.#asked = asked;
-    put(byId("drain-head"), `${asked.verb} ${asked.name}?`);
+  #open(request, problem) {
+    this.#request = request;
+    put(byId("drain-head"), `${request.verb} ${request.name}?`);
     put(byId("drain-error"), problem);
-    put(this.#button, asked.verb);
+    put(this.#button, request.verb);
     this.#dialog.showModal();
     this.refresh();
     byId("drain-cancel").focus();
   }
 
-  // What draining it takes away.
+  // Returns what would be lost by draining the instance.
   #loss(name) {
     const flying = this.#site.numbers.get(name)?.in_flight ?? 0;
     const finish = flying ? `It finishes its ${count(flying, "request")} and` : "It";
-    const alone = this.#site.told.models.filter((model) => model.instances.includes(name) && !this.#able(model, name));
+    const alone = this.#site.snapshot.models.filter((model) => model.instances.includes(name) && !this.#able(model, name));
     const losses = alone.map((model) => ` ${this.#without(model)}`).join("");
     return `${finish} gets nothing new until somebody undrains it.${losses}`;
   }
@@ -62,27 +62,27 @@ export class Drain {
   #without(model) {
     let other = model;
     for (let step = 0; step < FALLBACKS && other; step++) {
-      other = this.#site.told.models.find(({ name }) => name === other.fallback);
+      other = this.#site.snapshot.models.find(({ name }) => name === other.fallback);
       if (other && this.#able(other)) return `${other.name} will answer for ${model.name}.`;
     }
     return `Nobody else answers for ${model.name}: such requests will fail.`;
   }
 
-  // An error is told even where the dialog was closed meanwhile, or asks something else by now.
-  async #send(asked) {
-    asked.sent = true;
+  // Shows an error also where the dialog was closed meanwhile, or is about another instance by now.
+  async #send(request) {
+    request.sent = true;
     this.refresh();
-    const problem = await ask(asked);
-    asked.sent = false;
+    const problem = await ask(request);
+    request.sent = false;
     this.refresh();
     if (!problem) {
-      if (this.#asked === asked) this.#dialog.close();
-    } else if (this.#dialog.open) put(byId("drain-error"), this.#asked === asked ? problem : `${asked.verb} ${asked.name}: ${problem}`);
-    else this.#open(asked, problem);
+      if (this.#request === request) this.#dialog.close();
+    } else if (this.#dialog.open) put(byId("drain-error"), this.#request === request ? problem : `${request.verb} ${request.name}: ${problem}`);
+    else this.#open(request, problem);
   }
 }
 
-// What went wrong, or "".
+// Returns the error message, or "".
 async function ask({ verb, name }) {
   try {
     const headers = { ...authorization(), "X-Operator-Token": operatorToken() };

@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Numbers and times in readable formats.
 
 export const NONE = "–";
 
@@ -20,7 +20,7 @@ export const whole = (value) => (value === undefined || value === null ? NONE : 
 
 const narrow = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
-// For a cell: 12.3K
+// A number for a table cell, such as 12.3K
 export const short = (value) => (value < 10_000 ? whole(value) : value ? narrow.format(value) : NONE);
 
 export const count = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
@@ -30,5 +30,5 @@ const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" 
 
 export const timeOf = (date) => clock.format(date);
 
-// With the day, where it is another than today's
+// A time, with its date unless it is today
 export const when = (date) => (date.toDateString() === new Date().toDateString() ? timeOf(date) : `${day.format(date)} ${timeOf(date)}`);

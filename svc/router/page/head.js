@@ -1,4 +1,4 @@
-// The top of the page: the link, the verdict, the totals. The tab's title and icon say it too.
+// The top of the page: the link, the verdict, the totals. The tab's title and icon show the verdict, too.
 
 import { arrange, byId, make, mark, put, set } from "./dom.js";
 import { rate, when, whole } from "./figures.js";
@@ -9,7 +9,7 @@ const LINKS = {
   lost: "link lost, trying again",
   keyless: "an API key is needed",
 };
-// of a green circle, a yellow triangle, a red square
+// the shapes of a green circle, a yellow triangle and a red square
 const ICONS = {
   unknown: '<circle cx="8" cy="8" r="6" fill="#8a9099"/>',
   good: '<circle cx="8" cy="8" r="6" fill="#2da44e"/>',
@@ -38,21 +38,21 @@ export class Head {
     }
   }
 
-  // `why`: what the router said as it refused; `last`: when it was heard last, if ever
+  // `why`: the router's error message; `last`: when the last message came, if any
   link(state, why, last) {
     set(document.documentElement, "data-link", state);
     put(byId("connection-text"), LINKS[state]);
-    const heard = last ? `last heard at ${when(last)}` : "nothing was heard yet";
-    put(byId("why"), state === "lost" ? [why, heard].filter(Boolean).join("; ") : "");
+    const lastMessage = last ? `last heard at ${when(last)}` : "nothing was heard yet";
+    put(byId("why"), state === "lost" ? [why, lastMessage].filter(Boolean).join("; ") : "");
     if (state === "live") return;
     this.#tab("unknown", LINKS[state]);
     if (!this.#shown && !last) arrange(byId("verdict"), [make("p", { class: "verdict" }, LINKS[state])]);
     this.#shown = "";
   }
 
-  verdict({ told, tick, version }) {
-    put(byId("version"), told.version);
-    const lines = verdictOf(told, tick, version);
+  verdict({ snapshot, tick, version }) {
+    put(byId("version"), snapshot.version);
+    const lines = verdictOf(snapshot, tick, version);
     const shown = JSON.stringify(lines.map(({ names, ...rest }) => [rest, names.map(({ name, state }) => [name, state])]));
     if (shown === this.#shown) return;
     this.#shown = shown;

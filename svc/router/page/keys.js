@@ -1,4 +1,4 @@
-// The client's API key and the operator's token: in this tab's sessionStorage and nowhere else.
+// The client's API key and the operator's token, kept only in this tab's sessionStorage.
 
 import { byId, put } from "./dom.js";
 

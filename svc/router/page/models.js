@@ -1,4 +1,4 @@
-// A section for each model: how it does, as numbers and plots, and what went wrong by kind.
+// A section for each model: its numbers and plots, and its errors by kind.
 
 import { arrange, byId, make, mark, put, set } from "./dom.js";
 import { whole, when } from "./figures.js";
@@ -32,7 +32,7 @@ export class Models {
   }
 }
 
-// Kinds and their counts, the most first.
+// Error kinds and their counts, the highest first.
 const listed = (kinds) =>
   Object.entries(kinds)
     .sort(([, one], [, other]) => other - one)

@@ -1,4 +1,4 @@
-// What comes over the link goes into the site; what has changed is shown, once a frame.
+// Messages from the link go into the site; what has changed is drawn once a frame.
 
 import { Drain } from "./drain.js";
 import { Head } from "./head.js";
@@ -29,7 +29,7 @@ let drawing = false;
 
 function take(name, data) {
   for (const instance of site.take(name, data)) names.add(instance);
-  if (site.told) head.verdict(site); // now: a tab that is not in front is given no frames, and its title is the alarm
+  if (site.snapshot) head.verdict(site); // at once: a hidden tab gets no frames, and its title is the alarm
   changed(name === "history" ? "tick" : name);
 }
 
@@ -48,17 +48,17 @@ function changed(part) {
 
 function show() {
   drawing = false;
-  if (parts.has("site") && site.told) {
-    models.site(site.told);
-    table.site(site.told, site.told.drain && operatorToken() !== "");
-    tryIt.site(site.told);
+  if (parts.has("site") && site.snapshot) {
+    models.site(site.snapshot);
+    table.site(site.snapshot, site.snapshot.drain && operatorToken() !== "");
+    tryIt.site(site.snapshot);
   }
   if (parts.has("tick") && site.tick) {
     head.tick(site.tick);
     models.tick(site.tick, site.history);
   }
   table.tick(names, site.numbers);
-  if (parts.has("events") || parts.has("site")) timeline.show(site.events, site.told?.registry);
+  if (parts.has("events") || parts.has("site")) timeline.show(site.events, site.snapshot?.registry);
   drain.refresh();
   parts.clear();
   names.clear();

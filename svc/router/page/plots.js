@@ -18,14 +18,14 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 export class Plots {
   #plots;
   #past = null;
-  #seen = false;
+  #visible = false;
   #ends;
 
   constructor(parent, model) {
     this.#plots = PLOTS.map((kind) => new Plot(kind, model));
     parent.append(...this.#plots.map(({ figure }) => figure));
     const sight = new IntersectionObserver((entries) => {
-      this.#seen = entries.at(-1).isIntersecting;
+      this.#visible = entries.at(-1).isIntersecting;
       this.#draw();
     });
     const size = new ResizeObserver(() => this.#plots.forEach((plot) => plot.fit()));
@@ -53,11 +53,11 @@ export class Plots {
   }
 
   #draw() {
-    if (this.#seen && this.#past) this.#plots.forEach((plot) => plot.draw(this.#past));
+    if (this.#visible && this.#past) this.#plots.forEach((plot) => plot.draw(this.#past));
   }
 }
 
-// No line along the ground where nothing went wrong.
+// Without errors no line is drawn along the bottom.
 const unlessNone = (list) => (list.some(Boolean) ? list : list.map(() => null));
 
 class Plot {

@@ -1,4 +1,4 @@
-// One instance's row. Only cells whose text is another are touched.
+// One instance's row. Only cells whose text has changed are touched.
 
 import { make, mark, put, set } from "./dom.js";
 import { rate, seconds, short } from "./figures.js";

@@ -1,24 +1,24 @@
-// What the router has told so far. Nothing here touches the page.
+// The data that the router has sent so far. Nothing here touches the page.
 
-const KEPT_EVENTS = 200;
-const SPAN = 300; // seconds that the plots show
+const MAX_EVENTS = 200;
+const PLOT_SECONDS = 300;
 const SERIES = ["requests", "errors", "first_token", "tokens"];
 
 export class Site {
-  told = null; // the last `site`
+  snapshot = null; // the last `site`
   tick = null; // the last `tick`
   numbers = new Map(); // of each instance
   history = new Map(); // of each model: {time: [], requests: [], ...}
   events = []; // oldest first
-  version = ""; // of the router that gave us this page
+  version = ""; // of the router that served this page
   #fresh = true;
 
-  // A new link tells everything again.
+  // A new link sends everything again.
   begin() {
     this.#fresh = true;
   }
 
-  // Names of the instances to show anew.
+  // Takes a message, and returns the names of the instances to draw again.
   take(name, data) {
     if (name === "site") return this.#site(data);
     if (name === "tick") return this.#tick(data);
@@ -27,12 +27,12 @@ export class Site {
     return [];
   }
 
-  instances = () => this.told?.instances ?? [];
+  instances = () => this.snapshot?.instances ?? [];
 
   byName = (name) => this.instances().find((instance) => instance.name === name);
 
   #site(data) {
-    this.told = data;
+    this.snapshot = data;
     this.version ||= data.version;
     const names = data.instances.map(({ name }) => name);
     const known = new Set(names);
@@ -55,7 +55,7 @@ export class Site {
     else if (last >= time) return;
     past.time.push(time);
     for (const name of SERIES) past[name].push(numbers[name]);
-    const old = past.time.findIndex((at) => at >= time - SPAN);
+    const old = past.time.findIndex((at) => at >= time - PLOT_SECONDS);
     if (old > 0) for (const list of Object.values(past)) list.splice(0, old);
   }
 
@@ -71,7 +71,7 @@ export class Site {
   #events(events) {
     const last = this.#fresh ? -1 : (this.events.at(-1)?.id ?? -1);
     const kept = this.#fresh ? [] : this.events;
-    this.events = [...kept, ...events.filter(({ id }) => id > last)].slice(-KEPT_EVENTS);
+    this.events = [...kept, ...events.filter(({ id }) => id > last)].slice(-MAX_EVENTS);
     this.#fresh = false;
   }
 }

@@ -1,4 +1,4 @@
-// The link to the router: one event stream, asked for again whenever it is lost.
+// The link to the router: one event stream, which is opened again whenever it is lost.
 
 import { eventsOf } from "./sse.js";
 
@@ -11,7 +11,7 @@ export class Link {
   #tell;
   #turn;
   #abort = null;
-  #heard = 0; // of performance.now(), counted from the last question on
+  #lastReceived = 0; // performance.now() of the last message, or of the last request before it
   #last = null; // when something came, ever
   #wait = FIRST_WAIT;
   #timer = 0;
@@ -43,12 +43,12 @@ export class Link {
   }
 
   #watch() {
-    if (this.#abort && performance.now() - this.#heard > this.#silence) this.#abort.abort();
+    if (this.#abort && performance.now() - this.#lastReceived > this.#silence) this.#abort.abort();
   }
 
   async #run(abort) {
     this.#abort = abort;
-    this.#heard = performance.now();
+    this.#lastReceived = performance.now();
     let why = "";
     try {
       why = await this.#read(abort.signal);
@@ -63,7 +63,7 @@ export class Link {
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
   }
 
-  // Until it ends; why it was refused, or null where only a key helps.
+  // Reads until the stream ends. Returns why it was refused, or null where a key is needed.
   async #read(signal) {
     const key = this.#key();
     const headers = key ? { Authorization: `Bearer ${key}` } : {};
@@ -76,27 +76,27 @@ export class Link {
     }
     let first = true;
     for await (const { name, data } of eventsOf(answer.body, () => this.#hear())) {
-      const told = JSON.parse(data);
+      const message = JSON.parse(data);
       if (first) this.#turn("live", "", this.#last);
       if (first) this.#wait = FIRST_WAIT;
       first = false;
-      if (name === "site") this.#silence = Math.max(SILENCE, told.every * 3000);
+      if (name === "site") this.#silence = Math.max(SILENCE, message.every * 3000);
       try {
-        this.#tell(name, told);
+        this.#tell(name, message);
       } catch (error) {
-        reportError(error); // the page's own fault is no lost link
+        reportError(error); // an error of the page is no lost link
       }
     }
     return "";
   }
 
   #hear() {
-    this.#heard = performance.now();
+    this.#lastReceived = performance.now();
     this.#last = new Date();
   }
 }
 
-// What an answer that is no success says: our error shape, or OpenAI's, or its first words.
+// Returns the message of an error response: of the router's or OpenAI's error format, or the beginning of its text.
 export async function reason(answer) {
   const text = await answer.text().catch(() => "");
   try {

@@ -1,4 +1,4 @@
-// The table of instances, by host; what needs a look comes first.
+// The table of instances by host, those with problems first.
 
 import { arrange, byId, go, make, put, set } from "./dom.js";
 import { count } from "./figures.js";
@@ -57,13 +57,13 @@ export class Table {
   }
 
   #place() {
-    const found = this.#site.instances.filter((instance) => wanted(instance, this.#sought));
-    const groups = grouped(found).map(([host, instances]) => this.#group(host).show(instances, this.#rows));
+    const matching = this.#site.instances.filter((instance) => wanted(instance, this.#sought));
+    const groups = grouped(matching).map(([host, instances]) => this.#group(host).show(instances, this.#rows));
     const hosts = new Set(this.#site.instances.map(({ host }) => host));
     for (const host of this.#groups.keys()) if (!hosts.has(host)) this.#groups.delete(host);
     arrange(this.#table, [this.#table.tHead, ...groups]);
-    byId("none").hidden = found.length > 0;
-    put(byId("found"), this.#sought ? `${found.length} of ${this.#site.instances.length}` : "");
+    byId("none").hidden = matching.length > 0;
+    put(byId("found"), this.#sought ? `${matching.length} of ${this.#site.instances.length}` : "");
   }
 
   #group(host) {
@@ -73,11 +73,11 @@ export class Table {
 }
 
 class Group {
-  #told = make("span", { class: "muted" });
+  #summary = make("span", { class: "muted" });
   #head;
 
   constructor(host) {
-    const cell = make("th", { role: "rowheader", scope: "rowgroup", colspan: String(COLUMNS.length) }, make("span", { class: "host" }, host), this.#told);
+    const cell = make("th", { role: "rowheader", scope: "rowgroup", colspan: String(COLUMNS.length) }, make("span", { class: "host" }, host), this.#summary);
     this.#head = make("tr", { role: "row", class: "group" }, cell);
     this.node = make("tbody", { role: "rowgroup", "data-host": host });
   }
@@ -86,7 +86,7 @@ class Group {
     const states = new Map();
     for (const { state } of instances) states.set(state, (states.get(state) ?? 0) + 1);
     const words = states.size === 1 && instances.length === 1 ? "" : [...states].map(([state, number]) => `${number} ${state}`).join(", ");
-    put(this.#told, words || count(1, "instance"));
+    put(this.#summary, words || count(1, "instance"));
     arrange(this.node, [this.#head, ...instances.map(({ name }) => rows.get(name).node)]);
     return this.node;
   }
@@ -95,7 +95,7 @@ class Group {
 const wanted = ({ name, host, port, models, state }, sought) =>
   !sought || [name, `${host}:${port}`, state, ...models].some((text) => text.toLowerCase().includes(sought));
 
-// [host, instances] with the worst first, then by name
+// Pairs of host and instances: the worst first, then by name
 export function grouped(instances) {
   const sorted = [...instances].sort((one, other) => rank(one.level) - rank(other.level) || byName(one.name, other.name));
   const hosts = new Map();

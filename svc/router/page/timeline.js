@@ -1,4 +1,4 @@
-// What happened, the newest first.
+// The timeline of events, the newest first.
 
 import { arrange, byId, make, mark, put } from "./dom.js";
 import { when } from "./figures.js";
@@ -35,7 +35,7 @@ export class Timeline {
   }
 }
 
-// A registry that lost its data begins to count anew.
+// A registry that has lost its data counts event ids from the start again.
 const keyOf = ({ id, time }) => `${id} ${time}`;
 
 function none(registry) {
@@ -54,8 +54,8 @@ class Item {
     this.#name = make("button", { type: "button", class: "plain" }, service);
     this.#name.addEventListener("click", () => leads(service));
     const words = make("small", { class: "muted" }, [message, source].filter(Boolean).join(" · "));
-    const told = make("p", {}, this.#name, " ", make("b", { class: "kind" }, kind), words);
-    this.node = make("li", { "data-event": String(id), "data-kind": kind, "data-level": level }, this.#time, mark(level), told);
+    const text = make("p", {}, this.#name, " ", make("b", { class: "kind" }, kind), words);
+    this.node = make("li", { "data-event": String(id), "data-kind": kind, "data-level": level }, this.#time, mark(level), text);
   }
 
   // `row`: whether there is one to lead to. Yesterday's need their day.

@@ -1,4 +1,4 @@
-// One prompt, sent as any client would: the answer as it comes, who gave it and how fast.
+// The form to send one prompt as any client would, and its answer.
 
 import { Answer } from "./answer.js";
 import { curl } from "./curl.js";
@@ -6,7 +6,7 @@ import { byId, make, put } from "./dom.js";
 import { NONE } from "./figures.js";
 import { apiKey } from "./keys.js";
 
-// For what the browser has words of its own, other ones in each
+// Messages for errors that each browser words differently
 const WORDS = { AbortError: "stopped", TypeError: "The router does not answer.", SyntaxError: "The answer is no JSON." };
 const FACTS = { instance: "instance", first: "first token", speed: "tokens a second", tokens: "tokens", total: "total" };
 

@@ -1,22 +1,22 @@
-// What is wrong, in one sentence, and what else is to be said. Pure.
+// The verdict: the lines at the top of the page, the worst problem first. Pure.
 
 import { count, when, whole } from "./figures.js";
 
-const NAMED = 5;
-const FAILING = 0.05; // of a model's requests, within a minute
+const MAX_NAMES = 5;
+const MIN_FAILING_RATIO = 0.05; // of a model's requests within a minute
 const WORST_FIRST = ["bad", "warning", "good", "info"];
 
 export const rank = (level) => WORST_FIRST.indexOf(level);
 
-// Lines of {level, words, names: the instances that are meant, more: how many are not named}, the worst first.
-// `version`: of the router that gave us this page.
+// Returns lines of {level, words, names: instances to link, more: the number of further instances}, the worst first.
+// `version`: that of the router which served this page.
 export function verdictOf(site, tick, version) {
   const lines = [...ofInstances(site.instances), ...ofModels(site.models), ...ofRequests(tick), ...aside(site, version)];
   if (!lines.some(({ level }) => rank(level) < rank("good"))) lines.push(allWell(site.instances.length));
   return lines.sort((one, other) => rank(one.level) - rank(other.level));
 }
 
-const line = (level, words, list = []) => ({ level, words, names: list.slice(0, NAMED), more: Math.max(0, list.length - NAMED) });
+const line = (level, words, list = []) => ({ level, words, names: list.slice(0, MAX_NAMES), more: Math.max(0, list.length - MAX_NAMES) });
 
 const allWell = (total) => line("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`);
 
@@ -32,27 +32,27 @@ function ofInstances(instances) {
 
 function ofModels(models) {
   const of = (fate) => models.filter((model) => model.fate === fate).map(({ name }) => name);
-  const told = (level, fate, words) => (of(fate).length ? [line(level, words(of(fate).join(", ")))] : []);
+  const unavailable = (level, fate, words) => (of(fate).length ? [line(level, words(of(fate).join(", ")))] : []);
   return [
-    ...told("bad", "refused", (names) => `Nobody answers for ${names}`),
-    ...told("bad", "tried", (names) => `All who have ${names} are out; they are tried all the same`),
-    ...told("warning", "waits", (names) => `Requests for ${names} wait for an instance that starts`),
+    ...unavailable("bad", "refused", (names) => `Nobody answers for ${names}`),
+    ...unavailable("bad", "tried", (names) => `All who have ${names} are out; they are tried all the same`),
+    ...unavailable("warning", "waits", (names) => `Requests for ${names} wait for an instance that starts`),
     ...models.filter(({ fate }) => fate === "replaced").map(({ name, by }) => line("warning", `${by} answers for ${name}`)),
   ];
 }
 
 function ofRequests(tick) {
-  const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => minute.failed && minute.failed >= FAILING * minute.requests);
+  const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => minute.failed && minute.failed >= MIN_FAILING_RATIO * minute.requests);
   return failing.map(([name, { minute }]) => line("bad", `${name}: ${whole(minute.failed)} of ${count(minute.requests, "request")} failed in the last minute`));
 }
 
 function aside({ now, router, registry, version: current }, version) {
-  const told = [];
-  if (!router.ready) told.push(line("bad", "The router has no table of instances yet"));
+  const lines = [];
+  if (!router.ready) lines.push(line("bad", "The router has no table of instances yet"));
   if (registry.url && !registry.answers) {
     const known = registry.age === null ? "" : `; the router goes on with what it knew at ${when(new Date((now - registry.age) * 1000))}`;
-    told.push(line("bad", `The registry does not answer${known}`));
+    lines.push(line("bad", `The registry does not answer${known}`));
   }
-  if (current !== version) told.push(line("info", `The router is ${current} now; reload this page`));
-  return told;
+  if (current !== version) lines.push(line("info", `The router is ${current} now; reload this page`));
+  return lines;
 }
