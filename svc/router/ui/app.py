@@ -95,7 +95,9 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
         identify(state)
         settings = state.settings
         if not settings.registry_url:
-            raise Unavailable("no registry is configured: there is nobody to be asked")
+            raise Unavailable(
+                "cannot drain: no registry is configured; set registry_url under [router] in config/svc.toml"
+            )
         token = request.headers.get(OPERATOR_TOKEN_HEADER, "")
         if not token:
             raise Unauthorized(f"{OPERATOR_TOKEN_HEADER}: missing; give the registry's token")
