@@ -1,4 +1,4 @@
-"""The documents as a site: bin/docs.sh builds it. The reference is made of the code as it is."""
+"""The Sphinx configuration of the documents' site, which bin/docs.sh builds; the reference is made from the code."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ author = "its maintainers"
 version = release = reference.version()
 extensions = ["myst_parser"]
 exclude_patterns = ["_build", "images"]
-myst_heading_anchors = 4  # so that the links that git hosts make work here too
+myst_heading_anchors = 4  # so that anchors are those of git hosts
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_show_sphinx = html_show_copyright = False
@@ -23,11 +23,11 @@ html_copy_source = False
 nitpicky = True
 
 
-def elsewhere(app, docname, source):
-    """What lies beside docs/ is not on the site: a link to it becomes its path."""
+def replace_outer_links(app, docname, source):
+    """Replace links to files outside docs/, which are not on the site, by paths."""
     if "/" not in docname:
         source[0] = reference.without_outer_links(source[0])
 
 
 def setup(app):
-    app.connect("source-read", elsewhere)
+    app.connect("source-read", replace_outer_links)

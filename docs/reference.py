@@ -1,6 +1,6 @@
-"""The reference: commands, settings, keys of a TOML, metrics, endpoints, as the code has them.
+"""Write the reference pages from the code: commands, settings, TOML keys, metrics and endpoints.
 
-Whatever has no words of its own fails the build: `Undocumented` names it.
+Everything that a user meets needs a description in the code; the build fails with `Undocumented` where one is missing.
 """
 
 import dataclasses
@@ -10,45 +10,50 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace as Told
+from types import SimpleNamespace
 from typing import Any
 
 import click
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from svc.base import version as running
+from svc.base.version import installed
 from svc.config.instance import schema
 from svc.config.instance.fields import Field
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE
 from svc.settings import SECTIONS, RouterSettings, rules_of
 
-OF_THE_FORMAT = ("le", "quantile")  # labels that a histogram or a summary brings along
-WHO_MAY = {
-    OPEN: "anybody",
-    READ: "this machine, and others; where a read token is set, those that show one of the two tokens",
-    REPORT: "this machine, and others that show one of the two tokens",
-    WRITE: "this machine, and others that show the write token",
+FORMAT_LABELS = ("le", "quantile")  # histograms and summaries add them to their samples
+ACCESS_DESCRIPTIONS = {
+    OPEN: "every machine",
+    READ: "every machine; where a read token is set, other machines need one of the two tokens",
+    REPORT: "this machine, and other machines with one of the two tokens",
+    WRITE: "this machine, and other machines with the write token",
 }
-OUTER = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
+LINK_OUTSIDE_DOCS = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 
 
 class Undocumented(Exception):
-    """Something that users meet, and nobody described."""
+    """A command, setting, key, metric or endpoint without a description."""
 
 
 def version() -> str:
-    return running.installed().partition("+")[0]
+    """Return the installed version without its local part."""
+    return installed().partition("+")[0]
 
 
 def without_outer_links(text: str) -> str:
-    """A link to a file that is not a document of the site becomes the file's path in the repository."""
-    return OUTER.sub(lambda link: link[1] if "`" in link[1] else f"{link[1]} (`{link[2].removeprefix('../')}`)", text)
+    """Replace each link to a file outside docs/ by that file's path in the repository."""
+
+    def path(link: re.Match[str]) -> str:
+        return link[1] if "`" in link[1] else f"{link[1]} (`{link[2].removeprefix('../')}`)"
+
+    return LINK_OUTSIDE_DOCS.sub(path, text)
 
 
-def write(place: Path) -> None:
-    """One page each; those that are the same already are not touched."""
-    place.mkdir(exist_ok=True)
+def write(directory: Path) -> None:
+    """Write one page for each part of the reference; leave a page that is already current untouched."""
+    directory.mkdir(exist_ok=True)
     for name, lines in {
         "cli": cli(),
         "settings": settings(),
@@ -57,18 +62,20 @@ def write(place: Path) -> None:
         "http": http(),
     }.items():
         text = "\n".join(lines) + "\n"
-        file = place / f"{name}.md"
+        file = directory / f"{name}.md"
         if not file.exists() or file.read_text() != text:
             file.write_text(text)
 
 
-def said(what: str, words: str | None) -> str:
-    if not words or not words.strip():
-        raise Undocumented(f"{what}: nothing says what it is")
-    return words.strip()
+def required(name: str, description: str | None) -> str:
+    """Return the description of `name`; raise Undocumented where it is missing."""
+    if not description or not description.strip():
+        raise Undocumented(f"{name} has no description; add one to the code (help text, docstring or summary)")
+    return description.strip()
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table, and an empty line."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:
@@ -87,21 +94,22 @@ def cli() -> Iterator[str]:
     from svc.cli.main import svc
 
     yield "# Commands\n"
-    yield "Each tells the same with `-h` or `--help`.\n"
+    yield "Each command prints this text with `-h` or `--help`.\n"
     yield from _command(svc, "svc", click.Context(svc, info_name="svc", **svc.context_settings))
 
 
 def _command(command: click.Command, name: str, context: click.Context) -> Iterator[str]:
-    said(name, command.help)
+    required(name, command.help)
     yield f"## {name}\n"
     yield f"```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
-        for word in command.list_commands(context):
-            inner = command.get_command(context, word)
-            assert inner is not None
-            if not inner.hidden:
-                own = click.Context(inner, info_name=word, parent=context, **inner.context_settings)
-                yield from _command(inner, f"{name} {word}", own)
+        for subcommand_name in command.list_commands(context):
+            subcommand = command.get_command(context, subcommand_name)
+            assert subcommand is not None
+            if not subcommand.hidden:
+                extra = subcommand.context_settings
+                subcontext = click.Context(subcommand, info_name=subcommand_name, parent=context, **extra)
+                yield from _command(subcommand, f"{name} {subcommand_name}", subcontext)
 
 
 # Settings, and the keys of a babysitter's TOML.
@@ -109,7 +117,7 @@ def _command(command: click.Command, name: str, context: click.Context) -> Itera
 
 def settings() -> Iterator[str]:
     yield "# Settings of a site\n"
-    yield "In `config/svc.toml`, a section for each part. A flag wins over the variable, and that over the file.\n"
+    yield "`config/svc.toml` has one section for each part. A flag overrides the variable, which overrides the file.\n"
     for section, cls in SECTIONS.items():
         yield f"## [{section}]\n"
         yield from table(
@@ -117,19 +125,38 @@ def settings() -> Iterator[str]:
         )
 
 
-def _setting(section: str, field: Any) -> Sequence[str]:
+def _setting(section: str, field: "dataclasses.Field[Any]") -> Sequence[str]:
+    return (
+        code(field.name),
+        code(rules_of(field).variable),
+        code(default_text(field)),
+        setting_description(section, field),
+    )
+
+
+def default_text(field: "dataclasses.Field[Any]") -> str:
+    """Return the default of a setting as a user writes it; empty where the setting is empty by default."""
+    default = field.default
+    if default in ("", ()):
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def setting_description(section: str, field: "dataclasses.Field[Any]") -> str:
+    """Return the help text of a setting, with its choices."""
     rules = rules_of(field)
-    words = said(f"[{section}] {field.name}", rules.help)
-    if rules.choices:
-        words += f": {', '.join(f'`{choice}`' for choice in rules.choices)}"
-    return code(field.name), code(rules.variable), code(field.default if field.default != () else ""), words
+    description = required(f"[{section}] {field.name}", rules.help)
+    choices = ", ".join(f"`{choice}`" for choice in rules.choices)
+    return f"{description} ({choices})" if choices else description
 
 
 def toml() -> Iterator[str]:
     yield "# Keys of an instance's TOML\n"
-    yield "One file in `config/` for each instance; `svc check` names every mistake.\n"
-    yield "[The babysitter](../BABYSITTER.md) says more.\n"
-    yield "## At the top\n"
+    yield "Each instance has one file in `config/`; `svc check` reports every mistake in it.\n"
+    yield "[The babysitter](../BABYSITTER.md) describes the keys in detail.\n"
+    yield "## Top level\n"
     yield from _keys("", schema.TOP)
     yield "## [babysitter]\n"
     yield from _keys("babysitter", schema.BABYSITTER)
@@ -140,7 +167,11 @@ def toml() -> Iterator[str]:
 
 def _keys(where: str, known: dict[str, Field]) -> Iterator[str]:
     rows = [
-        (code(key), "needed" if f.required else code(f.default if f.default else ""), said(f"{where} {key}", f.help))
+        (
+            code(key),
+            "required" if f.required else code(f.default if f.default else ""),
+            required(f"{where} {key}", f.help),
+        )
         for key, f in known.items()
     ]
     yield from table(("key", "default", "meaning"), rows)
@@ -151,19 +182,19 @@ def _keys(where: str, known: dict[str, Field]) -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     yield "# Metrics\n"
-    yield "For Prometheus at `/metrics` of each part.\n"
-    yield "[Monitoring](../MONITORING.md) says more.\n"
+    yield "Each part serves its metrics for Prometheus at `/metrics`.\n"
+    yield "[Monitoring](../MONITORING.md) describes Prometheus, alerts and the dashboard.\n"
     for part, collected in (("router", _router()), ("registry", _registry()), ("babysitter", _babysitter())):
-        yield f"## Of the {part}\n"
+        yield f"## {part.capitalize()}\n"
         rows = [_metric(m.name + ("_total" if m.type == "counter" else ""), m) for m in collected]
         yield from table(("metric", "kind", "labels", "meaning"), sorted(rows))
 
 
 def _metric(name: str, metric: Metric) -> Sequence[str]:
-    """Its labels as it was made with them, or as its samples carry them."""
-    used = (label for sample in metric.samples for label in sample.labels if label not in OF_THE_FORMAT)
-    labels = getattr(metric, "_labelnames", None) or dict.fromkeys(used)
-    return code(name), metric.type, ", ".join(map(code, labels)), said(name, metric.documentation)
+    """Return the row of a metric; a collector's metric has its labels only in its samples."""
+    sample_labels = (label for sample in metric.samples for label in sample.labels if label not in FORMAT_LABELS)
+    labels = getattr(metric, "_labelnames", None) or dict.fromkeys(sample_labels)
+    return code(name), metric.type, ", ".join(map(code, labels)), required(name, metric.documentation)
 
 
 def _router() -> Iterable[Metric]:
@@ -182,12 +213,12 @@ def _registry() -> Iterable[Metric]:
     from svc.registry.metrics import RegistryMetrics
     from svc.registry.store.sqlite import SqliteStore
 
-    with tempfile.TemporaryDirectory() as place:
-        store = SqliteStore(Path(place) / "registry.db")
-        own: CollectorRegistry = RegistryMetrics(store, LeaseSweep(store, store.now).store_health).registry
-        found = list(own.collect())
+    with tempfile.TemporaryDirectory() as directory:
+        store = SqliteStore(Path(directory) / "registry.db")
+        metrics_registry: CollectorRegistry = RegistryMetrics(store, LeaseSweep(store, store.now).store_health).registry
+        collected = list(metrics_registry.collect())
         store.close()
-    return found
+    return collected
 
 
 def _babysitter() -> Iterable[Metric]:
@@ -195,12 +226,16 @@ def _babysitter() -> Iterable[Metric]:
     from svc.babysitter.lifecycle import LifecycleState
     from svc.babysitter.metrics import BabysitterMetrics
 
-    snapshot, counts = Told(state=LifecycleState.RUNNING, process=None), Counter[Any]()
-    engine_status = Told(check_seconds=0.0)
-    monitor: Any = Told(snapshot=snapshot, config=Told(max_restarts=0), started=0.0, engine_status=engine_status)
-    registrar: Any = Told(last_heartbeat=0.0, registered=True)
-    hang_probe: Any = Told(counts=counts, last=Told(failures=0))
-    limits: Any = Told(config=Told(probe="generate", max_memory=1), restarter=Told(counts=counts), memory=0)
+    snapshot, counts = SimpleNamespace(state=LifecycleState.RUNNING, process=None), Counter[Any]()
+    engine_status = SimpleNamespace(check_seconds=0.0)
+    monitor: Any = SimpleNamespace(
+        snapshot=snapshot, config=SimpleNamespace(max_restarts=0), started=0.0, engine_status=engine_status
+    )
+    registrar: Any = SimpleNamespace(last_heartbeat=0.0, registered=True)
+    hang_probe: Any = SimpleNamespace(counts=counts, last=SimpleNamespace(failures=0))
+    limits: Any = SimpleNamespace(
+        config=SimpleNamespace(probe="generate", max_memory=1), restarter=SimpleNamespace(counts=counts), memory=0
+    )
     return BabysitterMetrics(monitor, registrar, hang_probe, limits).collect()
 
 
@@ -212,29 +247,31 @@ def http() -> Iterator[str]:
     from svc.registry.openapi import OPERATIONS
 
     yield "# HTTP endpoints\n"
-    yield "## Of the registry\n"
-    yield "`GET /openapi.json` has every parameter and every answer.\n"
-    rows = [(method, code(path), access, said(path, OPERATIONS[name].summary)) for method, path, access, name in ROUTES]
-    yield from table(("method", "path", "who may", "what it does"), rows)
-    who = "; ".join(f"**{access}**: {words}" for access, words in WHO_MAY.items())
-    yield f"{who}. [The registry](../REGISTRY.md) says more.\n"
-    yield "## Of the router\n"
-    yield "Its own; every other path and method goes to an instance.\n"
-    yield from table(("method", "path", "what it does"), _views(_router_app()))
-    yield "## Of the babysitter\n"
-    yield "On the instance's port + 1.\n"
-    yield from table(("method", "path", "what it does"), _views(_babysitter_app()))
+    yield "## Registry\n"
+    yield "`GET /openapi.json` describes every parameter and every response.\n"
+    rows = [
+        (method, code(path), access, required(path, OPERATIONS[name].summary)) for method, path, access, name in ROUTES
+    ]
+    yield from table(("method", "path", "access", "meaning"), rows)
+    access_levels = "; ".join(f"**{access}**: {description}" for access, description in ACCESS_DESCRIPTIONS.items())
+    yield f"{access_levels}. [The registry](../REGISTRY.md) describes the tokens.\n"
+    yield "## Router\n"
+    yield "The router answers these itself; it relays the paths of [its table](../ROUTER.md#which-paths-pass).\n"
+    yield from table(("method", "path", "meaning"), _views(_router_app()))
+    yield "## Babysitter\n"
+    yield "The babysitter listens on the instance's port + 1.\n"
+    yield from table(("method", "path", "meaning"), _views(_babysitter_app()))
 
 
 def _views(app: Any) -> list[Sequence[str]]:
-    found = []
+    rows = []
     for rule in sorted(app.url_map.iter_rules(), key=str):
         if rule.endpoint == "static":
             continue
-        words = said(str(rule), inspect.getdoc(app.view_functions[rule.endpoint]))
+        description = required(str(rule), inspect.getdoc(app.view_functions[rule.endpoint]))
         methods = ", ".join(sorted(rule.methods - {"HEAD", "OPTIONS"}))
-        found.append((methods, code(rule), " ".join(words.split())))
-    return found
+        rows.append((methods, code(rule), " ".join(description.split())))
+    return rows
 
 
 def _router_app() -> Any:
@@ -247,5 +284,5 @@ def _router_app() -> Any:
 def _babysitter_app() -> Any:
     from svc.babysitter import app
 
-    nobody: Any = None  # nothing is asked of it
-    return app.create_app(nobody, nobody, nobody, nobody)
+    unused: Any = None  # the routes are listed, not called
+    return app.create_app(unused, unused, unused, unused)

@@ -90,7 +90,7 @@ class RegistrySettings:
         (),
         "REGISTRY_ALLOWED_HOSTS",
         pattern=HOST_PATTERN,
-        help="hosts that requests may name, beside this machine's own",
+        help="values of Host that requests may have, in addition to this machine's own names; *: any",
     )
     max_services: int = setting(MAX_SERVICES, minimum=1, help="services that may be registered")
     insecure: bool = setting(False, help="let other machines write without a token")
@@ -124,8 +124,8 @@ class RouterSettings:
         60.0, minimum=0, help="seconds that a name which vanished without a deletion is kept"
     )
     state_file: str = setting("", help="file that keeps the last table, for a start while no registry answers")
-    policy: str = setting("auto", choices=POLICIES, help="how an instance is chosen")
-    policies: NameTable = setting((), choices=POLICIES, help="how an instance of one model is chosen: MODEL=POLICY")
+    policy: str = setting("auto", choices=POLICIES, help="policy that chooses an instance")
+    policies: NameTable = setting((), choices=POLICIES, help="policy for the instances of one model: MODEL=POLICY")
     aliases: NameTable = setting((), help="another name for a model: NAME=MODEL")
     fallbacks: NameTable = setting((), help="the model to use when no instance has the requested one: MODEL=OTHER")
     proxy_timeout: float = setting(
@@ -137,7 +137,7 @@ class RouterSettings:
     queue_timeout: float = setting(60.0, minimum=0, help="seconds that a request may wait for an instance")
     max_ejected: float = setting(0.5, minimum=0, maximum=1, help="share of the instances that may be ejected at once")
     retry_budget: float = setting(
-        0.2, minimum=0, help="attempts after a 503, and third ones, as a share of the requests in flight"
+        0.2, minimum=0, help="attempts after a 503 and third attempts, as a share of the requests in flight"
     )
     poison_timeout: float = setting(
         600.0, minimum=0, help="seconds for which a request that killed two instances is refused; 0: never"
@@ -150,28 +150,33 @@ class RouterSettings:
         1 << 30, minimum=1 << 20, help="bytes that the bodies of all requests may have together; beyond it they wait"
     )
     allow_paths: TextList = setting(
-        (), pattern=PATH_PATTERN, help="paths that are relayed beside inference, such as /v1/files*; *: all"
+        (), pattern=PATH_PATTERN, help="paths to relay in addition to the table, such as /v1/files*; *: all"
     )
     keys_file: str = setting("", "ROUTER_KEYS_FILE", help="file of API keys that clients need (svc keys)")
     upstream_keys_file: str = setting(
         "", help="file (TOML) of upstream API keys: those that the router sends to instances"
     )
-    trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is believed, separated by commas")
+    trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is trusted, separated by commas")
     allowed_hosts: TextList = setting(
-        (), "ROUTER_ALLOWED_HOSTS", pattern=HOST_PATTERN, help="hosts that requests may name, beside this machine's own"
+        (),
+        "ROUTER_ALLOWED_HOSTS",
+        pattern=HOST_PATTERN,
+        help="values of Host that requests may have, in addition to this machine's own names; *: any",
     )
     cors_origins: TextList = setting(
         (), "ROUTER_CORS_ORIGINS", pattern=ORIGIN_PATTERN, help="origins whose web pages may use the router; *: any"
     )
     metrics_networks: str = setting(
-        "", help="networks that may read /metrics without a key, separated by commas; none: any, where it listens"
+        "", help="networks that may read /metrics without a key, separated by commas; empty: all"
     )
     access_log: str = setting("", help="file that gets one line for each request; -: stdout")
     access_log_format: str = setting("json", choices=("json", "text"), help="format of those lines")
     certfile: str = setting("", help="certificate (PEM) to serve TLS with")
     keyfile: str = setting("", help="the certificate's key (PEM)")
     upstream_ca: str = setting("", help="CA certificates (PEM) for https instances, instead of the system's")
-    graceful_timeout: float = setting(30.0, minimum=0, help="seconds that begun requests have when the router stops")
+    graceful_timeout: float = setting(
+        30.0, minimum=0, help="seconds that requests in flight have to end when the router stops"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -197,7 +202,7 @@ class NginxSettings:
     server_name: str = setting("_", help="the names that clients use, separated by blanks; _: any")
     certificate: str = setting("", help="path of the certificate (PEM), with its chain")
     key: str = setting("", help="path of the certificate's key (PEM)")
-    upstream: str = setting("router", choices=("router", "instances"), help="where requests go")
+    upstream: str = setting("router", choices=("router", "instances"), help="servers that nginx sends requests to")
     routers: str = setting("", help="the routers, HOST:PORT, separated by commas; none: the site's own")
     model: str = setting("", help="with --from-registry: only the instances that have this model")
 
@@ -206,21 +211,23 @@ class NginxSettings:
 class LogSettings:
     """The log files in logs/: their format, and the one program that rotates them."""
 
-    max_size: str = setting("50MB", pattern=SIZE_PATTERN, help="size at which a log is rotated")
-    backups: int = setting(5, minimum=0, maximum=1000, help="rotated files that are kept of each")
-    rotate: str = setting("supervisord", choices=("supervisord", "logrotate"), help="who rotates")
-    format: str = setting("text", "SVC_LOG_FORMAT", choices=("text", "json"), help="how svc's own programs log")
+    max_size: str = setting("50MB", pattern=SIZE_PATTERN, help="size at which a log is rotated (KB, MB or GB)")
+    backups: int = setting(5, minimum=0, maximum=1000, help="number of rotated files to keep of each log")
+    rotate: str = setting("supervisord", choices=("supervisord", "logrotate"), help="program that rotates the logs")
+    format: str = setting(
+        "text", "SVC_LOG_FORMAT", choices=("text", "json"), help="log format of registry, router and babysitters"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SystemdSettings:
     """The directories of the site and of svc on a host, and the user that runs them."""
 
-    user: str = setting("infinilm", pattern=ACCOUNT_PATTERN, help="the user that everything runs as")
+    user: str = setting("infinilm", pattern=ACCOUNT_PATTERN, help="user that everything runs as")
     group: str = setting(
         "",
         pattern=ACCOUNT_PATTERN,
-        help="its group, which may use supervisorctl, too; empty: of the user's name, which may not",
+        help="group whose members may also use supervisorctl; empty: the user's own group, without that right",
     )
     site: str = setting("/var/lib/infinilm", pattern=DIRECTORY_PATTERN, help="the site's directory on the host")
     prefix: str = setting(

@@ -1,0 +1,107 @@
+"""Write the tables of the documents that come from the code.
+
+`python docs/generated_tables.py --write` replaces what stands between `<!-- generated: NAME -->` and
+`<!-- end of generated -->` in docs/*.md. Without `--write` it lists the documents whose tables are stale, and exits
+with 1 if there are any.
+"""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from reference import code, default_text, setting_description, table
+
+from svc.protocol.event import EVENT_KINDS
+from svc.protocol.health_state import HEALTH_STATES
+from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
+from svc.settings import SECTIONS, rules_of
+
+DOCS = Path(__file__).parent
+MARKED = re.compile(r"(?P<start><!-- generated: (?P<name>[a-z ]+) -->\n).*?(?P<end><!-- end of generated -->)", re.S)
+
+
+def router_settings() -> Iterator[str]:
+    rows = [
+        (
+            code(field.name),
+            code(f"--{field.name.replace('_', '-')}"),
+            code(rules_of(field).variable),
+            code(default_text(field)),
+            setting_description("router", field),
+        )
+        for field in dataclasses.fields(SECTIONS["router"])
+    ]
+    return table(("key", "flag", "variable", "default", "meaning"), rows)
+
+
+def section_settings(section: str) -> Iterator[str]:
+    """Yield the table of a section whose settings have no flags."""
+    rows = [
+        (
+            code(field.name),
+            code(rules_of(field).variable),
+            code(default_text(field)),
+            setting_description(section, field),
+        )
+        for field in dataclasses.fields(SECTIONS[section])
+    ]
+    return table(("key", "variable", "default", "meaning"), rows)
+
+
+def router_paths() -> Iterator[str]:
+    inference = [(api, "`POST` " + ", ".join(map(code, paths.split()))) for api, paths in INFERENCE.items()]
+    auxiliary = [
+        (api, ", ".join(code(route.strip()) for route in routes.split(","))) for api, routes in AUXILIARY.items()
+    ]
+    return table(("API", "relayed requests"), inference + auxiliary)
+
+
+def event_kinds() -> Iterator[str]:
+    rows = [(code(name), kind.level, kind.reporters, kind.meaning) for name, kind in EVENT_KINDS.items()]
+    return table(("kind", "level", "reported by", "meaning"), rows)
+
+
+def health_states() -> Iterator[str]:
+    rows = [(code(name), state.level, state.meaning) for name, state in HEALTH_STATES.items()]
+    return table(("state", "level", "meaning"), rows)
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "router settings": router_settings,
+    "router paths": router_paths,
+    "log settings": lambda: section_settings("logs"),
+    "systemd settings": lambda: section_settings("systemd"),
+    "nginx settings": lambda: section_settings("nginx"),
+    "event kinds": event_kinds,
+    "health states": health_states,
+}
+
+
+def current_text(text: str) -> str:
+    """Return a document's text with its generated tables as the code has them now."""
+
+    def current_table(part: re.Match[str]) -> str:
+        return "\n".join((part["start"], *TABLES[part["name"]](), part["end"]))
+
+    return MARKED.sub(current_table, text)
+
+
+def stale_documents() -> dict[Path, str]:
+    """Return the documents whose tables are stale, each with its current text."""
+    current_texts = {document: current_text(document.read_text()) for document in sorted(DOCS.glob("*.md"))}
+    return {document: text for document, text in current_texts.items() if text != document.read_text()}
+
+
+def main(arguments: list[str]) -> int:
+    stale = stale_documents()
+    for document, text in stale.items():
+        if "--write" in arguments:
+            document.write_text(text)
+        print(document.relative_to(DOCS.parent))
+    return 1 if stale and "--write" not in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
