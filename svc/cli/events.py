@@ -53,7 +53,7 @@ def command(access: Access, follow: bool, count: int, service: str, kinds: tuple
     names = services_meant(service)
     with explained("list the events", client, NOT_FOUND):
         kept, last = client.events(limit=MAX_EVENTS if names else max(count, 1), only=only)
-    events = _of(kept, names)
+    events = _events_of(kept, names)
     if names and not events:
         _check_service(client, service, names, follow)
     printer.print(events[-count:] if count else [])
@@ -64,7 +64,7 @@ def command(access: Access, follow: bool, count: int, service: str, kinds: tuple
     _follow(client, last, only, names, printer)
 
 
-def _of(events: Iterable[Event], names: Collection[str]) -> list[Event]:
+def _events_of(events: Iterable[Event], names: Collection[str]) -> list[Event]:
     return [event for event in events if not names or event["service"] in names]
 
 
@@ -106,4 +106,4 @@ def _follow(
         if unreachable:
             echo("svc: the registry is back", err=True)
         unreachable = False
-        printer.print(_of(events, names))
+        printer.print(_events_of(events, names))

@@ -56,9 +56,9 @@ def add(
 
     NAME is what logs and metrics call it. Only the secret goes to stdout.
     """
-    _check("NAME", keyfile.check_name, name)
-    _check("--note", keyfile.check_note, note)
-    path, router_reads_it = _file(file)
+    _check_argument("NAME", keyfile.check_name, name)
+    _check_argument("--note", keyfile.check_note, note)
+    path, router_reads_it = _keys_file(file)
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     if path.parent == HERE.var:
         make_directory(HERE.var)
@@ -87,7 +87,7 @@ def add(
 @file_option
 def list_keys(as_json: bool, file: Path | None) -> None:
     """Show every key: name, when it was made, limits, whether it is an operator's, digits of its SHA-256, note."""
-    path, _ = _file(file)
+    path, _ = _keys_file(file)
     entries = keyfile.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
     if as_json:
@@ -103,7 +103,7 @@ def list_keys(as_json: bool, file: Path | None) -> None:
 @file_option
 def revoke(name: str, file: Path | None) -> None:
     """Take a key back: the router refuses it within a second. Its begun requests finish."""
-    path, _ = _file(file)
+    path, _ = _keys_file(file)
     if not path.exists():
         raise CommandError(f"{path}: there is no such file, so no key {name!r}; give the file with --file")
     with keyfile.editing(path) as entries:
@@ -115,14 +115,14 @@ def revoke(name: str, file: Path | None) -> None:
     echo(f"{path}: key {name!r} revoked", err=True)
 
 
-def _check(argument: str, rule: Callable[[str], object], value: str) -> None:
+def _check_argument(argument: str, rule: Callable[[str], object], value: str) -> None:
     try:
         rule(value)
     except ValueError as error:
         raise click.UsageError(f"{argument}: {error}") from None
 
 
-def _file(given: Path | None) -> tuple[Path, bool]:
+def _keys_file(given: Path | None) -> tuple[Path, bool]:
     """Return the file of keys, and whether the site's router reads it."""
     configured = settings().router.keys_file
     path = given or Path(configured or HERE.var / DEFAULT_FILE)

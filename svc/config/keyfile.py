@@ -81,15 +81,15 @@ def parse(data: bytes, path: Path) -> dict[str, KeyEntry]:
         document = parse_toml(data)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
-    problems = [f"{path}: {_label(key)}: unknown key; there is only [keys]" for key in document if key != "keys"]
+    problems = [f"{path}: {_toml_key(key)}: unknown key; there is only [keys]" for key in document if key != "keys"]
     tables = document.get("keys")
     if not isinstance(tables, dict):
         raise ConfigError(*problems, f"{path}: keys: missing or no section; write [keys], and [keys.NAME] for each key")
-    entries = {name: _entry(table, path, f"keys.{_label(name)}", problems) for name, table in tables.items()}
-    problems += [f"{path}: keys.{_label(name)}: no name; {NAME_RULE}" for name in tables if not NAME.fullmatch(name)]
+    entries = {name: _entry(table, path, f"keys.{_toml_key(name)}", problems) for name, table in tables.items()}
+    problems += [f"{path}: keys.{_toml_key(name)}: no name; {NAME_RULE}" for name in tables if not NAME.fullmatch(name)]
     complete = {name: entry for name, entry in entries.items() if entry is not None}
     problems += [
-        f"{path}: keys.{_label(name)}.sha256: the same as that of {other}; remove one of the two"
+        f"{path}: keys.{_toml_key(name)}.sha256: the same as that of {other}; remove one of the two"
         for name, other in _duplicates(complete)
     ]
     if problems:
@@ -109,13 +109,13 @@ def _created(value: Any) -> datetime.datetime:
     return value.astimezone(datetime.timezone.utc)
 
 
-def _count(value: Any) -> int:
+def _positive_number(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"must be a whole number from 1 on, not {quoted(value)}; leave it out for no limit")
     return value
 
 
-def _flag(value: Any) -> bool:
+def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {quoted(value)}")
     return value
@@ -140,9 +140,9 @@ def check_note(value: Any) -> str:
 READERS: dict[str, Callable[[Any], Any]] = {
     "sha256": _sha256,
     "created": _created,
-    "requests_per_minute": _count,
-    "concurrency": _count,
-    "operator": _flag,
+    "requests_per_minute": _positive_number,
+    "concurrency": _positive_number,
+    "operator": _boolean,
     "note": check_note,
 }
 REQUIRED = ("sha256", "created")
@@ -164,14 +164,14 @@ def _entry(table: Any, path: Path, where: str, problems: list[str]) -> KeyEntry 
     values = {}
     for key, value in table.items():
         try:
-            values[key] = _reader(key, value)(value)
+            values[key] = _reader_of(key, value)(value)
         except ValueError as error:
-            misfits.append(f"{_label(key)}: {error}")
+            misfits.append(f"{_toml_key(key)}: {error}")
     problems += [f"{path}: {where}.{misfit}" for misfit in misfits]
     return None if misfits else KeyEntry(**values)
 
 
-def _reader(key: str, value: Any) -> Callable[[Any], Any]:
+def _reader_of(key: str, value: Any) -> Callable[[Any], Any]:
     if key in READERS:
         return READERS[key]
     if isinstance(value, dict):
@@ -189,7 +189,7 @@ def render(entries: Mapping[str, KeyEntry]) -> str:
 
 def _table(name: str, entry: KeyEntry) -> str:
     created = entry.created.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-    lines = [f"[keys.{_label(name)}]", f'sha256 = "{entry.sha256}"', f"created = {created.isoformat()}Z"]
+    lines = [f"[keys.{_toml_key(name)}]", f'sha256 = "{entry.sha256}"', f"created = {created.isoformat()}Z"]
     for limit in ("requests_per_minute", "concurrency"):
         if (value := getattr(entry, limit)) is not None:
             lines.append(f"{limit} = {value}")
@@ -200,7 +200,7 @@ def _table(name: str, entry: KeyEntry) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _label(key: str) -> str:
+def _toml_key(key: str) -> str:
     """Return a key as TOML writes it, on one line."""
     return key if BARE_KEY.fullmatch(key) else _toml_string(key)
 

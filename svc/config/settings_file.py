@@ -64,11 +64,13 @@ def _read(toml: Path | None, problems: list[str]) -> Tables:
     except ValueError as error:
         problems.append(f"{toml}: {error}")
         return {}
-    problems += [f"{toml}: {problem}" for section, table in tables.items() for problem in _misfits(section, table)]
+    problems += [
+        f"{toml}: {problem}" for section, table in tables.items() for problem in _section_problems(section, table)
+    ]
     return {section: table for section, table in tables.items() if section in SECTIONS and isinstance(table, dict)}
 
 
-def _misfits(section: str, table: Any) -> Iterator[str]:
+def _section_problems(section: str, table: Any) -> Iterator[str]:
     """Yield what is wrong with a section's name and with the names of its keys."""
     if section not in SECTIONS:
         yield f"unknown section [{section}]; there are {', '.join(SECTIONS)}"

@@ -92,9 +92,9 @@ class Site:
         names = list(given) or configs.split()
         if not names:
             return sorted(p for p in self.config.glob("*.toml") if p.name != "svc.toml")
-        return [self._find(name) for name in names]
+        return [self._find_toml(name) for name in names]
 
-    def _find(self, name: str) -> Path:
+    def _find_toml(self, name: str) -> Path:
         path = Path(name)
         for candidate in (path, self.root / path, self.config / path):
             if candidate.is_file():

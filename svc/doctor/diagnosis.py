@@ -24,7 +24,7 @@ def lines(
 ) -> Iterator[Text]:
     """Yield the lines of a diagnosis; the first finding is the one to cure first."""
     for node in nodes:
-        yield from _cause(node, svc, ctl)
+        yield from _cause_lines(node, svc, ctl)
     if healthy:
         text = Text()
         text.append(f"{'ok':{LABEL_WIDTH}}", style="green")
@@ -32,7 +32,7 @@ def lines(
         yield text
 
 
-def _cause(node: Node, svc: str, ctl: str) -> Iterator[Text]:
+def _cause_lines(node: Node, svc: str, ctl: str) -> Iterator[Text]:
     finding = node.finding
     yield _title(finding)
     yield _row("why", finding.evidence)
@@ -86,12 +86,12 @@ def as_json(
         "ok": not problems,
         "problems": problems,
         "warnings": len(findings) - problems,
-        "findings": [_json(node, svc, ctl) for node in nodes],
+        "findings": [_node_json(node, svc, ctl) for node in nodes],
         "well": list(healthy),
     }
 
 
-def _json(node: Node, svc: str, ctl: str) -> dict[str, Any]:
+def _node_json(node: Node, svc: str, ctl: str) -> dict[str, Any]:
     finding = node.finding
     return {
         "key": finding.key,
@@ -100,5 +100,5 @@ def _json(node: Node, svc: str, ctl: str) -> dict[str, Any]:
         "why": finding.evidence,
         "first": finding.first_step,
         "fix": command_text(finding.fix, svc, ctl),
-        "consequences": [_json(child, svc, ctl) for child in node.consequences],
+        "consequences": [_node_json(child, svc, ctl) for child in node.consequences],
     }

@@ -67,7 +67,7 @@ class Management:
         skipped = {instance.name: self._skip_reason(instance, named) for instance in instances}
         sent = [instance for instance in instances if not skipped[instance.name]]
         responses = self._send_all(request, sent)
-        lists = self._refresh(sent) if request.changes else {}
+        lists = self._refresh_model_lists(sent) if request.changes else {}
         return [
             InstanceResult(
                 instance,
@@ -90,9 +90,9 @@ class Management:
             request.timeout, {instance.name: self._engines.call(request, instance) for instance in instances}
         )
 
-    def _refresh(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
+    def _refresh_model_lists(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
         """Read the model lists; wait until the registry has the changed ones and routers have read them."""
-        lists = self._read_lists(instances)
+        lists = self._read_model_lists(instances)
         changed = {
             instance.name: lists[instance.name].models or ()
             for instance in instances
@@ -107,15 +107,15 @@ class Management:
         static = [name for name in changed if name not in registered]
         return lists | {name: dataclasses.replace(lists[name], problem=STATIC_NOTE) for name in static}
 
-    def _read_lists(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
+    def _read_model_lists(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
         responses = fan_out(
-            model_lists.REFRESH.timeout, {instance.name: self._list_call(instance) for instance in instances}
+            model_lists.REFRESH.timeout, {instance.name: self._model_list_call(instance) for instance in instances}
         )
         return {
             instance.name: model_lists.read(responses[instance.name], instance.babysitter_url) for instance in instances
         }
 
-    def _list_call(self, instance: EngineInstance) -> Callable[[], EngineResponse]:
+    def _model_list_call(self, instance: EngineInstance) -> Callable[[], EngineResponse]:
         babysitter = instance.babysitter_url
         if babysitter is None:
             return self._engines.call(model_lists.LIST, instance)

@@ -27,19 +27,19 @@ class RefreshedModels:
 def read(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
     """Return the models in the response of an instance's babysitter, or of an instance without one."""
     if response.ok:
-        return _listed(response)
+        return _models_in_answer(response)
     if babysitter is None:
-        return RefreshedModels(problem=f"its model list cannot be read: {_reason(response)}")
+        return RefreshedModels(problem=f"its model list cannot be read: {_failure_reason(response)}")
     if response.status in STATUSES_NO_SUCH_PATH:
         return RefreshedModels(
             problem="its babysitter is older than this command and finds a new model within a heartbeat"
         )
     return RefreshedModels(
-        problem=f"the babysitter at {babysitter} could not refresh the model list: {_reason(response)}"
+        problem=f"the babysitter at {babysitter} could not refresh the model list: {_failure_reason(response)}"
     )
 
 
-def _listed(response: EngineResponse) -> RefreshedModels:
+def _models_in_answer(response: EngineResponse) -> RefreshedModels:
     answer = response.json()
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, list):
@@ -49,7 +49,7 @@ def _listed(response: EngineResponse) -> RefreshedModels:
     )
 
 
-def _reason(response: EngineResponse) -> str:
+def _failure_reason(response: EngineResponse) -> str:
     return message_of(response.json()) or response.reason or f"it answers {response.status}"
 
 

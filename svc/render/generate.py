@@ -34,7 +34,7 @@ def render_to(paths: RenderPaths, configs: Sequence[InstanceConfig], settings: S
     texts = render(_with_absolute_sources(configs), settings, paths)
     files.validate(texts, paths)
     wanted = {paths.conf_d.parent / name: text for name, text in texts.items()}
-    files.difference(wanted, [], _private(paths.conf_d, configs)).write()
+    files.difference(wanted, [], _private_files(paths.conf_d, configs)).write()
 
 
 def plan_site(
@@ -74,10 +74,10 @@ def plan_site(
     sources = {paths.relative(config.source) for config in configs}
     leftover = {path: source for path, source in existing.items() if path not in wanted}
     unwanted = [path for path, source in leftover.items() if not partial or source in sources]  # 3
-    return files.difference(wanted, unwanted, _private(out, configs))
+    return files.difference(wanted, unwanted, _private_files(out, configs))
 
 
-def _private(conf_d: Path, configs: Iterable[InstanceConfig]) -> list[Path]:
+def _private_files(conf_d: Path, configs: Iterable[InstanceConfig]) -> list[Path]:
     """Return the generated files that hold an instance's variables, of which some are secrets."""
     return [conf_d / f"{config.name}.conf" for config in configs if config.env]
 
@@ -106,11 +106,11 @@ def configs_of(
     given = {absolute(path): path for path in tomls}
     others = [path for path in earlier if absolute(path) not in given]
     if lenient:
-        others = [path for path in others if _loads(path, settings)]
+        others = [path for path in others if _is_valid(path, settings)]
     return _with_absolute_sources(load([*others, *given.values()], settings))
 
 
-def _loads(path: Path, settings: Settings) -> bool:
+def _is_valid(path: Path, settings: Settings) -> bool:
     try:
         return bool(load([path], settings))
     except ConfigError:

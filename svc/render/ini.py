@@ -43,10 +43,10 @@ def arguments(argv: Iterable[str]) -> str:
 
 def environment(variables: Mapping[str, str]) -> str:
     """Return the text for environment=. ENCODED_VARIABLES and values that it cannot hold are encoded for the shim."""
-    return escape(",".join(_assigned(key, value) for key, value in variables.items()))
+    return escape(",".join(_assignment(key, value) for key, value in variables.items()))
 
 
-def _assigned(key: str, value: str) -> str:
+def _assignment(key: str, value: str) -> str:
     if ENCODED_VARIABLES.fullmatch(key) or not _quote(value):
         key, value = shim_variables.encoded(key, value)
     quote = _quote(value)

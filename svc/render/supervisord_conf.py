@@ -101,7 +101,7 @@ def _router(settings: Settings, paths: RenderPaths) -> str:
 
 def _instance(config: InstanceConfig, settings: Settings, paths: RenderPaths) -> str:
     limits = {"SVC_MAX_RESTARTS": str(config.max_restarts), "SVC_RESTART_DELAY": _number(config.restart_delay)}
-    shim = ["svc", "launch", "--port", str(config.port), *_family(config)]
+    shim = ["svc", "launch", "--port", str(config.port), *_ipv6_flags(config)]
     command = f"{ini.arguments(shim)}{_key_flags(config, paths)} {ini.arguments(['--', *config.argv])}"
     server = _program(settings, paths, command, {}, f"server_{config.name}", STOP_WAIT_SECONDS)
     server |= {"environment": ini.environment({**limits, **config.env}), "directory": paths.work_dir(config.work_dir)}
@@ -122,7 +122,7 @@ def _key_flags(config: InstanceConfig, paths: RenderPaths) -> str:
 
 def _babysitter_command(config: InstanceConfig, paths: RenderPaths) -> str:
     """Return the babysitter's command. Its flags carry what settings may override; only one registry fits in a flag."""
-    shim = ini.arguments(["svc", "launch", "--own", "--port", str(config.babysitter_port), *_family(config)])
+    shim = ini.arguments(["svc", "launch", "--own", "--port", str(config.babysitter_port), *_ipv6_flags(config)])
     shim += " --death-signal TERM --"
     flags = ["--host", config.host]
     if len(config.registry_urls) == 1:
@@ -132,7 +132,7 @@ def _babysitter_command(config: InstanceConfig, paths: RenderPaths) -> str:
     return f"{shim} svc babysitter --config-file {paths.argument(config.source)} {ini.arguments(flags)}"
 
 
-def _family(config: InstanceConfig) -> list[str]:
+def _ipv6_flags(config: InstanceConfig) -> list[str]:
     return ["--ipv6"] if ":" in config.bind_host else []
 
 

@@ -23,7 +23,7 @@ Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
 def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
     """Return what `svc apply` would do; `settings` are those of the files. Nothing is changed."""
     proposal = propose(site, settings, tomls)
-    supervisord, notes = proposal.supervisord, list(_notes(site, proposal))
+    supervisord, notes = proposal.supervisord, list(_proposal_notes(site, proposal))
     lost: list[Loss] | None = None
     try:
         lost = _losses(site, proposal, connect, notes)
@@ -61,7 +61,7 @@ def predicted_losses(
     names = [step.task.service_name for step in steps if step.task.operation.stops]
     wrong = routers_without(names, observation)
     routers = [router for index, router in enumerate(observation.routers) if index not in wrong]
-    notes = [_wrong_router(router_urls[index]) for index in wrong]
+    notes = [_wrong_router_note(router_urls[index]) for index in wrong]
     return losses(steps, dataclasses.replace(observation, routers=routers)), notes
 
 
@@ -75,7 +75,7 @@ def _steps(proposal: Proposal, journal: Journal) -> list[Step]:
     return [Step(task, owns_drain=task.service_name in journal.drained) for task in tasks]
 
 
-def _notes(site: Site, proposal: Proposal) -> Iterator[str]:
+def _proposal_notes(site: Site, proposal: Proposal) -> Iterator[str]:
     if proposal.supervisord and any(path.name == site.supervisord_conf.name for path in proposal.files.changed):
         yield (
             f"{site.supervisord_conf}: supervisord itself reads it when it starts: "
@@ -85,7 +85,7 @@ def _notes(site: Site, proposal: Proposal) -> Iterator[str]:
         yield f"{name}: its babysitter does not answer, so it is not known whether it has read its TOML as it is now"
 
 
-def _wrong_router(url: str) -> str:
+def _wrong_router_note(url: str) -> str:
     return (
         f"the router at {url} knows none of the instances that would stop, so it is not asked; "
         "name the one that sends them requests with ROUTER_URL"

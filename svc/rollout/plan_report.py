@@ -87,28 +87,35 @@ def lines(report: PlanReport) -> Iterator[tuple[str, str]]:
 
 
 def _component_row(change: GroupChange, program_states: Mapping[str, str]) -> ComponentRow:
-    programs = [ProgramRow(name, effect, _edits(change, name)) for name, effect in _effects(change, program_states)]
+    programs = [
+        ProgramRow(name, effect, _program_edits(change, name))
+        for name, effect in _program_effects(change, program_states)
+    ]
     edits = [] if change.kind is not ChangeKind.CHANGED else list(masked_edits(change.edits))
     kind = TYPES.get(change.component_kind, change.component_kind)
-    return ComponentRow(change.name, kind, change.kind.value, _effect(change, programs), edits, programs)
+    return ComponentRow(change.name, kind, change.kind.value, _component_effect(change, programs), edits, programs)
 
 
-def _effects(change: GroupChange, program_states: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _program_effects(change: GroupChange, program_states: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield each program that does not simply run on, and whether it starts, stops or restarts."""
     kinds = {program.name: program.kind for program in change.programs}
     for name in change.members:
         kind = change.kind if change.kind is not ChangeKind.CHANGED else kinds.get(name, ChangeKind.CHANGED)
-        if kind is ChangeKind.CHANGED and change.update is not Update.REPLACE and name not in _restarted(change):
+        if (
+            kind is ChangeKind.CHANGED
+            and change.update is not Update.REPLACE
+            and name not in _restarted_programs(change)
+        ):
             continue
         starts = kind is ChangeKind.ADDED or (kind is ChangeKind.CHANGED and program_states.get(name) in STATES_ENDED)
         yield name, "starts" if starts else "stops" if kind is ChangeKind.REMOVED else "restarts"
 
 
-def _restarted(change: GroupChange) -> set[str]:
+def _restarted_programs(change: GroupChange) -> set[str]:
     return {p.name for p in change.programs} | ({babysitter_program(change.name)} if change.stale_config else set())
 
 
-def _edits(change: GroupChange, name: str) -> list[Edit]:
+def _program_edits(change: GroupChange, name: str) -> list[Edit]:
     change_of_program = next((program for program in change.programs if program.name == name), None)
     if change_of_program is None:
         return []
@@ -118,7 +125,7 @@ def _edits(change: GroupChange, name: str) -> list[Edit]:
     return list(masked_edits(edits)) if change_of_program.kind is ChangeKind.ADDED else []
 
 
-def _effect(change: GroupChange, programs: Sequence[ProgramRow]) -> str:
+def _component_effect(change: GroupChange, programs: Sequence[ProgramRow]) -> str:
     """Return what happens to the programs, and what users of the component notice."""
     text = ", ".join(f"{program.name} {program.effect}" for program in programs)
     if change.component_kind == "router":

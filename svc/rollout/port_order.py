@@ -27,7 +27,7 @@ def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str
         name: {other for other in leaving if other != name and set(held.get(other, ())) & set(ports)}
         for name, ports in wanted.items()
     }
-    if cycle := _cycle(waits):
+    if cycle := _names_in_cycle(waits):
         first, *others = cycle
         raise ConfigError(
             f"{first}: port: it is to get a port of {' and '.join(others)}, and the other way round; "
@@ -36,7 +36,7 @@ def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str
     return waits
 
 
-def _cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
+def _names_in_cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
     """Return the names that are left when those that wait for none of the others are removed, again and again."""
     rest = dict(edges)
     while True:

@@ -38,12 +38,12 @@ def select_instances(
         elif argument == ALL:
             chosen = started  # 3
         else:
-            raise CommandError(f"{argument}: {_unknown(argument, [*instances, *by_model])}")
+            raise CommandError(f"{argument}: {_unknown_argument_text(argument, [*instances, *by_model])}")
         selected |= {instance.name: instance for instance in chosen}
     return list(selected.values())
 
 
-def _unknown(argument: str, known: Sequence[str]) -> str:
+def _unknown_argument_text(argument: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(argument, known, 1)
     cure = f"did you mean {close[0]}?" if close else f"there are {', '.join(dict.fromkeys(known)) or 'none'}"
     return f"no instance of this host has this name or model; {cure}"

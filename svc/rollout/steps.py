@@ -60,9 +60,9 @@ def decide(
     steps: Steps, observation: RolloutObservation, limits: RolloutLimits, halted: bool = False
 ) -> list[Decision]:
     """Return what is done now, in this order. `halted`: nothing more is drained, and drains are cancelled."""
-    decisions = [decision for step in steps.values() if (decision := _next(step, observation, limits, halted))]
+    decisions = [decision for step in steps.values() if (decision := _decide_step(step, observation, limits, halted))]
     if not halted and not any(decision.action is RolloutAction.CANCEL_DRAIN for decision in decisions):
-        decisions += _begin(steps, observation, limits)
+        decisions += _begin_waiting(steps, observation, limits)
     return decisions
 
 
@@ -84,7 +84,7 @@ def progress_text(step: Step, observation: RolloutObservation) -> str:
     return step.stage.value
 
 
-def _begin(steps: Steps, observation: RolloutObservation, limits: RolloutLimits) -> Iterator[Decision]:
+def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: RolloutLimits) -> Iterator[Decision]:
     """Decide which waiting instances begin now.
 
     1. At most `parallel` are out of service at once. 2. An instance that needs the port of another waits for it.
@@ -129,7 +129,7 @@ def _listed_elsewhere(lost: Collection[str], service_name: str, observation: Rol
     return set(lost) <= {model for name in names for model in observation.models(name)}
 
 
-def _next(step: Step, observation: RolloutObservation, limits: RolloutLimits, halted: bool) -> Decision | None:
+def _decide_step(step: Step, observation: RolloutObservation, limits: RolloutLimits, halted: bool) -> Decision | None:
     name = step.task.name
     seconds = observation.now - step.since
     if step.stage is RolloutStage.DRAINING:

@@ -96,7 +96,7 @@ def foreign_files(directory: Path) -> list[Path]:
 
 def parse_components(texts: Mapping[Path, str]) -> list[Component]:
     """Return the components of rendered files; raise CommandError for a file that was changed by hand."""
-    components = [_part(path, text) for path, text in texts.items()]
+    components = [_component(path, text) for path, text in texts.items()]
     order = {"registry": 0, "router": 1}
     return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))
 
@@ -108,17 +108,19 @@ def find_router(components: Iterable[Component]) -> Component | None:
 
 def shares_registry(router: Component, instance: Component) -> bool:
     """Return whether the two use one registry, as far as their URLs show; true if one of them names none."""
-    router_registries = {_address(url) for url in router.registry_url.split(",")}
-    return not instance.registry_url or not router.registry_url or _address(instance.registry_url) in router_registries
+    router_registries = {_host_port(url) for url in router.registry_url.split(",")}
+    return (
+        not instance.registry_url or not router.registry_url or _host_port(instance.registry_url) in router_registries
+    )
 
 
-def _address(url: str) -> tuple[str, int | None]:
+def _host_port(url: str) -> tuple[str, int | None]:
     components = urlsplit(url)
     host = components.hostname or ""
     return ("localhost" if is_loopback(host) else host, components.port)
 
 
-def _part(path: Path, text: str) -> Component:
+def _component(path: Path, text: str) -> Component:
     # As supervisord reads it, but without % expressions: the values that are read here have none.
     ini = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     ini.read_string(text)

@@ -53,7 +53,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     plain = load_settings(site.svc_toml, options.environ).logs.format == "json"
     progress = LineProgress(console)
     with (
-        _log_output(site, plain) as sink,
+        _copying_logs(site, plain) as sink,
         supervisord_process.foreground_supervisord(start_plan.conf, options.environ, sink) as process,
     ):
         reporter = ReadinessReporter(start_plan.components(), timeout, progress)
@@ -135,7 +135,7 @@ def _run_until_stopped(
     try:
         while not stopping.wait(POLL_INTERVAL_SECONDS):
             if process.poll() is not None:
-                return _refuse_failure(start_plan.conf, process.returncode)
+                return _require_clean_end(start_plan.conf, process.returncode)
             with contextlib.suppress(Unavailable):  # supervisord is starting, or was told to end
                 supervisord = supervisord or supervisord_process.find(site)
                 if supervisord:
@@ -146,14 +146,14 @@ def _run_until_stopped(
                 stop(supervisord, phases(supervisord.processes()), reporter.progress)
 
 
-def _refuse_failure(conf: Path, code: int) -> None:
+def _require_clean_end(conf: Path, code: int) -> None:
     """Raise CommandError unless supervisord ended with 0, as it does after `svc down`."""
     if code:
         raise CommandError(f"{conf}: supervisord ended with code {code}; its output is above")
 
 
 @contextlib.contextmanager
-def _log_output(site: Site, plain: bool) -> Iterator[supervisord_process.OutputSink]:
+def _copying_logs(site: Site, plain: bool) -> Iterator[supervisord_process.OutputSink]:
     """Copy what is written to the site's log files to stdout; yield the sink for supervisord's own output."""
     if not site.keeps_logs:
         echo(

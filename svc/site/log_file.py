@@ -29,7 +29,7 @@ class LogFile:
 
     def last(self, count: int) -> list[bytes]:
         """Return the last lines, from rotated files too if needed; `new` continues after them."""
-        files = _opened(self.path)
+        files = _open_rotations(self.path)
         if not files:
             return []
         self._file, *older = files
@@ -43,7 +43,7 @@ class LogFile:
 
     def new(self) -> list[bytes]:
         """Return the lines that were written since the last call."""
-        data = b"".join(self._new())
+        data = b"".join(self._unread_parts())
         if b"\n" not in data and len(self.rest) + len(data) < MAX_LINE_BYTES:
             self.rest += data
             return []
@@ -52,7 +52,7 @@ class LogFile:
             lines, self.rest = [*lines, self.rest], b""
         return lines
 
-    def _new(self) -> Iterator[bytes]:
+    def _unread_parts(self) -> Iterator[bytes]:
         """Yield the rest of the open file, then of the files that came after it; the last of them stays open."""
         if self._file is not None:
             if os.fstat(self._file.fileno()).st_size < self._file.tell():  # it was truncated in place
@@ -60,10 +60,10 @@ class LogFile:
             if self._has_its_name():
                 yield self._file.read()
                 return
-        files = _opened(self.path)
+        files = _open_rotations(self.path)
         if self._file is not None:
             yield self._file.read()  # again: programs write to it until it is moved, and a moment longer
-            files = _later(files, self._file)
+            files = _begun_after(files, self._file)
         for file in reversed(files):
             yield file.read()
             if self._file is not None:
@@ -106,45 +106,45 @@ def last_lines(file: IO[bytes], count: int) -> list[bytes]:
     return [*lines[max(0, len(lines) - count) :], rest]
 
 
-def _opened(path: Path) -> list[IO[bytes]]:
+def _open_rotations(path: Path) -> list[IO[bytes]]:
     """Return the log file and its rotated files, the newest first; FILE itself may be missing during a rotation.
 
     A file that is moved meanwhile is opened twice and returned once, so none is missed.
     """
     files: list[IO[bytes]] = []
     for number in range(MAX_FILES):
-        file = _open(path.with_name(f"{path.name}.{number}") if number else path)
+        file = _open_unless_missing(path.with_name(f"{path.name}.{number}") if number else path)
         if file is None and number:
             break
-        if file is not None and files and _same(files[-1], file):
+        if file is not None and files and _is_same_file(files[-1], file):
             file.close()
         elif file is not None:
             files.append(file)
     return files
 
 
-def _later(files: list[IO[bytes]], than: IO[bytes]) -> list[IO[bytes]]:
+def _begun_after(files: list[IO[bytes]], than: IO[bytes]) -> list[IO[bytes]]:
     """Return the files that were begun after `than`, and close the others.
 
     If `than` is gone (removed, or compressed), return those that were written to after it.
     """
-    known = next((n for n, file in enumerate(files) if _same(file, than)), None)
+    known = next((n for n, file in enumerate(files) if _is_same_file(file, than)), None)
     if known is None:
-        known = next((n for n, file in enumerate(files) if n and _written(file) < _written(than)), len(files))
+        known = next((n for n, file in enumerate(files) if n and _modified_ns(file) < _modified_ns(than)), len(files))
     for file in files[known:]:
         file.close()
     return files[:known]
 
 
-def _written(file: IO[bytes]) -> int:
+def _modified_ns(file: IO[bytes]) -> int:
     return os.fstat(file.fileno()).st_mtime_ns
 
 
-def _same(file: IO[bytes], other: IO[bytes]) -> bool:
+def _is_same_file(file: IO[bytes], other: IO[bytes]) -> bool:
     return os.path.samestat(os.fstat(file.fileno()), os.fstat(other.fileno()))
 
 
-def _open(path: Path) -> IO[bytes] | None:
+def _open_unless_missing(path: Path) -> IO[bytes] | None:
     try:
         return path.open("rb")
     except FileNotFoundError:

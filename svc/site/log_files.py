@@ -26,19 +26,19 @@ def log_files(site: Site) -> dict[str, Path]:
     The running supervisord says which; where none runs, the files that it would run from do.
     """
     supervisord = supervisord_process.find(site)
-    pairs = _running(supervisord) if supervisord else _configured(site)
+    pairs = _paths_of_running(supervisord) if supervisord else _paths_in_files(site)
     paths = {name: Path(path) for name, path in pairs if path and not path.startswith("/dev/")}
     order = {name: n for n, name in enumerate(FIRST_PROGRAMS)}
     names = sorted(paths, key=lambda name: (order.get(name, len(FIRST_PROGRAMS)), name.partition(":")[0]))
     return {name: paths[name] for name in names} | {SUPERVISORD: site.logs.absolute() / "supervisord.log"}
 
 
-def _running(supervisord: SupervisordClient) -> Iterator[tuple[str, str]]:
+def _paths_of_running(supervisord: SupervisordClient) -> Iterator[tuple[str, str]]:
     for name, process in reversed(supervisord.processes().items()):  # server before babysitter
         yield name, process.logfile
 
 
-def _configured(site: Site) -> Iterator[tuple[str, str]]:
+def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
     """Yield programs and their log files from the site's files, and from those that `svc up` made in var/."""
     from supervisor.options import ServerOptions, make_namespec
 
@@ -96,14 +96,14 @@ def follow_logs(
             return
         if time.monotonic() - listed > RELIST_INTERVAL_SECONDS:
             listed = time.monotonic()
-            for name, path in _relisted(site, names).items():
+            for name, path in _select_again(site, names).items():
                 if name not in logs or logs[name].path != path:
                     logs[name] = LogFile(path)
                     printer.prefixed = printer.prefixed or len(logs) > 1
                     printer.write(name, logs[name].last(line_count))
 
 
-def _relisted(site: Site, names: Sequence[str]) -> dict[str, Path]:
+def _select_again(site: Site, names: Sequence[str]) -> dict[str, Path]:
     """Return the selected log files; none while supervisord starts or ends, or the files are being changed."""
     with suppress(SvcError):
         return select_logs(names, log_files(site))

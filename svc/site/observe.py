@@ -35,13 +35,15 @@ def observe(
         for component in components
         if component.name in already_healthy or _is_healthy(component, states)
     }
-    infos = _infos([component for component in components if component.name not in already_healthy], states)
+    reports = _babysitter_reports(
+        [component for component in components if component.name not in already_healthy], states
+    )
     return Observation(
         states,
         healthy,
         {service["name"]: service["models"] for service in routed or [] if service["healthy"]},
-        _reasons(infos, "not_ready"),
-        _reasons(infos, "not_registered"),
+        _reported_reasons(reports, "not_ready"),
+        _reported_reasons(reports, "not_registered"),
     )
 
 
@@ -53,15 +55,15 @@ def snapshot(site: Site, token_file: str) -> SiteSnapshot:
     routed = RouterClient(router.own_url).services() if router else None
     url = _registry_url(components)
     processes = supervisord.processes() if supervisord else {}
-    registered, refusal = _registered(url, token_file)
-    infos = _infos(components, {name: process.state for name, process in processes.items()})
+    registered, refusal = _list_registered(url, token_file)
+    reports = _babysitter_reports(components, {name: process.state for name, process in processes.items()})
     return SiteSnapshot(
         components=components,
         supervisord=supervisord.pid() if supervisord else None,
         processes=processes,
         restarts=supervisord.restarts() if supervisord else {},
-        not_ready=_reasons(infos, "not_ready"),
-        refused=_reasons(infos, "not_registered"),
+        not_ready=_reported_reasons(reports, "not_ready"),
+        refused=_reported_reasons(reports, "not_registered"),
         registry=registered,
         registry_url=url,
         registry_trouble=RegistryClient(url.split(","), timeout=HTTP_TIMEOUT_SECONDS).reported_problem() or refusal,
@@ -89,18 +91,18 @@ def _answers_health_check(component: Component) -> bool:
     return probe.is_healthy(component.health_url, HEALTH_TIMEOUT_SECONDS, verify=False)
 
 
-def _infos(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+def _babysitter_reports(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return the /info report of each babysitter whose two programs run, by the component's name."""
     running = [p for p in components if p.kind == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
     return {c.name: read_info(c.babysitter_url, HTTP_TIMEOUT_SECONDS) or {} for c in running}
 
 
-def _reasons(infos: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
+def _reported_reasons(reports: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
     """Return the reasons under this key of each report."""
     return {
-        name: NotReady(str(info[key]), info.get("misconfigured") is True)
-        for name, info in infos.items()
-        if info.get(key)
+        name: NotReady(str(report[key]), report.get("misconfigured") is True)
+        for name, report in reports.items()
+        if report.get(key)
     }
 
 
@@ -117,7 +119,7 @@ def _registry_url(components: Sequence[Component]) -> str:
     return next(iter([*own, *(component.registry_url for component in components if component.registry_url)]), "")
 
 
-def _registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:
+def _list_registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:
     """Return the registry's services by name, None where it does not list them, and why it refuses to."""
     if not url:
         return None, ""

@@ -69,7 +69,7 @@ def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, st
     """
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         for path, text in files.conf_d.items():
-            _refuse_bytes(path, text)
+            _require_utf8(path, text)
             copy = Path(top, "conf.d", path.name)
             copy.parent.mkdir(exist_ok=True)
             copy.write_bytes(text.replace(b"%(here)s", os.fsencode(f"{root}/conf.d")))
@@ -85,7 +85,7 @@ def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, st
             raise ConfigError(f"supervisord would refuse it: {complaint}; correct that file or move it away") from None
 
 
-def _refuse_bytes(path: Path, text: bytes) -> None:
+def _require_utf8(path: Path, text: bytes) -> None:
     """Raise ConfigError for a file that is not UTF-8: supervisord's own complaint would not name the file."""
     try:
         text.decode()

@@ -83,7 +83,7 @@ def plan(site: Site, options: StartOptions, running: bool, own: bool, as_can_be:
     """
     site_settings = load_settings(site.svc_toml, options.environ)
     variables = sorted(name for name in ENVIRONMENT_VARIABLES if options.environ.get(name))
-    differs = bool(variables) and _differs(site, options, site_settings)
+    differs = bool(variables) and _environment_changes_files(site, options, site_settings)
     if differs and running and not own:
         raise CommandError(
             f"{', '.join(variables)} in the environment would change what runs, and what runs was started from "
@@ -91,7 +91,7 @@ def plan(site: Site, options: StartOptions, running: bool, own: bool, as_can_be:
         )
     console = as_can_be and not site.keeps_logs
     if options.only:
-        return _single(site, options, site_settings, running, own, console)  # 1
+        return _plan_single_components(site, options, site_settings, running, own, console)  # 1
     sources = site.tomls(options.tomls, site_settings.launch.babysitter_configs)
     partial = bool(options.tomls)
     if differs or console or (as_can_be and not is_writable(site.conf_d)):  # 2
@@ -103,17 +103,17 @@ def plan(site: Site, options: StartOptions, running: bool, own: bool, as_can_be:
         )
         cause = f"{', '.join(variables)} in the environment: " if differs else ""
         note = f"{cause}running from {site.own_supervisord_conf}; {site.conf_d} is left as it is"
-        return StartPlan((change,), site.own_supervisord_conf, site.own_conf_d, (note, *_not_run(site)))
+        return StartPlan((change,), site.own_supervisord_conf, site.own_conf_d, (note, *_foreign_file_notes(site)))
     change = plan_site(site, load_settings(site.svc_toml), sources, partial=partial)  # 3
     if not own:
         return StartPlan((change,), site.supervisord_conf, site.conf_d)
     mirror = plan_site(
         site, site_settings, _with_earlier(site, sources), site.own_conf_d, partial=partial, exact=not partial
     )
-    return StartPlan((change, mirror), site.own_supervisord_conf, site.own_conf_d, tuple(_not_run(site)))
+    return StartPlan((change, mirror), site.own_supervisord_conf, site.own_conf_d, tuple(_foreign_file_notes(site)))
 
 
-def _single(
+def _plan_single_components(
     site: Site, options: StartOptions, site_settings: Settings, running: bool, own: bool, console: bool
 ) -> StartPlan:
     launch = dataclasses.replace(site_settings.launch, components=",".join(options.only))
@@ -127,7 +127,7 @@ def _single(
     return StartPlan((change,), site.own_supervisord_conf, site.own_conf_d)
 
 
-def _differs(site: Site, options: StartOptions, site_settings: Settings) -> bool:
+def _environment_changes_files(site: Site, options: StartOptions, site_settings: Settings) -> bool:
     """Return whether the environment changes a byte of what the files and the arguments would render."""
     without_environ = load_settings(site.svc_toml)
     wanted = rendered(site, site_settings, site.tomls(options.tomls, site_settings.launch.babysitter_configs))
@@ -145,6 +145,6 @@ def _with_earlier(site: Site, sources: Iterable[Path]) -> list[Path]:
     return list(by_path.values())
 
 
-def _not_run(site: Site) -> Iterator[str]:
+def _foreign_file_notes(site: Site) -> Iterator[str]:
     for path in foreign_files(site.conf_d):
         yield f"{path}: not made by svc render; {site.own_supervisord_conf} does not run it"

@@ -21,7 +21,7 @@ def status_lines(status: SiteStatus, width: int, height: int | None = None) -> I
     Where `height` is too small for all, yield the problems first, then the programs in the worst state.
     """
     rows = [
-        TableRow(_cells(program), _style(program), _below(program, width), program.models)
+        TableRow(_cells(program), _style(program), _lines_below(program, width), program.models)
         for program in status.programs
     ]
     head, *blocks = grid(HEAD, rows, width, OPTIONAL_COLUMNS)
@@ -58,7 +58,7 @@ def _cells(program: ProgramStatus) -> tuple[str, ...]:
     return (program.name, program.state, pid, duration(program.uptime), restarts, program.health, program.address)
 
 
-def _below(program: ProgramStatus, width: int) -> Sequence[str]:
+def _lines_below(program: ProgramStatus, width: int) -> Sequence[str]:
     return wrapped(f"last restart: {program.reason}", width - len(COLUMN_GAP)) if program.reason else ()
 
 

@@ -125,7 +125,7 @@ def foreground_supervisord(
         preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
     )
     assert process.stdout
-    copier = threading.Thread(target=_copy, args=(process.stdout, sink), daemon=True)
+    copier = threading.Thread(target=_copy_output, args=(process.stdout, sink), daemon=True)
     copier.start()
     try:
         yield process
@@ -138,7 +138,7 @@ def foreground_supervisord(
         copier.join(1)
 
 
-def _copy(source: IO[bytes], sink: OutputSink) -> None:
+def _copy_output(source: IO[bytes], sink: OutputSink) -> None:
     while data := source.read1(READ_BYTES):  # type: ignore[attr-defined]  # a pipe is a BufferedReader, which has it
         sink(data)
 
@@ -160,7 +160,7 @@ def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
 def wait_until_gone(site: Site, pid: int) -> None:
     """Wait until supervisord has ended; raise CommandError if it takes too long."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while _alive(pid):
+    while _is_alive(pid):
         if time.monotonic() > deadline:
             raise CommandError(f"supervisord (pid {pid}) does not end; see {site.logs / 'supervisord.log'}")
         time.sleep(POLL_INTERVAL_SECONDS)
@@ -172,7 +172,7 @@ def clean_up(site: Site) -> None:
         path.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     """Return whether the process runs; a zombie, as under an init that does not reap, does not."""
     try:
         return not procfs.stat(pid).has_ended

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="K=V",
-        type=_pair,
+        type=_name_and_value,
         help="deprecated; read from files of an older svc",
     )
     parser.add_argument("--key-file", metavar="FILE", help="file with the API key that COMMAND wants of its callers")
@@ -191,7 +191,7 @@ def _in_use(family: socket.AddressFamily, port: int) -> bool:
 
 def holder_of(port: int) -> tuple[int, str] | None:
     """Pid and command of the process that has the port, as far as /proc tells us."""
-    for pid, _ in procfs.socket_owners(_inodes(port)):
+    for pid, _ in procfs.socket_owners(_socket_inodes(port)):
         try:
             return pid, procfs.shown_command(pid)
         except OSError:  # it has ended, or is somebody else's
@@ -199,7 +199,7 @@ def holder_of(port: int) -> tuple[int, str] | None:
     return None
 
 
-def _inodes(port: int) -> set[str]:
+def _socket_inodes(port: int) -> set[str]:
     """Return the sockets bound to the port."""
     return {socket.inode for socket in procfs.tcp_sockets() if socket.port == port} - {"0"}
 
@@ -210,7 +210,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _name_and_value(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not K=V")

@@ -18,19 +18,19 @@ class Block(NamedTuple):
 def crop(blocks: Sequence[Block], height: int | None) -> list[Text]:
     """Return all lines in their order if they fit or there is no limit, else those of the worst blocks."""
     if height is None or sum(len(block.lines) for block in blocks) <= height:
-        return _flat(blocks)
+        return _lines_of(blocks)
     ordered = sorted(blocks, key=lambda block: SEVERITY_RANK.get(block.style, len(SEVERITY_RANK)))
     count = 0
-    while len(_flat(ordered[: count + 1])) < height:  # one line says how many are left out
+    while len(_lines_of(ordered[: count + 1])) < height:  # one line says how many are left out
         count += 1
-    return [*_flat(ordered[:count]), _rest(ordered[count:])]
+    return [*_lines_of(ordered[:count]), _omitted_line(ordered[count:])]
 
 
-def _flat(blocks: Sequence[Block]) -> list[Text]:
+def _lines_of(blocks: Sequence[Block]) -> list[Text]:
     return [line for block in blocks for line in block.lines]
 
 
-def _rest(blocks: Sequence[Block]) -> Text:
+def _omitted_line(blocks: Sequence[Block]) -> Text:
     unhealthy = [block for block in blocks if block.style in SEVERITY_RANK]
     health = (
         ", all well"

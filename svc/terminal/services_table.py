@@ -69,7 +69,7 @@ def service_changes(before: Mapping[str, Service], after: Mapping[str, Service])
         elif name not in before:
             yield name, f"registered: {state_of(after[name])}, {after[name]['url']}"
         else:
-            change = "; ".join(_changed(_shown_fields(before[name]), _shown_fields(after[name])))
+            change = "; ".join(_changed_fields(_shown_fields(before[name]), _shown_fields(after[name])))
             if change:
                 yield name, change
 
@@ -79,13 +79,13 @@ def _shown_fields(service: Service) -> dict[str, Any]:
     return {"": state_of(service), "url": service["url"], "weight": service.get("weight"), **metadata}
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def _changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     for key in {**before, **after}:
         if before.get(key) != after.get(key):
-            yield f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}".removeprefix(": ")
+            yield f"{key}: {_value_text(before.get(key))} -> {_value_text(after.get(key))}".removeprefix(": ")
 
 
-def _text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value) or "none"
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)

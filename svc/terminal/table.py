@@ -31,13 +31,13 @@ def grid(head: Sequence[str], rows: Sequence[TableRow], width: int, optional: Se
         if _fits(head, rows, width):
             break
         at = head.index(title)
-        head = _without(head, at)
-        rows = [row._replace(cells=_without(row.cells, at)) for row in rows]
+        head = _without_cell(head, at)
+        rows = [row._replace(cells=_without_cell(row.cells, at)) for row in rows]
     widths = _widths(head, rows)
     widths[0] = max(MIN_COLUMNS, min(widths[0], width - _width_without_names(widths)))
     return [
-        Block([Text(_line(head, widths), style="bold")], ""),
-        *(Block(list(_lines(row, widths, width)), row.style) for row in rows),
+        Block([Text(_aligned(head, widths), style="bold")], ""),
+        *(Block(list(_row_lines(row, widths, width)), row.style) for row in rows),
     ]
 
 
@@ -55,16 +55,16 @@ def _width_without_names(widths: Sequence[int]) -> int:
     return sum(widths[1:]) + len(COLUMN_GAP) * (len(widths) - 1)
 
 
-def _without(cells: Sequence[str], at: int) -> Sequence[str]:
+def _without_cell(cells: Sequence[str], at: int) -> Sequence[str]:
     return (*cells[:at], *cells[at + 1 :])
 
 
-def _lines(row: TableRow, widths: Sequence[int], width: int) -> Iterator[Text]:
+def _row_lines(row: TableRow, widths: Sequence[int], width: int) -> Iterator[Text]:
     cells = row.cells
     if len(cells[0]) > widths[0]:
         yield Text(cells[0], style=row.style)
         cells = ("", *cells[1:])
-    yield Text(_line(cells, widths), style=row.style)
+    yield Text(_aligned(cells, widths), style=row.style)
     yield from (Text(f"  {text}", style=row.style) for text in row.below)
     yield from (Text(f"  {text}", style="dim") for text in wrapped(", ".join(row.models), width - len(COLUMN_GAP)))
 
@@ -74,7 +74,7 @@ def wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(width, MIN_COLUMNS), break_on_hyphens=False)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return COLUMN_GAP.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 

@@ -52,7 +52,7 @@ def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
             now.queue.get(name, 0),
             str(now.serving.get(name, 0)),
         )
-        for name in _names(before, now)
+        for name in _model_names(before, now)
     ]
     instances = [
         TrafficRow(
@@ -66,7 +66,7 @@ def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
     return Traffic(now.time, models, instances)
 
 
-def _names(before: RouterScrape, now: RouterScrape) -> list[str]:
+def _model_names(before: RouterScrape, now: RouterScrape) -> list[str]:
     """Return the models that instances serve, and those that requests ask for."""
     requested = {name for name, counts in now.models.items() if counts != before.models.get(name, Counts())}
     waiting = {name for name, length in now.queue.items() if length}
@@ -83,8 +83,8 @@ def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height
         f"{in_flight} in flight, {queued} queued"
     )
     yield Text()
-    models_head, *models = _grid(MODEL_HEAD, traffic.models, sort, width)
-    instances_head, *instances = _grid(INSTANCE_HEAD, traffic.instances, sort, width)
+    models_head, *models = _sorted_blocks(MODEL_HEAD, traffic.models, sort, width)
+    instances_head, *instances = _sorted_blocks(INSTANCE_HEAD, traffic.instances, sort, width)
     heights = _heights(models, instances, None if height is None else height - LINES_WITHOUT_ROWS)
     yield from models_head.lines
     yield from crop(models, heights[0])
@@ -102,12 +102,12 @@ def _heights(models: Sequence[Block], instances: Sequence[Block], height: int | 
     return first, height - min(first, needed[0])
 
 
-def _grid(head: Sequence[str], rows: Sequence[TrafficRow], sort: str, width: int) -> list[Block]:
-    ordered = sorted(rows, key=lambda row: (-_value(row, sort), row.name))
+def _sorted_blocks(head: Sequence[str], rows: Sequence[TrafficRow], sort: str, width: int) -> list[Block]:
+    ordered = sorted(rows, key=lambda row: (-_sort_value(row, sort), row.name))
     return grid(head, [TableRow(_cells(row, head), _style(row), (), ()) for row in ordered], width, OPTIONAL_COLUMNS)
 
 
-def _value(row: TrafficRow, sort: str) -> float:
+def _sort_value(row: TrafficRow, sort: str) -> float:
     values = {
         "name": 0.0,
         "requests": row.rates.requests,

@@ -35,7 +35,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
             "files.stale",
             WARNING,
             "conf.d/ is not what config/ says: what runs is older",
-            _some(files.stale),
+            _first_lines(files.stale),
             first_step=APPLY_INSTEAD,
             fix="svc up",
             causes=("files.wrong.*", "supervisord.down"),
@@ -46,7 +46,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
             "files.pending",
             WARNING,
             f"what runs is not what {'var/conf.d/' if files.runs_from_var else 'conf.d/'} says",
-            _some(pending),
+            _first_lines(pending),
             first_step=APPLY_INSTEAD,
             fix="svc up",
             causes=("files.wrong.*", "supervisord.*"),
@@ -71,7 +71,7 @@ def _unread_configs(facts: Facts) -> Iterator[str]:
             yield f"{component.name}: its babysitter has not read {component.source.removeprefix('../')} as it is now"
 
 
-def _some(lines: Sequence[str]) -> str:
+def _first_lines(lines: Sequence[str]) -> str:
     more = f" and {len(lines) - MAX_LINES_SHOWN} more" if len(lines) > MAX_LINES_SHOWN else ""
     return "; ".join(lines[:MAX_LINES_SHOWN]) + more
 

@@ -12,16 +12,16 @@ NO_DEVICES = ("", "-1", "none", "NoDevFiles", "void")
 
 def check(facts: Facts) -> Iterator[Finding]:
     running = [facts.configs[component.name] for component in facts.instances if component.name in facts.configs]
-    given = [(config, variable, devices) for config in running for variable, devices in _given(config)]
+    given = [(config, variable, devices) for config in running for variable, devices in _given_devices(config)]
     if facts.gpus.problem and given:
         yield Finding("gpu.driver", WARNING, "nvidia-smi fails", facts.gpus.problem, fix="nvidia-smi")
     for config, variable, devices in given:
         if variable == CUDA:
-            yield from _absent(facts, config, devices)
-    yield from _shared(given)
+            yield from _absent_devices(facts, config, devices)
+    yield from _shared_devices(given)
 
 
-def _given(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
+def _given_devices(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
     """Yield each variable and the devices that a TOML gives its instance; an engine without any takes the first."""
     variables = {variable: config.env[variable] for variable in (CUDA, HPCC) if variable in config.env}
     if not variables and isinstance(config.backend, (VllmBackend, InfinilmBackend)):
@@ -30,7 +30,7 @@ def _given(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
         yield variable, [device.strip() for device in text.split(",") if device.strip() not in NO_DEVICES]
 
 
-def _absent(facts: Facts, config: InstanceConfig, devices: list[str]) -> Iterator[Finding]:
+def _absent_devices(facts: Facts, config: InstanceConfig, devices: list[str]) -> Iterator[Finding]:
     gpus = facts.gpus
     if CUDA not in config.env:
         return
@@ -44,7 +44,9 @@ def _absent(facts: Facts, config: InstanceConfig, devices: list[str]) -> Iterato
             fix="nvidia-smi",
         )
         return
-    wrong = [d for d in devices if (d.isdigit() and int(d) not in gpus.indices) or (_is_uuid(d) and _unknown(d, facts))]
+    wrong = [
+        d for d in devices if (d.isdigit() and int(d) not in gpus.indices) or (_is_uuid(d) and _is_absent(d, facts))
+    ]
     if wrong:
         yield Finding(
             f"gpu.{config.name}",
@@ -60,11 +62,11 @@ def _is_uuid(device: str) -> bool:
     return device.startswith("GPU-")
 
 
-def _unknown(device: str, facts: Facts) -> bool:
+def _is_absent(device: str, facts: Facts) -> bool:
     return bool(facts.gpus.uuids) and not any(uuid.startswith(device) for uuid in facts.gpus.uuids)
 
 
-def _shared(given: list[tuple[InstanceConfig, str, list[str]]]) -> Iterator[Finding]:
+def _shared_devices(given: list[tuple[InstanceConfig, str, list[str]]]) -> Iterator[Finding]:
     users: dict[tuple[str, str], list[InstanceConfig]] = {}
     for config, variable, devices in given:
         for device in devices:

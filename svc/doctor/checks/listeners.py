@@ -17,14 +17,14 @@ def check(facts: Facts) -> Iterator[Finding]:
             holder = facts.listeners.get(port)
             state = facts.state(program)
             if state in ("RUNNING", "STOPPING"):
-                yield from _silent(facts, program, port)
+                yield from _silent_program(facts, program, port)
             elif state == "STARTING" and not (holder and holder.pid):
                 continue  # the holder may be the program itself
             elif holder and (holder.is_leftover or holder.program != program):
-                yield _taken(facts, program, port, holder)
+                yield _taken_port(facts, program, port, holder)
 
 
-def _taken(facts: Facts, program: str, port: int, holder: PortHolder) -> Finding:
+def _taken_port(facts: Facts, program: str, port: int, holder: PortHolder) -> Finding:
     by = f"{holder.command[:MAX_COMMAND_WIDTH]} (pid {holder.pid})" if holder.pid else "a program of another user"
     summary = f"port {port}, which {program} needs, is held by {by}"
     first_step = f"if that is needed, choose another port for {program.partition(':')[0]}, svc up; else"
@@ -72,7 +72,7 @@ def _state_text(facts: Facts, program: str) -> str:
     return f"is {facts.state(program)}" if facts.state(program) else "does not run"
 
 
-def _silent(facts: Facts, program: str, port: int) -> Iterator[Finding]:
+def _silent_program(facts: Facts, program: str, port: int) -> Iterator[Finding]:
     """Find a program that runs and does not listen on its port."""
     if facts.state(program) != "RUNNING" or port in facts.listeners or not facts.listeners:
         return

@@ -18,9 +18,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     served = served_by(facts)
     aliases = dict(facts.settings.router.aliases) if facts.settings else {}
-    known = _known(facts)
+    known = _known_models(facts)
     for model in sorted(set(known) - set(served)):
-        yield _unserved(facts, model, known[model])
+        yield _unserved_model(facts, model, known[model])
     if not served and not known:
         yield Finding(
             "model.",
@@ -36,13 +36,13 @@ def check(facts: Facts) -> Iterator[Finding]:
                 f"alias.{alias}",
                 PROBLEM,
                 f"the alias {alias!r} stands for {model!r}, which no instance serves",
-                f"there are {_listed(served)}",
+                f"there are {_first_models(served)}",
                 causes=(f"model.{model}",),
-                first_step=f"correct [router.aliases] in config/svc.toml{_near(model, list(served))}",
+                first_step=f"correct [router.aliases] in config/svc.toml{_spelling_hint(model, list(served))}",
                 fix="svc up",
             )
     if facts.model and facts.model not in {*served, *aliases, *known}:
-        yield _not_found(facts, facts.model, [*served, *aliases])
+        yield _unknown_model(facts, facts.model, [*served, *aliases])
 
 
 def served_by(facts: Facts) -> dict[str, list[str]]:
@@ -55,7 +55,7 @@ def served_by(facts: Facts) -> dict[str, list[str]]:
     return instances
 
 
-def _known(facts: Facts) -> dict[str, list[str]]:
+def _known_models(facts: Facts) -> dict[str, list[str]]:
     """Return every model of the registry, the router and the TOML files, with the names of its instances."""
     instances: dict[str, list[str]] = {}
     for name, service in facts.registered_services().items():
@@ -74,7 +74,7 @@ def _known(facts: Facts) -> dict[str, list[str]]:
     return {model: sorted(set(names)) for model, names in instances.items()}
 
 
-def _unserved(facts: Facts, model: str, names: list[str]) -> Finding:
+def _unserved_model(facts: Facts, model: str, names: list[str]) -> Finding:
     causes = []
     for name in names:
         instance = instance_name(name)
@@ -124,9 +124,9 @@ def _all_causes(facts: Facts) -> tuple[str, ...]:
     )
 
 
-def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
+def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
     url = facts.router.url if facts.router else ""
-    waiting = [config.name for config in facts.configs.values() if _names(config, model)]
+    waiting = [config.name for config in facts.configs.values() if _command_names(config, model)]
     if waiting:
         return Finding(
             f"model.{model}",
@@ -140,25 +140,25 @@ def _not_found(facts: Facts, model: str, names: list[str]) -> Finding:
         f"model.{model}",
         PROBLEM,
         f"model {model!r}: no instance serves it",
-        f"there are {_listed(names)}",
-        first_step=f"ask for one of those{_near(model, names)}; to give it that name too, in config/svc.toml: "
+        f"there are {_first_models(names)}",
+        first_step=f"ask for one of those{_spelling_hint(model, names)}; to give it that name too, in config/svc.toml: "
         f'[router.aliases] "{model}" = "MODEL"; the list is at',
         fix=f"curl -sS {url}/v1/models",
     )
 
 
-def _names(config: InstanceConfig, model: str) -> bool:
+def _command_names(config: InstanceConfig, model: str) -> bool:
     """Return whether an instance's command names the model."""
     return any(model in (argument, *argument.split(",")) for argument in config.argv)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _first_models(names: Iterable[str]) -> str:
     models = sorted(names)
     more = f" and {len(models) - MAX_MODELS_SHOWN} more" if len(models) > MAX_MODELS_SHOWN else ""
     return ", ".join(models[:MAX_MODELS_SHOWN]) + more or "none"
 
 
-def _near(name: str, names: list[str]) -> str:
+def _spelling_hint(name: str, names: list[str]) -> str:
     """Return a hint at names that are close in spelling, or equal but for capitals or a path in front."""
     lower = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), lower, 2, 0.6)

@@ -43,14 +43,16 @@ def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]
             causes=("rollout",) if facts.rollout and component.name in facts.rollout.begun else (),
         )
     elif process.state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN"):
-        yield _failed(facts, component, name, key, f"{process.state}: {process.spawnerr or process.description}")
+        yield _failed_program(
+            facts, component, name, key, f"{process.state}: {process.spawnerr or process.description}"
+        )
     elif process.state == "STARTING" and (count := facts.supervisord.restarts.get(name)) and count.restarts:
-        yield _failed(facts, component, name, key, f"STARTING, for the {count.restarts + 1}. time")
+        yield _failed_program(facts, component, name, key, f"STARTING, for the {count.restarts + 1}. time")
     elif process.state == "RUNNING":
-        yield from _restarts(facts, name)
+        yield from _restarted_program(facts, name)
 
 
-def _failed(facts: Facts, component: Component, name: str, key: str, state: str) -> Finding:
+def _failed_program(facts: Facts, component: Component, name: str, key: str, state: str) -> Finding:
     causes = [f"port.{port}" for port in component.ports] + ["leftovers", "disk.*"]
     diagnosis = diagnose(facts.logs.get(name, ()))
     restart = f"supervisorctl restart {name}"
@@ -93,7 +95,7 @@ def _first_step(diagnosis: Diagnosis, component: Component) -> str:
     return diagnosis.cure + (f" (in {source})" if diagnosis.edits and source else "")
 
 
-def _restarts(facts: Facts, name: str) -> Iterator[Finding]:
+def _restarted_program(facts: Facts, name: str) -> Iterator[Finding]:
     count, uptime = facts.supervisord.restarts.get(name), facts.uptime(name)
     if count is None:
         return

@@ -14,7 +14,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     answering = [registry for registry in facts.registries if not registry.health.error]
     for registry in facts.registries:
         if registry.health.error:
-            yield _silent(facts, registry, only_one=not answering)
+            yield _unanswering_registry(facts, registry, only_one=not answering)
         elif registry.health.status not in (200, 503) or not registry.health.get("registry"):
             yield Finding(
                 f"registry.other.{registry.url}",
@@ -25,11 +25,11 @@ def check(facts: Facts) -> Iterator[Finding]:
                 fix="svc up",
             )
         else:
-            yield from _condition(registry)
+            yield from _unhealthy_registry(registry)
             yield from _refusals(facts, registry)
 
 
-def _silent(facts: Facts, registry: RegistryFacts, only_one: bool) -> Finding:
+def _unanswering_registry(facts: Facts, registry: RegistryFacts, only_one: bool) -> Finding:
     address = urlsplit(registry.url)
     port = address.port or 80
     if registry.is_local:
@@ -58,7 +58,7 @@ def _silent(facts: Facts, registry: RegistryFacts, only_one: bool) -> Finding:
     )
 
 
-def _condition(registry: RegistryFacts) -> Iterator[Finding]:
+def _unhealthy_registry(registry: RegistryFacts) -> Iterator[Finding]:
     status, reason = registry.health.get("status"), str(registry.health.get("reason") or "")
     if status == "healthy":
         return
@@ -97,8 +97,8 @@ def _refusals(facts: Facts, registry: RegistryFacts) -> Iterator[Finding]:
         )
     for token, answer in registry.writes.items():
         if answer.status in (401, 403) or (answer.error and token):
-            users = [component for component in facts.instances if _token(facts, component) == token]
-            yield _refused(registry, token, answer.problem, users)
+            users = [component for component in facts.instances if _token_file(facts, component) == token]
+            yield _refused_token(registry, token, answer.problem, users)
 
 
 def _read_setting(facts: Facts) -> str:
@@ -108,7 +108,7 @@ def _read_setting(facts: Facts) -> str:
     return "read_token_file under [registry]"
 
 
-def _refused(registry: RegistryFacts, token: str, error: str, users: list[Component]) -> Finding:
+def _refused_token(registry: RegistryFacts, token: str, error: str, users: list[Component]) -> Finding:
     names = ", ".join(component.name for component in users)
     sources = ", ".join(component.source.removeprefix("../") for component in users)
     if token:
@@ -128,6 +128,6 @@ def _refused(registry: RegistryFacts, token: str, error: str, users: list[Compon
     )
 
 
-def _token(facts: Facts, component: Component) -> str:
+def _token_file(facts: Facts, component: Component) -> str:
     config = facts.configs.get(component.name)
     return config.token_file if config else ""

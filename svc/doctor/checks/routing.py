@@ -19,7 +19,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if router is None:
         return
     if router.health.error:
-        yield _silent(facts, router)
+        yield _unanswering_router(facts, router)
         return
     if router.health.get("router") is None:
         yield Finding(
@@ -31,14 +31,14 @@ def check(facts: Facts) -> Iterator[Finding]:
             fix="svc up",
         )
         return
-    yield from _ready(router)
-    yield from _table(facts, router)
+    yield from _not_ready(router)
+    yield from _stale_table(facts, router)
     yield from _unrouted(facts, router)
-    yield from _queue(facts, router)
+    yield from _full_queue(facts, router)
     yield from _unprotected(facts, router)
 
 
-def _silent(facts: Facts, router: RouterFacts) -> Finding:
+def _unanswering_router(facts: Facts, router: RouterFacts) -> Finding:
     if router.is_local:
         return Finding(
             "router.silent",
@@ -58,7 +58,7 @@ def _silent(facts: Facts, router: RouterFacts) -> Finding:
     )
 
 
-def _ready(router: RouterFacts) -> Iterator[Finding]:
+def _not_ready(router: RouterFacts) -> Iterator[Finding]:
     if router.ready.ok:
         return
     draining = router.ready.get("status") == "draining"
@@ -74,7 +74,7 @@ def _ready(router: RouterFacts) -> Iterator[Finding]:
     )
 
 
-def _table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
+def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
     """Find a table that is older than the registry's list. A watched registry may be silent for half a minute."""
     source, age = router.health.get("table_source"), router.health.get("table_age_seconds")
     interval = facts.settings.router.registry_sync_interval if facts.settings else 10.0
@@ -118,10 +118,10 @@ def _unrouted(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
                     ),
                 )
         elif not entry.get("healthy"):
-            yield _unused(name, entry, router)
+            yield _unused_instance(name, entry, router)
 
 
-def _unused(name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding:
+def _unused_instance(name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding:
     causes = (
         f"models.{instance_name(name)}",
         f"outside.{instance_name(name)}",
@@ -162,7 +162,7 @@ def _unused(name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding
     )
 
 
-def _queue(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
+def _full_queue(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
     lengths = queue_lengths(router.metrics.text)
     waiting, size = sum(lengths.values()), facts.settings.router.queue_size if facts.settings else 100
     if waiting and waiting >= size / 2:

@@ -30,7 +30,7 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
             PROBLEM,
             f"{path}: no such file",
             f"{secret.setting} names it",
-            fix=_make(secret),
+            fix=_make_command(secret),
             first_step=SOURCES[secret.kind],
         )
     elif secret.problem:
@@ -58,7 +58,7 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
             PROBLEM,
             f"{path}: {'is empty' if not secret.word_count else f'is no {noun}'}",
             f"{secret.setting} names it, and it has {secret.word_count} words: a {noun} is one",
-            fix=_make(secret),
+            fix=_make_command(secret),
             first_step=SOURCES[secret.kind],
         )
     elif is_world_accessible(secret.mode):
@@ -71,7 +71,7 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
         )
 
 
-def _make(secret: SecretFileFacts) -> str:
+def _make_command(secret: SecretFileFacts) -> str:
     """Return the command that makes a new file."""
     if secret.kind == API_KEYS:
         return f"svc keys add NAME --file {secret.path}"

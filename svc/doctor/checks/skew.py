@@ -31,11 +31,11 @@ def check_versions(facts: Facts) -> Iterator[Finding]:
         )
     for registry in facts.registries:
         code = registry.health.version
-        if not registry.is_local and code and _number(code) != _number(facts.svc_version):
+        if not registry.is_local and code and _release(code) != _release(facts.svc_version):
             yield Finding(
                 f"version.{registry.url}",
                 WARNING,
-                f"the registry at {registry.url} is svc {_number(code)}, here it is {_number(facts.svc_version)}",
+                f"the registry at {registry.url} is svc {_release(code)}, here it is {_release(facts.svc_version)}",
                 "one of the two machines was not upgraded",
                 fix="python3 -m pip install --upgrade infinilm-svc && svc down && svc up",
             )
@@ -58,7 +58,7 @@ def _other_code(facts: Facts) -> tuple[list[str], str]:
     return list(other), next(iter(other.values()), "")
 
 
-def _number(code: str) -> str:
+def _release(code: str) -> str:
     return code.partition("+")[0]
 
 

@@ -54,7 +54,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
     first = {"supervisord": lambda: supervisord_facts.supervisord(site)}
     results = run_parallel(first, LOCAL_TIMEOUT_SECONDS, progress)
     late = SupervisordFacts(problem="it does not answer in time")
-    supervisord: SupervisordFacts = _result(results, "supervisord", late, uncollected)
+    supervisord: SupervisordFacts = _collected(results, "supervisord", late, uncollected)
     own_conf = site.own_supervisord_conf
     from_var = supervisord.pid is not None and supervisord_facts.runs_from(supervisord.pid, own_conf)
     conf_d = site.own_conf_d if from_var else site.conf_d
@@ -63,19 +63,19 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
     local = run_parallel(
         _local(site, settings, supervisord, components, configs, from_var), LOCAL_TIMEOUT_SECONDS, progress
     )
-    started = _result(local, "processes", cast("dict[int, str]", {}), uncollected)
+    started = _collected(local, "processes", cast("dict[int, str]", {}), uncollected)
     leftovers = machine_facts.leftovers(started, supervisord.pid)
     keys = _upstream_keys(site, settings)
     remote = run_parallel(_remote(settings, components, configs, keys), REMOTE_TIMEOUT_SECONDS, progress)
     return Facts(
         now=time.time(),
         settings=settings,
-        files=_result(local, "site files", SiteFiles(), uncollected),
+        files=_collected(local, "site files", SiteFiles(), uncollected),
         supervisord=supervisord,
         components=components,
         configs=configs,
         digests={name: digest(config) for name, config in configs.items()},
-        pending_changes=_result(local, "what runs", cast("list[str]", []), uncollected),
+        pending_changes=_collected(local, "what runs", cast("list[str]", []), uncollected),
         logs={
             name: machine_facts.log_end(Path(process.logfile))
             for name, process in supervisord.processes.items()
@@ -88,18 +88,18 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
             key.removeprefix("babysitter "): probe for key, probe in remote.items() if isinstance(probe, InstanceProbe)
         },
         router=next((facts for facts in remote.values() if isinstance(facts, RouterFacts)), None),
-        secrets=_result(local, "tokens", cast("list[SecretFileFacts]", []), uncollected),
-        disks=[disk for key in ("var", "logs") if (disk := _result(local, key, None, uncollected))],
-        open_files=_result(local, "open files", [], uncollected),
-        gpus=_result(local, "GPUs", Gpus(), uncollected),
+        secrets=_collected(local, "tokens", cast("list[SecretFileFacts]", []), uncollected),
+        disks=[disk for key in ("var", "logs") if (disk := _collected(local, key, None, uncollected))],
+        open_files=_collected(local, "open files", [], uncollected),
+        gpus=_collected(local, "GPUs", Gpus(), uncollected),
         host_names={key.removeprefix("name "): name for key, name in local.items() if isinstance(name, HostName)},
         leftovers=leftovers,
-        rollout=_result(local, "rollout", None, uncollected),
+        rollout=_collected(local, "rollout", None, uncollected),
         svc_version=version.installed(),
-        package_problems=_result(local, "packages", cast("list[str]", []), uncollected),
+        package_problems=_collected(local, "packages", cast("list[str]", []), uncollected),
         uncollected=[
             *uncollected,
-            *(Uncollected(key, _reason(error)) for key, error in remote.items() if isinstance(error, Exception)),
+            *(Uncollected(key, _reason_of(error)) for key, error in remote.items() if isinstance(error, Exception)),
         ],
         model=model,
     )
@@ -119,7 +119,7 @@ def _components(conf_d: Path, uncollected: list[Uncollected]) -> list[Component]
         try:
             components += parse_components({path: path.read_text(encoding="utf-8")})
         except (OSError, ValueError) as error:
-            uncollected.append(Uncollected(str(path), _reason(error)))
+            uncollected.append(Uncollected(str(path), _reason_of(error)))
         except SvcError as error:
             uncollected.append(Uncollected(str(path), error.message.removeprefix(f"{path}: ")))
     order = {"registry": 0, "router": 1}
@@ -255,16 +255,16 @@ def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfi
                 yield site.root / name, setting, kind
 
 
-def _result(results: Mapping[str, Any], key: str, default: Any, uncollected: list[Uncollected]) -> Any:
+def _collected(results: Mapping[str, Any], key: str, default: Any, uncollected: list[Uncollected]) -> Any:
     """Return the facts of one subject; when they could not be collected, note why and return the default."""
     result = results.get(key, default)
     if isinstance(result, Exception):
-        uncollected.append(Uncollected(key, _reason(result)))
+        uncollected.append(Uncollected(key, _reason_of(result)))
         return default
     return result
 
 
-def _reason(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     if isinstance(error, SvcError):
         return error.message
     return str(error) or type(error).__name__

@@ -58,11 +58,11 @@ def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
         has_extension=extended,
         version=version,
         svc_version=code.get("svc", ""),
-        python=_other_python(pid),
+        python=_other_python_directory(pid),
     )
 
 
-def _other_python(pid: int) -> str:
+def _other_python_directory(pid: int) -> str:
     """Return the directory of its interpreter, if that is not the one of this command."""
     with suppress(OSError):
         directory = os.path.dirname("".join(procfs.arguments(pid)[:1]))
