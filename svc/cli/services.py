@@ -136,7 +136,7 @@ def expire(access: Access) -> None:
     """
     client = access.client()
     with explained("end the leases", client, f"{NOT_FOUND}, or one that is older than this"):
-        names = client.expire()
+        names = client.end_kept_leases()
     echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
 
 

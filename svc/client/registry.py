@@ -156,7 +156,7 @@ class RegistryClient:
         """Send events for the registry to keep; each has kind, service, source and message."""
         self._call("POST", "/events", {"events": events})
 
-    def expire(self) -> list[str]:
+    def end_kept_leases(self) -> list[str]:
         """End the leases that a degraded registry keeps; return the names of their services."""
         return self._call("POST", "/expire")["expired"]
 

@@ -180,7 +180,7 @@ class RegistryApi:
         return self._set_drained(name, False)
 
     def expire(self, client: Client, now: float) -> dict[str, Any]:
-        names = self.sweep.release()
+        names = self.sweep.end_kept_leases()
         log.info("the operator ended %d leases", len(names))
         return {"message": f"{len(names)} leases ended", "expired": names, "timestamp": iso(now)}
 

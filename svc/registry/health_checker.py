@@ -73,14 +73,15 @@ class HealthProbe:
 class HealthChecker:
     """Checks each health URL of the running services once in a round; unhealthy services come last.
 
-    The counts are in memory. The store holds the health status and is written only when that changes.
+    The counts of the checks that contradict a health status are in memory. The store holds the health status, and is
+    written only when that changes.
     """
 
-    def __init__(self, store: Store, probe: Callable[[str], int], observe: Callable[[bool], None]) -> None:
+    def __init__(self, store: Store, probe: Callable[[str], int], count_check: Callable[[bool], None]) -> None:
         self.store = store
         self.probe = probe
-        self.observe = observe  # is called with the result of each check
-        self._counts: dict[str, tuple[str, int]] = {}  # name -> health status, and the checks in a row against it
+        self.count_check = count_check  # is called with whether each check succeeded
+        self._contradictions: dict[str, tuple[str, int]] = {}  # by name: health status, checks in a row against it
 
     def run_round(self) -> None:
         _, services = self.store.snapshot()
@@ -88,21 +89,22 @@ class HealthChecker:
         by_url: dict[str, list[Service]] = {}
         for service in running:
             by_url.setdefault(service.health_url(), []).append(service)
-        self._counts = {s.name: self._counts[s.name] for s in running if s.name in self._counts}
+        names = {service.name for service in running}
+        self._contradictions = {name: counts for name, counts in self._contradictions.items() if name in names}
         for_each(lambda item: self._check(*item), by_url.items(), MAX_CONCURRENT_CHECKS)
 
     def _check(self, url: str, services: list[Service]) -> None:
         status_code = self.probe(url)
-        self.observe(all(is_success(service, status_code) for service in services))
+        self.count_check(all(is_success(service, status_code) for service in services))
         for service in services:
             self._record(service, is_success(service, status_code))
 
     def _record(self, service: Service, succeeded: bool) -> None:
-        status, contradictions = self._counts.get(service.name, ("", 0))
+        status, contradictions = self._contradictions.get(service.name, ("", 0))
         if status != service.health_status:
             contradictions = 0  # the service has registered anew since
         status, contradictions = next_health_status(service.health_status, contradictions, succeeded)
-        self._counts[service.name] = (status, contradictions)
+        self._contradictions[service.name] = (status, contradictions)
         if status != service.health_status:
             log.info("%s is %s: %s", service.name, status, service.health_url())
             self.store.change(service.name, lambda now: now and with_health_status(now, service, status))
@@ -155,8 +157,8 @@ class SharedProbe:
         return own.status_code
 
 
-def for_each(work: Callable[[T], object], items: Iterable[T], width: int) -> None:
-    """Call `work` with every item, `width` at a time, and return when all are done. Log what a call raises.
+def for_each(work: Callable[[T], object], items: Iterable[T], concurrency: int) -> None:
+    """Call `work` with every item, `concurrency` at a time, and return when all are done. Log what a call raises.
 
     The threads are daemons, unlike an executor's: a process that ends does not wait for a slow host.
     """
@@ -170,7 +172,7 @@ def for_each(work: Callable[[T], object], items: Iterable[T], width: int) -> Non
             except Exception:  # noqa: BLE001 - the failure of one item must not keep the others from their turn
                 log.exception("a health check failed")
 
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(width, len(todo)))]
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(concurrency, len(todo)))]
     for thread in threads:
         thread.start()
     for thread in threads:

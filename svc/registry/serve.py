@@ -148,7 +148,7 @@ class RegistryServer(GunicornApplication):
         metrics = RegistryMetrics(store, sweep.store_health)
         health_checker = HealthChecker(store, probe, metrics.count_check)
         count_removal = metrics.removals.labels("silence").inc
-        cleanup = ServiceCleanup(store, settings.forget_after, store.now, sweep.since, count_removal)
+        cleanup = ServiceCleanup(store, settings.forget_after, store.now, sweep.listening_since, count_removal)
         self.loops = [
             Loop("health checks", health_checker.run_round, settings.health_interval),
             Loop("clean-up", cleanup.run_round, settings.cleanup_interval),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from svc.registry.api import RegistryApi
 
 MAX_HEAD_BYTES = 64 << 10  # of a request to the application
-MAX_DRAIN_BYTES = 1 << 20  # of a body that the application has refused
+MAX_DISCARDED_BYTES = 1 << 20  # of a body that the application has refused
 DESCRIPTORS_PER_CLIENT = 2  # its connection, and that of the health check that it may ask for
 DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
 
@@ -63,7 +63,7 @@ class RegistryWorker(GeventWorker):
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         sock.work()
         super().handle_request(listener_name, req, sock, addr)
-        if not _drain(req.body):
+        if not _discard_rest(req.body):
             raise StopIteration  # the connection ends
         sock.rest(MAX_HEAD_BYTES)
 
@@ -103,11 +103,11 @@ def _receive(client: ClientSocket) -> bytes:
     return data
 
 
-def _drain(body: Any) -> bool:
-    """Read what the application has left of a request's body; return False if it is longer than MAX_DRAIN_BYTES."""
+def _discard_rest(body: Any) -> bool:
+    """Read and discard what the application has left of a request's body; return False if it is longer than MAX_DISCARDED_BYTES."""
     size = 0
     while data := body.read(8192):
         size += len(data)
-        if size > MAX_DRAIN_BYTES:
+        if size > MAX_DISCARDED_BYTES:
             return False
     return True

@@ -33,7 +33,10 @@ class AddressPolicy:
         self.resolve = resolve
 
     def check(self, service: Service, from_own_machine: bool) -> None:
-        """Raise BadRequest with every problem. `from_own_machine`: the registry's own machine sent the registration."""
+        """Raise BadRequest that names every wrong address.
+
+        `from_own_machine`: the registry's own machine sent the registration.
+        """
         if not is_service_url(service.url):  # from an older registry, which accepted more
             raise BadRequest(f"url: must be like http://HOST:PORT, not {service.url!r}; register it anew", param="url")
         problems = [

@@ -12,27 +12,29 @@ from svc.registry.leases.owner import OPERATOR, Caller
 UNWATCHED_FIELDS = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}
 
 
-def expires_at(service: Service, since: float) -> float:
+def expires_at(service: Service, listening_since: float) -> float:
     """Return when the lease ends without another heartbeat.
 
-    `since` is when this registry began to listen: it could not receive a heartbeat before that time.
+    `listening_since` is when this registry began to listen: it could not receive a heartbeat before that time.
     """
-    return max(service.last_heartbeat, since) + service.lease_seconds
+    return max(service.last_heartbeat, listening_since) + service.lease_seconds
 
 
-def has_lapsed(service: Service, now: float, since: float) -> bool:
+def has_lapsed(service: Service, now: float, listening_since: float) -> bool:
     """Return whether no heartbeat has come for the whole lease."""
-    return now >= expires_at(service, since)
+    return now >= expires_at(service, listening_since)
 
 
-def is_forgettable(service: Service, now: float, forget_after: float, since: float) -> bool:
+def is_forgettable(service: Service, now: float, forget_after: float, listening_since: float) -> bool:
     """Return whether the service expired more than `forget_after` seconds ago."""
-    return service.expired and now >= max(service.last_heartbeat + service.lease_seconds, since) + forget_after
+    return (
+        service.expired and now >= max(service.last_heartbeat + service.lease_seconds, listening_since) + forget_after
+    )
 
 
-def expire_if_lapsed(service: Service, now: float, since: float) -> Service:
+def expire_if_lapsed(service: Service, now: float, listening_since: float) -> Service:
     """Return the service, marked as expired if its lease is over."""
-    return replace(service, expired=True) if has_lapsed(service, now, since) else service
+    return replace(service, expired=True) if has_lapsed(service, now, listening_since) else service
 
 
 def limit_heartbeat_to_now(service: Service, now: float) -> Service:

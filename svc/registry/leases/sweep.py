@@ -17,22 +17,24 @@ REMOVAL_REASON = "it was silent for so long that it is forgotten"
 
 
 class LeaseSweep:
-    """Ends the leases that LeaseExpiry names, and calls `observe` for each.
+    """Ends the leases that LeaseExpiry names, and calls `count_expiry` for each.
 
     A round does nothing while the store fails: the registry takes no heartbeats then, and leases start anew after.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float], observe: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], float], count_expiry: Callable[[], object] = lambda: None
+    ) -> None:
         self.store = store
         self.clock = clock
-        self.observe = observe
+        self.count_expiry = count_expiry
         self.store_health = StoreHealth(store)
         self.expiry = LeaseExpiry(clock())
-        self._lock = threading.Lock()  # an operator's release may come during a round
+        self._lock = threading.Lock()  # an operator's request may come during a round
 
-    def since(self) -> float:
+    def listening_since(self) -> float:
         """Return when this registry began to listen for heartbeats."""
-        return self.expiry.since
+        return self.expiry.listening_since
 
     def run_round(self) -> None:
         try:
@@ -41,10 +43,10 @@ class LeaseSweep:
         except Unavailable as error:
             self.store_health.record_failure(error.message)
 
-    def release(self) -> list[str]:
+    def end_kept_leases(self) -> list[str]:
         """End the leases that were kept, as an operator asked, and return their names; raise Unavailable."""
         with self._lock:
-            self.expiry.release(self.clock())
+            self.expiry.allow_endings(self.clock())
         return self._sweep()
 
     def _sweep(self) -> list[str]:
@@ -65,20 +67,20 @@ class LeaseSweep:
         def expire(current: Service | None) -> Service | None:
             nonlocal was_expired
             was_expired = current is not None and current.expired
-            return current and lease.expire_if_lapsed(current, now, self.since())
+            return current and lease.expire_if_lapsed(current, now, self.listening_since())
 
         after = self.store.change(service.name, expire)
         if after is None or not after.expired or was_expired:
             return False  # a heartbeat came at the last moment, or another registry of this store has ended the lease
-        self.observe()
+        self.count_expiry()
         log.warning("%s expired: silent since %.0f s", service.name, now - service.last_heartbeat)
         return True
 
 
 class ServiceCleanup:
-    """Removes services that expired more than `forget_after` seconds ago, and calls `observe` for each.
+    """Removes services that expired more than `forget_after` seconds ago, and calls `count_removal` for each.
 
-    `since` returns when this registry began to listen for heartbeats.
+    `listening_since` returns when this registry began to listen for heartbeats.
     """
 
     def __init__(
@@ -86,21 +88,21 @@ class ServiceCleanup:
         store: Store,
         forget_after: float,
         clock: Callable[[], float],
-        since: Callable[[], float],
-        observe: Callable[[], object],
+        listening_since: Callable[[], float],
+        count_removal: Callable[[], object],
     ) -> None:
         self.store = store
         self.forget_after = forget_after
         self.clock = clock
-        self.observe = observe
-        self.since = since
+        self.count_removal = count_removal
+        self.listening_since = listening_since
 
     def run_round(self) -> None:
         _, services = self.store.snapshot()
         for service in services:
             if self._is_forgettable(service) and self.store.remove(service.name, self._is_forgettable, REMOVAL_REASON):
-                self.observe()
+                self.count_removal()
                 log.info("%s forgotten: silent since %.0f s", service.name, self.clock() - service.last_heartbeat)
 
     def _is_forgettable(self, service: Service) -> bool:
-        return lease.is_forgettable(service, self.clock(), self.forget_after, self.since())
+        return lease.is_forgettable(service, self.clock(), self.forget_after, self.listening_since())

@@ -116,7 +116,7 @@ def set_aside_before(path: Path) -> str:
 def _connect(path: Path) -> sqlite3.Connection:
     """Open a connection that begins no transaction by itself, and that threads may use in turn.
 
-    SQLite gives the files beside it the mode of the file.
+    SQLite gives its -wal and -shm files the mode of the database file.
     """
     private_files.prepare(path)
     for suffix in SUFFIXES:

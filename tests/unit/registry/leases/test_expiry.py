@@ -25,7 +25,7 @@ class Simulation:
         }
         self.expiry = LeaseExpiry(NOW - 10_000)
         self.expiry.decide([], NOW - 1)  # the first round is after a gap, so leases start anew
-        self.expiry.since = NOW - 10_000
+        self.expiry.listening_since = NOW - 10_000
         self.silent = set()
         self.most_kept = 0
 
@@ -43,7 +43,7 @@ class Simulation:
     def run_round(self, on_expired=lambda name: None):
         decision = self.expiry.decide(list(self.services.values()), self.now)
         for ending in decision.ending:
-            self.services[ending.name] = lease.expire_if_lapsed(ending, self.now, self.expiry.since)
+            self.services[ending.name] = lease.expire_if_lapsed(ending, self.now, self.expiry.listening_since)
             on_expired(ending.name)
         self.kept = {kept.name for kept in decision.kept}
         self.most_kept = max(self.most_kept, len(self.kept))
@@ -101,7 +101,7 @@ def test_a_mass_expiry_is_more_than_a_share_and_at_least_three(silent, live, gon
     services += [replace(live_service, last_heartbeat=NOW - 100, expired=True)] * gone
     services += [replace(live_service, last_heartbeat=NOW - 1000, expired=True)] * 7  # long ago
     lost = silent + gone
-    assert is_mass_expiry(services, NOW, since=0) == (lost >= 3 and lost > 0.15 * (lost + live))
+    assert is_mass_expiry(services, NOW, listening_since=0) == (lost >= 3 and lost > 0.15 * (lost + live))
 
 
 def outage(of=20, lost=8):
@@ -125,7 +125,7 @@ def test_release_ends_kept_leases_and_those_that_lapse_meanwhile():
     simulation = outage()
     simulation.run(83)
     assert 0 < len(simulation.kept) < 8, "the rest lapses soon"
-    simulation.expiry.release(simulation.now)
+    simulation.expiry.allow_endings(simulation.now)
     simulation.run(40)
     assert (simulation.expired(), simulation.kept) == (simulation.silent, set())
 

@@ -5,26 +5,28 @@ from tests.unit.registry.services import NOW, service
 
 
 def test_a_lease_ends_lease_seconds_after_the_last_heartbeat():
-    assert not lease.has_lapsed(service(lease_seconds=30), NOW + 29.9, since=0)
-    assert lease.has_lapsed(service(lease_seconds=30), NOW + 30, since=0)
-    assert lease.expire_if_lapsed(service(lease_seconds=30), NOW + 30, since=0).expired
-    assert not lease.expire_if_lapsed(service(lease_seconds=30), NOW + 29, since=0).expired
+    assert not lease.has_lapsed(service(lease_seconds=30), NOW + 29.9, listening_since=0)
+    assert lease.has_lapsed(service(lease_seconds=30), NOW + 30, listening_since=0)
+    assert lease.expire_if_lapsed(service(lease_seconds=30), NOW + 30, listening_since=0).expired
+    assert not lease.expire_if_lapsed(service(lease_seconds=30), NOW + 29, listening_since=0).expired
 
 
 def test_a_service_is_forgotten_forget_after_seconds_after_its_lease():
     silent = service(lease_seconds=30, expired=True)
-    assert not lease.is_forgettable(silent, NOW + 329, forget_after=300, since=0)
-    assert lease.is_forgettable(silent, NOW + 330, forget_after=300, since=0)
+    assert not lease.is_forgettable(silent, NOW + 329, forget_after=300, listening_since=0)
+    assert lease.is_forgettable(silent, NOW + 330, forget_after=300, listening_since=0)
     kept = service(lease_seconds=30)
-    assert not lease.is_forgettable(kept, NOW + 10_000, forget_after=300, since=0), "not while it has not expired"
+    assert not lease.is_forgettable(kept, NOW + 10_000, forget_after=300, listening_since=0), (
+        "not while it has not expired"
+    )
 
 
 def test_a_lease_counts_from_the_start_of_the_registry():
     silent, started = service(lease_seconds=30, expired=True), NOW + 10_000
-    assert not lease.has_lapsed(silent, started + 29, since=started)
-    assert lease.has_lapsed(silent, started + 30, since=started)
-    assert not lease.is_forgettable(silent, started + 299, forget_after=300, since=started)
-    assert lease.is_forgettable(silent, started + 300, forget_after=300, since=started)
+    assert not lease.has_lapsed(silent, started + 29, listening_since=started)
+    assert lease.has_lapsed(silent, started + 30, listening_since=started)
+    assert not lease.is_forgettable(silent, started + 299, forget_after=300, listening_since=started)
+    assert lease.is_forgettable(silent, started + 300, forget_after=300, listening_since=started)
 
 
 def test_a_new_registration_keeps_healthy_and_resets_unhealthy():

@@ -63,7 +63,7 @@ def test_kept_leases_are_reported_until_their_heartbeats_return(store, kept):
 
 
 def test_an_operator_ends_kept_leases(store, kept):
-    assert kept.release() == ["s0", "s1", "s2", "s3"]
+    assert kept.end_kept_leases() == ["s0", "s1", "s2", "s3"]
     assert names(store) == ["s3", "s2", "s1", "s0"]
     assert (kept.store_health.status(), len(kept.ended)) == (("healthy", ""), 4)
 
@@ -80,7 +80,7 @@ def test_a_clock_jump_ends_no_lease_and_removes_no_service(store, jump):
     now = [NOW]
     sweep = LeaseSweep(store, lambda: now[0])
     sweep.now = now
-    cleanup = ServiceCleanup(store, 300, lambda: now[0], sweep.since, lambda: None)
+    cleanup = ServiceCleanup(store, 300, lambda: now[0], sweep.listening_since, lambda: None)
     run_rounds(sweep, 10)
     now[0] += jump
     run_rounds(sweep, 1)
@@ -93,7 +93,7 @@ def test_a_clock_jump_ends_no_lease_and_removes_no_service(store, jump):
 
 
 def test_a_kept_service_is_not_removed(store, kept):
-    cleanup = ServiceCleanup(store, 0, kept.clock, kept.since, lambda: None)
+    cleanup = ServiceCleanup(store, 0, kept.clock, kept.listening_since, lambda: None)
     run_rounds(kept, 100)
     cleanup.run_round()
     assert len(store.snapshot()[1]) == 4
