@@ -110,7 +110,7 @@ LOG_PATTERNS = (
         "put HF_TOKEN into the environment, or download the model and give its path",
     ),
     _pattern(
-        r"couldn't connect to 'https://huggingface\.co'|huggingface\.co.*(?:HostName or service|resolve)",
+        r"couldn't connect to 'https://huggingface\.co'|huggingface\.co.*(?:Name or service|resolve)",
         "the model is not here, and huggingface.co cannot be reached",
         "download the model and give its path",
     ),

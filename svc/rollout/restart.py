@@ -58,8 +58,9 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
     problems: list[str] = []
     for component in (context.components[task.name] for task in tasks if task.name in context.components):
         settings = context.options.settings
+        # Not the routers of this command: they may be several, and a babysitter has one.
         launch = dataclasses.replace(
-            settings.launch, babysitter_host=component.host, registry_url=component.registry_url
+            settings.launch, babysitter_host=component.host, registry_url=component.registry_url, router_url=""
         )
         try:
             load(

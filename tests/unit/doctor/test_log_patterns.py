@@ -45,6 +45,10 @@ KNOWN = [
     ("python3: can't open file '/opt/launch_server.py': [Errno 2] No such file or directory", "/opt/launch_server.py"),
     ("OSError: [Errno 98] Address already in use", "its port is taken"),
     (
+        "ConnectionError: HTTPSConnectionPool(host='huggingface.co', port=443): [Errno -2] Name or service not known",
+        "huggingface.co cannot be reached",
+    ),
+    (
         "ERROR: [Errno 98] error while attempting to bind on address ('0.0.0.0', 8100): address already in use",
         "its port is taken",
     ),
