@@ -104,7 +104,7 @@ def _receive(client: ClientSocket) -> bytes:
 
 
 def _discard_rest(body: Any) -> bool:
-    """Read and discard what the application has left of a request's body; return False if it is longer than MAX_DISCARDED_BYTES."""
+    """Read and discard the rest of a request's body; return False if it is longer than MAX_DISCARDED_BYTES."""
     size = 0
     while data := body.read(8192):
         size += len(data)
