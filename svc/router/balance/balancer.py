@@ -28,7 +28,8 @@ OnWait = Callable[[Waiter], None]
 class Balancer:
     """Picks an instance for each request, and counts the requests in flight at each.
 
-    `pick` decides at once; `admit` waits in the request queue as well; `begin` and `observe` frame each attempt.
+    `pick` decides at once; `admit` waits in the request queue as well; `begin_attempt` and `end_attempt` count the
+    attempts.
     The table is an immutable snapshot: one writer at a time replaces it, under a lock that its readers do not take.
     """
 
@@ -174,13 +175,13 @@ class Balancer:
 
     # Attempts.
 
-    def begin(
-        self, target: Target, repeated: bool = False, counts_for_budget: bool = False, infers: bool = True
+    def begin_attempt(
+        self, target: Target, repeated: bool = False, counts_for_budget: bool = False, is_inference: bool = True
     ) -> None:
-        """Count an attempt that starts; `observe` counts its end.
+        """Count an attempt that starts; `end_attempt` counts its end.
 
         `repeated`: it is not the request's first; `counts_for_budget`: it counts for the retry budget;
-        `infers`: it may be the trial of an ejected instance.
+        `is_inference`: of an inference request, which may be the trial of an ejected instance.
         """
         load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
         if target.limit and load >= target.limit:
@@ -189,7 +190,7 @@ class Balancer:
         if repeated:
             self.retries += 1
             self.retrying += counts_for_budget
-        if infers and (health := self.health.by_instance.get(target.name)) and health.trial_due:
+        if is_inference and (health := self.health.by_instance.get(target.name)) and health.trial_due:
             with self._lock:
                 self._rebuild_if(self.health.begin_trial(target.name, self.table.targets))
 
@@ -199,7 +200,7 @@ class Balancer:
             with self._lock:
                 self._rebuild_if(self.health.record_success(target.name, self.table.targets))
 
-    def observe(
+    def end_attempt(
         self,
         target: Target,
         seconds: float,
@@ -207,13 +208,13 @@ class Balancer:
         ejection_reason: str | None = "",
         counts_for_budget: bool = False,
         answered: bool = False,
-        infers: bool = True,
+        is_inference: bool = True,
     ) -> None:
         """Count the end of an attempt, exactly once.
 
         `ejection_reason`: what the instance did wrong and may be ejected for, empty where it did nothing wrong,
         None where the attempt proves neither. `answered`: the instance has completed an answer.
-        `infers`: a success proves that the instance works.
+        `is_inference`: of an inference request, whose success proves that the instance works.
         """
         name = target.name
         self.loads[name] -= 1
@@ -231,7 +232,9 @@ class Balancer:
         if ejection_reason:
             with self._lock:
                 self._rebuild_if(self.health.record_failure(name, ejection_reason, self.table.targets))
-        elif infers and (health := self.health.by_instance.get(name)) and (health.failures or health.ejected_until):
+        elif (
+            is_inference and (health := self.health.by_instance.get(name)) and (health.failures or health.ejected_until)
+        ):
             record = self.health.record_inconclusive if ejection_reason is None else self.health.record_success
             with self._lock:
                 self._rebuild_if(record(name, self.table.targets))

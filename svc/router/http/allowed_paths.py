@@ -76,8 +76,8 @@ def normalise(path: bytes) -> bytes:
     return b"/" + b"/".join(segment for segment in path.split(b"/") if segment)
 
 
-def infers(method: bytes, target: bytes) -> bool:
-    """Return whether a request only infers, and so changes nothing at the instance."""
+def is_inference(method: bytes, target: bytes) -> bool:
+    """Return whether a request only asks for inference, and so changes nothing at the instance."""
     return method == b"POST" and target.partition(b"?")[0] in INFERENCE_PATHS
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.router.http.allowed_paths import AllowedPaths, infers, is_own
+from svc.router.http.allowed_paths import AllowedPaths, is_inference, is_own
 from svc.router.http.cors import ADMITTED, decide, is_preflight
 from svc.router.http.credentials import drop_credentials, drop_query_credentials, key_digests
 
@@ -62,7 +62,7 @@ class RequestHead:
         "headers",  # those that are passed on
         "http10",  # whether the client speaks HTTP/1.0
         "id",  # the request's id that the client sent, if it is printable ASCII without blanks
-        "infers",  # whether it only infers, as far as its path says, or is a tunnel
+        "is_inference",  # whether it only asks for inference, as far as its path says, or is a tunnel
         "keep_alive",  # whether the client keeps the connection open
         "key_digests",  # SHA-256 of the API keys in it
         "loops",  # whether this router has forwarded the request before
@@ -102,7 +102,7 @@ class RequestHead:
         self.coding = special.get(b"content-encoding", b"")
         self.upgrade = requested_protocol(method, special) if b"upgrade" in special and not http10 else b""
         self.keep_alive = keep_alive and not self.upgrade
-        self.infers = bool(self.upgrade) or infers(method, target)
+        self.is_inference = bool(self.upgrade) or is_inference(method, target)
         self.rules = rules
         via = special.get(b"via", b"")
         self.loops = bool(via) and rules.pseudonym in via.replace(b",", b" ").split()

@@ -29,26 +29,36 @@ class Attempt(msgspec.Struct, gc=False):
         Other paths can be made to fail by a client: llama.cpp answers `/slots?fail_on_no_slot=1` with 503.
         """
         self.failed = True
-        self.ejection_reason = reason if on_any_path or head.infers else ""
+        self.ejection_reason = reason if on_any_path or head.is_inference else ""
 
     def report(
-        self, state: "RouterState", head: RequestHead, upstream: UpstreamConnection | None, cut: str, now: float
+        self,
+        state: "RouterState",
+        head: RequestHead,
+        upstream: UpstreamConnection | None,
+        interruption: str,
+        now: float,
     ) -> None:
-        """Report the end of the attempt. `cut`: why the exchange was interrupted; `now`: the state's clock."""
+        """Report the end of the attempt.
+
+        `interruption`: why the exchange was interrupted, empty if it was not; `now`: the state's clock.
+        """
         status = upstream.head.status if upstream is not None and upstream.head is not None else 0
-        infers, failed = head.infers, self.failed or status >= 500
+        is_inference, failed = head.is_inference, self.failed or status >= 500
         reason: str | None = ""
-        if not infers or failed or cut:
-            reason = self._final_ejection_reason(infers, status, cut)
+        if not is_inference or failed or interruption:
+            reason = self._final_ejection_reason(is_inference, status, interruption)
         succeeded = not failed and upstream is not None and upstream.done and 200 <= status < 300
         proves_engine = succeeded and head.method == b"POST"  # a GET does not exercise the engine
         seconds = now - self.started
-        state.balancer.observe(self.target, seconds, failed, reason, self.counts_for_budget, proves_engine, infers)
+        state.balancer.end_attempt(
+            self.target, seconds, failed, reason, self.counts_for_budget, proves_engine, is_inference
+        )
 
-    def _final_ejection_reason(self, infers: bool, status: int, cut: str) -> str | None:
+    def _final_ejection_reason(self, is_inference: bool, status: int, interruption: str) -> str | None:
         """Return what the instance did wrong; empty: nothing; None: the attempt proves neither."""
         if self.ejection_reason or self.failed:
             return self.ejection_reason or None
-        if not infers or (cut and not status):
+        if not is_inference or (interruption and not status):
             return None
         return f"it answered {status}" if status in FAULTY_STATUSES else ""

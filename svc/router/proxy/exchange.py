@@ -49,7 +49,7 @@ class Exchange:
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt
     status = attempts = 0
-    cut = ""  # why it was interrupted: "client", "timeout" or "stopping"
+    interruption = ""  # why it was interrupted: "client", "timeout" or "stopping"
     end = "done"  # how it ended, for the access log
     is_tunnel = False  # whether both sides have changed to another protocol
     answered = False  # whether a part of the response was sent to the client
@@ -104,7 +104,7 @@ class Exchange:
         """Note where the request waits in a queue, so that `interrupt` can wake it; raise if it was interrupted."""
         self._waiter = waiter
         self.deadline = self.limit
-        if self.cut:
+        if self.interruption:
             raise self.interruption_error()
 
     def begin_attempt(self, target: Target, counts_for_budget: bool = False) -> None:
@@ -112,7 +112,7 @@ class Exchange:
         state = self.state
         self.instance = target.name
         self.attempt = Attempt(target, state.clock(), counts_for_budget)
-        state.balancer.begin(target, self.attempts > 1, counts_for_budget, self.request.head.infers)
+        state.balancer.begin_attempt(target, self.attempts > 1, counts_for_budget, self.request.head.is_inference)
         deadline = state.now + state.settings.first_byte_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
 
@@ -121,11 +121,11 @@ class Exchange:
         state = self.state
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.persistent = upstream.persistent and not self.cut  # an interrupted one is shut down
+            upstream.persistent = upstream.persistent and not self.interruption  # an interrupted one is shut down
             state.upstream_pool.release(upstream, state.now)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
-            attempt.report(state, self.request.head, upstream, self.cut, state.clock() if now is None else now)
+            attempt.report(state, self.request.head, upstream, self.interruption, state.clock() if now is None else now)
 
     def fail_attempt(self, reason: str = "", on_any_path: bool = False) -> None:
         """Mark the attempt in progress as failed; `reason`: what the instance did wrong."""
@@ -134,7 +134,7 @@ class Exchange:
 
     def interrupt(self, reason: str) -> None:
         """End the exchange from outside: wake the greenlet that waits for its instance, or in a queue."""
-        self.cut = self.cut or reason
+        self.interruption = self.interruption or reason
         if self._waiter is not None:
             self._waiter.wake()
         if self.upstream is not None:
@@ -144,9 +144,9 @@ class Exchange:
 
     def interruption_error(self) -> Exception:
         """Return what an interrupted exchange raises; a timeout also fails the attempt."""
-        if self.cut == "client":
+        if self.interruption == "client":
             return ClientGone()
-        if self.cut == "stopping":
+        if self.interruption == "stopping":
             return Unavailable("the router is stopping; send the request again")
         settings = self.state.settings
         if self.state.now >= self.limit:
@@ -243,14 +243,16 @@ class Exchange:
         Raises TruncatedResponse for any other response, ClientGone where the client has left.
         """
         stream = self.stream
-        if self.cut == "client":
+        if self.interruption == "client":
             raise ClientGone from None
-        if not self.cut and stream is not None and stream.is_complete():
+        if not self.interruption and stream is not None and stream.is_complete():
             upstream.done, upstream.persistent = True, False
             return stream.take_rest(self.state.clock)
-        self.fail_attempt("" if self.cut else str(error) or "it failed")
-        failure = self.interruption_error() if self.cut else BadGateway(f"the instance's answer broke off: {error}")
-        self.end = self.cut or "cut"
+        self.fail_attempt("" if self.interruption else str(error) or "it failed")
+        failure = (
+            self.interruption_error() if self.interruption else BadGateway(f"the instance's answer broke off: {error}")
+        )
+        self.end = self.interruption or "cut"
         self.log_failure(upstream.target, str(failure))
         if stream is None:
             raise TruncatedResponse(str(failure)) from None
@@ -278,8 +280,8 @@ class Exchange:
         if self.closed:
             return
         self.closed = True
-        if self.end == "done" and (self.cut or not self.finished()):
-            self.end = self.cut or "client"
+        if self.end == "done" and (self.interruption or not self.finished()):
+            self.end = self.interruption or "client"
         now = self.state.clock()
         self.end_attempt(now)
         if self.counted_key is not None:

@@ -52,7 +52,7 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
 def close_unanswered(exchange: Exchange, error: SvcError) -> None:
     """Close an exchange to which no instance responded."""
     exchange.status = error.status
-    exchange.end = exchange.cut or ("failed" if exchange.attempts or error.status == 500 else "refused")
+    exchange.end = exchange.interruption or ("failed" if exchange.attempts or error.status == 500 else "refused")
     exchange.close()
 
 
@@ -73,7 +73,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     exchange.head, exchange.status = result, result.status
     if result.events:
         exchange.stream = ResponseStream()
-    if result.status not in FAULTY_STATUSES and exchange.request.head.infers and exchange.attempt is not None:
+    if result.status not in FAULTY_STATUSES and exchange.request.head.is_inference and exchange.attempt is not None:
         state.balancer.answer_begun(exchange.attempt.target)
 
 
@@ -165,7 +165,7 @@ def _next_target(exchange: Exchange, routing: RoutingRequest, failures: tuple[Fa
     state, head = exchange.state, exchange.request.head
     if kills(failures):
         raise _remember_poisoned(exchange, routing, failures)
-    if not is_retryable(failures, head.infers and not creates_response(head.target, routing.body)):
+    if not is_retryable(failures, head.is_inference and not creates_response(head.target, routing.body)):
         return None
     if counts_for_budget(failures) and not state.balancer.may_retry():
         return None
@@ -234,12 +234,12 @@ def _attempt(
             if upstream is None:
                 upstream = state.upstream_pool.connect(target)
             exchange.upstream = upstream
-            if exchange.cut:
+            if exchange.interruption:
                 raise exchange.interruption_error()
             upstream.send_request(message, head_only, bool(request.head.upgrade), body)
             return upstream.read_head()
         except UpstreamError as error:
-            if upstream is None or not reused or exchange.cut or not _was_stale(exchange, error):
+            if upstream is None or not reused or exchange.interruption or not _was_stale(exchange, error):
                 return _failed_attempt(exchange, error, target, connected=upstream is not None)
         upstream.close()
         exchange.upstream = upstream = None
@@ -266,7 +266,7 @@ def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, co
 
     `connected`: the instance had accepted the connection.
     """
-    if exchange.cut:
+    if exchange.interruption:
         raise exchange.interruption_error()
     reason = str(error) or "it failed"  # some errors have no message
     counts_for_ejection = not connected or error.outcome is not AttemptOutcome.UNSENT

@@ -31,13 +31,13 @@ class FailedAttempt(msgspec.Struct, frozen=True):
     died: bool = False
 
 
-def is_retryable(failures: tuple[FailedAttempt, ...], infers: bool) -> bool:
-    """Return whether a request may be sent again after these failures; `infers`: it changes nothing at the instance."""
+def is_retryable(failures: tuple[FailedAttempt, ...], is_inference: bool) -> bool:
+    """Return whether a request may be sent again after these failures; `is_inference`: it changes nothing there."""
     unknown = sum(failure.outcome is AttemptOutcome.UNKNOWN for failure in failures)
     match failures[-1].outcome:
         case AttemptOutcome.BEGUN:
             return False
-        case AttemptOutcome.UNKNOWN if not infers or unknown > 1:
+        case AttemptOutcome.UNKNOWN if not is_inference or unknown > 1:
             return False
     return len(failures) < MAX_ATTEMPTS
 

@@ -88,7 +88,7 @@ class SweptConnection:
 
     def expire(self, now: float) -> None:
         """End what is overdue: an idle connection, a request that arrives, or one that is relayed."""
-        if self.exchange is not None and not self.exchange.cut:
+        if self.exchange is not None and not self.exchange.interruption:
             self.exchange.interrupt("timeout")
             self.exchange.deadline = now + 1
         elif self._waits_for_memory():

@@ -94,9 +94,9 @@ def test_the_listed_models_are_those_that_requests_get():
 
 
 def test_services_have_their_counts(client: FlaskClient, made: RouterState):
-    made.balancer.begin(target("a"))
-    made.balancer.observe(target("a"), 0.5, failed=True)
-    made.balancer.begin(target("a"))
+    made.balancer.begin_attempt(target("a"))
+    made.balancer.end_attempt(target("a"), 0.5, failed=True)
+    made.balancer.begin_attempt(target("a"))
     payload = json(client, "/services")
     assert (payload["total"], payload["registry_url"]) == (4, "http://r:1")
     first = payload["services"][0]
@@ -123,9 +123,9 @@ def test_services_have_their_counts(client: FlaskClient, made: RouterState):
 
 def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, made: RouterState):
     for _ in range(3):
-        made.balancer.begin(target("b"))
-        made.balancer.observe(target("b"), 0.5, failed=False)
-    made.balancer.begin(target("b"))
+        made.balancer.begin_attempt(target("b"))
+        made.balancer.end_attempt(target("b"), 0.5, failed=False)
+    made.balancer.begin_attempt(target("b"))
     payload = json(client, "/stats")
     assert (
         payload["total_services"],

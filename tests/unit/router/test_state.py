@@ -28,8 +28,8 @@ def test_client_keys_are_withheld_while_models_are_unknown():
 
 def test_the_health_of_an_instance_with_another_key_begins_anew():
     router = state(target("a", "m"), max_errors=1, max_ejected=1)
-    router.balancer.begin(A)
-    router.balancer.observe(A, 1.0, failed=True, ejection_reason="it refuses the key")
+    router.balancer.begin_attempt(A)
+    router.balancer.end_attempt(A, 1.0, failed=True, ejection_reason="it refuses the key")
     assert router.balancer.table.candidates == frozenset()
     router.set_upstream_keys(UpstreamKeys({"a": "right"}))
     assert router.balancer.table.candidates == {"a"}

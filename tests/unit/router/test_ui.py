@@ -47,8 +47,8 @@ def test_the_state_is_that_of_the_registry(more: dict, word: str):
 def test_the_router_adds_what_it_has_observed_itself():
     of = target("a", "m")
     made = state(of, max_errors=1)
-    made.balancer.begin(of, False)
-    made.balancer.observe(of, 0.1, failed=True, ejection_reason=True)
+    made.balancer.begin_attempt(of, False)
+    made.balancer.end_attempt(of, 0.1, failed=True, ejection_reason=True)
     assert view.instance_state(made, of) == "ejected"
     other = state(of, max_errors=1)
     other.balancer.record_check("a", False)
@@ -91,8 +91,8 @@ def test_the_availability_of_each_model_is_shown():
         max_ejected=1.0,
         fallbacks=(("replaced", "served"),),
     )
-    made.balancer.begin(out, False)
-    made.balancer.observe(out, 0.1, failed=True, ejection_reason=True)
+    made.balancer.begin_attempt(out, False)
+    made.balancer.end_attempt(out, 0.1, failed=True, ejection_reason=True)
     assert fates(made) == {
         "served": ("served", None),
         "tried": ("tried", None),
@@ -174,8 +174,8 @@ class Site:
 
     def served(self, name: str) -> None:
         of = next(t for t in self.state.balancer.table.targets if t.name == name)
-        self.state.balancer.begin(of, False)
-        self.state.balancer.observe(of, 0.1, failed=False)
+        self.state.balancer.begin_attempt(of, False)
+        self.state.balancer.end_attempt(of, 0.1, failed=False)
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ class Router:
 
     def served(self, status=200, end="done", tokens=10, first=0.25, name="a"):
         of = next(t for t in self.state.balancer.table.targets if t.name == name)
-        self.state.balancer.begin(of, False)
-        self.state.balancer.observe(of, 0.5, failed=status >= 500)
+        self.state.balancer.begin_attempt(of, False)
+        self.state.balancer.end_attempt(of, 0.5, failed=status >= 500)
         traffic = record(model="m", instance=name, status=status, end=end, first_byte=first, completion_tokens=tokens)
         self.state.statistics.record_request(traffic, True, b"", "m")
         self.state.statistics.record_tokens(name, "m", tokens or 10, first)
@@ -107,8 +107,8 @@ def test_the_headline_counts_requests_and_not_attempts():
     router = Router()
     before = router.scrape(100.0)
     a, b = router.state.balancer.table.targets
-    router.state.balancer.begin(b, False)
-    router.state.balancer.observe(b, 0.5, failed=True)
+    router.state.balancer.begin_attempt(b, False)
+    router.state.balancer.end_attempt(b, 0.5, failed=True)
     router.served()
     router.refused("unknown")
     traffic = text(traffic_table.traffic(before, router.scrape(101.0)))

@@ -37,13 +37,13 @@ def test_turns_continue_when_the_table_is_replaced():
 
 def test_counts_are_kept_while_an_instance_is_away():
     router = state(target("a", "m"))
-    router.balancer.begin(A)
+    router.balancer.begin_attempt(A)
     router.replace_targets([])
     assert router.balancer.loads == {"a": 1}
     router.replace_targets([target("a", "m")])
-    router.balancer.observe(A, 2.0, failed=False)
-    router.balancer.begin(A)
-    router.balancer.observe(A, 4.0, failed=True)
+    router.balancer.end_attempt(A, 2.0, failed=False)
+    router.balancer.begin_attempt(A)
+    router.balancer.end_attempt(A, 4.0, failed=True)
     assert router.balancer.loads == {"a": 0}
     statistics = router.statistics.instances["a"]
     assert (statistics.requests, statistics.errors, statistics.mean_seconds()) == (2, 1, 3.0)
@@ -54,10 +54,10 @@ def test_no_counts_are_kept_of_instances_that_have_left():
     for n in range(50):
         instance = target(f"i{n}", f"m{n}", metadata={"cache_type": "paged"})
         router.replace_targets([instance, target(f"checked{n}")])
-        router.balancer.begin(instance, counts_for_budget=True)
+        router.balancer.begin_attempt(instance, counts_for_budget=True)
         router.balancer.pick(RoutingRequest(f"m{n}"))
         router.balancer.pick(RoutingRequest())
-        router.balancer.observe(
+        router.balancer.end_attempt(
             instance, 1.0, failed=True, ejection_reason="Connection refused", counts_for_budget=True
         )
         router.balancer.record_check(f"checked{n}", passed=False)
@@ -69,21 +69,21 @@ def test_no_counts_are_kept_of_instances_that_have_left():
 
 def fail(router: RouterState, times: int = 1) -> None:
     for _ in range(times):
-        router.balancer.begin(A)
-        router.balancer.observe(A, 0, failed=True, ejection_reason="Connection refused")
+        router.balancer.begin_attempt(A)
+        router.balancer.end_attempt(A, 0, failed=True, ejection_reason="Connection refused")
 
 
 def test_three_failures_in_a_row_eject_an_instance():
     router = state(A, B, max_errors=3)
     fail(router, 2)
-    router.balancer.begin(A)
-    router.balancer.observe(A, 0, failed=False)  # an answer ends the row of failures
+    router.balancer.begin_attempt(A)
+    router.balancer.end_attempt(A, 0, failed=False)  # an answer ends the row of failures
     fail(router, 2)
     assert router.balancer.table.candidates == {"a", "b"}
     fail(router)
     assert router.balancer.table.candidates == {"b"}
-    router.balancer.begin(A)
-    router.balancer.observe(A, 0, failed=False)  # of a request from before the ejection
+    router.balancer.begin_attempt(A)
+    router.balancer.end_attempt(A, 0, failed=False)  # of a request from before the ejection
     assert router.balancer.table.candidates == {"b"}
 
 
@@ -94,9 +94,9 @@ def test_one_trial_request_ends_an_ejection():
     router.now = clock.now = clock.now + 10
     router.sweep()
     assert router.balancer.table.candidates == {"a", "b"}
-    router.balancer.begin(A)
+    router.balancer.begin_attempt(A)
     assert router.balancer.table.candidates == {"b"}, "one trial at a time"
-    router.balancer.observe(A, 0, failed=False)
+    router.balancer.end_attempt(A, 0, failed=False)
     assert router.balancer.table.candidates == {"a", "b"}
 
 
@@ -106,16 +106,16 @@ def test_a_trial_whose_client_left_is_repeated():
     fail(router)
     router.now = clock.now = clock.now + 10
     router.sweep()
-    router.balancer.begin(A)
-    router.balancer.observe(A, 0, failed=False, ejection_reason=None)
+    router.balancer.begin_attempt(A)
+    router.balancer.end_attempt(A, 0, failed=False, ejection_reason=None)
     assert router.balancer.table.candidates == {"a", "b"}
 
 
 def test_errors_without_a_reason_do_not_eject():
     router = state(target("a", "m"), max_errors=1)
     for _ in range(9):
-        router.balancer.begin(A)
-        router.balancer.observe(A, 0, failed=True)
+        router.balancer.begin_attempt(A)
+        router.balancer.end_attempt(A, 0, failed=True)
     assert router.balancer.table.candidates == {"a"}
 
 
@@ -221,7 +221,7 @@ def taken(balancer: Balancer, *requests: RoutingRequest) -> list[str]:
     names = []
     for request in requests:
         instance = balancer.admit(request, never)
-        balancer.begin(instance)
+        balancer.begin_attempt(instance)
         names.append(instance.name)
     return names
 
@@ -247,7 +247,7 @@ def test_no_policy_exceeds_a_limit(policy: str):
     for n in range(40):
         request = RoutingRequest("m", session=b"s%d" % n, body=b'{"messages": "%d"}' % n)
         instance = router.balancer.admit(request, never)
-        router.balancer.begin(instance)
+        router.balancer.begin_attempt(instance)
         assert router.balancer.loads.get("a", 0) <= 1
         assert router.balancer.loads.get("b", 0) <= 2
 
@@ -263,7 +263,7 @@ def test_a_full_cache_type_spills_to_the_other():
 def test_a_waiting_request_is_served_when_an_instance_is_free():
     router = state(limited())
     taken(router.balancer, M)
-    instance = router.balancer.admit(M, once(lambda: router.balancer.observe(limited(), 1.0, failed=False)))
+    instance = router.balancer.admit(M, once(lambda: router.balancer.end_attempt(limited(), 1.0, failed=False)))
     assert instance.name == "a"
     assert router.balancer.queue.waiting == 0
 
@@ -272,7 +272,7 @@ def test_a_new_request_does_not_pass_those_that_wait():
     router = state(limited())
     taken(router.balancer, M)
     before = router.balancer.queue.join("m", router.now + 9, 1)
-    router.balancer.observe(limited(), 1.0, failed=False)  # free, but another request is first
+    router.balancer.end_attempt(limited(), 1.0, failed=False)  # free, but another request is first
     with pytest.raises(RateLimited):
         router.balancer.admit(M, once(lambda: router.balancer.queue.expire(router.now + 99)))
     assert router.balancer.queue.is_first("m", before)
@@ -331,8 +331,8 @@ def test_retry_after_is_the_mean_duration_in_whole_seconds():
     router = state(limited())
     assert router.balancer.retry_after() == 1
     for seconds, retry_after in ((0.01, 1), (9.0, 5), (1000.0, 60)):
-        router.balancer.begin(limited())
-        router.balancer.observe(limited(), seconds, failed=False)
+        router.balancer.begin_attempt(limited())
+        router.balancer.end_attempt(limited(), seconds, failed=False)
         assert router.balancer.retry_after() == retry_after
         assert type(router.balancer.retry_after()) is int
 

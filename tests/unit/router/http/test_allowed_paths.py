@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.http.allowed_paths import AllowedPaths, creates_response, infers, is_own
+from svc.router.http.allowed_paths import AllowedPaths, creates_response, is_inference, is_own
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from svc.router.http.allowed_paths import AllowedPaths, creates_response, infers
     ],
 )
 def test_a_path_that_only_infers(target: bytes):
-    assert infers(b"POST", target)
-    assert not infers(b"GET", target)
+    assert is_inference(b"POST", target)
+    assert not is_inference(b"GET", target)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_path_that_only_infers(target: bytes):
     ],
 )
 def test_a_path_that_does_more(target: bytes):
-    assert not infers(b"POST", target)
+    assert not is_inference(b"POST", target)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def failures(*outcomes: AttemptOutcome, died: bool = False) -> tuple[FailedAttem
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "infers", "creates"),
+    ("outcomes", "is_inference", "creates"),
     [
         ([U], True, True),
         ([U, U], True, True),
@@ -32,10 +32,10 @@ def failures(*outcomes: AttemptOutcome, died: bool = False) -> tuple[FailedAttem
         ([U, U, K], False, False),
     ],
 )
-def test_what_is_repeated(outcomes: list[AttemptOutcome], infers: bool, creates: bool):
+def test_what_is_repeated(outcomes: list[AttemptOutcome], is_inference: bool, creates: bool):
     """Of a request that only infers, and of one that creates something."""
-    assert is_retryable(failures(*outcomes), infers=True) is infers
-    assert is_retryable(failures(*outcomes), infers=False) is creates
+    assert is_retryable(failures(*outcomes), is_inference=True) is is_inference
+    assert is_retryable(failures(*outcomes), is_inference=False) is creates
 
 
 @pytest.mark.parametrize(

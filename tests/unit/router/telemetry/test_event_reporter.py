@@ -80,12 +80,12 @@ def test_checks_and_ejections_are_events():
     made = state(instance, clock=clock, max_errors=1)
     woken = []
     made.event_reporter.on_added = lambda: woken.append(1)
-    made.balancer.begin(instance, False)
-    made.balancer.observe(instance, 0.1, failed=True, ejection_reason="Connection refused")
+    made.balancer.begin_attempt(instance, False)
+    made.balancer.end_attempt(instance, 0.1, failed=True, ejection_reason="Connection refused")
     clock.now = made.now = clock.now + 20
     made.sweep()
-    made.balancer.begin(instance, False)
-    made.balancer.observe(instance, 0.1, failed=False)
+    made.balancer.begin_attempt(instance, False)
+    made.balancer.end_attempt(instance, 0.1, failed=False)
     made.balancer.record_check("a", False)
     made.balancer.record_check("a", True)
     made.balancer.record_check("a", True)
@@ -102,8 +102,8 @@ def kinds(made):
 
 
 def fail(made, instance, why="it answered 502"):
-    made.balancer.begin(instance, False)
-    made.balancer.observe(instance, 0.1, failed=True, ejection_reason=why)
+    made.balancer.begin_attempt(instance, False)
+    made.balancer.end_attempt(instance, 0.1, failed=True, ejection_reason=why)
 
 
 def later(made, clock, seconds):
@@ -129,8 +129,8 @@ def recovers(made, instance) -> None:
     """Let two checks and a request succeed."""
     made.balancer.record_check("a", True)
     made.balancer.record_check("a", True)
-    made.balancer.begin(instance, False)
-    made.balancer.observe(instance, 0.1, failed=False)
+    made.balancer.begin_attempt(instance, False)
+    made.balancer.end_attempt(instance, 0.1, failed=False)
 
 
 def test_an_instance_that_fails_its_checks_causes_no_ejection_events():

@@ -39,11 +39,11 @@ def test_instances_that_get_requests_are_counted_by_model():
 
 def test_attempts_errors_and_retries_are_counted():
     router, a = state(target("a", "m")), target("a", "m")
-    router.balancer.begin(a, False)
-    router.balancer.begin(a, repeated=True, counts_for_budget=True)
+    router.balancer.begin_attempt(a, False)
+    router.balancer.begin_attempt(a, repeated=True, counts_for_budget=True)
     assert samples(router)["svc_router_requests_in_flight", "a"] == 2
-    router.balancer.observe(a, 0.25, True, True, True)
-    router.balancer.observe(a, 0.25, False, answered=True)
+    router.balancer.end_attempt(a, 0.25, True, True, True)
+    router.balancer.end_attempt(a, 0.25, False, answered=True)
     metrics = samples(router)
     assert metrics["svc_router_attempts_total", "a"] == 2
     assert metrics["svc_router_attempt_errors_total", "a"] == metrics["svc_router_attempts_answered_total", "a"] == 1
@@ -55,8 +55,8 @@ def test_attempts_errors_and_retries_are_counted():
 def test_an_ejected_instance_is_not_up():
     router, a = state(target("a", "m"), target("b", "m"), max_errors=2), target("a", "m")
     for _ in range(2):
-        router.balancer.begin(a, False)
-        router.balancer.observe(a, 0.1, True, True)
+        router.balancer.begin_attempt(a, False)
+        router.balancer.end_attempt(a, 0.1, True, True)
     metrics = samples(router)
     assert metrics["svc_router_ejections_total", "a"] == metrics["svc_router_instance_ejected", "a"] == 1
     assert (metrics["svc_router_instance_up", "a"], metrics["svc_router_instance_up", "b"]) == (0, 1)
