@@ -26,49 +26,49 @@ class ProbeResult:
 
 
 class HangProbe:
-    """Probes the engine in a `round`, which is due every `probe_interval` seconds.
+    """Probes the engine: call `run_round` every `probe_interval` seconds.
 
-    `send` requests a token of a model; `read_load` reads what other requests do.
+    `request_token` has a model generate one; `read_load` reads what other requests do.
     """
 
     def __init__(
         self,
         monitor: Monitor,
-        send: Callable[[str], tuple[ProbeOutcome, str]],
+        request_token: Callable[[str], tuple[ProbeOutcome, str]],
         read_load: Callable[[], EngineLoad],
         restarter: Restarter,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.monitor = monitor
-        self.send = send
+        self.request_token = request_token
         self.read_load = read_load
         self.restarter = restarter
         self.clock = clock
         self.threshold = monitor.config.probe_threshold
         self.last = ProbeResult()
         self.counts: Counter[ProbeOutcome] = Counter()
-        self._life: int | None = None
+        self._process_stage: int | None = None
         self._load = UNKNOWN_LOAD
 
-    def round(self) -> None:
+    def run_round(self) -> None:
         """Probe the process once, unless it has not listed its models yet: it may still be loading them."""
         snapshot = self.monitor.snapshot
-        if snapshot.life != self._life:
-            self._life, self._load, self.last = snapshot.life, UNKNOWN_LOAD, ProbeResult()
+        if snapshot.process_stage != self._process_stage:
+            self._process_stage, self._load, self.last = snapshot.process_stage, UNKNOWN_LOAD, ProbeResult()
         if snapshot.state not in (LifecycleState.RUNNING, LifecycleState.HUNG):
             return
         outcome, reason = self._probe(snapshot)
-        if self.monitor.snapshot.life == snapshot.life:
+        if self.monitor.snapshot.process_stage == snapshot.process_stage:
             self._conclude(snapshot, outcome, reason)
 
     def _probe(self, snapshot: InstanceSnapshot) -> tuple[ProbeOutcome, str]:
         before, self._load = self._load, self.read_load()
-        if health_rules.moved(before, self._load):
+        if health_rules.generated_between(before, self._load):
             return ProbeOutcome.MOVED, ""
         before = self._load
-        outcome, reason = self.send(snapshot.models[0]["id"])
+        outcome, reason = self.request_token(snapshot.models[0]["id"])
         self._load = self.read_load()  # the next round must not take the probe's own tokens for other requests
-        if outcome is ProbeOutcome.SILENT and health_rules.moved(before, self._load):
+        if outcome is ProbeOutcome.SILENT and health_rules.generated_between(before, self._load):
             return ProbeOutcome.BUSY, f"{reason}, but other requests moved"
         return outcome, reason
 
@@ -82,7 +82,7 @@ class HangProbe:
             )
         self.last = ProbeResult(outcome, reason, self.clock(), failures)
         self.counts[outcome] += 1
-        self.monitor.apply(LifecycleEvent.SILENT if failures else LifecycleEvent.GENERATES, snapshot.life)
+        self.monitor.apply(LifecycleEvent.SILENT if failures else LifecycleEvent.GENERATES, snapshot.process_stage)
         if failures:
             log.warning("%s: probe %d of %d failed: %s", self.monitor.config.name, failures, self.threshold, reason)
         if failures >= self.threshold and snapshot.process is not None:

@@ -12,16 +12,16 @@ IDLE_SECONDS = 5.0  # without a token, where no source reports the number of req
 class ProbeOutcome(Enum):
     """The outcome of one probe round; all but SILENT prove that the engine works."""
 
-    MOVED = "moved"  # other requests made tokens since the last round, so no probe was sent
+    MOVED = "moved"  # other requests got tokens since the last round, so no probe was sent
     GENERATED = "generated"  # the probe was answered
     REFUSED = "refused"  # the engine answers, but supports none of the probe requests
-    BUSY = "busy"  # the probe was not answered, but other requests made tokens meanwhile
+    BUSY = "busy"  # the probe was not answered, but other requests got tokens meanwhile
     SILENT = "silent"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """What one source reports of all requests: counters that move with each token, and the requests in progress."""
+    """What one source reports of all requests: counters that grow with each token, and the requests in progress."""
 
     source: str
     counters: tuple[str, ...] = ()
@@ -31,8 +31,8 @@ class EngineLoad:
 UNKNOWN_LOAD = EngineLoad("")
 
 
-def moved(before: EngineLoad, after: EngineLoad) -> bool:
-    """Return whether tokens were made between two readings; False where their sources differ."""
+def generated_between(before: EngineLoad, after: EngineLoad) -> bool:
+    """Return whether tokens were generated between two readings; False where their sources differ."""
     return before.source == after.source and bool(after.counters) and before.counters != after.counters
 
 

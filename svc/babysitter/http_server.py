@@ -53,7 +53,7 @@ class RequestHandler(WSGIHandler):
     """Handles one connection; refuses a request that is too large or does not arrive with a JSON error."""
 
     def handle_one_request(self) -> Any:  # gevent's own: None, True, or a status and a body
-        self.socket.rest(MAX_REQUEST_BYTES)
+        self.socket.begin_waiting(MAX_REQUEST_BYTES)
         try:
             return super().handle_one_request()
         except SvcError as error:

@@ -45,7 +45,7 @@ class LifecycleEvent(Enum):
     BABYSITTER_ENDS = "the babysitter ends"
 
 
-# Events within the life of one process; all others begin another stage of it.
+# Events that leave the process in the same stage; each other one (a start, a stop, an exit) begins another.
 SAME_PROCESS_EVENTS = (LifecycleEvent.READY, LifecycleEvent.SILENT, LifecycleEvent.GENERATES)
 
 

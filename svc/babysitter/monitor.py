@@ -25,13 +25,16 @@ class InstanceSnapshot:
     """All that is known of the instance at one moment."""
 
     state: LifecycleState = LifecycleState.UNSEEN
-    life: int = 0  # counts the events of the process, so that a late result of an earlier process is discarded
+    process_stage: int = 0  # how many stages it has had: a result that belongs to an earlier one is discarded
     process: ProcessSnapshot | None = None
     models: tuple[dict[str, Any], ...] = ()  # as last listed; a restart keeps them until the new process lists its own
 
 
 class Monitor:
-    """The only writer of `snapshot`. The actions in `effects` must not block, except DEREGISTER."""
+    """Keeps `snapshot` up to date, which nothing else writes, and carries out the actions of the lifecycle table.
+
+    `effects` are the functions that carry them out; only that of DEREGISTER may block.
+    """
 
     def __init__(
         self,
@@ -84,11 +87,11 @@ class Monitor:
             self._log_reason(before.state)
             starts = before.state is LifecycleState.STARTING
             if models and (starts or comparable_fields(models) != comparable_fields(before.models)):
-                self._apply(LifecycleEvent.READY, life=before.life, models=tuple(models))
+                self._apply(LifecycleEvent.READY, process_stage=before.process_stage, models=tuple(models))
 
-    def apply(self, event: LifecycleEvent, life: int) -> None:
-        """Apply an event of the process of this `life`; nothing happens where another one runs meanwhile."""
-        self._apply(event, life=life)
+    def apply(self, event: LifecycleEvent, process_stage: int) -> None:
+        """Apply an event of this stage of the process; do nothing where another stage has begun meanwhile."""
+        self._apply(event, process_stage=process_stage)
 
     def end(self) -> None:
         self._apply(LifecycleEvent.BABYSITTER_ENDS)
@@ -114,14 +117,14 @@ class Monitor:
         elif before and not reason and state is LifecycleState.RUNNING:
             log.info("%s: its engine is ready again", self.config.name)
 
-    def _apply(self, event: LifecycleEvent, life: int | None = None, **changes: Any) -> None:
+    def _apply(self, event: LifecycleEvent, process_stage: int | None = None, **changes: Any) -> None:
         with self._lock:
             before = self.snapshot
-            if life is not None and life != before.life:
-                return  # the event is of an earlier process
+            if process_stage is not None and process_stage != before.process_stage:
+                return  # the event is of an earlier stage
             state, actions = step(before.state, event)
-            after = before.life + (event not in SAME_PROCESS_EVENTS)
-            self.snapshot = dataclasses.replace(before, state=state, life=after, **changes)
+            after = before.process_stage + (event not in SAME_PROCESS_EVENTS)
+            self.snapshot = dataclasses.replace(before, state=state, process_stage=after, **changes)
         if state is not before.state:
             log.info("%s: %s: %s", self.config.name, state.value, event.value)
         for action in actions:

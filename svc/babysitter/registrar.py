@@ -29,7 +29,7 @@ SECRET_PATTERN = re.compile(r"[!-~]{16,256}")  # long enough, and fit for a head
 
 
 class Registrar:
-    """Keeps the registry's registrations equal to `wanted()`; a `round` is due every `interval` seconds."""
+    """Keeps the registry's registrations equal to `wanted()`: call `run_round` every `interval` seconds."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Registrar:
         self._failures = 0
         self._complaint = ""
 
-    def round(self) -> None:
+    def run_round(self) -> None:
         """Send every registration or heartbeat; log the first failure and the recovery."""
         failure: SvcError | None = None
         self._last_round = self.wanted()

@@ -21,7 +21,7 @@ MEMORY_LINES = re.compile(rb"^(VmRSS|VmSwap|Pss|SwapPss):\s+(\d+) kB", re.M)
 
 
 class ResourceLimits:
-    """Checks both limits in a `round`, which is due every second.
+    """Checks both limits: call `run_round` every second.
 
     `read_load` reads the requests in progress. `measure` takes a pid and the limit, as `memory_used` does.
     `clock` is monotonic: setting the system's clock must not exceed a limit.
@@ -43,18 +43,18 @@ class ResourceLimits:
         self.clock = clock
         self.memory: int | None = None  # bytes, at the last measurement
         self._identity: tuple[int, float] | None = None  # pid and start of the process
-        self._since = 0.0  # when this process was first seen
+        self._first_seen = 0.0  # when this process was
         self._samples_over_limit = 0
         self._next_measurement = 0.0
         self._drain: Drain | None = None
 
-    def round(self) -> None:
+    def run_round(self) -> None:
         """Check the process once, and restart it where it exceeds a limit."""
         process, now = self.monitor.snapshot.process, self.clock()
         spawned = process is not None and process.event() is LifecycleEvent.SPAWNED
         identity = (process.pid, process.since) if process and spawned else None
         if identity != self._identity:
-            self._identity, self._since, self._next_measurement = identity, now, now
+            self._identity, self._first_seen, self._next_measurement = identity, now, now
             self._samples_over_limit, self._drain, self.memory = 0, None, None
         if process is None or identity is None:
             return
@@ -71,7 +71,7 @@ class ResourceLimits:
     def _starts_too_slowly(self, now: float) -> bool:
         limit = self.config.startup_timeout
         starting = self.monitor.snapshot.state is LifecycleState.STARTING
-        return bool(limit) and starting and now - self._since > limit
+        return bool(limit) and starting and now - self._first_seen > limit
 
     def _check_memory(self, pid: int, now: float) -> None:
         limit, snapshot = self.config.max_memory, self.monitor.snapshot
@@ -83,7 +83,7 @@ class ResourceLimits:
         reason = f"{used} used, and {allowed} is the limit"
         log.warning("%s: %s: it gets no new requests, and is restarted once it is idle", self.config.name, reason)
         self._drain = Drain(reason, now, has_requests=snapshot.state is LifecycleState.RUNNING)
-        self.monitor.apply(LifecycleEvent.RESTART_PENDING, snapshot.life)
+        self.monitor.apply(LifecycleEvent.RESTART_PENDING, snapshot.process_stage)
 
     def _restart_when_drained(self, process: ProcessSnapshot, drain: "Drain", now: float) -> None:
         if not drain.has_requests or drain.is_over(self.read_load(), now):
@@ -96,16 +96,16 @@ class Drain:
     def __init__(self, reason: str, now: float, has_requests: bool) -> None:
         self.reason = reason
         self.has_requests = has_requests
-        self._since = self._moved = now
+        self._begun = self._last_token = now
         self._load = UNKNOWN_LOAD
 
     def is_over(self, load: EngineLoad, now: float) -> bool:
         """Return whether the instance may be ended, with its load as of `now`."""
         # Without counters it is unknown whether the engine is idle.
-        if health_rules.moved(self._load, load) or not load.counters:
-            self._moved = now
+        if health_rules.generated_between(self._load, load) or not load.counters:
+            self._last_token = now
         self._load = load
-        return health_rules.drained(now - self._since, load.running, now - self._moved)
+        return health_rules.drained(now - self._begun, load.running, now - self._last_token)
 
 
 def memory_used(pid: int, limit: int) -> int:

@@ -18,23 +18,26 @@ KINDS = ("hung", "startup", "memory")
 
 
 class Restarter:
-    """`end` ends the process of a pid as if it had crashed; None where nothing supervises the instance."""
+    """Requests restarts of one instance from what supervises it.
 
-    def __init__(self, name: str, end: Callable[[int, str], bool] | None) -> None:
+    `end_process` ends the process of a pid as if it had crashed; None where nothing supervises the instance.
+    """
+
+    def __init__(self, name: str, end_process: Callable[[int, str], bool] | None) -> None:
         self.name = name
-        self.end = end
+        self.end_process = end_process
         self.counts: Counter[str] = Counter()  # requested restarts, by kind
-        self._logged = ""  # key of the last message
+        self._last_message_key = ""
 
     def restart(self, process: ProcessSnapshot, kind: str, why: str) -> None:
         """Request the restart of a process once, however often this is called; retry while supervisord is away."""
         reason = f"{kind}: {why}"
-        if self.end is None:
+        if self.end_process is None:
             return self._log(f"{process.since} {kind}", reason + "; nothing supervises it here: restart it yourself")
-        if self._logged == f"{process.pid} ended":
+        if self._last_message_key == f"{process.pid} ended":
             return None
         try:
-            ended = self.end(process.pid, reason)
+            ended = self.end_process(process.pid, reason)
         except SvcError as error:
             return self._log(f"{process.pid} {error.message}", f"{reason}; cannot restart it: {error.message}")
         if ended:
@@ -44,9 +47,9 @@ class Restarter:
 
     def _log(self, key: str, message: str) -> None:
         """Log a message, unless the last one had the same key."""
-        if key != self._logged:
+        if key != self._last_message_key:
             log.warning("%s: %s", self.name, message)
-        self._logged = key
+        self._last_message_key = key
 
 
 class RestartReporter:
@@ -60,7 +63,7 @@ class RestartReporter:
         self._name = name
         self._reported: int | None = None  # restarts that the registry has events of
 
-    def round(self, process: ProcessSnapshot | None) -> None:
+    def run_round(self, process: ProcessSnapshot | None) -> None:
         """Report the restarts since the last round; an event that an unreachable registry misses is sent later."""
         if process is None or not self._sender.is_ready:
             return

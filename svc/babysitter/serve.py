@@ -94,9 +94,9 @@ class Babysitter:
         has_probe, has_limits = config.probe == "generate", bool(config.startup_timeout or config.max_memory)
         self.reports_only = not self.supervised and (has_probe or has_limits)
         if has_probe:
-            self.loops.append(Loop("probe", self.hang_probe.round, config.probe_interval))
+            self.loops.append(Loop("probe", self.hang_probe.run_round, config.probe_interval))
         if has_limits:
-            self.loops.append(Loop("limits", self.limits.round, LIMITS_INTERVAL_SECONDS))
+            self.loops.append(Loop("limits", self.limits.run_round, LIMITS_INTERVAL_SECONDS))
         effects[Action.REPORT] = self.heartbeat_loop.poke
         effects[Action.CHECK_ENGINE] = self.engine_loop.poke
         effects[Action.DEREGISTER] = self.registrar.deregister
@@ -161,8 +161,8 @@ class Babysitter:
     def _send_heartbeat(self) -> float:
         # A babysitter that was killed and restarted must not report a running instance as `starting`.
         self.engine_checked.wait(FIRST_CHECK_TIMEOUT_SECONDS)
-        self.registrar.round()
-        self.restart_reporter.round(self.monitor.snapshot.process)
+        self.registrar.run_round()
+        self.restart_reporter.run_round(self.monitor.snapshot.process)
         return self.registrar.pause()
 
     def _registrations(self, hostname: str) -> list[Registration]:

@@ -94,7 +94,10 @@ class BadGateway(SvcError):
 
 
 class PoisonedRequest(SvcError):
-    """OpenAI's client libraries do not repeat a request whose error says `x-should-retry: false`."""
+    """The request has killed instances, so it is not sent again.
+
+    OpenAI's client libraries do not repeat a request whose error says `x-should-retry: false`.
+    """
 
     status, type, code = 502, "api_error", "request_kills_instances"
 

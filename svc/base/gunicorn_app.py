@@ -48,7 +48,7 @@ class GunicornApplication(BaseApplication):
 
     def when_ready(self, arbiter: "Arbiter") -> None:
         """Run in the master, once it listens."""
-        signals.hold_during_forks()
+        signals.block_during_forks()
 
     def post_fork(self, arbiter: "Arbiter", worker: "Worker") -> None:
         """Run in the worker, first of all."""
@@ -58,4 +58,4 @@ class GunicornApplication(BaseApplication):
         """Run in the worker, once the application is loaded and its signal handlers are installed."""
         # Ctrl-C reaches the master too, which then stops the worker; a second one would print a traceback here.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signals.release()
+        signals.unblock()

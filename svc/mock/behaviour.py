@@ -13,7 +13,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """None or 0 means that it does not misbehave; svc/cli/mock.py describes each field."""
+    """How the mock behaves; svc/cli/mock.py describes each field. A field that is None, 0 or False changes nothing."""
 
     tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     first_token_delay: Seconds = 0

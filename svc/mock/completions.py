@@ -70,7 +70,7 @@ def body(answer: GeneratedAnswer, dialect: Dialect) -> bytes:
 
 
 def events(answer: GeneratedAnswer, dialect: Dialect, with_usage: bool) -> Iterator[tuple[bool, bytes]]:
-    """Yield the server-sent events of an answer, each with whether it carries a token, which takes time to generate."""
+    """Yield each server-sent event of an answer, and whether it carries a token: only those take time to generate."""
     common = _common_fields(answer, dialect.chunk_object) | ({"usage": None} if with_usage else {})
 
     def event(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:

@@ -27,7 +27,7 @@ def body(answer: GeneratedAnswer) -> bytes:
 
 
 def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
-    """Yield the server-sent events of an answer, each with whether it carries a token, which takes time to generate."""
+    """Yield each server-sent event of an answer, and whether it carries a token: only those take time to generate."""
     for event_type, fields in _events(answer):
         data = msgspec.json.encode({"type": event_type, **fields})
         yield event_type == "content_block_delta", b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)

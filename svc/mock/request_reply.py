@@ -62,7 +62,7 @@ class MockRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A body, or events, each with whether it carries a token, which takes time to generate."""
+    """A body, or events, each with whether it carries a token: only those take time to generate."""
 
     status: int = 200
     body: bytes = b""

@@ -1,4 +1,4 @@
-"""The connection of a client, which notes what it waits for, so that a sweeper can end a connection that is late."""
+"""The connection of a client, which notes what it waits for, so that a sweeper can end it when that takes too long."""
 
 import select
 import socket
@@ -21,9 +21,9 @@ POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 class ClientSocket(gevent.socket.socket):
     """The connection of one client, created in the greenlet that serves it.
 
-    No operation has a timer of its own: each notes its stage, and `ClientSockets.sweep` ends the connections that are
-    late. Reading raises RequestTimeout for a request that does not arrive in time, and HeadTooLarge for a request of
-    more than `max_bytes`.
+    No operation has a timer of its own: each notes its stage, and `ClientSockets.sweep` ends the connections that
+    have passed a deadline. Reading raises RequestTimeout for a request that does not arrive in time, and HeadTooLarge
+    for a request of more than `max_bytes`.
     """
 
     def __init__(self, sock: gevent.socket.socket, address: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,8 +32,8 @@ class ClientSocket(gevent.socket.socket):
         self.closing = False
         self.since = clock()
         self.max_bytes = 0  # of the request, as far as it may be read now; 0: no limit
-        self._stage = self._resting = ConnectionStage.SILENT
-        self._working = ConnectionStage.BUSY
+        self._stage = self._waiting_stage = ConnectionStage.SILENT
+        self._answering_stage = ConnectionStage.BUSY
         self._begun = 0.0  # when the first byte of the request came
         self._bytes = 0
         self._unread = b""
@@ -47,29 +47,29 @@ class ClientSocket(gevent.socket.socket):
 
     # Methods for the code that reads and answers requests.
 
-    def rest(self, max_bytes: int) -> None:
+    def begin_waiting(self, max_bytes: int) -> None:
         """Note that the connection waits for another request from now on."""
         if self._begun:
-            self._resting, self.since = ConnectionStage.IDLE, self._clock()
+            self._waiting_stage, self.since = ConnectionStage.IDLE, self._clock()
         self._begun, self._bytes, self.max_bytes = 0.0, 0, max_bytes
-        self._working = ConnectionStage.BUSY
+        self._answering_stage = ConnectionStage.BUSY
 
-    def work(self) -> None:
+    def begin_answering(self) -> None:
         """Note that the request whose head was read is being answered."""
         self.max_bytes = 0
-        self._work_as(ConnectionStage.BUSY)
+        self._enter(ConnectionStage.BUSY)
 
     @contextmanager
     def polling(self) -> Iterator[None]:
         """Note that the handler waits for a change (long poll); a full server may close the connection."""
-        self._work_as(ConnectionStage.POLLING)
+        self._enter(ConnectionStage.POLLING)
         try:
             yield
         finally:
-            self._work_as(ConnectionStage.BUSY)
+            self._enter(ConnectionStage.BUSY)
 
-    def _work_as(self, stage: ConnectionStage) -> None:
-        self._working = self._stage = stage
+    def _enter(self, stage: ConnectionStage) -> None:
+        self._answering_stage = self._stage = stage
         self.since = self._clock()
 
     def unread(self, data: bytes) -> None:
@@ -85,9 +85,9 @@ class ClientSocket(gevent.socket.socket):
         if self._begun:
             self._stage, self.since = ConnectionStage.REQUEST, self._begun
         else:
-            self._stage = self._resting
+            self._stage = self._waiting_stage
         data = super().recv(size, *flags)
-        self._stage = self._working
+        self._stage = self._answering_stage
         if self._error is not None and self._begun:
             raise self._error
         if self.closing:  # bytes that arrived before the shutdown can still be read, but must not become a request
@@ -109,7 +109,7 @@ class ClientSocket(gevent.socket.socket):
         try:
             super().sendall(data, *flags)
         finally:
-            self._stage = self._working
+            self._stage = self._answering_stage
 
     def refuse(self, error: SvcError) -> None:
         """Send an error response, after which the connection ends."""
@@ -140,7 +140,7 @@ class ClientSocket(gevent.socket.socket):
 
 
 class ClientSockets:
-    """The open connections of a server; `sweep` ends those that are late."""
+    """The open connections of a server; `sweep` ends those that have passed a deadline."""
 
     def __init__(self, deadlines: ConnectionDeadlines, clock: Callable[[], float] = time.monotonic) -> None:
         self.open: set[ClientSocket] = set()
@@ -153,7 +153,7 @@ class ClientSockets:
         for client in list(self.open):
             if expires(client.stage, client.since, self._deadlines) <= now:
                 client.expire(self._deadlines.request)
-        for client in _gone([client for client in self.open if client.stage is ConnectionStage.POLLING]):
+        for client in _closed_by_client([client for client in self.open if client.stage is ConnectionStage.POLLING]):
             client.shed()
 
 
@@ -167,7 +167,7 @@ def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
     return client.polling() if isinstance(client, ClientSocket) else nullcontext()
 
 
-def _gone(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
+def _closed_by_client(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
     """Return the connections whose client has closed its side.
 
     The poll() of the system reports that; the one of gevent never does.

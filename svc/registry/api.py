@@ -108,9 +108,9 @@ class RegistryApi:
             revision, (services_json, total) = self.list_cache.current(passes)
         else:
             with polling(request.environ):
-                index = self.store.wait(*watch)
+                reached = self.store.wait(*watch)
             filter_key = validation.filter_key(request.args)
-            revision, (services_json, total) = self.list_cache.of_revision(index, filter_key, passes)
+            revision, (services_json, total) = self.list_cache.of_revision(reached, filter_key, passes)
         payload = b'{"services":%b,"total":%d,"timestamp":"%b"}' % (services_json, total, iso(self.clock()).encode())
         return Response(payload, mimetype="application/json", headers={INDEX_HEADER: str(revision)})
 

@@ -53,7 +53,7 @@ class RegistryWorker(GeventWorker):
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         with self._limits.client(client, addr[0]) as limited:
-            limited.rest(MAX_HEAD_BYTES)
+            limited.begin_waiting(MAX_HEAD_BYTES)
             try:
                 if self._answer_heartbeats(limited):
                     super().handle(listener, limited, addr)
@@ -61,11 +61,11 @@ class RegistryWorker(GeventWorker):
                 limited.refuse(error)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        sock.work()
+        sock.begin_answering()
         super().handle_request(listener_name, req, sock, addr)
         if not _discard_rest(req.body):
             raise StopIteration  # the connection ends
-        sock.rest(MAX_HEAD_BYTES)
+        sock.begin_waiting(MAX_HEAD_BYTES)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if isinstance(exc, SvcError):
@@ -85,7 +85,7 @@ class RegistryWorker(GeventWorker):
             client.sendall(heartbeat_fast_path.response(payload, time.time(), closes))
             if closes:
                 return False
-            client.rest(MAX_HEAD_BYTES)
+            client.begin_waiting(MAX_HEAD_BYTES)
         return False
 
     def _handle_heartbeat(self, peer: str, heartbeat: heartbeat_fast_path.Heartbeat) -> bytes | None:

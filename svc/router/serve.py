@@ -70,9 +70,9 @@ class RouterApplication(GunicornApplication):
 
 
 def freeze_memory() -> None:
-    """Keep the memory from before a fork shared by both processes: no garbage collection writes to it any more.
+    """Before a fork: exclude all objects from later garbage collections, which would write to the shared memory.
 
-    No lock is held then, so gevent, which looks for locks among the collected objects, misses none.
+    gevent looks for held locks among the objects that are collected. It misses none: no lock is held at this time.
     """
     gc.unfreeze()  # what was frozen before an earlier fork, and has become garbage, is collected
     gc.collect()

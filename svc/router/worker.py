@@ -53,7 +53,7 @@ class RelayWorker(GeventWorker):
         while self.alive:
             self._tick()
             gevent.sleep(SWEEP_INTERVAL_SECONDS)
-        self._drain(servers)
+        self._shut_down(servers)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -103,7 +103,7 @@ class RelayWorker(GeventWorker):
             state.upstream_pool.prune(state.now)
             self.notify()
 
-    def _drain(self, servers: list[StreamServer]) -> None:
+    def _shut_down(self, servers: list[StreamServer]) -> None:
         """Stop: accept no connections, let begun requests finish, interrupt the rest, stop the loops."""
         state = self._state
         state.draining = True

@@ -61,8 +61,8 @@ class Store(Protocol):
         The mark of an unknown name can be cleared, but not set.
         """
 
-    def wait(self, index: int, timeout: float) -> int:
-        """Return the revision as soon as it differs from `index`, or after `timeout` seconds. A wait does not poll."""
+    def wait(self, known_revision: int, timeout: float) -> int:
+        """Return the revision once it is not `known_revision`, or after `timeout` seconds. A wait does not poll."""
 
     def add_events(self, events: Sequence[Event]) -> list[Event]:
         """Add events that others have reported, or that concern no change; return them with their ids."""

@@ -111,9 +111,9 @@ class RedisStore:
         self.event_counts.update([kind] * result[4])
         return _service(result[:3])
 
-    def wait(self, index: int, timeout: float) -> int:
+    def wait(self, known_revision: int, timeout: float) -> int:
         changed = self._connection.revision.changed  # taken before the revision is read, so that no change is missed
-        if self._revision() == index:
+        if self._revision() == known_revision:
             changed.wait(timeout)
         return self._revision()
 

@@ -115,10 +115,10 @@ class SqliteStore:
             self._raise_revision(db)
             return new
 
-    def wait(self, index: int, timeout: float) -> int:
+    def wait(self, known_revision: int, timeout: float) -> int:
         changed = self._revision_changed  # taken before the revision is read, so that no change between is missed
         revision = self._revision()
-        if revision == index and changed.wait(timeout):
+        if revision == known_revision and changed.wait(timeout):
             return self._revision()
         return revision
 

@@ -159,7 +159,7 @@ def _targets(entries: Iterable[msgspec.Raw]) -> tuple[list[Target], set[str]]:
         try:
             service = _decode_service(entry)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            unusable.add(f"{_name(entry)!r}, which cannot be used: {error}")
+            unusable.add(f"{_name_or_entry(entry)!r}, which cannot be used: {error}")
             continue
         target = from_service(service, lease_valid=_has_valid_lease(service))
         if target is not None:
@@ -169,8 +169,8 @@ def _targets(entries: Iterable[msgspec.Raw]) -> tuple[list[Target], set[str]]:
     return targets, unusable
 
 
-def _name(entry: msgspec.Raw) -> Any:
-    """Return the name in an entry, or the entry as it is."""
+def _name_or_entry(entry: msgspec.Raw) -> Any:
+    """Return the name that an entry has, for a log message; the whole entry where none can be read."""
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
         fields = msgspec.json.decode(entry)
         return fields.get("name") if isinstance(fields, dict) else fields

@@ -74,7 +74,7 @@ class TokenCounter:
         self.unended = False  # whether more of the last event is to come: a long event is passed on in parts
 
     def add(self, data: bytes) -> None:
-        """Count what is passed on: whole events, or a part of a long one."""
+        """Count the events in data that is passed on: it holds whole events, or a part of a long one."""
         if self.count and not self.unended and _usual(data):
             self.count += data.count(b"\n\n")
             self.recent.append(data)

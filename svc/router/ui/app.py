@@ -79,12 +79,12 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
 
     @ui.post("/drain/<name>")
     def drain(name: str) -> dict[str, Any]:
-        """Nothing new is sent to the instance; needs the operator's token in X-Operator-Token."""
+        """Drain the instance: it gets no new requests. Needs the operator's token in X-Operator-Token."""
         return _set_drained(name, True)
 
     @ui.post("/undrain/<name>")
     def undrain(name: str) -> dict[str, Any]:
-        """Takes the mark away; needs the operator's token in X-Operator-Token."""
+        """Take the drain mark of the instance away. Needs the operator's token in X-Operator-Token."""
         return _set_drained(name, False)
 
     def _set_drained(name: str, drained: bool) -> dict[str, Any]:

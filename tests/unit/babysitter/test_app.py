@@ -191,8 +191,8 @@ def test_info_and_metrics_report_the_probe_and_the_memory(instance, client):
     instance.models = models("a")
     instance.process = ProcessSnapshot("RUNNING", 7, restarts=1, reason="memory: 3 MiB used")
     instance.advance()
-    instance.hang_probe.round()
-    instance.limits.round()
+    instance.hang_probe.run_round()
+    instance.limits.run_round()
     info = client.get("/info").json
     assert info["state"] == "hung"
     assert (info["probe"], info["probe_result"], info["probe_failures"]) == ("generate", "silent", 1)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from svc.babysitter.engine_load import EngineLoadReader
-from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, moved
+from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, generated_between
 
 VLLM = """\
 # TYPE vllm:num_requests_running gauge
@@ -75,8 +75,8 @@ def test_llama_cpp_without_metrics_is_read_from_its_slots():
 
     before, after = read_slots(slots_text(3)), read_slots(slots_text(4))
     assert (before.source, before.running) == ("slots", 1)
-    assert moved(before, after)
-    assert not moved(before, read_slots(slots_text(3)))
+    assert generated_between(before, after)
+    assert not generated_between(before, read_slots(slots_text(3)))
 
 
 def test_the_router_is_read_when_the_engine_counts_nothing():

@@ -18,7 +18,7 @@ from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, ProbeOutcome
     ],
 )
 def test_tokens_moved_only_between_readings_of_one_source(before, after, expected):
-    assert health_rules.moved(before, after) is expected
+    assert health_rules.generated_between(before, after) is expected
 
 
 @pytest.mark.parametrize("outcome", ProbeOutcome)

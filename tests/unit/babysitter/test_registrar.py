@@ -62,8 +62,8 @@ def lines(caplog):
 
 
 def test_it_registers_once_and_then_sends_heartbeats(registry, registrar):
-    registrar.round()
-    registrar.round()
+    registrar.run_round()
+    registrar.run_round()
     assert registry.calls == [
         ("register", "qwen", "running"),
         ("register", "qwen-server", "starting"),
@@ -75,11 +75,11 @@ def test_it_registers_once_and_then_sends_heartbeats(registry, registrar):
 
 
 def test_a_new_state_needs_a_heartbeat_and_new_models_a_registration(registry, registrar, wanted):
-    registrar.round()
+    registrar.run_round()
     wanted[1] = Registration("qwen-server", "running", {"port": 8100, "metadata": {"models": ["a"]}})
-    registrar.round()
+    registrar.run_round()
     wanted[1] = Registration("qwen-server", "draining", {"port": 8100, "metadata": {"models": ["a"]}})
-    registrar.round()
+    registrar.run_round()
     assert [call for call in registry.calls if call[1] == "qwen-server"][1:] == [
         ("register", "qwen-server", "running"),
         ("heartbeat", "qwen-server", "draining"),
@@ -87,9 +87,9 @@ def test_a_new_state_needs_a_heartbeat_and_new_models_a_registration(registry, r
 
 
 def test_a_registry_that_lost_its_data_gets_it_in_the_same_round(registry, registrar):
-    registrar.round()
+    registrar.run_round()
     registry.services.clear()
-    registrar.round()
+    registrar.run_round()
     assert sorted(registry.services) == ["qwen", "qwen-server"]
 
 
@@ -97,23 +97,23 @@ def test_a_registry_that_was_away_gets_only_the_present_state(registry, registra
     registry.away = True
     for status in ("starting", "running", "draining"):
         wanted[1] = Registration("qwen-server", status, {})
-        registrar.round()
+        registrar.run_round()
     assert not registrar.registered
     registry.away = False
-    registrar.round()
+    registrar.run_round()
     assert registry.calls == [("register", "qwen", "running"), ("register", "qwen-server", "draining")]
 
 
 def test_an_unreachable_registry_and_its_return_are_logged_once(registry, registrar, caplog):
     caplog.set_level(logging.INFO)
-    registrar.round()
+    registrar.run_round()
     caplog.clear()
     registry.away = True
     for _ in range(20):
-        registrar.round()
+        registrar.run_round()
     registry.away = False
-    registrar.round()
-    registrar.round()
+    registrar.run_round()
+    registrar.run_round()
     assert lines(caplog) == [
         "not registered, trying again: cannot reach the registry: http://here: connection refused",
         "the registry has everything again",
@@ -124,68 +124,68 @@ def test_the_retry_pause_doubles_up_to_the_heartbeat_interval(registry, registra
     registry.away = True
     pauses = []
     for _ in range(8):
-        registrar.round()
+        registrar.run_round()
         pauses.append(registrar.pause())
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 10]
     registry.away = False
-    registrar.round()
+    registrar.run_round()
     assert registrar.pause() == 10
 
 
 def test_a_refusal_is_logged_once_and_does_not_delay_the_other_name(registry, registrar, caplog):
     registry.refuses = ("qwen",)
     for _ in range(3):
-        registrar.round()
+        registrar.run_round()
     assert "qwen-server" in registry.services
     assert not registrar.registered
     assert lines(caplog) == ["not registered, trying again: qwen belongs to another babysitter"]
 
 
 def test_the_instance_is_deregistered_first(registry, registrar):
-    registrar.round()
+    registrar.run_round()
     registrar.deregister()
     assert registry.calls[-2:] == [("deregister", "qwen-server"), ("deregister", "qwen")]
     assert not registrar.registered
 
 
 def test_nothing_is_registered_after_the_deregistration(registry, registrar):
-    registrar.round()
+    registrar.run_round()
     registrar.deregister()
-    registrar.round()
+    registrar.run_round()
     assert registry.services == {}
 
 
 def test_a_name_of_another_babysitter_is_not_deregistered(registry, registrar):
     registry.services["qwen"] = {"name": "qwen", "url": "http://elsewhere"}
     registry.refuses = ("qwen",)
-    registrar.round()
+    registrar.run_round()
     registry.refuses = ()
     registrar.deregister()
     assert list(registry.services) == ["qwen"]
 
 
 def test_a_lost_name_is_registered_once_it_is_free_and_not_removed_before(registry, registrar):
-    registrar.round()
+    registrar.run_round()
     heartbeat, register = registry.heartbeat, registry.register
 
     def refuse(*_):
         raise Forbidden("qwen belongs to the babysitter on gpu2")
 
     registry.heartbeat = registry.register = refuse
-    registrar.round()
+    registrar.run_round()
     assert not registrar.registered
     registry.heartbeat, registry.register, registry.calls = heartbeat, register, []
-    registrar.round()
+    registrar.run_round()
     assert [method for method, *_ in registry.calls] == ["register", "register"]
     registry.heartbeat = refuse
-    registrar.round()
+    registrar.run_round()
     registrar.deregister()
     assert not [method for method, *_ in registry.calls if method == "deregister"]
 
 
 def test_a_registration_without_an_answer_is_deregistered_too(registry, registrar):
     registry.away = True
-    registrar.round()
+    registrar.run_round()
     registry.services["qwen"] = {}  # it arrived all the same
     registry.away = False
     registrar.deregister()
@@ -201,7 +201,7 @@ def test_deregistering_does_not_wait_for_a_registry_that_hangs(registry, wanted)
         over.wait(30)
 
     registry.register = registry.deregister = register
-    round_ = threading.Thread(target=registrar.round, daemon=True)
+    round_ = threading.Thread(target=registrar.run_round, daemon=True)
     round_.start()
     assert hangs.wait(10)
     began = time.monotonic()
@@ -222,7 +222,7 @@ def test_deregistering_waits_for_a_registration_in_progress(registry, wanted):
         registering(service)
 
     registry.register = register
-    round_ = threading.Thread(target=registrar.round, daemon=True)
+    round_ = threading.Thread(target=registrar.run_round, daemon=True)
     round_.start()
     assert under_way.wait(10)
     threading.Timer(0.05, may_go_on.set).start()
@@ -233,7 +233,7 @@ def test_deregistering_waits_for_a_registration_in_progress(registry, wanted):
 
 def test_a_changed_registration_is_outdated_until_a_round_sends_it(registrar, wanted):
     assert not registrar.outdated  # the first round sends everything
-    registrar.round()
+    registrar.run_round()
     assert not registrar.outdated
     for change in (
         Registration("qwen-server", "running", {"port": 8100}),
@@ -241,15 +241,15 @@ def test_a_changed_registration_is_outdated_until_a_round_sends_it(registrar, wa
     ):
         wanted[1] = change
         assert registrar.outdated
-        registrar.round()
+        registrar.run_round()
         assert not registrar.outdated
 
 
 def test_a_change_does_not_shorten_the_pause_while_the_registry_is_away(registrar, registry, wanted):
-    registrar.round()
+    registrar.run_round()
     registry.away = True
     wanted[1] = Registration("qwen-server", "failed", {"port": 8100})
-    registrar.round()
+    registrar.run_round()
     assert not registrar.outdated  # `pause` decides when it is tried again
 
 

@@ -45,7 +45,7 @@ class LimitedInstance(FakeInstance):
     def live(self, seconds):
         for _ in range(seconds):
             self.advance(1)
-            self.limits.round()
+            self.limits.run_round()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from svc.base import signals
 
 def end(*_): os._exit(7)
 
-signals.hold_during_forks()
+signals.block_during_forks()
 pid = os.fork()
 if pid == 0:
     os.kill(os.getpid(), signal.SIGTERM)  # before it has a handler: the signal would end it
@@ -25,7 +25,7 @@ print("the parent got no signal")
 """
 
 
-@pytest.mark.parametrize(("child", "status"), [("signals.release()", "7"), ("pass", "1")])
+@pytest.mark.parametrize(("child", "status"), [("signals.unblock()", "7"), ("pass", "1")])
 def test_a_signal_at_fork_waits_for_the_childs_handler(child, status):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(child=child)], capture_output=True, text=True, timeout=20

@@ -20,7 +20,7 @@ class Pair:
         ours, self.peer = socket.socketpair()
         self.sockets = ClientSockets(DEADLINES, self.clock)
         self.client = ClientSocket(ours, "10.0.0.1", self.clock)
-        self.client.rest(100)
+        self.client.begin_waiting(100)
         self.sockets.open.add(self.client)
 
     def clock(self) -> float:
@@ -74,7 +74,7 @@ def test_the_next_request_has_its_own_deadline(pair):
     pair.peer.send(b"x")
     pair.client.recv(10)
     pair.now += 9
-    pair.client.rest(100)
+    pair.client.begin_waiting(100)
     reading = pair.start(pair.client.recv, 10)
     assert pair.client.stage is ConnectionStage.IDLE
     pair.later(1.9)
@@ -103,7 +103,7 @@ def test_a_request_is_refused_once_it_exceeds_its_limit(pair):
 def test_the_answer_to_a_complete_request_has_no_deadline(pair):
     pair.peer.send(b"x")
     pair.client.recv(10)
-    pair.client.work()
+    pair.client.begin_answering()
     pair.later(10_000)
     pair.client.sendall(b"answer")
     assert pair.peer.recv(10) == b"answer"
@@ -113,7 +113,7 @@ def test_a_long_poll_ends_when_its_client_leaves(pair):
     def poll():
         client = ClientSocket(pair.client, "10.0.0.1", pair.clock)
         pair.sockets.open.add(client)
-        client.work()
+        client.begin_answering()
         with client.polling():
             gevent.sleep(3600)
 
@@ -133,7 +133,7 @@ def test_a_request_that_arrives_while_shedding_is_not_answered(pair):
 
 
 def test_a_connection_is_polling_only_while_its_handler_waits(pair):
-    pair.client.work()
+    pair.client.begin_answering()
     stages = [pair.client.stage]
     with polling({"gunicorn.socket": pair.client}):
         stages.append(pair.client.stage)
