@@ -1,11 +1,52 @@
-"""Signals around forks: none is lost before a child has its handlers, and a child dies with its parent."""
+"""No signal is lost: around forks, before a child has its handlers, and in finalizers. A child dies with its parent."""
 
 import ctypes
 import os
 import signal
+import threading
+import time
+import weakref
+from types import FrameType, TracebackType
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class KeptInterrupt:
+    """Raises KeyboardInterrupt at Ctrl-C while the block runs; if that comes in a finalizer, in the next `sleep`.
+
+    Python prints and ignores what a finalizer raises, and each HTTP request ends with that of its connection pool.
+    """
+
+    def __init__(self) -> None:
+        self._received = False
+        self._replaces = (
+            threading.current_thread() is threading.main_thread()  # only this thread may set handlers
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+
+    def __enter__(self) -> "KeptInterrupt":
+        if self._replaces:
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._replaces:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; raise KeyboardInterrupt after Ctrl-C."""
+        if self._received:
+            raise KeyboardInterrupt
+        time.sleep(seconds)
+
+    def _interrupt(self, _number: int, frame: FrameType | None) -> None:
+        self._received = True
+        while frame is not None:
+            if frame.f_code.co_name == "__del__" or frame.f_code is weakref.finalize.__call__.__code__:
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
 
 
 def block_during_forks() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from svc.base.errors import CommandError, ConfigError
+from svc.base.signals import KeptInterrupt
 from svc.client.registry import RegistryClient
 from svc.config.site import Site
 from svc.rollout.actions import InstanceActions
@@ -113,8 +114,11 @@ class RolloutContext:
         complete, lines = False, list[str]()
         actions = InstanceActions(self.supervisord, self.observer.registry)
         try:
-            with waiting(self.console) as progress:
-                engine = RolloutEngine(self.observer, actions, components, journal, self.options.limits, progress)
+            with KeptInterrupt() as interrupt, waiting(self.console) as progress:
+                limits = self.options.limits
+                engine = RolloutEngine(
+                    self.observer, actions, components, journal, limits, progress, sleep=interrupt.sleep
+                )
                 try:
                     engine.run(tasks)
                     complete = True

@@ -62,12 +62,12 @@ class Fleet:
 
     def routed_instances(self) -> set[str]:
         """Return the names of the instances to which the router sends requests."""
-        listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 10).json()["services"]
+        listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 40).json()["services"]
         return {service["name"] for service in listed if service["healthy"]}
 
     def healthy_services(self) -> set[str]:
         """Return the names of the instances and babysitters that are healthy in the registry."""
-        listed = self.hosts["control"].ask("GET", f"{REGISTRY}/services", 10).json()["services"]
+        listed = self.hosts["control"].ask("GET", f"{REGISTRY}/services", 40).json()["services"]
         return {service["name"] for service in listed if service["is_healthy"]}
 
     def both_hosts_are_up(self) -> bool:

@@ -5,7 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -150,6 +151,49 @@ class Site:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)
         assert not leftovers, leftovers
+
+
+class SharedSite:
+    """A running site for the tests of a module. After a test that leaves it changed, the next test gets a new one."""
+
+    def __init__(self, set_up: Callable[[Site], object]) -> None:
+        self._set_up = set_up
+        self._site: Site | None = None
+        self._state: object = None
+
+    def open(self) -> Site:
+        if self._site is None:
+            self._site = Site(Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp")))
+            self._set_up(self._site)
+            self._state = _state(self._site)
+        return self._site
+
+    def end_if_changed(self) -> None:
+        """End the site unless what a test can see of it is as it was at first."""
+        try:
+            changed = self._site is not None and _state(self._site) != self._state
+        except (SvcError, requests.RequestException):
+            changed = True
+        if changed:
+            self.end()
+
+    def end(self) -> None:
+        site, self._site = self._site, None
+        if site is not None:
+            site.end()
+
+
+def _state(site: Site) -> object:
+    """Return the files, programs, restarts, registered and routed services of a site."""
+    registered = http.get(f"{site.registry}/services", timeout=30).json()["services"]
+    return (
+        site.files(),
+        {name: process.state for name, process in site.supervisord.processes().items()},
+        site.supervisord.restarts(),
+        {service["name"]: (service["status"], service["drained"]) for service in registered},
+        site.routed(),
+        (site.root / "var" / "rollout.json").exists(),
+    )
 
 
 def clean_environ() -> dict[str, str]:

@@ -8,7 +8,18 @@ import signal
 import subprocess
 from pathlib import Path
 
+from tests.e2e.sites import BIN, Site
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"  # of a service without a PATH of its own
+
+
+def systemd_section(site: Site, user: str = "infinilm") -> None:
+    """Add the settings of a host with the svc under test, at a path without special characters."""
+    (site.root / "prefix").symlink_to(BIN.parent)
+    toml = site.root / "config" / "svc.toml"
+    toml.write_text(
+        f'{toml.read_text()}[systemd]\nuser = "{user}"\nsite = "{site.root}"\nprefix = "{site.root}/prefix"\n'
+    )
 
 
 class Unit:

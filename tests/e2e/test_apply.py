@@ -4,23 +4,36 @@ import os
 import random
 import signal
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.rollouts import BOTH, long_stream, pids
-from tests.e2e.sites import Site
+from tests.e2e.sites import SharedSite, Site
 from tests.e2e.traffic import Traffic
 from tests.waiting import free_port_pair, wait_until
 
 PROGRAMS = ("registry", "router", "one:server", "one:babysitter", "two:server", "two:babysitter")
 
 
-@pytest.fixture
-def pair(site: Site) -> Site:
+def start_pair(site: Site) -> None:
     for name in ("one", "two"):
         site.mock(name)
     site.svc("up")
-    return site
+
+
+@pytest.fixture(scope="module")
+def shared_pair() -> Iterator[SharedSite]:
+    shared = SharedSite(start_pair)
+    yield shared
+    shared.end()
+
+
+@pytest.fixture
+def pair(shared_pair: SharedSite) -> Iterator[Site]:
+    """Yield a site with two instances of m; the tests that leave it as it was share it."""
+    yield shared_pair.open()
+    shared_pair.end_if_changed()
 
 
 def edit(site: Site, name: str, old: str, new: str) -> None:

@@ -14,7 +14,7 @@ import openai
 import pytest
 import requests
 
-from tests.e2e.sites import BIN, ROOT, Site, http
+from tests.e2e.sites import BIN, ROOT, SharedSite, Site, http
 from tests.e2e.traffic import Traffic
 from tests.waiting import free_port, free_port_pair, wait_until
 
@@ -26,15 +26,27 @@ missing = importlib.util.find_spec("xllamacpp") is None
 pytestmark = pytest.mark.skipif(missing and not os.environ.get("CI"), reason="the llama extra is not installed")
 
 
-@pytest.fixture
-def llamas(site) -> Iterator[Site]:
-    """Yield the two instances of config/llama, at free ports."""
+def start_llamas(site: Site) -> None:
+    """Start the two instances of config/llama, at free ports."""
     for toml in sorted((ROOT / "config" / "llama").glob("*.toml")):
         text = toml.read_text()
         fixed = re.search(r"^port = (\d+)$", text, re.M)[1]
         (site.root / "config" / toml.name).write_text(text.replace(fixed, str(free_port_pair())))
     site.svc("up", timeout=180)
-    return site
+
+
+@pytest.fixture(scope="module")
+def shared_llamas() -> Iterator[SharedSite]:
+    shared = SharedSite(start_llamas)
+    yield shared
+    shared.end()
+
+
+@pytest.fixture
+def llamas(shared_llamas: SharedSite) -> Iterator[Site]:
+    """Yield a site with two real models; the tests that leave it as it was share it."""
+    yield shared_llamas.open()
+    shared_llamas.end_if_changed()
 
 
 @pytest.mark.timeout(300)
@@ -73,7 +85,7 @@ def test_a_killed_server_ends_only_its_own_answers(llamas):
         mark = traffic.answered
         wait_until(lambda: traffic.answered > mark + 8, timeout=60, description="traffic on both")
     assert traffic.failures == []
-    cut, whole = sorted(streams, key=lambda stream: "error" not in stream.end(60)[-2])
+    cut, whole = sorted(streams, key=lambda stream: "error" not in stream.end()[-2])
     assert "error" in json.loads(cut.events[-2])
     assert cut.events[-1] == whole.events[-1] == "[DONE]"
     assert not any("error" in json.loads(event) for event in whole.events[:-1])
@@ -171,8 +183,12 @@ class Stream:
     def open(self) -> bool:
         return self._thread.is_alive()
 
-    def end(self, timeout: float) -> list[str]:
-        self._thread.join(timeout)
+    def end(self) -> list[str]:
+        """Return all events; fail the test when none arrives for a minute, however slow the machine is."""
+        while self.open():
+            count = len(self.events)
+            self._thread.join(60)
+            assert not self.open() or len(self.events) > count, "the stream stands still"
         return self.events
 
     def _read(self) -> None:

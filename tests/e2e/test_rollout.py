@@ -6,18 +6,18 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.rollouts import BOTH, long_stream, pids
-from tests.e2e.sites import Site
+from tests.e2e.sites import SharedSite, Site
 from tests.e2e.traffic import Traffic, read_stream
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def pair(site: Site) -> Site:
-    """Two instances of m, that start unless there is a file broken-NAME."""
+def start_pair(site: Site) -> None:
+    """Start two instances of m, which end at once while there is a file broken-NAME."""
     for name in ("one", "two"):
         site.mock(name, "m", "--token-delay", "0.002")
         toml = site.root / "config" / f"{name}.toml"
@@ -25,7 +25,20 @@ def pair(site: Site) -> Site:
         text = toml.read_text().replace('command = "svc mock"', 'command = "sh"')
         toml.write_text(text.replace("args = [", f"args = ['-c', '{script}', 'sh', "))
     site.svc("up")
-    return site
+
+
+@pytest.fixture(scope="module")
+def shared_pair() -> Iterator[SharedSite]:
+    shared = SharedSite(start_pair)
+    yield shared
+    shared.end()
+
+
+@pytest.fixture
+def pair(shared_pair: SharedSite) -> Iterator[Site]:
+    """Yield a site with two instances of m; the tests that leave it as it was share it."""
+    yield shared_pair.open()
+    shared_pair.end_if_changed()
 
 
 def test_two_instances_restart_in_turn_and_no_request_fails(pair: Site):
@@ -162,8 +175,10 @@ def test_a_wrong_name_is_an_error_with_the_closest_one(pair: Site):
 def test_a_wrong_toml_is_refused_before_anything_moves(pair: Site):
     before = pids(pair, "one", "two")
     toml = pair.root / "config" / "two.toml"
-    toml.write_text(toml.read_text() + '\ncolour = "red"\n')
+    right = toml.read_text()
+    toml.write_text(right + '\ncolour = "red"\n')
     assert "config/two.toml: " in pair.refused("rollout", "restart", "m")
+    toml.write_text(right)
     assert (pids(pair, "one", "two"), pair.routed()) == (before, BOTH)
 
 

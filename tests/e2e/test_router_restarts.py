@@ -1,22 +1,36 @@
 """The router restarts under load without a failed request."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.sites import SharedSite, Site
 from tests.e2e.traffic import Traffic, read_stream
 from tests.waiting import wait_until
 
 COMMANDS = [["restart", "router"], ["signal", "HUP", "router"], ["update"]]
 
 
-@pytest.fixture
-def busy(site):
+def start_busy(site: Site) -> None:
     site.mock("one", "m", "--token-delay", "0.002")
     site.mock("two", "m", "--token-delay", "0.002")
     site.mock("slow", "slow", "--token-delay", "0.05", "--tokens", "100")
     site.svc("up")
-    return site
+
+
+@pytest.fixture(scope="module")
+def shared_busy() -> Iterator[SharedSite]:
+    shared = SharedSite(start_busy)
+    yield shared
+    shared.end()
+
+
+@pytest.fixture
+def busy(shared_busy: SharedSite) -> Iterator[Site]:
+    """Yield a site with two instances of m and a slow one; the tests that leave it as it was share it."""
+    yield shared_busy.open()
+    shared_busy.end_if_changed()
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["restart", "HUP", "changed settings"])

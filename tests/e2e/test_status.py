@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.sites import http
+from tests.e2e.sites import SharedSite, Site, http
 from tests.waiting import wait_until
 
 FAR = {"host": "127.0.0.1", "hostname": "far", "port": 9, "url": "http://127.0.0.1:9", "status": "running"}
@@ -18,11 +19,43 @@ def status_of(site, status=1):
     return {row["name"]: (row["state"], row["health"]) for row in report["programs"]}, report["problems"]
 
 
-@pytest.fixture
-def one(site):
+def start_one(site: Site) -> None:
     site.mock("one", restart_delay=20, heartbeat_interval=1)
     site.svc("up")
-    return site
+
+
+@pytest.fixture(scope="module")
+def shared_one() -> Iterator[SharedSite]:
+    shared = SharedSite(start_one)
+    yield shared
+    shared.end()
+
+
+@pytest.fixture
+def one(shared_one: SharedSite) -> Iterator[Site]:
+    """Yield a site with one instance; the tests that leave it as it was share it."""
+    yield shared_one.open()
+    shared_one.end_if_changed()
+
+
+def test_a_registry_that_is_stopped_is_the_only_problem(one):
+    one.run("supervisorctl", "stop", "registry")
+    rows, problems = status_of(one)
+    assert rows["registry"] == ("STOPPED", "stopped")
+    assert rows["one:server"] == ("RUNNING", "routed")
+    assert problems == ["registry: STOPPED"]
+    one.svc("up")
+
+
+def test_an_unused_instance_elsewhere_is_a_problem_unless_drained(one):
+    far = {"name": "far-server", **FAR, "lease_seconds": 5, "metadata": {"type": "openai-api", "models": ["m"]}}
+    http.post(f"{one.registry}/services", json=far, timeout=5).raise_for_status()
+    wait_until(lambda: status_of(one, None)[1], description="its lease, or its checks, to end", interval=0.5)
+    _, problems = status_of(one)
+    assert problems == ["the router uses 1 of 2 instances; svc services list says which"]
+    one.svc("drain", "far-server")
+    one.svc("status")
+    one.svc("remove", "far-server")
 
 
 def test_a_killed_instance_is_unhealthy_before_the_registry_notices(one):
@@ -41,21 +74,3 @@ def test_nothing_is_healthy_after_everything_was_killed(one):
     rows, problems = status_of(one)
     assert "healthy" not in {health for _, health in rows.values()}
     assert problems == ["supervisord does not run here; svc up starts it"]
-
-
-def test_a_registry_that_is_stopped_is_the_only_problem(one):
-    one.run("supervisorctl", "stop", "registry")
-    rows, problems = status_of(one)
-    assert rows["registry"] == ("STOPPED", "stopped")
-    assert rows["one:server"] == ("RUNNING", "routed")
-    assert problems == ["registry: STOPPED"]
-
-
-def test_an_unused_instance_elsewhere_is_a_problem_unless_drained(one):
-    far = {"name": "far-server", **FAR, "lease_seconds": 5, "metadata": {"type": "openai-api", "models": ["m"]}}
-    http.post(f"{one.registry}/services", json=far, timeout=5).raise_for_status()
-    wait_until(lambda: status_of(one, None)[1], description="its lease, or its checks, to end", interval=0.5)
-    _, problems = status_of(one)
-    assert problems == ["the router uses 1 of 2 instances; svc services list says which"]
-    one.svc("drain", "far-server")
-    one.svc("status")

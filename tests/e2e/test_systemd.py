@@ -11,20 +11,11 @@ import pytest
 
 from tests.debian import program
 from tests.e2e.sites import BIN, http
-from tests.e2e.systemd import Unit
+from tests.e2e.systemd import Unit, systemd_section
 from tests.e2e.traffic import read_stream
 from tests.waiting import wait_until
 
 MOST_EXPOSED = 40  # tenths
-
-
-def systemd_section(site, user="infinilm"):
-    """Return the settings of a host with the svc under test, at a path without special characters."""
-    (site.root / "prefix").symlink_to(BIN.parent)
-    toml = site.root / "config" / "svc.toml"
-    toml.write_text(
-        f'{toml.read_text()}[systemd]\nuser = "{user}"\nsite = "{site.root}"\nprefix = "{site.root}/prefix"\n'
-    )
 
 
 def unit_file(site):

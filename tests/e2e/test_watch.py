@@ -55,8 +55,9 @@ def test_each_change_is_reported_soon(site):
         until_line(process, lambda report: report["ok"])
         began = time.monotonic()
         site.svc("drain", "one")
+        drain_seconds = time.monotonic() - began
         report = until_line(process, lambda report: health(report)["one:server"] == "drained")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < max(2, 3 * drain_seconds), "a busy machine delays the command too"
         assert report["problems"] == ["one:server: drained"]
         site.svc("undrain", "one")
         until_line(process, lambda report: report["ok"])

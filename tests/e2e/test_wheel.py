@@ -31,6 +31,7 @@ def test_the_wheel_has_only_svc_and_its_templates(wheel):
 
 @pytest.mark.timeout(600)
 def test_the_wheel_runs_a_site_in_an_empty_environment(wheel, tmp_path, site, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # it would lead to the checkout
     directory = tmp_path / "venv" / "bin"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     subprocess.run([str(directory / "pip"), "install", "--quiet", str(wheel)], check=True)

@@ -1,9 +1,13 @@
-"""Stop signals around a fork, in a process of its own: hooks of a fork cannot be removed."""
+"""Ctrl-C in finalizers; stop signals around a fork, in a process of its own: hooks of a fork cannot be removed."""
 
+import signal
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from svc.base.signals import KeptInterrupt
 
 PROGRAM = """
 import os, signal
@@ -31,3 +35,39 @@ def test_a_signal_at_fork_waits_for_the_childs_handler(child, status):
         [sys.executable, "-c", PROGRAM.format(child=child)], capture_output=True, text=True, timeout=20
     )
     assert (done.returncode, done.stdout.split()) == (7, [status]), done
+
+
+class Interrupted:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+class Finalized:
+    def __init__(self) -> None:
+        weakref.finalize(self, lambda: signal.raise_signal(signal.SIGINT))
+
+
+@pytest.mark.parametrize("finalized", [Interrupted, Finalized])
+def test_an_interrupt_in_a_finalizer_is_raised_by_the_next_sleep(finalized):
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with KeptInterrupt() as interrupt:
+            finalized()
+            with pytest.raises(KeyboardInterrupt):
+                interrupt.sleep(0)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_that_this_process_ignores_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with KeptInterrupt() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            interrupt.sleep(0)
+    finally:
+        signal.signal(signal.SIGINT, before)

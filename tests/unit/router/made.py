@@ -4,6 +4,7 @@ from typing import Any
 
 from svc.router.balance.target import Target
 from svc.router.http.request import Request, RequestHead
+from svc.router.sources.table_cache import CachedTable
 from svc.router.state import RouterState
 from svc.settings import RouterSettings
 
@@ -43,3 +44,8 @@ def service(name: str, *models: str, **more: Any) -> dict[str, Any]:
     metadata = {"type": "openai-api", "models": list(models), **more.pop("metadata", {})}
     told = {"name": name, "host": "h", "port": 8100, "hostname": "h", "url": "http://h:8100", "status": "running"}
     return {**told, "metadata": metadata, **more}
+
+
+TABLE = CachedTable(
+    "http://r", 7, [target("a", "m", "n", weight=3, metadata={"max_concurrency": 2}), target("b", secure=True)]
+)

@@ -6,12 +6,9 @@ import pytest
 
 from svc.router.balance.routing_table import Origin
 from svc.router.sources.table_cache import CachedTable, TableCache, TableFile
-from tests.unit.router.made import Clock, state, target
+from tests.unit.router.made import TABLE, Clock, state, target
 
 HERE = ["http://r"]
-TABLE = CachedTable(
-    "http://r", 7, [target("a", "m", "n", weight=3, metadata={"max_concurrency": 2}), target("b", secure=True)]
-)
 
 
 @pytest.fixture
