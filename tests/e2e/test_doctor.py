@@ -6,12 +6,11 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from svc.doctor.findings import PROBLEM
-from tests.e2e.sites import BIN, SharedSite, Site, clean_environ, http
+from tests.e2e.sites import BIN, Site, clean_environ, http
 from tests.waiting import free_port_pair, other_address, wait_until
 
 SERVER = """
@@ -62,23 +61,12 @@ def wait_until_healthy(site: Site, *arguments: str) -> None:
     assert site.chat().status_code == 200
 
 
-def start_ailing(site: Site) -> None:
+@pytest.fixture
+def ailing(site: Site) -> Site:
+    """A site that is well, with one instance."""
     site.mock("one", heartbeat_interval=1, restart_delay=1)
     site.svc("up")
-
-
-@pytest.fixture(scope="module")
-def shared_ailing() -> Iterator[SharedSite]:
-    shared = SharedSite(start_ailing)
-    yield shared
-    shared.end()
-
-
-@pytest.fixture
-def ailing(shared_ailing: SharedSite) -> Iterator[Site]:
-    """Yield a healthy site with one instance; the tests that leave it as it was share it."""
-    yield shared_ailing.open()
-    shared_ailing.end_if_changed()
+    return site
 
 
 # Health.
