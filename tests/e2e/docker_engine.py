@@ -19,7 +19,13 @@ from tests.e2e.sites import ROOT
 from tests.waiting import wait_until
 
 BASE = "debian:bookworm-slim"
-LEFT_OUT = ("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./var/cache/apt/*", "./var/lib/apt/lists/*")
+EXCLUDED_PATHS = (
+    "./usr/share/doc",
+    "./usr/share/man",
+    "./usr/share/locale",
+    "./var/cache/apt/*",
+    "./var/lib/apt/lists/*",
+)
 CA = Path("/etc/ssl/certs/ca-certificates.crt")  # also where a proxy in between has one of its own
 
 
@@ -36,12 +42,12 @@ class Engine:
         self.environ = {**os.environ, "DOCKER_HOST": f"unix://{place}/sock", "DOCKER_BUILDKIT": "1"}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, apart: bool) -> None:
-        flags = [] if apart else ["--bridge=none", "--iptables=false"]
+    def start(self, own_network: bool) -> None:
+        flags = [] if own_network else ["--bridge=none", "--iptables=false"]
         places = [f"--{name}={self.place}/{name}" for name in ("data-root", "exec-root", "pidfile")]
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._inside(apart), self.dockerd, *places, f"--host=unix://{self.place}/sock", *flags],
+                [*self._inside(own_network), self.dockerd, *places, f"--host=unix://{self.place}/sock", *flags],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -68,8 +74,8 @@ class Engine:
             assert done.returncode == 0, done.stdout[-2000:]
             (Path(root) / "etc" / "pip-ca.crt").write_bytes(CA.read_bytes())
             (Path(root) / "etc" / "pip.conf").write_text("[global]\ncert = /etc/pip-ca.crt\n")
-            out = [word for path in LEFT_OUT for word in ("--exclude", path)]
-            tar = subprocess.Popen(["tar", "-C", root, *out, "-c", "."], stdout=subprocess.PIPE)
+            excluded = [word for path in EXCLUDED_PATHS for word in ("--exclude", path)]
+            tar = subprocess.Popen(["tar", "-C", root, *excluded, "-c", "."], stdout=subprocess.PIPE)
             subprocess.run([self.client, "import", "-", BASE], env=self.environ, stdin=tar.stdout, check=True)
             assert tar.wait(60) == 0
 
@@ -77,12 +83,12 @@ class Engine:
         done = self._run("build", "--network", "host", "-t", tag, "-f", dockerfile, ".", timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    def apart(self) -> None:
+    def restart_in_own_network(self) -> None:
         """Restart the engine in its own network."""
         self.stop()
         subprocess.run(["ip", "netns", "add", self.network], check=True)
         subprocess.run([*self._inside(True), "ip", "link", "set", "lo", "up"], check=True)
-        self.start(apart=True)
+        self.start(own_network=True)
 
     def end(self) -> None:
         try:
@@ -99,7 +105,7 @@ class Engine:
         assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return (done.stdout + done.stderr if arguments[0] in ("logs", "run") else done.stdout).strip()
 
-    def ask(self, *arguments: str) -> str:
+    def curl(self, *arguments: str) -> str:
         """Run curl on the host of the containers, and return its output."""
         command = [*self._inside(True), "curl", "-sS", "--max-time", "20", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
@@ -118,13 +124,13 @@ class Engine:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def healthy(self, name: str, timeout: float = 90) -> None:
-        def look() -> bool:
+    def wait_until_healthy(self, name: str, timeout: float = 90) -> None:
+        def is_healthy() -> bool:
             state = self.docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name)
             assert state.startswith("running"), f"{state}\n{self.docker('logs', name)}"
             return self._run("exec", name, "svc", "health").returncode == 0
 
-        wait_until(look, timeout=timeout, description=f"{name} to be healthy", interval=0.5)
+        wait_until(is_healthy, timeout=timeout, description=f"{name} to be healthy", interval=0.5)
 
     def compose(self, *arguments: str, timeout: float = 300) -> str:
         command = [*self._inside(True), program("docker-compose", "docker-compose"), *arguments]
@@ -143,5 +149,5 @@ class Engine:
             text=True,
         )
 
-    def _inside(self, apart: bool) -> Sequence[str]:
-        return ["nsenter", f"--net=/run/netns/{self.network}"] if apart else []
+    def _inside(self, own_network: bool) -> Sequence[str]:
+        return ["nsenter", f"--net=/run/netns/{self.network}"] if own_network else []

@@ -29,11 +29,11 @@ def engine():
     place = Path(tempfile.mkdtemp(prefix="svc-docker-", dir="/tmp"))
     docker_engine = Engine(place)
     try:
-        docker_engine.start(apart=False)
+        docker_engine.start(own_network=False)
         docker_engine.make_base()
         docker_engine.build("infinilm-svc", "docker/Dockerfile")
         docker_engine.build("infinilm-svc-rust", "docker/Dockerfile.rust")
-        docker_engine.apart()
+        docker_engine.restart_in_own_network()
         yield docker_engine
     finally:
         docker_engine.end()
@@ -68,8 +68,8 @@ def test_the_image_is_small_and_runs_without_root(engine):
 
 def test_the_guides_python_command(engine, run):
     name = run("-p", "8000:8000", "-p", "8080:8080", "-p", "8081:8081")
-    engine.healthy(name)
-    answer = json.loads(engine.ask("http://localhost:8000/v1/chat/completions", *CHAT))
+    engine.wait_until_healthy(name)
+    answer = json.loads(engine.curl("http://localhost:8000/v1/chat/completions", *CHAT))
     assert answer["model"] == "demo-small"
     assert engine.docker("exec", name, "cat", "/proc/1/comm") == "tini"
     assert "demo1:server" in engine.docker("exec", name, "supervisorctl", "status")
@@ -90,7 +90,7 @@ def test_the_guides_python_command(engine, run):
     assert "deregistered demo1-server" in output
 
     engine.docker("start", name)  # state is still there
-    engine.healthy(name)
+    engine.wait_until_healthy(name)
 
 
 def test_the_guides_rust_command_with_directories_that_docker_creates(engine, run, tmp_path):
@@ -112,9 +112,9 @@ def test_the_guides_rust_command_with_directories_that_docker_creates(engine, ru
         "8000:8000",
         image="infinilm-svc-rust",
     )
-    engine.healthy(name)
-    assert "demo-small" in engine.ask("http://localhost:8000/models")
-    assert "demo-large" not in engine.ask("http://localhost:8000/models")
+    engine.wait_until_healthy(name)
+    assert "demo-small" in engine.curl("http://localhost:8000/models")
+    assert "demo-large" not in engine.curl("http://localhost:8000/models")
     output = engine.docker("logs", name)
     assert "svc: logs: user 10001 cannot write here" in output
     assert "mock demo1 serves demo-small" in output
@@ -123,7 +123,7 @@ def test_the_guides_rust_command_with_directories_that_docker_creates(engine, ru
 
     logs.chmod(0o777)
     name = run("-v", f"{config}:/app/config:ro", "-v", f"{logs}:/app/logs")
-    engine.healthy(name)
+    engine.wait_until_healthy(name)
     assert {"registry_18000.log", "router_8000.log", "babysitter_demo1.log"} <= {path.name for path in logs.iterdir()}
     assert "router | " in engine.docker("logs", name)
 
@@ -142,7 +142,7 @@ def test_any_user_and_a_read_only_root(engine, run, options):
     name = run(
         *options, "--cap-drop=ALL", "--security-opt=no-new-privileges", "-e", "LAUNCH_COMPONENTS=registry,router"
     )
-    engine.healthy(name)
+    engine.wait_until_healthy(name)
     engine.docker("stop", "-t", "60", name)
     assert exit_code(engine, name) == "0", engine.docker("logs", name)
 
@@ -182,14 +182,14 @@ def test_the_commands_of_the_document(engine, tmp_path):
     try:
         for text in mine:
             engine.shell(text.replace("docker build", "docker build --network host"), tmp_path)
-        engine.healthy("svc")
+        engine.wait_until_healthy("svc")
     finally:
         engine.docker("rm", "-fv", "svc")
 
 
 def test_svc_health_follows_the_state_of_the_site(engine, run):
     name = run("-e", "LAUNCH_COMPONENTS=registry,router")
-    engine.healthy(name)
+    engine.wait_until_healthy(name)
     assert engine.docker("exec", name, "svc", "health") == "well: registry, router"
     engine.docker("exec", name, "supervisorctl", "stop", "registry")
     engine.docker("exec", name, "svc", "health", status=1)
@@ -197,7 +197,7 @@ def test_svc_health_follows_the_state_of_the_site(engine, run):
 
 def served(engine):
     """Return the names of the instances to which the router sends requests."""
-    table = json.loads(engine.ask(f"{ROUTER}/services") or '{"services": []}')
+    table = json.loads(engine.curl(f"{ROUTER}/services") or '{"services": []}')
     return {service["name"] for service in table["services"] if service["healthy"]}
 
 
@@ -214,8 +214,8 @@ def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_pa
         engine.compose(*compose, "up", "-d", "--no-build")
         both = {"mock-a-server", "mock-b-server"}
         wait_until(lambda: served(engine) == both, timeout=90, description="both instances", interval=1)
-        assert json.loads(engine.ask(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
-        refused = engine.ask("-X", "DELETE", "http://localhost:18000/services/mock-a-server")
+        assert json.loads(engine.curl(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
+        refused = engine.curl("-X", "DELETE", "http://localhost:18000/services/mock-a-server")
         assert "token" in refused, "a write from another machine needs it"
 
         engine.compose(*compose, "stop", "instance-a")
@@ -228,6 +228,6 @@ def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_pa
         output = engine.compose(*compose, "logs", "--no-color", "instance-a")
         assert "deregistered mock-a-server" in output
         assert "secret word" not in engine.compose(*compose, "logs", "--no-color")
-        assert json.loads(engine.ask(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
+        assert json.loads(engine.curl(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
     finally:
         engine.compose(*compose, "down", "-v")

@@ -68,7 +68,7 @@ class Balancer:
         return PickContext(self.loads, self._turns, random.random, self._settings.cache_type_threshold, excluded)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
-        """Return the instance for a request, None when all candidates are busy, excluded or about to return.
+        """Return the instance for a request, None when all candidates are busy, excluded, or back soon.
 
         Raises Unavailable when there is no candidate.
         """
@@ -195,7 +195,7 @@ class Balancer:
                 self._rebuild_if(self.health.begin_trial(target.name, self.table.targets))
 
     def answer_begun(self, target: Target | None) -> None:
-        """Take the begin of a good answer: it is enough to end a trial, however long the rest takes."""
+        """Note that an instance has begun a good answer: that ends its trial, however long the rest takes."""
         if target is not None and (health := self.health.by_instance.get(target.name)) and health.in_trial:
             with self._lock:
                 self._rebuild_if(self.health.record_success(target.name, self.table.targets))
@@ -249,7 +249,7 @@ class Balancer:
     # The table.
 
     def record_check(self, name: str, passed: bool, first_decides: bool = False) -> None:
-        """Take the result of the router's own health check.
+        """Record the result of the router's own health check.
 
         `first_decides`: the first check ever decides alone, also when it failed.
         """

@@ -49,14 +49,14 @@ class HealthTracker:
         return not self.by_instance.get(name, UNKNOWN_HEALTH).is_usable()
 
     def record_check(self, name: str, passed: bool, first_decides: bool, targets: Iterable[Target]) -> bool:
-        """Take the result of a health check. `first_decides`: the first check ever decides, also when it failed."""
+        """Record the result of a health check. `first_decides`: the first check ever decides, also when it failed."""
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         first = first_decides and before.healthy is None
         after = ejection.after_check(before, passed, 1 if first else self._max_errors)
         return self._change(name, before, after, targets)
 
     def record_failure(self, name: str, reason: str, targets: Iterable[Target]) -> bool:
-        """Take a failed request; `reason` is what the instance did wrong."""
+        """Record a failed request; `reason` is what the instance did wrong."""
         ejected = sum(1 for target in targets if self.is_ejected(target.name))
         may_eject = ejection.may_eject(ejected, sum(target.admitted() for target in targets), self._max_ejected)
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
@@ -68,7 +68,7 @@ class HealthTracker:
         return self._change(name, before, ejection.after_success(before), targets)
 
     def record_inconclusive(self, name: str, targets: Iterable[Target]) -> bool:
-        """Take a request that says nothing of the instance."""
+        """Record a request that proves nothing about the instance."""
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         return self._change(name, before, ejection.after_inconclusive(before), targets)
 

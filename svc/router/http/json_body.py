@@ -16,9 +16,9 @@ MAX_MODEL_CHARS = 512
 MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a name in which every character is an escape, with its quotes
 ABSENT = msgspec.Raw(b"")
 
-# Text that Python's `json` accepts and msgspec refuses, and valid JSON of the same length to replace it with. Only the
-# positions of fields are read from the result, no value. No key can turn into `model`: neither `\ud` nor `\uf` begins
-# an ASCII character.
+# Text that Python's `json` accepts and msgspec refuses, each with valid JSON of the same length that replaces it. After
+# that only the positions of fields are read, no values. No other key becomes `model` by it: `\uf`, as `\ud`, begins the
+# escape of a character that is not ASCII.
 REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 
