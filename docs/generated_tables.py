@@ -37,17 +37,17 @@ def router_settings() -> Iterator[str]:
 
 
 def section_settings(section: str) -> Iterator[str]:
-    """Yield the table of a section whose settings have no flags."""
-    rows = [
-        (
-            code(field.name),
-            code(rules_of(field).variable),
-            code(default_text(field)),
-            setting_description(section, field),
-        )
-        for field in dataclasses.fields(SECTIONS[section])
-    ]
-    return table(("key", "variable", "default", "meaning"), rows)
+    """Yield the table of a section whose settings have no flags, with a column of variables if any has one."""
+    fields = dataclasses.fields(SECTIONS[section])
+    columns = {
+        "key": [code(field.name) for field in fields],
+        "variable": [code(rules_of(field).variable) for field in fields],
+        "default": [code(default_text(field)) for field in fields],
+        "meaning": [setting_description(section, field) for field in fields],
+    }
+    if not any(columns["variable"]):
+        del columns["variable"]
+    return table(tuple(columns), zip(*columns.values(), strict=True))
 
 
 def router_paths() -> Iterator[str]:
