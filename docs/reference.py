@@ -157,7 +157,7 @@ def toml() -> Iterator[str]:
     yield "Each instance has one file in `config/`; `svc check` reports every mistake in it.\n"
     yield "[The babysitter](../BABYSITTER.md) describes the keys in detail.\n"
     yield "## Top level\n"
-    yield from _keys("", schema.TOP)
+    yield from _keys("", schema.TOP_LEVEL)
     yield "## [babysitter]\n"
     yield from _keys("babysitter", schema.BABYSITTER)
     for name, (_, known) in schema.BACKENDS.items():

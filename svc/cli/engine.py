@@ -22,7 +22,7 @@ from svc.router.sources.static_services import read_static
 from svc.settings import Settings
 from svc.site.access import explained
 from svc.terminal.output import echo, echo_json
-from svc.terminal.services_table import from_registry
+from svc.terminal.services_table import require_registry_list
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 PATH = re.compile(r"/[!-~]*")
@@ -142,7 +142,7 @@ def _fleet(client: RegistryClient | None, static: Sequence[EngineInstance]) -> F
         return build_fleet([], static)
     with explained("list the instances", client, "is no registry"):
         listing = client.list_services()
-        return build_fleet(from_registry(listing.services, listing.url), static)
+        return build_fleet(require_registry_list(listing.services, listing.url), static)
 
 
 def _selection(model: str, names: Sequence[str], every: bool, fleet: Fleet) -> Selection:

@@ -39,7 +39,7 @@ def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
     for name, log in logs.items():
         if not log.path.exists():
             echo(f"{name}: nothing yet: {os.path.relpath(log.path)} is not there", err=True)
-        printer.write(name, log.last(lines))
+        printer.write(name, log.read_last(lines))
         if not follow and log.rest:
             printer.write(name, [log.rest])
     if follow:

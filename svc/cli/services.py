@@ -54,7 +54,7 @@ def show_list(access: Access, as_json: bool) -> None:
     client = access.client(read=True)
     with explained("list the services", client, NOT_FOUND):
         service_list = client.list_services()
-        registered = services_table.from_registry(service_list.services, service_list.url)
+        registered = services_table.require_registry_list(service_list.services, service_list.url)
     services = sorted(registered, key=lambda service: service["name"])
     if as_json:
         echo_json({"services": services, "total": len(services), "index": service_list.index}, indent=2)
@@ -80,7 +80,7 @@ def show(access: Access, name: str, as_json: bool) -> None:
         service_list = client.list_services()
         services = {
             service["name"]: service
-            for service in services_table.from_registry(service_list.services, service_list.url)
+            for service in services_table.require_registry_list(service_list.services, service_list.url)
         }
     service = services[service_named(name, services)]
     if as_json:
@@ -109,7 +109,7 @@ def watch(access: Access, as_json: bool) -> None:
                 service_list = registry_watch.next_list()
                 services = {
                     service["name"]: service
-                    for service in services_table.from_registry(service_list.services, service_list.url)
+                    for service in services_table.require_registry_list(service_list.services, service_list.url)
                 }
         except RegistryUnreachable as error:
             if before is None:

@@ -19,7 +19,7 @@ class LogPattern:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Diagnosis:
+class LogDiagnosis:
     meaning: str
     cure: str
     line: str  # the line of the log
@@ -150,7 +150,7 @@ LOG_PATTERNS = (
 )
 
 
-def diagnose(log: Iterable[str]) -> Diagnosis | None:
+def diagnose(log: Iterable[str]) -> LogDiagnosis | None:
     """Return what the end of a log means; None when no pattern matches."""
     general = None
     for line in reversed(list(log)):
@@ -159,7 +159,7 @@ def diagnose(log: Iterable[str]) -> Diagnosis | None:
             if match is None:
                 continue
             groups = [group or "" for group in match.groups()]
-            diagnosis = Diagnosis(pattern.meaning.format(*groups), pattern.cure.format(*groups), line.strip())
+            diagnosis = LogDiagnosis(pattern.meaning.format(*groups), pattern.cure.format(*groups), line.strip())
             if not pattern.general:
                 return diagnosis
             general = general or diagnosis

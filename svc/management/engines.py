@@ -50,7 +50,7 @@ class Engines:
         """Return the static services; one whose file names no models gets those that it lists."""
         calls = {i.name: self.call(model_lists.LIST, i) for i in instances if i.discovers_models}
         responses = fan_out(model_lists.LIST.timeout, calls)
-        lists = {name: model_lists.read(response).models or () for name, response in responses.items()}
+        lists = {name: model_lists.refreshed_models(response).models or () for name, response in responses.items()}
         return [dataclasses.replace(i, models=tuple(lists[i.name])) if i.name in lists else i for i in instances]
 
 
@@ -112,7 +112,8 @@ class Management:
             model_lists.REFRESH.timeout, {instance.name: self._model_list_call(instance) for instance in instances}
         )
         return {
-            instance.name: model_lists.read(responses[instance.name], instance.babysitter_url) for instance in instances
+            instance.name: model_lists.refreshed_models(responses[instance.name], instance.babysitter_url)
+            for instance in instances
         }
 
     def _model_list_call(self, instance: EngineInstance) -> Callable[[], EngineResponse]:

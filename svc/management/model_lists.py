@@ -24,7 +24,7 @@ class RefreshedModels:
     problem: str = ""
 
 
-def read(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
+def refreshed_models(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
     """Return the models in the response of an instance's babysitter, or of an instance without one."""
     if response.ok:
         return _models_in_answer(response)

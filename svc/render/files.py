@@ -32,7 +32,7 @@ def source_of(path: Path) -> str | None:
     return match[1] if match else None
 
 
-def generated(directory: Path, pattern: str = "*.conf") -> dict[Path, str]:
+def generated_files(directory: Path, pattern: str = "*.conf") -> dict[Path, str]:
     """Return the generated files of a directory, with the source of each."""
     files = ((path, source_of(path)) for path in sorted(directory.glob(pattern)))
     return {path: source for path, source in files if source is not None}

@@ -26,7 +26,7 @@ OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, RenderPaths], M
 
 def rendered(site: Site, settings: Settings, tomls: Iterable[Path]) -> dict[str, str]:
     """Return the texts of the site's own files, to compare settings by; raise ConfigError."""
-    return render(configs_of(tomls, settings), settings, RenderPaths.of(site.root))
+    return render(load_configs(tomls, settings), settings, RenderPaths.of(site.root))
 
 
 def render_to(paths: RenderPaths, configs: Sequence[InstanceConfig], settings: Settings) -> None:
@@ -60,9 +60,9 @@ def plan_site(
     out = out or site.conf_d
     paths = dataclasses.replace(RenderPaths.of(site.root, out), console=console)
     _check_site_path(paths.site)
-    existing = files.generated(out)
+    existing = files.generated_files(out)
     earlier = [] if exact else earlier_sources(site, out)
-    configs = configs_of(tomls, settings, earlier, lenient=partial)
+    configs = load_configs(tomls, settings, earlier, lenient=partial)
     if partial:
         given = {absolute(path) for path in tomls}
         configs = [config for config in configs if config.source in given]
@@ -86,7 +86,7 @@ def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
     """Return the TOML files that the generated files in `out` name as their sources, and that still exist."""
     out = out or site.conf_d
     start = RenderPaths.of(site.root, out).conf_d
-    sources = [source for source in files.generated(out).values() if source != SETTINGS_SOURCE]
+    sources = [source for source in files.generated_files(out).values() if source != SETTINGS_SOURCE]
     candidates = (absolute(start / source) for source in sources)
     return [_under_root(path, site) for path in candidates if path.is_file()]
 
@@ -97,7 +97,7 @@ def _under_root(path: Path, site: Site) -> Path:
     return site.root / path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def configs_of(
+def load_configs(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
 ) -> list[InstanceConfig]:
     """Return the configuration of every file, with absolute sources; `lenient`: leave out earlier files with errors."""
@@ -140,7 +140,7 @@ def plan_output(
     problem. Nothing is written here.
     """
     directory = site.root / name
-    texts = OUTPUTS[name](configs_of(tomls, settings), settings, RenderPaths.of(site.root))
+    texts = OUTPUTS[name](load_configs(tomls, settings), settings, RenderPaths.of(site.root))
     wanted = {(out or directory) / file: text for file, text in texts.items()}
-    existing = {} if out else files.generated(directory, "*")
+    existing = {} if out else files.generated_files(directory, "*")
     return files.difference(wanted, [path for path in existing if path not in wanted])

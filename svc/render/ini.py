@@ -31,7 +31,7 @@ def bare(text: str) -> str:
     return f"{BREAK}{escape(text)}{BREAK}" if text != text.strip() else escape(text)
 
 
-def here(path: str) -> str:
+def here_argument(path: str) -> str:
     """Return an argument of a command: a path relative to the directory of the file."""
     return "'%(here)s/" + escape(path.replace("'", "'\"'\"'")) + "'"
 

@@ -45,7 +45,7 @@ class RenderPaths:
     def argument(self, path: Path) -> str:
         """Return a path as an argument of a command."""
         name = self.relative(path)
-        return ini.arguments([name]) if os.path.isabs(name) else ini.here(name)
+        return ini.arguments([name]) if os.path.isabs(name) else ini.here_argument(name)
 
 
 def absolute(path: Path) -> Path:

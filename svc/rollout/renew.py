@@ -9,7 +9,7 @@ from svc.protocol.instance_names import babysitter_program
 from svc.rollout.diff import GroupChange, Update
 from svc.site import observe
 from svc.site.components import Component
-from svc.site.program_groups import loaded_config
+from svc.site.program_groups import loaded_config_digest
 from svc.supervision.client import SupervisordClient
 from svc.terminal.progress import Waiting
 
@@ -83,7 +83,7 @@ def _taken_over(component: Component, supervisord: SupervisordClient) -> Ready:
 
     def ready() -> bool:
         process = supervisord.process(name)
-        return process.state == "RUNNING" and process.pid != old_pid and loaded_config(component) is not None
+        return process.state == "RUNNING" and process.pid != old_pid and loaded_config_digest(component) is not None
 
     return ready
 

@@ -21,7 +21,7 @@ from svc.site.log_files import log_files
 from svc.site.observe import observe
 from svc.site.ports import refuse_taken
 from svc.site.readiness import ReadinessStage, readiness
-from svc.site.shutdown import kill_leftovers, phases, stop
+from svc.site.shutdown import kill_leftovers, stop_in_phases, stop_phases
 from svc.site.start_plan import StartOptions, StartPlan, plan
 from svc.supervision.client import SupervisordClient, full_name
 from svc.terminal.console import Console
@@ -63,7 +63,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
 
 def _written_plan(site: Site, options: StartOptions) -> StartPlan:
     """Write what runs and return its plan; nothing has changed when this raises."""
-    start_plan = plan(site, options, running=False, own=False, as_can_be=True)
+    start_plan = plan(site, options, running=False, own=False, allow_read_only=True)
     components = start_plan.components()
     if not components and not foreign_files(start_plan.conf_d):
         raise CommandError(f"{site.config}: nothing to run: no babysitter TOML here, no registry or router asked for")
@@ -143,7 +143,7 @@ def _run_until_stopped(
     finally:
         if supervisord and process.poll() is None:
             with contextlib.suppress(SvcError):  # supervisord ends meanwhile
-                stop(supervisord, phases(supervisord.processes()), reporter.progress)
+                stop_in_phases(supervisord, stop_phases(supervisord.processes()), reporter.progress)
 
 
 def _require_clean_end(conf: Path, code: int) -> None:
@@ -188,7 +188,7 @@ class LogCopier:
         self.kept = b""
         self.copied = False
         for log in self._new_logs():
-            log.last(0)  # an earlier run wrote these lines
+            log.read_last(0)  # an earlier run wrote these lines
 
     def keep(self, output: bytes) -> None:
         """Keep the end of supervisord's own output, which its log file normally repeats."""
@@ -200,7 +200,7 @@ class LogCopier:
             with contextlib.suppress(SvcError):  # supervisord is starting
                 list(self._new_logs())
         for name, log in self.logs.items():
-            lines = log.new()
+            lines = log.read_new()
             self.copied = self.copied or bool(lines)
             self.printer.write(name, lines)
 

@@ -27,8 +27,8 @@ class LogFile:
         self.rest = b""  # the last line, which has no line break yet
         self._file: IO[bytes] | None = None
 
-    def last(self, count: int) -> list[bytes]:
-        """Return the last lines, from rotated files too if needed; `new` continues after them."""
+    def read_last(self, count: int) -> list[bytes]:
+        """Return the last lines, from rotated files too if needed; `read_new` continues after them."""
         files = _open_rotations(self.path)
         if not files:
             return []
@@ -41,7 +41,7 @@ class LogFile:
             file.close()
         return lines
 
-    def new(self) -> list[bytes]:
+    def read_new(self) -> list[bytes]:
         """Return the lines that were written since the last call."""
         data = b"".join(self._unread_parts())
         if b"\n" not in data and len(self.rest) + len(data) < MAX_LINE_BYTES:

@@ -91,7 +91,7 @@ def follow_logs(
     listed = time.monotonic()
     while True:
         for name, log in logs.items():
-            printer.write(name, log.new())
+            printer.write(name, log.read_new())
         if reader.poll(POLL_INTERVAL_SECONDS * 1000):
             return
         if time.monotonic() - listed > RELIST_INTERVAL_SECONDS:
@@ -100,7 +100,7 @@ def follow_logs(
                 if name not in logs or logs[name].path != path:
                     logs[name] = LogFile(path)
                     printer.prefixed = printer.prefixed or len(logs) > 1
-                    printer.write(name, logs[name].last(line_count))
+                    printer.write(name, logs[name].read_last(line_count))
 
 
 def _select_again(site: Site, names: Sequence[str]) -> dict[str, Path]:

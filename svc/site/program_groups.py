@@ -119,16 +119,18 @@ def stale_babysitters(
     ]
     with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
         loaded = dict(
-            zip((component.name for component in supervised), threads.map(loaded_config, supervised), strict=True)
+            zip(
+                (component.name for component in supervised), threads.map(loaded_config_digest, supervised), strict=True
+            )
         )
-    expected = {component.name: config_of(conf_d / component.source, settings) for component in supervised}
+    expected = {component.name: config_digest(conf_d / component.source, settings) for component in supervised}
     stale = {
         name for name, config in loaded.items() if None not in (config, expected[name]) and config != expected[name]
     }
     return stale, [name for name, config in loaded.items() if config is None]
 
 
-def loaded_config(component: Component) -> str | None:
+def loaded_config_digest(component: Component) -> str | None:
     """Return the digest of the TOML that a babysitter has loaded.
 
     Return an empty text for a babysitter of an older svc, None for one that does not answer.
@@ -137,7 +139,7 @@ def loaded_config(component: Component) -> str | None:
     return None if info is None else str(info.get("config", ""))
 
 
-def config_of(source: Path, settings: Settings) -> str | None:
+def config_digest(source: Path, settings: Settings) -> str | None:
     """Return the digest of a TOML; None for one that is invalid or gone, with which no babysitter could start."""
     try:
         return digest(load([source], settings)[0])

@@ -27,8 +27,8 @@ def down(site: Site, progress: Waiting) -> None:
     if supervisord is None:
         progress.note(NOTHING_RUNS)
     else:
-        stop(supervisord, phases(supervisord.processes()), progress)
-        end(site, supervisord, progress)
+        stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
+        end_supervisord(site, supervisord, progress)
     kill_leftovers(site, progress)
     supervisord_process.clean_up(site)
 
@@ -50,10 +50,10 @@ def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> Non
         chosen = {n: p for n, p in chosen.items() if n in programs}
     if not chosen:
         raise CommandError(f"no {kind} {f'at port {port} ' if port else ''}runs here; `svc status` lists what does")
-    stop(supervisord, phases(chosen), progress)
+    stop_in_phases(supervisord, stop_phases(chosen), progress)
     others = any(p.state not in ENDED_STATES for p in supervisord.processes().values())
     if not others and supervisord_process.runs_from(supervisord, site.own_supervisord_conf):
-        end(site, supervisord, progress)
+        end_supervisord(site, supervisord, progress)
 
 
 def kind_of(process: Process) -> str:
@@ -63,9 +63,9 @@ def kind_of(process: Process) -> str:
     return process.name if process.name in ("registry", "router") else ""
 
 
-def stop(supervisord: SupervisordClient, order: list[list[str]], progress: Waiting) -> None:
+def stop_in_phases(supervisord: SupervisordClient, phases: list[list[str]], progress: Waiting) -> None:
     """Stop programs phase after phase: those of one phase together, then wait until all of them have ended."""
-    for names in order:
+    for names in phases:
         for name in names:
             progress.show(name, "stopping")
             supervisord.stop(name, wait=False)
@@ -79,7 +79,7 @@ def stop(supervisord: SupervisordClient, order: list[list[str]], progress: Waiti
                 time.sleep(POLL_INTERVAL_SECONDS)
 
 
-def phases(processes: Mapping[str, Process]) -> list[list[str]]:
+def stop_phases(processes: Mapping[str, Process]) -> list[list[str]]:
     """Return the programs to stop, one list for each phase.
 
     1. The router, which finishes the requests that have begun.
@@ -93,7 +93,7 @@ def phases(processes: Mapping[str, Process]) -> list[list[str]]:
     return [names for names in names_by_phase if names]
 
 
-def end(site: Site, supervisord: SupervisordClient, progress: Waiting) -> None:
+def end_supervisord(site: Site, supervisord: SupervisordClient, progress: Waiting) -> None:
     """End supervisord, and wait until its process is gone."""
     pid = supervisord.pid()
     progress.show("supervisord", "stopping")

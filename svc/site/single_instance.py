@@ -21,7 +21,7 @@ from svc.settings import Settings
 from svc.site import supervisord_process
 from svc.site.components import read_components
 from svc.site.ports import refuse_taken
-from svc.site.shutdown import phases, stop
+from svc.site.shutdown import stop_in_phases, stop_phases
 from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
 from svc.terminal.output import LogOutput, LogStream
@@ -68,7 +68,7 @@ def _watch(
         failure = _failure(supervisord, config) if supervisord else ""
     if supervisord:
         with contextlib.suppress(Unavailable):
-            stop(supervisord, phases(supervisord.processes()), LineProgress(console))
+            stop_in_phases(supervisord, stop_phases(supervisord.processes()), LineProgress(console))
     if failure:
         raise CommandError(f"{config.source}: given up: {failure}")
 

@@ -69,12 +69,12 @@ class StartOptions:
     environ: Mapping[str, str]
 
 
-def plan(site: Site, options: StartOptions, running: bool, own: bool, as_can_be: bool = False) -> StartPlan:
+def plan(site: Site, options: StartOptions, running: bool, own: bool, allow_read_only: bool = False) -> StartPlan:
     """Return the plan. `running`: a supervisord runs here; `own`: it was started with var/supervisord.conf.
 
     1. Single components, with nothing running or `own`, go to var/conf.d, beside those that are there.
     2. If the environment changes what would be rendered, all goes to var/conf.d, and conf.d is left alone.
-       With `as_can_be` the same is done where conf.d cannot be written, and logs go to stdout where logs/
+       With `allow_read_only` the same is done where conf.d cannot be written, and logs go to stdout where logs/
        cannot be written.
     3. Otherwise conf.d is brought up to date, and var/conf.d too if that is what runs.
 
@@ -89,12 +89,12 @@ def plan(site: Site, options: StartOptions, running: bool, own: bool, as_can_be:
             f"{', '.join(variables)} in the environment would change what runs, and what runs was started from "
             f"{site.conf_d}; unset it, or write it into {site.svc_toml}, or `svc down` first"
         )
-    console = as_can_be and not site.keeps_logs
+    console = allow_read_only and not site.keeps_logs
     if options.only:
         return _plan_single_components(site, options, site_settings, running, own, console)  # 1
     sources = site.tomls(options.tomls, site_settings.launch.babysitter_configs)
     partial = bool(options.tomls)
-    if differs or console or (as_can_be and not is_writable(site.conf_d)):  # 2
+    if differs or console or (allow_read_only and not is_writable(site.conf_d)):  # 2
         if not options.environ.get("BABYSITTER_CONFIGS"):
             sources = _with_earlier(site, sources)
         added = partial and own

@@ -55,7 +55,7 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console) -> N
 def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
     supervisord = supervisord_process.find(site)
     own = supervisord is not None and supervisord_process.runs_from(supervisord, site.own_supervisord_conf)
-    start_plan = plan(site, options, running=supervisord is not None, own=own, as_can_be=own)
+    start_plan = plan(site, options, running=supervisord is not None, own=own, allow_read_only=own)
     components = start_plan.components()
     refuse_taken(components, supervisord, start_plan.changed_components())
     site.make_dirs(logs=site.keeps_logs or not own)
@@ -67,11 +67,11 @@ def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> 
         chosen = start_plan.chosen(options, site)
         running = _start_or_update(site, start_plan, options, supervisord, chosen)
         with waiting(console) as progress:
-            wait(running, chosen, components, timeout, progress)
+            wait_until_ready(running, chosen, components, timeout, progress)
     except ProgramFailed as error:
         for line in tail(Path(error.process.logfile)):
             console.print_line(f"  {line}")
-        raise failure(error.process) from None
+        raise program_failure(error.process) from None
     except KeyboardInterrupt:
         if supervisord is None:
             console.print_line("interrupted: stopping what was started")
@@ -118,7 +118,7 @@ def _replace_babysitters(supervisord: SupervisordClient, names: Sequence[str]) -
         time.sleep(POLL_INTERVAL_SECONDS)
 
 
-def wait(
+def wait_until_ready(
     supervisord: SupervisordClient,
     chosen: Sequence[Component],
     components: Sequence[Component],
@@ -156,7 +156,7 @@ def wait(
         time.sleep(POLL_INTERVAL_SECONDS)
 
 
-def failure(process: Process) -> CommandError:
+def program_failure(process: Process) -> CommandError:
     """Return the error for a program that failed, whose last log lines have been printed."""
     log = os.path.relpath(process.logfile)
     cause = process.spawnerr or process.description

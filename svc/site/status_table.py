@@ -7,7 +7,7 @@ from rich.text import Text
 from svc.protocol.health_state import WARNING, level_of
 from svc.site.status import UNKNOWN, ProgramStatus, SiteStatus
 from svc.terminal.crop import Block, crop
-from svc.terminal.table import COLUMN_GAP, TableRow, duration, grid, wrapped
+from svc.terminal.table import COLUMN_GAP, TableRow, duration, table_blocks, wrapped
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
 OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order where the terminal is narrow
@@ -24,7 +24,7 @@ def status_lines(status: SiteStatus, width: int, height: int | None = None) -> I
         TableRow(_cells(program), _style(program), _lines_below(program, width), program.models)
         for program in status.programs
     ]
-    head, *blocks = grid(HEAD, rows, width, OPTIONAL_COLUMNS)
+    head, *blocks = table_blocks(HEAD, rows, width, OPTIONAL_COLUMNS)
     styles = {program.name: _style(program) for program in status.programs}
     problems = [_problem(problem, styles, None if height is None else width) for problem in status.problems]
     if height is None or sum(len(block.lines) for block in (head, *blocks, *problems)) <= height:

@@ -10,7 +10,7 @@ from svc.base.errors import CommandError
 from svc.protocol.health_state import BAD, GOOD, WARNING, level_of, state_of
 from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.terminal.crop import crop
-from svc.terminal.table import TableRow, duration, grid
+from svc.terminal.table import TableRow, duration, table_blocks
 
 Service = Mapping[str, Any]  # as the registry lists it
 HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")
@@ -29,7 +29,7 @@ def type_of(service: Service) -> str:
     return TYPE_NAMES.get(kind, kind if isinstance(kind, str) else "")
 
 
-def from_registry(services: Sequence[Service], url: str) -> Sequence[Service]:
+def require_registry_list(services: Sequence[Service], url: str) -> Sequence[Service]:
     """Return the services if a registry listed them; raise CommandError for a router's list, which has other fields."""
     if not all(service.keys() >= REGISTRY_FIELDS for service in services):
         raise CommandError(f"{url} is no registry: it lists instances as a router does; give the registry's address")
@@ -44,7 +44,7 @@ def service_lines(services: Iterable[Service], now: float, width: int) -> list[T
         below = [address] if len(address) > MAX_ADDRESS_COLUMNS and width <= WIDE_COLUMNS else []
         cells = (service["name"], type_of(service), state, _age(service, now), "" if below else address)
         rows.append(TableRow(cells, STYLES[level_of(state)], below, models))
-    return crop(grid(HEAD, rows, width), None)
+    return crop(table_blocks(HEAD, rows, width), None)
 
 
 def service_details(service: Service, now: float) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,9 @@ class TableRow(NamedTuple):
     models: Sequence[str]
 
 
-def grid(head: Sequence[str], rows: Sequence[TableRow], width: int, optional: Sequence[str] = ()) -> list[Block]:
+def table_blocks(
+    head: Sequence[str], rows: Sequence[TableRow], width: int, optional: Sequence[str] = ()
+) -> list[Block]:
     """Return the head and each row; `optional` columns are dropped, one after the other, while the width is too small.
 
     A name that does not fit its column has a line of its own. The models of a row follow it.

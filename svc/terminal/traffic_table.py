@@ -8,7 +8,7 @@ from rich.text import Text
 from svc.base.counter_rates import Counts, Rates, rates
 from svc.client.router_metrics import EJECTED, UNUSED, RouterScrape
 from svc.terminal.crop import Block, crop
-from svc.terminal.table import TableRow, grid
+from svc.terminal.table import TableRow, table_blocks
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
 NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # by the router's label of such requests
@@ -104,7 +104,9 @@ def _heights(models: Sequence[Block], instances: Sequence[Block], height: int | 
 
 def _sorted_blocks(head: Sequence[str], rows: Sequence[TrafficRow], sort: str, width: int) -> list[Block]:
     ordered = sorted(rows, key=lambda row: (-_sort_value(row, sort), row.name))
-    return grid(head, [TableRow(_cells(row, head), _style(row), (), ()) for row in ordered], width, OPTIONAL_COLUMNS)
+    return table_blocks(
+        head, [TableRow(_cells(row, head), _style(row), (), ()) for row in ordered], width, OPTIONAL_COLUMNS
+    )
 
 
 def _sort_value(row: TrafficRow, sort: str) -> float:

@@ -89,7 +89,7 @@ def test_the_reference_has_every_command_setting_key_and_endpoint(site):
         assert f"[{section}]" in pages["settings"]
         for name in cls.__dataclass_fields__:
             assert name in pages["settings"]
-    for known in (schema.TOP, schema.BABYSITTER, *(known for _, known in schema.BACKENDS.values())):
+    for known in (schema.TOP_LEVEL, schema.BABYSITTER, *(known for _, known in schema.BACKENDS.values())):
         assert all(key in pages["toml"] for key in known)
     for _, path, _, _ in ROUTES:
         assert path.replace("<", "&lt;").replace(">", "&gt;") in pages["http"]
@@ -105,7 +105,7 @@ def test_the_reference_has_every_metric_of_documents_and_rules(site):
 
 
 def test_an_undescribed_key_or_command_fails_the_build(reference, monkeypatch):
-    monkeypatch.setitem(schema.TOP, "mystery", fields.Field(fields.name))
+    monkeypatch.setitem(schema.TOP_LEVEL, "mystery", fields.Field(fields.name))
     with pytest.raises(reference.Undocumented, match="mystery"):
         list(reference.toml())
     monkeypatch.setattr(svc.get_command(click.Context(svc), "up"), "help", None)

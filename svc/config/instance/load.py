@@ -79,7 +79,7 @@ def _values(document: dict[str, Any], settings: Settings, report: Report) -> dic
     document |= {key: value for key, value in overrides.items() if value}
     sections = {name: _section(document, name, report) for name in ("babysitter", "backend")}
     top = {key: value for key, value in document.items() if key not in sections}
-    values = _read_table(top, schema.TOP, "", report)
+    values = _read_table(top, schema.TOP_LEVEL, "", report)
     values |= _read_table(sections["babysitter"], schema.BABYSITTER, "babysitter.", report)
     values |= _backend(sections["backend"], "backend" in document, report)
     if "registry_url" in values and values["registry_url"] is None:
@@ -128,9 +128,9 @@ def _cure(key: str, known: Mapping[str, Field], prefix: str) -> str:
     if close := difflib.get_close_matches(key, [*known, *(SECTIONS if not prefix else ())], 1):
         return f"did you mean {close[0]}?"
     homes: dict[str, list[str]] = {
-        "": list(schema.TOP),
+        "": list(schema.TOP_LEVEL),
         "babysitter.": list(schema.BABYSITTER),
-        "backend.": [*schema.COMMON, "type", "command"],
+        "backend.": [*schema.EVERY_BACKEND, "type", "command"],
     }
     for home, known_keys in homes.items():
         if home != prefix and key in known_keys:

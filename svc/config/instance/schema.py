@@ -29,7 +29,7 @@ from svc.config.instance.model import (
 )
 from svc.config.readers import choice, list_of, nonempty_text, number, text, whole_number
 
-TOP: dict[str, Field] = {
+TOP_LEVEL: dict[str, Field] = {
     "name": Field(
         name, help="the instance's name; left out: TYPE-PORT. It registers as NAME-server, its babysitter as NAME"
     ),
@@ -97,7 +97,7 @@ BABYSITTER: dict[str, Field] = {
         help="of the whole group, such as 40GiB; over it, it is drained and restarted; 0: any",
     ),
 }
-PROCESS: dict[str, Field] = {
+EVERY_PROCESS: dict[str, Field] = {
     "work_dir": Field(work_dir, "", help="where it runs; left out: the site's directory"),
     "env": Field(env, {}, help="its environment's variables, beside supervisord's"),
     "api_key_file": Field(
@@ -107,7 +107,10 @@ PROCESS: dict[str, Field] = {
         variable, "", help="the variable in which it gets that key at its start; vllm: VLLM_API_KEY; else it gets none"
     ),
 }
-COMMON: dict[str, Field] = {"args": Field(list_of(text), (), help="more arguments, each unchanged"), **PROCESS}
+EVERY_BACKEND: dict[str, Field] = {
+    "args": Field(list_of(text), (), help="more arguments, each unchanged"),
+    **EVERY_PROCESS,
+}
 BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
     "command": (
         CommandBackend,
@@ -115,14 +118,14 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
             "command": Field(
                 command, required="give the program to run", help="the program to run, with its arguments"
             ),
-            **COMMON,
+            **EVERY_BACKEND,
         },
     ),
     "vllm": (
         VllmBackend,
         {
             "model": Field(nonempty_text, required="give the model's name or path", help="the model's name or path"),
-            **COMMON,
+            **EVERY_BACKEND,
         },
     ),
     "mock": (
@@ -133,7 +136,7 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
                 required='name its models, such as models = ["demo"]',
                 help="names of the models that it pretends to have",
             ),
-            **COMMON,
+            **EVERY_BACKEND,
         },
     ),
     "infinilm": (
@@ -141,7 +144,7 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
         {
             "model_path": Field(nonempty_text, required="give the path of the model", help="the path of the model"),
             "launch_script": Field(nonempty_text, "", help="the server's script; left out: looked up"),
-            **COMMON,
+            **EVERY_BACKEND,
         },
     ),
     "infinilm-rust": (
@@ -150,7 +153,7 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
             "config_file": Field(
                 nonempty_text, required="give the path of the model's TOML for xtask", help="the model's TOML for xtask"
             ),
-            **PROCESS,
+            **EVERY_PROCESS,
         },
     ),
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.doctor.log_patterns import Diagnosis, diagnose
+from svc.doctor.log_patterns import LogDiagnosis, diagnose
 from svc.site.components import Component
 
 MANY_RESTARTS, RECENT_SECONDS = 3, 300
@@ -89,7 +89,7 @@ def _failed_program(facts: Facts, component: Component, name: str, key: str, sta
     )
 
 
-def _first_step(diagnosis: Diagnosis, component: Component) -> str:
+def _first_step(diagnosis: LogDiagnosis, component: Component) -> str:
     """Return the cure, with the instance's file where it is an edit of that."""
     source = component.source.removeprefix("../")
     return diagnosis.cure + (f" (in {source})" if diagnosis.edits and source else "")

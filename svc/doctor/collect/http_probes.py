@@ -29,7 +29,7 @@ INFERENCE_PATH = "/v1/chat/completions"
 MAX_TEXT_CHARACTERS = 200_000  # kept of a body that is not JSON
 
 
-def get(
+def ask(
     url: str,
     token_file: str = "",
     timeout: float = HTTP_TIMEOUT_SECONDS,
@@ -101,8 +101,8 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
     """
     url = url.rstrip("/")
     reads: dict[str, Callable[[], HttpResult]] = {
-        "health": lambda: get(f"{url}/health"),
-        "list": lambda: get(f"{url}/services", read_token),
+        "health": lambda: ask(f"{url}/health"),
+        "list": lambda: ask(f"{url}/services", read_token),
     }
     results = run_parallel(reads, HTTP_TIMEOUT_SECONDS + 1)
     health, listing = results["health"], results["list"]
@@ -113,11 +113,11 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
         return RegistryFacts(url, is_local, health, listing)
     listed = RegistryFacts(url, is_local, health, listing).services()
     more: dict[str, Callable[[], HttpResult]] = {
-        f"write {token}": functools.partial(get, f"{url}/services", token, method="POST", body={})
+        f"write {token}": functools.partial(ask, f"{url}/services", token, method="POST", body={})
         for token in write_tokens
     }
     more |= {
-        f"check {name}": functools.partial(get, f"{url}/services/{name}/health", read_token, CHECK_TIMEOUT_SECONDS)
+        f"check {name}": functools.partial(ask, f"{url}/services/{name}/health", read_token, CHECK_TIMEOUT_SECONDS)
         for name in instances
         if name in listed
     }
@@ -134,22 +134,22 @@ def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
     A GET of an inference path generates nothing: an engine answers it 401 or 405. `keys` is None when the router's
     keys are unknown.
     """
-    inside = get(f"{component.own_url}/v1/models")
-    outside = None if is_loopback(component.host) else get(f"{component.url}/v1/models")
+    inside = ask(f"{component.own_url}/v1/models")
+    outside = None if is_loopback(component.host) else ask(f"{component.url}/v1/models")
     models = outside if inside.error and outside and not outside.error else inside
-    info = get(component.babysitter_url + INFO_PATH)
-    probe = InstanceProbe(info, get(component.health_url), models, outside)
+    info = ask(component.babysitter_url + INFO_PATH)
+    probe = InstanceProbe(info, ask(component.health_url), models, outside)
     if keys is None:
         return probe
     key = keys.find(component.service_name, info.get("models") or [])
-    inference = get(models.url.removesuffix("/v1/models") + INFERENCE_PATH, key=key)
+    inference = ask(models.url.removesuffix("/v1/models") + INFERENCE_PATH, key=key)
     return dataclasses.replace(probe, inference=inference, router_key=bool(key))
 
 
 def router(url: str, is_local: bool) -> RouterFacts:
     """Ask a router; with a local one, also try a connection to each instance that it does not call healthy."""
     paths = {"health": HEALTH_PATH, "ready": READY_PATH, "services": SERVICES_PATH, "metrics": METRICS_PATH}
-    calls = {key: functools.partial(get, url + path) for key, path in paths.items()}
+    calls = {key: functools.partial(ask, url + path) for key, path in paths.items()}
     results = run_parallel(calls, HTTP_TIMEOUT_SECONDS + 1)
     late = HttpResult(url, error="it does not answer in time")
     responses = {key: result if isinstance(result, HttpResult) else late for key, result in results.items()}

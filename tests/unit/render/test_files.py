@@ -32,8 +32,8 @@ def snapshot(root):
 
 def test_generated_files_are_known_by_their_first_line(root):
     (root / "later.conf").write_text("\n" + OURS)
-    assert [path.name for path in files.generated(root)] == ["gone.conf", "old.conf", "same.conf"]
-    assert set(files.generated(root).values()) == {"x.toml"}
+    assert [path.name for path in files.generated_files(root)] == ["gone.conf", "old.conf", "same.conf"]
+    assert set(files.generated_files(root).values()) == {"x.toml"}
 
 
 def test_a_change_lists_added_changed_and_removed_files(root, change):

@@ -76,4 +76,4 @@ def test_a_new_and_a_removed_service_are_changes():
 def test_a_list_without_a_registrys_fields_is_refused(lacking):
     entry = {key: value for key, value in service().items() if key != lacking}
     with pytest.raises(CommandError, match="is no registry"):
-        services_table.from_registry([entry], "http://r")
+        services_table.require_registry_list([entry], "http://r")

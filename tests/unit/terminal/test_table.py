@@ -1,4 +1,4 @@
-"""Durations in a table; the grid itself is tested with the tables that use it."""
+"""Durations in a table; the table itself is tested with the tables that use it."""
 
 import pytest
 
