@@ -62,8 +62,8 @@ def supervisorctl(site: Site) -> str:
     """Return the command that calls supervisorctl from here, with its configuration."""
     svc = Path(command_name())
     program = "supervisorctl" if svc.name == str(svc) else str(svc.with_name("supervisorctl"))
-    if not site.supervisord_conf.exists() and site.own_supervisord_conf.exists():
-        program += f" -c {shlex.quote(str(site.own_supervisord_conf))}"
+    if not site.supervisord_conf.exists() and site.var_supervisord_conf.exists():
+        program += f" -c {shlex.quote(str(site.var_supervisord_conf))}"
     return program
 
 

@@ -20,7 +20,7 @@ from svc.management.results import failure, lines, to_json
 from svc.protocol.event import one_line
 from svc.router.sources.static_services import read_static
 from svc.settings import Settings
-from svc.site.access import explained
+from svc.site.access import explaining_errors
 from svc.terminal.output import echo, echo_json
 from svc.terminal.services_table import require_registry_list
 
@@ -140,7 +140,7 @@ def _static_instances(site_settings: Settings) -> list[EngineInstance]:
 def _fleet(client: RegistryClient | None, static: Sequence[EngineInstance]) -> Fleet:
     if client is None:
         return build_fleet([], static)
-    with explained("list the instances", client, "is no registry"):
+    with explaining_errors("list the instances", client, "is no registry"):
         listing = client.list_services()
         return build_fleet(require_registry_list(listing.services, listing.url), static)
 

@@ -11,7 +11,7 @@ from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
 from svc.client.service_names import service_named, services_meant
 from svc.protocol.event import EVENT_KINDS
-from svc.site.access import RegistryUnreachable, explained
+from svc.site.access import RegistryUnreachable, explaining_errors
 from svc.terminal.event_lines import Event, EventPrinter
 from svc.terminal.output import echo
 
@@ -51,7 +51,7 @@ def command(access: Access, follow: bool, count: int, service: str, kinds: tuple
     client, printer = access.client(read=True), EventPrinter(console(), as_json)
     only = {"kind": ",".join(kinds)} if kinds else {}
     names = services_meant(service)
-    with explained("list the events", client, NOT_FOUND):
+    with explaining_errors("list the events", client, NOT_FOUND):
         kept, last = client.events(limit=MAX_EVENTS if names else max(count, 1), only=only)
     events = _events_of(kept, names)
     if names and not events:
@@ -70,7 +70,7 @@ def _events_of(events: Iterable[Event], names: Collection[str]) -> list[Event]:
 
 def _check_service(client: RegistryClient, service: str, names: Collection[str], follow: bool) -> None:
     """Raise CommandError for a name that no service has; with `follow`, print a warning instead."""
-    with explained("list the events", client):
+    with explaining_errors("list the events", client):
         services = {entry["name"]: entry for entry in client.services()}
     if any(name in services for name in names):
         return
@@ -93,7 +93,7 @@ def _follow(
     unreachable = False
     while True:
         try:
-            with explained("follow the events", client, NOT_FOUND):
+            with explaining_errors("follow the events", client, NOT_FOUND):
                 # After a failure the response comes at once, so that it is printed soon that the registry is back.
                 wait = 0 if unreachable else LONG_POLL_SECONDS
                 events, last = client.events(last, MAX_EVENTS, wait, only)

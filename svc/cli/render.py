@@ -74,11 +74,11 @@ def _nginx_from_registry(
     Raise CommandError where no registry answers, ConfigError where it has no instance.
     """
     from svc.cli.registry_options import Access  # here, so that every other output needs no HTTP client
-    from svc.site.access import explained
+    from svc.site.access import explaining_errors
 
     nginx.check_listed(site_settings)
     client = Access(registry_url, token_file).client(read=True)
-    with explained("list the instances", client):
+    with explaining_errors("list the instances", client):
         services = client.services()
     texts, notes = nginx.render_listed(services, site_settings)
     for note in notes:

@@ -10,7 +10,7 @@ from svc.cli.registry_options import Access, registry_options
 from svc.client.registry_watch import RegistryWatch
 from svc.client.service_names import service_named
 from svc.protocol.health_state import state_of
-from svc.site.access import RegistryUnreachable, explained
+from svc.site.access import RegistryUnreachable, explaining_errors
 from svc.terminal import services_table
 from svc.terminal.output import echo, echo_json
 from svc.terminal.screen import width_of
@@ -52,7 +52,7 @@ def show_list(access: Access, as_json: bool) -> None:
     --json prints {"services": [...], "total", "index"}, each service as the registry lists it.
     """
     client = access.client(read=True)
-    with explained("list the services", client, NOT_FOUND):
+    with explaining_errors("list the services", client, NOT_FOUND):
         service_list = client.list_services()
         registered = services_table.require_registry_list(service_list.services, service_list.url)
     services = sorted(registered, key=lambda service: service["name"])
@@ -76,7 +76,7 @@ def show(access: Access, name: str, as_json: bool) -> None:
     --json prints it as the registry has it.
     """
     client = access.client(read=True)
-    with explained(f"show {name}", client, NOT_FOUND):
+    with explaining_errors(f"show {name}", client, NOT_FOUND):
         service_list = client.list_services()
         services = {
             service["name"]: service
@@ -105,7 +105,7 @@ def watch(access: Access, as_json: bool) -> None:
     unreachable = False
     while True:
         try:
-            with explained("watch the services", client, NOT_FOUND):
+            with explaining_errors("watch the services", client, NOT_FOUND):
                 service_list = registry_watch.next_list()
                 services = {
                     service["name"]: service
@@ -135,7 +135,7 @@ def expire(access: Access) -> None:
     them and reports itself degraded, until heartbeats arrive again or this command is run.
     """
     client = access.client()
-    with explained("end the leases", client, f"{NOT_FOUND}, or one that is older than this"):
+    with explaining_errors("end the leases", client, f"{NOT_FOUND}, or one that is older than this"):
         names = client.end_kept_leases()
     echo(f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}")
 

@@ -52,12 +52,12 @@ class Site:
         return self.var / "supervisord.pid"
 
     @property
-    def own_conf_d(self) -> Path:
+    def var_conf_d(self) -> Path:
         """The directory that `svc up` renders to when the environment changes what would be rendered."""
         return self.var / "conf.d"
 
     @property
-    def own_supervisord_conf(self) -> Path:
+    def var_supervisord_conf(self) -> Path:
         return self.var / "supervisord.conf"
 
     @property

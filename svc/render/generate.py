@@ -45,7 +45,7 @@ def plan_site(
     *,
     partial: bool = False,
     exact: bool = False,
-    console: bool = False,
+    logs_to_stdout: bool = False,
 ) -> files.Change:
     """Return what has to be written so that `out` (default: the site's conf.d) matches the TOML files.
 
@@ -58,7 +58,7 @@ def plan_site(
     Raise ConfigError with every problem. Nothing is written here.
     """
     out = out or site.conf_d
-    paths = dataclasses.replace(RenderPaths.of(site.root, out), console=console)
+    paths = dataclasses.replace(RenderPaths.of(site.root, out), logs_to_stdout=logs_to_stdout)
     _check_site_path(paths.site)
     existing = files.generated_files(out)
     earlier = [] if exact else earlier_sources(site, out)
@@ -69,7 +69,7 @@ def plan_site(
     texts = render(configs, settings, paths)
     files.validate(texts, paths)
     wanted = {out / name.removeprefix("conf.d/"): text for name, text in texts.items() if name.startswith("conf.d/")}
-    if absolute(out) in (absolute(site.conf_d), absolute(site.own_conf_d)):
+    if absolute(out) in (absolute(site.conf_d), absolute(site.var_conf_d)):
         wanted[out.parent / "supervisord.conf"] = texts["supervisord.conf"]
     sources = {paths.relative(config.source) for config in configs}
     leftover = {path: source for path, source in existing.items() if path not in wanted}

@@ -16,7 +16,7 @@ class RenderPaths:
     site: Path  # where programs run
     conf_d: Path  # supervisord.conf lies beside it
     state: Path  # has logs/ and var/
-    console: bool = False  # programs write to supervisord's own stdout instead of logs/
+    logs_to_stdout: bool = False  # programs write to supervisord's own stdout instead of logs/
 
     @classmethod
     def of(cls, site: Path, conf_d: Path | None = None) -> "RenderPaths":

@@ -59,7 +59,7 @@ def _supervisord(settings: Settings, paths: RenderPaths) -> str:
     logs, var = paths.state / "logs", paths.state / "var"
     files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
     locations = {key: paths.bare(path, paths.conf_d.parent) for key, path in files.items()}
-    if paths.console:  # in the foreground supervisord prints its log as well
+    if paths.logs_to_stdout:  # in the foreground supervisord prints its log as well
         locations["log"] = "/dev/null"
     mode = SHARED_SOCKET_MODE if settings.systemd.group else SOCKET_MODE
     return render_template(
@@ -150,7 +150,7 @@ def _program(
         "directory": paths.bare(paths.site),
         "environment": ini.environment(variables),
         "stop_wait": stop_wait,
-        "log": "/dev/fd/1" if paths.console else paths.bare(paths.state / "logs" / f"{log}.log"),
+        "log": "/dev/fd/1" if paths.logs_to_stdout else paths.bare(paths.state / "logs" / f"{log}.log"),
         **_rotation(settings.logs, paths),
     }
 
@@ -162,7 +162,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
 
 def _rotation(logs: LogSettings, paths: RenderPaths) -> dict[str, Any]:
     """Return supervisord's limits for a log: 0 where logrotate rotates the logs or there is no file."""
-    supervisord_rotates = logs.rotate == "supervisord" and not paths.console
+    supervisord_rotates = logs.rotate == "supervisord" and not paths.logs_to_stdout
     return {
         "log_bytes": logs.max_size if supervisord_rotates else 0,
         "log_backups": logs.backups if supervisord_rotates else 0,

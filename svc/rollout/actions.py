@@ -5,7 +5,7 @@ import dataclasses
 from svc.base.errors import CommandError, NotFound
 from svc.client.registry import RegistryClient
 from svc.rollout.tasks import InstanceOperation, Task
-from svc.site.access import RegistryUnreachable, explained
+from svc.site.access import RegistryUnreachable, explaining_errors
 from svc.supervision.client import SupervisordClient
 
 
@@ -39,7 +39,7 @@ class InstanceActions:
         if self.registry is None:
             return True
         try:
-            with explained(f"{'drain' if drained else 'undrain'} {task.name}", self.registry):
+            with explaining_errors(f"{'drain' if drained else 'undrain'} {task.name}", self.registry):
                 self.registry.drain(task.service_name, drained)
         except RegistryUnreachable:
             return False
@@ -52,7 +52,7 @@ class InstanceActions:
         if self.registry is None:
             return True
         try:
-            with explained(f"remove {task.name}", self.registry):
+            with explaining_errors(f"remove {task.name}", self.registry):
                 for name in (task.service_name, task.name):
                     try:
                         self.registry.deregister(name)

@@ -17,7 +17,7 @@ from svc.rollout.observer import Observer
 from svc.rollout.tasks import OPERATION_TEXTS, InstanceOperation, RolloutLimits, Step, Task
 from svc.settings import Settings
 from svc.site import access, supervisord_process
-from svc.site.access import RegistryUnreachable, explained
+from svc.site.access import RegistryUnreachable, explaining_errors
 from svc.site.components import Component, read_components, shares_registry
 from svc.site.log_file import tail
 from svc.supervision.client import SupervisordClient
@@ -161,7 +161,7 @@ def open_context(
 def _answering_registry(options: RolloutOptions, console: Console, required: bool) -> RegistryClient | None:
     registry = access.registry_client(options.settings)
     try:
-        with explained("ask for the healthy instances", registry):
+        with explaining_errors("ask for the healthy instances", registry):
             registry.services()
     except RegistryUnreachable:
         if required:

@@ -9,7 +9,7 @@ from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
 from svc.client.service_names import instance_named, service_named
 from svc.rollout.observation import requests_in_flight
-from svc.site.access import explained
+from svc.site.access import explaining_errors
 from svc.terminal.progress import Waiting
 
 POLL_INTERVAL_SECONDS = 0.2
@@ -38,7 +38,7 @@ def _for_each(
     act: Callable[[str], object],
 ) -> list[str]:
     """Act on the service of each name, but on none if one of the names has no service."""
-    with explained(f"{verb} {', '.join(names)}", client):
+    with explaining_errors(f"{verb} {', '.join(names)}", client):
         services = {service["name"]: service for service in client.services()}
         resolved = list(dict.fromkeys(resolve(name, services) for name in names))
         for name in resolved:

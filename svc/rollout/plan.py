@@ -14,7 +14,7 @@ from svc.rollout.plan_report import PlanReport, file_rows, plan_report
 from svc.rollout.proposal import Proposal, propose
 from svc.rollout.tasks import InstanceOperation, Step, Task, instance_operations
 from svc.settings import Settings
-from svc.site.access import explained
+from svc.site.access import explaining_errors
 
 # Returns a client of the registry, and the URLs of the routers; called only when an instance is to stop.
 Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
@@ -45,7 +45,7 @@ def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) 
     if proposal.supervisord is None or not any(change.interrupts for change in proposal.changes):
         return []
     registry, router_urls = connect()
-    with explained("tell which models have no instance meanwhile", registry):
+    with explaining_errors("tell which models have no instance meanwhile", registry):
         registry.services()
     steps = _steps(proposal, Journal.load(site))
     observation = Observer(proposal.supervisord, registry, tuple(router_urls)).observe()

@@ -21,16 +21,18 @@ def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
 
 def registry_url(settings: Settings) -> str:
     """Return the registry's URLs, separated by commas: those of the settings, else that of this site."""
-    own = Component("registry", "registry", settings.registry.host, (settings.registry.port,), ())
-    return checked_urls(settings.launch.registry_url or settings.router.registry_url or own.own_url, "registry", 18000)
+    local = Component("registry", "registry", settings.registry.host, (settings.registry.port,), ())
+    return checked_urls(
+        settings.launch.registry_url or settings.router.registry_url or local.own_url, "registry", 18000
+    )
 
 
 def router_url(settings: Settings) -> str:
     """Return the router's URLs, separated by commas: those of the settings, else that of this site."""
-    own = Component(
+    local = Component(
         "router", "router", settings.router.host, (settings.router.port,), (), secure=bool(settings.router.certfile)
     )
-    return checked_urls(settings.launch.router_url or own.own_url, "router", 8000)
+    return checked_urls(settings.launch.router_url or local.own_url, "router", 8000)
 
 
 def checked_urls(urls: str, server: str, port: int) -> str:
@@ -51,7 +53,7 @@ def _is_url(text: str) -> bool:
 
 
 @contextmanager
-def explained(action: str, client: RegistryClient, not_found: str = "") -> Iterator[None]:
+def explaining_errors(action: str, client: RegistryClient, not_found: str = "") -> Iterator[None]:
     """Turn a refusal of the registry, or its silence, into a CommandError that names the cure.
 
     `not_found` says what a URL without the requested path is; without it NotFound passes through.

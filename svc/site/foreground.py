@@ -63,7 +63,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
 
 def _written_plan(site: Site, options: StartOptions) -> StartPlan:
     """Write what runs and return its plan; nothing has changed when this raises."""
-    start_plan = plan(site, options, running=False, own=False, allow_read_only=True)
+    start_plan = plan(site, options, running=False, runs_from_var=False, allow_read_only=True)
     components = start_plan.components()
     if not components and not foreign_files(start_plan.conf_d):
         raise CommandError(f"{site.config}: nothing to run: no babysitter TOML here, no registry or router asked for")

@@ -42,7 +42,7 @@ def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
     """Yield programs and their log files from the site's files, and from those that `svc up` made in var/."""
     from supervisor.options import ServerOptions, make_namespec
 
-    for conf in (site.own_supervisord_conf, site.supervisord_conf):
+    for conf in (site.var_supervisord_conf, site.supervisord_conf):
         if not conf.exists():
             continue
         site.make_missing_dirs()

@@ -52,7 +52,7 @@ def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> Non
         raise CommandError(f"no {kind} {f'at port {port} ' if port else ''}runs here; `svc status` lists what does")
     stop_in_phases(supervisord, stop_phases(chosen), progress)
     others = any(p.state not in ENDED_STATES for p in supervisord.processes().values())
-    if not others and supervisord_process.runs_from(supervisord, site.own_supervisord_conf):
+    if not others and supervisord_process.runs_from(supervisord, site.var_supervisord_conf):
         end_supervisord(site, supervisord, progress)
 
 

@@ -40,7 +40,7 @@ def run(config_file: Path, settings: Settings, environ: Mapping[str, str], conso
         signal.signal(number, lambda *_: stopping.set())
     config = load_one(config_file, settings)
     with _temporary_directory() as directory:
-        place = RenderPaths(Path.cwd(), directory / "conf.d", directory, console=True)
+        place = RenderPaths(Path.cwd(), directory / "conf.d", directory, logs_to_stdout=True)
         launch = dataclasses.replace(settings.launch, components="babysitter")
         render_to(place, [config], dataclasses.replace(settings, launch=launch))
         refuse_taken(read_components(place.conf_d))

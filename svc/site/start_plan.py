@@ -69,10 +69,12 @@ class StartOptions:
     environ: Mapping[str, str]
 
 
-def plan(site: Site, options: StartOptions, running: bool, own: bool, allow_read_only: bool = False) -> StartPlan:
-    """Return the plan. `running`: a supervisord runs here; `own`: it was started with var/supervisord.conf.
+def plan(
+    site: Site, options: StartOptions, running: bool, runs_from_var: bool, allow_read_only: bool = False
+) -> StartPlan:
+    """Return the plan. `running`: a supervisord runs here; `runs_from_var`: it was started with var/supervisord.conf.
 
-    1. Single components, with nothing running or `own`, go to var/conf.d, beside those that are there.
+    1. Single components, when nothing runs or `runs_from_var`, go to var/conf.d, beside those that are there.
     2. If the environment changes what would be rendered, all goes to var/conf.d, and conf.d is left alone.
        With `allow_read_only` the same is done where conf.d cannot be written, and logs go to stdout where logs/
        cannot be written.
@@ -83,48 +85,48 @@ def plan(site: Site, options: StartOptions, running: bool, own: bool, allow_read
     """
     site_settings = load_settings(site.svc_toml, options.environ)
     variables = sorted(name for name in ENVIRONMENT_VARIABLES if options.environ.get(name))
-    differs = bool(variables) and _environment_changes_files(site, options, site_settings)
-    if differs and running and not own:
+    environ_differs = bool(variables) and _environment_changes_files(site, options, site_settings)
+    if environ_differs and running and not runs_from_var:
         raise CommandError(
             f"{', '.join(variables)} in the environment would change what runs, and what runs was started from "
             f"{site.conf_d}; unset it, or write it into {site.svc_toml}, or `svc down` first"
         )
-    console = allow_read_only and not site.keeps_logs
+    logs_to_stdout = allow_read_only and not site.keeps_logs
     if options.only:
-        return _plan_single_components(site, options, site_settings, running, own, console)  # 1
+        return _plan_single_components(site, options, site_settings, running, runs_from_var, logs_to_stdout)  # 1
     sources = site.tomls(options.tomls, site_settings.launch.babysitter_configs)
     partial = bool(options.tomls)
-    if differs or console or (allow_read_only and not is_writable(site.conf_d)):  # 2
+    if environ_differs or logs_to_stdout or (allow_read_only and not is_writable(site.conf_d)):  # 2
         if not options.environ.get("BABYSITTER_CONFIGS"):
             sources = _with_earlier(site, sources)
-        added = partial and own
+        added = partial and runs_from_var
         change = plan_site(
-            site, site_settings, sources, site.own_conf_d, partial=added, exact=not added, console=console
+            site, site_settings, sources, site.var_conf_d, partial=added, exact=not added, logs_to_stdout=logs_to_stdout
         )
-        cause = f"{', '.join(variables)} in the environment: " if differs else ""
-        note = f"{cause}running from {site.own_supervisord_conf}; {site.conf_d} is left as it is"
-        return StartPlan((change,), site.own_supervisord_conf, site.own_conf_d, (note, *_foreign_file_notes(site)))
+        cause = f"{', '.join(variables)} in the environment: " if environ_differs else ""
+        note = f"{cause}running from {site.var_supervisord_conf}; {site.conf_d} is left as it is"
+        return StartPlan((change,), site.var_supervisord_conf, site.var_conf_d, (note, *_foreign_file_notes(site)))
     change = plan_site(site, load_settings(site.svc_toml), sources, partial=partial)  # 3
-    if not own:
+    if not runs_from_var:
         return StartPlan((change,), site.supervisord_conf, site.conf_d)
     mirror = plan_site(
-        site, site_settings, _with_earlier(site, sources), site.own_conf_d, partial=partial, exact=not partial
+        site, site_settings, _with_earlier(site, sources), site.var_conf_d, partial=partial, exact=not partial
     )
-    return StartPlan((change, mirror), site.own_supervisord_conf, site.own_conf_d, tuple(_foreign_file_notes(site)))
+    return StartPlan((change, mirror), site.var_supervisord_conf, site.var_conf_d, tuple(_foreign_file_notes(site)))
 
 
 def _plan_single_components(
-    site: Site, options: StartOptions, site_settings: Settings, running: bool, own: bool, console: bool
+    site: Site, options: StartOptions, site_settings: Settings, running: bool, runs_from_var: bool, logs_to_stdout: bool
 ) -> StartPlan:
     launch = dataclasses.replace(site_settings.launch, components=",".join(options.only))
     site_settings = dataclasses.replace(site_settings, launch=launch)
     sources = site.tomls(options.tomls, launch.babysitter_configs) if launch.runs("babysitter") else []
-    if running and not own:
+    if running and not runs_from_var:
         return StartPlan((plan_site(site, site_settings, sources, partial=True),), site.supervisord_conf, site.conf_d)
     change = plan_site(
-        site, site_settings, sources, site.own_conf_d, partial=running, exact=not running, console=console
+        site, site_settings, sources, site.var_conf_d, partial=running, exact=not running, logs_to_stdout=logs_to_stdout
     )
-    return StartPlan((change,), site.own_supervisord_conf, site.own_conf_d)
+    return StartPlan((change,), site.var_supervisord_conf, site.var_conf_d)
 
 
 def _environment_changes_files(site: Site, options: StartOptions, site_settings: Settings) -> bool:
@@ -147,4 +149,4 @@ def _with_earlier(site: Site, sources: Iterable[Path]) -> list[Path]:
 
 def _foreign_file_notes(site: Site) -> Iterator[str]:
     for path in foreign_files(site.conf_d):
-        yield f"{path}: not made by svc render; {site.own_supervisord_conf} does not run it"
+        yield f"{path}: not made by svc render; {site.var_supervisord_conf} does not run it"

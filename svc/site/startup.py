@@ -54,11 +54,13 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console) -> N
 
 def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
     supervisord = supervisord_process.find(site)
-    own = supervisord is not None and supervisord_process.runs_from(supervisord, site.own_supervisord_conf)
-    start_plan = plan(site, options, running=supervisord is not None, own=own, allow_read_only=own)
+    runs_from_var = supervisord is not None and supervisord_process.runs_from(supervisord, site.var_supervisord_conf)
+    start_plan = plan(
+        site, options, running=supervisord is not None, runs_from_var=runs_from_var, allow_read_only=runs_from_var
+    )
     components = start_plan.components()
     refuse_taken(components, supervisord, start_plan.changed_components())
-    site.make_dirs(logs=site.keeps_logs or not own)
+    site.make_dirs(logs=site.keeps_logs or not runs_from_var)
     start_plan.write()
     for note in [*start_plan.notes, *_other_registries(components)]:
         console.print_line(note)

@@ -207,8 +207,8 @@ def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:
 def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
     """Yield the problems of the registry, unless it belongs to this site and does not run: its row shows that."""
     process = snapshot.processes.get("registry")
-    own = any(component.kind == "registry" for component in snapshot.components)
-    if own and (process is None or process.state != "RUNNING"):
+    runs_registry = any(component.kind == "registry" for component in snapshot.components)
+    if runs_registry and (process is None or process.state != "RUNNING"):
         return
     if snapshot.registry_trouble:
         yield f"the registry at {snapshot.registry_url}: {snapshot.registry_trouble}"
@@ -218,10 +218,10 @@ def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
 
 def _unused_elsewhere(snapshot: SiteSnapshot) -> Iterator[str]:
     """Yield a line if the router does not use instances of other machines that it should use."""
-    own = {component.service_name for component in snapshot.components}
+    local_names = {component.service_name for component in snapshot.components}
     routed = snapshot.router or {}
     used = sum(bool(service["healthy"]) for service in routed.values())
-    others = {name: service for name, service in routed.items() if name not in own}
+    others = {name: service for name, service in routed.items() if name not in local_names}
     if any(level_of(_remote_health(snapshot, name, service)) == BAD for name, service in others.items()):
         yield f"the router uses {used} of {len(routed)} instances; svc services list says which"
 

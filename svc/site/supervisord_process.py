@@ -145,8 +145,8 @@ def _copy_output(source: IO[bytes], sink: OutputSink) -> None:
 
 def conf_d(supervisord: SupervisordClient | None, site: Site) -> Path:
     """Return the directory whose files run: the one in var/ if supervisord was started from there, else the site's."""
-    own = supervisord is not None and runs_from(supervisord, site.own_supervisord_conf)
-    return site.own_conf_d if own else site.conf_d
+    runs_from_var = supervisord is not None and runs_from(supervisord, site.var_supervisord_conf)
+    return site.var_conf_d if runs_from_var else site.conf_d
 
 
 def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:

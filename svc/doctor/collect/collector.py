@@ -55,9 +55,9 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
     results = run_parallel(first, LOCAL_TIMEOUT_SECONDS, progress)
     late = SupervisordFacts(problem="it does not answer in time")
     supervisord: SupervisordFacts = _collected(results, "supervisord", late, uncollected)
-    own_conf = site.own_supervisord_conf
+    own_conf = site.var_supervisord_conf
     from_var = supervisord.pid is not None and supervisord_facts.runs_from(supervisord.pid, own_conf)
-    conf_d = site.own_conf_d if from_var else site.conf_d
+    conf_d = site.var_conf_d if from_var else site.conf_d
     components = _components(conf_d, uncollected)
     configs = site_files.configs(site, settings, conf_d)
     local = run_parallel(

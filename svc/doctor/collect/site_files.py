@@ -56,7 +56,7 @@ def pending_changes(site: Site, from_var: bool) -> list[str]:
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return []
-    conf, conf_d = (site.own_supervisord_conf, site.own_conf_d) if from_var else (site.supervisord_conf, site.conf_d)
+    conf, conf_d = (site.var_supervisord_conf, site.var_conf_d) if from_var else (site.supervisord_conf, site.conf_d)
     texts = {path: path.read_bytes() for path in sorted(conf_d.glob("*.conf"))}
     running = supervisord.configuration()
     wanted = program_groups.expected_groups(

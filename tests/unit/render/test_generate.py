@@ -165,10 +165,10 @@ def test_the_files_in_var_are_exactly_those_of_this_run(site):
     site.make_dirs()
     for tomls in (["config/a.toml", "config/b.toml"], ["config/b.toml"]):
         site_settings = load_settings(environ={"ROUTER_PORT": "8009"})
-        plan_site(site, site_settings, site.tomls(tuple(tomls)), site.own_conf_d, exact=True).write()
-    assert names(site.own_conf_d.iterdir()) == BASE | {"b.conf"}
-    assert "config-file '%(here)s/../../config/b.toml'" in (site.own_conf_d / "b.conf").read_text()
-    assert site.own_supervisord_conf.exists()
+        plan_site(site, site_settings, site.tomls(tuple(tomls)), site.var_conf_d, exact=True).write()
+    assert names(site.var_conf_d.iterdir()) == BASE | {"b.conf"}
+    assert "config-file '%(here)s/../../config/b.toml'" in (site.var_conf_d / "b.conf").read_text()
+    assert site.var_supervisord_conf.exists()
     assert not site.conf_d.exists()
 
 
@@ -203,7 +203,7 @@ def test_a_site_path_that_supervisord_expands_is_refused(site, tmp_path, name):
 def test_the_files_of_svc_run(site, tmp_path_factory):
     state = tmp_path_factory.mktemp("state")
     site_settings = load_settings(flags={"launch": {"components": "babysitter"}})
-    paths = RenderPaths(Path.cwd(), state / "conf.d", state, console=True)
+    paths = RenderPaths(Path.cwd(), state / "conf.d", state, logs_to_stdout=True)
     render_to(paths, load([Path("config/a.toml")], site_settings), site_settings)
     assert {path.name for path in state.rglob("*.conf")} == {"supervisord.conf", "a.conf"}
     assert f"--config-file {site.config.absolute()}/a.toml" in (state / "conf.d" / "a.conf").read_text()

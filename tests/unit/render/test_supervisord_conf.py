@@ -175,7 +175,7 @@ def test_the_files_in_var_name_the_same_paths(tmp_path):
 def test_files_of_svc_run_use_the_site_and_keep_state_elsewhere(tmp_path):
     config = load([PAIRS / "mock.toml"], load_settings())[0]
     state = tmp_path / "private"
-    paths = RenderPaths(PAIRS.parent, state / "conf.d", state, console=True)
+    paths = RenderPaths(PAIRS.parent, state / "conf.d", state, logs_to_stdout=True)
     programs = supervisord.programs(state, render([config], load_settings(), paths))
     server = programs["mock-8100:server"]
     assert (server.directory, server.stdout_logfile, server.stdout_logfile_maxbytes) == (

@@ -34,28 +34,30 @@ def written(directory: str) -> list[str]:
 
 
 def test_without_variables_conf_d_is_written_and_runs(site):
-    start_plan = plan(site, options(), running=False, own=False)
+    start_plan = plan(site, options(), running=False, runs_from_var=False)
     assert (start_plan.conf, start_plan.conf_d) == (Path("supervisord.conf"), Path("conf.d"))
     assert not Path("conf.d").exists(), "a plan writes nothing"
     assert names(start_plan) == ["registry", "router", "a", "b"]
     assert start_plan.changed_components() == {"registry", "router", "a", "b"}
     start_plan.write()
     assert written("conf.d") == ["a.conf", "b.conf", "registry.conf", "router.conf"]
-    again = plan(site, options(), running=True, own=False)
+    again = plan(site, options(), running=True, runs_from_var=False)
     assert again.changed_components() == set()
     assert names(again) == names(start_plan)
 
 
 def test_variables_that_change_nothing_are_ignored(site):
-    plan(site, options(), running=False, own=False).write()
-    same = plan(site, options(ROUTER_PORT="8000", BABYSITTER_CONFIGS="a.toml b.toml"), running=True, own=False)
+    plan(site, options(), running=False, runs_from_var=False).write()
+    same = plan(
+        site, options(ROUTER_PORT="8000", BABYSITTER_CONFIGS="a.toml b.toml"), running=True, runs_from_var=False
+    )
     assert same.conf_d == Path("conf.d")
 
 
 def test_variables_that_change_something_leave_conf_d_alone(site):
-    plan(site, options(), running=False, own=False).write()
+    plan(site, options(), running=False, runs_from_var=False).write()
     before = {path: path.read_bytes() for path in Path("conf.d").iterdir()}
-    start_plan = plan(site, options(**OTHER_PORT), running=False, own=False)
+    start_plan = plan(site, options(**OTHER_PORT), running=False, runs_from_var=False)
     assert (start_plan.conf, start_plan.conf_d) == (Path("var/supervisord.conf"), Path("var/conf.d"))
     assert start_plan.notes[0].startswith("ROUTER_PORT in the environment: ")
     start_plan.write()
@@ -66,21 +68,27 @@ def test_variables_that_change_something_leave_conf_d_alone(site):
 def test_earlier_files_run_under_variables_too(site):
     Path("more").mkdir()
     Path("more/c.toml").write_text(MOCK.format("c", 8120))
-    plan(site, options("more/c.toml"), running=False, own=False).write()
-    assert names(plan(site, options(**OTHER_PORT), running=False, own=False)) == ["registry", "router", "a", "b", "c"]
-    chosen = plan(site, options(BABYSITTER_CONFIGS="b.toml"), running=False, own=False)
+    plan(site, options("more/c.toml"), running=False, runs_from_var=False).write()
+    assert names(plan(site, options(**OTHER_PORT), running=False, runs_from_var=False)) == [
+        "registry",
+        "router",
+        "a",
+        "b",
+        "c",
+    ]
+    chosen = plan(site, options(BABYSITTER_CONFIGS="b.toml"), running=False, runs_from_var=False)
     assert names(chosen) == ["registry", "router", "b"]
 
 
 def test_variables_do_not_change_a_site_that_runs_from_conf_d(site):
-    plan(site, options(), running=False, own=False).write()
+    plan(site, options(), running=False, runs_from_var=False).write()
     with pytest.raises(CommandError, match=r"ROUTER_PORT in the environment would change.*svc down"):
-        plan(site, options(**OTHER_PORT), running=True, own=False)
+        plan(site, options(**OTHER_PORT), running=True, runs_from_var=False)
 
 
 def test_a_site_that_runs_from_var_is_updated_there(site):
-    plan(site, options(**OTHER_PORT), running=False, own=False).write()
-    start_plan = plan(site, options(), running=True, own=True)
+    plan(site, options(**OTHER_PORT), running=False, runs_from_var=False).write()
+    start_plan = plan(site, options(), running=True, runs_from_var=True)
     assert start_plan.conf_d == Path("var/conf.d")
     assert start_plan.changed_components() == {"router"}
     start_plan.write()
@@ -88,28 +96,28 @@ def test_a_site_that_runs_from_var_is_updated_there(site):
 
 
 def test_a_foreign_file_in_conf_d_is_named_when_var_runs(site):
-    plan(site, options(), running=False, own=False).write()
+    plan(site, options(), running=False, runs_from_var=False).write()
     Path("conf.d/mine.conf").write_text("[program:mine]\ncommand=true\n")
-    notes = plan(site, options(**OTHER_PORT), running=False, own=False).notes
+    notes = plan(site, options(**OTHER_PORT), running=False, runs_from_var=False).notes
     assert any(note.startswith("conf.d/mine.conf: ") for note in notes)
 
 
 def test_single_components_gather_in_var_until_a_fresh_start(site):
     for only, tomls, running in (("registry", (), False), ("router", (), True), ("babysitter", ("a.toml",), True)):
-        plan(site, options(*tomls, only=(only,)), running=running, own=running).write()
+        plan(site, options(*tomls, only=(only,)), running=running, runs_from_var=running).write()
     assert written("var/conf.d") == ["a.conf", "registry.conf", "router.conf"]
     assert not Path("conf.d").exists()
-    start_plan = plan(site, options("b.toml", only=("babysitter",)), running=True, own=True)
+    start_plan = plan(site, options("b.toml", only=("babysitter",)), running=True, runs_from_var=True)
     assert names(start_plan) == ["registry", "router", "a", "b"]
     assert [component.name for component in start_plan.chosen(options("b.toml", only=("babysitter",)), site)] == ["b"]
-    assert names(plan(site, options(only=("router",)), running=False, own=False)) == ["router"]
+    assert names(plan(site, options(only=("router",)), running=False, runs_from_var=False)) == ["router"]
 
 
 def test_a_single_component_joins_a_site_that_runs_from_conf_d(site):
-    plan(site, options(), running=False, own=False).write()
+    plan(site, options(), running=False, runs_from_var=False).write()
     Path("more").mkdir()
     Path("more/c.toml").write_text(MOCK.format("c", 8120))
-    start_plan = plan(site, options("more/c.toml", only=("babysitter",)), running=True, own=False)
+    start_plan = plan(site, options("more/c.toml", only=("babysitter",)), running=True, runs_from_var=False)
     assert start_plan.conf_d == Path("conf.d")
     assert names(start_plan) == ["registry", "router", "a", "b", "c"]
     assert start_plan.changed_components() == {"c"}
