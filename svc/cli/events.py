@@ -16,8 +16,8 @@ from svc.terminal.event_lines import Event, EventPrinter
 from svc.terminal.output import echo
 
 LONG_POLL_SECONDS = 30.0
-RETRY_INTERVAL_SECONDS = 1.0  # while no registry answers
-MAX_EVENTS = 1000  # of one response, and as many as a registry keeps
+RETRY_INTERVAL_SECONDS = 1.0  # between requests while no registry answers
+MAX_EVENTS = 1000  # the most in one response; a registry keeps no more
 NOT_FOUND = "is no registry, or one that is older than events"
 
 

@@ -29,7 +29,7 @@ class HttpResult:
 
     @property
     def problem(self) -> str:
-        """What came instead of the expected response."""
+        """What is wrong with the response, or why there is none."""
         if self.error:
             return self.error
         message = message_of(self.body)
@@ -52,7 +52,7 @@ class SiteFiles:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SupervisordFacts:
-    """What supervisord reports. `problem` says why it does not; it is empty when none runs."""
+    """What supervisord reports. `problem` says why it cannot be asked; it is empty when no supervisord runs."""
 
     pid: int | None = None
     problem: str = ""
@@ -90,7 +90,7 @@ class RegistryFacts:
     checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # of /services/NAME/health, by service
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """Return the complete entries of the list, by name."""
+        """Return the services of the list by name, without entries that lack a field."""
         return {
             s["name"]: s
             for s in _objects(self.listing.get("services"))

@@ -13,6 +13,8 @@ from svc.rollout.tasks import InstanceOperation, RolloutStage, Step
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loss:
+    """A model that would be left without a healthy instance."""
+
     model: str
     instance: str  # the last healthy one that serves it
     forever: bool  # the instance is removed
@@ -39,7 +41,7 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
 
 
 def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]:
-    """Return the models that lose their last healthy instance, if the rollout began now.
+    """Return the models that would lose their last healthy instance if the rollout began now.
 
     Instances restart one after the other and are removed last. So a restarted instance relies on any other that
     serves, a removed one on those that stay. An instance that serves nothing now, and that this rollout starts

@@ -6,12 +6,12 @@ from typing import Any
 
 from svc.protocol.service import listed_models
 
-RouterInstances = Mapping[str, tuple[bool, int]]  # by service: whether the router uses it, and its requests in flight
+RouterInstances = Mapping[str, tuple[bool, int]]  # by service: (whether the router uses it, its requests in flight)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutObservation:
-    """`services`, and an entry of `routers`, is None where no answer came."""
+    """What each server reported. `services` is None if no registry answered, an item of `routers` if that one did not."""
 
     now: float
     services: Mapping[str, Mapping[str, Any]] | None  # as the registry lists them

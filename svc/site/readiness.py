@@ -23,7 +23,7 @@ class ReadinessStage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotReady:
-    """Why an engine, or a registration, is not ready. `misconfigured`: waiting does not make it ready."""
+    """Why an engine is not ready, or the registry refuses it. `misconfigured`: waiting does not cure it."""
 
     reason: str
     misconfigured: bool = False
@@ -52,7 +52,7 @@ def readiness(component: Component, observation: Observation, router: Component 
     2. All its programs must run.
     3. Its health check must pass; it never will while the engine is misconfigured.
     4. Its registry must take it.
-    5. The router, if it asks the same registry, must send requests to it.
+    5. The router, if it uses the same registry, must send requests to it.
     """
     states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():

@@ -62,7 +62,7 @@ class StartPlan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What the operator starts: these TOML files or the site's, these components or all, under this environment."""
+    """What the operator starts. Empty `tomls`: those of the site. Empty `only`: every kind of component."""
 
     tomls: tuple[str, ...]
     only: tuple[str, ...]

@@ -17,8 +17,8 @@ from svc.terminal.console import Console
 from svc.terminal.output import echo_json
 from svc.terminal.screen import Screen, width_of
 
-POLL_INTERVAL_SECONDS = 2.0  # changes at the registry are shown sooner
-ROUTER_DELAY_SECONDS = 0.1  # after a change at the registry, until the router knows of it too
+POLL_INTERVAL_SECONDS = 2.0  # between two looks at the site; a change at the registry brings the next one forward
+ROUTER_DELAY_SECONDS = 0.1  # the wait after a change at the registry, so that the router has read it as well
 
 
 def watch(site: Site, token_file: str, out: Console, as_json: bool) -> NoReturn:

@@ -15,7 +15,7 @@ from svc.doctor.facts import SupervisordFacts
 from svc.supervision.client import SupervisordClient
 
 RPC_TIMEOUT_SECONDS = 3.0
-MAX_LOG_LINES = 6  # of a supervisord that does not run
+MAX_LOG_LINES = 6  # so many last lines of the log are searched for why supervisord does not run
 
 
 def supervisord(site: Site) -> SupervisordFacts:

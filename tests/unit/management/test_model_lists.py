@@ -7,7 +7,7 @@ import pytest
 from svc.base.errors import Unavailable
 from svc.client.registry import ServiceList
 from svc.management.engine_request import EngineResponse
-from svc.management.model_lists import await_registry, read
+from svc.management.model_lists import await_registry, refreshed_models
 
 BABYSITTER = "http://h:8101"
 
@@ -37,13 +37,13 @@ def listing(*models: str) -> EngineResponse:
     ],
 )
 def test_a_list_that_cannot_be_read_says_why(outcome, babysitter, problem):
-    result = read(outcome, babysitter)
+    result = refreshed_models(outcome, babysitter)
     assert result.models is None
     assert problem in result.problem
 
 
 def test_a_list_is_its_models_in_their_order():
-    assert read(listing("b", "a"), BABYSITTER).models == ["b", "a"]
+    assert refreshed_models(listing("b", "a"), BABYSITTER).models == ["b", "a"]
 
 
 class Registry:
