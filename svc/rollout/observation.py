@@ -11,7 +11,7 @@ RouterInstances = Mapping[str, tuple[bool, int]]  # by service: (whether the rou
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutObservation:
-    """What each server reported. `services` is None if no registry answered, an item of `routers` if that one did not."""
+    """What each server reported; `services`, or an item of `routers`, is None if that server did not answer."""
 
     now: float
     services: Mapping[str, Mapping[str, Any]] | None  # as the registry lists them
