@@ -62,7 +62,7 @@ def forwarded(request: Request) -> bytes:
 
 def read_again(message: bytes) -> tuple[h11.Request, bytes]:
     """What another parser reads in what we send on: one request, and not a byte more."""
-    parser = h11.ClientConnection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     parser.receive_data(message)
     head = parser.next_event()
     assert isinstance(head, h11.Request)
