@@ -14,7 +14,7 @@ from tests.e2e.sites import ROOT
 def wheel(tmp_path_factory) -> Path:
     """Return a wheel, built from a copy of the checkout so that the build leaves no files in it."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "svc", "templates"):
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "svc", "templates"):
         subprocess.run(["cp", "-a", str(ROOT / name), str(source)], check=True)
     build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)]
     done = subprocess.run(build, capture_output=True, text=True)
@@ -25,7 +25,7 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_has_only_svc_and_its_templates(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     templates = sorted(path.name for path in (ROOT / "templates").rglob("*.j2"))
-    assert sorted(Path(name).name for name in names if name.startswith("svc/templates/")) == templates
+    assert sorted(Path(name).name for name in names if name.startswith("svc/render/templates/")) == templates
     assert {name.split("/")[0].split("-")[0] for name in names} == {"svc", "infinilm_svc"}
 
 
