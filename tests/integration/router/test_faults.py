@@ -280,8 +280,8 @@ def test_fault_5_a_missed_delete_is_never_noticed(site: Listed, a: Instance, b: 
     """It is deleted while the registry is away from us: the next list heals it, whatever the index says."""
     site.tell(at(a, "a", "m"), at(b, "b", "m"))
     site.registry.status = 500
-    asked = site.registry.asked
-    wait_until(lambda: site.registry.asked > asked, description="the router to ask in vain")
+    requests = site.registry.requests
+    wait_until(lambda: site.registry.requests > requests, description="the router to ask in vain")
     site.registry.services = [at(b, "b", "m")]
     assert stats(site) == {"a": 0, "b": 0}, "the last good table holds"
     site.registry.status = 200
