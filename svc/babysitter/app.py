@@ -81,7 +81,7 @@ def create_app(
 
 
 def describe_health(monitor: Monitor, healthy: bool, now: float) -> dict[str, Any]:
-    """Return the JSON of /health."""
+    """Return the content of /health."""
     return {
         "status": "healthy" if healthy else "unhealthy",
         "service": monitor.config.name,
@@ -93,7 +93,7 @@ def describe_health(monitor: Monitor, healthy: bool, now: float) -> dict[str, An
 
 
 def describe(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, Any]:
-    """Return the first part of the JSON of /info: the instance and its registrations."""
+    """Return the first part of /info: the instance and its registrations."""
     config, snapshot = monitor.config, monitor.snapshot
     process = snapshot.process
     return {
@@ -126,7 +126,7 @@ def describe(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, An
 
 
 def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | None:
-    """Return why the registry refuses the babysitter, with the setting that cures it where that is a token."""
+    """Return why the registry refuses the babysitter, with the setting to change if the token is wrong; None if not."""
     if refusal is None:
         return None
     cure = (
@@ -138,7 +138,7 @@ def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | 
 
 
 def describe_checks(hang_probe: HangProbe, limits: ResourceLimits) -> dict[str, Any]:
-    """Return the second part of the JSON of /info: the checks that the TOML enables."""
+    """Return the second part of /info: the checks that the TOML enables."""
     config, last = limits.config, hang_probe.last
     return {
         "probe": config.probe,

@@ -1,4 +1,4 @@
-"""One check of an engine: its own health endpoint, and its model list unless the TOML names the models."""
+"""One readiness check of an engine: its health endpoint, and its model list unless the TOML names the models."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -17,13 +17,13 @@ NO_MODELS = (
 
 
 class EngineCheck:
-    """Call it with the URL of an engine's root and a timeout in seconds; it returns the engine's Readiness.
+    """A callable that takes the root URL of an engine and a timeout in seconds, and returns the engine's Readiness.
 
-    1. The health path must answer 2xx where the TOML names it. Else any answer will do but a 5xx other than 501
-       (404, 405 and 501 mean that the server has no such endpoint).
-    2. The models of the TOML are the engine's models; without them its own list must not be empty.
+    1. If the TOML names a health path, it must return 2xx. Otherwise the default path may return anything but a 5xx
+    other than 501 (404, 405 and 501 mean that the server has no such endpoint).
+    2. If the TOML names models, those are the engine's models. Otherwise the engine's own list must not be empty.
 
-    An engine lists its models before it is warm (SGLang does), so a list alone does not mean ready.
+    A model list alone does not prove readiness: some engines (SGLang) list their models before they are warm.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EngineCheck:
         return f"it wants an API key ({status}); write the key into a file and name that: {setting}"
 
     def _health_problem(self, url: str, timeout: float) -> str:
-        """Return why the engine is not healthy; "" when it is, or when only its model list decides."""
+        """Return why the engine is not healthy, or "" if it is healthy or has no health endpoint."""
         if not self.path and not self.configured:
             return ""
         path = self.path or MODEL_LIST_PATH
@@ -75,5 +75,5 @@ class EngineCheck:
 
 
 def model_object(name: str, owner: str) -> dict[str, object]:
-    """Return a model that the TOML names, as an entry of OpenAI's model list."""
+    """Return the entry of OpenAI's model list for a model that the TOML names."""
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}

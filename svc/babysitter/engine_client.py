@@ -1,4 +1,4 @@
-"""The babysitter's requests to its engine, each with the engine's API key where the TOML names one."""
+"""The babysitter's HTTP client for its engine, which sends the engine's API key if the TOML names one."""
 
 import os
 from pathlib import Path
@@ -16,12 +16,12 @@ from svc.protocol.engine_key import bearer, parse_key
 
 
 def key_setting(config: InstanceConfig) -> str:
-    """Return the setting that names the file of the engine's key, for messages."""
+    """Return the name of the setting with the engine's key file, for error messages."""
     return f"[backend] api_key_file in {os.path.relpath(config.source)}"
 
 
 def get_text(url: str, timeout: float, key: str = "") -> str | None:
-    """Return the text of a 2xx or 3xx answer, whatever the certificate; "" for another status, None for no answer."""
+    """Return the body of a 2xx or 3xx answer, "" for another status, None for no answer; check no certificate."""
     try:
         answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
     except requests.RequestException:
@@ -30,9 +30,9 @@ def get_text(url: str, timeout: float, key: str = "") -> str | None:
 
 
 class EngineClient:
-    """Sends the engine's key, and reads its file again when it has changed.
+    """Sends requests to the engine, with the API key from a file that is read again when it changes.
 
-    The constructor raises ConfigError where the file holds no key.
+    The constructor raises ConfigError if the file holds no key.
     """
 
     def __init__(self, config: InstanceConfig) -> None:
@@ -43,14 +43,14 @@ class EngineClient:
 
     @property
     def key(self) -> str:
-        """Return the engine's API key; "" where the TOML names none."""
+        """Return the engine's API key, or "" if the TOML names none."""
         if self._key_file is None:
             return ""
         self._key_file.refresh()
         return self._key_file.value
 
     def status(self, url: str, timeout: float) -> int:
-        """Return the status of a GET; 0 where there is no answer."""
+        """Send a GET and return the status code, 0 if there is no answer."""
         return probe.status(url, timeout, key=self.key)
 
     def list_models(self, url: str, timeout: float) -> ModelList:
@@ -60,7 +60,7 @@ class EngineClient:
         return get_text(url, timeout, self.key)
 
     def post(self, url: str, body: dict[str, Any], timeout: float) -> int:
-        """Return the status of a POST; raise requests.Timeout after `timeout` seconds, even while data arrives."""
+        """Send a POST and return the status code; raise requests.Timeout after `timeout` seconds in all."""
         try:
             with gevent.Timeout(timeout):
                 return fetch("POST", url, timeout, json=body, headers=bearer(self.key)).status_code

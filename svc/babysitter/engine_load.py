@@ -1,11 +1,12 @@
-"""The load of the engine from other requests: tokens generated, and requests in progress.
+"""Read the load of the engine by all requests but the probe's: tokens generated, and requests in progress.
 
-It is read from the first source that has it:
+The load is read from the first of these sources that reports it:
 
 1. The engine's /metrics: vLLM, sglang (--enable-metrics), llama.cpp (--metrics), `svc mock`.
-   Their metric names differ by a prefix, and some in the middle.
-2. llama.cpp without that flag: its /slots.
-3. The router's /metrics, where its address is known. It counts complete answers, which move less often than tokens.
+Their metric names differ by a prefix, and some in the middle.
+2. llama.cpp's /slots, which exists without --metrics.
+3. The router's /metrics, if its address is known. The router counts complete answers, which change less often than
+tokens.
 """
 
 import json
@@ -33,9 +34,9 @@ GetText = Callable[[str, float], str | None]
 
 
 class EngineLoadReader:
-    """Reads the load of one instance from its engine at the first of `urls` that answers, else from the router.
+    """Reads the load of one instance: from its engine at the first of `urls` that reports it, else from the router.
 
-    `name` is the instance's name at the router. `get` requests a page of the engine, `get_router` one of the router.
+    `name` is the instance's name at the router. `get` sends a GET to the engine, `get_router` to the router.
     """
 
     def __init__(self, urls: Sequence[str], router_url: str, name: str, get: GetText, get_router: GetText) -> None:
@@ -46,7 +47,7 @@ class EngineLoadReader:
         self.get_router = get_router
 
     def read(self) -> EngineLoad:
-        """Return the load; UNKNOWN_LOAD where no source reports it."""
+        """Return the load, or UNKNOWN_LOAD if no source reports it."""
         deadline = monotonic() + READ_TIMEOUT_SECONDS
         for url in self.urls:
             remaining = deadline - monotonic()
@@ -64,7 +65,7 @@ class EngineLoadReader:
 
 
 def parse_engine(text: str) -> EngineLoad | None:
-    """Return the load in the /metrics of an engine; None where it counts no tokens."""
+    """Return the load that an engine's /metrics reports, or None if the metrics count no tokens."""
     counters, running = TOKEN_COUNTERS.findall(text), REQUEST_GAUGES.findall(text)
     if not counters:
         return None
@@ -72,7 +73,7 @@ def parse_engine(text: str) -> EngineLoad | None:
 
 
 def parse_slots(text: str) -> EngineLoad | None:
-    """Return the load in llama.cpp's /slots, a list with the work of each slot; None for any other text."""
+    """Return the load from llama.cpp's /slots, a list with the work of each slot; None for any other text."""
     try:
         slots = json.loads(text) if text.startswith("[") else []
         progress = tuple(repr([slot.get(key) for key in SLOT_PROGRESS_FIELDS]) for slot in slots)
@@ -83,9 +84,9 @@ def parse_slots(text: str) -> EngineLoad | None:
 
 
 def parse_router(text: str, name: str) -> EngineLoad | None:
-    """Return the load of one instance in the router's /metrics; None where the router does not know it."""
+    """Return the load of one instance from the router's /metrics, or None if the router does not know it."""
     try:
         attempts = answered_attempts(text, name)
-    except ValueError:  # another program answers there
+    except ValueError:  # the text is not the router's: another program listens at this address
         return None
     return EngineLoad("router", (str(attempts[0]),), attempts[1]) if attempts else None

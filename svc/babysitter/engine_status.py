@@ -1,4 +1,4 @@
-"""Whether the engine is ready, and its models; a result is kept briefly, so that many callers cost one check."""
+"""The readiness of the engine and its models, cached briefly so that many callers share one check."""
 
 import dataclasses
 import threading
@@ -12,9 +12,9 @@ NO_ANSWER = "it does not answer"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Readiness:
-    """The result of one check: the engine's models when it can take requests, else the reason why it cannot.
+    """The result of one check: the engine's models if it is ready for requests, else the reason why it is not.
 
-    `misconfigured`: waiting does not make it ready; a setting has to be changed.
+    `misconfigured`: the engine cannot become ready by waiting; a setting must be changed.
     """
 
     models: Models = dataclasses.field(default_factory=list)
@@ -23,9 +23,9 @@ class Readiness:
 
 
 class EngineStatus:
-    """Checks the engine at most once in `max_age` seconds, however many callers read its status.
+    """The cached status of the engine, checked at most once in `max_age` seconds.
 
-    One check tries `urls` in turn, within `timeout` seconds in all, until one is ready.
+    One check tries `urls` one after the other until one is ready, for at most `timeout` seconds in all.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class EngineStatus:
         self.clock = clock
         self.max_age = max_age
         self.timeout = timeout
-        self.check_seconds: float | None = None  # how long the last check took, answered or not
+        self.check_seconds: float | None = None  # duration of the last check, even without an answer
         self._lock = threading.Lock()
         self._readiness = Readiness(reason=NO_ANSWER)
         self._expires = float("-inf")
@@ -49,30 +49,30 @@ class EngineStatus:
 
     @property
     def reason(self) -> str:
-        """Return why the engine was not ready at the last check; "" when it was."""
+        """Return why the engine was not ready at the last check, or "" if it was."""
         return self._readiness.reason
 
     @property
     def misconfigured(self) -> bool:
-        """Return whether the last check found that only a changed setting can make the engine ready."""
+        """Return whether the last check found that the engine cannot become ready until a setting is changed."""
         return self._readiness.misconfigured and not self._stale
 
     def models(self) -> Models:
-        """Return the models of an engine that is ready, or was within `max_age`; [] while it is not."""
-        with self._lock:  # callers that come during a check wait for its result
+        """Return the engine's models from the last check, repeated if older than `max_age`; [] if it is not ready."""
+        with self._lock:  # callers that arrive during a check wait for its result
             if self._stale or self.clock() >= self._expires:
                 self._check()
             return self._readiness.models
 
     def check_now(self) -> Models:
-        """Check the engine, whatever the age of the last result, and return its models; [] while it is not ready."""
+        """Check the engine now, even if the last result is recent, and return its models; [] if it is not ready."""
         with self._lock:
             self._check()
             return self._readiness.models
 
     def invalidate(self) -> None:
-        """Drop the last result, because another process runs, or none."""
-        self._stale = True  # without the lock, which a check in progress holds
+        """Drop the last result, because the process of the engine was replaced or has ended."""
+        self._stale = True  # not under the lock, which a check in progress holds
 
     def _check(self) -> None:
         self._stale, self._expires = False, float("-inf")
@@ -84,7 +84,7 @@ class EngineStatus:
             if readiness.models or remaining <= 0:
                 break
             result = self.check(url, remaining)
-            if result.models or readiness.reason == NO_ANSWER:  # the reason of a URL that answers says more
+            if result.models or readiness.reason == NO_ANSWER:  # a more useful reason replaces NO_ANSWER
                 readiness = result
         self._readiness = readiness
         self.check_seconds = self.clock() - began

@@ -1,4 +1,4 @@
-"""The hang probe: request a token from an idle instance now and then; restart the instance when it gives none."""
+"""The hang probe: request a token from an idle instance at intervals; restart the instance if it generates none."""
 
 import dataclasses
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The result of the last round for the process that runs now."""
+    """The result of the last probe round for the current process."""
 
     outcome: ProbeOutcome | None = None
     reason: str = ""
@@ -26,9 +26,9 @@ class ProbeResult:
 
 
 class HangProbe:
-    """Probes the engine: call `run_round` every `probe_interval` seconds.
+    """Probes the engine for hangs: call `run_round` every `probe_interval` seconds.
 
-    `request_token` has a model generate one; `read_load` reads what other requests do.
+    `request_token` makes a model generate one token; `read_load` returns the load of other requests.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class HangProbe:
         self._load = UNKNOWN_LOAD
 
     def run_round(self) -> None:
-        """Probe the process once, unless it has not listed its models yet: it may still be loading them."""
+        """Probe the process once; do nothing if it has not listed its models yet: it may still be loading them."""
         snapshot = self.monitor.snapshot
         if snapshot.process_stage != self._process_stage:
             self._process_stage, self._load, self.last = snapshot.process_stage, UNKNOWN_LOAD, ProbeResult()
@@ -67,7 +67,7 @@ class HangProbe:
             return ProbeOutcome.MOVED, ""
         before = self._load
         outcome, reason = self.request_token(snapshot.models[0]["id"])
-        self._load = self.read_load()  # the next round must not take the probe's own tokens for other requests
+        self._load = self.read_load()  # read after the probe: the next round must not count the probe's own tokens
         if outcome is ProbeOutcome.SILENT and health_rules.generated_between(before, self._load):
             return ProbeOutcome.BUSY, f"{reason}, but other requests moved"
         return outcome, reason

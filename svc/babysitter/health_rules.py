@@ -1,27 +1,27 @@
-"""The rules that decide when a running instance is restarted: it hangs, or uses too much memory. Pure."""
+"""The rules that decide when a running instance is restarted, because it hangs or uses too much memory. Pure."""
 
 import dataclasses
 from enum import Enum
 
 MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # in a row: a short peak is not a reason to restart
-MIN_DRAIN_SECONDS = 2.0  # until every router has the new state
+MIN_DRAIN_SECONDS = 2.0  # time for every router to learn that the instance is draining
 MAX_DRAIN_SECONDS = 30.0
-IDLE_SECONDS = 5.0  # without a token, where no source reports the number of requests
+IDLE_SECONDS = 5.0  # without a new token, if no source reports the requests in progress
 
 
 class ProbeOutcome(Enum):
-    """The outcome of one probe round; all but SILENT prove that the engine works."""
+    """The outcome of one probe round; every outcome but SILENT proves that the engine works."""
 
-    MOVED = "moved"  # other requests got tokens since the last round, so no probe was sent
+    MOVED = "moved"  # other requests received tokens since the last round, so no probe was sent
     GENERATED = "generated"  # the probe was answered
     REFUSED = "refused"  # the engine answers, but supports none of the probe requests
-    BUSY = "busy"  # the probe was not answered, but other requests got tokens meanwhile
+    BUSY = "busy"  # the probe was not answered, but other requests received tokens meanwhile
     SILENT = "silent"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """What one source reports of all requests: counters that grow with each token, and the requests in progress."""
+    """The load that one source reports: counters that grow with the tokens, and the number of requests in progress."""
 
     source: str
     counters: tuple[str, ...] = ()
@@ -32,27 +32,29 @@ UNKNOWN_LOAD = EngineLoad("")
 
 
 def generated_between(before: EngineLoad, after: EngineLoad) -> bool:
-    """Return whether tokens were generated between two readings; False where their sources differ."""
+    """Return whether tokens were generated between two readings; False if they are from different sources."""
     return before.source == after.source and bool(after.counters) and before.counters != after.counters
 
 
 def failures(before: int, outcome: ProbeOutcome) -> int:
-    """Return the number of failed probes in a row after one more round."""
+    """Return the number of failed probes in a row, given the number `before` this round."""
     return before + 1 if outcome is ProbeOutcome.SILENT else 0
 
 
 def samples_over_limit(before: int, used: int, limit: int) -> int:
-    """Return the number of samples in a row over the memory limit after one more; `used` and `limit` are bytes."""
+    """Return the number of samples in a row over the memory limit, given the number `before`; values are bytes."""
     return before + 1 if used > limit else 0
 
 
 def drained(waited: float, running: int | None, idle: float) -> bool:
-    """Return whether a draining instance may be ended, `waited` seconds after it began, `idle` of them without a token.
+    """Return whether a draining instance may be ended.
 
-    1. Never before every router has the state.
-    2. Always after MAX_DRAIN_SECONDS.
-    3. In between, when it has no requests in progress.
-    4. Where no source reports its requests, when its counters have stood still for IDLE_SECONDS.
+    `waited` is the seconds since the drain began, `idle` the seconds since the instance last generated a token.
+
+    1. It may not be ended before MIN_DRAIN_SECONDS, so that every router learns of the drain.
+    2. After MAX_DRAIN_SECONDS it may always be ended.
+    3. In between, it may be ended when it has no requests in progress.
+    4. If no source reports its requests, it may be ended when it has generated no token for IDLE_SECONDS.
     """
     if waited < MIN_DRAIN_SECONDS:
         return False  # 1

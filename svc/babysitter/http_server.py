@@ -1,4 +1,4 @@
-"""The babysitter's HTTP server: gevent's, with the same limits for clients as the registry and the router."""
+"""The babysitter's HTTP server: gevent's WSGIServer with the connection limits of the registry and the router."""
 
 import logging
 import socket
@@ -15,7 +15,7 @@ from svc.perimeter.connection_pool import ConnectionLimits
 from svc.perimeter.connections import ConnectionDeadlines
 
 log = logging.getLogger(__name__)
-MAX_CONNECTIONS = 256  # registry, routers, monitoring, commands
+MAX_CONNECTIONS = 256  # from registry, routers, monitoring and commands
 MAX_REQUEST_BYTES = 64 << 10  # head and body
 DEADLINES = ConnectionDeadlines(idle=10, request=10, answer=10)
 SWEEP_INTERVAL_SECONDS = 1.0
@@ -45,14 +45,14 @@ class BabysitterServer(WSGIServer):
             super().handle(client, address)
 
     def sweep(self) -> None:
-        """End the connections whose request or answer takes too long."""
+        """End the connections that have passed a deadline, such as a request that arrives too slowly."""
         self.limits.sweep()
 
 
 class RequestHandler(WSGIHandler):
-    """Handles one connection; refuses a request that is too large or does not arrive with a JSON error."""
+    """Handles one connection; answers a request that is too large or too slow with a JSON error."""
 
-    def handle_one_request(self) -> Any:  # gevent's own: None, True, or a status and a body
+    def handle_one_request(self) -> Any:  # overrides gevent's: returns None, True, or a status and a body
         self.socket.begin_waiting(MAX_REQUEST_BYTES)
         try:
             return super().handle_one_request()
@@ -78,7 +78,7 @@ class RequestHandler(WSGIHandler):
         return result
 
     def handle_error(self, t: type[BaseException], v: BaseException, tb: TracebackType | None) -> None:
-        if isinstance(v, SvcError):  # the unread rest of the body did not arrive in time
+        if isinstance(v, SvcError):  # the rest of the body, which the application did not read, did not arrive in time
             self.close_connection = True
         else:
             super().handle_error(t, v, tb)

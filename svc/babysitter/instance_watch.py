@@ -1,4 +1,4 @@
-"""Watch the process of the instance: through supervisord, or by its port where something else runs it."""
+"""Watch the process of the instance: through supervisord, or by its port if supervisord does not run it."""
 
 import dataclasses
 import logging
@@ -13,10 +13,10 @@ from svc.supervision.client import SupervisordClient
 
 log = logging.getLogger(__name__)
 
-PORT_REFUSED = "its port refused connections"  # the only known reason of an end without a supervisor
+PORT_REFUSED = "its port refused connections"  # the only reason for an exit that is known without supervisord
 CONNECT_TIMEOUT_SECONDS = 2.0
 
-# FATAL alone is no failure: a shutdown of supervisord turns BACKOFF into FATAL.
+# FATAL alone does not mean a failure: when supervisord shuts down, it changes BACKOFF to FATAL.
 SUPERVISORD_STATES = {
     "STARTING": LifecycleEvent.SPAWNED,
     "RUNNING": LifecycleEvent.SPAWNED,
@@ -33,12 +33,12 @@ SUPERVISORD_STATES = {
 class ProcessSnapshot:
     """The instance's process at one moment."""
 
-    state: str  # as supervisord names it
+    state: str  # in supervisord's terms
     pid: int = 0  # 0: unknown
     since: float = 0.0  # start of the process, in Unix seconds
     restarts: int = 0
-    failed: bool = False  # restarts are used up
-    reason: str = ""  # why it ended last, where that is known
+    failed: bool = False  # supervisord has used up its restarts and stopped trying
+    reason: str = ""  # why the last process ended, if known
 
     def event(self) -> LifecycleEvent:
         """Return the event that led to this state."""
@@ -46,7 +46,7 @@ class ProcessSnapshot:
 
 
 def event_between(before: ProcessSnapshot | None, now: ProcessSnapshot) -> LifecycleEvent | None:
-    """Return the event between two snapshots; None while it is the same process in an equivalent state."""
+    """Return the event that led from `before` to `now`; None if the process and its state are still the same."""
     if before is not None and (before.event(), before.pid) == (now.event(), now.pid):
         return None
     return now.event()
@@ -54,11 +54,11 @@ def event_between(before: ProcessSnapshot | None, now: ProcessSnapshot) -> Lifec
 
 class InstanceWatch(Protocol):
     def poll(self) -> ProcessSnapshot | None:
-        """Return the process now; None when its state cannot be determined."""
+        """Return a snapshot of the process; None if its state cannot be determined."""
 
 
 class SupervisordWatch:
-    """Polls supervisord over RPC. It requests the restart count only when the process has changed."""
+    """Polls supervisord over RPC, and requests the restart count only if the process has changed."""
 
     def __init__(self, supervisord: SupervisordClient, program: str) -> None:
         self.supervisord = supervisord
@@ -92,9 +92,9 @@ class SupervisordWatch:
 
 
 class PortWatch:
-    """Polls the instance's port: a connection that is accepted means that it runs, a refused one that it has ended.
+    """Polls the instance's port: the instance runs if it accepts a connection, and has ended if it refuses one.
 
-    A connection that times out means neither (the backlog may be full).
+    A connection that times out proves neither, because the backlog may be full.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class PortWatch:
             return None
         state = "RUNNING" if runs else "EXITED"
         if self._snapshot is None or self._snapshot.state != state:
-            reason = PORT_REFUSED if self._starts else ""  # empty until its first process has ended
+            reason = PORT_REFUSED if self._starts else ""  # empty before the first start: nothing has ended yet
             self._starts += runs
             since = self.clock() if runs else 0.0
             self._snapshot = ProcessSnapshot(state, since=since, restarts=max(0, self._starts - 1), reason=reason)
@@ -132,7 +132,7 @@ class PortWatch:
 
 
 def accepts_connection(address: tuple[str, int], timeout: float = CONNECT_TIMEOUT_SECONDS) -> bool | None:
-    """Return whether something accepts a connection at the address; None after `timeout` seconds without an answer."""
+    """Return whether a server accepts a connection at the address; None if there is no answer in `timeout` seconds."""
     try:
         socket.create_connection(address, timeout).close()
     except TimeoutError:

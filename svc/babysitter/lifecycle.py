@@ -7,28 +7,28 @@
     RUNNING --SILENT--> HUNG --GENERATES--> RUNNING: only with `probe = "generate"`
 
 supervisord owns the process. The babysitter polls it twice a second, so it can miss a
-state between two polls (a stop and a start, for example). The table allows for such
-jumps. `step` raises for an event that the table does not have.
+state between two polls (a stop and a start, for example). The table has transitions for
+such jumps. `step` raises ValueError for an event that the table does not have.
 """
 
 from enum import Enum
 
 
 class LifecycleState(Enum):
-    """Each value but the first and the last is reported to the registry, as `status`."""
+    """The states of an instance. The babysitter reports them to the registry as `status`, but for UNSEEN and GONE."""
 
     UNSEEN = ""  # not polled yet, so the instance is not registered
-    STARTING = "starting"  # its engine is not ready yet, or it waits for its next restart
+    STARTING = "starting"  # the engine is not ready yet, or the process waits for its next restart
     RUNNING = "running"
-    HUNG = "hung"  # the process runs and may list models, but it generates no tokens
+    HUNG = "hung"  # the process runs and may list models, but generates no tokens
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"
-    GONE = "gone"  # deregistered, because the babysitter ends
+    GONE = "gone"  # deregistered, because the babysitter shuts down
 
     @property
     def status(self) -> str:
-        """Return the status for the registry: a hung instance drains, so that it gets no new requests."""
+        """Return the status to report to the registry: `draining` for a hung instance, so it gets no new requests."""
         return "draining" if self is LifecycleState.HUNG else self.value
 
 
@@ -45,7 +45,7 @@ class LifecycleEvent(Enum):
     BABYSITTER_ENDS = "the babysitter ends"
 
 
-# Events that leave the process in the same stage; each other one (a start, a stop, an exit) begins another.
+# These events do not begin a new stage of the process; all others (a start, a stop, an exit) do.
 SAME_PROCESS_EVENTS = (LifecycleEvent.READY, LifecycleEvent.SILENT, LifecycleEvent.GENERATES)
 
 
@@ -56,7 +56,7 @@ class Action(Enum):
 
 
 def _from_any(state: LifecycleState) -> dict[LifecycleEvent, tuple[LifecycleState, tuple[Action, ...]]]:
-    """Return the transitions that every state has: what supervisord reports overrides what was known."""
+    """Return the transitions that every state has, because supervisord's report overrides the known state."""
     report = (Action.REPORT,)
     starting = state is LifecycleState.STARTING
     return {
@@ -93,12 +93,12 @@ TABLE: dict[LifecycleState, dict[LifecycleEvent, tuple[LifecycleState, tuple[Act
     LifecycleState.DRAINING: _from_any(LifecycleState.DRAINING),
     LifecycleState.STOPPED: _from_any(LifecycleState.STOPPED),
     LifecycleState.FAILED: _from_any(LifecycleState.FAILED),
-    LifecycleState.GONE: dict.fromkeys(LifecycleEvent, (LifecycleState.GONE, ())),  # final: late events change nothing
+    LifecycleState.GONE: dict.fromkeys(LifecycleEvent, (LifecycleState.GONE, ())),  # final: later events are ignored
 }
 
 
 def step(state: LifecycleState, event: LifecycleEvent) -> tuple[LifecycleState, tuple[Action, ...]]:
-    """Return the state after `event`, and the actions that follow; raise ValueError for an impossible event."""
+    """Return the next state and the actions to carry out; raise ValueError for an event that is not in the table."""
     try:
         return TABLE[state][event]
     except KeyError:

@@ -1,4 +1,4 @@
-"""The babysitter's /metrics, collected when they are requested."""
+"""The babysitter's /metrics, collected at each request."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from svc.babysitter.restarter import KINDS
 
 
 class BabysitterMetrics(Collector):
-    """Names begin with svc_babysitter_."""
+    """The babysitter's metrics, whose names begin with svc_babysitter_."""
 
     def __init__(self, monitor: Monitor, registrar: Registrar, hang_probe: HangProbe, limits: ResourceLimits) -> None:
         self.monitor = monitor
@@ -31,7 +31,7 @@ class BabysitterMetrics(Collector):
         return []
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """Return the exposition, and its content type."""
+        """Return the metrics in the format that an Accept header asks for, and their content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 

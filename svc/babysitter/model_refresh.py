@@ -7,14 +7,14 @@ from collections.abc import Callable
 from svc.base.errors import RateLimited
 
 MAX_WAITING_CALLERS = 16
-REFRESH_INTERVAL_SECONDS = 1.0  # minimum between two refreshes: any client of the babysitter may request one
+REFRESH_INTERVAL_SECONDS = 1.0  # minimum between two refreshes, because any client of the babysitter may request them
 
 
 class ModelRefresh:
-    """Call it to refresh: it returns when a refresh that began after the call has ended.
+    """A callable that refreshes the model list; a call returns when a refresh that began after the call has ended.
 
     Callers that wait at the same time share one refresh. Two refreshes begin at least `interval` seconds apart.
-    Raises RateLimited when MAX_WAITING_CALLERS wait already: each one keeps a connection of the server open.
+    A call raises RateLimited if MAX_WAITING_CALLERS wait already, because each holds a connection of the server open.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class ModelRefresh:
         self._interval = interval
         self._lock = threading.Lock()
         self._places = threading.Semaphore(MAX_WAITING_CALLERS)
-        self._began = float("-inf")  # the start of the last refresh
+        self._began = float("-inf")  # when the last refresh began
 
     def __call__(self) -> None:
         if not self._places.acquire(blocking=False):

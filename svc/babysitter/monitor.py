@@ -1,4 +1,4 @@
-"""The monitor of one instance: events from its process and its engine go through the lifecycle table."""
+"""The monitor of one instance: it applies the events of the process and the engine to the lifecycle table."""
 
 import dataclasses
 import logging
@@ -14,26 +14,27 @@ from svc.babysitter.model_refresh import ModelRefresh
 from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
-MODEL_LIST_INTERVAL_SECONDS = 5.0  # between two reads of the model list of a running engine
-LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)  # these use the model list
-# What is compared of a listed model. Other fields carry times and random numbers (vLLM's `created`, `permission`).
+MODEL_LIST_INTERVAL_SECONDS = 5.0  # between two reads of a running engine's model list
+LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)  # with a model list
+# Only these fields of a model are compared, because others hold times and random numbers (vLLM's `created` and
+# `permission`).
 MODEL_FIELDS = ("id", "root", "parent", "max_model_len")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceSnapshot:
-    """All that is known of the instance at one moment."""
+    """Everything that the monitor knows about the instance at one moment."""
 
     state: LifecycleState = LifecycleState.UNSEEN
-    process_stage: int = 0  # how many stages it has had: a result that belongs to an earlier one is discarded
+    process_stage: int = 0  # number of starts, stops and exits so far: a result from an earlier stage is discarded
     process: ProcessSnapshot | None = None
-    models: tuple[dict[str, Any], ...] = ()  # as last listed; a restart keeps them until the new process lists its own
+    models: tuple[dict[str, Any], ...] = ()  # as last listed; kept across a restart until the new process lists its own
 
 
 class Monitor:
-    """Keeps `snapshot` up to date, which nothing else writes, and carries out the actions of the lifecycle table.
+    """Keeps `snapshot` up to date as its only writer, and carries out the actions of the lifecycle table.
 
-    `effects` are the functions that carry them out; only that of DEREGISTER may block.
+    `effects` maps each action to the function that carries it out; only the one for DEREGISTER may block.
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class Monitor:
         self.started = clock()
         self.snapshot = InstanceSnapshot()
         self._models_read = float("-inf")  # time of the last read of the model list
-        self._reason = NO_ANSWER  # why the engine was not ready, as last logged
+        self._reason = NO_ANSWER  # the last logged reason why the engine was not ready
         self._lock = threading.Lock()
-        self._models_lock = threading.Lock()  # one read at a time: an older list never replaces a newer one
-        self.refresh_models = ModelRefresh(self._read_models)  # on demand, whenever the last read was
+        self._models_lock = threading.Lock()  # one read at a time, so that an older list never replaces a newer one
+        self.refresh_models = ModelRefresh(self._read_models)  # on demand, even right after the last read
 
     def poll_process(self) -> None:
-        """Poll the process once, and apply the event when it has changed."""
+        """Poll the process once, and apply an event if it has changed."""
         now = self.watch.poll()
         if now is None:
             return
@@ -70,7 +71,7 @@ class Monitor:
             self._apply(event, process=now)
 
     def check_engine(self) -> None:
-        """Check an engine that starts until it is ready, then read its model list at intervals: it may load others."""
+        """Check whether a starting engine is ready; read a running engine's models at intervals, as they may change."""
         state = self.snapshot.state
         interval = min(MODEL_LIST_INTERVAL_SECONDS, self.config.heartbeat_interval)
         due = self.clock() >= self._models_read + interval
@@ -90,7 +91,7 @@ class Monitor:
                 self._apply(LifecycleEvent.READY, process_stage=before.process_stage, models=tuple(models))
 
     def apply(self, event: LifecycleEvent, process_stage: int) -> None:
-        """Apply an event of this stage of the process; do nothing where another stage has begun meanwhile."""
+        """Apply an event observed in `process_stage`; do nothing if another stage of the process has begun since."""
         self._apply(event, process_stage=process_stage)
 
     def end(self) -> None:
@@ -105,11 +106,11 @@ class Monitor:
         return bool(models)
 
     def models(self) -> Models:
-        """Return the models of the instance; [] while its engine is not ready."""
+        """Return the models of the instance, or [] if its engine is not ready."""
         return self.engine_status.models()
 
     def _log_reason(self, state: LifecycleState) -> None:
-        """Log each new reason why the engine is not ready; one that starts need not answer yet."""
+        """Log each new reason why the engine is not ready, except that a starting engine does not answer yet."""
         reason, before = self.engine_status.reason, self._reason
         self._reason = reason
         if reason and reason != before and (state is LifecycleState.RUNNING or reason != NO_ANSWER):
@@ -121,7 +122,7 @@ class Monitor:
         with self._lock:
             before = self.snapshot
             if process_stage is not None and process_stage != before.process_stage:
-                return  # the event is of an earlier stage
+                return  # the event belongs to an earlier stage
             state, actions = step(before.state, event)
             after = before.process_stage + (event not in SAME_PROCESS_EVENTS)
             self.snapshot = dataclasses.replace(before, state=state, process_stage=after, **changes)

@@ -1,8 +1,8 @@
-"""Keep the registrations in the registry up to date, by registrations and heartbeats.
+"""Keep the babysitter's registrations in the registry up to date.
 
-Each round compares the last registrations that the registry accepted with the current
-ones, and registers or sends a heartbeat. It never sends a backlog of earlier states. So no
-change overtakes another, and a registry that was away for an hour receives only the
+Each round compares the current registrations with those that the registry last accepted, and sends a
+registration for each that differs and a heartbeat for each other. It never sends a backlog of earlier
+states. So no change overtakes another, and a registry that was away for an hour receives only the
 present state.
 """
 
@@ -22,10 +22,10 @@ from svc.base.errors import Forbidden, NotFound, SvcError, Unavailable
 from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
-FIRST_RETRY_SECONDS = 0.5  # until the second try; doubled each time, up to the heartbeat's interval
-DEREGISTER_TIMEOUT_SECONDS = 3.0  # for both registrations
+FIRST_RETRY_SECONDS = 0.5  # until the second attempt; doubled after each failure, up to the heartbeat interval
+DEREGISTER_TIMEOUT_SECONDS = 3.0  # for both registrations together
 UNIX_SOCKET_SCHEME = "unix://"
-SECRET_PATTERN = re.compile(r"[!-~]{16,256}")  # long enough, and fit for a header
+SECRET_PATTERN = re.compile(r"[!-~]{16,256}")  # long enough to be safe, and valid in a header
 
 
 class Registrar:
@@ -42,18 +42,18 @@ class Registrar:
         self.wanted = wanted
         self.interval = interval
         self.clock = clock
-        self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
-        self.refusal: SvcError | None = None  # why a registry that answers did not accept all of the last round
-        self._accepted: dict[str, dict[str, Any]] = {}  # name -> fields of the registration that the registry has
-        self._sent: dict[str, None] = {}  # names that the registry may have: a registration may arrive unanswered
-        self._lock = threading.Lock()  # one call at a time: nothing registers again after `deregister`
+        self.last_heartbeat: float | None = None  # when the registry last accepted all of them
+        self.refusal: SvcError | None = None  # why a registry that answers refused a registration in the last round
+        self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
+        self._sent: dict[str, None] = {}  # names that the registry may have, even if its answer was lost
+        self._lock = threading.Lock()  # one call at a time, so that nothing registers again after `deregister`
         self._ended = False
         self._last_round: list[Registration] = []
         self._failures = 0
         self._complaint = ""
 
     def run_round(self) -> None:
-        """Send every registration or heartbeat; log the first failure and the recovery."""
+        """Send a registration or a heartbeat for each name; log the first failure and the recovery."""
         failure: SvcError | None = None
         self._last_round = self.wanted()
         for registration in self._last_round:
@@ -80,23 +80,23 @@ class Registrar:
 
     @property
     def outdated(self) -> bool:
-        """Return whether a registration has changed since the last round; False before the first one."""
+        """Return whether a registration has changed since the last round; False before the first round."""
         return bool(self._last_round) and not self._ended and self.wanted() != self._last_round
 
     @property
     def registered(self) -> bool:
-        """Return whether the registry has all registrations, as far as is known here."""
+        """Return whether the registry has accepted all registrations."""
         return not self._ended and all(registration.name in self._accepted for registration in self.wanted())
 
     def deregister(self, timeout: float = DEREGISTER_TIMEOUT_SECONDS) -> None:
-        """Remove the registrations, the instance first, within `timeout` seconds; no round sends anything after it."""
+        """Remove the registrations, the instance first, within `timeout` seconds; later rounds send nothing."""
         self._ended = True
         worker = threading.Thread(target=self._deregister_all, args=(timeout / 2,), daemon=True)
         worker.start()
         worker.join(timeout)
 
     def _send(self, registration: Registration) -> None:
-        """Send a heartbeat where the registry has these fields, else a registration."""
+        """Send a heartbeat if the registry has accepted the same fields before, else a registration."""
         if self._ended:
             return
         if self._accepted.get(registration.name) == registration.fields:
@@ -106,7 +106,7 @@ class Registrar:
                 log.info("the registry does not know %s any more", registration.name)
             except Forbidden:
                 self._accepted.pop(registration.name)
-                self._sent.pop(registration.name, None)  # another babysitter has the name now
+                self._sent.pop(registration.name, None)  # another babysitter owns the name now
                 raise
             else:
                 return
@@ -123,13 +123,13 @@ class Registrar:
             raise
         except SvcError:
             if not sent_before:
-                del self._sent[name]  # refused: the registry's entry of this name is not ours
+                del self._sent[name]  # refused: the registration under this name is not ours
             raise
         self._accepted[name] = registration.fields
         log.info("%s %s (%s)", "registered" if new else "renewed", name, registration.status)
 
     def _deregister_all(self, lock_timeout: float) -> None:
-        locked = self._lock.acquire(timeout=lock_timeout)  # a call that hangs must not delay the end
+        locked = self._lock.acquire(timeout=lock_timeout)  # a hanging call must not delay the shutdown
         try:
             for name in reversed(list(self._sent)):
                 self._deregister(name)
@@ -152,7 +152,7 @@ class Registrar:
             log.info("deregistered %s", name)
 
     def _log_change(self, failure: SvcError | None) -> None:
-        # The cause of an unreachable registry may change from try to try; that it is unreachable is logged once.
+        # Log only once that the registry is unreachable: the error message may differ at each attempt.
         complaint = "" if failure is None else "away" if isinstance(failure, Unavailable) else failure.message
         if complaint == self._complaint:
             return
@@ -164,7 +164,7 @@ class Registrar:
 
 
 def state_directory(server_url: str) -> Path:
-    """Return the var/ that holds the socket of the supervisord that runs the babysitter, else the relative var/."""
+    """Return the directory var/ with the socket of the supervisord at `server_url`, else the relative path var/."""
     directory = Path(server_url.removeprefix(UNIX_SOCKET_SCHEME)).parent
     return directory if server_url.startswith(UNIX_SOCKET_SCHEME) and directory.name == "var" else Path("var")
 
@@ -172,7 +172,7 @@ def state_directory(server_url: str) -> Path:
 def load_or_create_secret(path: Path) -> str:
     """Return the secret that proves to a registry that this babysitter owns its names; create the file if needed.
 
-    Where the file cannot be written, the secret lasts as long as this process.
+    If the file cannot be written, the secret lasts only as long as this process.
     """
     try:
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The registrations of a babysitter and its instance, within the limits that every registry has. Pure."""
+"""Build the registrations of a babysitter and its instance, within the size limits of a registry. Pure."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ from svc.protocol.service import (
 )
 
 Model = dict[str, Any]
-RESERVED_BYTES = 1024  # for the rest of the metadata, beside what is counted: keys, commas, counts of restarts
+RESERVED_BYTES = 1024  # for metadata that is not counted: keys, commas, restart counts
 MIN_LEASE_SECONDS = 30.0
-LEASE_HEARTBEATS = 3.0  # a lease outlives two lost heartbeats
+LEASE_HEARTBEATS = 3.0  # heartbeat intervals in a lease, which so survives two lost heartbeats
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Registration:
-    """One name in the registry. A heartbeat changes only its `status`; `fields` need a registration."""
+    """The registration of one name. A heartbeat can change its `status`; a change of `fields` needs a registration."""
 
     name: str
     status: str
@@ -45,7 +45,7 @@ def registrations(
     hostname: str,
     process: ProcessSnapshot | None = None,
 ) -> list[Registration]:
-    """Return what the registry should have: the babysitter always, and the instance once its process was polled."""
+    """Return the current registrations: the babysitter's, and the instance's once its process was polled."""
     url = babysitter_url(config.url)
     shared = {
         "host": config.host,
@@ -82,9 +82,9 @@ def registrations(
 
 
 def model_metadata(models: Sequence[Model], others: dict[str, Any]) -> dict[str, Any]:
-    """Return `models`, the ids, and `models_list`, the objects, so that they fit beside `others`, the other metadata.
+    """Return the metadata fields `models` (ids) and `models_list` (objects), small enough to fit beside `others`.
 
-    Objects that are too large together are shortened first; models are left out only where even ids alone do not fit.
+    If the objects are too large together, they are shortened; if even the ids alone do not fit, models are left out.
     vLLM's objects have 500 bytes each, most of which are permissions.
     """
     rest = {key: value for key, value in others.items() if key not in ("models", "models_list")}
@@ -104,7 +104,7 @@ def unchanged(model: Model) -> Model:
 
 
 def without_nested(model: Model) -> Model:
-    """Return the object without the lists and objects in it."""
+    """Return the model object without the fields that are lists or objects."""
     return {key: value for key, value in model.items() if not isinstance(value, (list, dict))}
 
 
@@ -120,7 +120,7 @@ def both_lists(objects: Sequence[Model]) -> dict[str, Any]:
 
 
 def bytes_in_both_lists(model: Model) -> int:
-    """Return the bytes that a model takes in `models` and `models_list`."""
+    """Return the number of bytes that a model takes in `models` and `models_list` together."""
     return json_bytes(model) + json_bytes(model["id"]) + 2
 
 

@@ -1,4 +1,4 @@
-"""Enforce the instance's startup timeout and memory limit: an instance that exceeds one is restarted."""
+"""Enforce the startup timeout and the memory limit of an instance by restarting it."""
 
 import logging
 import re
@@ -23,8 +23,8 @@ MEMORY_LINES = re.compile(rb"^(VmRSS|VmSwap|Pss|SwapPss):\s+(\d+) kB", re.M)
 class ResourceLimits:
     """Checks both limits: call `run_round` every second.
 
-    `read_load` reads the requests in progress. `measure` takes a pid and the limit, as `memory_used` does.
-    `clock` is monotonic: setting the system's clock must not exceed a limit.
+    `read_load` returns the requests in progress. `measure` has the arguments of `memory_used`.
+    `clock` is monotonic, so that a change of the system time does not count towards a timeout.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class ResourceLimits:
         self.clock = clock
         self.memory: int | None = None  # bytes, at the last measurement
         self._identity: tuple[int, float] | None = None  # pid and start of the process
-        self._first_seen = 0.0  # when this process was
+        self._first_seen = 0.0  # when this process was first seen
         self._samples_over_limit = 0
         self._next_measurement = 0.0
         self._drain: Drain | None = None
 
     def run_round(self) -> None:
-        """Check the process once, and restart it where it exceeds a limit."""
+        """Check the process once, and restart it if it exceeds a limit."""
         process, now = self.monitor.snapshot.process, self.clock()
         spawned = process is not None and process.event() is LifecycleEvent.SPAWNED
         identity = (process.pid, process.since) if process and spawned else None
@@ -91,7 +91,7 @@ class ResourceLimits:
 
 
 class Drain:
-    """The time from the last new request to the restart. Without `has_requests` there is nothing to wait for."""
+    """The drain of an instance before its restart. If `has_requests` is false, there is nothing to wait for."""
 
     def __init__(self, reason: str, now: float, has_requests: bool) -> None:
         self.reason = reason
@@ -100,8 +100,8 @@ class Drain:
         self._load = UNKNOWN_LOAD
 
     def is_over(self, load: EngineLoad, now: float) -> bool:
-        """Return whether the instance may be ended, with its load as of `now`."""
-        # Without counters it is unknown whether the engine is idle.
+        """Return whether the drain is over, given the instance's load at the time `now`."""
+        # Without counters the engine may be busy, so it does not count as idle.
         if health_rules.generated_between(self._load, load) or not load.counters:
             self._last_token = now
         self._load = load
@@ -109,12 +109,11 @@ class Drain:
 
 
 def memory_used(pid: int, limit: int) -> int:
-    """Return the bytes, resident or swapped out, of the process group of `pid` and of all that its members started.
+    """Return the memory, resident or swapped out, of the process group of `pid` and all its descendants, in bytes.
 
-    The sum of /proc/PID/status is cheap, but it counts a page that processes share once
-    for each of them, so it is an upper bound. Only where that bound exceeds `limit` are
-    shared pages divided among their processes (PSS), for which the kernel walks all page
-    tables.
+    The sum over /proc/PID/status is cheap, but an upper bound, because it counts a shared page
+    once for each process. Only if the sum exceeds `limit`, the more exact PSS is read, which
+    divides shared pages among their processes: for that the kernel walks all page tables.
     """
     pids = orphans.process_tree(pid)
     upper_bound = _sum_of_memory(pids, "status")

@@ -1,6 +1,6 @@
 """Have supervisord restart an instance that hangs, starts too slowly or uses too much memory; report each restart.
 
-The limit of restarts, and the delay before each, are supervisord's: see svc/supervision/restarts.py.
+supervisord limits the number of restarts and delays each one: see svc/supervision/restarts.py.
 """
 
 import logging
@@ -18,19 +18,19 @@ KINDS = ("hung", "startup", "memory")
 
 
 class Restarter:
-    """Requests restarts of one instance from what supervises it.
+    """Requests restarts of one instance from its supervisor.
 
-    `end_process` ends the process of a pid as if it had crashed; None where nothing supervises the instance.
+    `end_process` ends a process as if it had crashed; it is None if the instance has no supervisor.
     """
 
     def __init__(self, name: str, end_process: Callable[[int, str], bool] | None) -> None:
         self.name = name
         self.end_process = end_process
-        self.counts: Counter[str] = Counter()  # requested restarts, by kind
+        self.counts: Counter[str] = Counter()  # requested restarts by kind
         self._last_message_key = ""
 
     def restart(self, process: ProcessSnapshot, kind: str, why: str) -> None:
-        """Request the restart of a process once, however often this is called; retry while supervisord is away."""
+        """Request the restart of a process, once even if called again; retry while supervisord does not answer."""
         reason = f"{kind}: {why}"
         if self.end_process is None:
             return self._log(f"{process.since} {kind}", reason + "; nothing supervises it here: restart it yourself")
@@ -46,25 +46,25 @@ class Restarter:
         return None
 
     def _log(self, key: str, message: str) -> None:
-        """Log a message, unless the last one had the same key."""
+        """Log a message, unless the previous one had the same key."""
         if key != self._last_message_key:
             log.warning("%s: %s", self.name, message)
         self._last_message_key = key
 
 
 class RestartReporter:
-    """Reports restarts to the registry as events.
+    """Reports restarts of the instance to the registry as events.
 
-    It counts from the first snapshot on, so that the start of the babysitter is not a restart of its instance.
+    Only restarts after the first snapshot count: earlier ones happened before this babysitter started.
     """
 
     def __init__(self, client: RegistryClient, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._sender = EventSender(client, clock)
         self._name = name
-        self._reported: int | None = None  # restarts that the registry has events of
+        self._reported: int | None = None  # number of restarts already reported
 
     def run_round(self, process: ProcessSnapshot | None) -> None:
-        """Report the restarts since the last round; an event that an unreachable registry misses is sent later."""
+        """Report the restarts since the last round; if the registry is unreachable, report them in a later round."""
         if process is None or not self._sender.is_ready:
             return
         before, now = self._reported, process.restarts

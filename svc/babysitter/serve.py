@@ -37,8 +37,8 @@ from svc.supervision.orphans import kill_instance, parent_died
 
 log = logging.getLogger(__name__)
 LIMITS_INTERVAL_SECONDS = 1.0
-POLL_INTERVAL_SECONDS = 0.5  # an exit is known after this time at the latest
-FIRST_CHECK_TIMEOUT_SECONDS = 1.0  # how long the first registration waits for the first check of the engine
+POLL_INTERVAL_SECONDS = 0.5  # maximum delay until an exit is noticed
+FIRST_CHECK_TIMEOUT_SECONDS = 1.0  # maximum wait of the first registration for the first engine check
 REPORTS_ONLY = (
     "%s: no supervisord runs it, so the babysitter reports failures but cannot restart it; start it with `svc up`"
 )
@@ -47,7 +47,7 @@ REPORTS_ONLY = (
 def serve(config: InstanceConfig) -> None:
     """Run the babysitter of one instance until SIGTERM or SIGINT, in a process that gevent has patched.
 
-    SIGHUP ends it for a successor that takes over: the registrations stay.
+    SIGHUP ends it, too, but keeps the registrations for the babysitter that replaces it.
     """
     stopping, handing_over = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,7 +61,7 @@ def serve(config: InstanceConfig) -> None:
 
 
 class Babysitter:
-    """The components of one babysitter. It sets `stopping` when the supervisord that started it is gone."""
+    """The components of one babysitter. `stopping` is set when the supervisord that started it has ended."""
 
     def __init__(self, config: InstanceConfig, environ: Mapping[str, str], stopping: threading.Event) -> None:
         self.config = config
@@ -106,7 +106,7 @@ class Babysitter:
         self.loops.append(Loop("connections", self.http.sweep, SWEEP_INTERVAL_SECONDS))
 
     def start(self) -> None:
-        """Start the HTTP server and the loops; raise CommandError when the port is taken."""
+        """Start the HTTP server and the loops; raise CommandError if the port is in use."""
         try:
             self.http.start()
         except OSError as error:
@@ -123,9 +123,9 @@ class Babysitter:
             loop.start()
 
     def end(self, deregister: bool = True) -> None:
-        """End in this order: an instance without a supervisord, both registrations, the loops, the HTTP server.
+        """End the instance if supervisord is gone, then both registrations, the loops and the HTTP server.
 
-        Without `deregister` the registrations stay.
+        If `deregister` is false, the registrations stay.
         """
         if self.is_orphaned():
             process = self.monitor.snapshot.process
@@ -143,7 +143,7 @@ class Babysitter:
         return self.supervised and parent_died(self.environ, os.getppid())
 
     def _poll_process(self) -> None:
-        if self.is_orphaned():  # the death signal may not have reached this process
+        if self.is_orphaned():  # in case the parent-death signal did not reach this process
             self.stopping.set()
             return
         self.monitor.poll_process()
@@ -173,7 +173,7 @@ class Babysitter:
         return wanted
 
     def _warn_of_models(self, count: int, registered: int) -> None:
-        """Log that models are left out, once for each count: requests that name them find no instance."""
+        """Log, once for each count, that the registration omits models: requests for them find no instance."""
         if registered < count != self._models_warned_of:
             self._models_warned_of = count
             log.warning(
@@ -193,7 +193,7 @@ class Babysitter:
         return PortWatch([(local_host(self.config.host), self.config.port), (self.config.host, self.config.port)])
 
     def _end_process(self) -> Callable[[int, str], bool] | None:
-        """Return the function that ends the instance's process through supervisord; None without one."""
+        """Return the function that ends the instance's process through supervisord; None without supervisord."""
         if not self.supervised:
             return None
         supervisord, program = SupervisordClient(self.server_url), server_program(self.config.name)
@@ -206,7 +206,7 @@ class Babysitter:
 
 
 def with_deadline(check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
-    """Return the check limited to twice its timeout, however slowly an answer arrives."""
+    """Return the check with a deadline of twice its timeout, which holds even if an answer arrives slowly."""
 
     def limited(url: str, timeout: float) -> Readiness:
         with gevent.Timeout(2 * timeout, False):

@@ -1,4 +1,4 @@
-"""The token probe: a request for one token, which only an engine that works can answer."""
+"""The token probe: a request for one token, which only a working engine can answer."""
 
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -8,8 +8,8 @@ import requests
 
 from svc.babysitter.health_rules import ProbeOutcome
 
-Post = Callable[[str, dict[str, Any], float], int]  # URL, body and timeout to the status of the answer
-REQUEST_BODIES: dict[str, Callable[[str], dict[str, Any]]] = {  # by path: the cheapest request of each API
+Post = Callable[[str, dict[str, Any], float], int]  # takes URL, body and timeout; returns the status code
+REQUEST_BODIES: dict[str, Callable[[str], dict[str, Any]]] = {  # path -> the cheapest request of that API
     "/v1/chat/completions": lambda model: {
         "model": model,
         "messages": [{"role": "user", "content": "."}],
@@ -24,8 +24,8 @@ REQUEST_BODIES: dict[str, Callable[[str], dict[str, Any]]] = {  # by path: the c
 class TokenProbe:
     """Requests a token from the first of `urls` that accepts a connection, within `timeout` seconds in all.
 
-    An engine refuses an API that it does not support at once (no chat, an embedding model).
-    The next API is tried then; the one that works comes first from then on.
+    An engine may not support an API (an embedding model has no chat) and then refuses the request at
+    once. Then the next API is tried; the first one that works is tried first from then on.
     """
 
     def __init__(self, urls: Sequence[str], timeout: float, post: Post) -> None:
@@ -35,7 +35,7 @@ class TokenProbe:
         self._paths = list(REQUEST_BODIES)
 
     def send(self, model: str) -> tuple[ProbeOutcome, str]:
-        """Return the outcome of a probe of `model`, and the reason where it is not GENERATED."""
+        """Probe `model` and return the outcome, with the reason if that is not GENERATED."""
         deadline = monotonic() + self.timeout
         outcome, reason = ProbeOutcome.REFUSED, "it does none of " + ", ".join(REQUEST_BODIES)
         for path in list(self._paths):

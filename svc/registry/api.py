@@ -33,13 +33,13 @@ from svc.registry.store_health import FAILING, STORE_TROUBLE
 log = logging.getLogger(__name__)
 SETTING_NAMES = SettingNames("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
 FULL_RETRY_SECONDS = 60
-ADDRESS_FIELDS = {"host", "port", "hostname", "url", "metadata"}  # a change of these is checked by the address policy
+ADDRESS_FIELDS = {"host", "port", "hostname", "url", "metadata"}  # the address policy checks a change of any of these
 INDEX_HEADER = "X-Registry-Index"
 
 
 @dataclass
 class RegistryApi:
-    """The handlers. Each gets the `client` that sent the request, and `now`, the time of the request."""
+    """The handlers of all routes. Each gets the `client` that sent the request, and `now`, the time of the request."""
 
     store: Store
     probe: Callable[[str], int]
@@ -61,7 +61,7 @@ class RegistryApi:
         self.started = self.clock()
 
     def handle(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
-        """Return the response of a handler to Flask's current request, if the client may make it."""
+        """Return the response of `handler` to Flask's current request; raise SvcError if the client may not make it."""
         client = self._identify(request.remote_addr, request.headers)
         try:
             self._admit(access, request.method, client, request.headers)
@@ -101,7 +101,10 @@ class RegistryApi:
         return _json({**report, **error_object(Unavailable(reason))}, 503) if status == FAILING else _json(report)
 
     def services(self, client: Client, now: float) -> Response:
-        """Answer with the latest heartbeats; answer a watcher as soon as the revision changes or its wait is over."""
+        """Return the services with their latest heartbeats.
+
+        With ?index=, wait until the revision differs or ?wait= is over; that list may lack the latest heartbeats.
+        """
         passes = validation.parse_filters(request.args)
         watch = validation.parse_watch(request.args)
         if watch is None:
@@ -156,8 +159,8 @@ class RegistryApi:
     def check(self, client: Client, now: float, name: str) -> dict[str, Any]:
         """Check the service now.
 
-        A request that is itself a health check gets the last health status, because two registries would otherwise
-        check each other without end.
+        A request that is itself a health check gets the last known health status. Otherwise two registries that are
+        registered with each other would check each other without end.
         """
         service = _known(name, self.store.get(name))
         if request.headers.get("User-Agent") != USER_AGENT:
@@ -185,7 +188,7 @@ class RegistryApi:
         return {"message": f"{len(names)} leases ended", "expired": names, "timestamp": iso(now)}
 
     def events(self, client: Client, now: float) -> Response:
-        """Answer with a list; to a client that accepts it, with a stream that lasts until the client closes it."""
+        """Return events as a list, or as an endless stream if the client accepts server-sent events."""
         query = event_query.parse_event_query(request.args, request.headers)
         if "text/event-stream" in request.headers.get("Accept", ""):
             stream = self.streams.open(query, partial(polling, request.environ))
@@ -215,7 +218,7 @@ class RegistryApi:
         return Response(self.document, mimetype="application/json")
 
     def _check_service_limit(self, name: str) -> None:
-        """Raise RateLimited for a new name if max_services are registered."""
+        """Raise RateLimited if `name` is new and max_services are registered already."""
         if self.store.get(name) is None and len(self.store.snapshot()[1]) >= self.max_services:
             raise RateLimited(
                 f"{self.max_services} services are registered, as many as there may be; remove some (svc remove NAME) "

@@ -52,14 +52,14 @@ def create_app(
     max_services: int = MAX_SERVICES,
     hosts: Hosts | None = None,
 ) -> Flask:
-    """Return the application. `probe` returns the status code that a URL answers with, 0 without an answer.
+    """Return the application. `probe` sends a GET to a URL and returns the status code, 0 if there is no answer.
 
     Without a `guard`, only this machine may write. Without an `address_policy`, a service may be in any network.
     Without `hosts`, a request may name any Host.
     """
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.url_map.merge_slashes = False  # else a path with an empty name would lead to another endpoint
+    app.url_map.merge_slashes = False  # otherwise a path with an empty service name would match another endpoint
     sweep = sweep or LeaseSweep(store, clock)
     metrics = metrics or RegistryMetrics(store, sweep.store_health)
     api = RegistryApi(
@@ -77,7 +77,7 @@ def create_app(
     for method, path, access, handler in ROUTES:
         view = partial(api.handle, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
-    app.extensions[API_EXTENSION] = api  # the worker calls it for heartbeats of the fast path
+    app.extensions[API_EXTENSION] = api  # the worker calls the API directly for heartbeats of the fast path
     flask_app.install_errors(app)
     flask_app.install_version(app)
     app.after_request(_add_challenge)

@@ -1,7 +1,7 @@
 """The targets of Prometheus's HTTP service discovery. Pure.
 
-Labels that are constant for a service are plain and come with every sample. What changes over time is in `__meta_...`
-labels, which are there for relabelling: as a plain label it would begin a new series with each change.
+Properties that never change for a service are plain labels, which every sample gets. Properties that change are
+`__meta_...` labels, which only relabelling sees: as plain labels, each change would begin a new time series.
 """
 
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ DEFAULT_METRICS_PATH = "/metrics"
 
 
 def registry_url(host_url: str, host: str | None) -> str:
-    """Return the URL that a request has of this registry; raise BadRequest where its Host is no valid address."""
+    """Return the URL of this registry as the client addressed it; raise BadRequest if the Host header is invalid."""
     if is_service_url(host_url):
         return host_url
     raise BadRequest(f"Host {shown(host)} is not a valid address; use http://REGISTRY_HOST:PORT", param="Host")
 
 
 def target_groups(services: Iterable[Service], registry: str) -> list[TargetGroup]:
-    """Return a group for each service that has metrics, and one for the registry at the URL `registry`."""
+    """Return a target group for each service that has metrics, and one for the registry at the URL `registry`."""
     own = _group(registry, {"job": "svc-registry", "name": "registry"})
     scraped = (s for s in services if is_service_url(s.url) and s.metadata.get("metrics_path") != "")
     return [own, *map(_service_group, scraped)]
@@ -50,7 +50,7 @@ def _service_group(service: Service) -> TargetGroup:
 
 
 def _group(url: str, labels: dict[str, str], path: str | None = None) -> TargetGroup:
-    """Return the group of one target. A given `path` is absolute; the default is below the path of the URL."""
+    """Return the target group of one URL. `path` is absolute; without it, the metrics are below the path of the URL."""
     parts = parse_service_url(url)
     location = {
         "__scheme__": parts.scheme,

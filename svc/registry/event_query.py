@@ -15,13 +15,13 @@ from svc.registry.store.contract import MAX_OWN_EVENTS, Store
 
 DEFAULT_EVENT_LIMIT = 100
 MAX_EVENT_STREAMS = 200
-KEEPALIVE_INTERVAL_SECONDS = 15.0  # after so long without an event a stream sends a comment
+KEEPALIVE_INTERVAL_SECONDS = 15.0  # a stream without events sends a comment at this interval
 KEEPALIVE_COMMENT = b": still here\n\n"
 RETRY_FIELD = b"retry: 1000\n\n"  # milliseconds until a client connects again
 
 
 class EventQuery(NamedTuple):
-    """Which events a request asks for. Without `after`, it asks for the newest; no `kinds` means all."""
+    """The events that a request selects. Without `after`, it selects the newest; empty `kinds` select all kinds."""
 
     after: int | None = None
     limit: int = DEFAULT_EVENT_LIMIT
@@ -34,7 +34,10 @@ class EventQuery(NamedTuple):
 
 
 def parse_event_query(args: Mapping[str, str], headers: Headers) -> EventQuery:
-    """Return the query of a request; raise BadRequest. Last-Event-ID, of a stream that broke off, overrides `after`."""
+    """Return the event query of a request; raise BadRequest if it is invalid.
+
+    The header Last-Event-ID, which a client sends to resume a broken stream, overrides `after`.
+    """
     after = _whole_number("after", args["after"], 10**18) if "after" in args else None
     if (last := headers.get("last-event-id") or "").isdecimal() and len(last) <= 18:
         after = int(last)
@@ -52,7 +55,7 @@ def _whole_number(name: str, text: str, maximum: int, minimum: int = 0) -> int:
 
 
 def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
-    """Return the events of a query, oldest first, and the id after which to go on."""
+    """Return the events that a query selects, oldest first, and the `after` for the next query."""
     if query.after is None:
         events, last = store.events(0)
         return [event for event in events if query.matches(event)][-query.limit :], last
@@ -70,7 +73,7 @@ def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
 
 
 def report_start(store: Store) -> None:
-    """Add the event that this registry has started again; add none to a store that is new, or that fails."""
+    """Add the event that this registry was restarted; do nothing if the store is new or fails."""
     with suppress(Unavailable):
         if not store.events(0)[1]:
             return
@@ -91,16 +94,16 @@ class EventStreams:
     def open(
         self, query: EventQuery, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[bytes]:
-        """Return a stream, which is in the context `waiting` while it waits for events.
+        """Return a stream of the events that `query` selects; it enters the context `waiting` while it waits for more.
 
-        Raise RateLimited while MAX_EVENT_STREAMS are open, and what the store raises.
+        Raise RateLimited if MAX_EVENT_STREAMS are open, and any error of the store.
         """
         if self._open >= MAX_EVENT_STREAMS:
             raise RateLimited(f"{MAX_EVENT_STREAMS} streams are open already; close one", retry_after=5)
         return self._stream(query, waiting, *read_events(self._store, query._replace(wait=0)))
 
     def end(self) -> None:
-        """Let every stream end as soon as its wait is over (Store.wake ends the waits); the clients connect again."""
+        """Make every stream end when its wait is over (Store.wake ends the waits). The clients then reconnect."""
         self.are_ending = True
 
     def _stream(
@@ -114,7 +117,7 @@ class EventStreams:
                 with waiting():
                     events, last = read_events(self._store, query._replace(after=last, wait=KEEPALIVE_INTERVAL_SECONDS))
         except Unavailable:
-            return  # the client connects again, and gets the error if the store still fails
+            return  # the client reconnects, and gets the error if the store still fails
         finally:
             self._open -= 1
 

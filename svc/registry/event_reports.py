@@ -1,8 +1,8 @@
 """Accept events from routers and babysitters: authenticate the source and limit the rate.
 
-`source` names the role of the reporter, which decides the kinds of events that it may report. The source is stored as
-it is when the client is on this machine or may write to the registry. So is the source `babysitter` of a client that
-has the secret with which the service is registered. For every other client its address is added:
+The `source` of an event names the role of the reporter, which decides the kinds of events that it may report. The
+source counts as verified if the client is on this machine or may write to the registry, or if it is `babysitter` and
+the client has the secret of the service's registration. To every other source the client's address is added:
 `router-NAME@ADDRESS`.
 """
 
@@ -34,14 +34,14 @@ SOURCE_PATTERN = re.compile(rf"{BABYSITTER_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.
 
 
 class EventReceiver:
-    """Adds reported events to the store, and limits the rate of each reporter."""
+    """Adds reported events to the store, within the rate limit of each reporter."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._limiter = EventRateLimiter(clock)
 
     def receive(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
-        """Return the events as they are stored; raise BadRequest, Forbidden or RateLimited."""
+        """Store the events in `body` and return them as stored; raise BadRequest, Forbidden or RateLimited."""
         events = parse_events(body, now)
         owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         events = [with_verified_source(event, client, owned) for event in events]
@@ -51,7 +51,7 @@ class EventReceiver:
         return self._store.add_events(events)
 
     def _owned(self, caller: owner.Caller, names: set[str]) -> set[str]:
-        """Return those of the services that the caller owns; raise Forbidden if another caller owns one."""
+        """Return the names whose services the caller owns; raise Forbidden if another caller owns one of them."""
         services = [service for name in names if (service := self._store.get(name))]
         for service in services:
             owner.check(service, caller)
@@ -67,7 +67,7 @@ def with_verified_source(event: Event, client: Client, owned: Collection[str]) -
 
 
 def rate_limit_message(address: str, wait: float) -> str:
-    """Return the error message for a reporter that sends more than its rate."""
+    """Return the error message for a reporter that exceeds its rate limit."""
     return (
         f"{address} sent more than {BURST_EVENTS:.0f} events at once or {EVENTS_PER_SECOND * 60:.0f} a minute; "
         f"send again in {math.ceil(wait)} s"
@@ -75,7 +75,7 @@ def rate_limit_message(address: str, wait: float) -> str:
 
 
 def parse_events(body: Mapping[str, Any], now: float) -> list[Event]:
-    """Return the events of a POST; raise BadRequest for those that neither a router nor a babysitter may report."""
+    """Return the events in the body of a POST; raise BadRequest for an invalid event or an unaccepted kind."""
     events = body.get("events")
     if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS_PER_REQUEST:
         raise _invalid("events", f"must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events")

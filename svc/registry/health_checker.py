@@ -1,4 +1,4 @@
-"""Health checks: the registry checks every running service in rounds, and one service when a request asks for it."""
+"""Health checks: of every running service in rounds, and of one service on request."""
 
 import logging
 import threading
@@ -17,24 +17,24 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 UNHEALTHY_AFTER_FAILURES = 3  # in a row
 HEALTHY_AFTER_SUCCESSES = 2  # in a row, for a service that was unhealthy
-MAX_CONCURRENT_CHECKS = 32  # of a round
+MAX_CONCURRENT_CHECKS = 32  # in one round
 MAX_CONCURRENT_REQUESTED_CHECKS = 32
 MAX_LOGGED_REFUSALS = 1000  # refused addresses that are remembered, so that each is logged once
 
 
 def is_success(service: Service, status_code: int) -> bool:
-    """Return whether a check succeeded that was answered with this status code (0: no answer).
+    """Return whether a health check of the service with this status code was a success (0: no answer).
 
-    A babysitter's /health answers 503 while its instance is down. The babysitter itself works then, so for its own
-    service any answer is a success.
+    A babysitter's /health returns 503 while its instance is down, but the babysitter itself works. So any answer is a
+    success for a service of type babysitter.
     """
     return status_code == 200 or (status_code > 0 and service.metadata.get("type") == BABYSITTER_TYPE)
 
 
 def next_health_status(status: str, contradictions: int, succeeded: bool) -> tuple[str, int]:
-    """Return the health status after one more check, and how many checks in a row now contradict it.
+    """Return the health status after one more check, and how many checks in a row have contradicted that status.
 
-    The first success turns `unknown` into `healthy`.
+    The first success changes `unknown` to `healthy`.
     """
     if (status, succeeded) in (("healthy", True), ("unhealthy", False)):
         return status, 0
@@ -45,9 +45,9 @@ def next_health_status(status: str, contradictions: int, succeeded: bool) -> tup
 
 
 class HealthProbe:
-    """A function that returns the status code with which a URL answers, 0 without an answer.
+    """A callable that sends a GET to a URL and returns the status code, 0 if there is no answer.
 
-    An address that the registry may not connect to counts as no answer, and is logged once.
+    An address that the registry may not connect to counts as "no answer", and is logged once.
     """
 
     def __init__(self, get_status: Callable[[str], int]) -> None:
@@ -71,17 +71,17 @@ class HealthProbe:
 
 
 class HealthChecker:
-    """Checks each health URL of the running services once in a round; unhealthy services come last.
+    """Checks each health URL of the running services once in a round, those of unhealthy services last.
 
-    The counts of the checks that contradict a health status are in memory. The store holds the health status, and is
-    written only when that changes.
+    The number of checks that contradict a health status is kept in memory. The health status itself is in the store,
+    which is written only when the status changes.
     """
 
     def __init__(self, store: Store, probe: Callable[[str], int], count_check: Callable[[bool], None]) -> None:
         self.store = store
         self.probe = probe
-        self.count_check = count_check  # is called with whether each check succeeded
-        self._contradictions: dict[str, tuple[str, int]] = {}  # by name: health status, checks in a row against it
+        self.count_check = count_check  # called after each check with True if it succeeded
+        self._contradictions: dict[str, tuple[str, int]] = {}  # by name: health status, checks that contradict it
 
     def run_round(self) -> None:
         _, services = self.store.snapshot()
@@ -102,7 +102,7 @@ class HealthChecker:
     def _record(self, service: Service, succeeded: bool) -> None:
         status, contradictions = self._contradictions.get(service.name, ("", 0))
         if status != service.health_status:
-            contradictions = 0  # the service has registered anew since
+            contradictions = 0  # the service was registered again since the last check
         status, contradictions = next_health_status(service.health_status, contradictions, succeeded)
         self._contradictions[service.name] = (status, contradictions)
         if status != service.health_status:
@@ -111,13 +111,13 @@ class HealthChecker:
 
 
 def with_health_status(now: Service, checked: Service, health_status: str) -> Service:
-    """Return the service with the new health status, or unchanged if it is no longer what was checked."""
+    """Return `now` with the new health status, or unchanged if it differs from the service that was checked."""
     state, checked_state = ((service.status, service.health_url(), service.health_status) for service in (now, checked))
     return replace(now, health_status=health_status) if state == checked_state else now
 
 
 class PendingCheck:
-    """A health check that has not ended, and its status code for the callers that wait for it."""
+    """A health check in progress, with the status code for the callers that wait for it."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -125,7 +125,7 @@ class PendingCheck:
 
 
 class SharedProbe:
-    """A probe for requests: those that check the same URL at the same time share one check."""
+    """A probe for checks on request: concurrent requests for the same URL share one check."""
 
     def __init__(self, probe: Callable[[str], int], limit: int = MAX_CONCURRENT_REQUESTED_CHECKS) -> None:
         self._probe = probe
@@ -134,9 +134,10 @@ class SharedProbe:
         self._lock = threading.Lock()
 
     def __call__(self, url: str, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> int:
-        """Return the status code of the answer. A caller waits for the check of another one in the context `waiting`.
+        """Return the status code with which the URL answers, 0 if there is no answer.
 
-        Raise RateLimited while `limit` other URLs are being checked.
+        If another caller is checking the URL already, wait for that result inside the context `waiting`. Raise
+        RateLimited if `limit` other URLs are being checked.
         """
         with self._lock:
             shared = self._checks.get(url)
@@ -158,18 +159,18 @@ class SharedProbe:
 
 
 def for_each(work: Callable[[T], object], items: Iterable[T], concurrency: int) -> None:
-    """Call `work` with every item, `concurrency` at a time, and return when all are done. Log what a call raises.
+    """Call `work` with every item, `concurrency` at a time, and return when all are done. Log the exceptions.
 
-    The threads are daemons, unlike an executor's: a process that ends does not wait for a slow host.
+    The threads are daemons, unlike those of an executor: the end of the process does not wait for a slow host.
     """
     todo = list(items)
-    remaining = iter(todo)  # a list's iterator hands each item to one thread
+    remaining = iter(todo)  # threads can share a list's iterator: each item goes to exactly one
 
     def run() -> None:
         for item in remaining:
             try:
                 work(item)
-            except Exception:  # noqa: BLE001 - the failure of one item must not keep the others from their turn
+            except Exception:  # noqa: BLE001 - the other items must still be processed
                 log.exception("a health check failed")
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(min(concurrency, len(todo)))]

@@ -1,6 +1,6 @@
-"""Parse and answer the usual heartbeats without Flask: they are most of what a registry receives. Pure.
+"""Parse and answer usual heartbeats without Flask, because most requests to a registry are heartbeats. Pure.
 
-The worker leaves every request that is unusual in any way to the application.
+The worker passes every request that is unusual in any way to the application.
 """
 
 import re
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from svc.registry.access.identity import PROXY_HEADERS
 
-API_EXTENSION = "svc.registry.api"  # the key of the RegistryApi, which both paths call, in the application's extensions
-MAX_HEARTBEAT_BYTES = 8192  # a longer one is left to the application
+API_EXTENSION = "svc.registry.api"  # key in Flask's app.extensions under which the worker finds the RegistryApi
+MAX_HEARTBEAT_BYTES = 8192  # the application handles longer ones
 REQUEST_START = b"POST /services/"
 REQUEST_LINE = re.compile(rb"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1")
 HEADER_FIELD = re.compile(rb"([A-Za-z][A-Za-z-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?[ \t]*")
@@ -35,7 +35,7 @@ class Heartbeat(NamedTuple):
 
 
 def parse_heartbeat(data: bytes) -> Heartbeat | None:
-    """Return the heartbeat if these bytes are one usual heartbeat and nothing else, else None."""
+    """Return the heartbeat if these bytes are exactly one usual heartbeat request, else None."""
     head, end, body = data.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     request_line = REQUEST_LINE.fullmatch(first)
@@ -55,7 +55,7 @@ def parse_heartbeat(data: bytes) -> Heartbeat | None:
 
 
 def is_complete(data: bytes) -> bool:
-    """Return whether `parse_heartbeat` needs no further bytes: the request is complete, or it is no usual heartbeat."""
+    """Return whether `data` is enough for `parse_heartbeat`: a complete request, or surely not a usual heartbeat."""
     if not data or len(data) >= MAX_HEARTBEAT_BYTES or not data.startswith(REQUEST_START[: len(data)]):
         return bool(data)
     head, end, body = data.partition(b"\r\n\r\n")
@@ -64,6 +64,6 @@ def is_complete(data: bytes) -> bool:
 
 
 def response(payload: bytes, now: float, closes_connection: bool) -> bytes:
-    """Return the response with the same headers as the application's."""
+    """Return the whole HTTP response with `payload`, with the same headers as the application's responses."""
     connection = b"close" if closes_connection else b"keep-alive"
     return RESPONSE % (formatdate(now, usegmt=True).encode(), connection, len(payload), payload)

@@ -1,4 +1,4 @@
-"""The list of services as JSON: each service is encoded once, and the list once per revision for all its watchers."""
+"""A cache of the list of services as JSON: each service is encoded once, each list once per revision."""
 
 import threading
 from collections import Counter
@@ -10,13 +10,13 @@ import msgspec
 from svc.protocol.service import Service
 from svc.registry.store.contract import Store
 
-MAX_CACHED_LISTS = 16  # of one revision; each filter that watchers use makes a list
+MAX_CACHED_LISTS = 16  # for one revision: one list for each filter that clients use
 EncodedList = tuple[bytes, int]  # a JSON array, and the number of services in it
 FilterKey = tuple[str | None, ...]
 
 
 class ListCache:
-    """Encodes the store's services. A store returns the same object for as long as a service does not change."""
+    """Encodes the store's services. The cache is by object: a store returns the same one until the service changes."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -26,15 +26,15 @@ class ListCache:
         self._encoded_services: dict[str, tuple[Service, bytes]] = {}
 
     def current(self, passes: Callable[[Service], bool]) -> tuple[int, EncodedList]:
-        """Return the revision and the list of what `passes`, with the heartbeats up to now."""
+        """Return the revision, and the list of the services that the filter passes, with their latest heartbeats."""
         with self._lock:
             revision, services = self.store.snapshot()
             return revision, self._encode([s for s in services if passes(s)])
 
     def of_revision(self, revision: int, key: FilterKey, passes: Callable[[Service], bool]) -> tuple[int, EncodedList]:
-        """Return the list as of `revision` or a later one; it may lack heartbeats since then.
+        """Return a revision, which is `revision` or a later one, and its list; that may lack the latest heartbeats.
 
-        Equal keys stand for filters that pass the same services.
+        `key` identifies the filter `passes`: calls with equal keys share a cached list.
         """
         with self._lock:
             if revision == self._revision and key in self._lists:
@@ -43,7 +43,7 @@ class ListCache:
             if revision != self._revision or len(self._lists) >= MAX_CACHED_LISTS:
                 self._revision, self._lists = revision, {}
             if len(self._encoded_services) > 2 * len(services):
-                self._encoded_services = {}  # most are of services that were removed
+                self._encoded_services = {}  # most of these services were removed
             encoded = self._lists[key] = self._encode([s for s in services if passes(s)])
             return revision, encoded
 
@@ -58,7 +58,7 @@ class ListCache:
 
 
 def service_counts(services: Collection[Service]) -> dict[str, Any]:
-    """Return how many services there are, as /stats reports it."""
+    """Return the numbers of services that /stats reports."""
     healthy = sum(service.is_healthy() for service in services)
     return {
         "total_services": len(services),

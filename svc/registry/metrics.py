@@ -15,7 +15,7 @@ from svc.registry.store_health import DEGRADED, FAILING, StoreHealth
 
 
 class RegistryMetrics:
-    """The names of these metrics begin with svc_registry_."""
+    """The registry's metrics, whose names begin with svc_registry_."""
 
     def __init__(self, store: Store, store_health: StoreHealth) -> None:
         own = self.registry = CollectorRegistry()
@@ -48,7 +48,7 @@ class _StoreCollector(Collector):
         self.store_health = store_health
 
     def describe(self) -> list[Metric]:
-        return []  # without this method, prometheus_client would collect, and so read the store, at registration
+        return []  # without this method, prometheus_client would call `collect`, which reads the store, at registration
 
     def collect(self) -> Iterator[Metric]:
         events = CounterMetricFamily("svc_registry_events", "Events that this registry has written", labels=["kind"])

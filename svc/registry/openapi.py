@@ -36,10 +36,10 @@ NAME_PARAMETER = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
-    """What the document says about one route.
+    """The description of one route in the document.
 
-    `response` is the name of a schema, or the media types of a text. `errors` are status codes besides those that every
-    route of this kind may answer with.
+    `response` is the name of a schema, or the media types of a text response. `errors` are the status codes of this
+    route beyond those that every route with the same access may return.
     """
 
     summary: str
@@ -49,7 +49,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     query: Mapping[str, tuple[Schema, str]] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    operation_id: str = ""  # if it is not the handler's name: generated clients have it as the name of a function
+    operation_id: str = ""  # empty: the handler's name. Generated clients use it as the name of a function
 
 
 LIST_PARAMETERS: Mapping[str, tuple[Schema, str]] = {

@@ -11,18 +11,18 @@ Schema = dict[str, Any]
 
 
 def ref(name: str) -> Schema:
-    """Return the reference to one of SCHEMAS."""
+    """Return a JSON reference to the schema `name` in SCHEMAS."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def response_object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
-    """Return the schema of an object with these properties and no other, all but the `optional` ones required."""
+    """Return the schema of an object with exactly these properties; all but the `optional` ones are required."""
     required = [key for key in properties if key not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def nullable(schema: Schema) -> Schema:
-    """Return the schema with null allowed, which the registry treats as a field that is not given."""
+    """Return the schema extended to allow null, which the registry treats like a missing field."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 

@@ -1,7 +1,7 @@
 """The registry under gunicorn: one gevent worker, with the background loops beside it.
 
-What the worker runs is imported in `load`, after gunicorn has patched the standard library: requests and ssl must not
-be imported before. That also keeps the master small.
+The worker's code is imported in `load`, after gunicorn has patched the standard library: requests and ssl must not be
+imported earlier. This also keeps the memory of the gunicorn master small.
 """
 
 import importlib.util
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 10_000
 MAX_REQUEST_LINE_BYTES = 8190  # gunicorn's maximum
-GRACEFUL_TIMEOUT_SECONDS = 5  # for the requests that are in progress when the worker ends
-SHUTDOWN_POLL_INTERVAL_SECONDS = 0.5  # until a worker that ends answers its watchers
+GRACEFUL_TIMEOUT_SECONDS = 5  # for requests in progress when the worker shuts down
+SHUTDOWN_POLL_INTERVAL_SECONDS = 0.5  # maximum delay until a worker that shuts down answers its long polls
 SQLITE_SCHEME = "sqlite:"
 DEFAULT_STORE = "sqlite:var/registry.db"
 
@@ -55,12 +55,12 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
         )
     check_store(settings)
     listener = bind("registry", settings.host, settings.port)
-    allow_connections(2 * MAX_CONNECTIONS)  # each may ask for a health check, which is a connection too
+    allow_connections(2 * MAX_CONNECTIONS)  # each client may request a health check, which needs another one
     RegistryServer(settings, listener, ready).run()
 
 
 def open_store(settings: RegistrySettings) -> "Store":
-    """Open the store `sqlite:PATH` or that of a Redis URL; by default, var/registry.db in the working directory."""
+    """Return the store that the settings name: `sqlite:PATH`, a Redis URL, or by default ./var/registry.db."""
     url = settings.store or DEFAULT_STORE
     if redis_address.is_redis(url):
         from svc.registry.store.redis import RedisStore
@@ -75,10 +75,10 @@ def open_store(settings: RegistrySettings) -> "Store":
 
 
 def check_store(settings: RegistrySettings) -> None:
-    """Raise ConfigError, in the master, for a store that the worker could not open.
+    """Raise ConfigError if the worker could not open the store; the master calls this before the fork.
 
-    The worker opens a store of its own, because a connection must not cross a fork. A Redis that does not answer is no
-    error: the registry starts and waits for it.
+    The worker opens the store itself, because a connection must not cross a fork. A Redis that does not answer is not
+    an error: the registry starts and waits for it.
     """
     if not redis_address.is_redis(settings.store):
         open_store(settings).close()
@@ -96,7 +96,7 @@ def check_store(settings: RegistrySettings) -> None:
 
 
 class RegistryServer(GunicornApplication):
-    """The gunicorn application: gunicorn's settings and its hooks."""
+    """The registry's gunicorn application: its settings and its hooks."""
 
     def __init__(
         self, settings: RegistrySettings, listener: socket.socket, ready: Callable[[int], object] | None
@@ -105,7 +105,7 @@ class RegistryServer(GunicornApplication):
         self.loopback_only = local_machine.is_loopback_only(listener)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.port = self.address[1]
-        self.fd = listener.detach()  # gunicorn closes it from here on
+        self.fd = listener.detach()  # from here on, gunicorn closes this descriptor
         self.ready = ready
         self.store: Store | None = None
         self.loops: list[Loop] = []
@@ -123,7 +123,7 @@ class RegistryServer(GunicornApplication):
         }
 
     def load(self) -> "Flask":
-        """Return the application, in the worker, and prepare the loops that post_worker_init starts."""
+        """Return the Flask application, and prepare the loops that post_worker_init starts; runs in the worker."""
         import gevent
 
         from svc.base.loop import Loop
@@ -137,7 +137,10 @@ class RegistryServer(GunicornApplication):
         networks = AllowedNetworks(parse_networks(settings.allowed_networks, "allowed_networks"), self.address)
 
         def limited_status(url: str) -> int:
-            """Return the status code of a URL; end a check after twice its timeout, which each single byte extends."""
+            """Return the status code of a URL, or give up after twice the timeout.
+
+            The timeout alone does not end a slow check, because it begins anew with each byte received.
+            """
             with gevent.Timeout(2 * settings.health_timeout, False):
                 return status(url, settings.health_timeout, rejection_reason=networks.rejection_reason)
             return 0
@@ -170,23 +173,23 @@ class RegistryServer(GunicornApplication):
         from svc.registry import event_query
 
         super().post_worker_init(worker)
-        if self.store is not None:  # in a thread of its own: a Redis may answer late
+        if self.store is not None:  # in its own thread, because Redis may be slow to answer
             threading.Thread(target=event_query.report_start, args=(self.store,), daemon=True).start()
         self.loops.append(Loop("shutdown", lambda: self._end_watches(worker), SHUTDOWN_POLL_INTERVAL_SECONDS))
         for loop in self.loops:
             loop.start()
 
     def _end_watches(self, worker: Any) -> None:
-        """Once the worker is ending, answer its watchers, which then connect to the next one.
+        """End the long polls once the worker is shutting down, so that their clients connect to the next worker.
 
-        A loop does this because gunicorn has no hook for it.
+        A loop calls this because gunicorn has no hook for it.
         """
         if not worker.alive and self.store is not None:
             worker.wsgi.extensions[API_EXTENSION].streams.end()
             self.store.wake()
 
     def worker_exit(self, arbiter: Any, worker: Any) -> None:
-        """Stop the loops, then close the store; the requests are done by now."""
+        """Stop the loops, then close the store; gunicorn calls this after the last request has ended."""
         for loop in self.loops:
             loop.stop(timeout=1)
         if self.store is not None:

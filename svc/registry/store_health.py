@@ -1,4 +1,4 @@
-"""The state of the registry itself, as /health and the metrics report it."""
+"""The health of the registry itself, which /health and the metrics report."""
 
 import logging
 
@@ -15,10 +15,10 @@ KEPT_LEASES = (
 
 
 class StoreHealth:
-    """`failing` while the store cannot be used.
+    """The status of the registry: `failing` while the store cannot be used, or `degraded`.
 
-    `degraded` while leases are kept beyond their end, or the store reports a problem although it answers: nothing can
-    be written and the list is an older copy, or a corrupt file was set aside.
+    It is `degraded` while leases are kept beyond their end, and while a store that answers reports a problem: it cannot
+    be written and its list is an older copy, or a corrupt file was renamed.
     """
 
     def __init__(self, store: Store) -> None:
@@ -30,7 +30,7 @@ class StoreHealth:
         self._was_checked = False
 
     def status(self, detailed: bool = True) -> tuple[str, str]:
-        """Return the status and its reason; without details, the reason names no path and no address of the store."""
+        """Return the status and its reason, which shows the store's path or address only if `detailed` is true."""
         if self.failure:
             reason = (self.store.degradation() or self.failure) if detailed else STORE_TROUBLE
             return self._status_of_failure, reason
@@ -48,7 +48,7 @@ class StoreHealth:
         self.failure = reason
 
     def is_usable(self) -> bool:
-        """Return whether the store can be used. At the start and after a failure, try it; raise Unavailable."""
+        """Return whether the store can be used. At the start and after a failure, check it first; raise Unavailable."""
         if self.failure or self.store.degradation() or not self._was_checked:
             self.store.check()
             self._was_checked = True

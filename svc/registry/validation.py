@@ -64,12 +64,12 @@ def parse_changes(payload: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def parse_heartbeat_status(payload: dict[str, Any]) -> str | None:
-    """Return the status that a heartbeat reports, if it does."""
+    """Return the status that a heartbeat reports; None if it reports none."""
     return _checked_fields({"status": payload.get("status")}, []).get("status")
 
 
 def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:
-    """Return whether a service passes the filters `?status= &healthy= &type=`, as a function."""
+    """Return a function that returns whether a service passes the filters `?status= &healthy= &type=`."""
     status, healthy, kind = args.get("status"), args.get("healthy"), args.get("type")
     if healthy not in (None, "true", "false"):
         raise BadRequest(f"healthy: must be true or false, not {healthy!r}", param="healthy")
@@ -86,12 +86,12 @@ def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:
 
 
 def filter_key(args: Mapping[str, str]) -> tuple[str | None, ...]:
-    """Return a key that is equal for equal filters."""
+    """Return a cache key for the filters of a request: equal filters have equal keys."""
     return tuple(args.get(key) for key in ("status", "healthy", "type"))
 
 
 def parse_watch(args: Mapping[str, str]) -> tuple[int, float] | None:
-    """Return the revision that a client has (`?index=`) and the seconds that it waits for another (`?wait=`)."""
+    """Return the client's revision (`?index=`) and the seconds to wait (`?wait=`); None if neither is given."""
     index, wait = args.get("index"), args.get("wait")
     if index is None and wait is None:
         return None
@@ -101,16 +101,16 @@ def parse_watch(args: Mapping[str, str]) -> tuple[int, float] | None:
 
 
 def wait_seconds(wait: str | None) -> float:
-    """Return the seconds of `?wait=`, at most MAX_WAIT_SECONDS."""
+    """Return `?wait=` in seconds, at most MAX_WAIT_SECONDS."""
     if wait is not None and not SECONDS_PATTERN.fullmatch(wait):
         raise BadRequest(f"wait: must be seconds, not {wait!r}", param="wait")
     return min(float(wait or 0), MAX_WAIT_SECONDS)
 
 
 def _checked_fields(payload: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:
-    """Return the known fields; raise BadRequest for `problems` and for wrong values.
+    """Return the known fields of `payload`; raise BadRequest if any is invalid or `problems` is not empty.
 
-    Null means that a field is not given. Unknown fields are ignored, because older and newer clients send some.
+    A null field counts as missing. Unknown fields are ignored, because older and newer clients may send some.
     """
     fields = {key: payload[key] for key in FIELDS if payload.get(key) is not None}
     for key, value in fields.items():
@@ -171,7 +171,7 @@ def _metadata(value: Any) -> str:
 
 
 def _url_problems(metadata: dict[str, Any]) -> Iterator[str]:
-    """Yield the problems of the URLs that the registry and the routers send requests to."""
+    """Yield the problems of the metadata URLs to which the registry and the routers send requests."""
     health_url, babysitter = metadata.get("health_url"), metadata.get("babysitter")
     if health_url is not None and not is_service_url(health_url):
         yield f"health_url must be like http://HOST:PORT/PATH, not {_quoted(health_url)}"
@@ -181,7 +181,7 @@ def _url_problems(metadata: dict[str, Any]) -> Iterator[str]:
 
 
 def _model_problems(metadata: dict[str, Any]) -> Iterator[str]:
-    """Yield the problems of the models. They are limited because each costs every router memory, metrics and time."""
+    """Yield the problems of the models. Their number is limited: each costs every router memory, metrics and time."""
     for key in ("models", "models_list"):
         models = metadata.get(key)
         if models is None:

@@ -1,10 +1,10 @@
 """The registry's gunicorn worker: heartbeats take a fast path, every other request goes through WSGI.
 
-The fast path answers a usual heartbeat (svc/registry/heartbeat_fast_path.py) that is accepted. Any other request
-goes to the application as it was received. So does a heartbeat that was refused: a refusal changes nothing, and the
-application may process it again.
+The fast path answers usual heartbeats (svc/registry/heartbeat_fast_path.py) that are accepted. All other requests go to
+the application unchanged. So do refused heartbeats: a refusal has changed nothing, so the application can process the
+request again.
 
-Both paths have the deadlines and the connection limit of `svc.perimeter`.
+The deadlines and the connection limit of `svc.perimeter` apply to both paths.
 """
 
 import gc
@@ -25,9 +25,9 @@ from svc.registry import heartbeat_fast_path
 if TYPE_CHECKING:
     from svc.registry.api import RegistryApi
 
-MAX_HEAD_BYTES = 64 << 10  # of a request to the application
-MAX_DISCARDED_BYTES = 1 << 20  # of a body that the application has refused
-DESCRIPTORS_PER_CLIENT = 2  # its connection, and that of the health check that it may ask for
+MAX_HEAD_BYTES = 64 << 10  # of a request that the application handles
+MAX_DISCARDED_BYTES = 1 << 20  # the unread rest of a body that the application refused
+DESCRIPTORS_PER_CLIENT = 2  # its own connection, and one for a health check that it may request
 DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
 
 
@@ -36,20 +36,20 @@ class RegistryWorker(GeventWorker):
         self._api: RegistryApi = self.wsgi.extensions[heartbeat_fast_path.API_EXTENSION]
         self._limits = ConnectionLimits(DEADLINES, self.worker_connections, DESCRIPTORS_PER_CLIENT)
         gc.collect()
-        gc.freeze()  # what exists now lives as long as the process: collections need not visit it
+        gc.freeze()  # all objects so far live as long as the process: garbage collections can skip them
         super().run()
 
     def server_class(self, listener: Any, **_: Any) -> StreamServer:
-        """Return the server of a socket; gunicorn calls this if a worker has it."""
+        """Return the server for a listening socket; gunicorn calls this method of a worker if it exists."""
         return StreamServer(listener, handle=partial(self.handle, listener), spawn=self._limits.pool)
 
     def notify(self) -> None:
-        """Send gunicorn's sign of life and sweep the connections; gunicorn calls this once a second."""
+        """Report to the gunicorn master that the worker is alive, and sweep the connections; called once a second."""
         super().notify()
         self._limits.sweep()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
-        return nullcontext()  # the sweep closes connections that wait for too long
+        return nullcontext()  # no timer here: the sweep closes connections that wait for too long
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         with self._limits.client(client, addr[0]) as limited:
@@ -64,7 +64,7 @@ class RegistryWorker(GeventWorker):
         sock.begin_answering()
         super().handle_request(listener_name, req, sock, addr)
         if not _discard_rest(req.body):
-            raise StopIteration  # the connection ends
+            raise StopIteration  # gunicorn then closes the connection
         sock.begin_waiting(MAX_HEAD_BYTES)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
@@ -74,7 +74,7 @@ class RegistryWorker(GeventWorker):
             super().handle_error(req, client, addr, exc)
 
     def _answer_heartbeats(self, client: ClientSocket) -> bool:
-        """Answer heartbeats until the client ends; return True as soon as it sends another request."""
+        """Answer heartbeats; return True at the first request of another kind, False if the connection ends before."""
         while data := _receive(client):
             heartbeat = heartbeat_fast_path.parse_heartbeat(data)
             payload = self._handle_heartbeat(client.address, heartbeat) if heartbeat else None
@@ -91,12 +91,12 @@ class RegistryWorker(GeventWorker):
     def _handle_heartbeat(self, peer: str, heartbeat: heartbeat_fast_path.Heartbeat) -> bytes | None:
         try:
             return self._api.handle_heartbeat(peer, heartbeat)
-        except Exception:  # noqa: BLE001 - the application processes the request again, and reports what it raises
+        except Exception:  # noqa: BLE001 - the application processes the request again, and reports the error
             return None
 
 
 def _receive(client: ClientSocket) -> bytes:
-    """Return what the client sends, up to the end of a heartbeat; return nothing once it has closed the connection."""
+    """Return the bytes that the client sends, up to the end of a heartbeat; b"" if it has closed the connection."""
     data = b""
     while not heartbeat_fast_path.is_complete(data) and (more := client.recv(heartbeat_fast_path.MAX_HEARTBEAT_BYTES)):
         data += more
@@ -104,7 +104,7 @@ def _receive(client: ClientSocket) -> bytes:
 
 
 def _discard_rest(body: Any) -> bool:
-    """Read and discard the rest of a request's body; return False if it is longer than MAX_DISCARDED_BYTES."""
+    """Read and discard the rest of a request body; return False if more than MAX_DISCARDED_BYTES are left."""
     size = 0
     while data := body.read(8192):
         size += len(data)

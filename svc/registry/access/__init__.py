@@ -1,1 +1,1 @@
-"""Access to the registry: who may read or write, which addresses a service may have, and how many events are taken."""
+"""Access to the registry: which clients may read or write, where services may be, and how fast events may arrive."""

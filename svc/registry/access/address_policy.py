@@ -14,7 +14,7 @@ METADATA_URLS = ("health_url", "babysitter")  # metadata keys whose URLs the reg
 
 
 def resolved(host: str) -> list[Address]:
-    """Return all addresses of a host name, or the address itself; raise OSError."""
+    """Return all addresses of `host`, which may itself be an address; raise OSError if it cannot be resolved."""
     entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in entries]
 
@@ -22,8 +22,8 @@ def resolved(host: str) -> list[Address]:
 class AddressPolicy:
     """Checks registrations against the `networks` that services may be in.
 
-    If allowed_networks is set, host names are resolved too, so that a registration is refused at once. Each connection
-    to a service checks its address again (`networks.rejection_reason`).
+    If allowed_networks is set, host names are resolved too, so that a wrong one is refused at registration. Each later
+    connection to a service checks the address again (`networks.rejection_reason`).
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class AddressPolicy:
         self.resolve = resolve
 
     def check(self, service: Service, from_own_machine: bool) -> None:
-        """Raise BadRequest that names every wrong address.
+        """Raise BadRequest, which names every wrong address in the registration.
 
-        `from_own_machine`: the registry's own machine sent the registration.
+        `from_own_machine`: the registration came from the registry's own machine, so it may use loopback addresses.
         """
-        if not is_service_url(service.url):  # from an older registry, which accepted more
+        if not is_service_url(service.url):  # stored by an older registry, which accepted more URLs
             raise BadRequest(f"url: must be like http://HOST:PORT, not {service.url!r}; register it anew", param="url")
         problems = [
             *_mismatches(service),
@@ -49,9 +49,10 @@ class AddressPolicy:
             raise BadRequest("; ".join(f"{key}: {text}" for key, text in problems), param=",".join(params))
 
     def _host_problems(self, service: Service, from_own_machine: bool) -> Iterator[tuple[str, str]]:
-        """Yield the problems of the host and the URL: loopback, which is another machine elsewhere, and networks.
+        """Yield the field and a message for each problem of the host and the URL.
 
-        Each problem is a field and a message.
+        A loopback address is a problem because it means another machine to every reader elsewhere; so is an address
+        outside of the allowed networks.
         """
         fields_by_host = {canonical(parse_service_url(service.url).host): "url", canonical(service.host): "host"}
         for host, key in fields_by_host.items():
@@ -61,22 +62,22 @@ class AddressPolicy:
                 yield key, f"{reason}; give the address that others reach it by"
 
     def _metadata_problems(self, service: Service) -> Iterator[tuple[str, str]]:
-        """Yield the metadata URLs that are neither on the service's own host nor in one of the allowed_networks."""
+        """Yield a problem for each metadata URL that is neither on the service's own host nor in an allowed network."""
         own = {canonical(service.host), canonical(parse_service_url(service.url).host)}
         for key in METADATA_URLS:
             url = service.metadata.get(key)
             try:
                 host = canonical(parse_service_url(url).host) if isinstance(url, str) else ""
             except ValueError:
-                continue  # a description, which older babysitters send here
+                continue  # not a URL: older babysitters send a description under this key
             is_elsewhere = bool(host) and host not in own
             if is_elsewhere and (not self.networks.allowed or host == LOOPBACK or self._rejection_reason(host)):
                 yield "metadata", f"{key} must be on the service's own host, {service.host}, not {host}"
 
     def _rejection_reason(self, host: str) -> str:
-        """Return why a service may not be on this host, else "".
+        """Return why a service may not be on this host, or "" if it may.
 
-        Without allowed_networks a name is not resolved here: its address is checked at each connection.
+        Without allowed_networks, a host name is not resolved here: its address is checked at each connection.
         """
         if not self.networks.allowed:
             return self.networks.address_rejection(ipaddress.ip_address(host)) if _is_address(host) else ""
@@ -91,7 +92,7 @@ class AddressPolicy:
 
 
 def _mismatches(service: Service) -> Iterator[tuple[str, str]]:
-    """Yield the fields in which the URL differs from host, hostname and port."""
+    """Yield a problem for each of the fields host, hostname and port that contradicts the URL."""
     url = parse_service_url(service.url)
     if canonical(url.host) not in (canonical(service.host), canonical(service.hostname)):
         yield "url", f"its host must be that of host, {service.host}, not {url.host}"

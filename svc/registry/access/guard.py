@@ -1,4 +1,4 @@
-"""Check whether a client may read, report events or write: by its address and its token."""
+"""Decide by a client's address and token whether it may read, report events or write."""
 
 import hmac
 from pathlib import Path
@@ -24,7 +24,7 @@ TokenFile = SecretFile[bytes]
 
 
 def token_file(path: str, setting: str = "token_file") -> TokenFile:
-    """Return the file of a token. An empty or missing file admits no client, so that removing it revokes the token."""
+    """Return the token file at `path`. An empty or missing file admits no client: removing it revokes the token."""
     return SecretFile(Path(path), parse_token, setting, b"", keep_last=False)
 
 
@@ -42,10 +42,10 @@ def _matches(file: TokenFile, offered: bytes) -> bool:
 
 
 class Guard:
-    """Admits clients of this machine to everything, unless loopback_needs_token is set.
+    """Decides which requests are admitted; a client on this machine may do everything, unless loopback_needs_token.
 
-    Other clients need the write token to write, and either token to report events. They need either token to read if
-    there is a read token, and none if there is not.
+    Other clients need the write token to write, and the read token or the write token to report events. If there is a
+    read token, they need one of the two to read as well; otherwise any client may read.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Guard:
         """Raise Unauthorized unless one of these holds.
 
         1. The endpoint is open, or the client is on this machine, which needs no token.
-        2. It is a read, and there is no read token.
-        3. It is a report or a write, and --insecure is set.
-        4. The client shows a token that covers the access.
+        2. The request only reads, and there is no read token.
+        3. The request reports events or writes, and --insecure is set.
+        4. The client sends a token that is valid for this access.
         """
         if access == OPEN or (client.is_local and not self.loopback_needs_token):
             return  # 1
@@ -82,7 +82,7 @@ class Guard:
         raise Unauthorized(message.format(access, "read token" if access == READ else "token"))
 
     def is_operator(self, authorization: str) -> bool:
-        """Return whether an Authorization header has the write token."""
+        """Return whether an Authorization header contains the write token."""
         return self.token is not None and bool(authorization) and _matches(self.token, _bearer(authorization))
 
     def _is_reader(self, authorization: str) -> bool:

@@ -1,4 +1,4 @@
-"""Identify the client of a request: its address, how far that can be trusted, and what its secrets prove."""
+"""Identify the client of a request: its address, whether that can be trusted, and what its token and secret prove."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -33,33 +33,33 @@ PROXY_HEADERS = frozenset(
 class Client(NamedTuple):
     """The sender of one request."""
 
-    address: str  # of the peer, which is the proxy's where is_forwarded
+    address: str  # of the TCP peer; if is_forwarded, that is the proxy
     is_local: bool  # connected over loopback, and not is_forwarded
-    is_forwarded: bool  # by a proxy, or by a browser for a page on a rebound name: the address proves nothing
-    is_operator: bool  # showed the write token
+    is_forwarded: bool  # sent through a proxy, or by a web page after DNS rebinding: the address proves nothing
+    is_operator: bool  # sent the write token
     secret_digest: str  # of X-Service-Secret; owner.ANONYMOUS without one
 
     @property
     def caller(self) -> owner.Caller:
-        """Return the caller as `owner.check` takes it.
+        """Return the identity of the client for `owner.check`.
 
-        A secret counts even beside the token, because every babysitter has the token.
+        If the client sends both a secret and the token, the secret counts, because every babysitter has the token.
         """
         return owner.OPERATOR if self.is_operator and not self.secret_digest else self.secret_digest
 
     @property
     def may_see_details(self) -> bool:
-        """Return whether an answer may name paths and addresses of the registry's machine."""
+        """Return whether a response to this client may name paths and addresses of the registry's machine."""
         return self.is_local or self.is_operator
 
     @property
     def source_address(self) -> str:
-        """Return the address that marks its events: its own, or `proxy-` and that of the proxy in front of it."""
+        """Return the address added to the source of the client's events; behind a proxy, `proxy-` and the proxy's."""
         return f"proxy-{self.address}" if self.is_forwarded else self.address
 
     @property
     def is_on_own_machine(self) -> bool:
-        """Return whether it connects from the registry's machine, over loopback or from any other address of it."""
+        """Return whether the client is on the registry's machine: over loopback or from any other address of it."""
         return not self.is_forwarded and is_own_address(self.address)
 
 
@@ -69,7 +69,7 @@ def identify(
     knows_host: Callable[[str], bool] = lambda host: True,
     is_operator: Callable[[str], bool] = lambda authorization: False,
 ) -> Client:
-    """Return the client of a request. `knows_host` returns whether a Host is the server's own."""
+    """Return the client of a request. `knows_host` returns whether a Host header names this server."""
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)
     is_forwarded = is_rebound or any(headers.get(name) is not None for name in PROXY_HEADERS)

@@ -1,4 +1,4 @@
-"""The rate at which each reporter may send events: one token bucket for each."""
+"""The rate limit for events: one token bucket for each reporter."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ MAX_BUCKETS = 1000
 
 
 class Bucket(NamedTuple):
-    """`tokens` at the time `at`; below zero after a request that took more than there were."""
+    """A token bucket with `tokens` at the time `at`; negative after a request that took more than were available."""
 
     tokens: float
     at: float
@@ -22,7 +22,7 @@ def refilled(bucket: Bucket, now: float) -> Bucket:
 
 
 class EventRateLimiter:
-    """The buckets of all reporters. A full bucket is the same as none, so it may be dropped."""
+    """The buckets of all reporters. A missing bucket counts as a full one, so full ones may be dropped."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -30,10 +30,10 @@ class EventRateLimiter:
         self._lock = threading.Lock()
 
     def acquire(self, reporter: str, count: int) -> float:
-        """Take a token for each of `count` events and return 0; without a token, return the seconds to wait for one.
+        """Take a token for each of `count` events and return 0; without a token, return the seconds until the next.
 
-        A request may take more tokens than there are; the next one then waits longer. Without that, a request larger
-        than the bucket could never be accepted.
+        One token is enough to accept a request. It may take more tokens than there are, and the reporter then waits
+        longer for the next; otherwise a request larger than the bucket could never be accepted.
         """
         with self._lock:
             now = self._clock()
@@ -45,7 +45,7 @@ class EventRateLimiter:
         return 0.0 if is_accepted else (1 - bucket.tokens) / EVENTS_PER_SECOND
 
     def _drop_buckets(self, now: float) -> None:
-        """Drop the full buckets; if there is none, drop the least recently used one."""
+        """Drop all full buckets; if no bucket is full, drop the least recently used one."""
         full = [name for name, bucket in self._buckets.items() if refilled(bucket, now).tokens >= BURST_EVENTS]
         for name in full or [next(iter(self._buckets))]:
             del self._buckets[name]

@@ -1,8 +1,8 @@
-"""Decide which leases end, and keep them when so many lapse at once that the network is the likelier cause. Pure.
+"""Decide which leases end; keep them all if so many lapse at once that a network failure is the likely cause. Pure.
 
-When the registry's own network fails, every lease lapses although every service is healthy. A heartbeat interval is a
-third of a lease: when the first of the services that are cut off lapses, the others have been silent for two thirds of
-their leases. These are counted with it, so that a mass expiry is noticed before the first lease ends.
+When the registry's own network fails, every lease lapses although every service is healthy. Services send a heartbeat
+every third of a lease. So when the first of them lapses, the others have sent none for at least two thirds of their
+leases. These silent services are counted, too, so that a mass expiry is noticed before the first lease ends.
 """
 
 import dataclasses
@@ -12,17 +12,17 @@ from svc.protocol.service import Service
 from svc.registry.leases import lease
 
 WINDOW_SECONDS = 60.0
-MASS_EXPIRY_SHARE = 0.15  # it is a mass expiry when more than this share of the services lapses in one window ...
-MASS_EXPIRY_MIN_SERVICES = 3  # ... and at least so many do
-MAX_ROUND_GAP_SECONDS = 5.0  # a longer time between two rounds: the clock jumped, or this process did not run
+MASS_EXPIRY_SHARE = 0.15  # a mass expiry: more than this share of the services lapse in one window ...
+MASS_EXPIRY_MIN_SERVICES = 3  # ... and at least this number
+MAX_ROUND_GAP_SECONDS = 5.0  # a longer gap between two rounds means: the clock jumped, or this process did not run
 
 
 def is_mass_expiry(services: Iterable[Service], now: float, listening_since: float) -> bool:
-    """Return whether too many services are lost within one window.
+    """Return whether too many services are lost within one window of WINDOW_SECONDS.
 
-    A service is lost in two cases.
-    1. It has expired, and lapsed within the last window.
-    2. It has been silent for over half its lease, which ends within the next window (or has ended, and was kept).
+    A service counts as lost in two cases.
+    1. It is expired, and its lease ended within the last window.
+    2. It has sent no heartbeat for over half its lease, and the lease ends within the next window or has ended already.
     """
     ended = silent = live = 0
     for service in services:
@@ -38,7 +38,7 @@ def is_mass_expiry(services: Iterable[Service], now: float, listening_since: flo
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExpiryDecision:
-    """The services whose leases end now, those whose leases lapsed and are kept, and the number of live services."""
+    """The services whose leases end now, the services whose lapsed leases are kept, and the number of live services."""
 
     ending: list[Service]
     kept: list[Service]
@@ -48,8 +48,8 @@ class ExpiryDecision:
 class LeaseExpiry:
     """Decides which leases end. `listening_since` is when this registry began to listen for heartbeats.
 
-    Of earlier rounds it remembers three times: the last round, until when leases are kept, and until when an operator
-    lets them end.
+    Its state is three more times: when the last round ran, until when lapsed leases are kept after a mass expiry, and
+    until when they end nevertheless because an operator allowed it.
     """
 
     listening_since: float
@@ -61,11 +61,12 @@ class LeaseExpiry:
         self._restart(now)
 
     def decide(self, services: list[Service], now: float) -> ExpiryDecision:
-        """Return which leases end; called about once a second.
+        """Return which lapsed leases end and which are kept; called about once a second.
 
-        1. After a gap all leases start anew: the clock jumped, or this process did not run, or it had no store.
-        2. A mass expiry keeps the lapsed leases, until there was none for a whole window.
-        3. Else, or while an operator lets them end, the lapsed leases end.
+        1. After a gap between two rounds, all leases start anew: the clock jumped, this process did not run, or the
+        store failed.
+        2. After a mass expiry, lapsed leases are kept until a whole window has passed without another mass expiry.
+        3. Otherwise lapsed leases end. They also end for one window after an operator has allowed it.
         """
         if not -MAX_ROUND_GAP_SECONDS <= now - self._last_round <= MAX_ROUND_GAP_SECONDS:
             self._restart(now)  # 1
@@ -79,7 +80,7 @@ class LeaseExpiry:
         return ExpiryDecision(lapsed, [], len(live))  # 3
 
     def allow_endings(self, now: float) -> None:
-        """Let lapsed leases end for one window, because an operator says that these services are gone."""
+        """Let lapsed leases end for one window, because an operator has confirmed that these services are gone."""
         self._kept_until, self._endings_allowed_until = now, now + WINDOW_SECONDS
 
     def _restart(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""How registrations, heartbeats, changes and time affect a service. Pure."""
+"""The changes of a service: by a registration, a heartbeat, an update, or the end of its lease. Pure."""
 
 from typing import Any
 
@@ -8,20 +8,21 @@ from svc.protocol.service import Service
 from svc.registry.leases import owner
 from svc.registry.leases.owner import OPERATOR, Caller
 
-# Fields whose change alone does not raise the revision: a renewed lease is no news for the readers of the list.
+# A change of only these fields does not raise the revision: readers of the list need not learn of a renewed lease.
 UNWATCHED_FIELDS = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}
 
 
 def expires_at(service: Service, listening_since: float) -> float:
-    """Return when the lease ends without another heartbeat.
+    """Return the time at which the lease ends if no further heartbeat arrives.
 
-    `listening_since` is when this registry began to listen: it could not receive a heartbeat before that time.
+    `listening_since` is when this registry began to listen; the lease counts from then at the earliest, because no
+    heartbeat could be received before.
     """
     return max(service.last_heartbeat, listening_since) + service.lease_seconds
 
 
 def has_lapsed(service: Service, now: float, listening_since: float) -> bool:
-    """Return whether no heartbeat has come for the whole lease."""
+    """Return whether no heartbeat has arrived for the whole length of the lease."""
     return now >= expires_at(service, listening_since)
 
 
@@ -38,14 +39,15 @@ def expire_if_lapsed(service: Service, now: float, listening_since: float) -> Se
 
 
 def limit_heartbeat_to_now(service: Service, now: float) -> Service:
-    """Return the service with no heartbeat in the future, where a clock that was ahead had put it."""
+    """Return the service with a last heartbeat of `now` at the latest; a clock that was ahead may have stored more."""
     return replace(service, last_heartbeat=min(service.last_heartbeat, now))
 
 
 def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Service:
-    """Return the service after a new registration: `healthy` if it was healthy at the same URL, else `unknown`.
+    """Return the service to store for a registration.
 
-    Raise Forbidden, as `renew` and `update` do, where another caller owns the name.
+    Its health status stays `healthy` if the service was healthy at the same URL; otherwise it becomes `unknown`. Raise
+    Forbidden if another caller owns the name; `renew` and `update` do the same.
     """
     owner.check(old, caller)
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():
@@ -54,7 +56,7 @@ def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Se
 
 
 def renew(service: Service, now: float, status: str | None, caller: Caller = OPERATOR) -> Service:
-    """Return the service after a heartbeat, which may bring a new status."""
+    """Return the service after a heartbeat; a `status` of None leaves the status as it was."""
     owner.check_heartbeat(service, caller)
     return update(replace(service, last_heartbeat=now, expired=False), {"status": status} if status else {})
 
@@ -62,8 +64,8 @@ def renew(service: Service, now: float, status: str | None, caller: Caller = OPE
 def update(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) -> Service:
     """Return the service with the new fields.
 
-    Its health status becomes `unknown` when it starts to run or gets another URL: the checks until then say nothing
-    about that.
+    Its health status becomes `unknown` when it starts to run or gets another URL, because earlier checks prove nothing
+    about its new state.
     """
     owner.check(service, caller)
     new = replace(service, **fields)
@@ -74,5 +76,5 @@ def update(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) 
 
 
 def is_visible_change(old: Service | None, new: Service) -> bool:
-    """Return whether a reader of the list would notice: every change but the renewal of a lease that holds."""
+    """Return whether readers of the list must learn of the change: of any but the renewal of a valid lease."""
     return old is None or replace(old, **UNWATCHED_FIELDS) != replace(new, **UNWATCHED_FIELDS)

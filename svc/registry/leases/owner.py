@@ -1,8 +1,8 @@
-"""Who owns a service's name: the babysitter that registered it with a secret, as long as its lease holds. Pure.
+"""Ownership of names: a babysitter that registers a name with a secret owns it while the lease is valid. Pure.
 
-A caller is one of three: the digest of the secret that the request has, ANONYMOUS without a secret, or OPERATOR for the
-registry's token without a secret. A secret counts even beside the token: every babysitter has the token, which
-therefore does not prove that a name is its own.
+A caller is one of three: the digest of the secret that the request carries; OPERATOR for a request with the registry's
+token and no secret; ANONYMOUS for a request with neither. If a request carries both, the secret counts: every
+babysitter has the token, so the token does not prove the ownership of a name.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ Caller = str | None
 
 
 def digest(secret: str) -> str:
-    """Return what the registry stores of a secret; ANONYMOUS for an empty one.
+    """Return the digest that the registry stores in place of a secret; ANONYMOUS for an empty secret.
 
     Secrets are long and random, so a fast hash is enough.
     """
@@ -25,12 +25,12 @@ def digest(secret: str) -> str:
 
 
 def is_owned_by_another(service: Service, caller: Caller) -> bool:
-    """Return whether the service was registered with another secret, whether its lease holds or not."""
+    """Return whether the service was registered with another secret, even if its lease is over."""
     return bool(service.owner) and caller is not OPERATOR and not hmac.compare_digest(service.owner, caller)
 
 
 def check(service: Service | None, caller: Caller) -> bool:
-    """Return True; raise Forbidden if another caller owns the service and its lease holds."""
+    """Return True, or raise Forbidden if another caller owns the service and its lease is valid."""
     if service is not None and is_owned_by_another(service, caller) and not service.expired:
         raise Forbidden(
             f"{service.name} belongs to the babysitter on {service.hostname} that registered it, at {service.url}, "
@@ -43,9 +43,9 @@ def check(service: Service | None, caller: Caller) -> bool:
 
 
 def check_heartbeat(service: Service, caller: Caller) -> None:
-    """Raise as `check` does, and NotFound if another caller owned the service, whose lease is over.
+    """Raise Forbidden as `check` does; raise NotFound if another caller owned the service and its lease is over.
 
-    A heartbeat does not revive the registration of another caller; NotFound makes the sender register its own.
+    A heartbeat must not revive the registration of another caller. NotFound makes the sender register itself.
     """
     check(service, caller)
     if is_owned_by_another(service, caller):

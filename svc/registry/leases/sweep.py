@@ -1,4 +1,4 @@
-"""End the leases of silent services, and remove services that have been silent for long: two background loops."""
+"""Two background loops: one ends the leases of silent services, one removes services that expired long ago."""
 
 import logging
 import threading
@@ -17,9 +17,10 @@ REMOVAL_REASON = "it was silent for so long that it is forgotten"
 
 
 class LeaseSweep:
-    """Ends the leases that LeaseExpiry names, and calls `count_expiry` for each.
+    """Ends the leases that LeaseExpiry selects, and calls `count_expiry` for each.
 
-    A round does nothing while the store fails: the registry takes no heartbeats then, and leases start anew after.
+    A round does nothing while the store fails, because the registry then accepts no heartbeats. Afterwards all leases
+    start anew.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class LeaseSweep:
         self.count_expiry = count_expiry
         self.store_health = StoreHealth(store)
         self.expiry = LeaseExpiry(clock())
-        self._lock = threading.Lock()  # an operator's request may come during a round
+        self._lock = threading.Lock()  # an operator's request may arrive during a round
 
     def listening_since(self) -> float:
         """Return when this registry began to listen for heartbeats."""
@@ -44,7 +45,7 @@ class LeaseSweep:
             self.store_health.record_failure(error.message)
 
     def end_kept_leases(self) -> list[str]:
-        """End the leases that were kept, as an operator asked, and return their names; raise Unavailable."""
+        """End the kept leases on an operator's request, and return the names of their services; raise Unavailable."""
         with self._lock:
             self.expiry.allow_endings(self.clock())
         return self._sweep()
@@ -55,7 +56,7 @@ class LeaseSweep:
             now = self.clock()
             decision = self.expiry.decide(services, now)
             for service in services:
-                if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # its time is from a clock that was ahead
+                if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # this time came from a clock that was ahead
                     self.store.change(service.name, lambda s: s and lease.limit_heartbeat_to_now(s, now))
             ended = [s.name for s in decision.ending if self._end(s, now)]
             self.store_health.record_kept_leases(len(decision.kept), decision.live)
@@ -71,7 +72,7 @@ class LeaseSweep:
 
         after = self.store.change(service.name, expire)
         if after is None or not after.expired or was_expired:
-            return False  # a heartbeat came at the last moment, or another registry of this store has ended the lease
+            return False  # a heartbeat arrived meanwhile, or another registry with this store has ended the lease
         self.count_expiry()
         log.warning("%s expired: silent since %.0f s", service.name, now - service.last_heartbeat)
         return True

@@ -1,15 +1,15 @@
-"""The contract of a store, which keeps the registry's services. `sqlite` implements it for one host, `redis` for many.
+"""The interface of a store, which keeps the registry's services. `sqlite` implements it for one host, `redis` for many.
 
-A store holds services by name, the operator's drain marks beside them, and one revision. Every method is atomic and
-durable when it returns: what was acknowledged survives a `kill -9`. A store that cannot do its work raises Unavailable.
+A store holds services by name, the names that an operator has drained, and one revision. Every method is atomic, and
+its changes are durable when it returns: they survive a `kill -9`. Every method raises Unavailable if the store fails.
 
 The revision never decreases. It rises by one with every change that a reader would notice (lease.is_visible_change); a
-heartbeat that changes nothing else does not raise it.
+heartbeat that only renews a lease does not raise it.
 
-A change to a service and its events (svc.protocol.event.events_between) are written in one step. The last
-MAX_OWN_EVENTS events of the registry itself are kept. Their ids never decrease either. Events that others report are
-kept beside them and displace none of them: at most MAX_REPORTED_EVENTS in all, and MAX_EVENTS_PER_REPORTER of each
-reporter (svc.protocol.event.reporter_of).
+A change to a service and its events (svc.protocol.event.events_between) are written in one step. Event ids never
+decrease. The store keeps the last MAX_OWN_EVENTS events of the registry itself. It keeps events from other reporters
+separately, so that they displace none of the registry's own: at most MAX_REPORTED_EVENTS in all, and at most
+MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of).
 """
 
 from collections import Counter
@@ -31,62 +31,62 @@ class Store(Protocol):
     event_counts: Counter[str]  # events that this process has written, by kind
 
     def snapshot(self) -> tuple[int, list[Service]]:
-        """Return the revision and all services by name, both of one moment."""
+        """Return the revision and all services, sorted by name, in one consistent state."""
 
     def get(self, name: str) -> Service | None: ...
 
     def change(self, name: str, change: Change) -> Service | None:
-        """Replace the service with what `change` makes of it, and return it. `change` gets None for an unknown name.
+        """Replace the service with the result of `change`, and return the new service.
 
-        `change` is pure and may be called more than once. If it returns None or raises, nothing changes. The `drained`
-        that it returns is ignored: only `drain` sets that.
+        `change` gets the current service, or None for an unknown name. It is pure and may be called more than once. If
+        it returns None or raises, nothing changes. The field `drained` of its result is ignored: only `drain` sets it.
         """
 
     def remove(self, name: str, when: Condition | None = None, why: str = "") -> bool:
-        """Remove the service if it exists and `when` is true of it (and does not raise); return whether it did.
+        """Remove the service if it exists and `when(service)` is true; return whether it was removed.
 
-        `why` is the message of the event.
+        If `when` raises, nothing is removed. `why` is the message of the event.
         """
 
     def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        """Apply lease.renew, as fast as the store can; return False for an unknown name.
+        """Apply lease.renew to the service on the store's fastest path; return False for an unknown name.
 
-        A store may itself accept a caller whose digest is the owner's, and any caller if there is no owner. It leaves
-        every other decision to lease.renew.
+        Without calling lease.renew, a store may accept a caller that is the owner, or any caller if there is no owner.
+        Only lease.renew may refuse a heartbeat.
         """
 
     def drain(self, name: str, drained: bool) -> Service | None:
-        """Set or clear the operator's mark, which outlives the registration; return None for an unknown name.
+        """Drain the service or end its drain, and return the service; return None for an unknown name.
 
-        The mark of an unknown name can be cleared, but not set.
+        A drain outlives the registration. For an unknown name it can be ended, but not begun.
         """
 
     def wait(self, known_revision: int, timeout: float) -> int:
-        """Return the revision once it is not `known_revision`, or after `timeout` seconds. A wait does not poll."""
+        """Return the revision as soon as it differs from `known_revision`, or after `timeout` seconds; do not poll."""
 
     def add_events(self, events: Sequence[Event]) -> list[Event]:
-        """Add events that others have reported, or that concern no change; return them with their ids."""
+        """Add events of other reporters, or events that are no change of a service; return them with their ids."""
 
     def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
-        """Return the events with ids over `after`, oldest first, and the last id that was ever given.
+        """Return the events with ids above `after`, oldest first, and the highest id assigned so far.
 
-        With `wait`, return as soon as there is one, or after `wait` seconds. An `after` that was never given (the store
-        has lost its data) counts as 0.
+        Wait up to `wait` seconds until there is such an event. An `after` above the highest id counts as 0: the store
+        has lost its data since.
         """
 
     def check(self) -> None:
-        """Raise Unavailable if nothing can be written now."""
+        """Raise Unavailable if the store cannot be written now."""
 
     def degradation(self) -> str:
-        """Return what is wrong with the store although it answers, else ""."""
+        """Return the problem of a store that still answers, or "" if there is none."""
 
     def past_incident(self) -> str:
-        """Return what happened to the store that an operator should look into, else ""."""
+        """Return a message about an earlier failure that an operator should examine, or "" if there was none."""
 
     def now(self) -> float:
-        """Return Unix seconds by the clock that all registries of one store share."""
+        """Return the time in Unix seconds from the clock that all registries with this store share."""
 
     def wake(self) -> None:
-        """End all waits at once, for a process that ends."""
+        """End all waits at once, because the process is shutting down."""
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The store of several hosts: a Redis that any number of registries share."""
+"""The store for several hosts: a Redis server that any number of registries share."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.redis_connection import RedisConnection
 from svc.registry.store.revision_watch import UNKNOWN
 
-# The JSON of a service, its last heartbeat, and the operator's mark; the first two are empty for an unknown name.
+# A service's JSON, its last heartbeat, and 1 if it is drained; the first two are empty for an unknown name.
 Record = tuple[bytes, bytes, int]
 _decoder = msgspec.json.Decoder(Service)
 _event_decoder = msgspec.json.Decoder(Event)
@@ -28,7 +28,7 @@ _event_decoder = msgspec.json.Decoder(Event)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RedisSnapshot:
-    """What Redis held at one moment. While Redis has the same `writes`, it has the same services and marks."""
+    """The content of Redis at one moment. While the counter `writes` is the same, so are the services and drains."""
 
     at: float  # Unix seconds
     revision: int
@@ -42,7 +42,7 @@ class RedisSnapshot:
 
 
 class RedisStore:
-    """Answers reads from the last snapshot while Redis does not answer, and refuses writes."""
+    """A store in Redis. While Redis does not answer, it answers reads from the last snapshot and refuses writes."""
 
     def __init__(self, address: RedisAddress) -> None:
         self._connection = RedisConnection(address)
@@ -57,7 +57,7 @@ class RedisStore:
         except Unavailable:
             snapshot = self._require_last_snapshot()
         else:
-            if number > self._last_number:  # else a read that began later has ended earlier
+            if number > self._last_number:  # otherwise a later read has already stored a newer snapshot
                 self._last_number, self._last_snapshot = number, snapshot
         return snapshot.revision, snapshot.services()
 
@@ -112,7 +112,7 @@ class RedisStore:
         return _service(result[:3])
 
     def wait(self, known_revision: int, timeout: float) -> int:
-        changed = self._connection.revision.changed  # taken before the revision is read, so that no change is missed
+        changed = self._connection.revision.changed  # read before the revision, so that no change is missed
         if self._revision() == known_revision:
             changed.wait(timeout)
         return self._revision()
@@ -121,7 +121,7 @@ class RedisStore:
         self._connection.wake()
 
     def add_events(self, events: Sequence[Event]) -> list[Event]:
-        """If an answer of Redis is lost, the events are added twice rather than not at all."""
+        """Add the events and return them with their ids. If Redis's answer is lost, they may be added twice."""
         last = self._connection.run(redis_scripts.ADD_EVENTS, _join(*events))
         self.event_counts.update(added.kind for added in events)
         self._connection.event_id.advance(last)
@@ -131,7 +131,7 @@ class RedisStore:
         events, last = self._events(after)
         event_id = self._connection.event_id
         event_id.advance(last)
-        changed = event_id.changed  # taken before the events are read again, so that none is missed
+        changed = event_id.changed  # read before the events are read again, so that none is missed
         if events or not wait:
             return events, last
         if event_id.value == last:
@@ -170,7 +170,7 @@ class RedisStore:
         raises_revision: int,
         events: Sequence[Event],
     ) -> Record | None:
-        """Replace `record` and return None; if it has changed meanwhile, return what is stored now."""
+        """Replace `record` with the new values and return None; if it has changed meanwhile, return the current one."""
         replacement = (service, heartbeat, plain_heartbeat, raises_revision, _join(*events))
         result = self._connection.run(redis_scripts.SWAP, name, *record, *replacement)
         if not result[0]:
@@ -181,12 +181,12 @@ class RedisStore:
         return None
 
     def _revision(self) -> int:
-        """Return the revision that a snapshot would have."""
+        """Return the current revision; that of the last snapshot if Redis does not answer."""
         known = self._connection.revision.value
         return self.snapshot()[0] if known == UNKNOWN or self._connection.failure else known
 
     def _require_last_snapshot(self) -> RedisSnapshot:
-        """Return the snapshot to answer from; raise Unavailable if there is none."""
+        """Return the last snapshot; raise Unavailable if there is none."""
         if self._last_snapshot is None or self._connection.closed:
             raise self._connection.unavailable()
         return self._last_snapshot
@@ -226,17 +226,17 @@ def _encode(service: Service) -> bytes:
 
 
 def _join(*events: Event) -> bytes:
-    """Return a line for each event, its reporter before its JSON. Ids are missing: Redis assigns them."""
+    """Return one line for each event: its reporter and its JSON, without an id, because Redis assigns the ids."""
     return b"\n".join(event.reporter_of(added).encode() + b" " + msgspec.json.encode(added) for added in events)
 
 
 def _decode_event(entry: bytes) -> Event:
-    """Decode an entry of either list: reported events have their reporter between the id and the JSON."""
+    """Return the event in an entry of `events` or `reports`; in `reports`, the reporter is between id and JSON."""
     number, _, rest = entry.partition(b" ")
     return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
 
 
 def _plain_heartbeat(service: Service) -> str:
-    """Return the status and the owner of the heartbeat that only renews the lease, for the script HEARTBEAT."""
+    """Return the status and the owner with which a heartbeat only renews the lease, for the script HEARTBEAT."""
     renewed = lease.renew(service, service.last_heartbeat, None)
     return "" if lease.is_visible_change(service, renewed) else f"{service.status} {service.owner}"

@@ -17,7 +17,7 @@ URL_FORMS = "redis://HOST:PORT/DB?prefix=svc, rediss://HOST:PORT/DB (TLS; &ca=FI
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """A Redis server, the login there, and the prefix of the registry's keys. As text it has no secret."""
+    """A Redis server, the login, and the prefix of the registry's keys. Its text form shows no secret."""
 
     scheme: str
     host: str = ""
@@ -27,7 +27,7 @@ class RedisAddress:
     username: str = ""
     password: str = dataclasses.field(default="", repr=False)
     password_file: str = ""
-    ca: str = ""  # file of the certificates that rediss:// trusts, instead of the system's
+    ca: str = ""  # file with the CA certificates for rediss://, instead of the system's
     prefix: str = "svc"
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ def is_redis(url: str) -> bool:
 
 
 def parse(url: str, password_file: str = "") -> RedisAddress:
-    """Return the address of a URL; raise ConfigError, whose message does not show the password either."""
+    """Return the address in a URL; raise ConfigError, whose message does not show the password."""
     try:
         parts = urlsplit(url)
         location = _location(parts)
@@ -77,7 +77,7 @@ def masked(url: str) -> str:
 
 
 def read_password(path: str) -> str:
-    """Return the password in a file; raise ConfigError."""
+    """Return the password in a file; raise ConfigError if it cannot be read."""
     try:
         password = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:

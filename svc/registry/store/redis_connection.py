@@ -1,4 +1,4 @@
-"""The connection to Redis: short timeouts, one thread that subscribes and checks it, and its error messages."""
+"""The connection to Redis, with short timeouts and a thread that checks Redis and subscribes to its messages."""
 
 import logging
 import threading
@@ -17,36 +17,37 @@ from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.revision_watch import RevisionWatch
 
 log = logging.getLogger(__name__)
-REDIS_TIMEOUT_SECONDS = 1.0  # to connect, and for an answer
+REDIS_TIMEOUT_SECONDS = 1.0  # for connecting, and for each answer
 CHECK_INTERVAL_SECONDS = 0.5
 RETRY_INTERVAL_SECONDS = 0.1  # while Redis does not answer
-CLOCK_ANSWER_SECONDS = 0.1  # Redis's clock is read from answers that took no longer
+CLOCK_ANSWER_SECONDS = 0.1  # slower answers are not used to read Redis's clock
 MAX_REDIS_CONNECTIONS = 32
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 class RedisConnection:
-    """Runs scripts. While `failure` says why Redis cannot be used, only the listener's thread tries it, repeatedly.
+    """Runs scripts in Redis.
 
-    A script without an answer is run once more: this process may have been busy, or the connection was an old one. That
-    is safe, because a script that has been run finds nothing left to do.
+    `failure` is the reason why Redis cannot be used. While there is one, only the listener's thread contacts Redis, and
+    retries until it succeeds. A script that got no answer is run once more, because this process may have been busy or
+    the connection stale. That is safe: a script that has already run finds nothing left to do.
     """
 
     def __init__(self, address: RedisAddress) -> None:
         self.address = address
         self.revision = RevisionWatch()
-        self.event_id = RevisionWatch()  # the last event's id, which is watched in the same way
+        self.event_id = RevisionWatch()  # watches the last event's id instead of the revision
         self.failure = ""
         self._redis = redis.Redis(connection_pool=_pool(address))
         self._keys = [f"{address.prefix}:{key}" for key in redis_scripts.KEYS]
-        self._clock_offset: float | None = None  # of Redis's clock from this process's monotonic one
+        self._clock_offset: float | None = None  # Redis's clock minus this process's monotonic clock
         self._scripts: dict[str, Script] = {}
         self._closing = threading.Event()
         self._logged_advice: list[str] = []
         threading.Thread(target=self._listen, name="redis", daemon=True).start()
 
     def run(self, script: str, *args: str | bytes | int) -> Any:
-        """Run a script and return its answer; raise Unavailable, at once if Redis is known not to answer."""
+        """Run a script and return its answer. Raise Unavailable if Redis fails; at once if it is known to fail."""
         try:
             if self.closed or self.failure:
                 raise self.unavailable()
@@ -64,7 +65,7 @@ class RedisConnection:
         return Unavailable(f"{self.address}: the registry cannot use its store: {reason}")
 
     def now(self) -> float:
-        """Return Redis's time; until Redis has answered for the first time, this machine's."""
+        """Return Redis's time in Unix seconds, or this machine's time before Redis's first answer."""
         return time.time() if self._clock_offset is None else time.monotonic() + self._clock_offset
 
     @property
@@ -72,7 +73,7 @@ class RedisConnection:
         return self._closing.is_set()
 
     def close(self) -> None:
-        """Close all connections; without its connection, the listener's thread ends."""
+        """Close all connections. This also ends the listener's thread."""
         self._closing.set()
         self.wake()
         self._redis.connection_pool.disconnect()
@@ -103,7 +104,7 @@ class RedisConnection:
             self._closing.wait(RETRY_INTERVAL_SECONDS)
 
     def _follow_changes(self) -> None:
-        """Receive revisions and event ids until the connection fails. The first check reads what came before."""
+        """Receive revisions and event ids until the connection fails; check Redis first to read the current ones."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
             watches = {self._key("changes"): self.revision, self._key("told"): self.event_id}
             channel.subscribe(*watches)
@@ -121,8 +122,8 @@ class RedisConnection:
     def _check(self) -> None:
         """Read the revision, the last event's id and the clock.
 
-        After a failure also try to write, and use Redis again only if that succeeds: it still answers reads with a full
-        memory or disk, or as a read-only replica.
+        After a failure, try to write as well, and use Redis again only if the write succeeds: a Redis that is a
+        read-only replica, or whose memory or disk is full, still answers reads.
         """
         revision_before, event_id_before, failure = self.revision.value, self.event_id.value, self.failure
         must_write = "1" if failure else ""
@@ -144,7 +145,7 @@ class RedisConnection:
         if failure:
             self.failure = ""
             log.info("%s: the registry's store is back", self.address)
-            self.wake()  # the waiters have the last snapshot from before the failure
+            self.wake()  # waiting callers last saw the state before the failure
 
     def _record_failure(self, error: Exception) -> None:
         if self.closed:
@@ -154,7 +155,7 @@ class RedisConnection:
         self.failure = _reason(error)
 
     def _log_advice(self) -> None:
-        """Log, once, how the configuration of this Redis should change."""
+        """Log once which settings of this Redis should be changed."""
         try:
             advice = configuration_advice(self._redis.info("persistence"), self._redis.info("memory"))
         except redis.ResponseError:  # this user may not run INFO
@@ -165,7 +166,7 @@ class RedisConnection:
 
 
 def configuration_advice(persistence: dict[str, Any], memory: dict[str, Any]) -> list[str]:
-    """Return what in these two sections of INFO may lose registrations, and the setting that cures it."""
+    """Return advice on settings that may lose registrations, from the INFO sections `persistence` and `memory`."""
     advice = []
     if not persistence.get("aof_enabled"):
         advice.append("appendonly is off, so registrations may be lost when Redis ends; set appendonly yes")
@@ -176,7 +177,7 @@ def configuration_advice(persistence: dict[str, Any], memory: dict[str, Any]) ->
 
 
 class _PasswordFile(redis.CredentialProvider):
-    """Reads the password at each connection, so that a new password needs no restart."""
+    """Reads the password file for each new connection, so that a new password needs no restart."""
 
     def __init__(self, address: RedisAddress) -> None:
         self.address = address
@@ -209,7 +210,7 @@ def _pool(address: RedisAddress) -> redis.BlockingConnectionPool:
 
 
 def _reason(error: Exception) -> str:
-    """Return a short reason; of a network error, that of the operating system."""
+    """Return a short reason for `error`: for a network error, the operating system's message."""
     if isinstance(error, redis.TimeoutError):
         return "it does not answer in time"
     cause = error.__cause__ or error.__context__

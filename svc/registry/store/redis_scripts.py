@@ -2,21 +2,21 @@
 
 The keys, under one prefix:
 
-services    hash: name -> the service as JSON, without its last heartbeat and its mark
+services    hash: name -> the service as JSON, without its last heartbeat and whether it is drained
 heartbeats  hash: name -> Unix seconds of the last heartbeat
-calm        hash: name -> the status with which a heartbeat only renews the lease, a blank, the digest of the owner
-drained     set: the names that the operator marked, registered or not
+calm        hash: name -> the status with which a heartbeat only renews the lease, a space, the digest of the owner
+drained     set: the names that the operator has drained, registered or not
 revision    hash: revision; writes, which counts the changes to `services` and `drained`; event, the last event's id
 changes     channel: each new revision
-events      list: the registry's last events, each its id, a blank, and its JSON without the id
-reports     list: the last events of others, each its id, a blank, its reporter, a blank, and its JSON
+events      list: the registry's own last events; each entry is the id, a space, and the JSON without the id
+reports     list: the last events from other reporters; each entry is the id, a space, the reporter, a space, the JSON
 told        channel: the id of each new event
 """
 
 from svc.protocol.event import OWN_SOURCE
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
-ANY_OWNER = "*"  # the caller of a heartbeat that is accepted for every owner
+ANY_OWNER = "*"  # as the sender's digest: the heartbeat is accepted whoever the owner is
 KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports")
 
 _COMMON = """
@@ -79,12 +79,12 @@ for _name, _value in {
 }.items():
     _COMMON = _COMMON.replace(_name, str(_value))
 
-# name -> the record: service, heartbeat, mark
+# Argument: name. Result: the record (service, heartbeat, 1 if it is drained).
 FIND = _COMMON + "return record_of(ARGV[1])"
 
-# name, its record; the new service (empty: remove it), heartbeat, entry of `calm` (empty: none), 1 to raise the
-# revision, and events (a line each: reporter, blank, JSON)
-# -> 1 and the revision; or 0 and the current record, if it is another
+# Arguments: name and its record; the new service (empty: remove it), heartbeat, entry of `calm` (empty: none), 1 to
+# raise the revision, and events (one line each: reporter, space, JSON).
+# Result: 1 and the revision; or 0 and the current record, if that differs from the given one.
 SWAP = (
     _COMMON
     + """
@@ -103,8 +103,8 @@ return {1, count_write(ARGV[8] == '1')}
 """
 )
 
-# name, time, status (empty: none), digest of the sender's secret or ANY_OWNER
-# -> 1 if the heartbeat only renewed the lease; 0 if nothing was done, and lease.renew has to decide
+# Arguments: name, time, status (empty: none), digest of the sender's secret or ANY_OWNER.
+# Result: 1 if the heartbeat only renewed the lease; 0 if nothing was done, because lease.renew has to decide.
 HEARTBEAT = (
     _COMMON
     + """
@@ -116,8 +116,8 @@ return 1
 """
 )
 
-# name, 1 to mark it and 0 to clear the mark, event -> the record, revision, 1 if the mark has changed;
-# nil for an unknown name, whose mark is cleared all the same
+# Arguments: name, 1 to drain it or 0 to end the drain, event.
+# Result: the record, the revision, and 1 if this changed anything; nil for an unknown name, whose drain still ends.
 DRAIN = (
     _COMMON
     + """
@@ -135,10 +135,10 @@ return now
 """
 )
 
-# events (a line each: reporter, blank, JSON) -> the id of the last one
+# Argument: events (one line each: reporter, space, JSON). Result: the id of the last one.
 ADD_EVENTS = _COMMON + "return add_events(ARGV[1])"
 
-# an id -> the last id, and the events after that id, in no order: each is in one of two lists
+# Argument: an id. Result: the last id, and the events after the given id, unordered because they come from two lists.
 EVENTS = (
     _COMMON
     + """
@@ -156,8 +156,9 @@ return answer
 """
 )
 
-# the `writes` of the caller's snapshot -> revision, writes, heartbeats; and services, drained if `writes` is another.
-# They are joined by newlines, which no name and no JSON of ours has: a client parses two texts faster than 4,000.
+# Argument: the `writes` of the caller's snapshot. Result: revision, writes, heartbeats; also services and drained, if
+# `writes` differs. Lists are joined by newlines, which no name and no JSON here contains: a client parses two strings
+# faster than 4,000.
 SNAPSHOT = (
     _COMMON
     + """
@@ -171,7 +172,7 @@ return all
 """
 )
 
-# 1 to try to write -> revision, the seconds and microseconds of Redis's clock, and the last event's id
+# Argument: 1 to try a write. Result: revision, seconds and microseconds of Redis's clock, the last event's id.
 CHECK = (
     _COMMON
     + """

@@ -1,4 +1,4 @@
-"""The latest revision that this process knows of, and the threads that wait for the next."""
+"""The latest revision that this process knows, for threads that wait for the next one."""
 
 import threading
 
@@ -6,9 +6,10 @@ UNKNOWN = -1
 
 
 class RevisionWatch:
-    """`value` is a revision that the store has reached: it may be behind by the time that a message takes.
+    """The latest known revision of a store, and a way to wait for the next one.
 
-    `changed` is set when `value` changes; each value has an event of its own.
+    `value` may be older than the store's revision for as long as a message takes. `changed` is the threading.Event of
+    the current `value`: it is set, and replaced by a new one, when `value` changes.
     """
 
     def __init__(self) -> None:
@@ -17,15 +18,15 @@ class RevisionWatch:
         self._lock = threading.Lock()
 
     def advance(self, revision: int) -> None:
-        """Take over a revision from a message. Messages may come in any order, so a lower one is ignored."""
+        """Set `value` to the revision from a message, unless it is lower: messages may arrive in any order."""
         with self._lock:
             if revision > self.value:
                 self._set(revision)
 
     def synchronize(self, revision: int, before: int) -> None:
-        """Take over the revision that the store returned to a request, which was sent when `value` was `before`.
+        """Set `value` to the revision that the store returned for a request sent when `value` was `before`.
 
-        A revision below `before` means that the store has lost its data.
+        A revision that is lower than `before` is accepted, too: the store has lost its data.
         """
         with self._lock:
             if revision > self.value or revision < before:

@@ -1,4 +1,4 @@
-"""The store of one host: a SQLite file in WAL mode."""
+"""The store for one host: a SQLite file in WAL mode."""
 
 import logging
 import sqlite3
@@ -26,22 +26,23 @@ RENEW = """
 UPDATE services SET last_heartbeat = :now
 WHERE name = :name AND NOT expired AND (:status IS NULL OR status = :status)
 AND (:caller IS NULL OR owner IN ('', :caller))
-"""  # comparing owners takes no constant time: they are digests of long random secrets, so the time reveals nothing
+"""  # this comparison of owners is not constant-time: digests of long random secrets leak nothing useful by timing
 MARK_DRAINED, UNMARK_DRAINED = "INSERT INTO drained VALUES (?)", "DELETE FROM drained WHERE name = ?"
 
 
 class SqliteStore:
-    """One connection for the process. Transactions are short because they block the event loop; reads are from memory.
+    """A store in a SQLite file, with one connection per process.
 
-    synchronous=NORMAL: the kernel has a commit when it returns, so a killed process loses nothing. A power cut may lose
-    the last commits, and leaves the file intact.
+    Transactions are short because they block the event loop, and reads are answered from memory. With
+    synchronous=NORMAL the kernel has the data when a commit returns, so a killed process loses nothing. A power cut may
+    lose the last commits, but does not corrupt the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._revision_changed = threading.Event()  # is set when the current revision changes; each has its own
-        self._events_added = threading.Event()  # the same for events
+        self._revision_changed = threading.Event()  # set at the next revision, then replaced
+        self._events_added = threading.Event()  # set at the next event, then replaced
         self._cache = SqliteCache()
         self.event_counts: Counter[str] = Counter()
         self._file_id = 0
@@ -92,7 +93,7 @@ class SqliteStore:
             return True
 
     def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        with self._transaction("") as db:  # a single statement is a transaction of its own
+        with self._transaction("") as db:  # a single statement needs no BEGIN
             renewal = db.execute(RENEW, {"name": name, "now": now, "status": status, "caller": caller})
             service = self._cache.services.get(name) if renewal.rowcount else None
             if service:
@@ -105,7 +106,7 @@ class SqliteStore:
         with self._transaction() as db:
             old = self._cache.services.get(name)
             if old is None and not drained:
-                db.execute(UNMARK_DRAINED, (name,))  # its registration is gone
+                db.execute(UNMARK_DRAINED, (name,))  # the service is no longer registered
             if old is None or old.drained == drained:
                 return old
             db.execute(MARK_DRAINED if drained else UNMARK_DRAINED, (name,))
@@ -116,7 +117,7 @@ class SqliteStore:
             return new
 
     def wait(self, known_revision: int, timeout: float) -> int:
-        changed = self._revision_changed  # taken before the revision is read, so that no change between is missed
+        changed = self._revision_changed  # read before the revision, so that no change is missed
         revision = self._revision()
         if revision == known_revision and changed.wait(timeout):
             return self._revision()
@@ -127,7 +128,7 @@ class SqliteStore:
             return self._cache.add_events(db, events)
 
     def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
-        added = self._events_added  # taken before the events are read, so that none between is missed
+        added = self._events_added  # read before the events, so that none is missed
         events, last = self._events(after)
         if not events and added.wait(wait):
             return self._events(after)
@@ -178,7 +179,7 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Run a transaction. With `begin`, bring the cache up to date; without, each statement commits by itself."""
+        """Run the block as a transaction on an up-to-date cache. If `begin` is "", each statement commits by itself."""
         with self._lock:
             try:
                 db = self._connection()
@@ -198,7 +199,7 @@ class SqliteStore:
             except (OSError, sqlite3.Error) as error:
                 if sqlite_file.must_reopen(error):
                     self._drop()
-                    self.wake()  # each waiter then tries the store itself
+                    self.wake()  # each waiting caller then tries the store itself
                 raise Unavailable(sqlite_file.reason(self.path, error)) from error
             except ConfigError as error:
                 raise Unavailable(error.message) from error
@@ -206,24 +207,24 @@ class SqliteStore:
                 self._roll_back()
 
     def _roll_back(self) -> None:
-        """Roll back a transaction that a failure left open; after a COMMIT there is none."""
+        """Roll back the transaction that a failure left open, if any."""
         self._cache.discard_pending()
         with suppress(sqlite3.Error):
             if self._db is not None and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
     def _connection(self) -> sqlite3.Connection:
-        """Return the connection; open the file if it is not open, which a full disk may have prevented so far."""
+        """Return the connection; open the file if it is not open, for example because the disk was full so far."""
         if self._closed:
             raise sqlite3.ProgrammingError("it is closed")
         if self._db is not None and sqlite_file.identity(self.path) != self._file_id:
-            self._drop()  # the file was removed or replaced: what is written to the old one would be lost
+            self._drop()  # the file was removed or replaced: writes to the old one would be lost
         if self._db is None:
             db = sqlite_file.open_database(self.path)
             try:
                 self._cache.restore(db)
             except BaseException:
-                db.close()  # the next transaction opens it again
+                db.close()  # the next transaction reopens the file
                 raise
             self._db, self._file_id = db, sqlite_file.identity(self.path)
         return self._db

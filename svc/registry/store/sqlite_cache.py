@@ -1,4 +1,4 @@
-"""The content of a SQLite file, cached in memory: without it, each reader would decode thousands of rows."""
+"""The content of a SQLite file, cached in memory, so that a reader need not decode thousands of rows."""
 
 import sqlite3
 from collections import Counter
@@ -29,19 +29,22 @@ DELETE FROM events WHERE source = '{OWN_SOURCE}' AND id <= (
 
 
 class SqliteCache:
-    """Reads the file only after another process has written to it. What is put takes effect with `commit`."""
+    """The cached services and events. `put` and `add_events` take effect with `commit`.
+
+    The file is read again only after another process has written to it.
+    """
 
     def __init__(self) -> None:
         self.services: dict[str, Service] = {}
         self.revision = 0
-        self.raises_revision = False  # whether this transaction does
+        self.raises_revision = False  # whether the current transaction raises the revision
         self.last_event_id = 0
         self._pending_events: list[Event] = []
         self._pending_services: dict[str, Service | None] = {}
-        self._data_version: int | None = None  # SQLite's number, which changes when another process writes to the file
+        self._data_version: int | None = None  # PRAGMA data_version: changes when another process writes
 
     def read(self, db: sqlite3.Connection) -> None:
-        """Bring the cache up to date, within a transaction."""
+        """Bring the cache up to date; call it within a transaction."""
         (data_version,) = db.execute("PRAGMA data_version").fetchone()
         if data_version != self._data_version:
             self.revision, self.last_event_id = db.execute("SELECT value, events FROM revision").fetchone()
@@ -49,11 +52,11 @@ class SqliteCache:
             self._data_version = data_version
 
     def put(self, name: str, service: Service | None) -> None:
-        """Replace a service; None removes it."""
+        """Replace the service `name`; None removes it."""
         self._pending_services[name] = service
 
     def add_events(self, db: sqlite3.Connection, events: Iterable[Event]) -> list[Event]:
-        """Write events, within a transaction, and return them with their ids."""
+        """Write events and return them with their ids; call it within a transaction."""
         first_id = self.last_event_id + len(self._pending_events) + 1
         added = [replace(event, id=number) for number, event in enumerate(events, first_id)]
         if added:
@@ -67,7 +70,7 @@ class SqliteCache:
         return added
 
     def commit(self) -> list[Event]:
-        """Apply what was put, and return the events that were added."""
+        """Apply the changes of the transaction to the cache, and return the added events."""
         for name, service in self._pending_services.items():
             if service is None:
                 self.services.pop(name, None)
@@ -83,7 +86,7 @@ class SqliteCache:
         self.raises_revision = False
 
     def restore(self, db: sqlite3.Connection) -> None:
-        """Adopt a file that was just opened; if it is new, write what is cached into it."""
+        """Use a file that was just opened; if it is new, write the cached content to it."""
         self._data_version = None
         (revision,) = db.execute("SELECT value FROM revision").fetchone()
         if revision or not self.revision:
@@ -101,7 +104,7 @@ def read_event(row: Row) -> Event:
 
 
 def surplus(reported: Sequence[Event]) -> Iterator[int]:
-    """Yield the ids of the events over their reporter's limit or over the limit of all; `reported` is newest first."""
+    """Yield the ids of the events beyond the limit of one reporter or of all; `reported` is newest first."""
     counts: Counter[str] = Counter()
     kept = 0
     for event in reported:
@@ -114,7 +117,7 @@ def surplus(reported: Sequence[Event]) -> Iterator[int]:
 
 
 def to_row(service: Service) -> dict[str, object]:
-    """Return the parameters of WRITE_SERVICE."""
+    """Return the service as parameters of the statement WRITE_SERVICE."""
     return {**{c: getattr(service, c) for c in COLUMNS}, "metadata": msgspec.json.encode(service.metadata)}
 
 

@@ -1,4 +1,4 @@
-"""The file of the SQLite store: open it, migrate it, and set it aside if it is corrupt."""
+"""Open and migrate the file of the SQLite store; rename it if it is corrupt."""
 
 import errno
 import logging
@@ -34,13 +34,13 @@ MIGRATIONS = (
         )""",
         "ALTER TABLE revision ADD COLUMN events INTEGER NOT NULL DEFAULT 0",
     ),
-)  # each takes a file from one version to the next; an empty file has version 0
+)  # each migrates a file from one version to the next; an empty file has version 0
 VERSION = len(MIGRATIONS)
 FILE_SIGNATURE = b"SQLite format 3\0"
 SUFFIXES = ("", "-wal", "-shm")  # SQLite keeps its journal and shared memory beside the file
 BUSY_TIMEOUT_SECONDS = 5
 UNUSABLE = "{}: cannot keep registrations here: {}; make it writable, move it away or name another with --store"
-CORRUPTION_MESSAGES = ("not a database", "malformed")  # SQLite's; Python has its error codes only from 3.11 on
+CORRUPTION_MESSAGES = ("not a database", "malformed")  # SQLite's: Python has its error codes only since 3.11
 DISK_FULL = "its disk is full; make room there"
 READ_ONLY = "it is read-only; make it, its directory and their file system writable"
 SET_ASIDE = (
@@ -50,9 +50,10 @@ SET_ASIDE = (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open the file. Rename a corrupt one and create a new one, with the operator's drain marks if they can be read.
+    """Open the database and return the connection.
 
-    Raise ConfigError for a file of another program, OSError or sqlite3.Error for one that cannot be used.
+    If the file is corrupt, rename it and create a new one; copy the operator's drains if they can be read. Raise
+    ConfigError if the file belongs to another program, and OSError or sqlite3.Error if it cannot be used.
     """
     private_files.make_directory(path.parent)
     try:
@@ -83,18 +84,18 @@ def identity(path: Path) -> int:
 
 
 def must_reopen(error: Exception) -> bool:
-    """Return whether only opening the file anew can help: it is corrupt, or it was opened read-only."""
+    """Return whether the error can only be cured by reopening the file: it is corrupt, or was opened read-only."""
     return is_corrupt(error) or "readonly" in str(error)
 
 
 def disk_trouble(path: Path, error: Exception) -> str:
-    """Return what is wrong with the disk if that is why the file cannot be used, else ""."""
+    """Return the problem of the disk if that caused the error, else ""."""
     text, number = str(error), getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or "is full" in text:
         return DISK_FULL
     if number == errno.EROFS or "readonly" in text:
         return READ_ONLY
-    with suppress(OSError):  # SQLite may report only that it cannot open the file
+    with suppress(OSError):  # SQLite's own message may say only that it cannot open the file
         disk = os.statvfs(path.parent)
         if disk.f_bavail == 0 or disk.f_flag & os.ST_RDONLY:
             return READ_ONLY if disk.f_flag & os.ST_RDONLY else DISK_FULL
@@ -102,19 +103,19 @@ def disk_trouble(path: Path, error: Exception) -> str:
 
 
 def reason(path: Path, error: Exception) -> str:
-    """Return the message of an error of the store at `path`, with what to do about it."""
+    """Return a message for an error of the store at `path`, with the remedy."""
     text = disk_trouble(path, error) or getattr(error, "strerror", None) or str(error)
     return f"{path}: the registry cannot use its store: {text}"
 
 
 def set_aside_before(path: Path) -> str:
-    """Return the message about the newest file that was set aside and still exists, else ""."""
+    """Return a message about the newest renamed corrupt file that still exists, or "" if there is none."""
     aside = sorted(p.name for p in path.parent.glob(f"{path.name}.corrupt-*") if not p.name.endswith(SUFFIXES[1:]))
     return SET_ASIDE.format(path, aside[-1]) if aside else ""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open a connection that begins no transaction by itself, and that threads may use in turn.
+    """Return a connection without implicit transactions, which threads may use one after the other.
 
     SQLite gives its -wal and -shm files the mode of the database file.
     """
@@ -144,7 +145,7 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _migrate(db: sqlite3.Connection) -> None:
-    """Migrate in one transaction, for which another process that opens the file waits."""
+    """Migrate the file in one transaction; another process that opens the file meanwhile waits for its end."""
     db.execute("BEGIN IMMEDIATE")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     for migration in MIGRATIONS[version:]:
@@ -155,7 +156,7 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 
 def _is_database(path: Path) -> bool:
-    """Return whether the file is a database: one of another kind, named by mistake, must not be renamed."""
+    """Return whether the file is a SQLite database; any other file was named by mistake and must not be renamed."""
     with path.open("rb") as file:
         return path.suffix == ".db" or file.read(len(FILE_SIGNATURE)) == FILE_SIGNATURE
 
@@ -167,7 +168,7 @@ def _read_drain_marks(path: Path) -> list[tuple[str]]:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename the file, with its journal, to a name that does not exist; return that."""
+    """Rename the file and its journal to an unused name; return the new path."""
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     suffixes = ("", *(f".{number}" for number in range(1, 1000)))
     names = (path.with_name(f"{path.name}.corrupt-{date}{suffix}") for suffix in suffixes)
