@@ -13,12 +13,12 @@ NameTable = tuple[tuple[str, str], ...]  # a table of names, such as [router.ali
 TextList = tuple[str, ...]  # a list in the file; in a flag or a variable, texts separated by commas
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 MAX_SERVICES = 10_000
-DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # for images: another container cannot reach the loopback of this one
+DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # for images: a container's loopback address is unreachable from others
 Pattern = tuple[str, str]  # the regular expression that a text must match, and its description for messages
 SIZE_PATTERN: Pattern = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT_PATTERN: Pattern = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
-# A path that every engine reads in the same way: without empty or dot segments, parameters (`;`), and escapes of
-# . / \ % or control characters.
+# A path that every engine interprets in the same way: it has no empty or dot segments, no parameters (`;`), and no
+# escapes of . / \ % or control characters.
 CANONICAL_PATH = (
     r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%(?!2[5EeFf]|5[Cc]|[01]|7[Ff])[0-9A-Fa-f]{2})+)*/?"
 )
@@ -43,26 +43,26 @@ DIRECTORY_PATTERN: Pattern = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SettingRules:
-    """Where a setting may be given beside the file, and which values it may have."""
+    """The environment variables of a setting, and the values that it may have."""
 
-    variable: str = ""  # wins over the file
-    fallback_variable: str = ""  # the file wins over it
+    variable: str = ""  # the environment variable that overrides the file
+    fallback_variable: str = ""  # the environment variable that the file overrides
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     pattern: Pattern | None = None
-    token_setting: str = ""  # of a URL, which must hold no secret: the setting that names the file with the secret
+    token_setting: str = ""  # for a URL, which must not hold a secret: the setting that names the file with the secret
     help: str = ""
 
 
 def setting(default: object, variable: str = "", **rules: Any) -> Any:
-    """Return a dataclass field with its SettingRules; `Any` because the field's annotation gives its type."""
+    """Return a dataclass field with its SettingRules. The type is `Any` because the field's annotation gives it."""
     metadata = {"rules": SettingRules(variable, **rules)}
     return dataclasses.field(default=default, metadata=MappingProxyType(metadata))
 
 
 def rules_of(field: "dataclasses.Field[Any]") -> SettingRules:
-    """Return the rules of a field that `setting` has made."""
+    """Return the rules of a field that `setting` created."""
     rules: SettingRules = field.metadata["rules"]
     return rules
 
@@ -209,7 +209,7 @@ class NginxSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogSettings:
-    """The log files in logs/: their format, and the one program that rotates them."""
+    """The settings of the log files in logs/: their format, and the program that rotates them."""
 
     max_size: str = setting("50MB", pattern=SIZE_PATTERN, help="size at which a log is rotated (KB, MB or GB)")
     backups: int = setting(5, minimum=0, maximum=1000, help="number of rotated files to keep of each log")
@@ -245,7 +245,7 @@ class Settings:
     systemd: SystemdSettings
 
     def registry_url(self) -> str:
-        """Return the URL of the registry: the configured one, else that of the registry on this machine."""
+        """Return the configured URL of the registry, else the URL of the registry on this machine."""
         return self.launch.registry_url or f"http://localhost:{self.registry.port}"
 
     def router_registry_url(self) -> str:

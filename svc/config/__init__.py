@@ -1,1 +1,1 @@
-"""The files that people write, read and checked: the site, the babysitter TOML, the files of keys."""
+"""Reads and checks the files that people write: a site's settings, babysitter TOML files and files of keys."""

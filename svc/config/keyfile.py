@@ -1,6 +1,6 @@
 """The file of API keys: names, limits and digests of secrets, never a secret.
 
-It has one table for each key, is written whole by `svc keys` and read by the router:
+The file has one table for each key. `svc keys` rewrites the whole file, and the router reads it:
 
     [keys.ci]
     sha256 = "..."                    # of the secret, in hex
@@ -40,7 +40,7 @@ HEADER = "# API keys of the router; `svc keys` writes this file whole and keeps 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One key. A limit of None is no limit."""
+    """One API key, without its secret. None for a limit means unlimited."""
 
     sha256: str
     created: datetime.datetime
@@ -51,7 +51,7 @@ class KeyEntry:
 
 
 def digest(secret: str) -> str:
-    """Return the digest of a secret that the file holds."""
+    """Return the digest that the file holds for a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -75,7 +75,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 def parse(data: bytes, path: Path) -> dict[str, KeyEntry]:
     """Return the keys in `data`, the bytes of `path`; raise ConfigError with every problem.
 
-    A file without [keys] is refused: a file that is just being written must not look like a file without keys.
+    A file without [keys] is refused, so that a half-written file is not taken for a file without keys.
     """
     try:
         document = parse_toml(data)
@@ -122,14 +122,14 @@ def _boolean(value: Any) -> bool:
 
 
 def check_name(value: str) -> str:
-    """Return the name of a key; raise ValueError for what is no name."""
+    """Return the name of a key unchanged; raise ValueError if it is invalid."""
     if not NAME.fullmatch(value):
         raise ValueError(f"{quoted(value)} is no name; {NAME_RULE}")
     return value
 
 
 def check_note(value: Any) -> str:
-    """Return a note of one line; raise ValueError for other text."""
+    """Return a note unchanged; raise ValueError if it is not one line of text."""
     if not isinstance(value, str) or any(unicodedata.category(letter) in CATEGORIES_NOT_IN_NOTES for letter in value):
         raise ValueError(f"must be one line of text, not {quoted(value)}")
     if len(value) > MAX_NOTE_CHARACTERS:
@@ -149,7 +149,7 @@ REQUIRED = ("sha256", "created")
 
 
 def _duplicates(entries: Mapping[str, KeyEntry]) -> Iterator[tuple[str, str]]:
-    """Yield each key that has the secret of an earlier key, and the earlier key."""
+    """Yield the names of each key that has the same secret as an earlier key, and of that earlier key."""
     first_names: dict[str, str] = {}
     for name, entry in entries.items():
         if (other := first_names.setdefault(entry.sha256, name)) != name:
@@ -183,7 +183,7 @@ def _reader_of(key: str, value: Any) -> Callable[[Any], Any]:
 
 
 def render(entries: Mapping[str, KeyEntry]) -> str:
-    """Return the file's text; `parse` reads the same entries out of it."""
+    """Return the text of a file with these entries; `parse` returns the same entries from it."""
     return "\n".join([HEADER, *(_table(name, entry) for name, entry in sorted(entries.items()))])
 
 
@@ -206,18 +206,18 @@ def _toml_key(key: str) -> str:
 
 
 def _toml_string(text: str) -> str:
-    """Return a TOML string. A JSON string is one too, as long as it has no control characters."""
+    """Return a text as a TOML string. A JSON string without control characters is a valid TOML string."""
     return json.dumps(text, ensure_ascii=False)
 
 
 @contextlib.contextmanager
 def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
-    """Yield the keys to be changed in place, and write them when the block ends without an error.
+    """Yield the keys for the caller to change in place, and write them when the block ends without an error.
 
-    The file is locked meanwhile: a second process waits, and reads what the first has written.
-    Raise ConfigError for an invalid file, CommandError where the file cannot be written.
+    The file is locked during the block: a second process waits, and then reads what the first has written.
+    Raise ConfigError for an invalid file, and CommandError if the file cannot be written.
     """
-    path = Path(os.path.realpath(path))  # replaces what a link points to, not the link
+    path = Path(os.path.realpath(path))  # replace the target of a symbolic link, not the link
     with contextlib.ExitStack() as stack:
         with _write_errors(path):
             stack.enter_context(_locked(path))
@@ -229,7 +229,7 @@ def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
 
 @contextlib.contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
-    """Turn OSError into CommandError."""
+    """Raise CommandError instead of OSError."""
     try:
         yield
     except OSError as error:
@@ -241,7 +241,7 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Lock a file beside the file of keys, which itself is replaced."""
+    """Hold a lock on a file beside the file of keys, because the file of keys itself is replaced."""
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,7 +1,7 @@
-"""Readers of configuration values, which every file's own readers build on. Pure.
+"""Readers of configuration values, from which the readers of each kind of file are built. Pure.
 
-A reader takes a value as TOML has it and returns the checked value, or raises ValueError with "what is wrong; what to
-do". Types are exact: true is no number, 1.0 no whole number.
+A reader takes a value as the TOML parser returns it. It returns the checked value, or raises ValueError with the
+message "what is wrong; what to do". Types are exact: true is not a number, and 1.0 is not a whole number.
 """
 
 import json
@@ -21,7 +21,7 @@ MAX_QUOTED_CHARACTERS = 60
 
 
 def parse_toml(data: bytes) -> dict[str, Any]:
-    """Return the tables of a TOML file; raise ValueError with what is wrong and what to do."""
+    """Return the tables of a TOML file; raise ValueError with the problem and its cure."""
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -32,7 +32,7 @@ def parse_toml(data: bytes) -> dict[str, Any]:
 
 
 def quoted(value: Any) -> str:
-    """Return a value as its file has it, shortened for a message."""
+    """Return a value as its file spells it, shortened for a message."""
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value) if hasattr(value, "isoformat") else repr(value)  # a date or a time
@@ -40,7 +40,7 @@ def quoted(value: Any) -> str:
 
 
 def why_unusable(text: str) -> str:
-    """Return why neither an argument nor supervisord's files can hold a text; empty if both can."""
+    """Return why a command's argument or supervisord's files cannot hold a text, or an empty text if both can."""
     if "\0" in text:
         return "has a NUL character, which no argument or variable can hold; leave it out"
     if "\r" in text:
@@ -49,7 +49,7 @@ def why_unusable(text: str) -> str:
 
 
 class MultipleErrors(ValueError):
-    """Several errors inside one value. `problems` has what to append to the key, and the message, of each."""
+    """Several errors inside one value. Each of `problems` is a suffix of the key and a message."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(message for _, message in problems))
@@ -101,7 +101,7 @@ def number(minimum: float, maximum: float) -> Reader:
 
 
 def choice(*choices: str) -> Reader:
-    """Return a reader of one of these texts."""
+    """Return a reader that accepts only these texts."""
 
     def read(value: Any) -> str:
         if value not in choices:
@@ -112,7 +112,7 @@ def choice(*choices: str) -> Reader:
 
 
 def list_of(read: Reader) -> Reader:
-    """Return a reader of lists, whose items `read` reads."""
+    """Return a reader of lists that applies `read` to each item."""
 
     def read_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
@@ -123,9 +123,9 @@ def list_of(read: Reader) -> Reader:
 
 
 def read_each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
-    """Return the values that `read` makes of each pair's second item; raise MultipleErrors with every problem.
+    """Apply `read` to the second item of each pair and return the values; raise MultipleErrors with every problem.
 
-    The first item is appended to the key in messages.
+    In messages the first item of the pair is appended to the key.
     """
     values, problems = [], []
     for suffix, value in pairs:

@@ -1,6 +1,6 @@
 """Reads a site's settings from command-line flags, the environment and `config/svc.toml`.
 
-This is the one module that maps environment variables to settings.
+No other module maps environment variables to settings.
 """
 
 import dataclasses
@@ -16,15 +16,15 @@ from svc.config.readers import parse_toml
 from svc.settings import COMPONENTS, SECTIONS, NameTable, Pattern, SettingRules, Settings, TextList, rules_of
 
 Field = dataclasses.Field[Any]
-Tables = Mapping[str, Mapping[str, Any]]  # by section and setting
+Tables = Mapping[str, Mapping[str, Any]]  # values by section, then by the setting's name
 
 
 def load_settings(
     toml: Path | None = None, environ: Mapping[str, str] | None = None, flags: Tables | None = None
 ) -> Settings:
-    """Return the settings that flags, environment and file give; raise ConfigError with every problem.
+    """Return the settings from flags, environment and file; raise ConfigError with every problem.
 
-    Without `environ` no environment variable counts. A flag of None or () was not given.
+    Without `environ`, environment variables are ignored. A flag whose value is None or () was not given.
     """
     problems: list[str] = []
     tables = _read(toml, problems)
@@ -53,7 +53,7 @@ def _check_components(components: str) -> None:
 
 
 def _read(toml: Path | None, problems: list[str]) -> Tables:
-    """Return the known sections of the file; append what is wrong with its sections and keys to `problems`."""
+    """Return the known sections of the file; append the problems of its sections and keys to `problems`."""
     if toml is None or not toml.exists():
         return {}
     try:
@@ -71,7 +71,7 @@ def _read(toml: Path | None, problems: list[str]) -> Tables:
 
 
 def _section_problems(section: str, table: Any) -> Iterator[str]:
-    """Yield what is wrong with a section's name and with the names of its keys."""
+    """Yield the problems of a section's name and of the names of its keys."""
     if section not in SECTIONS:
         yield f"unknown section [{section}]; there are {', '.join(SECTIONS)}"
     elif not isinstance(table, dict):
@@ -86,7 +86,7 @@ def _section_problems(section: str, table: Any) -> Iterator[str]:
 def _sources(
     section: str, field: Field, tables: Tables, toml: Path | None, environ: Mapping[str, str], flags: Tables
 ) -> Iterator[tuple[str, Any]]:
-    """Yield where a value is given and the value, the strongest source first."""
+    """Yield the name and the value of each source that gives the setting, in order of precedence."""
     rules = rules_of(field)
     flag = flags.get(section, {}).get(field.name)
     if flag is not None and flag != ():
@@ -100,7 +100,7 @@ def _sources(
 
 
 def _value(field: Field, raw: Any) -> Any:
-    """Return a setting's value; raise ValueError for one that breaks its rules."""
+    """Return the value of a setting, converted to its type; raise ValueError if it breaks the setting's rules."""
     rules = rules_of(field)
     if field.type is bool:
         return _boolean(raw)
@@ -151,7 +151,7 @@ def _text(raw: Any, rules: SettingRules, default: object) -> str:
 
 
 def _text_list(raw: Any, pattern: Pattern | None) -> TextList:
-    """Return the texts of a list, or of one text with commas between them; raise ValueError."""
+    """Return the texts of a list or of a comma-separated text; raise ValueError for an invalid one."""
     texts = [text.strip() for text in raw.split(",")] if isinstance(raw, str) else raw
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"must be a list of texts, not {raw!r}")
@@ -162,7 +162,7 @@ def _text_list(raw: Any, pattern: Pattern | None) -> TextList:
 
 
 def _name_table(raw: Any, choices: tuple[str, ...]) -> NameTable:
-    """Return the sorted pairs of the file's table, or of a flag's NAME=VALUE arguments; raise ValueError."""
+    """Return the sorted pairs of a table or of a flag's NAME=VALUE arguments; raise ValueError for an invalid one."""
     if not isinstance(raw, dict):
         pairs = [str(argument).partition("=") for argument in raw] if isinstance(raw, (list, tuple)) else [("", "", "")]
         if not all(name and value for name, _, value in pairs):

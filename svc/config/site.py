@@ -9,13 +9,13 @@ from pathlib import Path
 from svc.base.errors import CommandError
 from svc.base.private_files import make_directory
 
-MAX_SOCKET_PATH_BYTES = 100  # bind() on a longer unix socket path fails
+MAX_SOCKET_PATH_BYTES = 100  # bind() fails for a longer path of a unix socket
 GITIGNORE = "*\n!.gitignore\n"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Site:
-    """A directory with `config/` (sources), `conf.d/` (generated), `logs/` and `var/` (state)."""
+    """The directory of a site, with `config/` (sources), `conf.d/` (generated), `logs/` and `var/` (state)."""
 
     root: Path
 
@@ -53,7 +53,7 @@ class Site:
 
     @property
     def var_conf_d(self) -> Path:
-        """The directory that `svc up` renders to when the environment changes what would be rendered."""
+        """The directory that `svc up` renders to if environment variables would change the files in conf.d."""
         return self.var / "conf.d"
 
     @property
@@ -66,15 +66,15 @@ class Site:
         return is_writable(self.logs)
 
     def make_missing_dirs(self) -> None:
-        """Make logs/ and var/ where they are missing: supervisord does not start without them.
+        """Make logs/ and var/ if they are missing, because supervisord does not start without them.
 
-        Each gets a .gitignore, so that git keeps the directory of a committed site and ignores its files.
+        Each gets a .gitignore, so that git commits the directory with the site and ignores the files in it.
         """
         for path in (self.logs, self.var):
             _make_missing_dir(path)
 
     def make_dirs(self, logs: bool = True) -> None:
-        """Make var/, and logs/ if programs write there; raise CommandError for a directory that is not writable."""
+        """Make var/, and with `logs` also logs/; raise CommandError for a directory that is not writable."""
         for path in (self.logs, self.var) if logs else (self.var,):
             _make_missing_dir(path)
             with _write_errors(path):
@@ -88,7 +88,7 @@ class Site:
             )
 
     def tomls(self, given: tuple[str, ...] = (), configs: str = "") -> list[Path]:
-        """Return the babysitter files: those given, else those of `configs`, else every config/*.toml but svc.toml."""
+        """Return the babysitter TOML files: `given`, else `configs`, else every config/*.toml except svc.toml."""
         names = list(given) or configs.split()
         if not names:
             return sorted(p for p in self.config.glob("*.toml") if p.name != "svc.toml")
@@ -105,7 +105,7 @@ class Site:
 
 
 def is_writable(directory: Path) -> bool:
-    """Return whether files can be created in a directory, which itself may have to be created."""
+    """Return whether files can be created in a directory, which need not exist yet."""
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     return os.access(existing, os.W_OK | os.X_OK)
 
@@ -119,7 +119,7 @@ def _make_missing_dir(path: Path) -> None:
 
 @contextlib.contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
-    """Turn OSError into CommandError."""
+    """Raise CommandError instead of OSError."""
     try:
         yield
     except OSError as error:

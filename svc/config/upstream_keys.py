@@ -1,4 +1,4 @@
-"""The file of upstream API keys, by instance or by model; written by hand, and holding secrets:
+"""The file of upstream API keys, by instance or by model. The operator writes it by hand, and it holds secrets:
 
 [instances]
 qwen-server = "..."               # the name that `svc services` shows
@@ -32,7 +32,7 @@ class UpstreamKeys:
         return len(self.instances) + len(self.models)
 
     def find(self, instance: str, models: Sequence[str]) -> str:
-        """Return the key of an instance: its own, else that of the first of its models that has one, else nothing."""
+        """Return the key of an instance, else the key of its first model that has one, else an empty text."""
         if instance in self.instances:
             return self.instances[instance]
         return next((self.models[model] for model in models if model in self.models), "")
@@ -46,7 +46,7 @@ def load(path: Path) -> UpstreamKeys:
 def parse(data: bytes, path: Path) -> UpstreamKeys:
     """Return the keys in `data`, the bytes of `path`; raise ConfigError with every problem.
 
-    A file without sections is refused: a file that is just being written must not look like a file without keys.
+    A file without sections is refused, so that a half-written file is not taken for a file without keys.
     """
     try:
         tables = parse_toml(data)
@@ -59,7 +59,7 @@ def parse(data: bytes, path: Path) -> UpstreamKeys:
 
 
 def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
-    """Yield every problem, without the value: it may be a key."""
+    """Yield every problem, without quoting values, because a value may be a key."""
     if not tables.keys() & set(SECTIONS):
         yield 'has neither [instances] nor [models]; write NAME = "KEY" under one of them'
     for name, table in tables.items():

@@ -1,1 +1,1 @@
-"""One host's site: start, observe and stop its programs through its supervisord."""
+"""Starts, observes and stops the programs of one host's site through its supervisord."""

@@ -1,4 +1,4 @@
-"""The registry and the router that an operator's command uses: their addresses, and clear errors when one fails."""
+"""Finds the registry and the router that a command uses, and explains their errors to the operator."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ class RegistryUnreachable(CommandError):
 
 
 def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
-    """Return a client of the registry; `token_file` replaces the one of the settings."""
+    """Return a client of the registry; `token_file` replaces the token file of the settings."""
     return RegistryClient(registry_url(settings).split(","), token_file or settings.registry.token_file)
 
 
 def registry_url(settings: Settings) -> str:
-    """Return the registry's URLs, separated by commas: those of the settings, else that of this site."""
+    """Return the comma-separated registry URLs of the settings, else the URL of this site's registry."""
     local = Component("registry", "registry", settings.registry.host, (settings.registry.port,), ())
     return checked_urls(
         settings.launch.registry_url or settings.router.registry_url or local.own_url, "registry", 18000
@@ -28,7 +28,7 @@ def registry_url(settings: Settings) -> str:
 
 
 def router_url(settings: Settings) -> str:
-    """Return the router's URLs, separated by commas: those of the settings, else that of this site."""
+    """Return the comma-separated router URLs of the settings, else the URL of this site's router."""
     local = Component(
         "router", "router", settings.router.host, (settings.router.port,), (), secure=bool(settings.router.certfile)
     )
@@ -36,7 +36,7 @@ def router_url(settings: Settings) -> str:
 
 
 def checked_urls(urls: str, server: str, port: int) -> str:
-    """Return URLs separated by commas, without slashes at their ends; raise CommandError for what is no URL."""
+    """Return comma-separated URLs without slashes at their ends; raise CommandError for an invalid URL."""
     candidates = [url.strip() for url in urls.split(",") if url.strip()]
     for url in candidates:
         if not _is_url(url):
@@ -48,15 +48,15 @@ def _is_url(text: str) -> bool:
     try:
         address = urlsplit(text)
         return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-    except ValueError:  # the port is no number
+    except ValueError:  # the port is not a number
         return False
 
 
 @contextmanager
 def explaining_errors(action: str, client: RegistryClient, not_found: str = "") -> Iterator[None]:
-    """Turn a refusal of the registry, or its silence, into a CommandError that names the cure.
+    """Raise CommandError with the cure if the registry refuses a request or does not answer.
 
-    `not_found` says what a URL without the requested path is; without it NotFound passes through.
+    `not_found` explains a 404 from a server that is not a registry; if it is empty, NotFound is raised unchanged.
     """
     try:
         yield

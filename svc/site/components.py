@@ -1,4 +1,4 @@
-"""The components of a site: registry, router and instances, read from the files that supervisord runs from."""
+"""The components of a site (registry, router and instances), parsed from the files in supervisord's conf.d."""
 
 import configparser
 import dataclasses
@@ -15,14 +15,14 @@ from svc.render.files import MADE_BY, source_of
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Component:
-    """The registry, the router, or an instance with its babysitter."""
+    """A component of a site: the registry, the router, or an instance with its babysitter."""
 
     name: str
-    kind: str  # registry, router, or babysitter for an instance with its babysitter
-    host: str  # the address at which others reach it
-    ports: tuple[int, ...]  # those it listens on; of an instance its own and its babysitter's
-    programs: tuple[str, ...]  # as supervisorctl writes them
-    registry_url: str = ""  # the registry that it uses, if the file names one
+    kind: str  # registry, router or babysitter; an instance with its babysitter is of kind babysitter
+    host: str  # the address at which other machines reach the component
+    ports: tuple[int, ...]  # its listening ports; an instance has its own and its babysitter's
+    programs: tuple[str, ...]  # full names, as supervisorctl writes them
+    registry_url: str = ""  # the registry that the component uses, if the file names one
     source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
     secure: bool = False  # whether it serves TLS
 
@@ -38,17 +38,17 @@ class Component:
 
     @property
     def service_name(self) -> str:
-        """The name that an instance is registered under; its babysitter is registered under `name`."""
+        """The name under which an instance is registered; its babysitter is registered under `name`."""
         return instance_service(self.name)
 
     @property
     def url(self) -> str:
-        """The URL at which others reach it."""
+        """The URL at which other machines reach the component."""
         return f"http://{authority(self.host, self.ports[0])}"
 
     @property
     def own_url(self) -> str:
-        """The URL at which this machine reaches it: it listens on loopback, or on its own address alone."""
+        """The URL at which this machine reaches the component: on loopback, or on the only address it listens on."""
         return f"{'https' if self.secure else 'http'}://{authority(self._own_host, self.ports[0])}"
 
     @property
@@ -59,7 +59,7 @@ class Component:
 
     @property
     def health_url(self) -> str:
-        """The URL that answers 200 when it can be used."""
+        """The URL that answers 200 when the component can be used."""
         if self.kind == "babysitter":
             return f"{self.babysitter_url}/health"
         return self.own_url + ("/readyz" if self.kind == "router" else "/health")
@@ -71,26 +71,26 @@ class Component:
 
     @property
     def listens_on_ipv6(self) -> bool:
-        """Whether it listens on an IPv6 address."""
+        """Whether the component listens on an IPv6 address."""
         return ":" in self._own_host
 
     def address_of(self, program: str) -> str:
-        """Return the address at which one of its programs listens."""
+        """Return the address at which one of the component's programs listens."""
         return authority(self.host, self.ports[1 if program == self.babysitter_program else 0])
 
 
 def read_components(directory: Path) -> list[Component]:
-    """Return the components of a conf.d: registry and router first, then the instances."""
+    """Return the components of a conf.d directory: registry and router first, then the instances."""
     return parse_components({path: path.read_text(encoding="utf-8") for path in rendered_files(directory)})
 
 
 def rendered_files(directory: Path) -> list[Path]:
-    """Return the files of a conf.d that svc rendered."""
+    """Return the files of a conf.d directory that svc rendered."""
     return sorted(path for path in directory.glob("*.conf") if source_of(path) is not None)
 
 
 def foreign_files(directory: Path) -> list[Path]:
-    """Return the files of a conf.d that svc did not render."""
+    """Return the files of a conf.d directory that svc did not render."""
     return sorted(path for path in directory.glob("*.conf") if source_of(path) is None)
 
 
@@ -102,12 +102,12 @@ def parse_components(texts: Mapping[Path, str]) -> list[Component]:
 
 
 def find_router(components: Iterable[Component]) -> Component | None:
-    """Return the router of a site; None where it has none."""
+    """Return the router of a site, or None if the site has none."""
     return next((component for component in components if component.kind == "router"), None)
 
 
 def shares_registry(router: Component, instance: Component) -> bool:
-    """Return whether the two use one registry, as far as their URLs show; true if one of them names none."""
+    """Return whether router and instance share a registry URL; true if either of them names no registry."""
     router_registries = {_host_port(url) for url in router.registry_url.split(",")}
     return (
         not instance.registry_url or not router.registry_url or _host_port(instance.registry_url) in router_registries
@@ -121,7 +121,7 @@ def _host_port(url: str) -> tuple[str, int | None]:
 
 
 def _component(path: Path, text: str) -> Component:
-    # As supervisord reads it, but without % expressions: the values that are read here have none.
+    # The same parser options as supervisord's, without % expansion, because the values read here have none.
     ini = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     ini.read_string(text)
     try:
@@ -147,7 +147,7 @@ def _component(path: Path, text: str) -> Component:
 
 
 def _flags(command: str, shim: bool = False) -> dict[str, str]:
-    """Return the flags of a command and the arguments after them: of `svc launch`, or of the command that it runs."""
+    """Return the flags of a command and their values: of `svc launch` with `shim`, else of the command it runs."""
     arguments: Sequence[str] = shlex.split(command)
     end = arguments.index("--")
     arguments = arguments[:end] if shim else arguments[end + 1 :]

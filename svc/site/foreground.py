@@ -30,14 +30,14 @@ from svc.terminal.progress import LineProgress
 
 POLL_INTERVAL_SECONDS = 0.2
 COPY_INTERVAL_SECONDS = 0.2
-RELIST_INTERVAL_SECONDS = 2.0  # between two looks at which log files there are
+RELIST_INTERVAL_SECONDS = 2.0  # between two listings of the log files
 KEPT_OUTPUT_BYTES = 4096
 
 
 def run(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
     """Run the site until SIGTERM or Ctrl-C, or until supervisord is shut down.
 
-    Raise ConfigError or CommandError when it cannot start, or when supervisord fails.
+    Raise ConfigError or CommandError when the site cannot start, or when supervisord fails.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -49,7 +49,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     start_plan = _written_plan(site, options)
     for note in start_plan.notes:
         console.print_line(note)
-    # The name of a program in front of a JSON line would make it invalid JSON.
+    # A program's name in front of a JSON line would make the line invalid JSON.
     plain = load_settings(site.svc_toml, options.environ).logs.format == "json"
     progress = LineProgress(console)
     with (
@@ -62,7 +62,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
 
 
 def _written_plan(site: Site, options: StartOptions) -> StartPlan:
-    """Write what runs and return its plan; nothing has changed when this raises."""
+    """Write the files of the site and return the plan; when this raises, no file has changed."""
     start_plan = plan(site, options, running=False, runs_from_var=False, allow_read_only=True)
     components = start_plan.components()
     if not components and not foreign_files(start_plan.conf_d):
@@ -73,7 +73,7 @@ def _written_plan(site: Site, options: StartOptions) -> StartPlan:
 
 
 def _ensure_temporary_directory(site: Site) -> None:
-    """Use var/ for temporary files where no other directory is writable, as in a read-only container.
+    """Use var/ for temporary files if no other directory is writable, as in a read-only container.
 
     supervisord and gunicorn need temporary files.
     """
@@ -84,18 +84,18 @@ def _ensure_temporary_directory(site: Site) -> None:
 
 
 class ReadinessReporter:
-    """Reports when each component is ready, and once that a component failed; supervisord starts that one again."""
+    """Reports once when a component is ready or has failed; supervisord restarts a failed component."""
 
     def __init__(self, components: Sequence[Component], timeout: float, progress: LineProgress) -> None:
         self.components = components
         self.router = find_router(components)
         self.progress = progress
         self.ready: set[str] = set()
-        self.reported: set[str] = set()  # as not ready
+        self.reported: set[str] = set()  # components that were reported as not ready
         self.deadline = time.monotonic() + timeout
 
     def update(self, supervisord: SupervisordClient) -> None:
-        """Report what has changed; raise CommandError if the registry or router fails before it was ever ready."""
+        """Report every change; raise CommandError if the registry or router fails before it was ever ready."""
         if len(self.ready) == len(self.components):
             return
         observation = observe(supervisord, self.components, self.router, self.ready)
@@ -136,25 +136,25 @@ def _run_until_stopped(
         while not stopping.wait(POLL_INTERVAL_SECONDS):
             if process.poll() is not None:
                 return _require_clean_end(start_plan.conf, process.returncode)
-            with contextlib.suppress(Unavailable):  # supervisord is starting, or was told to end
+            with contextlib.suppress(Unavailable):  # supervisord is starting or shutting down
                 supervisord = supervisord or supervisord_process.find(site)
                 if supervisord:
                     reporter.update(supervisord)
     finally:
         if supervisord and process.poll() is None:
-            with contextlib.suppress(SvcError):  # supervisord ends meanwhile
+            with contextlib.suppress(SvcError):  # supervisord may end during these calls
                 stop_in_phases(supervisord, stop_phases(supervisord.processes()), reporter.progress)
 
 
 def _require_clean_end(conf: Path, code: int) -> None:
-    """Raise CommandError unless supervisord ended with 0, as it does after `svc down`."""
+    """Raise CommandError unless supervisord exited with 0, as it does after `svc down`."""
     if code:
         raise CommandError(f"{conf}: supervisord ended with code {code}; its output is above")
 
 
 @contextlib.contextmanager
 def _copying_logs(site: Site, plain: bool) -> Iterator[supervisord_process.OutputSink]:
-    """Copy what is written to the site's log files to stdout; yield the sink for supervisord's own output."""
+    """Copy new lines of the site's log files to stdout; yield the sink for supervisord's own output."""
     if not site.keeps_logs:
         echo(
             f"svc: {site.logs}: user {os.getuid()} cannot write here, so logs go to stdout alone; "
@@ -178,7 +178,7 @@ def _copying_logs(site: Site, plain: bool) -> Iterator[supervisord_process.Outpu
 
 
 class LogCopier:
-    """Copies every line that is written to the log files from now on, behind its program's name unless `plain`."""
+    """Copies new lines of the log files to stdout, each prefixed with its program's name unless `plain`."""
 
     def __init__(self, site: Site, plain: bool) -> None:
         self.site = site
@@ -195,7 +195,7 @@ class LogCopier:
         self.kept = (self.kept + output)[-KEPT_OUTPUT_BYTES:]
 
     def copy(self) -> None:
-        """Copy the lines that are new."""
+        """Copy the lines that were written since the last call."""
         if time.monotonic() - self.listed > RELIST_INTERVAL_SECONDS:
             with contextlib.suppress(SvcError):  # supervisord is starting
                 list(self._new_logs())

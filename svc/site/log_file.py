@@ -1,6 +1,6 @@
-"""A log file through its rotations: its last lines, and the lines that are written next.
+"""Reads a log file across its rotations: first its last lines, then the lines that are appended.
 
-supervisord and logrotate both move FILE to FILE.1, FILE.1 to FILE.2, and so on.
+supervisord and logrotate both rename FILE to FILE.1, FILE.1 to FILE.2, and so on.
 """
 
 import os
@@ -13,14 +13,14 @@ from svc.base.errors import CommandError
 from svc.base.printable import log_lines
 
 BLOCK_BYTES = 1 << 16
-MAX_FILES = 1000  # of one log
+MAX_FILES = 1000  # per log, rotated files included
 MAX_LINE_BYTES = 1 << 20  # a longer line is returned in pieces
 TAIL_LINES = 10
 TAIL_BYTES = 8192
 
 
 class LogFile:
-    """A log file that is read as it grows. Lines are bytes without line breaks; a missing file has no lines."""
+    """A reader of a growing log file. Lines are bytes without line breaks; a missing file has no lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class LogFile:
         self._file: IO[bytes] | None = None
 
     def read_last(self, count: int) -> list[bytes]:
-        """Return the last lines, from rotated files too if needed; `read_new` continues after them."""
+        """Return the last `count` lines, reading rotated files if needed; `read_new` continues after them."""
         files = _open_rotations(self.path)
         if not files:
             return []
@@ -53,16 +53,16 @@ class LogFile:
         return lines
 
     def _unread_parts(self) -> Iterator[bytes]:
-        """Yield the rest of the open file, then of the files that came after it; the last of them stays open."""
+        """Yield the unread bytes of the open file, then those of each newer file; the newest file stays open."""
         if self._file is not None:
-            if os.fstat(self._file.fileno()).st_size < self._file.tell():  # it was truncated in place
+            if os.fstat(self._file.fileno()).st_size < self._file.tell():  # the file was truncated in place
                 self._file.seek(0)
             if self._has_its_name():
                 yield self._file.read()
                 return
         files = _open_rotations(self.path)
         if self._file is not None:
-            yield self._file.read()  # again: programs write to it until it is moved, and a moment longer
+            yield self._file.read()  # read again: programs write to a file until shortly after its rotation
             files = _begun_after(files, self._file)
         for file in reversed(files):
             yield file.read()
@@ -71,7 +71,7 @@ class LogFile:
             self._file = file
 
     def _has_its_name(self) -> bool:
-        """Return whether the open file still has the log's name."""
+        """Return whether the open file still has the log's name, so that it was not rotated."""
         assert self._file
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
@@ -79,7 +79,7 @@ class LogFile:
 
 
 def tail(path: Path) -> list[str]:
-    """Return the last lines of a log, safe to print."""
+    """Return the last lines of a log, with control characters escaped."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
@@ -90,7 +90,7 @@ def tail(path: Path) -> list[str]:
 
 
 def last_lines(file: IO[bytes], count: int) -> list[bytes]:
-    """Return the last `count` lines and the unfinished one after them, often empty; leave the file at its end."""
+    """Return the last `count` lines, then the unfinished line, which may be empty; leave the file at its end."""
     end = start = file.seek(0, os.SEEK_END)
     blocks: list[bytes] = []
     size, breaks = BLOCK_BYTES, 0
@@ -107,9 +107,10 @@ def last_lines(file: IO[bytes], count: int) -> list[bytes]:
 
 
 def _open_rotations(path: Path) -> list[IO[bytes]]:
-    """Return the log file and its rotated files, the newest first; FILE itself may be missing during a rotation.
+    """Open the log file and its rotated files and return them, the newest first.
 
-    A file that is moved meanwhile is opened twice and returned once, so none is missed.
+    FILE itself may be missing during a rotation. A file that is renamed during this call is opened twice and
+    returned once, so that none is missed.
     """
     files: list[IO[bytes]] = []
     for number in range(MAX_FILES):
@@ -124,9 +125,9 @@ def _open_rotations(path: Path) -> list[IO[bytes]]:
 
 
 def _begun_after(files: list[IO[bytes]], than: IO[bytes]) -> list[IO[bytes]]:
-    """Return the files that were begun after `than`, and close the others.
+    """Return the files that are newer than `than`, and close the others.
 
-    If `than` is gone (removed, or compressed), return those that were written to after it.
+    If `than` was removed or compressed, return the files that were modified after it.
     """
     known = next((n for n, file in enumerate(files) if _is_same_file(file, than)), None)
     if known is None:

@@ -1,4 +1,4 @@
-"""The log files of a site's programs: where they are, which ones a name selects, and what is written to them."""
+"""Finds, selects and follows the log files of a site's programs."""
 
 import select
 import sys
@@ -15,15 +15,15 @@ from svc.supervision.client import SupervisordClient
 from svc.terminal.output import LogPrinter
 
 POLL_INTERVAL_SECONDS = 0.2
-RELIST_INTERVAL_SECONDS = 2.0  # between two looks at which programs there are
-SUPERVISORD = "supervisord"  # its own log, beside those of its programs
+RELIST_INTERVAL_SECONDS = 2.0  # between two listings of the programs
+SUPERVISORD = "supervisord"  # the name that selects supervisord's own log
 FIRST_PROGRAMS = ("registry", "router")
 
 
 def log_files(site: Site) -> dict[str, Path]:
-    """Return the log file of each program that has one.
+    """Return the log file of each program that has one, by the program's name.
 
-    The running supervisord says which; where none runs, the files that it would run from do.
+    The paths come from the running supervisord; if none runs, from the files that it would run from.
     """
     supervisord = supervisord_process.find(site)
     pairs = _paths_of_running(supervisord) if supervisord else _paths_in_files(site)
@@ -39,7 +39,7 @@ def _paths_of_running(supervisord: SupervisordClient) -> Iterator[tuple[str, str
 
 
 def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
-    """Yield programs and their log files from the site's files, and from those that `svc up` made in var/."""
+    """Yield each program and its log file from the site's files and from the files that `svc up` wrote to var/."""
     from supervisor.options import ServerOptions, make_namespec
 
     for conf in (site.var_supervisord_conf, site.supervisord_conf):
@@ -59,9 +59,9 @@ def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
 
 
 def select_logs(names: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the log files that the names select, in the order of the names; no name selects all.
+    """Return the log files that the names select, in the order of the names; without names, return all.
 
-    Raise CommandError for a name that selects none.
+    Raise CommandError for a name that selects no log file.
     """
     selected: dict[str, Path] = {}
     for name in names or ("all",):
@@ -82,9 +82,9 @@ def _programs_of(name: str, programs: Iterable[str]) -> Iterator[str]:
 def follow_logs(
     site: Site, names: Sequence[str], logs: dict[str, LogFile], line_count: int, printer: LogPrinter
 ) -> None:
-    """Print what is written to the logs, until Ctrl-C or until stdout is closed.
+    """Print new lines of the logs until Ctrl-C or until stdout is closed.
 
-    A program that is new begins with the last `line_count` lines of its log.
+    For a program that appears later, first print the last `line_count` lines of its log.
     """
     reader = select.poll()
     reader.register(sys.stdout.fileno(), 0)  # reports only that the other end is closed
@@ -104,7 +104,7 @@ def follow_logs(
 
 
 def _select_again(site: Site, names: Sequence[str]) -> dict[str, Path]:
-    """Return the selected log files; none while supervisord starts or ends, or the files are being changed."""
+    """Return the selected log files, or none while supervisord starts or ends, or its files are being changed."""
     with suppress(SvcError):
         return select_logs(names, log_files(site))
     return {}

@@ -1,4 +1,4 @@
-"""Observe a running site: supervisord, the health of its components, and what registry and router know."""
+"""Observes a running site: supervisord, the health of its components, and the lists of registry and router."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from svc.site.status import SiteSnapshot
 from svc.supervision.client import SupervisordClient
 
 HTTP_TIMEOUT_SECONDS = 2.0
-HEALTH_TIMEOUT_SECONDS = 5.0  # of `svc health`
+HEALTH_TIMEOUT_SECONDS = 5.0  # for each health check of `svc health`
 
 
 def observe(
@@ -26,7 +26,7 @@ def observe(
     router: Component | None,
     already_healthy: Collection[str] = (),
 ) -> Observation:
-    """Return what `readiness` needs of these components; those that are `already_healthy` are not asked again."""
+    """Return the observation of these components for `readiness`; do not check `already_healthy` ones again."""
     states = {name: process.state for name, process in supervisord.processes().items()}
     routed = RouterClient(router.own_url).services() if router else None
     components = list(components)
@@ -48,7 +48,7 @@ def observe(
 
 
 def snapshot(site: Site, token_file: str) -> SiteSnapshot:
-    """Return everything that `site_status` needs."""
+    """Return the snapshot of the site from which `site_status` computes the status."""
     supervisord = supervisord_process.find(site)
     components = read_components(supervisord_process.conf_d(supervisord, site))
     router = find_router(components)
@@ -73,9 +73,9 @@ def snapshot(site: Site, token_file: str) -> SiteSnapshot:
 
 
 def check_health(site: Site) -> tuple[list[Component], list[Component]]:
-    """Return the components that answer their health check, and those that do not.
+    """Return the components that pass their health check, and the components that do not.
 
-    Raise CommandError where no supervisord runs.
+    Raise CommandError if no supervisord runs.
     """
     supervisord = supervisord_process.find(site)
     if supervisord is None:
@@ -92,13 +92,13 @@ def _answers_health_check(component: Component) -> bool:
 
 
 def _babysitter_reports(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Return the /info report of each babysitter whose two programs run, by the component's name."""
+    """Return the /info report of each instance whose server and babysitter run, by the component's name."""
     running = [p for p in components if p.kind == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
     return {c.name: read_info(c.babysitter_url, HTTP_TIMEOUT_SECONDS) or {} for c in running}
 
 
 def _reported_reasons(reports: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
-    """Return the reasons under this key of each report."""
+    """Return the reason under this key of each report that has one, by the component's name."""
     return {
         name: NotReady(str(report[key]), report.get("misconfigured") is True)
         for name, report in reports.items()
@@ -107,20 +107,20 @@ def _reported_reasons(reports: Mapping[str, Mapping[str, Any]], key: str) -> dic
 
 
 def _is_healthy(component: Component, states: dict[str, str]) -> bool:
-    """Return whether a component answers its health check; one that does not run yet is not asked."""
+    """Return whether a component passes its health check; do not check a component that does not run."""
     return all(states.get(name) == "RUNNING" for name in component.programs) and probe.is_healthy(
         component.health_url, HTTP_TIMEOUT_SECONDS, verify=False
     )
 
 
 def _registry_url(components: Sequence[Component]) -> str:
-    """Return the URL of this site's registry, or of the one elsewhere that its components use."""
+    """Return the URL of this site's registry, or of the remote registry that its components use."""
     own = [component.own_url for component in components if component.kind == "registry"]
     return next(iter([*own, *(component.registry_url for component in components if component.registry_url)]), "")
 
 
 def _list_registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:
-    """Return the registry's services by name, None where it does not list them, and why it refuses to."""
+    """Return the registry's services by name (None if it lists none), and the reason if it refuses the request."""
     if not url:
         return None, ""
     try:

@@ -1,4 +1,4 @@
-"""Check that the ports which a site needs are free, before anything is started or changed."""
+"""Checks that the ports of a site are free, before anything is started or changed."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -12,11 +12,11 @@ from svc.supervision.launch import holder_of, is_taken
 def refuse_taken(
     components: Iterable[Component], supervisord: SupervisordClient | None = None, touched: Collection[str] = ()
 ) -> None:
-    """Raise ConfigError with a line for each port that another program has.
+    """Raise ConfigError with a line for each port that another program holds.
 
     The programs of `supervisord` may hold the ports of their components. `touched` are the components that will
-    be stopped and started again. The check matters most for the router: supervisord itself would end if it
-    could not bind that address.
+    be stopped and started again. The check matters most for the router: supervisord itself exits if it cannot
+    bind the router's address.
     """
     processes = supervisord.processes() if supervisord else {}
     ours = {process.pid for process in processes.values() if process.pid}
@@ -38,7 +38,7 @@ def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
 
 
 def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
-    """Return the process that holds the port, unless it is one of `ours` or was started by one; empty if none does."""
+    """Return the process that holds the port, or an empty text if it descends from `ours` or does not exist."""
     if not is_taken(port, ipv6):
         return ""
     holder = holder_of(port)
@@ -49,7 +49,7 @@ def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
 
 
 def ancestors(pid: int) -> Iterator[int]:
-    """Yield a process, its parent, that one's parent and so on."""
+    """Yield the pids of a process, of its parent, and of all further ancestors."""
     while pid > 0:
         yield pid
         try:

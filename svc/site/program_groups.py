@@ -1,4 +1,4 @@
-"""The program groups that run, and those that would run once a change is written, both as supervisord's own groups."""
+"""Returns supervisord's program groups, both those that run and those that would run after a change."""
 
 import dataclasses
 import os
@@ -23,14 +23,14 @@ from svc.supervision.client import SupervisordClient
 from svc.supervision.config_serializer import serialize
 from svc.supervision.program_config import GroupConfig, SupervisordConfig, parse_groups
 
-PARALLEL_REQUESTS = 16  # to babysitters
-AVAILABLE_NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)  # lists the whole environment
+PARALLEL_REQUESTS = 16  # requests to babysitters at a time
+AVAILABLE_NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)  # lists the environment
 HTTP_TIMEOUT_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SupervisordFiles:
-    """supervisord.conf and the files of conf.d as they would be after a change."""
+    """The contents of supervisord.conf and of the files in conf.d as they would be after a change."""
 
     supervisord_conf: bytes
     conf_d: Mapping[Path, bytes]
@@ -51,7 +51,7 @@ def files_after(site: Site, change: Change) -> SupervisordFiles:
 
 
 def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordConfig:
-    """Return the programs as supervisord has them; raise CommandError if it does not run from the site's own files."""
+    """Return the programs that supervisord runs; raise CommandError if it does not run from the site's own files."""
     programs = supervisord.configuration()
     if not os.path.samefile(programs.root, site.root):
         raise CommandError(
@@ -65,7 +65,7 @@ def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordC
 def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, GroupConfig]:
     """Return the groups of these files, as a supervisord in `root` with `environ` would read them.
 
-    Raise ConfigError with supervisord's own complaint.
+    Raise ConfigError with supervisord's error message if it refuses the files.
     """
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         for path, text in files.conf_d.items():
@@ -86,7 +86,7 @@ def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, st
 
 
 def _require_utf8(path: Path, text: bytes) -> None:
-    """Raise ConfigError for a file that is not UTF-8: supervisord's own complaint would not name the file."""
+    """Raise ConfigError for a file that is not UTF-8, because supervisord's error would not name the file."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -95,9 +95,9 @@ def _require_utf8(path: Path, text: bytes) -> None:
 
 
 def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
-    """Return the environment that supervisord was started with, which `%(ENV_X)s` in its files refers to.
+    """Return the environment that supervisord was started with, to which `%(ENV_X)s` in its files refers.
 
-    Return that of this process if it cannot be read.
+    If it cannot be read, return the environment of this process.
     """
     try:
         variables = procfs.environment(supervisord.pid())
@@ -110,7 +110,7 @@ def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
 def stale_babysitters(
     components: Iterable[Component], supervisord: SupervisordClient, conf_d: Path, settings: Settings
 ) -> tuple[set[str], list[str]]:
-    """Return the running instances whose babysitter has loaded another TOML, and those whose babysitter is silent."""
+    """Return the instances whose babysitter loaded another TOML, and the instances whose babysitter is silent."""
     states = {name: process.state for name, process in supervisord.processes().items()}
     supervised = [
         component
@@ -133,14 +133,14 @@ def stale_babysitters(
 def loaded_config_digest(component: Component) -> str | None:
     """Return the digest of the TOML that a babysitter has loaded.
 
-    Return an empty text for a babysitter of an older svc, None for one that does not answer.
+    Return an empty text for a babysitter of an older svc, and None for a babysitter that does not answer.
     """
     info = read_info(component.babysitter_url, HTTP_TIMEOUT_SECONDS)
     return None if info is None else str(info.get("config", ""))
 
 
 def config_digest(source: Path, settings: Settings) -> str | None:
-    """Return the digest of a TOML; None for one that is invalid or gone, with which no babysitter could start."""
+    """Return the digest of a TOML, or None if it is invalid or missing, so that no babysitter could start."""
     try:
         return digest(load([source], settings)[0])
     except ConfigError:

@@ -1,4 +1,4 @@
-"""When a site is ready: what each component still waits for. Pure: `observe` asks, this module judges."""
+"""Decides whether a site is ready, and what each component still waits for. Pure: `observe` collects the facts."""
 
 import dataclasses
 import enum
@@ -10,7 +10,7 @@ FAILED_STATES = ("BACKOFF", "FATAL")  # supervisord's
 
 
 class ReadinessStage(enum.Enum):
-    """How far a component is on its way to being ready; the value is the text that users see."""
+    """The stage of a component that is becoming ready; the value is the text that users see."""
 
     STARTING = "starting"
     HEALTH = "waiting for its health"
@@ -23,7 +23,7 @@ class ReadinessStage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotReady:
-    """Why an engine is not ready, or the registry refuses it. `misconfigured`: waiting does not cure it."""
+    """Why an engine is not ready or the registry refuses it. `misconfigured`: only an edit helps, not waiting."""
 
     reason: str
     misconfigured: bool = False
@@ -35,24 +35,24 @@ class Observation:
 
     states: Mapping[str, str]  # supervisord's state of each program
     healthy: Collection[str]  # names of the components whose health check passes
-    routed: Mapping[str, Sequence[str]]  # models that the router sends requests for, by instance
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component name
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # registrations, by component name
+    routed: Mapping[str, Sequence[str]]  # by instance: the models for which the router sends requests to it
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the registry, by component
 
     def reason(self, component: Component) -> str:
-        """Return why a component is not ready, as far as its babysitter reports it."""
+        """Return the reason that a babysitter reports for a component that is not ready, or an empty text."""
         reasons = self.refused if component.name in self.healthy else self.not_ready
         return reasons[component.name].reason if component.name in reasons else ""
 
 
 def readiness(component: Component, observation: Observation, router: Component | None) -> tuple[ReadinessStage, str]:
-    """Return how far a component is, and the program that holds it up if one does.
+    """Return the stage of a component, and the program that delays it (or an empty text).
 
-    1. A program that ended and is to be started again, or was given up, has failed.
-    2. All its programs must run.
-    3. Its health check must pass; it never will while the engine is misconfigured.
-    4. Its registry must take it.
-    5. The router, if it uses the same registry, must send requests to it.
+    1. A program has failed if it ended and waits for its restart, or if supervisord gave it up.
+    2. All programs of the component must run.
+    3. The health check must pass; it cannot pass while the engine is misconfigured.
+    4. The registry must accept the registration.
+    5. The router, if it uses the same registry, must send requests to the component.
     """
     states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():

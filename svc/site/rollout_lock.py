@@ -1,4 +1,4 @@
-"""The lock in var/rollout.lock, which lets one rollout at a time change a site, and no `svc up` beside it."""
+"""The lock in var/rollout.lock: only one rollout at a time changes a site, and `svc up` never runs during one."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,10 @@ from svc.config.site import Site
 
 @contextlib.contextmanager
 def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
-    """Hold the lock for a rollout; it ends with the process. Raise CommandError that names the command at work."""
+    """Hold the lock exclusively for a rollout. Raise CommandError with the command that holds it already.
+
+    The kernel releases the lock when the process ends.
+    """
     with _open(site) as file:
         _lock(file, fcntl.LOCK_EX)
         file.truncate(0)
@@ -29,7 +32,7 @@ def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(site: Site) -> Iterator[None]:
-    """Hold the lock beside others that share it, but no rollout. Raise CommandError that names the one at work."""
+    """Hold the lock together with other sharers. Raise CommandError with the rollout's command if one runs."""
     with _open(site) as file:
         _lock(file, fcntl.LOCK_SH)
         yield

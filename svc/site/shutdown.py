@@ -1,4 +1,4 @@
-"""`svc down`: stop a site, or some of it, in an order that lets requests in flight finish."""
+"""`svc down`: stops a site, or a part of it, in an order that lets requests in flight finish."""
 
 import contextlib
 import os
@@ -17,12 +17,12 @@ from svc.terminal.progress import Waiting
 
 ENDED_STATES = ("STOPPED", "EXITED", "FATAL")  # supervisord's
 POLL_INTERVAL_SECONDS = 0.1
-LEFTOVER_TIMEOUT_SECONDS = 2.0  # until a process that outlived its supervisord is killed
+LEFTOVER_TIMEOUT_SECONDS = 2.0  # after which a process that outlived its supervisord is killed
 NOTHING_RUNS = "nothing runs here: no supervisord answers on var/supervisor.sock"
 
 
 def down(site: Site, progress: Waiting) -> None:
-    """Stop every program and supervisord itself, and kill what is left of them."""
+    """Stop every program and supervisord itself, and kill the processes that remain."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         progress.note(NOTHING_RUNS)
@@ -34,9 +34,9 @@ def down(site: Site, progress: Waiting) -> None:
 
 
 def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> None:
-    """Stop the programs of one kind of component; with `port`, those of the instance or babysitter that listens there.
+    """Stop the programs of one kind of component; with `port`, only the component that listens on that port.
 
-    A supervisord that was started for single components ends with the last of them.
+    A supervisord that was started for single components is shut down with the last of them.
     """
     supervisord = supervisord_process.find(site)
     if supervisord is None:
@@ -64,7 +64,7 @@ def kind_of(process: Process) -> str:
 
 
 def stop_in_phases(supervisord: SupervisordClient, phases: list[list[str]], progress: Waiting) -> None:
-    """Stop programs phase after phase: those of one phase together, then wait until all of them have ended."""
+    """Stop the programs of each phase at once, and wait until they have ended before the next phase begins."""
     for names in phases:
         for name in names:
             progress.show(name, "stopping")
@@ -82,8 +82,8 @@ def stop_in_phases(supervisord: SupervisordClient, phases: list[list[str]], prog
 def stop_phases(processes: Mapping[str, Process]) -> list[list[str]]:
     """Return the programs to stop, one list for each phase.
 
-    1. The router, which finishes the requests that have begun.
-    2. The babysitters, which report to the registry that their instances leave.
+    1. The router, which finishes its requests in flight.
+    2. The babysitters, which deregister their instances.
     3. Everything else.
     """
     names_by_phase: list[list[str]] = [[], [], []]
@@ -94,7 +94,7 @@ def stop_phases(processes: Mapping[str, Process]) -> list[list[str]]:
 
 
 def end_supervisord(site: Site, supervisord: SupervisordClient, progress: Waiting) -> None:
-    """End supervisord, and wait until its process is gone."""
+    """Shut supervisord down, and wait until its process has ended."""
     pid = supervisord.pid()
     progress.show("supervisord", "stopping")
     supervisord.shutdown()
@@ -103,7 +103,7 @@ def end_supervisord(site: Site, supervisord: SupervisordClient, progress: Waitin
 
 
 def kill_leftovers(site: Site, progress: Waiting) -> None:
-    """Kill processes of this site that outlived their supervisord, as when that was killed."""
+    """Kill the processes of this site that outlived their supervisord, for example because it was killed."""
     deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
     while (pids := _leftovers(site)) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_SECONDS)
@@ -114,7 +114,7 @@ def kill_leftovers(site: Site, progress: Waiting) -> None:
 
 
 def _leftovers(site: Site) -> Collection[int]:
-    """Return processes that carry the variable which supervisord gives to all that it starts, and they to theirs."""
+    """Return the pids of the processes that inherited this site's variable, which supervisord sets in its programs."""
     socket = os.path.realpath(site.socket)
     return [
         process.pid

@@ -1,4 +1,4 @@
-"""`svc run`: one instance with its babysitter in the foreground, under a supervisord of their own, without a site."""
+"""`svc run`: runs one instance and its babysitter in the foreground, under their own supervisord, without a site."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ POLL_INTERVAL_SECONDS = 0.5
 def run(config_file: Path, settings: Settings, environ: Mapping[str, str], console: Console) -> None:
     """Run the instance of this file until SIGTERM or Ctrl-C.
 
-    Raise CommandError when the instance is given up, or cannot be started at all.
+    Raise CommandError when the instance cannot be started, or when supervisord gives it up.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ def run(config_file: Path, settings: Settings, environ: Mapping[str, str], conso
 def _watch(
     config: InstanceConfig, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
 ) -> None:
-    """Wait until the instance is to stop, or is given up; then end the babysitter and the instance in order."""
+    """Wait for a stop signal, or until supervisord gives the instance up; then stop babysitter and instance."""
     supervisord: SupervisordClient | None = None
     failure = ""
     while not failure and not stopping.wait(POLL_INTERVAL_SECONDS):
@@ -74,7 +74,7 @@ def _watch(
 
 
 def _failure(supervisord: SupervisordClient, config: InstanceConfig) -> str:
-    """Return why supervisord does not start the instance any more; empty while it does."""
+    """Return why supervisord gave the instance up, or an empty text if it did not."""
     try:
         server = supervisord.process(server_program(config.name))
     except Unavailable:

@@ -1,4 +1,4 @@
-"""The plan of `svc up`: what to write, and which supervisord.conf to run, the site's own or the one in var/."""
+"""The plan of `svc up`: the files to write, and the supervisord.conf to run (the site's own or the one in var/)."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ from svc.site.components import Component, foreign_files, parse_components, rend
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartPlan:
-    """Changes to write, after which `conf` runs, which includes `conf_d`. `notes` are for the operator."""
+    """The changes to write, then `conf` to run, which includes the files in `conf_d`. `notes` are for the operator."""
 
     changes: tuple[Change, ...]
     conf: Path
@@ -33,7 +33,7 @@ class StartPlan:
         return parse_components(texts)
 
     def chosen(self, options: "StartOptions", site: Site) -> list[Component]:
-        """Return the components to start: all, or those of `only`, and of the instances those whose files are given."""
+        """Return the components to start: those that the options select by kind and by TOML file."""
         given = {os.path.abspath(path) for path in site.tomls(options.tomls)} if options.tomls else set()
         return [
             component
@@ -62,7 +62,7 @@ class StartPlan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What the operator starts. Empty `tomls`: those of the site. Empty `only`: every kind of component."""
+    """The operator's options for a start. Empty `tomls`: the site's TOML files. Empty `only`: all components."""
 
     tomls: tuple[str, ...]
     only: tuple[str, ...]
@@ -74,14 +74,14 @@ def plan(
 ) -> StartPlan:
     """Return the plan. `running`: a supervisord runs here; `runs_from_var`: it was started with var/supervisord.conf.
 
-    1. Single components, when nothing runs or `runs_from_var`, go to var/conf.d, beside those that are there.
-    2. If the environment changes what would be rendered, all goes to var/conf.d, and conf.d is left alone.
-       With `allow_read_only` the same is done where conf.d cannot be written, and logs go to stdout where logs/
-       cannot be written.
-    3. Otherwise conf.d is brought up to date, and var/conf.d too if that is what runs.
+    1. When nothing runs or `runs_from_var`, single components are added to var/conf.d.
+    2. If environment variables change the rendered files, all files go to var/conf.d, and conf.d stays unchanged.
+       With `allow_read_only` the same is done if conf.d is not writable, and logs go to stdout if logs/ is not
+       writable.
+    3. Otherwise conf.d is brought up to date, and also var/conf.d if supervisord runs from it.
 
-    A supervisord that was started with the site's supervisord.conf does not read var/conf.d: raise CommandError
-    where 2 would need that.
+    Raise CommandError if rule 2 applies and the running supervisord was started with the site's supervisord.conf,
+    because it does not read var/conf.d.
     """
     site_settings = load_settings(site.svc_toml, options.environ)
     variables = sorted(name for name in ENVIRONMENT_VARIABLES if options.environ.get(name))
@@ -130,7 +130,7 @@ def _plan_single_components(
 
 
 def _environment_changes_files(site: Site, options: StartOptions, site_settings: Settings) -> bool:
-    """Return whether the environment changes a byte of what the files and the arguments would render."""
+    """Return whether environment variables change the rendered files."""
     without_environ = load_settings(site.svc_toml)
     wanted = rendered(site, site_settings, site.tomls(options.tomls, site_settings.launch.babysitter_configs))
     try:
@@ -138,11 +138,11 @@ def _environment_changes_files(site: Site, options: StartOptions, site_settings:
             site, without_environ, site.tomls(options.tomls, without_environ.launch.babysitter_configs)
         )
     except ConfigError:
-        return True  # for example, a file that is valid only with BABYSITTER_HOST
+        return True  # for example because a file is valid only with BABYSITTER_HOST
 
 
 def _with_earlier(site: Site, sources: Iterable[Path]) -> list[Path]:
-    """Return the sources together with those that conf.d was rendered from before, which run as well."""
+    """Return these sources and the earlier sources of conf.d, whose instances run as well."""
     by_path = {os.path.abspath(path): path for path in [*earlier_sources(site), *sources]}
     return list(by_path.values())
 

@@ -1,4 +1,4 @@
-"""`svc up`: start a site, or bring it up to date, and wait until every component of it is ready."""
+"""`svc up`: starts a site or brings it up to date, and waits until all of its components are ready."""
 
 import json
 import os
@@ -29,8 +29,8 @@ from svc.terminal.console import Console
 from svc.terminal.progress import Waiting, waiting
 
 POLL_INTERVAL_SECONDS = 0.2
-MISCONFIGURED_TIMEOUT_SECONDS = 2.0  # in which a babysitter notices that a setting was corrected
-HANDOVER_TIMEOUT_SECONDS = 15.0  # that a babysitter may need to end
+MISCONFIGURED_TIMEOUT_SECONDS = 2.0  # the time in which a babysitter notices a corrected setting
+HANDOVER_TIMEOUT_SECONDS = 15.0  # the time that a babysitter may need to end
 
 
 class ProgramFailed(Exception):
@@ -44,8 +44,8 @@ class ProgramFailed(Exception):
 def up(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
     """Start the site or bring it up to date, and wait `timeout` seconds at most until it is ready.
 
-    Raise CommandError while a rollout is at work here. Raise ConfigError or CommandError with everything as it
-    was, or CommandError that names the component that is not ready. On Ctrl-C, stop what this call started.
+    Raise ConfigError or CommandError before anything is changed, for example while a rollout is running. Raise
+    CommandError with the component that is not ready in time. On Ctrl-C, stop the programs that this call started.
     """
     site.make_missing_dirs()
     with rollout_lock.shared(site):
@@ -91,13 +91,13 @@ def _start_or_update(
     supervisord: SupervisordClient | None,
     chosen: Sequence[Component],
 ) -> SupervisordClient:
-    """Start supervisord, or update the running one and start the chosen programs that are stopped in it.
+    """Start supervisord, or update the running one and start the chosen programs that are stopped.
 
-    The program of an instance holds what its TOML file says of the instance itself. The rest, such as metadata,
-    is read by the babysitter alone, so a babysitter that has not read the file as it is now is replaced.
+    A change of the instance's own settings changes its program in supervisord's files. Other settings, such as
+    metadata, are read only by the babysitter, so a babysitter that loaded an older file is replaced.
     """
     if supervisord is None:
-        # Without the variables that are settings: the files that were just written hold them.
+        # Without the variables of settings, because the files that were just written contain those settings.
         environ = {key: value for key, value in options.environ.items() if key not in ENVIRONMENT_VARIABLES}
         return supervisord_process.start(site, start_plan.conf, environ)
     supervisord.update()
@@ -111,7 +111,7 @@ def _start_or_update(
 
 
 def _replace_babysitters(supervisord: SupervisordClient, names: Sequence[str]) -> None:
-    """Start a successor of each babysitter, and wait until all successors run or the time is over."""
+    """Start a successor of each babysitter; wait until all successors run, or for HANDOVER_TIMEOUT_SECONDS."""
     before = supervisord.processes()
     for name in names:
         supervisord.hand_over(name)
@@ -129,8 +129,8 @@ def wait_until_ready(
 ) -> None:
     """Return once every chosen component is ready.
 
-    Raise CommandError when the time is over, or for a setting that has to be changed; raise ProgramFailed for the
-    first program that failed.
+    Raise CommandError after `timeout` seconds, or for a setting that has to be changed. Raise ProgramFailed for
+    the first program that failed.
     """
     router = find_router(components)
     ready: set[str] = set()
@@ -193,7 +193,7 @@ def _other_registries(components: Sequence[Component]) -> Iterator[str]:
 
 
 def command_name() -> str:
-    """Return how the user calls this `svc` from the current directory."""
+    """Return the command by which the user can call this `svc` from the current directory."""
     program = shutil.which("svc")
     if program and os.path.samefile(program, sys.argv[0]):
         return "svc"

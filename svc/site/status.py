@@ -1,4 +1,4 @@
-"""What `svc status` reports: one row for each program, from supervisord, the registry and the router. Pure."""
+"""The status of a site: one row for each program, from supervisord, the registry and the router. Pure."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,24 +25,24 @@ HEALTH_OF_STATE = {  # the health of a program that supervisord reports as not R
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SiteSnapshot:
-    """What each source reports; `registry` and `router` list services by name, and are None without an answer."""
+    """The reports of all sources. `registry` and `router` are services by name, or None without an answer."""
 
     components: Sequence[Component]
-    supervisord: int | None = None  # its pid
+    supervisord: int | None = None  # supervisord's pid; None: it does not run
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component name
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # registrations, by component name
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the registry, by component
     registry: Services | None = None
     registry_url: str = ""
-    registry_trouble: str = ""  # what the registry reports to be wrong with itself
+    registry_trouble: str = ""  # the problem that the registry reports about itself
     router: Services | None = None
     routing: bool = False  # whether the router reports that it is ready
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramStatus:
-    """One program; `svc status --json` has the same fields."""
+    """The status of one program, with the fields that `svc status --json` prints."""
 
     name: str
     state: str  # supervisord's
@@ -54,12 +54,12 @@ class ProgramStatus:
     models: Sequence[str]
     address: str
     ok: bool
-    reason: str = ""  # why it was last restarted, if it was
+    reason: str = ""  # why the program was last restarted, or empty
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SiteStatus:
-    """All programs of a site; `svc status --json` has the same fields."""
+    """The status of a site, with the fields that `svc status --json` prints."""
 
     ok: bool
     supervisord: int | None
@@ -104,7 +104,7 @@ def _router_health(snapshot: SiteSnapshot) -> tuple[str, bool]:
 
 
 def _registered_health(snapshot: SiteSnapshot, name: str) -> tuple[str, bool]:
-    """Return the health of a service as the registry lists it, and whether that is good."""
+    """Return the health of a service as the registry lists it, and whether that health is good."""
     if snapshot.registry is None:
         return UNKNOWN, not snapshot.registry_url
     service = snapshot.registry.get(name)
@@ -115,15 +115,15 @@ def _registered_health(snapshot: SiteSnapshot, name: str) -> tuple[str, bool]:
 
 
 def _instance_health(snapshot: SiteSnapshot, component: Component, router: Component | None) -> tuple[str, bool]:
-    """Return the health of an instance, and whether that is good.
+    """Return the health of an instance, and whether that health is good.
 
-    1. The registry's view of it decides while that is bad.
-    2. If the registry's view is good or unknown, the router must use the instance.
-    3. If the registry's view is unknown, it is enough that the router uses the instance.
+    1. Bad health in the registry is the result, whatever the router reports.
+    2. If the health in the registry is good or unknown, the router must use the instance.
+    3. If the health in the registry is unknown, it is sufficient that the router uses the instance.
     """
     health, ok = _registered_health(snapshot, component.service_name)  # 1
     if ok and (engine := snapshot.not_ready.get(component.name)) and engine.misconfigured:
-        return "misconfigured", False  # its models cannot be read any more
+        return "misconfigured", False  # the babysitter can no longer read the engine's models
     if router is None or snapshot.router is None or not shares_registry(router, component):
         return health, ok
     if health not in ("healthy", UNKNOWN):
@@ -141,7 +141,7 @@ def _models(snapshot: SiteSnapshot, component: Component) -> Sequence[str]:
 
 
 def _foreign_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
-    """Yield the programs that svc did not render: what supervisord reports, and a problem only where one failed."""
+    """Yield the programs that svc did not render, as supervisord reports them; only a failed one is a problem."""
     rendered = {name for component in snapshot.components for name in component.programs}
     for name, process in snapshot.processes.items():
         if name not in rendered:
@@ -172,7 +172,7 @@ def _program(
 
 
 def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
-    """Return the health of a program that does not run: the registry and the router may still call it healthy."""
+    """Return the health of a program that does not run, which registry and router may still list as healthy."""
     if process is None:
         return "" if ok else health
     stopped = HEALTH_OF_STATE.get(process.state, "")
@@ -180,7 +180,7 @@ def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
 
 
 def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iterator[str]:
-    """Yield one line for each cause; its consequences have none of their own."""
+    """Yield one line for each root cause, and none for its consequences."""
     if snapshot.supervisord is None:
         yield "supervisord does not run here; svc up starts it"
     registry_problems = list(_registry_problems(snapshot))
@@ -205,7 +205,7 @@ def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:
 
 
 def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield the problems of the registry, unless it belongs to this site and does not run: its row shows that."""
+    """Yield the problems of the registry. The row of this site's registry shows already that it does not run."""
     process = snapshot.processes.get("registry")
     runs_registry = any(component.kind == "registry" for component in snapshot.components)
     if runs_registry and (process is None or process.state != "RUNNING"):
@@ -217,7 +217,7 @@ def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
 
 
 def _unused_elsewhere(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield a line if the router does not use instances of other machines that it should use."""
+    """Yield a line if the router does not use an instance on another machine that it should use."""
     local_names = {component.service_name for component in snapshot.components}
     routed = snapshot.router or {}
     used = sum(bool(service["healthy"]) for service in routed.values())
@@ -227,11 +227,11 @@ def _unused_elsewhere(snapshot: SiteSnapshot) -> Iterator[str]:
 
 
 def _remote_health(snapshot: SiteSnapshot, name: str, routed: Mapping[str, Any]) -> str:
-    """Return the health of an instance of another machine.
+    """Return the health of an instance on another machine.
 
-    1. The router uses it.
-    2. The registry says why the router should not use it.
-    3. Otherwise the router's own view counts, which lags a little behind the registry's.
+    1. It is healthy if the router uses it.
+    2. Bad health in the registry explains why the router does not use it.
+    3. Otherwise the router's own state counts, which lags a little behind the registry's.
     """
     if routed["healthy"]:
         return "healthy"  # 1

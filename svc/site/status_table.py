@@ -1,4 +1,4 @@
-"""The table of programs that `svc status` prints, and the problems below it. Pure."""
+"""The output of `svc status`: a table of programs, and the problems below it. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,15 +10,15 @@ from svc.terminal.crop import Block, crop
 from svc.terminal.table import COLUMN_GAP, TableRow, duration, table_blocks, wrapped
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
-OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order where the terminal is narrow
+OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order on a narrow terminal
 TRANSIENT_STATES = ("RUNNING", "STARTING", "STOPPING", "STOPPED")  # supervisord's
-MIN_PROGRAM_LINES = 3  # however many problems there are: the head, one program, and the number of the others
+MIN_PROGRAM_LINES = 3  # kept beside any number of problems: the head, one program, and the number of the others
 
 
 def status_lines(status: SiteStatus, width: int, height: int | None = None) -> Iterator[Text]:
-    """Yield the programs, then the problems.
+    """Yield the lines of the programs, then those of the problems.
 
-    Where `height` is too small for all, yield the problems first, then the programs in the worst state.
+    If `height` is too small for all, yield the problems first, then the programs in the worst state.
     """
     rows = [
         TableRow(_cells(program), _style(program), _lines_below(program, width), program.models)
@@ -43,10 +43,10 @@ def _problem(problem: str, styles: Mapping[str, str], width: int | None) -> Bloc
 
 
 def _style(program: ProgramStatus) -> str:
-    """Return the colour of a program: red is for failures alone.
+    """Return the colour of a program; only failures are red.
 
-    A state that passes by itself, or that an operator asked for, is no failure. Unknown health is none either:
-    the source that does not answer is the failure.
+    A transient state, or a state that an operator requested, is not a failure. Neither is unknown health: there
+    the failure is the source that does not answer.
     """
     transient = program.state in TRANSIENT_STATES and (level_of(program.health) == WARNING or program.health == UNKNOWN)
     return "" if program.ok else "yellow" if transient else "red"
@@ -63,7 +63,7 @@ def _lines_below(program: ProgramStatus, width: int) -> Sequence[str]:
 
 
 def _abbreviated(number: int) -> str:
-    """Return a round number with its unit, such as 1M for 1000000: a limit that is never reached."""
+    """Return a number with its unit, such as 1M for 1000000, which is a limit that no program reaches."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= size and number % size == 0:
             return f"{number // size}{unit}"

@@ -1,4 +1,4 @@
-"""`svc status --watch`: the status of a site as it changes."""
+"""`svc status --watch`: prints the status of a site whenever it changes."""
 
 import dataclasses
 import time
@@ -17,14 +17,14 @@ from svc.terminal.console import Console
 from svc.terminal.output import echo_json
 from svc.terminal.screen import Screen, width_of
 
-POLL_INTERVAL_SECONDS = 2.0  # between two looks at the site; a change at the registry brings the next one forward
-ROUTER_DELAY_SECONDS = 0.1  # the wait after a change at the registry, so that the router has read it as well
+POLL_INTERVAL_SECONDS = 2.0  # between two observations; a change at the registry triggers one earlier
+ROUTER_DELAY_SECONDS = 0.1  # the wait after a change at the registry, until the router has read it too
 
 
 def watch(site: Site, token_file: str, out: Console, as_json: bool) -> NoReturn:
-    """Print each status that differs from the one before, until the command is interrupted.
+    """Print each status that differs from the previous one, until the command is interrupted.
 
-    On a terminal the status is painted in place.
+    On a terminal each status replaces the previous one in place.
     """
     changes = ChangeWaiter(token_file)
     with ExitStack() as stack:
@@ -40,7 +40,7 @@ def watch(site: Site, token_file: str, out: Console, as_json: bool) -> NoReturn:
 
 
 class ChangeWaiter:
-    """Waits until it is worth while to observe the site again: after a change at the registry, or after some time."""
+    """Waits for the next observation of the site: until a change at the registry, or for a limited time."""
 
     def __init__(self, token_file: str) -> None:
         self._token_file = token_file
@@ -49,7 +49,7 @@ class ChangeWaiter:
         self._last: tuple[str, int | None] | None = None
 
     def wait(self, url: str) -> None:
-        """Return soon after a change at the registry of this URL, after POLL_INTERVAL_SECONDS at the latest."""
+        """Return soon after a change at the registry at `url`, or after POLL_INTERVAL_SECONDS."""
         if url != self._url:
             self._url = url
             self._watch = self._new_watch(url) if url else None
@@ -71,7 +71,7 @@ class ChangeWaiter:
 
 
 def _statuses(site: Site, changes: ChangeWaiter, token_file: str) -> Iterator[tuple[SiteStatus, bool]]:
-    """Yield the status again and again, and whether it differs from the one before in more than uptimes."""
+    """Yield each new status, and whether it differs from the previous one in more than uptimes."""
     last: SiteStatus | None = None
     url = ""
     while True:

@@ -1,4 +1,4 @@
-"""The supervisord of a site: find it by its socket, start it as a daemon or in the foreground, wait for its end."""
+"""Finds a site's supervisord by its socket, starts it as a daemon or in the foreground, and waits for its end."""
 
 import contextlib
 import os
@@ -19,18 +19,18 @@ from svc.config.site import Site
 from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision.client import SupervisordClient
 
-TIMEOUT_SECONDS = 15.0  # until supervisord answers, or is gone
+TIMEOUT_SECONDS = 15.0  # the limit for supervisord to answer, or to end
 POLL_INTERVAL_SECONDS = 0.05
-FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # of supervisord with its programs
+FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # the limit for supervisord and its programs to end
 READ_BYTES = 65536
 
 OutputSink = Callable[[bytes], object]
 
 
 def find(site: Site) -> SupervisordClient | None:
-    """Return the supervisord that runs on this site, whichever configuration it was started with; None without one.
+    """Return the supervisord that runs on this site, with whichever configuration, or None if none runs.
 
-    Raise CommandError where another supervisord answers: restart limits and more need svc's extension.
+    Raise CommandError for a supervisord without svc's extension, on which restart limits and more depend.
     """
     path = str(site.socket.absolute())
     with socket.socket(socket.AF_UNIX) as sock:
@@ -39,7 +39,7 @@ def find(site: Site) -> SupervisordClient | None:
         except OSError:
             return None  # no socket, or a stale one
     supervisord = SupervisordClient(f"unix://{path}")
-    with contextlib.suppress(Unavailable):  # it has just begun, or is about to end
+    with contextlib.suppress(Unavailable):  # supervisord is starting or ending
         if not supervisord.has_extension():
             raise CommandError(
                 f"{site.socket}: what answers here is not svc's supervisord, so it is left alone; "
@@ -49,7 +49,7 @@ def find(site: Site) -> SupervisordClient | None:
 
 
 def program() -> Path:
-    """Return the supervisord of svc's own environment: another one cannot load the extension."""
+    """Return the path of supervisord in svc's own environment; no other one can load the extension."""
     path = Path(sys.executable).parent / "supervisord"
     if not path.exists():
         raise CommandError(f"{path}: not there; install svc with pip, which brings supervisor with it")
@@ -57,9 +57,9 @@ def program() -> Path:
 
 
 def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClient:
-    """Start supervisord as a daemon.
+    """Start supervisord as a daemon and return its client.
 
-    Raise CommandError with its output, or the end of its log, when it does not come up.
+    Raise CommandError with its output, or with the end of its log, if it does not start.
     """
     log = site.logs / "supervisord.log"
     old_log_bytes = log.stat().st_size if log.exists() else 0
@@ -91,7 +91,7 @@ def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_lo
 
 @contextlib.contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until supervisord answers or has failed: half started, it could not be stopped."""
+    """Defer Ctrl-C and SIGTERM until the block ends, because a half-started supervisord cannot be stopped."""
     received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, lambda n, _: received.append(n)) for number in numbers}
@@ -108,15 +108,15 @@ def _signals_deferred() -> Iterator[None]:
 def foreground_supervisord(
     conf: Path, environ: Mapping[str, str], sink: OutputSink
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run supervisord as a child process, which ends with this process however that ends.
+    """Run supervisord as a child process that ends with this process, even if this process is killed.
 
-    It has a session of its own, so that Ctrl-C reaches this process alone. `sink` gets its output, and that of
-    programs which log to its stdout: through a pipe, because /dev/stdout cannot be opened where it is a socket.
+    supervisord has its own session, so that Ctrl-C reaches only this process. `sink` gets the output of supervisord
+    and of programs that log to its stdout, through a pipe, because /dev/stdout cannot be opened if it is a socket.
     """
     parent = os.getpid()
     process = subprocess.Popen(
         [str(program()), "-n", "-c", str(conf.absolute())],
-        # The files hold the settings that these variables have set.
+        # The files already contain the settings of the variables that are left out here.
         env={key: value for key, value in environ.items() if key not in ENVIRONMENT_VARIABLES},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -139,12 +139,12 @@ def foreground_supervisord(
 
 
 def _copy_output(source: IO[bytes], sink: OutputSink) -> None:
-    while data := source.read1(READ_BYTES):  # type: ignore[attr-defined]  # a pipe is a BufferedReader, which has it
+    while data := source.read1(READ_BYTES):  # type: ignore[attr-defined]  # a pipe is a BufferedReader, which has read1
         sink(data)
 
 
 def conf_d(supervisord: SupervisordClient | None, site: Site) -> Path:
-    """Return the directory whose files run: the one in var/ if supervisord was started from there, else the site's."""
+    """Return var/conf.d if supervisord was started with var/supervisord.conf, else the site's conf.d."""
     runs_from_var = supervisord is not None and runs_from(supervisord, site.var_supervisord_conf)
     return site.var_conf_d if runs_from_var else site.conf_d
 
@@ -173,7 +173,7 @@ def clean_up(site: Site) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether the process runs; a zombie, as under an init that does not reap, does not."""
+    """Return whether the process runs. A zombie, which remains if init does not reap it, does not run."""
     try:
         return not procfs.stat(pid).has_ended
     except OSError:

@@ -1,4 +1,4 @@
-"""`svc top`: what a router does, scrape after scrape."""
+"""`svc top`: prints a router's traffic between scrapes of its metrics."""
 
 import time
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def watch(url: str, interval: float, count: int | None, sort: str, out: Console,
 
 
 def _samples(url: str, interval: float) -> Iterator[Traffic | str]:
-    """Yield the traffic between two scrapes, or what is wrong with the router, again and again."""
+    """Yield, without end, the traffic between two scrapes, or the problem if the router cannot be scraped."""
     router = RouterClient(url)
     before = _scrape(router)
     while True:
@@ -50,7 +50,7 @@ def _samples(url: str, interval: float) -> Iterator[Traffic | str]:
 
 
 def _scrape(router: RouterClient) -> RouterScrape | str:
-    """Return the router's metrics, or what is wrong with the program that answers at its URL."""
+    """Return the router's metrics, or the problem of the program that answers at its URL."""
     try:
         return router.scrape()
     except SvcError as error:

@@ -1,1 +1,1 @@
-"""Terminal output: tables, progress, and a screen that is painted again in place."""
+"""Terminal output: tables, progress, and a screen that is repainted in place."""

@@ -12,13 +12,13 @@ from svc.base.printable import printable
 
 
 class Console(rich.console.Console):
-    """A console that prints text literally: no markup, and control characters are shown instead of obeyed."""
+    """A console that prints text literally: it interprets no markup and shows control characters as text."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Return the segments of everything that is printed, live displays included; only rich's own are `control`."""
+        """Return the segments to print, live displays included; only rich's own segments are `control`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text, keep="\n\t"))
 
@@ -28,7 +28,7 @@ class Console(rich.console.Console):
 
 
 def one_line(text: str | Text) -> Text:
-    """Return the text on a single line, with the styles that it has."""
+    """Return the text on a single line, with its styles."""
     line = text.copy() if isinstance(text, Text) else Text(text)
     line.plain = printable(line.plain, keep="\t")
     return line

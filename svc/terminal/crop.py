@@ -1,27 +1,27 @@
-"""Crop blocks of lines to a terminal's height: the worst first, then how many are left out. Pure."""
+"""Crops blocks of lines to a terminal's height: unhealthy blocks first, then the number of omitted blocks. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.text import Text
 
-SEVERITY_RANK = {"red": 0, "yellow": 1}  # every other style is healthy
+SEVERITY_RANK = {"red": 0, "yellow": 1}  # 0 is shown first; every other style is healthy and comes last
 
 
 class Block(NamedTuple):
-    """Lines that stay together, and the colour that shows the state of their subject."""
+    """Lines that are shown or omitted together, and their colour, which shows how healthy their subject is."""
 
     lines: Sequence[Text]
     style: str
 
 
 def crop(blocks: Sequence[Block], height: int | None) -> list[Text]:
-    """Return all lines in their order if they fit or there is no limit, else those of the worst blocks."""
+    """Return all lines in their order if they fit or `height` is None, else those of the least healthy blocks."""
     if height is None or sum(len(block.lines) for block in blocks) <= height:
         return _lines_of(blocks)
     ordered = sorted(blocks, key=lambda block: SEVERITY_RANK.get(block.style, len(SEVERITY_RANK)))
     count = 0
-    while len(_lines_of(ordered[: count + 1])) < height:  # one line says how many are left out
+    while len(_lines_of(ordered[: count + 1])) < height:  # one line is for the number of omitted blocks
         count += 1
     return [*_lines_of(ordered[:count]), _omitted_line(ordered[count:])]
 

@@ -1,4 +1,4 @@
-"""Events of the registry as lines for people, or as JSON."""
+"""Prints events of the registry as lines for people, or as JSON."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -13,16 +13,16 @@ from svc.terminal.output import echo_json
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
 MAX_SERVICE_COLUMNS = 32
 
-Event = Mapping[str, Any]  # as GET /events has it
+Event = Mapping[str, Any]  # as GET /events returns it
 
 
 class EventPrinter:
-    """Prints events: in aligned columns on the console, or one JSON object a line."""
+    """Prints events in aligned columns on the console, or as one JSON object per line."""
 
     def __init__(self, console: Console, as_json: bool) -> None:
         self._console = console
         self._as_json = as_json
-        self._service_columns = 0  # of the longest name so far
+        self._service_columns = 0  # the width of the longest service name so far
 
     def print(self, events: Collection[Event]) -> None:
         """Print these events."""
@@ -36,7 +36,7 @@ class EventPrinter:
 
 
 def event_line(event: Event, service_columns: int = 0) -> Text:
-    """Return an event as people read it, with its time in the local time zone."""
+    """Return an event as a line for people, with its time in the local time zone."""
     line = Text(f"{_local_time(event['time'])}  ", style="dim")
     line.append(f"{event['kind']:11}", style=COLOURS.get(event["level"], ""))
     line.append(f"{event['service']:{service_columns}}", style="not dim bold")
@@ -49,7 +49,7 @@ def event_line(event: Event, service_columns: int = 0) -> Text:
 
 
 def _local_time(timestamp: str) -> str:
-    """Return the time in the local time zone; a text that is no time is returned as it is."""
+    """Return the timestamp in the local time zone; return a text that is not a timestamp unchanged."""
     try:
         return f"{datetime.fromisoformat(timestamp.replace('Z', '+00:00')).astimezone():%m-%d %H:%M:%S}"
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The output of commands. All of it passes here or through `console`, which escape control characters."""
+"""The output of commands. All output goes through this module or `console`, which escape control characters."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import click
 from svc.base.errors import CommandError
 from svc.base.printable import RESET, escaped_json, log_lines, printable
 
-MAX_LINE_BYTES = 1 << 16  # of a line that has no end yet
-PREFIX_COLOURS = (36, 33, 32, 35, 34, 31)  # ANSI colours of program names, on a terminal
+MAX_LINE_BYTES = 1 << 16  # after which an unfinished line is written
+PREFIX_COLOURS = (36, 33, 32, 35, 34, 31)  # ANSI colours of program names on a terminal
 
 
 def echo(text: str, err: bool = False) -> None:
@@ -21,12 +21,12 @@ def echo(text: str, err: bool = False) -> None:
 
 
 def echo_block(text: str) -> None:
-    """Print a text of several lines, each with its own end."""
+    """Print a text of several lines, which contains its own line breaks."""
     click.echo(printable(text, keep="\n\t"), nl=False)
 
 
 def echo_json(value: Any, indent: int | None = None) -> None:
-    """Print a JSON document; control characters in it become JSON escapes, which keep its meaning.
+    """Print a JSON document, with control characters as JSON escapes.
 
     Raise CommandError for NaN and Infinity.
     """
@@ -38,14 +38,14 @@ def echo_json(value: Any, indent: int | None = None) -> None:
 
 
 class LogOutput:
-    """The output of log lines: stdout, or `out`. Colours in the lines are kept only on a terminal."""
+    """Writes log lines to stdout, or to `out`. Colours in the lines are kept only on a terminal."""
 
     def __init__(self, out: IO[bytes] | None = None, colours: bool | None = None) -> None:
         self._out = out or sys.stdout.buffer
         self.colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR") if colours is None else colours
 
     def write(self, lines: Iterable[bytes], prefix: str = "") -> None:
-        """Write the lines behind the prefix, with control characters escaped."""
+        """Write each line after the prefix, with control characters escaped."""
         texts = [f"{prefix}{text}\n" for line in lines for text in log_lines(line, self.colours)]
         if texts:
             self._out.write("".join(texts).encode(errors="replace"))
@@ -53,7 +53,7 @@ class LogOutput:
 
 
 class LogPrinter:
-    """Writes log lines of several programs, each behind the name of its program where `prefixed`."""
+    """Writes log lines of several programs, with `prefixed` each after the name of its program."""
 
     def __init__(self, output: LogOutput, prefixed: bool) -> None:
         self.output = output
@@ -80,10 +80,10 @@ class LogStream:
         self._rest = b""
 
     def __call__(self, data: bytes) -> None:
-        """Write the lines that have ended. The rest waits, since half an escape sequence cannot be judged."""
+        """Write the complete lines. Keep the rest, because it may end within an escape sequence."""
         *lines, rest = (self._rest + data).split(b"\n")
         updates, _, last = rest.rpartition(b"\r")
-        if updates and last:  # a progress bar has no line break before its end
+        if updates and last:  # a progress bar writes its first line break when it ends
             lines, rest = [*lines, updates], last
         if len(rest) > MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""
@@ -91,6 +91,6 @@ class LogStream:
         self._output.write(lines)
 
     def end(self) -> None:
-        """Write the last line if it has no line break."""
+        """Write the last line even though it has no line break."""
         rest, self._rest = self._rest, b""
         self._output.write([rest] if rest else [])

@@ -1,4 +1,4 @@
-"""Progress for a user who waits: spinners on a terminal, one line for each finished item elsewhere."""
+"""Shows progress to a waiting user: spinners on a terminal, else one line for each finished item."""
 
 import time
 from types import TracebackType
@@ -12,7 +12,7 @@ NAME_COLUMNS = 24
 
 
 class Waiting(Protocol):
-    """A list of named items that are waited for: each has a text that changes, and is done once."""
+    """The progress of named items that a command waits for: each has a changing text, and is done once."""
 
     def __enter__(self) -> "Waiting": ...
 
@@ -24,10 +24,10 @@ class Waiting(Protocol):
         """Show the state of an item that is not done yet."""
 
     def done(self, name: str, text: str) -> None:
-        """Show that an item is done, and with which result."""
+        """Show that an item is done, with its result as text."""
 
     def note(self, text: str) -> None:
-        """Print one line that is about no item."""
+        """Print one line that does not belong to an item."""
 
 
 def waiting(console: Console) -> Waiting:
@@ -36,7 +36,7 @@ def waiting(console: Console) -> Waiting:
 
 
 class LineProgress:
-    """Progress for logs and pipes: one line for each item that is done, with the seconds it took."""
+    """Progress for logs and pipes: one line for each finished item, with the seconds since the beginning."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -49,7 +49,7 @@ class LineProgress:
         pass
 
     def show(self, name: str, text: str) -> None:
-        """Print nothing: only results are worth a line."""
+        """Print nothing, because logs get only results."""
 
     def done(self, name: str, text: str) -> None:
         """Print the name, the result and the seconds since the beginning."""
@@ -85,7 +85,7 @@ class SpinnerProgress:
     def show(self, name: str, text: str) -> None:
         """Show the item with its spinner and this text."""
         if not self.tasks:
-            self.progress.start()  # not before: a display without rows would still print an empty line
+            self.progress.start()  # started only now, because a display without rows would print an empty line
         if name in self.tasks:
             self.progress.update(self.tasks[name], text=text)
         else:

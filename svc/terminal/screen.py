@@ -1,4 +1,4 @@
-"""A terminal that is painted again in place, and the width that output may have."""
+"""A terminal screen that is repainted in place, and the width of output."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ UNLIMITED_COLUMNS = 10_000
 
 
 def width_of(out: Console) -> int:
-    """Return the width of the terminal, or that of COLUMNS. Other output is not limited: `grep` needs whole rows."""
+    """Return the width of the terminal, or COLUMNS. Output to a pipe is unlimited, because `grep` needs whole rows."""
     return out.width if out.is_terminal or "COLUMNS" in os.environ else UNLIMITED_COLUMNS
 
 
 class Screen:
-    """Lines on a terminal that replace the ones before. SIGTERM acts as Ctrl-C, so that the terminal is restored."""
+    """Shows lines on a terminal in place of the previous ones. SIGTERM acts as Ctrl-C, to restore the terminal."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -35,8 +35,8 @@ class Screen:
         self._live.stop()
 
     def show(self, lines: Iterable[Text]) -> None:
-        """Replace the lines; each takes exactly one line of the terminal, however long it is."""
-        if self._out.size != self._size:  # old lines may have been wrapped, so it is unknown where they begin
+        """Replace the lines on the screen; long lines are cut, so that each takes exactly one line."""
+        if self._out.size != self._size:  # a resize may have wrapped the old lines, so their position is unknown
             self._size = self._out.size
             self._out.clear()
         texts = [one_line(line) for line in lines]

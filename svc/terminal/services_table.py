@@ -1,4 +1,4 @@
-"""The table of the registry's services, the details of one, and the changes between two lists. Pure."""
+"""Formats the registry's services as a table, one service in detail, and changes between two lists. Pure."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,32 +12,32 @@ from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.terminal.crop import crop
 from svc.terminal.table import TableRow, duration, table_blocks
 
-Service = Mapping[str, Any]  # as the registry lists it
+Service = Mapping[str, Any]  # an entry of the registry's list
 HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")
 MAX_ADDRESS_COLUMNS = 30
-WIDE_COLUMNS = 200  # more have room for any address
+WIDE_COLUMNS = 200  # a wider terminal has room for any address
 STYLES = {GOOD: "", WARNING: "yellow", BAD: "red"}
 REGISTRY_FIELDS = {"name", "host", "port", "url", "status", "is_healthy", "drained"}  # a router's list lacks some
 TYPE_NAMES = {INSTANCE_TYPE: "instance"}
 DETAIL_FIELDS = ("url", "host", "hostname", "weight", "health_status", "lease_seconds", "timestamp")
-HIDDEN_METADATA = ("models_list",)  # for programs
+HIDDEN_METADATA = ("models_list",)  # meant for programs, not for people
 
 
 def type_of(service: Service) -> str:
-    """Return the type of a service as people call it."""
+    """Return the type of a service as it is shown to people."""
     kind = service.get("metadata", {}).get("type", "")
     return TYPE_NAMES.get(kind, kind if isinstance(kind, str) else "")
 
 
 def require_registry_list(services: Sequence[Service], url: str) -> Sequence[Service]:
-    """Return the services if a registry listed them; raise CommandError for a router's list, which has other fields."""
+    """Return the services unchanged; raise CommandError if they come from a router, whose list has other fields."""
     if not all(service.keys() >= REGISTRY_FIELDS for service in services):
         raise CommandError(f"{url} is no registry: it lists instances as a router does; give the registry's address")
     return services
 
 
 def service_lines(services: Iterable[Service], now: float, width: int) -> list[Text]:
-    """Return the table; an address that does not fit its column, and the models, have lines of their own."""
+    """Return the lines of the table; models, and an address that is too long, are on lines of their own."""
     rows = []
     for service in services:
         address, models, state = f"{service['host']}:{service['port']}", listed_models(service), state_of(service)
@@ -48,7 +48,7 @@ def service_lines(services: Iterable[Service], now: float, width: int) -> list[T
 
 
 def service_details(service: Service, now: float) -> Iterator[tuple[str, str]]:
-    """Yield everything that is known of a service, as pairs of a name and a value."""
+    """Yield all fields of a service as pairs of a name and a value."""
     yield "name", service["name"]
     yield "type", type_of(service)
     yield "state", state_of(service)
@@ -62,7 +62,7 @@ def service_details(service: Service, now: float) -> Iterator[tuple[str, str]]:
 
 
 def service_changes(before: Mapping[str, Service], after: Mapping[str, Service]) -> Iterator[tuple[str, str]]:
-    """Yield what changed between two lists for an operator, as pairs of a service's name and a text."""
+    """Yield the changes between two lists that concern an operator, as pairs of a service's name and a text."""
     for name in sorted({*before, *after}):
         if name not in after:
             yield name, "removed"

@@ -1,4 +1,4 @@
-"""Tables as lines of text that fit a terminal. Pure."""
+"""Formats tables as lines of text that fit a terminal. Pure."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ from rich.text import Text
 from svc.terminal.crop import Block
 
 COLUMN_GAP = "  "
-MIN_COLUMNS = 8  # for the names, however narrow the terminal is
-NARROW_COLUMNS = 80  # with so many a long name may have a line of its own; with fewer a column is dropped before that
+MIN_COLUMNS = 8  # the minimum width of the column of names
+NARROW_COLUMNS = 80  # on a narrower terminal, a column is dropped before a long name gets its own line
 
 
 class TableRow(NamedTuple):
-    """A row of a table: its cells, the name first, and the lines below them."""
+    """A row of a table: its cells, of which the first is the name, and the lines below them."""
 
     cells: Sequence[str]
     style: str
@@ -25,9 +25,9 @@ class TableRow(NamedTuple):
 def table_blocks(
     head: Sequence[str], rows: Sequence[TableRow], width: int, optional: Sequence[str] = ()
 ) -> list[Block]:
-    """Return the head and each row; `optional` columns are dropped, one after the other, while the width is too small.
+    """Return a block for the head and for each row; drop `optional` columns in their order until the rest fits.
 
-    A name that does not fit its column has a line of its own. The models of a row follow it.
+    A name that does not fit its column has a line of its own. The models of a row are on lines below it.
     """
     for title in optional:
         if _fits(head, rows, width):
@@ -53,7 +53,7 @@ def _widths(head: Sequence[str], rows: Sequence[TableRow]) -> list[int]:
 
 
 def _width_without_names(widths: Sequence[int]) -> int:
-    """Return the columns that all cells but the names take."""
+    """Return the width of all columns except the names."""
     return sum(widths[1:]) + len(COLUMN_GAP) * (len(widths) - 1)
 
 
@@ -72,7 +72,7 @@ def _row_lines(row: TableRow, widths: Sequence[int], width: int) -> Iterator[Tex
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Wrap a text between words; a name with a hyphen is one word."""
+    """Return the lines of a text that is wrapped between words; a name with a hyphen is one word."""
     return textwrap.wrap(text, max(width, MIN_COLUMNS), break_on_hyphens=False)
 
 

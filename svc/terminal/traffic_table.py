@@ -1,4 +1,4 @@
-"""The tables of `svc top`: what a router did between two scrapes of its metrics. Pure."""
+"""The tables of `svc top`: a router's traffic between two scrapes of its metrics. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,28 +11,28 @@ from svc.terminal.crop import Block, crop
 from svc.terminal.table import TableRow, table_blocks
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
-NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # by the router's label of such requests
+NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # by the label in the router's metrics
 MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
-OPTIONAL_COLUMNS = ("FIRST", "TOKENS/S")  # dropped in this order where the terminal is narrow
+OPTIONAL_COLUMNS = ("FIRST", "TOKENS/S")  # dropped in this order on a narrow terminal
 LINES_WITHOUT_ROWS = 6  # headline, totals, heads and empty lines
-STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # by the last cell of a row
+STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # colours by the last cell of a row
 
 
 class TrafficRow(NamedTuple):
-    """A model: its queue and the number of its instances; or an instance: its requests in flight and its state.
+    """A row for a model, with its queue and its number of instances, or for an instance, with its load and its state.
 
-    The rates of an instance count attempts, of which a request may have several.
+    The rates of an instance count attempts; one request may have several attempts.
     """
 
     name: str
     rates: Rates
-    load: int  # queued requests of a model, requests in flight of an instance
+    load: int  # requests: queued for a model, or in flight at an instance
     last: str  # the last cell: number of instances, or state
 
 
 class Traffic(NamedTuple):
-    """What a router did between two scrapes; `time` is that of the second."""
+    """A router's traffic between two scrapes; `time` is the time of the second scrape."""
 
     time: float
     models: Sequence[TrafficRow]
@@ -40,9 +40,9 @@ class Traffic(NamedTuple):
 
 
 def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
-    """Return the rates of the models and instances that exist now; counters that are new start at 0.
+    """Return the rates of the models and instances that exist now; a new counter is compared with 0.
 
-    A model without an instance is listed while requests ask for it.
+    A model without an instance is listed while requests name it.
     """
     seconds = max(now.time - before.time, 0.001)
     models = [
@@ -67,14 +67,14 @@ def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
 
 
 def _model_names(before: RouterScrape, now: RouterScrape) -> list[str]:
-    """Return the models that instances serve, and those that requests ask for."""
+    """Return the models that instances serve, and the models that requests name."""
     requested = {name for name, counts in now.models.items() if counts != before.models.get(name, Counts())}
     waiting = {name for name, length in now.queue.items() if length}
     return sorted({*now.serving, *(name for name in now.queue if name), *requested, *waiting})
 
 
 def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height: int | None = None) -> Iterator[Text]:
-    """Yield the headline, the totals and two tables; where `height` is too small, the worst rows of each."""
+    """Yield the headline, the totals and two tables; if `height` is too small, only the least healthy rows of each."""
     total = [sum(getattr(row.rates, name) for row in traffic.models) for name in ("requests", "errors", "tokens")]
     in_flight, queued = sum(row.load for row in traffic.instances), sum(row.load for row in traffic.models)
     yield Text(headline, style="dim")
@@ -94,7 +94,7 @@ def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height
 
 
 def _heights(models: Sequence[Block], instances: Sequence[Block], height: int | None) -> tuple[int | None, int | None]:
-    """Return the heights of the tables: half for each, and what one does not need goes to the other."""
+    """Return the heights of the two tables: half for each, plus the lines that the other table does not need."""
     if height is None:
         return None, None
     needed = [sum(len(block.lines) for block in blocks) for blocks in (models, instances)]
@@ -135,7 +135,7 @@ def _cells(row: TrafficRow, head: Sequence[str]) -> Sequence[str]:
 
 
 def _has_no_model(row: TrafficRow) -> bool:
-    """Return whether the row counts requests without a known model; a model called `unknown` has instances."""
+    """Return whether the row counts requests without a known model; a real model named `unknown` has instances."""
     return row.name in NO_MODEL_NAMES and row.last == "0"
 
 

@@ -1,1 +1,1 @@
-"""One babysitter TOML: its types, its keys, how it is read and checked."""
+"""The babysitter TOML of one instance: its keys, their types, and the code that reads and checks them."""

@@ -1,4 +1,4 @@
-"""Collisions between babysitter TOML files: two programs on one port, two instances of one name. Pure."""
+"""Finds collisions between babysitter TOML files: two programs on one port, two instances of one name. Pure."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from svc.settings import Settings
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
-    """The name and the port in one file; None where it is invalid or missing."""
+    """The name and the port that one file claims; an invalid or missing value is None."""
 
     file: str
     name: str | None
@@ -17,12 +17,12 @@ class Claim:
 
 
 def collisions(claims: Sequence[Claim], settings: Settings) -> list[str]:
-    """Return a line for each collision, which names the later file first."""
+    """Return one line for each collision. Each line names the later of the two files first."""
     return [*_name_collisions(claims), *_port_collisions(claims, settings)]
 
 
 def _name_collisions(claims: Sequence[Claim]) -> Iterable[str]:
-    files: dict[str, str] = {}  # by each name that will stand in the registry: the file that it comes from
+    files: dict[str, str] = {}  # maps each name in the registry to the file that claims it
     for claim in claims:
         if claim.name is None:
             continue

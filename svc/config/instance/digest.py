@@ -1,4 +1,4 @@
-"""A digest of what a babysitter reads in its TOML: it shows whether the babysitter has read the file as it is now."""
+"""Computes a digest of a babysitter TOML, which shows whether a babysitter has loaded the current file."""
 
 import dataclasses
 import hashlib
@@ -9,10 +9,10 @@ from svc.config.instance.model import InstanceConfig
 
 
 def digest(config: InstanceConfig) -> str:
-    """Return the digest; it is equal for files that mean the same to a babysitter, whatever their comments and order.
+    """Return the digest of the values that a babysitter reads; comments and the order of keys do not change it.
 
-    It leaves out what stands in the babysitter's flags, because supervisord compares those, and what only the
-    instance's own program is made of.
+    The digest omits the values in the babysitter's flags, because supervisord compares those, and the values that
+    only the instance's own program uses.
     """
     values: dict[str, Any] = {
         field.name: getattr(config, field.name)
@@ -24,5 +24,5 @@ def digest(config: InstanceConfig) -> str:
         values["api_key_file"] = config.backend.api_key_file
     if len(config.registry_urls) == 1:
         del values["registry_urls"]
-    values = {key: float(value) if isinstance(value, int) else value for key, value in values.items()}  # 5 means 5.0
+    values = {key: float(value) if isinstance(value, int) else value for key, value in values.items()}  # 5 equals 5.0
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

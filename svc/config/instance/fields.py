@@ -1,4 +1,4 @@
-"""The readers of values in a babysitter TOML; `svc.config.readers` says what a reader does."""
+"""Readers of the values in a babysitter TOML. Each returns the checked value or raises ValueError with the cure."""
 
 import dataclasses
 import ipaddress
@@ -29,7 +29,7 @@ UNITS = {
 }
 MIN_SIZE_BYTES = 2**20
 RESERVED_NAMES = ("registry", "router", "svc")
-OWN_VARIABLES = {  # between supervisord and svc's programs; with what to do instead
+OWN_VARIABLES = {  # variables that svc itself sets or reads, each with the alternative for the operator
     "SVC_MAX_RESTARTS": "use [babysitter] max_restarts",
     "SVC_RESTART_DELAY": "use [babysitter] restart_delay",
     "SVC_PATH": "set PATH",
@@ -37,17 +37,17 @@ OWN_VARIABLES = {  # between supervisord and svc's programs; with what to do ins
     "SVC_UMASK": "choose another name",
 }
 OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
-MAX_NAME_CHARACTERS = 128  # the names of its log files must fit into a directory
-MAX_METADATA_BYTES = 16 << 10  # of JSON: every registration carries it
+MAX_NAME_CHARACTERS = 128  # the log file's name contains the instance's name, and file names are limited
+MAX_METADATA_BYTES = 16 << 10  # as JSON; every registration carries the metadata
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
-    """One key: how its value is read, and its default."""
+    """One key of a TOML file: the reader of its value, and its default."""
 
     read: Reader
     default: Any = None
-    required: str = ""  # what to do where the key is missing; empty: the key may be left out
+    required: str = ""  # the cure for a missing key; empty: the key is optional
     help: str = ""
 
 
@@ -63,7 +63,7 @@ def name(value: Any) -> str:
 
 
 def host(value: Any) -> str:
-    """Read the host by which others reach the instance; an IPv6 address may have brackets."""
+    """Read the host at which clients reach the instance; an IPv6 address may have brackets."""
     if text(value) in ("0.0.0.0", "::", "[::]", "*"):
         raise ValueError(
             f"{quoted(value)} is no address that others can reach; give this machine's name or address, "
@@ -78,7 +78,7 @@ def host(value: Any) -> str:
 
 
 def allowed_host(value: Any) -> str:
-    """Read a host that requests may name, or * for any."""
+    """Read a host that a request's Host header may name, or * for any host."""
     if text(value) != "*" and not HOST.fullmatch(value) and not is_ipv6(without_brackets(value)):
         raise ValueError(f"{quoted(value)} is no host; give a name or an address without a port, or * for any")
     return value
@@ -89,7 +89,7 @@ def url(value: Any) -> str:
     parts = urlsplit(nonempty_text(value))
     try:
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is no port
+    except ValueError:  # the port is invalid
         is_url = False
     if not is_url or re.search(r"\s", value):
         raise ValueError(f"{quoted(value)} is no URL; write it like http://host:18000")
@@ -108,7 +108,7 @@ def urls(value: Any) -> tuple[str, ...]:
 
 
 def size(value: Any) -> int:
-    """Read a size in bytes, given as a whole number or with a unit; 0 for none."""
+    """Read a size, a whole number of bytes or a text with a unit, and return it in bytes; 0 means no limit."""
     match = SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None and type(value) is not int:
         raise ValueError(f'{quoted(value)} is no size; write it like "24GiB", or as a whole number of bytes')
@@ -119,7 +119,7 @@ def size(value: Any) -> int:
 
 
 def models(value: Any) -> tuple[str, ...]:
-    """Read the names of the models of a mock."""
+    """Read the model names of a mock engine."""
 
     def model(item: Any) -> str:
         if "," in nonempty_text(item):
@@ -132,14 +132,14 @@ def models(value: Any) -> tuple[str, ...]:
 
 
 def health_path(value: Any) -> str:
-    """Read the path of a GET request, with its query if it has one; empty for no request."""
+    """Read the path of the health check, which may have a query; an empty path disables the check."""
     if text(value) and not HEALTH_PATH.fullmatch(value):
         raise ValueError(f'{quoted(value)} is no path; write it like "/health", or "" where there is none to ask')
     return value
 
 
 def served_models(value: Any) -> None:
-    """Check the names of the models of a server that does not list them itself."""
+    """Check the model names of an engine that does not list its models itself."""
     if not isinstance(value, list) or not value:
         raise ValueError(f'must be a list of names, not {quoted(value)}; write it like ["whisper-1"]')
     for model in value:
@@ -190,7 +190,7 @@ def env(value: Any) -> dict[str, str]:
 
 
 def metadata(value: Any) -> dict[str, Any]:
-    """Read the metadata that routers get with the registration."""
+    """Read the metadata that the registration carries to the routers."""
     if not isinstance(value, dict):
         raise ValueError(f"must be a section, not {quoted(value)}; write [metadata]")
 

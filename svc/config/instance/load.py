@@ -29,7 +29,7 @@ def load_one(path: Path, settings: Settings) -> InstanceConfig:
 
 
 def load(paths: Sequence[Path], settings: Settings) -> list[InstanceConfig]:
-    """Return the configuration in each file; raise ConfigError with every problem, in the files and between them."""
+    """Return the configuration in each file; raise ConfigError with every problem, collisions of files included."""
     problems: list[str] = []
     configs, claims = [], []
     for path in {os.path.abspath(p): p for p in paths}.values():
@@ -52,7 +52,7 @@ def load(paths: Sequence[Path], settings: Settings) -> list[InstanceConfig]:
 
 
 def store_problems(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with the registry's store: a password in it would stand in conf.d."""
+    """Yield the problems of the registry's `store` URL: a password in it would be written to conf.d."""
     if STORE_WITH_PASSWORD.match(settings.registry.store):
         yield (
             "[registry] store (config/svc.toml or REGISTRY_STORE): has a password, which would stand in conf.d; "
@@ -156,7 +156,7 @@ def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str,
 
 
 def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report) -> None:
-    """Report a variable for the engine's API key that has no file with the key, or a second value."""
+    """Report a variable for the engine's API key if no file holds the key, or if `env` sets that variable too."""
     file, variable = values.get("api_key_file"), values.get("api_key_variable")
     if variable and not file:
         report("backend.api_key_variable", "has no key to hold; name the key's file, too: api_key_file")
@@ -166,7 +166,7 @@ def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report
 
 
 def _check_reachable(values: dict[str, Any], report: Report) -> None:
-    """Report a loopback host that a registry on another machine would send its clients to."""
+    """Report a loopback host of an instance whose registry is on another machine: its clients cannot reach it."""
     host, urls = values.get("host"), values.get("registry_url") or ()
     remote_urls = [url for url in urls if not is_loopback(urlsplit(url).hostname or "")]
     if host and remote_urls and is_loopback(host):

@@ -1,4 +1,4 @@
-"""The configuration of an instance, and the command of each type of backend. One babysitter TOML holds one instance."""
+"""The configuration of one instance, as one babysitter TOML holds it, and the command of each type of backend."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,20 +7,20 @@ from typing import Any, ClassVar
 
 from svc.base.address import authority, bind_host
 
-DEFAULT_HEALTH_PATH = "/health"  # of vLLM, SGLang, llama.cpp, TGI and InfiniLM
+DEFAULT_HEALTH_PATH = "/health"  # the path of vLLM, SGLang, llama.cpp, TGI and InfiniLM
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """The settings of every type of backend. `args` follow the type's own arguments, each unchanged."""
+    """The settings that all types of backend share. `args` are appended unchanged to the type's own arguments."""
 
     type: ClassVar[str]
-    key_variable: ClassVar[str] = ""  # the variable from which the type's server takes its API key
+    key_variable: ClassVar[str] = ""  # the environment variable from which this type of server reads its API key
     args: tuple[str, ...] = ()
-    work_dir: str = ""  # empty: the site's root, to which a relative path is relative
+    work_dir: str = ""  # relative to the site's root; empty: the site's root itself
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    api_key_file: str = ""  # holds the API key that the server requires; relative to the site
-    api_key_variable: str = ""  # the variable from which the server takes the key; empty: `key_variable`
+    api_key_file: str = ""  # the file with the API key that the server requires; relative to the site's root
+    api_key_variable: str = ""  # the variable from which the server reads the key; empty: `key_variable`
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
         """Return the instance's command without `args`."""
@@ -62,7 +62,7 @@ class MockBackend(Backend):
 class InfinilmBackend(Backend):
     type = "infinilm"
     model_path: str
-    launch_script: str = ""  # empty until `load` has found it
+    launch_script: str = ""  # `load` sets it if the TOML does not
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
         server = ["python3", self.launch_script, "--port", str(config.port), "--host", config.bind_host]
@@ -91,14 +91,14 @@ class InstanceConfig:
     max_restarts: int
     restart_delay: float
     heartbeat_interval: float
-    probe: str = "models"  # models | generate: what an instance must do to count as alive
+    probe: str = "models"  # models | generate: the request that an instance must answer to count as alive
     probe_interval: float = 30
     probe_timeout: float = 30
-    probe_threshold: int = 3  # failures in a row
+    probe_threshold: int = 3  # consecutive failures
     startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit
-    allowed_hosts: tuple[str, ...] = ()  # that requests to the babysitter may name, beside the machine's own names
-    health_path: str | None = None  # must answer 2xx; empty: no check; None: the default path, if the server has it
+    allowed_hosts: tuple[str, ...] = ()  # that requests to the babysitter may name, besides the machine's names
+    health_path: str | None = None  # must answer 2xx; empty: no check; None: the server's default path, if any
     backend: Backend
     metadata: dict[str, Any]
     source: Path
@@ -120,7 +120,7 @@ class InstanceConfig:
 
     @property
     def health_endpoint(self) -> str:
-        """The path of the engine's own health; empty: no check."""
+        """The path of the engine's own health check; empty: no check."""
         return DEFAULT_HEALTH_PATH if self.health_path is None else self.health_path
 
     @property
@@ -140,10 +140,10 @@ class InstanceConfig:
 
     @property
     def api_key_variable(self) -> str:
-        """The variable in which the instance gets its API key; empty: it has no key, or reads the key itself."""
+        """The variable that passes the API key to the instance; empty if it has no key or reads the key itself."""
         return (self.backend.api_key_variable or self.backend.key_variable) if self.backend.api_key_file else ""
 
     @property
     def work_dir(self) -> str:
-        """The working directory of the instance, as in the TOML."""
+        """The working directory of the instance, as the TOML gives it."""
         return self.backend.work_dir

@@ -1,4 +1,4 @@
-"""Every key of a babysitter TOML: how it is read, its default, and its purpose."""
+"""Every key of a babysitter TOML: its reader, its default and its purpose."""
 
 import dataclasses
 
