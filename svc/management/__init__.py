@@ -1,1 +1,1 @@
-"""`svc engine`: management requests that go to the engines themselves, past the router."""
+"""`svc engine`: sends management requests directly to the engines, bypassing the router."""

@@ -1,4 +1,4 @@
-"""The API keys that engines want of those that send them requests."""
+"""Looks up the API keys that engines require in requests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,7 +15,7 @@ from svc.settings import Settings
 
 
 def engine_keys(site: Site, settings: Settings) -> Callable[[EngineInstance], str]:
-    """Return the lookup of an instance's key: from the TOML with its address, else by its name or its models."""
+    """Return a function that returns an instance's key: from the TOML with its address, else by name or by model."""
     file = settings.router.upstream_keys_file
     keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
     keys_by_url = dict(_keys_of_site(site, settings))
@@ -23,7 +23,10 @@ def engine_keys(site: Site, settings: Settings) -> Callable[[EngineInstance], st
 
 
 def _keys_of_site(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the address and the key of each instance of this site that has one. `svc check` reports broken files."""
+    """Yield the address and the key of each instance of this site that has a key.
+
+    Broken files are skipped, because `svc check` reports them.
+    """
     for path in site.tomls(configs=settings.launch.babysitter_configs):
         with suppress(SvcError):
             config = load_one(path, settings)

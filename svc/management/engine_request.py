@@ -1,4 +1,4 @@
-"""One HTTP request, sent to many instances at once."""
+"""An HTTP request that is sent to many instances concurrently."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ CHUNK_BYTES = 1 << 16
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ManagementRequest:
-    """An HTTP request to an engine: `path` may have a query, `body` is JSON, `timeout` is seconds for each instance."""
+    """An HTTP request to engines. `path` may have a query, `body` is JSON, `timeout` is in seconds per instance."""
 
     method: str
     path: str
@@ -29,13 +29,13 @@ class ManagementRequest:
 
     @property
     def changes(self) -> bool:
-        """Whether the request may change the engine, by its method."""
+        """Whether the request's method is one that may change the engine."""
         return self.method not in ("GET", "HEAD")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineResponse:
-    """An instance's answer; without an answer the status is 0 and `reason` says why."""
+    """The response of an instance; without a response, `status` is 0 and `reason` says why."""
 
     status: int = 0
     body: bytes = b""
@@ -61,7 +61,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def send(request: ManagementRequest, url: str, headers: Mapping[str, str], verify: str | bool = True) -> EngineResponse:
-    """Return the answer of the server at `url`. A redirect is an answer: it is not followed."""
+    """Send the request to the server at `url` and return its response. Redirects are returned, not followed."""
     content_type = {"Content-Type": "application/json"} if request.body is not None else {}
     try:
         answer = fetch(
@@ -80,7 +80,7 @@ def send(request: ManagementRequest, url: str, headers: Mapping[str, str], verif
 
 
 def fan_out(timeout: float, calls: Mapping[str, Callable[[], EngineResponse]]) -> dict[str, EngineResponse]:
-    """Return the responses. MAX_CONCURRENT_REQUESTS calls run at once, each for `timeout` seconds at most."""
+    """Return the response of each call; run MAX_CONCURRENT_REQUESTS at once, each for at most `timeout` seconds."""
     slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
 
     def limited(call: Callable[[], EngineResponse]) -> Callable[[], EngineResponse]:
@@ -113,7 +113,7 @@ def _body(answer: requests.Response) -> bytes:
 
 
 def _reason(request: ManagementRequest, error: Exception) -> str:
-    """Return why there is no answer, and whether the request may have taken effect."""
+    """Return the text that says why there is no response, and whether the request may have taken effect."""
     doubt = "; it may have done it all the same" if request.changes else ""
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.ConnectTimeout):

@@ -1,4 +1,4 @@
-"""Send a management request to instances, past the router, and refresh their model lists afterwards."""
+"""Sends a management request directly to instances, and refreshes their model lists afterwards."""
 
 import dataclasses
 import socket
@@ -23,7 +23,7 @@ STATIC_NOTE = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceResult:
-    """The response of one instance. `skipped` says why it got no request."""
+    """The result for one instance: its response, or in `skipped` the reason why no request was sent."""
 
     instance: EngineInstance
     response: EngineResponse = dataclasses.field(default_factory=EngineResponse)
@@ -47,7 +47,7 @@ class Engines:
         return lambda: send(request, instance.url, headers, self._verify)
 
     def discover(self, instances: Sequence[EngineInstance]) -> list[EngineInstance]:
-        """Return the static services; one whose file names no models gets those that it lists."""
+        """Return the instances; one whose file names no models gets the models that the engine lists."""
         calls = {i.name: self.call(model_lists.LIST, i) for i in instances if i.discovers_models}
         responses = fan_out(model_lists.LIST.timeout, calls)
         lists = {name: model_lists.refreshed_models(response).models or () for name, response in responses.items()}
@@ -55,7 +55,7 @@ class Engines:
 
 
 class Management:
-    """Runs management requests at a fleet. `client` is None when no registry is used."""
+    """Sends management requests to the instances of a fleet. `client` is None if no registry is used."""
 
     def __init__(self, fleet: Fleet, client: RegistryClient | None, engines: Engines) -> None:
         self._fleet = fleet
@@ -63,7 +63,7 @@ class Management:
         self._engines = engines
 
     def run(self, request: ManagementRequest, instances: Sequence[EngineInstance], named: bool) -> list[InstanceResult]:
-        """Send the request to each instance; read the model lists again after a request that changes something."""
+        """Send the request to each instance and return the results; if it may change engines, refresh model lists."""
         skipped = {instance.name: self._skip_reason(instance, named) for instance in instances}
         sent = [instance for instance in instances if not skipped[instance.name]]
         responses = self._send_all(request, sent)
@@ -91,7 +91,7 @@ class Management:
         )
 
     def _refresh_model_lists(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
-        """Read the model lists; wait until the registry has the changed ones and routers have read them."""
+        """Return the current model lists; wait until the registry lists the changed ones and routers have read them."""
         lists = self._read_model_lists(instances)
         changed = {
             instance.name: lists[instance.name].models or ()

@@ -1,4 +1,4 @@
-"""The instances that a management request goes to: those of a model, those with a name, or all. Pure."""
+"""Selects the instances for a management request: by model, by name, or all. Pure."""
 
 import dataclasses
 import difflib
@@ -13,12 +13,12 @@ from svc.client.service_names import instance_named
 from svc.protocol.service import Service, babysitter_url, models_of, named_babysitter
 from svc.protocol.service_url import parse_service_url
 
-SERVING = ("running", "draining")  # states in which an instance has a process that answers requests
+SERVING = ("running", "draining")  # the statuses in which an instance's engine answers requests
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineInstance:
-    """One engine: where it answers, and what it serves. `static`: a static service of this site's router."""
+    """An engine with its URL and its models. `static`: it is a static service of this site's router."""
 
     name: str
     url: str
@@ -26,12 +26,12 @@ class EngineInstance:
     babysitter_url: str | None = None  # None: a static service without a babysitter
     status: str = "running"
     static: bool = False
-    discovers_models: bool = False  # the file of static services names no models for it
+    discovers_models: bool = False  # a static service whose file names no models
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Selection:
-    """The operator's choice of instances: one of the three is given."""
+    """The operator's choice of instances: exactly one of the fields is set."""
 
     model: str = ""
     names: Sequence[str] = ()
@@ -40,9 +40,9 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fleet:
-    """The instances by name: those of the registry, and the static services of this site's router.
+    """All known instances by name: those of the registry, and the static services of this site's router.
 
-    `services` are all entries of the registry by name, babysitters too.
+    `services` are all entries of the registry by name, including babysitters.
     """
 
     services: Mapping[str, Mapping[str, Any]]
@@ -58,9 +58,10 @@ class Fleet:
 
 
 def build_fleet(services: Iterable[Mapping[str, Any]], static: Iterable[EngineInstance] = ()) -> Fleet:
-    """Return the instances of a registry's list and of a file of static services.
+    """Return the fleet of a registry's list and a file of static services.
 
-    A registration does not replace a static service of the same name: it would get the service's requests and key.
+    A registration does not replace a static service of the same name, because it would receive that service's
+    requests and API key.
     """
     by_name = {instance.name: instance for instance in static}
     entries = {service["name"]: service for service in services}
@@ -75,7 +76,7 @@ def from_entry(entry: Mapping[str, Any]) -> EngineInstance | None:
     try:
         service = msgspec.convert(entry, Service)
         parse_service_url(service.url)
-    except ValueError:  # msgspec.ValidationError is one
+    except ValueError:  # msgspec.ValidationError is a ValueError
         return None
     if not service.is_instance():
         return None
@@ -85,9 +86,9 @@ def from_entry(entry: Mapping[str, Any]) -> EngineInstance | None:
 
 
 def select(fleet: Fleet, selection: Selection) -> list[EngineInstance]:
-    """Return the chosen instances, sorted by name; raise CommandError or NotFound when there are none.
+    """Return the selected instances, sorted by name; raise CommandError or NotFound if there are none.
 
-    A model selects every instance that lists it, drained ones too, because a drained instance comes back.
+    A model selects every instance that lists it, including drained ones, because they will serve it again.
     """
     instances = fleet.instances
     if selection.names:
@@ -119,22 +120,22 @@ def _none_of(model: str, models: Sequence[str]) -> str:
 
 
 def skip_reason(instance: EngineInstance, named: bool) -> str:
-    """Return why an instance gets no request, or an empty text.
+    """Return why no request is sent to an instance, or an empty text.
 
-    An instance that the operator has named gets the request in any state.
+    A request is sent to an instance in any state if the operator named the instance.
     """
     return "" if named or instance.status in SERVING else f"it is {instance.status}"
 
 
 def unreachable_reason(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -> str:
-    """Return why an instance at another machine's loopback address cannot be reached, or an empty text."""
+    """Return why an instance on another machine's loopback address is unreachable, or an empty text."""
     if registry_is_here or not is_loopback(str(entry["host"])) or entry.get("hostname") == hostname:
         return ""
     return f"it is registered at {entry['host']}, which is reached on {entry.get('hostname')} only; run this there"
 
 
 def without_models(fleet: Fleet) -> list[str]:
-    """Return the names of starting instances that list no model yet: each may serve any model."""
+    """Return the names of starting instances that list no model yet, and so may serve any model."""
     return sorted(
         name for name, instance in fleet.registered.items() if not instance.models and instance.status == "starting"
     )

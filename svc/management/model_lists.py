@@ -1,4 +1,4 @@
-"""Instances' model lists after a change: read again at once, and registered before the command ends."""
+"""Refreshes the model lists of instances after a change, and waits until the registry lists them."""
 
 import dataclasses
 import time
@@ -9,23 +9,23 @@ from svc.client.registry import RegistryClient
 from svc.client.registry_watch import RegistryWatch
 from svc.management.engine_request import EngineResponse, ManagementRequest
 
-REFRESH = ManagementRequest("POST", "/models/refresh", timeout=10.0)  # to a babysitter
-LIST = ManagementRequest("GET", "/v1/models", timeout=10.0)  # to a static service, which has no babysitter
+REFRESH = ManagementRequest("POST", "/models/refresh", timeout=10.0)  # sent to a babysitter
+LIST = ManagementRequest("GET", "/v1/models", timeout=10.0)  # sent to a static service, which has no babysitter
 REGISTRY_TIMEOUT_SECONDS = 5.0
-ROUTER_DELAY_SECONDS = 0.3  # routers watch the registry's list and read a change within milliseconds
+ROUTER_DELAY_SECONDS = 0.3  # routers watch the registry's list and read a change in milliseconds
 STATUSES_NO_SUCH_PATH = (404, 405)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefreshedModels:
-    """The models that an instance lists now; `problem` says why the registry or the router may not know them yet."""
+    """The models that an instance lists now. `problem` says why registry or router may not list them yet."""
 
     models: Sequence[str] | None = None
     problem: str = ""
 
 
 def refreshed_models(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
-    """Return the models in the response of an instance's babysitter, or of an instance without one."""
+    """Return the models in a response of an instance's babysitter, or of the instance if it has none."""
     if response.ok:
         return _models_in_answer(response)
     if babysitter is None:
@@ -60,7 +60,7 @@ def await_registry(
     sleep: Callable[[float], object] = time.sleep,
     timeout: float = REGISTRY_TIMEOUT_SECONDS,
 ) -> dict[str, str]:
-    """Wait until the registry lists these models of these instances; return, by instance, why it still does not."""
+    """Wait until the registry lists these models for each instance; return the reasons, by instance, if it does not."""
     watch, deadline = RegistryWatch(client), clock() + timeout
     missing: dict[str, str] = {}
     while (remaining := deadline - clock()) > 0:

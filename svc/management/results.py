@@ -1,4 +1,4 @@
-"""The results of a management request, as text and as JSON. Pure."""
+"""Formats the results of a management request as text and as JSON. Pure."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ MAX_LINE_CHARACTERS = 160
 
 
 def lines(results: Sequence[InstanceResult], verbose: bool) -> Iterator[str]:
-    """Yield a line for each instance, with `verbose` its whole answer, then the models that are listed now."""
+    """Yield a line for each instance (with `verbose`, its whole response), then the current model lists."""
     width = max(len(result.instance.name) for result in results)
     for result in results:
         yield f"{result.instance.name:{width}}  {_verdict(result)}".rstrip()
@@ -37,7 +37,7 @@ def _verdict(result: InstanceResult) -> str:
 
 
 def _first_line(response: EngineResponse) -> str:
-    """Return the message of an error, else the first line of the answer."""
+    """Return the message of an error response, else the first line of the response."""
     text = message_of(response.json()) or next(iter(response.text().strip().splitlines()), "")
     line = one_line(text)
     return line if len(line) <= MAX_LINE_CHARACTERS else f"{line[:MAX_LINE_CHARACTERS]}..."
@@ -63,7 +63,7 @@ def _to_json(result: InstanceResult) -> dict[str, Any]:
 
 
 def failure(request: ManagementRequest, results: Sequence[InstanceResult]) -> str:
-    """Return the message for instances that failed, with the command that finishes the change."""
+    """Return the error message for the instances that failed, with the command that repeats the request there."""
     done = [result.instance.name for result in results if result.ok]
     failed = [result.instance.name for result in results if not result.ok]
     text = f"{len(failed)} of {len(results)} instances did not answer 2xx: {', '.join(failed)}"
@@ -88,7 +88,7 @@ def failure(request: ManagementRequest, results: Sequence[InstanceResult]) -> st
 
 
 def _by_models(results: Sequence[InstanceResult]) -> Mapping[tuple[str, ...], list[str]]:
-    """Return the names of instances, grouped by the models that they list."""
+    """Return the names of the instances, grouped by their model lists."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for result in results:
         if result.models and result.models.models is not None:

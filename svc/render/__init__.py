@@ -1,1 +1,1 @@
-"""Types of `config` turned into the files that supervisord, systemd, logrotate and nginx read."""
+"""Renders the types of `config` to the files that supervisord, systemd, logrotate and nginx read."""

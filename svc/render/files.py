@@ -1,4 +1,4 @@
-"""Generated files on disk: validated before they are written, written all together or not at all."""
+"""Writes generated files: validates them first, then writes all of them or none."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')  # a comment in 
 
 
 def source_of(path: Path) -> str | None:
-    """Return the source that a generated file names; None for a file that svc did not generate."""
+    """Return the source that a generated file names, or None for a file that svc did not generate."""
     try:
         with path.open("rb") as file:
             first = file.readline().decode(errors="replace").rstrip("\r\n")
@@ -33,13 +33,13 @@ def source_of(path: Path) -> str | None:
 
 
 def generated_files(directory: Path, pattern: str = "*.conf") -> dict[Path, str]:
-    """Return the generated files of a directory, with the source of each."""
+    """Return the source of each generated file in a directory, by its path."""
     files = ((path, source_of(path)) for path in sorted(directory.glob(pattern)))
     return {path: source for path, source in files if source is not None}
 
 
 def validate(texts: Mapping[str, str], paths: RenderPaths) -> None:
-    """Raise ConfigError with supervisord's own complaint if its parser refuses the texts."""
+    """Raise ConfigError with supervisord's own error message if its parser refuses the texts."""
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         state = Path(top, "site")
         beside = state / os.path.relpath(paths.conf_d.parent, paths.state)
@@ -59,7 +59,7 @@ def validate(texts: Mapping[str, str], paths: RenderPaths) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """The files to write and remove, each with its bytes before and after (None: no file).
+    """The files to write and to remove, each with its old and its new bytes (None: no file).
 
     `private` files hold secrets: only their user and group may read them.
     """
@@ -85,7 +85,7 @@ class Change:
         return [path for path, before, after in self.edits if after is None]
 
     def diff(self) -> str:
-        """Return a unified diff of every file, without secrets; a line whose secret has changed is part of it."""
+        """Return a unified diff of every file with secrets masked; a line is shown even if only its secret changed."""
         return "".join(line for edit in self.edits for line in _diff(*edit))
 
     def write(self) -> None:
@@ -109,7 +109,7 @@ class Change:
             ) from None
 
     def _stage(self) -> None:
-        """Write every new content to a temporary file beside the file that it will replace."""
+        """Write the new bytes of every file to a temporary file beside it."""
         try:
             for path, _, after in self.edits:
                 if after is not None:
@@ -149,9 +149,9 @@ class Change:
 
 
 def difference(wanted: Mapping[Path, str], unwanted: list[Path], private: Collection[Path] = ()) -> Change:
-    """Return the change from the files on disk to `wanted`, of which `private` hold secrets.
+    """Return the change that writes the `wanted` files and removes the `unwanted` ones; `private` files hold secrets.
 
-    Raise ConfigError for each file in the way that svc did not generate.
+    Raise ConfigError with each file that would be overwritten although svc did not generate it.
     """
     edits, foreign = [], []
     for path, text in sorted(wanted.items()):
@@ -182,12 +182,12 @@ def _diff(path: Path, before: bytes | None, after: bytes | None) -> Iterator[str
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")  # the pattern *.conf of [include] does not match it
+    return path.with_name(f".{path.name}.new")  # the pattern *.conf of [include] does not match this name
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Lock a directory: one process at a time writes to it."""
+    """Hold a lock on a directory, so that only one process at a time writes to it."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

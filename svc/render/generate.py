@@ -1,4 +1,4 @@
-"""Plans the generated files of a site: what has to be written and removed, so that they match the TOML and settings."""
+"""Plans which generated files of a site to write and remove, so that they match the TOML files and the settings."""
 
 import dataclasses
 import re
@@ -14,9 +14,9 @@ from svc.render.paths import RenderPaths, absolute
 from svc.render.supervisord_conf import SETTINGS_SOURCE, render
 from svc.settings import Settings
 
-UNUSABLE_IN_SITE_PATH = "%'*?[\n\r"  # supervisord expands them in %(here)s, or in the pattern of [include]
+UNUSABLE_IN_SITE_PATH = "%'*?[\n\r"  # supervisord interprets them in %(here)s or in the pattern of [include]
 
-# Files for other programs than supervisord, each in a directory of that name: their texts by name.
+# The renderers of files for other programs than supervisord, by the name of the directory for their files.
 OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, RenderPaths], Mapping[str, str]]] = {
     "systemd": systemd.render_unit,
     "logrotate": lambda configs, settings, paths: logrotate.render_rule(settings),
@@ -25,7 +25,7 @@ OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, RenderPaths], M
 
 
 def rendered(site: Site, settings: Settings, tomls: Iterable[Path]) -> dict[str, str]:
-    """Return the texts of the site's own files, to compare settings by; raise ConfigError."""
+    """Return the texts of the site's files, for comparing settings; raise ConfigError with every problem."""
     return render(load_configs(tomls, settings), settings, RenderPaths.of(site.root))
 
 
@@ -47,15 +47,15 @@ def plan_site(
     exact: bool = False,
     logs_to_stdout: bool = False,
 ) -> files.Change:
-    """Return what has to be written so that `out` (default: the site's conf.d) matches the TOML files.
+    """Return the change after which `out` (default: the site's conf.d) matches the TOML files.
 
-    1. A file whose source is rendered now is refreshed; `partial`: only the files of the given sources.
-    2. Files of sources given earlier (and not now) stay and are refreshed, as long as the source exists.
-    3. A file is removed when its source is gone, when it is rendered under another name now, or when the settings no
-       longer need it; `partial`: only in the second case. `exact`: every generated file that is not rendered now.
-    4. Files that svc did not generate stay; one in the way is an error.
+    1. The files of the given sources are rendered. With `partial`, no other files are rendered.
+    2. Files of sources that were given earlier, but not now, are rendered again as long as the source exists.
+    3. A file is removed if its source no longer exists, if it is now rendered under another name, or if the settings
+       no longer need it. `partial`: only in the second case. `exact`: also every file that is not rendered now.
+    4. Files that svc did not generate stay; it is an error if one has the name of a rendered file.
 
-    Raise ConfigError with every problem. Nothing is written here.
+    Raise ConfigError with every problem. This function writes nothing.
     """
     out = out or site.conf_d
     paths = dataclasses.replace(RenderPaths.of(site.root, out), logs_to_stdout=logs_to_stdout)
@@ -78,12 +78,12 @@ def plan_site(
 
 
 def _private_files(conf_d: Path, configs: Iterable[InstanceConfig]) -> list[Path]:
-    """Return the generated files that hold an instance's variables, of which some are secrets."""
+    """Return the generated files that contain environment variables of instances, some of which are secrets."""
     return [conf_d / f"{config.name}.conf" for config in configs if config.env]
 
 
 def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
-    """Return the TOML files that the generated files in `out` name as their sources, and that still exist."""
+    """Return the existing TOML files that the generated files in `out` name as their sources."""
     out = out or site.conf_d
     start = RenderPaths.of(site.root, out).conf_d
     sources = [source for source in files.generated_files(out).values() if source != SETTINGS_SOURCE]
@@ -92,7 +92,7 @@ def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
 
 
 def _under_root(path: Path, site: Site) -> Path:
-    """Return a path below the site's root as a user names it: relative where the root is."""
+    """Return a path below the site's root, relative if the root is given as a relative path."""
     root = absolute(site.root)
     return site.root / path.relative_to(root) if path.is_relative_to(root) else path
 
@@ -100,7 +100,7 @@ def _under_root(path: Path, site: Site) -> Path:
 def load_configs(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
 ) -> list[InstanceConfig]:
-    """Return the configuration of every file, with absolute sources; `lenient`: leave out earlier files with errors."""
+    """Return the configuration of every file, with absolute sources; `lenient`: omit earlier files with errors."""
     if not settings.launch.runs("babysitter"):
         return []
     given = {absolute(path): path for path in tomls}
@@ -134,10 +134,10 @@ def _check_site_path(site: Path) -> None:
 def plan_output(
     site: Site, settings: Settings, name: str, tomls: Sequence[Path], out: Path | None = None
 ) -> files.Change:
-    """Return what has to be written so that `out` (default: the directory of that name) matches the files and settings.
+    """Return the change after which `out` (default: the directory `name`) matches the TOML files and settings.
 
-    Generated files in the directory of that name that are no longer made are removed. Raise ConfigError with every
-    problem. Nothing is written here.
+    Generated files that are no longer needed are removed from the directory `name`. Raise ConfigError with every
+    problem. This function writes nothing.
     """
     directory = site.root / name
     texts = OUTPUTS[name](load_configs(tomls, settings), settings, RenderPaths.of(site.root))

@@ -1,8 +1,8 @@
-"""Quotes text for supervisord's INI files, so that the child process gets exactly that text.
+"""Quotes text for supervisord's INI files, so that the child process receives exactly that text.
 
-configparser reads the files first: it ends a value at a `;` or `#` after a blank, strips every line, and joins
-continuation lines. Then supervisord replaces `%(here)s` and expands `%` once, and shlex splits `command` (POSIX) and
-`environment` (the old rules in supervisor 4.3, POSIX in 4.4: the text written here means the same under both).
+First configparser reads a file: it ends a value at a `;` or `#` after a blank, strips every line, and joins
+continuation lines. Then supervisord replaces `%(here)s` and expands `%` once. Last, shlex splits `command` (by POSIX
+rules) and `environment` (by older rules in supervisor 4.3, by POSIX rules in 4.4; the quoting here suits both).
 """
 
 import re
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from svc.base import shim_variables
 from svc.config.readers import why_unusable
 
-BREAK = "%(program_name).0s"  # expands to nothing; separates characters that would be read as syntax
-# supervisord looks commands up in a program's own PATH; the Python and the loader of `svc launch` obey the others.
+BREAK = "%(program_name).0s"  # expands to nothing; separates characters that together would be syntax
+# supervisord looks commands up in the program's PATH; the other variables affect the Python and loader of `svc launch`.
 ENCODED_VARIABLES = re.compile(r"PATH|(PYTHON|LD_).*")
 
 
 def escape(text: str) -> str:
-    """Return a text that configparser and one round of % expansion turn into `text`."""
+    """Return the escaped form of `text`, which configparser and one % expansion turn back into `text`."""
     if why_unusable(text):
         raise ValueError(f"{text!r} {why_unusable(text)}")
     text = text.replace("%", "%%").replace("%(here)s", f"%{BREAK}(here)s")
@@ -27,22 +27,22 @@ def escape(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Return a value that takes no quotes, such as directory=."""
+    """Return a text as a value that is not quoted, such as the value of directory=."""
     return f"{BREAK}{escape(text)}{BREAK}" if text != text.strip() else escape(text)
 
 
 def here_argument(path: str) -> str:
-    """Return an argument of a command: a path relative to the directory of the file."""
+    """Return a path relative to the INI file's directory as a quoted argument of a command."""
     return "'%(here)s/" + escape(path.replace("'", "'\"'\"'")) + "'"
 
 
 def arguments(argv: Iterable[str]) -> str:
-    """Return the arguments of a command."""
+    """Return the arguments of a command, quoted and joined."""
     return escape(" ".join(map(shlex.quote, argv)))
 
 
 def environment(variables: Mapping[str, str]) -> str:
-    """Return the text for environment=. ENCODED_VARIABLES and values that it cannot hold are encoded for the shim."""
+    """Return the value of environment=. ENCODED_VARIABLES and values that cannot be quoted are encoded for the shim."""
     return escape(",".join(_assignment(key, value) for key, value in variables.items()))
 
 
@@ -54,8 +54,8 @@ def _assignment(key: str, value: str) -> str:
 
 
 def _quote(value: str) -> str:
-    """Return the quote that fits a value under the old rules and under POSIX's; empty if neither quote does."""
-    if value[:1] in ("'", '"') or value[-1:] in ("'", '"'):  # the old rules strip quotes off the value as well
+    """Return the quote that suits a value under both the old and the POSIX rules, or an empty text if none does."""
+    if value[:1] in ("'", '"') or value[-1:] in ("'", '"'):  # the old rules also strip these quotes from the value
         return ""
     if '"' not in value and "\\" not in value:
         return '"'

@@ -10,7 +10,7 @@ SIZE_UNITS = {"KB": "k", "MB": "M", "GB": "G"}
 
 
 def render_rule(settings: Settings) -> dict[str, str]:
-    """Return the rule by its file's name. Raise ConfigError where supervisord rotates the logs itself."""
+    """Return the rule's text by its file name. Raise ConfigError if supervisord rotates the logs itself."""
     logs = settings.logs
     if logs.rotate != "logrotate":
         raise ConfigError(

@@ -1,6 +1,6 @@
-"""Renders settings and instances to the files of an nginx in front. Pure: the same input gives the same bytes.
+"""Renders the configuration of an nginx in front of the routers. Pure: the same input gives the same bytes.
 
-Every value is checked against a pattern, so that none contains what nginx reads as syntax.
+Every value is checked against a pattern, so that no value contains nginx syntax.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ SECTION = "config/svc.toml: [nginx]"
 SERVER_NAME = re.compile(r"(_|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)")
 LISTEN = re.compile(r"(?:(?P<host>[0-9.]+|\[[0-9A-Fa-f:]+\]|\*):)?(?P<port>[1-9][0-9]{0,4})")
 CERTIFICATE_PATH = re.compile(r"/[^\0-\x1f\x7f\"'\\$;{}#]*")
-TIMEOUT_MARGIN_SECONDS = 10  # the router reports that its own limit is over before nginx gives up
+TIMEOUT_MARGIN_SECONDS = 10  # so that the router reports its own timeout before nginx does
 ERRORS = (
     (404, "invalid_request_error", "not_found", "nothing is here for clients"),
     (413, "invalid_request_error", "request_too_large", "the body is larger than this server takes"),
@@ -35,7 +35,7 @@ ERRORS = (
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class UpstreamServer:
-    """One server of the upstream; `name` stands in a comment."""
+    """A server of the nginx upstream; `name` is written as a comment."""
 
     name: str
     host: str
@@ -52,12 +52,12 @@ class UpstreamServer:
 
     @property
     def parameters(self) -> str:
-        """The server's parameters: one of weight 0 gets requests only where no other server is left."""
+        """The parameters of the server line; a server of weight 0 is a backup for when no other server is left."""
         return " backup" if self.weight < 1 else "" if self.weight == 1 else f" weight={self.weight}"
 
 
 def render(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
-    """Return the texts of the server and its upstream; raise ConfigError with every problem."""
+    """Return the texts of the server and upstream files by name; raise ConfigError with every problem."""
     if settings.nginx.upstream == "router":
         return _files(settings, routers(settings), SETTINGS_SOURCE)
     if settings.nginx.model:
@@ -68,10 +68,10 @@ def render(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderP
 
 
 def render_listed(services: Iterable[Mapping[str, Any]], settings: Settings) -> tuple[dict[str, str], list[str]]:
-    """Return the texts for the instances that the registry lists as healthy, and notes on those that are left out.
+    """Return the texts for the instances that the registry lists as healthy, and notes on omitted instances.
 
-    A drained instance is not healthy. Raise ConfigError when there is no healthy instance: the files that exist now
-    serve better than an empty upstream.
+    A drained instance is not healthy. Raise ConfigError if there is no healthy instance, because the existing files
+    are better than an empty upstream.
     """
     model = settings.nginx.model
     selected = {str(service.get("name")): service for service in services if _is_selected(service, model)}
@@ -89,7 +89,7 @@ def render_listed(services: Iterable[Mapping[str, Any]], settings: Settings) -> 
 
 
 def check_listed(settings: Settings) -> None:
-    """Raise ConfigError where the upstream is not made of the instances that the registry lists."""
+    """Raise ConfigError if the settings do not make the upstream of the instances that the registry lists."""
     if settings.nginx.upstream != "instances":
         raise ConfigError(
             f'{SECTION} upstream: the registry lists instances; set it to "instances", or leave --from-registry out'
@@ -101,7 +101,10 @@ def _files(settings: Settings, servers: Sequence[UpstreamServer], source: str) -
 
 
 def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str) -> str:
-    """Return the upstream. It keeps connections to routers open; many instances close theirs after seconds."""
+    """Return the text of the upstream.
+
+    nginx keeps connections only to routers, because many engines close idle connections after seconds.
+    """
     servers = sorted(servers)
     if not servers:
         raise ConfigError(
@@ -114,7 +117,7 @@ def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str
 
 
 def routers(settings: Settings) -> list[UpstreamServer]:
-    """Return the routers of [nginx] routers, else the router that the site names, else the site's own."""
+    """Return the routers in [nginx] routers, else those at the configured router URL, else the site's own router."""
     router = settings.router
     if settings.nginx.routers:
         return [_router(address.strip(), f"{SECTION} routers") for address in settings.nginx.routers.split(",")]
@@ -159,7 +162,7 @@ def _is_selected(service: Mapping[str, Any], model: str) -> bool:
 
 
 def _server_at(url: Any, name: str = "", weight: int = 1) -> UpstreamServer | None:
-    """Return the server of a URL; None for one that is not plain HTTP to a host and a port."""
+    """Return the server of a URL, or None if the URL is not plain HTTP with a host and a port."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80
@@ -174,7 +177,7 @@ def _server_at(url: Any, name: str = "", weight: int = 1) -> UpstreamServer | No
 
 
 def _ipv4(host: str) -> str:
-    """Return a host for nginx, which would resolve localhost to ::1 as well, where no server listens."""
+    """Return the host, with 127.0.0.1 for localhost: nginx would also resolve it to ::1, where no server listens."""
     return "127.0.0.1" if host == "localhost" else host
 
 

@@ -1,4 +1,4 @@
-"""The directories of the generated files, and the names by which the files refer to other files."""
+"""The directories of generated files, and the paths by which these files refer to other files."""
 
 import dataclasses
 import os.path
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from svc.render import ini
 
-HERE = "%(here)s/"  # supervisord replaces it by the directory of the file that it reads
+HERE = "%(here)s/"  # supervisord expands it to the directory of the file that it reads
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RenderPaths:
-    """Absolute paths. Generated files name the rest of their site by relative paths, so that the site can be moved."""
+    """The absolute directories. Generated files contain relative paths, so that the site can be moved."""
 
-    site: Path  # where programs run
-    conf_d: Path  # supervisord.conf lies beside it
-    state: Path  # has logs/ and var/
+    site: Path  # the working directory of programs
+    conf_d: Path  # in the same directory as supervisord.conf
+    state: Path  # the directory with logs/ and var/
     logs_to_stdout: bool = False  # programs write to supervisord's own stdout instead of logs/
 
     @classmethod
@@ -26,28 +26,28 @@ class RenderPaths:
         return cls(site, conf_d if conf_d.is_relative_to(site) else site / "conf.d", site)
 
     def relative(self, path: Path, start: Path | None = None) -> str:
-        """Return a path relative to `start` (default: conf.d); absolute if the two share neither site nor state."""
+        """Return a path relative to `start` (default: conf.d), or absolute if they share neither site nor state."""
         path, start = absolute(path), start or self.conf_d
         shared = any(path.is_relative_to(top) and start.is_relative_to(top) for top in (self.site, self.state))
         return os.path.relpath(path, start) if shared else str(path)
 
     def bare(self, path: Path, start: Path | None = None) -> str:
-        """Return a path as a value in supervisord's files."""
+        """Return a path as an unquoted value in supervisord's files."""
         name = self.relative(path, start)
         return ini.bare(name) if os.path.isabs(name) else HERE + ini.bare(name)
 
     def work_dir(self, path: str) -> str:
-        """Return the working directory that a TOML file gives; a relative path is relative to the site."""
+        """Return a TOML file's working directory as a value in supervisord's files, relative to the site."""
         if os.path.isabs(path):
             return ini.bare(path)
         return f"{self.bare(self.site)}/{ini.bare(path)}" if path else self.bare(self.site)
 
     def argument(self, path: Path) -> str:
-        """Return a path as an argument of a command."""
+        """Return a path as a quoted argument of a command."""
         name = self.relative(path)
         return ini.arguments([name]) if os.path.isabs(name) else ini.here_argument(name)
 
 
 def absolute(path: Path) -> Path:
-    """Return an absolute path; links in it stay links."""
+    """Return the absolute form of a path without resolving symbolic links."""
     return Path(os.path.abspath(path))

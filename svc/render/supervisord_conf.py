@@ -18,16 +18,16 @@ from svc.render.paths import RenderPaths
 from svc.settings import LogSettings, Settings, TextList
 
 SETTINGS_SOURCE = "the site's settings"  # the source that registry.conf, router.conf and supervisord.conf name
-OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # of svc's own programs
-SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # whoever may use the socket may run any program as its user
-STOP_WAIT_SECONDS = 30  # for an instance, after SIGTERM
+OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # the limits of svc's own programs
+SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # a user with access to the socket can run any program as its owner
+STOP_WAIT_SECONDS = 30  # the time that an instance gets to end after SIGTERM
 BABYSITTER_STOP_WAIT_SECONDS = 15
 
 
 def render(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
-    """Return the texts by name, relative to the directory that holds supervisord.conf.
+    """Return the texts of the files by path, relative to the directory of supervisord.conf.
 
-    Raise ConfigError for settings that supervisord cannot carry out.
+    Raise ConfigError for settings that supervisord does not support.
     """
     texts = {"supervisord.conf": _supervisord(settings, paths)}
     if settings.launch.runs("registry"):
@@ -51,7 +51,7 @@ def _templates() -> jinja2.Environment:
 
 
 def render_template(template: str, **values: Any) -> str:
-    """Return the text of a template with these values."""
+    """Return the text of a template filled with these values."""
     return _templates().get_template(template).render(values)
 
 
@@ -59,7 +59,7 @@ def _supervisord(settings: Settings, paths: RenderPaths) -> str:
     logs, var = paths.state / "logs", paths.state / "var"
     files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
     locations = {key: paths.bare(path, paths.conf_d.parent) for key, path in files.items()}
-    if paths.logs_to_stdout:  # in the foreground supervisord prints its log as well
+    if paths.logs_to_stdout:  # in the foreground supervisord also prints its log
         locations["log"] = "/dev/null"
     mode = SHARED_SOCKET_MODE if settings.systemd.group else SOCKET_MODE
     return render_template(
@@ -113,7 +113,7 @@ def _instance(config: InstanceConfig, settings: Settings, paths: RenderPaths) ->
 
 
 def _key_flags(config: InstanceConfig, paths: RenderPaths) -> str:
-    """Return the shim's flags that hand an instance its API key; they hold the file's name, never its content."""
+    """Return the shim's flags for an instance's API key; they contain the key file's name, never the key."""
     if not config.api_key_variable:
         return ""
     path = paths.argument(paths.site / config.backend.api_key_file)
@@ -121,7 +121,7 @@ def _key_flags(config: InstanceConfig, paths: RenderPaths) -> str:
 
 
 def _babysitter_command(config: InstanceConfig, paths: RenderPaths) -> str:
-    """Return the babysitter's command. Its flags carry what settings may override; only one registry fits in a flag."""
+    """Return the babysitter's command, with flags for what settings may override. A flag holds only one registry."""
     shim = ini.arguments(["svc", "launch", "--own", "--port", str(config.babysitter_port), *_ipv6_flags(config)])
     shim += " --death-signal TERM --"
     flags = ["--host", config.host]
@@ -144,7 +144,7 @@ def _program(
     log: str,
     stop_wait: int = BABYSITTER_STOP_WAIT_SECONDS,
 ) -> dict[str, Any]:
-    """Return the values for templates/program.j2."""
+    """Return the values of one program for templates/program.j2."""
     return {
         "command": command,
         "directory": paths.bare(paths.site),
@@ -156,12 +156,12 @@ def _program(
 
 
 def _own_variables(settings: Settings) -> dict[str, str]:
-    """Return the variables of svc's own programs."""
+    """Return the environment variables of svc's own programs."""
     return OWN_RESTART_LIMITS | ({"SVC_LOG_FORMAT": settings.logs.format} if settings.logs.format != "text" else {})
 
 
 def _rotation(logs: LogSettings, paths: RenderPaths) -> dict[str, Any]:
-    """Return supervisord's limits for a log: 0 where logrotate rotates the logs or there is no file."""
+    """Return supervisord's rotation limits for a log: 0 if logrotate rotates it or if the log is not a file."""
     supervisord_rotates = logs.rotate == "supervisord" and not paths.logs_to_stdout
     return {
         "log_bytes": logs.max_size if supervisord_rotates else 0,
@@ -170,7 +170,7 @@ def _rotation(logs: LogSettings, paths: RenderPaths) -> dict[str, Any]:
 
 
 def _flags(section: Any, **instead: str) -> str:
-    """Return every setting of a section as a flag, so that no environment changes it; `instead` replaces some."""
+    """Return the settings of a section as flags, which environment variables cannot change; `instead` replaces some."""
     flags = []
     for field in dataclasses.fields(section):
         value = instead.get(field.name, getattr(section, field.name))

@@ -11,13 +11,13 @@ from svc.render.supervisord_conf import SETTINGS_SOURCE, render, render_template
 from svc.settings import Settings, SystemdSettings
 
 UNIT_NAME = "infinilm-svc.service"
-DEFAULT_STOP_WAIT_SECONDS = 10  # supervisord's
-STOP_MARGIN_SECONDS = 30  # for supervisord to end, and for `svc down` to start and to check that nothing is left
-STATE_DIRECTORIES = "/var/lib/"  # where systemd makes the directories of a service
+DEFAULT_STOP_WAIT_SECONDS = 10  # supervisord's default for stopwaitsecs
+STOP_MARGIN_SECONDS = 30  # for `svc down` to start, supervisord to end, and a check for leftovers
+STATE_DIRECTORIES = "/var/lib/"  # where systemd creates the state directories of services
 
 
 def render_unit(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
-    """Return the unit by its file's name. Raise ConfigError for a site in which supervisord cannot work."""
+    """Return the unit's text by its file name. Raise ConfigError for a site in which supervisord cannot work."""
     site = settings.systemd.site
     if len(f"{site}/var/supervisor.sock") > MAX_SOCKET_PATH_BYTES:
         raise ConfigError(
@@ -36,7 +36,7 @@ def render_unit(configs: Sequence[InstanceConfig], settings: Settings, paths: Re
 
 
 def host_values(systemd: SystemdSettings) -> dict[str, str]:
-    """Return the values that the templates for the host share."""
+    """Return the values that the templates of systemd and logrotate share."""
     return {
         "source": SETTINGS_SOURCE,
         "user": systemd.user,
@@ -49,7 +49,7 @@ def host_values(systemd: SystemdSettings) -> dict[str, str]:
 def stop_time(texts: Iterable[str]) -> int:
     """Return the seconds that `svc down` may take for the programs of these files.
 
-    It stops them in three phases. In a phase all stop at once, so the longest stopwaitsecs counts.
+    `svc down` stops programs in three phases. All programs of a phase stop at once, so the longest stopwaitsecs counts.
     """
     phases = {"router": 0, "babysitter": 0, "": 0}
     for program, section in _programs(texts):
@@ -70,6 +70,6 @@ def _programs(texts: Iterable[str]) -> Iterable[tuple[str, Mapping[str, str]]]:
 
 
 def _conf_d(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> Iterable[str]:
-    """Return the texts in conf.d after rendering, with the files of others."""
+    """Return the texts that conf.d holds after rendering, including files that svc did not generate."""
     existing = {f"conf.d/{path.name}": path.read_text(encoding="utf-8") for path in paths.conf_d.glob("*.conf")}
     return (existing | render(configs, settings, paths)).values()

@@ -1,1 +1,1 @@
-"""Bringing what runs in line with the files, one instance after the other, without failing a request."""
+"""Rollouts: update the running programs to match the files, one instance after the other, without failed requests."""

@@ -1,4 +1,4 @@
-"""What a rollout does to an instance: in supervisord, and in the registry."""
+"""The actions of a rollout on an instance, in supervisord and in the registry."""
 
 import dataclasses
 
@@ -11,18 +11,24 @@ from svc.supervision.client import SupervisordClient
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceActions:
-    """`registry` is None when the operator lets a rollout do without it: then there are no drain marks."""
+    """Stops, changes, drains and deregisters instances.
+
+    `registry` is None if the operator allows a rollout without registry; then no instance is drained.
+    """
 
     supervisord: SupervisordClient
     registry: RegistryClient | None
 
     def stop(self, task: Task) -> None:
-        """Send the stop to an instance's programs; do not wait until they have ended."""
+        """Stop an instance's programs without waiting for their end."""
         if task.name in self.supervisord.groups():
             self.supervisord.stop(f"{task.name}:*", wait=False)
 
     def change(self, task: Task) -> None:
-        """Carry out a task's operation on a stopped instance; do not wait until it answers. Raise CommandError."""
+        """Carry out a task's operation on a stopped instance, without waiting until the instance answers.
+
+        Raise CommandError if supervisord refuses.
+        """
         exists = task.name in self.supervisord.groups()
         if task.operation in (InstanceOperation.REPLACE, InstanceOperation.REMOVE) and exists:
             self.supervisord.remove(task.name)
@@ -35,7 +41,10 @@ class InstanceActions:
         self.supervisord.start(f"{task.name}:*", wait=False)
 
     def set_drained(self, task: Task, drained: bool) -> bool:
-        """Set an instance's drain mark; return False when no registry answers. An unknown instance needs no mark."""
+        """Set or clear an instance's drain mark; return False if no registry answers.
+
+        An instance that the registry does not list needs no drain mark.
+        """
         if self.registry is None:
             return True
         try:
@@ -48,7 +57,7 @@ class InstanceActions:
         return True
 
     def deregister(self, task: Task) -> bool:
-        """Take an instance and its babysitter out of the registry, if one is used; return whether both are gone."""
+        """Remove an instance and its babysitter from the registry, if one is used; return whether this succeeded."""
         if self.registry is None:
             return True
         try:
@@ -57,7 +66,7 @@ class InstanceActions:
                     try:
                         self.registry.deregister(name)
                     except NotFound:
-                        continue  # its babysitter has taken it out
+                        continue  # the babysitter deregistered it already
         except CommandError:
             return False
         return True

@@ -1,4 +1,4 @@
-"""`svc apply`: write the files and carry out what differs from them, one component after the other."""
+"""`svc apply`: writes the files, then updates each running component that differs from them, one after the other."""
 
 import dataclasses
 import time
@@ -27,10 +27,10 @@ UPDATES_THAT_LISTEN = (Update.ADD, Update.REPLACE, Update.REPLACE_PROGRAM)
 
 
 def apply(site: Site, settings: Settings, tomls: Sequence[str], options: RolloutOptions, console: Console) -> None:
-    """Bring what runs in line with the files; `settings` are those of the files.
+    """Write the files and update the running components to match; `settings` are those of the files.
 
-    Everything is checked before anything moves. Raise ConfigError or CommandError for what is refused, and
-    CommandError at the first component that does not come back.
+    Raise ConfigError or CommandError before anything changes if the update is refused. Raise CommandError at the
+    first component that does not become ready again.
     """
     site.make_dirs()
     with rollout_lock.exclusive(site, ["apply", *tomls]):
@@ -80,7 +80,7 @@ class _Apply:
             self.console.print_line(f"{change.name}: removed")
 
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:
-        """Return None where the registry or router does not answer, but may once it is started or at a new address."""
+        """Return the context, or None if registry or router does not answer but may after this update starts it."""
         try:
             return open_context(self.site, self.options, self.console, self.supervisord, stops)
         except CommandError:
@@ -94,7 +94,7 @@ class _Apply:
     def _tasks(
         self, context: RolloutContext, operations: Mapping[str, InstanceOperation], port_waits: Mapping[str, set[str]]
     ) -> list[Task]:
-        """Return the tasks in their order. Raise CommandError or ConfigError when they would cause downtime."""
+        """Return the ordered tasks. Raise CommandError or ConfigError if they would cause downtime."""
         context = dataclasses.replace(context, components={**context.components, **self._components()})
         tasks = [context.task(name, operation, port_waits.get(name, ())) for name, operation in operations.items()]
         tasks += context.unfinished_tasks(self.journal, list(operations))
@@ -103,10 +103,10 @@ class _Apply:
         return tasks
 
     def _port_waits(self, operations: Mapping[str, InstanceOperation]) -> dict[str, set[str]]:
-        """Return, for each instance, those that must leave first because it needs their ports.
+        """Return, by instance, the instances that must stop first because the instance needs their ports.
 
-        Raise ConfigError for a port that is taken. The router and the registry move before the instances, and
-        supervisord ends when it cannot bind the router's address: so an instance's port is refused to them.
+        Raise ConfigError for a port that is taken. Router and registry are updated before the instances, and
+        supervisord exits if it cannot bind the router's address, so they cannot take over an instance's port.
         """
         new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
         components = [component for component in self.proposal.components if component.name in new]
@@ -124,7 +124,7 @@ class _Apply:
             renew(changes, self._components(), self.supervisord, progress, self.options.limits.timeout)
 
     def _print(self, operations: Mapping[str, InstanceOperation]) -> None:
-        """Print what would be done; `svc plan` shows why."""
+        """Print what `svc apply` would do; `svc plan` prints the reasons."""
         files = self.proposal.files
         for row in file_rows(files.added, files.changed, files.removed):
             self.console.print_line(f"{row.path}: {row.change}")

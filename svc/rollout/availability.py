@@ -1,7 +1,7 @@
-"""The last healthy instance of a model: which models lose every instance while a rollout is at work. Pure.
+"""Finds models that would lose their last healthy instance during a rollout. Pure.
 
-`svc plan` warns of these models. `svc apply` and `svc rollout restart` refuse to begin, and each stop of an instance
-is decided by the same rule again, with what is observed then.
+`svc plan` warns of these models. `svc apply` and `svc rollout restart` refuse to begin, and they apply the same rule
+again, to a new observation, before they stop each instance.
 """
 
 import dataclasses
@@ -13,23 +13,23 @@ from svc.rollout.tasks import InstanceOperation, RolloutStage, Step
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loss:
-    """A model that would be left without a healthy instance."""
+    """A model that would lose its last healthy instance."""
 
     model: str
-    instance: str  # the last healthy one that serves it
-    forever: bool  # the instance is removed
+    instance: str  # the last healthy instance that serves the model
+    forever: bool  # true if the rollout removes the instance
 
 
 def lost_models(step: Step, observation: RolloutObservation, without: Collection[str] = ()) -> list[str]:
-    """Return the models that no other instance serves while this one is stopped.
+    """Return the models that no other instance serves while the step's instance is stopped.
 
-    An instance counts that is healthy in the registry, on any host, and used by every router that answers: one that
-    a router has ejected does not count. `without` are services that do not count either, because they stop as well.
+    An instance on any host counts if it is healthy in the registry and used by every router that answers, so an
+    ejected instance does not count. The services in `without` do not count, because they stop as well.
     """
     service_name = step.task.service_name
     service = observation.service(service_name)
     if service is None or not (is_healthy(service_name, observation) or step.owns_drain):
-        return []  # it serves nothing, whether or not a router uses it
+        return []  # an unhealthy instance serves nothing, even if a router uses it
     stopped = {service_name, *without}
     served = {
         model
@@ -43,9 +43,9 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
 def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]:
     """Return the models that would lose their last healthy instance if the rollout began now.
 
-    Instances restart one after the other and are removed last. So a restarted instance relies on any other that
-    serves, a removed one on those that stay. An instance that serves nothing now, and that this rollout starts
-    again first, counts with the models that it listed.
+    Instances restart one after the other, and removals come last. So any other serving instance can replace a
+    restarted instance, but only a remaining instance can replace a removed one. An instance that serves nothing now
+    and that this rollout starts first counts for the models that it listed.
     """
     steps = list(steps)
     removed = {step.task.service_name for step in steps if step.task.operation is InstanceOperation.REMOVE}
@@ -63,10 +63,10 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
 
 
 def refused_losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]:
-    """Return the losses that a rollout refuses before anything moves.
+    """Return the losses for which a rollout is refused before it begins.
 
-    There are none while an instance is to start whose models nobody knows yet: it may bring the missing model. If
-    it does not, the rollout stops before it drains the last healthy instance.
+    Return none if the rollout starts an instance whose models are unknown, because it may serve the missing model.
+    If it does not, the rollout stops before it drains the last healthy instance.
     """
     steps = list(steps)
     unknown = any(not observation.models(step.task.service_name) for step in _returning(steps, observation))
@@ -78,7 +78,7 @@ def last_instance_text(models: Iterable[str]) -> str:
 
 
 def _returning(steps: Iterable[Step], observation: RolloutObservation) -> list[Step]:
-    """Return the steps of instances that serve nothing now, and that the rollout starts; not those of the operator."""
+    """Return the steps of instances that serve nothing now and that the rollout starts; omit operator-drained ones."""
     return [
         step
         for step in steps

@@ -1,4 +1,4 @@
-"""Everything that a rollout knows before it moves anything: the site, the registry, the routers, what they report."""
+"""The context of a rollout: the site, the registry and the routers, and what they report before it begins."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from svc.terminal.progress import waiting
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutOptions:
-    """The operator's choices; `settings` name the registry, the routers and the token."""
+    """The operator's options for a rollout; `settings` contain the registry, the routers and the token."""
 
     settings: Settings
     limits: RolloutLimits
@@ -40,7 +40,7 @@ class RolloutContext:
     options: RolloutOptions
     observer: Observer
     conf_d: Path
-    components: Mapping[str, Component]  # the running ones, by name
+    components: Mapping[str, Component]  # the running components, by name
     observation: RolloutObservation
     console: Console
 
@@ -49,7 +49,7 @@ class RolloutContext:
         return self.observer.supervisord
 
     def is_listed(self, component: Component | None) -> bool:
-        """Return whether the registry that this command uses lists an instance, or will once it is started."""
+        """Return whether this command's registry lists an instance, or will list it once it is started."""
         registry = self.observer.registry
         if registry is None or component is None:
             return registry is not None
@@ -58,9 +58,9 @@ class RolloutContext:
         return shares_registry(Component("", "", "", (), (), registry_url=",".join(registry.urls)), component)
 
     def task(self, name: str, operation: InstanceOperation, after: Collection[str] = ()) -> Task:
-        """Return the task. Raise CommandError for a running instance that registers at another registry.
+        """Return the task for an instance. Raise CommandError if the running instance uses another registry.
 
-        The routers of that other registry would go on sending it requests.
+        A drain would have no effect there: the routers of the other registry would go on sending it requests.
         """
         component = self.components.get(name)
         task = Task(name, operation, self.is_listed(component), frozenset(after))
@@ -73,17 +73,18 @@ class RolloutContext:
         return task
 
     def unfinished_tasks(self, journal: Journal, names: Collection[str]) -> list[Task]:
-        """Return tasks for the instances, besides `names`, that an earlier rollout has left drained or stopped."""
-        # Of an instance that no longer exists only the drain mark is left, which a removal takes away.
+        """Return tasks for the instances not in `names` that an earlier rollout left drained or stopped."""
+        # An instance that no longer exists may still have a drain mark, which its removal clears.
         return [
             self.task(name, InstanceOperation.FINISH if name in self.components else InstanceOperation.REMOVE)
             for name in journal.unfinished(names)
         ]
 
     def require_availability(self, tasks: Iterable[Task], journal: Journal) -> None:
-        """Raise ConfigError, a line for each instance whose models would be lost, or CommandError.
+        """Raise ConfigError with a line for each instance whose stop would leave a model without instances.
 
-        A router that knows none of the instances is the wrong one: it could not tell what is in flight.
+        Raise CommandError for a router that lists none of the instances, because it cannot report their requests in
+        flight.
         """
         if self.options.limits.allow_downtime:
             return
@@ -107,9 +108,9 @@ class RolloutContext:
             self.print_line(f"{task.name}: {OPERATION_TEXTS[task.operation]}")
 
     def run(self, tasks: Sequence[Task], components: Mapping[str, Component], journal: Journal) -> None:
-        """Carry out the tasks. Raise CommandError at the first instance that does not come back.
+        """Carry out the tasks. Raise CommandError at the first instance that does not become ready again.
 
-        On Ctrl-C, print what is not done.
+        On Ctrl-C, print which instances are not done.
         """
         complete, lines = False, list[str]()
         actions = InstanceActions(self.supervisord, self.observer.registry)
@@ -144,7 +145,7 @@ class RolloutContext:
 def open_context(
     site: Site, options: RolloutOptions, console: Console, supervisord: SupervisordClient, stops: bool = True
 ) -> RolloutContext:
-    """Observe the site. Raise CommandError when a registry or router does not answer and an instance is to stop."""
+    """Return the context. Raise CommandError if registry or router does not answer and an instance has to stop."""
     conf_d = supervisord_process.conf_d(supervisord, site)
     components = {component.name: component for component in read_components(conf_d)}
     required = stops and not options.limits.allow_downtime
@@ -172,7 +173,7 @@ def _answering_registry(options: RolloutOptions, console: Console, required: boo
 
 
 def running_supervisord(site: Site) -> SupervisordClient:
-    """Return the client of the site's supervisord. Raise CommandError when none runs."""
+    """Return the client of the site's supervisord. Raise CommandError if no supervisord runs."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         raise CommandError("no supervisord runs on this site; start it with `svc up`")

@@ -1,4 +1,4 @@
-"""The differences between the groups that supervisord runs and those that the files define. Pure."""
+"""The differences between supervisord's running groups and the groups that the files define. Pure."""
 
 import dataclasses
 import enum
@@ -16,7 +16,7 @@ class ChangeKind(enum.Enum):
 
 
 class Update(enum.Enum):
-    """The smallest update that brings a group in line with the files."""
+    """The smallest update after which a group matches the files."""
 
     ADD = "add"  # the whole group
     REMOVE = "remove"  # the whole group
@@ -28,9 +28,9 @@ class Update(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Edit:
-    """One key that differs, such as `command` or `environment.CUDA_VISIBLE_DEVICES`. None: the key is absent.
+    """A changed key, such as `command` or `environment.CUDA_VISIBLE_DEVICES`. A value of None: the key is absent.
 
-    The values are complete, secrets included. `svc.rollout.diff_text` masks them.
+    The values include secrets, which `svc.rollout.diff_text` masks.
     """
 
     key: str
@@ -47,19 +47,24 @@ class ProgramChange:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupChange:
-    """A change of one of supervisord's groups: an instance with its babysitter, registry, router, or a foreign one."""
+    """A change of a supervisord group: an instance with its babysitter, registry, router, or a foreign group."""
 
     name: str
     kind: ChangeKind
     component_kind: str  # registry, router or babysitter (an instance); empty: a group that svc did not make
-    edits: tuple[Edit, ...] = ()  # of keys of the group itself
+    edits: tuple[Edit, ...] = ()  # edits of the group's own keys
     programs: tuple[ProgramChange, ...] = ()
     stale_config: bool = False  # the babysitter has loaded another version of its TOML
     members: tuple[str, ...] = ()  # the names of all its programs, old and new
 
     @property
     def update(self) -> Update:
-        """1. The whole group, if it comes, goes, is foreign or differs itself. 2. Its only program. 3. An instance."""
+        """The smallest update that carries out the change.
+
+        1. A group that is added, removed, foreign, or has changed keys of its own is updated as a whole.
+        2. Of registry and router, the only program is replaced.
+        3. An instance is replaced if its server has changed, else only its babysitter is.
+        """
         babysitter = babysitter_program(self.name)
         if self.kind is not ChangeKind.CHANGED:
             return Update.ADD if self.kind is ChangeKind.ADDED else Update.REMOVE  # 1
@@ -82,7 +87,7 @@ def difference(
 ) -> list[GroupChange]:
     """Return a change for each group that differs, sorted by name.
 
-    `stale_configs` are the instances whose babysitters have not read the TOML as it is now.
+    `stale_configs` are the instances whose babysitters have not loaded the current TOML.
     """
     return [
         change
@@ -92,7 +97,7 @@ def difference(
 
 
 def component_kind(group: GroupConfig) -> str:
-    """Return the kind of the component that a group is; empty for a group that svc did not make."""
+    """Return the component kind of a group, or an empty text for a group that svc did not render."""
     if {server_program(group.name), babysitter_program(group.name)} <= group.programs.keys():
         return "babysitter"
     return group.name if group.name in ("registry", "router") else ""
@@ -119,7 +124,7 @@ def _group_change(
 def _programs(old: GroupConfig | None, new: GroupConfig | None) -> Iterator[ProgramChange]:
     before: Mapping[str, ProgramConfig] = old.programs if old else {}
     after: Mapping[str, ProgramConfig] = new.programs if new else {}
-    for name in {**after, **before}:  # in the order of the files
+    for name in {**after, **before}:  # keys in the order of the new files
         kind = (
             ChangeKind.ADDED if name not in before else ChangeKind.REMOVED if name not in after else ChangeKind.CHANGED
         )

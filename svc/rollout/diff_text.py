@@ -1,4 +1,4 @@
-"""Differences as a reviewer reads them: a command argument by argument, and secrets masked. Pure."""
+"""Formats differences for a reviewer: commands are compared argument by argument, and secrets are masked. Pure."""
 
 import difflib
 import re
@@ -11,11 +11,11 @@ from svc.rollout.diff import Edit
 Argument = tuple[str, ...]  # a flag with its value, or a single word
 
 ASSIGNMENT = re.compile(r"(-*([A-Za-z_][\w.-]*)=).+", re.DOTALL)
-DETOUR = "/conf.d/.."  # in paths that are relative to conf.d
+DETOUR = "/conf.d/.."  # part of rendered paths, which are relative to conf.d
 
 
 def masked_edits(edits: Sequence[Edit]) -> Iterator[Edit]:
-    """Yield the differences with secrets masked, and those of a command one by one."""
+    """Yield the edits with secrets masked; an edit of a command is split into one edit for each argument."""
     for edit in edits:
         if edit.key == "command":
             yield from (Edit("command", old, new) for old, new in command_differences(edit.old, edit.new))
@@ -35,7 +35,7 @@ def command_differences(old: str | None, new: str | None) -> Iterator[tuple[str 
 
 
 def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield the two values of each flag that both sides have, then the rest of both sides as a whole."""
+    """Yield the old and the new value of each flag that both sides have, then the remaining arguments of both sides."""
     before, after = _by_flag(old), _by_flag(new)
     common = [flag for flag in before if flag in after]
     for flag in common:
@@ -46,20 +46,20 @@ def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[s
 
 
 def _by_flag(arguments: Sequence[Argument]) -> dict[str, Argument]:
-    """Return the flags that come once, each with its value."""
+    """Return, by flag, the arguments that have a value and whose flag occurs only once."""
     flags = [_flag(argument) for argument in arguments]
     return {flag: a for flag, a in zip(flags, arguments, strict=True) if len(a) == 2 and flags.count(flag) == 1}
 
 
 def _flag(argument: Argument) -> str:
-    """Return the flag of an argument. `svc launch` has an --env for each variable, so its name is part of the flag."""
+    """Return the flag of an argument; `--env` of `svc launch` is repeated, so the variable's name is added to it."""
     return f"--env {argument[1].partition('=')[0]}" if argument[0] == "--env" and len(argument) == 2 else argument[0]
 
 
 def _arguments(command: str) -> list[Argument]:
     try:
         tokens = shlex.split(command)
-    except ValueError:  # supervisord reports it when it starts the program
+    except ValueError:  # supervisord reports the bad quoting when it starts the program
         tokens = command.split()
     arguments: list[Argument] = []
     for word in tokens:

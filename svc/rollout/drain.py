@@ -1,4 +1,4 @@
-"""Drain instances by hand: `svc drain`, `svc undrain` and `svc remove`."""
+"""`svc drain`, `svc undrain` and `svc remove`: drain or remove instances by hand."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,12 @@ POLL_INTERVAL_SECONDS = 0.2
 
 
 def drain(client: RegistryClient, names: Sequence[str]) -> list[str]:
-    """Drain these instances in the registry; return the names that they are registered under."""
+    """Drain these instances in the registry; return their names in the registry."""
     return _for_each("drain", client, names, instance_named, client.drain)
 
 
 def undrain(client: RegistryClient, names: Sequence[str]) -> list[str]:
-    """Take the drain mark of these instances away; return the names that they are registered under."""
+    """Clear the drain mark of these instances; return their names in the registry."""
     return _for_each("undrain", client, names, instance_named, lambda name: client.drain(name, drained=False))
 
 
@@ -37,7 +37,7 @@ def _for_each(
     resolve: Callable[[str, Mapping[str, Mapping[str, Any]]], str],
     act: Callable[[str], object],
 ) -> list[str]:
-    """Act on the service of each name, but on none if one of the names has no service."""
+    """Call `act` with the service of each name and return the services; act on none if one name has no service."""
     with explaining_errors(f"{verb} {', '.join(names)}", client):
         services = {service["name"]: service for service in client.services()}
         resolved = list(dict.fromkeys(resolve(name, services) for name in names))
@@ -65,7 +65,7 @@ def wait_until_idle(names: Sequence[str], router_url: str, timeout: float, progr
 
 
 def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:
-    """Return the instances with requests in flight, or that may get some until the router knows of the drain."""
+    """Return the instances with requests in flight, or to which the router may still send requests."""
     flights, busy = [RouterClient(router_url).instance_loads()], []
     for name in names:
         count = requests_in_flight(name, flights)

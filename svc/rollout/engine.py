@@ -1,4 +1,4 @@
-"""The loop of a rollout: observe, let `steps` decide, write the journal, act."""
+"""The loop of a rollout, which observes, lets `steps` decide, writes the journal, and acts."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,13 +17,13 @@ STAGES_WHEN_HALTED = (RolloutStage.WAITING, RolloutStage.DONE, RolloutStage.FAIL
 
 
 class Observing(Protocol):
-    """Where observations come from; `observer.Observer` is the real one."""
+    """The source of observations; `observer.Observer` implements it."""
 
     def observe(self, awaited: Iterable[Component] = ()) -> RolloutObservation: ...
 
 
 class Acting(Protocol):
-    """What the engine can do to an instance; `actions.InstanceActions` does it."""
+    """The actions on an instance; `actions.InstanceActions` implements them."""
 
     def stop(self, task: Task) -> None: ...
 
@@ -35,7 +35,10 @@ class Acting(Protocol):
 
 
 class RolloutStopped(CommandError):
-    """An instance did not come back; the others are as they were. `program`: the one whose log shows why, or empty."""
+    """The error for an instance that did not become ready again; instances not begun yet are unchanged.
+
+    `program` is the program whose log shows the reason, or empty.
+    """
 
     def __init__(self, message: str, program: str) -> None:
         super().__init__(message)
@@ -43,9 +46,9 @@ class RolloutStopped(CommandError):
 
 
 class RolloutEngine:
-    """One rollout over the instances of this host. `components` are those of the files, by name.
+    """Runs one rollout over the instances of this host. `components` are the components in the files, by name.
 
-    An operator's drain mark is never changed.
+    The engine never changes a drain mark that an operator set.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class RolloutEngine:
         }
 
     def run(self, tasks: Iterable[Task]) -> None:
-        """Carry out the tasks. Raise RolloutStopped at the first instance that does not come back."""
+        """Carry out the tasks. Raise RolloutStopped at the first instance that does not become ready again."""
         now, drained = self._clock(), self._journal.drained
         self._steps = {task.name: Step(task, since=now, owns_drain=task.service_name in drained) for task in tasks}
         while True:
@@ -97,7 +100,7 @@ class RolloutEngine:
             raise self._stopped(self._failure)
 
     def interrupt(self) -> Iterator[str]:
-        """Undrain the instances that still serve; yield a line about each instance that is not done."""
+        """Undrain the instances that were not stopped yet; yield a line for each instance that is not done."""
         for name, step in list(self._steps.items()):
             if step.stage is RolloutStage.DRAINING:
                 try:
@@ -129,7 +132,7 @@ class RolloutEngine:
         owns_drain = step.owns_drain if owns_drain is None else owns_drain
         self._steps[step.task.name] = Step(step.task, stage, self._clock(), owns_drain)
 
-    # One method for each action.
+    # One method for each RolloutAction.
 
     def _drain(self, step: Step, _decision: Decision, observation: RolloutObservation) -> None:
         service = observation.service(step.task.service_name)
@@ -138,7 +141,7 @@ class RolloutEngine:
             self._journal.drained.add(step.task.service_name)
             self._journal.write()
             if not self._actions.set_drained(step.task, True):
-                return  # no registry answers: the next round tries again
+                return  # no registry answers; the next round of the loop tries again
         self._enter(step, RolloutStage.DRAINING, owns_drain=owns)
 
     def _cancel_drain(self, step: Step) -> None:
@@ -170,7 +173,7 @@ class RolloutEngine:
             self._enter(step, RolloutStage.RETURNING)
 
     def _removed(self, step: Step) -> None:
-        """Take a removed instance out of the registry: its drain mark must not stay for a later one of its name."""
+        """Deregister a removed instance, so that its drain mark does not affect a later instance of the same name."""
         text = "removed"
         if step.owns_drain and not self._actions.deregister(step.task):
             name = step.task.service_name

@@ -1,6 +1,6 @@
-"""What a rollout has begun, in var/rollout.json. It is written before each action, so that another run can finish it.
+"""The journal of a rollout in var/rollout.json, written before each action, so that a later run can finish it.
 
-It also tells the drain marks that rollouts have set from those of the operator.
+The journal also distinguishes drain marks that rollouts set from drain marks that the operator set.
 """
 
 import dataclasses
@@ -14,23 +14,23 @@ from svc.base.errors import CommandError
 from svc.config.site import Site
 from svc.protocol.instance_names import instance_name
 
-RESUME_TIMEOUT_SECONDS = 3600.0  # an interrupted command that is repeated within this time goes on where it ended
+RESUME_TIMEOUT_SECONDS = 3600.0  # a command that is repeated within this time resumes
 
 
 @dataclasses.dataclass(slots=True)
 class Journal:
-    """`drained` holds services, by the name in the registry; `begun` and `done` hold instances."""
+    """The journal of rollouts: `drained` holds names of services in the registry; `begun` and `done`, of instances."""
 
     path: Path
     command: str = ""
     written_at: float = 0.0  # Unix seconds
-    drained: set[str] = dataclasses.field(default_factory=set)  # by a rollout, not by the operator
-    begun: set[str] = dataclasses.field(default_factory=set)  # stopped, or about to be, and not back yet
+    drained: set[str] = dataclasses.field(default_factory=set)  # drained by a rollout, not the operator
+    begun: set[str] = dataclasses.field(default_factory=set)  # stopped or about to stop, not ready again
     done: set[str] = dataclasses.field(default_factory=set)
 
     @classmethod
     def load(cls, site: Site) -> "Journal":
-        """Return the journal as the last rollout left it. Raise CommandError when it cannot be read."""
+        """Return the journal of the last rollout, or an empty one. Raise CommandError if it cannot be read."""
         path = site.var / "rollout.json"
         try:
             fields = json.loads(path.read_bytes())
@@ -45,16 +45,16 @@ class Journal:
             ) from None
 
     def begin(self, command: str, now: float) -> None:
-        """Start a command. The same one, repeated soon, keeps its `done`; another begins anew. Drain marks are kept."""
+        """Record the start of a command. Clear `done` unless the same command is resumed; keep the drain marks."""
         if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
             self.command, self.done = command, set()
 
     def unfinished(self, names: Collection[str]) -> list[str]:
-        """Return the instances, besides `names`, that an earlier rollout has left drained or stopped."""
+        """Return the instances not in `names` that an earlier rollout left drained or stopped."""
         return sorted(({instance_name(name) for name in self.drained} | self.begun) - set(names))
 
     def write(self) -> None:
-        """Write the file whole or not at all."""
+        """Write the file atomically."""
         fields: dict[str, object] = {"what": self.command, "wrote": time.time()}
         fields |= {"ours": sorted(self.drained), "begun": sorted(self.begun), "done": sorted(self.done)}
         try:
@@ -65,7 +65,7 @@ class Journal:
             ) from None
 
     def end(self, complete: bool) -> None:
-        """Keep what is still drained or stopped for the next rollout; `complete`: everything was done."""
+        """Record the end of a command, for the next rollout to finish; `complete`: every task was done."""
         if complete:
             self.done = set()
         if self.drained or self.begun or self.done:

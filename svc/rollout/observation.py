@@ -1,4 +1,4 @@
-"""The state of supervisord, the registry and the routers at one moment, and what follows from it. Pure."""
+"""The state of supervisord, the registry and the routers at one moment, and questions about it. Pure."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -6,30 +6,30 @@ from typing import Any
 
 from svc.protocol.service import listed_models
 
-RouterInstances = Mapping[str, tuple[bool, int]]  # by service: (whether the router uses it, its requests in flight)
+RouterInstances = Mapping[str, tuple[bool, int]]  # by service: (router uses it, its requests in flight)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutObservation:
-    """What each server reported; `services`, or an item of `routers`, is None if that server did not answer."""
+    """The reports of all servers; `services`, or an item of `routers`, is None if that server did not answer."""
 
     now: float
     services: Mapping[str, Mapping[str, Any]] | None  # as the registry lists them
     routers: Sequence[RouterInstances | None]
     program_states: Mapping[str, str]  # as supervisord reports them
-    answering: Collection[str] = ()  # the awaited instances whose babysitters report that they answer
+    answering: Collection[str] = ()  # instances that answer, according to their babysitters
 
     def service(self, name: str) -> Mapping[str, Any] | None:
-        """Return the registry's entry of a service; None when it lists none."""
+        """Return the registry's entry of a service, or None if the registry lists no such service."""
         return (self.services or {}).get(name)
 
     def models(self, service_name: str) -> list[str]:
-        """Return the models that a service lists."""
+        """Return the models of a service in the registry's list."""
         return listed_models(self.service(service_name) or {})
 
 
 def is_healthy(service_name: str, observation: RolloutObservation) -> bool:
-    """Return whether the registry calls a service healthy."""
+    """Return whether the registry lists a service as healthy."""
     return bool((observation.service(service_name) or {}).get("is_healthy"))
 
 
@@ -44,7 +44,7 @@ def is_serving(service_name: str, observation: RolloutObservation) -> bool:
 
 
 def routers_without(service_names: Collection[str], observation: RolloutObservation) -> list[int]:
-    """Return the indices of routers that know none of these instances, although some are healthy in the registry."""
+    """Return the indices of routers that list none of these instances, although some are healthy in the registry."""
     healthy = [name for name in service_names if is_healthy(name, observation)]
     return [
         index
@@ -54,9 +54,9 @@ def routers_without(service_names: Collection[str], observation: RolloutObservat
 
 
 def requests_in_flight(service_name: str, routers: Sequence[RouterInstances | None]) -> int | None:
-    """Return an instance's requests at all routers; None when a router does not answer.
+    """Return the number of an instance's requests at all routers, or None if a router does not answer.
 
-    A router that still uses the instance counts as one request at least: a request may come at any time.
+    A router that still uses the instance counts as at least one request, because it may send one at any time.
     """
     count = 0
     for router in routers:

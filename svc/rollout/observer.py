@@ -1,4 +1,4 @@
-"""Observations for a rollout: of supervisord on this host, and of the registry and the routers wherever they are."""
+"""Observes supervisord on this host, and the registry and the routers on any host, for a rollout."""
 
 import dataclasses
 import time
@@ -17,7 +17,10 @@ from svc.supervision.client import SupervisordClient
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observer:
-    """`registry` is None, or `router_urls` empty, when the operator lets a rollout do without them."""
+    """Makes observations for a rollout.
+
+    `registry` is None, or `router_urls` empty, if the operator allows a rollout without them.
+    """
 
     supervisord: SupervisordClient
     registry: RegistryClient | None
@@ -25,7 +28,7 @@ class Observer:
     clock: Callable[[], float] = time.monotonic
 
     def observe(self, awaited: Iterable[Component] = ()) -> RolloutObservation:
-        """Return what is true now. The babysitters of the `awaited` instances are asked whether these answer."""
+        """Return an observation of this moment. Ask the babysitters of `awaited` instances whether these answer."""
         return RolloutObservation(
             self.clock(),
             self._services(),
@@ -42,7 +45,7 @@ class Observer:
         return tuple(url for url in self.router_urls if RouterClient(url).instance_loads() is not None)
 
     def require_routers(self) -> None:
-        """Raise CommandError when a router does not answer."""
+        """Raise CommandError if a router does not answer."""
         for url in self.router_urls:
             if RouterClient(url).instance_loads() is None:
                 raise CommandError(

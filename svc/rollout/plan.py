@@ -1,4 +1,4 @@
-"""`svc plan`: compare the files with what runs, and ask which models would lose their last healthy instance."""
+"""`svc plan`: compares the files with what runs, and finds models that would lose their last healthy instance."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +16,12 @@ from svc.rollout.tasks import InstanceOperation, Step, Task, instance_operations
 from svc.settings import Settings
 from svc.site.access import explaining_errors
 
-# Returns a client of the registry, and the URLs of the routers; called only when an instance is to stop.
+# A function that returns a client of the registry and the URLs of the routers; called only if an instance has to stop.
 Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
 
 
 def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
-    """Return what `svc apply` would do; `settings` are those of the files. Nothing is changed."""
+    """Return a report of what `svc apply` would do, without changing anything; `settings` are those of the files."""
     proposal = propose(site, settings, tomls)
     supervisord, notes = proposal.supervisord, list(_proposal_notes(site, proposal))
     lost: list[Loss] | None = None
@@ -41,7 +41,10 @@ def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect)
 
 
 def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) -> list[Loss]:
-    """Return what `svc apply` would refuse. The registry and the routers are asked only when an instance is to stop."""
+    """Return the losses that `svc apply` would refuse; connect to registry and routers only if an instance has to stop.
+
+    Append warnings about routers to `notes`.
+    """
     if proposal.supervisord is None or not any(change.interrupts for change in proposal.changes):
         return []
     registry, router_urls = connect()
@@ -57,7 +60,7 @@ def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) 
 def predicted_losses(
     steps: Sequence[Step], observation: RolloutObservation, router_urls: Sequence[str]
 ) -> tuple[list[Loss], list[str]]:
-    """Return the losses, and a note for each router that knows none of the instances: its view does not count."""
+    """Return the losses, and a note for each router that is ignored because it lists none of the instances."""
     names = [step.task.service_name for step in steps if step.task.operation.stops]
     wrong = routers_without(names, observation)
     routers = [router for index, router in enumerate(observation.routers) if index not in wrong]
@@ -66,7 +69,7 @@ def predicted_losses(
 
 
 def _steps(proposal: Proposal, journal: Journal) -> list[Step]:
-    """Return the steps that `svc apply` would begin with, those that an earlier rollout has left among them."""
+    """Return the initial steps of `svc apply`, including those that an earlier rollout left unfinished."""
     operations = instance_operations(proposal.changes)
     known = {component.name for component in proposal.components}
     for name in journal.unfinished(operations):

@@ -1,4 +1,4 @@
-"""The report of `svc plan`: an object for programs, lines for people. Pure."""
+"""The report of `svc plan`, as an object for programs and as lines for people. Pure."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from svc.rollout.diff import ChangeKind, Edit, GroupChange, Update
 from svc.rollout.diff_text import masked_edits
 
 STATES_ENDED = ("STOPPED", "EXITED", "FATAL")
-KEYS_OF_ADDED = ("command", "directory")  # shown of an added program, together with its environment
+KEYS_OF_ADDED = ("command", "directory")  # the keys shown for an added program, besides its environment
 TYPES = {"babysitter": "instance", "": "other"}
 MARKS = {"added": "+", "removed": "-", "changed": "~", "new": "+", "gone": "-"}
 
@@ -43,7 +43,7 @@ class PlanReport:
     supervisord: int | None
     files: list[FileRow]
     parts: list[ComponentRow]
-    without_instance: list[Loss] | None  # None: the registry does not answer
+    without_instance: list[Loss] | None  # None: unknown, because the registry does not answer
     foreign: list[str]
     notes: list[str]
 
@@ -97,7 +97,7 @@ def _component_row(change: GroupChange, program_states: Mapping[str, str]) -> Co
 
 
 def _program_effects(change: GroupChange, program_states: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each program that does not simply run on, and whether it starts, stops or restarts."""
+    """Yield each program that does not keep running unchanged, and whether it starts, stops or restarts."""
     kinds = {program.name: program.kind for program in change.programs}
     for name in change.members:
         kind = change.kind if change.kind is not ChangeKind.CHANGED else kinds.get(name, ChangeKind.CHANGED)
@@ -126,7 +126,7 @@ def _program_edits(change: GroupChange, name: str) -> list[Edit]:
 
 
 def _component_effect(change: GroupChange, programs: Sequence[ProgramRow]) -> str:
-    """Return what happens to the programs, and what users of the component notice."""
+    """Return a text on what happens to the programs of a component and what its users notice."""
     text = ", ".join(f"{program.name} {program.effect}" for program in programs)
     if change.component_kind == "router":
         return f"{text}; {_router_effect(change)}"
@@ -172,7 +172,7 @@ def _instance_effect(change: GroupChange) -> str:
 
 
 def _edit_text(edit: Edit) -> str:
-    """Return an edit as "key: old -> new". A secret that is masked on both sides has changed all the same."""
+    """Return an edit as "key: old -> new", or a note that a secret changed if both sides are masked."""
     key = edit.key.replace("environment.", "env ", 1)
     if edit.old is None:
         return f"{key}: + {edit.new}"

@@ -1,4 +1,4 @@
-"""The order of instances whose ports change hands: the old holder leaves before the new one comes. Pure."""
+"""The order of instances that take over ports: the old holder stops before the new one starts. Pure."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ Ports = Mapping[str, Collection[int]]
 
 
 def held_ports(groups: Mapping[str, GroupConfig]) -> dict[str, set[int]]:
-    """Return the ports of each running group, as far as its commands and its socket name them."""
+    """Return the ports of each running group that its commands or its socket contain."""
     ports: dict[str, set[int]] = {}
     for name, group in groups.items():
         commands = (program.keys.get("command", "") for program in group.programs.values())
@@ -22,7 +22,7 @@ def held_ports(groups: Mapping[str, GroupConfig]) -> dict[str, set[int]]:
 
 
 def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str, set[str]]:
-    """Return, for each of `wanted`, those of `leaving` whose ports it needs. Raise ConfigError for a cycle."""
+    """Return, by name in `wanted`, the names in `leaving` whose ports it needs. Raise ConfigError for a cycle."""
     waits = {
         name: {other for other in leaving if other != name and set(held.get(other, ())) & set(ports)}
         for name, ports in wanted.items()
@@ -37,7 +37,7 @@ def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str
 
 
 def _names_in_cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the names that are left when those that wait for none of the others are removed, again and again."""
+    """Return the names that remain after repeatedly removing every name that waits for no remaining name."""
     rest = dict(edges)
     while True:
         free = [name for name, others in rest.items() if not any(other in rest for other in others)]

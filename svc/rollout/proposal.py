@@ -1,4 +1,4 @@
-"""What `svc apply` would do and `svc plan` reports: the files to write, and what differs from what runs then."""
+"""The update that `svc plan` reports and `svc apply` carries out: the files to write, and the changed groups."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from svc.supervision.client import SupervisordClient
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proposal:
-    """`changes` is empty when what runs is what the files say; with no supervisord, everything is added."""
+    """A proposed update. `changes` is empty if what runs matches the files; without supervisord, all is added."""
 
     files: Change
-    components: tuple[Component, ...]  # those that svc renders, as they would be
+    components: tuple[Component, ...]  # the components that svc renders, after the update
     changes: tuple[GroupChange, ...]
     supervisord: SupervisordClient | None  # None: no supervisord runs here
-    foreign: tuple[Path, ...] = ()  # files of conf.d that svc did not render; supervisord runs them as well
-    silent: tuple[str, ...] = ()  # instances whose babysitter does not report which TOML it has read
+    foreign: tuple[Path, ...] = ()  # files in conf.d that svc did not render, but supervisord runs
+    silent: tuple[str, ...] = ()  # instances whose babysitter does not report the TOML that it loaded
 
     def __bool__(self) -> bool:
         """Return whether there is anything to do."""
@@ -32,7 +32,7 @@ class Proposal:
 
 
 def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Proposal:
-    """Compare what `svc render [TOML...]` would write with what runs. Change nothing.
+    """Return the differences between what `svc render [TOML...]` would write and what runs; change nothing.
 
     Raise ConfigError for errors in the site's files, and CommandError when supervisord runs from other files.
     """

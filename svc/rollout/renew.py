@@ -1,4 +1,4 @@
-"""Renewing what is not an instance: the registry, the router, a babysitter whose server runs on, foreign programs."""
+"""Updates programs without stopping an instance: registry, router, a babysitter alone, and foreign programs."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,10 @@ def renew(
     progress: Waiting,
     timeout: float,
 ) -> None:
-    """Carry out the changes one after the other, each waited for. Raise CommandError after `timeout` seconds."""
+    """Carry out each change and wait until it is ready, one after the other.
+
+    Raise CommandError if a component is not ready `timeout` seconds after its change.
+    """
     for change in sorted(changes, key=lambda change: (ORDER.get(change.component_kind, 3), change.name)):
         progress.show(change.name, change.update.value)
         ready = _readiness(change, components.get(change.name), supervisord)
@@ -36,7 +39,7 @@ def renew(
 
 
 def reload_router(component: Component, supervisord: SupervisordClient, timeout: float) -> None:
-    """Let gunicorn replace its workers: the new ones take the socket over, the old ones finish their requests."""
+    """Make gunicorn replace its workers: new workers take over the socket while old workers finish their requests."""
     supervisord.signal("router", "HUP")
     wait_until_ready("router", _answers(component), timeout)
 
@@ -68,7 +71,7 @@ def _carry_out(change: GroupChange, supervisord: SupervisordClient) -> None:
 
 
 def _readiness(change: GroupChange, component: Component | None, supervisord: SupervisordClient) -> Ready:
-    """Return the check that a change has taken effect; a foreign program has none."""
+    """Return a function that checks whether a change has taken effect; for a foreign program it checks nothing."""
     if component is None:
         return lambda: True
     if change.component_kind == "babysitter":
@@ -77,7 +80,7 @@ def _readiness(change: GroupChange, component: Component | None, supervisord: Su
 
 
 def _taken_over(component: Component, supervisord: SupervisordClient) -> Ready:
-    """Return the check that another babysitter process has taken over and answers."""
+    """Return a function that checks whether a new babysitter process has taken over and answers."""
     name = component.babysitter_program
     old_pid = supervisord.process(name).pid
 

@@ -1,4 +1,4 @@
-"""`svc rollout restart`: restart instances of this host one after the other, and renew the registry and the router."""
+"""`svc rollout restart`: restarts instances of this host one after the other, and the registry and the router."""
 
 import dataclasses
 import os
@@ -18,11 +18,11 @@ from svc.rollout.tasks import InstanceOperation, Task
 from svc.site import rollout_lock
 from svc.terminal.console import Console
 
-SERVERS = {"registry": "restart", "router": "replace without a pause"}  # in the order of their renewal
+SERVERS = {"registry": "restart", "router": "replace without a pause"}  # in the order in which they restart
 
 
 def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: Console) -> None:
-    """Restart what the names select; raise CommandError or ConfigError before anything moves, or at a failure."""
+    """Restart the selected components. Raise CommandError or ConfigError before it begins, or at the first failure."""
     site.make_dirs()
     with rollout_lock.exclusive(site, ["rollout", "restart", *names]):
         instance_names = [name for name in names if name not in SERVERS]
@@ -54,11 +54,11 @@ def _tasks(context: RolloutContext, names: Sequence[str], journal: Journal) -> l
 
 
 def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> None:
-    """Raise ConfigError for a TOML that its babysitter, which reads it at its start, would refuse."""
+    """Raise ConfigError for a TOML that the restarted babysitter would refuse when it starts."""
     problems: list[str] = []
     for component in (context.components[task.name] for task in tasks if task.name in context.components):
         settings = context.options.settings
-        # Not the routers of this command: they may be several, and a babysitter has one.
+        # Ignore the router URLs of this command: there may be several, and a babysitter accepts only one.
         launch = dataclasses.replace(
             settings.launch, babysitter_host=component.host, registry_url=component.registry_url, router_url=""
         )
@@ -74,7 +74,7 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
 
 
 def _require_running_servers(context: RolloutContext, names: Sequence[str]) -> None:
-    """Raise CommandError for a registry or router that is named and does not run here; print what a dry run omits."""
+    """Raise CommandError if a named registry or router does not run here; in a dry run, only print a line."""
     for name, text in SERVERS.items():
         if name in names and context.observation.program_states.get(name) != "RUNNING":
             raise CommandError(f"{name}: it does not run on this host; `svc up` starts what is stopped")

@@ -18,9 +18,9 @@ def select_instances(
     services: Mapping[str, Mapping[str, Any]],
     program_states: Mapping[str, str],
 ) -> list[Component]:
-    """Return the instances that an argument selects: 1. by its own name or its babysitter's; 2. by model; 3. `all`.
+    """Return the selected instances: 1. by the name of instance or babysitter; 2. by model; 3. all, with `all`.
 
-    An instance that was stopped by hand is selected by its name only. Raise CommandError for an unknown argument.
+    Only its name selects an instance that was stopped by hand. Raise CommandError for an unknown argument.
     """
     instances = {component.name: component for component in components if component.kind == "babysitter"}
     started = [i for name, i in instances.items() if program_states.get(server_program(name), "STOPPED") != "STOPPED"]

@@ -1,11 +1,11 @@
-"""The decisions of a rollout: from an observation to what is done next. Pure: `engine` observes and acts.
+"""Decides the next actions of a rollout from an observation. Pure: `engine` observes and acts.
 
     WAITING --drain--> DRAINING --stop--> STOPPING --change--> RETURNING --undrain--> ROUTING --finish--> DONE
        ^                  |
        +--cancel drain----+     an instance that does not come back: FAILED, and no further instance is drained
 
-An instance that is added, or only started, goes from WAITING to RETURNING. One that is removed goes from STOPPING
-to DONE.
+An instance that is added or only started goes from WAITING directly to RETURNING. An instance that is removed goes
+from STOPPING directly to DONE.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class RolloutAction(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
-    """What is done to an instance now. `program`: the program whose failure it is, if it is one's."""
+    """The next action on an instance. `program` is the program that failed, if the action follows a failure."""
 
     name: str
     action: RolloutAction
@@ -53,13 +53,13 @@ class Decision:
     program: str = ""
 
 
-Steps = Mapping[str, Step]  # by the instance's name
+Steps = Mapping[str, Step]  # by the name of the instance
 
 
 def decide(
     steps: Steps, observation: RolloutObservation, limits: RolloutLimits, halted: bool = False
 ) -> list[Decision]:
-    """Return what is done now, in this order. `halted`: nothing more is drained, and drains are cancelled."""
+    """Return the next actions in their order. `halted`: drains are cancelled, and no further instance is drained."""
     decisions = [decision for step in steps.values() if (decision := _decide_step(step, observation, limits, halted))]
     if not halted and not any(decision.action is RolloutAction.CANCEL_DRAIN for decision in decisions):
         decisions += _begin_waiting(steps, observation, limits)
@@ -67,7 +67,7 @@ def decide(
 
 
 def ordered(tasks: Iterable[Task], observation: RolloutObservation) -> list[Task]:
-    """Return the tasks in their order: unfinished ones, added ones, those that serve nothing, others, removed ones."""
+    """Return the tasks sorted: unfinished, added, then instances that serve nothing, other instances, removals."""
     return sorted(
         tasks,
         key=lambda task: (ORDER[task.operation], is_serving(task.service_name, observation), task.name),
@@ -75,7 +75,7 @@ def ordered(tasks: Iterable[Task], observation: RolloutObservation) -> list[Task
 
 
 def progress_text(step: Step, observation: RolloutObservation) -> str:
-    """Return the stage of a step as the operator reads it."""
+    """Return the stage of a step as a text for the operator."""
     if step.stage is RolloutStage.DRAINING:
         count = requests_in_flight(step.task.service_name, observation.routers)
         return "draining: " + ("no answer from the router" if count is None else f"{count} in flight")
@@ -85,13 +85,15 @@ def progress_text(step: Step, observation: RolloutObservation) -> str:
 
 
 def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: RolloutLimits) -> Iterator[Decision]:
-    """Decide which waiting instances begin now.
+    """Yield the first action of each waiting instance that may begin now.
 
-    1. At most `parallel` are out of service at once. 2. An instance that needs the port of another waits for it.
-    3. None begins while the registry does not answer. 4. The last healthy instance of a model does not begin.
+    1. At most `parallel` instances are out of service at once.
+    2. An instance that needs the port of another waits until the other is done.
+    3. No instance is drained while the registry does not answer.
+    4. The last healthy instance of a model is not drained.
 
-    An instance that may not begin waits, because an instance of another host may come back. It fails when the time
-    is over, and at once when no other instance lists the model.
+    An instance that may not begin waits, because an instance on another host may become healthy again. It fails
+    after `timeout`, or at once if no other instance lists the model.
     """
     waiting = [step for step in steps.values() if step.stage is RolloutStage.WAITING]
     free = limits.parallel - sum(step.stage in STAGES_OUT_OF_SERVICE for step in steps.values())  # 1
@@ -124,7 +126,7 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
 
 
 def _listed_elsewhere(lost: Collection[str], service_name: str, observation: RolloutObservation) -> bool:
-    """Return whether another instance, which does not serve now, lists each of these models."""
+    """Return whether, for each of these models, another instance lists it although it does not serve now."""
     names = set(observation.services or {}) - {service_name}
     return set(lost) <= {model for name in names for model in observation.models(name)}
 
@@ -154,10 +156,11 @@ def _decide_step(step: Step, observation: RolloutObservation, limits: RolloutLim
 
 
 def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLimits, halted: bool) -> Decision | None:
-    """Decide what follows a drain.
+    """Return the action that follows a drain, or None to wait.
 
-    1. The drain is cancelled when the instance is needed: another has failed meanwhile, perhaps on another host.
-    2. The instance stops when it has no request in flight. 3. After `drain_timeout` its requests are cut.
+    1. The drain is cancelled if the instance is needed, because another has failed, perhaps on another host.
+    2. The instance stops when it has no request in flight.
+    3. After `drain_timeout` the instance stops, and its requests are cut.
     """
     name = step.task.name
     if halted or (not limits.allow_downtime and step.owns_drain and lost_models(step, observation)):
@@ -174,7 +177,7 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
 
 
 def _answers(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether an instance answers: by its babysitter, and by the registry where that lists it."""
+    """Return whether an instance answers, according to its babysitter and to the registry if that lists it."""
     running = all(observation.program_states.get(program) == "RUNNING" for program in step.task.programs)
     if not running or step.task.name not in observation.answering:
         return False
@@ -186,7 +189,7 @@ def _answers(step: Step, observation: RolloutObservation) -> bool:
 
 
 def _is_routed(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether every router uses an instance, or will not because the operator has drained it."""
+    """Return whether every router uses an instance; true for one that the operator drained, which none will use."""
     if not step.task.listed:
         return True
     if observation.services is None:

@@ -1,4 +1,4 @@
-"""The work of a rollout: what is done to each instance, and how far it is. Pure."""
+"""The tasks of a rollout, one for each instance, and the progress of each task. Pure."""
 
 import dataclasses
 import enum
@@ -9,17 +9,17 @@ from svc.rollout.diff import GroupChange, Update
 
 
 class InstanceOperation(enum.Enum):
-    """What is done to an instance while it serves no requests."""
+    """The operation on an instance while it serves no requests."""
 
     RESTART = "restart"
-    REPLACE = "replace"  # remove its group and add it again, so that supervisord reads its file
+    REPLACE = "replace"  # remove its group and add it again, so that supervisord reads the new file
     REMOVE = "remove"
     ADD = "add"
-    FINISH = "finish"  # start what an interrupted rollout has left stopped or drained
+    FINISH = "finish"  # start an instance that an interrupted rollout left stopped or drained
 
     @property
     def stops(self) -> bool:
-        """Whether the running instance is stopped."""
+        """Whether the operation stops a running instance."""
         return self in (InstanceOperation.RESTART, InstanceOperation.REPLACE, InstanceOperation.REMOVE)
 
 
@@ -50,18 +50,18 @@ class RolloutStage(enum.Enum):
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutLimits:
     parallel: int = 1
-    drain_timeout: float = 1800  # seconds until requests in flight are cut
-    timeout: float = 600  # seconds until an instance must be back
+    drain_timeout: float = 1800  # seconds after which requests in flight are cut
+    timeout: float = 600  # seconds in which an instance must become ready again
     allow_downtime: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """One instance and what is done to it. `after`: tasks that must be done before, because it needs their ports."""
+    """An operation on an instance. `after`: instances whose tasks must be done first, to free their ports."""
 
     name: str
     operation: InstanceOperation
-    listed: bool = True  # whether the registry that the command uses lists it
+    listed: bool = True  # whether the command's registry lists the instance
     after: frozenset[str] = frozenset()
 
     @property
@@ -70,22 +70,22 @@ class Task:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """Its programs, as supervisorctl names them."""
+        """The full names of the instance's programs."""
         return server_program(self.name), babysitter_program(self.name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """How far a task is. `owns_drain`: a rollout has set the instance's drain mark, not the operator."""
+    """The progress of a task. `owns_drain`: a rollout, not the operator, set the instance's drain mark."""
 
     task: Task
     stage: RolloutStage = RolloutStage.WAITING
-    since: float = 0.0  # when the stage began, in the seconds of the observations
+    since: float = 0.0  # when `stage` began, by the clock of the observations, in seconds
     owns_drain: bool = False
 
 
 def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:
-    """Return the operations on instances that are added, removed or restarted, by instance."""
+    """Return, by instance, the operation on each instance that is added, removed or restarted."""
     return {
         change.name: OPERATIONS[change.update]
         for change in changes
