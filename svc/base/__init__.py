@@ -1,1 +1,1 @@
-"""What every other part builds on: errors, logging, HTTP, files and sockets. It imports no other part of svc."""
+"""The foundation of every other part: errors, logging, HTTP, files, sockets. It imports no other part of svc."""

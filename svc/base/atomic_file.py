@@ -1,11 +1,11 @@
-"""Write a file whole or not at all: beside its place first, then in its place."""
+"""Write a file atomically: to a temporary file in the same directory, which then replaces the file."""
 
 import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-OnOpen = Callable[[int], object]  # gets the descriptor of the new file, before anything is written
+OnOpen = Callable[[int], object]  # called with the descriptor of the new file, before anything is written
 
 
 def _ignore(descriptor: int) -> None:
@@ -13,11 +13,11 @@ def _ignore(descriptor: int) -> None:
 
 
 def write(path: Path, data: bytes, mode: int, durable: bool = True, on_open: OnOpen = _ignore) -> None:
-    """Replace the content of `path`; raise OSError and leave the file as it was where that fails.
+    """Replace the content of `path`; if that fails, raise OSError and leave the file unchanged.
 
     `durable`: the new content survives a power cut after this call.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")  # two processes may write the same file
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")  # pid: two processes may write the same file
     try:
         stage(temporary, data, mode, durable, on_open)
         os.replace(temporary, path)
@@ -30,8 +30,8 @@ def write(path: Path, data: bytes, mode: int, durable: bool = True, on_open: OnO
 
 
 def stage(temporary: Path, data: bytes, mode: int, durable: bool = True, on_open: OnOpen = _ignore) -> None:
-    """Write a new file, which `os.replace` then puts in its place; raise OSError."""
-    temporary.unlink(missing_ok=True)  # left by a process that was killed
+    """Write the temporary file, for the caller to move with `os.replace`; raise OSError."""
+    temporary.unlink(missing_ok=True)  # left behind by a killed process
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(temporary, flags, mode), "wb") as file:
         on_open(file.fileno())
@@ -42,7 +42,7 @@ def stage(temporary: Path, data: bytes, mode: int, durable: bool = True, on_open
 
 
 def sync_directory(directory: Path) -> None:
-    """Let new names in a directory survive a power cut; do nothing where the file system has no such call."""
+    """Sync a directory, so that new names in it survive a power cut; do nothing if the file system cannot."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:

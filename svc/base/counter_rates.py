@@ -1,28 +1,28 @@
-"""Rates of the router's counters, over the last seconds and as a history for plots. Pure."""
+"""Rates of the router's counters: the current rates over the last seconds, and a history for plots. Pure."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-WINDOW_SECONDS = 5.0  # a rate is a mean over so many: requests that end together are no peak
+WINDOW_SECONDS = 5.0  # a rate is the mean over this window, so that requests that end together make no peak
 POINT_INTERVAL_SECONDS = 2.0  # between two points of the history
-MAX_POINTS = 150  # of the history, for each model
+MAX_POINTS = 150  # in the history of each model
 POINTS_PER_MINUTE = 30
 SERIES = ("requests", "errors", "first_token", "tokens")
 
 
 class Counts(NamedTuple):
-    """The counters of a model or an instance."""
+    """The counters of one model or instance."""
 
     requests: int = 0
     errors: int = 0
     tokens: int = 0
-    first_seconds: float = 0.0  # until the first token, summed over all streams
+    first_seconds: float = 0.0  # time to the first token, summed over all streams
     firsts: int = 0  # streams that have begun to answer
 
 
 class Rates(NamedTuple):
-    """Rates per second. `first_token` is the mean in seconds, None where no stream began to answer."""
+    """Rates per second. `first_token` is the mean time to the first token in seconds; None if no stream began."""
 
     requests: float = 0.0
     errors: float = 0.0
@@ -31,7 +31,7 @@ class Rates(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The counters of all models and instances at one time."""
+    """The counters of all models and instances at one moment."""
 
     time: float  # of a monotonic clock
     models: Mapping[str, Counts]
@@ -56,7 +56,7 @@ class RateWindow:
         return self._rates(name, "instances")
 
     def _rates(self, name: str, kind: str) -> Rates:
-        """Return the rates; the counters of a new model or instance start at zero."""
+        """Return the rates of one model or instance; the counters of a new one start at zero."""
         if len(self._samples) < 2:
             return Rates()
         first, last = self._samples[0], self._samples[-1]
@@ -65,7 +65,7 @@ class RateWindow:
 
 
 def rates(before: Counts, now: Counts, seconds: float) -> Rates:
-    """Return the rates between two counts; counts that have decreased were reset: the instance left and came back."""
+    """Return the rates between two counts. Counts that have decreased were reset: the instance left and came back."""
     if now.requests < before.requests:
         before = Counts()
     firsts = now.firsts - before.firsts
@@ -78,7 +78,7 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
 
 
 class RecentCounts:
-    """The increase of counters by kind, for each model, within the last `points` points of the history."""
+    """The increase of each model's counters, by kind, over the last `points` points of the history."""
 
     def __init__(self, points: int = MAX_POINTS) -> None:
         self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)
@@ -87,20 +87,20 @@ class RecentCounts:
         self._samples.append(counts)
 
     def increase(self, model: str, now: Mapping[str, int]) -> dict[str, int]:
-        """Return the counters that have increased, each with its increase."""
+        """Return the increase of each counter of `model` that has increased; `now` has the current values by kind."""
         before = self._samples[0].get(model, {})
         return {kind: count - before.get(kind, 0) for kind, count in now.items() if count > before.get(kind, 0)}
 
 
 class RateHistory:
-    """The rates of each model, a point every POINT_INTERVAL_SECONDS; the history of a new model is zeros."""
+    """The past rates of each model, one point every POINT_INTERVAL_SECONDS; a new model begins with zeros."""
 
     def __init__(self) -> None:
         self._series: dict[str, deque[Rates]] = {}
         self._length = 0
 
     def add(self, current: Mapping[str, Rates]) -> None:
-        """Add a point for each of the current models; forget all other models."""
+        """Add a point for each model in `current`; drop the history of all other models."""
         for name in self._series.keys() - current.keys():
             del self._series[name]
         for name, now in current.items():

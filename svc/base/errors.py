@@ -1,11 +1,11 @@
-"""Failures that are reported to a user or a client, and the body that reports them."""
+"""The errors that are reported to a user or a client, and the body of an error response."""
 
 import math
 from typing import Any
 
 
 class SvcError(Exception):
-    """A failure with an HTTP status. Its message says what is wrong with which thing, and how to cure it."""
+    """An error with an HTTP status. Its message says what is wrong, quotes the value, and says how to cure it."""
 
     status = 500
     type = "api_error"
@@ -18,7 +18,7 @@ class SvcError(Exception):
         self.code = code or self.code
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of the error response, beside those of its body."""
+        """Return the additional headers of the error response."""
         return {}
 
 
@@ -73,7 +73,7 @@ class UpgradeRequired(SvcError):
 
 
 class RateLimited(SvcError):
-    """`retry_after`: seconds, rounded up to whole ones, as the Retry-After header has them."""
+    """The client exceeds a limit. `retry_after` is in seconds, rounded up to an integer for the Retry-After header."""
 
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
@@ -94,9 +94,9 @@ class BadGateway(SvcError):
 
 
 class PoisonedRequest(SvcError):
-    """The request has killed instances, so it is not sent again.
+    """The request has crashed instances, so the router does not send it to another one.
 
-    OpenAI's client libraries do not repeat a request whose error says `x-should-retry: false`.
+    OpenAI's client libraries do not retry a request if the error response has `x-should-retry: false`.
     """
 
     status, type, code = 502, "api_error", "request_kills_instances"
@@ -110,7 +110,7 @@ class Unavailable(SvcError):
 
 
 class Overloaded(Unavailable):
-    """There is no room for a request now, but there may be in a second."""
+    """There is no capacity for a request now, but there may be in a second."""
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "1"}
@@ -125,7 +125,7 @@ class LoopDetected(SvcError):
 
 
 class ConfigError(SvcError):
-    """Wrong files or settings; `problems` holds all of them, one line each."""
+    """Files or settings are wrong; `problems` lists everything that is wrong, one line each."""
 
     code = "invalid_configuration"
 
@@ -146,7 +146,7 @@ def error_object(error: SvcError) -> dict[str, Any]:
 
 
 def message_of(answer: object) -> str:
-    """Return the message of an OpenAI error object; empty for any other JSON."""
+    """Return the message of an OpenAI error object, or "" for any other JSON."""
     error = answer.get("error") if isinstance(answer, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
     return message if isinstance(message, str) else ""

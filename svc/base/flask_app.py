@@ -1,4 +1,4 @@
-"""The parts that all Flask apps here share: error responses with the error object, and the version header."""
+"""The parts that all Flask apps here share: error responses with the error object, and the version in /health."""
 
 import logging
 
@@ -13,7 +13,7 @@ ERRORS_BY_STATUS: dict[int | None, type[SvcError]] = {404: NotFound, 405: NotAll
 
 
 def install_errors(app: Flask) -> None:
-    """Let every failure be answered with the error object, and none with a page or a traceback."""
+    """Make the app answer every failure with the error object, never with an HTML page or a traceback."""
 
     @app.errorhandler(SvcError)
     def svc_error(error: SvcError) -> tuple[Response, int, dict[str, str]]:
@@ -33,7 +33,7 @@ def install_errors(app: Flask) -> None:
 
 
 def install_version(app: Flask) -> None:
-    """Let /health name the code that runs: after an upgrade, that may differ from the code that is installed."""
+    """Make /health report the version of the running code, which may differ from the installed one after an upgrade."""
     running_version = version.running()
 
     @app.after_request

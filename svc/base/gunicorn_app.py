@@ -1,4 +1,4 @@
-"""The gunicorn application that the registry and the router build on: one worker, which dies with its master."""
+"""The gunicorn base class of the registry and the router: one worker, which dies with its master."""
 
 import signal
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PropagatingLogger(Logger):
-    """Pass gunicorn's log lines on to the root logger, so that they look like all others."""
+    """Passes gunicorn's log records on to the root logger, so that they have the format of all others."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
@@ -24,13 +24,13 @@ class PropagatingLogger(Logger):
 
 
 class GunicornApplication(BaseApplication):
-    """A subclass returns its gunicorn settings from `options`, and the WSGI application from `load`.
+    """The base class. A subclass returns its gunicorn settings from `options` and the WSGI application from `load`.
 
-    A subclass that overrides a hook calls the hook of this class, too.
+    A subclass that overrides a hook must call the hook of this class, too.
     """
 
     def options(self) -> dict[str, object]:
-        """Return gunicorn settings; this class adds the worker count, the logger and the hooks."""
+        """Return the gunicorn settings of the subclass; this class adds the worker count, the logger and the hooks."""
         raise NotImplementedError
 
     def load_config(self) -> None:
@@ -43,19 +43,19 @@ class GunicornApplication(BaseApplication):
             "post_worker_init": self.post_worker_init,
         }
         for key, value in (common | self.options()).items():
-            if key in self.cfg.settings:  # older versions of gunicorn have no control socket
+            if key in self.cfg.settings:  # older versions of gunicorn lack the control-socket setting
                 self.cfg.set(key, value)
 
     def when_ready(self, arbiter: "Arbiter") -> None:
-        """Run in the master, once it listens."""
+        """Run in the master when it listens."""
         signals.block_during_forks()
 
     def post_fork(self, arbiter: "Arbiter", worker: "Worker") -> None:
-        """Run in the worker, first of all."""
+        """Run in the worker right after the fork."""
         signals.die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: "Worker") -> None:
-        """Run in the worker, once the application is loaded and its signal handlers are installed."""
-        # Ctrl-C reaches the master too, which then stops the worker; a second one would print a traceback here.
+        """Run in the worker after the application is loaded and the signal handlers are installed."""
+        # Ctrl-C reaches the master, too, which then stops the worker. A second Ctrl-C would print a traceback here.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signals.unblock()

@@ -1,4 +1,4 @@
-"""HTTP requests of the control plane, to servers of this machine or of the same cluster."""
+"""HTTP requests of the control plane to servers on this machine or in the same cluster."""
 
 import socket
 import ssl
@@ -11,13 +11,13 @@ from requests.adapters import HTTPAdapter
 TCP_OPTIONS = {
     "TCP_KEEPIDLE": 1,  # seconds until the first keepalive probe
     "TCP_KEEPINTVL": 1,  # seconds between two probes
-    "TCP_KEEPCNT": 3,  # probes without an answer until the connection ends
-    "TCP_USER_TIMEOUT": 4000,  # milliseconds until sent data must be acknowledged
+    "TCP_KEEPCNT": 3,  # unanswered probes after which the connection ends
+    "TCP_USER_TIMEOUT": 4000,  # milliseconds within which sent data must be acknowledged
 }
 
 
 class KeepaliveAdapter(HTTPAdapter):
-    """An adapter for long polls: the kernel probes every second whether the server is still there."""
+    """A requests adapter for long polls: TCP keepalive checks every second whether the server still exists."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         socket_options = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in TCP_OPTIONS.items()]
@@ -28,9 +28,9 @@ class KeepaliveAdapter(HTTPAdapter):
 def fetch(
     method: str, url: str, timeout: float | tuple[float, float], keepalive: bool = False, **options: Any
 ) -> requests.Response:
-    """Send a request as requests.request does, but without a proxy, .netrc and redirects.
+    """Send a request like requests.request, but use no proxy and no .netrc, and follow no redirects.
 
-    `keepalive`: a lost server is noticed within seconds, also while it takes its time to answer.
+    `keepalive`: the loss of the server is detected within seconds, even while the request waits for a slow answer.
     """
     if options.get("verify") is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -43,6 +43,6 @@ def fetch(
 
 
 def system_ca() -> str | None:
-    """Return the path of this machine's CA certificates; without it requests uses those of certifi."""
+    """Return the path of this machine's CA certificates; requests by itself would use those of certifi."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath

@@ -10,9 +10,9 @@ OTHER_FILES = 1000  # logs, libraries, connections to other servers
 
 
 def bind(program: str, host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to the address; raise CommandError.
+    """Return a socket that is bound to the address; raise CommandError if that fails.
 
-    gunicorn gets the bound socket: it would itself try five times, and log each failure.
+    gunicorn gets a bound socket because its own bind would try five times and log each failure.
     """
     host = without_brackets(host)
     try:
@@ -30,7 +30,7 @@ def bind(program: str, host: str, port: int) -> socket.socket:
 
 
 def allow_connections(count: int) -> None:
-    """Raise the limit of open files to what `count` connections need, as far as the system allows."""
+    """Raise the limit of open files, as far as the system allows, so that `count` connections are possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = count + OTHER_FILES
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)

@@ -1,4 +1,4 @@
-"""The log format of all programs: one line for each event on stderr, as text or JSON. Entry points configure it."""
+"""The log format of all programs: one line per record on stderr, as text or JSON. Entry points configure it."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 
 class TextFormatter(logging.Formatter):
-    """Format an event as one line, whatever its message holds; only a traceback has further lines."""
+    """Formats a record as one line, even if its message has several; only a traceback has further lines."""
 
     def __init__(self) -> None:
         super().__init__(FORMAT)
@@ -26,7 +26,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Format an event as a JSON object on one line; `extra={"request_id": ...}` adds the id of a request."""
+    """Formats a record as a JSON object on one line; `extra={"request_id": ...}` adds the id of a request."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -43,10 +43,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str | None = None) -> None:
-    """Log to stderr, which supervisord writes to logs/.
+    """Configure logging to stderr, which supervisord redirects to files in logs/.
 
-    The level is the argument, else SVC_LOG_LEVEL, else INFO. SVC_LOG_FORMAT=json selects JSON; the setting of [logs]
-    reaches supervised programs in this variable, too.
+    The level is the argument, else SVC_LOG_LEVEL, else INFO. SVC_LOG_FORMAT=json selects JSON; supervised programs
+    get the format setting of [logs] in this variable.
     """
     handler = logging.StreamHandler()
     as_json = os.environ.get("SVC_LOG_FORMAT") == "json"

@@ -1,4 +1,4 @@
-"""Run a piece of work again and again in the background, until it is stopped."""
+"""Run a function repeatedly in the background until it is stopped."""
 
 import logging
 import threading
@@ -10,10 +10,10 @@ log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Runs `work` again and again in a thread (a greenlet where gevent has patched).
+    """Runs `work` repeatedly in a thread (a greenlet if gevent has patched threading).
 
-    `work` returns the seconds until its next run; None stands for `interval`. What it raises is logged, and it runs
-    again after `interval`. `poke` starts the next run at once.
+    `work` returns the seconds until its next run, or None for `interval`. If it raises, the exception is logged and
+    the next run is after `interval`. `poke` starts the next run at once.
     """
 
     def __init__(self, name: str, work: Callable[[], float | None], interval: float) -> None:
@@ -29,11 +29,11 @@ class Loop:
         self._thread.start()
 
     def poke(self) -> None:
-        """Start the next run at once; if one is under way, start the next one when it ends."""
+        """Start the next run at once, or as soon as the current run ends."""
         self._wake.set()
 
     def stop(self, timeout: float = 5) -> None:
-        """End the loop; wait up to `timeout` seconds for a run that is under way."""
+        """End the loop; wait up to `timeout` seconds for the current run to end."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -47,7 +47,7 @@ class Loop:
                 self._wake.wait(pause)
 
     def _run_once(self) -> float:
-        """Return the seconds until the next run."""
+        """Run `work` once, and return the seconds until the next run."""
         pause = None
         try:
             pause = self.work()

@@ -1,4 +1,4 @@
-"""Remove secrets from a text, as far as names and formats show them. Pure."""
+"""Remove secrets from a text; they are recognised by names (`--api-key`) and formats (a URL's password). Pure."""
 
 import re
 from collections.abc import Callable
@@ -20,20 +20,20 @@ SECRET_PARTS = {
     "dsn",
 }
 SECRET_ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
-# Last parts of names that hold the place or the size of a secret.
+# A name that ends with one of these holds the location or the size of a secret, not the secret.
 NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}
-# Lengths are bounded, so that a long word without a value does not cost quadratic time.
+# The lengths are bounded because a long word without a value would otherwise cost quadratic time.
 NAMED_VALUE = re.compile(
     r"""--?(?P<flag>[A-Za-z][\w.-]{0,99})[ \t]+(?!-)"""  # --api-key VALUE
     r"""|(?<!\w)(?P<name>\w[\w.-]{0,99})["']?\s*[=:]\s*"""  # NAME=VALUE, and "name": VALUE in JSON
 )
 VALUE = re.compile(
-    r"""(?:"[^"]*"|'[^']*')(?:"[^"]*"|'[^']*'|[^\s,])*"""  # a list's element begins with a quote, as in environment=
-    r"""|(?:"[^"]*"|'[^']*'|\S)+"""  # a word of a shell
+    r"""(?:"[^"]*"|'[^']*')(?:"[^"]*"|'[^']*'|[^\s,])*"""  # a quoted element of a list, as in environment=
+    r"""|(?:"[^"]*"|'[^']*'|\S)+"""  # a word in a shell command
 )
 BEARER = re.compile(r"(?i)\b(bearer\s+)(\S+)")
 BASIC = re.compile(r"(?i)\b(basic\s+)([a-z0-9+/]\S*)")
-# A password may hold an unescaped @ or slash, and a token may stand without a user.
+# A password may contain an unescaped @ or slash, and a token may appear without a user.
 IN_URL = re.compile(r"""(\b\w{1,20}://(?:[^/\s:@"']{0,200}:)?)([^\s"']{1,1000})(?=@)""")
 ENVIRONMENT = re.compile(r"^environment=.*(?:\n[ \t].*)*", re.MULTILINE)  # of a supervisord program
 VARIABLE = re.compile(r"""(\w+=)("[^"]*"|'[^']*'|[^,\s]*)""")
@@ -42,7 +42,7 @@ Label = Callable[[str], str]
 
 
 def is_secret(name: str) -> bool:
-    """Return whether the name of a variable or a flag is one of a secret."""
+    """Return whether a variable or a flag of this name holds a secret."""
     parts = [part for part in re.split(r"[^a-z0-9]+", name.lower()) if part]
     if not parts or parts[-1] in NOT_SECRET:
         return False
@@ -50,9 +50,10 @@ def is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
-    """Return the text with a label in place of each secret: of a named value, a bearer token, a password in a URL.
+    """Return the text with each secret replaced by a label.
 
-    In a line `environment=`, every value counts as a secret, except those of svc's own variables.
+    Secrets are the values of secret names, bearer tokens and passwords in URLs. In a line `environment=`, every value
+    is one, except those of svc's own variables.
     """
     masked, end = "", 0
     for line in ENVIRONMENT.finditer(text):
@@ -75,7 +76,7 @@ def _without_shapes_and_names(text: str, label: Label) -> str:
 
 
 def secret_names(text: str) -> list[str]:
-    """Return the names and flags that have a secret as their value in the text."""
+    """Return the names and flags in the text whose values are secrets."""
     return [
         match["flag"] or match["name"]
         for match in NAMED_VALUE.finditer(text)
@@ -84,7 +85,7 @@ def secret_names(text: str) -> list[str]:
 
 
 def both_without_secrets(old: str, new: str) -> tuple[str, str]:
-    """Return two versions of a text without their secrets; where a secret differs, they still differ."""
+    """Return two versions of a text without their secrets; if a secret differs, its labels differ."""
     known: set[str] = set()
 
     def remember(secret: str) -> str:

@@ -1,4 +1,4 @@
-"""Make several calls at once, with one deadline; a call that hangs or fails does not affect the others."""
+"""Run several calls in parallel with one deadline; a call that hangs or fails does not affect the others."""
 
 import threading
 import time
@@ -9,16 +9,16 @@ T = TypeVar("T")
 
 
 class CallTimeout(Exception):
-    """A call did not end before the deadline."""
+    """The result of a call that did not end before the deadline."""
 
 
 def run_parallel(
     calls: Mapping[str, Callable[[], T]], timeout: float, on_wait: Callable[[list[str]], object] | None = None
 ) -> dict[str, T | Exception]:
-    """Return what each call returned or raised, after `timeout` seconds at most; CallTimeout for a call that hangs.
+    """Return the result or the exception of each call; CallTimeout for a call that takes over `timeout` seconds.
 
-    `on_wait` gets the names of the calls that have not ended, at first and after each end. The calls run in daemon
-    threads, so that a name server that does not answer does not delay the end of the program.
+    `on_wait` is called with the names of the unfinished calls: at the start, and whenever a call ends. The calls run
+    in daemon threads, so that the program can exit while a name server does not answer.
     """
     results: dict[str, T | Exception] = {}
     changed = threading.Condition()
@@ -27,7 +27,7 @@ def run_parallel(
         result: T | Exception
         try:
             result = call()
-        except Exception as error:  # noqa: BLE001 - the error is the result of this call
+        except Exception as error:  # noqa: BLE001 - the exception is the result of this call
             result = error
         with changed:
             results[name] = result

@@ -1,25 +1,25 @@
-"""Make text from outside safe for terminals and logs. Pure.
+"""Make text from other programs safe for terminals and logs. Pure.
 
-Names, models, events, errors and log lines of others may hold control characters, which a terminal executes, and format
-characters, which reorder or hide the text beside them.
+Names, models, events, errors and log lines may contain control characters, which a terminal executes, and format
+characters, which reorder or hide the text next to them.
 """
 
 import json
 import re
 import unicodedata
 
-# Control, format (the overrides of writing direction among them), surrogates, line and paragraph separators.
+# Control characters, format characters (such as direction overrides), surrogates, line and paragraph separators.
 UNSAFE_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\N{SYMBOL FOR DELETE}"}
-COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: it changes the look of text only
+COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR sequences change only the look of text
 RESET = "\x1b[0m"
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return the text with a visible character in place of each unsafe character that is not in `keep`.
+    """Return the text with each unsafe character that is not in `keep` replaced by one visible character.
 
-    The length stays the same, so that computed columns and styles still fit.
+    The length stays the same, so that positions of columns and styles stay valid.
     """
     if text.isprintable():
         return text
@@ -27,14 +27,14 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def escaped(text: str, keep: str = "") -> str:
-    r"""Return the text with an escape such as \n or \x1b in place of each unsafe character that is not in `keep`."""
+    r"""Return the text with each unsafe character that is not in `keep` replaced by an escape such as \n or \x1b."""
     if text.isprintable():
         return text
     return "".join(_escape(c) if is_unsafe(c) and c not in keep else c for c in text)
 
 
 def escaped_json(document: str) -> str:
-    r"""Return the JSON documents, one a line, with \u escapes in place of unsafe characters; values stay the same.
+    r"""Return JSON documents, one per line, with unsafe characters replaced by \u escapes; the values stay the same.
 
     JSON itself allows DEL, C1 controls and all format characters inside a string.
     """
@@ -44,16 +44,16 @@ def escaped_json(document: str) -> str:
 
 
 def log_lines(line: bytes, colours: bool) -> list[str]:
-    """Return a line of a log as lines to print, without terminal sequences but for colours if `colours` is true.
+    """Return a log line as one or more printable lines. Colour sequences are kept only if `colours` is true.
 
-    A progress bar uses carriage returns to overwrite itself: each of its states becomes a line.
+    A progress bar overwrites itself with carriage returns: each of its states becomes a line.
     """
     text = line.rstrip(b"\r").decode(errors="replace")
     return [_log_line(part, colours) for part in text.split("\r")]
 
 
 def is_unsafe(character: str) -> bool:
-    """Return whether the character could deceive a terminal or a reader."""
+    """Return whether the character could control a terminal or mislead a reader."""
     return unicodedata.category(character) in UNSAFE_CATEGORIES
 
 
@@ -74,6 +74,6 @@ def _log_line(text: str, colours: bool) -> str:
         return text
     if not colours:
         return printable(COLOUR.sub("", text), keep="\t")
-    parts = COLOUR.split(text)  # every second one is a colour
+    parts = COLOUR.split(text)  # every second part is a colour sequence
     text = "".join(part if n % 2 else printable(part, keep="\t") for n, part in enumerate(parts))
     return text + RESET if len(parts) > 1 else text

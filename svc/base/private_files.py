@@ -1,4 +1,4 @@
-"""Files that hold secrets, state or logs: only their user and group may read them, whatever the umask is."""
+"""Write files with secrets, state or logs so that only their owner and group may read them, whatever the umask."""
 
 import contextlib
 import os
@@ -14,35 +14,35 @@ DIRECTORY_MODE = 0o750
 
 
 def write(path: Path, data: bytes, mode: int = MODE, durable: bool = True) -> None:
-    """Write a file whole or not at all. An existing file keeps a stricter mode, and its owner where root writes it.
+    """Write a file atomically; raise OSError. An existing file keeps a stricter mode, and its owner if root writes.
 
-    `durable`: the file survives a power cut after this call. Raises OSError.
+    `durable`: the file survives a power cut after this call.
     """
     atomic_file.write(path, data, limited_mode(path, mode), durable, lambda descriptor: keep_owner(descriptor, path))
 
 
 def append(path: str | Path, buffer: int = -1) -> IO[bytes]:
-    """Open a file to append to it; create it, or tighten the mode of an existing one."""
+    """Return a file that is open for appending; create it, or restrict the mode of an existing one."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
     tighten(descriptor)
     return open(descriptor, "ab", buffer)
 
 
 def prepare(path: Path) -> None:
-    """Create an empty file for a library that would create it by the umask; tighten the mode of an existing one."""
-    with contextlib.suppress(OSError):  # the library reports better what is wrong
+    """Create an empty file for a library that would create it by the umask; restrict the mode of an existing one."""
+    with contextlib.suppress(OSError):  # the library's own error is more helpful
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
         tighten(path)
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory, and its parents as the umask says. Raises OSError."""
+    """Create a private directory, and its parents with the mode that the umask allows; raise OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
 def tighten(path: str | Path | int, mode: int = MODE) -> None:
-    """Remove the mode bits of a regular file that are not in `mode`; do nothing for a missing or foreign file."""
+    """Remove the mode bits of a regular file that are not in `mode`; ignore a missing file or one of another user."""
     with contextlib.suppress(OSError):
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) & ~mode:
@@ -50,7 +50,7 @@ def tighten(path: str | Path | int, mode: int = MODE) -> None:
 
 
 def limited_mode(path: Path, mode: int) -> int:
-    """Return the mode for a file's new version: at most `mode`, and at most the mode that the file has now."""
+    """Return the mode for a file's new version: `mode` without the bits that the current file lacks."""
     try:
         return stat.S_IMODE(path.stat().st_mode) & mode
     except OSError:
@@ -58,7 +58,7 @@ def limited_mode(path: Path, mode: int) -> int:
 
 
 def keep_owner(descriptor: int, path: Path) -> None:
-    """Give a new file that root writes to the owner of `path`, else of its directory: its reader need not be root."""
+    """Set the owner of a new file that root writes to that of `path` or its directory: the reader may not be root."""
     if os.geteuid() == 0:
         previous = os.stat(path if path.exists() else path.parent)
         if previous.st_uid != 0:

@@ -1,7 +1,7 @@
-"""The one reader of /proc, where the kernel describes processes and sockets.
+"""The only reader of /proc, in which the kernel describes processes and sockets.
 
-`svc launch` uses it in front of every program, so it imports little. Functions that read one process raise OSError
-when the process has ended or belongs to another user.
+`svc launch` imports this module before it starts each program, so the module itself imports little. Functions that
+read one process raise OSError if the process has ended or belongs to another user.
 """
 
 import os
@@ -16,7 +16,7 @@ TCP_LISTEN = "0A"  # include/net/tcp_states.h
 
 
 class ProcessStat(NamedTuple):
-    """What /proc/PID/stat says, as far as it is used here."""
+    """The fields of /proc/PID/stat that are used here."""
 
     state: str
     parent: int
@@ -25,14 +25,14 @@ class ProcessStat(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Return whether the process is a zombie: its parent has not read its exit status yet."""
+        """Return whether the process is a zombie: it has ended, but its parent has not read the exit status yet."""
         return self.state in ("Z", "X")
 
 
 class TcpSocket(NamedTuple):
-    """One row of the kernel's tables of TCP sockets."""
+    """One row of the kernel's table of TCP sockets."""
 
-    inode: str  # "0": no process has it any more
+    inode: str  # "0": no process has the socket open any more
     address: str  # in hexadecimal digits
     port: int
     is_listener: bool
@@ -50,35 +50,35 @@ def read(pid: int, name: str) -> bytes:
 
 
 def stat(pid: int) -> ProcessStat:
-    """Return state, parent, process group and session of a process."""
-    # The program's name stands before them, in parentheses, and may itself hold blanks and parentheses.
+    """Return the state, parent, process group and session of a process."""
+    # The fields follow the program's name in parentheses, which may itself contain spaces and parentheses.
     state, parent, group, session = read(pid, "stat").rpartition(b")")[2].split()[:4]
     return ProcessStat(state.decode(), int(parent), int(group), int(session))
 
 
 def arguments(pid: int) -> list[str]:
-    """Return the command line of a process, the program first; empty for a zombie."""
+    """Return the command line of a process, beginning with the program; empty for a zombie."""
     command = read(pid, "cmdline").removesuffix(b"\0")
     return os.fsdecode(command).split("\0") if command else []
 
 
 def shown_command(pid: int) -> str:
-    """Return the command line of a process to print, without the secrets in it."""
+    """Return the command line of a process for printing, without its secrets."""
     return without_secrets(" ".join(arguments(pid)).strip())
 
 
 def environment(pid: int) -> list[bytes]:
-    """Return the environment that a process was started with, as KEY=VALUE."""
+    """Return the environment with which a process was started, as KEY=VALUE."""
     return [pair for pair in read(pid, "environ").split(b"\0") if pair]
 
 
 def open_file_count(pid: int) -> int:
-    """Return how many file descriptors a process has."""
+    """Return the number of open file descriptors of a process."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def open_file_limit(pid: int) -> int | None:
-    """Return how many file descriptors a process may have; None: any number."""
+    """Return the maximum number of open file descriptors of a process; None if it is unlimited."""
     for line in read(pid, "limits").decode().splitlines():
         if line.startswith("Max open files"):
             soft_limit = line.split()[3]
@@ -96,11 +96,11 @@ def tcp_sockets() -> Iterator[TcpSocket]:
 
 
 def socket_owners(inodes: Collection[str]) -> Iterator[tuple[int, str]]:
-    """Yield the pid of each process that has one of these sockets, and the socket's inode."""
+    """Yield the pid and the inode for each process that has one of these sockets open."""
     links = {f"socket:[{inode}]": inode for inode in inodes}
     for pid in process_ids():
-        with suppress(OSError):  # it has ended, or is another user's
+        with suppress(OSError):  # the process has ended, or belongs to another user
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
-                with suppress(OSError):  # it was closed meanwhile
+                with suppress(OSError):  # the descriptor was closed meanwhile
                     if (inode := links.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))) is not None:
                         yield pid, inode

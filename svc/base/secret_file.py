@@ -1,4 +1,4 @@
-"""Files with secrets, read once or again whenever they change."""
+"""Read files with secrets, once or whenever they change."""
 
 import logging
 import os
@@ -9,14 +9,14 @@ from typing import Generic, TypeVar
 from svc.base.errors import ConfigError
 
 log = logging.getLogger(__name__)
-WORLD_BITS = 0o007  # mode bits of users who are neither the owner nor in the group
+WORLD_BITS = 0o007  # mode bits for users other than the owner and the group
 MAKE_FILE = "make the file"
 T = TypeVar("T")
 Version = tuple[int, ...]
 
 
 def read(path: Path, parse: Callable[[bytes, Path], T], setting: str) -> T:
-    """Return the parsed content of the file that `setting` names; raise ConfigError."""
+    """Return the parsed content of the file at `path`; raise ConfigError. `setting` is the setting with the path."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -30,7 +30,7 @@ def read_token(path: str | Path) -> str:
 
 
 def unreadable(path: Path, error: OSError, setting: str, missing_cure: str = MAKE_FILE) -> ConfigError:
-    """Return the error of a file that `setting` names and that cannot be read."""
+    """Return the ConfigError for an unreadable file. `setting` is the setting with its path."""
     missing = isinstance(error, FileNotFoundError)
     cure = missing_cure if missing else "check the path and the file's owner and mode"
     return ConfigError(
@@ -39,7 +39,7 @@ def unreadable(path: Path, error: OSError, setting: str, missing_cure: str = MAK
 
 
 def is_world_accessible(mode: int) -> bool:
-    """Return whether users who are neither the owner nor in the group have any right to a file of this mode."""
+    """Return whether a file mode gives any right to users other than the owner and the group."""
     return bool(mode & WORLD_BITS)
 
 
@@ -47,8 +47,9 @@ class SecretFile(Generic[T]):
     """A file that is read again when it changes; `value` is its parsed content.
 
     `setting` is the name of the setting with its path. `parse` raises ConfigError for invalid content. While the file
-    is invalid or missing, `value` stays as it was; with `keep_last` false it becomes `initial`, so that removing the
-    file revokes the secret. A world-readable mode is a warning and no error: Kubernetes and Docker mount secrets so.
+    is invalid or missing, `value` keeps the last valid content. If `keep_last` is false, `value` becomes `initial`
+    instead, so that removing the file revokes the secret. A world-readable file causes only a warning, because
+    Kubernetes and Docker mount secrets with such a mode.
     """
 
     def __init__(
@@ -81,14 +82,14 @@ class SecretFile(Generic[T]):
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether new content was read.
 
-        An invalid or missing file is logged once.
+        An invalid or missing file is logged once and raises nothing.
         """
         try:
             if _version(os.stat(self.path)) == self._version:
                 return False
             self._read()
         except OSError as error:
-            self._version = ()  # the same file may come back
+            self._version = ()  # so that the same file is read again if it returns
             self._fail(self._unreadable(error))
             return False
         except ConfigError as error:
@@ -101,7 +102,7 @@ class SecretFile(Generic[T]):
     def _read(self) -> None:
         with self.path.open("rb") as file:
             stat, data = os.fstat(file.fileno()), file.read()
-        self._version = _version(stat)  # also of an invalid file: it is not parsed again before it changes
+        self._version = _version(stat)  # set even for an invalid file, so that it is not parsed again until it changes
         self.value = self._parse(data, self.path)
         if is_world_accessible(stat.st_mode):
             log.warning("%s: readable by all users; chmod o= %s", self.path, self.path)

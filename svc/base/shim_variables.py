@@ -1,8 +1,9 @@
 """Encode the environment variables of an instance so that `svc launch` passes them on without being affected. Pure.
 
-Every user could read them on a command line. In the environment of `svc launch`, some would affect itself (PATH,
-LD_PRELOAD), and supervisord's environment= cannot hold every value. So they have a prefix until `svc launch` becomes
-the instance, and characters that are syntax to supervisord are percent-encoded.
+On a command line, every user could read the variables. Under their own names in the environment of `svc launch`, some
+(PATH, LD_PRELOAD) would affect `svc launch` itself, and supervisord's environment= cannot hold every value. So the
+variables have a prefix until `svc launch` executes the instance, and characters that are syntax for supervisord are
+percent-encoded.
 """
 
 import re
@@ -14,12 +15,12 @@ ENCODED = re.compile(r"%([0-9A-F]{2})")
 
 
 def encoded(key: str, value: str) -> tuple[str, str]:
-    """Return the name and the value of the variable as `svc launch` gets it."""
+    """Return the encoded name and value of a variable, for the environment of `svc launch`."""
     return PREFIX + key, SYNTAX.sub(lambda match: f"%{ord(match[0]):02X}", value)
 
 
 def decoded(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the instance."""
+    """Return the environment of the instance, decoded from the environment of `svc launch`."""
     plain = {key: value for key, value in environ.items() if not key.startswith(PREFIX)}
     return plain | {
         key.removeprefix(PREFIX): ENCODED.sub(lambda match: chr(int(match[1], 16)), value)

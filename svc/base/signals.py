@@ -1,4 +1,4 @@
-"""No signal is lost: around forks, before a child has its handlers, and in finalizers. A child dies with its parent."""
+"""Keep signals from being lost during forks and in finalizers, and let a child process die with its parent."""
 
 import ctypes
 import os
@@ -13,15 +13,16 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class KeptInterrupt:
-    """Raises KeyboardInterrupt at Ctrl-C while the block runs; if that comes in a finalizer, in the next `sleep`.
+    """A context in which Ctrl-C always raises KeyboardInterrupt: at once, or in the next `sleep` if it was lost.
 
-    Python prints and ignores what a finalizer raises, and each HTTP request ends with that of its connection pool.
+    Python prints and ignores an exception that is raised in a finalizer, and each HTTP request ends with the finalizer
+    of its connection pool.
     """
 
     def __init__(self) -> None:
         self._received = False
         self._replaces = (
-            threading.current_thread() is threading.main_thread()  # only this thread may set handlers
+            threading.current_thread() is threading.main_thread()  # only the main thread may set handlers
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
 
@@ -35,7 +36,7 @@ class KeptInterrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; raise KeyboardInterrupt after Ctrl-C."""
+        """Sleep; raise KeyboardInterrupt if Ctrl-C was pressed before or meanwhile."""
         if self._received:
             raise KeyboardInterrupt
         time.sleep(seconds)
@@ -52,28 +53,28 @@ class KeptInterrupt:
 def block_during_forks() -> None:
     """Block the stop signals during each later fork of this process.
 
-    The parent unblocks them after the fork. The child keeps them blocked until it calls `unblock`.
+    The parent unblocks the signals after the fork. The child keeps them blocked until it calls `unblock`.
     """
-    unblock()  # gunicorn re-executes its master on SIGUSR2, and a signal mask survives an exec
+    unblock()  # a signal mask survives an exec, and gunicorn re-executes its master on SIGUSR2
     parent = os.getpid()
 
     def mask(how: int) -> None:
-        if os.getpid() == parent:  # the hooks are inherited, and the child's own forks are not concerned
+        if os.getpid() == parent:  # the child inherits the hooks, which must not affect its own forks
             signal.pthread_sigmask(how, STOP_SIGNALS)
 
     os.register_at_fork(before=lambda: mask(signal.SIG_BLOCK), after_in_parent=lambda: mask(signal.SIG_UNBLOCK))
 
 
 def unblock() -> None:
-    """Unblock the stop signals; a child calls it once its handlers are installed."""
+    """Unblock the stop signals; a child calls this after it has installed its handlers."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def die_with_parent(sig: signal.Signals, parent: int = 0) -> None:
-    """Let the kernel send `sig` to this process when its parent dies; send it now if the parent has died already.
+    """Make the kernel send `sig` to this process when its parent dies; send it now if the parent is dead already.
 
-    `parent` is the pid that the parent had; 0 stands for the current one. A later fork does not inherit this setting,
-    an exec keeps it.
+    `parent` is the pid of the original parent, 0 the current parent. An exec keeps this setting; a forked child does
+    not inherit it.
     """
     expected = parent or os.getppid()
     set_parent_death_signal(sig)
@@ -82,5 +83,5 @@ def die_with_parent(sig: signal.Signals, parent: int = 0) -> None:
 
 
 def set_parent_death_signal(number: int) -> None:
-    """Let the kernel send this signal when the parent dies. The caller checks whether it has died already."""
+    """Make the kernel send this signal when the parent dies. The caller must check that the parent still lives."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), *[ctypes.c_ulong(0)] * 3)

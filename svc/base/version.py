@@ -1,4 +1,4 @@
-"""The version of svc, with a digest of its code: it differs between two builds with the same number."""
+"""The version of svc, with a digest of its code to distinguish builds with the same version number."""
 
 import hashlib
 from functools import cache
@@ -24,7 +24,7 @@ def installed() -> str:
 
 @cache
 def running() -> str:
-    """Return the version of the code that this process runs. A server calls it at its start, before an upgrade."""
+    """Return the version of the code that this process runs. A server calls it at startup, before any upgrade."""
     try:
         return installed()
     except OSError:

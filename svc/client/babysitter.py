@@ -1,4 +1,4 @@
-"""Read what a babysitter reports about its instance."""
+"""Read a babysitter's report about its instance."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ INFO_PATH = "/info"
 
 
 def read_info(url: str, timeout: float) -> dict[str, Any] | None:
-    """Return the /info report of the babysitter at `url`; None where none answers."""
+    """Return the /info report of the babysitter at `url`, or None if it does not answer."""
     try:
         info = fetch("GET", url + INFO_PATH, timeout).json()
     except (requests.RequestException, ValueError):

@@ -1,4 +1,4 @@
-"""Send events to the registry; events wait while it is away or has had enough of them."""
+"""Send events to the registry; postpone them while it is unreachable or its rate limit is exceeded."""
 
 import logging
 import time
@@ -8,36 +8,36 @@ from typing import TYPE_CHECKING
 
 from svc.base.errors import RateLimited, SvcError, Unavailable
 
-if TYPE_CHECKING:  # the router imports this before gevent has patched what the client uses
+if TYPE_CHECKING:  # at run time, the router imports this module before gevent has patched the client's libraries
     from svc.client.registry import Events, RegistryClient
 
 log = logging.getLogger(__name__)
 
 
 class Delivery(Enum):
-    """What became of events that were sent."""
+    """The result of sending events."""
 
     ACCEPTED = auto()
-    REFUSED = auto()  # for good: an older registry knows no events
-    POSTPONED = auto()  # the registry is away, or its rate limit is exceeded: send them again later
+    REFUSED = auto()  # permanently: an older registry accepts no events
+    POSTPONED = auto()  # the registry is unreachable or its rate limit is exceeded: send the events again later
 
 
 class EventSender:
-    """Sends events, but not while the registry's rate limit is exceeded. It logs each reason of a refusal once."""
+    """Sends events, but not while the registry's rate limit is exceeded. It logs each reason for a refusal once."""
 
     def __init__(self, client: "RegistryClient", clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._resumes = float("-inf")  # when the registry takes events again
+        self._resumes = float("-inf")  # when the registry accepts events again
         self._refusal = ""
 
     @property
     def is_ready(self) -> bool:
-        """Return whether the registry takes events now, as far as is known."""
+        """Return whether events may be sent now: the registry's rate limit is not known to be exceeded."""
         return self._clock() >= self._resumes
 
     def send(self, events: "Events") -> Delivery:
-        """Send the events in one request; raise nothing."""
+        """Send the events in one request, and return what became of them; raise nothing."""
         try:
             self._client.report_events(events)
         except Unavailable:

@@ -1,4 +1,4 @@
-"""Requests to a monitored server: for its health and for its models."""
+"""Requests to a monitored server: its health and its model list."""
 
 import os
 import socket
@@ -15,16 +15,16 @@ from svc.protocol.engine_key import bearer
 from svc.protocol.service import is_model_id
 from svc.protocol.service_url import ServiceUrl, parse_service_url
 
-USER_AGENT = "svc-health-check"  # a registry answers it without a health check of its own, which could form a circle
+USER_AGENT = "svc-health-check"  # a registry that receives it starts no health check of its own, to avoid loops
 STATUS_NOT_IMPLEMENTED = 501
 MAX_BODY_BYTES = 64 << 10
 MODEL_LIST_PATHS = ("/v1/models", "/models")
 
 
 class ModelList(NamedTuple):
-    """The answer to a request for the model list.
+    """The result of a request for the model list.
 
-    `models` is None where there is no readable list; `status` is that of the last answer, 0 without one.
+    `models` is None if no readable list was returned; `status` is the status code of the last answer, 0 without one.
     """
 
     models: list[dict[str, Any]] | None
@@ -32,14 +32,14 @@ class ModelList(NamedTuple):
 
 
 def is_healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
-    """Return whether a GET is answered with 200 within `timeout` seconds. `verify`: CA certificates for https."""
+    """Return whether a GET returns 200 within `timeout` seconds. `verify` names the CA certificates for https."""
     return status(url, timeout, verify) == 200
 
 
 def status(
     url: str, timeout: float, verify: str | bool = True, key: str = "", rejection_reason: AddressCheck | None = None
 ) -> int:
-    """Return the status of the answer to a GET, 0 without an answer in time. `key` is the upstream API key."""
+    """Send a GET and return the status code, 0 if there is no answer in time. `key` is the upstream API key."""
     return answer(url, timeout, verify, 0, key, rejection_reason)[0]
 
 
@@ -51,10 +51,10 @@ def answer(
     key: str = "",
     rejection_reason: AddressCheck | None = None,
 ) -> tuple[int, bytes]:
-    """Return the status and the first bytes of the answer to a GET, (0, b"") without one. Follow no redirect.
+    """Send a GET and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
 
-    Raises AddressRefused where each address of the host has a `rejection_reason`. http.client costs a third of what
-    requests does, and a registry checks a thousand servers again and again.
+    Redirects are not followed. Raise AddressRefused if every address of the host has a `rejection_reason`. This uses
+    http.client, which costs a third of requests, because a registry may check a thousand servers in each round.
     """
     try:
         target = parse_service_url(url)
@@ -70,15 +70,15 @@ def answer(
             connection.close()
     except AddressRefused:
         raise
-    except (OSError, HTTPException, ValueError):  # OSError: also for a missing file of certificates
+    except (OSError, HTTPException, ValueError):  # OSError: also if the CA file is missing
         return 0, b""
 
 
 def status_is_healthy(status: int, required: bool) -> bool:
-    """Return whether the status of a health endpoint means that its server can serve requests.
+    """Return whether the status code of a health endpoint means that the server can serve requests.
 
-    A `required` endpoint is configured, so it must answer 2xx. Otherwise its path is a default that many servers do
-    not have (404, 405, 501): only no answer and another 5xx are unhealthy.
+    A `required` endpoint is configured, so it must return 2xx. Otherwise its path is a default that many servers do
+    not have (404, 405, 501): only no answer (0) and other 5xx codes are unhealthy.
     """
     if required:
         return 200 <= status < 300
@@ -88,7 +88,7 @@ def status_is_healthy(status: int, required: bool) -> bool:
 def _connect(
     target: ServiceUrl, timeout: float, verify: str | bool, rejection_reason: AddressCheck | None
 ) -> socket.socket:
-    """Return a connection, with TLS for https."""
+    """Return a connected socket, with TLS for https."""
     sock = dial(target.host, target.port, timeout, rejection_reason)
     if target.scheme == "http":
         return sock
@@ -100,7 +100,7 @@ def _connect(
 
 
 def _tls_context(verify: str | bool) -> ssl.SSLContext:
-    """Return a client's TLS context. `verify`: CA certificates, True for those of requests."""
+    """Return a TLS context for a client. `verify` is the path of the CA certificates; True means those of requests."""
     path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify or None
     is_directory = path is not None and os.path.isdir(path)
     context = ssl.create_default_context(cafile=None if is_directory else path, capath=path if is_directory else None)
@@ -110,7 +110,7 @@ def _tls_context(verify: str | bool) -> ssl.SSLContext:
 
 
 def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "") -> ModelList:
-    """Return the model objects that a server lists at /v1/models, else at /models."""
+    """Return the model list of a server from /v1/models, or from /models if that lists none."""
     listed: list[dict[str, Any]] | None = None
     status = 0
     for path in MODEL_LIST_PATHS:

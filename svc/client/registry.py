@@ -23,7 +23,7 @@ from svc.base.secret_file import read_token
 
 log = logging.getLogger(__name__)
 ERRORS_BY_STATUS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
-LIST_CONNECT_TIMEOUT_SECONDS = 1.0  # short: once a broken link works again, the next try comes soon
+LIST_CONNECT_TIMEOUT_SECONDS = 1.0  # short, so that the client retries soon after a broken link is restored
 
 EVENT_TEXT_FIELDS = ("time", "kind", "service", "level", "message", "source")
 
@@ -33,15 +33,15 @@ Events = list[dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServiceList:
-    """The services of a registry at one moment. `entries` is their JSON, which a router decodes into its own types."""
+    """A registry's list of services. `entries` is its JSON text, which a router decodes into its own types."""
 
     entries: Sequence[msgspec.Raw]
-    index: int | None  # the registry's revision, which decreases only when it has lost its data; None: it sends none
-    url: str  # of the registry: revisions of registries that share no store cannot be compared
+    index: int | None  # the registry's revision, which decreases only if it has lost its data; None if it sent none
+    url: str  # of the registry, because revisions of registries with different stores cannot be compared
 
     @property
     def services(self) -> list[dict[str, Any]]:
-        """Return the entries as objects; raise SvcError where one has no name."""
+        """Return the decoded entries; raise SvcError if one has no name."""
         services = [msgspec.json.decode(entry) for entry in self.entries]
         if not all(_is_service(service) for service in services):
             raise SvcError(f"{self.url}: not a registry: it lists services that have no name")
@@ -53,11 +53,11 @@ class _Body(msgspec.Struct):
 
 
 class RegistryClient:
-    """Sends requests to the first registry of `urls` that answers, and tries that one first the next time.
+    """Sends each request to the first registry of `urls` that answers, and tries that one first the next time.
 
-    Raises NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable when no
-    registry answers, and another SvcError for any other refusal. `timeout` is in seconds. With a `secret`, other
-    clients cannot change what this one registers.
+    Its methods raise NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable
+    if no registry answers, and another SvcError for any other refusal. `timeout` is in seconds. If there is a
+    `secret`, other clients cannot change the registrations of this one.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class RegistryClient:
         self._headers = dict(headers or {})  # sent with each request
 
     def health(self) -> dict[str, Any]:
-        """Return the registry's report on itself."""
+        """Return the registry's /health report."""
         return self._call("GET", "/health")
 
     def reported_problem(self) -> str:
-        """Return what a registry reports to be wrong with itself; empty where nothing is, or where none answers."""
+        """Return the problem that the registry reports about itself; "" if there is none or no registry answers."""
         for url in filter(None, self.urls):
             try:
                 return str(fetch("GET", f"{url}/health", self.timeout).json().get("reason", ""))
@@ -89,13 +89,13 @@ class RegistryClient:
         return ""
 
     def services(self) -> list[dict[str, Any]]:
-        """Return the services at once."""
+        """Return the services without waiting for a change."""
         return self.list_services().services
 
     def list_services(self, index: int | None = None, wait: float = 0) -> ServiceList:
-        """Return the services: at once, or with the `index` of the last list when they change or after `wait` seconds.
+        """Return the services; with the `index` of the last list, wait up to `wait` seconds until they change.
 
-        A registry other than the one of the last list answers at once, and so does one that cannot wait.
+        The registry answers at once if it is not the one that sent the last list, or if it does not support waiting.
         """
 
         def query(url: str) -> Query:
@@ -105,7 +105,7 @@ class RegistryClient:
         try:
             entries = msgspec.json.decode(answer.content if answer.ok else b"", type=_Body).services
         except (msgspec.DecodeError, UnicodeDecodeError):
-            _result(answer)  # raises a better error where the answer is one
+            _result(answer)  # if the answer is an error, this raises it
             raise SvcError(f"{answer.url}: not a registry: it lists no services") from None
         index_header = answer.headers.get("X-Registry-Index", "")
         self._list_url = url
@@ -116,7 +116,7 @@ class RegistryClient:
         return self._call("POST", "/services", service)["service"]
 
     def get(self, name: str) -> dict[str, Any]:
-        """Return one service."""
+        """Return the service `name`."""
         return self._call("GET", f"/services/{name}")
 
     def update(self, name: str, fields: dict[str, Any]) -> None:
@@ -132,15 +132,15 @@ class RegistryClient:
         self._call("DELETE", f"/services/{name}")
 
     def drain(self, name: str, drained: bool = True) -> dict[str, Any]:
-        """Drain a service, or end its drain; return the service."""
+        """Drain a service, or end its drain if `drained` is false; return the service."""
         return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}")["service"]
 
     def events(
         self, after: int | None = None, limit: int = 100, wait: float = 0, only: Query | None = None
     ) -> tuple[Events, int]:
-        """Return the events after this id (None: the newest ones), oldest first, and the `after` of the next call.
+        """Return the events with ids above `after` (None: the newest), oldest first, and the `after` for the next call.
 
-        `only` selects by service and kind. The answer comes once there is an event, or after `wait` seconds.
+        `only` selects by service and kind. If there is no event, wait up to `wait` seconds for one.
         """
         query = {"limit": str(limit), **(only or {})}
         if after is not None:
@@ -153,7 +153,7 @@ class RegistryClient:
         return events, last
 
     def report_events(self, events: Events) -> None:
-        """Send events for the registry to keep; each has kind, service, source and message."""
+        """Send events to the registry; each has kind, service, source and message."""
         self._call("POST", "/events", {"events": events})
 
     def end_kept_leases(self) -> list[str]:
@@ -173,8 +173,8 @@ class RegistryClient:
     ) -> tuple[requests.Response, str]:
         """Return the answer and the URL of the registry that sent it.
 
-        `query` returns the query for a registry's URL. With it the registry may `wait` for so many seconds; a lost one
-        is noticed within seconds nevertheless.
+        `query` returns the query for a registry's URL. If it is given, the registry may wait `wait` seconds before it
+        answers; the loss of the registry is still detected within seconds.
         """
         reason = "no registry is configured"
         for url in list(self.urls):
@@ -244,7 +244,7 @@ def _is_event(entry: object) -> bool:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Return a short reason: the text of the error holds addresses of urllib3's objects."""
+    """Return a short reason, because the text of the error contains memory addresses of urllib3's objects."""
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
     return "connection refused" if "refused" in str(error) else type(error).__name__

@@ -6,18 +6,19 @@ from collections.abc import Callable
 
 from svc.client.registry import RegistryClient, ServiceList
 
-MAX_WAIT_SECONDS = 30.0  # the registry may answer so much later
+MAX_WAIT_SECONDS = 30.0  # longest wait for a change
 MIN_WAIT_SECONDS = 0.1
 RETRY_INTERVAL_SECONDS = 0.5  # after a failure
-LIST_INTERVAL_SECONDS = 0.02  # between two lists: several changes of a burst share one
+LIST_INTERVAL_SECONDS = 0.02  # between two lists, so that a burst of changes costs few lists
 
 
 class RegistryWatch:
-    """Call `next_list` again and again, `pause` seconds after each call: it returns as soon as something has changed.
+    """Watches the list of services: call `next_list` repeatedly, `pause` seconds after each call.
 
-    A registry that sends no revision is asked every `interval` seconds. A registry that answers at once although
-    nothing has changed is asked less and less often, at least every `interval` seconds. An unreachable registry is
-    tried again after RETRY_INTERVAL_SECONDS. After a failure, and at another registry, the list comes at once.
+    A registry that sends no revision is polled every `interval` seconds. A registry that answers at once although
+    nothing has changed is polled less and less often, but at least every `interval` seconds. An unreachable registry
+    is tried again after RETRY_INTERVAL_SECONDS. After a failure or a switch to another registry, `next_list` does not
+    wait for a change.
     """
 
     def __init__(
@@ -28,10 +29,10 @@ class RegistryWatch:
         self.clock = clock
         self.pause = 0.0
         self._last: ServiceList | None = None
-        self._early_answers = 0  # in a row, without a change
+        self._early_answers = 0  # number of early answers in a row without a change
 
     def next_list(self, max_wait: float = MAX_WAIT_SECONDS) -> ServiceList:
-        """Return the list when it has changed, or after `max_wait` seconds; raise SvcError."""
+        """Return the list as soon as it has changed, or after `max_wait` seconds; raise SvcError."""
         last, self._last = self._last, None
         self.pause = min(RETRY_INTERVAL_SECONDS, self.interval)  # in case the request raises
         wait = max(MIN_WAIT_SECONDS, min(MAX_WAIT_SECONDS, max_wait))

@@ -15,8 +15,8 @@ READY_PATH = "/readyz"
 SERVICES_PATH = "/services"
 METRICS_PATH = "/metrics"
 TIMEOUT_SECONDS = 2.0
-UNKNOWN_MODEL = ""  # of an instance whose models the router does not show
-REASONS = {  # by a part of the message of requests
+UNKNOWN_MODEL = ""  # for an instance whose models the router does not show
+REASONS = {  # part of an error message of requests -> reason
     "refused": "connection refused",
     "resolve": "its name has no address",
     "No route": "no route to its machine",
@@ -28,16 +28,16 @@ REASONS = {  # by a part of the message of requests
 
 
 class RouterClient:
-    """Reads what one router shows without an API key. `url` is its address, `timeout` the seconds for an answer."""
+    """Reads the endpoints of one router that need no API key. `timeout` is the seconds to wait for an answer."""
 
     def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.url = url
         self.timeout = timeout
 
     def services(self) -> list[dict[str, Any]] | None:
-        """Return the instances with their models and states; None where the router does not answer.
+        """Return the instances with their models and states; None if the router does not answer.
 
-        A router that wants an API key shows its instances in its metrics only, without their models.
+        A router that requires an API key shows its instances only in its metrics, without their models.
         """
         try:
             answer = self._get(SERVICES_PATH)
@@ -52,14 +52,14 @@ class RouterClient:
         ]
 
     def instance_loads(self) -> dict[str, InstanceLoad] | None:
-        """Return the load of each instance; None where the router does not answer."""
+        """Return the load of each instance; None if the router does not answer."""
         try:
             return router_metrics.instance_loads(self._get(METRICS_PATH).text)
         except (requests.RequestException, ValueError):
             return None
 
     def scrape(self) -> RouterScrape:
-        """Return the router's metrics; raise Unavailable, whose message says what is wrong at this URL."""
+        """Return the router's metrics; raise Unavailable with the reason if they cannot be read at this URL."""
         try:
             answer = self._get(METRICS_PATH)
             if answer.ok:
@@ -76,4 +76,4 @@ class RouterClient:
         raise Unavailable(f"what answers at {self.url} is no router: it answers {answer.status_code} to {METRICS_PATH}")
 
     def _get(self, path: str) -> requests.Response:
-        return fetch("GET", self.url + path, self.timeout, verify=False)  # no secret is sent, and no answer is trusted
+        return fetch("GET", self.url + path, self.timeout, verify=False)  # no secret sent, answer not trusted

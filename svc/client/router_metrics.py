@@ -1,4 +1,4 @@
-"""Parse the router's metrics, as far as commands and babysitters need them. Pure."""
+"""Parse those of the router's metrics that commands and babysitters need. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from svc.base.counter_rates import Counts
 
 PREFIX = "svc_router_"
-STATUS_CLIENT_CLOSED_REQUEST = "499"  # no error of the router or an instance
-FAILURES_WITHOUT_STATUS = ("cut",)  # the status had been sent before the stream broke
-UP, EJECTED, UNUSED = "up", "ejected", "unused"  # the metrics do not say why an instance is not used
+STATUS_CLIENT_CLOSED_REQUEST = "499"  # not counted as an error of the router or an instance
+FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
+UP, EJECTED, UNUSED = "up", "ejected", "unused"  # unused: the metrics do not say why
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
@@ -24,7 +24,7 @@ class InstanceLoad(NamedTuple):
 
 
 class RouterScrape(NamedTuple):
-    """All that `svc top` shows, at one moment."""
+    """Everything that `svc top` shows, at one moment."""
 
     time: float
     models: Mapping[str, Counts]
@@ -36,7 +36,7 @@ class RouterScrape(NamedTuple):
 
 
 def scrape(text: str, now: float) -> RouterScrape:
-    """Return the content of the router's /metrics; raise ValueError for the metrics of another program."""
+    """Return the parsed /metrics of a router; raise ValueError for the metrics of another program."""
     samples = _samples(text)
     if not samples:
         raise ValueError("no metric of a router")
@@ -52,7 +52,7 @@ def scrape(text: str, now: float) -> RouterScrape:
 
 
 def up_and_ejected(text: str) -> dict[str, tuple[bool, bool]]:
-    """Return whether the router uses each instance, and whether it has ejected it."""
+    """Return for each instance whether the router uses it, and whether the router has ejected it."""
     samples = _samples(text, "svc_router_instance_up", "svc_router_instance_ejected")
     up, ejected = (_by_label(samples, f"svc_router_instance_{state}") for state in ("up", "ejected"))
     return {name: (bool(up[name]), bool(ejected.get(name))) for name in up}
@@ -67,14 +67,14 @@ def instance_loads(text: str) -> dict[str, InstanceLoad]:
 
 
 def queue_lengths(text: str) -> dict[str, int]:
-    """Return how many requests wait for each model; "" stands for any model."""
+    """Return the number of queued requests for each model; "" stands for requests for any model."""
     return _counts(_samples(text, "svc_router_queue"), "svc_router_queue", "model")
 
 
 def answered_attempts(text: str, instance: str) -> tuple[float, int | None] | None:
     """Return how many attempts an instance has answered, and how many requests it has in flight.
 
-    None: the router does not know the instance.
+    Return None if the router does not know the instance.
     """
     samples = _samples(text, "svc_router_attempts_answered_total", "svc_router_requests_in_flight")
     answered = _by_label(samples, "svc_router_attempts_answered_total").get(instance)
@@ -82,12 +82,12 @@ def answered_attempts(text: str, instance: str) -> tuple[float, int | None] | No
 
 
 def _samples(text: str, *metrics: str) -> Samples:
-    """Return the samples of these metrics, of all metrics of a router where none is given; raise ValueError.
+    """Return the samples of the given metrics, or of all metrics if none is given; raise ValueError.
 
-    Only their lines are parsed: the metrics of a large fleet have many others.
+    Only the lines of these metrics are parsed, because a large fleet has many others.
     """
     starts = tuple(f"{metric}{end}" for metric in metrics for end in ("{", " ")) or (PREFIX,)
-    whole, _, _ = text.rpartition("\n")  # a text that was cut ends in the middle of a line
+    whole, _, _ = text.rpartition("\n")  # a truncated text ends in the middle of a line
     lines = [line for line in whole.split("\n") if line.startswith(starts)]
     samples: defaultdict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
     for family in text_string_to_metric_families("\n".join([*lines, ""])):
@@ -109,7 +109,7 @@ def _models(samples: Samples) -> dict[str, Counts]:
     tokens = _by_label(samples, "svc_router_produced_tokens_total", "model")
     seconds = _by_label(samples, "svc_router_ttft_seconds_sum", "model")
     streams = _by_label(samples, "svc_router_ttft_seconds_count", "model")
-    return {  # by tokens: the first request of a model may be a stream that has not ended
+    return {  # models with tokens: the first request of a model may be a stream that has not ended
         name: Counts(requests[name], errors[name], int(count), seconds.get(name, 0.0), int(streams.get(name, 0)))
         for name, count in tokens.items()
     }

@@ -1,4 +1,4 @@
-"""Which registered service a name on the command line means. Pure."""
+"""Find the registered service that a name on the command line refers to. Pure."""
 
 import difflib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ Services = Mapping[str, Mapping[str, Any]]  # by name, as the registry lists the
 
 
 def service_named(name: str, services: Services) -> str:
-    """Return the name if a service has it; raise NotFound that suggests a similar one."""
+    """Return `name` if a service has this name; else raise NotFound, which suggests a similar name."""
     if name in services:
         return name
     close = difflib.get_close_matches(name, services, 1)
@@ -21,7 +21,7 @@ def service_named(name: str, services: Services) -> str:
 
 
 def instance_named(name: str, services: Services) -> str:
-    """Return the instance of this name, or the one that the babysitter of this name looks after."""
+    """Return the name of the instance: `name` itself, or the instance of the babysitter with this name."""
     own = instance_service(name)
     if name in services and services[name].get("metadata", {}).get("type") == BABYSITTER_TYPE:
         server = services[name].get("metadata", {}).get("server")
@@ -33,10 +33,10 @@ def instance_named(name: str, services: Services) -> str:
 
 
 def services_meant(name: str) -> frozenset[str]:
-    """Return the services that a name may mean, registered or not; none for an empty name.
+    """Return the names of the services that a name may refer to, registered or not; none for an empty name.
 
-    NAME means a service of that name and the instance of a babysitter of that name; NAME:server and
-    NAME:babysitter mean one of these.
+    NAME refers to the service of that name and to the instance of the babysitter of that name. NAME:server refers to
+    the instance only, NAME:babysitter to the babysitter only.
     """
     base, colon, program = name.partition(":")
     if colon and program in ("server", "babysitter"):
